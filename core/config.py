@@ -1,0 +1,242 @@
+"""RunConfig: everything a run was asked to do.
+
+One field a setting: its default, its unit and one sentence beneath it. The check, the command line's
+`--set`, the reference page and the form of the screen all come from these classes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, get_args, get_type_hints
+
+Columns = str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    r: int = 8
+    """Rank of the low-rank update."""
+    alpha: int = 16
+    """Scale of the update: it is multiplied by alpha / r."""
+    dropout: float = 0.0
+    """Share of adapter inputs dropped in training."""
+    target_modules: list[str] | Literal["auto", "all-linear"] = "auto"
+    """Names of the layers that get an adapter; "auto" takes what peft knows for the architecture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    base: str
+    """Hub id or local folder of the base model (safetensors only; remote code never runs)."""
+    tuned: str | None = None
+    """For `eval`: an existing tuned model or adapter to set against the base."""
+    adapter: Literal["none", "lora"] = "none"
+    """"none" trains every weight; "lora" trains a low-rank adapter."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Settings of the adapter."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    max_length: int | None = None
+    """Tokens a row at most; longer rows are cut and reported. Default: what the model allows, up to 512."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic in training; "auto" is bfloat16 autocast where the device is fast at it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    train: str | list[str] | None = None
+    """File, glob or hub dataset to learn from: csv, tsv, jsonl, json, parquet or plain text."""
+    validation: str | float | None = 0.1
+    """File, or share of train to split off, for choosing checkpoints and stopping early."""
+    test: str | float | None = None
+    """File, or share of train to split off; read once, at the end."""
+    text: Columns = None
+    """Column with the input text; found by itself where names and contents leave no doubt."""
+    label: Columns = None
+    """Column with the label (classification)."""
+    prompt: Columns = None
+    """Column with the prompt (generation)."""
+    completion: Columns = None
+    """Column with the completion (generation)."""
+    messages: Columns = None
+    """Column with chat messages, a list of {role, content} (generation)."""
+    group: Columns = None
+    """Column whose equal values must stay on one side of a split (a customer, a document)."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "text"] = "auto"
+    """Format of the files; "auto" goes by the ending, else by the contents."""
+    header: bool | Literal["auto"] = "auto"
+    """Whether the first line of a csv or tsv file names the columns."""
+    labels: list[str] | None = None
+    """The labels in their order; default: those of train, sorted."""
+    bad_rows: Literal["stop", "skip"] = "stop"
+    """"stop" lists every bad row and starts nothing; "skip" leaves them out and counts them."""
+    near_duplicates: bool = True
+    """Whether leakage is also looked for among near-duplicates (slower)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStopping:
+    patience: int = 3
+    """Evaluations without a gain before training stops."""
+    min_delta: float = 0.0
+    """The reference moves only when the gain exceeds this (in the metric's unit)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    epochs: float = 3.0
+    """Passes over train."""
+    max_steps: int | None = None
+    """Optimizer steps at most; overrides epochs where it is less."""
+    learning_rate: float = 5e-5
+    """Peak learning rate of AdamW."""
+    batch_size: int = 32
+    """Examples an optimizer step, over all devices."""
+    batch_tokens: int | None = None
+    """Tokens an optimizer step, padding counted; replaces batch_size."""
+    gradient_accumulation_steps: int = 1
+    """Parts a step is computed in: less memory, the same result."""
+    warmup_ratio: float = 0.06
+    """Share of the steps over which the learning rate rises from zero."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; biases and norms are spared."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 turns clipping off."""
+    eval_every: float | int = 1.0
+    """Validation every so many epochs (a float) or steps (an integer); also at each epoch's end."""
+    early_stopping: EarlyStopping | None = None
+    """Stop when validation no longer improves."""
+    best_metric: str | None = None
+    """Validation metric that chooses the best checkpoint; default: the objective's, else loss."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept beside the best one."""
+    seed: int = 42
+    """Seed of splits, order, initialisation and dropout."""
+    devices: int | Literal["auto", "cpu"] = "auto"
+    """How many devices; "auto" takes one GPU where there is one, else the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    metric: str | None = None
+    """The one primary metric, declared before the run; default: macro_f1 or loss, by task."""
+    positive: str | None = None
+    """The positive class of a binary task; default: the rarer one."""
+    at_least: float | None = None
+    """The metric must reach this for the model to ship."""
+    at_most: float | None = None
+    """The same for metrics where less is better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    prompts: list[str] = field(default_factory=list)
+    """Prompts re-run at each evaluation, base and tuned."""
+    max_new_tokens: int = 48
+    """Length of an answer to such a prompt, in tokens."""
+    general_text: str | None = None
+    """Neutral text file: has the model forgotten what it knew?"""
+    held_out: list[str] = field(default_factory=list)
+    """Texts whose average log-likelihood is told for base and tuned."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic in evaluation; the log-softmax is float32 and sums are float64 in either case."""
+    batch_tokens: int = 8192
+    """Tokens in a forward pass of evaluation, padding counted."""
+    probe: bool = True
+    """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
+    serve_minutes: float = 30.0
+    """How long the worker answers prompts after the run before it frees the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    task: Literal["classification", "generation"]
+    """What the model does: choose a label, or write text."""
+    name: str = ""
+    """Name of the run; default: base model and training file."""
+    model: ModelConfig
+    """Which model."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Which rows."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How it learns."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """What counts as good enough."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """How it is judged."""
+    folder: str = "."
+    """Folder that relative paths start from; written by ftev."""
+
+    @property
+    def is_classification(self) -> bool:
+        return self.task == "classification"
+
+    @property
+    def trains(self) -> bool:
+        return self.model.tuned is None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a config class, as the check, the form and the reference page see it."""
+
+    path: str  # "train.learning_rate"
+    type: Any
+    default: Any  # MISSING where a value must be given
+    sentence: str
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+
+@cache
+def _sentences(cls: type) -> dict[str, str]:
+    """The string beneath each field of a class, read from its source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for statement, after in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            found[statement.target.id] = str(after.value.value)
+    return found
+
+
+def section_type(hint: Any) -> type | None:
+    """The config class behind a field's type, if it is a table of settings."""
+    return next((t for t in (hint, *get_args(hint)) if is_dataclass(t)), None)  # type: ignore[return-value]
+
+
+def settings(cls: type = RunConfig, prefix: str = "") -> list[Setting]:
+    """Every setting below a config class, sections opened, in the order of the source."""
+    hints, out = get_type_hints(cls), []
+    for f in fields(cls):
+        if section := section_type(hints[f.name]):
+            out += settings(section, f"{prefix}{f.name}.")
+            continue
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        out.append(Setting(prefix + f.name, hints[f.name], default, _sentences(cls)[f.name]))
+    return out
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """The config as nested tables without the settings that are None (TOML has no null)."""
+
+    def without_none(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: without_none(v) for k, v in value.items() if v is not None}
+        return value
+
+    result: dict[str, Any] = without_none(asdict(config))
+    return result

@@ -1,0 +1,251 @@
+"""TOML to RunConfig and back: read, overridden, checked once with every fault, then trusted."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from .config import RunConfig, section_type, settings, to_dict
+from .errors import ConfigError, Fault
+
+_TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
+_KEY = re.compile(r"^\s*([\w.\-\"']+)\s*=")
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> RunConfig:
+    """Read and check a run.toml. Raises ConfigError with every fault, each with its line."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        table = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(Fault(str(path), "there is no such file")) from None
+    except IsADirectoryError:
+        raise ConfigError(Fault(str(path), "this is a folder, not a file")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(Fault(str(path), f"cannot be read: {error}")) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(Fault(str(path), f"is not valid TOML: {error}")) from None
+    lines = key_lines(text)
+    for key, value in (_parse_override(o) for o in overrides or []):
+        _set(table, key, value)
+        lines[key] = 0
+    table.setdefault("folder", str(path.parent.resolve()))
+    return check_config(table, path.name, lines)
+
+
+def check_config(
+    table: dict[str, Any], source: str = "config", lines: dict[str, int] | None = None
+) -> RunConfig:
+    """Nested tables to a RunConfig. Raises ConfigError with every fault at once."""
+    faults: list[Fault] = []
+    lines = lines or {}
+
+    def where(key: str) -> str:
+        known = next((lines[k] for k in _ancestors(key) if k in lines), None)
+        if known is None:
+            return f"{source} {key}"
+        return f"--set {key}" if known == 0 else f"{source}:{known} {key}"
+
+    values = _checked(RunConfig, table, "", faults, where)
+    if faults:
+        raise ConfigError(*faults)
+    config = RunConfig(**values)
+    faults += [Fault(where(key), what, remedy) for key, what, remedy in _contradictions(config)]
+    if faults:
+        raise ConfigError(*faults)
+    return config if config.name else replace(config, name=default_name(config))
+
+
+def default_name(config: RunConfig) -> str:
+    """`minilm_banking77` from the model's and the data's names."""
+    source = config.data.train or config.data.test or "run"
+    first = source[0] if isinstance(source, list) else str(source)
+    parts = (Path(config.model.base).name, Path(first).stem)
+    return re.sub(r"[^\w.-]+", "-", "_".join(parts)).strip("-_") or "run"
+
+
+def dump_config(config: RunConfig) -> str:
+    """The complete, resolved configuration as TOML."""
+    import tomli_w
+
+    return tomli_w.dumps(to_dict(config))
+
+
+def key_lines(text: str) -> dict[str, int]:
+    """The line (from 1) on which each dotted key or table of a TOML text stands."""
+    found: dict[str, int] = {}
+    prefix = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if table := _TABLE.match(line):
+            prefix = table[1].replace('"', "").replace(" ", "") + "."
+            found.setdefault(prefix[:-1], number)
+        elif key := _KEY.match(line):
+            found.setdefault(prefix + key[1].strip("\"'"), number)
+    return found
+
+
+def _ancestors(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def _checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any) -> dict[str, Any]:
+    """Values of one class, each converted to its type; what does not fit becomes a fault."""
+    hints, values = get_type_hints(cls), {}
+    names = [f.name for f in fields(cls)]
+    for key in table:
+        if key not in names:
+            faults.append(Fault(where(prefix + key), "unknown setting", _nearest(key, prefix)))
+    for name in names:
+        key, hint = prefix + name, hints[name]
+        if name not in table:
+            if key in _REQUIRED:
+                faults.append(Fault(where(key), "must be given", _REQUIRED[key]))
+            continue
+        value = table[name]
+        if section := section_type(hint):
+            if not isinstance(value, dict):
+                faults.append(Fault(where(key), f"must be a table, not {value!r}"))
+                continue
+            before = len(faults)
+            inner = _checked(section, value, key + ".", faults, where)
+            if len(faults) == before:
+                values[name] = section(**inner)
+            continue
+        try:
+            values[name] = msgspec.convert(value, hint)
+        except msgspec.ValidationError as error:
+            faults.append(Fault(where(key), f"{value!r} does not fit: {error}"))
+    if cls is RunConfig and "model" not in table:
+        faults.append(Fault(where("model.base"), "must be given", _REQUIRED["model.base"]))
+    return values
+
+
+_REQUIRED = {
+    "task": 'Write task = "classification" or task = "generation"',
+    "model.base": "Write [model] base = a hub id or a local folder",
+}
+
+
+def _nearest(key: str, prefix: str) -> str:
+    known = [s.path for s in settings()]
+    local = [p[len(prefix) :] for p in known if p.startswith(prefix)]
+    if close := difflib.get_close_matches(key, local, 1):
+        return f"Did you mean {prefix}{close[0]}?"
+    last = {p.rsplit(".", 1)[-1]: p for p in known}
+    if close := difflib.get_close_matches(key, list(last), 1):
+        return f"Did you mean {last[close[0]]}?"
+    return "Known here: " + ", ".join(sorted({p.split(".")[0] for p in local}))
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(Fault(f"--set {text}", "must have the form section.name=value"))
+    try:
+        return key.strip(), tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), raw  # a bare word is a string
+
+
+def _set(table: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(Fault(f"--set {key}", f"{section} is not a table"))
+    table[name] = value
+
+
+def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
+    """Settings that are each of the right type but cannot be meant."""
+    from .metrics import METRICS
+
+    t, out = c.train, []
+
+    def fault(bad: bool, key: str, what: str, remedy: str = "") -> None:
+        if bad:
+            out.append((key, what, remedy))
+
+    for key in (
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "gradient_accumulation_steps",
+        "eval_every",
+    ):
+        fault(not getattr(t, key) > 0, f"train.{key}", "must be greater than 0")
+    fault(
+        t.batch_tokens is not None and t.batch_tokens < 1,
+        "train.batch_tokens",
+        "must be at least 1",
+    )
+    fault(t.max_steps is not None and t.max_steps < 1, "train.max_steps", "must be at least 1")
+    fault(not 0 <= t.warmup_ratio < 1, "train.warmup_ratio", "must lie in [0, 1)")
+    fault(t.weight_decay < 0, "train.weight_decay", "must not be negative")
+    fault(t.max_grad_norm < 0, "train.max_grad_norm", "must not be negative")
+    fault(t.keep_checkpoints < 1, "train.keep_checkpoints", "must be at least 1")
+    fault(
+        isinstance(t.devices, int) and t.devices != 1,
+        "train.devices",
+        "runs on one device only so far",
+        "Write 1",
+    )
+    if t.early_stopping:
+        fault(t.early_stopping.patience < 1, "train.early_stopping.patience", "must be at least 1")
+        fault(
+            t.early_stopping.min_delta < 0, "train.early_stopping.min_delta", "must not be negative"
+        )
+    fault(
+        c.model.max_length is not None and c.model.max_length < 2,
+        "model.max_length",
+        "must be at least 2",
+    )
+    fault(not c.model.base.strip(), "model.base", "is empty", _REQUIRED["model.base"])
+    fault(
+        c.trains and not c.data.train, "data.train", "must be given", "Name the file to learn from"
+    )
+    fault(
+        not c.trains and not (c.data.test or c.data.train),
+        "data.test",
+        "must be given",
+        "Name the file to evaluate on",
+    )
+    shares = 0.0
+    for key in ("validation", "test"):
+        share = getattr(c.data, key)
+        if isinstance(share, float):
+            shares += share
+            fault(not 0 < share < 1, f"data.{key}", "a share must lie between 0 and 1")
+    fault(
+        shares >= 1,
+        "data.validation",
+        "the shares of validation and test leave nothing to learn from",
+    )
+    fault(
+        c.data.labels is not None and len(set(c.data.labels)) < 2,
+        "data.labels",
+        "needs at least two different labels",
+    )
+    for key, name in (
+        ("objective.metric", c.objective.metric),
+        ("train.best_metric", t.best_metric),
+    ):
+        if name is None:
+            continue
+        if name not in METRICS:
+            close = difflib.get_close_matches(name, list(METRICS), 1)
+            known = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(METRICS)
+            fault(True, key, f"there is no metric {name!r}", known)
+    fault(
+        c.objective.at_least is not None and c.objective.at_most is not None,
+        "objective.at_least",
+        "at_least and at_most cannot both be given",
+    )
+    return out

@@ -1,0 +1,376 @@
+"""The vocabulary of facts a run writes down, one JSON line each, and how they are written and read.
+
+Raw numbers only: sums and counts rather than averages, seconds rather than words. NaN and infinity are
+legal values and are written as strings, because JSON has none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+Model = str  # "base", "tuned", "majority" or "probe"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """A fact. `time` is seconds since the Unix epoch on the worker's clock."""
+
+    time: float = 0.0
+
+
+class RunStarted(Event, tag=True):
+    """A worker took the run up; a resumed run has one of these for each worker."""
+
+    run: str
+    name: str
+    task: str
+    pid: int
+    host: str
+    ftev_version: str
+    resumed_from_step: int = 0
+
+
+class DeviceFound(Event, tag=True):
+    device: str  # "cpu", "cuda:0"
+    name: str  # as the vendor calls it
+    precision: str  # of training: "float32" or "bfloat16"
+    packages: dict[str, str]
+    threads: int = 0
+    total_memory: int = 0  # bytes
+
+
+class StageStarted(Event, tag=True):
+    stage: int  # 1 to 5
+    name: str
+
+
+class StageDone(Event, tag=True):
+    """A stage with its shape before and after; -1 where a side has no rows or columns."""
+
+    stage: int
+    name: str
+    seconds: float
+    rows_in: int = -1
+    columns_in: int = -1
+    rows_out: int = -1
+    columns_out: int = -1
+    note: str = ""
+
+
+class Progress(Event, tag=True):
+    """How far a long piece of work is: `done` of `total` units."""
+
+    what: str
+    done: int
+    total: int
+
+
+class ModelLoaded(Event, tag=True):
+    name: str
+    architecture: str
+    parameters: int
+    trainable: int
+    layers: int
+    vocab_size: int
+    max_length: int
+    prefix: str = ""  # the one token that scoring puts first (generation)
+    new_head: bool = False  # a freshly initialised classifier sits on the base
+
+
+class SplitPrepared(Event, tag=True):
+    """A split ready to be used: what was read, and what masking and truncation left of it."""
+
+    split: str
+    rows: int
+    columns: int
+    source: str = ""
+    sha256: str = ""
+    labels: dict[str, int] = {}
+    tokens: int = 0
+    scored_tokens: int = 0  # generation: targets of the loss
+    masked_tokens: int = 0
+    truncated_rows: int = 0
+    truncated_tokens: int = 0
+    unscored_rows: int = 0  # nothing left to score
+    skipped_rows: int = 0  # bad rows that the config said to skip
+    rows_without_eos: int = 0  # untruncated rows whose end is not scored
+
+
+class LabelsFixed(Event, tag=True):
+    """The explicit, ordered label list, and the positive class of a binary task."""
+
+    labels: list[str]
+    positive: str | None = None
+
+
+class LeakageFound(Event, tag=True):
+    """Rows that splits share. `pairs`: split, row, split, row, layer, similarity."""
+
+    exact: int
+    near: int
+    ngram: int
+    conflicting_labels: int = 0
+    pairs: list[tuple[str, int, str, int, str, float]] = []
+    note: str = ""
+
+
+class TrainingPlanned(Event, tag=True):
+    max_steps: int
+    steps_per_epoch: int
+    epochs: float
+    warmup_steps: int
+    rows_per_step: float
+    padding: float  # padded tokens a real one
+
+
+class StepDone(Event, tag=True):
+    """One optimizer step. loss = loss_sum / loss_count."""
+
+    step: int
+    epoch: float
+    loss_sum: float  # nats, summed over the step
+    loss_count: int  # scored tokens, or rows
+    learning_rate: float
+    grad_norm: float
+    tokens: int  # real tokens read
+    seconds: float
+    skipped: bool = False  # the gradient was not finite: no update was made
+
+
+class Evaluated(Event, tag=True):
+    """A model scored on a split. loss = loss_sum / loss_count; accuracy = correct / count."""
+
+    split: str
+    model: Model
+    step: int
+    epoch: float
+    rows: int
+    loss_sum: float
+    loss_count: int
+    correct: int
+    count: int
+    bytes: int = 0
+    confusion: list[
+        tuple[int, int, int]
+    ] = []  # truth, prediction, count: the cells that are not empty
+    unscored_rows: int = 0
+    seconds: float = 0.0
+
+
+class EpochDone(Event, tag=True):
+    epoch: int
+    step: int
+    seconds: float
+
+
+class CheckpointSaved(Event, tag=True):
+    step: int
+    path: str  # relative to the run directory
+    seconds: float
+    best: bool = False
+
+
+class TrainingEnded(Event, tag=True):
+    """Why the loop ended: "completed", "early stopping", "stopped", and which step is kept."""
+
+    reason: str
+    step: int
+    best_step: int
+
+
+class Paused(Event, tag=True):
+    step: int
+
+
+class Resumed(Event, tag=True):
+    step: int
+
+
+class SystemSampled(Event, tag=True):
+    memory: int  # bytes resident in the worker
+    cpu: float  # cores in use
+    device_memory: int = -1
+    device_total: int = -1
+    device_use: float = -1.0  # share
+
+
+class PromptAnswered(Event, tag=True):
+    """A prompt of the config (`probe`) or of a person, answered by base and tuned."""
+
+    prompt: str
+    step: int
+    probe: bool = False
+    base: str = ""
+    tuned: str = ""
+    base_probabilities: dict[str, float] = {}
+    tuned_probabilities: dict[str, float] = {}
+    base_name: str = "base"
+
+
+class TextScored(Event, tag=True):
+    """Log-likelihood of a held-out text under a model; windows where it is longer than the context."""
+
+    source: str  # "held_out:0", "general_text"
+    model: Model
+    tokens: int
+    bytes: int
+    log_likelihood: float
+    prefix: str
+    window: int
+    stride: int
+
+
+class ResultsComputed(Event, tag=True):
+    """Final metrics of a model on a split, as in report.json."""
+
+    split: str
+    model: Model
+    result: dict[str, Any]
+
+
+class ComparisonsComputed(Event, tag=True):
+    comparisons: list[dict[str, Any]]
+
+
+class Note(Event, tag=True):
+    level: str  # "info", "warning", "error"
+    text: str
+
+
+class RunFinished(Event, tag=True):
+    """The end: "finished", "stopped" or "failed"; `exit_code` is what a command returns for it."""
+
+    status: str
+    error: str = ""
+    exit_code: int = 0
+
+
+AnyEvent = (
+    RunStarted
+    | DeviceFound
+    | StageStarted
+    | StageDone
+    | Progress
+    | ModelLoaded
+    | SplitPrepared
+    | LabelsFixed
+    | LeakageFound
+    | TrainingPlanned
+    | StepDone
+    | Evaluated
+    | EpochDone
+    | CheckpointSaved
+    | TrainingEnded
+    | Paused
+    | Resumed
+    | SystemSampled
+    | PromptAnswered
+    | TextScored
+    | ResultsComputed
+    | ComparisonsComputed
+    | Note
+    | RunFinished
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyEvent, strict=False)  # lax: "NaN" is a float
+
+
+def encode_event(event: Event) -> bytes:
+    """One line of JSON with its newline."""
+    line = _encoder.encode(event)
+    if b"null" in line:  # msgspec writes NaN so; None is left out as a default
+        line = _encoder.encode(spell_numbers(msgspec.to_builtins(event)))
+    return line + b"\n"
+
+
+def spell_numbers(value: Any) -> Any:
+    """The same value with NaN and infinities as strings, for JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {k: spell_numbers(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell_numbers(v) for v in value]
+    return value
+
+
+def decode_event(line: bytes) -> AnyEvent | None:
+    """The event of a line; None for kinds that this version does not know and for damaged lines."""
+    try:
+        return _decoder.decode(line)
+    except msgspec.MsgspecError:
+        return None
+
+
+class EventWriter:
+    """Appends events to a file, each flushed, so that a reader and a crash lose nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        if self._ends_mid_line(path):
+            self._file.write(b"\n")  # a worker died while writing: close its line
+
+    @staticmethod
+    def _ends_mid_line(path: Path) -> bool:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+
+    def write(self, *events: Event) -> None:
+        """Stamp and append events; one system call however many they are."""
+        now = time.time()
+        self._file.write(
+            b"".join(
+                encode_event(e if e.time else msgspec.structs.replace(e, time=now)) for e in events
+            )
+        )
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class EventReader:
+    """Reads what is new in an events file, a bounded amount a go. The file may be in motion."""
+
+    def __init__(self, path: Path, chunk: int = 4 << 20) -> None:
+        self.path, self.offset, self.unreadable = path, 0, 0
+        self._chunk = chunk
+        self._partial = b""
+
+    def read(self) -> list[AnyEvent]:
+        """The next events, at most a chunk of bytes; an empty list when there is nothing new."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                block = file.read(self._chunk)
+        except FileNotFoundError:
+            return []
+        self.offset += len(block)
+        *lines, self._partial = (self._partial + block).split(b"\n")
+        events = []
+        for line in lines:
+            if not line.strip():
+                continue
+            event = decode_event(line)
+            if event is None:
+                self.unreadable += 1
+            else:
+                events.append(event)
+        return events
+
+    def read_all(self) -> Iterator[AnyEvent]:
+        """Everything up to the present end of the file."""
+        while True:
+            before = self.offset
+            yield from self.read()
+            if self.offset == before:
+                return

@@ -1,0 +1,171 @@
+"""A run directory: create, list, open, and how its worker stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from .config import RunConfig
+from .config_file import dump_config, load_config
+from .errors import RunError
+
+HEARTBEAT_SECONDS = 2.0
+SILENT_SECONDS = 30.0  # a worker on another host is taken for dead after this
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """worker.json: the process and where it listens. Its modification time is the heartbeat."""
+
+    pid: int
+    started: float  # the process's start time in clock ticks since boot, which a reused pid lacks
+    host: str
+    socket: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def worker_path(self) -> Path:
+        return self.path / "worker.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "worker.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model"
+
+    def config(self) -> RunConfig:
+        return load_config(self.path / "run.toml")
+
+    def worker(self) -> WorkerInfo | None:
+        """Who works or worked on this run; None before any worker began."""
+        try:
+            return msgspec.json.decode(self.worker_path.read_bytes(), type=WorkerInfo)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def worker_alive(self) -> bool:
+        """Never guessed from silence alone: process and start time here, heartbeat elsewhere."""
+        worker = self.worker()
+        if worker is None:
+            return False
+        if worker.host == socket.gethostname():
+            return process_start(worker.pid) == worker.started
+        try:
+            return time.time() - self.worker_path.stat().st_mtime < SILENT_SECONDS
+        except OSError:
+            return False
+
+
+def process_start(pid: int) -> float:
+    """When a live process began, on a clock that no later process of its number shares; 0 if gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return 0.0 if Path("/proc/self/stat").exists() else _start_without_proc(pid)
+    except OSError:
+        return 0.0
+    state, *rest = stat.rpartition(")")[2].split()
+    return 0.0 if state in "ZX" else float(rest[18])
+
+
+def _start_without_proc(pid: int) -> float:
+    import subprocess
+
+    told = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)
+    try:
+        return datetime.strptime(told.stdout.strip(), "%a %b %d %H:%M:%S %Y").timestamp()
+    except ValueError:
+        return 0.0
+
+
+def runs_folder(given: str | None = None) -> Path:
+    """--runs-dir, else FTEV_RUNS, else ./runs."""
+    return Path(given or os.environ.get("FTEV_RUNS") or "runs")
+
+
+def create_run(config: RunConfig, folder: Path) -> Run:
+    """A new run directory with its resolved configuration, written first and never edited."""
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    name = re.sub(r"[^\w.-]+", "-", config.name).strip("-.") or "run"
+    for path in _free_names(folder / f"{stamp}_{name}"):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{path}: cannot be made: {error.strerror}. Choose --runs-dir") from None
+        (path / "run.toml").write_text(dump_config(config), encoding="utf-8")
+        return Run(path)
+    raise AssertionError("names do not run out")
+
+
+def _free_names(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.name}-{number}")
+        number += 1
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """The runs of a folder, newest first."""
+    try:
+        paths = [
+            Path(e.path) for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")
+        ]
+    except OSError:
+        return []
+    found = [Run(p) for p in paths if (p / "run.toml").exists() or (p / "events.jsonl").exists()]
+    return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def open_run(spec: str, folder: Path) -> Run:
+    """RUN on the command line: a directory, a name or unique prefix in the folder, or `latest`."""
+    path = Path(spec)
+    if path.is_dir() and ((path / "run.toml").exists() or (path / "events.jsonl").exists()):
+        return Run(path.resolve())
+    runs = list_runs(folder)
+    if spec == "latest":
+        if not runs:
+            raise RunError(f"{folder}: no runs here yet. Start one with `ftev-tui demo`")
+        return runs[0]
+    matches = [r for r in runs if r.id == spec] or [r for r in runs if r.id.startswith(spec)]
+    if not matches:
+        matches = [r for r in runs if spec in r.id]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        some = ", ".join(r.id for r in matches[:5])
+        raise RunError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
+    raise RunError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
