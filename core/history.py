@@ -1,0 +1,354 @@
+"""Events folded into what a screen or a report shows.
+
+Everything here can be rebuilt from events.jsonl at any time; live, finished, crashed, copied and sample
+runs go through the same fold. Imports stay light: a screen folds before its first paint.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .events import (
+    AnyEvent,
+    CheckpointSaved,
+    ComparisonsComputed,
+    DeviceFound,
+    EpochDone,
+    Evaluated,
+    EventReader,
+    LabelsFixed,
+    LeakageFound,
+    ModelLoaded,
+    Note,
+    Paused,
+    Progress,
+    PromptAnswered,
+    ResultsComputed,
+    Resumed,
+    RunFinished,
+    RunStarted,
+    SplitPrepared,
+    StageDone,
+    StageStarted,
+    StepDone,
+    SystemSampled,
+    TextScored,
+    TrainingEnded,
+    TrainingPlanned,
+)
+from .runs import Run
+
+STAGES = (
+    "base model loaded",
+    "training data prepared",
+    "fine-tuned",
+    "evaluation data prepared",
+    "evaluated",
+)
+RATE_WINDOW = 30  # steps over which speed is averaged
+
+
+@dataclass
+class Stage:
+    number: int
+    name: str
+    state: str = "waiting"  # "running", "done"
+    started: float = 0.0
+    done: StageDone | None = None
+
+
+@dataclass
+class Steps:
+    """The training series, one entry an optimizer step."""
+
+    step: array[int] = field(default_factory=lambda: array("q"))
+    epoch: array[float] = field(default_factory=lambda: array("d"))
+    time: array[float] = field(default_factory=lambda: array("d"))
+    loss: array[float] = field(default_factory=lambda: array("d"))
+    loss_sum: array[float] = field(default_factory=lambda: array("d"))
+    loss_count: array[int] = field(default_factory=lambda: array("q"))
+    learning_rate: array[float] = field(default_factory=lambda: array("d"))
+    grad_norm: array[float] = field(default_factory=lambda: array("d"))
+    tokens: array[int] = field(default_factory=lambda: array("q"))
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+    skipped: int = 0
+
+    def append(self, e: StepDone) -> None:
+        self.step.append(e.step)
+        self.epoch.append(e.epoch)
+        self.time.append(e.time)
+        self.loss.append(e.loss_sum / e.loss_count if e.loss_count else math.nan)
+        self.loss_sum.append(e.loss_sum)
+        self.loss_count.append(e.loss_count)
+        self.learning_rate.append(e.learning_rate)
+        self.grad_norm.append(e.grad_norm)
+        self.tokens.append(e.tokens)
+        self.seconds.append(e.seconds)
+        self.skipped += e.skipped
+
+    def cut_after(self, step: int) -> None:
+        """Forget steps past `step`: a resumed run makes them again."""
+        keep = bisect_right(self.step, step)
+        for name in ("step", "epoch", "time", "loss", "loss_sum", "loss_count"):
+            del getattr(self, name)[keep:]
+        for name in ("learning_rate", "grad_norm", "tokens", "seconds"):
+            del getattr(self, name)[keep:]
+
+    def mean_loss(self, after: float, to: float) -> float:
+        """Loss over the epochs in (after, to]: one division of sums (L1)."""
+        i, j = bisect_right(self.epoch, after + 1e-9), bisect_right(self.epoch, to + 1e-9)
+        count = sum(self.loss_count[i:j])
+        return sum(self.loss_sum[i:j]) / count if count else math.nan
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+@dataclass
+class Epoch:
+    """One row of the training trace."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    accuracy_change: float  # against step 0
+    seconds: float
+    observation: str = ""
+
+
+@dataclass
+class History:
+    """What a run has told so far."""
+
+    started: RunStarted | None = None
+    finished: RunFinished | None = None
+    device: DeviceFound | None = None
+    model: ModelLoaded | None = None
+    plan: TrainingPlanned | None = None
+    ended: TrainingEnded | None = None
+    leakage: LeakageFound | None = None
+    labels: list[str] = field(default_factory=list)
+    positive: str | None = None
+    created: float = 0.0
+    last_time: float = 0.0
+    paused: bool = False
+    stages: list[Stage] = field(
+        default_factory=lambda: [Stage(n, name) for n, name in enumerate(STAGES, 1)]
+    )
+    splits: dict[str, SplitPrepared] = field(default_factory=dict)
+    steps: Steps = field(default_factory=Steps)
+    evaluations: list[Evaluated] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    best_step: int | None = None
+    prompts: list[PromptAnswered] = field(default_factory=list)
+    texts: list[TextScored] = field(default_factory=list)
+    results: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    progress: Progress | None = None
+    system: SystemSampled | None = None
+    system_series: deque[SystemSampled] = field(default_factory=lambda: deque(maxlen=20_000))
+    unreadable_lines: int = 0
+    version: int = 0  # grows with every event: a screen draws when it has changed
+
+    @property
+    def task(self) -> str:
+        return self.started.task if self.started else ""
+
+    @property
+    def step(self) -> int:
+        return self.steps.step[-1] if len(self.steps) else 0
+
+    @property
+    def epoch(self) -> float:
+        return self.steps.epoch[-1] if len(self.steps) else 0.0
+
+    @property
+    def max_steps(self) -> int:
+        return self.plan.max_steps if self.plan else 0
+
+    @property
+    def current_stage(self) -> Stage | None:
+        return next((s for s in self.stages if s.state == "running"), None)
+
+    @property
+    def random_loss(self) -> float | None:
+        """ln V (generation) or ln C (classification): what random guessing gives (L7)."""
+        if self.task == "classification":
+            return math.log(len(self.labels)) if len(self.labels) > 1 else None
+        return math.log(self.model.vocab_size) if self.model and self.model.vocab_size else None
+
+    def tokens_per_second(self) -> float:
+        """Real tokens a second over the last steps, pauses and evaluations left out."""
+        seconds = sum(self.steps.seconds[-RATE_WINDOW:])
+        return sum(self.steps.tokens[-RATE_WINDOW:]) / seconds if seconds > 0 else 0.0
+
+    def eta_seconds(self) -> float | None:
+        """Until the last step at the pace of the last ones, evaluations left out."""
+        if not self.plan or not len(self.steps) or self.ended:
+            return None
+        recent = self.steps.seconds[-RATE_WINDOW:]
+        return max(0, self.max_steps - self.step) * sum(recent) / len(recent)
+
+    def status(self, alive: bool) -> str:
+        """starting, running, paused, finished, stopped, failed or died."""
+        if self.finished:
+            return self.finished.status
+        if not alive:
+            return "died" if self.started else "starting"
+        return "paused" if self.paused else "running"
+
+    def evaluation(self, split: str, model: str, step: int | None = None) -> Evaluated | None:
+        """The last evaluation of a model on a split, or the one at a step."""
+        for e in reversed(self.evaluations):
+            if e.split == split and e.model == model and (step is None or e.step == step):
+                return e
+        return None
+
+    def validation_series(self) -> list[Evaluated]:
+        """The tuned model on validation, from step 0 on, in order of steps."""
+        at: dict[int, Evaluated] = {}
+        for e in self.evaluations:
+            if e.split == "validation" and e.model == "tuned":
+                at.setdefault(e.step, e)
+        return [at[s] for s in sorted(at)]
+
+    def read(self, reader: EventReader) -> bool:
+        """Fold what is new in one bounded go; True when there was something."""
+        events = reader.read()
+        self.unreadable_lines = reader.unreadable
+        for event in events:
+            self.add(event)
+        return bool(events)
+
+    def add(self, event: AnyEvent) -> None:
+        self.version += 1
+        self.last_time = event.time or self.last_time
+        fold = _FOLDS.get(type(event))
+        if fold is not None:
+            fold(self, event)
+
+    def _add_start(self, e: RunStarted) -> None:
+        self.created = self.created or e.time
+        self.started, self.finished, self.ended, self.paused = e, None, None, False
+        self.progress = None
+        for stage in self.stages:
+            stage.state, stage.done = "waiting", None
+        cut = e.resumed_from_step
+        self.steps.cut_after(cut)
+        self.evaluations = [x for x in self.evaluations if x.step <= cut and x.split != "test"]
+        self.epochs = [x for x in self.epochs if x.step <= cut]
+        self.checkpoints = [x for x in self.checkpoints if x.step <= cut]
+        self.prompts = [x for x in self.prompts if x.step <= cut]
+
+    def _add_finish(self, e: RunFinished) -> None:
+        self.finished, self.progress = e, None
+
+    def _add_stage_start(self, e: StageStarted) -> None:
+        stage = self.stages[e.stage - 1]
+        stage.state, stage.started = "running", e.time
+        self.progress = None
+
+    def _add_stage_done(self, e: StageDone) -> None:
+        stage = self.stages[e.stage - 1]
+        stage.state, stage.done = "done", e
+        self.progress = None
+
+    def _add_labels(self, e: LabelsFixed) -> None:
+        self.labels, self.positive = e.labels, e.positive
+
+    def _add_epoch(self, e: EpochDone) -> None:
+        from .diagnosis import observe_epoch
+
+        at_end = self.evaluation("validation", "tuned", e.step)
+        start = self.evaluation("validation", "tuned", 0)
+        accuracy = _ratio(at_end.correct, at_end.count) if at_end else math.nan
+        row = Epoch(
+            epoch=e.epoch,
+            step=e.step,
+            train_loss=self.steps.mean_loss(e.epoch - 1, e.epoch),
+            validation_loss=_ratio(at_end.loss_sum, at_end.loss_count) if at_end else math.nan,
+            validation_accuracy=accuracy,
+            accuracy_change=accuracy - _ratio(start.correct, start.count) if start else math.nan,
+            seconds=e.seconds,
+        )
+        row.observation = observe_epoch([*self.epochs, row], self.steps.skipped)
+        self.epochs.append(row)
+
+    def _add_checkpoint(self, e: CheckpointSaved) -> None:
+        self.checkpoints.append(e)
+        if e.best:
+            self.best_step = e.step
+
+    def _add_end(self, e: TrainingEnded) -> None:
+        self.ended, self.best_step = e, e.best_step
+
+    def _add_results(self, e: ResultsComputed) -> None:
+        self.results.setdefault(e.split, {})[e.model] = e.result
+
+    def _add_system(self, e: SystemSampled) -> None:
+        self.system = e
+        self.system_series.append(e)
+
+    def _add_text(self, e: TextScored) -> None:
+        self.texts = [t for t in self.texts if (t.source, t.model) != (e.source, e.model)] + [e]
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else math.nan
+
+
+def _set(name: str, value: Any = None) -> Any:
+    return lambda history, event: setattr(history, name, event if value is None else value)
+
+
+_FOLDS: dict[type, Any] = {
+    RunStarted: History._add_start,
+    RunFinished: History._add_finish,
+    DeviceFound: _set("device"),
+    StageStarted: History._add_stage_start,
+    StageDone: History._add_stage_done,
+    Progress: _set("progress"),
+    ModelLoaded: _set("model"),
+    SplitPrepared: lambda h, e: h.splits.__setitem__(e.split, e),
+    LabelsFixed: History._add_labels,
+    LeakageFound: _set("leakage"),
+    TrainingPlanned: _set("plan"),
+    StepDone: lambda h, e: h.steps.append(e),
+    Evaluated: lambda h, e: h.evaluations.append(e),
+    EpochDone: History._add_epoch,
+    CheckpointSaved: History._add_checkpoint,
+    TrainingEnded: History._add_end,
+    Paused: lambda h, e: setattr(h, "paused", True),
+    Resumed: lambda h, e: setattr(h, "paused", False),
+    SystemSampled: History._add_system,
+    PromptAnswered: lambda h, e: h.prompts.append(e),
+    TextScored: History._add_text,
+    ResultsComputed: History._add_results,
+    ComparisonsComputed: lambda h, e: setattr(h, "comparisons", e.comparisons),
+    Note: lambda h, e: h.notes.append(e),
+}
+
+
+def fold(events: Iterable[AnyEvent]) -> History:
+    history = History()
+    for event in events:
+        history.add(event)
+    return history
+
+
+def read_history(run: Run) -> History:
+    """The whole history of a run as its file stands now."""
+    reader = EventReader(run.events_path)
+    history = fold(reader.read_all())
+    history.unreadable_lines = reader.unreadable
+    return history
