@@ -1,0 +1,185 @@
+"""What may be said to a worker over its socket, and what it answers: one JSON line each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .errors import RunError
+from .runs import Run
+
+LINE_LIMIT = 4 << 20  # bytes
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ask"):
+    """Something asked of a worker."""
+
+
+class AskStatus(Request, tag="status"):
+    pass
+
+
+class AskStop(Request, tag="stop"):
+    """Save a resumable state, end the run and free the device."""
+
+
+class AskPause(Request, tag="pause"):
+    pass
+
+
+class AskResume(Request, tag="resume"):
+    pass
+
+
+class AskCheckpoint(Request, tag="checkpoint"):
+    pass
+
+
+class AskPrompt(Request, tag="prompt"):
+    """A prompt for base and tuned; temperature 0 is greedy, top_k 0 and top_p 1 cut nothing."""
+
+    text: str
+    models: list[Literal["base", "tuned"]] = ["base", "tuned"]
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    likelihoods: Literal["none", "generation", "all"] = "none"
+
+
+AnyRequest = AskStatus | AskStop | AskPause | AskResume | AskCheckpoint | AskPrompt
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="reply"):
+    """Something a worker answers; `Done` or `Failed` is the last."""
+
+
+class StatusReply(Reply, tag="status"):
+    state: str  # "loading", "training", "evaluating", "paused", "serving", …
+    step: int = 0
+
+
+class Accepted(Reply, tag="accepted"):
+    """The request is taken and will be carried out at the next gap between steps."""
+
+    text: str
+
+
+class Held(Reply, tag="held"):
+    """Training waits while this prompt is answered."""
+
+    step: int
+
+
+class TokenMade(Reply, tag="token"):
+    model: str
+    text: str
+    log_likelihood: float = 0.0
+
+
+class Labelled(Reply, tag="labels"):
+    """A classifier's answer, most probable label first. `name` says what stands for the base."""
+
+    model: str
+    name: str
+    probabilities: dict[str, float]
+
+
+class ScoredToken(msgspec.Struct, frozen=True, array_like=True):
+    """A token with its log-likelihood (nats); `rank` 1 means it was the most probable one."""
+
+    text: str
+    log_likelihood: float | None
+    rank: int | None
+
+
+class Completed(Reply, tag="completed"):
+    """The whole answer of one model."""
+
+    model: str
+    text: str
+    tokens: int
+    seconds: float
+    ended_by_eos: bool
+    likelihoods: list[ScoredToken] = []
+
+
+class Done(Reply, tag="done"):
+    pass
+
+
+class Failed(Reply, tag="failed"):
+    text: str
+
+
+AnyReply = StatusReply | Accepted | Held | TokenMade | Labelled | Completed | Done | Failed
+
+_requests = msgspec.json.Decoder(AnyRequest)
+_replies = msgspec.json.Decoder(AnyReply)
+
+
+def decode_request(line: bytes) -> AnyRequest:
+    """Raises msgspec.ValidationError for what is not a request."""
+    return _requests.decode(line)
+
+
+def encode_message(message: Request | Reply) -> bytes:
+    return msgspec.json.encode(message) + b"\n"
+
+
+def socket_folder() -> Path:
+    """A folder of this user's own, mode 0700, with a short path (a socket's is at most 107 bytes)."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "ftev" if base else Path(tempfile.gettempdir()) / f"ftev-{os.getuid()}"
+    if len(str(folder)) > 80:
+        folder = Path("/tmp") / f"ftev-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise RunError(f"{folder}: must be a folder of yours with mode 0700. Remove or mend it")
+    return folder
+
+
+def socket_path(run: Run) -> Path:
+    name = hashlib.sha256(f"{run.path.resolve()}:{os.getpid()}".encode()).hexdigest()[:16]
+    return socket_folder() / f"{name}.sock"
+
+
+def ask(run: Run, request: Request, timeout: float | None = 30.0) -> Iterator[AnyReply]:
+    """Send one request to the run's worker and yield its answers until Done.
+
+    Raises RunError where no worker listens, on a failure it reports, and after `timeout` seconds
+    of silence.
+    """
+    worker = run.worker()
+    if worker is None or not worker.socket or not run.worker_alive():
+        raise RunError(f"{run.id}: no worker is running")
+    if worker.host != socket.gethostname():
+        raise RunError(f"{run.id}: its worker runs on {worker.host}: ask it from there")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(timeout)
+        try:
+            line.connect(worker.socket)
+            line.sendall(encode_message(request))
+            with line.makefile("rb") as answers:
+                for answer in answers:
+                    reply = _replies.decode(answer)
+                    if isinstance(reply, Failed):
+                        raise RunError(reply.text)
+                    if isinstance(reply, Done):
+                        return
+                    yield reply
+        except TimeoutError:
+            raise RunError(f"{run.id}: the worker did not answer within {timeout:.0f} s") from None
+        except OSError as error:
+            raise RunError(f"{run.id}: its worker does not listen: {error.strerror}") from None
+    raise RunError(f"{run.id}: the worker ended before its answer did")

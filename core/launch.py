@@ -1,0 +1,63 @@
+"""Start a worker and wait for it. The worker is known by its module's name only: nothing here imports it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+
+from .control import AskStatus, AskStop, ask
+from .errors import RunError
+from .runs import Run
+
+WORKER = "ftev.core.engine"
+
+
+def start_worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start the run's worker in a session of its own: it outlives this process and its terminal.
+
+    `arguments`: --resume continues from the last checkpoint, --serve answers prompts only,
+    --serve-minutes N overrules how long it serves afterwards.
+    """
+    if run.worker_alive():
+        raise RunError(f"{run.id}: a worker is already running")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with run.log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", WORKER, str(run.path), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+        )
+
+
+def wait_until_listening(
+    run: Run, process: subprocess.Popen[bytes] | None = None, seconds: float = 60.0
+) -> None:
+    """Return when the worker answers. Raises RunError when it dies first or takes too long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(RunError):
+            for _ in ask(run, AskStatus(), timeout=5.0):
+                return
+        if process is not None and process.poll() is not None:
+            raise RunError(f"{run.id}: the worker ended at once; see {run.log_path}")
+        time.sleep(0.05)
+    raise RunError(
+        f"{run.id}: the worker does not answer after {seconds:.0f} s; see {run.log_path}"
+    )
+
+
+def stop_worker(run: Run, seconds: float = 120.0) -> None:
+    """Ask the worker to save and end, and wait until it is gone."""
+    for _ in ask(run, AskStop()):
+        pass
+    deadline = time.monotonic() + seconds
+    while run.worker_alive():
+        if time.monotonic() > deadline:
+            raise RunError(f"{run.id}: the worker is still saving after {seconds:.0f} s")
+        time.sleep(0.05)
