@@ -1,0 +1,112 @@
+"""Text from rules: templates whose slots are filled by a seeded random choice.
+
+`{name}` is a slot, filled from the rule of that name; `{base name}` takes the verb that begins the
+filling in its base form; `[this/that]` is a choice on the spot.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+Rules = Mapping[str, Sequence[str]]
+
+_SLOT = re.compile(r"\{(base )?(\w+)\}")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_SENTENCE_START = re.compile(r"(^|[.!?] +|\.[\"”] +|\n)([\"“]?)([a-z])")
+_A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=(?:[aeio]|u(?!s[ei]|ni)|hour|honest)(?!ne\b))", re.I)
+
+RUN_WORDS = 12
+SHINGLE_WORDS = 4
+
+
+def phrases(text: str) -> tuple[str, ...]:
+    """Split `one | two | three`, over as many lines as it takes."""
+    return tuple(" ".join(part.split()) for part in text.split("|") if part.strip())
+
+
+def expand(template: str, rules: Rules, rng: random.Random) -> str:
+    """Fill every slot of `template`, and the slots inside what filled them.
+
+    No filling is used twice in one text while its rule has others left.
+    """
+    left: dict[str, list[str]] = {}
+
+    def fill(slot: re.Match[str]) -> str:
+        form, rule = slot.groups()
+        if not left.get(rule):
+            left[rule] = list(rules[rule])
+        filling = left[rule].pop(rng.randrange(len(left[rule])))
+        return base_form(filling) if form else filling
+
+    while True:
+        chosen = _CHOICE.sub(lambda match: rng.choice(match[1].split("/")), template)
+        filled = _SLOT.sub(fill, chosen)
+        if filled == template:
+            return filled
+        template = filled
+
+
+def base_form(verb_phrase: str) -> str:
+    """`leaks from the base` -> `leak from the base`."""
+    verb, _, rest = verb_phrase.partition(" ")
+    if verb.endswith("ies") and len(verb) > 4:
+        verb = verb[:-3] + "y"
+    elif verb.endswith(("sses", "zzes", "ches", "shes", "xes", "oes")):
+        verb = verb[:-2]
+    else:
+        verb = verb[:-1]
+    return f"{verb} {rest}".strip()
+
+
+def tidy(text: str) -> str:
+    """Single spaces, `an` before a vowel, a capital at the start of a sentence."""
+    text = re.sub(r" +", " ", text).strip()
+    text = re.sub(r" ([,.;:!?])", r"\1", text)
+    text = _A_BEFORE_VOWEL.sub(r"\1n ", text)
+    return _SENTENCE_START.sub(lambda match: match[1] + match[2] + match[3].upper(), text)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as a reader compares them: lower case, no punctuation."""
+    return re.findall(r"[a-z0-9'’]+", text.lower())
+
+
+class Unseen:
+    """Takes a text only if no earlier one was the same or nearly the same.
+
+    Nearly the same: a run of 12 words in common, or more than half of the runs of four words.
+    """
+
+    def __init__(self) -> None:
+        self._texts: set[tuple[str, ...]] = set()
+        self._runs: set[tuple[str, ...]] = set()
+        self._shingles: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+
+    def take(self, text: str) -> bool:
+        """True, and the text is remembered, if it is new."""
+        words = tuple(words_of(text))
+        runs = set(_windows(words, RUN_WORDS))
+        shingles = set(_windows(words, SHINGLE_WORDS))
+        shared = Counter(row for shingle in shingles for row in self._shingles.get(shingle, ()))
+        if words in self._texts or runs & self._runs:
+            return False
+        if max(shared.values(), default=0) * 2 > len(shingles):
+            return False
+        for shingle in shingles:
+            self._shingles[shingle].append(len(self._texts))
+        self._texts.add(words)
+        self._runs |= runs
+        return True
+
+    def make(self, one: Callable[[], str]) -> str:
+        """Call `one` until it gives a text that is new."""
+        while not self.take(text := one()):
+            pass
+        return text
+
+
+def _windows(words: tuple[str, ...], size: int) -> list[tuple[str, ...]]:
+    return [words[start : start + size] for start in range(len(words) - size + 1)]
