@@ -47,7 +47,9 @@ class AskPrompt(Request, tag="prompt"):
     """A prompt for base and tuned; temperature 0 is greedy, top_k 0 and top_p 1 cut nothing."""
 
     text: str
-    models: list[Literal["base", "tuned"]] = ["base", "tuned"]
+    models: list[Literal["base", "tuned"]] = msgspec.field(
+        default_factory=lambda: ["base", "tuned"]
+    )
     max_new_tokens: int = 64
     temperature: float = 0.0
     top_k: int = 0
