@@ -23,7 +23,7 @@ def start_worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
     """
     if run.worker_alive():
         raise RunError(f"{run.id}: a worker is already running")
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with run.log_path.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", WORKER, str(run.path), *arguments],

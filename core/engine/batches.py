@@ -1,0 +1,120 @@
+"""Which rows are computed together, in what order: cut so that little is padding, the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..config import TrainConfig
+
+WINDOW = 50  # batches' worth of shuffled rows that are sorted by length together
+
+Rows = NDArray[np.int64]
+Step = list[Rows]  # the parts (micro-batches) of one optimizer step
+
+
+def plan_epoch(lengths: NDArray[np.int64], settings: TrainConfig, epoch: int) -> list[Step]:
+    """The optimizer steps of one epoch, every row exactly once.
+
+    Rows are shuffled by (seed, epoch), sorted by length within windows, cut, and the batches shuffled:
+    the order depends on nothing else, so a resumed run finds the same one.
+    """
+    random = np.random.Generator(np.random.PCG64([settings.seed, epoch]))
+    order = random.permutation(len(lengths))
+    batches: list[Rows] = []
+    for window in _windows(order, lengths, settings):
+        by_length = window[np.argsort(lengths[window], kind="stable")]
+        if settings.batch_tokens:
+            batches += cut_by_tokens(by_length, lengths, settings.batch_tokens)
+        else:
+            size = settings.batch_size
+            batches += [by_length[i : i + size] for i in range(0, len(by_length), size)]
+    parts = settings.gradient_accumulation_steps
+    return [
+        [part for part in np.array_split(batches[i], parts) if len(part)]
+        for i in random.permutation(len(batches))
+    ]
+
+
+def _windows(order: Rows, lengths: NDArray[np.int64], settings: TrainConfig) -> Iterator[Rows]:
+    """Shuffled rows in windows of whole batches, so that only the last batch is short."""
+    rows = settings.batch_size
+    if settings.batch_tokens:
+        rows = max(1, int(settings.batch_tokens / max(1.0, float(lengths.mean()))))
+    for i in range(0, len(order), rows * WINDOW):
+        yield order[i : i + rows * WINDOW]
+
+
+def cut_by_tokens(rows: Rows, lengths: NDArray[np.int64], budget: int) -> list[Rows]:
+    """Cut rows, in their order, where rows x longest would pass the budget; a row is never split."""
+    batches, start, longest = [], 0, 0
+    for i, row in enumerate(rows):
+        longest = max(longest, int(lengths[row]))
+        if i > start and longest * (i - start + 1) > budget:
+            batches.append(rows[start:i])
+            start, longest = i, int(lengths[row])
+    if start < len(rows):
+        batches.append(rows[start:])
+    return batches
+
+
+def evaluation_batches(lengths: NDArray[np.int64], budget: int) -> list[Rows]:
+    """All rows, longest first: what does not fit in memory fails at once and not after an hour."""
+    return cut_by_tokens(np.argsort(-lengths, kind="stable"), lengths, budget)
+
+
+def padding_ratio(plan: Sequence[Step], lengths: NDArray[np.int64]) -> float:
+    """Tokens computed for each real token."""
+    computed = sum(int(lengths[part].max()) * len(part) for step in plan for part in step)
+    return computed / max(1, int(lengths.sum()))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded rows. `scored[i, t]` says whether token t of row i is a target."""
+
+    ids: Tensor  # int64 [rows, tokens]
+    mask: Tensor  # int64 [rows, tokens]
+    scored: Tensor | None = None  # bool [rows, tokens], generation
+    labels: Tensor | None = None  # int64 [rows], classification
+
+
+def collate(
+    ids: Sequence[NDArray[np.int32]],
+    rows: Rows,
+    pad_id: int,
+    device: torch.device,
+    *,
+    scored: Sequence[NDArray[np.bool_]] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    pad_left: bool = False,
+) -> Batch:
+    """The rows as tensors on the device; masked by position, whatever the pad token is (M1)."""
+    longest = max(len(ids[r]) for r in rows)
+    tokens = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    targets = np.zeros((len(rows), longest), dtype=bool)
+    for i, r in enumerate(rows):
+        n = len(ids[r])
+        place = slice(longest - n, longest) if pad_left else slice(0, n)
+        tokens[i, place], mask[i, place] = ids[r], 1
+        if scored is not None:
+            targets[i, place] = scored[r]
+
+    def move(array: NDArray[np.generic]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if device.type == "cuda":
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor
+
+    return Batch(
+        ids=move(tokens),
+        mask=move(mask),
+        scored=move(targets) if scored is not None else None,
+        labels=move(labels[rows]) if labels is not None else None,
+    )

@@ -1,0 +1,157 @@
+"""Which device and precision a run uses, and what they are busy with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import RunConfig
+from ..events import DeviceFound, Event, SystemSampled
+
+SAMPLE_SECONDS = 5.0
+SMALL_MODEL = 10_000_000  # parameters under which bfloat16 costs a CPU more in casts than it saves
+
+
+def choose_device(config: RunConfig) -> torch.device:
+    """One GPU where there is one, unless the config says cpu."""
+    if config.train.devices == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device has bfloat16 arithmetic in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def training_precision(config: RunConfig, device: torch.device, parameters: int) -> str:
+    """ "float32" or "bfloat16" (autocast; weights stay float32)."""
+    if config.model.precision != "auto":
+        return config.model.precision
+    if device.type == "cpu" and parameters < SMALL_MODEL:
+        return "float32"
+    return "bfloat16" if fast_bfloat16(device) else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def describe_device(device: torch.device, precision: str) -> DeviceFound:
+    names = ("torch", "transformers", "tokenizers", "accelerate", "peft", "polars", "numpy")
+    packages = {name: metadata.version(name) for name in names} | {
+        "python": platform.python_version()
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        name, memory = properties.name, properties.total_memory
+    else:
+        name = _processor_name()
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return DeviceFound(
+        device=str(device),
+        name=name,
+        precision=precision,
+        packages=packages,
+        threads=torch.get_num_threads(),
+        total_memory=memory,
+    )
+
+
+def _processor_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+class Telemetry:
+    """A thread that writes down memory and use of processor and device every few seconds."""
+
+    def __init__(self, write: Callable[[Event], None], device: torch.device) -> None:
+        self._write, self._device = write, device
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def __enter__(self) -> Telemetry:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=SAMPLE_SECONDS)
+
+    def _run(self) -> None:
+        with _nvml_handle(self._device) as handle:
+            spent, at = time.process_time(), time.monotonic()
+            while not self._stop.wait(SAMPLE_SECONDS):
+                now_spent, now = time.process_time(), time.monotonic()
+                used, total, share = _device_figures(handle)
+                self._write(
+                    SystemSampled(
+                        memory=resident_memory(),
+                        cpu=(now_spent - spent) / (now - at),
+                        device_memory=used,
+                        device_total=total,
+                        device_use=share,
+                    )
+                )
+                spent, at = now_spent, now
+
+
+def resident_memory() -> int:
+    """Bytes of this process in memory."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss is bytes on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextlib.contextmanager
+def _nvml_handle(device: torch.device) -> Iterator[Any]:
+    if device.type != "cuda":
+        yield None
+        return
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    except pynvml.NVMLError:  # a driver without NVML: training does not depend on it
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _device_figures(handle: Any) -> tuple[int, int, float]:
+    """Bytes used, bytes in all, share of time busy; -1 where unknown."""
+    if handle is None:
+        return -1, -1, -1.0
+    import pynvml
+
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return memory.used, memory.total, pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+    except pynvml.NVMLError:
+        return -1, -1, -1.0

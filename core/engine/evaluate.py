@@ -1,0 +1,192 @@
+"""Scores rows: class probabilities, and log-likelihoods of tokens. Never the logits of a whole split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .batches import collate, evaluation_batches
+from .devices import autocast
+from .models import Loaded, ScoredPositions
+from .rows import TokenRows, encode
+
+CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
+Scores = pl.DataFrame
+
+
+@torch.inference_mode()
+def score_labels(
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int
+) -> Iterator[int | Scores]:
+    """Yields rows done so far, at last a frame: row_id, label, predicted, probabilities, nll (nats)."""
+    model, labels = loaded.model, loaded.labels
+    assert rows.labels is not None
+    log_probabilities = np.empty((len(rows), len(labels)))
+    with evaluating(model), autocast(loaded.device, precision):
+        for done, part in _batches(rows, budget):
+            batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
+            logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
+            log_probabilities[part] = logits.double().log_softmax(-1).cpu().numpy()
+            yield done
+    predicted = log_probabilities.argmax(1)
+    yield pl.DataFrame(
+        {
+            "row_id": rows.row_ids,
+            "label": [labels[i] for i in rows.labels],
+            "predicted": [labels[i] for i in predicted],
+            "probabilities": pl.Series(list(np.exp(log_probabilities)), dtype=pl.List(pl.Float64)),
+            "nll": -log_probabilities[np.arange(len(rows)), rows.labels],
+        },
+        schema_overrides={"row_id": pl.Int64},
+    )
+
+
+@torch.inference_mode()
+def score_tokens(
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int
+) -> Iterator[int | Scores]:
+    """Yields rows done so far, at last a frame: row_id, nll (nats), tokens, correct, bytes."""
+    assert rows.scored is not None
+    nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    head = ScoredPositions(loaded.model)
+    with evaluating(loaded.model), autocast(loaded.device, precision):
+        for done, part in _batches(rows, budget):
+            batch = collate(
+                rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device, scored=rows.scored
+            )
+            assert batch.scored is not None
+            targets = batch.scored[:, 1:]
+            states = head.hidden(batch.ids, batch.mask)[:, :-1][targets]
+            found = [
+                (t, c) for t, c, _ in _score_positions(head, states, batch.ids[:, 1:][targets])
+            ]
+            if found:
+                row = torch.nonzero(targets)[:, 0].cpu().numpy()
+                lost = torch.cat([t for t, _ in found]).cpu().numpy()
+                right = torch.cat([c for _, c in found]).cpu().numpy()
+                nll[part] = np.bincount(row, weights=-lost, minlength=len(part))
+                correct[part] = np.bincount(row, weights=right, minlength=len(part))
+            yield done
+    yield pl.DataFrame(
+        {
+            "row_id": rows.row_ids,
+            "nll": nll,
+            "tokens": rows.targets,
+            "correct": correct,
+            "bytes": rows.bytes,
+        },
+        schema_overrides={"row_id": pl.Int64, "bytes": pl.Int64},
+    )
+
+
+def _batches(rows: TokenRows, budget: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    done = 0
+    for part in evaluation_batches(rows.lengths, budget):
+        done += len(part)
+        yield done, part
+
+
+def _score_positions(
+    head: ScoredPositions, states: Tensor, targets: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For chunks of positions: log-likelihood (float64), whether it was the first choice, its rank."""
+    vocabulary = int(head.model.config.vocab_size)
+    size = max(1, CHUNK_ELEMENTS // vocabulary)
+    for start in range(0, len(targets), size):
+        logits = head.logits(states[start : start + size])
+        wanted = logits.gather(1, targets[start : start + size, None])
+        likelihood = (wanted[:, 0] - logits.logsumexp(-1)).double()
+        rank = (logits > wanted).sum(-1) + 1
+        first = logits.argmax(-1) == targets[start : start + size]
+        yield likelihood, first, rank
+
+
+class evaluating:  # noqa: N801  (a context, used like torch's own)
+    """eval() inside, the former mode outside (L8)."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._was_training = self._model.training
+        self._model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self._model.train(self._was_training)
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """Log-likelihood of one text, token by token; the prefix is context and not scored."""
+
+    tokens: list[str]
+    log_likelihoods: list[float]
+    ranks: list[int]
+    bytes: int
+    prefix: str
+    window: int
+    stride: int
+
+    @property
+    def total(self) -> float:
+        return math.fsum(self.log_likelihoods)
+
+
+def rolling_windows(n: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
+    """Windows over n tokens, each token scored once: (first input, first scored, end) (K3).
+
+    Inputs are the tokens [first input, end - 1), position -1 being the prefix; targets are
+    [first scored, end).
+    """
+    if n <= 0:
+        return
+    end = min(window, n)
+    yield -1, 0, end
+    step = window - context + 1
+    while end < n:
+        start, end = end, min(end + step, n)
+        yield end - window - 1, start, end
+
+
+@torch.inference_mode()
+def score_text(
+    loaded: Loaded, text: str, precision: str = "float32", context: int = 1
+) -> Iterator[int | TextScore]:
+    """Log-likelihood of a whole text in rolling windows; yields tokens done, at last the score."""
+    ids = encode(loaded, [text])[0]
+    window = loaded.max_length
+    head = ScoredPositions(loaded.model)
+    likelihoods: list[float] = []
+    ranks: list[int] = []
+    padded = [loaded.prefix_id, *ids]  # token i stands at i + 1
+    with evaluating(loaded.model), autocast(loaded.device, precision):
+        for first, start, end in rolling_windows(len(ids), window, context):
+            inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
+            states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]
+            targets = torch.tensor(ids[start:end], device=loaded.device)
+            for likelihood, _, rank in _score_positions(head, states, targets):
+                likelihoods += likelihood.tolist()
+                ranks += rank.tolist()
+            yield end
+    yield TextScore(
+        tokens=token_texts(loaded, ids),
+        log_likelihoods=likelihoods,
+        ranks=ranks,
+        bytes=len(text.encode()),
+        prefix=loaded.tokenizer.convert_ids_to_tokens(loaded.prefix_id),
+        window=window,
+        stride=window - context + 1,
+    )
+
+
+def token_texts(loaded: Loaded, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the text."""
+    texts: list[str] = loaded.tokenizer.batch_decode([[i] for i in ids])
+    return texts

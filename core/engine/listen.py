@@ -1,0 +1,135 @@
+"""The worker's ear: a socket that answers status at once and keeps prompts for the gap between steps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ..control import (
+    LINE_LIMIT,
+    Accepted,
+    AskCheckpoint,
+    AskPause,
+    AskPrompt,
+    AskResume,
+    AskStop,
+    Done,
+    Failed,
+    Reply,
+    StatusReply,
+    decode_request,
+    encode_message,
+    socket_path,
+)
+from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
+
+
+@dataclass
+class Question:
+    """A prompt that waits for its answer; `gone` when the asker has hung up."""
+
+    asked: AskPrompt
+    answers: queue.Queue[Reply] = field(default_factory=queue.Queue)
+    gone: threading.Event = field(default_factory=threading.Event)
+
+
+class Listener:
+    """worker.json, its heartbeat, and the socket. Flags are read by the run between steps."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.state, self.step = "starting", 0
+        self.stop, self.pause, self.checkpoint = (threading.Event() for _ in range(3))
+        self.questions: queue.Queue[Question] = queue.Queue()
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Listener:
+        self._path = socket_path(self.run)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)  # the socket is born with mode 0600
+        try:
+            self._socket.bind(str(self._path))
+        finally:
+            os.umask(mask)
+        self._socket.listen()
+        self._write_worker_file()
+        for target in (self._accept, self._beat):
+            threading.Thread(target=target, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        while not self.questions.empty():
+            self.questions.get_nowait().answers.put(Failed(text="the worker has ended"))
+
+    def _write_worker_file(self) -> None:
+        pid = os.getpid()
+        info = WorkerInfo(pid, process_start(pid), socket.gethostname(), str(self._path))
+        temporary = self.run.worker_path.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.encode(info))
+        temporary.rename(self.run.worker_path)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):  # a full or lost disk must not end the heartbeat
+                os.utime(self.run.worker_path)
+
+    def _accept(self) -> None:
+        while not self._closed.is_set():
+            try:
+                line, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+
+    def _serve(self, line: socket.socket) -> None:
+        with line, contextlib.suppress(OSError), line.makefile("rb") as requests:
+            raw = requests.readline(LINE_LIMIT)
+            try:
+                request = decode_request(raw)
+            except msgspec.MsgspecError as error:
+                line.sendall(encode_message(Failed(text=f"not a request: {error}")))
+                return
+            if isinstance(request, AskPrompt):
+                self._relay(line, request)
+                return
+            line.sendall(encode_message(self._answer(request)) + encode_message(Done()))
+
+    def _answer(self, request: object) -> Reply:
+        if isinstance(request, AskStop):
+            self.pause.clear()
+            self.stop.set()
+            return Accepted(text="stopping: the state is saved first")
+        if isinstance(request, AskPause):
+            self.pause.set()
+            return Accepted(text="pausing after this step")
+        if isinstance(request, AskResume):
+            self.pause.clear()
+            return Accepted(text="going on")
+        if isinstance(request, AskCheckpoint):
+            self.checkpoint.set()
+            return Accepted(text="saving after this step")
+        return StatusReply(state=self.state, step=self.step)
+
+    def _relay(self, line: socket.socket, asked: AskPrompt) -> None:
+        question = Question(asked)
+        self.questions.put(question)
+        try:
+            while True:
+                reply = question.answers.get()
+                line.sendall(encode_message(reply))
+                if isinstance(reply, Done | Failed):
+                    return
+        except OSError:
+            question.gone.set()

@@ -1,0 +1,291 @@
+"""Base, adapter and tuned models: loaded, saved, and asked for the scores of chosen positions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import RunConfig
+from ..errors import ModelError
+from ..events import ModelLoaded
+
+DEFAULT_MAX_LENGTH = 512
+NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
+
+
+@dataclass
+class Loaded:
+    """A model on its device with its tokenizer. `base` is the model that it is set against."""
+
+    model: Any
+    tokenizer: Any
+    max_length: int
+    labels: tuple[str, ...] = ()  # classification: in the order of the model's outputs
+    new_head: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def prefix_id(self) -> int:
+        """The one token that training, scoring and generation put first (K1): BOS, else EOS."""
+        bos = self.tokenizer.bos_token_id
+        return int(bos if bos is not None else self.tokenizer.eos_token_id)
+
+    @property
+    def has_adapter(self) -> bool:
+        return hasattr(self.model, "disable_adapter")
+
+    @contextlib.contextmanager
+    def as_base(self) -> Iterator[None]:
+        """The same weights with the adapter off (K5)."""
+        if not self.has_adapter:
+            yield
+            return
+        with self.model.disable_adapter():
+            yield
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    from transformers import AutoTokenizer
+
+    with _loading(name, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
+        raise ModelError(f"{name}: its tokenizer has neither an EOS nor a SEP token")
+    if tokenizer.pad_token_id is None:  # harmless: padding is masked by position, never by id
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
+    return tokenizer
+
+
+def load_classifier(name: str, labels: Sequence[str], revision: str | None = None) -> Loaded:
+    """A sequence classifier over `labels`; its head is new unless it already knows these labels."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    tokenizer = load_tokenizer(name, revision)
+    with _loading(name, "model"):
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        known = _known_labels(config, labels)
+        order = known or tuple(labels)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            revision=revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            num_labels=len(order),
+            id2label=dict(enumerate(order)),
+            label2id={label: i for i, label in enumerate(order)},
+        )
+    new_head = bool(info["missing_keys"]) or bool(info["mismatched_keys"])
+    if new_head:
+        order = tuple(labels)
+        model.config.id2label = dict(enumerate(order))
+        model.config.label2id = {label: i for i, label in enumerate(order)}
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return Loaded(model, tokenizer, _max_length(model, tokenizer), order, new_head)
+
+
+def _known_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...] | None:
+    """The model's own label order where it is a classifier of exactly these labels."""
+    own = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
+    if set(own) == set(labels):
+        return own
+    numbered = tuple(str(i) for i in range(len(own)))
+    if set(labels) == set(numbered) and own == tuple(f"LABEL_{i}" for i in range(len(own))):
+        return numbered
+    return None
+
+
+def load_causal(name: str, revision: str | None = None) -> Loaded:
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(name, revision)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
+    with _loading(name, "model"):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:3])
+        raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
+    return Loaded(model, tokenizer, _max_length(model, tokenizer))
+
+
+def load(config: RunConfig, name: str, labels: Sequence[str] = ()) -> Loaded:
+    """Base or tuned model of a run, by its task; an adapter folder brings its base with it."""
+    if (Path(name) / "adapter_config.json").exists():
+        base = load(config, config.model.base, labels)
+        return attach_adapter(base, name)
+    revision = config.model.revision if name == config.model.base else None
+    if config.is_classification:
+        loaded = load_classifier(name, labels, revision)
+    else:
+        loaded = load_causal(name, revision)
+    if config.model.max_length:
+        loaded.max_length = min(config.model.max_length, loaded.max_length)
+    return loaded
+
+
+def _max_length(model: Any, tokenizer: Any) -> int:
+    limits = [DEFAULT_MAX_LENGTH]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions:
+        offset = _position_offset(model)
+        limits.append(positions - offset)
+    if tokenizer.model_max_length < NO_LIMIT:
+        limits.append(int(tokenizer.model_max_length))
+    return min(limits)
+
+
+def _position_offset(model: Any) -> int:
+    """RoBERTa and its kin count positions from pad_token_id + 1."""
+    table = next((m for n, m in model.named_modules() if n.endswith("position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)
+    return padding + 1 if padding is not None else 0
+
+
+@contextlib.contextmanager
+def _loading(name: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # transformers raises many kinds; the text is what helps
+        told = " ".join(str(error).split())[:400]
+        advice = (
+            "The folder must hold config.json, model.safetensors and the tokenizer's files"
+            if Path(name).exists()
+            else "It is no local folder; as a hub id it needs the network or a filled cache"
+        )
+        raise ModelError(f"{name}: the {what} cannot be loaded: {told}. {advice}") from error
+
+
+def add_adapter(loaded: Loaded, config: RunConfig) -> None:
+    """Wrap the model with a fresh LoRA adapter; a new classifier head is trained with it."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = config.model.lora
+    task = TaskType.SEQ_CLS if config.is_classification else TaskType.CAUSAL_LM
+    targets = None if lora.target_modules == "auto" else lora.target_modules
+    try:
+        loaded.model = get_peft_model(
+            loaded.model,
+            LoraConfig(
+                task_type=task,
+                r=lora.r,
+                lora_alpha=lora.alpha,
+                lora_dropout=lora.dropout,
+                target_modules=targets,
+            ),
+        )
+    except ValueError as error:
+        raise ModelError(
+            f"{config.model.base}: no adapter fits: {error}. "
+            'Set model.lora.target_modules, for instance to "all-linear"'
+        ) from error
+
+
+def attach_adapter(base: Loaded, folder: str, *, trainable: bool = False) -> Loaded:
+    from peft import PeftModel
+
+    with _loading(folder, "adapter"):
+        model = PeftModel.from_pretrained(
+            base.model, folder, is_trainable=trainable, use_safetensors=True
+        )
+    return Loaded(model, base.tokenizer, base.max_length, base.labels)
+
+
+def save(loaded: Loaded, folder: Path) -> None:
+    """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained."""
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+
+
+def describe(loaded: Loaded, name: str) -> ModelLoaded:
+    model, tokenizer = loaded.model, loaded.tokenizer
+    parameters = list(model.parameters())
+    causal = not loaded.labels
+    return ModelLoaded(
+        name=name,
+        architecture=type(unwrapped(model)).__name__,
+        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        layers=int(getattr(model.config, "num_hidden_layers", 0) or 0),
+        vocab_size=int(model.config.vocab_size),
+        max_length=loaded.max_length,
+        prefix=tokenizer.convert_ids_to_tokens(loaded.prefix_id) if causal else "",
+        new_head=loaded.new_head,
+    )
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside an adapter's wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+class ScoredPositions(nn.Module):
+    """Logits of a causal model at chosen positions only: [rows, tokens] -> [chosen, vocabulary].
+
+    The vocabulary is by far the widest thing a language model makes, so prompt and padding positions
+    are not projected (L4). Some architectures scale or cap logits after the projection; whether the
+    short way gives the model's own logits is therefore checked on a real row, and where it does not,
+    the model's full forward is used.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.short_way = self._agrees()
+
+    @property
+    def _causal(self) -> Any:
+        return unwrapped(self.model)
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden states, or logits where the short way is closed."""
+        if self.short_way:
+            backbone = getattr(self._causal, self._causal.base_model_prefix)
+            return backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        return self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float32 logits of the states given: [chosen, hidden] -> [chosen, vocabulary] (L3)."""
+        if not self.short_way:
+            return states.float()
+        return self._causal.get_output_embeddings()(states).float()
+
+    @torch.no_grad()
+    def _agrees(self) -> bool:
+        causal = self._causal
+        if causal.get_output_embeddings() is None or not hasattr(causal, causal.base_model_prefix):
+            return False
+        was_training = self.model.training
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        ids = torch.arange(8, device=device)[None] % causal.config.vocab_size
+        mask = torch.ones_like(ids)
+        full = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+        self.short_way = True
+        try:
+            short = self.logits(self.hidden(ids, mask))
+        except (AttributeError, TypeError):
+            return False
+        finally:
+            self.model.train(was_training)
+        return bool(torch.allclose(full, short, rtol=1e-4, atol=1e-4))

@@ -1,0 +1,256 @@
+"""Examples as token ids, with what is scored. The one render function of training, evaluation and use.
+
+Every row of a language model begins with the same prefix token (K1) and ends, where nothing was cut,
+with a scored EOS. Prompt and completion are joined as token ids (M3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..errors import DataError, Fault
+from ..events import SplitPrepared
+from .models import Loaded
+
+CHUNK = 2_000  # rows tokenised at a time
+Message = dict[str, str]
+
+
+@dataclass
+class TokenRows:
+    """The rows of a split, ready to be batched. Lists and arrays have one entry a row."""
+
+    ids: list[NDArray[np.int32]] = field(default_factory=list)
+    row_ids: list[int] = field(default_factory=list)
+    scored: list[NDArray[np.bool_]] | None = None  # generation
+    labels: NDArray[np.int64] | None = None  # classification
+    bytes: list[int] = field(default_factory=list)  # UTF-8 bytes of the scored text
+    truncated_rows: int = 0
+    truncated_tokens: int = 0
+    rows_without_eos: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.fromiter((len(i) for i in self.ids), dtype=np.int64, count=len(self.ids))
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Scored tokens a row (generation), else one a row."""
+        if self.scored is None:
+            return np.ones(len(self.ids), dtype=np.int64)
+        return np.fromiter((s.sum() for s in self.scored), dtype=np.int64, count=len(self.ids))
+
+    def describe(self, split: str, columns: int) -> SplitPrepared:
+        tokens, targets = int(self.lengths.sum()), self.targets
+        generation = self.scored is not None
+        return SplitPrepared(
+            split=split,
+            rows=len(self),
+            columns=columns,
+            tokens=tokens,
+            scored_tokens=int(targets.sum()) if generation else 0,
+            masked_tokens=tokens - int(targets.sum()) if generation else 0,
+            truncated_rows=self.truncated_rows,
+            truncated_tokens=self.truncated_tokens,
+            unscored_rows=int((targets == 0).sum()),
+            rows_without_eos=self.rows_without_eos,
+        )
+
+
+def classification_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
+    """Texts and label indices; yields the number of rows done after each chunk, at last the rows."""
+    rows = TokenRows(row_ids=frame["row_id"].to_list())
+    texts = frame["text"].to_list()
+    for start in range(0, len(texts), CHUNK):
+        chunk = loaded.tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
+        for ids in chunk.input_ids:
+            rows.ids.append(_cut_inside(np.asarray(ids, dtype=np.int32), loaded, rows))
+        yield min(start + CHUNK, len(texts))
+    index = {label: i for i, label in enumerate(loaded.labels)}
+    rows.labels = np.asarray([index[label] for label in frame["label"].to_list()], dtype=np.int64)
+    yield rows
+
+
+def _cut_inside(ids: NDArray[np.int32], loaded: Loaded, rows: TokenRows) -> NDArray[np.int32]:
+    """Cut the end of a long text but keep the tokenizer's closing token."""
+    excess = len(ids) - loaded.max_length
+    if excess <= 0:
+        return ids
+    rows.truncated_rows += 1
+    rows.truncated_tokens += excess
+    closing = ids[-1:] if int(ids[-1]) in loaded.tokenizer.all_special_ids else ids[:0]
+    return np.concatenate([ids[: loaded.max_length - len(closing)], closing])
+
+
+def text_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
+    """Documents in windows of the model's length, each token scored once, each after the prefix."""
+    rows = TokenRows(scored=[])
+    assert rows.scored is not None
+    size = loaded.max_length - 1
+    texts, numbers = frame["text"].to_list(), frame["row_id"].to_list()
+    for i, (text, number) in enumerate(zip(texts, numbers, strict=True)):
+        coded = loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = np.asarray([*coded.input_ids, loaded.tokenizer.eos_token_id], dtype=np.int32)
+        starts = [start for start, _ in coded.offset_mapping] + [len(text)]
+        for k, start in enumerate(range(0, len(ids), size)):
+            piece = ids[start : start + size]
+            rows.ids.append(np.concatenate([[np.int32(loaded.prefix_id)], piece]).astype(np.int32))
+            rows.scored.append(np.arange(len(piece) + 1) > 0)
+            end = starts[start + size] if start + size < len(starts) else len(text)
+            rows.bytes.append(len(text[starts[start] if k else 0 : end].encode()))
+            rows.row_ids.append(number)
+        if i % CHUNK == CHUNK - 1:
+            yield i + 1
+    if len(set(rows.row_ids)) != len(rows.row_ids):  # some documents took several windows
+        rows.row_ids = list(range(len(rows.ids)))
+    yield rows
+
+
+def completion_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
+    """Prompt and completion: only the completion and its EOS are scored (M1)."""
+    rows = TokenRows(scored=[], row_ids=frame["row_id"].to_list())
+    pairs = list(zip(frame["prompt"].to_list(), frame["completion"].to_list(), strict=True))
+    for start in range(0, len(pairs), CHUNK):
+        chunk = pairs[start : start + CHUNK]
+        prompts = encode(loaded, [prompt_text(p, c) for p, c in chunk])
+        completions = encode(loaded, [c for _, c in chunk])
+        for prompt, completion, (_, text) in zip(prompts, completions, chunk, strict=True):
+            _add_pair(rows, loaded, prompt, completion)
+            rows.bytes.append(len(text.encode()))
+        yield start + len(chunk)
+    yield rows
+
+
+def prompt_text(prompt: str, completion: str = "") -> str:
+    """The prompt before a completion: with a line break where neither brings white space."""
+    joined = not prompt or prompt[-1].isspace() or completion[:1].isspace()
+    return prompt if joined else prompt + "\n"
+
+
+def encode(loaded: Loaded, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids without special tokens."""
+    if not texts:
+        return []
+    ids: list[list[int]] = loaded.tokenizer(list(texts), add_special_tokens=False).input_ids
+    return ids
+
+
+def _add_pair(rows: TokenRows, loaded: Loaded, prompt: list[int], completion: list[int]) -> None:
+    """Join; what is too long loses the prompt's beginning first, then the completion's end."""
+    assert rows.scored is not None
+    full = [*completion, loaded.tokenizer.eos_token_id]
+    room = loaded.max_length - 1
+    kept = full[:room]
+    head = prompt[max(0, len(prompt) - (room - len(kept))) :] if room > len(kept) else []
+    lost = len(prompt) + len(full) - len(head) - len(kept)
+    rows.truncated_rows += lost > 0
+    rows.truncated_tokens += lost
+    rows.ids.append(np.asarray([loaded.prefix_id, *head, *kept], dtype=np.int32))
+    scored = np.zeros(1 + len(head) + len(kept), dtype=bool)
+    scored[1 + len(head) :] = True
+    rows.scored.append(scored)
+
+
+def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
+    """Chats through the model's own template: every assistant turn is scored (M2)."""
+    if not loaded.tokenizer.chat_template:
+        raise DataError(
+            Fault(
+                "data.messages",
+                "this model's tokenizer has no chat template",
+                "Use prompt and completion columns, or a base model with a template",
+            )
+        )
+    rows = TokenRows(scored=[], row_ids=frame["row_id"].to_list())
+    assert rows.scored is not None
+    chats, faults = frame["messages"].to_list(), []
+    eos = loaded.tokenizer.eos_token_id
+    for i, chat in enumerate(chats):
+        try:
+            ids, scored = render_chat(chat, loaded.tokenizer)
+        except ValueError as error:
+            faults.append(Fault(f"row {rows.row_ids[i]}", str(error)))
+            continue
+        lost = max(0, len(ids) - loaded.max_length)
+        rows.truncated_rows += lost > 0
+        rows.truncated_tokens += lost
+        rows.ids.append(np.asarray(ids[: loaded.max_length], dtype=np.int32))
+        rows.scored.append(np.asarray(scored[: loaded.max_length], dtype=bool))
+        said = "".join(m["content"] for m in chat if m["role"] == "assistant")
+        rows.bytes.append(len(said.encode()))
+        ends = [t for t, s in zip(ids, scored, strict=True) if s]
+        rows.rows_without_eos += not lost and eos not in ends[-2:]
+        if i % CHUNK == CHUNK - 1:
+            yield i + 1
+    if faults:
+        raise DataError(*faults[:50])
+    yield rows
+
+
+def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
+    """Ids of a chat and which of them an assistant said, end of turn included.
+
+    By the template's generation markers where it has them, else by prefix difference, verified:
+    raises ValueError where a shorter rendering is no prefix of the longer one.
+    """
+    if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
+        coded = tokenizer.apply_chat_template(
+            chat, return_dict=True, return_assistant_tokens_mask=True
+        )
+        scored = [bool(m) for m in coded["assistant_masks"]]
+        return _never_the_first(list(coded["input_ids"]), scored)
+    ids = _render(chat, tokenizer)
+    scored = [False] * len(ids)
+    for k, message in enumerate(chat):
+        if message["role"] != "assistant":
+            continue
+        before = _render(chat[:k], tokenizer, add_generation_prompt=True) if k else []
+        after = _render(chat[: k + 1], tokenizer)
+        if ids[: len(before)] != before or ids[: len(after)] != after:
+            raise ValueError(
+                "the template changes earlier turns when later ones are added, "
+                "so what the assistant said cannot be told apart"
+            )
+        scored[len(before) : len(after)] = [True] * (len(after) - len(before))
+    return _never_the_first(ids, scored)
+
+
+def _render(
+    chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
+) -> list[int]:
+    coded = tokenizer.apply_chat_template(
+        chat, return_dict=True, add_generation_prompt=add_generation_prompt
+    )
+    return list(coded["input_ids"])
+
+
+def _never_the_first(ids: list[int], scored: list[bool]) -> tuple[list[int], list[bool]]:
+    """The first token of a row has nothing before it and is never a target (L2)."""
+    return ids, [False, *scored[1:]]
+
+
+def prompt_ids(loaded: Loaded, text: str, form: str) -> list[int]:
+    """A person's prompt as the model saw prompts in training."""
+    if form == "messages" and loaded.tokenizer.chat_template:
+        chat = [{"role": "user", "content": text}]
+        return _render(chat, loaded.tokenizer, add_generation_prompt=True)
+    shown = prompt_text(text) if form == "prompt_completion" else text
+    room = loaded.max_length - 1
+    return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]
+
+
+RENDER = {
+    "text_label": classification_rows,
+    "text": text_rows,
+    "prompt_completion": completion_rows,
+    "messages": chat_rows,
+}

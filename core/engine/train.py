@@ -1,0 +1,229 @@
+"""The loop: batches in, one optimizer step out at a time. Whoever iterates decides what happens between."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config import TrainConfig
+from ..events import StepDone
+from .batches import Batch, Step, collate, plan_epoch
+from .devices import autocast
+from .models import Loaded, ScoredPositions
+from .rows import TokenRows
+
+NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
+
+
+@dataclass
+class Position:
+    """Where training stands: the next step to take. Saved with a checkpoint."""
+
+    step: int = 0  # optimizer steps taken
+    epoch: int = 0  # whole epochs taken
+    batch: int = 0  # steps taken in this epoch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of every epoch: which rows, in which order."""
+
+    epochs: list[list[Step]]
+
+    @property
+    def max_steps(self) -> int:
+        return sum(len(e) for e in self.epochs)
+
+    def warmup_steps(self, settings: TrainConfig) -> int:
+        return math.ceil(self.max_steps * settings.warmup_ratio)
+
+
+def plan_training(rows: TokenRows, settings: TrainConfig) -> Plan:
+    """Whole epochs and a part of one where `epochs` is no whole number; cut at max_steps."""
+    epochs: list[list[Step]] = []
+    lengths, left = rows.lengths, settings.max_steps or math.inf
+    for epoch in range(math.ceil(settings.epochs)):
+        steps = plan_epoch(lengths, settings, epoch)
+        part = min(1.0, settings.epochs - epoch)
+        keep = min(len(steps), left, max(1, round(len(steps) * part)))
+        if keep:
+            epochs.append(steps[: int(keep)])
+        left -= keep
+    return Plan(epochs)
+
+
+def learning_rate(step: int, plan: Plan, settings: TrainConfig) -> float:
+    """The rate of the step-th update, counted from 0: warm-up, then the schedule down to zero."""
+    warmup, total = plan.warmup_steps(settings), plan.max_steps
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    share = (step - warmup) / max(1, total - warmup)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    return settings.learning_rate * (1 - share)
+
+
+def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
+    """Fused AdamW; biases and norms are not decayed."""
+    decayed, spared = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            plain = parameter.ndim < 2 or any(word in name for word in NOT_DECAYED)
+            (spared if plain else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=settings.learning_rate, fused=True
+    )
+
+
+@dataclass
+class Stepped:
+    """An optimizer step whose sums are still on the device."""
+
+    step: int
+    epoch: float
+    loss_sum: Tensor
+    loss_count: int
+    learning_rate: float
+    grad_norm: Tensor
+    tokens: int
+    started: float
+    ended: float
+    ends_epoch: int | None = None  # number of the epoch that this step completes
+
+    def seconds(self) -> float:
+        return self.ended - self.started
+
+
+def read_steps(steps: Sequence[Stepped]) -> list[StepDone]:
+    """Facts about steps. One transfer for all of them: reading each by itself would wait for the GPU."""
+    if not steps:
+        return []
+    numbers = torch.stack([torch.stack([s.loss_sum, s.grad_norm.double()]) for s in steps]).tolist()
+    return [
+        StepDone(
+            time=s.ended,
+            step=s.step,
+            epoch=s.epoch,
+            loss_sum=loss,
+            loss_count=s.loss_count,
+            learning_rate=s.learning_rate,
+            grad_norm=norm,
+            tokens=s.tokens,
+            seconds=s.seconds(),
+            skipped=not math.isfinite(norm),
+        )
+        for s, (loss, norm) in zip(steps, numbers, strict=True)
+    ]
+
+
+@dataclass
+class Trainer:
+    """What a step needs, set up once."""
+
+    loaded: Loaded
+    rows: TokenRows
+    plan: Plan
+    settings: TrainConfig
+    precision: str = "float32"
+    position: Position = field(default_factory=Position)
+    optimizer: Any = None
+
+    def __post_init__(self) -> None:
+        self.accelerator = Accelerator(cpu=self.loaded.device.type == "cpu")
+        self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
+        causal = self.rows.scored is not None
+        self.head = ScoredPositions(self.loaded.model) if causal else None
+        self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
+        self.targets, self.lengths = self.rows.targets, self.rows.lengths
+
+
+def train(t: Trainer) -> Iterator[Stepped]:
+    """Take the planned steps from the trainer's position on, yielding after each.
+
+    The gradient of a step is that of (sum of losses) / (number of targets) over the whole step, however
+    many parts it is computed in (T5). A step whose gradient is not finite leaves the weights alone.
+    """
+    position, model = t.position, t.loaded.model
+    for epoch in range(position.epoch, len(t.plan.epochs)):
+        steps = t.plan.epochs[epoch]
+        for batch in range(position.batch, len(steps)):
+            started = time.time()
+            model.train()
+            rows = np.concatenate(steps[batch])
+            count = max(1, int(t.targets[rows].sum()))
+            rate = learning_rate(position.step, t.plan, t.settings)
+            loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
+            for part in steps[batch]:
+                loss = _summed_loss(t, _collate(t, part))
+                t.accelerator.backward(loss / count)
+                loss_sum += loss.detach().double()
+            norm = _clip(t)
+            for group in t.optimizer.param_groups:
+                group["lr"] = rate
+            t.optimizer.found_inf = (~torch.isfinite(norm)).float()  # the fused step skips itself
+            t.optimizer.grad_scale = None
+            t.optimizer.step()
+            t.optimizer.zero_grad(set_to_none=True)
+            position.step += 1
+            ends = batch + 1 == len(steps)
+            position.epoch, position.batch = (epoch + 1, 0) if ends else (epoch, batch + 1)
+            yield Stepped(
+                step=position.step,
+                epoch=epoch + (batch + 1) / _whole_epoch(t, epoch),
+                loss_sum=loss_sum,
+                loss_count=count,
+                learning_rate=rate,
+                grad_norm=norm,
+                tokens=int(t.lengths[rows].sum()),
+                started=started,
+                ended=time.time(),
+                ends_epoch=epoch + 1 if ends else None,
+            )
+
+
+def _whole_epoch(t: Trainer, epoch: int) -> int:
+    """Steps that the whole epoch would have had, also where it is cut short."""
+    own = len(t.plan.epochs[epoch])
+    return max(own, len(t.plan.epochs[0])) if t.settings.batch_tokens is None else own
+
+
+def _collate(t: Trainer, rows: Any) -> Batch:
+    pad, device = t.loaded.tokenizer.pad_token_id, t.loaded.device
+    return collate(t.rows.ids, rows, pad, device, scored=t.rows.scored, labels=t.rows.labels)
+
+
+def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
+    """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
+    with autocast(t.loaded.device, t.precision):
+        if t.head is None:
+            logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
+            return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        assert batch.scored is not None
+        chosen = batch.scored[:, 1:]
+        states = t.head.hidden(batch.ids, batch.mask)[:, :-1][chosen]
+        logits = t.head.logits(states)
+    return functional.cross_entropy(logits, batch.ids[:, 1:][chosen], reduction="sum")
+
+
+def _clip(t: Trainer) -> Tensor:
+    """Scale gradients down to max_grad_norm; returns the norm they had."""
+    gradients = [p.grad for p in t.trained if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if t.settings.max_grad_norm:
+        nn.utils.clip_grads_with_norm_(t.trained, t.settings.max_grad_norm, norm)
+    return norm
