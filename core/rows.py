@@ -1,0 +1,151 @@
+"""The rows of a table in their roles, checked one by one: wrong types, missing and empty values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from .columns import Columns
+from .delimited import MEND
+from .errors import Fault
+from .faults import Faults, show_value
+from .inputs import content_hash, input_of, normalise
+from .reading import Table
+
+CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
+MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+_NAMES = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
+
+
+def select_rows(table: Table, columns: Columns, bad: Faults) -> pl.DataFrame:
+    """The good rows: row_id, line, a column for each role, and content.
+
+    A bad row becomes a fault with its file and line, and is left out.
+    """
+    values = {role: _read_role(role, columns.sources[role], table, bad) for role in columns.roles}
+    frame = pl.DataFrame({"row_id": table.row_id, "line": table.line, **values})
+    if group := columns.sources.get("group"):
+        frame = frame.with_columns(_as_text(table.columns[group]).alias("group"))
+    return with_content(frame.drop_nulls(list(values)))
+
+
+def with_content(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(content_hash(normalise(input_of(frame))))
+
+
+def check_labels(
+    frame: pl.DataFrame, labels: tuple[str, ...], table: Table, bad: Faults
+) -> pl.DataFrame:
+    """The rows whose label is one of `labels`; the others become faults."""
+    known = frame["label"].is_in(labels)
+    if known.all():
+        return frame
+    strange = frame.filter(~known)
+    row_of = dict(zip(table.row_id, range(len(table.row_id)), strict=True))
+    remedy = "Known labels: " + ", ".join(show_value(label) for label in labels[:20])
+    remedy += " …" if len(labels) > 20 else ""
+
+    def fault(i: int) -> Fault:
+        what = f"label {show_value(strange['label'][i])} is unknown to the training data"
+        return Fault(table.where(row_of[strange["row_id"][i]]), what, remedy)
+
+    bad.add_each("unknown label", range(strange.height), fault)
+    return frame.filter(known)
+
+
+def _read_role(role: str, name: str, table: Table, bad: Faults) -> pl.Series:
+    """The values of a role, null where a row is bad."""
+    column = table.columns[name]
+    if role == "messages":
+        return _read_messages(column, name, table, bad)
+    values = _texts(role, column, name, table, bad)
+    if role == "label":
+        values = values.str.strip_chars()
+    empty = (values.str.strip_chars().str.len_bytes() == 0).fill_null(False)
+    if empty.any():
+        _report(empty, f"{role} is empty", name, table, bad)
+        values = values.set(empty, None)
+    return values.alias(role)
+
+
+def _texts(role: str, column: pl.Series, name: str, table: Table, bad: Faults) -> pl.Series:
+    """A column as text; a label may be an integer or a boolean too."""
+    accepted = (str, int, bool) if role == "label" else (str,)
+    whole = column.dtype.is_integer() or column.dtype == pl.Boolean
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum) or (role == "label" and whole):
+        missing, values = column.is_null(), column.cast(pl.String)
+    else:
+        raw = column.to_list()
+        right = pl.Series([isinstance(value, accepted) for value in raw], dtype=pl.Boolean)
+        missing = pl.Series([value is None for value in raw], dtype=pl.Boolean)
+        _report(~(right | missing), f"{role} is not text", name, table, bad)
+        texts = [_label_text(v) if isinstance(v, accepted) else None for v in raw]
+        values = pl.Series(name, texts, dtype=pl.String)
+    _report(missing, f"{role} is missing", name, table, bad)
+    return values
+
+
+def _label_text(value: object) -> str:
+    """`true` and `false` as Polars and JSON write them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _report(mask: pl.Series, kind: str, name: str, table: Table, bad: Faults) -> None:
+    def fault(row: int) -> Fault:
+        value = table.columns[name][row]
+        shown = f'{kind} in column "{name}"'
+        if kind.endswith("not text"):
+            shown = f'column "{name}" holds {name_type(value)} ({show_value(value)}), not text'
+        return Fault(table.where(row), shown, MEND)
+
+    bad.add_each(kind, mask.arg_true().to_list(), fault)
+
+
+def _read_messages(column: pl.Series, name: str, table: Table, bad: Faults) -> pl.Series:
+    raw = column.to_list()
+    faults = {row: what for row, chat in enumerate(raw) if (what := find_chat_fault(chat))}
+
+    def fault(row: int) -> Fault:
+        return Fault(table.where(row), f'column "{name}": {faults[row]}', MEND)
+
+    bad.add_each("messages", faults, fault)
+    chats = [
+        None
+        if row in faults
+        else [{"role": turn["role"], "content": turn["content"]} for turn in chat]
+        for row, chat in enumerate(raw)
+    ]
+    return pl.Series("messages", chats, dtype=MESSAGES)
+
+
+def find_chat_fault(chat: Any) -> str:
+    """What is wrong with a chat; empty if nothing is."""
+    if not isinstance(chat, list):
+        return f"holds {name_type(chat)}, not a list of messages"
+    if not chat:
+        return "the chat is empty"
+    for number, turn in enumerate(chat, 1):
+        if not isinstance(turn, dict) or not {"role", "content"} <= turn.keys():
+            return f"message {number} has no role and content"
+        if turn["role"] not in CHAT_ROLES:
+            return f"message {number} has the unknown role {show_value(turn['role'])}"
+        if not isinstance(turn["content"], str):
+            return f"the content of message {number} is {name_type(turn['content'])}, not text"
+        if turn["role"] == "assistant" and not turn["content"].strip():
+            return f"message {number}, of the assistant, is empty"
+    if all(turn["role"] != "assistant" for turn in chat):
+        return "no message is of the assistant: there is nothing to learn"
+    return ""
+
+
+def name_type(value: object) -> str:
+    """What a value is, in words."""
+    return "nothing" if value is None else _NAMES.get(type(value), "an object")
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Object or column.dtype.is_nested():
+        texts = [None if value is None else str(value) for value in column.to_list()]
+        return pl.Series(column.name, texts, dtype=pl.String)
+    return column.cast(pl.String)
