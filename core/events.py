@@ -102,6 +102,13 @@ class SplitPrepared(Event, tag=True):
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
 
 
+class ColumnsFound(Event, tag=True):
+    """How examples are made: `form` is text_label, text, prompt_completion or messages."""
+
+    form: str
+    columns: dict[str, str]  # role to the name it has in the files
+
+
 class LabelsFixed(Event, tag=True):
     """The explicit, ordered label list, and the positive class of a binary task."""
 
@@ -259,6 +266,7 @@ AnyEvent = (
     | Progress
     | ModelLoaded
     | SplitPrepared
+    | ColumnsFound
     | LabelsFixed
     | LeakageFound
     | TrainingPlanned

@@ -17,6 +17,7 @@ from typing import Any
 from .events import (
     AnyEvent,
     CheckpointSaved,
+    ColumnsFound,
     ComparisonsComputed,
     DeviceFound,
     EpochDone,
@@ -135,6 +136,7 @@ class History:
     plan: TrainingPlanned | None = None
     ended: TrainingEnded | None = None
     leakage: LeakageFound | None = None
+    columns: ColumnsFound | None = None
     labels: list[str] = field(default_factory=list)
     positive: str | None = None
     created: float = 0.0
@@ -249,6 +251,7 @@ class History:
         self.epochs = [x for x in self.epochs if x.step <= cut]
         self.checkpoints = [x for x in self.checkpoints if x.step <= cut]
         self.prompts = [x for x in self.prompts if x.step <= cut]
+        self.results, self.comparisons = {}, []
 
     def _add_finish(self, e: RunFinished) -> None:
         self.finished, self.progress = e, None
@@ -320,6 +323,7 @@ _FOLDS: dict[type, Any] = {
     Progress: _set("progress"),
     ModelLoaded: _set("model"),
     SplitPrepared: lambda h, e: h.splits.__setitem__(e.split, e),
+    ColumnsFound: _set("columns"),
     LabelsFixed: History._add_labels,
     LeakageFound: _set("leakage"),
     TrainingPlanned: _set("plan"),
@@ -334,7 +338,7 @@ _FOLDS: dict[type, Any] = {
     PromptAnswered: lambda h, e: h.prompts.append(e),
     TextScored: History._add_text,
     ResultsComputed: History._add_results,
-    ComparisonsComputed: lambda h, e: setattr(h, "comparisons", e.comparisons),
+    ComparisonsComputed: lambda h, e: h.comparisons.extend(e.comparisons),
     Note: lambda h, e: h.notes.append(e),
 }
 

@@ -17,6 +17,7 @@ from .config import RunConfig
 from .config_file import dump_config, load_config
 from .errors import RunError
 
+TRAINING_STATE = "training_state.json"  # its presence makes a checkpoint resumable
 HEARTBEAT_SECONDS = 2.0
 SILENT_SECONDS = 30.0  # a worker on another host is taken for dead after this
 
@@ -169,3 +170,10 @@ def open_run(spec: str, folder: Path) -> Run:
         some = ", ".join(r.id for r in matches[:5])
         raise RunError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
     raise RunError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
+
+
+def last_checkpoint(run: Run) -> Path | None:
+    """The newest whole checkpoint."""
+    names = (p.parent for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}"))
+    steps = [p for p in names if p.name.removeprefix("step_").isdigit()]
+    return max(steps, key=lambda p: int(p.name.removeprefix("step_")), default=None)

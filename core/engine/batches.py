@@ -1,4 +1,4 @@
-"""Which rows are computed together, in what order: cut so that little is padding, the same each time."""
+"""Which rows are computed together, in what order: little padding, and the same each time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Step = list[Rows]  # the parts (micro-batches) of one optimizer step
 def plan_epoch(lengths: NDArray[np.int64], settings: TrainConfig, epoch: int) -> list[Step]:
     """The optimizer steps of one epoch, every row exactly once.
 
-    Rows are shuffled by (seed, epoch), sorted by length within windows, cut, and the batches shuffled:
-    the order depends on nothing else, so a resumed run finds the same one.
+    Rows are shuffled by (seed, epoch), sorted by length within windows, cut, and the batches
+    shuffled: the order depends on nothing else, so a resumed run finds the same one.
     """
     random = np.random.Generator(np.random.PCG64([settings.seed, epoch]))
     order = random.permutation(len(lengths))
@@ -51,7 +51,7 @@ def _windows(order: Rows, lengths: NDArray[np.int64], settings: TrainConfig) -> 
 
 
 def cut_by_tokens(rows: Rows, lengths: NDArray[np.int64], budget: int) -> list[Rows]:
-    """Cut rows, in their order, where rows x longest would pass the budget; a row is never split."""
+    """Cut rows, in their order, where rows x longest would pass the budget; none is split."""
     batches, start, longest = [], 0, 0
     for i, row in enumerate(rows):
         longest = max(longest, int(lengths[row]))

@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..errors import RunError
-from ..runs import Run
-from .models import Loaded, save
+from ..runs import TRAINING_STATE, Run
+from .models import save
 from .train import Position, Trainer
 
-TENSORS, STATE = "training_state.safetensors", "training_state.json"
+TENSORS = "training_state.safetensors"
 
 
 @dataclass
@@ -59,7 +59,7 @@ def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
     temporary.mkdir(parents=True)
     save(t.loaded, temporary)
     save_file(_tensors(t), temporary / TENSORS)
-    (temporary / STATE).write_bytes(msgspec.json.encode(_state(t, best)))
+    (temporary / TRAINING_STATE).write_bytes(msgspec.json.encode(_state(t, best)))
     _sync(temporary)
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
@@ -101,7 +101,7 @@ def _state(t: Trainer, best: Best) -> Saved:
 
 def read_state(path: Path) -> Saved:
     try:
-        return msgspec.json.decode((path / STATE).read_bytes(), type=Saved)
+        return msgspec.json.decode((path / TRAINING_STATE).read_bytes(), type=Saved)
     except (OSError, msgspec.MsgspecError) as error:
         raise RunError(f"{path}: this checkpoint cannot be resumed: {error}") from None
 
@@ -128,13 +128,6 @@ def restore_training(path: Path, t: Trainer) -> Best:
     np.random.set_state((n["kind"], keys, n["position"], n["has_gauss"], n["cached"]))
     t.position = saved.position
     return saved.best
-
-
-def last_checkpoint(run: Run) -> Path | None:
-    """The newest whole checkpoint."""
-    found = sorted(p for p in run.checkpoints.glob("step_*") if (p / STATE).exists())
-    whole = [p for p in found if not p.name.endswith(".tmp")]
-    return max(whole, key=lambda p: int(p.name.removeprefix("step_")), default=None)
 
 
 def drop_old_checkpoints(run: Run, keep: int, best_step: int) -> None:

@@ -1,4 +1,4 @@
-"""Scores rows: class probabilities, and log-likelihoods of tokens. Never the logits of a whole split."""
+"""Scores rows: class probabilities and log-likelihoods of tokens, never the logits of a split."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Scores = pl.DataFrame
 def score_labels(
     loaded: Loaded, rows: TokenRows, precision: str, budget: int
 ) -> Iterator[int | Scores]:
-    """Yields rows done so far, at last a frame: row_id, label, predicted, probabilities, nll (nats)."""
-    model, labels = loaded.model, loaded.labels
+    """Yields rows done, at last a frame: row_id, label, predicted, probabilities, nll (nats)."""
+    labels = loaded.labels
     assert rows.labels is not None
     log_probabilities = np.empty((len(rows), len(labels)))
-    with evaluating(model), autocast(loaded.device, precision):
+    with loaded.active() as model, autocast(loaded.device, precision):
         for done, part in _batches(rows, budget):
             batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
             logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
@@ -56,7 +56,7 @@ def score_tokens(
     assert rows.scored is not None
     nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
     head = ScoredPositions(loaded.model)
-    with evaluating(loaded.model), autocast(loaded.device, precision):
+    with loaded.active(), autocast(loaded.device, precision):
         for done, part in _batches(rows, budget):
             batch = collate(
                 rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device, scored=rows.scored
@@ -108,20 +108,6 @@ def _score_positions(
         yield likelihood, first, rank
 
 
-class evaluating:  # noqa: N801  (a context, used like torch's own)
-    """eval() inside, the former mode outside (L8)."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._was_training = self._model.training
-        self._model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._model.train(self._was_training)
-
-
 @dataclass(frozen=True)
 class TextScore:
     """Log-likelihood of one text, token by token; the prefix is context and not scored."""
@@ -166,7 +152,7 @@ def score_text(
     likelihoods: list[float] = []
     ranks: list[int] = []
     padded = [loaded.prefix_id, *ids]  # token i stands at i + 1
-    with evaluating(loaded.model), autocast(loaded.device, precision):
+    with loaded.active(), autocast(loaded.device, precision):
         for first, start, end in rolling_windows(len(ids), window, context):
             inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
             states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]

@@ -1,10 +1,9 @@
-"""Completions made token by token, several models in turn, so that they can be watched side by side."""
+"""Completions made token by token, the models in turn, so that they stream side by side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +19,10 @@ TAIL = 16  # tokens decoded anew with each one: enough for any character or join
 
 @dataclass
 class Voice:
-    """One model about to answer: `inside` is entered around each forward (an adapter turned off)."""
+    """One model about to answer."""
 
     name: str
     loaded: Loaded
-    inside: Any = nullcontext
     cache: Any = None
     made: list[int] = field(default_factory=list)
     scores: list[ScoredToken] = field(default_factory=list)
@@ -32,10 +30,6 @@ class Voice:
     started: float = 0.0
     ended: bool = False
     finished: bool = False
-
-    def context(self) -> AbstractContextManager[Any]:
-        entered: AbstractContextManager[Any] = self.inside()
-        return entered
 
 
 @torch.inference_mode()
@@ -46,21 +40,14 @@ def generate(
 
     The prompt is cut on its left where it and the answer would not fit into the model's length.
     """
-    modes = {id(v.loaded.model): (v.loaded.model, v.loaded.model.training) for v in voices}
-    for model, _ in modes.values():
-        model.eval()
-    try:
-        for voice in voices:
-            voice.started = time.perf_counter()
-        randoms = [torch.Generator().manual_seed(asked.seed) for _ in voices]
-        inputs = [_fit(prompt, v.loaded, asked.max_new_tokens) for v in voices]
-        while any(not v.finished for v in voices):
-            for i, voice in enumerate(voices):
-                if not voice.finished:
-                    inputs[i] = yield from _next_token(voice, inputs[i], asked, randoms[i])
-    finally:
-        for model, was_training in modes.values():
-            model.train(was_training)
+    for voice in voices:
+        voice.started = time.perf_counter()
+    randoms = [torch.Generator().manual_seed(asked.seed) for _ in voices]
+    inputs = [_fit(prompt, v.loaded, asked.max_new_tokens) for v in voices]
+    while any(not v.finished for v in voices):
+        for i, voice in enumerate(voices):
+            if not voice.finished:
+                inputs[i] = yield from _next_token(voice, inputs[i], asked, randoms[i])
 
 
 def _fit(prompt: list[int], loaded: Loaded, new_tokens: int) -> list[int]:
@@ -74,9 +61,9 @@ def _next_token(
     loaded = voice.loaded
     if len(voice.made) >= asked.max_new_tokens:
         yield _completed(voice)
-        return ids  # noqa: B901
-    with voice.context():
-        out = loaded.model(
+        return ids
+    with loaded.active() as model:
+        out = model(
             input_ids=torch.tensor([ids], device=loaded.device),
             past_key_values=voice.cache,
             use_cache=True,

@@ -1,4 +1,4 @@
-"""The worker's ear: a socket that answers status at once and keeps prompts for the gap between steps."""
+"""The worker's ear: answers status at once, keeps prompts for the gap between two steps."""
 
 from __future__ import annotations
 

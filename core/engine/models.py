@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
 @dataclass
 class Loaded:
-    """A model on its device with its tokenizer. `base` is the model that it is set against."""
+    """A model on its device with its tokenizer; `adapter_off` makes it the base of its adapter."""
 
     model: Any
     tokenizer: Any
     max_length: int
     labels: tuple[str, ...] = ()  # classification: in the order of the model's outputs
     new_head: bool = False
+    adapter_off: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -43,14 +44,21 @@ class Loaded:
     def has_adapter(self) -> bool:
         return hasattr(self.model, "disable_adapter")
 
-    @contextlib.contextmanager
-    def as_base(self) -> Iterator[None]:
+    def as_base(self) -> Loaded:
         """The same weights with the adapter off (K5)."""
-        if not self.has_adapter:
-            yield
-            return
-        with self.model.disable_adapter():
-            yield
+        return replace(self, adapter_off=True)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[Any]:
+        """Gives the model ready to be asked: eval mode, adapter as it should be (L8)."""
+        was_training = self.model.training
+        self.model.eval()
+        off = self.model.disable_adapter() if self.adapter_off else contextlib.nullcontext()
+        try:
+            with off:
+                yield self.model
+        finally:
+            self.model.train(was_training)
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
@@ -234,6 +242,19 @@ def describe(loaded: Loaded, name: str) -> ModelLoaded:
     )
 
 
+def in_words(m: ModelLoaded) -> str:
+    """`BertForSequenceClassification, 1.1 M parameters, 4 layers`."""
+    scale, unit = next(
+        (d, u) for d, u in ((1e9, "B"), (1e6, "M"), (1e3, "K"), (1, "")) if m.parameters >= d
+    )
+    words = [m.architecture, f"{m.parameters / scale:.3g} {unit} parameters", f"{m.layers} layers"]
+    if m.trainable < m.parameters:
+        words.append(f"{m.trainable:,} trained")
+    if m.new_head:
+        words.append("new head")
+    return ", ".join(words)
+
+
 def unwrapped(model: Any) -> Any:
     """The transformers model inside an adapter's wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -242,10 +263,10 @@ def unwrapped(model: Any) -> Any:
 class ScoredPositions(nn.Module):
     """Logits of a causal model at chosen positions only: [rows, tokens] -> [chosen, vocabulary].
 
-    The vocabulary is by far the widest thing a language model makes, so prompt and padding positions
-    are not projected (L4). Some architectures scale or cap logits after the projection; whether the
-    short way gives the model's own logits is therefore checked on a real row, and where it does not,
-    the model's full forward is used.
+    The vocabulary is by far the widest thing a language model makes, so prompt and padding
+    positions are not projected (L4). Some architectures scale or cap logits after the projection;
+    whether the short way gives the model's own logits is therefore checked on a real row, and where
+    it does not, the model's full forward is used.
     """
 
     def __init__(self, model: Any) -> None:

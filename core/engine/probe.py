@@ -15,7 +15,6 @@ from safetensors.numpy import load_file, save_file
 
 from .batches import collate, evaluation_batches
 from .devices import autocast
-from .evaluate import evaluating
 from .models import Loaded, unwrapped
 from .rows import TokenRows
 
@@ -70,7 +69,7 @@ def features(
 ) -> Iterator[int | Features]:
     """Mean of the last hidden states of each row; yields rows done, at last [rows, hidden]."""
     out: Features | None = None
-    with loaded.as_base(), evaluating(loaded.model), autocast(loaded.device, precision):
+    with loaded.active(), autocast(loaded.device, precision):
         backbone = _backbone(loaded)
         done = 0
         for part in evaluation_batches(rows.lengths, budget):

@@ -1,7 +1,7 @@
-"""Examples as token ids, with what is scored. The one render function of training, evaluation and use.
+"""Examples as token ids, with what is scored: one rendering for training, evaluation and use.
 
-Every row of a language model begins with the same prefix token (K1) and ends, where nothing was cut,
-with a scored EOS. Prompt and completion are joined as token ids (M3).
+Every row of a language model begins with the same prefix token (K1) and ends, where nothing was
+cut, with a scored EOS. Prompt and completion are joined as token ids (M3).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class TokenRows:
 
 
 def classification_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
-    """Texts and label indices; yields the number of rows done after each chunk, at last the rows."""
+    """Texts and label indices; yields rows done after each chunk, at last the rows."""
     rows = TokenRows(row_ids=frame["row_id"].to_list())
     texts = frame["text"].to_list()
     for start in range(0, len(texts), CHUNK):

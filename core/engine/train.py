@@ -1,4 +1,4 @@
-"""The loop: batches in, one optimizer step out at a time. Whoever iterates decides what happens between."""
+"""The loop: one optimizer step at a time. Whoever iterates decides what happens in between."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Stepped:
 
 
 def read_steps(steps: Sequence[Stepped]) -> list[StepDone]:
-    """Facts about steps. One transfer for all of them: reading each by itself would wait for the GPU."""
+    """Facts about steps, in one transfer: reading each by itself would wait for the GPU."""
     if not steps:
         return []
     numbers = torch.stack([torch.stack([s.loss_sum, s.grad_norm.double()]) for s in steps]).tolist()
@@ -155,8 +155,8 @@ class Trainer:
 def train(t: Trainer) -> Iterator[Stepped]:
     """Take the planned steps from the trainer's position on, yielding after each.
 
-    The gradient of a step is that of (sum of losses) / (number of targets) over the whole step, however
-    many parts it is computed in (T5). A step whose gradient is not finite leaves the weights alone.
+    The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
+    however many parts it is computed in (T5). A step whose gradient is not finite leaves the weights alone.
     """
     position, model = t.position, t.loaded.model
     for epoch in range(position.epoch, len(t.plan.epochs)):

@@ -1,0 +1,237 @@
+"""The worker: the story of a run, from config to last event.
+
+    python -m ftev.core.engine RUN_DIRECTORY [--resume | --serve] [--serve-minutes N]
+
+The worker has no terminal and outlives whoever started it. It writes facts into the run directory,
+answers prompts between optimizer steps, and when the run is over serves prompts until it is idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import RunConfig
+from ..errors import FtevError
+from ..events import EventWriter, RunFinished, RunStarted
+from ..runs import Run, last_checkpoint
+from .errors import Stopped, explain
+from .listen import Listener
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+def main() -> int:
+    args = _arguments()
+    run = Run(Path(args.run).resolve())
+    with Listener(run) as listener:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: listener.stop.set())
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if args.serve:
+            return _serve_only(run, listener, args.serve_minutes)
+        return _run(run, listener, args)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ftev.core.engine")
+    parser.add_argument("run")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--serve-minutes", type=float)
+    return parser.parse_args()
+
+
+def _run(run: Run, listener: Listener, args: argparse.Namespace) -> int:
+    """Tell the story and, whatever happens in it, write down how it ended."""
+    from ..config_file import load_config  # before torch: the first event names the first seconds
+
+    events = EventWriter(run.events_path)
+    config = load_config(run.path / "run.toml")
+    resume = last_checkpoint(run) if args.resume else None
+    events.write(_started(run, config, resume))
+    session: Session | None = None
+    ended = RunFinished(status="finished")
+    try:
+        session = _session(run, config, events, listener)
+        story(session, resume)
+    except Stopped:
+        ended = RunFinished(status="stopped")
+    except Exception as error:
+        traceback.print_exc()
+        code = error.exit_code if isinstance(error, FtevError) else 1
+        ended = RunFinished(status="failed", error=explain(error), exit_code=code)
+    events.write(ended)
+    if session is not None and ended.status == "finished":
+        from .serve import serve
+
+        _write_report(run)
+        minutes = args.serve_minutes
+        serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
+    return ended.exit_code
+
+
+def story(s: Session, resume: Path | None) -> None:
+    """The five stages."""
+    from .devices import Telemetry
+
+    read_data(s)
+    with Telemetry(s.write, s.device):
+        load_base_model(s)
+        prepare_training_data(s)
+        fine_tune(s, resume)
+        prepare_evaluation_data(s)
+        evaluate_models(s)
+
+
+def read_data(s: Session) -> None:
+    """Every bad row stops the run here, before a model is loaded."""
+    from ..data import read_dataset
+    from ..events import ColumnsFound, LabelsFixed
+    from ..metrics import default_positive
+
+    c = s.config
+    s.listener.state = "reading data"
+    s.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder))
+    if s.dataset.skipped:
+        rows = sum(s.dataset.skipped_rows.values())
+        s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
+    s.form = s.dataset.columns.form
+    s.write(ColumnsFound(form=s.form, columns=s.dataset.columns.sources))
+    if c.is_classification:
+        counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
+        s.labels = s.dataset.labels
+        s.positive = c.objective.positive or default_positive(s.labels, counted.label_counts())
+        s.write(LabelsFixed(labels=list(s.labels), positive=s.positive))
+
+
+def load_base_model(s: Session) -> None:
+    from . import models
+    from .devices import describe_device, training_precision
+
+    with s.stage(1) as told:
+        s.tuned = s.load(s.config.model.base)
+        if s.config.is_classification:
+            s.base_has_head = not s.tuned.new_head
+            s.labels = s.tuned.labels
+        described = models.describe(s.tuned, s.config.model.base)
+        s.precision = training_precision(s.config, s.device, described.parameters)
+        if s.config.trains and s.config.model.adapter == "lora":
+            models.add_adapter(s.tuned, s.config)
+            described = models.describe(s.tuned, s.config.model.base)
+        s.write(describe_device(s.device, s.precision), described)
+        told["note"] = models.in_words(described)
+
+
+def prepare_training_data(s: Session) -> None:
+    from ..leakage import find_leakage
+
+    with s.stage(2) as told:
+        for split in ("train", "validation"):
+            if split in s.dataset.splits:
+                s.prepare(split)
+        leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
+        s.write(leakage.as_event())
+        told.update(s.shapes("train"))
+
+
+def fine_tune(s: Session, resume: Path | None) -> None:
+    """Step 0, the loop, and the best checkpoint at its end."""
+    from . import models
+    from .fine_tune import fit_probe_on_base, train_to_the_best
+
+    with s.stage(3) as told:
+        if s.config.trains:
+            fit_probe_on_base(s)
+            told["note"] = train_to_the_best(s, resume)
+        else:
+            assert s.config.model.tuned is not None
+            s.keep_base(s.tuned)
+            s.tuned = s.load(s.config.model.tuned)
+            fit_probe_on_base(s)
+            told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
+        models.save(s.tuned, s.run.model_path)
+
+
+def prepare_evaluation_data(s: Session) -> None:
+    with s.stage(4) as told:
+        if "test" in s.dataset.splits:
+            s.prepare("test")
+            told.update(s.shapes("test"))
+        else:
+            told["note"] = "no test data: results are on validation, which chose the checkpoint"
+
+
+def evaluate_models(s: Session) -> None:
+    from .conclude import evaluate_split, score_texts
+
+    with s.stage(5) as told:
+        splits = [name for name in ("validation", "test") if name in s.rows]
+        for split in splits:
+            evaluate_split(s, split)
+        if not s.config.is_classification:
+            score_texts(s)
+        rows = sum(len(s.rows[name]) for name in splits)
+        told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))
+
+
+def _session(run: Run, config: RunConfig, events: EventWriter, listener: Listener) -> Session:
+    from transformers.utils import logging
+
+    from .session import Session
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return Session(run, config, events, listener)
+
+
+def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
+    return RunStarted(
+        run=run.id,
+        name=config.name,
+        task=config.task,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        ftev_version=metadata.version("ftev"),
+        resumed_from_step=int(resume.name.removeprefix("step_")) if resume else 0,
+    )
+
+
+def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
+    """Load a finished run's models and answer prompts; nothing of the run is computed again."""
+    from ..config_file import load_config
+    from .serve import load_finished, refuse, serve
+
+    listener.state = "loading"
+    try:
+        config = load_config(run.path / "run.toml")
+        s = _session(run, config, EventWriter(run.events_path), listener)
+        load_finished(s)
+    except Exception as error:
+        traceback.print_exc()
+        refuse(listener, explain(error))
+        return 1
+    serve(s, config.evaluate.serve_minutes if minutes is None else minutes)
+    return 0
+
+
+def _write_report(run: Run) -> None:
+    """The report is a view of what is stored; a fault in it does not undo the run."""
+    from ..report import write_report
+
+    try:
+        write_report(run)
+    except Exception:
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

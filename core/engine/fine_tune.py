@@ -1,0 +1,211 @@
+"""The third stage: step 0, the loop and what happens between its steps, the best model."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..events import (
+    CheckpointSaved,
+    EpochDone,
+    Paused,
+    Resumed,
+    TrainingEnded,
+    TrainingPlanned,
+)
+from .answer import answer_probes, answer_waiting
+from .batches import padding_ratio
+from .checkpoints import (
+    Best,
+    checkpoint_path,
+    drop_old_checkpoints,
+    read_state,
+    restore_training,
+    save_checkpoint,
+)
+from .errors import Stopped
+from .models import attach_adapter
+from .probe import features, fit_probe
+from .session import PROBE_FILE, Session
+from .train import Stepped, Trainer, plan_training, read_steps, train
+from .validate import best_metric, metric_value, out_of_patience, update_best, validate
+
+FLUSH_SECONDS = 0.25  # how often losses come back from the device
+PAUSE_SECONDS = 0.05
+
+
+def fit_probe_on_base(s: Session) -> None:
+    """The linear probe on the base, before its weights change (C6)."""
+    if not s.config.is_classification or not s.config.evaluate.probe or "train" not in s.rows:
+        return
+    base = s.tuned.as_base() if s.config.trains and s.tuned.has_adapter else s.untrained
+    found = {}
+    for split in ("train", "validation"):
+        if split in s.rows:
+            rows, settings = s.rows[split], s.config.evaluate
+            work = features(base, rows, settings.precision, settings.batch_tokens)
+            x = s.drive(work, f"probing the base on {split}", len(rows))
+            found[split] = (x, rows.labels)
+    fitting = fit_probe(found["train"], found.get("validation"), s.labels)
+    s.probe = s.drive(fitting, "fitting the probe", 1)
+    s.probe.save(s.run.path / PROBE_FILE)
+
+
+def train_to_the_best(s: Session, resume: Path | None) -> str:
+    """Train as planned, leave the best model in the session, and say in a line how it went."""
+    t, best = _start(s, resume)
+    if resume is None:
+        _evaluate_step_zero(s)
+    started = time.monotonic()
+    reason = _between_steps(s, t, best)
+    if best.step and best.step != t.position.step:
+        _load_weights(s, checkpoint_path(s.run, best.step))
+    kept = best.step or t.position.step
+    s.write(TrainingEnded(reason=reason, step=t.position.step, best_step=kept))
+    s.step = kept
+    seconds = time.monotonic() - started
+    return f"{t.position.step:,} steps in {seconds:.0f} s, {reason}; kept step {kept:,}"
+
+
+def _start(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
+    settings, rows = s.config.train, s.rows["train"]
+    best = Best()
+    if resume is None:
+        _seed(settings.seed)
+        t = Trainer(s.tuned, rows, plan_training(rows, settings), settings, s.precision)
+    else:
+        _load_weights(s, resume)
+        s.precision = read_state(resume).precision
+        t = Trainer(s.tuned, rows, plan_training(rows, settings), settings, s.precision)
+        best = restore_training(resume, t)
+    s.step = t.position.step
+    s.write(
+        TrainingPlanned(
+            max_steps=t.plan.max_steps,
+            steps_per_epoch=len(t.plan.epochs[0]),
+            epochs=settings.epochs,
+            warmup_steps=t.plan.warmup_steps(settings),
+            rows_per_step=len(rows) / len(t.plan.epochs[0]),
+            padding=padding_ratio(t.plan.epochs[0], t.lengths),
+        )
+    )
+    return t, best
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _load_weights(s: Session, path: Path) -> None:
+    """Put a checkpoint's weights in the place of the tuned model's."""
+    if s.config.model.adapter == "lora":
+        s.tuned = attach_adapter(s.load(s.config.model.base), str(path), trainable=True)
+        s.tuned.model.to(s.device)
+    else:
+        s.tuned = s.load(str(path))
+    s.forget_base()
+
+
+def _evaluate_step_zero(s: Session) -> None:
+    """Every metric has its delta from the start (T1): here base and tuned are the same model."""
+    if "validation" not in s.rows:
+        return
+    event, _ = validate(s, "tuned", s.tuned, 0.0)
+    if not s.config.is_classification or s.base_has_head:
+        from msgspec.structs import replace
+
+        s.write(replace(event, model="base", time=0.0))
+    answer_probes(s)
+
+
+def _between_steps(s: Session, t: Trainer, best: Best) -> str:
+    """The loop. Returns why it ended: completed or early stopping; raises Stopped when asked to."""
+    pending: list[Stepped] = []
+    flushed = epoch_started = time.monotonic()
+    s.listener.state = "training"
+    for step in train(t):
+        pending.append(step)
+        s.step = s.listener.step = step.step
+        evaluate = "validation" in s.rows and _evaluation_due(s, t, step)
+        if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
+            s.write(*read_steps(pending))
+            pending, flushed = [], time.monotonic()
+        if evaluate:
+            _evaluate(s, t, best, step)
+        if step.ends_epoch:
+            seconds = time.monotonic() - epoch_started
+            s.write(EpochDone(epoch=step.ends_epoch, step=step.step, seconds=seconds))
+            epoch_started = time.monotonic()
+        if step.ends_epoch or s.listener.checkpoint.is_set():
+            _checkpoint(s, t, best)
+        if s.listener.stop.is_set():
+            s.write(*read_steps(pending))
+            _checkpoint(s, t, best)
+            raise Stopped
+        if s.listener.pause.is_set():
+            s.write(*read_steps(pending))
+            pending = []
+            _pause(s, t, best)
+        answer_waiting(s, holding=True)
+        if out_of_patience(best, s.config.train.early_stopping):
+            return "early stopping"
+        s.listener.state = "training"
+    s.write(*read_steps(pending))
+    return "completed"
+
+
+def _evaluation_due(s: Session, t: Trainer, step: Stepped) -> bool:
+    every = s.config.train.eval_every
+    if step.ends_epoch:
+        return True
+    if isinstance(every, int):
+        return step.step % every == 0
+    before = step.epoch - 1 / len(t.plan.epochs[0])
+    return int(step.epoch / every + 1e-9) > int(before / every + 1e-9)
+
+
+def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> None:
+    event, frame = validate(s, "tuned", s.tuned, step.epoch)
+    answer_probes(s)
+    metric = best_metric(s.config)
+    value = metric_value(s, metric, event, frame)
+    if update_best(best, value, step.step, metric, s.config.train.early_stopping):
+        _checkpoint(s, t, best)
+
+
+def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
+    s.listener.checkpoint.clear()
+    s.listener.state = "saving"
+    started = time.monotonic()
+    path = save_checkpoint(s.run, t, best)
+    drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, best.step)
+    s.write(
+        CheckpointSaved(
+            step=t.position.step,
+            path=str(path.relative_to(s.run.path)),
+            seconds=time.monotonic() - started,
+            best=best.step == t.position.step,
+        )
+    )
+
+
+def _pause(s: Session, t: Trainer, best: Best) -> None:
+    """Hold training, answer prompts meanwhile, until told to go on or to stop."""
+    s.write(Paused(step=s.step))
+    s.listener.state = "paused"
+    while s.listener.pause.is_set() and not s.listener.stop.is_set():
+        answer_waiting(s, holding=False)
+        if s.listener.checkpoint.is_set():
+            _checkpoint(s, t, best)
+            s.listener.state = "paused"
+        time.sleep(PAUSE_SECONDS)
+    if s.listener.stop.is_set():
+        _checkpoint(s, t, best)
+        raise Stopped
+    s.write(Resumed(step=s.step))

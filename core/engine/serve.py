@@ -1,0 +1,51 @@
+"""After the run: prompts answered, by its worker or one started for that, until nobody asks."""
+
+from __future__ import annotations
+
+import time
+
+from ..control import Failed
+from ..errors import RunError
+from ..history import read_history
+from .answer import answer_waiting
+from .listen import Listener
+from .probe import load_probe
+from .session import PROBE_FILE, Session
+
+REST = 0.02  # seconds between looks at the queue
+
+
+def serve(s: Session, minutes: float) -> None:
+    """Answer prompts until nobody has asked for so many minutes, then free the device."""
+    s.listener.state = "serving"
+    deadline = time.monotonic() + minutes * 60
+    while time.monotonic() < deadline and not s.listener.stop.is_set():
+        if not s.listener.questions.empty():
+            answer_waiting(s, holding=False)
+            deadline = time.monotonic() + minutes * 60
+        time.sleep(REST)
+
+
+def load_finished(s: Session) -> None:
+    """The models of a finished run, as it left them."""
+    if not s.run.model_path.exists():
+        raise RunError(f"{s.run.id}: its weights are not here, so it cannot answer prompts")
+    history = read_history(s.run)
+    s.labels, s.positive = tuple(history.labels), history.positive
+    s.step = history.best_step or history.step
+    s.form = history.columns.form if history.columns else "text"
+    s.tuned = s.load(str(s.run.model_path))
+    s.base_has_head = bool(history.model and not history.model.new_head)
+    path = s.run.path / PROBE_FILE
+    if path.exists():
+        s.probe = load_probe(path, s.labels)
+
+
+def refuse(listener: Listener, text: str) -> None:
+    """Tell whoever asks within the first seconds why there will be no answer."""
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        while not listener.questions.empty():
+            listener.questions.get_nowait().answers.put(Failed(text=text))
+            deadline = time.monotonic() + 0.5
+        time.sleep(REST)

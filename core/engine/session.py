@@ -1,0 +1,160 @@
+"""What every stage of a worker shares: the run, its events, its models, and who is asking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+
+from ..config import RunConfig
+from ..data import Dataset
+from ..events import (
+    Event,
+    EventWriter,
+    Note,
+    Progress,
+    SplitPrepared,
+    StageDone,
+    StageStarted,
+)
+from ..history import STAGES
+from ..runs import Run
+from .devices import choose_device
+from .listen import Listener
+from .models import Loaded, load
+from .probe import Probe
+from .rows import RENDER, TokenRows
+
+PROBE_FILE = "probe.safetensors"
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass
+class Session:
+    """One worker's run. `tuned` is the model that is trained; `base` what it is set against."""
+
+    run: Run
+    config: RunConfig
+    events: EventWriter
+    listener: Listener
+    device: torch.device = field(init=False)
+    dataset: Dataset = field(init=False)
+    tuned: Loaded = field(init=False)
+    form: str = ""  # how examples are made, as `data.Columns` names it
+    probe: Probe | None = None
+    rows: dict[str, TokenRows] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    step: int = 0
+    precision: str = "float32"
+    base_has_head: bool = False  # classification: the base can label by itself
+    _base: Loaded | None = None
+
+    def __post_init__(self) -> None:
+        self.device = choose_device(self.config)
+
+    def write(self, *events: Event) -> None:
+        self.events.write(*events)
+
+    def note(self, text: str, level: str = "info") -> None:
+        self.write(Note(level=level, text=text))
+
+    @contextmanager
+    def stage(self, number: int) -> Iterator[dict[str, Any]]:
+        """One of the five stages; what is put into the dict is written with its end."""
+        name, started = STAGES[number - 1], time.monotonic()
+        self.listener.state = name
+        self.write(StageStarted(stage=number, name=name))
+        told: dict[str, Any] = {}
+        yield told
+        seconds = time.monotonic() - started
+        self.write(StageDone(stage=number, name=name, seconds=seconds, **told))
+
+    def drive(self, work: Iterator[Any], what: str, total: int) -> Any:
+        """Run a generator of counts to its end, telling progress; returns what it yields last."""
+        last, told = None, time.monotonic()
+        for last in work:
+            now = time.monotonic()
+            if isinstance(last, int | float) and now - told > PROGRESS_SECONDS:
+                self.write(Progress(what=what, done=int(last), total=total))
+                told = now
+        return last
+
+    def load(self, name: str) -> Loaded:
+        """A model of this run's task on its device."""
+        loaded = load(self.config, name, self.labels)
+        loaded.model.to(self.device)
+        return loaded
+
+    @property
+    def base(self) -> Loaded:
+        """The tuned model with its adapter off, else a copy, loaded when first asked for."""
+        if self._base is None:
+            adapter = self.tuned.has_adapter
+            self._base = self.tuned.as_base() if adapter else self.load(self.config.model.base)
+        return self._base
+
+    def keep_base(self, loaded: Loaded) -> None:
+        self._base = loaded
+
+    def forget_base(self) -> None:
+        """After the tuned model was replaced, a base that shares its weights must be taken anew."""
+        if self._base is not None and self._base.adapter_off:
+            self._base = None
+
+    @property
+    def untrained(self) -> Loaded:
+        """The base's weights without a second copy, as long as training has not begun."""
+        return self._base or self.tuned
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the configuration start."""
+        return Path(self.config.folder)
+
+    def prepare(self, split: str) -> TokenRows:
+        """Tokenise a split and write down what masking and truncation left of it."""
+        source = self.dataset.splits[split]
+        render = RENDER[self.form]
+        work = render(source.frame, self.tuned)
+        rows: TokenRows = self.drive(work, f"tokenising {split}", source.frame.height)
+        self.rows[split] = rows
+        self.write(self.describe(split))
+        return rows
+
+    def shapes(self, split: str) -> dict[str, Any]:
+        """Rows and columns of a split before and after it was prepared, and a line about it."""
+        source, rows = self.dataset.splits[split], self.rows[split]
+        described = self.describe(split)
+        longest = int(rows.lengths.max()) if len(rows) else 0
+        words = [f"{described.tokens:,} tokens", f"longest {longest}"]
+        if "validation" in self.rows and split == "train":
+            words.append(f"validation {len(self.rows['validation']):,} rows")
+        if described.scored_tokens:
+            words.append(f"{described.scored_tokens:,} scored")
+        if described.truncated_rows:
+            words.append(f"{described.truncated_rows:,} rows cut")
+        return {
+            "rows_in": source.rows_in,
+            "columns_in": source.columns_in,
+            "rows_out": len(rows),
+            "columns_out": 2 if rows.labels is not None else 1,
+            "note": ", ".join(words),
+        }
+
+    def describe(self, split: str) -> SplitPrepared:
+        """What was read of a split and what masking and truncation left of it."""
+        source = self.dataset.splits[split]
+        return replace(
+            self.rows[split].describe(split, source.columns_in),
+            source=", ".join(source.sources),
+            sha256=source.sha256,
+            labels=source.label_counts(),
+            skipped_rows=self.dataset.skipped_rows.get(split, 0),
+        )

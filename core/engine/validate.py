@@ -1,0 +1,132 @@
+"""Evaluations inside training: what is written down of one, and which model is the best so far."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import polars as pl
+
+from ..config import EarlyStopping, RunConfig
+from ..events import Evaluated
+from ..metrics import METRICS, classification_metrics, confusion, text_metrics
+from ..results import evaluate_classification
+from .checkpoints import Best
+from .evaluate import score_labels, score_tokens
+from .models import Loaded
+from .session import Session
+
+
+def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
+    """Predictions of a model on a prepared split, a row an example."""
+    rows, settings = s.rows[split], s.config.evaluate
+    scorer = score_labels if s.config.is_classification else score_tokens
+    work = scorer(loaded, rows, settings.precision, settings.batch_tokens)
+    frame: pl.DataFrame = s.drive(work, f"{what} on {split}", len(rows))
+    return frame
+
+
+def validate(
+    s: Session, model: str, loaded: Loaded, epoch: float
+) -> tuple[Evaluated, pl.DataFrame]:
+    """Score validation and write the sums down."""
+    started = time.monotonic()
+    s.listener.state = "evaluating"
+    frame = score(s, loaded, "validation", f"evaluating {model}")
+    seconds = time.monotonic() - started
+    event = evaluated(s, "validation", model, frame, epoch=epoch, seconds=seconds)
+    s.write(event)
+    return event, frame
+
+
+def evaluated(
+    s: Session, split: str, model: str, frame: pl.DataFrame, *, epoch: float, seconds: float
+) -> Evaluated:
+    """Sums and counts of a scored split."""
+    if s.config.is_classification:
+        correct = int((frame["label"] == frame["predicted"]).sum())
+        return Evaluated(
+            split=split,
+            model=model,
+            step=s.step,
+            epoch=epoch,
+            rows=frame.height,
+            loss_sum=math.fsum(frame["nll"].to_list()),
+            loss_count=frame.height,
+            correct=correct,
+            count=frame.height,
+            confusion=_cells(frame, s.labels),
+            seconds=seconds,
+        )
+    return Evaluated(
+        split=split,
+        model=model,
+        step=s.step,
+        epoch=epoch,
+        rows=frame.height,
+        loss_sum=math.fsum(frame["nll"].to_list()),
+        loss_count=int(frame["tokens"].sum()),
+        correct=int(frame["correct"].sum()),
+        count=int(frame["tokens"].sum()),
+        bytes=int(frame["bytes"].sum()),
+        unscored_rows=int((frame["tokens"] == 0).sum()),
+        seconds=seconds,
+    )
+
+
+def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int, int]]:
+    index = {label: i for i, label in enumerate(labels)}
+    counted = frame.group_by("label", "predicted").len().sort("label", "predicted")
+    return [(index[t], index[p], n) for t, p, n in counted.iter_rows()]
+
+
+def best_metric(config: RunConfig) -> str:
+    """What chooses the best checkpoint: the declared metric, else macro F1 or loss (T3)."""
+    default = "macro_f1" if config.is_classification else "loss"
+    return config.train.best_metric or config.objective.metric or default
+
+
+def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -> float:
+    """One metric of an evaluation; NaN where it does not apply."""
+    if name == "loss":
+        return event.loss_sum / event.loss_count if event.loss_count else math.nan
+    if not s.config.is_classification:
+        columns = ("nll", "tokens", "correct", "bytes")
+        return text_metrics(*(frame[c].to_numpy() for c in columns)).get(name, math.nan)
+    index = {label: i for i, label in enumerate(s.labels)}
+    truth = np.array([index[v] for v in frame["label"]])
+    predicted = np.array([index[v] for v in frame["predicted"]])
+    counts = confusion(truth, predicted, len(s.labels))
+    found = classification_metrics(counts, s.labels, s.positive)
+    if name in found:
+        return found[name]
+    whole = evaluate_classification(frame, s.labels, s.positive, draws=1)
+    return whole.metrics[name].value if name in whole.metrics else math.nan
+
+
+def update_best(
+    best: Best, value: float, step: int, metric: str, stop: EarlyStopping | None
+) -> bool:
+    """Whether this evaluation is the best so far (T2).
+
+    NaN is never best. The reference of early stopping moves only when the gain exceeds min_delta.
+    """
+    higher = METRICS[metric].direction == "higher"
+
+    def gain(over: float) -> float:
+        return value - over if higher else over - value
+
+    is_best = not math.isnan(value) and (best.value is None or gain(best.value) > 0)
+    if is_best:
+        best.value, best.step = value, step
+    min_delta = stop.min_delta if stop else 0.0
+    if not math.isnan(value) and (best.reference is None or gain(best.reference) > min_delta):
+        best.reference, best.since = value, 0
+    else:
+        best.since += 1
+    return is_best
+
+
+def out_of_patience(best: Best, stop: EarlyStopping | None) -> bool:
+    return stop is not None and best.since >= stop.patience
