@@ -1,0 +1,234 @@
+"""Metrics of predicted probabilities: loss, Brier, calibration, and the two ranking areas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bootstrap import values_of
+from .metrics import FloatArray, IntArray
+
+BINS = 15
+RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
+_FIXED = ("loss", "brier", "roc_auc", "average_precision")
+
+
+class Ranking(NamedTuple):
+    """Rows from the highest score down, in groups of equal scores."""
+
+    order: IntArray  # [n]
+    starts: IntArray  # [groups], first of each group, as an index into order
+    group: IntArray  # [n], of the ordered rows
+
+
+def rank(scores: FloatArray) -> Ranking:
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    first = np.append(True, ordered[1:] != ordered[:-1])
+    return Ranking(order, np.flatnonzero(first), np.cumsum(first) - 1)
+
+
+def ranking_areas(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """ROC AUC and average precision from the weights [..., groups] of positives and others.
+
+    Groups go from the highest score down; a tie counts half. NaN where there are no positives, or
+    (ROC AUC) no others.
+    """
+    positives = np.cumsum(gained, axis=-1)
+    retrieved = np.cumsum(gained + passed, axis=-1)
+    total, rest = positives[..., -1], retrieved[..., -1] - positives[..., -1]
+    beaten = np.einsum("...k,...k->...", passed, positives - gained / 2)
+    precision = np.divide(positives, retrieved, out=np.zeros_like(positives), where=retrieved > 0)
+    average = np.einsum("...k,...k->...", gained, precision)
+    return _divide(beaten, total * rest), _divide(average, total)
+
+
+def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
+    out = np.full(np.shape(above), np.nan)
+    np.divide(above, below, out=out, where=below > 0)
+    return out
+
+
+def ranking_influence(
+    is_positive: NDArray[np.bool_], ranking: Ranking
+) -> tuple[float, float, FloatArray, FloatArray]:
+    """ROC AUC, average precision, and what each row [n] adds to them to first order.
+
+    Under weights w that sum to n, a metric moves by Σ w × influence ÷ n (its first-order
+    expansion: for ROC AUC these are the components of DeLong 1988). Influences sum to 0.
+    """
+    order, starts, group = ranking
+    n = len(order)
+    marked = is_positive[order]
+    gained = np.add.reduceat(marked.astype(np.float64), starts)
+    passed = np.diff(starts, append=n) - gained
+    area, average = (float(x) for x in ranking_areas(gained, passed))
+    positives, others = np.cumsum(gained), np.cumsum(passed)
+    total, rest = positives[-1], others[-1]
+
+    wins = (rest - others + passed / 2) / rest - area  # of a positive row over the others
+    losses = (positives - gained / 2) / total - area
+    of_area = np.where(marked, (n / total * wins)[group], (n / rest * losses)[group])
+
+    retrieved = positives + others
+    precision = positives / retrieved
+    # A row changes the precision at every threshold at or below its own.
+    below_if_positive = _from_here_down(gained * others / retrieved**2)
+    below_if_other = -_from_here_down(gained * positives / retrieved**2)
+    of_positive = n / total * (precision - average + below_if_positive)
+    of_average = np.where(marked, of_positive[group], (n / total * below_if_other)[group])
+
+    unordered = np.empty((2, n))
+    unordered[:, order] = of_area, of_average
+    return area, average, unordered[0], unordered[1]
+
+
+def _from_here_down(values: FloatArray) -> FloatArray:
+    return np.cumsum(values[::-1])[::-1]
+
+
+@dataclass(frozen=True)
+class ProbabilityScores:
+    """Rows scored by their probabilities.
+
+    truth int [n]; probabilities float64 [n, C]; `positive` is a code in a binary task, else None.
+    Its totals are sums over rows of the columns of `features`, under any weights.
+    """
+
+    truth: NDArray[Any]
+    probabilities: FloatArray
+    positive: int | None
+
+    @property
+    def n(self) -> int:
+        return len(self.truth)
+
+    @cached_property
+    def ranked_labels(self) -> list[int]:
+        """The labels whose rows can be ranked against the rest: present, and not alone."""
+        support = np.bincount(self.truth, minlength=self.probabilities.shape[1])
+        wanted = range(len(support)) if self.positive is None else [self.positive]
+        return [c for c in wanted if 0 < support[c] < self.n]
+
+    @cached_property
+    def _rankable(self) -> bool:
+        return bool(np.isfinite(self.probabilities).all())  # NaN has no rank
+
+    @property
+    def first_order(self) -> bool:
+        """Whether ranking anew in every draw would cost too much."""
+        return self.n * len(self.ranked_labels) > RANKED_CELLS
+
+    @property
+    def _true(self) -> FloatArray:
+        return np.asarray(self.probabilities[np.arange(self.n), self.truth])
+
+    @cached_property
+    def nll(self) -> FloatArray:
+        """-log of the probability of the true label, [n]; infinite where that is 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.log(self._true))
+
+    @cached_property
+    def squared_error(self) -> FloatArray:
+        """Brier 1950, [n]: of the positive label in a binary task, else summed over labels."""
+        if self.positive is not None:
+            p = self.probabilities[:, self.positive]
+            return np.asarray(np.square(p - (self.truth == self.positive)))
+        return np.asarray(np.square(self.probabilities).sum(axis=1) + 1 - 2 * self._true)
+
+    @cached_property
+    def _calibration(self) -> tuple[NDArray[np.int8], FloatArray]:
+        """Bin (l, u] of each row's top probability, and that probability less being right."""
+        top = self.probabilities.argmax(axis=1)
+        confidence = self.probabilities[np.arange(self.n), top]
+        bins = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence, side="left") - 1
+        return bins.clip(0, BINS - 1).astype(np.int8), confidence - (top == self.truth)
+
+    @cached_property
+    def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
+        """Mean over the ranked labels of ROC AUC, average precision, and their influences."""
+        area = average = 0.0
+        of_area, of_average = np.zeros(self.n), np.zeros(self.n)
+        for c in self.ranked_labels:
+            found = ranking_influence(self.truth == c, rank(self.probabilities[:, c]))
+            area, average = area + found[0], average + found[1]
+            of_area += found[2]
+            of_average += found[3]
+        k = max(len(self.ranked_labels), 1)
+        if not self._rankable:
+            area = average = np.nan
+        return area / k, average / k, of_area / k, of_average / k
+
+    def is_expanded(self, metric: str, by_rows: bool) -> bool:
+        """Whether draws of this metric come from its first-order expansion."""
+        return metric in ("roc_auc", "average_precision") and (self.first_order or not by_rows)
+
+    def features(self, rows: slice) -> FloatArray:
+        """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
+        bins, gap = self._calibration
+        chosen = bins[rows]
+        block = np.zeros((len(chosen), len(_FIXED) + BINS))
+        block[:, 0], block[:, 1] = self.nll[rows], self.squared_error[rows]
+        block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
+        block[np.arange(len(chosen)), len(_FIXED) + chosen] = gap[rows]
+        return block
+
+    def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:
+        """Totals [..., 4 + BINS] to metrics [...]."""
+        means = totals / self.n
+        found = {"loss": means[..., 0], "brier": means[..., 1]}
+        if self.ranked_labels:
+            found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
+            found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
+        found["ece"] = np.abs(means[..., len(_FIXED) :]).sum(axis=-1)
+        return found
+
+    def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """The ranking areas under row weights [draws, n], ranked anew; empty if `first_order`."""
+        if self.first_order or not self.ranked_labels or not self._rankable:
+            return {}
+        areas = [self._weighted_areas(c, weights) for c in self.ranked_labels]
+        means = areas[0] if len(areas) == 1 else _defined_mean(areas)
+        return {"roc_auc": means[0], "average_precision": means[1]}
+
+    @cached_property
+    def _rankings(self) -> dict[int, Ranking]:
+        return {c: rank(self.probabilities[:, c]) for c in self.ranked_labels}
+
+    def _weighted_areas(self, label: int, weights: FloatArray) -> FloatArray:
+        order, starts, _ = self._rankings[label]
+        ordered = weights[:, order]
+        gained = ordered * (self.truth[order] == label)
+        passed = ordered - gained
+        if len(starts) < self.n:
+            gained = np.add.reduceat(gained, starts, axis=1)
+            passed = np.add.reduceat(passed, starts, axis=1)
+        return np.stack(ranking_areas(gained, passed))
+
+
+def _defined_mean(areas: Sequence[FloatArray]) -> FloatArray:
+    """Mean over labels of [2, draws]; a label missing from a draw is left out of that draw."""
+    stacked = np.stack(areas)
+    defined = ~np.isnan(stacked)
+    return _divide(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0) * 1.0)
+
+
+def probability_metrics(
+    truth: NDArray[Any], probabilities: FloatArray, labels: Sequence[str], positive: str | None
+) -> dict[str, float]:
+    """loss, brier, ece, and where rows of two kinds are there roc_auc and average_precision.
+
+    truth int [n]; probabilities [n, C] in the order of `labels`. In a binary task brier and the
+    ranking areas are of `positive`; otherwise the areas are the macro average of one label
+    against the rest over the labels present. A probability of 0 for a true label is an infinite
+    loss; NaN stays NaN. Raises ValueError when `positive` is not among `labels`.
+    """
+    code = None if positive is None or len(labels) != 2 else list(labels).index(positive)
+    scores = ProbabilityScores(truth, np.asarray(probabilities, dtype=np.float64), code)
+    return values_of(scores)

@@ -1,0 +1,187 @@
+"""From stored predictions to results: what a run ends with, and what `verify` computes again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import polars as pl
+
+from .bootstrap import (
+    DRAWS,
+    Resampling,
+    bootstrap_cells,
+    bootstrap_rows,
+    interval_of,
+    values_of,
+)
+from .cells import joint_cells
+from .comparisons import Comparison, compare
+from .metrics import (
+    METRICS,
+    FloatArray,
+    IntArray,
+    classification_metrics,
+    confusion,
+    majority_label,
+    per_class,
+    text_metrics,
+    undefined_labels,
+)
+from .probabilities import ProbabilityScores
+from .scored import ClassificationRows, positive_label, read_classification, read_text
+from .statistics import wilson
+
+__all__ = [
+    "Comparison",
+    "Confusion",
+    "Estimate",
+    "ModelResult",
+    "compare",
+    "evaluate_classification",
+    "evaluate_text",
+    "majority_frame",
+]
+
+WILSON = "Wilson 95 %"
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A metric with its 95 % interval; low and high are NaN where `method` says there is none."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+
+class Confusion(msgspec.Struct, frozen=True):
+    labels: list[str]
+    counts: list[list[int]]  # rows are truth, columns predictions
+
+
+class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A model on a split, as in report.json (`msgspec.to_builtins`); what is None is absent."""
+
+    n: int  # rows scored
+    loss: float | None = None
+    metrics: dict[str, Estimate]
+    per_class: dict[str, dict[str, float]] | None = None
+    confusion: Confusion | None = None
+    positive: str | None = None
+    undefined: list[str] = []  # labels in neither truth nor predictions
+    unscored: list[int] = []  # ids of rows with nothing to score
+
+
+def evaluate_classification(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    positive: str | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> ModelResult:
+    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities.
+
+    `labels` is the explicit, ordered list that probabilities follow. With two labels and no
+    `positive`, the rarer one in these rows is positive. Proportions of rows have Wilson
+    intervals, the rest the percentile bootstrap over rows. Raises DataError.
+    """
+    rows = read_classification(frame, labels)
+    counts = confusion(rows.truth, rows.predicted, len(labels))
+    positive = positive_label(labels, positive, rows.truth)
+    code = None if positive is None else list(labels).index(positive)
+    resampling = Resampling(seed, draws)
+    estimates = _count_estimates(rows, labels, code, resampling)
+    if rows.probabilities is not None:
+        scores = ProbabilityScores(rows.truth, rows.probabilities, code)
+        estimates |= _probability_estimates(scores, resampling)
+    return ModelResult(
+        n=rows.n,
+        loss=estimates["loss"].value if "loss" in estimates else None,
+        metrics=estimates,
+        per_class=per_class(counts, labels),
+        confusion=Confusion(list(labels), counts.tolist()),
+        positive=positive,
+        undefined=undefined_labels(counts, labels),
+    )
+
+
+def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> ModelResult:
+    """Language-model metrics from rows of row_id, nll, tokens, correct and bytes.
+
+    Each metric is one division of sums over the rows; its interval is the percentile bootstrap
+    of that ratio over rows. Rows without scored tokens are left out and listed. Raises DataError.
+    """
+    every = read_text(frame)
+    scored = every.tokens > 0
+    rows, unscored = every.where(scored), every.row_id[~scored].tolist()
+    values = text_metrics(*rows.sums.T)
+    if not values:
+        return ModelResult(n=0, metrics={}, unscored=unscored)
+    resampling = Resampling(seed, draws)
+    drawn, by_rows = bootstrap_rows([rows], resampling)
+    estimates = {
+        name: _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows))
+        for name, value in values.items()
+    }
+    return ModelResult(n=rows.n, loss=values["loss"], metrics=estimates, unscored=unscored)
+
+
+def majority_frame(
+    frame: pl.DataFrame, labels: Sequence[str], train_counts: Mapping[str, int]
+) -> pl.DataFrame:
+    """The same rows, each predicted as the majority label of the training split."""
+    answer = majority_label(labels, train_counts)
+    return frame.select("row_id", "label", predicted=pl.lit(answer))
+
+
+def _count_estimates(
+    rows: ClassificationRows, labels: Sequence[str], code: int | None, resampling: Resampling
+) -> dict[str, Estimate]:
+    counts = confusion(rows.truth, rows.predicted, len(labels))
+    cells = joint_cells(rows.truth, (rows.predicted,), len(labels))
+    sums = cells.sums(0)
+    drawn = bootstrap_cells(cells.counts, lambda c: sums.metrics(c, code), resampling)
+    values = classification_metrics(counts, labels, None if code is None else labels[code])
+    shares = _shares_of_rows(counts, code)
+    return {
+        name: _wilson_estimate(value, shares[METRICS[name].same_as or name])
+        if (METRICS[name].same_as or name) in shares
+        else _estimate(value, drawn[name], rows.n, resampling.method())
+        for name, value in values.items()
+    }
+
+
+def _shares_of_rows(counts: IntArray, code: int | None) -> dict[str, tuple[int, int]]:
+    """The metrics that are a share of independent rows, as (rows that count, rows)."""
+    shares = {"accuracy": (int(counts.trace()), int(counts.sum()))}
+    if code is not None and len(counts) == 2:
+        right = int(counts[code, code])
+        shares["precision"] = right, int(counts[:, code].sum())
+        shares["recall"] = right, int(counts[code].sum())
+    return shares
+
+
+def _probability_estimates(
+    scores: ProbabilityScores, resampling: Resampling
+) -> dict[str, Estimate]:
+    values = values_of(scores)
+    drawn, by_rows = bootstrap_rows([scores], resampling)
+    return {
+        name: _estimate(
+            value,
+            drawn[0][name],
+            scores.n,
+            resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+        )
+        for name, value in values.items()
+    }
+
+
+def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:
+    return Estimate(value, *wilson(*share), method=WILSON)
+
+
+def _estimate(value: float, draws: FloatArray, n: int, method: str) -> Estimate:
+    (low, high), method = interval_of(draws, n, method)
+    return Estimate(value, low, high, method)
