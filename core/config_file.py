@@ -32,9 +32,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(Fault(str(path), f"is not valid TOML: {error}")) from None
     lines = key_lines(text)
-    for key, value in (_parse_override(o) for o in overrides or []):
-        _set(table, key, value)
-        lines[key] = 0
+    apply_overrides(table, overrides or [], lines)
     table.setdefault("folder", str(path.parent.resolve()))
     return check_config(table, path.name, lines)
 
@@ -74,7 +72,8 @@ def dump_config(config: RunConfig) -> str:
     """The complete, resolved configuration as TOML."""
     import tomli_w
 
-    return tomli_w.dumps(to_dict(config))
+    text: str = tomli_w.dumps(to_dict(config))
+    return text
 
 
 def key_lines(text: str) -> dict[str, int]:
@@ -144,28 +143,39 @@ def _nearest(key: str, prefix: str) -> str:
     return "Known here: " + ", ".join(sorted({p.split(".")[0] for p in local}))
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, raw = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(Fault(f"--set {text}", "must have the form section.name=value"))
-    try:
-        return key.strip(), tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), raw  # a bare word is a string
+def apply_overrides(table: dict[str, Any], overrides: list[str], lines: dict[str, int]) -> None:
+    """Set each `section.name=value`, TOML or a bare word, in nested tables; its line becomes 0."""
+    faults = []
+    for text in overrides:
+        key, equals, raw = (part.strip() for part in text.partition("="))
+        if not equals or not key:
+            faults.append(Fault(f"--set {text}", "must have the form section.name=value"))
+            continue
+        try:
+            value = tomllib.loads(f"value = {raw}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = raw  # a bare word is a string
+        if section := _set(table, key, value):
+            faults.append(Fault(f"--set {key}", f"{section} is not a table"))
+        lines[key] = 0
+    if faults:
+        raise ConfigError(*faults)
 
 
-def _set(table: dict[str, Any], key: str, value: Any) -> None:
+def _set(table: dict[str, Any], key: str, value: Any) -> str:
+    """Set a dotted key; names the section that is in the way because it is no table."""
     *sections, name = key.split(".")
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(Fault(f"--set {key}", f"{section} is not a table"))
+            return section
     table[name] = value
+    return ""
 
 
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
-    from .metrics import METRICS
+    from .metric_table import METRICS
 
     t, out = c.train, []
 

@@ -1,12 +1,17 @@
-"""What the numbers say, in words: a line for each epoch, findings with their evidence, the verdict."""
+"""What the numbers say, in words: a line for each epoch, findings with evidence, the verdict."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from .findings import Finding, find
+from .verdict import Verdict, judge
+
 if TYPE_CHECKING:
     from .history import Epoch
+
+__all__ = ["Finding", "Verdict", "find", "judge", "observe_epoch"]
 
 STEADY = 0.005  # relative change of a loss that is called level
 

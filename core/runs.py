@@ -15,7 +15,7 @@ import msgspec
 
 from .config import RunConfig
 from .config_file import dump_config, load_config
-from .errors import RunError
+from .errors import ConfigError, RunError
 
 TRAINING_STATE = "training_state.json"  # its presence makes a checkpoint resumable
 HEARTBEAT_SECONDS = 2.0
@@ -152,14 +152,17 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def open_run(spec: str, folder: Path) -> Run:
-    """RUN on the command line: a directory, a name or unique prefix in the folder, or `latest`."""
+    """RUN on the command line: a directory, a name or unique prefix in the folder, or `latest`.
+
+    Raises ConfigError where that is no run, or more than one.
+    """
     path = Path(spec)
     if path.is_dir() and ((path / "run.toml").exists() or (path / "events.jsonl").exists()):
         return Run(path.resolve())
     runs = list_runs(folder)
     if spec == "latest":
         if not runs:
-            raise RunError(f"{folder}: no runs here yet. Start one with `ftev-tui demo`")
+            raise ConfigError(f"{folder}: no runs here yet. Start one with `ftev-tui demo`")
         return runs[0]
     matches = [r for r in runs if r.id == spec] or [r for r in runs if r.id.startswith(spec)]
     if not matches:
@@ -168,8 +171,8 @@ def open_run(spec: str, folder: Path) -> Run:
         return matches[0]
     if matches:
         some = ", ".join(r.id for r in matches[:5])
-        raise RunError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
-    raise RunError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
+        raise ConfigError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
+    raise ConfigError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
 
 
 def last_checkpoint(run: Run) -> Path | None:

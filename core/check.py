@@ -1,0 +1,115 @@
+"""The pre-flight: what a config's data hold and what speaks against starting; starts nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import RunConfig
+from .errors import Fault
+from .events import LabelsFixed, RunStarted, SplitPrepared
+from .findings import Finding, find
+from .history import fold
+
+if TYPE_CHECKING:
+    from .data import Dataset, Split
+    from .leakage import Leakage
+
+# What takes the model's tokenizer and size to know.
+NOT_CHECKED = (
+    "token lengths, truncation and masking: they take the model's tokenizer",
+    "memory: it takes the model's size",
+    "whether the model can be loaded",
+)
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """A split as it would be used. Lengths are characters of the input."""
+
+    rows: int
+    rows_in: int  # records of its source, before bad ones and other splits were taken out
+    columns: int
+    sources: list[str]
+    sha256: str
+    labels: dict[str, int]
+    skipped: int
+    duplicates: int  # rows whose input stands earlier in the same split
+    median_length: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    name: str
+    task: str
+    form: str  # text_label, text, prompt_completion or messages
+    columns: dict[str, str]  # role to the name it has in the files
+    labels: list[str]
+    splits: dict[str, SplitCheck]
+    leakage: dict[str, int]  # rows that repeat a row of another split, by layer
+    pairs: list[tuple[str, int, str, int, str, float]]
+    skipped: list[Fault]
+    findings: list[Finding]
+    notes: list[str]
+    not_checked: list[str]
+
+
+def check_run(config: RunConfig) -> CheckResult:
+    """Read the data as a run would. Raises DataError with every fault at once."""
+    from .data import read_dataset
+    from .leakage import find_leakage
+
+    dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    leakage = find_leakage(dataset.splits, near=config.data.near_duplicates)
+    return CheckResult(
+        name=config.name,
+        task=config.task,
+        form=dataset.columns.form,
+        columns=dict(dataset.columns.sources),
+        labels=list(dataset.labels),
+        splits={name: _check_split(s, dataset, leakage) for name, s in dataset.splits.items()},
+        leakage=dict(leakage.crossing) | {"conflicting_labels": leakage.conflicting_labels},
+        pairs=[p for p in leakage.as_event().pairs if p[0] != p[2]],
+        skipped=list(dataset.skipped),
+        findings=_find(config, dataset, leakage),
+        notes=list(leakage.notes),
+        not_checked=list(NOT_CHECKED),
+    )
+
+
+def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck:
+    from .inputs import input_of
+
+    lengths = input_of(split.frame).str.len_chars()
+    median, longest = lengths.median(), lengths.max()
+    return SplitCheck(
+        rows=split.frame.height,
+        rows_in=split.rows_in,
+        columns=split.columns_in,
+        sources=list(split.sources),
+        sha256=split.sha256,
+        labels=split.label_counts(),
+        skipped=dataset.skipped_rows.get(split.name, 0),
+        duplicates=leakage.counts.get((split.name, split.name, "exact"), 0),
+        median_length=round(median) if isinstance(median, int | float) else 0,
+        longest=longest if isinstance(longest, int) else 0,
+    )
+
+
+def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding]:
+    """The findings of a run that has told no more than its data."""
+    started = RunStarted(run="", name="", task=config.task, pid=0, host="", ftev_version="")
+    splits = [
+        SplitPrepared(
+            split=s.name,
+            rows=s.frame.height,
+            columns=s.columns_in,
+            labels=s.label_counts(),
+            skipped_rows=dataset.skipped_rows.get(s.name, 0),
+        )
+        for s in dataset.splits.values()
+    ]
+    labels = LabelsFixed(labels=list(dataset.labels))
+    return find(fold([started, *splits, labels, leakage.as_event()]))

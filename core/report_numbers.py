@@ -1,0 +1,126 @@
+"""Numbers as words, the same in a report, a table and a line of progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from .metric_table import METRICS
+
+DASH = "–"
+
+
+def read_number(value: Any) -> float:
+    """A number of a result: events and reports spell NaN and infinities as strings."""
+    return math.nan if value is None else float(value)
+
+
+def unit_of(metric: str) -> str:
+    if metric in METRICS:
+        return METRICS[metric].unit
+    return "nats" if metric.endswith("loss") else "share"
+
+
+def format_value(metric: str, value: Any) -> str:
+    """`91.2 %`, `0.812` or `2.34` by the metric's unit."""
+    number = read_number(value)
+    if not math.isfinite(number):
+        return spell(number)
+    match unit_of(metric):
+        case "share":
+            return f"{number * 100:.1f} %"
+        case "points":
+            return f"{number:.1f}"
+        case "perplexity":
+            return f"{number:,.2f}"
+        case _:
+            return f"{number:.3f}"
+
+
+def format_difference(metric: str, value: Any) -> str:
+    """`+3.2 points` for shares, else the signed number."""
+    number = read_number(value)
+    if not math.isfinite(number):
+        return spell(number)
+    match unit_of(metric):
+        case "share":
+            return f"{number * 100:+.1f} points"
+        case "points":
+            return f"{number:+.1f}"
+        case "perplexity":
+            return f"{number:+,.2f}"
+        case _:
+            return f"{number:+.3f}"
+
+
+def format_interval(metric: str, low: Any, high: Any) -> str:
+    """`88.1 % to 93.6 %`; a dash where there is no interval."""
+    ends = read_number(low), read_number(high)
+    if any(map(math.isnan, ends)):
+        return DASH
+    return " to ".join(format_value(metric, end) for end in ends)
+
+
+def format_difference_interval(metric: str, low: Any, high: Any) -> str:
+    ends = read_number(low), read_number(high)
+    if any(map(math.isnan, ends)):
+        return DASH
+    return " to ".join(format_difference(metric, end).removesuffix(" points") for end in ends)
+
+
+def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:
+    """`91.2 % [88.1, 93.6]`, or the value alone where there is no interval."""
+    if estimate is None:
+        return DASH
+    value = format_value(metric, estimate.get("value"))
+    ends = read_number(estimate.get("low")), read_number(estimate.get("high"))
+    if any(map(math.isnan, ends)):
+        return value
+    low, high = (format_value(metric, end).removesuffix(" %") for end in ends)
+    return f"{value} [{low}, {high}]"
+
+
+def format_p(value: Any) -> str:
+    number = read_number(value)
+    if math.isnan(number):
+        return DASH
+    return "< 0.0001" if number < 0.0001 else f"{number:.4f}" if number < 0.1 else f"{number:.2f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """`0.4 s`, `38 s`, `2 min 05 s`, `3 h 20 min`; a dash where it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_time(timestamp: float) -> str | None:
+    """ISO 8601 in UTC, to the second; None for a moment that is not known."""
+    if not timestamp:
+        return None
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
+
+
+def format_shape(rows: int, columns: int) -> str:
+    """`1,000 × 10`; a dash where a side has no rows."""
+    if rows < 0:
+        return DASH
+    return f"{rows:,} × {columns:,}" if columns >= 0 else f"{rows:,}"
+
+
+def spell(number: float) -> str:
+    return "NaN" if math.isnan(number) else "∞" if number > 0 else "-∞"
+
+
+def format_count(number: int, noun: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

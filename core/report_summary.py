@@ -1,0 +1,194 @@
+"""A run in a few words: what `list` and `status` tell, and the headline that stands for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import FtevError
+from .history import History, read_history
+from .metric_table import METRICS
+from .report_numbers import DASH, format_time, format_value, read_number
+from .runs import Run
+
+SPLITS = ("test", "validation", "train")  # the first that has results speaks for a run
+DEFAULT_METRIC = {"classification": "macro_f1", "generation": "loss"}
+REFERENCES = ("base", "probe", "majority")  # what a tuned model is set against, best first
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure of a run: its primary metric from the reference to the tuned model."""
+
+    metric: str
+    split: str
+    value: float
+    reference: float | None = None
+    reference_model: str | None = None
+
+    @property
+    def text(self) -> str:
+        value = format_value(self.metric, self.value)
+        if self.reference is not None:
+            value = f"{format_value(self.metric, self.reference)} → {value}"
+        return f"{self.metric} {value} ({self.split})"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "split": self.split,
+            "from": self.reference,
+            "from_model": self.reference_model,
+            "to": self.value,
+            "text": self.text,
+        }
+
+
+def judged_split(history: History) -> str | None:
+    """The split whose results answer the objective: test, else validation."""
+    return next((s for s in SPLITS if "tuned" in history.results.get(s, {})), None)
+
+
+def reference_model(results: Mapping[str, Any]) -> str | None:
+    """What the tuned model is set against on a split: base, else probe, else majority."""
+    return next((model for model in REFERENCES if model in results), None)
+
+
+def primary_metric(run: Run, history: History) -> str:
+    """The metric declared before the run, else the default of its task."""
+    try:
+        declared = run.config().objective.metric
+    except FtevError:  # a copied run may have lost its configuration
+        declared = None
+    return declared or DEFAULT_METRIC.get(history.task, "loss")
+
+
+def metric_value(result: Mapping[str, Any] | None, metric: str) -> float | None:
+    """A metric of a model's result on a split; None where it does not apply."""
+    if result is None:
+        return None
+    estimate = result.get("metrics", {}).get(metric)
+    if estimate is not None:
+        return read_number(estimate["value"])
+    return read_number(result["loss"]) if metric == "loss" and "loss" in result else None
+
+
+def headline(run: Run, history: History) -> Headline | None:
+    """The primary metric of the results, else the last validation figure."""
+    metric, split = primary_metric(run, history), judged_split(history)
+    if split is not None:
+        results = history.results[split]
+        value = metric_value(results["tuned"], metric)
+        if value is not None:
+            against = reference_model(results)
+            before = metric_value(results.get(against or ""), metric)
+            return Headline(metric, split, value, before, against if before is not None else None)
+    return _validation_headline(history)
+
+
+def _validation_headline(history: History) -> Headline | None:
+    series = history.validation_series()
+    if not series:
+        return None
+    first, last = series[0], series[-1]
+    name = "accuracy" if history.task == "classification" else "loss"
+
+    def figure(e: Any) -> float:
+        if name == "accuracy":
+            return float(e.correct / e.count) if e.count else float("nan")
+        return float(e.loss_sum / e.loss_count) if e.loss_count else float("nan")
+
+    if first is last:
+        return Headline(name, "validation", figure(last))
+    return Headline(name, "validation", figure(last), figure(first), "step 0")
+
+
+def run_status(run: Run, history: History) -> str:
+    """starting, running, paused, finished, stopped, failed or died."""
+    alive = run.worker_alive()
+    status = history.status(alive)
+    if status == "starting" and not alive and run.worker() is not None:
+        return "died"  # its worker was there, and is gone before its first fact
+    return status
+
+
+def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
+    """One entry of `list --json`."""
+    history = history or read_history(run)
+    told = headline(run, history)
+    return {
+        "id": run.id,
+        "name": _name(run, history),
+        "task": history.task or _from_config(run, "task"),
+        "status": run_status(run, history),
+        "created": format_time(history.created or _created(run)),
+        "step": history.step,
+        "max_steps": history.max_steps,
+        "headline": told.to_dict() if told else None,
+    }
+
+
+def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
+    """The document of `status --json`."""
+    history = history or read_history(run)
+    worker, stage = run.worker(), history.current_stage
+    return {
+        **summarize(run, history),
+        "path": str(run.path),
+        "stage": stage.name if stage else None,
+        "epoch": history.epoch,
+        "epochs": history.plan.epochs if history.plan else None,
+        "eta_seconds": history.eta_seconds(),
+        "tokens_per_second": history.tokens_per_second(),
+        "metrics": last_metrics(history),
+        "worker": {"pid": worker.pid, "host": worker.host, "alive": run.worker_alive()}
+        if worker
+        else None,
+        "error": history.finished.error or None if history.finished else None,
+    }
+
+
+def last_metrics(history: History) -> dict[str, float]:
+    """The newest value of each metric, named split/metric."""
+    told: dict[str, float] = {}
+    if len(history.steps):
+        told["train/loss"] = history.steps.loss[-1]
+    for split in ("validation", "test"):
+        e = history.evaluation(split, "tuned")
+        if e and e.loss_count:
+            told[f"{split}/loss"] = e.loss_sum / e.loss_count
+        if e and e.count:
+            name = "accuracy" if history.task == "classification" else "token_accuracy"
+            told[f"{split}/{name}"] = e.correct / e.count
+        for metric, estimate in (
+            history.results.get(split, {}).get("tuned", {}).get("metrics", {}).items()
+        ):
+            told[f"{split}/{metric}"] = read_number(estimate["value"])
+    return told
+
+
+def format_headline(told: Mapping[str, Any] | None) -> str:
+    return str(told["text"]) if told else DASH
+
+
+def higher_is_better(metric: str) -> bool:
+    return METRICS[metric].higher_is_better if metric in METRICS else not metric.endswith("loss")
+
+
+def _name(run: Run, history: History) -> str:
+    return history.started.name if history.started else _from_config(run, "name") or run.id
+
+
+def _from_config(run: Run, field: str) -> str:
+    try:
+        return str(getattr(run.config(), field))
+    except FtevError:
+        return ""
+
+
+def _created(run: Run) -> float:
+    try:
+        return (run.path / "run.toml").stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,200 @@
+"""The answer to the objective, from intervals and not from points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .config import RunConfig
+from .findings import Finding, find, leaked_rows
+from .history import History
+from .report_numbers import (
+    format_difference,
+    format_difference_interval,
+    format_interval,
+    format_value,
+    read_number,
+)
+from .report_summary import (
+    DEFAULT_METRIC,
+    higher_is_better,
+    judged_split,
+    metric_value,
+    reference_model,
+)
+
+Decision = Literal["ship", "hold", "no evidence"]
+LEAKED_SHARE = (
+    0.01  # of the judged rows that also stand in train: more, and the figure says nothing
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    decision: Decision
+    objective: str
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one question found: in favour (1), against (-1), or not to be told (0)."""
+
+    vote: int
+    reason: str
+
+
+def judge(history: History, config: RunConfig) -> Verdict:
+    """Ship, hold or no evidence. Ship takes every question answered in favour."""
+    objective = describe_objective(history, config)
+    split = judged_split(history)
+    if split is None:
+        return Verdict("no evidence", objective, [_why_nothing(history)])
+    answers = [
+        a
+        for a in (
+            _meets_target(history, config, split),
+            _beats_reference(history, config, split),
+            _is_no_paradox(history),
+            _is_clean(history, split),
+        )
+        if a
+    ]
+    if split != "test":
+        answers.append(_Answer(0, "there is no test split: validation also chose the checkpoint"))
+    votes = [a.vote for a in answers]
+    if -1 in votes:
+        decision: Decision = "hold"
+    elif 0 in votes or 1 not in votes:
+        decision = "no evidence"
+    else:
+        decision = "ship"
+    ordered = sorted(answers, key=lambda a: abs(a.vote - _leading_vote(decision)))
+    return Verdict(decision, objective, [a.reason for a in ordered])
+
+
+def _leading_vote(decision: Decision) -> int:
+    return {"ship": 1, "no evidence": 0, "hold": -1}[decision]
+
+
+def objective_metric(history: History, config: RunConfig) -> str:
+    return config.objective.metric or DEFAULT_METRIC.get(history.task or config.task, "loss")
+
+
+def describe_objective(history: History, config: RunConfig) -> str:
+    """`recall of "fraud" at least 85.0 %`, or that the tuned model be better."""
+    metric, o = objective_metric(history, config), config.objective
+    positive = o.positive or history.positive
+    name = metric
+    if metric in ("precision", "recall", "f1") and positive:
+        name = f'{metric} of "{positive}"'
+    if o.at_least is not None:
+        return f"{name} at least {format_value(metric, o.at_least)}"
+    if o.at_most is not None:
+        return f"{name} at most {format_value(metric, o.at_most)}"
+    return f"{name} better than before (no target was declared)"
+
+
+def _why_nothing(history: History) -> str:
+    if history.finished and history.finished.status == "failed":
+        return f"the run failed before anything was evaluated: {history.finished.error}"
+    if history.finished:
+        return f"the run was {history.finished.status} before the final evaluation"
+    return "the final evaluation has not been made"
+
+
+def _meets_target(history: History, config: RunConfig, split: str) -> _Answer | None:
+    metric, o = objective_metric(history, config), config.objective
+    target = o.at_least if o.at_least is not None else o.at_most
+    if target is None:
+        return None
+    result = history.results[split]["tuned"]
+    estimate = result.get("metrics", {}).get(metric)
+    if estimate is None:
+        return _Answer(0, f"{metric} was not computed on {split}: it does not apply here")
+    low, high = read_number(estimate["low"]), read_number(estimate["high"])
+    told = (
+        f"{metric} on {split} is {format_value(metric, estimate['value'])} "
+        f"(95 %: {format_interval(metric, low, high)}), target {format_value(metric, target)}"
+    )
+    if math.isnan(low) or math.isnan(high):
+        return _Answer(0, f"{told}: it has no interval, so it proves nothing")
+    at_least = o.at_least is not None
+    if (low >= target) if at_least else (high <= target):
+        return _Answer(1, f"{told}: the whole interval meets it")
+    if (high < target) if at_least else (low > target):
+        return _Answer(-1, f"{told}: the whole interval misses it")
+    return _Answer(0, f"{told}: the interval holds the target, more rows are needed")
+
+
+def find_comparison(
+    history: History, split: str, metric: str, reference: str | None = None
+) -> Mapping[str, Any] | None:
+    """The paired difference of a metric from the reference to the tuned model on a split."""
+    against = reference or reference_model(history.results.get(split, {}))
+    for c in history.comparisons:
+        if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == (
+            split,
+            metric,
+            against,
+            "tuned",
+        ):
+            return c
+    return None
+
+
+def _beats_reference(history: History, config: RunConfig, split: str) -> _Answer | None:
+    metric = objective_metric(history, config)
+    against = reference_model(history.results[split])
+    if against is None:
+        return None
+    c = find_comparison(history, split, metric)
+    name = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}[against]
+    if c is None:
+        return _unpaired(history, split, metric, name)
+    low, high = read_number(c["low"]), read_number(c["high"])
+    told = (
+        f"{metric} on {split} changes by {format_difference(metric, c['difference'])} "
+        f"against {name} (paired 95 %: {format_difference_interval(metric, low, high)})"
+    )
+    if c.get("fixed") is not None and c.get("broke") is not None:
+        told += f", fixed {c['fixed']:,}, broke {c['broke']:,}"
+    sign = 1 if higher_is_better(metric) else -1
+    worst, best = sorted((sign * low, sign * high))
+    if worst > 0:
+        return _Answer(1, f"{told}: better")
+    if best < 0:
+        return _Answer(-1, f"{told}: worse")
+    return _Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}")
+
+
+def _detectable(c: Mapping[str, Any], metric: str) -> str:
+    least = read_number(c.get("smallest_detectable"))
+    if math.isnan(least):
+        return ""
+    told = format_difference(metric, abs(least)).lstrip("+")
+    return f"; these rows could have shown {told} or more"
+
+
+def _unpaired(history: History, split: str, metric: str, name: str) -> _Answer | None:
+    value = metric_value(history.results[split]["tuned"], metric)
+    if value is None:
+        return _Answer(0, f"{metric} was not computed on {split}: it does not apply here")
+    return _Answer(0, f"{metric} was not compared row by row with {name}")
+
+
+def _is_no_paradox(history: History) -> _Answer | None:
+    found: list[Finding] = [f for f in find(history) if f.code == "accuracy_paradox"]
+    return _Answer(-1, found[0].message) if found else None
+
+
+def _is_clean(history: History, split: str) -> _Answer | None:
+    rows = history.results[split]["tuned"].get("n") or 0
+    leaked = leaked_rows(history, split, layers=("exact",))
+    if not rows or len(leaked) <= LEAKED_SHARE * rows:
+        return None
+    return _Answer(
+        0, f"{len(leaked):,} of {rows:,} {split} rows also stand in train: the figures flatter"
+    )

@@ -1,0 +1,244 @@
+"""`ftev-tui`: the commands, their flags, and what becomes of an error.
+
+Start-up is paid before every first paint: only the standard library is imported here, and each
+command's file when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any
+
+from ..core.errors import FtevError
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1, 2, 3 or 130, as promised."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 gets \u2192, not a crash
+            stream.reconfigure(errors="backslashreplace")
+    options = build_parser().parse_args(arguments)
+    command = importlib.import_module(f".commands.{options.file}", __package__)
+    try:
+        code: int = command.run(options)
+        sys.stdout.flush()
+    except FtevError as error:
+        return _tell(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _tell(error: FtevError) -> int:
+    from ..core.report_text import visible
+
+    for fault in error.faults:
+        print(f"ftev: {visible(str(fault))}", file=sys.stderr)
+    return error.exit_code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    everywhere = _everywhere()
+    parser = argparse.ArgumentParser(
+        prog="ftev-tui",
+        description="Fine-tune a model, watch it, talk to it, and see whether it is really better.",
+        epilog="RUN is a directory, a name or unique prefix in the runs directory, or `latest`.",
+        parents=[everywhere],
+    )
+    parser.add_argument("--version", action=_Version)
+    parser.set_defaults(
+        file="home", json=False, runs_dir=None, theme="auto", ascii=False, gate=False
+    )
+    commands = _Commands(parser, everywhere)
+    _add_starting(commands)
+    _add_looking(commands)
+    _add_steering(commands)
+    _add_models(commands)
+    return parser
+
+
+def _everywhere() -> argparse.ArgumentParser:
+    """Flags that are taken before and after the command's name."""
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    shared.add_argument(
+        "--runs-dir", metavar="DIR", help="where runs are kept (FTEV_RUNS, else ./runs)"
+    )
+    shared.add_argument("--theme", metavar="NAME", help="colours of the screen (auto)")
+    shared.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    return shared
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"ftev {version('ftev')}")
+        parser.exit()
+
+
+class _Commands:
+    """Adds commands to a parser; each is carried out by the file of its name in `commands/`."""
+
+    def __init__(self, parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+        self._parsers = parser.add_subparsers(metavar="COMMAND", title="commands")
+        self._shared = shared
+
+    def add(self, name: str, file: str, does: str) -> argparse.ArgumentParser:
+        parser = self._parsers.add_parser(
+            name, help=does, description=f"{does[0].upper()}{does[1:]}.", parents=[self._shared]
+        )
+        parser.set_defaults(file=file, command=name)
+        return parser
+
+    def add_for_run(self, name: str, file: str, does: str) -> argparse.ArgumentParser:
+        parser = self.add(name, file, does)
+        parser.add_argument("run", metavar="RUN", help="directory, name, unique prefix or `latest`")
+        return parser
+
+
+def _add_starting(commands: _Commands) -> None:
+    demo = commands.add("demo", "demo", "fine-tune a tiny model on made-up data, offline")
+    demo.add_argument("--task", choices=TASKS, default="classification")
+    _add_how(demo)
+
+    train = commands.add("train", "train", "start a run and open its screen")
+    train.add_argument("config", metavar="RUN.toml")
+    _add_how(train)
+
+    evaluate = commands.add("eval", "evaluate", "set two existing models against the same rows")
+    evaluate.add_argument("config", metavar="RUN.toml", nargs="?")
+    evaluate.add_argument("--base", metavar="M", help="hub id or folder of the base model")
+    evaluate.add_argument("--tuned", metavar="M", help="hub id or folder of the tuned model")
+    evaluate.add_argument("--data", metavar="FILE", help="rows that both are scored on")
+    evaluate.add_argument(
+        "--task", choices=TASKS, help="default: what the tuned model was made for"
+    )
+    _add_how(evaluate)
+
+    check = commands.add("check", "check", "look at the data of a config; starts nothing")
+    check.add_argument("config", metavar="RUN.toml")
+    _add_settings(check)
+
+
+TASKS = ("classification", "generation")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.NAME=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="overrule a setting of the config; may be repeated",
+    )
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    _add_where_shown(parser)
+
+
+def _add_where_shown(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--headless", action="store_true", help="print progress and return the outcome"
+    )
+    how.add_argument(
+        "--detach", action="store_true", help="return when the worker listens; print the run"
+    )
+    _add_gate(parser)
+
+
+def _add_gate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gate", action="store_true", help="exit with 3 unless the verdict is to ship"
+    )
+
+
+def _add_looking(commands: _Commands) -> None:
+    commands.add_for_run("open", "open_run", "attach to a run, or replay one")
+    commands.add("list", "list_runs", "the runs, newest first, each with its headline")
+    commands.add_for_run("status", "status", "where a run stands")
+    report = commands.add_for_run("report", "report", "the metrics report of a run")
+    report.add_argument(
+        "--format", metavar="md,json", help="write these files; without it the report is printed"
+    )
+    report.add_argument("--out", metavar="DIR", help="where to write (default: the run's folder)")
+    _add_gate(report)
+    commands.add("doctor", "doctor", "Python, packages, GPU, terminal: what works here")
+
+
+def _add_steering(commands: _Commands) -> None:
+    commands.add_for_run("stop", "steer", "save a resumable state, end the run, free the device")
+    commands.add_for_run("pause", "steer", "hold training at the next step")
+    commands.add_for_run("checkpoint", "steer", "save a checkpoint at the next step")
+    resume = commands.add_for_run("resume", "resume", "go on with a paused or ended run")
+    _add_where_shown(resume)
+
+
+def _add_models(commands: _Commands) -> None:
+    prompt = commands.add_for_run("prompt", "prompt", "ask the base and the tuned model")
+    prompt.add_argument("--text", metavar="T", required=True, help="the prompt; - reads stdin")
+    prompt.add_argument("--model", choices=("base", "tuned", "both"), default="both")
+    prompt.add_argument("--max-new-tokens", type=_at_least(1), default=64, metavar="N")
+    prompt.add_argument(
+        "--temperature", type=_between(0), default=0.0, metavar="X", help="0 is greedy"
+    )
+    prompt.add_argument(
+        "--top-k", type=_at_least(0), default=0, metavar="N", help="0 keeps every token"
+    )
+    prompt.add_argument("--top-p", type=_between(0, 1), default=1.0, metavar="X")
+    prompt.add_argument("--seed", type=int, default=0, metavar="N")
+    prompt.add_argument("--likelihoods", choices=("none", "generation", "all"), default="none")
+
+    likelihood = commands.add(
+        "likelihood", "likelihood", "average log-likelihood of a text under each model"
+    )
+    likelihood.add_argument(
+        "--model",
+        metavar="M",
+        action="append",
+        required=True,
+        dest="models",
+        help="hub id, folder or RUN's model folder; repeat it to compare",
+    )
+    what = likelihood.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", metavar="T", action="append", dest="texts", default=[])
+    what.add_argument("--file", metavar="F", help="a text file, scored as one text")
+
+
+def _at_least(least: int) -> Any:
+    def whole(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return value
+
+    return whole
+
+
+def _between(least: float, most: float = float("inf")) -> Any:
+    def number(text: str) -> float:
+        if not least <= (value := float(text)) <= most:
+            raise argparse.ArgumentTypeError(f"must lie between {least} and {most}")
+        return value
+
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""`ftev-tui doctor`: what works here, and the command that mends what does not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from typing import Any
+
+from .show import is_terminal, print_json, print_table
+
+NEEDED = {
+    "the screen": ("textual", "rich"),
+    "data and files": ("msgspec", "polars", "tomli-w", "datasketch", "jinja2"),
+    "numbers": ("numpy", "scipy", "scikit-learn"),
+    "models": ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "peft"),
+    "GPU telemetry": ("nvidia-ml-py",),
+}
+OPTIONAL = {
+    "BLEU and chrF": "sacrebleu",
+    "ROUGE": "rouge-score",
+    "screen in a browser": "textual-serve",
+    "4-bit models": "bitsandbytes",
+}
+LEAST_PYTHON = (3, 11)
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+SMALLEST = (80, 24)
+
+
+def run(options: argparse.Namespace) -> int:
+    told = examine()
+    if options.json:
+        print_json(told)
+    else:
+        show_page(told)
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    packages = {name: version_of(name) for names in NEEDED.values() for name in names}
+    told: dict[str, Any] = {
+        "ftev": version_of("ftev"),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "system": platform.platform(),
+        "packages": packages,
+        "optional": {name: version_of(name) for name in OPTIONAL.values()},
+        "cpu": describe_cpu(),
+        "gpus": find_gpus(),
+        "terminal": describe_terminal(),
+    }
+    told["missing"] = find_missing(told)
+    return told
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def describe_cpu() -> dict[str, Any]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            told = [line.partition(":") for line in file]
+    except OSError:
+        told = []
+    lines = {key.strip(): value.strip() for key, _, value in told}
+    flags = set(lines.get("flags", lines.get("Features", "")).split())
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "name": lines.get("model name") or platform.processor() or platform.machine(),
+        "cores": usable,
+        "flags": [flag for flag in CPU_FLAGS if flag in flags],
+    }
+
+
+def find_gpus() -> list[dict[str, Any]]:
+    """NVIDIA devices as the driver sees them; an empty list without one."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return [
+            {
+                "name": pynvml.nvmlDeviceGetName(handle),
+                "memory": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
+                "driver": pynvml.nvmlSystemGetDriverVersion(),
+            }
+            for handle in handles
+        ]
+    except pynvml.NVMLError as error:
+        return [{"name": f"not readable: {error}", "memory": -1, "driver": ""}]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def describe_terminal() -> dict[str, Any]:
+    size = shutil.get_terminal_size((0, 0))
+    return {
+        "is_terminal": is_terminal(),
+        "columns": size.columns,
+        "lines": size.lines,
+        "term": os.environ.get("TERM", ""),
+        "colours": colours(),
+        "utf8": "utf" in (sys.stdout.encoding or "").lower(),
+        "over_ssh": "SSH_CONNECTION" in os.environ,
+        "inside": "tmux" if "TMUX" in os.environ else "screen" if "STY" in os.environ else "",
+    }
+
+
+def colours() -> int:
+    """How many colours the terminal says it has."""
+    if "NO_COLOR" in os.environ or not is_terminal():
+        return 0
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return 1 << 24
+    return 256 if "256" in os.environ.get("TERM", "") else 16
+
+
+def find_missing(told: dict[str, Any]) -> list[dict[str, str]]:
+    """What stands in the way, each with what mends it."""
+    missing = [
+        {"what": f"{name} is not installed", "remedy": f"pip install {name}"}
+        for name, version in told["packages"].items()
+        if version is None
+    ]
+    if sys.version_info < LEAST_PYTHON:
+        missing.append({"what": "Python is older than 3.11", "remedy": "install Python 3.11"})
+    terminal = told["terminal"]
+    if terminal["is_terminal"]:
+        if (terminal["columns"], terminal["lines"]) < SMALLEST or terminal["lines"] < SMALLEST[1]:
+            missing.append({"what": "the terminal is small", "remedy": "make it 80×24 or larger"})
+        if not terminal["utf8"]:
+            remedy = "export LANG=C.UTF-8, or start with --ascii"
+            missing.append({"what": "the terminal does not speak UTF-8", "remedy": remedy})
+    return missing
+
+
+def show_page(told: dict[str, Any]) -> None:
+    rows = [
+        ["ftev", told["ftev"] or "not installed", ""],
+        ["Python", told["python"], told["executable"]],
+        ["system", told["system"], ""],
+    ]
+    for purpose, names in NEEDED.items():
+        rows += [[name, told["packages"][name] or "missing", purpose] for name in names]
+    rows += [
+        [name, told["optional"][name] or "not installed", f"optional: {purpose}"]
+        for purpose, name in OPTIONAL.items()
+    ]
+    cpu = told["cpu"]
+    flags = ", ".join(cpu["flags"]) or "no vector flags found"
+    rows.append(["CPU", f"{cpu['cores']} cores", f"{cpu['name']}; {flags}"])
+    rows += [
+        ["GPU", f"{gpu['memory'] / 2**30:.0f} GiB", f"{gpu['name']}, driver {gpu['driver']}"]
+        for gpu in told["gpus"]
+    ]
+    if not told["gpus"]:
+        rows.append(["GPU", "none", "training runs on the CPU"])
+    rows.append(["terminal", *_terminal_words(told["terminal"])])
+    print_table(("what", "found", "note"), rows, words=("what", "found", "note"))
+    for entry in told["missing"]:
+        print(f"{entry['what']}: {entry['remedy']}")
+    if not told["missing"]:
+        print("nothing that is needed is missing")
+
+
+def _terminal_words(terminal: dict[str, Any]) -> tuple[str, str]:
+    if not terminal["is_terminal"]:
+        return "none", "commands print plain lines"
+    size = f"{terminal['columns']}×{terminal['lines']}"
+    speaks = "UTF-8" if terminal["utf8"] else "no UTF-8"
+    where = [terminal["term"], f"{terminal['colours']:,} colours", speaks]
+    where += ["over SSH"] if terminal["over_ssh"] else []
+    where += [terminal["inside"]] if terminal["inside"] else []
+    return size, ", ".join(where)

@@ -1,0 +1,64 @@
+"""`ftev-tui eval`: two existing models on the same rows, from a config or from flags."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...core.config import RunConfig
+from ...core.config_file import apply_overrides, check_config, load_config
+from ...core.errors import ConfigError, Fault
+from .start import announce, start
+
+FLAGS = ("base", "tuned", "data")
+
+
+def run(options: argparse.Namespace) -> int:
+    announce(options, "reading what to evaluate")
+    return start(_from_file(options) if options.config else _from_flags(options), options)
+
+
+def _from_file(options: argparse.Namespace) -> RunConfig:
+    given = [f"--{name}" for name in (*FLAGS, "task") if getattr(options, name)]
+    if given:
+        raise ConfigError(Fault(", ".join(given), "cannot be given beside RUN.toml", "Use --set"))
+    config = load_config(Path(options.config), options.overrides)
+    if config.trains:
+        where = f"{options.config} model.tuned"
+        raise ConfigError(Fault(where, "must be given", "Name the tuned model that is evaluated"))
+    return config
+
+
+def _from_flags(options: argparse.Namespace) -> RunConfig:
+    missing = [f"--{name}" for name in FLAGS if not getattr(options, name)]
+    if missing:
+        raise ConfigError(Fault(", ".join(missing), "must be given", "Or name a RUN.toml"))
+    table: dict[str, Any] = {
+        "task": options.task or task_of(options.tuned),
+        "folder": str(Path.cwd()),
+        "model": {"base": options.base, "tuned": options.tuned},
+        "data": {"test": options.data},
+    }
+    lines: dict[str, int] = {}
+    apply_overrides(table, options.overrides, lines)
+    return check_config(table, "eval", lines)
+
+
+def task_of(model: str) -> str:
+    """What a local model was made for, by its config. Raises ConfigError where that is not told."""
+    folder = Path(model)
+    for name in ("config.json", "adapter_config.json"):
+        try:
+            told = msgspec.json.decode((folder / name).read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            continue
+        kinds = " ".join([*(told.get("architectures") or []), str(told.get("task_type", ""))])
+        if "SequenceClassification" in kinds or "SEQ_CLS" in kinds:
+            return "classification"
+        if "CausalLM" in kinds or "LMHead" in kinds or "CAUSAL_LM" in kinds:
+            return "generation"
+    remedy = "Write --task classification or --task generation"
+    raise ConfigError(Fault("--task", f"{model} does not tell what it was made for", remedy))

@@ -1,0 +1,34 @@
+"""`ftev-tui open RUN`: attach to a run or replay one; leaving never stops it."""
+
+from __future__ import annotations
+
+import argparse
+
+from ...core.runs import open_run, runs_folder
+from .show import can_draw_screen, print_json, say
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = runs_folder(options.runs_dir)
+    found = open_run(options.run, folder)
+    if options.json:
+        from ...core.report_summary import describe_status
+
+        print_json(describe_status(found))
+        return 0
+    if can_draw_screen():
+        from ..app import run_app
+
+        return run_app(folder, found, theme=options.theme, ascii_only=options.ascii)
+    from .follow import Follower, printer
+    from .outcome import describe_death, tell_outcome
+
+    emit = printer(to_stderr=False)
+    follower = Follower(found, emit)
+    follower.follow(found.worker_alive)
+    if follower.history.finished is None and found.worker() is not None:
+        for line in describe_death(found, follower.history):
+            say(line)
+        return 0
+    tell_outcome(found, follower.history, emit)
+    return 0

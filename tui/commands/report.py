@@ -1,0 +1,46 @@
+"""`ftev-tui report RUN`: the metrics report, printed or written."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...core.report import build_report, check_formats, render_markdown, write_report
+from ...core.runs import Run, open_run, runs_folder
+from .outcome import gate_code
+from .show import is_terminal, print_json, say
+
+DEFAULT_FILES = ("md", "json")
+
+
+def run(options: argparse.Namespace) -> int:
+    wanted = [name.strip() for name in (options.format or "").split(",") if name.strip()]
+    check_formats(wanted)
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    report = build_report(found)
+    if wanted or options.out:
+        _write(found, wanted, options)
+    if options.json:
+        print_json(report)
+    elif not (wanted or options.out):
+        _print(render_markdown(report))
+    return gate_code(report) if options.gate else 0
+
+
+def _write(found: Run, wanted: list[str], options: argparse.Namespace) -> None:
+    out = Path(options.out) if options.out else None
+    for path in write_report(found, wanted or DEFAULT_FILES, out):
+        if options.json:
+            say(f"written: {path}")
+        else:
+            print(path)
+
+
+def _print(text: str) -> None:
+    if not is_terminal():
+        print(text, end="")
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text, hyperlinks=False))

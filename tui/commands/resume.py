@@ -1,0 +1,38 @@
+"""`ftev-tui resume RUN`: a paused run goes on at once, an ended one from its last checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+
+from ...core.control import AskResume, ask
+from ...core.errors import RunError
+from ...core.history import read_history
+from ...core.report_summary import describe_status
+from ...core.runs import Run, open_run, runs_folder
+from .show import print_json, say
+from .start import announce, show_new
+
+
+def run(options: argparse.Namespace) -> int:
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    if found.worker_alive():
+        return _go_on(found, options)
+    history = read_history(found)
+    if history.finished and history.finished.status == "finished":
+        raise RunError(f"{found.id} is finished: nothing is left to resume")
+    announce(options, f"{found.id} goes on")
+    return show_new(found, options, "--resume")
+
+
+def _go_on(found: Run, options: argparse.Namespace) -> int:
+    if not read_history(found).paused:
+        raise RunError(f"{found.id} is not paused: its worker is at work")
+    for _ in ask(found, AskResume()):
+        pass
+    told = f"{found.id} goes on"
+    if options.json:
+        say(told)
+        print_json(describe_status(found))
+    else:
+        print(told)
+    return 0

@@ -1,0 +1,85 @@
+"""How a command shows things: one JSON document, tables, messages that keep out of the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from ...core.report_text import visible
+
+Rows = Sequence[Sequence[str]]
+
+
+def is_terminal() -> bool:
+    """Whether stdout is a terminal that knows escape codes."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+
+
+def can_draw_screen() -> bool:
+    """Whether a screen can be drawn and keys be read."""
+    return is_terminal() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def say(text: str) -> None:
+    """A message to the person, on stderr: stdout is for what was asked for."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    from ...core.report import render_json
+
+    sys.stdout.write(render_json(document))
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Rows, words: Sequence[str] = ()) -> None:
+    """A table; the columns named in `words` are set left, the others right."""
+    cells = [[visible(cell) for cell in row] for row in rows]
+    if is_terminal():
+        _draw_table(columns, cells, words)
+    else:
+        for line in format_rows(columns, cells, words):
+            print(line)
+
+
+def _draw_table(columns: Sequence[str], rows: Rows, words: Sequence[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(Text(name), justify="left" if name in words else "right")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def format_rows(columns: Sequence[str], rows: Rows, words: Sequence[str] = ()) -> list[str]:
+    """The table as plain lines, in columns."""
+    lines = [list(columns), *map(list, rows)]
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(columns))]
+    return [
+        "  ".join(
+            _pad(cell, width, left=name in words)
+            for cell, width, name in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _pad(cell: str, width: int, *, left: bool) -> str:
+    space = " " * (width - _width(cell))
+    return cell + space if left else space + cell
+
+
+def _width(text: str) -> int:
+    """Cells in a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

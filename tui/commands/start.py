@@ -1,0 +1,105 @@
+"""Start a run from its configuration, and show it: a screen, lines, or its directory alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...core.config import RunConfig
+from ...core.runs import Run, create_run, runs_folder
+from .show import can_draw_screen, print_json, say
+
+
+def announce(options: argparse.Namespace, what: str) -> None:
+    """A first line at once: the imports behind it take a while."""
+    if options.json or options.detach:
+        say(f"ftev: {what} …")
+    else:
+        print(f"ftev: {what} …", flush=True)
+
+
+def start(config: RunConfig, options: argparse.Namespace) -> int:
+    """Check the data, create the run, start its worker and show it."""
+    from ...core.data import read_dataset
+
+    read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    return show_new(create_run(config, runs_folder(options.runs_dir)), options)
+
+
+def show_new(run: Run, options: argparse.Namespace, *arguments: str) -> int:
+    """Start the run's worker and show it as the options say."""
+    if options.detach:
+        return _detach(run, options, arguments)
+    if options.headless or options.json or not can_draw_screen():
+        return _show_lines(run, options, arguments)
+    return _show_screen(run, options, arguments)
+
+
+def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    from ...core.launch import start_worker, wait_until_listening
+
+    process = start_worker(run, *arguments)
+    wait_until_listening(run, process)
+    process.returncode = 0  # it lives on: nobody waits for it here
+    if options.json:
+        from ...core.report_summary import describe_status
+
+        print_json(describe_status(run))
+    else:
+        print(run.path.resolve())
+    return 0
+
+
+def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    from ...core.launch import start_worker
+    from .follow import Follower, follow_own, printer
+    from .outcome import INTERRUPTED, describe_death, exit_code, tell_outcome
+
+    emit = printer(to_stderr=options.json)
+    follower = Follower(run, emit)
+    if arguments:  # a resumed run has told a part of its story before
+        follower.skip_past()
+    process = start_worker(run, *arguments, "--serve-minutes", "0")
+    interrupted = follow_own(follower, process)
+    history = follower.history
+    if history.finished is None and not interrupted:
+        for line in describe_death(run, history):
+            say(line)
+        return 1
+    report = tell_outcome(run, history, emit)
+    if options.json:
+        print_json(report)
+    elif getattr(options, "full_report", False):
+        from ...core.report import render_markdown
+
+        print("\n" + render_markdown(report), end="")
+    return INTERRUPTED if interrupted else exit_code(history, report, gate=options.gate)
+
+
+def _show_screen(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    """The screen of a run whose worker outlives it. Leaving before the end is no failure."""
+    from ...core.launch import start_worker
+    from ..app import run_app
+
+    process = start_worker(run, *arguments)
+    folder = runs_folder(options.runs_dir)
+    code = run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
+    process.poll()
+    process.returncode = process.returncode or 0
+    return code or after_screen(run, options)
+
+
+def after_screen(run: Run, options: argparse.Namespace) -> int:
+    """One line on where the run stands when its screen is left."""
+    from ...core.history import read_history
+    from ...core.report import build_report
+    from ...core.report_summary import run_status
+    from .outcome import exit_code
+
+    history = read_history(run)
+    if history.finished is None:
+        going = "goes on" if run.worker_alive() else run_status(run, history)
+        print(f"{run.id} {going}: `ftev-tui open {run.id}` shows it again")
+        return 0
+    print(f"{run.id} {history.finished.status}: {run.path.resolve()}")
+    return exit_code(history, build_report(run, history), gate=options.gate)

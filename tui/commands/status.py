@@ -1,0 +1,48 @@
+"""`ftev-tui status RUN`: where a run stands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...core.report_numbers import DASH, format_seconds, format_value
+from ...core.report_summary import describe_status, format_headline
+from ...core.runs import open_run, runs_folder
+from .show import print_json, print_table
+
+
+def run(options: argparse.Namespace) -> int:
+    told = describe_status(open_run(options.run, runs_folder(options.runs_dir)))
+    if options.json:
+        print_json(told)
+    else:
+        print_table(("", "where it stands"), status_rows(told), words=("", "where it stands"))
+    return 0
+
+
+def status_rows(told: dict[str, Any]) -> list[list[str]]:
+    rows = [
+        ["run", told["id"]],
+        ["name", told["name"]],
+        ["task", told["task"]],
+        ["status", told["status"]],
+        ["begun", told["created"] or DASH],
+    ]
+    if told["stage"]:
+        rows.append(["stage", told["stage"]])
+    if told["max_steps"]:
+        rows.append(["step", f"{told['step']:,} of {told['max_steps']:,}"])
+        rows.append(["epoch", f"{told['epoch']:.2f} of {told['epochs']:g}"])
+    if told["eta_seconds"] is not None and told["status"] == "running":
+        rows.append(["training left", format_seconds(told["eta_seconds"])])
+    rows += [
+        [name, format_value(name.rpartition("/")[2], value)]
+        for name, value in told["metrics"].items()
+    ]
+    rows.append(["headline", format_headline(told["headline"])])
+    if worker := told["worker"]:
+        there = "alive" if worker["alive"] else "gone"
+        rows.append(["worker", f"{worker['pid']} on {worker['host']}, {there}"])
+    if told["error"]:
+        rows.append(["error", told["error"]])
+    return rows

@@ -1,0 +1,55 @@
+"""`ftev-tui stop`, `pause` and `checkpoint`: ask a run's worker, and say what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ...core.control import Accepted, AskCheckpoint, AskPause, ask
+from ...core.history import read_history
+from ...core.launch import stop_worker
+from ...core.report_summary import describe_status
+from ...core.runs import Run, open_run, runs_folder
+from .show import print_json, say
+
+ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
+DEED_SECONDS = 60.0
+
+
+def run(options: argparse.Namespace) -> int:
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    told = stop(found) if options.command == "stop" else steer(found, options.command)
+    if options.json:
+        say(told)
+        print_json(describe_status(found))
+    else:
+        print(told)
+    return 0
+
+
+def stop(found: Run) -> str:
+    stop_worker(found)
+    history = read_history(found)
+    if history.finished and history.finished.status == "finished":
+        return f"{found.id} is finished; its worker has ended"
+    return f"{found.id} stopped at step {history.step:,}: `ftev-tui resume {found.id}` goes on"
+
+
+def steer(found: Run, command: str) -> str:
+    """Ask, and wait until the run has written the deed down, or is past it."""
+    before = read_history(found)
+    said = ""
+    for reply in ask(found, ASKS[command]()):
+        if isinstance(reply, Accepted):
+            said = reply.text
+    deadline = time.monotonic() + DEED_SECONDS
+    while time.monotonic() < deadline and found.worker_alive():
+        now = read_history(found)
+        if command == "pause" and now.paused:
+            return f"{found.id} is paused at step {now.step:,}"
+        if command == "checkpoint" and len(now.checkpoints) > len(before.checkpoints):
+            return f"{found.id}: checkpoint of step {now.checkpoints[-1].step:,} saved"
+        if now.ended or now.finished:
+            return f"{found.id}: its training is over; nothing was left to {command}"
+        time.sleep(0.1)
+    return f"{found.id}: {said}"
