@@ -1,0 +1,307 @@
+import math
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from ftev.core.errors import DataError
+from ftev.core.metrics import METRICS
+from ftev.core.results import compare, evaluate_classification, evaluate_text, majority_frame
+from ftev.core.statistics import mcnemar, sign_flip, smallest_detectable
+from sklearn import metrics as sk
+
+SPAM = ("ham", "spam")
+
+
+def classified(n=300, labels=SPAM, skill=2.0, seed=0):
+    """Stored predictions of a classifier whose scores favour the truth by `skill`."""
+    truth = np.random.default_rng(99).integers(0, len(labels), n)
+    scores = np.random.default_rng(seed).normal(size=(n, len(labels)))
+    scores[np.arange(n), truth] += skill
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    names = np.array(labels)
+    return pl.DataFrame(
+        {
+            "row_id": np.arange(n),
+            "label": names[truth],
+            "predicted": names[probabilities.argmax(axis=1)],
+            "probabilities": probabilities.tolist(),
+        }
+    )
+
+
+def generated(n=60, gain=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    tokens = np.random.default_rng(98).integers(5, 50, n)
+    return pl.DataFrame(
+        {
+            "row_id": np.arange(n),
+            "nll": tokens * (rng.gamma(9, 0.3, n) - gain),
+            "tokens": tokens,
+            "correct": tokens // 3,
+            "bytes": tokens * 4,
+        }
+    )
+
+
+def accuracies(*frames):
+    return [evaluate_classification(frame, SPAM).metrics["accuracy"] for frame in frames]
+
+
+def by_metric(comparisons):
+    return {c.metric: c for c in comparisons}
+
+
+def test_result_has_the_shape_of_the_report():
+    found = msgspec.to_builtins(evaluate_classification(classified(), SPAM))
+    assert found["n"] == 300
+    assert found["loss"] == found["metrics"]["loss"]["value"]
+    assert set(found["metrics"]["macro_f1"]) == {"value", "low", "high", "method"}
+    assert set(found["per_class"]["spam"]) == {"precision", "recall", "f1", "support"}
+    assert found["confusion"]["labels"] == ["ham", "spam"]
+    assert sum(map(sum, found["confusion"]["counts"])) == 300
+    assert set(found["metrics"]) <= set(METRICS)
+    assert "undefined" not in found
+
+
+def test_comparison_has_the_shape_of_the_report():
+    pair = compare("test", "base", classified(seed=1), "tuned", classified(skill=3), SPAM)
+    found = msgspec.to_builtins(pair[0])
+    expected = "split metric from to difference low high p method fixed broke smallest_detectable"
+    assert list(found) == expected.split()
+    assert (found["split"], found["from"], found["to"]) == ("test", "base", "tuned")
+
+
+def test_values_equal_sklearn_on_the_stored_rows():
+    labels = tuple("abcdef")
+    frame = classified(500, labels)
+    found = {n: e.value for n, e in evaluate_classification(frame, labels).metrics.items()}
+    truth, predicted = frame["label"].to_list(), frame["predicted"].to_list()
+    probabilities = np.array(frame["probabilities"].to_list())
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(truth, predicted), abs=1e-9)
+    assert found["mcc"] == pytest.approx(sk.matthews_corrcoef(truth, predicted), abs=1e-9)
+    macro_f1 = sk.f1_score(truth, predicted, average="macro")
+    assert found["macro_f1"] == pytest.approx(macro_f1, abs=1e-9)
+    area = sk.roc_auc_score(truth, probabilities, multi_class="ovr")
+    assert found["roc_auc"] == pytest.approx(area, abs=1e-9)
+    assert found["loss"] == pytest.approx(sk.log_loss(truth, probabilities), abs=1e-9)
+
+
+def test_S1_shares_of_rows_have_wilson_intervals_and_the_rest_the_bootstrap():
+    found = evaluate_classification(classified(), SPAM).metrics
+    wilson = {name for name, estimate in found.items() if estimate.method == "Wilson 95 %"}
+    micro = {"micro_precision", "micro_recall", "micro_f1", "weighted_recall"}
+    assert wilson == {"accuracy", "precision", "recall"} | micro
+    assert found["f1"].method == "percentile bootstrap 95 %, 10,000 draws, seed 0"
+
+
+def test_S2_every_interval_holds_its_value():
+    for estimate in evaluate_classification(classified(), SPAM).metrics.values():
+        assert estimate.low <= estimate.value <= estimate.high
+    for estimate in evaluate_text(generated()).metrics.values():
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_results_repeat_exactly_and_do_not_depend_on_the_order_of_rows():
+    frame = classified()
+    first = evaluate_classification(frame, SPAM)
+    assert evaluate_classification(frame, SPAM) == first
+    assert evaluate_classification(frame.reverse(), SPAM) == first
+
+
+def test_S2_many_rows_say_that_the_normal_limit_was_used():
+    found = evaluate_classification(classified(6000), SPAM).metrics
+    assert found["loss"].method.startswith("normal limit of the percentile bootstrap")
+    assert found["roc_auc"].method.endswith("first-order expansion")
+    assert found["macro_f1"].method == "percentile bootstrap 95 %, 10,000 draws, seed 0"
+
+
+def test_C3_labels_without_rows_are_listed():
+    labels = ("a", "b", "never")
+    found = evaluate_classification(classified(labels=("a", "b")).drop("probabilities"), labels)
+    assert found.undefined == ["never"]
+    assert set(found.per_class) == {"a", "b"}
+
+
+def test_C4_positive_label_is_the_rarer_one_unless_named():
+    rarer = classified()["label"].value_counts().sort("count")["label"][0]
+    assert evaluate_classification(classified(), SPAM).positive == rarer
+    assert evaluate_classification(classified(), SPAM, "ham").positive == "ham"
+    assert evaluate_classification(classified(labels=tuple("abc")), tuple("abc")).positive is None
+
+
+def test_C6_majority_baseline_has_no_probabilities_and_no_loss():
+    frame = majority_frame(classified(), SPAM, {"ham": 60, "spam": 40})
+    found = evaluate_classification(frame, SPAM)
+    assert set(frame["predicted"]) == {"ham"}
+    assert found.loss is None
+    assert found.metrics["mcc"].value == 0
+    assert not {"loss", "roc_auc", "ece", "brier"} & set(found.metrics)
+    compared = by_metric(compare("test", "majority", frame, "tuned", classified(), SPAM))
+    assert "loss" not in compared
+    assert compared["accuracy"].difference > 0
+
+
+def test_label_of_a_row_that_is_not_in_the_list_is_an_error():
+    frame = classified().with_columns(
+        label=pl.when(pl.col("row_id") == 7).then(pl.lit("eggs")).otherwise("label")
+    )
+    with pytest.raises(DataError, match=r"label of 1 row \(7\) is not in the label list: 'eggs'"):
+        evaluate_classification(frame, SPAM)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (classified().drop("predicted"), "no column predicted"),
+        (classified().head(0), "no rows"),
+        (pl.concat([classified(), classified().head(2)]), r"more than one .* 2 rows \(0, 1\)"),
+        (
+            classified(3).with_columns(probabilities=pl.Series([[0.5, 0.5], [1.0], None])),
+            r"probabilities of 2 rows \(1, 2\) are not one for each of 2 labels",
+        ),
+        (classified(3).with_columns(row_id=pl.Series([0, None, 2])), "1 rows without a row_id"),
+    ],
+)
+def test_unusable_predictions_are_errors(frame, message):
+    with pytest.raises(DataError, match=message):
+        evaluate_classification(frame, SPAM)
+
+
+def test_unknown_positive_label_is_an_error():
+    with pytest.raises(DataError, match="there is no label 'eggs'"):
+        evaluate_classification(classified(), SPAM, "eggs")
+
+
+def test_S3_rows_are_joined_by_id():
+    a, b = classified(seed=1), classified(skill=3)
+    expected = compare("test", "base", a, "tuned", b, SPAM)
+    shuffled = b.sample(fraction=1.0, shuffle=True, seed=3)
+    assert compare("test", "base", a, "tuned", shuffled, SPAM) == expected
+
+
+def test_S3_other_rows_are_an_error():
+    with pytest.raises(DataError, match=r"3 rows \(0, 1, 2\) only in base and 1 row \(9\) only"):
+        compare("test", "base", classified(9), "tuned", classified(10)[3:], SPAM)
+
+
+def test_S3_other_labels_of_the_same_rows_are_an_error():
+    other = classified().with_columns(label=pl.lit("ham"))
+    with pytest.raises(DataError, match="the true label differs on"):
+        compare("test", "base", classified(), "tuned", other, SPAM)
+    other = generated().with_columns(bytes=pl.col("bytes") + (pl.col("row_id") == 4))
+    with pytest.raises(DataError, match=r"the raw text differs on 1 row \(4\)"):
+        compare("test", "base", generated(), "tuned", other)
+
+
+def test_S3_a_model_does_not_differ_from_itself():
+    for c in compare("test", "base", classified(), "tuned", classified(), SPAM):
+        assert (c.difference, c.low, c.high, c.p, c.fixed, c.broke) == (0, 0, 0, 1, 0, 0)
+    for c in compare("test", "base", generated(), "tuned", generated()):
+        assert (c.difference, c.low, c.high, c.p) == (0, 0, 0, 1)
+
+
+def test_S3_difference_is_that_of_the_two_results():
+    a, b = classified(seed=1), classified(skill=3)
+    values = [evaluate_classification(f, SPAM).metrics for f in (a, b)]
+    found = by_metric(compare("test", "base", a, "tuned", b, SPAM))
+    assert set(found) == {name for name in values[0] if not METRICS[name].same_as}
+    for name, comparison in found.items():
+        expected = values[1][name].value - values[0][name].value
+        assert comparison.difference == pytest.approx(expected, abs=1e-12)
+        assert comparison.low <= comparison.difference <= comparison.high
+
+
+def test_S3_pairing_narrows_the_interval_of_models_that_agree():
+    a = classified(400, skill=1.0)
+    noisy = np.array(a["probabilities"].to_list())[:, 1] + 0.05 > 0.5
+    b = a.with_columns(predicted=pl.Series(np.array(SPAM)[noisy.astype(int)]))
+    found = by_metric(compare("test", "base", a, "tuned", b, SPAM, metrics=["accuracy"]))
+    widths = [e.high - e.low for e in (found["accuracy"], *accuracies(a, b))]
+    assert widths[0] < 0.5 * math.hypot(*widths[1:])  # the interval of an unpaired difference
+
+
+def test_S4_accuracy_has_mcnemar_with_fixed_and_broke():
+    a, b = classified(seed=1), classified(skill=3)
+    found = by_metric(compare("test", "base", a, "tuned", b, SPAM))["accuracy"]
+    right_a, right_b = ((f["label"] == f["predicted"]).to_numpy() for f in (a, b))
+    assert found.fixed == (~right_a & right_b).sum()
+    assert found.broke == (right_a & ~right_b).sum()
+    p = mcnemar(found.broke, found.fixed)
+    assert found.p == p.exact
+    assert found.method.startswith(f"exact McNemar p (mid-p {p.mid_p:.4g})")
+
+
+def test_S5_losses_have_a_sign_flip_p_over_rows():
+    a, b = generated(), generated(gain=0.1, seed=1)
+    found = by_metric(compare("test", "base", a, "tuned", b))
+    expected = sign_flip((b["nll"] - a["nll"]).to_numpy())
+    for name in ("loss", "perplexity", "average_log_likelihood", "bits_per_byte"):
+        assert found[name].p == expected
+        assert "sign-flip" in found[name].method
+    assert found["loss"].difference == -found["average_log_likelihood"].difference
+    assert found["loss"].fixed is None
+    classifier = compare("test", "a", classified(seed=1), "b", classified(), SPAM, metrics=["loss"])
+    assert classifier[0].method.startswith("sign-flip")
+
+
+def test_S7_smallest_detectable_is_beside_every_difference():
+    a, b = classified(seed=1), classified(skill=3)
+    found = by_metric(compare("test", "base", a, "tuned", b, SPAM))
+    accuracy = found["accuracy"]
+    share = (accuracy.fixed + accuracy.broke) / 300
+    assert accuracy.smallest_detectable == smallest_detectable(300, share)
+    assert found["mcc"].smallest_detectable > 0
+
+
+def test_L6_unscored_rows_are_counted_and_listed():
+    frame = generated().with_columns(
+        [
+            pl.when(pl.col("row_id").is_in([4, 9])).then(0).otherwise(pl.col(c)).alias(c)
+            for c in ("nll", "tokens", "correct")
+        ]
+    )
+    found = evaluate_text(frame)
+    assert found.n == 58
+    assert found.unscored == [4, 9]
+    kept = frame.filter(pl.col("tokens") > 0)
+    assert found.loss == pytest.approx(kept["nll"].sum() / kept["tokens"].sum())
+    nothing = evaluate_text(frame.filter(pl.col("row_id").is_in([4, 9])))
+    assert (nothing.n, nothing.loss, nothing.metrics) == (0, None, {})
+
+
+def test_L6_nan_is_shown_and_has_no_interval():
+    frame = generated().with_columns(
+        nll=pl.when(pl.col("row_id") == 3).then(math.nan).otherwise("nll")
+    )
+    loss = evaluate_text(frame).metrics["loss"]
+    assert all(math.isnan(x) for x in (loss.value, loss.low, loss.high))
+    assert loss.method == "no interval: the value of a row is not finite"
+    found = by_metric(compare("test", "base", generated(), "tuned", frame))
+    assert math.isnan(found["loss"].p)
+    assert not math.isnan(found["token_accuracy"].difference)
+
+
+def test_one_text_has_no_interval():
+    loss = evaluate_text(generated(1)).metrics["loss"]
+    assert math.isfinite(loss.value)
+    assert math.isnan(loss.low)
+    assert loss.method == "no interval: one row only"
+
+
+def test_certain_and_wrong_is_an_infinite_loss_without_an_interval():
+    frame = classified(3).with_columns(
+        label=pl.Series(["ham", "spam", "ham"]),
+        probabilities=pl.Series([[0.0, 1.0], [0.1, 0.9], [0.7, 0.3]]),
+    )
+    found = evaluate_classification(frame, SPAM).metrics
+    assert found["loss"].value == math.inf
+    assert math.isnan(found["loss"].high)
+    assert math.isfinite(found["brier"].high)
+    compared = by_metric(compare("test", "a", frame, "b", frame, SPAM))
+    assert math.isnan(compared["loss"].difference)
+
+
+def test_K4_models_with_other_tokens_are_compared_in_bits_per_byte_only():
+    other = generated(seed=1).with_columns(tokens=pl.col("tokens") * 2)
+    assert set(by_metric(compare("test", "a", generated(), "b", other))) == {"bits_per_byte"}
