@@ -133,13 +133,14 @@ def load_base_model(s: Session) -> None:
 
 def prepare_training_data(s: Session) -> None:
     from ..leakage import find_leakage
+    from .session import leakage_event
 
     with s.stage(2) as told:
         for split in ("train", "validation"):
             if split in s.dataset.splits:
                 s.prepare(split)
-        leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
-        s.write(leakage.as_event())
+        s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
+        s.write(leakage_event(s.leakage))
         told.update(s.shapes("train"))
 
 

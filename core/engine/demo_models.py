@@ -39,7 +39,7 @@ from transformers import (
 
 from ..demo import MODELS
 from ..demo.prose import make_prose
-from ..demo.reviews import make_reviews
+from ..demo.reviews import make_unlabelled
 
 SEED = 20
 WEIGHT_DECAY = 0.01
@@ -202,8 +202,7 @@ class _Masker:
 
 
 def _texts(plan: Plan, seed: int) -> list[str]:
-    reviews = [review.text for review in make_reviews(plan.reviews, seed)]
-    texts = make_prose(plan.prose, seed) + reviews
+    texts = make_prose(plan.prose, seed) + make_unlabelled(plan.reviews, seed)
     random.Random(seed).shuffle(texts)
     return texts
 

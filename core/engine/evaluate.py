@@ -19,6 +19,7 @@ from .rows import TokenRows, encode
 
 CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
 Scores = pl.DataFrame
+FloatArray = NDArray[np.float64]
 
 
 @torch.inference_mode()
@@ -35,13 +36,18 @@ def score_labels(
             logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
             log_probabilities[part] = logits.double().log_softmax(-1).cpu().numpy()
             yield done
-    predicted = log_probabilities.argmax(1)
-    yield pl.DataFrame(
+    yield labelled(rows, labels, log_probabilities)
+
+
+def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArray) -> Scores:
+    """Predictions as they are stored. `log_probabilities`: [rows, labels], nats."""
+    assert rows.labels is not None
+    return pl.DataFrame(
         {
             "row_id": rows.row_ids,
             "label": [labels[i] for i in rows.labels],
-            "predicted": [labels[i] for i in predicted],
-            "probabilities": pl.Series(list(np.exp(log_probabilities)), dtype=pl.List(pl.Float64)),
+            "predicted": [labels[i] for i in log_probabilities.argmax(1)],
+            "probabilities": pl.Series(np.exp(log_probabilities)).arr.to_list(),
             "nll": -log_probabilities[np.arange(len(rows)), rows.labels],
         },
         schema_overrides={"row_id": pl.Int64},
@@ -52,7 +58,7 @@ def score_labels(
 def score_tokens(
     loaded: Loaded, rows: TokenRows, precision: str, budget: int
 ) -> Iterator[int | Scores]:
-    """Yields rows done so far, at last a frame: row_id, nll (nats), tokens, correct, bytes."""
+    """Yields rows done, at last a frame: row_id, nll (nats), tokens, correct, bytes."""
     assert rows.scored is not None
     nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
     head = ScoredPositions(loaded.model)
@@ -96,7 +102,7 @@ def _batches(rows: TokenRows, budget: int) -> Iterator[tuple[int, NDArray[np.int
 def _score_positions(
     head: ScoredPositions, states: Tensor, targets: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """For chunks of positions: log-likelihood (float64), whether it was the first choice, its rank."""
+    """By chunks: log-likelihood (float64), whether it was the first choice, its rank."""
     vocabulary = int(head.model.config.vocab_size)
     size = max(1, CHUNK_ELEMENTS // vocabulary)
     for start in range(0, len(targets), size):

@@ -101,7 +101,7 @@ def choose(logits: Tensor, asked: AskPrompt, random: torch.Generator) -> int:
 
 
 def stop_ids(loaded: Loaded) -> set[int]:
-    """EOS of the tokenizer and whatever the model's generation settings name, for both models (G1)."""
+    """EOS of the tokenizer and of the model's generation settings, the same for both (G1)."""
     told = getattr(loaded.model.generation_config, "eos_token_id", None)
     ids = told if isinstance(told, list) else [told]
     return {int(i) for i in [*ids, loaded.tokenizer.eos_token_id] if i is not None}

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from .batches import collate, evaluation_batches
 from .devices import autocast
+from .evaluate import labelled
 from .models import Loaded, unwrapped
 from .rows import TokenRows
 
@@ -39,19 +40,8 @@ class Probe:
 
     def score(self, features: Features, rows: TokenRows) -> pl.DataFrame:
         """The same frame as `score_labels` makes."""
-        assert rows.labels is not None
-        p = self.probabilities(features)
-        chosen = p[np.arange(len(p)), rows.labels]
-        return pl.DataFrame(
-            {
-                "row_id": rows.row_ids,
-                "label": [self.labels[i] for i in rows.labels],
-                "predicted": [self.labels[i] for i in p.argmax(1)],
-                "probabilities": pl.Series(list(p), dtype=pl.List(pl.Float64)),
-                "nll": -np.log(np.maximum(chosen, np.finfo(np.float64).tiny)),
-            },
-            schema_overrides={"row_id": pl.Int64},
-        )
+        tiny = np.finfo(np.float64).tiny
+        return labelled(rows, self.labels, np.log(np.maximum(self.probabilities(features), tiny)))
 
     def save(self, path: Path) -> None:
         tensors = {"weights": self.weights, "bias": self.bias}

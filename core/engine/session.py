@@ -17,6 +17,7 @@ from ..data import Dataset
 from ..events import (
     Event,
     EventWriter,
+    LeakageFound,
     Note,
     Progress,
     SplitPrepared,
@@ -24,6 +25,7 @@ from ..events import (
     StageStarted,
 )
 from ..history import STAGES
+from ..leakage import Leakage
 from ..runs import Run
 from .devices import choose_device
 from .listen import Listener
@@ -45,6 +47,7 @@ class Session:
     listener: Listener
     device: torch.device = field(init=False)
     dataset: Dataset = field(init=False)
+    leakage: Leakage | None = None
     tuned: Loaded = field(init=False)
     form: str = ""  # how examples are made, as `data.Columns` names it
     probe: Probe | None = None
@@ -158,3 +161,15 @@ class Session:
             labels=source.label_counts(),
             skipped_rows=self.dataset.skipped_rows.get(split, 0),
         )
+
+
+def leakage_event(found: Leakage) -> LeakageFound:
+    return LeakageFound(
+        exact=found.exact,
+        near=found.near,
+        ngram=found.ngram,
+        conflicting_labels=sum(found.conflicts.values()),
+        pairs=[tuple(pair) for pair in found.pairs],
+        leaked={split: len(rows) for split, rows in found.leaked.items() if rows},
+        note="; ".join(found.notes),
+    )

@@ -156,7 +156,8 @@ def train(t: Trainer) -> Iterator[Stepped]:
     """Take the planned steps from the trainer's position on, yielding after each.
 
     The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
-    however many parts it is computed in (T5). A step whose gradient is not finite leaves the weights alone.
+    however many parts it is computed in (T5). A step whose gradient is not finite leaves the weights
+    alone.
     """
     position, model = t.position, t.loaded.model
     for epoch in range(position.epoch, len(t.plan.epochs)):

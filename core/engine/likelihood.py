@@ -1,0 +1,133 @@
+"""Average log-likelihood of texts under one or more models, as a process of its own.
+
+    echo '{"models": ["a", "b"], "texts": ["…"]}' | python -m ftev.core.engine.likelihood
+
+Answers JSON lines on stdout: {"progress": …} any number of times, then {"result": …} in the form of
+`likelihood --json`, or {"error": …}.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import msgspec
+
+from ..config import ModelConfig, RunConfig
+from ..errors import ConfigError, FtevError
+from ..events import spell_numbers
+from .errors import explain
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True):
+    models: list[str]
+    texts: list[str]
+    max_length: int | None = None
+
+
+def main() -> int:
+    try:
+        request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+        _tell(result=score_models(request))
+    except msgspec.MsgspecError as error:
+        _tell(error=f"not a request: {error}")
+        return 2
+    except Exception as error:
+        _tell(error=explain(error))
+        return error.exit_code if isinstance(error, FtevError) else 1
+    return 0
+
+
+def _tell(**message: Any) -> None:
+    """JSON with NaN and infinities spelled out; never the bytes of a lone surrogate."""
+    print(json.dumps(spell_numbers(message)), flush=True)
+
+
+def score_models(request: Request) -> dict[str, Any]:
+    """Every text under every model; each difference is against the first model."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if not request.models or not any(request.texts):
+        raise ConfigError("likelihood needs at least one model and one text that is not empty")
+    rows = [_score_model(name, request) for name in request.models]
+    return {
+        "texts": len(request.texts),
+        "models": rows,
+        "differences": [_difference(rows[0], row) for row in rows[1:]],
+    }
+
+
+def _score_model(name: str, request: Request) -> dict[str, Any]:
+    from .devices import choose_device
+    from .evaluate import TextScore, score_text
+    from .models import load
+
+    _tell(progress=f"loading {name}")
+    base = _adapter_base(name) or name
+    config = RunConfig(
+        task="generation", model=ModelConfig(base=base, max_length=request.max_length)
+    )
+    loaded = load(config, name)
+    loaded.model.to(choose_device(config))
+    scores: list[TextScore] = []
+    for number, text in enumerate(request.texts, 1):
+        _tell(progress=f"{name}: text {number} of {len(request.texts)}")
+        *_, score = score_text(loaded, text)
+        assert isinstance(score, TextScore)
+        scores.append(score)
+    return _summary(name, scores)
+
+
+def _adapter_base(name: str) -> str | None:
+    """The base that an adapter folder names."""
+    from pathlib import Path
+
+    path = Path(name) / "adapter_config.json"
+    if not path.exists():
+        return None
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return str(told.get("base_model_name_or_path") or name)
+
+
+def _summary(name: str, scores: list[Any]) -> dict[str, Any]:
+    tokens = sum(len(s.tokens) for s in scores)
+    size = sum(s.bytes for s in scores)
+    total = sum(s.total for s in scores)
+    nan = float("nan")
+    return {
+        "model": name,
+        "scored_tokens": tokens,
+        "bytes": size,
+        "total_log_likelihood": total,
+        "average_log_likelihood": total / tokens if tokens else nan,
+        "bits_per_byte": -total / (math.log(2) * size) if size else nan,
+        "prefix": scores[0].prefix,
+        "window": scores[0].window,
+        "stride": scores[0].stride,
+        "per_token": [
+            list(token)
+            for s in scores
+            for token in zip(s.tokens, s.log_likelihoods, s.ranks, strict=True)
+        ],
+    }
+
+
+def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Per token where both cut the text into the same tokens; in bits per byte always (K4)."""
+    found: dict[str, Any] = {
+        "from": base["model"],
+        "to": other["model"],
+        "bits_per_byte": other["bits_per_byte"] - base["bits_per_byte"],
+    }
+    if [t[0] for t in base["per_token"]] == [t[0] for t in other["per_token"]]:
+        average = "average_log_likelihood"
+        found[average] = other[average] - base[average]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+import torch
+from ftev.core.config import LoraConfig, ModelConfig, RunConfig
+from ftev.core.control import AskPrompt, Completed, TokenMade
+from ftev.core.engine.generate import Voice, choose, generate
+from ftev.core.engine.models import Loaded, add_adapter, load
+from ftev.core.engine.rows import prompt_ids
+
+
+@pytest.fixture(scope="module")
+def loaded(causal_folder: Path) -> Loaded:
+    config = RunConfig(task="generation", model=ModelConfig(base=str(causal_folder)))
+    return load(config, str(causal_folder))
+
+
+def answers(voices: list[Voice], prompt: list[int], asked: AskPrompt) -> dict[str, Completed]:
+    made = list(generate(voices, prompt, asked))
+    streamed = {v.name: "" for v in voices}
+    for reply in made:
+        if isinstance(reply, TokenMade):
+            streamed[reply.model] += reply.text
+    done = {r.model: r for r in made if isinstance(r, Completed)}
+    for name, answer in done.items():
+        assert answer.text.startswith(streamed[name])
+    return done
+
+
+def test_G1_greedy_is_what_generate_gives(loaded: Loaded) -> None:
+    prompt = prompt_ids(loaded, "the kettle", "text")
+    told = answers([Voice("base", loaded)], prompt, AskPrompt(text="", max_new_tokens=12))["base"]
+    expected = loaded.model.generate(
+        torch.tensor([prompt]), max_new_tokens=12, do_sample=False, pad_token_id=0
+    )
+    ids = expected[0, len(prompt) :].tolist()
+    assert told.text == loaded.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_two_models_take_turns(loaded: Loaded) -> None:
+    prompt = prompt_ids(loaded, "tea", "text")
+    asked = AskPrompt(text="tea", max_new_tokens=4)
+    voices = [Voice("base", loaded), Voice("tuned", loaded)]
+    order = [r.model for r in generate(voices, prompt, asked) if isinstance(r, TokenMade)]
+    assert order == ["base", "tuned"] * 4
+
+
+def test_a_seed_makes_the_same_sample(loaded: Loaded) -> None:
+    prompt = prompt_ids(loaded, "tea", "text")
+
+    def sample(seed: int) -> str:
+        asked = AskPrompt(text="", temperature=1.5, seed=seed, max_new_tokens=10)
+        return answers([Voice("base", loaded)], prompt, asked)["base"].text
+
+    assert sample(1) == sample(1)
+    assert len({sample(seed) for seed in range(6)}) > 1
+
+
+def test_likelihoods_cover_the_generation_or_all(loaded: Loaded) -> None:
+    prompt = prompt_ids(loaded, "the cup", "text")
+    for wanted, extra in (("generation", 0), ("all", len(prompt) - 1), ("none", None)):
+        asked = AskPrompt(text="", max_new_tokens=3, likelihoods=wanted)  # type: ignore[arg-type]
+        told = answers([Voice("base", loaded)], prompt, asked)["base"]
+        assert len(told.likelihoods) == (0 if extra is None else extra + told.tokens)
+    assert told.tokens == 3
+
+
+def test_an_eos_ends_the_answer(loaded: Loaded) -> None:
+    logits = torch.zeros(10)
+    logits[3] = 5.0
+    random = torch.Generator().manual_seed(0)
+    assert choose(logits, AskPrompt(text="", temperature=0), random) == 3
+    assert choose(logits, AskPrompt(text="", temperature=1, top_k=1), random) == 3
+    assert choose(logits, AskPrompt(text="", temperature=1, top_p=0.01), random) == 3
+
+
+def test_a_long_prompt_is_cut_to_leave_room_for_the_answer(loaded: Loaded) -> None:
+    prompt = prompt_ids(loaded, "tea and a cup " * 40, "text")
+    asked = AskPrompt(text="", max_new_tokens=8)
+    assert answers([Voice("base", loaded)], prompt, asked)["base"].tokens <= 8
+
+
+def test_K5_the_base_of_an_adapter_is_the_same_weights_with_it_off(causal_folder: Path) -> None:
+    config = RunConfig(
+        task="generation",
+        model=ModelConfig(base=str(causal_folder), adapter="lora", lora=LoraConfig(r=4)),
+    )
+    base, adapted = load(config, str(causal_folder)), load(config, str(causal_folder))
+    add_adapter(adapted, config)
+    with torch.no_grad():
+        for name, parameter in adapted.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    ids = torch.tensor([[1, 50, 60, 70]])
+    with base.active() as model:
+        plain = model(input_ids=ids).logits
+    with adapted.as_base().active() as model:
+        assert torch.equal(model(input_ids=ids).logits, plain)
+    with adapted.active() as model:
+        assert not torch.allclose(model(input_ids=ids).logits, plain)

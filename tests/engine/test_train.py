@@ -1,0 +1,179 @@
+import math
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from ftev.core.config import EarlyStopping, ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.checkpoints import Best
+from ftev.core.engine.models import Loaded, load
+from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
+from ftev.core.engine.train import Trainer, learning_rate, plan_training, read_steps, train
+from ftev.core.engine.validate import out_of_patience, update_best
+
+PROMPTS = [
+    "a cold day",
+    "tea",
+    "this kettle is broken and",
+    "what a good",
+    "the",
+    "warm",
+    "a",
+    "cup",
+]
+COMPLETIONS = [
+    "is warm",
+    "was bad and the day was worse",
+    "gone",
+    "day",
+    "kettle boils",
+    "a",
+    "b",
+    "c d",
+]
+
+
+def causal(folder: Path) -> Loaded:
+    torch.manual_seed(0)
+    config = RunConfig(task="generation", model=ModelConfig(base=str(folder)))
+    return load(config, str(folder))
+
+
+def rows_of(loaded: Loaded) -> TokenRows:
+    frame = pl.DataFrame({"row_id": range(8), "prompt": PROMPTS, "completion": COMPLETIONS})
+    *_, rows = completion_rows(frame, loaded)
+    assert isinstance(rows, TokenRows)
+    return rows
+
+
+def trainer(folder: Path, settings: TrainConfig) -> Trainer:
+    loaded = causal(folder)
+    rows = rows_of(loaded)
+    return Trainer(loaded, rows, plan_training(rows, settings), settings)
+
+
+def weights(t: Trainer) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in t.loaded.model.state_dict().items()}
+
+
+def test_T5_accumulated_parts_are_weighted_by_tokens(causal_folder: Path) -> None:
+    common = {"batch_size": 8, "epochs": 2.0, "learning_rate": 1e-3}
+    whole = trainer(causal_folder, TrainConfig(**common))
+    parts = trainer(causal_folder, TrainConfig(**common, gradient_accumulation_steps=4))
+    one = read_steps(list(train(whole)))
+    four = read_steps(list(train(parts)))
+    assert [s.loss_count for s in one] == [s.loss_count for s in four]
+    for a, b in zip(one, four, strict=True):
+        assert a.loss_sum == pytest.approx(b.loss_sum, rel=1e-5)
+        assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-4)
+    for name, value in weights(whole).items():
+        assert torch.allclose(value, weights(parts)[name], atol=2e-5), name
+
+
+def test_the_loss_falls_on_what_is_repeated(causal_folder: Path) -> None:
+    settings = TrainConfig(batch_size=4, epochs=30, learning_rate=5e-3)
+    steps = read_steps(list(train(trainer(causal_folder, settings))))
+    assert steps[-1].loss_sum / steps[-1].loss_count < 0.5 * steps[0].loss_sum / steps[0].loss_count
+    assert steps[-1].step == len(steps) == 60
+    assert steps[-1].epoch == pytest.approx(30)
+
+
+def test_a_step_whose_gradient_is_not_finite_leaves_the_weights_alone(causal_folder: Path) -> None:
+    t = trainer(causal_folder, TrainConfig(batch_size=8, epochs=3, weight_decay=0.1))
+    with torch.no_grad():
+        t.loaded.model.model.norm.weight[0] = math.inf
+    before = weights(t)
+    (step,) = read_steps(list(islice(train(t), 1)))
+    assert step.skipped
+    assert not math.isfinite(step.grad_norm)
+    for name, value in weights(t).items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_gradients_are_scaled_down_to_the_norm_given(causal_folder: Path) -> None:
+    settings = TrainConfig(batch_size=8, epochs=1, max_grad_norm=1e-9, weight_decay=0.0)
+    t = trainer(causal_folder, settings)
+    t.optimizer = torch.optim.SGD(t.trained, lr=1.0, fused=True)
+    before = weights(t)
+    (step,) = read_steps(list(train(t)))
+    assert step.grad_norm > 1e-3
+    moved = max(float((v - before[k]).abs().max()) for k, v in weights(t).items())
+    assert moved < 1e-6
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_the_learning_rate_rises_then_follows_its_schedule(
+    causal_folder: Path, schedule: str
+) -> None:
+    settings = TrainConfig(batch_size=1, epochs=5, warmup_ratio=0.25, schedule=schedule)  # type: ignore[arg-type]
+    plan = trainer(causal_folder, settings).plan
+    assert plan.max_steps == 40
+    rates = [learning_rate(i, plan, settings) / settings.learning_rate for i in range(40)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    middle = {"linear": 0.5, "cosine": 0.5, "constant": 1.0}[schedule]
+    assert rates[25] == pytest.approx(middle)
+    last = {"linear": 1 / 30, "cosine": 0.00274, "constant": 1.0}[schedule]
+    assert rates[-1] == pytest.approx(last, rel=1e-2)
+
+
+def test_a_part_of_an_epoch_and_max_steps_cut_the_plan(causal_folder: Path) -> None:
+    steps = {}
+    for epochs, limit in ((1.5, None), (0.25, None), (3.0, 5)):
+        settings = TrainConfig(batch_size=2, epochs=epochs, max_steps=limit)
+        steps[epochs] = trainer(causal_folder, settings).plan.max_steps
+    assert steps == {1.5: 6, 0.25: 1, 3.0: 5}
+
+
+def test_a_classifier_learns_its_rows(encoder_folder: Path) -> None:
+    torch.manual_seed(0)
+    config = RunConfig(task="classification", model=ModelConfig(base=str(encoder_folder)))
+    loaded = load(config, str(encoder_folder), ("good", "bad"))
+    texts = ["the tea was bad", "what a good day", "bad kettle", "good cup"] * 4
+    frame = pl.DataFrame({"row_id": range(16), "text": texts, "label": ["bad", "good"] * 8})
+    *_, rows = classification_rows(frame, loaded)
+    assert isinstance(rows, TokenRows)
+    settings = TrainConfig(batch_size=8, epochs=20, learning_rate=3e-3)
+    steps = read_steps(list(train(Trainer(loaded, rows, plan_training(rows, settings), settings))))
+    assert steps[0].loss_count == 8
+    assert steps[-1].loss_sum / 8 < 0.1
+
+
+def test_T2_the_reference_moves_only_when_the_gain_exceeds_min_delta() -> None:
+    stop, best = EarlyStopping(patience=3, min_delta=0.1), Best()
+    told = []
+    for step, value in enumerate([1.00, 0.95, 0.92, 0.89, 0.88, 0.87, 0.86], 1):
+        told.append(update_best(best, value, step, "loss", stop))
+        assert not out_of_patience(best, stop) or step == 7
+    assert all(told)
+    assert best.value == 0.86
+    assert best.reference == 0.89
+    assert out_of_patience(best, stop)
+
+
+def test_T2_direction_is_a_property_of_the_metric() -> None:
+    best = Best()
+    assert update_best(best, 0.5, 1, "accuracy", None)
+    assert not update_best(best, 0.4, 2, "accuracy", None)
+    assert best.step == 1
+    best = Best()
+    assert update_best(best, 0.5, 1, "perplexity", None)
+    assert update_best(best, 0.4, 2, "perplexity", None)
+
+
+def test_T2_NaN_is_never_best() -> None:
+    best = Best()
+    assert not update_best(best, math.nan, 1, "loss", None)
+    assert best.value is None
+    assert update_best(best, 2.0, 2, "loss", None)
+    assert not update_best(best, math.nan, 3, "loss", None)
+    assert (best.value, best.step, best.since) == (2.0, 2, 1)
+
+
+def test_plans_of_the_same_seed_are_the_same(causal_folder: Path) -> None:
+    a = trainer(causal_folder, TrainConfig(batch_size=2, epochs=2)).plan
+    b = trainer(causal_folder, TrainConfig(batch_size=2, epochs=2)).plan
+    for x, y in zip(a.epochs, b.epochs, strict=True):
+        assert all(np.array_equal(p, q) for p, q in zip(x, y, strict=True))
