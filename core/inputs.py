@@ -13,6 +13,8 @@ from typing import Any
 import polars as pl
 
 CONTENT_BYTES = 8
+# What str.split() takes for white space, save a single space, which stays as it is.
+_SPACES = r"[\t-\r\x1c-\x1f ]{2,}|[\t-\r\x1c-\x1f]"
 
 
 def input_of(frame: pl.DataFrame) -> pl.Series:
@@ -37,7 +39,7 @@ def normalise(texts: pl.Series) -> pl.Series:
     """`normalise_text` of each; ASCII rows, where NFKC changes nothing, go vectorised."""
     out = (
         texts.str.to_lowercase()
-        .str.replace_all(r"[\t-\r\x1c-\x1f ]+", " ")  # what str.split() takes for white space
+        .str.replace_all(_SPACES, " ")
         .str.strip_chars(" ")
     )
     others = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()

@@ -1,0 +1,120 @@
+"""Near-duplicates (D1): candidates by MinHash on character 5-grams, confirmed by true Jaccard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+Hashes = np.ndarray[Any, np.dtype[np.uint32]]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+GRAM = 5  # characters
+SIMILAR = 0.8  # Jaccard from which two texts are near-duplicates
+# 25 bands of 5 hashes find a pair of Jaccard 0.8 with probability 0.99995.
+BANDS, BAND_ROWS = 25, 5
+# An estimate from 125 hashes has a standard error of 0.036 at 0.8: this is four of them below.
+ESTIMATE = 0.65
+BAND_PAIRS = 100_000  # candidates of one band that are compared
+_CHUNK = 10_000  # 5-grams hashed at once, 125 values each
+
+
+def find_near_pairs(texts: pl.Series) -> tuple[pl.DataFrame, int]:
+    """All pairs (one < other, similarity) of different normalised texts with Jaccard >= 0.8.
+
+    And how many texts were in groups too large for every pair to be compared: these share most of
+    their wording, as the rows of a template do.
+    """
+    shingles = [_shingles(text) for text in texts]
+    signatures = _signatures(shingles)
+    found = [np.zeros((0, 2), np.int64)]
+    crowded: set[int] = set()
+    for band in range(BANDS):
+        groups = _shared_keys(_band_keys(signatures[:, band * BAND_ROWS : (band + 1) * BAND_ROWS]))
+        costs = np.cumsum([len(group) * (len(group) - 1) // 2 for group in groups])
+        within = int(np.searchsorted(costs, BAND_PAIRS, side="right"))
+        found += [_promising(pairs, signatures) for pairs in _pairs(groups[:within])]
+        for group in groups[within:]:
+            crowded.update(group.tolist())
+            found.append(_promising(_neighbours(group), signatures))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    similarity = np.array([_jaccard(shingles[a], shingles[b]) for a, b in pairs.tolist()])
+    near = similarity >= SIMILAR
+    one, other = pairs[near].T
+    frame = pl.DataFrame({"one": one, "other": other, "similarity": similarity[near]})
+    return frame.cast({"one": pl.Int64, "other": pl.Int64, "similarity": pl.Float64}), len(crowded)
+
+
+def _shingles(text: str) -> Words:
+    """The distinct character 5-grams as 64-bit numbers, sorted. A shorter text is one of them."""
+    letters = np.frombuffer(text.ljust(GRAM, "\0").encode("utf-32-le"), np.uint32).astype(np.uint64)
+    grams = np.zeros(len(letters) - GRAM + 1, np.uint64)
+    for i in range(GRAM):
+        grams = grams * np.uint64(0x9E3779B97F4A7C15) + letters[i : i + len(grams)]
+    return np.unique(grams)
+
+
+def _signatures(shingles: list[Words]) -> Hashes:
+    """A row of 125 minima for each text."""
+    from datasketch import MinHash  # half a second to import
+
+    empty = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int)
+    out = np.empty((len(shingles), BANDS * BAND_ROWS), np.uint32)
+    for row, grams in enumerate(shingles):
+        sketch = empty.copy()
+        for start in range(0, len(grams), _CHUNK):
+            sketch.update_batch((grams[start : start + _CHUNK] >> np.uint64(32)).tolist())
+        out[row] = sketch.hashvalues
+    return out
+
+
+def _band_keys(band: Hashes) -> Words:
+    keys = np.zeros(len(band), np.uint64)
+    for column in band.T:
+        keys = (keys ^ column.astype(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
+        keys ^= keys >> np.uint64(29)
+    return keys
+
+
+def _shared_keys(keys: Words) -> list[Numbers]:
+    """Texts with the same key, in groups, the smallest first."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order])) + 1
+    return sorted((group for group in np.split(order, starts) if len(group) > 1), key=len)
+
+
+def _pairs(groups: list[Numbers]) -> Iterator[Numbers]:
+    """All pairs within groups, about a hundred thousand at a time."""
+    held: list[Numbers] = []
+    size = 0
+    for group in groups:
+        one, other = np.triu_indices(len(group), 1)
+        held.append(np.column_stack((group[one], group[other])))
+        size += len(one)
+        if size > 100_000:
+            yield np.concatenate(held)
+            held, size = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+def _neighbours(group: Numbers) -> Numbers:
+    """Each text with the group's first and with the one before it."""
+    first = np.full(len(group) - 1, group[0])
+    return np.concatenate(
+        (np.column_stack((first, group[1:])), np.column_stack((group[:-1], group[1:])))
+    )
+
+
+def _promising(pairs: Numbers, signatures: Hashes) -> Numbers:
+    """Pairs whose estimated similarity is not far below 0.8, in ascending order within a pair."""
+    same = signatures[pairs[:, 0]] == signatures[pairs[:, 1]]
+    agree = same.view(np.uint8).sum(axis=1, dtype=np.uint8)
+    return np.sort(pairs[agree >= ESTIMATE * signatures.shape[1]], axis=1)
+
+
+def _jaccard(one: Words, other: Words) -> float:
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / (len(one) + len(other) - shared)
