@@ -72,18 +72,32 @@ def make_splits(train: int, test: int, seed: int) -> tuple[list[Review], list[Re
     return make_reviews(train, seed, unseen), make_reviews(test, seed + 100_003, unseen)
 
 
-def write_review(product: Product, positive: bool, rng: random.Random) -> str:
-    """The text of one review of `product`."""
-    kind = rng.choices(tuple(KINDS), tuple(KINDS.values()))[0]
-    rules = _rules(product, positive)
-    parts = ["{" + kind + "}"]
-    if rng.random() < OPEN_VERDICT[kind]:
+def make_unlabelled(count: int, seed: int) -> list[str]:
+    """Reviews that go on for longer and say nothing of their label: text for pre-training."""
+    rng = random.Random(f"unlabelled {seed}")
+    return [
+        write_review(rng.choice(PRODUCTS), rng.random() < 0.5, rng, rng.choice((1, 2, 2, 3)), 0.8)
+        for _ in range(count)
+    ]
+
+
+def write_review(
+    product: Product,
+    positive: bool,
+    rng: random.Random,
+    points: int = 1,
+    open_verdict: float | None = None,
+) -> str:
+    """The text of one review of `product` that makes its point once, or more often."""
+    kinds = rng.choices(tuple(KINDS), tuple(KINDS.values()), k=points)
+    parts = ["{" + kind + "}" for kind in kinds]
+    if rng.random() < (OPEN_VERDICT[kinds[-1]] if open_verdict is None else open_verdict):
         parts.append("{end}")
     if rng.random() < ASIDE_BEFORE:
         parts.insert(0, "{aside}")
     if rng.random() < ASIDE_AFTER:
         parts.insert(rng.randrange(1, len(parts) + 1), "{aside}")
-    return tidy(expand(" ".join(parts), rules, rng))
+    return tidy(expand(" ".join(parts), _rules(product, positive), rng))
 
 
 def _rules(product: Product, positive: bool) -> Rules:

@@ -12,7 +12,7 @@ RHYMES = tuple(
     night | light | sight | flight | might ; fight | write ; alight | unite | ignite
     heart | art | dart | part | smart ; start | smart | part ; depart
     breath | death | faith ; ;
-    eye | sky | lie | sigh | thigh ; die | fly | lie | sigh | cry ; reply | comply
+    eye | sky | lie | sigh ; die | fly | lie | sigh | cry ; reply | comply
     hour | flower | bower | tower | power ; lour | cower | sour ; devour
     tear | year | fear | ear | bier ; hear | fear | peer | cheer ; appear | draw near
     grace | face | place | space | race ; race | pace ; embrace | give place
