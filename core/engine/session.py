@@ -165,9 +165,9 @@ class Session:
 
 def leakage_event(found: Leakage) -> LeakageFound:
     return LeakageFound(
-        exact=found.exact,
-        near=found.near,
-        ngram=found.ngram,
+        exact=found.crossing["exact"],
+        near=found.crossing["near"],
+        ngram=found.crossing["ngram"],
         conflicting_labels=sum(found.conflicts.values()),
         pairs=[tuple(pair) for pair in found.pairs],
         leaked={split: len(rows) for split, rows in found.leaked.items() if rows},
