@@ -62,14 +62,18 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
     before = fatal.total
     for role, name in named.items():
         if name not in table.columns:
-            near = difflib.get_close_matches(name, table.columns, 1)
+            near = [show_value(n)[1:-1] for n in difflib.get_close_matches(name, table.columns, 1)]
             remedy = f'Did you mean "{near[0]}"? ' if near else ""
-            remedy += "Its columns are: " + ", ".join(table.columns)
+            remedy += list_columns(table)
             fatal.add("columns", table.files[0], f'has no column "{name}" (data.{role})', remedy)
     if fatal.total > before:
         return None
     found = _find_labelled if task == "classification" else _find_generation
     return found(named, table, fatal)
+
+
+def list_columns(table: Table) -> str:
+    return "Its columns are: " + ", ".join(show_value(name)[1:-1] for name in table.columns)
 
 
 def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
@@ -194,7 +198,7 @@ def _looks_like_text(column: pl.Series) -> bool:
     length, spaced = filled.str.len_chars().mean(), filled.str.contains(" ").mean()
     assert isinstance(length, float)
     assert isinstance(spaced, float)
-    return length >= 20 and spaced > 0.5 and filled.n_unique() > len(filled) / 2
+    return length >= 20 and spaced > 0.5 and filled.n_unique() >= len(filled) / 2
 
 
 def _looks_like_label(column: pl.Series) -> bool:

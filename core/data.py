@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from .columns import KNOWN_NAMES, Columns, find_columns, named_columns
+from .columns import KNOWN_NAMES, Columns, find_columns, list_columns, named_columns
 from .config import DataConfig
 from .errors import DataError, Fault
-from .faults import Faults
+from .faults import Faults, show_value
 from .reading import Reading, Table, read_source
 from .rows import check_labels, select_rows, with_content
 from .sources import find_source
@@ -68,7 +68,7 @@ def read_dataset(data: DataConfig, task: str, seed: int, folder: Path) -> Datase
     if columns:
         frames = {name: select_rows(table, columns, bad) for name, table in tables.items()}
         if columns.form == "text_label":
-            labels = _find_labels(data, frames, fatal)
+            labels = _find_labels(data, frames, tables, fatal)
             frames = {n: check_labels(f, labels, tables[n], bad) for n, f in frames.items()}
     if not bad.total or data.bad_rows == "skip":
         _check_filled(frames, tables, fatal)
@@ -102,6 +102,8 @@ def _read_tables(
                 reading = replace(reading, header=table.has_header)
     if not any(isinstance(getattr(data, split), str | list) for split in SPLITS):
         fatal.add("no data", "data", "names no file", 'Write train = "train.csv" under [data]')
+    elif data.train is None and isinstance(data.test, float):
+        fatal.add("no data", "data.test", "is a share of train, and there is no train")
     return tables
 
 
@@ -116,16 +118,19 @@ def _find_all_columns(
     if not columns:
         return None
     for table in ordered[1:]:
-        missing = [name for name in columns.sources.values() if name not in table.columns]
+        needed = [columns.sources[role] for role in columns.roles]
+        missing = [name for name in needed if name not in table.columns]
         if missing:
             what = f"has no column {', '.join(missing)}, which {ordered[0].files[0]} has"
-            there = "Its columns are: " + ", ".join(table.columns)
-            fatal.add("columns", table.files[0], what, there)
+            fatal.add("columns", table.files[0], what, list_columns(table))
     return None if fatal.total else columns
 
 
 def _find_labels(
-    data: DataConfig, frames: Mapping[str, pl.DataFrame], fatal: Faults
+    data: DataConfig,
+    frames: Mapping[str, pl.DataFrame],
+    tables: Mapping[str, Table],
+    fatal: Faults,
 ) -> tuple[str, ...]:
     """Those of the config, else of train (of all splits, where nothing is trained), sorted."""
     if data.labels is not None:
@@ -135,10 +140,10 @@ def _find_labels(
         labels = sort_labels({label for frame in known for label in frame["label"].unique()})
     if len(set(labels)) != len(labels):
         fatal.add("labels", "data.labels", "names a label twice")
-    if len(labels) < 2:
-        shown = f"only {labels[0]!r}" if labels else "none"
-        what = f"has fewer than 2 labels ({shown})"
-        fatal.add("labels", "data", what, "There is nothing to tell apart; check the label column")
+    if len(labels) == 1:
+        name = "data.labels" if data.labels else next(iter(tables.values())).files[0]
+        what = f"has fewer than 2 labels (only {show_value(labels[0])})"
+        fatal.add("labels", name, what, "There is nothing to tell apart; check the label column")
     return labels
 
 

@@ -25,6 +25,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 NEWLINE, RETURN, QUOTE = 10, 13, 34
 LONGEST_NAME = 64  # characters of a cell that may still be a column's name
 NOT_UTF8 = "holds bytes that are not UTF-8"
+STRAY_QUOTE = "holds a quote that is not closed where the field ends"
 MEND = 'Mend it, or set bad_rows = "skip" under [data]'
 
 
@@ -212,8 +213,9 @@ def _walk_records(data: bytes, layout: Layout) -> _Scan:
             row = next(reader)
         except StopIteration:
             break
-        except csv.Error:
-            faults[len(rows)] = "holds a quote that is not closed where the field ends"
+        except csv.Error as error:
+            quote = "expected after" in str(error) or "unexpected end" in str(error)
+            faults[len(rows)] = STRAY_QUOTE if quote else f"cannot be read: {error}"
             row = []
         if row or len(rows) in faults:
             if any(_holds_surrogate(cell) for cell in row):
@@ -235,16 +237,22 @@ def _holds_surrogate(cell: str) -> bool:
 
 
 def _has_header(frame: pl.DataFrame, layout: Layout) -> bool:
-    """Whether the first record names columns. A cell that stands again in its column is data."""
+    """Whether the first record names columns. A cell that stands again in its column is data.
+
+    Two usual names outweigh that: among many rows one may well read "text".
+    """
     if layout.header is not None:
         return layout.header
     first = [str(cell).strip() for cell in frame.row(0)]
     if layout.named and layout.named <= set(first):
         return True
+    usual = sum(cell.lower() in layout.known for cell in first)
+    if usual >= 2:
+        return True
     rest = frame[1:]
     if any((rest.to_series(i) == cell).any() for i, cell in enumerate(frame.row(0))):
         return False
-    if any(cell.lower() in layout.known for cell in first):
+    if usual:
         return True
     return not any(not cell or len(cell) > LONGEST_NAME or _is_number(cell) for cell in first)
 

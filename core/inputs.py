@@ -37,11 +37,7 @@ def normalise_text(text: str) -> str:
 
 def normalise(texts: pl.Series) -> pl.Series:
     """`normalise_text` of each; ASCII rows, where NFKC changes nothing, go vectorised."""
-    out = (
-        texts.str.to_lowercase()
-        .str.replace_all(_SPACES, " ")
-        .str.strip_chars(" ")
-    )
+    out = texts.str.to_lowercase().str.replace_all(_SPACES, " ").str.strip_chars(" ")
     others = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
     if len(others):
         out = out.scatter(others, [normalise_text(text) for text in texts.gather(others)])

@@ -110,7 +110,7 @@ def _number_texts(rows: pl.DataFrame) -> pl.DataFrame:
     """With `place`, the order over all splits, and `text`, a number for each different input."""
     rows = rows.with_row_index("place").cast({"place": pl.Int64})
     numbers = rows.select(pl.col("content").unique(maintain_order=True)).with_row_index("text")
-    return rows.join(numbers.cast({"text": pl.Int64}), on="content", maintain_order="left")
+    return rows.join(numbers.cast({"text": pl.Int64}), on="content").sort("place")
 
 
 def _link_exact(members: pl.DataFrame) -> pl.DataFrame:

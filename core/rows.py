@@ -25,7 +25,7 @@ def select_rows(table: Table, columns: Columns, bad: Faults) -> pl.DataFrame:
     """
     values = {role: _read_role(role, columns.sources[role], table, bad) for role in columns.roles}
     frame = pl.DataFrame({"row_id": table.row_id, "line": table.line, **values})
-    if group := columns.sources.get("group"):
+    if (group := columns.sources.get("group")) and group in table.columns:
         frame = frame.with_columns(_as_text(table.columns[group]).alias("group"))
     return with_content(frame.drop_nulls(list(values)))
 

@@ -1,0 +1,186 @@
+"""D1: rows that splits share, in three layers; D2: they are shown and nothing is deleted."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+from pathlib import Path
+
+import polars as pl
+import pytest
+from ftev.core import leakage, near
+from ftev.core.data import Split
+from ftev.core.inputs import normalise
+from ftev.core.leakage import Pair, find_leakage
+from ftev.core.near import find_near_pairs
+from ftev.core.ngrams import RUN, find_runs
+from ftev.core.rows import with_content
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SENTENCE = "the card that you sent me last week has not come yet so what should I do about it now"
+WORDS = SENTENCE.split()
+
+
+def split(name: str, texts: list[str], labels: list[str] | None = None, start: int = 0) -> Split:
+    frame = pl.DataFrame(
+        {
+            "row_id": pl.Series(range(start, start + len(texts)), dtype=pl.Int64),
+            "line": pl.Series(range(start + 2, start + 2 + len(texts)), dtype=pl.Int64),
+            "text": pl.Series(texts, dtype=pl.String),
+            "label": pl.Series(labels or ["a"] * len(texts), dtype=pl.String),
+        }
+    )
+    return Split(name, with_content(frame), (f"{name}.csv",), len(texts), 2, "")
+
+
+def splits(**texts: list[str]) -> dict[str, Split]:
+    return {name: split(name, rows) for name, rows in texts.items()}
+
+
+def test_D1_exact_after_normalisation() -> None:
+    found = find_leakage(
+        splits(train=["Where is ﬁne  art?", "other"], test=["new", "WHERE is\tfine art? "])
+    )
+    assert found.counts == {("train", "test", "exact"): 1}
+    assert found.pairs == [Pair("train", 0, "test", 1, "exact", 1.0)]
+    assert found.leaked_rows("test") == {1}
+    assert found.leaked_rows("train") == frozenset()
+
+
+def test_D1_duplicates_within_a_split_are_counted_but_leak_nothing() -> None:
+    found = find_leakage(splits(train=["same thing"] * 3 + ["other"], test=["new"]))
+    assert found.counts == {("train", "train", "exact"): 2}
+    assert found.pairs[0] == Pair("train", 0, "train", 1, "exact", 1.0)
+    assert found.crossing == {"exact": 0, "near": 0, "ngram": 0}
+
+
+def test_D1_same_input_with_another_label() -> None:
+    both = {
+        "train": split("train", ["one text", "two text", "one text"], ["a", "b", "b"]),
+        "test": split("test", ["ONE text", "two text"], ["a", "b"]),
+    }
+    found = find_leakage(both)
+    assert found.conflicts == {("train", "train"): 1, ("train", "test"): 1}
+    assert found.conflicting_labels == 2
+
+
+def test_D1_near_duplicates_are_confirmed_by_true_jaccard() -> None:
+    """'abcdefghij' has 6 5-grams; with one letter more 7, of which 6 are shared: 6/7 = 0.857."""
+    found = find_leakage(splits(train=["abcdefghij"], test=["abcdefghijk", "abcdefghxx"]))
+    assert found.counts == {("train", "test", "near"): 1}
+    assert found.pairs == [Pair("train", 0, "test", 0, "near", pytest.approx(6 / 7))]
+    assert found.leaked_rows("test") == {0}
+    assert not find_leakage(splits(train=["abcdefghij"], test=["abcdefghijk"]), near=False).counts
+
+
+def test_D1_thirteen_words() -> None:
+    shared = " ".join(WORDS[:13])
+    texts = {
+        "train": [f"before all else {shared}"],
+        "test": [f"{shared.upper()}, after", shared[4:]],
+    }
+    found = find_leakage(splits(**texts), near=False)
+    assert found.counts == {("train", "test", "ngram"): 1}
+    assert found.pairs[0][:5] == ("train", 0, "test", 0, "ngram")
+    assert found.pairs[0].similarity == pytest.approx(1 / 2)
+
+
+def test_D1_a_row_of_nine_words_has_no_run() -> None:
+    runs, _ = find_runs(normalise(pl.Series([" ".join(WORDS[:9]), " ".join(WORDS[:9]) + " x", ""])))
+    assert runs.height == 0
+    assert RUN == 13
+
+
+def test_runs_of_a_template_are_no_leakage() -> None:
+    template = " ".join(WORDS)
+    texts = [f"{template} {i} {i + 1}" for i in range(40)]
+    found = find_leakage(splits(train=texts[:30], test=texts[30:]), near=False)
+    assert not found.counts
+    assert "taken for a template" in found.notes[0]
+
+
+def test_every_row_of_a_leaked_input_counts() -> None:
+    found = find_leakage(
+        splits(train=["a text"], validation=["A text"], test=["a  text", "a text"])
+    )
+    assert found.counts == {
+        ("train", "validation", "exact"): 1,
+        ("train", "test", "exact"): 2,
+        ("validation", "test", "exact"): 2,
+        ("test", "test", "exact"): 1,
+    }
+    assert found.crossing["exact"] == 3
+    assert found.leaked == {"validation": frozenset({0}), "test": frozenset({0, 1})}
+
+
+def test_list_of_pairs_ends_but_counts_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leakage, "PAIRS_LISTED", 3)
+    texts = [f"text {i} of many" for i in range(9)]
+    found = find_leakage(splits(train=texts, test=texts))
+    assert len(found.pairs) == 3
+    assert found.crossing["exact"] == 9
+    assert len(found.leaked_rows("test")) == 9
+
+
+def test_sizes_beyond_the_limits_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leakage, "NEAR_ROWS", 1)
+    monkeypatch.setattr(leakage, "NGRAM_WORDS", 1)
+    found = find_leakage(splits(train=["abcdefghij", "x"], test=["abcdefghijk"]))
+    assert len(found.notes) == 2
+    assert not found.counts
+
+
+def test_report_has_the_promised_keys() -> None:
+    report = find_leakage(splits(train=["a text"], test=["a text"])).as_report()
+    assert (report["exact"], report["near"], report["ngram"]) == (1, 0, 0)
+    assert [list(pair.values()) for pair in report["pairs"]] == [
+        ["train", 0, "test", 0, "exact", 1.0]
+    ]
+
+
+def test_prompts_and_chats_are_inputs_too() -> None:
+    frame = pl.DataFrame({"row_id": [0], "line": [1], "prompt": ["1 + 1?"], "completion": ["2"]})
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    chats = pl.DataFrame({"row_id": [0], "line": [1], "messages": [chat]})
+    for each in (frame, chats):
+        one = Split("train", with_content(each), ("a",), 1, 2, "")
+        assert find_leakage({"train": one, "test": one}).crossing["exact"] == 1
+
+
+def brute_force(texts: list[str]) -> set[tuple[int, int]]:
+    grams = [{t.ljust(5, "\0")[i : i + 5] for i in range(max(1, len(t) - 4))} for t in texts]
+    return {
+        (a, b)
+        for a, b in combinations(range(len(texts)), 2)
+        if len(grams[a] & grams[b]) / len(grams[a] | grams[b]) >= 0.8
+    }
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_D1_near_pairs_equal_those_of_brute_force(seed: int) -> None:
+    draw = random.Random(seed)
+    texts = []
+    for _ in range(12):
+        words = [draw.choice(WORDS) for _ in range(draw.randint(1, 12))]
+        texts.append(" ".join(words))
+        words[draw.randrange(len(words))] = draw.choice(WORDS)
+        texts.append(" ".join(words))
+    texts = list(dict.fromkeys(texts))
+    pairs, crowded = find_near_pairs(pl.Series(texts))
+    assert set(zip(pairs["one"], pairs["other"], strict=True)) == brute_force(texts)
+    assert crowded == 0
+
+
+def test_crowded_groups_are_compared_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "BAND_PAIRS", 10)
+    pairs, crowded = find_near_pairs(pl.Series([f"{' '.join(WORDS * 3)} {i}" for i in range(30)]))
+    assert crowded == 30
+    assert {*pairs["one"], *pairs["other"]} == set(range(30))
+
+
+def test_D2_nothing_is_deleted(tmp_path: Path) -> None:
+    both = splits(train=["a text"], test=["a text", "b text"])
+    find_leakage(both)
+    assert both["test"].frame.height == 2
