@@ -1,0 +1,146 @@
+"""The application: its screens, themes and the keys that work everywhere."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+# Textual reads these when it is imported.
+os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from ..core.runs import Run
+from .safety import SafeFilter
+from .screens.colours import ROLE_COLOURS, THEMES, theme_name
+from .screens.help import Help
+from .screens.keys import APP_KEYS, to_bindings
+from .screens.run import RunScreen
+from .terminal import (
+    AsciiFilter,
+    leave_when_the_line_drops,
+    speaks_unicode,
+    supervised,
+)
+
+STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
+
+
+class FtevApp(App[int]):
+    TITLE = "ftev"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(APP_KEYS)]
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        run: Run | None = None,
+        *,
+        theme: str = "auto",
+        ascii_only: bool = False,
+    ) -> None:
+        self._safe: list[LineFilter] = [SafeFilter()]
+        super().__init__()
+        if ascii_only:
+            self._safe.append(AsciiFilter())
+        self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
+        for known in THEMES:
+            self.register_theme(known)
+        self.theme = theme_name(theme, os.environ)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._safe]
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """A theme that is not ours lacks the colours of our roles."""
+        return ROLE_COLOURS
+
+    def get_default_screen(self) -> Screen[Any]:
+        if self.opened is not None:
+            return RunScreen(self.opened, ascii_only=self.ascii_only)
+        return self._home()
+
+    def _home(self) -> Screen[Any]:
+        from .screens.home import HomeScreen
+
+        return HomeScreen(self.runs_dir)
+
+    def on_mount(self) -> None:
+        if not self.is_headless:
+            leave_when_the_line_drops()
+
+    def on_ready(self) -> None:
+        gc.enable()
+
+    @property
+    def line_is_stalled(self) -> bool:
+        """Whether frames pile up on their way to the terminal; one more could block the loop."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        return writer is not None and writer._queue.qsize() > STALLED_WRITES
+
+    def open_run(self, run: Run) -> None:
+        self.opened = run
+        self.switch_screen(RunScreen(run, ascii_only=self.ascii_only))
+
+    def go_home(self) -> None:
+        self.switch_screen(self._home())
+
+    def action_leave(self) -> None:
+        self.exit(0)
+
+    def action_tell_how_to_leave(self) -> None:
+        self.tell("q leaves; the run goes on.")
+
+    def tell(self, text: str) -> None:
+        """One sentence in the line of keys of the screen."""
+        line = getattr(self.screen, "key_line", None)
+        if line is not None:
+            line.show_notice(text)
+
+    def action_show_help(self) -> None:
+        sections = getattr(self.screen, "help_sections", None)
+        if sections is not None:
+            self.push_screen(Help(sections()))
+
+    def action_next_theme(self) -> None:
+        names = [known.name for known in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette offers what the keys of this screen do."""
+        sections = getattr(screen, "help_sections", None)
+        for title, keys in sections() if sections else []:
+            for key in keys:
+                if key.words and title != "In the prompt box":
+                    action = key.action
+                    yield SystemCommand(
+                        key.words, f"{title}: {key.shown}", lambda a=action: self._do(a)
+                    )
+
+    async def _do(self, action: str) -> None:
+        focused = self.screen.focused
+        await self.run_action(action, focused if focused is not None else self.screen)
+
+
+def run_app(
+    runs_dir: Path, run: Run | None = None, *, theme: str = "auto", ascii_only: bool = False
+) -> int:
+    """Show the screen until it is left; with no run, the home screen. Returns an exit code."""
+    ascii_only = ascii_only or not speaks_unicode()
+
+    def draw() -> int:
+        gc.disable()  # until the first paint: collecting costs a tenth of it
+        app = FtevApp(runs_dir, run, theme=theme, ascii_only=ascii_only)
+        result = app.run()
+        return app.return_code or result or 0
+
+    return supervised(draw)

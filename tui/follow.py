@@ -1,0 +1,211 @@
+"""The thread that reads a run in motion and posts what is new.
+
+It folds into a History of its own, under a lock, a bounded amount a go. Each message carries an
+absolute value, so a newer one may take the place of one that still waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.message import Message
+
+from ..core.errors import FtevError
+from ..core.events import EventReader
+from ..core.history import History
+from ..core.runs import Run
+from .safety import visible
+from .widgets.metrics import Judgement
+
+CHUNK = 1 << 20  # bytes read a go
+FOLDED_AT_ONCE = 2_000  # events folded under one hold of the lock
+FAST_SECONDS, SLOW_SECONDS, IDLE_SECONDS = 0.25, 0.5, 1.0
+QUIET_GOES = 20  # goes without news before the pace falls
+ALIVE_SECONDS = 1.5
+LOG_BYTES = 32_768  # of the end of worker.log
+LOG_LINES = 400
+
+
+class News(Message):
+    """Something about the followed run. Carries an absolute value."""
+
+    def can_replace(self, message: Message) -> bool:
+        return type(message) is type(self)
+
+
+@dataclass
+class HistoryRead(News):
+    """A part of the first reading is done."""
+
+    share: float
+
+
+@dataclass
+class HistoryGrew(News):
+    """The history has new events; `follower.history` may be drawn under `follower.lock`."""
+
+    version: int
+
+
+@dataclass
+class WorkerSeen(News):
+    """Whether the worker is alive."""
+
+    alive: bool
+
+
+@dataclass
+class LogGrew(News):
+    """The last lines of worker.log."""
+
+    tail: list[str]
+
+
+@dataclass
+class RunJudged(News):
+    """What answers the objective, from the final results."""
+
+    primary: str
+    judgement: Judgement | None
+
+
+class Follower(threading.Thread):
+    """Follows one run until `stop`."""
+
+    def __init__(self, run: Run, post: Callable[[Message], object]) -> None:
+        super().__init__(name=f"follow {run.id}", daemon=True)
+        self.run_followed = run
+        self.lock = threading.Lock()
+        self.history = History()
+        self.alive = False
+        self.caught_up = False
+        self._post_message = post
+        self._reader = EventReader(run.events_path, CHUNK)
+        self._stopped = threading.Event()
+        self._quiet = 0
+        self._alive_told: bool | None = None
+        self._alive_at = 0.0
+        self._log_size = -1
+        self._judged_at = (-1, "")
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def run(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the screen closed its loop between two posts
+            self._look_at_worker(time.monotonic())
+            self._catch_up()
+            while not self._stopped.is_set():
+                self._go()
+                self._stopped.wait(self._pause())
+
+    def _go(self) -> None:
+        grew = self._read()
+        self._quiet = 0 if grew else self._quiet + 1
+        self._look_at_worker(time.monotonic())
+        self._look_at_log()
+        if grew:
+            self._post(HistoryGrew(self.history.version))
+            self._judge()
+
+    def _pause(self) -> float:
+        if self._quiet < QUIET_GOES:
+            return FAST_SECONDS
+        return SLOW_SECONDS if self.alive else IDLE_SECONDS
+
+    def _catch_up(self) -> None:
+        """The first reading, to the end that the file had when it began."""
+        size = _size(self.run_followed.events_path)
+        told = time.monotonic()
+        while self._reader.offset < size and not self._stopped.is_set():
+            if not self._read():
+                break
+            if time.monotonic() - told > FAST_SECONDS:
+                told = time.monotonic()
+                self._post(HistoryRead(self._reader.offset / size))
+        self.caught_up = True
+        self._look_at_log()
+        self._post(HistoryGrew(self.history.version))
+        self._judge()
+
+    def _read(self) -> bool:
+        before = self._reader.offset
+        events = self._reader.read()
+        for start in range(0, len(events), FOLDED_AT_ONCE):
+            with self.lock:
+                for event in events[start : start + FOLDED_AT_ONCE]:
+                    self.history.add(event)
+        self.history.unreadable_lines = self._reader.unreadable
+        return self._reader.offset > before
+
+    def _look_at_worker(self, now: float) -> None:
+        if now - self._alive_at < ALIVE_SECONDS:
+            return
+        self._alive_at = now
+        self.alive = self.run_followed.worker_alive()
+        if self.alive != self._alive_told:
+            self._alive_told = self.alive
+            self._post(WorkerSeen(self.alive))
+
+    def _look_at_log(self) -> None:
+        size = _size(self.run_followed.log_path)
+        if size != self._log_size:
+            self._log_size = size
+            self._post(LogGrew(read_tail(self.run_followed.log_path)))
+
+    def _judge(self) -> None:
+        """Weigh the results once the last of them is there. Its imports are heavy: never before."""
+        history = self.history
+        state = (len(history.results), history.finished.status if history.finished else "")
+        if state == self._judged_at or not history.results:
+            return
+        self._judged_at = state
+        self._post(judged(self.run_followed, history))  # no lock: nobody else writes the history
+
+    def _post(self, message: Message) -> None:
+        if not self._stopped.is_set():
+            self._post_message(message)
+
+
+def judged(run: Run, history: History) -> RunJudged:
+    """The primary metric, and the verdict where the run has ended."""
+    from ..core.report_summary import primary_metric
+    from ..core.verdict import judge
+
+    primary = primary_metric(run, history)
+    if history.finished is None:
+        return RunJudged(primary, None)
+    try:
+        verdict = judge(history, run.config())
+    except FtevError:  # a copied run may have lost its configuration
+        return RunJudged(primary, None)
+    return RunJudged(
+        primary, Judgement(verdict.decision, verdict.objective, tuple(verdict.reasons))
+    )
+
+
+def read_tail(path: Path) -> list[str]:
+    """The last lines of a log, made safe to show; progress bars keep their last state."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, _size(path) - LOG_BYTES))
+            text = file.read(LOG_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = [line.rstrip().rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return [visible(line, 2_000) for line in lines[-LOG_LINES:]]
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,299 @@
+"""The run screen: six panes over one history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from ...core.control import AskCheckpoint, AskPause, AskPrompt, AskResume, AskStop, Request
+from ...core.runs import Run
+from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
+from ..widgets.answers import Exchange
+from ..widgets.arrangement import SMALLEST, Desk
+from ..widgets.asking import (
+    AnswerTold,
+    ReplyCame,
+    RequestTold,
+    ask_prompt,
+    ask_request,
+    write_report,
+)
+from ..widgets.chart import ChartPane
+from ..widgets.log import LogPane
+from ..widgets.metrics import Judgement, MetricsPane
+from ..widgets.pipeline import PipelinePane
+from ..widgets.prompt import PromptBox, PromptPane
+from ..widgets.status import (
+    KeyLine,
+    TwoEnds,
+    machine,
+    pace,
+    title_left,
+    title_right,
+)
+from ..widgets.trace import TracePane
+from .keys import APP_KEYS, CHART_KEYS, METRICS_KEYS, PROMPT_KEYS, RUN_KEYS, Key, hints, to_bindings
+from .question import Question
+from .receipt import Receipt
+from .small import TooSmall
+
+if TYPE_CHECKING:
+    from ..app import FtevApp
+
+ENDED = ("finished", "stopped", "failed", "died")
+LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
+FOR_THE_WORKER = ("stop", "pause", "checkpoint")
+
+
+class Chart(ChartPane):
+    """The chart pane with its keys from the table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(CHART_KEYS)]
+
+
+class RunScreen(Screen[None]):
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
+    app: FtevApp
+
+    def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.followed = run
+        self.follower = Follower(run, self.post_message)
+        self.status = "reading"
+        self.primary = ""
+        self.judgement: Judgement | None = None
+        self.pipeline, self.trace, self.metrics = PipelinePane(), TracePane(), MetricsPane()
+        self.chart, self.prompt, self.log_pane = (
+            Chart(ascii_only=ascii_only),
+            PromptPane(),
+            LogPane(),
+        )
+        self.desk = Desk(
+            self.pipeline, self.trace, self.metrics, self.chart, self.prompt, self.log_pane
+        )
+        self.title_line, self.status_line = TwoEnds("title"), TwoEnds("status")
+        self.key_line = KeyLine(hints(LIVE_HINTS))
+        self._was_drawn = False
+        self._draw_waits = False
+
+    def compose(self) -> ComposeResult:
+        yield self.title_line
+        yield self.desk
+        yield self.status_line
+        yield self.key_line
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        self.title_line.show_ends(
+            title_left(self.followed, self.follower.history), title_right("reading")
+        )
+        self.follower.start()
+
+    def on_unmount(self) -> None:
+        self.follower.stop()
+
+    def on_resize(self, event: events.Resize) -> None:
+        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
+        self.set_class(too_small, "-too-small")
+        self._arrange()
+
+    def _arrange(self) -> None:
+        size = self.app.size
+        self.desk.arrange_for(size.with_height(max(0, size.height - 3)))
+        self.call_after_refresh(self.show_history)
+
+    # What the follower tells
+
+    @on(HistoryRead)
+    def show_reading(self, message: HistoryRead) -> None:
+        self.status_line.show_ends([(f"reading the run  {message.share * 100:.0f} %", "muted")], [])
+
+    @on(WorkerSeen)
+    def show_worker(self, message: WorkerSeen) -> None:
+        self.show_history()
+
+    @on(HistoryGrew)
+    def show_history(self) -> None:
+        """Draw every pane from the history as it is now."""
+        if not self.follower.caught_up or not self.is_attached:
+            return
+        if self.app.line_is_stalled:
+            self._draw_later()
+            return
+        with self.follower.lock:
+            self._draw_history()
+
+    def _draw_later(self) -> None:
+        if not self._draw_waits:
+            self._draw_waits = True
+            self.set_timer(1.0, self._draw_late)
+
+    def _draw_late(self) -> None:
+        self._draw_waits = False
+        self.show_history()
+
+    def _draw_history(self) -> None:
+        history, run = self.follower.history, self.followed
+        self.status = status = history.status(self.follower.alive)
+        if not self._was_drawn:
+            self._was_drawn = True
+            self._choose_first_pane()
+        self.title_line.show_ends(title_left(run, history), title_right(status))
+        self.status_line.show_ends(pace(history, status, self.size.width), machine(history, status))
+        without = FOR_THE_WORKER if status in ENDED else ()
+        self.key_line.show_hints(hints(LIVE_HINTS, without))
+        self.pipeline.show_history(history, status)
+        self.trace.show_history(history)
+        self.metrics.show_history(history, self.primary, self.judgement)
+        self.chart.show_history(history)
+        self.prompt.show_history(history, status)
+        self.log_pane.show_history(history)
+
+    def _choose_first_pane(self) -> None:
+        """Where panes share a place: the chart of a run in motion, what came of one that ended."""
+        if self.status in ENDED and self.focused is None:
+            self.desk.shown = 3 if self.status in ("finished", "stopped") else 6
+            self._arrange()
+
+    @on(LogGrew)
+    def show_log(self, message: LogGrew) -> None:
+        with self.follower.lock:
+            self.log_pane.show_tail(message.tail)
+
+    @on(RunJudged)
+    def show_judgement(self, message: RunJudged) -> None:
+        self.primary, self.judgement = message.primary, message.judgement
+        self.show_history()
+
+    # Panes
+
+    @property
+    def pane_in_view(self) -> int:
+        """The number of the pane that has the focus, else of the one that shares its place."""
+        for number, pane in self.desk.panes.items():
+            if self.focused is not None and pane in self.focused.ancestors_with_self:
+                return number
+        return self.desk.shown
+
+    def action_go_to_pane(self, number: int) -> None:
+        self.desk.shown = number
+        self._arrange()
+        self.desk.panes[number].focus(scroll_visible=False)
+
+    def action_next_pane(self, direction: int) -> None:
+        if self.focused is None:
+            self.action_go_to_pane(self.desk.shown if direction > 0 else 6)
+            return
+        self.action_go_to_pane((self.pane_in_view - 1 + direction) % 6 + 1)
+
+    def action_open(self) -> None:
+        """A metric's receipt where the cursor is on one, else the pane over the whole screen."""
+        number = self.pane_in_view
+        if number == 3 and self.metrics.open_metric():
+            return
+        self.desk.zoomed = not self.desk.zoomed
+        self.action_go_to_pane(number)
+
+    def action_out(self) -> None:
+        """Out of the innermost thing: a cursor, a zoomed pane, this screen."""
+        if isinstance(self.focused, MetricsPane | ChartPane) and self.focused.drop_cursor():
+            return
+        if self.desk.zoomed:
+            self.desk.zoomed = False
+            self._arrange()
+        else:
+            self.app.go_home()
+
+    def action_home(self) -> None:
+        self.app.go_home()
+
+    @on(MetricsPane.MetricOpened)
+    def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
+        self.app.push_screen(Receipt(message.table, message.row))
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        pane = {3: ("On metrics", METRICS_KEYS), 5: ("In the prompt box", PROMPT_KEYS)}
+        here = pane.get(self.pane_in_view)
+        return [
+            *([here] if here else []),
+            ("A run", RUN_KEYS),
+            ("On the chart", CHART_KEYS),
+            ("Everywhere", APP_KEYS),
+        ]
+
+    # The prompt
+
+    def action_prompt(self) -> None:
+        if not self.follower.alive and not self.followed.model_path.exists():
+            self.key_line.show_notice(
+                "No worker is alive and the weights of this run are not here: nothing can answer.",
+                "warn",
+            )
+            return
+        self.action_go_to_pane(5)
+        self.prompt.box.enter()
+
+    @on(PromptBox.Left)
+    def leave_prompt(self) -> None:
+        self.prompt.focus(scroll_visible=False)
+
+    @on(PromptBox.Sent)
+    def send_prompt(self, message: PromptBox.Sent) -> None:
+        exchange = Exchange(message.text, message="waiting for the worker …")
+        self.prompt.begin(exchange)
+        ask_prompt(self.followed, exchange, AskPrompt(text=message.text), self.post_message)
+
+    @on(ReplyCame)
+    def show_reply(self, message: ReplyCame) -> None:
+        self.prompt.show_reply(message.exchange, message.reply)
+
+    @on(AnswerTold)
+    def show_answer_state(self, message: AnswerTold) -> None:
+        message.exchange.message, message.exchange.failed = message.text, message.failed
+        self.prompt.show_soon()
+
+    # What is asked of the worker
+
+    def action_stop(self) -> None:
+        self._ask_first(
+            "Stop this run?",
+            "A state to resume from is saved, then the worker ends and frees the device.",
+            AskStop(),
+        )
+
+    def action_pause(self) -> None:
+        if self.status == "paused":
+            self._ask_first("Go on with this run?", "Training goes on where it is.", AskResume())
+        else:
+            self._ask_first(
+                "Pause this run?", "Training waits; the device stays taken.", AskPause()
+            )
+
+    def action_checkpoint(self) -> None:
+        self._ask_first(
+            "Save a checkpoint now?", "Between two steps; training waits for it.", AskCheckpoint()
+        )
+
+    def _ask_first(self, question: str, consequence: str, request: Request) -> None:
+        if not self.follower.alive:
+            self.key_line.show_notice("No worker is alive: there is nothing to ask.", "warn")
+            return
+
+        def send(yes: bool | None) -> None:
+            if yes:
+                ask_request(self.followed, request, self.post_message)
+
+        self.app.push_screen(Question(question, consequence), send)
+
+    def action_export(self) -> None:
+        self.key_line.show_notice("writing the report …", "muted")
+        write_report(self.followed, self.post_message)
+
+    @on(RequestTold)
+    def show_outcome(self, message: RequestTold) -> None:
+        self.key_line.show_notice(message.text, "bad" if message.failed else "good")

@@ -1,0 +1,166 @@
+"""Base and tuned side by side: streamed text, or labels with their probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+
+from ...core.events import PromptAnswered
+from ..safety import visible, visible_lines
+from .format import bar, fit, fit_right, format_seconds, format_share, format_signed, wrap
+from .spans import Line
+
+MODELS = ("base", "tuned")
+LABEL_WIDTH = 20  # cells at most
+SHARE_WIDTH = 7
+CHANGE_WIDTH = 6
+BESIDE_WIDTH = 44  # from here on two texts stand beside each other
+
+
+@dataclass
+class Answer:
+    """What one model has said so far."""
+
+    name: str = ""  # what stands for the base: "base", "probe", "step 0"
+    text: str = ""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    seconds: float = 0.0
+    done: bool = False
+    ended_by_eos: bool = False
+
+
+@dataclass
+class Exchange:
+    """A prompt and its answers."""
+
+    prompt: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    message: str = ""  # "training is held at step 84"
+    failed: bool = False
+    step: int | None = None
+
+    def answer(self, model: str) -> Answer:
+        return self.answers.setdefault(model, Answer(name=model))
+
+
+def exchange_of(event: PromptAnswered) -> Exchange:
+    """A prompt that the run itself answered at an evaluation."""
+    exchange = Exchange(event.prompt, message=f"asked by the run at step {event.step}")
+    for model in MODELS:
+        answer = exchange.answer(model)
+        answer.text = getattr(event, model)
+        answer.probabilities = getattr(event, f"{model}_probabilities")
+        answer.done = True
+    exchange.answer("base").name = event.base_name
+    return exchange
+
+
+def exchange_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
+    """The prompt in at most two lines, what is going on, and the answers."""
+    lines = _prompt_lines(exchange.prompt, width, 2 if height > 8 else 1)
+    if exchange.message:
+        role = "bad" if exchange.failed else "muted"
+        told = wrap(visible(exchange.message), width)
+        lines += [[(text, role)] for text in (told if exchange.failed else told[:1])]
+    room = max(2, height - len(lines))
+    if any(a.probabilities for a in exchange.answers.values()):
+        return lines + label_lines(exchange, width, room)
+    return lines + text_lines(exchange, width, room)
+
+
+def _prompt_lines(prompt: str, width: int, most: int) -> list[Line]:
+    wrapped = wrap(visible(prompt), width - 2)
+    if len(wrapped) > most:
+        wrapped[most - 1] = fit(wrapped[most - 1] + " …" * width, width - 2)
+    first, *rest = wrapped[:most]
+    return [[("› ", "accent"), (first, "strong")], *([("  " + text, "strong")] for text in rest)]
+
+
+def text_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
+    """The texts beside each other, or below each other; the end of what is too long."""
+    present = [m for m in MODELS if m in exchange.answers]
+    if not present:
+        return []
+    if width < BESIDE_WIDTH or len(present) == 1:
+        each = max(2, height // len(present))
+        columns = [_column(exchange.answers[m], m, width, each) for m in present]
+        return [line for column in columns for line in column]
+    column = (width - 3) // 2
+    left, right = (_column(exchange.answers[m], m, column, height) for m in MODELS)
+    blank: Line = [(" " * column, "")]
+    count = max(len(left), len(right))
+    left += [blank] * (count - len(left))
+    right += [blank] * (count - len(right))
+    return [[*a, (" │ ", "rule"), *b] for a, b in zip(left, right, strict=True)]
+
+
+def _column(answer: Answer, model: str, width: int, height: int) -> list[Line]:
+    told = ""
+    if answer.done and answer.tokens:
+        end = "ended by itself" if answer.ended_by_eos else "cut at the limit"
+        told = f"{answer.tokens} tokens, {format_seconds(answer.seconds)}, {end}"
+    elif not answer.done:
+        told = "…"
+    name = visible(answer.name)
+    head = fit(told, max(0, width - cell_len(name) - 2))
+    lines: list[Line] = [
+        [(fit(part, width), "")]
+        for paragraph in visible_lines(answer.text)
+        for part in wrap(paragraph, width)
+    ]
+    return [[(name, f"strong {model}"), ("  " + head, "muted")], *lines[-(height - 1) :]]
+
+
+def label_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
+    """A bar a label and model, most probable for the tuned model first, and what changed."""
+    base, tuned = (exchange.answers.get(m, Answer(m)) for m in MODELS)
+    leading = tuned.probabilities or base.probabilities
+    labels = sorted(leading, key=lambda name: -leading[name])
+    name_width = min(LABEL_WIDTH, max([cell_len(visible(name)) for name in labels] + [5]))
+    bars = max(3, (width - name_width - CHANGE_WIDTH - 2 * SHARE_WIDTH - 6) // 2)
+    lines = _verdict_lines(base, tuned)
+    head = [fit("", name_width)]
+    head += [
+        fit(visible(a.name or m), bars + SHARE_WIDTH) for a, m in ((base, "base"), (tuned, "tuned"))
+    ]
+    lines.append([(" ".join(head) + " " + fit_right("change", CHANGE_WIDTH), "muted")])
+    for label in labels[: max(1, height - len(lines))]:
+        lines.append(_label_line(label, base, tuned, name_width, bars))
+    return lines
+
+
+def _label_line(label: str, base: Answer, tuned: Answer, name_width: int, bars: int) -> Line:
+    line: Line = [(fit(visible(label), name_width) + " ", "")]
+    for answer, role in ((base, "base"), (tuned, "tuned")):
+        share = answer.probabilities.get(label)
+        told = format_share(share) if share is not None else ""
+        line.append((fit(bar(share or 0.0, bars), bars), role))
+        line.append((fit_right(told, SHARE_WIDTH) + " ", "strong" if _top(answer) == label else ""))
+    if label in base.probabilities and label in tuned.probabilities:
+        change = (tuned.probabilities[label] - base.probabilities[label]) * 100
+        line.append((fit_right(format_signed(change, 1), CHANGE_WIDTH), "muted"))
+    return line
+
+
+def _verdict_lines(base: Answer, tuned: Answer) -> list[Line]:
+    """positive → negative: what the tuning changed about this answer."""
+    before, after = _top(base), _top(tuned)
+    if before is None or after is None:
+        return []
+    if before == after:
+        return [[("both say ", "muted"), (visible(after), "strong")]]
+    return [
+        [
+            ("changed: ", "muted"),
+            (visible(before), "base"),
+            (" → ", "muted"),
+            (visible(after), "strong tuned"),
+        ]
+    ]
+
+
+def _top(answer: Answer) -> str | None:
+    probabilities = answer.probabilities
+    return max(probabilities, key=lambda name: probabilities[name]) if probabilities else None

@@ -1,0 +1,139 @@
+"""Where the six panes stand, by the size of the terminal."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.widget import Widget
+
+from .prompt import SixPanes
+
+SMALLEST = Size(80, 24)
+PIPELINE_HEIGHT = 7  # five stages and a border
+WIDE, WIDE_TALL = 150, 37
+MIDDLE, MIDDLE_TALL = 100, 33
+TRACE_HEIGHT = 9
+
+
+def is_compact(width: int, height: int) -> bool:
+    """Whether panes share one place and are chosen like tabs. Sizes are those of the desk."""
+    return not ((width >= MIDDLE and height >= MIDDLE_TALL - 3) or _is_wide(width, height))
+
+
+def _is_wide(width: int, height: int) -> bool:
+    return width >= WIDE and height >= WIDE_TALL - 3
+
+
+def place_panes(width: int, height: int, shown: int, zoomed: bool) -> dict[int, Region]:
+    """The region of each visible pane. `shown` is the pane in view where panes share a place."""
+    if zoomed:
+        return {shown: Region(0, 0, width, height)}
+    if _is_wide(width, height):
+        return _place_wide(width, height)
+    if not is_compact(width, height):
+        return _place_middle(width, height)
+    below = Region(0, PIPELINE_HEIGHT, width, height - PIPELINE_HEIGHT)
+    return {1: Region(0, 0, width, PIPELINE_HEIGHT), 4 if shown == 1 else shown: below}
+
+
+def _place_wide(width: int, height: int) -> dict[int, Region]:
+    """Two columns: what happens at the left, what comes of it at the right."""
+    left = width * 3 // 5
+    right = width - left
+    rest = height - PIPELINE_HEIGHT
+    trace = max(TRACE_HEIGHT, rest * 2 // 5)
+    log = max(6, height // 5)
+    prompt = (height - log) * 9 // 20
+    metrics = height - log - prompt
+    return {
+        1: Region(0, 0, left, PIPELINE_HEIGHT),
+        4: Region(0, PIPELINE_HEIGHT, left, rest - trace),
+        2: Region(0, height - trace, left, trace),
+        3: Region(left, 0, right, metrics),
+        5: Region(left, metrics, right, prompt),
+        6: Region(left, metrics + prompt, right, log),
+    }
+
+
+def _place_middle(width: int, height: int) -> dict[int, Region]:
+    """Pipeline and trace over the whole width; chart beside metrics, prompt beside log."""
+    rest = height - PIPELINE_HEIGHT - TRACE_HEIGHT
+    upper = rest * 4 // 7
+    lower = rest - upper
+    left = width // 2
+    right = width - left
+    y = PIPELINE_HEIGHT
+    return {
+        1: Region(0, 0, width, PIPELINE_HEIGHT),
+        4: Region(0, y, left, upper),
+        3: Region(left, y, right, upper),
+        2: Region(0, y + upper, width, TRACE_HEIGHT),
+        5: Region(0, y + upper + TRACE_HEIGHT, left, lower),
+        6: Region(left, y + upper + TRACE_HEIGHT, right, lower),
+    }
+
+
+class DeskLayout(Layout):
+    name = "desk"
+
+    def arrange(
+        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
+    ) -> ArrangeResult:
+        assert isinstance(parent, Desk)
+        regions = parent.regions(size)
+        return [
+            WidgetPlacement(regions[pane.NUMBER], NULL_OFFSET, NULL_SPACING, pane)
+            for pane in parent.panes.values()
+            if pane in children and pane.NUMBER in regions
+        ]
+
+
+class Desk(Container):
+    """Holds the panes, and knows which of them is in view."""
+
+    def __init__(self, *panes: SixPanes) -> None:
+        super().__init__(id="desk")
+        self.panes = {pane.NUMBER: pane for pane in panes}
+        self.shown = 4
+        self.zoomed = False
+        self._desk_layout = DeskLayout()
+
+    @property
+    def layout(self) -> Layout:
+        return self._desk_layout
+
+    def compose(self) -> ComposeResult:
+        yield from self.panes.values()
+
+    def regions(self, size: Size) -> dict[int, Region]:
+        return place_panes(size.width, size.height, self.shown, self.zoomed)
+
+    def arrange_for(self, size: Size) -> None:
+        """Show the panes that have a place in a desk of this size."""
+        placed = self.regions(size)
+        shares = not self.zoomed and is_compact(size.width, size.height)
+        for number, pane in self.panes.items():
+            pane.display = number in placed
+            title = self._tabs(number) if shares and number != 1 else _title(pane)
+            if pane.border_title != title:
+                pane.border_title = title
+        self.refresh(layout=True)
+
+    def _tabs(self, shown: int) -> Content:
+        """The panes that share the place, the one in view marked by more than colour."""
+        parts: list[str | Content | tuple[str, str]] = []
+        for number, pane in self.panes.items():
+            if number == 1:
+                continue
+            told = f"{number} {pane.NAME}"
+            parts.append(
+                (f"▸{told} ", "bold") if number == shown else (f" {told} ", "dim not bold")
+            )
+        return Content.assemble(*parts)
+
+
+def _title(pane: SixPanes) -> Content:
+    return Content(f"{pane.NUMBER} {pane.NAME}")

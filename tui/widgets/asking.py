@@ -1,0 +1,105 @@
+"""Asking a run's worker in a thread, and waking one that only serves where none is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from ...core.control import Accepted, AnyReply, AskPrompt, Request, ask
+from ...core.errors import FtevError
+from ...core.launch import start_worker, wait_until_listening
+from ...core.runs import Run
+from .answers import Exchange
+
+PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
+CONTROL_SECONDS = 30.0
+
+Post = Callable[[Message], object]
+
+
+@dataclass
+class ReplyCame(Message):
+    """A part of an answer; `exchange` says which prompt it belongs to."""
+
+    exchange: Exchange
+    reply: AnyReply
+
+
+@dataclass
+class AnswerTold(Message):
+    """Something about an exchange, in words: a worker is being woken, or why there is no answer."""
+
+    exchange: Exchange
+    text: str
+    failed: bool = False
+
+
+@dataclass
+class RequestTold(Message):
+    """What became of a request: stop, pause, checkpoint."""
+
+    text: str
+    failed: bool = False
+
+
+def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt, post: Post) -> None:
+    """Ask in a thread of its own; the answers are posted as they come."""
+    _in_thread(lambda: _ask_prompt(run, exchange, request, post))
+
+
+def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt, post: Post) -> None:
+    try:
+        if not run.worker_alive():
+            _wake_worker(run, exchange, post)
+        for reply in ask(run, request, PROMPT_SECONDS):
+            post(ReplyCame(exchange, reply))
+        post(AnswerTold(exchange, ""))
+    except FtevError as error:
+        post(AnswerTold(exchange, str(error), failed=True))
+
+
+def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
+    post(AnswerTold(exchange, "loading base and tuned model …"))
+    wait_until_listening(run, start_worker(run, "--serve"))
+
+
+def ask_request(run: Run, request: Request, post: Post) -> None:
+    """Send a request that is answered by a sentence."""
+    _in_thread(lambda: _ask_request(run, request, post))
+
+
+def _ask_request(run: Run, request: Request, post: Post) -> None:
+    try:
+        told = [r.text for r in ask(run, request, CONTROL_SECONDS) if isinstance(r, Accepted)]
+        post(RequestTold(" ".join(told) or "done"))
+    except FtevError as error:
+        post(RequestTold(str(error), failed=True))
+
+
+def write_report(run: Run, post: Post) -> None:
+    """Write the report in a thread: its imports are heavy."""
+    _in_thread(lambda: _write_report(run, post))
+
+
+def _write_report(run: Run, post: Post) -> None:
+    from ...core.report import write_report as write
+
+    try:
+        paths = write(run, formats=("md", "json"))
+        post(RequestTold("written: " + ", ".join(str(path) for path in paths)))
+    except FtevError as error:
+        post(RequestTold(str(error), failed=True))
+    except OSError as error:
+        post(RequestTold(f"the report cannot be written: {error}", failed=True))
+
+
+def _in_thread(act: Callable[[], None]) -> None:
+    def run() -> None:
+        with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
+            act()
+
+    threading.Thread(target=run, daemon=True).start()

@@ -1,0 +1,199 @@
+"""Values into words. Pure functions: the clock and the width are passed in."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+
+ABSENT = "–"
+MINUS = "−"
+
+
+def format_count(value: float) -> str:
+    """1,234,567"""
+    return f"{value:,.0f}".replace("-", MINUS)
+
+
+def format_short_count(value: float) -> str:
+    """987, 12.3 k, 4.56 M: three digits and a letter."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            scaled = value / {"G": 1e9, "M": 1e6, "k": 1e3}[unit]
+            return f"{scaled:.{_decimals(scaled)}f} {unit}"
+    return format_count(value)
+
+
+def _decimals(scaled: float) -> int:
+    return 2 if abs(scaled) < 10 else 1 if abs(scaled) < 100 else 0
+
+
+def format_bytes(value: float) -> str:
+    """734 MiB, 1.21 GiB"""
+    if value < 0:
+        return ABSENT
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1000 or unit == "GiB":
+            return f"{value:.0f} B" if unit == "B" else f"{value:.{_decimals(value)}f} {unit}"
+        value /= 1024
+    raise AssertionError("the last unit takes all")
+
+
+def format_seconds(seconds: float) -> str:
+    """How long something took: 0.42 s, 12.3 s, 2:05, 1:02:03"""
+    if not math.isfinite(seconds) or seconds < 0:
+        return ABSENT
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return format_clock(seconds)
+
+
+def format_clock(seconds: float) -> str:
+    """How long something will take: 0:07, 12:34, 1:02:03, 2 d 3 h"""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    if hours:
+        return f"{hours}:{minutes:02}:{whole % 60:02}"
+    return f"{minutes}:{whole % 60:02}"
+
+
+def format_age(seconds: float) -> str:
+    """just now, 5 min, 3 h, 2 d, 6 weeks"""
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h"
+    if seconds < 21 * 86400:
+        return f"{seconds // 86400:.0f} d"
+    return f"{seconds // (7 * 86400):.0f} weeks"
+
+
+def format_time(stamp: float) -> str:
+    """14:05:09, local"""
+    return datetime.fromtimestamp(stamp).strftime("%H:%M:%S") if stamp else " " * 8
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """A raw number with so many significant digits, trailing zeros kept: 0.4120, 3.142, 1.20e-05"""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    size = abs(value)
+    if size and (size < 1e-3 or size >= 1e6):
+        return f"{value:.{max(0, digits - 2)}e}".replace("-", MINUS, 1 if value < 0 else 0)
+    before = 1 if size < 10 else len(str(int(size)))
+    return f"{value:.{max(0, digits - before)}f}".replace("-", MINUS)
+
+
+def format_share(value: float) -> str:
+    """90.5 %"""
+    return ABSENT if not math.isfinite(value) else f"{value * 100:.1f} %".replace("-", MINUS)
+
+
+def format_signed(value: float, decimals: int) -> str:
+    """+0.123, −0.050, and ±0.000 where nothing is left after rounding"""
+    if not math.isfinite(value):
+        return ABSENT
+    text = f"{value:+.{decimals}f}"
+    if float(text) == 0:
+        return "±" + text[1:]
+    return text.replace("-", MINUS)
+
+
+def format_shape(rows: int, columns: int) -> str:
+    """1,000 × 10; one side alone where the other does not apply"""
+    if rows < 0 and columns < 0:
+        return ""
+    if rows < 0:
+        return f"{format_count(columns)} columns"
+    if columns < 0:
+        return f"{format_count(rows)} rows"
+    return f"{format_count(rows)} × {format_count(columns)}"
+
+
+def fit(text: str, width: int) -> str:
+    """Exactly `width` cells: padded on the right, or cut with an ellipsis."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, max(0, width))
+    if width <= 1:
+        return "…"[:width]
+    return set_cell_size(text, width - 1) + "…"
+
+
+def fit_right(text: str, width: int) -> str:
+    """Exactly `width` cells: padded on the left, or cut."""
+    missing = width - cell_len(text)
+    return " " * missing + text if missing >= 0 else fit(text, width)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most `width` cells, broken at spaces where there are some."""
+    if width < 1:
+        return []
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        *full, line = _chop(word, width)
+        lines += full
+    return [*lines, line]
+
+
+def _chop(word: str, width: int) -> list[str]:
+    if cell_len(word) <= width:
+        return [word]
+    pieces = [""]
+    used = 0
+    for character in word:
+        size = cell_len(character)
+        if used + size > width:
+            pieces.append("")
+            used = 0
+        pieces[-1] += character
+        used += size
+    return pieces
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of so many cells, in eighths."""
+    share = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
+    eighths = round(share * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+
+
+def progress_bar(share: float, width: int) -> str:
+    """A thin bar: ━━━━────"""
+    done = round(min(1.0, max(0.0, share)) * width)
+    return "━" * done + "─" * (width - done)
+
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The course of a series in `width` cells; each cell shows the mean of its part."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite or width < 1:
+        return ""
+    width = min(width, len(finite))
+    parts = [
+        finite[i * len(finite) // width : (i + 1) * len(finite) // width] for i in range(width)
+    ]
+    means = [sum(p) / len(p) for p in parts]
+    low, high = min(means), max(means)
+    span = (high - low) or 1.0
+    return "".join(_LEVELS[min(7, int((m - low) / span * 8))] for m in means)

@@ -1,0 +1,173 @@
+"""A pane that draws lines of roles and repaints only the cells that changed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from .spans import ROLES, Line, cut, width_of
+
+
+class Pane(Widget):
+    """Subclasses say what to draw; this class colours it and finds what changed."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"role--{role}" for role in ROLES}
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._strips: list[Strip] = []
+        self._drawn_size = (-1, -1)
+        self._role_styles: dict[str, Style] = {}
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """At most `height` lines of at most `width` cells."""
+        raise NotImplementedError
+
+    def show(self) -> None:
+        """Draw again, and have the changed spans repainted."""
+        size = self.content_size
+        if not self.is_attached or not self.display or not size.width or not size.height:
+            self._drawn_size = (-1, -1)
+            return
+        before, self._strips = self._strips, self._make_strips(size.width, size.height)
+        if self._drawn_size != tuple(size):
+            self._drawn_size = (size.width, size.height)
+            self.refresh()
+        elif regions := changed_regions(before, self._strips):
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        size = self.content_size
+        if self._drawn_size != (size.width, size.height):
+            self._strips = self._make_strips(size.width, size.height)
+            self._drawn_size = (size.width, size.height)
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(size.width, self.rich_style)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._role_styles = {}
+        self._drawn_size = (-1, -1)
+
+    def _make_strips(self, width: int, height: int) -> list[Strip]:
+        lines = self.draw(width, height)[:height] if width and height else []
+        strips = [self._make_strip(line, width) for line in lines]
+        blank = Strip.blank(width, self._style_of(""))
+        return strips + [blank] * (height - len(strips))
+
+    def _make_strip(self, line: Line, width: int) -> Strip:
+        line = cut(line, width)
+        segments = [Segment(text, self._style_of(role)) for text, role in line if text]
+        missing = width - width_of(line)
+        if missing > 0:
+            segments.append(Segment(" " * missing, self._style_of("")))
+        return Strip(segments, width)
+
+    def _style_of(self, role: str) -> Style:
+        """The style of one role, or of several with spaces between them."""
+        if role not in self._role_styles:
+            style = self.rich_style
+            for part in role.split():
+                style += self.get_component_rich_style(f"role--{part}", partial=True)
+            self._role_styles[role] = style
+        return self._role_styles[role]
+
+
+def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:
+    """The spans of cells in which two pictures of the same size differ, one a line at most."""
+    regions = []
+    for y, (old, new) in enumerate(zip(before, after, strict=False)):
+        if old is new or old._segments == new._segments:
+            continue
+        start, end = changed_span(old.text, new.text)
+        wide = len(new.text) != new.cell_length or len(old.text) != old.cell_length
+        if wide or start >= end:  # only styles differ, or cells are not characters
+            start, end = 0, new.cell_length
+        regions.append(Region(start, y, end - start, 1))
+    return regions
+
+
+def changed_span(old: str, new: str) -> tuple[int, int]:
+    """The range of characters outside of which two lines of the same length are equal."""
+    if len(old) != len(new):
+        return 0, max(len(old), len(new))
+    start, end = 0, len(new)
+    while start < end and old[start] == new[start]:
+        start += 1
+    while end > start and old[end - 1] == new[end - 1]:
+        end -= 1
+    return start, end
+
+
+class NumberedPane(Pane, can_focus=True):
+    """One of the six panes: a border with its number and name, and the keys that scroll it."""
+
+    NUMBER: ClassVar[int]
+    NAME: ClassVar[str]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "scroll_lines(-1)", show=False),
+        Binding("down", "scroll_lines(1)", show=False),
+        Binding("pageup", "scroll_lines(-10)", show=False),
+        Binding("pagedown", "scroll_lines(10)", show=False),
+        Binding("home", "scroll_lines(-1000000)", show=False),
+        Binding("end", "scroll_lines(1000000)", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id=f"pane-{self.NUMBER}")
+        self.border_title = Content(f"{self.NUMBER} {self.NAME}")
+        self.from_end = 0  # lines below the last one that is seen
+        self._hidden_above = 0
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """Everything the pane has to say; more than `height` lines scroll."""
+        raise NotImplementedError
+
+    @property
+    def keeps_head(self) -> int:
+        """Lines at the top that do not scroll."""
+        return 0
+
+    @property
+    def follows_end(self) -> bool:
+        return False
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        lines = self.lines(width, height)
+        if len(lines) <= height:
+            self.from_end = self._hidden_above = 0
+            return lines
+        head, body = lines[: self.keeps_head], lines[self.keeps_head :]
+        room = max(1, height - len(head) - 1)
+        top = self._top_line(len(body), room)
+        more: Line = [(told_hidden(top, len(body) - top - room), "muted")]
+        return [*head, *body[top : top + room], more]
+
+    def _top_line(self, count: int, room: int) -> int:
+        last = count - room
+        if self.follows_end:
+            self.from_end = min(max(0, self.from_end), last)
+            return last - self.from_end
+        self._hidden_above = min(max(0, self._hidden_above), last)
+        return self._hidden_above
+
+    def action_scroll_lines(self, count: int) -> None:
+        if self.follows_end:
+            self.from_end = max(0, self.from_end - count)
+        else:
+            self._hidden_above = max(0, self._hidden_above + count)
+        self.show()
+
+
+def told_hidden(above: int, below: int) -> str:
+    parts = [f"{above} lines above ↑"] * (above > 0) + [f"{below} lines below ↓"] * (below > 0)
+    return "  ".join(parts)

@@ -1,0 +1,120 @@
+"""The pipeline pane: five stages with their state, time, shapes and what was found."""
+
+from __future__ import annotations
+
+from ...core.history import History, Stage
+from ..safety import visible
+from .format import fit, fit_right, format_count, format_seconds, format_shape, progress_bar, wrap
+from .pane import NumberedPane
+from .spans import Line
+
+NAME_WIDTH = 24
+TIME_WIDTH = 7
+SHAPE_WIDTH = 25
+BAR_WIDTH = 16
+NOTE_INDENT = 4
+_MARKS = {
+    "waiting": ("·", "muted"),
+    "running": ("▶", "accent"),
+    "paused": ("‖", "warn"),
+    "done": ("✓", "good"),
+    "failed": ("✗", "bad"),
+    "died": ("✗", "bad"),
+    "stopped": ("■", "warn"),
+}
+
+
+class PipelinePane(NumberedPane):
+    NUMBER, NAME = 1, "Pipeline"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history, self.status = History(), "starting"
+
+    def show_history(self, history: History, status: str) -> None:
+        self.history, self.status = history, status
+        self.show()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        return pipeline_lines(self.history, self.status, width, height)
+
+
+def pipeline_lines(history: History, status: str, width: int, height: int) -> list[Line]:
+    """A line a stage; with room to spare the notes are shown in full beneath."""
+    lines: list[Line] = []
+    for stage in history.stages:
+        line = stage_line(history, stage, status)
+        if height <= 3 * len(history.stages):
+            lines.append(line)
+            continue
+        if stage.done and stage.done.note:
+            told = wrap(visible(stage.done.note), width - NOTE_INDENT)
+            lines += [line[:-1], *([(" " * NOTE_INDENT + text, "muted")] for text in told)]
+        else:
+            lines += [line, []]
+        lines.append([])
+    return lines
+
+
+def stage_line(history: History, stage: Stage, status: str) -> Line:
+    """✓ training data prepared    1.20 s   1,000 × 10 → 900 × 3   note"""
+    state = state_of(stage, status)
+    mark, role = _MARKS[state]
+    name_role = "strong" if state == "running" else "muted" if state == "waiting" else ""
+    line: Line = [
+        (f"{mark} ", role),
+        (f"{stage.number} ", "muted"),
+        (fit(stage.name, NAME_WIDTH), name_role),
+        (fit_right(_time_of(history, stage), TIME_WIDTH) + "  ", "muted"),
+    ]
+    if stage.done:
+        shape = shapes(stage)
+        line.append((fit(shape, max(SHAPE_WIDTH, len(shape))), ""))
+        line.append(("  " + visible(stage.done.note), "muted"))
+    elif stage.state == "running":
+        line += _progress(history, stage, state)
+    return line
+
+
+def state_of(stage: Stage, status: str) -> str:
+    """What became of a stage that was running when its run ended."""
+    if stage.state == "running" and status in ("failed", "died", "stopped", "paused"):
+        return status
+    return stage.state
+
+
+def _time_of(history: History, stage: Stage) -> str:
+    if stage.done:
+        return format_seconds(stage.done.seconds)
+    if stage.state == "running":
+        return format_seconds(max(0.0, history.last_time - stage.started))
+    return ""
+
+
+def shapes(stage: Stage) -> str:
+    """1,000 × 10 → 900 × 3"""
+    if not stage.done:
+        return ""
+    before = format_shape(stage.done.rows_in, stage.done.columns_in)
+    after = format_shape(stage.done.rows_out, stage.done.columns_out)
+    return f"{before} → {after}" if before and after else before or after
+
+
+def _progress(history: History, stage: Stage, state: str) -> Line:
+    what, done, total = _how_far(history, stage)
+    if total <= 0:
+        return [(state if state != "running" else "", "muted")]
+    return [
+        (progress_bar(done / total, BAR_WIDTH), "accent" if state == "running" else "warn"),
+        (f"  {done / total * 100:3.0f} %", ""),
+        (f"  {what} {format_count(done)} of {format_count(total)}", "muted"),
+    ]
+
+
+def _how_far(history: History, stage: Stage) -> tuple[str, int, int]:
+    progress = history.progress
+    if progress and (stage.number != 3 or progress.done < progress.total):
+        return visible(progress.what), progress.done, progress.total
+    if stage.number == 3:
+        return "step", history.step, history.max_steps
+    return "", 0, 0

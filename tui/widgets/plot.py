@@ -1,0 +1,270 @@
+"""Arithmetic of line charts: ranges of many points, ticks, dots in cells. No widget, no clock."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from .spans import Line
+
+FAN = 16  # values a block of the pyramid
+
+
+class Pyramid:
+    """An append-only series that tells the least and greatest of any range in O(log n).
+
+    Minimum and maximum keep every spike, which strides and means do not. What is not finite is left
+    out of the ranges and counted.
+    """
+
+    def __init__(self) -> None:
+        self.values: array[float] = array("d")
+        self.not_finite: array[int] = array("q")  # positions
+        self._lows: list[array[float]] = [array("d")]
+        self._highs: list[array[float]] = [array("d")]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def extend(self, values: Iterable[float]) -> None:
+        for value in values:
+            self.append(value)
+
+    def append(self, value: float) -> None:
+        self.values.append(value)
+        if math.isfinite(value):
+            self._lows[0].append(value)
+            self._highs[0].append(value)
+        else:
+            self.not_finite.append(len(self.values) - 1)
+            self._lows[0].append(math.inf)
+            self._highs[0].append(-math.inf)
+        count, level = len(self.values), 0
+        while count % FAN == 0:
+            if level + 1 == len(self._lows):
+                self._lows.append(array("d"))
+                self._highs.append(array("d"))
+            self._lows[level + 1].append(min(self._lows[level][-FAN:]))
+            self._highs[level + 1].append(max(self._highs[level][-FAN:]))
+            count, level = count // FAN, level + 1
+
+    def span(self, start: int, end: int) -> tuple[float, float]:
+        """Least and greatest of values[start:end]; (inf, -inf) where nothing is finite."""
+        lows: list[float] = [math.inf]
+        highs: list[float] = [-math.inf]
+        for level_lows, level_highs in zip(self._lows, self._highs, strict=True):
+            inner_start, inner_end = -(-start // FAN), end // FAN
+            if inner_start >= inner_end or level_lows is self._lows[-1]:
+                edges = [(start, end)]
+            else:
+                edges = [(start, inner_start * FAN), (inner_end * FAN, end)]
+            for a, b in edges:
+                lows += level_lows[a:b]
+                highs += level_highs[a:b]
+            if len(edges) == 1:
+                break
+            start, end = inner_start, inner_end
+        return min(lows), max(highs)
+
+
+class Part(NamedTuple):
+    """What a series does within one column of dots."""
+
+    x: int
+    low: float
+    high: float
+    first: float
+    last: float
+
+
+def column_parts(
+    xs: Sequence[float], series: Pyramid, left: float, right: float, dots: int
+) -> list[Part]:
+    """The series between `left` and `right` as at most `dots` columns, empty ones left out."""
+    start, end = bisect_left(xs, left), bisect_right(xs, right)
+    scale = (dots - 1) / (right - left) if right > left else 0.0
+    parts = []
+    while start < end:
+        x = int((xs[start] - left) * scale + 0.5)
+        limit = left + (x + 0.5) / scale if scale else math.inf
+        stop = min(end, max(start + 1, bisect_left(xs, limit, start, end)))
+        low, high = series.span(start, stop)
+        if low <= high:
+            first, last = series.values[start], series.values[stop - 1]
+            first = first if math.isfinite(first) else low
+            parts.append(Part(x, low, high, first, last if math.isfinite(last) else high))
+        start = stop
+    return parts
+
+
+def nice_step(span: float, count: int) -> float:
+    """1, 2 or 5 times a power of ten, so that about `count` of them fill the span."""
+    raw = span / max(1, count)
+    power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
+    factor = raw / power
+    return power * (1 if factor < 1.5 else 2 if factor < 3 else 5 if factor < 7 else 10)
+
+
+def nice_ticks(low: float, high: float, count: int) -> list[float]:
+    """Round values within [low, high], about `count` of them."""
+    if not high > low:
+        return [low]
+    step = nice_step(high - low, count)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [n * step for n in range(first, last + 1)]
+
+
+def nice_range(low: float, high: float, count: int = 8) -> tuple[float, float]:
+    """The range widened to round values: it moves seldom while data grows."""
+    if not math.isfinite(low) or not math.isfinite(high):
+        return 0.0, 1.0
+    if high <= low:
+        pad = abs(low) * 0.1 or 1.0
+        low, high = low - pad, high + pad
+    step = nice_step(high - low, count)
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values to rows of dots, counted from the top; logarithmic if asked."""
+
+    low: float
+    high: float
+    dots: int
+    log: bool = False
+
+    def row(self, value: float) -> int:
+        low, high = self._place(self.low), self._place(self.high)
+        share = (self._place(value) - low) / ((high - low) or 1.0)
+        return min(self.dots - 1, max(0, self.dots - 1 - int(share * (self.dots - 1) + 0.5)))
+
+    def _place(self, value: float) -> float:
+        return math.log10(max(value, 1e-12)) if self.log else value
+
+    def ticks(self, count: int) -> list[float]:
+        if not self.log:
+            return nice_ticks(self.low, self.high, count)
+        low, high = self._place(self.low), self._place(self.high)
+        if high - low < 1:  # less than a decade: linear ticks read better
+            return nice_ticks(self.low, self.high, count)
+        return [
+            m * 10.0**e
+            for e in range(math.floor(low), math.ceil(high) + 1)
+            for m in (1, 2, 5)
+            if self.low <= m * 10.0**e <= self.high
+        ]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """How dots fill a cell."""
+
+    name: str
+    across: int
+    down: int
+
+
+BRAILLE, BLOCK, ASCII = Marker("braille", 2, 4), Marker("block", 1, 2), Marker("ascii", 1, 1)
+MARKERS = (BRAILLE, BLOCK, ASCII)
+_BRAILLE_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_BLOCKS = " ▀▄█"
+_LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
+
+
+class Raster:
+    """A grid of cells in which dots are set; a cell has the role of the last one who drew in it."""
+
+    def __init__(self, width: int, height: int, marker: Marker) -> None:
+        self.width, self.height, self.marker = width, height, marker
+        self.dots_across, self.dots_down = width * marker.across, height * marker.down
+        self._bits = [[0] * width for _ in range(height)]
+        self._roles = [[""] * width for _ in range(height)]
+        self._signs: dict[tuple[int, int], str] = {}
+
+    def set_dots(self, x: int, top: int, bottom: int, role: str) -> None:
+        """A vertical run of dots; coordinates in dots, both ends included."""
+        column, in_cell = divmod(x, self.marker.across)
+        if not 0 <= column < self.width:
+            return
+        for y in range(max(0, top), min(self.dots_down - 1, bottom) + 1):
+            cell, down = divmod(y, self.marker.down)
+            bit = _BRAILLE_BITS[in_cell][down] if self.marker is BRAILLE else 1 << down
+            self._bits[cell][column] |= bit
+            self._roles[cell][column] = role
+
+    def draw_dotted(self, y: int, role: str, every: int = 3) -> None:
+        """A dotted line across the whole width."""
+        for x in range(0, self.dots_across, every):
+            self.set_dots(x, y, y, role)
+
+    def draw_parts(self, parts: list[Part], scale: Scale, role: str) -> None:
+        """A line through the columns of a series, each from its least to its greatest value."""
+        before: tuple[int, int] | None = None
+        for part in parts:
+            top, bottom = scale.row(part.high), scale.row(part.low)
+            if before and part.x - before[0] == 1:
+                if before[1] > bottom:
+                    bottom = before[1] - 1
+                elif before[1] < top:
+                    top = before[1] + 1
+            elif before:
+                self._draw_line(before, (part.x, scale.row(part.first)), role)
+            self.set_dots(part.x, top, bottom, role)
+            before = part.x, scale.row(part.last)
+
+    def _draw_line(self, start: tuple[int, int], end: tuple[int, int], role: str) -> None:
+        (x0, y0), (x1, y1) = start, end
+        y = y0
+        for x in range(x0 + 1, x1):
+            towards = round(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
+            self.set_dots(x, min(y, towards), max(y, towards), role)
+            y = towards
+        self.set_dots(x1, min(y, y1), max(y, y1), role)
+
+    def put_sign(self, x: int, y: int, sign: str, role: str) -> None:
+        """A character in the cell that holds the dot (x, y)."""
+        column, cell = x // self.marker.across, y // self.marker.down
+        if 0 <= column < self.width and 0 <= cell < self.height:
+            self._signs[(cell, column)] = sign
+            self._roles[cell][column] = role
+
+    def mark_column(self, x: int, role: str) -> None:
+        """Give a column of cells a role of its own, a thin line where it is empty."""
+        column = x // self.marker.across
+        if not 0 <= column < self.width:
+            return
+        for cell in range(self.height):
+            if not self._bits[cell][column] and (cell, column) not in self._signs:
+                self._signs[(cell, column)] = "│" if self.marker is not ASCII else "|"
+                self._roles[cell][column] = role
+
+    def lines(self) -> list[Line]:
+        return [self._line(cell) for cell in range(self.height)]
+
+    def _line(self, cell: int) -> Line:
+        roles = self._roles[cell]
+        edges = [0, *(i for i in range(1, self.width) if roles[i] != roles[i - 1]), self.width]
+        return [
+            ("".join(self._character(cell, i) for i in range(a, b)), roles[a])
+            for a, b in pairwise(edges)
+            if a < b
+        ]
+
+    def _character(self, cell: int, column: int) -> str:
+        sign = self._signs.get((cell, column))
+        if sign is not None:
+            return sign
+        bits = self._bits[cell][column]
+        if not bits:
+            return " "
+        if self.marker is BRAILLE:
+            return chr(0x2800 + bits)
+        if self.marker is BLOCK:
+            return _BLOCKS[bits]
+        return _LETTERS.get(self._roles[cell][column], "*")

@@ -1,0 +1,170 @@
+"""Three lines around the panes: which run and how it stands, its pace, and the keys."""
+
+from __future__ import annotations
+
+from ...core.history import History
+from ...core.runs import Run
+from ..safety import visible
+from .format import (
+    format_bytes,
+    format_clock,
+    format_count,
+    format_seconds,
+    format_short_count,
+)
+from .pane import Pane
+from .spans import Line, join_fitting, justify
+
+ACTIVITIES = (  # what goes on while each stage runs
+    "loading the base model",
+    "preparing the training data",
+    "fine-tuning",
+    "preparing the evaluation data",
+    "evaluating",
+)
+ROOMY = 100  # cells from which on the line of pace tells the epoch too
+STATUS_MARKS = {
+    "starting": ("·", "muted"),
+    "running": ("▶", "accent"),
+    "paused": ("‖", "warn"),
+    "finished": ("✓", "good"),
+    "stopped": ("■", "warn"),
+    "failed": ("✗", "bad"),
+    "died": ("✗", "bad"),
+    "reading": ("·", "muted"),
+}
+
+
+class TwoEnds(Pane):
+    """One line with something at the left and something at the right: the left gives way."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self._left: Line = []
+        self._right: Line = []
+
+    def show_ends(self, left: Line, right: Line) -> None:
+        self._left, self._right = left, right
+        self.show()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return [justify(self._left, self._right, width)]
+
+
+class KeyLine(Pane):
+    """The keys that matter here; a notice takes their place for a while."""
+
+    NOTICE_SECONDS = 12.0
+
+    def __init__(self, hints: list[Line]) -> None:
+        super().__init__(id="keys")
+        self.hints = hints
+        self.notice: Line = []
+        self._shown = 0
+
+    def show_hints(self, hints: list[Line]) -> None:
+        self.hints = hints
+        self.show()
+
+    def show_notice(self, text: str, role: str = "") -> None:
+        self.notice = [(visible(text), role or "strong")]
+        self._shown += 1
+        shown = self._shown
+        self.set_timer(self.NOTICE_SECONDS, lambda: self._drop_notice(shown))
+        self.show()
+
+    def _drop_notice(self, shown: int) -> None:
+        if shown == self._shown:
+            self.notice = []
+            self.show()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return [self.notice or join_fitting(self.hints, "   ", width)]
+
+
+def title_left(run: Run, history: History) -> Line:
+    started, model, device = history.started, history.model, history.device
+    name = started.name if started and started.name else run.id
+    told = [history.task] if history.task else []
+    if model:
+        told.append(f"{_base_name(model.name)}, {format_short_count(model.parameters)} parameters")
+    if device:
+        told.append(f"{device.device} {device.precision}")
+    return [
+        ("ftev  ", "muted"),
+        (visible(name), "strong"),
+        ("  " + visible(" · ".join(told)), "muted"),
+    ]
+
+
+def _base_name(name: str) -> str:
+    """The last part of a hub id or a path."""
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+def title_right(status: str) -> Line:
+    mark, role = STATUS_MARKS.get(status, ("·", "muted"))
+    return [(f"{mark} {status}", f"strong {role}")]
+
+
+def pace(history: History, status: str, width: int) -> Line:
+    """Where the run stands: stage, step, what is left, speed; or how it ended."""
+    if status == "failed":
+        error = history.finished.error if history.finished else ""
+        return [("failed  ", "bad"), (visible(error.partition("\n")[0]), "")]
+    if status == "died":
+        kept = max((c.step for c in history.checkpoints), default=0)
+        then = (
+            f"ftev-tui resume continues from step {kept:,}" if kept else "no checkpoint was saved"
+        )
+        return [(f"the worker died at step {history.step:,}", "bad"), (f"   {then}", "muted")]
+    if status in ("finished", "stopped"):
+        return _ended(history)
+    stage = history.current_stage
+    line: Line = [(ACTIVITIES[stage.number - 1] if stage else _between(history), "strong")]
+    if history.max_steps:
+        line += [("   step ", "muted"), (format_count(history.step), "strong")]
+        line.append((f" of {format_count(history.max_steps)}", "muted"))
+    if history.plan and len(history.steps) and width >= ROOMY:
+        line += [("   epoch ", "muted"), (f"{history.epoch:.2f}", "")]
+        line.append((f" of {history.plan.epochs:g}", "muted"))
+    left = history.eta_seconds()
+    if left and status == "running":
+        line += [("   ", ""), (format_clock(left), "strong"), (" left", "muted")]
+    speed = history.tokens_per_second()
+    if speed and not history.ended:
+        line += [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
+    return line
+
+
+def _between(history: History) -> str:
+    return "between two stages" if history.stages[0].done else "waiting for the worker"
+
+
+def _round_speed(speed: float) -> str:
+    """Two digits move seldom enough to be read."""
+    return format_short_count(float(f"{speed:.2g}"))
+
+
+def _ended(history: History) -> Line:
+    took = history.last_time - history.created if history.created else 0.0
+    line: Line = [(f"{format_count(history.step)} steps in {format_seconds(took)}", "")]
+    if history.ended and history.ended.reason != "completed":
+        line.append((f"   {visible(history.ended.reason)}", "muted"))
+    if history.best_step is not None:
+        line.append((f"   kept: step {format_count(history.best_step)}", "muted"))
+    return line
+
+
+def machine(history: History, status: str) -> Line:
+    """Memory and use of the device, else of the process."""
+    sample = history.system
+    if sample is None or status not in ("running", "paused"):
+        return []
+    if sample.device_total > 0:
+        line: Line = []
+        if sample.device_use >= 0:
+            line.append((f"GPU {sample.device_use * 100:.0f} %  ", ""))
+        used = f"{format_bytes(sample.device_memory)} of {format_bytes(sample.device_total)}"
+        return [*line, (used, "muted")]
+    return [(f"{sample.cpu:.1f} cores  ", "muted"), (format_bytes(sample.memory), "muted")]
