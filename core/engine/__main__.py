@@ -141,7 +141,10 @@ def prepare_training_data(s: Session) -> None:
                 s.prepare(split)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
         s.write(leakage_event(s.leakage))
-        told.update(s.shapes("train"))
+        if "train" in s.rows:
+            told.update(s.shapes("train"))
+        else:
+            told["note"] = "no training data"
 
 
 def fine_tune(s: Session, resume: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Tiny real models, built from a config with tokenizers trained on a few lines, saved in safetensors."""
+"""Tiny real models, built from a config, their tokenizers trained on a few lines."""
 
 from pathlib import Path
 

@@ -1,0 +1,240 @@
+"""The worker as it is used: a process of its own, killed for real, resumed, asked and stopped."""
+
+import csv
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the engine's tests need torch")
+
+from ftev.core.config import (  # noqa: E402
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from ftev.core.control import (  # noqa: E402
+    AskPause,
+    AskPrompt,
+    AskResume,
+    Completed,
+    Held,
+    Labelled,
+    TokenMade,
+    ask,
+)
+from ftev.core.errors import RunError  # noqa: E402
+from ftev.core.history import History, read_history  # noqa: E402
+from ftev.core.launch import start_worker, stop_worker, wait_until_listening  # noqa: E402
+from ftev.core.runs import Run, create_run  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def finish(run: Run, *arguments: str) -> History:
+    process = start_worker(run, "--serve-minutes", "0", *arguments)
+    process.wait(timeout=PATIENCE)
+    history = read_history(run)
+    assert history.finished is not None, run.log_path.read_text()
+    return history
+
+
+@pytest.fixture
+def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
+    """Twenty short steps of a causal model with dropout-free weights, float32."""
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "completion"])
+        for i in range(44):
+            writer.writerow([f"cup number {i} is", f"warm tea of day {i % 7}"])
+    return RunConfig(
+        task="generation",
+        name="verses",
+        model=ModelConfig(base=str(causal_folder), precision="float32"),
+        data=DataConfig(train=str(path), validation=0.1),
+        train=TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, devices="cpu"),
+        evaluate=EvaluateConfig(prompts=["cup number 3 is"], max_new_tokens=4),
+        folder=str(tmp_path),
+    )
+
+
+@pytest.fixture
+def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
+    rows = [("what a good cup", "good"), ("the tea was bad", "bad"), ("a warm day", "good")]
+    for name, count in (("train.csv", 60), ("test.csv", 20)):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            for i in range(count):
+                text, label = rows[i % 3]
+                writer.writerow([f"{text} {name[:2]} {i}", label])
+    return RunConfig(
+        task="classification",
+        name="reviews",
+        model=ModelConfig(base=str(encoder_folder)),
+        data=DataConfig(train="train.csv", test="test.csv", validation=0.2),
+        train=TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, devices="cpu"),
+        folder=str(tmp_path),
+    )
+
+
+def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_path: Path) -> None:
+    run = create_run(reviews, tmp_path / "runs")
+    history = finish(run)
+    assert history.finished is not None
+    assert history.finished.status == "finished", run.log_path.read_text()
+    assert [s.state for s in history.stages] == ["done"] * 5
+    assert [e.epoch for e in history.epochs] == [1, 2, 3]
+    assert history.model is not None
+    assert history.model.new_head
+    assert set(history.results["test"]) == {"majority", "probe", "tuned"}
+    assert {c["from"] for c in history.comparisons} == {"probe", "majority"}
+    assert history.results["test"]["tuned"]["n"] == 20
+    assert not run.worker_alive()
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(run.model_path)
+    assert set(model.config.label2id) == {"good", "bad"}
+
+
+def test_bad_data_ends_the_run_before_a_model_is_loaded(reviews: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n,good\nfine,\n")
+    run = create_run(reviews, tmp_path / "runs")
+    history = finish(run)
+    assert history.finished is not None
+    assert history.finished.exit_code == 2
+    assert "train.csv:2" in history.finished.error
+    assert "train.csv:3" in history.finished.error
+    assert history.model is None
+
+
+def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path: Path) -> None:
+    whole = create_run(verses, tmp_path / "runs")
+    expected = finish(whole)
+    assert expected.step == 20
+
+    run = create_run(verses, tmp_path / "runs")
+    process = start_worker(run, "--serve-minutes", "0")
+    wait_for(lambda: read_history(run).step >= 11, "the eleventh step")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    died = read_history(run)
+    assert died.status(run.worker_alive()) == "died"
+    assert 11 <= died.step < 20
+
+    resumed = finish(run, "--resume")
+    assert resumed.started is not None
+    assert 0 < resumed.started.resumed_from_step <= died.step
+    assert list(resumed.steps.step) == list(range(1, 21))
+    assert list(resumed.steps.loss_sum) == list(expected.steps.loss_sum)
+    one = load_file(whole.model_path / "model.safetensors")
+    two = load_file(run.model_path / "model.safetensors")
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_a_stopped_run_saves_its_state_and_resumes(verses: RunConfig, tmp_path: Path) -> None:
+    verses = replace(verses, train=replace(verses.train, epochs=400.0))
+    run = create_run(verses, tmp_path / "runs")
+    process = start_worker(run)
+    wait_for(lambda: read_history(run).step >= 3, "the third step")
+    stop_worker(run)
+    process.wait(timeout=PATIENCE)
+    history = read_history(run)
+    assert history.status(run.worker_alive()) == "stopped"
+    assert history.checkpoints[-1].step == history.step
+    with pytest.raises(RunError, match="no worker"):
+        list(ask(run, AskPause()))
+    process = start_worker(run, "--resume")
+    wait_for(lambda: read_history(run).step > history.step, "a step after the stop")
+    stop_worker(run)
+    process.wait(timeout=PATIENCE)
+
+
+def test_prompts_are_answered_between_steps_and_while_paused(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    verses = replace(verses, train=replace(verses.train, epochs=400.0))
+    run = create_run(verses, tmp_path / "runs")
+    process = start_worker(run)
+    wait_until_listening(run, process)
+    wait_for(lambda: read_history(run).step >= 1, "the first step")
+    asked = AskPrompt(text="cup number 5 is", max_new_tokens=5, likelihoods="generation")
+    told = list(ask(run, asked))
+    assert isinstance(told[0], Held)
+    assert {r.model for r in told if isinstance(r, TokenMade)} == {"base", "tuned"}
+    answers = [r for r in told if isinstance(r, Completed)]
+    assert {a.model for a in answers} == {"base", "tuned"}
+    assert all(a.likelihoods for a in answers if a.tokens)
+
+    list(ask(run, AskPause()))
+    wait_for(lambda: read_history(run).paused, "the pause")
+    step = read_history(run).step
+    assert not any(isinstance(r, Held) for r in ask(run, asked))
+    assert read_history(run).step == step
+    list(ask(run, AskResume()))
+    wait_for(lambda: read_history(run).step > step, "a step after the pause")
+    stop_worker(run)
+    process.wait(timeout=PATIENCE)
+    assert [p.prompt for p in read_history(run).prompts if not p.probe] == ["cup number 5 is"] * 2
+
+
+def test_a_finished_run_is_served_anew(reviews: RunConfig, tmp_path: Path) -> None:
+    run = create_run(reviews, tmp_path / "runs")
+    finish(run)
+    process = start_worker(run, "--serve", "--serve-minutes", "1")
+    wait_until_listening(run, process)
+    told = list(ask(run, AskPrompt(text="a good cup"), timeout=PATIENCE))
+    labelled = {r.model: r for r in told if isinstance(r, Labelled)}
+    assert labelled["base"].name == "base (linear probe)"
+    assert set(labelled["tuned"].probabilities) == {"good", "bad"}
+    assert sum(labelled["tuned"].probabilities.values()) == pytest.approx(1.0)
+    stop_worker(run)
+    process.wait(timeout=PATIENCE)
+
+
+def test_lora_trains_an_adapter_and_keeps_the_base(verses: RunConfig, tmp_path: Path) -> None:
+    verses = replace(verses, model=replace(verses.model, adapter="lora"))
+    run = create_run(verses, tmp_path / "runs")
+    history = finish(run)
+    assert history.finished is not None
+    assert history.finished.status == "finished", run.log_path.read_text()
+    assert (run.model_path / "adapter_model.safetensors").exists()
+    assert history.model is not None
+    assert history.model.trainable < history.model.parameters / 10
+    results = history.results["validation"]
+    assert results["tuned"]["loss"] < results["base"]["loss"]
+
+
+def test_two_given_models_are_evaluated_without_training(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    first = create_run(reviews, tmp_path / "runs")
+    finish(first)
+    tuned = str(first.model_path)
+    given = replace(
+        reviews,
+        model=ModelConfig(base=tuned, tuned=tuned),
+        data=DataConfig(test="test.csv", validation=None),
+    )
+    run = create_run(given, tmp_path / "runs")
+    history = finish(run)
+    assert history.finished is not None
+    assert history.finished.status == "finished", run.log_path.read_text()
+    accuracy = next(c for c in history.comparisons if c["metric"] == "accuracy")
+    assert (accuracy["from"], accuracy["difference"]) == ("base", 0.0)
+    assert (accuracy["fixed"], accuracy["broke"]) == (0, 0)
