@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .config import RunConfig
 from .errors import Fault
-from .events import LabelsFixed, RunStarted, SplitPrepared
+from .events import LabelsFixed, LeakageFound, RunStarted, SplitPrepared
 from .findings import Finding, find
 from .history import fold
 
@@ -71,7 +71,7 @@ def check_run(config: RunConfig) -> CheckResult:
         labels=list(dataset.labels),
         splits={name: _check_split(s, dataset, leakage) for name, s in dataset.splits.items()},
         leakage=dict(leakage.crossing) | {"conflicting_labels": leakage.conflicting_labels},
-        pairs=[p for p in leakage.as_event().pairs if p[0] != p[2]],
+        pairs=[p for p in leakage.pairs if p.split_a != p.split_b],
         skipped=list(dataset.skipped),
         findings=_find(config, dataset, leakage),
         notes=list(leakage.notes),
@@ -112,4 +112,15 @@ def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding
         for s in dataset.splits.values()
     ]
     labels = LabelsFixed(labels=list(dataset.labels))
-    return find(fold([started, *splits, labels, leakage.as_event()]))
+    return find(fold([started, *splits, labels, _leakage_event(leakage)]))
+
+
+def _leakage_event(found: Leakage) -> LeakageFound:
+    return LeakageFound(
+        exact=found.crossing["exact"],
+        near=found.crossing["near"],
+        ngram=found.crossing["ngram"],
+        conflicting_labels=found.conflicting_labels,
+        pairs=[*found.pairs],
+        leaked={split: len(rows) for split, rows in found.leaked.items() if rows},
+    )

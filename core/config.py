@@ -1,7 +1,7 @@
 """RunConfig: everything a run was asked to do.
 
-One field a setting: its default, its unit and one sentence beneath it. The check, the command line's
-`--set`, the reference page and the form of the screen all come from these classes.
+One field a setting: its default, its unit and one sentence beneath it. The check, the command
+line's `--set`, the reference page and the form of the screen all come from these classes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class LoraConfig:
     dropout: float = 0.0
     """Share of adapter inputs dropped in training."""
     target_modules: list[str] | Literal["auto", "all-linear"] = "auto"
-    """Names of the layers that get an adapter; "auto" takes what peft knows for the architecture."""
+    """Names of the layers that get an adapter; "auto" takes what peft knows for the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class ModelConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     max_length: int | None = None
-    """Tokens a row at most; longer rows are cut and reported. Default: what the model allows, up to 512."""
+    """Tokens a row at most, longer rows are cut; default: what the model allows, up to 512."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic in training; "auto" is bfloat16 autocast where the device is fast at it."""
 
@@ -51,7 +51,7 @@ class DataConfig:
     train: str | list[str] | None = None
     """File, glob or hub dataset to learn from: csv, tsv, jsonl, json, parquet or plain text."""
     validation: str | float | None = 0.1
-    """File, or share of train to split off, for choosing checkpoints and stopping early."""
+    """File, or share of train to split off, to choose checkpoints and stop early; 0 for none."""
     test: str | float | None = None
     """File, or share of train to split off; read once, at the end."""
     text: Columns = None
@@ -231,7 +231,10 @@ def settings(cls: type = RunConfig, prefix: str = "") -> list[Setting]:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """The config as nested tables without the settings that are None (TOML has no null)."""
+    """The config as nested tables without the settings that are None (TOML has no null).
+
+    No validation is written as a share of 0: left out, it would come back as the default share.
+    """
 
     def without_none(value: Any) -> Any:
         if isinstance(value, dict):
@@ -239,4 +242,5 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
         return value
 
     result: dict[str, Any] = without_none(asdict(config))
+    result["data"].setdefault("validation", 0)
     return result

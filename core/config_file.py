@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from dataclasses import fields, replace
@@ -11,7 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from .config import RunConfig, section_type, settings, to_dict
+from .config import DataConfig, RunConfig, section_type, settings, to_dict
 from .errors import ConfigError, Fault
 
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
@@ -57,7 +58,14 @@ def check_config(
     faults += [Fault(where(key), what, remedy) for key, what, remedy in _contradictions(config)]
     if faults:
         raise ConfigError(*faults)
+    config = replace(config, data=_without_empty_shares(config.data))
     return config if config.name else replace(config, name=default_name(config))
+
+
+def _without_empty_shares(data: DataConfig) -> DataConfig:
+    """A share of 0 is no split."""
+    empty: dict[str, Any] = {n: None for n in ("validation", "test") if getattr(data, n) == 0}
+    return replace(data, **empty)
 
 
 def default_name(config: RunConfig) -> str:
@@ -190,7 +198,8 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         "gradient_accumulation_steps",
         "eval_every",
     ):
-        fault(not getattr(t, key) > 0, f"train.{key}", "must be greater than 0")
+        finite = 0 < getattr(t, key) < math.inf
+        fault(not finite, f"train.{key}", "must be a number greater than 0")
     fault(
         t.batch_tokens is not None and t.batch_tokens < 1,
         "train.batch_tokens",
@@ -232,9 +241,9 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         share = getattr(c.data, key)
         if isinstance(share, float):
             shares += share
-            fault(not 0 < share < 1, f"data.{key}", "a share must lie between 0 and 1")
+            fault(not 0 <= share < 1, f"data.{key}", "a share must lie between 0 and 1")
     fault(
-        shares >= 1,
+        shares >= 1 and not out,
         "data.validation",
         "the shares of validation and test leave nothing to learn from",
     )

@@ -23,27 +23,27 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     """Something asked of a worker."""
 
 
-class AskStatus(Request, tag="status"):
+class AskStatus(Request, frozen=True, tag="status"):
     pass
 
 
-class AskStop(Request, tag="stop"):
+class AskStop(Request, frozen=True, tag="stop"):
     """Save a resumable state, end the run and free the device."""
 
 
-class AskPause(Request, tag="pause"):
+class AskPause(Request, frozen=True, tag="pause"):
     pass
 
 
-class AskResume(Request, tag="resume"):
+class AskResume(Request, frozen=True, tag="resume"):
     pass
 
 
-class AskCheckpoint(Request, tag="checkpoint"):
+class AskCheckpoint(Request, frozen=True, tag="checkpoint"):
     pass
 
 
-class AskPrompt(Request, tag="prompt"):
+class AskPrompt(Request, frozen=True, tag="prompt"):
     """A prompt for base and tuned; temperature 0 is greedy, top_k 0 and top_p 1 cut nothing."""
 
     text: str
@@ -65,30 +65,30 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     """Something a worker answers; `Done` or `Failed` is the last."""
 
 
-class StatusReply(Reply, tag="status"):
+class StatusReply(Reply, frozen=True, tag="status"):
     state: str  # "loading", "training", "evaluating", "paused", "serving", …
     step: int = 0
 
 
-class Accepted(Reply, tag="accepted"):
+class Accepted(Reply, frozen=True, tag="accepted"):
     """The request is taken and will be carried out at the next gap between steps."""
 
     text: str
 
 
-class Held(Reply, tag="held"):
+class Held(Reply, frozen=True, tag="held"):
     """Training waits while this prompt is answered."""
 
     step: int
 
 
-class TokenMade(Reply, tag="token"):
+class TokenMade(Reply, frozen=True, tag="token"):
     model: str
     text: str
     log_likelihood: float = 0.0
 
 
-class Labelled(Reply, tag="labels"):
+class Labelled(Reply, frozen=True, tag="labels"):
     """A classifier's answer, most probable label first. `name` says what stands for the base."""
 
     model: str
@@ -104,7 +104,7 @@ class ScoredToken(msgspec.Struct, frozen=True, array_like=True):
     rank: int | None
 
 
-class Completed(Reply, tag="completed"):
+class Completed(Reply, frozen=True, tag="completed"):
     """The whole answer of one model."""
 
     model: str
@@ -115,11 +115,11 @@ class Completed(Reply, tag="completed"):
     likelihoods: list[ScoredToken] = []
 
 
-class Done(Reply, tag="done"):
+class Done(Reply, frozen=True, tag="done"):
     pass
 
 
-class Failed(Reply, tag="failed"):
+class Failed(Reply, frozen=True, tag="failed"):
     text: str
 
 
@@ -131,7 +131,8 @@ _replies = msgspec.json.Decoder(AnyReply)
 
 def decode_request(line: bytes) -> AnyRequest:
     """Raises msgspec.ValidationError for what is not a request."""
-    return _requests.decode(line)
+    request: AnyRequest = _requests.decode(line)
+    return request
 
 
 def encode_message(message: Request | Reply) -> bytes:
@@ -139,7 +140,7 @@ def encode_message(message: Request | Reply) -> bytes:
 
 
 def socket_folder() -> Path:
-    """A folder of this user's own, mode 0700, with a short path (a socket's is at most 107 bytes)."""
+    """A folder of this user's own, mode 0700, of a short path (sockets have 107 bytes at most)."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(base) / "ftev" if base else Path(tempfile.gettempdir()) / f"ftev-{os.getuid()}"
     if len(str(folder)) > 80:

@@ -43,15 +43,13 @@ def _observe_change(epochs: list[Epoch]) -> str:
     if not math.isfinite(now.validation_loss) or not math.isfinite(before.validation_loss):
         return f"training loss {_moved(train, before.train_loss)}"
     validation = now.validation_loss - before.validation_loss
-    best = min(e.validation_loss for e in epochs[:-1])
+    told = [e for e in epochs[:-1] if math.isfinite(e.validation_loss)]
+    best = min(told, key=lambda e: e.validation_loss)
     level = STEADY * abs(before.validation_loss)
     points = (now.validation_accuracy - before.validation_accuracy) * 100
     if validation > level and train < 0:
-        since = next(e.epoch for e in epochs if e.validation_loss == best)
         begins = (
-            "overfitting begins"
-            if since == before.epoch
-            else f"overfitting since epoch {since + 1}"
+            "overfitting begins" if best is before else f"overfitting since epoch {best.epoch + 1}"
         )
         return f"validation loss rose by {validation:.2f} while training loss fell: {begins}"
     if validation > level:

@@ -1,7 +1,7 @@
 """The vocabulary of facts a run writes down, one JSON line each, and how they are written and read.
 
-Raw numbers only: sums and counts rather than averages, seconds rather than words. NaN and infinity are
-legal values and are written as strings, because JSON has none.
+Raw numbers only: sums and counts rather than averages, seconds rather than words. NaN and infinity
+are legal values and are written as strings, because JSON has none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     time: float = 0.0
 
 
-class RunStarted(Event, tag=True):
+class RunStarted(Event, frozen=True, tag=True):
     """A worker took the run up; a resumed run has one of these for each worker."""
 
     run: str
@@ -36,7 +36,7 @@ class RunStarted(Event, tag=True):
     resumed_from_step: int = 0
 
 
-class DeviceFound(Event, tag=True):
+class DeviceFound(Event, frozen=True, tag=True):
     device: str  # "cpu", "cuda:0"
     name: str  # as the vendor calls it
     precision: str  # of training: "float32" or "bfloat16"
@@ -45,12 +45,12 @@ class DeviceFound(Event, tag=True):
     total_memory: int = 0  # bytes
 
 
-class StageStarted(Event, tag=True):
+class StageStarted(Event, frozen=True, tag=True):
     stage: int  # 1 to 5
     name: str
 
 
-class StageDone(Event, tag=True):
+class StageDone(Event, frozen=True, tag=True):
     """A stage with its shape before and after; -1 where a side has no rows or columns."""
 
     stage: int
@@ -63,7 +63,7 @@ class StageDone(Event, tag=True):
     note: str = ""
 
 
-class Progress(Event, tag=True):
+class Progress(Event, frozen=True, tag=True):
     """How far a long piece of work is: `done` of `total` units."""
 
     what: str
@@ -71,7 +71,7 @@ class Progress(Event, tag=True):
     total: int
 
 
-class ModelLoaded(Event, tag=True):
+class ModelLoaded(Event, frozen=True, tag=True):
     name: str
     architecture: str
     parameters: int
@@ -83,7 +83,7 @@ class ModelLoaded(Event, tag=True):
     new_head: bool = False  # a freshly initialised classifier sits on the base
 
 
-class SplitPrepared(Event, tag=True):
+class SplitPrepared(Event, frozen=True, tag=True):
     """A split ready to be used: what was read, and what masking and truncation left of it."""
 
     split: str
@@ -102,21 +102,21 @@ class SplitPrepared(Event, tag=True):
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
 
 
-class ColumnsFound(Event, tag=True):
+class ColumnsFound(Event, frozen=True, tag=True):
     """How examples are made: `form` is text_label, text, prompt_completion or messages."""
 
     form: str
     columns: dict[str, str]  # role to the name it has in the files
 
 
-class LabelsFixed(Event, tag=True):
+class LabelsFixed(Event, frozen=True, tag=True):
     """The explicit, ordered label list, and the positive class of a binary task."""
 
     labels: list[str]
     positive: str | None = None
 
 
-class LeakageFound(Event, tag=True):
+class LeakageFound(Event, frozen=True, tag=True):
     """Rows that splits share. `pairs`: split, row, split, row, layer, similarity."""
 
     exact: int
@@ -124,10 +124,11 @@ class LeakageFound(Event, tag=True):
     ngram: int
     conflicting_labels: int = 0
     pairs: list[tuple[str, int, str, int, str, float]] = []
+    leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split
     note: str = ""
 
 
-class TrainingPlanned(Event, tag=True):
+class TrainingPlanned(Event, frozen=True, tag=True):
     max_steps: int
     steps_per_epoch: int
     epochs: float
@@ -136,7 +137,7 @@ class TrainingPlanned(Event, tag=True):
     padding: float  # padded tokens a real one
 
 
-class StepDone(Event, tag=True):
+class StepDone(Event, frozen=True, tag=True):
     """One optimizer step. loss = loss_sum / loss_count."""
 
     step: int
@@ -150,7 +151,7 @@ class StepDone(Event, tag=True):
     skipped: bool = False  # the gradient was not finite: no update was made
 
 
-class Evaluated(Event, tag=True):
+class Evaluated(Event, frozen=True, tag=True):
     """A model scored on a split. loss = loss_sum / loss_count; accuracy = correct / count."""
 
     split: str
@@ -170,20 +171,20 @@ class Evaluated(Event, tag=True):
     seconds: float = 0.0
 
 
-class EpochDone(Event, tag=True):
+class EpochDone(Event, frozen=True, tag=True):
     epoch: int
     step: int
     seconds: float
 
 
-class CheckpointSaved(Event, tag=True):
+class CheckpointSaved(Event, frozen=True, tag=True):
     step: int
     path: str  # relative to the run directory
     seconds: float
     best: bool = False
 
 
-class TrainingEnded(Event, tag=True):
+class TrainingEnded(Event, frozen=True, tag=True):
     """Why the loop ended: "completed", "early stopping", "stopped", and which step is kept."""
 
     reason: str
@@ -191,15 +192,15 @@ class TrainingEnded(Event, tag=True):
     best_step: int
 
 
-class Paused(Event, tag=True):
+class Paused(Event, frozen=True, tag=True):
     step: int
 
 
-class Resumed(Event, tag=True):
+class Resumed(Event, frozen=True, tag=True):
     step: int
 
 
-class SystemSampled(Event, tag=True):
+class SystemSampled(Event, frozen=True, tag=True):
     memory: int  # bytes resident in the worker
     cpu: float  # cores in use
     device_memory: int = -1
@@ -207,7 +208,7 @@ class SystemSampled(Event, tag=True):
     device_use: float = -1.0  # share
 
 
-class PromptAnswered(Event, tag=True):
+class PromptAnswered(Event, frozen=True, tag=True):
     """A prompt of the config (`probe`) or of a person, answered by base and tuned."""
 
     prompt: str
@@ -220,8 +221,8 @@ class PromptAnswered(Event, tag=True):
     base_name: str = "base"
 
 
-class TextScored(Event, tag=True):
-    """Log-likelihood of a held-out text under a model; windows where it is longer than the context."""
+class TextScored(Event, frozen=True, tag=True):
+    """Log-likelihood of a held-out text under a model; in windows where it is long."""
 
     source: str  # "held_out:0", "general_text"
     model: Model
@@ -233,7 +234,7 @@ class TextScored(Event, tag=True):
     stride: int
 
 
-class ResultsComputed(Event, tag=True):
+class ResultsComputed(Event, frozen=True, tag=True):
     """Final metrics of a model on a split, as in report.json."""
 
     split: str
@@ -241,16 +242,16 @@ class ResultsComputed(Event, tag=True):
     result: dict[str, Any]
 
 
-class ComparisonsComputed(Event, tag=True):
+class ComparisonsComputed(Event, frozen=True, tag=True):
     comparisons: list[dict[str, Any]]
 
 
-class Note(Event, tag=True):
+class Note(Event, frozen=True, tag=True):
     level: str  # "info", "warning", "error"
     text: str
 
 
-class RunFinished(Event, tag=True):
+class RunFinished(Event, frozen=True, tag=True):
     """The end: "finished", "stopped" or "failed"; `exit_code` is what a command returns for it."""
 
     status: str
@@ -312,9 +313,10 @@ def spell_numbers(value: Any) -> Any:
 def decode_event(line: bytes) -> AnyEvent | None:
     """The event of a line; None for kinds that this version does not know and for damaged lines."""
     try:
-        return _decoder.decode(line)
+        event: AnyEvent = _decoder.decode(line)
     except msgspec.MsgspecError:
         return None
+    return event
 
 
 class EventWriter:

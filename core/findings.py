@@ -40,17 +40,6 @@ def find(history: History) -> list[Finding]:
     return sorted(found, key=lambda f: ("error", "warning", "info").index(f.severity))
 
 
-def leaked_rows(
-    history: History, split: str, layers: tuple[str, ...] = ("exact", "near")
-) -> list[int]:
-    """Rows of a split that also stand in train, in order, among the pairs that were listed."""
-    rows = set()
-    for a, row_a, b, row_b, layer, _ in history.leakage.pairs if history.leakage else []:
-        if layer in layers and {a, b} == {"train", split}:
-            rows.add(row_a if a == split else row_b)
-    return sorted(rows)
-
-
 def _tuned(history: History) -> tuple[str, dict[str, Any]] | None:
     split = judged_split(history)
     return (split, history.results[split]["tuned"]) if split else None
@@ -93,13 +82,13 @@ def _leakage(history: History) -> Iterator[Finding]:
         return
     if found.exact or found.near or found.ngram:
         pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
-        into_test = bool(leaked_rows(history, "test", ("exact",)))
+        into_test = bool(found.leaked.get("test"))
         yield Finding(
             "leakage",
             "error" if into_test else "warning",
             f"rows repeat a row of another split: {found.exact:,} exactly, {found.near:,} nearly, "
             f"{found.ngram:,} by 13 words in a row",
-            {"exact": found.exact, "near": found.near, "ngram": found.ngram},
+            {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked},
             pairs[:EVIDENCE_ROWS],
             "Take the shared rows out of one side, or let ftev split one file",
         )
@@ -146,6 +135,24 @@ def _small_labels(split: str, result: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
+def _worse_than_guessing(history: History) -> Iterator[Finding]:
+    """For a generation model only: a classifier's loss can be high while its answers are good."""
+    guess = history.random_loss
+    if history.task != "generation" or guess is None or not (judged := _tuned(history)):
+        return
+    split, result = judged
+    loss = metric_value(result, "loss")
+    if loss is not None and loss >= guess:
+        yield Finding(
+            "worse_than_guessing",
+            "error",
+            f"the tuned model's loss on {split} is {loss:.3f}; guessing tokens at random has "
+            f"{guess:.3f} (ln V)",
+            {"loss": loss, "random_loss": guess},
+            remedy="The model does not know this kind of text: train longer, or take another base",
+        )
+
+
 def _overfitting(history: History) -> Iterator[Finding]:
     series = [e for e in history.validation_series() if e.loss_count]
     losses = [e.loss_sum / e.loss_count for e in series]
@@ -185,8 +192,10 @@ def _too_little_to_judge(history: History) -> Iterator[Finding]:
             remedy="Keep rows apart: [data] test = a file, or a share such as 0.1",
         )
     rows = int(result.get("n") or 0)
-    least = _smallest_detectable(history, split)
-    if rows < SMALL_SPLIT or least > CLAIM:
+    accuracy = _accuracy_comparison(history, split)
+    least = read_number(accuracy.get("smallest_detectable"))
+    undecided = read_number(accuracy.get("low")) <= 0 <= read_number(accuracy.get("high"))
+    if rows < SMALL_SPLIT or (least > CLAIM and undecided):
         told = f"{split} has {rows:,} rows"
         if math.isfinite(least):
             told += (
@@ -201,14 +210,14 @@ def _too_little_to_judge(history: History) -> Iterator[Finding]:
         )
 
 
-def _smallest_detectable(history: History, split: str) -> float:
-    """The smallest change of accuracy that these rows could have shown; NaN if not known."""
+def _accuracy_comparison(history: History, split: str) -> dict[str, Any]:
+    """The paired difference of accuracy from the reference to tuned; empty without one."""
     against = reference_model(history.results[split])
     for c in history.comparisons:
         wanted = (c.get("split"), c.get("metric"), c.get("from"), c.get("to"))
         if wanted == (split, "accuracy", against, "tuned"):
-            return read_number(c.get("smallest_detectable"))
-    return math.nan
+            return c
+    return {}
 
 
 def _unsteady_training(history: History) -> Iterator[Finding]:
@@ -270,6 +279,7 @@ def _masking(history: History) -> Iterator[Finding]:
 
 _LOOKS: tuple[Callable[[History], Iterator[Finding]], ...] = (
     _accuracy_paradox,
+    _worse_than_guessing,
     _leakage,
     _too_little_to_judge,
     _overfitting,

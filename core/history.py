@@ -1,7 +1,7 @@
 """Events folded into what a screen or a report shows.
 
-Everything here can be rebuilt from events.jsonl at any time; live, finished, crashed, copied and sample
-runs go through the same fold. Imports stay light: a screen folds before its first paint.
+Everything here can be rebuilt from events.jsonl at any time; live, finished, crashed, copied and
+sample runs go through the same fold. Imports stay light: a screen folds before its first paint.
 """
 
 from __future__ import annotations

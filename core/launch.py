@@ -1,4 +1,7 @@
-"""Start a worker and wait for it. The worker is known by its module's name only: nothing here imports it."""
+"""Start a worker and wait for it.
+
+The worker is known by its module's name only: nothing here imports it.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from .report_numbers import (
     format_value,
     read_number,
 )
-from .report_summary import REFERENCES, SPLITS
+from .report_summary import REFERENCES, SPLITS, clean
 from .report_text import visible
 
 MATRIX_LABELS = 20  # up to so many a confusion matrix is shown whole
@@ -31,6 +31,10 @@ LISTED_LABELS = 20
 LISTED_PAIRS = 10
 TEXT_LENGTH = 400  # characters of an answer or prompt
 MODELS = ("majority", "probe", "base", "tuned")
+SHOWN_SPLITS = tuple(name for split in SPLITS for name in (split, clean(split)))
+
+WORDS = {"observation", "source", "sha256", "model", "predicted", "repeats", "layer", "stage"}
+WORDS |= {"found", "is", "formula", "better", "interval", "prefix"}
 
 Rows = list[list[str]]
 
@@ -80,9 +84,9 @@ def render(report: Mapping[str, Any]) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def format_table(columns: list[str], rows: Rows, left: int = 1) -> str:
-    """A Markdown table; the first `left` columns are words, the others figures."""
-    marks = [":--" if i < left else "--:" for i in range(len(columns))]
+def format_table(columns: list[str], rows: Rows) -> str:
+    """A Markdown table; the first column and those of words are set left, figures right."""
+    marks = [":--" if i == 0 or name in WORDS else "--:" for i, name in enumerate(columns)]
     lines = [columns, marks, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -94,7 +98,7 @@ def comparison_groups(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.setdefault((c["split"], c["from"], c["to"]), []).append(c)
 
     def rank(key: tuple[str, str, str]) -> tuple[int, int]:
-        return _place(SPLITS, key[0]), _place(REFERENCES, key[1])
+        return _place(SHOWN_SPLITS, key[0]), _place(REFERENCES, key[1])
 
     return [_comparison_group(key, found[key]) for key in sorted(found, key=rank)]
 
@@ -130,7 +134,7 @@ def _smallest(c: Mapping[str, Any]) -> str:
 def metric_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each split a table of metrics by model, values with their intervals."""
     tables = []
-    for split in sorted(report["results"], key=lambda s: _place(SPLITS, s)):
+    for split in sorted(report["results"], key=lambda s: _place(SHOWN_SPLITS, s)):
         models = report["results"][split]
         shown = [m for m in MODELS if m in models] + [m for m in models if m not in MODELS]
         names = _metric_names(models)
@@ -286,7 +290,7 @@ def _share_of(counts: Mapping[str, int], label: str) -> str:
 def leakage_rows(report: Mapping[str, Any]) -> Rows:
     pairs = report["data"].get("leakage", {}).get("pairs", [])
     return [
-        [f"{a} {i}", f"{b} {j}", layer, f"{read_number(likeness):.2f}"]
+        [f"{b} {j}", f"{a} {i}", layer, f"{read_number(likeness):.2f}"]
         for a, i, b, j, layer, likeness in pairs[:LISTED_PAIRS]
     ]
 

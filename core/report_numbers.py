@@ -46,7 +46,12 @@ def format_difference(metric: str, value: Any) -> str:
         return spell(number)
     match unit_of(metric):
         case "share":
-            return f"{number * 100:+.1f} points"
+            points = number * 100
+            return (
+                f"{points:+.1f} points"
+                if abs(points) >= 1 or not points
+                else f"{points:+.2f} points"
+            )
         case "points":
             return f"{number:+.1f}"
         case "perplexity":

@@ -45,6 +45,11 @@ class Headline:
         }
 
 
+def clean(split: str) -> str:
+    """The name under which the rows of a split that repeat nothing of an earlier one are told."""
+    return f"{split}_clean"
+
+
 def judged_split(history: History) -> str | None:
     """The split whose results answer the objective: test, else validation."""
     return next((s for s in SPLITS if "tuned" in history.results.get(s, {})), None)

@@ -66,6 +66,7 @@ class Run:
         return self.path / "model"
 
     def config(self) -> RunConfig:
+
         return load_config(self.path / "run.toml")
 
     def worker(self) -> WorkerInfo | None:
@@ -89,7 +90,7 @@ class Run:
 
 
 def process_start(pid: int) -> float:
-    """When a live process began, on a clock that no later process of its number shares; 0 if gone."""
+    """When a live process began, on a clock that no later one of its number shares; 0 if gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -103,7 +104,8 @@ def process_start(pid: int) -> float:
 def _start_without_proc(pid: int) -> float:
     import subprocess
 
-    told = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    told = subprocess.run(command, check=False, capture_output=True, text=True)
     try:
         return datetime.strptime(told.stdout.strip(), "%a %b %d %H:%M:%S %Y").timestamp()
     except ValueError:
@@ -117,6 +119,7 @@ def runs_folder(given: str | None = None) -> Path:
 
 def create_run(config: RunConfig, folder: Path) -> Run:
     """A new run directory with its resolved configuration, written first and never edited."""
+
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = re.sub(r"[^\w.-]+", "-", config.name).strip("-.") or "run"
     for path in _free_names(folder / f"{stamp}_{name}"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .config import RunConfig
-from .findings import Finding, find, leaked_rows
+from .findings import Finding, find
 from .history import History
 from .report_numbers import (
     format_difference,
@@ -19,6 +19,7 @@ from .report_numbers import (
 )
 from .report_summary import (
     DEFAULT_METRIC,
+    clean,
     higher_is_better,
     judged_split,
     metric_value,
@@ -26,6 +27,7 @@ from .report_summary import (
 )
 
 Decision = Literal["ship", "hold", "no evidence"]
+NEVER_SHIP = ("accuracy_paradox", "worse_than_guessing")
 LEAKED_SHARE = (
     0.01  # of the judged rows that also stand in train: more, and the figure says nothing
 )
@@ -49,20 +51,21 @@ class _Answer:
 def judge(history: History, config: RunConfig) -> Verdict:
     """Ship, hold or no evidence. Ship takes every question answered in favour."""
     objective = describe_objective(history, config)
-    split = judged_split(history)
-    if split is None:
+    declared = judged_split(history)
+    if declared is None:
         return Verdict("no evidence", objective, [_why_nothing(history)])
+    split = _clean_split(history, config, declared)
     answers = [
         a
         for a in (
             _meets_target(history, config, split),
             _beats_reference(history, config, split),
-            _is_no_paradox(history),
+            _is_not_absurd(history),
             _is_clean(history, split),
         )
         if a
     ]
-    if split != "test":
+    if declared != "test":
         answers.append(_Answer(0, "there is no test split: validation also chose the checkpoint"))
     votes = [a.vote for a in answers]
     if -1 in votes:
@@ -95,6 +98,12 @@ def describe_objective(history: History, config: RunConfig) -> str:
     if o.at_most is not None:
         return f"{name} at most {format_value(metric, o.at_most)}"
     return f"{name} better than before (no target was declared)"
+
+
+def _clean_split(history: History, config: RunConfig, split: str) -> str:
+    """The rows that repeat nothing of train, where the models were compared on them too (D2)."""
+    metric = objective_metric(history, config)
+    return clean(split) if find_comparison(history, clean(split), metric) else split
 
 
 def _why_nothing(history: History) -> str:
@@ -185,16 +194,17 @@ def _unpaired(history: History, split: str, metric: str, name: str) -> _Answer |
     return _Answer(0, f"{metric} was not compared row by row with {name}")
 
 
-def _is_no_paradox(history: History) -> _Answer | None:
-    found: list[Finding] = [f for f in find(history) if f.code == "accuracy_paradox"]
+def _is_not_absurd(history: History) -> _Answer | None:
+    """What no target and no difference can make good."""
+    found: list[Finding] = [f for f in find(history) if f.code in NEVER_SHIP]
     return _Answer(-1, found[0].message) if found else None
 
 
 def _is_clean(history: History, split: str) -> _Answer | None:
     rows = history.results[split]["tuned"].get("n") or 0
-    leaked = leaked_rows(history, split, layers=("exact",))
-    if not rows or len(leaked) <= LEAKED_SHARE * rows:
+    leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
+    if not rows or leaked <= LEAKED_SHARE * rows:
         return None
     return _Answer(
-        0, f"{len(leaked):,} of {rows:,} {split} rows also stand in train: the figures flatter"
+        0, f"{leaked:,} of {rows:,} {split} rows repeat a row of another split: the figures flatter"
     )

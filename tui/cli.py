@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 gets \u2192, not a crash
             stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
-    command = importlib.import_module(f".commands.{options.file}", __package__)
+    command = importlib.import_module(f".commands.{options.module}", __package__)
     try:
         code: int = command.run(options)
         sys.stdout.flush()
@@ -46,18 +46,17 @@ def _tell(error: FtevError) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    everywhere = _everywhere()
     parser = argparse.ArgumentParser(
         prog="ftev-tui",
         description="Fine-tune a model, watch it, talk to it, and see whether it is really better.",
         epilog="RUN is a directory, a name or unique prefix in the runs directory, or `latest`.",
-        parents=[everywhere],
+        parents=[_everywhere()],
     )
     parser.add_argument("--version", action=_Version)
     parser.set_defaults(
-        file="home", json=False, runs_dir=None, theme="auto", ascii=False, gate=False
+        module="home", json=False, runs_dir=None, theme="auto", ascii=False, gate=False
     )
-    commands = _Commands(parser, everywhere)
+    commands = _Commands(parser, _everywhere())
     _add_starting(commands)
     _add_looking(commands)
     _add_steering(commands)
@@ -66,7 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _everywhere() -> argparse.ArgumentParser:
-    """Flags that are taken before and after the command's name."""
+    """Flags that are taken before and after the command's name.
+
+    Made anew for the program and for its commands: a parser's defaults are set on its parents'
+    flags, and a command's default would undo what was given before its name.
+    """
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("--json", action="store_true", help="one JSON document on stdout")
     shared.add_argument(
@@ -97,15 +100,15 @@ class _Commands:
         self._parsers = parser.add_subparsers(metavar="COMMAND", title="commands")
         self._shared = shared
 
-    def add(self, name: str, file: str, does: str) -> argparse.ArgumentParser:
+    def add(self, name: str, module: str, does: str) -> argparse.ArgumentParser:
         parser = self._parsers.add_parser(
             name, help=does, description=f"{does[0].upper()}{does[1:]}.", parents=[self._shared]
         )
-        parser.set_defaults(file=file, command=name)
+        parser.set_defaults(module=module, command=name)
         return parser
 
-    def add_for_run(self, name: str, file: str, does: str) -> argparse.ArgumentParser:
-        parser = self.add(name, file, does)
+    def add_for_run(self, name: str, module: str, does: str) -> argparse.ArgumentParser:
+        parser = self.add(name, module, does)
         parser.add_argument("run", metavar="RUN", help="directory, name, unique prefix or `latest`")
         return parser
 

@@ -90,9 +90,13 @@ def _tell_leakage(e: LeakageFound, h: History) -> list[str]:
 
 def _tell_plan(e: TrainingPlanned, h: History) -> list[str]:
     return [
-        f"  {format_count(e.max_steps, 'step')} over {e.epochs:g} epochs, {e.warmup_steps:,} of "
+        f"  {format_count(e.max_steps, 'step')} over {_epochs(e.epochs)}, {e.warmup_steps:,} of "
         f"warm-up, {e.rows_per_step:.0f} rows a step, {e.padding:.2f} padded tokens a real one"
     ]
+
+
+def _epochs(number: float) -> str:
+    return "1 epoch" if number == 1 else f"{number:g} epochs"
 
 
 def _tell_progress(e: Progress, h: History) -> list[str]:
@@ -116,9 +120,12 @@ def _tell_evaluation(e: Evaluated, h: History) -> list[str]:
     if e.loss_count:
         told += f" loss {e.loss_sum / e.loss_count:.3f},"
     if e.count:
-        name = "accuracy" if h.task == "classification" else "next-token accuracy"
-        told += f" {name} {format_value('accuracy', e.correct / e.count)},"
+        told += f" {_accuracy(h)} {format_value('accuracy', e.correct / e.count)},"
     return [f"{told} {format_count(e.rows, 'row')}"]
+
+
+def _accuracy(h: History) -> str:
+    return "accuracy" if h.task == "classification" else "next-token accuracy"
 
 
 def _tell_epoch(e: EpochDone, h: History) -> list[str]:
@@ -127,7 +134,7 @@ def _tell_epoch(e: EpochDone, h: History) -> list[str]:
     if math.isfinite(row.validation_loss):
         told += f", validation loss {row.validation_loss:.3f}"
     if math.isfinite(row.validation_accuracy):
-        told += f", accuracy {format_value('accuracy', row.validation_accuracy)}"
+        told += f", {_accuracy(h)} {format_value('accuracy', row.validation_accuracy)}"
     if math.isfinite(row.accuracy_change):
         told += f" ({format_difference('accuracy', row.accuracy_change)} since step 0)"
     return [f"{told}, {format_seconds(row.seconds)}: {row.observation}"]

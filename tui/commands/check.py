@@ -108,10 +108,10 @@ def _show_leakage(result: CheckResult) -> None:
         print(f"rows whose input stands earlier with another label: {n['conflicting_labels']:,}")
     if result.pairs:
         rows = [
-            [f"{a} {i}", f"{b} {j}", layer, f"{likeness:.2f}"]
+            [f"{b} {j}", f"{a} {i}", layer, f"{likeness:.2f}"]
             for a, i, b, j, layer, likeness in result.pairs[:LISTED_PAIRS]
         ]
-        print_table(("row", "repeats in", "layer", "similarity"), rows, ("row", "repeats in"))
+        print_table(("row", "repeats", "layer", "similarity"), rows, ("row", "repeats", "layer"))
     for note in result.notes:
         print(f"  {visible(note)}")
 

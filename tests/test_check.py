@@ -1,0 +1,84 @@
+"""The pre-flight reads the data as a run would, and says what it did not look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ftev.core.check import check_run
+from ftev.core.config_file import load_config
+from ftev.core.errors import DataError
+from ftev.core.report import render_json
+
+RUN = """\
+task = "classification"
+[model]
+base = "tiny"
+[data]
+train = "train.csv"
+test = "test.csv"
+"""
+WORDS = ("red", "green", "blue", "black", "white", "grey", "brown", "pink")
+
+
+def write_rows(path: Path, rows: list[tuple[str, str]]) -> None:
+    lines = ["text,label", *(f'"{text}",{label}' for text, label in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def rows(count: int, of: str, start: int = 0) -> list[tuple[str, str]]:
+    """Different texts: the digits of a number as words."""
+    return [
+        (" ".join(WORDS[int(d) % 8] + d for d in f"{start + i:04}") + f" number {start + i}", of)
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "run.toml").write_text(RUN)
+    write_rows(tmp_path / "train.csv", rows(60, "ham") + rows(10, "spam", 1000))
+    write_rows(tmp_path / "test.csv", rows(15, "ham", 2000) + rows(5, "spam", 3000))
+    return tmp_path
+
+
+def test_what_is_there_is_told(folder: Path) -> None:
+    result = check_run(load_config(folder / "run.toml"))
+    assert result.columns == {"text": "text", "label": "label"}
+    assert result.labels == ["ham", "spam"]
+    assert {name: s.rows for name, s in result.splits.items()} == {
+        "train": 63,
+        "validation": 7,
+        "test": 20,
+    }
+    assert result.splits["test"].labels == {"ham": 15, "spam": 5}
+    assert result.splits["train"].longest >= result.splits["train"].median_length > 10
+    assert any("tokenizer" in what for what in result.not_checked)
+    assert "class_imbalance" in {f.code for f in result.findings}
+    assert '"findings"' in render_json({"findings": result.findings and "there"})
+
+
+def test_rows_of_test_that_stand_in_train_are_found(folder: Path) -> None:
+    leaked = rows(3, "ham")
+    write_rows(folder / "test.csv", [*rows(15, "ham", 2000), *rows(5, "spam", 3000), *leaked])
+    result = check_run(load_config(folder / "run.toml", ["data.validation=0"]))
+    assert result.leakage["exact"] == 3
+    assert {(p[0], p[2]) for p in result.pairs} == {("train", "test")}
+    assert next(f for f in result.findings if f.code == "leakage").severity == "error"
+
+
+def test_duplicates_within_a_split_are_counted(folder: Path) -> None:
+    twice = rows(60, "ham") + rows(10, "spam", 1000) + rows(4, "ham")
+    write_rows(folder / "train.csv", twice)
+    result = check_run(load_config(folder / "run.toml", ["data.validation=0"]))
+    assert result.splits["train"].duplicates == 4
+
+
+def test_every_bad_row_is_told_with_its_line(folder: Path) -> None:
+    with (folder / "test.csv").open("a") as file:
+        file.write('"what is this",eggs\n"",ham\n')
+    with pytest.raises(DataError) as caught:
+        check_run(load_config(folder / "run.toml"))
+    told = "\n".join(map(str, caught.value.faults))
+    assert "test.csv:22" in told
+    assert "test.csv:23" in told

@@ -1,0 +1,244 @@
+"""A configuration is checked once, with every fault, and comes back as it was saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ftev.core.config import (
+    DataConfig,
+    EarlyStopping,
+    EvaluateConfig,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainConfig,
+    settings,
+)
+from ftev.core.config_file import check_config, dump_config, key_lines, load_config
+from ftev.core.errors import ConfigError
+from ftev.core.metric_table import METRICS
+from hypothesis import given
+from hypothesis import strategies as st
+
+LEAST = """\
+task = "classification"
+[model]
+base = "tiny"
+[data]
+train = "train.csv"
+"""
+
+
+def load(folder: Path, text: str, *overrides: str) -> RunConfig:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, list(overrides))
+
+
+def faults(folder: Path, text: str, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text, *overrides)
+    assert caught.value.exit_code == 2
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_defaults_are_resolved_and_the_run_gets_a_name(tmp_path: Path) -> None:
+    config = load(tmp_path, LEAST)
+    assert config.name == "tiny_train"
+    assert config.folder == str(tmp_path.resolve())
+    assert config.train == TrainConfig()
+
+
+def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """\
+task = "clasification"
+[model]
+base = "tiny"
+precision = 16
+[train]
+epochs = "three"
+learning_rat = 1e-4
+"""
+    found = faults(tmp_path, text)
+    assert len(found) == 4
+    assert found[0].startswith("run.toml:1 task: 'clasification' does not fit")
+    assert found[1].startswith("run.toml:4 model.precision: 16 does not fit")
+    assert (
+        "run.toml:7 train.learning_rat: unknown setting. Did you mean train.learning_rate?" in found
+    )
+    assert any(f.startswith("run.toml:6 train.epochs: 'three' does not fit") for f in found)
+
+
+def test_an_unknown_setting_in_the_wrong_table_is_sent_home(tmp_path: Path) -> None:
+    [found] = faults(tmp_path, "learning_rate = 1e-4\n" + LEAST)
+    assert found == "run.toml:1 learning_rate: unknown setting. Did you mean train.learning_rate?"
+
+
+def test_what_must_be_given_is_asked_for(tmp_path: Path) -> None:
+    found = faults(tmp_path, "[data]\ntrain = 'x.csv'\n")
+    assert [f.split(":")[0] for f in found] == ["run.toml task", "run.toml model.base"]
+    assert faults(tmp_path, 'task = "generation"\n[model]\n')[0].startswith("run.toml:2 model.base")
+    assert faults(tmp_path, 'task = "generation"\nmodel = "tiny"\n') == [
+        "run.toml:2 model: must be a table, not 'tiny'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("train.epochs=0", "train.epochs: must be a number greater than 0"),
+        ("train.epochs=nan", "train.epochs: must be a number greater than 0"),
+        ("train.epochs=inf", "train.epochs: must be a number greater than 0"),
+        ("train.warmup_ratio=1.0", "train.warmup_ratio: must lie in [0, 1)"),
+        ("train.devices=2", "train.devices: runs on one device only so far"),
+        ("data.validation=1.5", "data.validation: a share must lie between 0 and 1"),
+        ("data.labels=['a', 'a']", "data.labels: needs at least two different labels"),
+        ("objective.metric=acuracy", "objective.metric: there is no metric 'acuracy'"),
+        ("model.max_length=1", "model.max_length: must be at least 2"),
+        ("train.early_stopping.patience=0", "train.early_stopping.patience: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, setting: str, told: str) -> None:
+    [found] = faults(tmp_path, LEAST, setting)
+    assert found.startswith(f"--set {told}")
+
+
+def test_a_misspelt_metric_gets_its_neighbour(tmp_path: Path) -> None:
+    [found] = faults(tmp_path, LEAST, "objective.metric=macro_f")
+    assert found.endswith("Did you mean macro_f1?")
+
+
+def test_overrides_are_toml_or_a_bare_word(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        LEAST,
+        "train.epochs=2",
+        "train.schedule = cosine",
+        "train.eval_every=50",
+        'data.train=["a.csv", "b.csv"]',
+        "model.lora.r=4",
+    )
+    assert config.train.epochs == 2
+    assert config.train.schedule == "cosine"
+    assert config.train.eval_every == 50
+    assert isinstance(config.train.eval_every, int)
+    assert config.data.train == ["a.csv", "b.csv"]
+    assert config.model.lora.r == 4
+
+
+def test_every_bad_override_is_told(tmp_path: Path) -> None:
+    found = faults(tmp_path, LEAST, "epochs", "=3", "task.x=1")
+    assert len(found) == 3
+    assert found[2] == "--set task.x: task is not a table"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "there is no such file"),
+        (b"task = ", "is not valid TOML"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    path = tmp_path / "run.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder"):
+        load_config(tmp_path)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + LEAST.replace("\n", "\r\n").encode())
+    assert load_config(path).model.base == "tiny"
+
+
+def test_lines_of_keys() -> None:
+    text = 'a = 1\n\n[b]\nc = 2\n[b.d]\n"e" = 3\n# f = 4\n'
+    assert key_lines(text) == {"a": 1, "b": 3, "b.c": 4, "b.d": 5, "b.d.e": 6}
+
+
+def test_every_setting_has_its_sentence() -> None:
+    for setting in settings():
+        assert len(setting.sentence.split()) > 2, setting.path
+
+
+def test_a_share_of_nothing_is_no_split(tmp_path: Path) -> None:
+    assert load(tmp_path, LEAST).data.validation == 0.1
+    assert load(tmp_path, LEAST, "data.validation=0").data.validation is None
+    assert load(tmp_path, LEAST, "data.test=0.0").data.test is None
+
+
+def test_eval_needs_rows_but_nothing_to_train_on(tmp_path: Path) -> None:
+    text = 'task = "generation"\n[model]\nbase = "a"\ntuned = "b"\n'
+    assert faults(tmp_path, text)[0].startswith("run.toml data.test: must be given")
+    assert not load(tmp_path, text, "data.test=x.jsonl").trains
+
+
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).map(
+    lambda name: f"n{name}"
+)
+shares = st.floats(0.01, 0.4)
+configs = st.builds(
+    RunConfig,
+    task=st.sampled_from(["classification", "generation"]),
+    name=names,
+    model=st.builds(
+        ModelConfig,
+        base=names,
+        adapter=st.sampled_from(["none", "lora"]),
+        lora=st.builds(LoraConfig, r=st.integers(1, 64), target_modules=st.just(["q", "v"])),
+        max_length=st.none() | st.integers(2, 4096),
+    ),
+    data=st.builds(
+        DataConfig,
+        train=names | st.lists(names, min_size=1),
+        validation=st.none() | names | shares,
+        test=st.none() | names | shares,
+        labels=st.none() | st.lists(names, min_size=2, unique=True),
+        header=st.booleans() | st.just("auto"),
+    ),
+    train=st.builds(
+        TrainConfig,
+        epochs=st.floats(0.1, 100),
+        eval_every=st.integers(1, 500) | st.floats(0.1, 5),
+        early_stopping=st.none() | st.builds(EarlyStopping, patience=st.integers(1, 9)),
+        seed=st.integers(0, 2**31),
+    ),
+    objective=st.builds(
+        ObjectiveConfig,
+        metric=st.none() | st.sampled_from(list(METRICS)),
+        at_least=st.none() | st.floats(0, 1),
+    ),
+    evaluate=st.builds(
+        EvaluateConfig,
+        prompts=st.lists(st.text(alphabet="a\"\n\\é𝄞 '")),
+    ),
+)
+
+
+@given(configs)
+def test_a_saved_configuration_is_the_same_when_loaded(config: RunConfig) -> None:
+    import tomllib
+
+    assert check_config(tomllib.loads(dump_config(config))) == config
+
+
+def test_a_saved_configuration_keeps_its_folder(tmp_path: Path) -> None:
+    config = load(tmp_path, LEAST)
+    elsewhere = tmp_path / "run"
+    elsewhere.mkdir()
+    assert load(elsewhere, dump_config(config)) == config
+    assert replace(config, name="x").name == "x"

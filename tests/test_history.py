@@ -1,0 +1,277 @@
+"""Events folded into a view: what a resume forgets, what an epoch's loss is, how a run stands."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+import story
+from ftev.core.diagnosis import observe_epoch
+from ftev.core.events import (
+    AnyEvent,
+    CheckpointSaved,
+    ComparisonsComputed,
+    EpochDone,
+    Evaluated,
+    EventReader,
+    Paused,
+    ResultsComputed,
+    Resumed,
+    RunFinished,
+    RunStarted,
+    TextScored,
+    TrainingEnded,
+    TrainingPlanned,
+)
+from ftev.core.history import RATE_WINDOW, Epoch, History, fold, read_history
+from ftev.core.runs import Run
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+
+def resumed(step: int) -> RunStarted:
+    return RunStarted(
+        run="story",
+        name="story",
+        task="classification",
+        pid=2,
+        host="here",
+        ftev_version="0.1.0",
+        resumed_from_step=step,
+    )
+
+
+def planned(max_steps: int) -> TrainingPlanned:
+    return TrainingPlanned(
+        max_steps=max_steps,
+        steps_per_epoch=4,
+        epochs=1,
+        warmup_steps=0,
+        rows_per_step=1,
+        padding=1,
+    )
+
+
+def row(epoch: int, train: float, validation: float, accuracy: float, change: float) -> Epoch:
+    return Epoch(epoch, epoch * 4, train, validation, accuracy, change, seconds=1.0)
+
+
+def test_a_whole_story_is_told() -> None:
+    history = fold(story.whole())
+    assert history.status(alive=False) == "finished"
+    assert (history.step, history.max_steps, history.best_step) == (12, 12, 8)
+    assert [e.epoch for e in history.epochs] == [1, 2, 3]
+    assert [round(e.validation_accuracy, 2) for e in history.epochs] == [0.75, 0.9, 0.85]
+    assert history.epochs[-1].accuracy_change == pytest.approx(0.35)
+    assert history.random_loss == pytest.approx(math.log(2))
+    assert set(history.results["test"]) == {"majority", "probe", "tuned"}
+
+
+def test_live_and_at_once_give_the_same(tmp_path: Path) -> None:
+    run = story.write_story(tmp_path / "run")
+    reader, live = EventReader(run.events_path, chunk=100), History()
+    while live.read(reader) or reader.offset < run.events_path.stat().st_size:
+        pass
+    whole = read_history(run)
+    assert live.version == whole.version == len(story.whole())
+    assert live.epochs == whole.epochs
+    assert live.steps == whole.steps
+
+
+def test_an_epochs_loss_is_one_division_of_sums() -> None:
+    steps = [story.step(1, loss=1.0, count=10), story.step(2, loss=4.0, count=1)]
+    steps += [story.step(3, loss=2.0, count=5), story.step(4, loss=0.0, count=4)]
+    history = fold([*story.beginning(), *steps, EpochDone(epoch=1, step=4, seconds=1.0)])
+    assert history.epochs[0].train_loss == pytest.approx((10 + 4 + 10 + 0) / 20)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 1000)), min_size=4, max_size=40))
+def test_means_over_epochs_do_not_depend_on_the_cut(told: list[tuple[float, int]]) -> None:
+    history = fold([story.step(i + 1, loss, count) for i, (loss, count) in enumerate(told)])
+    total = sum(loss * count for loss, count in told) / sum(count for _, count in told)
+    assert history.steps.mean_loss(0, 1e9) == pytest.approx(total)
+
+
+def test_a_step_without_scored_tokens_has_no_loss() -> None:
+    history = fold([story.step(1, loss=0.0, count=0)])
+    assert math.isnan(history.steps.loss[0])
+    assert math.isnan(history.steps.mean_loss(0, 1))
+
+
+def test_resume_forgets_what_will_be_made_again() -> None:
+    before = [*story.beginning(), *story.epoch(1), *story.epoch(2), story.step(9), story.step(10)]
+    history = fold([*before, RunFinished(status="stopped"), resumed(8)])
+    assert history.step == 8
+    assert len(history.steps) == len(history.steps.grad_norm) == len(history.steps.epoch) == 8
+    assert [e.epoch for e in history.epochs] == [1, 2]
+    assert history.finished is None
+    for event in story.epoch(3):
+        history.add(event)
+    assert list(history.steps.step) == list(range(1, 13))
+    assert [e.step for e in history.validation_series()] == [0, 4, 8, 12]
+
+
+def test_resume_from_an_earlier_checkpoint_forgets_epochs_and_results() -> None:
+    history = fold([*story.whole(), resumed(4)])
+    assert [e.epoch for e in history.epochs] == [1]
+    assert [c.step for c in history.checkpoints] == [4]
+    assert not history.results
+    assert not history.comparisons
+    assert history.evaluation("test", "tuned") is None
+
+
+@pytest.mark.parametrize(
+    ("events", "alive", "status"),
+    [
+        ([], False, "starting"),
+        (story.beginning(), True, "running"),
+        (story.beginning(), False, "died"),
+        ([*story.beginning(), Paused(step=3)], True, "paused"),
+        ([*story.beginning(), Paused(step=3), Resumed(step=3)], True, "running"),
+        ([*story.beginning(), Paused(step=3)], False, "died"),
+        ([*story.beginning(), RunFinished(status="stopped")], True, "stopped"),
+        ([*story.beginning(), RunFinished(status="stopped"), resumed(0)], True, "running"),
+        ([*story.beginning(), RunFinished(status="failed", error="x")], False, "failed"),
+    ],
+)
+def test_how_a_run_stands(events: list[AnyEvent], alive: bool, status: str) -> None:
+    assert fold(events).status(alive) == status
+
+
+def test_eta_is_the_pace_of_the_last_steps_times_what_is_left() -> None:
+    history = fold([planned(100)])
+    assert history.eta_seconds() is None
+    for number in range(1, 61):
+        slow = number <= 60 - RATE_WINDOW
+        history.add(replace(story.step(number), seconds=9.0 if slow else 0.5))
+    assert history.eta_seconds() == pytest.approx(20.0)
+    assert history.tokens_per_second() == pytest.approx(1600.0)
+    history.add(TrainingEnded(reason="completed", step=60, best_step=60))
+    assert history.eta_seconds() is None
+
+
+def test_comparisons_of_every_split_stay() -> None:
+    told = [ComparisonsComputed(comparisons=[{"split": split}]) for split in ("validation", "test")]
+    assert [c["split"] for c in fold(told).comparisons] == ["validation", "test"]
+
+
+def test_a_result_replaces_the_one_before() -> None:
+    told = [ResultsComputed(split="test", model="tuned", result={"n": n}) for n in (1, 2)]
+    assert fold(told).results == {"test": {"tuned": {"n": 2}}}
+
+
+def test_the_last_score_of_a_text_counts() -> None:
+    def scored(value: float) -> TextScored:
+        return TextScored(
+            source="held_out:0",
+            model="base",
+            tokens=1,
+            bytes=4,
+            log_likelihood=value,
+            prefix="<s>",
+            window=4,
+            stride=4,
+        )
+
+    assert [t.log_likelihood for t in fold([scored(-1.0), scored(-2.0)]).texts] == [-2.0]
+
+
+def test_skipped_steps_are_counted_and_told() -> None:
+    events = [replace(story.step(n), skipped=True) for n in (1, 2)]
+    history = fold([*story.beginning(), *events, EpochDone(epoch=1, step=2, seconds=1.0)])
+    assert history.steps.skipped == 2
+    assert "2 steps skipped" in history.epochs[0].observation
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([row(1, 0.6, 0.5, 0.8, 0.3)], "accuracy rose by 30.0 points in the first epoch"),
+        ([row(1, 0.6, 0.5, 0.5, 0.0)], "little learnt yet: accuracy has hardly moved"),
+        ([row(1, 0.6, math.nan, math.nan, math.nan)], "training loss 0.60"),
+        ([row(1, math.nan, 0.5, 0.8, 0.3)], "training loss is not finite: lower the learning rate"),
+        (
+            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.40, 0.85, 0)],
+            "validation loss fell by 0.10, accuracy +5.0 points: still learning",
+        ),
+        (
+            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.54, 0.8, 0)],
+            "validation loss rose by 0.04 while training loss fell: overfitting begins",
+        ),
+        (
+            [row(1, 0.6, 0.40, 0.8, 0), row(2, 0.4, 0.50, 0.8, 0), row(3, 0.3, 0.60, 0.8, 0)],
+            "validation loss rose by 0.10 while training loss fell: overfitting since epoch 2",
+        ),
+        (
+            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.9, 0.70, 0.8, 0)],
+            "both losses rose (validation by 0.20): training is unstable",
+        ),
+        (
+            [row(1, 0.6, 0.500, 0.8, 0), row(2, 0.5, 0.501, 0.8, 0)],
+            "validation loss is level (+0.001): little more to gain",
+        ),
+        (
+            [row(1, 0.6, math.nan, 0.5, 0), row(2, 0.5, 0.40, 0.8, 0), row(3, 0.4, 0.5, 0.8, 0)],
+            "validation loss rose by 0.10 while training loss fell: overfitting begins",
+        ),
+        (
+            [row(1, 0.6, math.nan, math.nan, math.nan), row(2, 0.4, math.nan, math.nan, math.nan)],
+            "training loss fell by 0.20",
+        ),
+    ],
+)
+def test_observations_come_from_the_numbers(rows: list[Epoch], told: str) -> None:
+    assert observe_epoch(rows) == told
+
+
+def test_events_of_the_future_do_not_stop_a_reader(tmp_path: Path) -> None:
+    run = story.write_story(tmp_path / "run", story.beginning())
+    with run.events_path.open("ab") as file:
+        file.write(b'{"kind":"FromTheFuture"}\nnot json\n{"kind":"StepDone"')
+    history = read_history(run)
+    assert history.unreadable_lines == 2
+    assert history.status(alive=False) == "died"
+
+
+def test_a_run_without_events_has_an_empty_history(tmp_path: Path) -> None:
+    history = read_history(Run(tmp_path))
+    assert history.status(alive=False) == "starting"
+    assert history.step == 0
+    assert history.tokens_per_second() == 0.0
+
+
+@given(st.randoms(use_true_random=False))
+def test_no_order_of_events_breaks_the_fold(shuffle: random.Random) -> None:
+    events: list[AnyEvent] = [*story.whole(), resumed(4), Paused(step=1)]
+    shuffle.shuffle(events)
+    history = fold(events)
+    history.eta_seconds()
+    history.validation_series()
+    assert history.version == len(events)
+
+
+def test_checkpoints_say_which_is_best() -> None:
+    told = [
+        CheckpointSaved(step=4, path="a", seconds=0.1, best=True),
+        CheckpointSaved(step=8, path="b", seconds=0.1),
+    ]
+    assert fold(told).best_step == 4
+
+
+def test_final_scores_do_not_disturb_the_validation_series() -> None:
+    final = Evaluated(
+        split="validation",
+        model="tuned",
+        step=12,
+        epoch=-1.0,
+        rows=20,
+        loss_sum=2.0,
+        loss_count=20,
+        correct=20,
+        count=20,
+    )
+    series = fold([*story.whole(), final]).validation_series()
+    assert series[-1].loss_sum == pytest.approx(9.0)

@@ -1,0 +1,450 @@
+"""The report: its shape, its verdict, its findings, and text that stays text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import story
+from ftev.core.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.diagnosis import Finding, find, judge
+from ftev.core.errors import ConfigError, RunError
+from ftev.core.events import (
+    AnyEvent,
+    ComparisonsComputed,
+    Evaluated,
+    LeakageFound,
+    ModelLoaded,
+    ResultsComputed,
+    RunFinished,
+    RunStarted,
+    SplitPrepared,
+)
+from ftev.core.history import History, fold
+from ftev.core.report import build_report, render_json, render_markdown, write_report
+from ftev.core.report_markdown import escape
+from ftev.core.report_numbers import format_difference, format_seconds, format_value
+from ftev.core.report_summary import describe_status, headline
+from ftev.core.runs import Run
+from msgspec.structs import replace
+
+NASTY = "a|b `c` <img src=x onerror=alert(1)> [x](http://y) **z** \x1b[31m\x07\u202e_q_\nnext"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return story.write_story(tmp_path / "2026-01-01_story")
+
+
+def told(*events: AnyEvent) -> History:
+    """The story's beginning and end around other results."""
+    return fold([*story.beginning(), *story.epoch(1), *events, RunFinished(status="finished")])
+
+
+def results(tuned: dict[str, Any], split: str = "test", **others: dict[str, Any]) -> list[AnyEvent]:
+    models = {"majority": story.result((0, 100)), **others, "tuned": tuned}
+    return [ResultsComputed(split=split, model=m, result=r) for m, r in models.items()]
+
+
+def compared(*rows: dict[str, Any]) -> ComparisonsComputed:
+    return ComparisonsComputed(comparisons=list(rows))
+
+
+def better(difference: float = 0.2, half: float = 0.05) -> ComparisonsComputed:
+    return compared(
+        *(
+            story.comparison(metric, difference, half, "majority")
+            for metric in ("accuracy", "macro_f1", "recall")
+        )
+    )
+
+
+def codes(history: History) -> set[str]:
+    return {f.code for f in find(history)}
+
+
+# Shape
+
+
+def test_the_document_has_the_promised_parts(run: Run) -> None:
+    report = build_report(run)
+    assert report["schema"] == "ftev.report/1"
+    promised = "schema run data stages epochs results comparisons findings verdict"
+    assert set(promised.split()) <= set(report)
+    about = "id name task status created finished ftev_version packages device config_sha256"
+    assert set(about.split()) <= set(report["run"])
+    assert report["run"]["status"] == "finished"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", report["run"]["created"])
+    assert set(report["data"]) == {"train", "validation", "test", "leakage"}
+    assert {"rows", "columns", "sha256", "labels"} <= set(report["data"]["train"])
+    assert {"exact", "near", "ngram", "pairs"} <= set(report["data"]["leakage"])
+    stage = "name seconds rows_in columns_in rows_out columns_out note"
+    assert set(report["stages"][0]) == set(stage.split())
+    epoch = "epoch train_loss validation_loss validation_accuracy observation"
+    assert set(epoch.split()) <= set(report["epochs"][0])
+    tuned = report["results"]["test"]["tuned"]
+    assert {"n", "loss", "metrics", "per_class", "confusion"} <= set(tuned)
+    assert set(tuned["metrics"]["accuracy"]) == {"value", "low", "high", "method"}
+    assert {"code", "severity", "message", "evidence", "rows"} <= set(report["findings"][0])
+    assert set(report["verdict"]) == {"decision", "objective", "reasons"}
+
+
+def test_the_numbers_are_those_of_the_events(run: Run) -> None:
+    report = build_report(run)
+    assert report["results"]["test"] == story.RESULTS
+    assert report["comparisons"] == story.COMPARISONS
+    assert report["epochs"][1]["validation_loss"] == pytest.approx(0.40)
+    assert report["epochs"][1]["train_loss"] == pytest.approx(0.425)
+    assert report["references"]["random_loss"] == pytest.approx(math.log(2))
+
+
+def test_json_spells_what_it_cannot_say(run: Run) -> None:
+    report = build_report(run)
+    report["results"]["test"]["tuned"]["loss"] = math.nan
+    report["comparisons"] = [{"low": -math.inf, "high": math.inf}]
+    text = render_json(report)
+    back = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert back["results"]["test"]["tuned"]["loss"] == "NaN"
+    assert back["comparisons"] == [{"low": "-Infinity", "high": "Infinity"}]
+
+
+@pytest.mark.parametrize("ended", range(len(story.whole()) + 1))
+def test_a_run_cut_anywhere_still_gives_a_report(tmp_path: Path, ended: int) -> None:
+    run = story.write_story(tmp_path / "run", story.whole()[:ended])
+    report = build_report(run)
+    assert render_markdown(report).startswith("# story")
+    msgspec.json.decode(render_json(report).encode())
+    describe_status(run)
+
+
+def test_a_copy_without_its_configuration_gives_a_report(run: Run) -> None:
+    (run.path / "run.toml").unlink()
+    report = build_report(run)
+    assert "verdict" not in report
+    assert "## Metrics" in render_markdown(report)
+
+
+def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    events = [*story.beginning(), RunFinished(status="failed", error="out of | memory")]
+    report = build_report(story.write_story(tmp_path / "run", events))
+    assert report["verdict"]["decision"] == "no evidence"
+    assert "The run failed: out of \\| memory" in render_markdown(report)
+
+
+# Files
+
+
+def test_files_are_written_whole(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "there" / "deeper"
+    paths = write_report(run, ("md", "json"), out)
+    assert [p.name for p in paths] == ["report.md", "report.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["report.json", "report.md"]
+    assert json.loads(paths[1].read_text())["schema"] == "ftev.report/1"
+    assert write_report(run)[0] == run.path / "report.md"
+
+
+@pytest.mark.parametrize(("name", "told"), [("html", "not written yet"), ("pdf", "no format")])
+def test_other_formats_are_refused(run: Run, name: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        write_report(run, ["md", name])
+    assert not (run.path / "report.md").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        write_report(run, ["md"], tmp_path / "file")
+
+
+# Markdown
+
+
+def test_user_text_cannot_break_out() -> None:
+    shown = escape(NASTY)
+    assert "\n" not in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "<img" not in shown
+    for mark in "|`*[]":
+        assert not re.search(rf"(?<!\\){re.escape(mark)}", shown), mark
+    assert escape("card_arrival") == "card_arrival"
+    assert escape("_x_ 1_000") == r"\_x\_ 1_000"
+    assert escape("# title").startswith("\\#")
+    assert escape("1. item").startswith("1\\.")
+    assert escape("x" * 1000).endswith("…")
+
+
+def test_nasty_labels_keep_their_tables(tmp_path: Path) -> None:
+    text = render_markdown(build_report(story.write_story(tmp_path / "run", nasty_story())))
+    assert "\x1b" not in text
+    assert "<img" not in text
+    widths: list[int] = []
+    for line in text.splitlines():
+        if line.startswith("|"):
+            widths.append(len(re.findall(r"(?<!\\)\|", line)))
+        elif widths:
+            assert len(set(widths)) == 1, text
+            widths = []
+
+
+def nasty_story() -> list[AnyEvent]:
+    def rename(event: AnyEvent) -> AnyEvent:
+        swapped = msgspec.json.encode(event).replace(b'"positive"', json.dumps(NASTY).encode())
+        return msgspec.json.decode(swapped, type=type(event))  # type: ignore[no-any-return]
+
+    def rename_kept(event: AnyEvent) -> AnyEvent:
+        return event if isinstance(event, SplitPrepared | Evaluated) else rename(event)
+
+    return [rename_kept(e) for e in story.whole()]
+
+
+def test_a_matrix_of_many_labels_becomes_its_worst_confusions(tmp_path: Path) -> None:
+    labels = [f"label_{i}" for i in range(30)]
+    counts = [[9 if i == j else int(j == i + 1) * i for j in range(30)] for i in range(30)]
+    wide = {**story.result((88, 92)), "confusion": {"labels": labels, "counts": counts}}
+    run = story.write_story(tmp_path / "run", [*story.beginning(), *results(wide)])
+    text = render_markdown(build_report(run))
+    assert "## Confusion matrix" not in text
+    assert "| label_28 | label_29 | 28 | 75.7 % |" in text
+    assert text.count("| label_") >= 20
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (format_value("accuracy", 0.9123), "91.2 %"),
+        (format_value("loss", "NaN"), "NaN"),
+        (format_value("perplexity", math.inf), "∞"),
+        (format_value("mcc", -0.5), "-0.500"),
+        (format_difference("accuracy", 0.031), "+3.1 points"),
+        (format_difference("accuracy", -0.0004), "-0.04 points"),
+        (format_difference("loss", -0.25), "-0.250"),
+        (format_seconds(0.44), "0.4 s"),
+        (format_seconds(59.7), "1 min 00 s"),
+        (format_seconds(3725), "1 h 02 min"),
+        (format_seconds(math.inf), "–"),
+    ],
+)
+def test_numbers_as_words(shown: str, told: str) -> None:
+    assert shown == told
+
+
+# Verdict
+
+
+def test_better_without_a_target_ships() -> None:
+    verdict = judge(fold(story.whole()), story.config())
+    assert verdict.decision == "ship"
+    assert "fixed 41, broke 12" in verdict.reasons[0]
+    assert "linear probe" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "decision", "told"),
+    [
+        (0.80, "ship", "the whole interval meets it"),
+        (0.85, "no evidence", "the interval holds the target"),
+        (0.95, "hold", "the whole interval misses it"),
+    ],
+)
+def test_a_target_is_judged_by_the_interval(target: float, decision: str, told: str) -> None:
+    history = fold([*story.whole()])
+    verdict = judge(history, story.config(metric="macro_f1", at_least=target))
+    assert verdict.decision == decision
+    assert told in verdict.reasons[0]
+    assert "90.0 % (95 %: 85.0 % to 95.0 %)" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("difference", "half", "decision"),
+    [(0.1, 0.05, "ship"), (0.1, 0.15, "no evidence"), (-0.1, 0.05, "hold")],
+)
+def test_a_difference_is_judged_by_its_interval(
+    difference: float, half: float, decision: str
+) -> None:
+    history = told(*results(story.result((88, 92))), better(difference, half))
+    assert judge(history, story.config()).decision == decision
+
+
+def test_where_less_is_better_a_fall_is_a_gain() -> None:
+    lower = compared(story.comparison("loss", -0.3, 0.1, "majority"))
+    history = told(*results(story.result((88, 92))), lower)
+    assert judge(history, story.config(metric="loss")).decision == "ship"
+
+
+def test_a_metric_that_was_not_computed_proves_nothing() -> None:
+    history = told(*results(story.result((88, 92))), better())
+    verdict = judge(history, story.config(metric="roc_auc", at_least=0.9))
+    assert verdict.decision == "no evidence"
+    assert "roc_auc was not computed on test" in " ".join(verdict.reasons)
+
+
+def test_C7_high_accuracy_with_poor_recall_is_held() -> None:
+    fraud = story.result((980, 12), rows=(1000, 100))
+    history = told(*results(fraud), better())
+    assert history.results["test"]["tuned"]["metrics"]["accuracy"]["value"] > 0.9
+    verdict = judge(history, story.config(metric="accuracy", at_least=0.8))
+    assert verdict.decision == "hold"
+    assert 'only 12.0 % of the rows that are "positive" are found' in verdict.reasons[0]
+
+
+def test_validation_alone_is_no_evidence() -> None:
+    validation = compared(
+        {**story.comparison("macro_f1", 0.2, 0.05, "majority"), "split": "validation"}
+    )
+    history = told(*results(story.result((88, 92)), split="validation"), validation)
+    verdict = judge(history, story.config())
+    assert verdict.decision == "no evidence"
+    assert "no test split" in verdict.reasons[0]
+    assert "no_test_set" in codes(history)
+
+
+def test_leaked_rows_are_judged_on_the_clean_ones() -> None:
+    leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
+    events = [leak, *results(story.result((88, 92))), better()]
+    assert judge(told(*events), story.config()).decision == "no evidence"
+    clean = {**story.comparison("macro_f1", 0.0, 0.05, "majority"), "split": "test_clean"}
+    events += [*results(story.result((60, 60)), split="test_clean"), compared(clean)]
+    verdict = judge(told(*events), story.config())
+    assert verdict.decision == "no evidence"
+    assert "test_clean" in verdict.reasons[0]
+    good = [{**clean, "difference": 0.2, "low": 0.1, "high": 0.3}]
+    events[-1] = compared(*good)
+    assert judge(told(*events), story.config()).decision == "ship"
+
+
+def test_a_run_without_results_proves_nothing() -> None:
+    verdict = judge(fold(story.beginning()), story.config(metric="recall", at_least=0.9))
+    assert verdict.decision == "no evidence"
+    assert verdict.objective == 'recall of "positive" at least 90.0 %'
+
+
+# Findings
+
+
+def found(history: History, code: str) -> Finding:
+    return next(f for f in find(history) if f.code == code)
+
+
+def test_a_sound_run_has_no_grave_findings() -> None:
+    assert not [f for f in find(fold(story.whole())) if f.severity != "info"]
+
+
+def test_leakage_is_told_with_its_rows() -> None:
+    pairs = [("train", 3, "test", 7, "exact", 1.0), ("train", 1, "train", 2, "exact", 1.0)]
+    leak = LeakageFound(
+        exact=1, near=0, ngram=0, conflicting_labels=2, pairs=pairs, leaked={"test": 1}
+    )
+    history = told(leak)
+    assert found(history, "leakage").severity == "error"
+    assert found(history, "leakage").rows == [("test", 7)]
+    assert "conflicting_labels" in codes(history)
+    assert "leakage" not in codes(told(LeakageFound(exact=0, near=0, ngram=0)))
+
+
+def test_imbalance_and_small_classes() -> None:
+    uneven = SplitPrepared(split="train", rows=100, columns=2, labels={"a": 90, "b": 10})
+    assert "9.0 rows" in found(told(uneven), "class_imbalance").message
+    even = SplitPrepared(split="train", rows=100, columns=2, labels={"a": 50, "b": 50})
+    assert "class_imbalance" not in codes(told(even))
+    history = told(*results(story.result((88, 5), rows=(100, 5))))
+    assert '"positive" (5)' in found(history, "small_classes").message
+
+
+def test_overfitting_names_its_epoch_and_what_was_kept() -> None:
+    finding = found(fold(story.whole()), "overfitting")
+    assert "since epoch 2 (step 8)" in finding.message
+    assert "the checkpoint of step 8 was kept" in finding.message
+    assert finding.severity == "info"
+    unsaved = [e for e in story.whole() if type(e).__name__ not in ("TrainingEnded",)]
+    late = [e for e in unsaved if not getattr(e, "best", False)]
+    assert found(fold(late), "overfitting").severity == "warning"
+    assert "overfitting" not in codes(fold([*story.beginning(), *story.epoch(1), *story.epoch(2)]))
+
+
+def test_a_small_test_set_is_told_unless_the_difference_is_plain() -> None:
+    unclear = better(0.01, 0.05)
+    history = told(*results(story.result((88, 92))), unclear)
+    assert (
+        "differences below 6.0 points cannot be shown" in found(history, "test_too_small").message
+    )
+    assert "test_too_small" not in codes(told(*results(story.result((88, 92))), better()))
+    few = told(*results(story.result((20, 20), rows=(25, 25))), better())
+    assert "test_too_small" in codes(few)
+
+
+def test_unsteady_training() -> None:
+    skipped = replace(story.step(5), skipped=True)
+    assert "1 of 5 steps" in found(told(skipped), "steps_skipped").message
+    assert "from step 5 on" in found(told(story.step(5, math.nan)), "loss_not_finite").message
+
+
+def test_masking_faults_are_told() -> None:
+    split = SplitPrepared(
+        split="train",
+        rows=100,
+        columns=2,
+        truncated_rows=5,
+        truncated_tokens=50,
+        unscored_rows=1,
+        rows_without_eos=3,
+        skipped_rows=2,
+    )
+    masking = {"truncation", "nothing_to_score", "end_not_scored", "rows_skipped"}
+    assert masking <= codes(told(split))
+    assert not masking & codes(told(replace(split, truncated_rows=1, unscored_rows=0,
+                                            rows_without_eos=0, skipped_rows=0)))  # fmt: skip
+
+
+def generation_story(loss: float) -> list[AnyEvent]:
+    estimate = {"value": loss, "low": loss - 0.1, "high": loss + 0.1, "method": "bootstrap"}
+    tuned = {"n": 500, "loss": loss, "metrics": {"loss": estimate}}
+    base = {"n": 500, "loss": 7.0, "metrics": {"loss": {**estimate, "value": 7.0}}}
+    return [
+        RunStarted(run="g", name="g", task="generation", pid=1, host="here", ftev_version="0.1.0"),
+        ModelLoaded(
+            name="m",
+            architecture="LlamaForCausalLM",
+            parameters=1,
+            trainable=1,
+            layers=1,
+            vocab_size=512,
+            max_length=512,
+            prefix="<s>",
+        ),
+        ResultsComputed(split="test", model="base", result=base),
+        ResultsComputed(split="test", model="tuned", result=tuned),
+        compared({**story.comparison("loss", loss - 7.0, 0.1, "base"), "fixed": None}),
+        RunFinished(status="finished"),
+    ]
+
+
+def test_L7_a_loss_above_guessing_is_held(tmp_path: Path) -> None:
+    config = RunConfig(
+        task="generation", name="g", model=ModelConfig(base="m"), data=DataConfig(train="t")
+    )
+    guess = fold(generation_story(6.5))
+    assert guess.random_loss == pytest.approx(6.238, abs=1e-3)
+    assert judge(guess, config).decision == "hold"
+    assert judge(fold(generation_story(5.0)), config).decision == "ship"
+    run = story.write_story(tmp_path / "run", generation_story(5.0), config)
+    assert "Random guessing has a loss of 6.238" in render_markdown(build_report(run))
+
+
+# Headline
+
+
+def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Path) -> None:
+    run = story.write_story(tmp_path / "a")
+    told_whole = headline(run, fold(story.whole()))
+    assert told_whole is not None
+    assert told_whole.text == "macro_f1 74.9 % → 90.0 % (test)"
+    half = headline(run, fold([*story.beginning(), *story.epoch(1)]))
+    assert half is not None
+    assert half.text == "accuracy 50.0 % → 75.0 % (validation)"
+    assert headline(run, History()) is None

@@ -1,0 +1,299 @@
+"""The program as a person or a script meets it: real processes, their output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import story
+from ftev.core.events import RunFinished
+from ftev.tui.cli import build_parser
+
+PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
+ESCAPE = "\x1b"
+
+
+def ftev(
+    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=60,
+    )
+
+
+def on_terminal(*arguments: str, **env: str) -> str:
+    """What the program writes to a terminal of its own."""
+    parent, child = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **env},
+    ) as process:
+        os.close(child)
+        told = b""
+        while True:
+            try:
+                block = os.read(parent, 65536)
+            except OSError:
+                break
+            if not block:
+                break
+            told += block
+        process.wait(60)
+    os.close(parent)
+    return told.decode()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three runs: finished, died, failed."""
+    folder = tmp_path / "runs"
+    story.write_story(folder / "2026-01-01_whole")
+    story.write_story(folder / "2026-01-02_half", [*story.beginning(), *story.epoch(1)])
+    failed = RunFinished(status="failed", error="the device ran out of memory", exit_code=1)
+    story.write_story(folder / "2026-01-03_failed", [*story.beginning(), failed])
+    return folder
+
+
+def document(*arguments: str) -> Any:
+    told = ftev(*arguments)
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train"],
+        ["train", "x.toml", "--headless", "--detach"],
+        ["prompt", "latest"],
+        ["prompt", "latest", "--text", "x", "--top-p", "2"],
+        ["prompt", "latest", "--text", "x", "--max-new-tokens", "0"],
+        ["demo", "--task", "poetry"],
+        ["likelihood", "--model", "m"],
+    ],
+)
+def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_every_command_is_there_with_its_help() -> None:
+    told = ftev("--help").stdout
+    commands = "demo train eval open list status stop resume pause checkpoint check prompt"
+    for command in [*commands.split(), "likelihood", "report", "doctor"]:
+        assert re.search(rf"^    {command} ", told, re.MULTILINE), command
+
+
+def test_flags_may_stand_before_and_after_the_command() -> None:
+    parser = build_parser()
+    for arguments in (["--runs-dir", "x", "--json", "list"], ["list", "--runs-dir", "x", "--json"]):
+        options = parser.parse_args(arguments)
+        assert (options.runs_dir, options.json, options.theme) == ("x", True, "auto")
+
+
+def test_the_version() -> None:
+    assert re.fullmatch(r"ftev \d+\.\d+\.\d+\n", ftev("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["status", "nope"], "ftev: nope: no such run in"),
+        (["report", "latest"], "no runs here yet"),
+        (["train", "nope.toml", "--headless"], "ftev: nope.toml: there is no such file"),
+        (["eval", "--base", "m"], "ftev: --tuned, --data: must be given"),
+        (["eval", "--base", "m", "--tuned", "m", "--data", "x"], "ftev: --task: m does not tell"),
+        (["eval", "x.toml", "--base", "m"], "ftev: --base: cannot be given beside RUN.toml"),
+        (["likelihood", "--model", "m", "--file", "nope"], "ftev: nope: cannot be read"),
+        (["likelihood", "--model", "m", "--text", " "], "ftev: --text: is empty"),
+    ],
+)
+def test_what_cannot_be_used_exits_with_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+    result = ftev(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_fault_of_a_configuration_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('task = "poetry"\n[train]\nepoch = 3\n')
+    result = ftev("train", "run.toml", "--set", "train.seed=x", "--detach", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    lines = [
+        line for line in result.stderr.splitlines() if line.startswith("ftev: ") and "…" not in line
+    ]
+    assert len(lines) == 4
+    assert lines[1] == ("ftev: run.toml:3 train.epoch: unknown setting. Did you mean train.epochs?")
+
+
+def test_bad_rows_stop_before_a_run_exists(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'task = "classification"\n[model]\nbase = "m"\n[data]\ntrain = "t.csv"\n'
+    )
+    (tmp_path / "t.csv").write_text("text,label\ngood,a\n,b\nbad,\nfine,b\n")
+    for command in (["train", "run.toml", "--headless"], ["check", "run.toml"]):
+        result = ftev(*command, cwd=tmp_path)
+        assert result.returncode == 2
+        assert "t.csv:3" in result.stderr
+        assert "t.csv:4" in result.stderr
+    assert not (tmp_path / "runs").exists()
+    told = ftev("check", "run.toml", "--json", cwd=tmp_path)
+    assert told.returncode == 2
+    assert [f["where"].split()[0] for f in json.loads(told.stdout)["faults"]] == [
+        "t.csv:3",
+        "t.csv:4",
+    ]
+
+
+# Looking
+
+
+def test_list_and_status_as_promised(runs: Path) -> None:
+    told = document("list", "--json", "--runs-dir", str(runs))
+    assert [(e["id"], e["status"]) for e in told] == [
+        ("2026-01-03_failed", "failed"),
+        ("2026-01-02_half", "died"),
+        ("2026-01-01_whole", "finished"),
+    ]
+    keys = ["id", "name", "task", "status", "created", "step", "max_steps", "headline"]
+    assert all(list(entry) == keys for entry in told)
+    assert told[2]["headline"]["text"] == "macro_f1 74.9 % → 90.0 % (test)"
+    status = document("status", "2026-01-03", "--json", "--runs-dir", str(runs))
+    assert {*keys, "stage", "epoch", "eta_seconds", "metrics", "worker", "error"} <= set(status)
+    assert status["error"] == "the device ran out of memory"
+
+
+def test_an_empty_folder_is_an_empty_list(tmp_path: Path) -> None:
+    assert document("list", "--json", "--runs-dir", str(tmp_path)) == []
+    assert ftev("list", env={"FTEV_RUNS": str(tmp_path)}).returncode == 0
+
+
+def test_plain_lines_have_no_escape_codes(runs: Path) -> None:
+    for command in (["list"], ["status", "latest"], ["report", "2026-01-01"], ["doctor"], []):
+        told = ftev(*command, env={"FTEV_RUNS": str(runs), "TERM": "xterm-256color"})
+        assert told.returncode == 0, told.stderr
+        assert ESCAPE not in told.stdout + told.stderr
+    assert (
+        "2026-01-01_whole   classification  finished  12/12"
+        in ftev("list", env={"FTEV_RUNS": str(runs)}).stdout
+    )
+
+
+def test_a_terminal_gets_a_drawn_table_and_dumb_ones_do_not(runs: Path) -> None:
+    assert ESCAPE in on_terminal("list", FTEV_RUNS=str(runs))
+    assert ESCAPE not in on_terminal("list", FTEV_RUNS=str(runs), TERM="dumb")
+    without = on_terminal("list", FTEV_RUNS=str(runs), NO_COLOR="1")
+    assert not re.search(r"\x1b\[[\d;]*3\dm", without)
+
+
+def test_escape_codes_of_a_run_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    nasty = replace(story.config(), name="\x1b]0;pwned\x07name")
+    story.write_story(tmp_path / "run", story.beginning()[1:], nasty)
+    for command in ("list", "status", "report"):
+        arguments = [command] if command == "list" else [command, "latest"]
+        told = ftev(*arguments, env={"FTEV_RUNS": str(tmp_path)}).stdout
+        assert ESCAPE not in told
+        assert "\x07" not in told
+    assert "\x1b]0" not in on_terminal("status", "latest", FTEV_RUNS=str(tmp_path))
+
+
+def test_open_without_a_terminal_tells_the_story(runs: Path) -> None:
+    told = ftev("open", "2026-01-01", "--runs-dir", str(runs))
+    assert told.returncode == 0
+    assert "epoch 3: training loss 0.225, validation loss 0.450, accuracy 85.0 %" in told.stdout
+    assert "overfitting begins" in told.stdout
+    assert "verdict: ship" in told.stdout
+
+
+def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
+    where = ("--runs-dir", str(runs))
+    assert ftev("report", "2026-01-01", *where).stdout.startswith("# story\n\n## Verdict: ship")
+    assert not list(runs.glob("*/report.*"))
+    assert document("report", "2026-01-01", "--json", *where)["schema"] == "ftev.report/1"
+    out = tmp_path / "out"
+    told = ftev("report", "2026-01-01", "--format", "json", "--out", str(out), *where)
+    assert told.stdout == f"{out / 'report.json'}\n"
+    assert ftev("report", "2026-01-01", "--gate", *where).returncode == 0
+    assert ftev("report", "2026-01-02", "--gate", *where).returncode == 3
+    refused = ftev("report", "2026-01-01", "--format", "html", *where)
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
+def test_a_closed_pipe_is_no_fault(runs: Path) -> None:
+    command = f"{' '.join(PROGRAM)} report 2026-01-01 | head -1"
+    told = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "FTEV_RUNS": str(runs)},
+        check=False,
+        timeout=60,
+    )
+    assert told.stderr == ""
+    assert told.stdout == "# story\n"
+
+
+def test_output_that_is_not_utf8_is_spelled_not_crashed(runs: Path) -> None:
+    told = ftev("list", env={"FTEV_RUNS": str(runs), "PYTHONIOENCODING": "ascii"})
+    assert told.returncode == 0
+    assert "\\u2192" in told.stdout
+
+
+# Steering runs that nobody works on
+
+
+@pytest.mark.parametrize("command", ["stop", "pause", "checkpoint"])
+def test_a_run_without_a_worker_cannot_be_steered(runs: Path, command: str) -> None:
+    told = ftev(command, "2026-01-02", "--runs-dir", str(runs))
+    assert told.returncode == 1
+    assert told.stderr == "ftev: 2026-01-02_half: no worker is running\n"
+
+
+def test_a_finished_run_is_not_resumed(runs: Path) -> None:
+    told = ftev("resume", "2026-01-01", "--runs-dir", str(runs))
+    assert told.returncode == 1
+    assert "is finished" in told.stderr
+
+
+def test_a_run_without_weights_cannot_answer(runs: Path) -> None:
+    told = ftev("prompt", "2026-01-01", "--text", "hello", "--runs-dir", str(runs))
+    assert told.returncode == 1
+    assert "no tuned model was saved" in told.stderr
+
+
+# The machine
+
+
+def test_doctor_says_what_is_there() -> None:
+    told = document("doctor", "--json")
+    assert told["packages"]["textual"]
+    assert told["python"] == sys.version.split()[0]
+    assert isinstance(told["gpus"], list)
+    assert {"is_terminal", "columns", "colours", "utf8"} <= set(told["terminal"])
