@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from .config import RunConfig
-from .config_file import dump_config, load_config
 from .errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from .config import RunConfig  # imported where settings are read: a screen lists runs first
 
 TRAINING_STATE = "training_state.json"  # its presence makes a checkpoint resumable
 HEARTBEAT_SECONDS = 2.0
@@ -66,6 +68,8 @@ class Run:
         return self.path / "model"
 
     def config(self) -> RunConfig:
+
+        from .config_file import load_config
 
         return load_config(self.path / "run.toml")
 
@@ -119,6 +123,8 @@ def runs_folder(given: str | None = None) -> Path:
 
 def create_run(config: RunConfig, folder: Path) -> Run:
     """A new run directory with its resolved configuration, written first and never edited."""
+
+    from .config_file import dump_config
 
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = re.sub(r"[^\w.-]+", "-", config.name).strip("-.") or "run"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - two things come before the imports
 import gc
+
+gc.disable()  # until the imports are done: collecting costs a tenth of them
+
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +23,6 @@ from textual.screen import Screen
 from ..core.runs import Run
 from .safety import SafeFilter
 from .screens.colours import ROLE_COLOURS, THEMES, theme_name
-from .screens.help import Help
 from .screens.keys import APP_KEYS, to_bindings
 from .screens.run import RunScreen
 from .terminal import (
@@ -29,6 +32,7 @@ from .terminal import (
     supervised,
 )
 
+gc.enable()
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
 
@@ -108,6 +112,8 @@ class FtevApp(App[int]):
     def action_show_help(self) -> None:
         sections = getattr(self.screen, "help_sections", None)
         if sections is not None:
+            from .screens.help import Help
+
             self.push_screen(Help(sections()))
 
     def action_next_theme(self) -> None:

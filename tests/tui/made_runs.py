@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-
 from ftev.core.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config_file import dump_config
 from ftev.core.events import (
@@ -100,9 +99,7 @@ def stamped(events: Iterator[Event]) -> Iterator[Event]:
 
 def _story(task: str, name: str, dice: random.Random) -> Iterator[Event]:
     generation = task == "generation"
-    yield RunStarted(
-        run=name, name=name, task=task, pid=4711, host="gpu7", ftev_version="0.1.0"
-    )
+    yield RunStarted(run=name, name=name, task=task, pid=4711, host="gpu7", ftev_version="0.1.0")
     yield DeviceFound(
         device="cpu", name="AMD EPYC", precision="float32", packages={"torch": "2.9.0"}, threads=2
     )

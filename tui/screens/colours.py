@@ -18,6 +18,7 @@ _DARK = {
     "warn": "#e0b060",
     "train": "#6fa8dc",
     "validation": "#e0a458",
+    "reference": "#8793a1",
     "base": "#a3aebb",
     "tuned": "#7fd0c8",
 }
@@ -33,6 +34,7 @@ _LIGHT = {
     "warn": "#8f5f00",
     "train": "#1f5fa8",
     "validation": "#a85a00",
+    "reference": "#667079",
     "base": "#5b6670",
     "tuned": "#0b6b66",
 }
@@ -48,6 +50,7 @@ _TERMINAL = {
     "warn": "ansi_yellow",
     "train": "ansi_blue",
     "validation": "ansi_yellow",
+    "reference": "ansi_default",
     "base": "ansi_default",
     "tuned": "ansi_cyan",
 }

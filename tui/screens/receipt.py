@@ -82,6 +82,6 @@ def _change_lines(row: MetricRow, change: Change) -> list[Line]:
         lines += _told("rows", f"fixed {change.fixed}, broke {change.broke}")
     if not math.isnan(change.smallest_detectable):
         least = Change(change.smallest_detectable)
-        told = f"from {format_difference(least, row.unit)} on, with so many rows"
-        lines += _told("detectable", told)
+        words = f"from {format_difference(least, row.unit)} on, with so many rows"
+        lines += _told("detectable", words)
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -37,8 +38,6 @@ from ..widgets.status import (
 )
 from ..widgets.trace import TracePane
 from .keys import APP_KEYS, CHART_KEYS, METRICS_KEYS, PROMPT_KEYS, RUN_KEYS, Key, hints, to_bindings
-from .question import Question
-from .receipt import Receipt
 from .small import TooSmall
 
 if TYPE_CHECKING:
@@ -47,6 +46,9 @@ if TYPE_CHECKING:
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
+
+
+FIRST_PAINT_SECONDS = 0.2  # an empty frame is held back so long for the first reading
 
 
 class Chart(ChartPane):
@@ -78,6 +80,7 @@ class RunScreen(Screen[None]):
         )
         self.title_line, self.status_line = TwoEnds("title"), TwoEnds("status")
         self.key_line = KeyLine(hints(LIVE_HINTS))
+        self._first_paint = ExitStack()
         self._was_drawn = False
         self._draw_waits = False
 
@@ -89,6 +92,8 @@ class RunScreen(Screen[None]):
         yield TooSmall()
 
     def on_mount(self) -> None:
+        self._first_paint.enter_context(self.app.batch_update())
+        self.set_timer(FIRST_PAINT_SECONDS, self._first_paint.close)
         self.title_line.show_ends(
             title_left(self.followed, self.follower.history), title_right("reading")
         )
@@ -153,6 +158,7 @@ class RunScreen(Screen[None]):
         self.chart.show_history(history)
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
+        self._first_paint.close()
 
     def _choose_first_pane(self) -> None:
         """Where panes share a place: the chart of a run in motion, what came of one that ended."""
@@ -214,6 +220,8 @@ class RunScreen(Screen[None]):
 
     @on(MetricsPane.MetricOpened)
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
+        from .receipt import Receipt
+
         self.app.push_screen(Receipt(message.table, message.row))
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
@@ -228,7 +236,7 @@ class RunScreen(Screen[None]):
 
     # The prompt
 
-    def action_prompt(self) -> None:
+    async def action_prompt(self) -> None:
         if not self.follower.alive and not self.followed.model_path.exists():
             self.key_line.show_notice(
                 "No worker is alive and the weights of this run are not here: nothing can answer.",
@@ -236,7 +244,7 @@ class RunScreen(Screen[None]):
             )
             return
         self.action_go_to_pane(5)
-        self.prompt.box.enter()
+        await self.prompt.enter_box()
 
     @on(PromptBox.Left)
     def leave_prompt(self) -> None:
@@ -283,6 +291,8 @@ class RunScreen(Screen[None]):
         if not self.follower.alive:
             self.key_line.show_notice("No worker is alive: there is nothing to ask.", "warn")
             return
+
+        from .question import Question
 
         def send(yes: bool | None) -> None:
             if yes:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .spans import ROLES, Line, cut, width_of
+from .spans import COLOURLESS_ROLES, ROLES, Line, cut, width_of
 
 
 class Pane(Widget):
     """Subclasses say what to draw; this class colours it and finds what changed."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"role--{role}" for role in ROLES}
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -75,11 +76,22 @@ class Pane(Widget):
     def _style_of(self, role: str) -> Style:
         """The style of one role, or of several with spaces between them."""
         if role not in self._role_styles:
+            variables = self.app.theme_variables
             style = self.rich_style
             for part in role.split():
-                style += self.get_component_rich_style(f"role--{part}", partial=True)
+                style += role_style(part, variables)
             self._role_styles[role] = style
         return self._role_styles[role]
+
+
+def role_style(role: str, variables: Mapping[str, str]) -> Style:
+    """A role as the theme colours it. Resolved here and not as a component class of each pane:
+    matching thirteen classes for each of ten panes costs a sixth of the time to the first paint.
+    """
+    if role in COLOURLESS_ROLES:
+        return Style.parse(COLOURLESS_ROLES[role])
+    assert role in ROLES, role
+    return Style(color=Color.parse(variables[role]).rich_color)
 
 
 def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:

@@ -108,13 +108,18 @@ class PromptPane(Vertical, can_focus=True):
         super().__init__(id=f"pane-{self.NUMBER}")
         self.border_title = Content(f"{self.NUMBER} {self.NAME}")
         self.answers = AnswersPane(id="answers")
-        self.box = PromptBox()
+        self.box: PromptBox | None = None  # made when it is first wanted
         self._waits_to_draw = False
         self._probes_seen = 0
 
     def compose(self) -> ComposeResult:
         yield self.answers
-        yield self.box
+
+    async def enter_box(self) -> None:
+        if self.box is None:
+            self.box = PromptBox()
+            await self.mount(self.box)
+        self.box.enter()
 
     def show_history(self, history: History, status: str) -> None:
         """While nobody has asked anything, the newest prompt that the run answered by itself."""

@@ -12,9 +12,8 @@ from .format import fit, fit_right
 Span = tuple[str, str]  # text, role
 Line = list[Span]
 
-ROLES = (
+ROLES = (  # each a variable of the theme
     "muted",  # labels, units, what is not there yet
-    "strong",  # what the eye should find first
     "rule",  # thin lines
     "accent",  # where one is
     "good",
@@ -25,8 +24,11 @@ ROLES = (
     "reference",
     "base",
     "tuned",
-    "cursor",  # the cell or row under the cursor
 )
+COLOURLESS_ROLES = {
+    "strong": "bold",  # what the eye should find first
+    "cursor": "reverse",
+}
 
 
 @dataclass(frozen=True)
