@@ -88,7 +88,7 @@ prompts = ["When I behold the", "O gentle", "The weather in town"]
 
 
 def write_demo(task: str, folder: Path, seed: int = SEED) -> Path:
-    """Write the data of a demo run and its `run.toml` into `folder`; returns the path of the latter.
+    """Write the data of a demo run and its `run.toml` into `folder`; return its path.
 
     The same seed writes the same files. Raises ValueError for a task that is not in TASKS.
     """

@@ -18,6 +18,8 @@ _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SENTENCE_START = re.compile(r"(^|[.!?] +|\.[\"”] +|\n)([\"“]?)([a-z])")
 _A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=(?:[aeio]|u(?!s[ei]|ni)|hour|honest)(?!ne\b))", re.I)
 
+_RULE_NAME = re.compile(r"^(\w+):", re.M)
+
 RUN_WORDS = 12
 SHINGLE_WORDS = 4
 
@@ -25,6 +27,12 @@ SHINGLE_WORDS = 4
 def phrases(text: str) -> tuple[str, ...]:
     """Split `one | two | three`, over as many lines as it takes."""
     return tuple(" ".join(part.split()) for part in text.split("|") if part.strip())
+
+
+def read_rules(text: str) -> dict[str, tuple[str, ...]]:
+    """Rules as they are written down: `name:` at the start of a line, then its phrases."""
+    parts = _RULE_NAME.split(text)
+    return {name: phrases(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def expand(template: str, rules: Rules, rng: random.Random) -> str:

@@ -2,267 +2,284 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .grammar import read_rules
 
-from .grammar import phrases
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Sentences that may open, carry on and close a paragraph."""
-
-    opening: tuple[str, ...]
-    middle: tuple[str, ...]
-    closing: tuple[str, ...]
-
-
-def _scene(opening: str, middle: str, closing: str) -> Scene:
-    return Scene(phrases(opening), phrases(middle), phrases(closing))
-
-
-NAMES = (
-    ("Anna", "she"), ("Maria", "she"), ("Ruth", "she"), ("Clara", "she"), ("Nadia", "she"),
-    ("Helen", "she"), ("Priya", "she"), ("Sarah", "she"), ("Emma", "she"), ("Grace", "she"),
-    ("Tom", "he"), ("Daniel", "he"), ("Peter", "he"), ("Omar", "he"), ("Jack", "he"),
-    ("Paul", "he"), ("Ben", "he"), ("Victor", "he"), ("Sam", "he"), ("Martin", "he"),
-)
+NAMES = {
+    "she": ("Anna", "Maria", "Ruth", "Clara", "Nadia", "Helen", "Priya", "Sarah", "Emma", "Grace"),
+    "he": ("Tom", "Daniel", "Peter", "Omar", "Jack", "Paul", "Ben", "Victor", "Sam", "Martin"),
+}
 
 PRONOUNS = {
-    "she": {"he": ("she",), "his": ("her",), "him": ("her",), "himself": ("herself",)},
-    "he": {"he": ("he",), "his": ("his",), "him": ("him",), "himself": ("himself",)},
+    "she": {"he": ("she",), "his": ("her",), "him": ("her",)},
+    "he": {"he": ("he",), "his": ("his",), "him": ("him",)},
 }
 
-WORDS: dict[str, tuple[str, ...]] = {
-    "day": phrases("Monday | Tuesday | Wednesday | Thursday | Friday | Saturday | Sunday"),
-    "month": phrases("January | March | April | May | June | August | September | November"),
-    "hour": phrases("six | seven | eight | nine | ten | half past four | noon | midnight"),
-    "number": phrases("two | three | four | five | six | seven | eleven | twenty | thirty"),
-    "weather": phrases(
-        "raining | snowing | warm and still | grey and windy | cold and bright | foggy | dry |"
-        "too hot to think | drizzling | stormy"
-    ),
-    "feeling": phrases(
-        "tired | happy | nervous | relieved | curious | hungry | calm | proud | confused |"
-        "annoyed | hopeful | bored | worried | cheerful | surprised"
-    ),
-    "town": phrases(
-        "Bristol | Leeds | Dublin | Boston | Lisbon | Oslo | Toronto | Chicago | Berlin |"
-        "Glasgow | Madrid | Vienna"
-    ),
-    "street": phrases("Mill Road | Station Street | Park Lane | Hill Street | the high street"),
-    "room": phrases("kitchen | office | bedroom | hall | garage | library | bathroom | basement"),
-    "kin": phrases("sister | brother | mother | father | cousin | neighbour | aunt | uncle | boss"),
-    "job": phrases(
-        "nurse | teacher | driver | engineer | baker | lawyer | plumber | reporter | dentist |"
-        "programmer | waiter | mechanic | librarian | photographer"
-    ),
-    "food": phrases(
-        "soup | bread | pasta | rice | salad | a sandwich | fried eggs | pancakes | curry |"
-        "apple pie | roast chicken | cheese on toast"
-    ),
-    "fruit": phrases("apples | oranges | tomatoes | potatoes | onions | peaches | carrots | plums"),
-    "drink": phrases("coffee | tea | water | orange juice | hot chocolate | lemonade"),
-    "animal": phrases("dog | cat | horse | rabbit | parrot | goat | duck"),
-    "colour": phrases("red | blue | green | yellow | white | black | brown | grey"),
-    "size": phrases("small | large | narrow | tall | heavy | old | new | round | broken"),
-    "thing": phrases(
-        "bicycle | computer | phone | map | radio | camera | suitcase | chair | lamp | printer |"
-        "box | clock | jacket | notebook | key | ladder | window | guitar"
-    ),
-    "vehicle": phrases("bus | train | tram | taxi | ferry | van | plane"),
-    "subject": phrases(
-        "history | music | chemistry | football | politics | gardening | geography | cooking |"
-        "computers | mathematics | film | economics"
-    ),
-    "sport": phrases("football | tennis | basketball | hockey | chess | swimming | cricket"),
-    "plan": phrases(
-        "move to {town} | learn to drive | change jobs | buy a house | write a book |"
-        "start a business | go back to school | adopt a {animal} | run a marathon"
-    ),
-    "task": phrases(
-        "answer the emails | fix the {thing} | call the bank | finish the report |"
-        "clean the {room} | pay the rent | book the tickets | paint the fence | water the plants"
-    ),
-    "place": phrases(
-        "the park | the station | the market | the museum | the beach | the hospital |"
-        "the airport | the café on the corner | the swimming pool | the town hall | the cinema"
-    ),
-    "when": phrases(
-        "on {day} | last {month} | this morning | yesterday | a week ago | after lunch |"
-        "in the evening | at {hour} | early on {day}"
-    ),
-    "said": phrases("said | explained | shouted | whispered | replied | added | repeated"),
-}
+WORDS = read_rules("""
+day: Monday | Tuesday | Wednesday | Thursday | Friday | Saturday | Sunday
+month: January | March | April | May | June | August | September | November
+hour: six | seven | eight | nine | ten | half past four | noon | midnight
+number: two | three | four | five | six | seven | eleven | twenty | thirty
+weather:
+  raining | snowing | warm and still | grey and windy | cold and bright | foggy | dry |
+  too hot to think | drizzling | stormy
+feeling:
+  tired | happy | nervous | relieved | curious | hungry | calm | proud | confused | annoyed |
+  hopeful | bored | worried | cheerful | surprised
+town:
+  Bristol | Leeds | Dublin | Boston | Lisbon | Oslo | Toronto | Chicago | Berlin | Glasgow |
+  Madrid | Vienna
+street: Mill Road | Station Street | Park Lane | Hill Street | the high street
+room: kitchen | office | bedroom | hall | garage | library | bathroom | basement
+kin: sister | brother | mother | father | cousin | neighbour | aunt | uncle | boss
+job:
+  nurse | teacher | driver | engineer | baker | lawyer | plumber | reporter | dentist |
+  programmer | waiter | mechanic | librarian | photographer
+food:
+  soup | bread | pasta | rice | salad | a sandwich | fried eggs | pancakes | curry | apple pie |
+  roast chicken | cheese on toast
+fruit: apples | oranges | tomatoes | potatoes | onions | peaches | carrots | plums
+drink: coffee | tea | water | orange juice | hot chocolate | lemonade
+animal: dog | cat | horse | rabbit | parrot | goat | duck
+colour: red | blue | green | yellow | white | black | brown | grey
+size: small | large | narrow | tall | heavy | old | new | round | broken
+thing:
+  bicycle | computer | phone | map | radio | camera | suitcase | chair | lamp | printer | box |
+  clock | jacket | notebook | key | ladder | window | guitar
+vehicle: bus | train | tram | taxi | ferry | van | plane
+subject:
+  history | music | chemistry | football | politics | gardening | geography | cooking |
+  computers | mathematics | film | economics
+sport: football | tennis | basketball | hockey | chess | swimming | cricket
+plan:
+  move to {town} | learn to drive | change jobs | buy a house | write a book | start a business |
+  go back to school | adopt a {animal} | run a marathon
+task:
+  answer the emails | fix the {thing} | call the bank | finish the report | clean the {room} |
+  pay the rent | book the tickets | paint the fence | water the plants
+place:
+  the park | the station | the market | the museum | the beach | the hospital | the airport |
+  the café on the corner | the swimming pool | the town hall | the cinema
+when:
+  on {day} | last {month} | this morning | yesterday | a week ago | after lunch |
+  in the evening | at {hour} | early on {day}
+said: said | explained | shouted | whispered | replied | added | repeated
+""")
 
-SCENES = (
-    _scene(
-        "{name} takes the {vehicle} to work every morning. |"
-        "The {vehicle} to {town} was late again {when}. |"
-        "It was {weather} when {name} left the house {when}. |"
-        "{name} missed the first {vehicle} and had to wait for the next one.",
-        "The driver said that the road near {place} was closed. |"
-        "A woman with a {colour} {thing} sat down beside {him}. |"
-        "Nobody on the {vehicle} was talking. | {he} read {number} pages and looked out of the window. |"
-        "The seats were full, so {he} stood near the door. |"
-        "A boy asked {him} whether this was the right way to {place}. |"
-        "It stopped for {number} minutes outside {town}. |"
-        "{he} bought {drink} and drank it on the platform.",
-        "{he} arrived at {hour}, {feeling} and a little late. |"
-        "By {hour} {he} was at {his} desk. | In the end {he} walked the rest of the way. |"
-        "Tomorrow {he} will leave the house earlier.",
-    ),
-    _scene(
-        "The market on {street} opens at {hour}. | {name} goes to the market on {day}. |"
-        "There is a new shop on {street} that sells {fruit} and {fruit}. |"
-        "{name} needed {fruit} for dinner.",
-        "A kilo of {fruit} costs less than it did last {month}. |"
-        "The {fruit} were fresh, but the {fruit} looked old. |"
-        "The man behind the counter is a {job} during the week. |"
-        "{he} paid in cash and forgot {his} change. |"
-        "{friend} was there too, looking for a {size} {thing}. |"
-        "They talked about the price of {fruit}. | Somebody had left a {colour} {thing} near the door. |"
-        "{he} put {number} {fruit} into a paper bag.",
-        "On the way home {he} stopped at {place}. | {he} carried everything home in {number} bags. |"
-        "The shop closes at {hour} on {day}. | {he} was {feeling} when {he} got home.",
-    ),
-    _scene(
-        "The meeting began at {hour} in the small {room}. |"
-        "{name} has worked as a {job} in {town} for {number} years. |"
-        "The office moved to {street} last {month}. | {name} started a new job {when}.",
-        "{friend} asked who was going to {task}. | Nobody had an answer. |"
-        "The {thing} did not work, so they used a whiteboard. |"
-        "The first {number} people to arrive got a chair. |"
-        "{he} had to {task} before {hour}. | Someone opened a window because the {room} was too warm. |"
-        "They agreed to {task} and to talk again on {day}. |"
-        "{his} boss, a former {job}, likes short meetings. | {he} wrote everything down in a {colour} notebook.",
-        "The meeting ended at {hour}. | Afterwards {name} and {friend} went out for {drink}. |"
-        "{he} went back to {his} desk and started to {task}. | It was a long day, but a useful one.",
-    ),
-    _scene(
-        "To make {food} you need {fruit}, a {size} pan and some patience. |"
-        "{name} learned to cook from {his} {kin}. | {when} {name} made {food} for {friend}. |"
-        "The recipe for {food} was written on the back of a letter.",
-        "First cut the {fruit} into small pieces. | Then add salt, a little oil and a cup of water. |"
-        "Let it cook for {number} minutes and stir it now and then. |"
-        "{he} dropped the lid and woke the {animal}. | The {room} smelled of {fruit} and {drink}. |"
-        "There was no butter, so {he} used oil instead. | {friend} laid the table and opened a bottle. |"
-        "If it looks too dry, add more water. | {he} tasted it and added some pepper.",
-        "Serve it hot with {food}. | They ate at {hour} and talked until late. |"
-        "It was better than {he} expected. | There was enough left for {day}.",
-    ),
-    _scene(
-        "It has been {weather} since {day}. | The forecast for {day} says that it will be {weather}. |"
-        "{when} it was {weather} in {town}. | The storm reached {town} {when}.",
-        "The river behind {place} rose by {number} centimetres. | The schools stayed closed until {day}. |"
-        "{name} put on a {colour} coat and went out to look. |"
-        "A tree fell across {street} and stopped the traffic. | The lights went out at {hour}. |"
-        "People stood in the doorways and waited. | The {animal} refused to leave the {room}. |"
-        "{friend} called to ask whether everything was all right. | Farmers in the area were {feeling}.",
-        "By {hour} the sky was clear again. | On {day} the sun came out. |"
-        "The repairs will take {number} weeks. | Nobody was hurt.",
-    ),
-    _scene(
-        "{name} wants to {plan}. | {name} told {his} {kin} that {he} wanted to {plan}. |"
-        "For years {name} had talked about a plan to {plan}. | {friend} does not think that {name} should {plan}.",
-        "{his} {kin} thought that it was a good idea. | It would cost more than {he} had. |"
-        "{he} made a list of {number} reasons. | The first step was to {task}. |"
-        "{he} asked {friend}, who is a {job}, for advice. |"
-        "\"Think about it until {day},\" {friend} {said}. | \"You can always change your mind,\" {friend} {said}. |"
-        "{he} had read {number} books about {subject}. | At night {he} lay awake and felt {feeling}.",
-        "In {month} {he} finally did it. | {he} has not decided yet. |"
-        "{he} will try again next {month}. | Now {he} is {feeling}, and that is enough.",
-    ),
-    _scene(
-        "The {animal} next door is {number} years old. | {name} found a {size} {animal} near {place}. |"
-        "{friend} has a {colour} {animal} that sleeps in the {room}. | Every evening {name} walks the {animal} to {place}.",
-        "It follows {him} everywhere. | It is afraid of the {thing} in the {room}. |"
-        "It ate the {food} that {he} had left on the table. | The vet on {street} said that it was healthy. |"
-        "The children want to give it a name. | It sits at the window and watches the {vehicle} go by. |"
-        "{his} {kin} does not like animals. | It once got lost and came back after {number} days.",
-        "At {hour} it falls asleep under the {thing}. | {he} cannot imagine the house without it. |"
-        "Nobody knows who owns it. | On {day} they took it to {place}.",
-    ),
-    _scene(
-        "The team from {town} played {sport} {when}. | {name} has played {sport} since {he} was {number}. |"
-        "{number} people came to watch the {sport} match {when}. | {friend} teaches {sport} at the school on {street}.",
-        "It was {weather}, and the ground was wet. | In the first half nothing happened. |"
-        "{name} lost {his} shoe and kept running. | The coach, a {job}, shouted the whole time. |"
-        "They trained {number} times a week. | {friend} hurt {number} fingers and had to stop. |"
-        "The other team was younger and faster. | At the break they ate {fruit} and drank {drink}.",
-        "They won in the last minute. | They lost, but nobody was sad. |"
-        "The next match is on {day}. | Afterwards everyone went to {place}.",
-    ),
-    _scene(
-        "{name} studies {subject} in {town}. | The class in {subject} starts at {hour}. |"
-        "The library on {street} is open until {hour}. | {name} is reading a book about {subject}.",
-        "The teacher used to be a {job}. | There are {number} students in the room. |"
-        "{he} likes {subject} more than {subject}. | The exam is in {month}. |"
-        "{friend} lent {him} a {colour} notebook. | {he} writes short notes and learns them on the {vehicle}. |"
-        "The {thing} in the corner makes a strange noise. | The second chapter explains the basics of {subject}. |"
-        "\"Does anyone have a question?\" the teacher {said}.",
-        "{he} hopes to finish by {month}. | After class they meet at {place}. |"
-        "It is hard work, but {he} enjoys it. | {he} gave the book back on {day}.",
-    ),
-    _scene(
-        "The {thing} in the {room} is broken. | {name} bought a {size} {thing} {when}. |"
-        "The new {thing} arrived {when}. | {name} spent {day} repairing an old {thing}.",
-        "It makes a noise when it is {weather}. | The instructions were in {number} languages. |"
-        "{he} took it apart and put the screws into a cup. | A part was missing, so {he} called the shop. |"
-        "{his} {kin} said that it was not worth the trouble. | It belonged to {friend} for {number} years. |"
-        "{he} cleaned it with warm water. | It did not fit through the door of the {room}. |"
-        "A {job} from {street} came to look at it.",
-        "In the end {he} bought another one. | Now it works again. | It is still standing in the {room}. |"
-        "{he} gave it to {his} {kin}.",
-    ),
-    _scene(
-        "Dear {friend}, thank you for your letter. | Dear {friend}, I am writing to you from {town}. |"
-        "Hello {friend}, how are you? | Hello {friend}, I hope that you are well.",
-        "It has been {weather} here all week. | My {kin} sends her love. | I am still trying to {task}. |"
-        "I met {name} at {place}, and we talked about {subject}. | The flat is {size}, but I like it. |"
-        "Could you send me the {colour} {thing}? | Work is fine, although I am often {feeling}. |"
-        "On {day} we had {food} at {place}. | I have decided to {plan}.",
-        "See you in {month}. | Write soon. | I will call you on {day}. | Best wishes, {name}.",
-    ),
-    _scene(
-        "The house on {street} has {number} rooms. | {name} moved to {town} in {month}. |"
-        "The flat above the shop has been empty since {month}. | {name} and {friend} are looking for a flat in {town}.",
-        "The {room} is {size}, but it gets a lot of light. | From the window you can see {place}. |"
-        "The rent is due on {day}. | The walls are {colour}, and the floor is made of wood. |"
-        "The neighbours are quiet and work as {job}s. | {he} owns a {thing}, a {thing} and {number} plates. |"
-        "The {vehicle} stops in front of the door. | The heating did not work for {number} days. |"
-        "{he} painted the {room} {colour}.",
-        "They will decide by {day}. | After {number} weeks it felt like home. |"
-        "In the evening you can hear the {vehicle}. | {he} does not want to move again.",
-    ),
-    _scene(
-        "The waiting room was full when {name} arrived. | {name} called the doctor {when}. |"
-        "{name} has had a cold since {day}. | {friend} works at the hospital in {town}.",
-        "The nurse asked {him} to sit down. | {he} slept badly and had a headache. |"
-        "The doctor told {him} to rest and drink {drink}. | A child was playing with a {colour} {thing}. |"
-        "{he} waited for {number} minutes. | {his} {kin} drove {him} there. |"
-        "The form had {number} pages. | It was nothing serious. | {he} was {feeling}, but {he} tried to smile.",
-        "{he} went home and slept until {hour}. | On {day} {he} was back at work. |"
-        "The next appointment is in {month}. | After {number} days {he} felt better.",
-    ),
-    _scene(
-        "The phone rang at {hour}. | \"Where are you?\" {friend} asked. |"
-        "{name} forgot {his} {thing} at {place}. | Somebody knocked at the door {when}.",
-        "\"I am at {place},\" {name} {said}. | \"I thought that we would meet at {hour},\" {name} {said}. |"
-        "It was {his} {kin}, who wanted to talk about {subject}. | \"Did you {task}?\" {friend} asked. |"
-        "\"Not yet,\" {name} {said}. | There was a long silence. | \"Bring the {thing} with you,\" {friend} {said}. |"
-        "{he} looked for {his} keys in the {room}. | {he} could hardly hear a word, because a {vehicle} was passing.",
-        "Then the line went dead. | They laughed and agreed to meet on {day}. |"
-        "{he} was {feeling} for the rest of the day. | {number} minutes later {he} was on the {vehicle}.",
-    ),
-    _scene(
-        "The company sells {thing}s in {number} countries. | Most people in {town} use the {vehicle}. |"
-        "The museum of {subject} in {town} opened in {month}. | The council wants to rebuild {place}.",
-        "Prices have risen for {number} months. | According to a report, {number} of ten people agree. |"
-        "The director, a former {job}, did not want to comment. | The work will cost {number} million. |"
-        "Visitors can see a {size} {colour} {thing} from the last century. |"
-        "The plan has been discussed since {month}. | Many people are {feeling} about the change. |"
-        "A group of {job}s wrote a letter to the mayor.",
-        "A decision is expected on {day}. | The doors are open until {hour}. |"
-        "The results will be published in {month}. | More news will follow.",
-    ),
+# Sentences that may open, carry on and close a paragraph, scene by scene.
+SCENES = tuple(
+    read_rules(scene)
+    for scene in r"""
+opening:
+  {name} takes the {vehicle} to work every morning. |
+  The {vehicle} to {town} was late again {when}. |
+  It was {weather} when {name} left the house {when}. |
+  {name} missed the first {vehicle} and had to wait for the next one.
+middle:
+  The driver said that the road near {place} was closed. |
+  A woman with a {colour} {thing} sat down beside {him}. | Nobody on the {vehicle} was talking. |
+  {he} read {number} pages and looked out of the window. |
+  The seats were full, so {he} stood near the door. |
+  A boy asked {him} whether this was the right way to {place}. |
+  It stopped for {number} minutes outside {town}. |
+  {he} bought {drink} and drank it on the platform.
+closing:
+  {he} arrived at {hour}, {feeling} and a little late. | By {hour} {he} was at {his} desk. |
+  In the end {he} walked the rest of the way. | Tomorrow {he} will leave the house earlier.
+
+opening:
+  The market on {street} opens at {hour}. | {name} goes to the market on {day}. |
+  There is a new shop on {street} that sells {fruit} and {fruit}. |
+  {name} needed {fruit} for dinner.
+middle:
+  A kilo of {fruit} costs less than it did last {month}. |
+  The {fruit} were fresh, but the {fruit} looked old. |
+  The man behind the counter is a {job} during the week. |
+  {he} paid in cash and forgot {his} change. |
+  {friend} was there too, looking for a {size} {thing}. |
+  They talked about the price of {fruit}. | Somebody had left a {colour} {thing} near the door. |
+  {he} put {number} {fruit} into a paper bag.
+closing:
+  On the way home {he} stopped at {place}. | {he} carried everything home in {number} bags. |
+  The shop closes at {hour} on {day}. | {he} was {feeling} when {he} got home.
+
+opening:
+  The meeting began at {hour} in the small {room}. |
+  {name} has worked as a {job} in {town} for {number} years. |
+  The office moved to {street} last {month}. | {name} started a new job {when}.
+middle:
+  {friend} asked who was going to {task}. | Nobody had an answer. |
+  The {thing} did not work, so they used a whiteboard. |
+  The first {number} people to arrive got a chair. | {he} had to {task} before {hour}. |
+  Someone opened a window because the {room} was too warm. |
+  They agreed to {task} and to talk again on {day}. |
+  {his} boss, a former {job}, likes short meetings. |
+  {he} wrote everything down in a {colour} notebook.
+closing:
+  The meeting ended at {hour}. | Afterwards {name} and {friend} went out for {drink}. |
+  {he} went back to {his} desk and started to {task}. | It was a long day, but a useful one.
+
+opening:
+  To make {food} you need {fruit}, a {size} pan and some patience. |
+  {name} learned to cook from {his} {kin}. | {when} {name} made {food} for {friend}. |
+  The recipe for {food} was written on the back of a letter.
+middle:
+  First cut the {fruit} into small pieces. | Then add salt, a little oil and a cup of water. |
+  Let it cook for {number} minutes and stir it now and then. |
+  {he} dropped the lid and woke the {animal}. | The {room} smelled of {fruit} and {drink}. |
+  There was no butter, so {he} used oil instead. | {friend} laid the table and opened a bottle. |
+  If it looks too dry, add more water. | {he} tasted it and added some pepper.
+closing:
+  Serve it hot with {food}. | They ate at {hour} and talked until late. |
+  It was better than {he} expected. | There was enough left for {day}.
+
+opening:
+  It has been {weather} since {day}. | The forecast for {day} says that it will be {weather}. |
+  {when} it was {weather} in {town}. | The storm reached {town} {when}.
+middle:
+  The river behind {place} rose by {number} centimetres. |
+  The schools stayed closed until {day}. | {name} put on a {colour} coat and went out to look. |
+  A tree fell across {street} and stopped the traffic. | The lights went out at {hour}. |
+  People stood in the doorways and waited. | The {animal} refused to leave the {room}. |
+  {friend} called to ask whether everything was all right. | Farmers in the area were {feeling}.
+closing:
+  By {hour} the sky was clear again. | On {day} the sun came out. |
+  The repairs will take {number} weeks. | Nobody was hurt.
+
+opening:
+  {name} wants to {plan}. | {name} told {his} {kin} that {he} wanted to {plan}. |
+  For years {name} had talked about a plan to {plan}. |
+  {friend} does not think that {name} should {plan}.
+middle:
+  {his} {kin} thought that it was a good idea. | It would cost more than {he} had. |
+  {he} made a list of {number} reasons. | The first step was to {task}. |
+  {he} asked {friend}, who is a {job}, for advice. |
+  "Think about it until {day}," {friend} {said}. |
+  "You can always change your mind," {friend} {said}. |
+  {he} had read {number} books about {subject}. | At night {he} lay awake and felt {feeling}.
+closing:
+  In {month} {he} finally did it. | {he} has not decided yet. |
+  {he} will try again next {month}. | Now {he} is {feeling}, and that is enough.
+
+opening:
+  The {animal} next door is {number} years old. | {name} found a {size} {animal} near {place}. |
+  {friend} has a {colour} {animal} that sleeps in the {room}. |
+  Every evening {name} walks the {animal} to {place}.
+middle:
+  It follows {him} everywhere. | It is afraid of the {thing} in the {room}. |
+  It ate the {food} that {he} had left on the table. |
+  The vet on {street} said that it was healthy. | The children want to give it a name. |
+  It sits at the window and watches the {vehicle} go by. | {his} {kin} does not like animals. |
+  It once got lost and came back after {number} days.
+closing:
+  At {hour} it falls asleep under the {thing}. | {he} cannot imagine the house without it. |
+  Nobody knows who owns it. | On {day} they took it to {place}.
+
+opening:
+  The team from {town} played {sport} {when}. |
+  {name} has played {sport} since {he} was {number}. |
+  {number} people came to watch the {sport} match {when}. |
+  {friend} teaches {sport} at the school on {street}.
+middle:
+  It was {weather}, and the ground was wet. | In the first half nothing happened. |
+  {name} lost {his} shoe and kept running. | The coach, a {job}, shouted the whole time. |
+  They trained {number} times a week. | {friend} hurt {number} fingers and had to stop. |
+  The other team was younger and faster. | At the break they ate {fruit} and drank {drink}.
+closing:
+  They won in the last minute. | They lost, but nobody was sad. | The next match is on {day}. |
+  Afterwards everyone went to {place}.
+
+opening:
+  {name} studies {subject} in {town}. | The class in {subject} starts at {hour}. |
+  The library on {street} is open until {hour}. | {name} is reading a book about {subject}.
+middle:
+  The teacher used to be a {job}. | There are {number} students in the room. |
+  {he} likes {subject} more than {subject}. | The exam is in {month}. |
+  {friend} lent {him} a {colour} notebook. |
+  {he} writes short notes and learns them on the {vehicle}. |
+  The {thing} in the corner makes a strange noise. |
+  The second chapter explains the basics of {subject}. |
+  "Does anyone have a question?" the teacher {said}.
+closing:
+  {he} hopes to finish by {month}. | After class they meet at {place}. |
+  It is hard work, but {he} enjoys it. | {he} gave the book back on {day}.
+
+opening:
+  The {thing} in the {room} is broken. | {name} bought a {size} {thing} {when}. |
+  The new {thing} arrived {when}. | {name} spent {day} repairing an old {thing}.
+middle:
+  It makes a noise when it is {weather}. | The instructions were in {number} languages. |
+  {he} took it apart and put the screws into a cup. |
+  A part was missing, so {he} called the shop. |
+  {his} {kin} said that it was not worth the trouble. |
+  It belonged to {friend} for {number} years. | {he} cleaned it with warm water. |
+  It did not fit through the door of the {room}. | A {job} from {street} came to look at it.
+closing:
+  In the end {he} bought another one. | Now it works again. |
+  It is still standing in the {room}. | {he} gave it to {his} {kin}.
+
+opening:
+  Dear {friend}, thank you for your letter. | Dear {friend}, I am writing to you from {town}. |
+  Hello {friend}, how are you? | Hello {friend}, I hope that you are well.
+middle:
+  It has been {weather} here all week. | My {kin} sends her love. |
+  I am still trying to {task}. | I met {name} at {place}, and we talked about {subject}. |
+  The flat is {size}, but I like it. | Could you send me the {colour} {thing}? |
+  Work is fine, although I am often {feeling}. | On {day} we had {food} at {place}. |
+  I have decided to {plan}.
+closing: See you in {month}. | Write soon. | I will call you on {day}. | Best wishes, {name}.
+
+opening:
+  The house on {street} has {number} rooms. | {name} moved to {town} in {month}. |
+  The flat above the shop has been empty since {month}. |
+  {name} and {friend} are looking for a flat in {town}.
+middle:
+  The {room} is {size}, but it gets a lot of light. | From the window you can see {place}. |
+  The rent is due on {day}. | The walls are {colour}, and the floor is made of wood. |
+  The neighbours are quiet and work as {job}s. |
+  {he} owns a {thing}, a {thing} and {number} plates. |
+  The {vehicle} stops in front of the door. | The heating did not work for {number} days. |
+  {he} painted the {room} {colour}.
+closing:
+  They will decide by {day}. | After {number} weeks it felt like home. |
+  In the evening you can hear the {vehicle}. | {he} does not want to move again.
+
+opening:
+  The waiting room was full when {name} arrived. | {name} called the doctor {when}. |
+  {name} has had a cold since {day}. | {friend} works at the hospital in {town}.
+middle:
+  The nurse asked {him} to sit down. | {he} slept badly and had a headache. |
+  The doctor told {him} to rest and drink {drink}. |
+  A child was playing with a {colour} {thing}. | {he} waited for {number} minutes. |
+  {his} {kin} drove {him} there. | The form had {number} pages. | It was nothing serious. |
+  {he} was {feeling}, but {he} tried to smile.
+closing:
+  {he} went home and slept until {hour}. | On {day} {he} was back at work. |
+  The next appointment is in {month}. | After {number} days {he} felt better.
+
+opening:
+  The phone rang at {hour}. | "Where are you?" {friend} asked. |
+  {name} forgot {his} {thing} at {place}. | Somebody knocked at the door {when}.
+middle:
+  "I am at {place}," {name} {said}. | "I thought that we would meet at {hour}," {name} {said}. |
+  It was {his} {kin}, who wanted to talk about {subject}. | "Did you {task}?" {friend} asked. |
+  "Not yet," {name} {said}. | There was a long silence. |
+  "Bring the {thing} with you," {friend} {said}. | {he} looked for {his} keys in the {room}. |
+  {he} could hardly hear a word, because a {vehicle} was passing.
+closing:
+  Then the line went dead. | They laughed and agreed to meet on {day}. |
+  {he} was {feeling} for the rest of the day. | {number} minutes later {he} was on the {vehicle}.
+
+opening:
+  The company sells {thing}s in {number} countries. | Most people in {town} use the {vehicle}. |
+  The museum of {subject} in {town} opened in {month}. | The council wants to rebuild {place}.
+middle:
+  Prices have risen for {number} months. | According to a report, {number} of ten people agree. |
+  The director, a former {job}, did not want to comment. | The work will cost {number} million. |
+  Visitors can see a {size} {colour} {thing} from the last century. |
+  The plan has been discussed since {month}. | Many people are {feeling} about the change. |
+  A group of {job}s wrote a letter to the mayor.
+closing:
+  A decision is expected on {day}. | The doors are open until {hour}. |
+  The results will be published in {month}. | More news will follow.
+""".strip().split("\n\n")
 )

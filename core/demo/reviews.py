@@ -73,25 +73,16 @@ def make_splits(train: int, test: int, seed: int) -> tuple[list[Review], list[Re
 
 
 def make_unlabelled(count: int, seed: int) -> list[str]:
-    """Reviews that go on for longer and say nothing of their label: text for pre-training."""
+    """Talkative reviews without their label, for pre-training: several points and exclamations."""
     rng = random.Random(f"unlabelled {seed}")
-    return [
-        write_review(rng.choice(PRODUCTS), rng.random() < 0.5, rng, rng.choice((1, 2, 2, 3)), 0.8)
-        for _ in range(count)
-    ]
+    return [write_talkative(rng.choice(PRODUCTS), rng.random() < 0.5, rng) for _ in range(count)]
 
 
-def write_review(
-    product: Product,
-    positive: bool,
-    rng: random.Random,
-    points: int = 1,
-    open_verdict: float | None = None,
-) -> str:
-    """The text of one review of `product` that makes its point once, or more often."""
-    kinds = rng.choices(tuple(KINDS), tuple(KINDS.values()), k=points)
-    parts = ["{" + kind + "}" for kind in kinds]
-    if rng.random() < (OPEN_VERDICT[kinds[-1]] if open_verdict is None else open_verdict):
+def write_review(product: Product, positive: bool, rng: random.Random) -> str:
+    """The text of one review of `product`, which makes one point."""
+    (kind,) = _kinds(1, rng)
+    parts = ["{" + kind + "}"]
+    if rng.random() < OPEN_VERDICT[kind]:
         parts.append("{end}")
     if rng.random() < ASIDE_BEFORE:
         parts.insert(0, "{aside}")
@@ -100,17 +91,29 @@ def write_review(
     return tidy(expand(" ".join(parts), _rules(product, positive), rng))
 
 
+def write_talkative(product: Product, positive: bool, rng: random.Random) -> str:
+    """A review that says the same thing in two to five ways."""
+    parts = ["{" + kind + "}" for kind in _kinds(rng.randint(1, 2), rng)]
+    parts += ["{burst}"] * rng.randint(0, 2) + ["{end}"] * rng.randint(0, 2)
+    rng.shuffle(parts)
+    if rng.random() < 0.2:
+        parts.append("{aside}")
+    return tidy(expand(" ".join(parts), _rules(product, positive), rng))
+
+
+def _kinds(count: int, rng: random.Random) -> list[str]:
+    return rng.choices(tuple(KINDS), tuple(KINDS.values()), k=count)
+
+
 def _rules(product: Product, positive: bool) -> Rules:
     same, other = ("good", "bad") if positive else ("bad", "good")
-    made = MADE.get(product.category, MADE["things"])
-    return GENERAL | {
+    return {
+        **GENERAL,
+        **MADE.get(product.category, MADE["things"]),
+        **product.words,
         "thing": (product.name,),
-        "part": product.parts,
-        "virtue": product.virtues,
-        "fault": product.faults,
-        "made_good": made[0],
-        "made_bad": made[1],
         "same": GENERAL[same],
+        "same_word": GENERAL[same + "_word"],
         "same_denied": GENERAL[same + "_denied"],
         "other": _about_other_things(GENERAL[other] + GENERAL[other + "_denied"]),
         "ironic": GENERAL["teasing" if positive else "sarcasm"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .grammar import phrases
+from .grammar import phrases, read_rules
 
 # Each rhyme: nouns of one syllable; verbs of one; verbs of two. They end the lines of LINES.
 RHYMES = tuple(
@@ -38,39 +38,32 @@ RHYMES = tuple(
     """.strip().splitlines()
 )
 
-WORDS: dict[str, tuple[str, ...]] = {
-    "noun": phrases(
-        "rose | sun | moon | star | heart | bird | lute | wind | thorn | flame | tear | lark | bell |"
-        "dew | leaf | frost | bough | tomb | crown | brook | mist | vale | sword | oak | bloom | soul |"
-        "cloud | swan | torch | veil | harp | shore | storm | pearl | dawn | muse"
-    ),
-    "long_noun": phrases(
-        "summer | winter | morning | evening | sorrow | shadow | lover | garden | river | blossom |"
-        "maiden | shepherd | heaven | lily | temple | battle | beauty | fortune | shepherd | mirror |"
-        "autumn | tempest | nature | monarch | meadow | slumber | virtue | herald"
-    ),
-    "adj": phrases(
-        "fair | sweet | cold | dark | soft | bright | pale | true | false | proud | kind | wan | sad |"
-        "deep | chaste | blest | mild | stern | swift | dim | vain | meek"
-    ),
-    "long_adj": phrases(
-        "gentle | golden | silver | bitter | tender | weary | cruel | holy | lonely | silent | ancient |"
-        "fading | wanton | crimson | mournful | noble | wintry | faithful | hollow | heavy | humble |"
-        "sable | fickle | joyless | lovely"
-    ),
-    "eth": phrases(
-        "fadeth | weepeth | singeth | sleepeth | calleth | shineth | waneth | burneth | turneth |"
-        "lieth | bloometh | crieth | dwelleth | mourneth | wakens not | riseth | falleth | trembleth"
-    ),
-    "verb": phrases(
-        "fade | weep | sing | sleep | call | shine | wane | burn | wake | mourn | creep | bloom | rise |"
-        "fall | sigh | dream | fly | rest | rove | blush | droop"
-    ),
-    "past": phrases(
-        "lost | sworn | sung | wept | won | left | found | loved | borne | mourned | kissed | spurned |"
-        "blest | sought | slain | wooed"
-    ),
-}
+WORDS = read_rules("""
+noun:
+  rose | sun | moon | star | heart | bird | lute | wind | thorn | flame | tear | lark | bell |
+  dew | leaf | frost | bough | tomb | crown | brook | mist | vale | sword | oak | bloom | soul |
+  cloud | swan | torch | veil | harp | shore | storm | pearl | dawn | muse
+long_noun:
+  summer | winter | morning | evening | sorrow | shadow | lover | garden | river | blossom |
+  maiden | shepherd | heaven | lily | temple | battle | beauty | fortune | mirror | autumn |
+  tempest | nature | monarch | meadow | slumber | virtue | herald
+adj:
+  fair | sweet | cold | dark | soft | bright | pale | true | false | proud | kind | wan | sad |
+  deep | chaste | blest | mild | stern | swift | dim | vain | meek
+long_adj:
+  gentle | golden | silver | bitter | tender | weary | cruel | holy | lonely | silent | ancient |
+  fading | wanton | crimson | mournful | noble | wintry | faithful | hollow | heavy | humble |
+  sable | fickle | joyless | lovely
+eth:
+  fadeth | weepeth | singeth | sleepeth | calleth | shineth | waneth | burneth | turneth |
+  lieth | bloometh | crieth | dwelleth | mourneth | wakens not | riseth | falleth | trembleth
+verb:
+  fade | weep | sing | sleep | call | shine | wane | burn | wake | mourn | creep | bloom | rise |
+  fall | sigh | dream | fly | rest | rove | blush | droop
+past:
+  lost | sworn | sung | wept | won | left | found | loved | borne | mourned | kissed | spurned |
+  blest | sought | slain | wooed
+""")
 
 NOUN_LINES = phrases(
     """

@@ -158,7 +158,7 @@ def wordpiece_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedToke
 
 
 def byte_level_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: any text can be written with it. BOS goes first, EOS is left to the caller."""
+    """Byte-level BPE: it can write any text. BOS goes first, EOS is left to the caller."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
