@@ -118,6 +118,7 @@ def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
         yield _labelled("base", "base", _scored(s, s.base, rows), s.labels)
     elif "base" in asked.models and s.probe is not None:
         *_, found = features(s.base, rows, settings.precision, settings.batch_tokens)
+        assert not isinstance(found, int)
         probabilities = s.probe.probabilities(found)[0].tolist()
         yield _labelled("base", BASE_BY_PROBE, probabilities, s.labels)
     if "tuned" in asked.models:

@@ -47,6 +47,7 @@ def fit_probe_on_base(s: Session) -> None:
     for split in ("train", "validation"):
         if split in s.rows:
             rows, settings = s.rows[split], s.config.evaluate
+            assert rows.labels is not None
             work = features(base, rows, settings.precision, settings.batch_tokens)
             x = s.drive(work, f"probing the base on {split}", len(rows))
             found[split] = (x, rows.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,8 @@ def _fit(prompt: list[int], loaded: Loaded, new_tokens: int) -> list[int]:
 
 def _next_token(
     voice: Voice, ids: list[int], asked: AskPrompt, random: torch.Generator
-) -> Iterator[TokenMade | Completed]:
+) -> Generator[TokenMade | Completed, None, list[int]]:
+    """One more token of a voice; returns what it reads next."""
     loaded = voice.loaded
     if len(voice.made) >= asked.max_new_tokens:
         yield _completed(voice)

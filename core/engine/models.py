@@ -94,13 +94,23 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
             id2label=dict(enumerate(order)),
             label2id={label: i for i, label in enumerate(order)},
         )
-    new_head = bool(info["missing_keys"]) or bool(info["mismatched_keys"])
+    untrained = bool(info["missing_keys"]) or bool(info["mismatched_keys"])
+    new_head = untrained or known is None
     if new_head:
         order = tuple(labels)
+        if not untrained:
+            _forget_head(model)
         model.config.id2label = dict(enumerate(order))
         model.config.label2id = {label: i for i, label in enumerate(order)}
     model.config.pad_token_id = tokenizer.pad_token_id
     return Loaded(model, tokenizer, _max_length(model, tokenizer), order, new_head)
+
+
+def _forget_head(model: Any) -> None:
+    """A head of as many other labels says nothing about these."""
+    for name, module in model.named_children():
+        if name != model.base_model_prefix:
+            module.apply(model._init_weights)
 
 
 def _known_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...] | None:

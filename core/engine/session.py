@@ -169,7 +169,7 @@ def leakage_event(found: Leakage) -> LeakageFound:
         near=found.crossing["near"],
         ngram=found.crossing["ngram"],
         conflicting_labels=sum(found.conflicts.values()),
-        pairs=[tuple(pair) for pair in found.pairs],
+        pairs=list(found.pairs),
         leaked={split: len(rows) for split, rows in found.leaked.items() if rows},
         note="; ".join(found.notes),
     )

@@ -21,6 +21,7 @@ from .devices import autocast
 from .models import Loaded, ScoredPositions
 from .rows import TokenRows
 
+# Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
 
 
@@ -76,7 +77,8 @@ def learning_rate(step: int, plan: Plan, settings: TrainConfig) -> float:
 
 def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
     """Fused AdamW; biases and norms are not decayed."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             plain = parameter.ndim < 2 or any(word in name for word in NOT_DECAYED)
@@ -156,8 +158,8 @@ def train(t: Trainer) -> Iterator[Stepped]:
     """Take the planned steps from the trainer's position on, yielding after each.
 
     The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
-    however many parts it is computed in (T5). A step whose gradient is not finite leaves the weights
-    alone.
+    however many parts it is computed in (T5). A step whose gradient is not finite changes no
+    weight.
     """
     position, model = t.position, t.loaded.model
     for epoch in range(position.epoch, len(t.plan.epochs)):
@@ -212,6 +214,7 @@ def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
     with autocast(t.loaded.device, t.precision):
         if t.head is None:
+            assert batch.labels is not None
             logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
             return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
         assert batch.scored is not None

@@ -1,0 +1,35 @@
+# Each target does all of its own set-up in .venv and may be repeated. PYTHON=python3.12 chooses another.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test demo-models sample-runs bench clean
+
+demo: .venv/ftev-installed
+	$(BIN)/ftev-tui demo
+
+test: .venv/ftev-tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+demo-models: .venv/ftev-installed
+	$(BIN)/python -m ftev.core.engine.demo_models
+
+sample-runs: .venv/ftev-installed
+	$(BIN)/python tests/make_sample_runs.py
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "ftev needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+
+.venv/ftev-installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/ftev-tested: .venv/ftev-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

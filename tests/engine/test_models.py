@@ -1,0 +1,86 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from ftev.core.config import ModelConfig, RunConfig
+from ftev.core.engine.models import describe, load, save
+from ftev.core.errors import ModelError
+from safetensors.torch import load_file
+
+
+def config(task: str, base: Path) -> RunConfig:
+    return RunConfig(task=task, model=ModelConfig(base=str(base)))  # type: ignore[arg-type]
+
+
+def test_C6_a_fresh_head_is_known_as_one(encoder_folder: Path, tmp_path: Path) -> None:
+    loaded = load(config("classification", encoder_folder), str(encoder_folder), ("no", "yes"))
+    assert loaded.new_head
+    save(loaded, tmp_path)
+    again = load(config("classification", tmp_path), str(tmp_path), ("no", "yes"))
+    assert not again.new_head
+    assert again.labels == ("no", "yes")
+
+
+def test_C1_a_trained_head_keeps_its_own_label_order(encoder_folder: Path, tmp_path: Path) -> None:
+    save(load(config("classification", encoder_folder), str(encoder_folder), ("z", "a")), tmp_path)
+    assert load(config("classification", tmp_path), str(tmp_path), ("a", "z")).labels == ("z", "a")
+
+
+def test_other_labels_get_a_new_head(encoder_folder: Path, tmp_path: Path) -> None:
+    save(load(config("classification", encoder_folder), str(encoder_folder), ("a", "b")), tmp_path)
+    loaded = load(config("classification", tmp_path), str(tmp_path), ("c", "d", "e"))
+    assert loaded.new_head
+    assert loaded.labels == ("c", "d", "e")
+    same_count = load(config("classification", tmp_path), str(tmp_path), ("c", "d"))
+    assert same_count.new_head
+    old, new = (m.model.classifier.weight for m in (loaded, same_count))
+    assert old.shape != new.shape
+    stored = load_file(tmp_path / "model.safetensors")["classifier.weight"]
+    assert not torch.equal(new, stored)
+
+
+def test_weights_that_must_be_unpickled_are_refused(causal_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(causal_folder, tmp_path / "pickled")
+    weights = tmp_path / "pickled" / "model.safetensors"
+    weights.unlink()
+    torch.save({}, tmp_path / "pickled" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        load(config("generation", tmp_path), str(tmp_path / "pickled"))
+
+
+def test_code_from_a_model_folder_never_runs(causal_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "remote"
+    shutil.copytree(causal_folder, folder)
+    text = (folder / "config.json").read_text()
+    text = text.replace(
+        '"model_type": "llama"',
+        '"model_type": "unheard", "auto_map": {"AutoConfig": "code.C", '
+        '"AutoModelForCausalLM": "code.M"}',
+    )
+    (folder / "config.json").write_text(text)
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(ModelError):
+        load(config("generation", folder), str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "/no/such/folder"])
+def test_a_missing_model_is_one_clear_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match=name):
+        load(config("generation", Path(name)), name)
+
+
+def test_an_encoder_is_no_causal_model(encoder_folder: Path) -> None:
+    with pytest.raises(ModelError):
+        load(config("generation", encoder_folder), str(encoder_folder))
+
+
+def test_the_length_is_what_model_tokenizer_and_config_allow(causal_folder: Path) -> None:
+    loaded = load(config("generation", causal_folder), str(causal_folder))
+    assert loaded.max_length == 64
+    told = describe(loaded, "tiny")
+    assert told.vocab_size == 320
+    assert told.prefix == "<s>"
+    assert told.parameters == told.trainable == sum(p.numel() for p in loaded.model.parameters())

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from ftev.core.config import ModelConfig, RunConfig
+from ftev.core.engine.models import Loaded, load
+from ftev.core.engine.rows import (
+    TokenRows,
+    chat_rows,
+    completion_rows,
+    prompt_ids,
+    render_chat,
+    text_rows,
+)
+from ftev.core.errors import DataError
+
+PLAIN = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+MARKED = (
+    "{% for m in messages %}<{{ m['role'] }}>{% if m['role'] == 'assistant' %}"
+    "{% generation %}{{ m['content'] }}</s>{% endgeneration %}{% else %}{{ m['content'] }}</s>"
+    "{% endif %}{% endfor %}"
+)
+FORGETFUL = (
+    "{% for m in messages %}{% if loop.last or m['role'] == 'user' %}"
+    "<{{ m['role'] }}>{{ m['content'] }}</s>{% endif %}{% endfor %}"
+)
+CHAT = [
+    {"role": "user", "content": "is the tea warm"},
+    {"role": "assistant", "content": "it is"},
+    {"role": "user", "content": "good"},
+    {"role": "assistant", "content": "a good day"},
+]
+
+
+@pytest.fixture
+def loaded(causal_folder: Path) -> Loaded:
+    config = RunConfig(task="generation", model=ModelConfig(base=str(causal_folder)))
+    return load(config, str(causal_folder))
+
+
+def pair_rows(loaded: Loaded, prompt: str, completion: str) -> TokenRows:
+    frame = pl.DataFrame({"row_id": [0], "prompt": [prompt], "completion": [completion]})
+    *_, rows = completion_rows(frame, loaded)
+    assert isinstance(rows, TokenRows)
+    return rows
+
+
+@pytest.mark.parametrize("template", [PLAIN, MARKED])
+def test_M2_every_assistant_turn_is_scored_with_its_end(loaded: Loaded, template: str) -> None:
+    loaded.tokenizer.chat_template = template
+    ids, scored = render_chat(CHAT, loaded.tokenizer)
+    said = loaded.tokenizer.decode([i for i, s in zip(ids, scored, strict=True) if s])
+    assert said == "it is</s>a good day</s>"
+
+
+def test_M2_a_template_that_rewrites_earlier_turns_is_refused(loaded: Loaded) -> None:
+    loaded.tokenizer.chat_template = FORGETFUL
+    frame = pl.DataFrame({"row_id": [7], "messages": [CHAT]})
+    with pytest.raises(DataError, match=r"row 7.*changes earlier turns"):
+        list(chat_rows(frame, loaded))
+
+
+def test_M2_a_tokenizer_without_a_template_is_refused(loaded: Loaded) -> None:
+    frame = pl.DataFrame({"row_id": [0], "messages": [CHAT]})
+    with pytest.raises(DataError, match="no chat template"):
+        list(chat_rows(frame, loaded))
+
+
+def test_M1_a_chat_whose_end_is_not_scored_is_counted(loaded: Loaded) -> None:
+    loaded.tokenizer.chat_template = PLAIN.replace("</s>", ".")
+    *_, rows = chat_rows(pl.DataFrame({"row_id": [0], "messages": [CHAT]}), loaded)
+    assert isinstance(rows, TokenRows)
+    assert rows.rows_without_eos == 1
+
+
+def test_M3_the_prompt_is_rendered_alike_in_training_and_use(loaded: Loaded) -> None:
+    rows = pair_rows(loaded, "is the tea warm", "it is")
+    assert rows.scored is not None
+    before = rows.ids[0][~rows.scored[0]].tolist()
+    assert prompt_ids(loaded, "is the tea warm", "prompt_completion") == before
+
+
+def test_M4_a_long_prompt_loses_its_beginning_and_not_the_completion(loaded: Loaded) -> None:
+    rows = pair_rows(loaded, "tea " * 100, "it is warm")
+    assert rows.scored is not None
+    assert len(rows.ids[0]) == loaded.max_length
+    assert loaded.tokenizer.decode(rows.ids[0][rows.scored[0]][:-1]) == "it is warm"
+    assert rows.truncated_rows == 1
+    whole = len(loaded.tokenizer("tea " * 100, add_special_tokens=False).input_ids)
+    kept = int((~rows.scored[0]).sum()) - 1
+    assert rows.truncated_tokens == whole - kept
+
+
+def test_M4_a_completion_longer_than_the_model_is_cut_and_counted(loaded: Loaded) -> None:
+    rows = pair_rows(loaded, "tea", "warm " * 100)
+    assert rows.scored is not None
+    assert rows.scored[0][1:].all()
+    assert loaded.tokenizer.eos_token_id not in rows.ids[0].tolist()
+    assert rows.truncated_rows == 1
+
+
+def test_K1_every_window_of_a_document_begins_with_the_prefix(loaded: Loaded) -> None:
+    text = "the kettle boils and the tea was ’good’ " * 30
+    *_, rows = text_rows(pl.DataFrame({"row_id": [0], "text": [text]}), loaded)
+    assert isinstance(rows, TokenRows)
+    assert len(rows) > 3
+    assert {int(ids[0]) for ids in rows.ids} == {loaded.tokenizer.bos_token_id}
+    joined = [i for ids in rows.ids for i in ids[1:].tolist()]
+    whole = loaded.tokenizer(text, add_special_tokens=False).input_ids
+    assert joined == [*whole, loaded.tokenizer.eos_token_id]
+    assert sum(rows.bytes) == len(text.encode())
+    assert rows.row_ids == list(range(len(rows)))
+
+
+def test_short_documents_keep_their_row_ids(loaded: Loaded) -> None:
+    *_, rows = text_rows(pl.DataFrame({"row_id": [5, 9], "text": ["tea", "cup"]}), loaded)
+    assert isinstance(rows, TokenRows)
+    assert rows.row_ids == [5, 9]
