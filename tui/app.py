@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 # Textual reads these when it is imported.
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
+from rich.console import RenderableType
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from ..core.runs import Run
+from .lean import lean
 from .safety import SafeFilter
 from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
@@ -62,6 +64,9 @@ class FtevApp(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._safe]
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, lean(renderable))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """A theme that is not ours lacks the colours of our roles."""

@@ -13,6 +13,7 @@ from .spans import Line, join_fitting
 GUTTER = 8  # cells of the y-axis with its labels
 AXIS_ROWS = 2
 OUTLIER_SHARE = 0.02  # of the columns at each end, clipped on request
+FROM_ZERO_SHARE = 0.3
 _LABEL_WIDTH = 12
 
 
@@ -163,7 +164,9 @@ def _scale(data: LossData, view: View, raw: list[Part], measured: list[Part], do
     if view.log:
         return Scale(max(low, 1e-6) / 1.05, max(high, 2e-6) * 1.05, dots, log=True)
     bottom, top = nice_range(low, high)
-    return Scale(max(0.0, bottom) if low >= 0 else bottom, top, dots)
+    if 0 <= low < high * FROM_ZERO_SHARE:
+        bottom = 0.0  # where it costs little height: the axis is honest and seldom moves
+    return Scale(bottom, top, dots)
 
 
 def _draw_validation(raster: Raster, parts: list[Part], scale: Scale) -> None:

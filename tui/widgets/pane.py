@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -15,6 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from .spans import COLOURLESS_ROLES, ROLES, Line, cut, width_of
+
+JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 
 
 class Pane(Widget):
@@ -95,29 +97,34 @@ def role_style(role: str, variables: Mapping[str, str]) -> Style:
 
 
 def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:
-    """The spans of cells in which two pictures of the same size differ, one a line at most."""
+    """The spans of cells in which two pictures of the same size differ."""
     regions = []
     for y, (old, new) in enumerate(zip(before, after, strict=False)):
         if old is new or old._segments == new._segments:
             continue
-        start, end = changed_span(old.text, new.text)
-        wide = len(new.text) != new.cell_length or len(old.text) != old.cell_length
-        if wide or start >= end:  # only styles differ, or cells are not characters
-            start, end = 0, new.cell_length
-        regions.append(Region(start, y, end - start, 1))
+        if old.cell_length != len(old.text) or new.cell_length != len(new.text):
+            spans = [(0, new.cell_length)]  # a wide character: cells are not characters
+        else:
+            spans = changed_spans(_styled_cells(old), _styled_cells(new))
+        regions += [Region(start, y, end - start, 1) for start, end in spans]
     return regions
 
 
-def changed_span(old: str, new: str) -> tuple[int, int]:
-    """The range of characters outside of which two lines of the same length are equal."""
-    if len(old) != len(new):
-        return 0, max(len(old), len(new))
-    start, end = 0, len(new)
-    while start < end and old[start] == new[start]:
-        start += 1
-    while end > start and old[end - 1] == new[end - 1]:
-        end -= 1
-    return start, end
+def _styled_cells(strip: Strip) -> list[tuple[str, Style | None]]:
+    return [(character, style) for text, style, _ in strip._segments for character in text]
+
+
+def changed_spans(old: Sequence[object], new: Sequence[object]) -> list[tuple[int, int]]:
+    """The ranges outside of which two sequences of the same length are equal; near ones joined."""
+    spans: list[tuple[int, int]] = []
+    for i, (a, b) in enumerate(zip(old, new, strict=True)):
+        if a == b:
+            continue
+        if spans and i - spans[-1][1] <= JOINED_CELLS:
+            spans[-1] = spans[-1][0], i + 1
+        else:
+            spans.append((i, i + 1))
+    return spans
 
 
 class NumberedPane(Pane, can_focus=True):
