@@ -110,7 +110,11 @@ def _forget_head(model: Any) -> None:
     """A head of as many other labels says nothing about these."""
     for name, module in model.named_children():
         if name != model.base_model_prefix:
-            module.apply(model._init_weights)
+            for parameter in module.parameters():
+                if parameter.ndim > 1:
+                    nn.init.normal_(parameter, std=model.config.initializer_range)
+                else:
+                    nn.init.zeros_(parameter)
 
 
 def _known_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...] | None:
