@@ -2,8 +2,7 @@
 
     echo '{"models": ["a", "b"], "texts": ["…"]}' | python -m ftev.core.engine.likelihood
 
-Answers JSON lines on stdout: {"progress": …} any number of times, then {"result": …} in the form of
-`likelihood --json`, or {"error": …}.
+The result has the form of `likelihood --json`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from typing import Any
 import msgspec
 
 from ..config import ModelConfig, RunConfig
-from ..errors import ConfigError, FtevError
-from ..events import spell_numbers
-from .errors import explain
+from ..errors import ConfigError
+from .pipe import answer_stdin, tell
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,30 +25,8 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
     max_length: int | None = None
 
 
-def main() -> int:
-    try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
-        _tell(result=score_models(request))
-    except msgspec.MsgspecError as error:
-        _tell(error=f"not a request: {error}")
-        return 2
-    except Exception as error:
-        _tell(error=explain(error))
-        return error.exit_code if isinstance(error, FtevError) else 1
-    return 0
-
-
-def _tell(**message: Any) -> None:
-    """JSON with NaN and infinities spelled out; never the bytes of a lone surrogate."""
-    print(json.dumps(spell_numbers(message)), flush=True)
-
-
 def score_models(request: Request) -> dict[str, Any]:
     """Every text under every model; each difference is against the first model."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     if not request.models or not any(request.texts):
         raise ConfigError("likelihood needs at least one model and one text that is not empty")
     rows = [_score_model(name, request) for name in request.models]
@@ -66,7 +42,7 @@ def _score_model(name: str, request: Request) -> dict[str, Any]:
     from .evaluate import TextScore, score_text
     from .models import load
 
-    _tell(progress=f"loading {name}")
+    tell(progress=f"loading {name}")
     base = _adapter_base(name) or name
     config = RunConfig(
         task="generation", model=ModelConfig(base=base, max_length=request.max_length)
@@ -75,7 +51,7 @@ def _score_model(name: str, request: Request) -> dict[str, Any]:
     loaded.model.to(choose_device(config))
     scores: list[TextScore] = []
     for number, text in enumerate(request.texts, 1):
-        _tell(progress=f"{name}: text {number} of {len(request.texts)}")
+        tell(progress=f"{name}: text {number} of {len(request.texts)}")
         *_, score = score_text(loaded, text)
         assert isinstance(score, TextScore)
         scores.append(score)
@@ -127,6 +103,10 @@ def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         average = "average_log_likelihood"
         found[average] = other[average] - base[average]
     return found
+
+
+def main() -> int:
+    return answer_stdin(Request, score_models)
 
 
 if __name__ == "__main__":

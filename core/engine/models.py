@@ -64,7 +64,7 @@ class Loaded:
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
-    with _loading(name, "tokenizer"):
+    with loading(name, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
         raise ModelError(f"{name}: its tokenizer has neither an EOS nor a SEP token")
@@ -78,7 +78,7 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     tokenizer = load_tokenizer(name, revision)
-    with _loading(name, "model"):
+    with loading(name, "model"):
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         known = _known_labels(config, labels)
         order = known or tuple(labels)
@@ -103,7 +103,7 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
         model.config.id2label = dict(enumerate(order))
         model.config.label2id = {label: i for i, label in enumerate(order)}
     model.config.pad_token_id = tokenizer.pad_token_id
-    return Loaded(model, tokenizer, _max_length(model, tokenizer), order, new_head)
+    return Loaded(model, tokenizer, max_length(model, tokenizer), order, new_head)
 
 
 def _forget_head(model: Any) -> None:
@@ -134,7 +134,7 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
     tokenizer = load_tokenizer(name, revision)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
-    with _loading(name, "model"):
+    with loading(name, "model"):
         model, info = AutoModelForCausalLM.from_pretrained(
             name,
             revision=revision,
@@ -146,7 +146,7 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
-    return Loaded(model, tokenizer, _max_length(model, tokenizer))
+    return Loaded(model, tokenizer, max_length(model, tokenizer))
 
 
 def load(config: RunConfig, name: str, labels: Sequence[str] = ()) -> Loaded:
@@ -164,7 +164,7 @@ def load(config: RunConfig, name: str, labels: Sequence[str] = ()) -> Loaded:
     return loaded
 
 
-def _max_length(model: Any, tokenizer: Any) -> int:
+def max_length(model: Any, tokenizer: Any) -> int:
     limits = [DEFAULT_MAX_LENGTH]
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions:
@@ -183,7 +183,7 @@ def _position_offset(model: Any) -> int:
 
 
 @contextlib.contextmanager
-def _loading(name: str, what: str) -> Iterator[None]:
+def loading(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModelError:
@@ -226,7 +226,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
 def attach_adapter(base: Loaded, folder: str, *, trainable: bool = False) -> Loaded:
     from peft import PeftModel
 
-    with _loading(folder, "adapter"):
+    with loading(folder, "adapter"):
         model = PeftModel.from_pretrained(
             base.model, folder, is_trainable=trainable, use_safetensors=True
         )

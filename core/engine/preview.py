@@ -1,0 +1,104 @@
+"""What the tokenizer and the model's size say before a run: lengths, cuts, masks, memory.
+
+    echo '{"config": {…}}' | python -m ftev.core.engine.preview
+
+No weights are loaded: the model is built without memory, from its configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from ..config import RunConfig
+from ..config_file import check_config
+from ..data import read_dataset
+from .models import Loaded, load_tokenizer, loading, max_length
+from .pipe import answer_stdin, tell
+from .rows import RENDER, TokenRows
+
+SHOWN_TOKENS = 60
+BYTES_A_WEIGHT = 16  # float32 weight, gradient and the two averages of AdamW
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True):
+    config: dict[str, Any]
+
+
+def preview(question: Question) -> dict[str, Any]:
+    config = check_config(question.config)
+    dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    tell(progress=f"loading the tokenizer of {config.model.base}")
+    loaded = _without_weights(config)
+    loaded.labels = dataset.labels
+    splits = {}
+    for name, split in dataset.splits.items():
+        tell(progress=f"tokenising {name}")
+        *_, rows = RENDER[dataset.columns.form](split.frame, loaded)
+        assert isinstance(rows, TokenRows)
+        splits[name] = _lengths(rows, loaded)
+    return {"max_length": loaded.max_length, "splits": splits, **_size(loaded, config)}
+
+
+def _without_weights(config: RunConfig) -> Loaded:
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+    )
+
+    base, revision = config.model.base, config.model.revision
+    tokenizer = load_tokenizer(base, revision)
+    kind = AutoModelForSequenceClassification if config.is_classification else AutoModelForCausalLM
+    with loading(base, "configuration"), torch.device("meta"):
+        told = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+        model = kind.from_config(told, trust_remote_code=False)
+    limit = max_length(model, tokenizer)
+    if config.model.max_length:
+        limit = min(limit, config.model.max_length)
+    return Loaded(model, tokenizer, limit)
+
+
+def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
+    """Token lengths after cutting, what was cut, and one row with its scored tokens marked."""
+    lengths, targets = rows.lengths, rows.targets
+    told: dict[str, Any] = {
+        "rows": len(rows),
+        "tokens": int(lengths.sum()),
+        "median": int(np.median(lengths)),
+        "p95": int(np.percentile(lengths, 95)),
+        "longest": int(lengths.max()),
+        "truncated_rows": rows.truncated_rows,
+        "truncated_tokens": rows.truncated_tokens,
+    }
+    if rows.scored is not None:
+        shown = rows.ids[0][:SHOWN_TOKENS].tolist()
+        texts = loaded.tokenizer.batch_decode([[i] for i in shown])
+        told |= {
+            "scored_tokens": int(targets.sum()),
+            "masked_tokens": int(lengths.sum() - targets.sum()),
+            "unscored_rows": int((targets == 0).sum()),
+            "rows_without_eos": rows.rows_without_eos,
+            "first_row": list(zip(texts, rows.scored[0][:SHOWN_TOKENS].tolist(), strict=True)),
+        }
+    return told
+
+
+def _size(loaded: Loaded, config: RunConfig) -> dict[str, Any]:
+    """Parameters, and bytes of weights, gradients and optimizer; activations come on top."""
+    parameters = sum(p.numel() for p in loaded.model.parameters())
+    full = config.model.adapter == "none"
+    return {"parameters": parameters, "state_bytes": parameters * (BYTES_A_WEIGHT if full else 4)}
+
+
+def main() -> int:
+    return answer_stdin(Question, preview)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
