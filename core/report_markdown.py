@@ -81,6 +81,7 @@ def render(report: Mapping[str, Any]) -> str:
         stages=stage_rows(report),
         explained=explained_metrics(report),
     )
+    text = re.sub(r"[ ]+$|^ (?! )", "", text, flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

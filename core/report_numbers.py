@@ -40,24 +40,10 @@ def format_value(metric: str, value: Any) -> str:
 
 
 def format_difference(metric: str, value: Any) -> str:
-    """`+3.2 points` for shares, else the signed number."""
+    """`+3.2 points` for shares (`+0.32 points` below one point), else the signed number."""
     number = read_number(value)
-    if not math.isfinite(number):
-        return spell(number)
-    match unit_of(metric):
-        case "share":
-            points = number * 100
-            return (
-                f"{points:+.1f} points"
-                if abs(points) >= 1 or not points
-                else f"{points:+.2f} points"
-            )
-        case "points":
-            return f"{number:+.1f}"
-        case "perplexity":
-            return f"{number:+,.2f}"
-        case _:
-            return f"{number:+.3f}"
+    told = _signed(metric, number, _digits(metric, [number]))
+    return f"{told} points" if unit_of(metric) == "share" and math.isfinite(number) else told
 
 
 def format_interval(metric: str, low: Any, high: Any) -> str:
@@ -69,10 +55,31 @@ def format_interval(metric: str, low: Any, high: Any) -> str:
 
 
 def format_difference_interval(metric: str, low: Any, high: Any) -> str:
-    ends = read_number(low), read_number(high)
+    """`+1.2 to +4.0`; a dash where there is no interval."""
+    ends = [read_number(low), read_number(high)]
     if any(map(math.isnan, ends)):
         return DASH
-    return " to ".join(format_difference(metric, end).removesuffix(" points") for end in ends)
+    return " to ".join(_signed(metric, end, _digits(metric, ends)) for end in ends)
+
+
+def _digits(metric: str, values: list[float]) -> int:
+    """Decimals that tell these differences apart from 0."""
+    match unit_of(metric):
+        case "share":
+            return 2 if any(0 < abs(v) < 0.01 for v in values) else 1
+        case "points":
+            return 1
+        case "perplexity":
+            return 2
+        case _:
+            return 3
+
+
+def _signed(metric: str, number: float, digits: int) -> str:
+    if not math.isfinite(number):
+        return spell(number)
+    scale = 100 if unit_of(metric) == "share" else 1
+    return f"{number * scale:+,.{digits}f}"
 
 
 def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:

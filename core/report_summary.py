@@ -140,7 +140,7 @@ def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
     worker, stage = run.worker(), history.current_stage
     return {
         **summarize(run, history),
-        "path": str(run.path),
+        "path": str(run.path.resolve()),
         "stage": stage.name if stage else None,
         "epoch": history.epoch,
         "epochs": history.plan.epochs if history.plan else None,

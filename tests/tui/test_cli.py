@@ -15,6 +15,7 @@ import pytest
 import story
 from ftev.core.events import RunFinished
 from ftev.tui.cli import build_parser
+from ftev.tui.commands.likelihood import show_result
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 ESCAPE = "\x1b"
@@ -286,6 +287,34 @@ def test_a_run_without_weights_cannot_answer(runs: Path) -> None:
     told = ftev("prompt", "2026-01-01", "--text", "hello", "--runs-dir", str(runs))
     assert told.returncode == 1
     assert "no tuned model was saved" in told.stderr
+
+
+# Log-likelihood
+
+
+def scored(model: str, tokens: int, total: float) -> dict[str, Any]:
+    return {
+        "model": model,
+        "scored_tokens": tokens,
+        "bytes": 40,
+        "total_log_likelihood": total,
+        "average_log_likelihood": total / tokens,
+        "bits_per_byte": -total / (40 * 0.6931471805599453),
+        "prefix": "<s>",
+        "window": 512,
+        "stride": 512,
+        "per_token": [],
+    }
+
+
+def test_K4_models_that_count_other_tokens_are_compared_in_bits_per_byte_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_result({"models": [scored("a", 10, -40.0), scored("b", 10, -27.0), scored("c", 8, -27.0)]})
+    told = capsys.readouterr().out
+    assert "a          10                  -4.000" in told
+    assert "a → b: +1.300 nats a token, -0.469 bits per byte (less is better)" in told
+    assert "a → c: -0.469 bits per byte (less is better)" in told
 
 
 # The machine

@@ -9,7 +9,6 @@ from ...core.runs import runs_folder
 from .start import announce, start
 
 FOLDER = "demo_data"  # beside the runs: the data can be looked at, and made again
-SEED = 42
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     from ...core.config_file import load_config
     from ...core.demo import write_demo
 
-    config = load_config(write_demo(options.task, demo_folder(options), SEED), options.overrides)
+    config = load_config(write_demo(options.task, demo_folder(options)), options.overrides)
     options.full_report = True
     return start(config, options)
 

@@ -69,7 +69,7 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
     report = tell_outcome(run, history, emit)
     if options.json:
         print_json(report)
-    elif getattr(options, "full_report", False):
+    elif getattr(options, "full_report", False) and history.results:
         from ...core.report import render_markdown
 
         print("\n" + render_markdown(report), end="")

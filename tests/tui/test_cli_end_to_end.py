@@ -1,0 +1,228 @@
+"""The program with a real engine behind it: trained, stopped, killed, resumed, asked, evaluated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine.conftest import causal_folder, encoder_folder  # noqa: F401  (fixtures)
+from ftev.core.history import read_history
+from ftev.core.runs import Run
+
+PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
+PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"))
+
+
+def ftev(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def document(*arguments: str, cwd: Path) -> Any:
+    told = ftev(*arguments, "--json", cwd=cwd)
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def write_tastes(path: Path, rows: range) -> None:
+    lines = [f"{TASTES[i % 2][0]} number {i},{TASTES[i % 2][1]}" for i in rows]
+    path.write_text("\n".join(["text,label", *lines]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Iterator[Path]:  # noqa: F811
+    """A folder with data and a run.toml, as a person would have it. Its workers are ended."""
+    folder = tmp_path_factory.mktemp("project")
+    write_tastes(folder / "train.csv", range(80))
+    write_tastes(folder / "test.csv", range(80, 120))
+    (folder / "run.toml").write_text(
+        f"""
+task = "classification"
+name = "tastes"
+[model]
+base = "{encoder_folder}"
+[data]
+train = "train.csv"
+test = "test.csv"
+near_duplicates = false
+[train]
+epochs = 2
+batch_size = 16
+learning_rate = 1e-3
+[objective]
+metric = "accuracy"
+at_least = 1.0
+"""
+    )
+    yield folder
+    for path in (folder / "runs").iterdir():
+        run = Run(path)
+        if run.worker_alive() and (worker := run.worker()):
+            os.kill(worker.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> subprocess.CompletedProcess[str]:
+    return ftev("train", "run.toml", "--headless", "--gate", cwd=folder)
+
+
+def only_run(folder: Path) -> Run:
+    [path] = (folder / "runs").iterdir()
+    return Run(path)
+
+
+def test_a_run_is_told_line_by_line_and_gated(
+    folder: Path, finished: subprocess.CompletedProcess[str]
+) -> None:
+    assert finished.returncode == 3, finished.stderr  # no interval of 40 rows reaches 100 %
+    lines = finished.stdout.splitlines()
+    assert lines[0] == "ftev: reading run.toml …"
+    for told in ("1/5 base model loaded", "epoch 1: training loss", "epoch 2: ", "5/5 evaluated"):
+        assert any(line.startswith(told) for line in lines), told
+    assert "run finished" in lines
+    assert any(line.startswith("verdict: ") for line in lines)
+    assert lines[-1].endswith("report.md")
+    assert "\x1b" not in finished.stdout + finished.stderr
+    run = only_run(folder)
+    assert {"report.md", "report.json", "model", "predictions"} <= set(os.listdir(run.path))
+    assert not run.worker_alive()
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_report_of_a_real_run(folder: Path) -> None:
+    report = document("report", "latest", cwd=folder)
+    assert set(report["results"]["test"]) == {"majority", "probe", "tuned"}
+    assert report["results"]["test"]["tuned"]["n"] == 40
+    assert [s["name"] for s in report["stages"]][-1] == "evaluated"
+    assert len(report["epochs"]) == 2
+    assert {c["from"] for c in report["comparisons"]} == {"majority", "probe"}
+    [entry] = document("list", cwd=folder)
+    assert entry["status"] == "finished"
+    assert entry["headline"]["metric"] == "accuracy"
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_finished_run_is_asked(folder: Path) -> None:
+    told = document("prompt", "latest", "--text", "the tea was bad", cwd=folder)
+    base, tuned = told["answers"]
+    assert (base["model"], tuned["model"]) == ("base", "tuned")
+    assert sum(tuned["probabilities"].values()) == pytest.approx(1.0)
+    assert only_run(folder).worker_alive()  # it waits for the next prompt
+    again = ftev("prompt", "latest", "--text", "a\x1b[31m", "--model", "tuned", cwd=folder)
+    assert again.stdout.startswith("tuned:\n")
+    assert "base" not in again.stdout
+    assert ftev("stop", "latest", cwd=folder).returncode == 0
+    assert not only_run(folder).worker_alive()
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_tuned_model_is_evaluated_by_flags(folder: Path, encoder_folder: Path) -> None:  # noqa: F811
+    model = str(only_run(folder).model_path)
+    flags = ("--base", str(encoder_folder), "--tuned", model, "--data", "test.csv")
+    told = document("eval", *flags, "--headless", "--runs-dir", "evals", cwd=folder)
+    assert told["run"]["status"] == "finished"
+    assert told["results"]["test"]["tuned"]["n"] == 40
+    assert not told["epochs"]
+
+
+def test_stopped_killed_and_resumed(folder: Path) -> None:
+    where = ("--runs-dir", "long")
+    start = [*PROGRAM, "train", "run.toml", "--headless", "--set", "train.epochs=20", *where]
+    with subprocess.Popen(
+        start, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        run = wait_for_run(folder / "long")
+        wait_for(lambda: read_history(run).step >= 3, "steps")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, stderr
+    assert "stopping: the state is saved first" in stderr
+    assert "run stopped" in stdout
+    assert document("status", "latest", *where, cwd=folder)["status"] == "stopped"
+    stopped_at = read_history(run).step
+
+    told = ftev("resume", "latest", "--detach", *where, cwd=folder)
+    assert told.stdout == f"{run.path}\n"
+    wait_for(lambda: read_history(run).step > stopped_at, "a step after the resume")
+    paused = ftev("pause", "latest", *where, cwd=folder)
+    assert "is paused at step" in paused.stdout
+    saved = ftev("checkpoint", "latest", *where, cwd=folder)
+    assert "checkpoint of step" in saved.stdout
+    assert document("status", "latest", *where, cwd=folder)["status"] == "paused"
+    assert ftev("resume", "latest", *where, cwd=folder).stdout == f"{run.id} goes on\n"
+
+    worker = run.worker()
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_for(lambda: not run.worker_alive(), "the end of the worker")
+    status = document("status", "latest", *where, cwd=folder)
+    assert status["status"] == "died"
+    assert status["step"] >= stopped_at
+    assert f"died at step {status['step']}" in ftev("open", "latest", *where, cwd=folder).stderr
+
+    assert ftev("resume", "latest", "--detach", *where, cwd=folder).returncode == 0
+    wait_for(lambda: read_history(run).step > status["step"], "a step after the second resume")
+    assert "stopped at step" in ftev("stop", "latest", *where, cwd=folder).stdout
+    steps = list(read_history(run).steps.step)
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def wait_for_run(folder: Path) -> Run:
+    wait_for(lambda: folder.exists() and any(folder.iterdir()), "a run")
+    return Run(next(folder.iterdir()))
+
+
+def test_a_worker_killed_under_a_headless_run_is_told(folder: Path) -> None:
+    start = [*PROGRAM, "train", "run.toml", "--headless", "--set", "train.epochs=20"]
+    with subprocess.Popen(
+        [*start, "--runs-dir", "killed"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        run = wait_for_run(folder / "killed")
+        wait_for(lambda: read_history(run).step >= 1, "a step")
+        worker = run.worker()
+        assert worker is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        _, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "the worker died at step" in stderr
+    assert "`ftev-tui resume" in stderr
+
+
+def test_text_is_scored_under_two_models(folder: Path, causal_folder: Path) -> None:  # noqa: F811
+    models = ("--model", str(causal_folder), "--model", str(causal_folder))
+    result = document("likelihood", *models, "--text", "a warm cup", cwd=folder)
+    first, second = result["models"]
+    assert first["average_log_likelihood"] == second["average_log_likelihood"] < 0
+    assert first["scored_tokens"] == len(first["per_token"])
+    assert len(result["differences"]) == 1
+    refused = ftev("likelihood", "--model", "no/where", "--text", "x", cwd=folder)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
