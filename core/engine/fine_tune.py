@@ -62,7 +62,9 @@ def train_to_the_best(s: Session, resume: Path | None) -> str:
     if resume is None:
         _evaluate_step_zero(s)
     started = time.monotonic()
+    s.interruptible = False
     reason = _between_steps(s, t, best)
+    s.interruptible = True
     if best.step and best.step != t.position.step:
         _load_weights(s, checkpoint_path(s.run, best.step))
     kept = best.step or t.position.step
@@ -137,13 +139,12 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
         if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
             s.write(*read_steps(pending))
             pending, flushed = [], time.monotonic()
-        if evaluate:
-            _evaluate(s, t, best, step)
+        is_best = evaluate and _evaluate(s, best, step)
         if step.ends_epoch:
             seconds = time.monotonic() - epoch_started
             s.write(EpochDone(epoch=step.ends_epoch, step=step.step, seconds=seconds))
             epoch_started = time.monotonic()
-        if step.ends_epoch or s.listener.checkpoint.is_set():
+        if is_best or step.ends_epoch or s.listener.checkpoint.is_set():
             _checkpoint(s, t, best)
         if s.listener.stop.is_set():
             s.write(*read_steps(pending))
@@ -171,20 +172,24 @@ def _evaluation_due(s: Session, t: Trainer, step: Stepped) -> bool:
     return int(step.epoch / every + 1e-9) > int(before / every + 1e-9)
 
 
-def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> None:
+def _evaluate(s: Session, best: Best, step: Stepped) -> bool:
+    """Validate and answer the config's prompts; whether this is the best model so far."""
     event, frame = validate(s, "tuned", s.tuned, step.epoch)
     answer_probes(s)
     metric = best_metric(s.config)
     value = metric_value(s, metric, event, frame)
-    if update_best(best, value, step.step, metric, s.config.train.early_stopping):
-        _checkpoint(s, t, best)
+    return update_best(best, value, step.step, metric, s.config.train.early_stopping)
 
 
 def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
+    """Save the state after the last step, unless that was done already."""
     s.listener.checkpoint.clear()
+    if s.saved_step == t.position.step:
+        return
     s.listener.state = "saving"
     started = time.monotonic()
     path = save_checkpoint(s.run, t, best)
+    s.saved_step = t.position.step
     drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, best.step)
     s.write(
         CheckpointSaved(

@@ -28,6 +28,7 @@ from ..history import STAGES
 from ..leakage import Leakage
 from ..runs import Run
 from .devices import choose_device
+from .errors import Stopped
 from .listen import Listener
 from .models import Loaded, load
 from .probe import Probe
@@ -55,7 +56,9 @@ class Session:
     labels: tuple[str, ...] = ()
     positive: str | None = None
     step: int = 0
+    saved_step: int = -1  # of the newest checkpoint
     precision: str = "float32"
+    interruptible: bool = True  # False while a stop must first save the training state
     base_has_head: bool = False  # classification: the base can label by itself
     _base: Loaded | None = None
 
@@ -83,6 +86,8 @@ class Session:
         """Run a generator of counts to its end, telling progress; returns what it yields last."""
         last, told = None, time.monotonic()
         for last in work:
+            if self.interruptible and self.listener.stop.is_set():
+                raise Stopped
             now = time.monotonic()
             if isinstance(last, int | float) and now - told > PROGRESS_SECONDS:
                 self.write(Progress(what=what, done=int(last), total=total))
