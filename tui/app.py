@@ -18,7 +18,7 @@ os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 from rich.console import RenderableType
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.filter import LineFilter
+from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
 
 from ..core.runs import Run
@@ -61,6 +61,8 @@ class FtevApp(App[int]):
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme_name(theme, os.environ)
+        if self.no_color:  # Textual chose shades of grey before it knew of a theme without colours
+            self._filters = [NoColor()]
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._safe]
@@ -97,10 +99,15 @@ class FtevApp(App[int]):
 
     def open_run(self, run: Run) -> None:
         self.opened = run
-        self.switch_screen(RunScreen(run, ascii_only=self.ascii_only))
+        self._replace_screen_by(RunScreen(run, ascii_only=self.ascii_only))
 
     def go_home(self) -> None:
-        self.switch_screen(self._home())
+        self._replace_screen_by(self._home())
+
+    def _replace_screen_by(self, screen: Screen[Any]) -> None:
+        if not self.screen._result_callbacks:  # switching pops one, which the first screen lacks
+            self.screen._push_result_callback(self.screen, None)
+        self.switch_screen(screen)
 
     def action_leave(self) -> None:
         self.exit(0)

@@ -81,7 +81,7 @@ def format_time(stamp: float) -> str:
 
 
 def format_number(value: float, digits: int = 4) -> str:
-    """A raw number with so many significant digits, trailing zeros kept: 0.4120, 3.142, 1.20e-05"""
+    """A raw number in so many digits, the one before the point counted: 0.412, 3.142, 12.35"""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

@@ -14,7 +14,7 @@ GUTTER = 8  # cells of the y-axis with its labels
 AXIS_ROWS = 2
 OUTLIER_SHARE = 0.02  # of the columns at each end, clipped on request
 FROM_ZERO_SHARE = 0.3
-_LABEL_WIDTH = 12
+_LABEL_WIDTH = 10
 
 
 @dataclass

@@ -177,6 +177,13 @@ _BLOCKS = " ▀▄█"
 _LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
 
 
+def _after(before: int, row: int) -> tuple[int, int]:
+    """Top and bottom of the dots that lead on from a row in the column before."""
+    if row > before:
+        return before + 1, row
+    return (row, before - 1) if row < before else (row, row)
+
+
 class Raster:
     """A grid of cells in which dots are set; a cell has the role of the last one who drew in it."""
 
@@ -223,9 +230,9 @@ class Raster:
         y = y0
         for x in range(x0 + 1, x1):
             towards = round(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
-            self.set_dots(x, min(y, towards), max(y, towards), role)
+            self.set_dots(x, *_after(y, towards), role)
             y = towards
-        self.set_dots(x1, min(y, y1), max(y, y1), role)
+        self.set_dots(x1, *_after(y, y1), role)
 
     def put_sign(self, x: int, y: int, sign: str, role: str) -> None:
         """A character in the cell that holds the dot (x, y)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from ...core.runs import Run, list_runs
 from .run_list import RunSummary
 
 EDGE_BYTES = 512_000  # read at each end of a long file: the middle holds steps only
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
 AGAIN_SECONDS = 2.0
 FIRST_BATCH = 20  # runs told before the rest is read
 
@@ -99,7 +101,7 @@ def summarize_run(run: Run) -> RunSummary:
     started = history.started
     return RunSummary(
         run=run,
-        name=started.name if started and started.name else run.id,
+        name=started.name if started and started.name else name_in_id(run.id),
         task=history.task,
         status=history.status(run.worker_alive()),
         step=history.step,
@@ -108,6 +110,11 @@ def summarize_run(run: Run) -> RunSummary:
         created=history.created or _stamp(run.path / "run.toml")[1] / 1e9,
         losses=tuple(history.steps.loss[:: max(1, len(history.steps) // 200)]),
     )
+
+
+def name_in_id(run_id: str) -> str:
+    """What follows the date and time in the name of a run directory."""
+    return _STAMP.sub("", run_id) or run_id
 
 
 def read_edges(path: Path) -> History:

@@ -1,0 +1,130 @@
+"""The thread that follows a run in motion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ftev.core.events import encode_event
+from ftev.core.runs import Run
+from ftev.tui import follow
+from ftev.tui.follow import (
+    Follower,
+    HistoryGrew,
+    HistoryRead,
+    LogGrew,
+    RunJudged,
+    WorkerSeen,
+    read_tail,
+)
+from made_runs import live_worker, make_run, story, until_step, write_events
+from textual.message import Message
+
+
+def wait(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it does not come to hold"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def told() -> list[Message]:
+    return []
+
+
+@pytest.fixture
+def follower(tmp_path: Path, told: list[Message]) -> Iterator[Follower]:
+    run = make_run(tmp_path)
+    write_events(run, until_step(story(), 40))
+    live_worker(run)
+    follower = Follower(run, told.append)
+    yield follower
+    follower.stop()
+    if follower.is_alive():
+        follower.join()
+
+
+def test_it_tells_of_what_there_is_and_of_what_comes(
+    follower: Follower, told: list[Message]
+) -> None:
+    follower.start()
+    wait(lambda: follower.caught_up and any(isinstance(m, HistoryGrew) for m in told))
+    assert follower.history.step == 40
+    assert [m.alive for m in told if isinstance(m, WorkerSeen)] == [True]
+    events = story()[len(until_step(story(), 40)) :]
+    told.clear()
+    write_events(follower.run_followed, events)
+    wait(lambda: any(isinstance(m, RunJudged) and m.judgement is not None for m in told))
+    assert follower.history.step == 140
+    (judged,) = (m for m in told if isinstance(m, RunJudged) and m.judgement)
+    assert judged.primary == "macro_f1"
+    assert judged.judgement is not None
+    assert judged.judgement.decision == "ship"
+
+
+def test_half_a_line_waits_for_its_other_half(follower: Follower, told: list[Message]) -> None:
+    follower.start()
+    wait(lambda: follower.caught_up)
+    line = encode_event(until_step(story(), 41)[-1])
+    with follower.run_followed.events_path.open("ab") as file:
+        file.write(line[:20])
+        file.flush()
+        time.sleep(0.4)
+        assert follower.history.step == 40
+        file.write(line[20:])
+    wait(lambda: follower.history.step == 41)
+    assert follower.history.unreadable_lines == 0
+
+
+def test_it_is_silent_while_nothing_happens(follower: Follower, told: list[Message]) -> None:
+    follower.start()
+    wait(lambda: any(isinstance(m, HistoryGrew) for m in told))
+    time.sleep(0.1)
+    told.clear()
+    time.sleep(1.0)
+    assert told == []
+
+
+def test_a_long_first_reading_tells_its_progress(
+    tmp_path: Path, told: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "FAST_SECONDS", 0.0)
+    monkeypatch.setattr(follow, "CHUNK", 4_000)
+    run = make_run(tmp_path, number=1)
+    write_events(run, story())
+    follower = Follower(run, told.append)
+    follower._catch_up()
+    shares = [m.share for m in told if isinstance(m, HistoryRead)]
+    assert shares == sorted(shares)
+    assert len(shares) > 3
+    assert follower.history.finished
+
+
+def test_a_worker_that_dies_is_noticed(
+    follower: Follower, told: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "ALIVE_SECONDS", 0.1)
+    follower.start()
+    wait(lambda: any(isinstance(m, WorkerSeen) for m in told))
+    follower.run_followed.worker_path.unlink()
+    wait(lambda: [m.alive for m in told if isinstance(m, WorkerSeen)] == [True, False])
+    assert follower.history.status(follower.alive) == "died"
+
+
+def test_the_log_is_read_from_its_end(follower: Follower, told: list[Message]) -> None:
+    run: Run = follower.run_followed
+    run.log_path.write_bytes(
+        b"x" * 100_000 + b"\nLoading 10 %\rLoading 100 %\r\n\x1b[31mred\xff\n\n"
+    )
+    tail = read_tail(run.log_path)
+    assert tail[-2:] == ["Loading 100 %", "␛[31mred\ufffd"]
+    follower.start()
+    wait(lambda: any(isinstance(m, LogGrew) and m.tail == tail for m in told))
+
+
+def test_a_newer_message_takes_the_place_of_one_that_waits() -> None:
+    assert HistoryGrew(2).can_replace(HistoryGrew(1))
+    assert not HistoryGrew(2).can_replace(WorkerSeen(True))

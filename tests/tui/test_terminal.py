@@ -1,0 +1,174 @@
+"""The real program in a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ftev.core.runs import Run
+from ftev.tui.screens.colours import theme_name
+from made_runs import live_worker, make_run, story, until_step, write_events
+from pseudo_terminal import Terminal, children_of
+
+PROGRAM = (
+    "import sys; from pathlib import Path; from ftev.tui.app import run_app;"
+    "from ftev.core.runs import Run;"
+    "path = Path(sys.argv[1]);"
+    "sys.exit(run_app(path.parent, Run(path), ascii_only='ascii' in sys.argv[2:]))"
+)
+
+
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stands for a worker, in a session of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def live(tmp_path: Path, worker: subprocess.Popen[bytes]) -> Run:
+    run = make_run(tmp_path)
+    write_events(run, until_step(story(), 93))
+    live_worker(run, worker.pid)
+    return run
+
+
+@pytest.fixture
+def terminal(live: Run) -> Iterator[Terminal]:
+    terminal = Terminal([sys.executable, "-c", PROGRAM, str(live.path)], 100, 33)
+    yield terminal
+    terminal.close()
+
+
+def test_it_paints_grows_resizes_and_leaves_the_worker(
+    terminal: Terminal, live: Run, worker: subprocess.Popen[bytes]
+) -> None:
+    terminal.wait_for("step 93 of 140")
+    terminal.read(0.5)
+    before = terminal.bytes_read
+    terminal.read(0.5)
+    assert terminal.bytes_read == before  # nothing changes: not one byte
+    write_events(live, until_step(story(), 94)[-1:])
+    terminal.wait_for("step 94 of 140")
+    assert terminal.bytes_read - before < 2_000
+    terminal.resize(80, 24)
+    terminal.wait_for("▸4 Loss")
+    terminal.press("q")
+    assert terminal.wait() == 0
+    assert worker.poll() is None
+    written = b"".join(block for _, block in terminal.output)
+    assert written.count(b"\x1b[?1049h") == written.count(b"\x1b[?1049l") == 1
+
+
+def test_the_changed_cells_add_up_to_the_whole_picture(terminal: Terminal, live: Run) -> None:
+    """Characters and colours: the same after many small changes as in a fresh picture."""
+    terminal.wait_for("step 93 of 140")
+    rest = story()[len(until_step(story(), 93)) : len(until_step(story(), 128))]
+    for start in range(0, len(rest), 9):
+        write_events(live, rest[start : start + 9])
+        terminal.read(0.3)
+    terminal.wait_for("step 128 of 140")
+    terminal.press("4\x1b[D\x1b[D\x1b")
+    terminal.read(0.5)
+    fresh = Terminal([sys.executable, "-c", PROGRAM, str(live.path)], 100, 33)
+    fresh.wait_for("step 128 of 140")
+    fresh.press("4\x1b[D\x1b[D\x1b")
+    fresh.read(0.5)
+    try:
+        for y in range(33):
+            for x in range(100):
+                assert terminal.screen.buffer[y][x] == fresh.screen.buffer[y][x], (x, y)
+    finally:
+        fresh.close()
+
+
+def test_a_hang_up_ends_the_screen_within_a_second(
+    terminal: Terminal, worker: subprocess.Popen[bytes]
+) -> None:
+    terminal.wait_for("step 93 of 140")
+    (screen,) = children_of(terminal.pid)
+    terminal.hang_up()
+    end = time.monotonic() + 3.0  # a second, on a machine that does other things too
+    while os.path.exists(f"/proc/{screen}/fd"):
+        pid, _ = os.waitpid(terminal.pid, os.WNOHANG)
+        if pid:
+            break
+        assert time.monotonic() < end, "the screen goes on without its line"
+        time.sleep(0.02)
+    terminal.status = 0
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_terminal_is_put_right_when_the_screen_is_killed(
+    terminal: Terminal, number: signal.Signals
+) -> None:
+    terminal.wait_for("step 93 of 140")
+    (screen,) = children_of(terminal.pid)
+    os.kill(screen, number)
+    assert terminal.wait() == 128 + number
+    written = b"".join(block for _, block in terminal.output)
+    assert b"\x1b[?1049l" in written.rpartition(b"\x1b[?1049h")[2]
+    assert b"runs go on without it" in written
+
+
+def test_ascii_only_writes_nothing_but_ascii(live: Run) -> None:
+    terminal = Terminal([sys.executable, "-c", PROGRAM, str(live.path), "ascii"], 100, 33)
+    try:
+        terminal.wait_for("step 93 of 140")
+        assert b"".join(block for _, block in terminal.output).isascii()
+    finally:
+        terminal.close()
+
+
+def test_no_colour_and_sixteen_colours(live: Run) -> None:
+    for environment, forbidden in (
+        ({"NO_COLOR": "1"}, (b"38;", b"48;", b"\x1b[36m")),
+        ({"TERM": "linux", "COLORTERM": ""}, (b"38;2", b"48;2", b"38;5")),
+    ):
+        terminal = Terminal([sys.executable, "-c", PROGRAM, str(live.path)], 80, 24, **environment)
+        try:
+            terminal.wait_for("step 93 of 140")
+            written = b"".join(block for _, block in terminal.output)
+            assert not [code for code in forbidden if code in written]
+        finally:
+            terminal.close()
+
+
+def test_themes_go_by_what_the_terminal_says() -> None:
+    assert theme_name("auto", {}) == "ftev-dark"
+    assert theme_name("auto", {"COLORFGBG": "0;15"}) == "ftev-light"
+    assert theme_name("auto", {"NO_COLOR": ""}) == "ftev-ansi"
+    assert theme_name("auto", {"TERM": "linux"}) == "ftev-ansi"
+    assert theme_name("light", {}) == "ftev-light"
+    assert theme_name("nord", {}) == "nord"
+
+
+def test_without_a_terminal_nothing_can_be_drawn() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from ftev.tui.terminal import can_draw; print(can_draw())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "False\n"
+
+
+def test_the_screen_needs_nothing_heavy() -> None:
+    code = (
+        "import sys, ftev.tui.app, ftev.tui.screens.home;"
+        "print([m for m in ('torch', 'transformers', 'numpy', 'polars', 'scipy', 'jinja2')"
+        " if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
