@@ -151,7 +151,7 @@ def test_held_out_texts_stand_with_their_difference() -> None:
 
 
 def test_no_verdict_no_lines() -> None:
-    assert judgement_lines(None, 60) == []
+    assert judgement_lines(None, 60, 10) == []
 
 
 def chart(history: History, view: View, width: int = 40, height: int = 10) -> list[str]:

@@ -13,7 +13,7 @@ from .spans import Line
 
 MODELS = ("base", "tuned")
 LABEL_WIDTH = 20  # cells at most
-SHARE_WIDTH = 7
+SHARE_WIDTH = 8
 CHANGE_WIDTH = 6
 BESIDE_WIDTH = 44  # from here on two texts stand beside each other
 

@@ -17,6 +17,7 @@ from ...core.metric_table import METRICS
 
 MODELS = ("majority", "probe", "base", "tuned")
 SPLITS = ("test", "validation", "train")
+CLEAN = "_clean"  # a split without the rows that another split has too
 FIRST = (
     "accuracy",
     "balanced_accuracy",
@@ -121,6 +122,11 @@ class MetricTable:
     columns: tuple[str, ...]  # models, or moments of the tuned one
     rows: list[MetricRow] = field(default_factory=list)
 
+    @property
+    def title(self) -> str:
+        whole = self.split.removesuffix(CLEAN)
+        return self.split if whole == self.split else f"{whole} without repeated rows"
+
 
 def short_title(metric: str) -> str:
     return _SHORT.get(metric, metric.replace("_", " "))
@@ -140,14 +146,16 @@ def metric_tables(history: History, primary: str = "") -> list[MetricTable]:
 
 
 def _split_order(split: str) -> tuple[int, str]:
-    return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)
+    """The test split first, and each split before what is left of it without repeated rows."""
+    whole = split.removesuffix(CLEAN)
+    return (SPLITS.index(whole) if whole in SPLITS else len(SPLITS), split)
 
 
 def _final_table(history: History, split: str, primary: str) -> MetricTable:
     results = history.results[split]
     models = tuple(m for m in MODELS if m in results) + tuple(m for m in results if m not in MODELS)
     estimates = {m: _estimates(results[m]) for m in models}
-    named = {name for values in estimates.values() for name in values}
+    named = {name for values in estimates.values() for name in values if not _repeats(name)}
     before = next((m for m in ("base", "probe", "majority") if m in models), "")
     rows = [
         MetricRow(
@@ -161,6 +169,11 @@ def _final_table(history: History, split: str, primary: str) -> MetricTable:
     ]
     scored = max((int(_number(results[m].get("n", 0))) for m in models), default=0)
     return MetricTable(split, scored, models, rows)
+
+
+def _repeats(name: str) -> bool:
+    """Whether a metric equals another one by arithmetic: the report lists it all the same."""
+    return name in METRICS and bool(METRICS[name].same_as)
 
 
 def _metric_order(name: str, primary: str) -> tuple[bool, int, str]:

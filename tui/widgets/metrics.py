@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import ClassVar
 
@@ -14,11 +14,13 @@ from textual.message import Message
 from ...core.events import TextScored
 from ...core.history import History
 from ..safety import visible
-from .format import ABSENT, MINUS, format_count, format_signed, wrap
+from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .pane import NumberedPane
 from .spans import GAP, Column, Line, Span, header, row
 
+ROOMY = 26  # lines from which on nothing is told in brief
+BRIEF_ROWS = 3
 CHANGE, INTERVAL = "change", "95 % interval"
 TITLE_WIDTH, VALUE_WIDTH, DIFFERENCE_WIDTH = 14, 8, 7
 _DECISIONS = {"ship": "good", "hold": "bad", "no evidence": "warn"}
@@ -59,8 +61,8 @@ class MetricsPane(NumberedPane):
         self.show()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        lines = judgement_lines(self.judgement, width)
-        tables = metric_tables(self.history, self.primary)
+        lines = judgement_lines(self.judgement, width, height)
+        tables = self._tables(height)
         if not tables:
             lines.append([("The base is measured before training starts.", "muted")])
         number = 0
@@ -77,8 +79,15 @@ class MetricsPane(NumberedPane):
             return None
         return self.cursor - number
 
+    def _tables(self, height: int) -> list[MetricTable]:
+        """In a low pane all but the first table are told by their first rows."""
+        tables = metric_tables(self.history, self.primary)
+        if height >= ROOMY:
+            return tables
+        return tables[:1] + [replace(t, rows=t.rows[:BRIEF_ROWS]) for t in tables[1:]]
+
     def _rows(self) -> list[tuple[MetricTable, MetricRow]]:
-        return [(t, r) for t in metric_tables(self.history, self.primary) for r in t.rows]
+        return [(t, r) for t in self._tables(self.content_size.height) for r in t.rows]
 
     def action_move(self, count: int) -> None:
         rows = self._rows()
@@ -114,8 +123,8 @@ class MetricsPane(NumberedPane):
         return had
 
 
-def judgement_lines(judgement: Judgement | None, width: int) -> list[Line]:
-    """SHIP  macro F1 at least 85 %, and why"""
+def judgement_lines(judgement: Judgement | None, width: int, height: int) -> list[Line]:
+    """SHIP  macro F1 at least 85 %, and why; in a low pane the first reasons, a line each."""
     if judgement is None:
         return []
     role = _DECISIONS.get(judgement.decision, "strong")
@@ -123,8 +132,11 @@ def judgement_lines(judgement: Judgement | None, width: int) -> list[Line]:
     first, *rest = wrap(visible(judgement.objective), max(10, width - len(word) - 2)) or [""]
     lines: list[Line] = [[(word, f"strong {role}"), (GAP + first, "")]]
     lines += [[(" " * (len(word) + 2) + text, "")] for text in rest]
-    for reason in judgement.reasons:
-        lines += [[("  " + text, "muted")] for text in wrap(visible(reason), width - 2)]
+    brief = height < ROOMY
+    for reason in judgement.reasons[: max(1, height // 5) if brief else None]:
+        told = visible(reason)
+        parts = [fit(told, width - 2)] if brief else wrap(told, width - 2)
+        lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]
 
 
@@ -147,7 +159,7 @@ def table_lines(table: MetricTable, width: int, cursor: int | None) -> list[Line
 
 def _title(table: MetricTable) -> Line:
     return [
-        (visible(table.split), "strong"),
+        (visible(table.title), "strong"),
         (f"  {format_count(table.rows_scored)} rows", "muted"),
     ]
 

@@ -38,11 +38,10 @@ class PromptBox(TextArea):
     """Where a prompt is written. It takes the focus only when it is asked to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", show=False, priority=True),
-        Binding("ctrl+j,alt+enter", "break_line", show=False, priority=True),
-        Binding("up", "recall(-1)", show=False, priority=True),
-        Binding("down", "recall(1)", show=False, priority=True),
-        Binding("escape", "leave", show=False, priority=True),
+        Binding("ctrl+j,alt+enter", "break_line", show=False),
+        Binding("up", "recall(-1)", show=False),
+        Binding("down", "recall(1)", show=False),
+        Binding("escape", "leave", show=False),
     ]
 
     @dataclass
@@ -64,6 +63,15 @@ class PromptBox(TextArea):
     def enter(self) -> None:
         self.can_focus = True
         self.focus(scroll_visible=False)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """`enter` sends. Not as a binding with priority: that would overtake letters before it."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self.action_send()
+        else:
+            await super()._on_key(event)
 
     def on_blur(self, event: events.Blur) -> None:
         self.can_focus = False

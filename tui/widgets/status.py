@@ -147,7 +147,8 @@ def _round_speed(speed: float) -> str:
 
 
 def _ended(history: History) -> Line:
-    took = history.last_time - history.created if history.created else 0.0
+    end = history.finished.time if history.finished else history.last_time
+    took = end - history.created if history.created else 0.0
     line: Line = [(f"{format_count(history.step)} steps in {format_seconds(took)}", "")]
     if history.ended and history.ended.reason != "completed":
         line.append((f"   {visible(history.ended.reason)}", "muted"))
