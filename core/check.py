@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .config import RunConfig
-from .errors import Fault
+from .config import RunConfig, to_dict
+from .errors import Fault, RunError
 from .events import LabelsFixed, LeakageFound, RunStarted, SplitPrepared
 from .findings import Finding, find
 from .history import fold
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from .leakage import Leakage
 
 # What takes the model's tokenizer and size to know.
-NOT_CHECKED = (
-    "token lengths, truncation and masking: they take the model's tokenizer",
-    "memory: it takes the model's size",
-    "whether the model can be loaded",
-)
+BY_THE_ENGINE = "token lengths, truncation, masking and memory, and whether the model can be loaded"
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,11 @@ class CheckResult:
     findings: list[Finding]
     notes: list[str]
     not_checked: list[str]
+    model: dict[str, Any] | None = None  # what the engine says: max_length, splits, parameters, …
 
 
 def check_run(config: RunConfig) -> CheckResult:
-    """Read the data as a run would. Raises DataError with every fault at once."""
+    """Read the data as a run would; the model stays out. Raises DataError with every fault."""
     from .data import read_dataset
     from .leakage import find_leakage
 
@@ -75,7 +73,33 @@ def check_run(config: RunConfig) -> CheckResult:
         skipped=list(dataset.skipped),
         findings=_find(config, dataset, leakage),
         notes=list(leakage.notes),
-        not_checked=list(NOT_CHECKED),
+        not_checked=[BY_THE_ENGINE],
+    )
+
+
+def check_model(config: RunConfig, result: CheckResult, tell: Callable[[str], None]) -> CheckResult:
+    """The result with what the model's tokenizer and size say; no weights are loaded.
+
+    Raises ModelError where the model cannot be used. Where the engine cannot start, the result says
+    what was not checked and why.
+    """
+    from .launch import ask_engine
+
+    try:
+        told = ask_engine("preview", {"config": to_dict(config)}, tell)
+    except RunError as error:
+        return replace(result, not_checked=[f"{BY_THE_ENGINE}: {error}"])
+    found = result.findings + _find_masking(told["splits"])
+    return replace(result, model=told, findings=found, not_checked=[])
+
+
+def _find_masking(splits: dict[str, dict[str, Any]]) -> list[Finding]:
+    names = ("rows", "truncated_rows", "truncated_tokens", "unscored_rows", "rows_without_eos")
+    return find(
+        fold(
+            SplitPrepared(split=split, columns=-1, **{n: told[n] for n in names if n in told})
+            for split, told in splits.items()
+        )
     )
 
 

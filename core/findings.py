@@ -82,7 +82,7 @@ def _leakage(history: History) -> Iterator[Finding]:
         return
     if found.exact or found.near or found.ngram:
         pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
-        into_test = bool(found.leaked.get("test"))
+        into_test = bool(found.exact and found.leaked.get("test"))
         yield Finding(
             "leakage",
             "error" if into_test else "warning",
@@ -90,7 +90,7 @@ def _leakage(history: History) -> Iterator[Finding]:
             f"{found.ngram:,} by 13 words in a row",
             {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked},
             pairs[:EVIDENCE_ROWS],
-            "Take the shared rows out of one side, or let ftev split one file",
+            "Take these rows out of one side; read the results on the clean rows",
         )
     if found.conflicting_labels:
         yield Finding(

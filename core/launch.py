@@ -1,6 +1,6 @@
-"""Start a worker and wait for it.
+"""Start a worker and wait for it, or put one question to the engine.
 
-The worker is known by its module's name only: nothing here imports it.
+The engine is known by its modules' names only: nothing here imports it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,15 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
 
 from .control import AskStatus, AskStop, ask
-from .errors import RunError
+from .errors import ConfigError, ModelError, RunError
 from .runs import Run
 
 WORKER = "ftev.core.engine"
@@ -64,3 +69,51 @@ def stop_worker(run: Run, seconds: float = 120.0) -> None:
         if time.monotonic() > deadline:
             raise RunError(f"{run.id}: the worker is still saving after {seconds:.0f} s")
         time.sleep(0.05)
+
+
+def ask_engine(
+    module: Literal["likelihood", "preview"],
+    question: dict[str, Any],
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Put one question to the engine in a process of its own: JSON in, JSON lines out.
+
+    `tell` hears of its progress. Raises ConfigError or ModelError with what the engine answers, and
+    RunError where it ends without an answer, as it does where torch is not installed.
+    """
+    with tempfile.TemporaryFile() as log:
+        engine = subprocess.Popen(
+            [sys.executable, "-m", f"{WORKER}.{module}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        with engine:
+            answer = _read_answer(engine, msgspec.json.encode(question), tell)
+        if "result" in answer:
+            result: dict[str, Any] = answer["result"]
+            return result
+        if "error" in answer:
+            raise (ConfigError if engine.returncode == 2 else ModelError)(answer["error"])
+        log.seek(0)
+        last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
+        raise RunError(f"the engine ended without an answer: {last or engine.returncode}")
+
+
+def _read_answer(
+    engine: subprocess.Popen[bytes], question: bytes, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """The last line that is no progress; empty where there is none."""
+    assert engine.stdin is not None
+    assert engine.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it ended before it listened
+        engine.stdin.write(question)
+        engine.stdin.close()
+    answer: dict[str, Any] = {}
+    for line in engine.stdout:
+        told = msgspec.json.decode(line)
+        if "progress" in told:
+            tell(told["progress"])
+        else:
+            answer = told
+    return answer

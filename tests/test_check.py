@@ -53,7 +53,8 @@ def test_what_is_there_is_told(folder: Path) -> None:
     }
     assert result.splits["test"].labels == {"ham": 15, "spam": 5}
     assert result.splits["train"].longest >= result.splits["train"].median_length > 10
-    assert any("tokenizer" in what for what in result.not_checked)
+    assert "masking" in result.not_checked[0]
+    assert result.model is None
     assert "class_imbalance" in {f.code for f in result.findings}
     assert '"findings"' in render_json({"findings": result.findings and "there"})
 

@@ -95,6 +95,17 @@ def only_run(folder: Path) -> Run:
     return Run(path)
 
 
+def test_check_looks_at_data_and_model(folder: Path, encoder_folder: Path) -> None:  # noqa: F811
+    told = document("check", "run.toml", cwd=folder)
+    assert told["ok"]
+    assert told["model"]["splits"]["test"]["rows"] == 40
+    assert told["not_checked"] == []
+    strange = ftev("check", "run.toml", "--set", "model.base=./nowhere", cwd=folder)
+    assert strange.returncode == 1
+    assert "text: column 'text'" in strange.stdout
+    assert "nowhere" in strange.stderr
+
+
 def test_a_run_is_told_line_by_line_and_gated(
     folder: Path, finished: subprocess.CompletedProcess[str]
 ) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from ...core.check import CheckResult, check_run
+from ...core.check import CheckResult, check_model, check_run
 from ...core.config_file import load_config
-from ...core.errors import FtevError
+from ...core.errors import Fault, FtevError
 from ...core.report_numbers import DASH, format_count
 from ...core.report_text import visible
-from .show import print_json, print_table
+from .show import print_json, print_table, say
 
 LISTED_LABELS = 20
 LISTED_PAIRS = 10
@@ -24,20 +27,32 @@ FORMS = {
 
 
 def run(options: argparse.Namespace) -> int:
+    result: CheckResult | None = None
     try:
-        result = check_run(load_config(Path(options.config), options.overrides))
+        config = load_config(Path(options.config), options.overrides)
+        result = check_run(config)
+        if not options.json:
+            show_data(result)
+        say("ftev: starting the engine, to look at lengths, masks and memory …")
+        result = check_model(config, result, lambda progress: say(f"  {progress}"))
     except FtevError as error:
         if options.json:
-            print_json({"ok": False, "faults": [asdict(fault) for fault in error.faults]})
+            _print_document(result, error.faults)
         raise
     if options.json:
-        print_json({"ok": True, "faults": [], **asdict(result)})
+        _print_document(result, ())
     else:
-        show_page(result)
+        show_judgement(result)
     return 0
 
 
-def show_page(result: CheckResult) -> None:
+def _print_document(result: CheckResult | None, faults: tuple[Fault, ...]) -> None:
+    told = {"ok": not faults, "faults": [asdict(fault) for fault in faults]}
+    print_json(told | (asdict(result) if result else {}))
+
+
+def show_data(result: CheckResult) -> None:
+    """What the files hold."""
     print(f"{visible(result.name)}: {result.task}, every row is {FORMS[result.form]}")
     for role, column in result.columns.items():
         print(f"  {role}: column {visible(column)!r}")
@@ -45,10 +60,16 @@ def show_page(result: CheckResult) -> None:
     _show_splits(result)
     _show_labels(result)
     _show_leakage(result)
+    sys.stdout.flush()
+
+
+def show_judgement(result: CheckResult) -> None:
+    """What the engine says of it, and what speaks against starting."""
+    if result.model:
+        _show_model(result.model)
     _show_findings(result)
-    print("\nnot checked here:")
     for what in result.not_checked:
-        print(f"  {what}")
+        print(f"\nnot checked: {visible(what)}")
     print("\nthe data can be used: nothing here stops the run")
 
 
@@ -114,6 +135,41 @@ def _show_leakage(result: CheckResult) -> None:
         print_table(("row", "repeats", "layer", "similarity"), rows, ("row", "repeats", "layer"))
     for note in result.notes:
         print(f"  {visible(note)}")
+
+
+def _show_model(model: dict[str, Any]) -> None:
+    """What the tokenizer and the model's size say."""
+    print(f"\ntokens a row, cut at {model['max_length']:,}:")
+    names: tuple[str, ...] = (
+        "tokens",
+        "median",
+        "p95",
+        "longest",
+        "truncated_rows",
+        "truncated_tokens",
+    )
+    if any("scored_tokens" in told for told in model["splits"].values()):
+        names += ("scored_tokens", "unscored_rows", "rows_without_eos")
+    rows = [
+        [split, *(f"{told.get(name, 0):,}" for name in names)]
+        for split, told in model["splits"].items()
+    ]
+    print_table(("split", *(n.replace("_", " ") for n in names)), rows, words=("split",))
+    for told in list(model["splits"].values())[:1]:
+        _show_first_row(told.get("first_row", []))
+    state = model["state_bytes"] / 2**20
+    print(
+        f"the model has {model['parameters']:,} parameters: {state:,.0f} MiB of weights, gradients "
+        "and optimizer; activations come on top"
+    )
+
+
+def _show_first_row(tokens: list[tuple[str, bool]]) -> None:
+    """The beginning of the first row, cut where it turns from masked to scored or back."""
+    if tokens:
+        print(f"the first {len(tokens):,} tokens of the first row:")
+    for scored, group in groupby(tokens, key=lambda token: bool(token[1])):
+        print(f"  {'scored' if scored else 'masked'}: {visible(' '.join(t for t, _ in group))}")
 
 
 def _show_findings(result: CheckResult) -> None:

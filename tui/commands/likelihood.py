@@ -1,23 +1,15 @@
-"""`ftev-tui likelihood`: average log-likelihood of a text under each model.
-
-The engine does it in a process of its own, known by its module's name: JSON in, JSON lines out.
-"""
+"""`ftev-tui likelihood`: average log-likelihood of a text under each model."""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from ...core.errors import ConfigError, Fault, ModelError
+from ...core.errors import ConfigError, Fault
+from ...core.launch import ask_engine
 from ...core.report_numbers import format_value
 from .show import print_json, print_table, say
-
-SCORER = "ftev.core.engine.likelihood"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +17,8 @@ def run(options: argparse.Namespace) -> int:
     if faults := [Fault("--text", "is empty") for text in texts if not text.strip()]:
         raise ConfigError(*faults)
     say("ftev: starting the engine …")
-    result = score({"models": options.models, "texts": texts, "max_length": None})
+    question = {"models": options.models, "texts": texts, "max_length": None}
+    result = ask_engine("likelihood", question, lambda progress: say(f"  {progress}"))
     if options.json:
         print_json(result)
     else:
@@ -38,30 +31,6 @@ def read_text(name: str) -> str:
         return Path(name).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(Fault(name, f"cannot be read as UTF-8 text: {error}")) from None
-
-
-def score(request: dict[str, Any]) -> dict[str, Any]:
-    """The engine's result. Raises ConfigError or ModelError with what it told."""
-    with subprocess.Popen(
-        [sys.executable, "-m", SCORER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as engine:
-        assert engine.stdin is not None
-        assert engine.stdout is not None
-        engine.stdin.write(msgspec.json.encode(request))
-        engine.stdin.close()
-        result: dict[str, Any] = {}
-        error = ""
-        for line in engine.stdout:
-            told = msgspec.json.decode(line)
-            if "progress" in told:
-                say(f"  {told['progress']}")
-            error = told.get("error", error)
-            result = told.get("result", result)
-        code = engine.wait()
-    if error or code or not result:
-        kind = ConfigError if code == 2 else ModelError
-        raise kind(error or f"the engine ended with exit code {code} and no result")
-    return result
 
 
 def show_result(result: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...core.history import History
+from ...core.metric_table import METRICS
 from ...core.report import build_report
 from ...core.report_numbers import DASH, format_difference, format_estimate
 from ...core.report_numbers import format_difference_interval as format_ends
@@ -60,7 +61,7 @@ def format_results(history: History) -> list[str]:
     results = history.results[split]
     models = [m for m in MODELS if m in results]
     against = reference_model(results)
-    names = list(results["tuned"].get("metrics", {}))
+    names = [name for name in results["tuned"].get("metrics", {}) if not _is_repeated(name)]
     columns = [f"{split} ({results['tuned'].get('n', 0):,} rows)", *models]
     columns += [f"{against} → tuned", "95 %"] if against else []
     rows = []
@@ -72,6 +73,11 @@ def format_results(history: History) -> list[str]:
             row.append(format_ends(name, c["low"], c["high"]) if c else DASH)
         rows.append(row)
     return format_rows(columns, rows, words=columns[:1])
+
+
+def _is_repeated(metric: str) -> bool:
+    """Equal to another metric by arithmetic, as micro_f1 is to accuracy."""
+    return metric in METRICS and bool(METRICS[metric].same_as)
 
 
 def describe_death(run: Run, history: History) -> list[str]:
