@@ -253,16 +253,8 @@ def test_answers_of_a_classifier_show_what_changed() -> None:
     told = texts(exchange_lines(exchange, 60, 10))
     assert told[0] == "› not good at all"
     assert told[1] == "changed: positive → negative"
-    assert told[3].split() == [
-        "negative",
-        "███▉",
-        "30.0",
-        "%",
-        told[3].split()[4],
-        "90.0",
-        "%",
-        "+60.0",
-    ]
+    assert told[3].startswith("negative ███")
+    assert told[3].endswith("90.0 %  +60.0")
 
 
 def test_long_answers_show_their_end_under_their_head() -> None:

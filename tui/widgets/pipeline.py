@@ -6,13 +6,14 @@ from ...core.history import History, Stage
 from ..safety import visible
 from .format import fit, fit_right, format_count, format_seconds, format_shape, progress_bar, wrap
 from .pane import NumberedPane
-from .spans import Line
+from .spans import Line, width_of
 
 NAME_WIDTH = 24
 TIME_WIDTH = 7
 SHAPE_WIDTH = 25
 BAR_WIDTH = 16
 NOTE_INDENT = 4
+LEAST_NOTE = 24  # cells: less of a note says nothing
 _MARKS = {
     "waiting": ("·", "muted"),
     "running": ("▶", "accent"),
@@ -45,7 +46,8 @@ def pipeline_lines(history: History, status: str, width: int, height: int) -> li
     for stage in history.stages:
         line = stage_line(history, stage, status)
         if height <= 3 * len(history.stages):
-            lines.append(line)
+            tight = stage.done is not None and width - width_of(line[:-1]) < LEAST_NOTE
+            lines.append(line[:-1] if tight else line)
             continue
         if stage.done and stage.done.note:
             told = wrap(visible(stage.done.note), width - NOTE_INDENT)
