@@ -29,7 +29,7 @@ def observe_epoch(epochs: list[Epoch], skipped_steps: int = 0) -> str:
 
 def _observe_first(now: Epoch) -> str:
     if not math.isfinite(now.validation_loss):
-        return f"training loss {now.train_loss:.2f}"
+        return "nothing to judge it by: there is no validation split"
     change = now.accuracy_change
     if math.isfinite(change) and abs(change) >= 0.005:
         verb = "rose" if change > 0 else "fell"

@@ -33,6 +33,8 @@ from .runs import Run
 from .verdict import judge
 
 SCHEMA = "ftev.report/1"
+# JSON leaves these as they are; a terminal may obey them.
+_CONTROL = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 LATER = ("html", "csv", "card")  # promised formats that are not written yet
 
 
@@ -100,7 +102,8 @@ def check_formats(formats: Sequence[str]) -> dict[str, Callable[[dict[str, Any]]
 
 def render_json(report: dict[str, Any]) -> str:
     encoded = msgspec.json.encode(spell_numbers(report))
-    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+    text = msgspec.json.format(encoded, indent=2).decode() + "\n"
+    return text.translate(_CONTROL)
 
 
 def render_markdown(report: dict[str, Any]) -> str:

@@ -146,6 +146,7 @@ def metric_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         tables.append(
             {
                 "split": split,
+                "clean": next((s for s in SPLITS if split == clean(s)), ""),
                 "models": shown,
                 "rows": rows,
                 "n": {m: models[m].get("n", 0) for m in shown},

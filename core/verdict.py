@@ -13,6 +13,7 @@ from .history import History
 from .report_numbers import (
     format_difference,
     format_difference_interval,
+    format_estimate,
     format_interval,
     format_value,
     read_number,
@@ -61,7 +62,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
             _meets_target(history, config, split),
             _beats_reference(history, config, split),
             _is_not_absurd(history),
-            _is_clean(history, split),
+            _is_clean(history, objective_metric(history, config), split),
         )
         if a
     ]
@@ -200,11 +201,14 @@ def _is_not_absurd(history: History) -> _Answer | None:
     return _Answer(-1, found[0].message) if found else None
 
 
-def _is_clean(history: History, split: str) -> _Answer | None:
+def _is_clean(history: History, metric: str, split: str) -> _Answer | None:
     rows = history.results[split]["tuned"].get("n") or 0
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
         return None
-    return _Answer(
-        0, f"{leaked:,} of {rows:,} {split} rows repeat a row of another split: the figures flatter"
-    )
+    told = f"{leaked:,} of {rows:,} {split} rows repeat a row of another split: the figures flatter"
+    others = history.results.get(clean(split), {}).get("tuned", {})
+    if metric in others.get("metrics", {}):
+        figure = format_estimate(metric, others["metrics"][metric])
+        told += f". On the other {others['n']:,} rows {metric} is {figure}"
+    return _Answer(0, told)

@@ -107,9 +107,12 @@ def test_json_spells_what_it_cannot_say(run: Run) -> None:
     report = build_report(run)
     report["results"]["test"]["tuned"]["loss"] = math.nan
     report["comparisons"] = [{"low": -math.inf, "high": math.inf}]
+    report["run"]["name"] = "\x9b31m"
     text = render_json(report)
+    assert "\x9b" not in text
     back = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert back["results"]["test"]["tuned"]["loss"] == "NaN"
+    assert back["run"]["name"] == "\x9b31m"
     assert back["comparisons"] == [{"low": "-Infinity", "high": "Infinity"}]
 
 
@@ -309,7 +312,11 @@ def test_leaked_rows_are_judged_on_the_clean_ones() -> None:
     events = [leak, *results(story.result((88, 92))), better()]
     assert judge(told(*events), story.config()).decision == "no evidence"
     clean = {**story.comparison("macro_f1", 0.0, 0.05, "majority"), "split": "test_clean"}
-    events += [*results(story.result((60, 60)), split="test_clean"), compared(clean)]
+    events += results(story.result((60, 60)), split="test_clean")
+    told_clean = judge(told(*events), story.config()).reasons[0]
+    assert "40 of 200 test rows repeat a row of another split" in told_clean
+    assert "On the other 200 rows macro_f1 is 60.0 % [55.0, 65.0]" in told_clean
+    events.append(compared(clean))
     verdict = judge(told(*events), story.config())
     assert verdict.decision == "no evidence"
     assert "test_clean" in verdict.reasons[0]
