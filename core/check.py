@@ -104,7 +104,7 @@ def _find_masking(splits: dict[str, dict[str, Any]]) -> list[Finding]:
 
 
 def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck:
-    from .inputs import input_of
+    from .reading.inputs import input_of
 
     lengths = input_of(split.frame).str.len_chars()
     median, longest = lengths.median(), lengths.max()

@@ -183,7 +183,7 @@ def _set(table: dict[str, Any], key: str, value: Any) -> str:
 
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
-    from .metric_table import METRICS
+    from .numbers.metric_table import METRICS
 
     t, out = c.train, []
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from .columns import KNOWN_NAMES, Columns, find_columns, list_columns, named_columns
 from .config import DataConfig
 from .errors import DataError, Fault
-from .faults import Faults, show_value
-from .reading import Reading, Table, read_source
-from .rows import check_labels, select_rows, with_content
-from .sources import find_source
-from .splits import assign_splits, split_document
+from .reading.columns import KNOWN_NAMES, Columns, find_columns, list_columns, named_columns
+from .reading.faults import Faults, show_value
+from .reading.rows import check_labels, select_rows, with_content
+from .reading.sources import find_source
+from .reading.splits import assign_splits, split_document
+from .reading.tables import Reading, Table, read_source
 
 SPLITS = ("train", "validation", "test")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .history import History
-from .report_numbers import format_difference, format_value, read_number
-from .report_summary import judged_split, metric_value, reference_model
+from .reporting.numbers import format_difference, format_value, read_number
+from .reporting.summary import judged_split, metric_value, reference_model
 
 PARADOX_GAP = 0.15  # accuracy above balanced accuracy by this much hides a failing label
 POOR_RECALL = 0.5

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from .inputs import input_of, normalise
-from .near import find_near_pairs
-from .ngrams import count_words, find_runs
+from .reading.inputs import input_of, normalise
+from .reading.near import find_near_pairs
+from .reading.ngrams import count_words, find_runs
 
 if TYPE_CHECKING:
     from .data import Split

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metric_table import METRICS, Metric
+from .numbers.metric_table import METRICS, Metric
 
 __all__ = [
     "METRICS",

@@ -19,7 +19,7 @@ from .errors import ConfigError, Fault, FtevError, RunError
 from .events import spell_numbers
 from .findings import find
 from .history import History, read_history
-from .report_parts import (
+from .reporting.parts import (
     describe_answers,
     describe_data,
     describe_epochs,
@@ -107,7 +107,7 @@ def render_json(report: dict[str, Any]) -> str:
 
 
 def render_markdown(report: dict[str, Any]) -> str:
-    from .report_markdown import render  # jinja2 is paid only by those who ask for Markdown
+    from .reporting.markdown import render  # jinja2 is paid only by those who ask for Markdown
 
     return render(report)
 

@@ -7,16 +7,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import polars as pl
 
-from .bootstrap import (
-    DRAWS,
-    Resampling,
-    bootstrap_cells,
-    bootstrap_rows,
-    interval_of,
-    values_of,
-)
-from .cells import joint_cells
-from .comparisons import Comparison, compare
 from .metrics import (
     METRICS,
     FloatArray,
@@ -28,8 +18,18 @@ from .metrics import (
     text_metrics,
     undefined_labels,
 )
-from .probabilities import ProbabilityScores
-from .scored import ClassificationRows, positive_label, read_classification, read_text
+from .numbers.bootstrap import (
+    DRAWS,
+    Resampling,
+    bootstrap_cells,
+    bootstrap_rows,
+    interval_of,
+    values_of,
+)
+from .numbers.cells import joint_cells
+from .numbers.comparisons import Comparison, compare
+from .numbers.probabilities import ProbabilityScores
+from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
 
 __all__ = [

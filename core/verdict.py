@@ -10,7 +10,7 @@ from typing import Any, Literal
 from .config import RunConfig
 from .findings import Finding, find
 from .history import History
-from .report_numbers import (
+from .reporting.numbers import (
     format_difference,
     format_difference_interval,
     format_estimate,
@@ -18,7 +18,7 @@ from .report_numbers import (
     format_value,
     read_number,
 )
-from .report_summary import (
+from .reporting.summary import (
     DEFAULT_METRIC,
     clean,
     higher_is_better,

@@ -1,6 +1,6 @@
-"""Make sample_runs/ anew: one finished demo run of each task, without weights, and the README's picture.
+"""Make sample_runs/ anew: a finished demo run of each task, without weights, and the picture.
 
-    python tests/make_sample_runs.py
+python tests/make_sample_runs.py
 """
 
 import asyncio
@@ -19,7 +19,16 @@ SCREEN = (150, 44)
 
 
 def make_run(task: str, runs: Path) -> Run:
-    command = [sys.executable, "-m", "ftev.tui.cli", "--runs-dir", str(runs), "demo", "--task", task]
+    command = [
+        sys.executable,
+        "-m",
+        "ftev.tui.cli",
+        "--runs-dir",
+        str(runs),
+        "demo",
+        "--task",
+        task,
+    ]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return list_runs(runs)[0]
 

@@ -19,7 +19,7 @@ from ftev.core.config import (
 )
 from ftev.core.config_file import check_config, dump_config, key_lines, load_config
 from ftev.core.errors import ConfigError
-from ftev.core.metric_table import METRICS
+from ftev.core.numbers.metric_table import METRICS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
-from ftev.core import reading
 from ftev.core.data import sort_labels
-from ftev.core.inputs import content_hash, normalise, normalise_text
-from ftev.core.sources import hub_url, sniff_format
+from ftev.core.reading import tables
+from ftev.core.reading.inputs import content_hash, normalise, normalise_text
+from ftev.core.reading.sources import hub_url, sniff_format
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,7 +104,7 @@ def test_hub_dataset_is_read_through_polars(
         asked.append(url)
         return pl.DataFrame(TEN, schema=["text", "label"], orient="row")
 
-    monkeypatch.setattr(reading, "read_hub", read_hub)
+    monkeypatch.setattr(tables, "read_hub", read_hub)
     dataset = read(tmp_path, train="org/name:main", test="org/name:main/dev")
     assert asked == [
         "hf://datasets/org/name@~parquet/main/train/*.parquet",
@@ -120,7 +120,7 @@ def test_hub_that_does_not_answer_is_a_fault(
     def read_hub(url: str) -> pl.DataFrame:
         raise OSError("no route")
 
-    monkeypatch.setattr(reading, "read_hub", read_hub)
+    monkeypatch.setattr(tables, "read_hub", read_hub)
     [fault] = faults(tmp_path, train="org/name")
     assert "no route" in fault
     assert "org/name:config/split" in fault

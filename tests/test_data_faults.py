@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
 from ftev.core.errors import DataError
-from ftev.core.faults import LISTED, show_value
+from ftev.core.reading.faults import LISTED, show_value
 
 GOOD = [{"text": text, "label": label} for text, label in TEN]
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ftev.core import leakage, near
+from ftev.core import leakage
 from ftev.core.data import Split
-from ftev.core.inputs import normalise
 from ftev.core.leakage import Pair, find_leakage
-from ftev.core.near import find_near_pairs
-from ftev.core.ngrams import RUN, find_runs
-from ftev.core.rows import with_content
+from ftev.core.reading import near
+from ftev.core.reading.inputs import normalise
+from ftev.core.reading.near import find_near_pairs
+from ftev.core.reading.ngrams import RUN, find_runs
+from ftev.core.reading.rows import with_content
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -14,7 +14,7 @@ from ftev.core.metrics import (
     text_metrics,
     undefined_labels,
 )
-from ftev.core.probabilities import ProbabilityScores, probability_metrics
+from ftev.core.numbers.probabilities import ProbabilityScores, probability_metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk

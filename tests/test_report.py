@@ -27,9 +27,9 @@ from ftev.core.events import (
 )
 from ftev.core.history import History, fold
 from ftev.core.report import build_report, render_json, render_markdown, write_report
-from ftev.core.report_markdown import escape
-from ftev.core.report_numbers import format_difference, format_seconds, format_value
-from ftev.core.report_summary import describe_status, headline
+from ftev.core.reporting.markdown import escape
+from ftev.core.reporting.numbers import format_difference, format_seconds, format_value
+from ftev.core.reporting.summary import describe_status, headline
 from ftev.core.runs import Run
 from msgspec.structs import replace
 

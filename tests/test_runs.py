@@ -15,7 +15,7 @@ import story
 from ftev.core import runs
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.history import read_history
-from ftev.core.report_summary import run_status, summarize
+from ftev.core.reporting.summary import run_status, summarize
 from ftev.core.runs import (
     Run,
     WorkerInfo,

@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from ftev.core import bootstrap
-from ftev.core.bootstrap import (
+from ftev.core.metrics import classification_metrics, confusion
+from ftev.core.numbers import bootstrap
+from ftev.core.numbers.bootstrap import (
     Resampling,
     bootstrap_cells,
     bootstrap_rows,
@@ -11,10 +12,9 @@ from ftev.core.bootstrap import (
     percentile_interval,
     standard_error,
 )
-from ftev.core.cells import joint_cells
-from ftev.core.metrics import classification_metrics, confusion
-from ftev.core.probabilities import ProbabilityScores
-from ftev.core.scored import TextRows
+from ftev.core.numbers.cells import joint_cells
+from ftev.core.numbers.probabilities import ProbabilityScores
+from ftev.core.numbers.scored import TextRows
 from ftev.core.statistics import (
     holm,
     mcnemar,
@@ -168,7 +168,7 @@ def test_S2_normal_limit_gives_the_interval_of_resampled_rows(scores, monkeypatc
 def test_S2_first_order_expansion_gives_the_interval_of_ranking_anew(monkeypatch):
     scores = probability_scores(600, 3)
     (anew,), _ = bootstrap_rows([scores], DRAWS)
-    monkeypatch.setattr("ftev.core.probabilities.RANKED_CELLS", 0)
+    monkeypatch.setattr("ftev.core.numbers.probabilities.RANKED_CELLS", 0)
     (expanded,), _ = bootstrap_rows([scores], DRAWS)
     for name in ("roc_auc", "average_precision"):
         error = standard_error(anew[name])

@@ -59,7 +59,7 @@ def in_engine(path: Path) -> bool:
 
 def test_relative_imports_are_read_as_absolute_names() -> None:
     found = imports_of(ROOT / "tui" / "commands" / "status.py")
-    assert "ftev.core.report_summary" in found
+    assert "ftev.core.reporting.summary" in found
     assert "ftev.tui.commands.show" in found
 
 
@@ -116,5 +116,7 @@ def test_commands_bring_neither_models_nor_textual() -> None:
 
 
 def test_a_history_is_folded_without_numbers_or_models() -> None:
-    found = imported_by("from ftev.core import history, report, report_summary, diagnosis")
+    found = imported_by(
+        "from ftev.core import history, report, diagnosis; from ftev.core.reporting import summary"
+    )
     assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}

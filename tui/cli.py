@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _tell(error: FtevError) -> int:
-    from ..core.report_text import visible
+    from ..core.reporting.text import visible
 
     for fault in error.faults:
         print(f"ftev: {visible(str(fault))}", file=sys.stderr)

@@ -26,14 +26,14 @@ from ..core.events import (
     TrainingPlanned,
 )
 from ..core.history import STAGES, History
-from ..core.report_numbers import (
+from ..core.reporting.numbers import (
     format_count,
     format_difference,
     format_seconds,
     format_shape,
     format_value,
 )
-from ..core.report_text import visible
+from ..core.reporting.text import visible
 
 EVERY_SECONDS = 5.0  # between two lines about steps or about one piece of work
 

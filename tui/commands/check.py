@@ -12,8 +12,8 @@ from typing import Any
 from ...core.check import CheckResult, check_model, check_run
 from ...core.config_file import load_config
 from ...core.errors import Fault, FtevError
-from ...core.report_numbers import DASH, format_count
-from ...core.report_text import visible
+from ...core.reporting.numbers import DASH, format_count
+from ...core.reporting.text import visible
 from .show import print_json, print_table, say
 
 LISTED_LABELS = 20

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import ConfigError, Fault
 from ...core.launch import ask_engine
-from ...core.report_numbers import format_value
+from ...core.reporting.numbers import format_value
 from .show import print_json, print_table, say
 
 

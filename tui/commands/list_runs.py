@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ...core.report_numbers import DASH
-from ...core.report_summary import format_headline, summarize
+from ...core.reporting.numbers import DASH
+from ...core.reporting.summary import format_headline, summarize
 from ...core.runs import list_runs, runs_folder
 from .show import print_json, print_table, say
 

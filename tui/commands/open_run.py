@@ -12,7 +12,7 @@ def run(options: argparse.Namespace) -> int:
     folder = runs_folder(options.runs_dir)
     found = open_run(options.run, folder)
     if options.json:
-        from ...core.report_summary import describe_status
+        from ...core.reporting.summary import describe_status
 
         print_json(describe_status(found))
         return 0

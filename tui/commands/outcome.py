@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ...core.history import History
-from ...core.metric_table import METRICS
+from ...core.numbers.metric_table import METRICS
 from ...core.report import build_report
-from ...core.report_numbers import DASH, format_difference, format_estimate
-from ...core.report_numbers import format_difference_interval as format_ends
-from ...core.report_summary import judged_split, reference_model
-from ...core.report_text import visible
+from ...core.reporting.numbers import DASH, format_difference, format_estimate
+from ...core.reporting.numbers import format_difference_interval as format_ends
+from ...core.reporting.summary import judged_split, reference_model
+from ...core.reporting.text import visible
 from ...core.runs import Run
 from ...core.verdict import find_comparison
 from .show import format_rows

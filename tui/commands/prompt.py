@@ -19,7 +19,7 @@ from ...core.control import (
 )
 from ...core.errors import RunError
 from ...core.launch import start_worker, wait_until_listening
-from ...core.report_text import visible, visible_lines
+from ...core.reporting.text import visible, visible_lines
 from ...core.runs import Run, open_run, runs_folder
 from .show import print_json, print_table, say
 

@@ -7,7 +7,7 @@ import argparse
 from ...core.control import AskResume, ask
 from ...core.errors import RunError
 from ...core.history import read_history
-from ...core.report_summary import describe_status
+from ...core.reporting.summary import describe_status
 from ...core.runs import Run, open_run, runs_folder
 from .show import print_json, say
 from .start import announce, show_new

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from ...core.report_text import visible
+from ...core.reporting.text import visible
 
 Rows = Sequence[Sequence[str]]
 

@@ -42,7 +42,7 @@ def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -
     wait_until_listening(run, process)
     process.returncode = 0  # it lives on: nobody waits for it here
     if options.json:
-        from ...core.report_summary import describe_status
+        from ...core.reporting.summary import describe_status
 
         print_json(describe_status(run))
     else:
@@ -93,7 +93,7 @@ def after_screen(run: Run, options: argparse.Namespace) -> int:
     """One line on where the run stands when its screen is left."""
     from ...core.history import read_history
     from ...core.report import build_report
-    from ...core.report_summary import run_status
+    from ...core.reporting.summary import run_status
     from .outcome import exit_code
 
     history = read_history(run)

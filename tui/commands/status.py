@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...core.report_numbers import DASH, format_seconds, format_value
-from ...core.report_summary import describe_status, format_headline
+from ...core.reporting.numbers import DASH, format_seconds, format_value
+from ...core.reporting.summary import describe_status, format_headline
 from ...core.runs import open_run, runs_folder
 from .show import print_json, print_table
 

@@ -8,7 +8,7 @@ import time
 from ...core.control import Accepted, AskCheckpoint, AskPause, ask
 from ...core.history import read_history
 from ...core.launch import stop_worker
-from ...core.report_summary import describe_status
+from ...core.reporting.summary import describe_status
 from ...core.runs import Run, open_run, runs_folder
 from .show import print_json, say
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.events import Evaluated
 from ...core.history import History
-from ...core.metric_table import METRICS
+from ...core.numbers.metric_table import METRICS
 
 MODELS = ("majority", "probe", "base", "tuned")
 SPLITS = ("test", "validation", "train")

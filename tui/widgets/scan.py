@@ -94,7 +94,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def summarize_run(run: Run) -> RunSummary:
     """A run from both ends of its events."""
-    from ...core.report_summary import headline
+    from ...core.reporting.summary import headline
 
     history = read_edges(run.events_path)
     told = headline(run, history)

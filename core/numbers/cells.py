@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..metrics import FloatArray, IntArray, Margins, count_metrics
 from .bootstrap import Draws
-from .metrics import FloatArray, IntArray, Margins, count_metrics
 
 DENSE_CODES = 1_000_000  # joint codes up to which they are counted in a table
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import FloatArray, IntArray
-from .statistics import CHUNK_CELLS, Interval, one_blas_thread
+from ..metrics import FloatArray, IntArray
+from ..statistics import CHUNK_CELLS, Interval, one_blas_thread
 
 DRAWS = 10_000
 ROWS_DRAWN = 50_000_000  # rows × draws up to which every draw resamples the rows themselves

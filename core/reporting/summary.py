@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import FtevError
-from .history import History, read_history
-from .metric_table import METRICS
-from .report_numbers import DASH, format_time, format_value, read_number
-from .runs import Run
+from ..errors import FtevError
+from ..history import History, read_history
+from ..numbers.metric_table import METRICS
+from ..runs import Run
+from .numbers import DASH, format_time, format_value, read_number
 
 SPLITS = ("test", "validation", "train")  # the first that has results speaks for a run
 DEFAULT_METRIC = {"classification": "macro_f1", "generation": "loss"}

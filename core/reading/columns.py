@@ -8,9 +8,9 @@ from typing import Literal
 
 import polars as pl
 
-from .config import DataConfig
+from ..config import DataConfig
 from .faults import Faults, show_value
-from .reading import Table
+from .tables import Table
 
 Form = Literal["text_label", "text", "prompt_completion", "messages"]
 TEXT_NAMES = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .metric_table import METRICS
+from ..numbers.metric_table import METRICS
 
 DASH = "–"
 

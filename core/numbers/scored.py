@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..errors import DataError, Fault
+from ..metrics import FloatArray, IntArray, default_positive, text_metrics_of_totals
 from .bootstrap import Draws
-from .errors import DataError, Fault
-from .metrics import FloatArray, IntArray, default_positive, text_metrics_of_totals
 
 SHOWN = 5  # row ids named in an error
 TEXT_COLUMNS = ("nll", "tokens", "correct", "bytes")

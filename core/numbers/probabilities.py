@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics import FloatArray, IntArray
 from .bootstrap import values_of
-from .metrics import FloatArray, IntArray
 
 BINS = 15
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew

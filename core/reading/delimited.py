@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .errors import Fault
+from ..errors import Fault
 from .faults import Faults
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]

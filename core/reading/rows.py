@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 
+from ..errors import Fault
 from .columns import Columns
 from .delimited import MEND
-from .errors import Fault
 from .faults import Faults, show_value
 from .inputs import content_hash, input_of, normalise
-from .reading import Table
+from .tables import Table
 
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))

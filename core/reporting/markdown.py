@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .metric_table import METRICS
-from .report_numbers import (
+from ..numbers.metric_table import METRICS
+from .numbers import (
     DASH,
     format_count,
     format_difference,
@@ -22,8 +22,8 @@ from .report_numbers import (
     format_value,
     read_number,
 )
-from .report_summary import REFERENCES, SPLITS, clean
-from .report_text import visible
+from .summary import REFERENCES, SPLITS, clean
+from .text import visible
 
 MATRIX_LABELS = 20  # up to so many a confusion matrix is shown whole
 WORST = 20  # confusions told where it is not
@@ -57,7 +57,7 @@ def _escape_mark(match: re.Match[str]) -> str:
 def render(report: Mapping[str, Any]) -> str:
     """Markdown of a `ftev.report/1` document."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

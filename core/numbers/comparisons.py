@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from ..metrics import METRICS, FloatArray
+from ..statistics import mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
 from .bootstrap import (
     Draws,
     Resampling,
@@ -22,7 +24,6 @@ from .bootstrap import (
     values_of,
 )
 from .cells import joint_cells
-from .metrics import METRICS, FloatArray
 from .probabilities import ProbabilityScores
 from .scored import (
     ClassificationRows,
@@ -32,7 +33,6 @@ from .scored import (
     read_classification,
     read_text,
 )
-from .statistics import mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
 
 BOOTSTRAP_P = "p from the same draws"
 SIGN_FLIP = "sign-flip permutation p over rows"

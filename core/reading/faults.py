@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from .errors import Fault
+from ..errors import Fault
 
 LISTED = 50  # faults of one kind that are written out; the rest are counted
 SHOWN = 40  # characters of a value in a message

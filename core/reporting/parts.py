@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from .config import RunConfig
-from .events import SplitPrepared, TextScored
-from .findings import Finding
-from .history import History
-from .report_numbers import format_time
-from .report_summary import run_status
-from .runs import Run
+from ..config import RunConfig
+from ..events import SplitPrepared, TextScored
+from ..findings import Finding
+from ..history import History
+from ..runs import Run
+from .numbers import format_time
+from .summary import run_status
 
 LISTED_PAIRS = 200
 

@@ -1,0 +1,1 @@
+"""Under metrics, statistics and results: resampling, calibration, paired comparisons."""

@@ -1,0 +1,1 @@
+"""Files to rows: sources, formats, columns, splits, duplicates."""

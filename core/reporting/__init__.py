@@ -1,0 +1,1 @@
+"""Under report: its parts, its words, its formats."""
