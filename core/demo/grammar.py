@@ -72,6 +72,7 @@ def base_form(verb_phrase: str) -> str:
 def tidy(text: str) -> str:
     """Single spaces, `an` before a vowel, a capital at the start of a sentence."""
     text = re.sub(r" +", " ", text).strip()
+    text = re.sub(r" ?\n ?", "\n", text)
     text = re.sub(r" ([,.;:!?])", r"\1", text)
     text = _A_BEFORE_VOWEL.sub(r"\1n ", text)
     return _SENTENCE_START.sub(lambda match: match[1] + match[2] + match[3].upper(), text)

@@ -21,6 +21,9 @@ def write_paragraph(rng: random.Random) -> str:
 
 
 def make_prose(count: int, seed: int) -> list[str]:
-    """`count` paragraphs."""
+    """`count` texts of one paragraph or two."""
     rng = random.Random(f"prose {seed}")
-    return [write_paragraph(rng) for _ in range(count)]
+    return [
+        "\n".join(write_paragraph(rng) for _ in range(rng.choice((1, 1, 1, 2))))
+        for _ in range(count)
+    ]

@@ -28,7 +28,8 @@ feeling:
 town:
   Bristol | Leeds | Dublin | Boston | Lisbon | Oslo | Toronto | Chicago | Berlin | Glasgow |
   Madrid | Vienna
-street: Mill Road | Station Street | Park Lane | Hill Street | the high street
+street:
+  {onset}{ending} Road | Mill Road | Station Street | Park Lane | Hill Street | the high street
 room: kitchen | office | bedroom | hall | garage | library | bathroom | basement
 kin: sister | brother | mother | father | cousin | neighbour | aunt | uncle | boss
 job:
@@ -63,7 +64,40 @@ when:
   on {day} | last {month} | this morning | yesterday | a week ago | after lunch |
   in the evening | at {hour} | early on {day}
 said: said | explained | shouted | whispered | replied | added | repeated
-""")
+season: spring | summer | autumn | winter
+nature:
+  moon | sun | river | garden | meadow | shore | storm | mist | frost | brook | oak | rose | swan |
+  valley | sea | wind | cloud | star | lark | blossom | leaf | thorn | stream | sky | tree | wave |
+  land | sand | bird | dawn | evening | morning | night | tide | dew | lily
+object:
+  crown | sword | torch | veil | harp | pearl | mirror | bell | throne | flame | tomb | tower |
+  ring | chain | temple | cave | bower | key | nest | snare | dove | flower | stone | fire
+person:
+  king | queen | shepherd | lover | bride | slave | guest | maiden | monarch | prince | soldier |
+  poet | pilgrim | herald | stranger | singer
+quality:
+  gentle | golden | silver | bitter | tender | weary | cruel | holy | lonely | silent | ancient |
+  fading | crimson | mournful | noble | wintry | faithful | hollow | humble | fickle | fair |
+  sweet | dark | soft | bright | pale | true | false | proud | kind | sad | deep | mild | stern |
+  swift | dim | vain | meek | wanton | lovely
+notion:
+  love | death | beauty | fortune | sorrow | virtue | pride | pain | fear | hope | faith | grace |
+  fame | shame | trust | power | time | sleep | truth | glory | anger | silence | war | nature
+act:
+  fade | weep | sing | sleep | shine | burn | wake | mourn | bloom | fall | dream | rest | sigh |
+  wander | tremble | creep | pray | cling | fly | despair | complain | depart | obey
+onset:
+  Ash | Bar | Bel | Ben | Bor | Brad | Brim | Cal | Car | Chil | Clay | Col | Cran | Dal | Den |
+  Dor | Dun | Elm | Fair | Far | Fen | Gal | Gor | Had | Hal | Har | Hath | Hol | Kel | Kin |
+  Lang | Lin | Lor | Mal | Mar | Mel | Mil | Mor | Nor | Oak | Pel | Pen | Quin | Rad | Rid |
+  Ros | Sal | Sel | Shel | Stan | Stir | Tal | Thorn | Tor | Ul | Vin | Wal | War | Wen | Whit |
+  Wil | Yar | Zel
+ending:
+  ton | ley | ford | ham | wick | son | man | field | wood | worth | by | well | more | dale |
+  stead | er | ing | ett | ard | low | shaw | burn | croft | den | hurst | combe | mouth
+surname: {onset}{ending}
+village: {onset}{ending}
+""") | {"line": ("\n",)}
 
 # Sentences that may open, carry on and close a paragraph, scene by scene.
 SCENES = tuple(
@@ -281,5 +315,83 @@ middle:
 closing:
   A decision is expected on {day}. | The doors are open until {hour}. |
   The results will be published in {month}. | More news will follow.
+
+opening:
+  The museum in {town} shows a painting of a {quality} {object}. |
+  {name} saw a film about {notion} and {notion} {when}. |
+  {friend} has written a play about a {person} and a {person}. |
+  The new book by {name} {surname} is about {notion}.
+middle:
+  It tells of a {person} who looks for {notion} and finds {notion}. |
+  In the first scene the {nature} is {quality} and the {person} begins to {act}. |
+  The critics called it {quality} and {quality}. |
+  The artist painted the {nature}, the {nature} and the {nature} many times. |
+  One of them shows a {person} with a {quality} {object}. |
+  In another room hangs a {quality} {nature} by {surname}. |
+  The {object} stands for {notion}, and the {object} stands for {notion}. |
+  {friend} thought that the ending was too {quality}. |
+  The music made {him} {act}, and {his} {kin} fell asleep.
+closing:
+  Tickets are sold out until {month}. | {name} wants to see it again. |
+  At the end nobody knows what {notion} is. | It can be seen until {day}.
+
+opening:
+  In {season} the {nature} near {village} is {quality}. |
+  {name} grew up in the village of {village}. |
+  They left {village} at {hour}, when the {nature} was still {quality}. |
+  {name} {surname} lives alone beside the {nature}.
+middle:
+  You could see the {nature} and hear the {nature}. |
+  The {nature} was {quality}, the {nature} was {quality}, and nobody spoke. |
+  {friend} stopped to look at a {nature}. | In the {season} the birds {act} and the flowers {act}. |
+  Behind the hill there was a {object} made of stone. | They say that a {person} is buried there. |
+  {he} walked along the {nature} until {hour}. | A {quality} {nature} lay over the fields. |
+  The farmer, Mr {surname}, sold them {fruit} and {drink}.
+closing:
+  They reached {village} at {hour}. | It was a {quality} {season}. |
+  The {nature} had begun to {act}. | {he} had never seen so much {nature}.
+
+opening:
+  {name} told the children a story about a {person}. |
+  Once there was a {quality} {person} in {village}. |
+  Last night {name} had a dream about a {object}. |
+  {friend} sang a song about {notion} and the {nature}.
+middle:
+  The {person} had a {quality} {object} and lived near the {nature}. |
+  One night the {object} began to {act}. | Nobody knew why the {person} would {act}. |
+  Then a {person} came and asked for the {object}. |
+  "I have lost my {notion}," the {person} {said}. |
+  The {nature} was {quality}, but the {person} did not {act}. |
+  They looked for it in the {nature}, in the {nature} and under the {object}. |
+  For {number} years there was no {notion} in {village}. | "Why do you {act}?" asked the {person}.
+closing:
+  In the end the {person} found the {object} in the {nature}. |
+  The children wanted to hear it again. | And that was the end of the {object}. |
+  When {he} woke up, the {nature} was {quality}.
+
+opening:
+  Notes for {day}: | To do before {hour}: | A list for {friend}: | Things that {name} forgot:
+middle:
+  {line}{task} | {line}{number} {fruit} | {line}a {colour} {thing} |
+  {line}call {surname} about the {thing} | {line}meet {friend} at {place} |
+  {line}{food} for {kin} and {kin} | {line}{vehicle} to {village} at {hour} |
+  {line}a {size} {object} | {line}read about the {nature} and the {nature}
+closing:
+  {line}{task} | {line}buy {fruit} | {line}nothing else | {line}sleep
+
+opening:
+  {surname} and {surname} make {thing}s. | Mr {surname} has lived on {street} for {number} years. |
+  The village of {village} lies between {village} and {village}. |
+  Mrs {surname} is looking for a {job} in {village}.
+middle:
+  The factory in {village} was built by the {surname} family. |
+  The road from {village} to {village} is {size}. |
+  Mr {surname} from {village} bought the {thing} of Mrs {surname}. |
+  Among the guests were {name} {surname}, {friend} {surname} and a {job} from {village}. |
+  The {vehicle} to {village} leaves at {hour}. | The old name of {village} is {village}. |
+  {surname}, a {job}, does not know {surname}, a {job}.
+closing:
+  The mayor of {village} was not at home. | {surname} will answer on {day}. |
+  Nothing has changed in {village}. | Write to {name} {surname}, {street}, {village}.
 """.strip().split("\n\n")
 )

@@ -64,7 +64,7 @@ class Plan:
 ENCODER = Plan(
     prose=6_000, reviews=24_000, epochs=6, rows=64, learning_rate=1.5e-3, vocabulary=3_000
 )
-CAUSAL = Plan(prose=20_000, reviews=0, epochs=3, rows=32, learning_rate=2e-3, vocabulary=2_048)
+CAUSAL = Plan(prose=12_000, reviews=0, epochs=2, rows=32, learning_rate=2e-3, vocabulary=3_000)
 
 
 def make_encoder(folder: Path, plan: Plan = ENCODER, seed: int = SEED) -> None:
@@ -110,6 +110,7 @@ def make_causal(folder: Path, plan: Plan = CAUSAL, seed: int = SEED) -> None:
             intermediate_size=384,
             max_position_embeddings=512,
             tie_word_embeddings=True,
+            initializer_range=0.05,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
