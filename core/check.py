@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, to_dict
 from .errors import Fault, RunError
-from .events import LabelsFixed, LeakageFound, RunStarted, SplitPrepared
+from .events import LabelsFixed, RunStarted, SplitPrepared
 from .findings import Finding, find
 from .history import fold
 
@@ -136,15 +136,4 @@ def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding
         for s in dataset.splits.values()
     ]
     labels = LabelsFixed(labels=list(dataset.labels))
-    return find(fold([started, *splits, labels, _leakage_event(leakage)]))
-
-
-def _leakage_event(found: Leakage) -> LeakageFound:
-    return LeakageFound(
-        exact=found.crossing["exact"],
-        near=found.crossing["near"],
-        ngram=found.crossing["ngram"],
-        conflicting_labels=found.conflicting_labels,
-        pairs=[*found.pairs],
-        leaked={split: len(rows) for split, rows in found.leaked.items() if rows},
-    )
+    return find(fold([started, *splits, labels, leakage.as_event()]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from .events import LeakageFound
 from .reading.inputs import input_of, normalise
 from .reading.near import find_near_pairs
 from .reading.ngrams import count_words, find_runs
@@ -59,6 +60,17 @@ class Leakage:
     def conflicting_labels(self) -> int:
         """Rows whose input stands earlier with another label, within a split and across."""
         return sum(self.conflicts.values())
+
+    def as_event(self) -> LeakageFound:
+        return LeakageFound(
+            exact=self.crossing["exact"],
+            near=self.crossing["near"],
+            ngram=self.crossing["ngram"],
+            conflicting_labels=self.conflicting_labels,
+            pairs=[*self.pairs],
+            leaked={split: len(rows) for split, rows in self.leaked.items() if rows},
+            note="; ".join(self.notes),
+        )
 
     def as_report(self) -> dict[str, object]:
         """`data.leakage` of report.json: rows that repeat one of an earlier split; the pairs."""

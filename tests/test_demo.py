@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from ftev.core.demo import MODELS, TASKS, grammar, prose, reviews, verse, write_demo
+from ftev.core.demo import MODELS, TASKS, find_model, grammar, prose, reviews, verse, write_demo
 
 MEGABYTE = 1_000_000
 
@@ -72,9 +72,9 @@ def test_the_same_seed_writes_the_same_files(task: str, tmp_path: Path) -> None:
 def test_run_toml_names_the_files_and_the_shipped_model(task: str, tmp_path: Path) -> None:
     config = tomllib.loads(write_demo(task, tmp_path / 'a "b"').read_text(encoding="utf-8"))
     assert config["task"] == task
-    assert Path(config["model"]["base"]).parent == MODELS
-    assert Path(config["data"]["train"]).is_file()
-    assert Path(config["data"]["test"]).is_file()
+    assert Path(find_model(config["model"]["base"])).parent == MODELS
+    for split in ("train", "test"):
+        assert (tmp_path / 'a "b"' / config["data"][split]).is_file()
     assert config["train"]["epochs"] == 5
     assert len(config["evaluate"]["prompts"]) == 3
     assert {"at_least", "at_most"} & set(config["objective"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import reviews, verse
 
 MODELS = Path(__file__).parent / "models"
+SHIPPED = "ftev-demo/"  # ftev-demo/encoder and ftev-demo/causal are the models that ship
 TASKS = ("classification", "generation")
 SEED = 7
 
@@ -23,19 +24,19 @@ name = "demo-reviews"
 task = "classification"
 
 [model]
-base = {base}
+base = "{base}"
 adapter = "none"
 
 [data]
-train = {train}
+train = "{train}"
 validation = 0.1
-test = {test}
+test = "{test}"
 text = "review"
 label = "sentiment"
 
 [train]
 epochs = 5
-learning_rate = 6e-4
+learning_rate = 5e-5
 batch_size = 32
 warmup_ratio = 0.1
 weight_decay = 0.01
@@ -59,13 +60,13 @@ name = "demo-verse"
 task = "generation"
 
 [model]
-base = {base}
+base = "{base}"
 adapter = "none"
 
 [data]
-train = {train}
+train = "{train}"
 validation = 0.1
-test = {test}
+test = "{test}"
 text = "text"
 
 [train]
@@ -94,17 +95,16 @@ def write_demo(task: str, folder: Path, seed: int = SEED) -> Path:
     """
     if task not in TASKS:
         raise ValueError(f"no demo for the task {task!r}: it is one of {', '.join(TASKS)}")
-    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if task == "classification":
         train, test = _write_reviews(folder, seed)
-        template, base = _CLASSIFICATION, MODELS / "encoder"
+        template, base = _CLASSIFICATION, "encoder"
     else:
         train, test = _write_stanzas(folder, seed)
-        template, base = _GENERATION, MODELS / "causal"
+        template, base = _GENERATION, "causal"
     config = folder / "run.toml"
     config.write_text(
-        template.format(base=_quote(base), train=_quote(train), test=_quote(test), seed=seed),
+        template.format(base=SHIPPED + base, train=train.name, test=test.name, seed=seed),
         encoding="utf-8",
     )
     return config
@@ -134,6 +134,7 @@ def _write_jsonl(path: Path, texts: list[str]) -> Path:
     return path
 
 
-def _quote(path: Path) -> str:
-    """A TOML string; what JSON escapes, TOML escapes alike."""
-    return json.dumps(str(path), ensure_ascii=False)
+def find_model(name: str) -> str:
+    """The folder of a model that ships with ftev; any other name as it is."""
+    shipped = MODELS / name.removeprefix(SHIPPED)
+    return str(shipped) if name.startswith(SHIPPED) and shipped.is_dir() else name

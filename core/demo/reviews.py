@@ -36,6 +36,15 @@ DAYS = 700
 # Share of each kind of review, and how often one of that kind ends in an open verdict.
 KINDS = {"plain": 0.22, "denied": 0.28, "mixed": 0.34, "ironic": 0.16}
 OPEN_VERDICT = {"plain": 0.40, "denied": 0.25, "mixed": 0.25, "ironic": 0.25}
+STARS = {False: ("one", "two"), True: ("four", "five")}
+RATING = (
+    "{stars} stars.",
+    "I give it {stars} stars.",
+    "{stars} out of five.",
+    "{stars} stars from me.",
+    "Rating: {stars} stars.",
+    "{stars} stars out of five.",
+)
 ASIDE_BEFORE, ASIDE_AFTER = 0.50, 0.35
 
 
@@ -72,10 +81,10 @@ def make_splits(train: int, test: int, seed: int) -> tuple[list[Review], list[Re
     return make_reviews(train, seed, unseen), make_reviews(test, seed + 100_003, unseen)
 
 
-def make_unlabelled(count: int, seed: int) -> list[str]:
-    """Talkative reviews without their label, for pre-training: several points and exclamations."""
-    rng = random.Random(f"unlabelled {seed}")
-    return [write_talkative(rng.choice(PRODUCTS), rng.random() < 0.5, rng) for _ in range(count)]
+def make_rated(count: int, seed: int) -> list[str]:
+    """Reviews as shops print them, for pre-training: with stars in words, without a label."""
+    rng = random.Random(f"rated {seed}")
+    return [write_rated(rng.choice(PRODUCTS), rng.random() < 0.5, rng) for _ in range(count)]
 
 
 def write_review(product: Product, positive: bool, rng: random.Random) -> str:
@@ -91,13 +100,16 @@ def write_review(product: Product, positive: bool, rng: random.Random) -> str:
     return tidy(expand(" ".join(parts), _rules(product, positive), rng))
 
 
-def write_talkative(product: Product, positive: bool, rng: random.Random) -> str:
-    """A review that says the same thing in two to five ways."""
-    parts = ["{" + kind + "}" for kind in _kinds(rng.randint(1, 2), rng)]
-    parts += ["{burst}"] * rng.randint(0, 2) + ["{end}"] * rng.randint(0, 2)
-    rng.shuffle(parts)
-    if rng.random() < 0.2:
-        parts.append("{aside}")
+def write_rated(product: Product, positive: bool, rng: random.Random) -> str:
+    """A review of one or two points with the stars that it gives, before or after."""
+    parts = ["{" + kind + "}" for kind in _kinds(rng.choice((1, 1, 2)), rng)]
+    for slot, share in (("{end}", 0.25), ("{burst}", 0.15)):
+        if rng.random() < share:
+            parts.append(slot)
+    if rng.random() < 0.4:
+        parts.insert(rng.randrange(len(parts) + 1), "{aside}")
+    stars = rng.choice(RATING).replace("{stars}", rng.choice(STARS[positive]))
+    parts.insert(0 if rng.random() < 0.6 else len(parts), stars)
     return tidy(expand(" ".join(parts), _rules(product, positive), rng))
 
 

@@ -133,14 +133,13 @@ def load_base_model(s: Session) -> None:
 
 def prepare_training_data(s: Session) -> None:
     from ..leakage import find_leakage
-    from .session import leakage_event
 
     with s.stage(2) as told:
         for split in ("train", "validation"):
             if split in s.dataset.splits:
                 s.prepare(split)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
-        s.write(leakage_event(s.leakage))
+        s.write(s.leakage.as_event())
         if "train" in s.rows:
             told.update(s.shapes("train"))
         else:

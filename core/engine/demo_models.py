@@ -1,7 +1,7 @@
 """Makes the two base models that ship with ftev: `python -m ftev.core.engine.demo_models`.
 
-Both are pre-trained on text that `ftev.core.demo` generates: the encoder on prose and on reviews
-without their labels, the causal model on prose alone. The same seed on the same machine gives the
+Both are pre-trained on text that `ftev.core.demo` generates: the encoder on reviews with their
+stars, the causal model on modern prose. The same seed on the same machine gives the
 same models.
 """
 
@@ -39,13 +39,14 @@ from transformers import (
 
 from ..demo import MODELS
 from ..demo.prose import make_prose
-from ..demo.reviews import make_unlabelled
+from ..demo.reviews import STARS, make_rated
 
 SEED = 20
 WEIGHT_DECAY = 0.01
 WARMUP_RATIO = 0.05
 MAX_GRAD_NORM = 1.0
 NOT_SCORED = -100
+STARS_WEIGHT = 2.0  # a review has one rating and a dozen masked words
 ALPHABET = [chr(code) for code in range(33, 127)]
 
 
@@ -61,14 +62,15 @@ class Plan:
     vocabulary: int
 
 
-ENCODER = Plan(
-    prose=6_000, reviews=24_000, epochs=6, rows=64, learning_rate=1.5e-3, vocabulary=3_000
-)
+ENCODER = Plan(prose=0, reviews=30_000, epochs=3, rows=32, learning_rate=1.5e-3, vocabulary=3_000)
 CAUSAL = Plan(prose=12_000, reviews=0, epochs=2, rows=32, learning_rate=2e-3, vocabulary=3_000)
 
 
 def make_encoder(folder: Path, plan: Plan = ENCODER, seed: int = SEED) -> None:
-    """Pre-train a tiny BERT on masked words and save it."""
+    """Pre-train a tiny BERT on masked words and save it.
+
+    How many stars a review gives is masked each time: guessing it takes the whole review.
+    """
     texts = _texts(plan, seed)
     tokenizer = wordpiece_tokenizer(texts, plan.vocabulary)
     torch.manual_seed(seed)
@@ -81,16 +83,28 @@ def make_encoder(folder: Path, plan: Plan = ENCODER, seed: int = SEED) -> None:
             intermediate_size=512,
             max_position_embeddings=256,
             pad_token_id=tokenizer.pad_token_id,
+            initializer_range=0.05,  # the usual 0.02 is meant for models several times as wide
+            hidden_dropout_prob=0.0,  # each text is seen a few times only
+            attention_probs_dropout_prob=0.0,
         )
     )
     rows = [ids[: tokenizer.model_max_length] for ids in tokenizer(texts)["input_ids"]]
     masker = _Masker(tokenizer, seed)
+    stars = torch.tensor(
+        tokenizer.convert_tokens_to_ids([w for words in STARS.values() for w in words])
+    )
 
     def loss_of(batch: list[list[int]]) -> Tensor:
         ids, attention = _pad(batch, tokenizer.pad_token_id)
         masked, chosen = masker.mask(ids)
-        hidden = model.bert(masked, attention_mask=attention).last_hidden_state[chosen]
-        return nn.functional.cross_entropy(model.cls(hidden), ids[chosen])
+        rating = torch.isin(ids, stars)
+        masked = masked.masked_fill(rating, tokenizer.mask_token_id)
+        hidden = model.bert(masked, attention_mask=attention).last_hidden_state
+        words, guess = (
+            nn.functional.cross_entropy(model.cls(hidden[where]), ids[where])
+            for where in (chosen & ~rating, rating)
+        )
+        return words + STARS_WEIGHT * guess
 
     _train("encoder", model, rows, plan, loss_of, seed)
     _save(model, tokenizer, folder)
@@ -203,7 +217,7 @@ class _Masker:
 
 
 def _texts(plan: Plan, seed: int) -> list[str]:
-    texts = make_prose(plan.prose, seed) + make_unlabelled(plan.reviews, seed)
+    texts = make_prose(plan.prose, seed) + make_rated(plan.reviews, seed)
     random.Random(seed).shuffle(texts)
     return texts
 

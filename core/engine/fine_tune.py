@@ -182,23 +182,25 @@ def _evaluate(s: Session, best: Best, step: Stepped) -> bool:
 
 
 def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
-    """Save the state after the last step, unless that was done already."""
+    """Save the state after the last step; what is saved already is only told to who asked."""
+    asked = s.listener.checkpoint.is_set()
     s.listener.checkpoint.clear()
     if s.saved_step == t.position.step:
+        if asked:
+            s.write(_saved(s, t, best, 0.0))
         return
     s.listener.state = "saving"
     started = time.monotonic()
-    path = save_checkpoint(s.run, t, best)
+    save_checkpoint(s.run, t, best)
     s.saved_step = t.position.step
     drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, best.step)
-    s.write(
-        CheckpointSaved(
-            step=t.position.step,
-            path=str(path.relative_to(s.run.path)),
-            seconds=time.monotonic() - started,
-            best=best.step == t.position.step,
-        )
-    )
+    s.write(_saved(s, t, best, time.monotonic() - started))
+
+
+def _saved(s: Session, t: Trainer, best: Best, seconds: float) -> CheckpointSaved:
+    step = t.position.step
+    path = str(checkpoint_path(s.run, step).relative_to(s.run.path))
+    return CheckpointSaved(step=step, path=path, seconds=seconds, best=best.step == step)
 
 
 def _pause(s: Session, t: Trainer, best: Best) -> None:

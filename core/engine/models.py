@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import RunConfig
+from ..demo import find_model
 from ..errors import ModelError
 from ..events import ModelLoaded
 
@@ -61,11 +62,22 @@ class Loaded:
             self.model.train(was_training)
 
 
+def source(name: str, revision: str | None = None) -> dict[str, Any]:
+    """What every `from_pretrained` is told: where from, and that code there never runs."""
+    return {
+        "pretrained_model_name_or_path": find_model(name),
+        "revision": revision,
+        "trust_remote_code": False,
+    }
+
+
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
     with loading(name, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            find_model(name), revision=revision, trust_remote_code=False
+        )
     if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
         raise ModelError(f"{name}: its tokenizer has neither an EOS nor a SEP token")
     if tokenizer.pad_token_id is None:  # harmless: padding is masked by position, never by id
@@ -79,13 +91,13 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
 
     tokenizer = load_tokenizer(name, revision)
     with loading(name, "model"):
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(
+            find_model(name), revision=revision, trust_remote_code=False
+        )
         known = _known_labels(config, labels)
         order = known or tuple(labels)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            name,
-            revision=revision,
-            trust_remote_code=False,
+            **source(name, revision),
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
@@ -136,9 +148,7 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
         raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
     with loading(name, "model"):
         model, info = AutoModelForCausalLM.from_pretrained(
-            name,
-            revision=revision,
-            trust_remote_code=False,
+            **source(name, revision),
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,

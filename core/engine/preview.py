@@ -18,7 +18,7 @@ import torch
 from ..config import RunConfig
 from ..config_file import check_config
 from ..data import read_dataset
-from .models import Loaded, load_tokenizer, loading, max_length
+from .models import Loaded, load_tokenizer, loading, max_length, source
 from .pipe import answer_stdin, tell
 from .rows import RENDER, TokenRows
 
@@ -56,7 +56,7 @@ def _without_weights(config: RunConfig) -> Loaded:
     tokenizer = load_tokenizer(base, revision)
     kind = AutoModelForSequenceClassification if config.is_classification else AutoModelForCausalLM
     with loading(base, "configuration"), torch.device("meta"):
-        told = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+        told = AutoConfig.from_pretrained(**source(base, revision))
         model = kind.from_config(told, trust_remote_code=False)
     limit = max_length(model, tokenizer)
     if config.model.max_length:

@@ -17,7 +17,6 @@ from ..data import Dataset
 from ..events import (
     Event,
     EventWriter,
-    LeakageFound,
     Note,
     Progress,
     SplitPrepared,
@@ -166,15 +165,3 @@ class Session:
             labels=source.label_counts(),
             skipped_rows=self.dataset.skipped_rows.get(split, 0),
         )
-
-
-def leakage_event(found: Leakage) -> LeakageFound:
-    return LeakageFound(
-        exact=found.crossing["exact"],
-        near=found.crossing["near"],
-        ngram=found.crossing["ngram"],
-        conflicting_labels=sum(found.conflicts.values()),
-        pairs=list(found.pairs),
-        leaked={split: len(rows) for split, rows in found.leaked.items() if rows},
-        note="; ".join(found.notes),
-    )
