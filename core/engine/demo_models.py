@@ -62,7 +62,7 @@ class Plan:
     vocabulary: int
 
 
-ENCODER = Plan(prose=0, reviews=30_000, epochs=3, rows=32, learning_rate=1.5e-3, vocabulary=3_000)
+ENCODER = Plan(prose=0, reviews=60_000, epochs=2, rows=32, learning_rate=1.5e-3, vocabulary=3_000)
 CAUSAL = Plan(prose=12_000, reviews=0, epochs=2, rows=32, learning_rate=2e-3, vocabulary=3_000)
 
 
@@ -145,7 +145,9 @@ def make_causal(folder: Path, plan: Plan = CAUSAL, seed: int = SEED) -> None:
 def wordpiece_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Lower-case word pieces; every printable ASCII character is one, so most text has no [UNK]."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.BertNormalizer(lowercase=True), normalizers.Replace("ß", "ss")]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

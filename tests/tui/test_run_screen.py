@@ -34,9 +34,8 @@ def run_screen(pilot: Pilot[int]) -> RunScreen:
 async def test_a_run_in_motion_is_shown_at_every_size(
     running: Run, shown: Shown, size: tuple[int, int]
 ) -> None:
-    async with shown(running, size) as pilot:
+    async with shown(running, size, "▶ running") as pilot:
         told = picture(pilot)
-        assert "▶ running" in told
         assert "training data prepared" in told
         assert "step 93 of 140" in told
         assert "4 Loss" in told
