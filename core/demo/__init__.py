@@ -36,7 +36,7 @@ label = "sentiment"
 
 [train]
 epochs = 5
-learning_rate = 1e-4
+learning_rate = 5e-5
 batch_size = 32
 warmup_ratio = 0.1
 weight_decay = 0.01
