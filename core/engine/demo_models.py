@@ -148,7 +148,9 @@ def wordpiece_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedToke
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.BertNormalizer(lowercase=True), normalizers.Replace("ß", "ss")]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
+    )
     tokenizer.decoder = decoders.WordPiece()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     trainer = trainers.WordPieceTrainer(
