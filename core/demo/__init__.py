@@ -45,7 +45,7 @@ seed = {seed}
 
 [objective]
 metric = "accuracy"
-at_least = 0.85
+at_least = 0.80
 
 [evaluate]
 prompts = [
