@@ -214,7 +214,7 @@ async def test_help_scrolls_where_it_is_longer_than_the_screen(running: Run, sho
 
 
 async def test_acts_on_the_worker_ask_first_and_default_to_no(running: Run, shown: Shown) -> None:
-    async with shown(running) as pilot:
+    async with shown(running, wait_for="▶ running") as pilot:
         for key, question in (
             ("S", "Stop this run?"),
             ("P", "Pause this"),
@@ -263,7 +263,7 @@ async def test_a_prompt_is_written_sent_recalled_and_answered(
             post(ReplyCame(exchange, reply))  # type: ignore[operator,arg-type]
 
     monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", answer)
-    async with shown(running) as pilot:
+    async with shown(running, wait_for="▶ running") as pilot:
         await pilot.press("p")
         box = run_screen(pilot).prompt.box
         assert box is not None
