@@ -218,7 +218,8 @@ def test_S4_mcnemar_vectors(b, c, exact, mid_p):
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_S4_mcnemar_equals_statsmodels(b, c):
     expected = statsmodels_mcnemar([[0, b], [c, 0]], exact=True).pvalue if b + c else 1.0
-    assert mcnemar(b, c).exact == pytest.approx(expected, rel=1e-9, abs=1e-300)
+    # statsmodels gives 0 where p is below about 1e-299, as for 10 against 1,065
+    assert mcnemar(b, c).exact == pytest.approx(expected, rel=1e-9, abs=1e-290)
 
 
 def test_S5_few_rows_take_every_sign_pattern():

@@ -19,8 +19,8 @@ from textual.message import Message
 from ..core.errors import FtevError
 from ..core.events import EventReader
 from ..core.history import History
+from ..core.reporting.text import visible
 from ..core.runs import Run
-from .safety import visible
 from .widgets.metrics import Judgement
 
 CHUNK = 1 << 20  # bytes read a go

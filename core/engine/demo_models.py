@@ -44,6 +44,7 @@ from ..demo.reviews import STARS, make_rated
 SEED = 20
 WEIGHT_DECAY = 0.01
 WARMUP_RATIO = 0.05
+INITIALIZER_RANGE = 0.05  # the usual 0.02 is meant for models several times as wide
 MAX_GRAD_NORM = 1.0
 NOT_SCORED = -100
 STARS_WEIGHT = 2.0  # a review has one rating and a dozen masked words
@@ -83,7 +84,7 @@ def make_encoder(folder: Path, plan: Plan = ENCODER, seed: int = SEED) -> None:
             intermediate_size=512,
             max_position_embeddings=256,
             pad_token_id=tokenizer.pad_token_id,
-            initializer_range=0.05,  # the usual 0.02 is meant for models several times as wide
+            initializer_range=INITIALIZER_RANGE,
             hidden_dropout_prob=0.0,  # each text is seen a few times only
             attention_probs_dropout_prob=0.0,
         )
@@ -124,7 +125,7 @@ def make_causal(folder: Path, plan: Plan = CAUSAL, seed: int = SEED) -> None:
             intermediate_size=384,
             max_position_embeddings=512,
             tie_word_embeddings=True,
-            initializer_range=0.05,
+            initializer_range=INITIALIZER_RANGE,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -44,21 +45,7 @@ def evaluated(
     s: Session, split: str, model: str, frame: pl.DataFrame, *, epoch: float, seconds: float
 ) -> Evaluated:
     """Sums and counts of a scored split."""
-    if s.config.is_classification:
-        correct = int((frame["label"] == frame["predicted"]).sum())
-        return Evaluated(
-            split=split,
-            model=model,
-            step=s.step,
-            epoch=epoch,
-            rows=frame.height,
-            loss_sum=math.fsum(frame["nll"].to_list()),
-            loss_count=frame.height,
-            correct=correct,
-            count=frame.height,
-            confusion=_cells(frame, s.labels),
-            seconds=seconds,
-        )
+    sums = _class_sums(frame, s.labels) if s.config.is_classification else _token_sums(frame)
     return Evaluated(
         split=split,
         model=model,
@@ -66,13 +53,29 @@ def evaluated(
         epoch=epoch,
         rows=frame.height,
         loss_sum=math.fsum(frame["nll"].to_list()),
-        loss_count=int(frame["tokens"].sum()),
-        correct=int(frame["correct"].sum()),
-        count=int(frame["tokens"].sum()),
-        bytes=int(frame["bytes"].sum()),
-        unscored_rows=int((frame["tokens"] == 0).sum()),
         seconds=seconds,
+        **sums,
     )
+
+
+def _class_sums(frame: pl.DataFrame, labels: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "loss_count": frame.height,
+        "correct": int((frame["label"] == frame["predicted"]).sum()),
+        "count": frame.height,
+        "confusion": _cells(frame, labels),
+    }
+
+
+def _token_sums(frame: pl.DataFrame) -> dict[str, Any]:
+    tokens = int(frame["tokens"].sum())
+    return {
+        "loss_count": tokens,
+        "correct": int(frame["correct"].sum()),
+        "count": tokens,
+        "bytes": int(frame["bytes"].sum()),
+        "unscored_rows": int((frame["tokens"] == 0).sum()),
+    }
 
 
 def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int, int]]:

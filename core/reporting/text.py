@@ -7,19 +7,22 @@ import re
 LONGEST = 100_000  # characters of one text
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reorders what is read
 _UNSEEN = "\u2028\u2029\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
-_CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{_DIRECTION}{_UNSEEN}\ud800-\udfff]")
+CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{_DIRECTION}{_UNSEEN}\ud800-\udfff]")
 
 
 def visible(text: object, limit: int = LONGEST) -> str:
     """The text on one line, with every control character as a picture of itself."""
-    text = str(text)
-    return _CONTROL.sub(_picture, text if len(text) <= limit else text[: limit - 1] + "…")
+    return CONTROL.sub(_picture, _cut(str(text), limit))
 
 
-def visible_lines(text: str, limit: int = LONGEST) -> str:
-    """The same with line breaks kept; a tab becomes four spaces."""
-    kept = text.replace("\r\n", "\n").replace("\t", "    ").split("\n")
-    return "\n".join(visible(line, limit) for line in kept)
+def visible_lines(text: str, limit: int = LONGEST) -> list[str]:
+    """The same for text of several lines; a tab becomes four spaces."""
+    text = _cut(text, limit).replace("\r\n", "\n").replace("\t", "    ")
+    return [CONTROL.sub(_picture, line) for line in text.split("\n")]
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _picture(match: re.Match[str]) -> str:

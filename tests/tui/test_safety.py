@@ -19,7 +19,8 @@ from ftev.core.events import (
     StageDone,
     TextScored,
 )
-from ftev.tui.safety import SafeFilter, visible, visible_lines
+from ftev.core.reporting.text import visible, visible_lines
+from ftev.tui.safety import SafeFilter
 from ftev.tui.terminal import AsciiFilter, to_ascii
 from made_runs import live_worker, make_run, story, until_step, write_events
 from rich.segment import Segment

@@ -120,14 +120,14 @@ class Stream:
         if not self._speaking:
             self._begin(model)
         if model == self._speaking:
-            print(visible_lines(text), end="", flush=True)
+            print("\n".join(visible_lines(text)), end="", flush=True)
         else:
             self._waiting[model] = self._waiting.get(model, "") + text
 
     def _begin(self, model: str) -> None:
         self._speaking = model
         print(f"{model}:")
-        print(visible_lines(self._waiting.pop(model, "")), end="", flush=True)
+        print("\n".join(visible_lines(self._waiting.pop(model, ""))), end="", flush=True)
 
     def _show_end(self, reply: Completed) -> None:
         self._done[reply.model] = reply

@@ -7,10 +7,9 @@ import argparse
 from ...core.control import AskResume, ask
 from ...core.errors import RunError
 from ...core.history import read_history
-from ...core.reporting.summary import describe_status
 from ...core.runs import Run, open_run, runs_folder
-from .show import print_json, say
 from .start import announce, show_new
+from .steer import tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,10 +28,5 @@ def _go_on(found: Run, options: argparse.Namespace) -> int:
         raise RunError(f"{found.id} is not paused: its worker is at work")
     for _ in ask(found, AskResume()):
         pass
-    told = f"{found.id} goes on"
-    if options.json:
-        say(told)
-        print_json(describe_status(found))
-    else:
-        print(told)
+    tell(f"{found.id} goes on", found, options)
     return 0

@@ -19,12 +19,17 @@ DEED_SECONDS = 60.0
 def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
     told = stop(found) if options.command == "stop" else steer(found, options.command)
+    tell(told, found, options)
+    return 0
+
+
+def tell(told: str, found: Run, options: argparse.Namespace) -> None:
+    """What became of it: in words, or with --json as the run's status."""
     if options.json:
         say(told)
         print_json(describe_status(found))
     else:
         print(told)
-    return 0
 
 
 def stop(found: Run) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from ...core.numbers.metric_table import METRICS
-from ..safety import visible
+from ...core.reporting.text import visible
 from ..widgets.format import fit, fit_right, format_count, format_number, wrap
 from ..widgets.metric_rows import Change, MetricRow, MetricTable, Value
 from ..widgets.metrics import format_difference, format_interval, format_value

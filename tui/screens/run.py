@@ -237,7 +237,7 @@ class RunScreen(Screen[None]):
     # The prompt
 
     async def action_prompt(self) -> None:
-        if not self.follower.alive and not self.followed.model_path.exists():
+        if not self.followed.worker_alive() and not self.followed.model_path.exists():
             self.key_line.show_notice(
                 "No worker is alive and the weights of this run are not here: nothing can answer.",
                 "warn",
@@ -288,7 +288,7 @@ class RunScreen(Screen[None]):
         )
 
     def _ask_first(self, question: str, consequence: str, request: Request) -> None:
-        if not self.follower.alive:
+        if not self.followed.worker_alive():
             self.key_line.show_notice("No worker is alive: there is nothing to ask.", "warn")
             return
 

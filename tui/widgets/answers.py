@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rich.cells import cell_len
 
 from ...core.events import PromptAnswered
-from ..safety import visible, visible_lines
+from ...core.reporting.text import visible, visible_lines
 from .format import bar, fit, fit_right, format_seconds, format_share, format_signed, wrap
 from .spans import Line
 

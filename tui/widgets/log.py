@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.events import Note
 from ...core.history import History
-from ..safety import visible
+from ...core.reporting.text import visible
 from .format import format_time, wrap
 from .pane import NumberedPane
 from .spans import Line

@@ -13,7 +13,7 @@ from textual.message import Message
 
 from ...core.events import TextScored
 from ...core.history import History
-from ..safety import visible
+from ...core.reporting.text import visible
 from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .pane import NumberedPane

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...core.history import History, Stage
-from ..safety import visible
+from ...core.reporting.text import visible
 from .format import fit, fit_right, format_count, format_seconds, format_shape, progress_bar, wrap
 from .pane import NumberedPane
 from .spans import Line, width_of

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..safety import visible
 from .format import fit, fit_right, format_age, format_count, sparkline
 from .pane import Pane
 from .spans import GAP, Line

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...core.history import History
+from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..safety import visible
 from .format import (
     format_bytes,
     format_clock,
