@@ -51,16 +51,22 @@ def _observe_change(epochs: list[Epoch]) -> str:
         begins = (
             "overfitting begins" if best is before else f"overfitting since epoch {best.epoch + 1}"
         )
-        return f"validation loss rose by {validation:.2f} while training loss fell: {begins}"
+        return f"validation loss rose by {_by(validation)} while training loss fell: {begins}"
     if validation > level:
-        return f"both losses rose (validation by {validation:.2f}): training is unstable"
+        return f"both losses rose (validation by {_by(validation)}): training is unstable"
     if validation < -level:
         gain = f", accuracy {points:+.1f} points" if abs(points) >= 0.05 else ""
-        return f"validation loss fell by {-validation:.2f}{gain}: still learning"
+        return f"validation loss fell by {_by(validation)}{gain}: still learning"
     return f"validation loss is level ({validation:+.3f}): little more to gain"
 
 
 def _moved(change: float, reference: float) -> str:
     if abs(change) <= STEADY * abs(reference):
         return "is level"
-    return f"{'rose' if change > 0 else 'fell'} by {abs(change):.2f}"
+    return f"{'rose' if change > 0 else 'fell'} by {_by(change)}"
+
+
+def _by(change: float) -> str:
+    """Two decimals, three where two would say 0.00 or 0.01."""
+    size = abs(change)
+    return f"{size:.2f}" if size >= 0.015 else f"{size:.3f}"

@@ -115,7 +115,7 @@ def read_data(s: Session) -> None:
 
 def load_base_model(s: Session) -> None:
     from . import models
-    from .devices import describe_device, training_precision
+    from .devices import describe_device, drawn_from, training_precision
 
     with s.stage(1) as told:
         s.tuned = s.load(s.config.model.base)
@@ -125,7 +125,8 @@ def load_base_model(s: Session) -> None:
         described = models.describe(s.tuned, s.config.model.base)
         s.precision = training_precision(s.config, s.device, described.parameters)
         if s.config.trains and s.config.model.adapter == "lora":
-            models.add_adapter(s.tuned, s.config)
+            with drawn_from(s.config.train.seed):
+                models.add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
         s.write(describe_device(s.device, s.precision), described)
         told["note"] = models.in_words(described)

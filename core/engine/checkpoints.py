@@ -32,6 +32,7 @@ class Best:
 
     value: float | None = None
     step: int = 0
+    loss: float | None = None  # which of two equal values is better
     reference: float | None = None  # moves only when the gain exceeds min_delta
     since: int = 0
 

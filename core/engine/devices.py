@@ -29,6 +29,14 @@ def choose_device(config: RunConfig) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
+@contextlib.contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Random numbers from this seed; those of training go on afterwards as if none were drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device has bfloat16 arithmetic in hardware."""
     if device.type == "cuda":

@@ -178,7 +178,8 @@ def _evaluate(s: Session, best: Best, step: Stepped) -> bool:
     answer_probes(s)
     metric = best_metric(s.config)
     value = metric_value(s, metric, event, frame)
-    return update_best(best, value, step.step, metric, s.config.train.early_stopping)
+    loss = metric_value(s, "loss", event, frame)
+    return update_best(best, value, step.step, metric, s.config.train.early_stopping, loss)
 
 
 def _checkpoint(s: Session, t: Trainer, best: Best) -> None:

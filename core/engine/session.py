@@ -26,7 +26,7 @@ from ..events import (
 from ..history import STAGES
 from ..leakage import Leakage
 from ..runs import Run
-from .devices import choose_device
+from .devices import choose_device, drawn_from
 from .errors import Stopped
 from .listen import Listener
 from .models import Loaded, load
@@ -94,8 +94,9 @@ class Session:
         return last
 
     def load(self, name: str) -> Loaded:
-        """A model of this run's task on its device."""
-        loaded = load(self.config, name, self.labels)
+        """A model of this run's task on its device; a new head is drawn from the run's seed."""
+        with drawn_from(self.config.train.seed):
+            loaded = load(self.config, name, self.labels)
         loaded.model.to(self.device)
         return loaded
 

@@ -109,9 +109,14 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
 
 
 def update_best(
-    best: Best, value: float, step: int, metric: str, stop: EarlyStopping | None
+    best: Best,
+    value: float,
+    step: int,
+    metric: str,
+    stop: EarlyStopping | None,
+    loss: float = math.nan,
 ) -> bool:
-    """Whether this evaluation is the best so far (T2).
+    """Whether this evaluation is the best so far (T2); of equal values the lower loss is better.
 
     NaN is never best. The reference of early stopping moves only when the gain exceeds min_delta.
     """
@@ -120,9 +125,14 @@ def update_best(
     def gain(over: float) -> float:
         return value - over if higher else over - value
 
-    is_best = not math.isnan(value) and (best.value is None or gain(best.value) > 0)
+    is_best = not math.isnan(value) and (
+        best.value is None
+        or gain(best.value) > 0
+        or (gain(best.value) == 0 and best.loss is not None and loss < best.loss)
+    )
     if is_best:
         best.value, best.step = value, step
+        best.loss = None if math.isnan(loss) else loss
     min_delta = stop.min_delta if stop else 0.0
     if not math.isnan(value) and (best.reference is None or gain(best.reference) > min_delta):
         best.reference, best.since = value, 0

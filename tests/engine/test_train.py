@@ -177,3 +177,12 @@ def test_plans_of_the_same_seed_are_the_same(causal_folder: Path) -> None:
     b = trainer(causal_folder, TrainConfig(batch_size=2, epochs=2)).plan
     for x, y in zip(a.epochs, b.epochs, strict=True):
         assert all(np.array_equal(p, q) for p, q in zip(x, y, strict=True))
+
+
+def test_T3_of_equal_values_the_lower_loss_is_best() -> None:
+    best = Best()
+    assert update_best(best, 0.9, 1, "accuracy", None, 0.5)
+    assert not update_best(best, 0.9, 2, "accuracy", None, 0.6)
+    assert update_best(best, 0.9, 3, "accuracy", None, 0.4)
+    assert not update_best(best, 0.8, 4, "accuracy", None, 0.1)
+    assert (best.step, best.value, best.loss) == (3, 0.9, 0.4)

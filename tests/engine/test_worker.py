@@ -106,6 +106,8 @@ def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_p
     assert {c["from"] for c in history.comparisons} == {"probe", "majority"}
     assert history.results["test"]["tuned"]["n"] == 20
     assert not run.worker_alive()
+    again = finish(create_run(reviews, tmp_path / "again"))  # a new head comes from the seed too
+    assert again.steps.loss == history.steps.loss
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(run.model_path)
