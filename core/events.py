@@ -246,6 +246,15 @@ class ComparisonsComputed(Event, frozen=True, tag=True):
     comparisons: list[dict[str, Any]]
 
 
+class AnalysisComputed(Event, frozen=True, tag=True):
+    """What the rows of a split say beyond the metrics, as in report.json (`core.analyses`)."""
+
+    split: str
+    name: str  # "calibration", "slices", ...
+    model: Model = ""
+    result: dict[str, Any] = {}
+
+
 class Note(Event, frozen=True, tag=True):
     level: str  # "info", "warning", "error"
     text: str
@@ -283,6 +292,7 @@ AnyEvent = (
     | TextScored
     | ResultsComputed
     | ComparisonsComputed
+    | AnalysisComputed
     | Note
     | RunFinished
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .events import (
+    AnalysisComputed,
     AnyEvent,
     CheckpointSaved,
     ColumnsFound,
@@ -155,6 +156,8 @@ class History:
     texts: list[TextScored] = field(default_factory=list)
     results: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     comparisons: list[dict[str, Any]] = field(default_factory=list)
+    # by split, name of the analysis and model
+    analyses: dict[str, dict[str, dict[str, dict[str, Any]]]] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     progress: Progress | None = None
     system: SystemSampled | None = None
@@ -251,7 +254,7 @@ class History:
         self.epochs = [x for x in self.epochs if x.step <= cut]
         self.checkpoints = [x for x in self.checkpoints if x.step <= cut]
         self.prompts = [x for x in self.prompts if x.step <= cut]
-        self.results, self.comparisons = {}, []
+        self.results, self.comparisons, self.analyses = {}, [], {}
 
     def _add_finish(self, e: RunFinished) -> None:
         self.finished, self.progress = e, None
@@ -298,6 +301,9 @@ class History:
     def _add_results(self, e: ResultsComputed) -> None:
         self.results.setdefault(e.split, {})[e.model] = e.result
 
+    def _add_analysis(self, e: AnalysisComputed) -> None:
+        self.analyses.setdefault(e.split, {}).setdefault(e.name, {})[e.model] = e.result
+
     def _add_system(self, e: SystemSampled) -> None:
         self.system = e
         self.system_series.append(e)
@@ -339,6 +345,7 @@ _FOLDS: dict[type, Any] = {
     TextScored: History._add_text,
     ResultsComputed: History._add_results,
     ComparisonsComputed: lambda h, e: h.comparisons.extend(e.comparisons),
+    AnalysisComputed: History._add_analysis,
     Note: lambda h, e: h.notes.append(e),
 }
 

@@ -51,6 +51,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "references": describe_references(history),
         "results": history.results,
         "comparisons": history.comparisons,
+        "analyses": history.analyses,
         "texts": describe_texts(history),
         "answers": describe_answers(history),
         "findings": [describe_finding(f) for f in find(history)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
+from ..analyses import Evaluation, Frames, analyse
 from ..events import ComparisonsComputed, ResultsComputed, TextScored, spell_numbers
 from ..results import compare, evaluate_classification, evaluate_text, majority_frame
 from .evaluate import TextScore, score_text
@@ -12,8 +13,6 @@ from .models import Loaded
 from .probe import features
 from .session import Session
 from .validate import evaluated, score
-
-Frames = dict[str, pl.DataFrame]  # by model
 
 
 def evaluate_split(s: Session, split: str) -> None:
@@ -24,10 +23,26 @@ def evaluate_split(s: Session, split: str) -> None:
         _store(s, split, model, frame)
         s.write(_result(s, split, model, frame))
     _measure_clean_rows(s, split, frames)
+    for fact in analyse(_evaluation(s, split, frames)):
+        s.write(fact)
     found = []
     for reference in _references(s, frames):
         found += compare_frames(s, split, reference, frames)
     s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
+
+
+def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
+    if split == "validation":
+        s.validation = frames
+    return Evaluation(
+        split=split,
+        frames=frames,
+        source=s.dataset.splits[split].frame,
+        config=s.config,
+        labels=s.labels,
+        positive=s.positive,
+        validation=s.validation,
+    )
 
 
 def _measure_clean_rows(s: Session, split: str, frames: Frames) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 
+from ..analyses import Frames
 from ..config import RunConfig
 from ..data import Dataset
 from ..events import (
@@ -52,6 +53,7 @@ class Session:
     form: str = ""  # how examples are made, as `data.Columns` names it
     probe: Probe | None = None
     rows: dict[str, TokenRows] = field(default_factory=dict)
+    validation: Frames = field(default_factory=dict)  # final predictions, to fit thresholds on
     labels: tuple[str, ...] = ()
     positive: str | None = None
     step: int = 0
