@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from ..metrics import FloatArray, IntArray
 from .bootstrap import values_of
 
 BINS = 15
+RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
 _FIXED = ("loss", "brier", "roc_auc", "average_precision")
 
@@ -54,42 +55,81 @@ def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
     return out
 
 
+@dataclass(frozen=True)
+class _Ranks:
+    """A run of whole groups of equal scores, from the highest down: what is above each of them."""
+
+    rows: IntArray  # [rows] of the ranking, as indices of the split
+    marked: NDArray[np.bool_]  # [rows] whether a row is positive
+    group: IntArray  # [rows]
+    gained: FloatArray  # [groups] positives
+    passed: FloatArray  # [groups] others
+    positives: FloatArray  # [groups] positives here and above
+    others: FloatArray  # [groups]
+
+    @property
+    def retrieved(self) -> FloatArray:
+        return self.positives + self.others
+
+
+def _ranks(scores: FloatArray, is_positive: NDArray[np.bool_], order: IntArray) -> Iterator[_Ranks]:
+    """The ranking in pieces of bounded memory."""
+    start, positives, others = 0, 0.0, 0.0
+    while start < len(order):
+        end = min(start + RANKED_AT_ONCE, len(order))
+        if end < len(order):  # to the end of the last group
+            end = int(np.count_nonzero(scores >= scores[order[end - 1]]))
+        rows = order[start:end]
+        marked, ordered = is_positive[rows], scores[rows]
+        first = np.append(True, ordered[1:] != ordered[:-1])
+        starts = np.flatnonzero(first)
+        gained = np.add.reduceat(marked.astype(np.float64), starts)
+        passed = np.diff(starts, append=len(rows)) - gained
+        above = positives + np.cumsum(gained), others + np.cumsum(passed)
+        yield _Ranks(rows, marked, np.cumsum(first) - 1, gained, passed, *above)
+        start, positives, others = end, above[0][-1], above[1][-1]
+
+
 def ranking_influence(
-    is_positive: NDArray[np.bool_], ranking: Ranking
+    is_positive: NDArray[np.bool_], scores: FloatArray
 ) -> tuple[float, float, FloatArray, FloatArray]:
     """ROC AUC, average precision, and what each row [n] adds to them to first order.
 
     Under weights w that sum to n, a metric moves by Σ w × influence ÷ n (its first-order
     expansion: for ROC AUC these are the components of DeLong 1988). Influences sum to 0.
+    Raises ValueError unless there are positives and others; scores [n] must be finite.
     """
-    order, starts, group = ranking
-    n = len(order)
-    marked = is_positive[order]
-    gained = np.add.reduceat(marked.astype(np.float64), starts)
-    passed = np.diff(starts, append=n) - gained
-    area, average = (float(x) for x in ranking_areas(gained, passed))
-    positives, others = np.cumsum(gained), np.cumsum(passed)
-    total, rest = positives[-1], others[-1]
+    n, total = len(scores), float(np.count_nonzero(is_positive))
+    rest = n - total
+    if not total or not rest:
+        raise ValueError("a ranking needs positives and others")
+    order = np.argsort(-scores, kind="stable")
+    beaten = average = of_gains = of_passes = 0.0
+    for r in _ranks(scores, is_positive, order):
+        beaten += float(r.passed @ (r.positives - r.gained / 2))
+        average += float(r.gained @ (r.positives / r.retrieved))
+        # A row changes the precision at every threshold at or below its own.
+        of_gains += float(r.gained @ (r.others / r.retrieved**2))
+        of_passes += float(r.gained @ (r.positives / r.retrieved**2))
+    area, average = beaten / (total * rest), average / total
 
-    wins = (rest - others + passed / 2) / rest - area  # of a positive row over the others
-    losses = (positives - gained / 2) / total - area
-    of_area = np.where(marked, (n / total * wins)[group], (n / rest * losses)[group])
-
-    retrieved = positives + others
-    precision = positives / retrieved
-    # A row changes the precision at every threshold at or below its own.
-    below_if_positive = _from_here_down(gained * others / retrieved**2)
-    below_if_other = -_from_here_down(gained * positives / retrieved**2)
-    of_positive = n / total * (precision - average + below_if_positive)
-    of_average = np.where(marked, of_positive[group], (n / total * below_if_other)[group])
-
-    unordered = np.empty((2, n))
-    unordered[:, order] = of_area, of_average
-    return area, average, unordered[0], unordered[1]
-
-
-def _from_here_down(values: FloatArray) -> FloatArray:
-    return np.cumsum(values[::-1])[::-1]
+    of_area, of_average = np.empty(n), np.empty(n)
+    for r in _ranks(scores, is_positive, order):
+        wins = (rest - r.others + r.passed / 2) / rest - area  # of a positive row over the others
+        losses = (r.positives - r.gained / 2) / total - area
+        of_area[r.rows] = np.where(
+            r.marked, (n / total * wins)[r.group], (n / rest * losses)[r.group]
+        )
+        by_gains = r.gained * r.others / r.retrieved**2
+        by_passes = r.gained * r.positives / r.retrieved**2
+        below_gains = of_gains - np.cumsum(by_gains) + by_gains
+        below_passes = of_passes - np.cumsum(by_passes) + by_passes
+        of_gains, of_passes = of_gains - by_gains.sum(), of_passes - by_passes.sum()
+        of_positive = n / total * (r.positives / r.retrieved - average + below_gains)
+        of_average[r.rows] = np.where(
+            r.marked, of_positive[r.group], (-n / total * below_passes)[r.group]
+        )
+    return area, average, of_area, of_average
 
 
 @dataclass(frozen=True)
@@ -155,14 +195,14 @@ class ProbabilityScores:
         """Mean over the ranked labels of ROC AUC, average precision, and their influences."""
         area = average = 0.0
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
+        if not self._rankable:
+            return np.nan, np.nan, of_area, of_average
         for c in self.ranked_labels:
-            found = ranking_influence(self.truth == c, rank(self.probabilities[:, c]))
+            found = ranking_influence(self.truth == c, self.probabilities[:, c])
             area, average = area + found[0], average + found[1]
             of_area += found[2]
             of_average += found[3]
         k = max(len(self.ranked_labels), 1)
-        if not self._rankable:
-            area = average = np.nan
         return area / k, average / k, of_area / k, of_average / k
 
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
