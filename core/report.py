@@ -26,9 +26,11 @@ from .reporting.parts import (
     describe_finding,
     describe_references,
     describe_run,
+    describe_series,
     describe_stages,
     describe_texts,
 )
+from .reporting.summary import headline
 from .runs import Run
 from .verdict import judge
 
@@ -48,7 +50,9 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "data": describe_data(history),
         "stages": describe_stages(history),
         "epochs": describe_epochs(history),
+        "series": describe_series(history),
         "references": describe_references(history),
+        "headline": _headline(run, history),
         "results": history.results,
         "comparisons": history.comparisons,
         "analyses": history.analyses,
@@ -117,6 +121,11 @@ _WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "md": render_markdown,
     "json": render_json,
 }
+
+
+def _headline(run: Run, history: History) -> dict[str, Any] | None:
+    told = headline(run, history)
+    return told.to_dict() if told else None
 
 
 def _write_whole(path: Path, text: str) -> None:
