@@ -37,7 +37,7 @@ from .verdict import judge
 SCHEMA = "ftev.report/1"
 # JSON leaves these as they are; a terminal may obey them.
 _CONTROL = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
-LATER = ("html", "csv", "card")  # promised formats that are not written yet
+LATER = ("csv", "card")  # promised formats that are not written yet
 
 
 def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
@@ -112,13 +112,20 @@ def render_json(report: dict[str, Any]) -> str:
 
 
 def render_markdown(report: dict[str, Any]) -> str:
-    from .reporting.markdown import render  # jinja2 is paid only by those who ask for Markdown
+    from .reporting.markdown import render
+
+    return render(report)
+
+
+def render_html(report: dict[str, Any]) -> str:
+    from .reporting.html import render  # jinja2 is paid only by those who ask for HTML
 
     return render(report)
 
 
 _WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "md": render_markdown,
+    "html": render_html,
     "json": render_json,
 }
 

@@ -17,7 +17,7 @@ from .numbers import format_time
 from .summary import run_status
 
 LISTED_PAIRS = 200
-CURVE_POINTS = 200  # of the training loss: more cannot be told apart in a chart
+CURVE_POINTS = 100  # of the training loss: more cannot be told apart in a chart
 
 
 def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[str, Any]:

@@ -14,16 +14,16 @@ from ..numbers import (
     format_p,
     read_number,
 )
-from ..summary import REFERENCES, SPLITS, clean, place
+from ..summary import REFERENCES, SPLITS, clean, higher_is_better, place
 
 Rows = Sequence[Mapping[str, Any]]
 
 SHOWN_SPLITS = tuple(name for split in SPLITS for name in (split, clean(split)))
 HOW = (
     "Both models were scored on the same rows, and every resample takes the same rows of both. "
-    "{p} “Smallest detectable” is the difference that so many rows would have shown in 80 of 100 "
-    "cases. "
-    "The intervals cover the choice of these rows, not another fine-tuning run."
+    "“Better” and “worse” stand where the whole interval lies on one side of 0. {p} "
+    "“Smallest detectable” is the difference that so many rows would have shown in 80 of 100 "
+    "cases. The intervals cover the choice of these rows, not another fine-tuning run."
 )
 ALONE = "p belongs to one metric by itself: only the primary metric was declared before the run."
 HOLM = (
@@ -62,8 +62,8 @@ def _group(rows: Rows) -> list[Block]:
 
 def _table(rows: Rows) -> Table:
     holm = ["p (Holm)"] if any("p_holm" in c for c in rows) else []
-    columns = ["metric", "difference", "95 % interval", "p", *holm, "smallest detectable"]
-    return Table(columns, [_row(c, bool(holm)) for c in rows])
+    columns = ["metric", "difference", "95 % interval", "p", *holm, "reads", "smallest detectable"]
+    return Table(columns, [_row(c, bool(holm)) for c in rows], words=("reads",))
 
 
 def _row(c: Mapping[str, Any], holm: bool) -> list[str]:
@@ -74,8 +74,17 @@ def _row(c: Mapping[str, Any], holm: bool) -> list[str]:
         format_difference_interval(c["metric"], c["low"], c["high"]),
         format_p(c.get("p")),
         *([format_p(c.get("p_holm"))] if holm else []),
+        read_interval(c["metric"], c["low"], c["high"]),
         DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+"),
     ]
+
+
+def read_interval(metric: str, low: Any, high: Any) -> str:
+    """What the interval of a difference says: better, worse, or that it cannot tell."""
+    ends = read_number(low), read_number(high)
+    if not (ends[0] > 0 or ends[1] < 0):
+        return "cannot tell"
+    return "better" if (ends[0] > 0) == higher_is_better(metric) else "worse"
 
 
 def _methods(rows: Rows) -> str:

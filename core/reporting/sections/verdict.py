@@ -67,8 +67,8 @@ def describe_run(run: Mapping[str, Any]) -> str:
     if run.get("max_steps"):
         parts.append(_describe_steps(run))
     if run.get("created"):
-        ended = f", ended {run['finished']}" if run.get("finished") else ""
-        parts.append(f"Begun {run['created']}{ended}.")
+        ended = f", ended {_moment(run['finished'])}" if run.get("finished") else ""
+        parts.append(f"Begun {_moment(run['created'])}{ended}.")
     return " ".join(parts)
 
 
@@ -79,3 +79,8 @@ def _describe_steps(run: Mapping[str, Any]) -> str:
     if run.get("best_step") is not None:
         told += f"; the model of step {run['best_step']:,} was kept"
     return told + "."
+
+
+def _moment(written: str) -> str:
+    """`2026-11-20 14:05:09 UTC`"""
+    return written.replace("T", " ").replace("+00:00", " UTC")
