@@ -179,10 +179,15 @@ def _add_looking(commands: _Commands) -> None:
     commands.add_for_run("status", "status", "where a run stands")
     report = commands.add_for_run("report", "report", "the metrics report of a run")
     report.add_argument(
-        "--format", metavar="md,json", help="write these files; without it the report is printed"
+        "--format",
+        metavar="md,html,json,csv,card",
+        help="write these files; without it the report is printed",
     )
     report.add_argument("--out", metavar="DIR", help="where to write (default: the run's folder)")
     _add_gate(report)
+    commands.add_for_run(
+        "verify", "verify", "compute every headline number again from the stored rows"
+    )
     commands.add("doctor", "doctor", "Python, packages, GPU, terminal: what works here")
 
 

@@ -6,8 +6,15 @@ import msgspec
 import polars as pl
 
 from ..analyses import Evaluation, Frames, analyse
-from ..events import ComparisonsComputed, ResultsComputed, TextScored, spell_numbers
+from ..events import (
+    ComparisonsComputed,
+    PredictionsStored,
+    ResultsComputed,
+    TextScored,
+    spell_numbers,
+)
 from ..results import compare, evaluate_classification, evaluate_text, majority_frame
+from ..runs import file_sha256
 from .evaluate import TextScore, score_text
 from .models import Loaded
 from .probe import features
@@ -88,6 +95,15 @@ def _store(s: Session, split: str, model: str, frame: pl.DataFrame) -> None:
     wide = frame.join(content, on="row_id", how="left", maintain_order="left")
     wide.write_parquet(temporary)
     temporary.rename(path)
+    s.write(
+        PredictionsStored(
+            split=split,
+            model=model,
+            path=path.relative_to(s.run.path).as_posix(),
+            rows=wide.height,
+            sha256=file_sha256(path),
+        )
+    )
 
 
 def _result(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:

@@ -50,6 +50,11 @@ def clean(split: str) -> str:
     return f"{split}_clean"
 
 
+def place(order: tuple[str, ...], name: str) -> int:
+    """Where a name stands in an order; unknown names come last."""
+    return order.index(name) if name in order else len(order)
+
+
 def judged_split(history: History) -> str | None:
     """The split whose results answer the objective: test, else validation."""
     return next((s for s in SPLITS if "tuned" in history.results.get(s, {})), None)
