@@ -78,18 +78,19 @@ def top_label(truth: NDArray[Any], probabilities: FloatArray) -> TopLabel:
 
 def reliability(rows: TopLabel) -> list[dict[str, float]]:
     """The bins that have rows, from the least confident, with Wilson intervals of the accuracy."""
-    counts, confidence = rows.count(), rows.count(rows.confidence)
-    right = rows.count(rows.right)
+    sums = (rows.count(), rows.count(rows.confidence), rows.count(rows.right))
     table = []
-    for b in np.flatnonzero(counts):
-        low, high = wilson(right[b], counts[b])
+    for b, (n, confidence, right) in enumerate(zip(*(x.tolist() for x in sums), strict=True)):
+        if not n:
+            continue
+        low, high = wilson(right, n)
         table.append(
             {
-                "low": float(b / BINS),
-                "high": float((b + 1) / BINS),
-                "rows": int(counts[b]),
-                "confidence": float(confidence[b] / counts[b]),
-                "accuracy": float(right[b] / counts[b]),
+                "low": b / BINS,
+                "high": (b + 1) / BINS,
+                "rows": int(n),
+                "confidence": confidence / n,
+                "accuracy": right / n,
                 "accuracy_low": low,
                 "accuracy_high": high,
             }

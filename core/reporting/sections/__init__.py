@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..blocks import Block
+from .calibration import show_calibration
+from .slices import show_slices
+from .thresholds import show_thresholds
 
 Section = Callable[[Mapping[str, Any]], list[Block]]
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (show_calibration, show_thresholds, show_slices)
