@@ -22,7 +22,7 @@ ABOUT = (
     "A confidence is the probability of the label that a model answers. Of rows with a confidence "
     "of 90 %, nine in ten should be right. ECE is the mean gap between confidence and accuracy "
     "over 15 bins of equal width; it is never 0 on few rows, so beside it stands what a perfectly "
-    "calibrated model with the same confidences shows. Brier and loss need no bins: lower is better."
+    "calibrated model with these confidences shows. Brier and loss need no bins; less is better."
 )
 
 
