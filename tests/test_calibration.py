@@ -199,7 +199,9 @@ def test_B2_change_of_the_loss_is_paired():
     truth, probabilities = numbers(test)
     t = fit_temperature(*numbers(validation)).value
     rows = np.arange(500)
-    moved = np.log(probabilities[rows, truth]) - np.log(at_temperature(probabilities, t)[rows, truth])
+    moved = np.log(probabilities[rows, truth]) - np.log(
+        at_temperature(probabilities, t)[rows, truth]
+    )
     assert change["difference"] == pytest.approx(moved.mean())
     assert change["p"] == sign_flip(moved)
 
@@ -234,7 +236,9 @@ def test_L6_probabilities_that_are_no_numbers_are_said():
         .otherwise("probabilities")
     )
     assert result(tuned=broken) == {"n": 20, "why_not": "a probability is not a number"}
-    blocks = show_calibration({"analyses": {"test": {"calibration": {"tuned": result(tuned=broken)}}}})
+    blocks = show_calibration(
+        {"analyses": {"test": {"calibration": {"tuned": result(tuned=broken)}}}}
+    )
     assert any("is not a number" in b.text for b in blocks if isinstance(b, Paragraph))
 
 

@@ -100,8 +100,8 @@ def _why_not(s: Sweep, aim: Aim, positive: str) -> str:
         return f'each of the {rows:,} validation rows is "{positive}"'
     best = float(np.nanmax(s.precision))
     return (
-        f"no threshold reaches a precision of {aim.target:.1%} on validation: "
-        f"the highest that {rows:,} rows allow is {best:.1%}"
+        f"no threshold reaches a precision of {100 * (aim.target or 0):g} % on validation: "
+        f"the highest that {rows:,} rows allow is {100 * best:.1f} %"
     )
 
 
@@ -127,7 +127,7 @@ def _applied(
     """The frozen threshold on these rows, beside the predictions as they are, and the change."""
     is_positive, scores, predicted = _read(e, frame, positive)
     if not np.isfinite(scores).all():
-        return {"why_not": f"a probability on {e.split} is not a number"}
+        return {"in_use": False, "why_not": f"a probability on {e.split} is not a number"}
     after = scores >= threshold
     counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING)
     n, labels = len(scores), _other_first(e, positive)

@@ -58,9 +58,7 @@ def describe_aim(aim: Mapping[str, Any], positive: str) -> str:
 def _choice(r: Mapping[str, Any]) -> list[str]:
     aim, asked = r["aim"], describe_aim(r["aim"], r["positive"])
     if reason := r.get("why_not"):
-        return [
-            f"Asked for: {asked}. No threshold was chosen: {reason}. Predictions remain at 0.5."
-        ]
+        return [f"Asked for: {asked}. No threshold is used: {reason}. Predictions remain at 0.5."]
     chosen = r["chosen"]
     rows = format_count(r["fitted_rows"], "validation row")
     told = (
