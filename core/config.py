@@ -123,6 +123,14 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CostConfig:
+    fp: float = 1.0
+    """Price of a false positive: a row called positive that is not."""
+    fn: float = 1.0
+    """Price of a false negative: a positive row that is missed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     metric: str | None = None
     """The one primary metric, declared before the run; default: macro_f1 or loss, by task."""
@@ -132,6 +140,12 @@ class ObjectiveConfig:
     """The metric must reach this for the model to ship."""
     at_most: float | None = None
     """The same for metrics where less is better."""
+    cost: CostConfig | None = None
+    """Prices of wrong answers: the threshold with the least cost on validation is used."""
+    recall_at_least: float | None = None
+    """Share of the positive rows to be found: the most precise threshold that does so is used."""
+    precision_at_least: float | None = None
+    """Share of right rows among those called positive: the threshold that finds most is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +164,8 @@ class EvaluateConfig:
     """Tokens in a forward pass of evaluation, padding counted."""
     probe: bool = True
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
+    slices: list[str] = field(default_factory=list)
+    """Columns whose values split the evaluated rows: each slice gets its own figures."""
     serve_minutes: float = 30.0
     """How long the worker answers prompts after the run before it frees the device."""
 

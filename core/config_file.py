@@ -183,6 +183,7 @@ def _set(table: dict[str, Any], key: str, value: Any) -> str:
 
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
+    from .decision import threshold_contradictions
     from .numbers.metric_table import METRICS
 
     t, out = c.train, []
@@ -267,4 +268,4 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         "objective.at_least",
         "at_least and at_most cannot both be given",
     )
-    return out
+    return out + list(threshold_contradictions(c))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -26,6 +27,7 @@ from .numbers.bootstrap import (
     interval_of,
     values_of,
 )
+from .numbers.calibration import ECE_METHOD, ece_interval
 from .numbers.cells import joint_cells
 from .numbers.comparisons import Comparison, compare
 from .numbers.probabilities import ProbabilityScores
@@ -167,7 +169,7 @@ def _probability_estimates(
 ) -> dict[str, Estimate]:
     values = values_of(scores)
     drawn, by_rows = bootstrap_rows([scores], resampling)
-    return {
+    found = {
         name: _estimate(
             value,
             drawn[0][name],
@@ -176,6 +178,18 @@ def _probability_estimates(
         )
         for name, value in values.items()
     }
+    return found | {"ece": _ece_estimate(found["ece"], drawn[0]["ece"], scores, resampling)}
+
+
+def _ece_estimate(
+    percentile: Estimate, draws: FloatArray, scores: ProbabilityScores, resampling: Resampling
+) -> Estimate:
+    """Resampling adds to the bias of an ECE: its interval is not that of percentiles."""
+    if math.isnan(percentile.low):  # there is none, and the method says why
+        return percentile
+    low, high = ece_interval(percentile.value, draws, scores.null)
+    method = ECE_METHOD.format(draws=resampling.draws, seed=resampling.seed)
+    return Estimate(percentile.value, low, high, method)
 
 
 def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:

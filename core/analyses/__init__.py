@@ -45,7 +45,15 @@ class Analysis:
     model: str = ""
 
 
-ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = ()
+from .calibration import calibration  # noqa: E402 - analyses are made of the classes above
+from .slices import slices  # noqa: E402
+from .thresholds import thresholds  # noqa: E402
+
+ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (
+    calibration,
+    thresholds,
+    slices,
+)
 
 
 def analyse(e: Evaluation) -> Iterator[AnalysisComputed]:

@@ -94,13 +94,13 @@ def story(s: Session, resume: Path | None) -> None:
 
 def read_data(s: Session) -> None:
     """Every bad row stops the run here, before a model is loaded."""
-    from ..data import read_dataset
+    from ..data import read_run_data
     from ..events import ColumnsFound, LabelsFixed
     from ..metrics import default_positive
 
     c = s.config
     s.listener.state = "reading data"
-    s.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder))
+    s.dataset = read_run_data(c)
     if s.dataset.skipped:
         rows = sum(s.dataset.skipped_rows.values())
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from ..metrics import METRICS, FloatArray
-from ..statistics import mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
+from ..statistics import Interval, mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
 from .bootstrap import (
     Draws,
     Resampling,
@@ -23,6 +23,7 @@ from .bootstrap import (
     standard_error,
     values_of,
 )
+from .calibration import DIFFERENCE_METHOD, ece_difference
 from .cells import joint_cells
 from .probabilities import ProbabilityScores
 from .scored import (
@@ -72,6 +73,7 @@ class Difference:
     p: float | None = None
     p_method: str = BOOTSTRAP_P
     smallest: float | None = None
+    ends: Interval | None = None  # where they are not the percentiles of the draws
 
 
 Differences = dict[str, Difference]
@@ -123,6 +125,8 @@ def compare(
 
 def _numbers(d: Difference, n: int) -> dict[str, Any]:
     (low, high), interval = interval_of(d.draws, n, d.interval)
+    if d.ends is not None and not np.isnan(low):
+        low, high = d.ends
     smallest = smallest_detectable_of(standard_error(d.draws)) if d.smallest is None else d.smallest
     return {
         "difference": d.value,
@@ -153,6 +157,7 @@ def _classification_differences(
         before = ProbabilityScores(a.truth, a.probabilities, code)
         after = ProbabilityScores(b.truth, b.probabilities, code)
         found |= _row_differences(before, after, resampling)
+        found["ece"] = _of_ece(found["ece"], resampling)
         with np.errstate(invalid="ignore"):  # infinite in both: the difference is NaN
             change = after.nll - before.nll
         found["loss"] = _with_sign_flip(found["loss"], change, resampling)
@@ -207,6 +212,13 @@ def _row_differences(before: RowScores, after: RowScores, r: Resampling) -> Diff
                 r.method(paired=True, limit=not by_rows, first_order=expanded),
             )
     return found
+
+
+def _of_ece(d: Difference, r: Resampling) -> Difference:
+    """Resampling moves both ECEs off their values, seldom by the same amount."""
+    ends, p = ece_difference(d.value, d.draws)
+    method = DIFFERENCE_METHOD.format(draws=r.draws, seed=r.seed)
+    return replace(d, ends=ends, p=p, interval=method)
 
 
 def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Differences:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..metrics import FloatArray, IntArray
 from .bootstrap import values_of
+from .calibration import BINS, Null, TopLabel, null_ece, top_label
 
-BINS = 15
 RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
 _FIXED = ("loss", "brier", "roc_auc", "average_precision")
@@ -183,12 +183,13 @@ class ProbabilityScores:
         return np.asarray(np.square(self.probabilities).sum(axis=1) + 1 - 2 * self._true)
 
     @cached_property
-    def _calibration(self) -> tuple[NDArray[np.int8], FloatArray]:
-        """Bin (l, u] of each row's top probability, and that probability less being right."""
-        top = self.probabilities.argmax(axis=1)
-        confidence = self.probabilities[np.arange(self.n), top]
-        bins = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence, side="left") - 1
-        return bins.clip(0, BINS - 1).astype(np.int8), confidence - (top == self.truth)
+    def answers(self) -> TopLabel:
+        return top_label(self.truth, self.probabilities)
+
+    @cached_property
+    def null(self) -> Null:
+        """The ECE that these confidences would show if they were perfectly calibrated."""
+        return null_ece(self.answers)
 
     @cached_property
     def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
@@ -211,12 +212,12 @@ class ProbabilityScores:
 
     def features(self, rows: slice) -> FloatArray:
         """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
-        bins, gap = self._calibration
-        chosen = bins[rows]
+        answers = self.answers
+        chosen, gap = answers.bins[rows], answers.confidence[rows] - answers.right[rows]
         block = np.zeros((len(chosen), len(_FIXED) + BINS))
         block[:, 0], block[:, 1] = self.nll[rows], self.squared_error[rows]
         block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
-        block[np.arange(len(chosen)), len(_FIXED) + chosen] = gap[rows]
+        block[np.arange(len(chosen)), len(_FIXED) + chosen] = gap
         return block
 
     def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ...core.config import RunConfig
 from ...core.runs import Run, create_run, runs_folder
@@ -20,9 +19,9 @@ def announce(options: argparse.Namespace, what: str) -> None:
 
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
-    from ...core.data import read_dataset
+    from ...core.data import read_run_data
 
-    read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    read_run_data(config)
     return show_new(create_run(config, runs_folder(options.runs_dir)), options)
 
 
