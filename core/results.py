@@ -27,7 +27,7 @@ from .numbers.bootstrap import (
     values_of,
 )
 from .numbers.cells import joint_cells
-from .numbers.comparisons import Comparison, compare
+from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
@@ -37,6 +37,7 @@ __all__ = [
     "Confusion",
     "Estimate",
     "ModelResult",
+    "adjust_secondary",
     "compare",
     "evaluate_classification",
     "evaluate_text",

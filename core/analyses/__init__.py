@@ -45,7 +45,9 @@ class Analysis:
     model: str = ""
 
 
-ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = ()
+from .label_errors import find_label_errors  # noqa: E402 - analyses are made of the classes above
+
+ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (find_label_errors,)
 
 
 def analyse(e: Evaluation) -> Iterator[AnalysisComputed]:

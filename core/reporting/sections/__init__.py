@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..blocks import Block
+from .label_errors import label_errors
 
 Section = Callable[[Mapping[str, Any]], list[Block]]
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (label_errors,)
