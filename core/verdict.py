@@ -10,6 +10,7 @@ from typing import Any, Literal
 from .config import RunConfig
 from .findings import Finding, find
 from .history import History
+from .objective import Answer, against_target, threshold_holds, threshold_in_use
 from .reporting.numbers import (
     format_difference,
     format_difference_interval,
@@ -44,15 +45,6 @@ class Verdict:
     evidence: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What one question found: in favour (1), against (-1), or not to be told (0)."""
-
-    vote: int
-    reason: str
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-
 def judge(history: History, config: RunConfig) -> Verdict:
     """Ship, hold or no evidence. Ship takes every question answered in favour."""
     objective = describe_objective(history, config)
@@ -64,6 +56,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
         a
         for a in (
             _meets_target(history, config, split),
+            threshold_holds(history, split),
             _beats_reference(history, config, split),
             _is_not_absurd(history, config),
             _is_clean(history, objective_metric(history, config), split),
@@ -72,7 +65,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
     ]
     if declared != "test":
         told = "there is no test split: validation also chose the checkpoint"
-        answers.append(_Answer(0, told, {"at": ["data"]}))
+        answers.append(Answer(0, told, {"at": ["data"]}))
     votes = [a.vote for a in answers]
     if -1 in votes:
         decision: Decision = "hold"
@@ -120,39 +113,35 @@ def _why_nothing(history: History) -> str:
     return "the final evaluation has not been made"
 
 
-def _meets_target(history: History, config: RunConfig, split: str) -> _Answer | None:
+def _meets_target(history: History, config: RunConfig, split: str) -> Answer | None:
     metric, o = objective_metric(history, config), config.objective
     target = o.at_least if o.at_least is not None else o.at_most
     if target is None:
         return None
+    at = ["results", split, "tuned", "metrics", metric]
     estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
+    where = ""
+    if (chosen := threshold_in_use(history, split)) and metric in chosen["metrics"]:
+        estimate = chosen["metrics"][metric]
+        where = f", at the threshold {chosen['threshold']:.3g} chosen on validation,"
+        at = ["analyses", split, "thresholds", "tuned", "at_threshold", "metrics", metric]
     if estimate is None:
         return _not_computed(metric, split)
     low, high = read_number(estimate["low"]), read_number(estimate["high"])
+    value, goal = format_value(metric, estimate["value"]), format_value(metric, target)
     told = (
-        f"{metric} on {_rows_of(history, split)} is {format_value(metric, estimate['value'])} "
-        f"(95 %: {format_interval(metric, low, high)}), target {format_value(metric, target)}"
+        f"{metric} on {_rows_of(history, split)}{where} is {value} "
+        f"(95 %: {format_interval(metric, low, high)}), target {goal}"
     )
     numbers = {"value": read_number(estimate["value"]), "low": low, "high": high, "target": target}
-    evidence = {"at": ["results", split, "tuned", "metrics", metric], **numbers}
-    vote, why = _against_target(low, high, target, at_least=o.at_least is not None)
-    return _Answer(vote, f"{told}: {why}", evidence)
+    evidence = {"at": at, **numbers}
+    vote, why = against_target(low, high, target, at_least=o.at_least is not None)
+    return Answer(vote, f"{told}: {why}", evidence)
 
 
-def _against_target(low: float, high: float, target: float, *, at_least: bool) -> tuple[int, str]:
-    """Whether an interval meets a target, with the words for it."""
-    if math.isnan(low) or math.isnan(high):
-        return 0, "it has no interval, so it proves nothing"
-    if (low >= target) if at_least else (high <= target):
-        return 1, "the whole interval meets it"
-    if (high < target) if at_least else (low > target):
-        return -1, "the whole interval misses it"
-    return 0, "the interval holds the target, more rows are needed"
-
-
-def _not_computed(metric: str, split: str) -> _Answer:
+def _not_computed(metric: str, split: str) -> Answer:
     told = f"{metric} was not computed on {split}: it does not apply here"
-    return _Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
+    return Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
 
 
 def _rows_of(history: History, split: str) -> str:
@@ -180,7 +169,7 @@ def find_comparison(
     return None
 
 
-def _beats_reference(history: History, config: RunConfig, split: str) -> _Answer | None:
+def _beats_reference(history: History, config: RunConfig, split: str) -> Answer | None:
     metric = objective_metric(history, config)
     against = reference_model(history.results[split])
     if against is None:
@@ -207,10 +196,10 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> _Answer
         "from": against,
     }
     if worst > 0:
-        return _Answer(1, f"{told}: better", evidence)
+        return Answer(1, f"{told}: better", evidence)
     if best < 0:
-        return _Answer(-1, f"{told}: worse", evidence)
-    return _Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
+        return Answer(-1, f"{told}: worse", evidence)
+    return Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
 
 
 def _detectable(c: Mapping[str, Any], metric: str) -> str:
@@ -221,24 +210,24 @@ def _detectable(c: Mapping[str, Any], metric: str) -> str:
     return f"; these rows could have shown {told} or more"
 
 
-def _unpaired(history: History, split: str, metric: str, name: str) -> _Answer | None:
+def _unpaired(history: History, split: str, metric: str, name: str) -> Answer | None:
     value = metric_value(history.results[split]["tuned"], metric)
     if value is None:
         return _not_computed(metric, split)
     told = f"{metric} was not compared row by row with {name}"
-    return _Answer(0, told, {"at": ["comparisons"]})
+    return Answer(0, told, {"at": ["comparisons"]})
 
 
-def _is_not_absurd(history: History, config: RunConfig) -> _Answer | None:
+def _is_not_absurd(history: History, config: RunConfig) -> Answer | None:
     """What no target and no difference can make good."""
     found: list[Finding] = [f for f in find(history, config) if f.code in NEVER_SHIP]
     if not found:
         return None
     worst = found[0]
-    return _Answer(-1, worst.message, {"at": ["findings"], "code": worst.code, **worst.evidence})
+    return Answer(-1, worst.message, {"at": ["findings"], "code": worst.code, **worst.evidence})
 
 
-def _is_clean(history: History, metric: str, split: str) -> _Answer | None:
+def _is_clean(history: History, metric: str, split: str) -> Answer | None:
     rows = history.results[split]["tuned"].get("n") or 0
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
@@ -248,4 +237,4 @@ def _is_clean(history: History, metric: str, split: str) -> _Answer | None:
     if metric in others.get("metrics", {}):
         figure = format_estimate(metric, others["metrics"][metric])
         told += f". On the other {others['n']:,} rows {metric} is {figure}"
-    return _Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})
+    return Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})

@@ -19,6 +19,7 @@ from . import Analysis, Evaluation
 
 LISTED = 100
 TEXT_LENGTH = 200  # characters of a row's text
+UNLIKELY = 0.05  # probability of the given label under which a suspicion is a strong one
 SPLITS = ("validation", "test")
 AT_ONCE = 1 << 20  # rows whose probabilities are compared at a time
 CAVEAT = (
@@ -106,6 +107,7 @@ def _describe(
     result: dict[str, Any] = {
         "n": rows.n,
         "suspected": len(found.places),
+        "unlikely": int((rows.probabilities[found.places, given] < UNLIKELY).sum()),
         "estimated": found.estimated,
         "cells": _cells(given, answers, e.labels),
         "rows": _rows(e, rows, probe, found.places[:LISTED]),

@@ -13,6 +13,7 @@ from .case import EVIDENCE_ROWS, Case, Finding, Look
 IMBALANCE = 5.0  # rows of the largest label to one of the smallest
 SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
 LISTED = 5
+NOISY = 0.01  # of the labels, suspected for a strong reason
 
 
 def _leakage(case: Case) -> Iterator[Finding]:
@@ -137,18 +138,20 @@ def _label_errors(case: Case) -> Iterator[Finding]:
         suspected, rows = int(found.get("suspected", 0)), int(found.get("n", 0))
         if not suspected:
             continue
+        strong, estimated = int(found.get("unlikely", 0)), read_number(found["estimated"])
         listed = [(split, int(r["row_id"])) for r in found.get("rows", [])]
         yield Finding(
             "label_errors",
-            "warning" if suspected > rows * 0.01 else "info",
-            f"{format_count(suspected, 'label')} of {rows:,} in {split} may be wrong"
-            + _commonest_cell(found)
-            + f"; about {read_number(found['estimated']):,.0f} by the estimate of confident "
-            "learning. A model that is surely wrong looks the same: read the rows",
+            "warning" if strong > NOISY * rows else "info",
+            f"{suspected:,} of {format_count(rows, 'label')} in {split} may be wrong (in "
+            f"{strong:,} of them the given label has a probability below 5 %)"
+            f"{_commonest_cell(found)}; confident learning estimates {estimated:,.0f}. "
+            "A model that is surely wrong looks the same: read the rows",
             {
                 "split": split,
                 "suspected": suspected,
-                "estimated": read_number(found["estimated"]),
+                "unlikely": strong,
+                "estimated": estimated,
                 "probe_agrees": found.get("probe_agrees"),
                 "rows": rows,
             },

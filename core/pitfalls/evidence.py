@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
-from ..reporting.numbers import format_count, format_difference, read_number
+from ..reporting.numbers import format_count, format_difference, format_value, read_number
 from ..reporting.summary import metric_value
 from .case import NAMES, Case, Finding, Look
 
 SMALL_SPLIT = 100  # rows
 CLAIM = 0.05  # a difference in shares that users want to see proven
+MISCALIBRATED = 0.03  # ECE above its null value
 
 
 def _no_test_set(case: Case) -> Iterator[Finding]:
@@ -94,9 +96,31 @@ def _read_before(case: Case) -> Iterator[Finding]:
 def _poorly_calibrated(case: Case) -> Iterator[Finding]:
     """The calibration error of the top label against what chance alone would show (B1)."""
     found = case.analysis("calibration", model="tuned")
-    if "ece" not in found or "null" not in found:
+    if "ece" not in found or "ece_null" not in found:
         return
-    yield from ()
+    ece, null = found["ece"], found["ece_null"]
+    error, chance, p = (read_number(x) for x in (ece["value"], null["value"], null["p"]))
+    if not (error - chance >= MISCALIBRATED and p < 0.01):
+        return
+    yield Finding(
+        "poorly_calibrated",
+        "warning",
+        f"the probabilities on {case.split} are off by {format_value('ece', error)} on the average "
+        f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "
+        f"{found['n']:,} rows" + _by_temperature(found.get("temperature") or {}),
+        {"ece": error, "null": chance, "p": p},
+        remedy="Do not read its probabilities as shares; fit a temperature on validation",
+    )
+
+
+def _by_temperature(fitted: dict[str, Any]) -> str:
+    """Which way the probabilities are off, where a temperature says it."""
+    value = read_number(fitted.get("value"))
+    if math.isnan(value) or value == 1:
+        return ""
+    way = "too sure of itself" if value > 1 else "less sure than it may be"
+    after = format_value("ece", fitted["ece"]["after"])
+    return f". It is {way}: a temperature of {value:.2f}, fitted on validation, makes it {after}"
 
 
 LOOKS: tuple[Look, ...] = (_no_test_set, _too_small, _read_before, _poorly_calibrated)

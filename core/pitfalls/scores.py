@@ -28,6 +28,8 @@ def _accuracy_paradox(case: Case) -> Iterator[Finding]:
     label, recall, support = failing
     if accuracy - balanced < PARADOX_GAP or not recall < POOR_RECALL:
         return
+    if _found_by_threshold(case, label):
+        return
     found = round(recall * support)
     yield Finding(
         "accuracy_paradox",
@@ -57,6 +59,15 @@ def _failing_label(result: dict[str, Any]) -> tuple[str, float, int] | None:
     if label not in recalls or recalls[label] >= POOR_RECALL:
         label = min(recalls, key=lambda x: recalls[x])
     return label, recalls[label], int(rows[label]["support"])
+
+
+def _found_by_threshold(case: Case, label: str) -> bool:
+    """Whether the threshold that the objective put to use finds the label's rows after all."""
+    chosen = case.analysis("thresholds", model="tuned")
+    if not chosen.get("in_use") or chosen.get("positive") != label:
+        return False
+    recall = chosen.get("at_threshold", {}).get("metrics", {}).get("recall", {})
+    return read_number(recall.get("low")) >= POOR_RECALL
 
 
 def _worse_than_guessing(case: Case) -> Iterator[Finding]:
