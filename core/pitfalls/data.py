@@ -110,8 +110,8 @@ def _small_classes(case: Case) -> Iterator[Finding]:
         yield Finding(
             "small_classes",
             "info",
-            f"{len(small):,} labels have fewer than {SMALL_SUPPORT} rows in {split}: {some}"
-            + (", …" if len(small) > LISTED else ""),
+            f"fewer than {SMALL_SUPPORT} rows of {format_count(len(small), 'label')} "
+            f"in {split}: {some}" + (", …" if len(small) > LISTED else ""),
             {"split": split, "support": small},
             remedy="Do not judge those labels by their own figures",
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ..history import History
+from ..reporting.numbers import format_count
 from .case import Case, Finding, Look
 
 RISE = 0.02  # of the least validation loss: a smaller rise is not called overfitting
@@ -244,7 +245,8 @@ def _not_finite(case: Case) -> Iterator[Finding]:
         yield Finding(
             "loss_not_finite",
             "error",
-            f"training loss is not a finite number from step {bad[0]:,} on ({len(bad):,} steps)",
+            f"training loss is not a finite number from step {bad[0]:,} on "
+            f"({format_count(len(bad), 'step')})",
             {"first_step": bad[0], "steps": len(bad)},
             remedy="Lower train.learning_rate, or train in float32",
         )
