@@ -58,7 +58,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "analyses": history.analyses,
         "texts": describe_texts(history),
         "answers": describe_answers(history),
-        "findings": [describe_finding(f) for f in find(history)],
+        "findings": [describe_finding(f) for f in find(history, config)],
         "notes": [{"level": n.level, "text": n.text} for n in history.notes],
     }
     if config is not None:
@@ -67,6 +67,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
             "decision": verdict.decision,
             "objective": verdict.objective,
             "reasons": verdict.reasons,
+            "evidence": verdict.evidence,
         }
     return report
 

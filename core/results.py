@@ -29,7 +29,7 @@ from .numbers.bootstrap import (
 )
 from .numbers.calibration import ECE_METHOD, ece_interval
 from .numbers.cells import joint_cells
-from .numbers.comparisons import Comparison, compare
+from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
@@ -39,6 +39,7 @@ __all__ = [
     "Confusion",
     "Estimate",
     "ModelResult",
+    "adjust_secondary",
     "compare",
     "evaluate_classification",
     "evaluate_text",

@@ -151,6 +151,7 @@ def fine_tune(s: Session, resume: Path | None) -> None:
     """Step 0, the loop, and the best checkpoint at its end."""
     from . import models
     from .fine_tune import fit_probe_on_base, train_to_the_best
+    from .pairing import compare_models
 
     with s.stage(3) as told:
         if s.config.trains:
@@ -160,6 +161,7 @@ def fine_tune(s: Session, resume: Path | None) -> None:
             assert s.config.model.tuned is not None
             s.keep_base(s.tuned)
             s.tuned = s.load(s.config.model.tuned)
+            s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
         models.save(s.tuned, s.run.model_path)

@@ -6,17 +6,27 @@ import msgspec
 import polars as pl
 
 from ..analyses import Evaluation, Frames, analyse
+from ..analyses.forgetting import forgetting
 from ..events import (
+    AnalysisComputed,
     ComparisonsComputed,
     PredictionsStored,
     ResultsComputed,
     TextScored,
     spell_numbers,
 )
-from ..results import compare, evaluate_classification, evaluate_text, majority_frame
+from ..readings import count_test_readings
+from ..reporting.summary import DEFAULT_METRIC, clean
+from ..results import (
+    Comparison,
+    adjust_secondary,
+    compare,
+    evaluate_classification,
+    evaluate_text,
+    majority_frame,
+)
 from ..runs import file_sha256
 from .evaluate import TextScore, score_text
-from .models import Loaded
 from .probe import features
 from .session import Session
 from .validate import evaluated, score
@@ -29,13 +39,27 @@ def evaluate_split(s: Session, split: str) -> None:
     for model, frame in frames.items():
         _store(s, split, model, frame)
         s.write(_result(s, split, model, frame))
-    _measure_clean_rows(s, split, frames)
+    clean_frames = _measure_clean_rows(s, split, frames)
     for fact in analyse(_evaluation(s, split, frames)):
         s.write(fact)
-    found = []
+    if split == "test":
+        s.write(_count_readings(s))
+    found = _compare_models(s, split, frames) + _compare_models(s, clean(split), clean_frames)
+    s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
+
+
+def _compare_models(s: Session, split: str, frames: Frames) -> list[Comparison]:
+    """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
+    found: list[Comparison] = []
     for reference in _references(s, frames):
         found += compare_frames(s, split, reference, frames)
-    s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
+    return found
+
+
+def _count_readings(s: Session) -> AnalysisComputed:
+    """Which earlier runs of this folder have scored these test rows (T3)."""
+    result = count_test_readings(s.run, s.describe("test"))
+    return AnalysisComputed(split="test", name="test_readings", result=result)
 
 
 def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
@@ -52,15 +76,19 @@ def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
     )
 
 
-def _measure_clean_rows(s: Session, split: str, frames: Frames) -> None:
-    """The same results on the rows that repeat nothing of an earlier split, where some do (D2)."""
+def _measure_clean_rows(s: Session, split: str, frames: Frames) -> Frames:
+    """The same results on the rows that repeat nothing of an earlier split, where some do (D2).
+
+    Returns those rows; without leakage, or where nothing else is left, there are none.
+    """
     leaked = s.leakage.leaked_rows(split) if s.leakage else frozenset()
     if not leaked or s.form == "text":  # a text's rows are windows, not the source's records
-        return
-    for model, frame in frames.items():
-        clean = frame.filter(~pl.col("row_id").is_in(list(leaked)))
-        if clean.height:
-            s.write(_measured(s, f"{split}_clean", model, clean))
+        return {}
+    kept = {m: f.filter(~pl.col("row_id").is_in(list(leaked))) for m, f in frames.items()}
+    found = {model: frame for model, frame in kept.items() if frame.height}
+    for model, frame in found.items():
+        s.write(_measured(s, clean(split), model, frame))
+    return found
 
 
 def _score_models(s: Session, split: str) -> Frames:
@@ -126,14 +154,10 @@ def _references(s: Session, frames: Frames) -> list[str]:
     return [m for m in ("base", "probe", "majority") if m in frames]
 
 
-def compare_frames(s: Session, split: str, reference: str, frames: Frames) -> list[object]:
-    if s.config.is_classification:
-        return list(
-            compare(
-                split, reference, frames[reference], "tuned", frames["tuned"], s.labels, s.positive
-            )
-        )
-    return list(compare(split, reference, frames[reference], "tuned", frames["tuned"], None, None))
+def compare_frames(s: Session, split: str, reference: str, frames: Frames) -> list[Comparison]:
+    task = (s.labels, s.positive) if s.config.is_classification else (None, None)
+    found = compare(split, reference, frames[reference], "tuned", frames["tuned"], *task)
+    return adjust_secondary(found, s.config.objective.metric or DEFAULT_METRIC[s.config.task])
 
 
 def score_texts(s: Session) -> None:
@@ -143,14 +167,27 @@ def score_texts(s: Session) -> None:
         path = s.folder / s.config.evaluate.general_text
         texts["general_text"] = path.read_bytes().decode("utf-8-sig", errors="replace")
     for source, text in texts.items():
+        found = {}
         for model, loaded in (("base", s.base), ("tuned", s.tuned)):
-            s.write(_text_scored(s, source, model, loaded, text))
+            work = score_text(loaded, text, s.config.evaluate.precision)
+            found[model] = s.drive(work, f"scoring {source}", len(text))
+            s.write(_text_scored(source, model, found[model]))
+        if source == "general_text" and (fact := _forgotten(**found)):
+            s.write(fact)
 
 
-def _text_scored(s: Session, source: str, model: str, loaded: Loaded, text: str) -> TextScored:
-    found: TextScore = s.drive(
-        score_text(loaded, text, s.config.evaluate.precision), f"scoring {source}", len(text)
-    )
+def _forgotten(base: TextScore, tuned: TextScore) -> AnalysisComputed | None:
+    """What tuning cost on neutral text, where both models read the same tokens."""
+    if base.tokens != tuned.tokens:
+        return None
+    found = forgetting(base.log_likelihoods, tuned.log_likelihoods, min(base.window, tuned.window))
+    if found is None:
+        return None
+    plain = spell_numbers(found.result)
+    return AnalysisComputed(split="general_text", name=found.name, result=plain)
+
+
+def _text_scored(source: str, model: str, found: TextScore) -> TextScored:
     return TextScored(
         source=source,
         model=model,

@@ -11,7 +11,14 @@ import numpy as np
 import polars as pl
 
 from ..metrics import METRICS, FloatArray
-from ..statistics import Interval, mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
+from ..statistics import (
+    Interval,
+    holm,
+    mcnemar,
+    sign_flip,
+    smallest_detectable,
+    smallest_detectable_of,
+)
 from .bootstrap import (
     Draws,
     Resampling,
@@ -61,6 +68,22 @@ class Comparison(
     fixed: int | None = None  # rows wrong before and right after; classification only
     broke: int | None = None  # rows right before and wrong after
     smallest_detectable: float | None = None  # at 80 % power, in the metric's unit
+    p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
+
+
+def adjust_secondary(found: Sequence[Comparison], primary: str) -> list[Comparison]:
+    """The comparisons of two models on a split, all but the primary with their Holm p (S6).
+
+    The primary metric was declared before the run and is tested alone; the others are one family.
+    A metric equal to the primary by arithmetic is the primary under another name.
+    """
+    declared = METRICS[primary].same_as or primary if primary in METRICS else primary
+    family = {c.metric: c.p for c in found if c.metric != declared}
+    adjusted = holm(family)
+    return [
+        msgspec.structs.replace(c, p_holm=adjusted[c.metric]) if c.metric in adjusted else c
+        for c in found
+    ]
 
 
 @dataclass(frozen=True)
