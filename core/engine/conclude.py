@@ -8,6 +8,7 @@ import polars as pl
 from ..analyses import Evaluation, Frames, analyse
 from ..events import ComparisonsComputed, ResultsComputed, TextScored, spell_numbers
 from ..results import compare, evaluate_classification, evaluate_text, majority_frame
+from .conclude_text import with_answers
 from .evaluate import TextScore, score_text
 from .models import Loaded
 from .probe import features
@@ -18,6 +19,8 @@ from .validate import evaluated, score
 def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store predictions, results and comparisons."""
     frames = _score_models(s, split)
+    if not s.config.is_classification and split == judged_split(s):
+        frames = with_answers(s, split, frames)
     s.run.predictions.mkdir(exist_ok=True)
     for model, frame in frames.items():
         _store(s, split, model, frame)
@@ -29,6 +32,11 @@ def evaluate_split(s: Session, split: str) -> None:
     for reference in _references(s, frames):
         found += compare_frames(s, split, reference, frames)
     s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
+
+
+def judged_split(s: Session) -> str:
+    """The split that answers the objective: only there do both models write their answers."""
+    return "test" if "test" in s.rows else "validation"
 
 
 def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:

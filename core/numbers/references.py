@@ -18,7 +18,6 @@ import polars as pl
 from ..metrics import FloatArray, IntArray
 from .bootstrap import Draws
 
-REFERENCE_METRICS = ("exact_match", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
 ROUGE = ("rouge1", "rouge2", "rougeL")
 NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"
 ORDERS = 4  # word n-grams of BLEU
@@ -100,9 +99,7 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _sums(
-    answers: Sequence[str], references: Sequence[str]
-) -> tuple[FloatArray, dict[str, str]]:
+def _sums(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray, dict[str, str]]:
     exact = [
         float(normalised(a) == normalised(r)) for a, r in zip(answers, references, strict=True)
     ]
@@ -115,9 +112,7 @@ def _sums(
     return np.concatenate(columns, axis=1), {"exact_match": NORMALISER, **signatures}
 
 
-def _counts(
-    answers: Sequence[str], references: Sequence[str]
-) -> tuple[FloatArray, dict[str, str]]:
+def _counts(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray, dict[str, str]]:
     """n-gram counts of sacrebleu with its defaults, and the signatures it gives them."""
     from sacrebleu.metrics import BLEU, CHRF
 
@@ -131,9 +126,7 @@ def _counts(
     return np.concatenate([np.array(line, dtype=np.float64) for line in lines], axis=1), signatures
 
 
-def _rouge(
-    answers: Sequence[str], references: Sequence[str]
-) -> tuple[FloatArray | None, str]:
+def _rouge(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray | None, str]:
     """F-measures [n, 3] by rouge-score without stemming; None where it is not installed."""
     try:
         from rouge_score.rouge_scorer import RougeScorer
@@ -143,7 +136,9 @@ def _rouge(
 
     scorer = RougeScorer(list(ROUGE), use_stemmer=False)
     pairs = zip(references, answers, strict=True)
-    scores = [[found[m].fmeasure for m in ROUGE] for found in (scorer.score(r, a) for r, a in pairs)]
+    scores = [
+        [found[m].fmeasure for m in ROUGE] for found in (scorer.score(r, a) for r, a in pairs)
+    ]
     told = f"rouge-score {version('rouge-score')}, no stemmer, words of a-z and 0-9 only"
     return np.array(scores, dtype=np.float64), told
 
