@@ -84,7 +84,7 @@ def evaluate_classification(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> ModelResult:
-    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities.
+    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities, method.
 
     `labels` is the explicit, ordered list that probabilities follow. With two labels and no
     `positive`, the rarer one in these rows is positive. Proportions of rows have Wilson
@@ -107,6 +107,7 @@ def evaluate_classification(
         confusion=Confusion(list(labels), counts.tolist()),
         positive=positive,
         undefined=undefined_labels(counts, labels),
+        method=frame["method"][0] if "method" in frame.columns else None,
     )
 
 

@@ -45,7 +45,10 @@ class Analysis:
     model: str = ""
 
 
-ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = ()
+from .choices import choices  # noqa: E402 - analyses are made of the classes above
+from .completions import completions  # noqa: E402
+
+ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (completions, choices)
 
 
 def analyse(e: Evaluation) -> Iterator[AnalysisComputed]:

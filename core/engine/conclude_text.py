@@ -16,10 +16,18 @@ import numpy as np
 import polars as pl
 
 from ..analyses import Frames
+from ..errors import ModelError
+from .choices import (
+    LabelScores,
+    choose,
+    closed_set,
+    label_likelihoods,
+    zero_shot_frame,
+)
 from .completions import Answer, answer_text, complete
 from .evaluate import score_tokens
 from .generate import stop_ids
-from .models import Loaded
+from .models import Loaded, is_causal, load_causal
 from .questions import FORMS, Question, answer_limit, draw_questions, fit_prompt, questions
 from .rows import TokenRows
 from .session import Session
@@ -62,9 +70,11 @@ def with_answers(s: Session, split: str, frames: Frames) -> Frames:
             return frames
         found[model] = _answer(s, model, loaded, asked, stop or stop_ids(loaded))
     added = {model: _frame_of(answered) for model, answered in found.items()}
-    if same:
-        for model, answered in found.items():
+    for model, answered in found.items():
+        if same:
             added[model] = added[model].hstack(_read_by_both(s, model, answered))
+        if (chosen := _chosen(s, model, answered.loaded, source)) is not None:
+            added[model] = added[model].join(chosen, on="row_id", how="left", maintain_order="left")
     return frames | {
         model: frames[model].join(new, on="row_id", how="left", maintain_order="left")
         for model, new in added.items()
@@ -115,6 +125,41 @@ def _read_by_both(s: Session, model: str, a: Answered) -> pl.DataFrame:
         scored = s.drive(work, f"answers of {model} read by {reader}", len(rows))
         columns[f"answer_nll_{reader}"] = scored["nll"]
     return pl.DataFrame(columns)
+
+
+def _chosen(s: Session, model: str, loaded: Loaded, source: pl.DataFrame) -> pl.DataFrame | None:
+    """The likeliest of train's completions on each row, where they are a closed set."""
+    train = s.dataset.splits.get("train")
+    if train is None or s.form != "prompt_completion":
+        return None
+    candidates = closed_set(train.frame["completion"].to_list())
+    if not candidates:
+        return None
+    settings = s.config.evaluate
+    work = choose(loaded, source, candidates, settings.precision, settings.batch_tokens)
+    return s.drive(work, f"choices of {model}", source.height)
+
+
+def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
+    """Labels by the untrained base's own likelihoods, where it is a language model; else None.
+
+    It is loaded for this alone: a classifier's model has a new head in the place of the old one.
+    """
+    if not s.config.evaluate.zero_shot or s.base_has_head or not is_causal(s.config):
+        return None
+    try:
+        loaded = load_causal(s.config.model.base, s.config.model.revision)
+    except ModelError as error:
+        s.note(f"the base cannot label by likelihood: {error}", "warning")
+        return None
+    loaded.max_length = min(loaded.max_length, s.tuned.max_length)
+    loaded.model.to(s.device)
+    frame, settings = s.dataset.splits[split].frame, s.config.evaluate
+    work = label_likelihoods(
+        loaded, frame["text"].to_list(), s.labels, settings.precision, settings.batch_tokens
+    )
+    scores: LabelScores = s.drive(work, f"zero-shot labels on {split}", frame.height)
+    return zero_shot_frame(frame, s.labels, scores)
 
 
 def answer_rows(

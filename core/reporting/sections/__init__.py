@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..blocks import Block
+from .choices import show_choices
+from .completions import show_completions
 
 Section = Callable[[Mapping[str, Any]], list[Block]]
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (show_completions, show_choices)
