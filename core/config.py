@@ -154,6 +154,12 @@ class EvaluateConfig:
     """Prompts re-run at each evaluation, base and tuned."""
     max_new_tokens: int = 48
     """Length of an answer to such a prompt, in tokens."""
+    completions: int = 200
+    """Test rows whose prompts base and tuned answer at the end, drawn by seed; 0 for none."""
+    completion_tokens: int = 256
+    """Tokens of such an answer at most; fewer where one and a half of the longest reference do."""
+    zero_shot: bool = True
+    """Whether a base that is a language model labels by likelihood, untrained (classification)."""
     general_text: str | None = None
     """Neutral text file: has the model forgotten what it knew?"""
     held_out: list[str] = field(default_factory=list)

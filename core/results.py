@@ -31,6 +31,7 @@ from .numbers.calibration import ECE_METHOD, ece_interval
 from .numbers.cells import joint_cells
 from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
+from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
 
@@ -74,6 +75,9 @@ class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     positive: str | None = None
     undefined: list[str] = []  # labels in neither truth nor predictions
     unscored: list[int] = []  # ids of rows with nothing to score
+    method: str | None = None  # how a model answers that was not made for the task
+    answered: int | None = None  # rows with an answer and a reference, where they are not all rows
+    signatures: dict[str, str] | None = None  # metric against references -> how it was computed
 
 
 def evaluate_classification(
@@ -83,7 +87,7 @@ def evaluate_classification(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> ModelResult:
-    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities.
+    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities, method.
 
     `labels` is the explicit, ordered list that probabilities follow. With two labels and no
     `positive`, the rarer one in these rows is positive. Proportions of rows have Wilson
@@ -106,6 +110,7 @@ def evaluate_classification(
         confusion=Confusion(list(labels), counts.tolist()),
         positive=positive,
         undefined=undefined_labels(counts, labels),
+        method=frame["method"][0] if "method" in frame.columns else None,
     )
 
 
@@ -113,7 +118,8 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     """Language-model metrics from rows of row_id, nll, tokens, correct and bytes.
 
     Each metric is one division of sums over the rows; its interval is the percentile bootstrap
-    of that ratio over rows. Rows without scored tokens are left out and listed. Raises DataError.
+    of that ratio over rows. Rows without scored tokens are left out and listed. Where rows have
+    completion and reference, they are measured too, on these rows alone. Raises DataError.
     """
     every = read_text(frame)
     scored = every.tokens > 0
@@ -127,7 +133,34 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         name: _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows))
         for name, value in values.items()
     }
-    return ModelResult(n=rows.n, loss=values["loss"], metrics=estimates, unscored=unscored)
+    answers = read_references(frame)
+    if answers is not None:
+        estimates |= _reference_estimates(answers, resampling)
+    return ModelResult(
+        n=rows.n,
+        loss=values["loss"],
+        metrics=estimates,
+        unscored=unscored,
+        answered=answers.n if answers else None,
+        signatures=answers.signatures if answers else None,
+    )
+
+
+def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict[str, Estimate]:
+    """Answers against references; the number of rows stands in the method: it is not `n`."""
+    values = values_of(answers)
+    drawn, by_rows = bootstrap_rows([answers], resampling)
+    method = resampling.method(limit=not by_rows)
+    found = {
+        name: _estimate(value, drawn[0][name], answers.n, method) for name, value in values.items()
+    }
+    found["exact_match"] = _wilson_estimate(
+        values["exact_match"], (int(answers.exact.sum()), answers.n)
+    )
+    return {
+        name: msgspec.structs.replace(e, method=f"{e.method}, {answers.n:,} answered rows")
+        for name, e in found.items()
+    }
 
 
 def majority_frame(

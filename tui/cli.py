@@ -225,6 +225,9 @@ def _add_models(commands: _Commands) -> None:
         dest="models",
         help="hub id, folder or RUN's model folder; repeat it to compare",
     )
+    likelihood.add_argument(
+        "--tokens", action="store_true", help="every token: under each model, difference, rank"
+    )
     what = likelihood.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", metavar="T", action="append", dest="texts", default=[])
     what.add_argument("--file", metavar="F", help="a text file, scored as one text")

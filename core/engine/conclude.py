@@ -26,6 +26,7 @@ from ..results import (
     majority_frame,
 )
 from ..runs import file_sha256
+from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .probe import features
 from .session import Session
@@ -35,6 +36,8 @@ from .validate import evaluated, score
 def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store predictions, results and comparisons."""
     frames = _score_models(s, split)
+    if not s.config.is_classification and split == judged_split(s):
+        frames = with_answers(s, split, frames)
     s.run.predictions.mkdir(exist_ok=True)
     for model, frame in frames.items():
         _store(s, split, model, frame)
@@ -60,6 +63,11 @@ def _count_readings(s: Session) -> AnalysisComputed:
     """Which earlier runs of this folder have scored these test rows (T3)."""
     result = count_test_readings(s.run, s.describe("test"))
     return AnalysisComputed(split="test", name="test_readings", result=result)
+
+
+def judged_split(s: Session) -> str:
+    """The split that answers the objective: only there do both models write their answers."""
+    return "test" if "test" in s.rows else "validation"
 
 
 def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
@@ -98,6 +106,8 @@ def _score_models(s: Session, split: str) -> Frames:
             frames["probe"] = _score_probe(s, split)
         if s.base_has_head:
             frames["base"] = score(s, s.base, split, "scoring the base")
+        elif split == judged_split(s) and (labelled := zero_shot_base(s, split)) is not None:
+            frames["base"] = labelled
     else:
         frames["base"] = score(s, s.base, split, "scoring the base")
     frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")

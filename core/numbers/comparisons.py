@@ -33,6 +33,7 @@ from .bootstrap import (
 from .calibration import DIFFERENCE_METHOD, ece_difference
 from .cells import joint_cells
 from .probabilities import ProbabilityScores
+from .references import ROUGE, ReferenceRows, read_references
 from .scored import (
     ClassificationRows,
     TextRows,
@@ -125,6 +126,7 @@ def compare(
         a, b = read_text(frame_a), read_text(frame_b)
         check_same_rows(a, b, names)
         found = _text_differences(a, b, resampling)
+        found |= _answer_differences(frame_a, frame_b, names, resampling)
         changed: dict[str, Any] = {}
     else:
         before, after = (read_classification(f, labels) for f in (frame_a, frame_b))
@@ -265,3 +267,31 @@ def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Diffe
 
 def _with_sign_flip(d: Difference, change: FloatArray, r: Resampling) -> Difference:
     return replace(d, p=sign_flip(change, r.seed, r.draws), p_method=SIGN_FLIP)
+
+
+def _answer_differences(
+    frame_a: pl.DataFrame, frame_b: pl.DataFrame, names: tuple[str, str], r: Resampling
+) -> Differences:
+    """Both models' answers against the same references; nothing where one has not answered."""
+    a, b = read_references(frame_a), read_references(frame_b)
+    if a is None or b is None:
+        return {}
+    check_same_rows(a, b, names)
+    found = _row_differences(a, b, r)
+    found["exact_match"] = _exact_difference(found["exact_match"], a, b)
+    for i, name in enumerate(m for m in ROUGE if m in found):
+        change = (b.sums - a.sums)[:, i - len(ROUGE)]
+        found[name] = _with_sign_flip(found[name], change, r)
+    told = f", {a.n:,} answered rows"
+    return {name: replace(d, interval=d.interval + told) for name, d in found.items()}
+
+
+def _exact_difference(d: Difference, a: ReferenceRows, b: ReferenceRows) -> Difference:
+    fixed, broke = int((b.exact > a.exact).sum()), int((b.exact < a.exact).sum())
+    p = mcnemar(broke, fixed)
+    return replace(
+        d,
+        p=p.exact,
+        p_method=f"exact McNemar p (mid-p {p.mid_p:.4g}), fixed {fixed:,}, broke {broke:,}",
+        smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
+    )
