@@ -45,7 +45,9 @@ class Analysis:
     model: str = ""
 
 
-ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = ()
+from .flips import find_flips  # noqa: E402 - analyses are made of the classes above
+
+ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (find_flips,)
 
 
 def analyse(e: Evaluation) -> Iterator[AnalysisComputed]:
