@@ -204,7 +204,7 @@ def _same_file(first: Side, side: Side, split: str) -> bool:
 def _token_notes(
     sides: Sequence[Side], compared: Sequence[tuple[list[Document], str]]
 ) -> list[str]:
-    """Runs whose models cut texts into other tokens: values a token cannot be set against others."""
+    """What cannot be set against the baseline: values a token, where texts have other tokens."""
     if sides[0].task == "classification":
         return []
     other = [

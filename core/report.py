@@ -57,6 +57,10 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "findings": [describe_finding(f) for f in find(history)],
         "notes": [{"level": n.level, "text": n.text} for n in history.notes],
     }
+    if (run.path / "reviews.jsonl").exists():
+        from .review_summary import describe_reviews
+
+        report["reviews"] = describe_reviews(run)
     if config is not None:
         verdict = judge(history, config)
         report["verdict"] = {

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..blocks import Block
 from .flips import flips_section
+from .reviews import reviews_section
 
 Section = Callable[[Mapping[str, Any]], list[Block]]
 
-SECTIONS: tuple[Section, ...] = (flips_section,)
+SECTIONS: tuple[Section, ...] = (flips_section, reviews_section)
