@@ -96,7 +96,7 @@ REVIEW_KEYS = (
     Key("tab", "tab  shift+tab", "next_rating(1)", "next rating, rating before", "ratings"),
     Key("shift+tab", "", "next_rating(-1)", ""),
     *(
-        Key(str(n), "1–5" if n == 1 else "", f"rate({n})", "rate, and go on" if n == 1 else "")
+        Key(str(n), "1–5" if n == 1 else "", f"rate({n})", "rate from 1 to 5" if n == 1 else "")
         for n in range(1, 6)
     ),
     Key("0,backspace,delete", "0  backspace", "rate(0)", "take a rating away"),

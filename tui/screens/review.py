@@ -78,12 +78,11 @@ class RatingTable(Pane):
         self.show()
 
     def rate(self, value: int) -> None:
-        """Rate the cell of the cursor, 0 for none, and go on to the next."""
+        """Rate the cell of the cursor; 0 takes its rating away."""
         side, criterion = CELLS[self._at]  # type: ignore[misc]
         self._given.pop((side, criterion), None)  # type: ignore[has-type]
         if value:
             self._given[side, criterion] = value  # type: ignore[has-type]
-            self._at = min(self._at + 1, len(CELLS) - 1)
         self.show()
 
     @property
@@ -120,6 +119,7 @@ class ReviewScreen(Screen[None]):
         super().__init__()
         self._review = review
         self._pair: BlindPair | None = None
+        self._noted = ""
         self.title_line = TwoEnds("title")
         self.prompt_box = TextBox("Prompt", "prompt-text")
         self.answers = {side: TextBox(side.capitalize(), f"{side}-text") for side in SIDES}
@@ -169,7 +169,12 @@ class ReviewScreen(Screen[None]):
         told = f"pair {done + 1:,} of {count:,}" if self._pair else f"{count:,} of {count:,} judged"
         who = visible(self._review.reviewer, 30)
         self.title_line.show_ends(
-            [("ftev  ", "muted"), ("blind review", "strong"), (f"  {who}", "muted")],
+            [
+                ("ftev  ", "muted"),
+                ("blind review", "strong"),
+                (f"  {who}", "muted"),
+                (f"   {self._noted}", "good"),
+            ],
             [(told, "strong")],
         )
 
@@ -178,15 +183,12 @@ class ReviewScreen(Screen[None]):
             return
         self._review.judge(self._pair.pair, choice, self.ratings.ratings)
         told = {"tie": "a tie", "skip": "skipped"}.get(choice, f"{choice} is better")
-        self.key_line.show_notice(f"noted: {told}. u takes it back", "muted")
+        self._noted = f"noted: {told}"
         self._show_next()
 
     def action_undo(self) -> None:
-        name = self._review.undo()
-        if name is None:
-            self.key_line.show_notice("nothing to take back")
-            return
-        self.key_line.show_notice("taken back: judge this pair again")
+        undone = self._review.undo()
+        self._noted = "taken back" if undone else "nothing to take back"
         self._show_next()
 
     def action_rate(self, value: int) -> None:

@@ -97,8 +97,8 @@ def _position(told: Mapping[str, Any]) -> str:
     if read_number(side["p"]) < 0.05:
         fair = "the side itself was preferred, so the choices are not about the answers alone"
     return (
-        f"Sides: the left was chosen {side['left']:,} times, the right {side['right']:,} "
-        f"({_told(side)} left, p {format_p(side['p'])}): {fair}."
+        f"Sides: of {format_count(side['n'], 'choice')} {side['left']:,} fell on the left, "
+        f"{_told(side)}, p {format_p(side['p'])}: {fair}."
     )
 
 
