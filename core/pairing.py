@@ -20,6 +20,9 @@ def why_unpaired(
     """
     if told := _other_ids(a, b, names):
         return told
+    unknown = [name for name, frame in zip(names, (a, b), strict=True) if "content" not in frame]
+    if unknown:
+        return f"no content hash is stored with the rows of {' and '.join(unknown)}"
     truth = "label" if "label" in a.columns else "bytes"
     both = a.select("row_id", "content", truth).join(
         b.select("row_id", "content", truth), on="row_id", suffix="_other"

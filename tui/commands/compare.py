@@ -69,8 +69,9 @@ def _show_paired(told: Mapping[str, Any], metric: str) -> None:
         return
     print(f"\nPaired differences in {metric} from the baseline, on the same rows\n")
     several = len(found) > 1
-    columns = ["run", "difference", "95 % interval", "p"]
-    columns += ["p (Holm)"] * several + ["fixed", "broke", "smallest detectable"]
+    counted = [name for name in ("fixed", "broke") if found[0].get(name) is not None]
+    columns = ["run", "difference", "95 % interval", "p", *["p (Holm)"] * several]
+    columns += [*counted, "smallest detectable"]
     rows = [
         [
             c["to"],
@@ -78,7 +79,7 @@ def _show_paired(told: Mapping[str, Any], metric: str) -> None:
             format_difference_interval(metric, c["low"], c["high"]),
             format_p(c["p"]),
             *([format_p(c["p_holm"])] * several),
-            *(f"{c[k]:,}" if c.get(k) is not None else DASH for k in ("fixed", "broke")),
+            *(f"{c[name]:,}" for name in counted),
             _smallest(c),
         ]
         for c in found
@@ -89,6 +90,8 @@ def _show_paired(told: Mapping[str, Any], metric: str) -> None:
             f"p (Holm) is adjusted for the {format_count(len(found), 'run')} set against the "
             "baseline."
         )
+    if counted:
+        print("Fixed: rows wrong in the baseline and right in the run; broke: the reverse.")
     for method in dict.fromkeys(c["method"] for c in found):
         print(f"Method: {method}.")
 
@@ -108,6 +111,8 @@ def _show_others(told: Mapping[str, Any], metric: str) -> None:
         columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
         rows = [_other_row(name, first, r, pairs.get((r["name"], name))) for name in others]
         print_table(columns, rows, words=("metric",))
+        if pairs:
+            print(f"These p are not adjusted: {metric} is the one question that was asked.")
 
 
 def _other_row(

@@ -68,7 +68,7 @@ def _wins(told: Mapping[str, Any]) -> list[str]:
     p = read_number(told["sign_test_p"])
     return [
         f"The tuned model won {format_count(wins['tuned'], 'pair')}, the base {wins['base']:,}; "
-        f"{wins['tie']:,} were ties.",
+        f"ties: {wins['tie']:,}.",
         f"Of the pairs that were no tie it won {_told(rate)}; the exact sign test against one half "
         f"gives p {format_p(p)}: {_meaning(told)}.",
         f"With ties as half a win each: {_told(half)}.",
