@@ -42,7 +42,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
     """The document of report.json. NaN and infinities are floats here, strings in the file."""
     history = history or read_history(run)
     config = _config(run)
-    report = {
+    report: dict[str, Any] = {
         "schema": SCHEMA,
         "run": describe_run(run, history, config),
         "data": describe_data(history),

@@ -21,12 +21,12 @@ from .reporting.summary import SPLITS
 from .runs import Run
 
 FILE = "reviews.jsonl"
-CRITERIA = ("relevance", "coherence", "correctness", "style")
 LOWEST, HIGHEST = 1, 5
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
 Choice = Literal["left", "right", "tie", "skip", "undo"]
 Criterion = Literal["relevance", "coherence", "correctness", "style"]
+CRITERIA: tuple[Criterion, ...] = ("relevance", "coherence", "correctness", "style")
 Rating = Annotated[int, msgspec.Meta(ge=LOWEST, le=HIGHEST)]
 Ratings = dict[Side, dict[Criterion, Rating]]
 

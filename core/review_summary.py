@@ -6,7 +6,7 @@ The unit is the pair: where several reviewers judged one, the majority of them d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from .metrics import FloatArray
 from .numbers.bootstrap import Draws, Resampling, bootstrap_rows, interval_of
 from .review import (
     CRITERIA,
+    SIDES,
+    Criterion,
     Judgement,
     find_pairs,
     last_words,
@@ -162,7 +164,7 @@ class _Rated:
 
 def compare_ratings(judgements: Sequence[Judgement]) -> Document:
     """Mean rating of each model a criterion, and the paired difference over pairs."""
-    told = {}
+    told: Document = {}
     for criterion in CRITERIA:
         rated = _rated(judgements, criterion)
         if rated.n:
@@ -170,12 +172,11 @@ def compare_ratings(judgements: Sequence[Judgement]) -> Document:
     return told
 
 
-def _rated(judgements: Sequence[Judgement], criterion: str) -> _Rated:
+def _rated(judgements: Sequence[Judgement], criterion: Criterion) -> _Rated:
     """Base and tuned by pair, the mean over the reviewers who rated both sides."""
     given: dict[str, list[tuple[int, int]]] = {}
     for j in judgements:
-        plain: Mapping[str, Mapping[str, int]] = j.ratings
-        sides = [plain.get(side, {}).get(criterion) for side in ("right", "left")]
+        sides = [j.ratings.get(side, {}).get(criterion) for side in reversed(SIDES)]
         if j.choice == "skip" or None in sides:
             continue
         base, tuned = sides if _tuned_left(j) else reversed(sides)

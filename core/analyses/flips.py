@@ -48,7 +48,7 @@ def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         )
         for name, frame in (("from", before), ("to", after))
     ]
-    joined = _join(*sides, ["row_id", "label"])
+    joined = _join(sides, ["row_id", "label"])
     was, now = pl.col("from") == pl.col("label"), pl.col("to") == pl.col("label")
     kind = (
         pl.when(was & now)
@@ -68,7 +68,8 @@ def _confidence(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("probabilities").list.max().cast(pl.Float64)
 
 
-def _join(a: pl.DataFrame, b: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+def _join(sides: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
+    a, b = sides
     joined = a.join(b, on=keys, how="inner", maintain_order="left")
     if not a.height == b.height == joined.height:
         raise DataError(
@@ -92,7 +93,7 @@ def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         frame.select("row_id", *(pl.col(c).alias(f"{c}_{name}") for c in ("nll", "tokens")), *more)
         for name, frame, more in (("from", before, ["bytes"]), ("to", after, []))
     ]
-    joined = _join(*sides, ["row_id"])
+    joined = _join(sides, ["row_id"])
     same_tokens = bool((joined["tokens_from"] == joined["tokens_to"]).all())
     size = pl.col("tokens_to") if same_tokens else pl.col("bytes") * pl.lit(2.0).log()
     scored = (pl.col("tokens_from") > 0) & (pl.col("tokens_to") > 0)

@@ -49,7 +49,7 @@ def flip_list(
     kinds = _kinds(kind, labelled)
     flipped = label_flips if labelled else loss_changes_of
     rows = flipped(frames[reference], frames["tuned"])
-    told = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
+    told: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
     told |= describe_flips(rows, 0)
     told["rows"] = {k: list_rows(rows, k, limit) for k in kinds}
     return told | _with_inputs(run, history, split, told["rows"], frames["tuned"])

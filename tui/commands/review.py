@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from ...core.errors import ConfigError, Fault
+from ...core.reporting.blocks import Block, Bullets, Paragraph, Table
 from ...core.reporting.text import visible, visible_lines
 from ...core.review import CRITERIA, HIGHEST, LOWEST, BlindPair, Choice, Ratings, Review, Side
 from ...core.runs import Run, open_run, runs_folder
@@ -89,9 +91,7 @@ def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
     return 0
 
 
-def show_blocks(blocks: list[object]) -> None:
-    from ...core.reporting.blocks import Bullets, Paragraph, Table
-
+def show_blocks(blocks: Sequence[Block]) -> None:
     for block in blocks:
         if isinstance(block, Paragraph):
             print(f"\n{visible(block.text)}\n")
@@ -157,4 +157,4 @@ def _rate(ratings: Ratings, words: list[str]) -> None:
         print(f"not understood: rate left or right, then {len(CRITERIA)} ratings, as `4 5 - 4`")
         return
     given = zip(CRITERIA, values, strict=True)
-    ratings[sides[words[0]]] = {name: int(value) for name, value in given if value != "-"}  # type: ignore[misc]
+    ratings[sides[words[0]]] = {name: int(value) for name, value in given if value != "-"}

@@ -79,10 +79,10 @@ class RatingTable(Pane):
 
     def rate(self, value: int) -> None:
         """Rate the cell of the cursor; 0 takes its rating away."""
-        side, criterion = CELLS[self._at]  # type: ignore[misc]
-        self._given.pop((side, criterion), None)  # type: ignore[has-type]
+        side, criterion = CELLS[self._at]
+        self._given.pop((side, criterion), None)
         if value:
-            self._given[side, criterion] = value  # type: ignore[has-type]
+            self._given[side, criterion] = value
         self.show()
 
     @property
@@ -102,7 +102,7 @@ class RatingTable(Pane):
     def _cells(self, side: Side) -> Line:
         line: Line = []
         for criterion in CRITERIA:
-            value = str(self._given.get((side, criterion), "·"))  # type: ignore[arg-type]
+            value = str(self._given.get((side, criterion), "·"))
             here = CELLS[self._at] == (side, criterion)
             told = f"[{value}]" if here else f" {value} "
             before = (CELL_WIDTH - len(told)) // 2
