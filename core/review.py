@@ -124,11 +124,23 @@ def _stored_answers(run: Run) -> list[tuple[str, str, str]]:
         return []
     frames = read_predictions(run, split)
     base, tuned = frames["base"], frames["tuned"]
-    if not all({"completion", "input"} <= set(f.columns) for f in (base, tuned)):
+    asked = next((name for name in ("prompt", "input") if name in base.columns), None)
+    if asked is None or not all("completion" in f.columns for f in (base, tuned)):
         return []
-    columns = ("row_id", "input", "completion")
-    rows = base.select(columns).join(tuned.select("row_id", tuned="completion"), on="row_id")
-    return [(p, b, t) for _, p, b, t in rows.drop_nulls().sort("row_id").iter_rows()]
+    rows = base.select("row_id", asked, "completion").join(
+        tuned.select("row_id", tuned="completion"), on="row_id"
+    )
+    return [
+        (_told_cut(prompt) if asked == "input" else prompt, *answers)
+        for _, prompt, *answers in rows.drop_nulls().sort("row_id").iter_rows()
+    ]
+
+
+def _told_cut(text: str) -> str:
+    """An input may have been cut where it was stored."""
+    from .predictions import INPUT_CHARACTERS
+
+    return text if len(text) < INPUT_CHARACTERS else f"{text} …"
 
 
 def _asked_answers(history: History) -> list[tuple[str, str, str]]:

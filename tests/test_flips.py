@@ -15,7 +15,7 @@ from ftev.core.history import read_history
 from ftev.core.numbers.comparisons import compare
 from ftev.core.predictions import read_inputs, read_predictions
 from ftev.core.reporting.blocks import Table
-from ftev.core.reporting.sections.flips import flips_section
+from ftev.core.reporting.sections.flips import show_flips
 from ftev.core.runs import Run
 from ftev.tui.commands.flips import flip_list
 from scipy.stats import binomtest
@@ -129,10 +129,10 @@ def test_K4_other_tokens_are_told_in_bits_a_byte() -> None:
 def test_the_section_shows_ten_rows_of_each_changed_kind() -> None:
     (found,) = find_flips(evaluation({"base": labelled(400), "tuned": labelled(400, seed=3)}))
     report = {"analyses": {"test": {"flips": {"tuned": found.result}}}}
-    tables = [b for b in flips_section(report) if isinstance(b, Table)]
+    tables = [b for b in show_flips(report) if isinstance(b, Table)]
     assert [len(t.rows) for t in tables] == [10, 10]
     assert tables[0].columns == ["row", "label", "base", "tuned", "input"]
-    assert flips_section({"analyses": {}}) == []
+    assert show_flips({"analyses": {}}) == []
 
 
 @pytest.mark.parametrize("task", ["classification", "generation"])

@@ -18,7 +18,7 @@ import pytest
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.report import build_report
 from ftev.core.reporting.blocks import Bullets, Table
-from ftev.core.reporting.sections.reviews import reviews_section
+from ftev.core.reporting.sections.reviews import show_reviews
 from ftev.core.review import Judgement, Review, find_pairs, read_judgements, tuned_is_left
 from ftev.core.review_summary import kappa, summarize, summarize_reviews
 from ftev.core.runs import Run, WorkerInfo, process_start
@@ -127,7 +127,7 @@ def test_a_report_stays_blind_until_all_is_judged(run: Run) -> None:
     judge_all(run, "anna", "TTTTBt")
     report = build_report(run)
     assert report["reviews"]["wins"] == {"tuned": 10, "base": 1, "tie": 1}
-    bullets = next(b for b in reviews_section(report) if isinstance(b, Bullets))
+    bullets = next(b for b in show_reviews(report) if isinstance(b, Bullets))
     assert bullets.items[0] == "The tuned model won 10 pairs, the base 1; ties: 1."
     assert "the tuned model is preferred" in bullets.items[1]
 
@@ -174,7 +174,12 @@ def test_stored_completions_are_judged_too(tmp_path: Path) -> None:
         "base": frame.with_columns(completion=pl.Series(["one", "two", None])),
         "tuned": frame.with_columns(completion=pl.Series(["uno", "due", "tre"])),
     }
-    found = find_pairs(write_run(tmp_path / "a", frames)).pairs
+    run = write_run(tmp_path / "a", frames)
+    assert len(find_pairs(run).pairs) == 2
+    for model, frame in frames.items():  # the whole prompt, where it is stored
+        path = run.predictions / f"test.{model}.parquet"
+        frame.with_columns(prompt="input", input=pl.lit("cut")).write_parquet(path)
+    found = find_pairs(run).pairs
     assert [(p.prompt, p.base, p.tuned) for p in found] == [
         ("p", "one", "uno"),
         ("q", "two", "due"),
@@ -274,7 +279,7 @@ def test_whoever_always_chooses_left_is_found_out(run: Run) -> None:
     side = told["position"]
     assert (side["left"], side["right"]) == (11, 0)
     assert side["p"] == pytest.approx(binomtest(11, 11).pvalue)
-    bullets = next(b for b in reviews_section({"reviews": told}) if isinstance(b, Bullets))
+    bullets = next(b for b in show_reviews({"reviews": told}) if isinstance(b, Bullets))
     assert "the side itself was preferred" in bullets.items[-1]
     fair = summarize([judgement(i, "tuned") for i in range(40)])["position"]
     assert fair["p"] > 0.01
@@ -312,7 +317,7 @@ def test_the_majority_decides_a_pair_and_agreement_is_told() -> None:
     assert pair["kappa"] == pytest.approx(cohen_kappa_score(anna, ben))
     assert kappa([("a", "a")] * 4) != kappa([("a", "a")] * 4)  # NaN: chance alone would agree
     report = {"reviews": {**told, **_progress(["anna", "ben", "cleo"])}}
-    tables = [b for b in reviews_section(report) if isinstance(b, Table)]
+    tables = [b for b in show_reviews(report) if isinstance(b, Table)]
     assert [row[0] for row in tables[-1].rows] == ["anna and ben", "anna and cleo", "ben and cleo"]
 
 

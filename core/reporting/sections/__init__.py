@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..blocks import Block
-from .flips import flips_section
-from .reviews import reviews_section
+from .flips import show_flips
+from .reviews import show_reviews
 
 Section = Callable[[Mapping[str, Any]], list[Block]]
 
-SECTIONS: tuple[Section, ...] = (flips_section, reviews_section)
+SECTIONS: tuple[Section, ...] = (show_flips, show_reviews)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..blocks import Block, Heading, Paragraph, Table
 from ..numbers import DASH, format_count, format_p, format_value, read_number
+from ..summary import SPLITS
 from ..text import visible
 
 SHOWN = 10  # rows of each changed kind
@@ -15,10 +16,11 @@ MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majo
 LOSS_WORDS = {"fell": "fell most", "rose": "rose most"}
 
 
-def flips_section(report: Mapping[str, Any]) -> list[Block]:
+def show_flips(report: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = []
-    for split, analyses in report.get("analyses", {}).items():
-        for told in analyses.get("flips", {}).values():
+    analyses = report.get("analyses", {})
+    for split in sorted(analyses, key=lambda s: SPLITS.index(s) if s in SPLITS else len(SPLITS)):
+        for told in analyses[split].get("flips", {}).values():
             blocks += _split_blocks(split, told)
     if not blocks:
         return []

@@ -12,7 +12,7 @@ from ..text import visible
 SHARE = "accuracy"  # a share is written as this metric is
 
 
-def reviews_section(report: Mapping[str, Any]) -> list[Block]:
+def show_reviews(report: Mapping[str, Any]) -> list[Block]:
     told = report.get("reviews")
     if not told:
         return []
