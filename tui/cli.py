@@ -188,7 +188,36 @@ def _add_looking(commands: _Commands) -> None:
     commands.add_for_run(
         "verify", "verify", "compute every headline number again from the stored rows"
     )
+    _add_judging(commands)
     commands.add("doctor", "doctor", "Python, packages, GPU, terminal: what works here")
+
+
+def _add_judging(commands: _Commands) -> None:
+    flips = commands.add_for_run("flips", "flips", "the rows that the tuned model fixed and broke")
+    flips.add_argument(
+        "--kind",
+        choices=("fixed", "broke", "wrong", "right", "fell", "rose"),
+        help="only these (fell, rose: rows by their loss, generation)",
+    )
+    flips.add_argument("--split", metavar="S", help="default: test, else validation")
+    flips.add_argument("--limit", type=_at_least(1), default=20, metavar="N", help="rows a kind")
+
+    compare = commands.add("compare", "compare", "runs side by side, paired where rows agree")
+    compare.add_argument(
+        "runs", metavar="RUN", nargs="+", help="two or more; the first is the baseline"
+    )
+    compare.add_argument("--split", metavar="S", help="default: the first that every run has")
+    compare.add_argument("--metric", metavar="NAME", help="default: what the baseline declared")
+    compare.add_argument("--model", metavar="M", default="tuned", help="of each run (tuned)")
+
+    review = commands.add_for_run("review", "review", "judge answers blind, and see who won")
+    review.add_argument(
+        "--summary", action="store_true", help="say which was which, and the result"
+    )
+    review.add_argument("--yes", action="store_true", help="unblind before all pairs are judged")
+    review.add_argument("--reviewer", metavar="NAME", default="reviewer", help="who judges")
+    review.add_argument("--seed", type=int, default=0, metavar="N", help="of sides and order")
+    review.add_argument("--plain", action="store_true", help="line by line, without a screen")
 
 
 def _add_steering(commands: _Commands) -> None:
