@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from .metrics import (
     METRICS,
@@ -29,6 +30,7 @@ from .numbers.bootstrap import (
 from .numbers.cells import joint_cells
 from .numbers.comparisons import Comparison, compare
 from .numbers.probabilities import ProbabilityScores
+from .numbers.ratios import described, probability_ratios, text_ratios
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
 
@@ -46,13 +48,18 @@ __all__ = [
 WILSON = "Wilson 95 %"
 
 
-class Estimate(msgspec.Struct, frozen=True):
-    """A metric with its 95 % interval; low and high are NaN where `method` says there is none."""
+class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A metric with its 95 % interval; low and high are NaN where `method` says there is none.
+
+    Numerator and denominator are what was divided, where the confusion counts do not tell it.
+    """
 
     value: float
     low: float
     high: float
     method: str
+    numerator: float | None = None
+    denominator: float | None = None
 
 
 class Confusion(msgspec.Struct, frozen=True):
@@ -120,8 +127,12 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         return ModelResult(n=0, metrics={}, unscored=unscored)
     resampling = Resampling(seed, draws)
     drawn, by_rows = bootstrap_rows([rows], resampling)
+    ratios = text_ratios(rows.sums.sum(axis=0))
     estimates = {
-        name: _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows))
+        name: replace(
+            _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows)),
+            **described(ratios, name),
+        )
         for name, value in values.items()
     }
     return ModelResult(n=rows.n, loss=values["loss"], metrics=estimates, unscored=unscored)
@@ -167,12 +178,16 @@ def _probability_estimates(
 ) -> dict[str, Estimate]:
     values = values_of(scores)
     drawn, by_rows = bootstrap_rows([scores], resampling)
+    ratios = probability_ratios(scores)
     return {
-        name: _estimate(
-            value,
-            drawn[0][name],
-            scores.n,
-            resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+        name: replace(
+            _estimate(
+                value,
+                drawn[0][name],
+                scores.n,
+                resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+            ),
+            **described(ratios, name),
         )
         for name, value in values.items()
     }

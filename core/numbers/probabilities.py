@@ -16,6 +16,7 @@ from .bootstrap import values_of
 BINS = 15
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
 _FIXED = ("loss", "brier", "roc_auc", "average_precision")
+FIRST_BIN = len(_FIXED)  # the column of `features` where the bins of calibration begin
 
 
 class Ranking(NamedTuple):
@@ -24,6 +25,16 @@ class Ranking(NamedTuple):
     order: IntArray  # [n]
     starts: IntArray  # [groups], first of each group, as an index into order
     group: IntArray  # [n], of the ordered rows
+
+
+class RankingSums(NamedTuple):
+    """What the two areas of one label against the rest are divided from."""
+
+    label: int
+    beaten: float  # pairs of a positive and another row in the right order, a tie as half
+    pairs: float
+    precisions: float  # summed over the positives, each at its own threshold
+    positives: float
 
 
 def rank(scores: FloatArray) -> Ranking:
@@ -39,13 +50,19 @@ def ranking_areas(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, F
     Groups go from the highest score down; a tie counts half. NaN where there are no positives, or
     (ROC AUC) no others.
     """
+    beaten, pairs, precisions, total = _ranking_sums(gained, passed)
+    return _divide(beaten, pairs), _divide(precisions, total)
+
+
+def _ranking_sums(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, ...]:
+    """Pairs in order, pairs, precisions of the positives, positives; each [...]."""
     positives = np.cumsum(gained, axis=-1)
     retrieved = np.cumsum(gained + passed, axis=-1)
     total, rest = positives[..., -1], retrieved[..., -1] - positives[..., -1]
     beaten = np.einsum("...k,...k->...", passed, positives - gained / 2)
     precision = np.divide(positives, retrieved, out=np.zeros_like(positives), where=retrieved > 0)
     average = np.einsum("...k,...k->...", gained, precision)
-    return _divide(beaten, total * rest), _divide(average, total)
+    return beaten, total * rest, average, total
 
 
 def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -65,8 +82,7 @@ def ranking_influence(
     order, starts, group = ranking
     n = len(order)
     marked = is_positive[order]
-    gained = np.add.reduceat(marked.astype(np.float64), starts)
-    passed = np.diff(starts, append=n) - gained
+    gained, passed = _of_groups(is_positive, ranking)
     area, average = (float(x) for x in ranking_areas(gained, passed))
     positives, others = np.cumsum(gained), np.cumsum(passed)
     total, rest = positives[-1], others[-1]
@@ -86,6 +102,13 @@ def ranking_influence(
     unordered = np.empty((2, n))
     unordered[:, order] = of_area, of_average
     return area, average, unordered[0], unordered[1]
+
+
+def _of_groups(is_positive: NDArray[np.bool_], ranking: Ranking) -> tuple[FloatArray, FloatArray]:
+    """Positives and others in each group of equal scores, [groups]."""
+    marked = is_positive[ranking.order].astype(np.float64)
+    gained = np.add.reduceat(marked, ranking.starts)
+    return gained, np.diff(ranking.starts, append=len(marked)) - gained
 
 
 def _from_here_down(values: FloatArray) -> FloatArray:
@@ -151,19 +174,34 @@ class ProbabilityScores:
         return bins.clip(0, BINS - 1).astype(np.int8), confidence - (top == self.truth)
 
     @cached_property
+    def ranking_sums(self) -> list[RankingSums]:
+        """Of each ranked label; none where a probability is NaN and has no rank."""
+        return self._areas_and_sums[1] if self._rankable else []
+
+    @property
     def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
-        """Mean over the ranked labels of ROC AUC, average precision, and their influences."""
+        return self._areas_and_sums[0]
+
+    @cached_property
+    def _areas_and_sums(
+        self,
+    ) -> tuple[tuple[float, float, FloatArray, FloatArray], list[RankingSums]]:
+        """Mean over the ranked labels of ROC AUC, average precision and their influences; sums."""
+        sums = []
         area = average = 0.0
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
         for c in self.ranked_labels:
-            found = ranking_influence(self.truth == c, rank(self.probabilities[:, c]))
+            ranking = rank(self.probabilities[:, c])
+            found = ranking_influence(self.truth == c, ranking)
+            groups = _of_groups(self.truth == c, ranking)
+            sums.append(RankingSums(c, *(float(x) for x in _ranking_sums(*groups))))
             area, average = area + found[0], average + found[1]
             of_area += found[2]
             of_average += found[3]
         k = max(len(self.ranked_labels), 1)
         if not self._rankable:
             area = average = np.nan
-        return area / k, average / k, of_area / k, of_average / k
+        return (area / k, average / k, of_area / k, of_average / k), sums
 
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
         """Whether draws of this metric come from its first-order expansion."""
@@ -173,10 +211,10 @@ class ProbabilityScores:
         """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
         bins, gap = self._calibration
         chosen = bins[rows]
-        block = np.zeros((len(chosen), len(_FIXED) + BINS))
+        block = np.zeros((len(chosen), FIRST_BIN + BINS))
         block[:, 0], block[:, 1] = self.nll[rows], self.squared_error[rows]
         block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
-        block[np.arange(len(chosen)), len(_FIXED) + chosen] = gap[rows]
+        block[np.arange(len(chosen)), FIRST_BIN + chosen] = gap[rows]
         return block
 
     def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:
@@ -186,7 +224,7 @@ class ProbabilityScores:
         if self.ranked_labels:
             found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
             found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
-        found["ece"] = np.abs(means[..., len(_FIXED) :]).sum(axis=-1)
+        found["ece"] = np.abs(means[..., FIRST_BIN :]).sum(axis=-1)
         return found
 
     def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
