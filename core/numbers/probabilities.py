@@ -79,7 +79,7 @@ def ranking_influence(
     Under weights w that sum to n, a metric moves by Σ w × influence ÷ n (its first-order
     expansion: for ROC AUC these are the components of DeLong 1988). Influences sum to 0.
     """
-    order, starts, group = ranking
+    order, _, group = ranking
     n = len(order)
     marked = is_positive[order]
     gained, passed = _of_groups(is_positive, ranking)
@@ -224,7 +224,7 @@ class ProbabilityScores:
         if self.ranked_labels:
             found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
             found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
-        found["ece"] = np.abs(means[..., FIRST_BIN :]).sum(axis=-1)
+        found["ece"] = np.abs(means[..., FIRST_BIN:]).sum(axis=-1)
         return found
 
     def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
