@@ -51,7 +51,7 @@ WILSON = "Wilson 95 %"
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     """A metric with its 95 % interval; low and high are NaN where `method` says there is none.
 
-    Numerator and denominator are what was divided, where the confusion counts do not tell it.
+    Numerator and denominator are what was divided; absent where the confusion counts tell it.
     """
 
     value: float
@@ -194,7 +194,7 @@ def _probability_estimates(
 
 
 def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:
-    return Estimate(value, *wilson(*share), method=WILSON)
+    return Estimate(value, *wilson(*share), WILSON, *map(float, share))
 
 
 def _estimate(value: float, draws: FloatArray, n: int, method: str) -> Estimate:

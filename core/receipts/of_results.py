@@ -21,12 +21,13 @@ from ..reporting.numbers import read_number
 from ..reporting.summary import REFERENCES, judged_split
 from ..statistics import COVERS
 from .forms import DifferenceReceipt, IntervalReceipt, Part, Receipt
-from .sums import label_parts, stored_ratio, summed_ratio
+from .sums import label_parts, ratio_of
 from .terms import dtype_of, prefix_of, rows_of, tokens_of
 from .words import weighting_of, words_of
 
 TUNED = "tuned"
-NOT_STORED = "the sums were not stored: the run was made by an earlier version"
+NOT_STORED = "the run did not store what was divided by what"
+NO_RATIO = "not a quotient of two sums over rows"
 ZERO = "nothing to divide by: 0 by definition"
 
 
@@ -41,7 +42,7 @@ def receipt(
     metrics = dict(result.get("metrics", {}))
     _chosen_metric(metric, metrics, split, model)
     estimate, known = metrics[metric], METRICS[metric]
-    ratio = stored_ratio(estimate) or summed_ratio(history, result, split, model, metric)
+    ratio = ratio_of(history, result, split, model, metric)
     numerator_is, denominator_is = words_of(metric, history.task, result)
     return Receipt(
         metric=metric,
@@ -60,7 +61,7 @@ def receipt(
         parts=label_parts(result, metric),
         weighting=weighting_of(metric, history.task, result),
         positive=result.get("positive"),
-        rows=rows_of(history, split, result),
+        rows=rows_of(history, split, result, metric),
         tokens=tokens_of(history, split),
         dtype=dtype_of(config, model),
         prefix=prefix_of(history, model),
@@ -190,8 +191,10 @@ def _notes(
     ratio: Ratio | None,
     model: str,
 ) -> Iterator[str]:
-    if ratio is None and metric not in ("bleu", "chrf"):
-        yield NOT_STORED
+    if ratio is None:
+        yield NO_RATIO if metric in ("bleu", "chrf") else NOT_STORED
+    if metric in (signatures := result.get("signatures") or {}):
+        yield f"computed by: {signatures[metric]}"
     if ratio is not None and ratio.denominator == 0:
         yield ZERO
     if result.get("undefined") and metric.startswith("macro_"):

@@ -11,23 +11,23 @@ from ..reporting.numbers import read_number
 from .forms import Part
 
 
-def stored_ratio(estimate: Mapping[str, Any]) -> Ratio | None:
-    if estimate.get("numerator") is None or estimate.get("denominator") is None:
-        return None
-    return Ratio(read_number(estimate["numerator"]), read_number(estimate["denominator"]))
-
-
-def summed_ratio(
+def ratio_of(
     history: History, result: Mapping[str, Any], split: str, model: str, metric: str
 ) -> Ratio | None:
-    """From the confusion counts, else from the sums that an evaluation wrote down."""
-    table = result.get("confusion")
-    if table:
+    """From the confusion counts, else as stored, else from the sums of the final evaluation."""
+    if table := result.get("confusion"):
         found = count_ratios(table["counts"], table["labels"], result.get("positive"))
         if metric in found:
             return found[metric]
+    estimate = result["metrics"][metric]
+    if estimate.get("numerator") is not None and estimate.get("denominator") is not None:
+        return Ratio(read_number(estimate["numerator"]), read_number(estimate["denominator"]))
+    return _evaluated_ratio(history, split, model, metric)
+
+
+def _evaluated_ratio(history: History, split: str, model: str, metric: str) -> Ratio | None:
     e = history.evaluation(split, model)
-    if e is None or e.epoch >= 0:  # not the final one
+    if e is None or e.epoch >= 0:  # of a moment in training, not of the end
         return None
     if history.task == "classification":
         return Ratio(e.loss_sum, e.loss_count) if metric == "loss" else None

@@ -11,6 +11,7 @@ from ..reporting.summary import SPLITS, clean
 from .forms import Rows, Tokens
 
 SUMS = "log-softmax in float32, sums in float64"
+ANSWERED = ("exact_match", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
 NO_TEXT = "none: no text is read"
 
 
@@ -19,9 +20,14 @@ def whole_split(split: str) -> str:
     return next((whole for whole in SPLITS if split == clean(whole)), split)
 
 
-def rows_of(history: History, split: str, result: Mapping[str, Any]) -> Rows:
-    """The rows of a result; what the run did not tell is None."""
+def rows_of(history: History, split: str, result: Mapping[str, Any], metric: str = "") -> Rows:
+    """The rows of a result; what the run did not tell is None.
+
+    Answers are compared with references on the rows that were answered, which may be fewer.
+    """
     scored = int(result.get("n") or 0)
+    if metric in ANSWERED and result.get("answered") is not None:
+        return Rows(int(result["answered"]), in_split=scored)
     unscored = len(result.get("unscored") or [])
     prepared = history.splits.get(whole := whole_split(split))
     if prepared is None:
