@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 WILSON = "Wilson 95 %"
+NOTHING = "no interval: nothing to divide by"
 
 
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,7 +195,8 @@ def _probability_estimates(
 
 
 def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:
-    return Estimate(value, *wilson(*share), WILSON, *map(float, share))
+    method = WILSON if share[1] else NOTHING
+    return Estimate(value, *wilson(*share), method, *map(float, share))
 
 
 def _estimate(value: float, draws: FloatArray, n: int, method: str) -> Estimate:

@@ -93,7 +93,7 @@ class DifferenceReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     rows: Rows
     dtype: str
     prefix: str
-    interval: IntervalReceipt
+    interval: IntervalReceipt | None = None
     p: float
     p_method: str
     fixed: int | None = None

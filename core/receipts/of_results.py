@@ -39,7 +39,7 @@ def receipt(
     Raises ConfigError where the run has no such split, model or metric, with the nearest names.
     """
     result = _chosen("model", model, _chosen("split", split, history.results))
-    metrics = dict(result.get("metrics", {}))
+    metrics = estimates_of(result)
     _chosen_metric(metric, metrics, split, model)
     estimate, known = metrics[metric], METRICS[metric]
     ratio = ratio_of(history, result, split, model, metric)
@@ -65,7 +65,7 @@ def receipt(
         tokens=tokens_of(history, split),
         dtype=dtype_of(config, model),
         prefix=prefix_of(history, model),
-        interval=interval_receipt(estimate, str(estimate.get("method", ""))),
+        interval=interval_receipt(estimate, str(estimate.get("method") or "")),
         training_seed=config.train.seed if config else None,
         notes=list(_notes(metric, result, estimate, ratio, model)),
     )
@@ -125,14 +125,24 @@ def every_receipt(
     """Of each metric of each model on each split, then of each comparison."""
     for split, models in history.results.items():
         for model, result in models.items():
-            for metric in result.get("metrics", {}):
+            for metric in estimates_of(result):
                 yield receipt(history, config, split, model, metric)
     for c in history.comparisons:
         yield difference_receipt(history, config, c)
 
 
-def interval_receipt(estimate: Mapping[str, Any], method: str) -> IntervalReceipt:
+def estimates_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a result; a loss that stands by itself has no interval."""
+    found = dict(result.get("metrics", {}))
+    if "loss" not in found and result.get("loss") is not None:
+        found["loss"] = {"value": result["loss"]}
+    return found
+
+
+def interval_receipt(estimate: Mapping[str, Any], method: str) -> IntervalReceipt | None:
     """The method in words, and out of them the draws and the seed of a bootstrap."""
+    if "low" not in estimate:
+        return None
     draws = re.search(r"([\d,]+) draws", method)
     seed = re.search(r"seed (\d+)", method)
     return IntervalReceipt(
@@ -155,9 +165,9 @@ def explained_split(history: History, split: str | None) -> str:
 def compared_with(history: History, split: str, metric: str, model: str) -> dict[str, float]:
     """The same metric of the other models on these rows, and what random guessing gives."""
     told = {
-        other: read_number(result["metrics"][metric]["value"])
+        other: read_number(estimates_of(result)[metric]["value"])
         for other, result in history.results.get(split, {}).items()
-        if other != model and metric in result.get("metrics", {})
+        if other != model and metric in estimates_of(result)
     }
     order = [*REFERENCES, TUNED]
     told = dict(sorted(told.items(), key=lambda x: order.index(x[0]) if x[0] in order else 9))

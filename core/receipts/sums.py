@@ -19,7 +19,7 @@ def ratio_of(
         found = count_ratios(table["counts"], table["labels"], result.get("positive"))
         if metric in found:
             return found[metric]
-    estimate = result["metrics"][metric]
+    estimate = result.get("metrics", {}).get(metric, {})
     if estimate.get("numerator") is not None and estimate.get("denominator") is not None:
         return Ratio(read_number(estimate["numerator"]), read_number(estimate["denominator"]))
     return _evaluated_ratio(history, split, model, metric)

@@ -51,8 +51,9 @@ def difference_lines(d: DifferenceReceipt) -> Iterator[LineOfReceipt]:
     if d.numerator is not None:
         yield from _division(d)
     yield "made of", _parts(d.metric, d.parts)
-    ends = format_difference_interval(d.metric, d.interval.low, d.interval.high)
-    yield "interval", _interval(ends, d.interval)
+    if d.interval:
+        ends = format_difference_interval(d.metric, d.interval.low, d.interval.high)
+        yield "interval", _interval(ends, d.interval)
     yield "p", f"{format_p(d.p)}, {d.p_method.removeprefix('p ')}"
     if d.fixed is not None and d.broke is not None:
         yield "rows", f"fixed {d.fixed:,}, broke {d.broke:,}"
