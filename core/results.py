@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from .metrics import (
     METRICS,
@@ -31,6 +32,7 @@ from .numbers.calibration import ECE_METHOD, ece_interval
 from .numbers.cells import joint_cells
 from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
+from .numbers.ratios import described, probability_ratios, text_ratios
 from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
@@ -48,15 +50,21 @@ __all__ = [
 ]
 
 WILSON = "Wilson 95 %"
+NOTHING = "no interval: nothing to divide by"
 
 
-class Estimate(msgspec.Struct, frozen=True):
-    """A metric with its 95 % interval; low and high are NaN where `method` says there is none."""
+class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A metric with its 95 % interval; low and high are NaN where `method` says there is none.
+
+    Numerator and denominator are what was divided; absent where the confusion counts tell it.
+    """
 
     value: float
     low: float
     high: float
     method: str
+    numerator: float | None = None
+    denominator: float | None = None
 
 
 class Confusion(msgspec.Struct, frozen=True):
@@ -129,8 +137,12 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         return ModelResult(n=0, metrics={}, unscored=unscored)
     resampling = Resampling(seed, draws)
     drawn, by_rows = bootstrap_rows([rows], resampling)
+    ratios = text_ratios(rows.sums.sum(axis=0))
     estimates = {
-        name: _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows))
+        name: replace(
+            _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows)),
+            **described(ratios, name),
+        )
         for name, value in values.items()
     }
     answers = read_references(frame)
@@ -158,7 +170,7 @@ def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict
         values["exact_match"], (int(answers.exact.sum()), answers.n)
     )
     return {
-        name: msgspec.structs.replace(e, method=f"{e.method}, {answers.n:,} answered rows")
+        name: replace(e, method=f"{e.method}, {answers.n:,} answered rows")
         for name, e in found.items()
     }
 
@@ -203,12 +215,16 @@ def _probability_estimates(
 ) -> dict[str, Estimate]:
     values = values_of(scores)
     drawn, by_rows = bootstrap_rows([scores], resampling)
+    ratios = probability_ratios(scores)
     found = {
-        name: _estimate(
-            value,
-            drawn[0][name],
-            scores.n,
-            resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+        name: replace(
+            _estimate(
+                value,
+                drawn[0][name],
+                scores.n,
+                resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+            ),
+            **described(ratios, name),
         )
         for name, value in values.items()
     }
@@ -223,11 +239,12 @@ def _ece_estimate(
         return percentile
     low, high = ece_interval(percentile.value, draws, scores.null)
     method = ECE_METHOD.format(draws=resampling.draws, seed=resampling.seed)
-    return Estimate(percentile.value, low, high, method)
+    return replace(percentile, low=low, high=high, method=method)
 
 
 def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:
-    return Estimate(value, *wilson(*share), method=WILSON)
+    method = WILSON if share[1] else NOTHING
+    return Estimate(value, *wilson(*share), method, *map(float, share))
 
 
 def _estimate(value: float, draws: FloatArray, n: int, method: str) -> Estimate:

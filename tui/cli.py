@@ -189,6 +189,7 @@ def _add_looking(commands: _Commands) -> None:
         "verify", "verify", "compute every headline number again from the stored rows"
     )
     _add_judging(commands)
+    _add_explaining(commands, report)
     commands.add("doctor", "doctor", "Python, packages, GPU, terminal: what works here")
 
 
@@ -218,6 +219,23 @@ def _add_judging(commands: _Commands) -> None:
     review.add_argument("--reviewer", metavar="NAME", default="reviewer", help="who judges")
     review.add_argument("--seed", type=int, default=0, metavar="N", help="of sides and order")
     review.add_argument("--plain", action="store_true", help="line by line, without a screen")
+
+
+def _add_explaining(commands: _Commands, report: argparse.ArgumentParser) -> None:
+    report.add_argument(
+        "--explain", metavar="METRIC", help="how this metric was made, and what it means"
+    )
+    report.add_argument(
+        "--split", metavar="S", help="with --explain: default the split that the verdict reads"
+    )
+    report.add_argument("--model", metavar="M", default="tuned", help="with --explain (tuned)")
+    explain = commands.add("explain", "explain", "what a metric, a finding or a term means")
+    explain.add_argument("term", metavar="TERM", nargs="*", help="without it every term is listed")
+    quiz = commands.add_for_run("quiz", "quiz", "three questions about a run's own numbers")
+    quiz.add_argument(
+        "--answers", metavar="a,b,c", help="answer without being asked, a letter a question"
+    )
+    quiz.add_argument("--seed", type=int, default=0, metavar="N", help="another order and choice")
 
 
 def _add_steering(commands: _Commands) -> None:

@@ -17,6 +17,7 @@ from .calibration import BINS, Null, TopLabel, null_ece, top_label
 RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
 _FIXED = ("loss", "brier", "roc_auc", "average_precision")
+FIRST_BIN = len(_FIXED)  # the column of `features` where the bins of calibration begin
 
 
 class Ranking(NamedTuple):
@@ -25,6 +26,35 @@ class Ranking(NamedTuple):
     order: IntArray  # [n]
     starts: IntArray  # [groups], first of each group, as an index into order
     group: IntArray  # [n], of the ordered rows
+
+
+class RankingInfluence(NamedTuple):
+    """What the two areas of a ranking are divided from, and what each row adds to them."""
+
+    beaten: float  # pairs of a positive and another row in the right order, a tie as half
+    pairs: float
+    precisions: float  # summed over the positives, each at its own threshold
+    positives: float
+    of_area: FloatArray  # [n]
+    of_average: FloatArray  # [n]
+
+    @property
+    def area(self) -> float:
+        return self.beaten / self.pairs
+
+    @property
+    def average_precision(self) -> float:
+        return self.precisions / self.positives
+
+
+class RankingSums(NamedTuple):
+    """The sums above of one label against the rest."""
+
+    label: int
+    beaten: float
+    pairs: float
+    precisions: float
+    positives: float
 
 
 def rank(scores: FloatArray) -> Ranking:
@@ -40,13 +70,19 @@ def ranking_areas(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, F
     Groups go from the highest score down; a tie counts half. NaN where there are no positives, or
     (ROC AUC) no others.
     """
+    beaten, pairs, precisions, total = _ranking_sums(gained, passed)
+    return _divide(beaten, pairs), _divide(precisions, total)
+
+
+def _ranking_sums(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, ...]:
+    """Pairs in order, pairs, precisions of the positives, positives; each [...]."""
     positives = np.cumsum(gained, axis=-1)
     retrieved = np.cumsum(gained + passed, axis=-1)
     total, rest = positives[..., -1], retrieved[..., -1] - positives[..., -1]
     beaten = np.einsum("...k,...k->...", passed, positives - gained / 2)
     precision = np.divide(positives, retrieved, out=np.zeros_like(positives), where=retrieved > 0)
     average = np.einsum("...k,...k->...", gained, precision)
-    return _divide(beaten, total * rest), _divide(average, total)
+    return beaten, total * rest, average, total
 
 
 def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -90,9 +126,7 @@ def _ranks(scores: FloatArray, is_positive: NDArray[np.bool_], order: IntArray) 
         start, positives, others = end, above[0][-1], above[1][-1]
 
 
-def ranking_influence(
-    is_positive: NDArray[np.bool_], scores: FloatArray
-) -> tuple[float, float, FloatArray, FloatArray]:
+def ranking_influence(is_positive: NDArray[np.bool_], scores: FloatArray) -> RankingInfluence:
     """ROC AUC, average precision, and what each row [n] adds to them to first order.
 
     Under weights w that sum to n, a metric moves by Σ w × influence ÷ n (its first-order
@@ -104,14 +138,14 @@ def ranking_influence(
     if not total or not rest:
         raise ValueError("a ranking needs positives and others")
     order = np.argsort(-scores, kind="stable")
-    beaten = average = of_gains = of_passes = 0.0
+    beaten = precisions = of_gains = of_passes = 0.0
     for r in _ranks(scores, is_positive, order):
         beaten += float(r.passed @ (r.positives - r.gained / 2))
-        average += float(r.gained @ (r.positives / r.retrieved))
+        precisions += float(r.gained @ (r.positives / r.retrieved))
         # A row changes the precision at every threshold at or below its own.
         of_gains += float(r.gained @ (r.others / r.retrieved**2))
         of_passes += float(r.gained @ (r.positives / r.retrieved**2))
-    area, average = beaten / (total * rest), average / total
+    area, average = beaten / (total * rest), precisions / total
 
     of_area, of_average = np.empty(n), np.empty(n)
     for r in _ranks(scores, is_positive, order):
@@ -129,7 +163,7 @@ def ranking_influence(
         of_average[r.rows] = np.where(
             r.marked, of_positive[r.group], (-n / total * below_passes)[r.group]
         )
-    return area, average, of_area, of_average
+    return RankingInfluence(beaten, total * rest, precisions, total, of_area, of_average)
 
 
 @dataclass(frozen=True)
@@ -192,19 +226,32 @@ class ProbabilityScores:
         return null_ece(self.answers)
 
     @cached_property
+    def ranking_sums(self) -> list[RankingSums]:
+        """Of each ranked label; none where a probability is NaN and has no rank."""
+        return self._areas_and_sums[1] if self._rankable else []
+
+    @property
     def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
-        """Mean over the ranked labels of ROC AUC, average precision, and their influences."""
+        return self._areas_and_sums[0]
+
+    @cached_property
+    def _areas_and_sums(
+        self,
+    ) -> tuple[tuple[float, float, FloatArray, FloatArray], list[RankingSums]]:
+        """Mean over the ranked labels of ROC AUC, average precision and their influences; sums."""
+        sums = []
         area = average = 0.0
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
         if not self._rankable:
-            return np.nan, np.nan, of_area, of_average
+            return (np.nan, np.nan, of_area, of_average), sums
         for c in self.ranked_labels:
             found = ranking_influence(self.truth == c, self.probabilities[:, c])
-            area, average = area + found[0], average + found[1]
-            of_area += found[2]
-            of_average += found[3]
+            sums.append(RankingSums(c, *found[:4]))
+            area, average = area + found.area, average + found.average_precision
+            of_area += found.of_area
+            of_average += found.of_average
         k = max(len(self.ranked_labels), 1)
-        return area / k, average / k, of_area / k, of_average / k
+        return (area / k, average / k, of_area / k, of_average / k), sums
 
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
         """Whether draws of this metric come from its first-order expansion."""
@@ -214,10 +261,10 @@ class ProbabilityScores:
         """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
         answers = self.answers
         chosen, gap = answers.bins[rows], answers.confidence[rows] - answers.right[rows]
-        block = np.zeros((len(chosen), len(_FIXED) + BINS))
+        block = np.zeros((len(chosen), FIRST_BIN + BINS))
         block[:, 0], block[:, 1] = self.nll[rows], self.squared_error[rows]
         block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
-        block[np.arange(len(chosen)), len(_FIXED) + chosen] = gap
+        block[np.arange(len(chosen)), FIRST_BIN + chosen] = gap
         return block
 
     def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:
@@ -227,7 +274,7 @@ class ProbabilityScores:
         if self.ranked_labels:
             found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
             found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
-        found["ece"] = np.abs(means[..., len(_FIXED) :]).sum(axis=-1)
+        found["ece"] = np.abs(means[..., FIRST_BIN:]).sum(axis=-1)
         return found
 
     def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
