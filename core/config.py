@@ -150,6 +150,10 @@ class EvaluateConfig:
     """Tokens in a forward pass of evaluation, padding counted."""
     probe: bool = True
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
+    self_test_rows: int = 32
+    """Rows of the final evaluation scored anew in other batches and paddings; 0 for none."""
+    parity_rows: int = 32
+    """Rows scored anew with the saved (and the merged) weights, to see what ships; 0 for none."""
     serve_minutes: float = 30.0
     """How long the worker answers prompts after the run before it frees the device."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..errors import ModelError
 from ..events import ModelLoaded
 
 DEFAULT_MAX_LENGTH = 512
+CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
 
@@ -284,6 +286,29 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def takes(model: Any, argument: str) -> bool:
+    """Whether a model's forward knows an argument."""
+    return argument in inspect.signature(unwrapped(model).forward).parameters
+
+
+def without_cache(model: Any) -> dict[str, bool]:
+    """What a forward pass is told so that it keeps no keys and values (L8)."""
+    return {"use_cache": False} if takes(model, "use_cache") else {}
+
+
+def left_padding_refused(loaded: Loaded) -> str:
+    """Why this model's rows cannot be padded on the left; empty where they can.
+
+    An encoder reads the class from a row's first place, and only a model that is told positions
+    counts them from a row's first token.
+    """
+    if not takes(loaded.model, "past_key_values"):
+        return "an encoder reads a row from its first place"
+    if not takes(loaded.model, "position_ids"):
+        return "the model cannot be told where in a padded row its first token stands"
+    return ""
+
+
 class ScoredPositions(nn.Module):
     """Logits of a causal model at chosen positions only: [rows, tokens] -> [chosen, vocabulary].
 
@@ -302,12 +327,19 @@ class ScoredPositions(nn.Module):
     def _causal(self) -> Any:
         return unwrapped(self.model)
 
-    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+    @property
+    def chunk(self) -> int:
+        """Positions projected at a time, so that their logits stay within CHUNK_ELEMENTS."""
+        return max(1, CHUNK_ELEMENTS // int(self.model.config.vocab_size))
+
+    def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None) -> Tensor:
         """Last hidden states, or logits where the short way is closed."""
+        places = {} if positions is None else {"position_ids": positions}
         if self.short_way:
             backbone = getattr(self._causal, self._causal.base_model_prefix)
-            return backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            out = backbone(input_ids=ids, attention_mask=mask, use_cache=False, **places)
+            return out.last_hidden_state
+        return self.model(input_ids=ids, attention_mask=mask, use_cache=False, **places).logits
 
     def logits(self, states: Tensor) -> Tensor:
         """float32 logits of the states given: [chosen, hidden] -> [chosen, vocabulary] (L3)."""
