@@ -65,10 +65,8 @@ def features(
         done = 0
         for part in evaluation_batches(rows.lengths, budget):
             batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
-            out = backbone(
-                input_ids=batch.ids, attention_mask=batch.mask, **without_cache(backbone)
-            )
-            states = out[0].float()
+            told = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
+            states = told[0].float()
             weight = batch.mask[:, :, None].float()
             mean = ((states * weight).sum(1) / weight.sum(1)).cpu().numpy()
             if out is None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..blocks import Block
+from .parity import parity
 
 Section = Callable[[Mapping[str, Any]], list[Block]]
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (parity,)
