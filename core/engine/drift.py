@@ -87,12 +87,17 @@ def measure(stored: pl.DataFrame, found: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def summarise(parts: list[dict[str, Any]], within: float) -> dict[str, Any]:
-    """The worst of several measurements, and whether all of them stay within the tolerance."""
+def summarise(parts: list[dict[str, Any]], within: float, labels: bool) -> dict[str, Any]:
+    """The worst of several measurements, and whether all of them stay within their tolerance.
+
+    A label that changes fails however small the drift. Of a text's thousands of tokens one may
+    lie so near to another that the last bit decides: there the drift alone does.
+    """
     rows = sorted({row for part in parts for row in part["changed_rows"]})
     losses = [part["largest_loss_drift"] for part in parts]
+    inside = all(p["largest_loss_drift"] <= p.get("tolerance", within) for p in parts)
     return {
-        "passed": not rows and all(loss <= within for loss in losses),
+        "passed": inside and not (labels and rows),
         "tolerance": within,
         "largest_nll_drift": _worst([part["largest_nll_drift"] for part in parts]),
         "largest_loss_drift": _worst(losses),

@@ -44,7 +44,7 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
             "precision": settings.precision,
             "device": s.device.type,
             "unit": "row" if s.config.is_classification else "token",
-            **summarise(found["layouts"], within),
+            **summarise(found["layouts"], within, s.config.is_classification),
             **found,
         }
         plain = spell_numbers(result)

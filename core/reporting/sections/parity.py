@@ -81,7 +81,7 @@ def _parity(split: str, r: Result) -> list[Block]:
 
 def parity_sentence(split: str, r: Result) -> str:
     """The outcome in a sentence or two."""
-    forms = " and ".join(x["weights"] for x in r["weights"]) or "no weights"
+    forms = "; ".join(x["weights"] for x in r["weights"]) or "none"
     return f"{_sampled(r, split)}, scored anew with the tuned weights ({forms}): {_verdict(r)}"
 
 
@@ -91,16 +91,23 @@ def _sampled(r: Result, split: str) -> str:
 
 def _verdict(r: Result) -> str:
     drift = format_drift(r["largest_loss_drift"])
-    changed = format_count(r["changed_predictions"], "prediction")
     if r["passed"]:
-        return f"they agree with the stored scores. The largest drift of a row's loss is {drift}."
+        told = f"they agree with the stored scores. The largest drift of a row's loss is {drift}"
+        return f"{told}; {_changed(r)}." if r["changed_predictions"] else f"{told}."
     failed = [x for x in r.get("skipped", ()) if x.get("failed")]
     if failed and not r["changed_predictions"] and not _drifted(r):
         return f"{failed[0]['weights']} could not be scored."
     return (
         f"THEY DO NOT AGREE with the stored scores. The largest drift of a row's loss is {drift}, "
-        f"{format_drift(r['tolerance'])} is allowed, and {changed} changed."
+        f"{format_drift(r['tolerance'])} is allowed; {_changed(r)}."
     )
+
+
+def _changed(r: Result) -> str:
+    if r["unit"] == "row":
+        return f"{format_count(r['changed_predictions'], 'label')} changed"
+    rows = format_count(r["changed_predictions"], "row")
+    return f"in {rows} another number of tokens was the first choice"
 
 
 def _drifted(r: Result) -> bool:
