@@ -32,6 +32,7 @@ class Loaded:
     labels: tuple[str, ...] = ()  # classification: in the order of the model's outputs
     new_head: bool = False
     adapter_off: bool = False
+    new_modules: tuple[str, ...] = ()  # what the folder had no weights for
 
     @property
     def device(self) -> torch.device:
@@ -117,7 +118,9 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
         model.config.id2label = dict(enumerate(order))
         model.config.label2id = {label: i for i, label in enumerate(order)}
     model.config.pad_token_id = tokenizer.pad_token_id
-    return Loaded(model, tokenizer, max_length(model, tokenizer), order, new_head)
+    lacking = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    new = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return Loaded(model, tokenizer, max_length(model, tokenizer), order, new_head, new_modules=new)
 
 
 def _forget_head(model: Any) -> None:
@@ -226,6 +229,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
                 lora_alpha=lora.alpha,
                 lora_dropout=lora.dropout,
                 target_modules=targets,
+                modules_to_save=_saved_whole(loaded),
             ),
         )
     except ValueError as error:
@@ -233,6 +237,18 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
             f"{config.model.base}: no adapter fits: {error}. "
             'Set model.lora.target_modules, for instance to "all-linear"'
         ) from error
+
+
+def _saved_whole(loaded: Loaded) -> list[str] | None:
+    """New modules beside the head: peft saves heads by name, and would leave a random pooler out.
+
+    Its weights stand in no folder: left out of the adapter, they are drawn anew by who loads it.
+    """
+    if not loaded.labels:
+        return None
+    heads = ("classifier", "score")
+    new = [m for m in loaded.new_modules if not any(part in heads for part in m.split("."))]
+    return [*heads, *new]
 
 
 def attach_adapter(base: Loaded, folder: str, *, trainable: bool = False) -> Loaded:

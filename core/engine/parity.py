@@ -20,10 +20,10 @@ from safetensors import safe_open
 from ..events import AnalysisComputed, spell_numbers
 from ..results import evaluate_classification, evaluate_text
 from .batches import Layout
-from .devices import free_memory
+from .devices import drawn_from, free_memory
 from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
 from .errors import Stopped, explain
-from .models import Loaded, unwrapped
+from .models import Loaded, load, unwrapped
 from .session import Session
 from .validate import best_metric
 
@@ -56,7 +56,7 @@ def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
     shipped = Shipped(
         tuned=s.tuned,
         folder=s.run.model_path,
-        load=s.load,
+        load=lambda folder: _load_as_others_would(s, folder),
         score=scorer(rows, settings.precision, settings.batch_tokens),
         metric=_metric(s),
         stored=pl.read_parquet(s.run.predictions / f"{split}.tuned.parquet")[index],
@@ -73,6 +73,14 @@ def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
         **found,
     }
     yield AnalysisComputed(split=split, name="parity", model="tuned", result=spell_numbers(result))
+
+
+def _load_as_others_would(s: Session, folder: str) -> Loaded:
+    """Weights that the folder lacks must not come out right because this run knows its seed."""
+    with drawn_from(s.config.train.seed + 1):
+        loaded = load(s.config, folder, s.labels)
+    loaded.model.to(s.device)
+    return loaded
 
 
 def _metric(s: Session) -> Measure:
