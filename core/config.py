@@ -172,6 +172,10 @@ class EvaluateConfig:
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
     slices: list[str] = field(default_factory=list)
     """Columns whose values split the evaluated rows: each slice gets its own figures."""
+    self_test_rows: int = 32
+    """Rows of the final evaluation scored anew in other batches and paddings; 0 for none."""
+    parity_rows: int = 32
+    """Rows scored anew with the saved (and the merged) weights, to see what ships; 0 for none."""
     serve_minutes: float = 30.0
     """How long the worker answers prompts after the run before it frees the device."""
 

@@ -227,6 +227,8 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         "model.max_length",
         "must be at least 2",
     )
+    for key in ("self_test_rows", "parity_rows"):
+        fault(getattr(c.evaluate, key) < 0, f"evaluate.{key}", "must not be negative", "0 is none")
     fault(not c.model.base.strip(), "model.base", "is empty", _REQUIRED["model.base"])
     fault(
         c.trains and not c.data.train, "data.train", "must be given", "Name the file to learn from"

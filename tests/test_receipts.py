@@ -314,7 +314,7 @@ def test_an_evaluation_during_training_has_a_receipt() -> None:
 
 
 def test_what_stands_beside_a_metric_goes_from_the_best_reference_down() -> None:
-    run, history = remeasured("classification")
+    _run, history = remeasured("classification")
     assert list(compared_with(history, "test", "accuracy", "tuned")) == ["probe", "majority"]
     beside = compared_with(history, "test", "loss", "tuned")
     assert list(beside) == ["probe", "random guessing"]

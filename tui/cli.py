@@ -130,6 +130,11 @@ def _add_starting(commands: _Commands) -> None:
     evaluate.add_argument(
         "--task", choices=TASKS, help="default: what the tuned model was made for"
     )
+    evaluate.add_argument(
+        "--self-test",
+        action="store_true",
+        help="print how far scores drift in other batches and paddings; 1 if they change",
+    )
     _add_how(evaluate)
 
     check = commands.add("check", "check", "look at the data of a config; starts nothing")

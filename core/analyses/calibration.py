@@ -35,7 +35,7 @@ from ..numbers.temperature import (
     fit_temperature,
 )
 from ..statistics import sign_flip
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 RESAMPLING = Resampling()  # as in the results: one number has one interval
 NULL_METHOD = (

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from ..statistics import mcnemar, wilson
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 MODELS = ("base", "tuned")
 CLOSED_RULE = (

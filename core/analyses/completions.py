@@ -17,7 +17,7 @@ from ..metrics import FloatArray
 from ..numbers.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
 from ..numbers.references import answered, read_references
 from ..statistics import wilson
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 GRAM = 4  # words
 LOOP = 40  # characters that an answer repeats at once before it is said to loop

@@ -9,7 +9,7 @@ import polars as pl
 
 from ..errors import DataError, Fault
 from ..reporting.summary import reference_model
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 LISTED = 200  # rows of each changed kind that are written down
 WITH_TEXT = 10  # of them with the beginning of their input

@@ -26,7 +26,7 @@ from ..numbers.slices import (
 from ..reading.inputs import input_of
 from ..reading.rows import SLICE
 from ..statistics import holm, mcnemar, wilson
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 LEAST_ROWS = 10  # of a slice: fewer, and its figures are anecdote
 MOST_VALUES = 50  # of a column: the commonest are slices

@@ -16,7 +16,7 @@ from ..numbers.bootstrap import Resampling, interval_of, paired_p
 from ..numbers.scored import positive_label, read_classification
 from ..numbers.thresholds import Aim, Sweep, choose, figures, sweep, thin, trivial
 from ..statistics import wilson
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 RESAMPLING = Resampling()
 WILSON = "Wilson 95 %"

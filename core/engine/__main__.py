@@ -178,6 +178,8 @@ def prepare_evaluation_data(s: Session) -> None:
 
 def evaluate_models(s: Session) -> None:
     from .conclude import evaluate_split, score_texts
+    from .parity import parity
+    from .self_test import self_test
 
     with s.stage(5) as told:
         splits = [name for name in ("validation", "test") if name in s.rows]
@@ -185,6 +187,9 @@ def evaluate_models(s: Session) -> None:
             evaluate_split(s, split)
         if not s.config.is_classification:
             score_texts(s)
+        for check in (self_test, parity):  # of the split that the verdict rests upon
+            for fact in check(s, splits[-1]):
+                s.write(fact)
         rows = sum(len(s.rows[name]) for name in splits)
         told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))
 

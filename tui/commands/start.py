@@ -72,7 +72,14 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
         from ...core.report import render_markdown
 
         print("\n" + render_markdown(report), end="")
-    return INTERRUPTED if interrupted else exit_code(history, report, gate=options.gate)
+    if interrupted:
+        return INTERRUPTED
+    code = exit_code(history, report, gate=options.gate)
+    if getattr(options, "self_test", False) and history.results:
+        from .self_test import tell_self_test
+
+        return code or tell_self_test(history, emit)
+    return code
 
 
 def _show_screen(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
