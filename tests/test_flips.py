@@ -184,3 +184,9 @@ def test_nothing_stored_is_told(tmp_path: Path) -> None:
         flip_list(run)
     with pytest.raises(Exception, match="no predictions on train are stored"):
         read_predictions(run, "train")
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    before, after = labelled(), labelled(seed=3)
+    shuffled = label_flips(before, after.sample(120, shuffle=True, seed=1))
+    assert shuffled.sort("row_id").equals(label_flips(before, after).sort("row_id"))

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...core.analyses.flips import CHANGED, LABEL_KINDS, describe_flips, label_flips, list_rows
-from ...core.analyses.flips import loss_changes as loss_changes_of
+from ...core.analyses.flips import (
+    CHANGED,
+    LABEL_KINDS,
+    describe_flips,
+    label_flips,
+    list_rows,
+    loss_changes,
+)
 from ...core.errors import ConfigError, Fault
 from ...core.history import History, read_history
 from ...core.predictions import read_inputs, read_predictions, stored_splits
+from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
 from ...core.reporting.summary import SPLITS, reference_model
 from ...core.runs import Run, open_run, runs_folder
@@ -47,7 +54,7 @@ def flip_list(
         )
     labelled = "predicted" in frames["tuned"].columns
     kinds = _kinds(kind, labelled)
-    flipped = label_flips if labelled else loss_changes_of
+    flipped = label_flips if labelled else loss_changes
     rows = flipped(frames[reference], frames["tuned"])
     told: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
     told |= describe_flips(rows, 0)
@@ -87,9 +94,11 @@ def show_flips(told: dict[str, Any]) -> None:
             if kind in LABEL_KINDS
             else f"in {told['unit']}, largest change first"
         )
-        print(f"\n{kind}: {len(rows):,} of {told['counts'][kind]:,} rows, {order}")
-        if rows:
-            table = flip_table(rows, told["from"], TEXT)
-            print_table(table.columns, table.rows, words=("row", *table.words))
+        if not rows:
+            print(f"\n{kind}: no row")
+            continue
+        print(f"\n{kind}: {len(rows):,} of {format_count(told['counts'][kind], 'row')}, {order}")
+        table = flip_table(rows, told["from"], TEXT)
+        print_table(table.columns, table.rows, words=("row", *table.words))
     if missing := told.get("text_missing"):
         print(f"\nWithout the rows' text: {missing}.")
