@@ -231,9 +231,7 @@ def many_labels(n: int = 60, labels: int = 4, seed: int = 1) -> pl.DataFrame:
 def told(frames: dict[str, pl.DataFrame], labels: list[str]) -> History:
     history = fold(
         [
-            RunStarted(
-                run="x", name="x", task="classification", pid=1, host="h", ftev_version="0"
-            ),
+            RunStarted(run="x", name="x", task="classification", pid=1, host="h", ftev_version="0"),
             SplitPrepared(split="test", rows=70, columns=2, skipped_rows=3, truncated_rows=2),
         ]
     )
@@ -316,7 +314,7 @@ def test_an_evaluation_during_training_has_a_receipt() -> None:
 
 
 def test_what_stands_beside_a_metric_goes_from_the_best_reference_down() -> None:
-    run, history = remeasured("classification")
+    _, history = remeasured("classification")
     assert list(compared_with(history, "test", "accuracy", "tuned")) == ["probe", "majority"]
     beside = compared_with(history, "test", "loss", "tuned")
     assert list(beside) == ["probe", "random guessing"]
