@@ -17,7 +17,7 @@ from ftev.core.events import (
     RunFinished,
     SplitPrepared,
 )
-from ftev.core.findings import find
+from ftev.core.findings import Finding, find
 from ftev.core.glossary import explain, lookup
 from ftev.core.history import History, fold, read_history
 from ftev.core.quiz import COUNT, Question, count_right, make_quiz, read_answers
@@ -167,6 +167,21 @@ def test_the_pitfall_is_the_gravest_finding_and_the_others_are_not_there() -> No
                 entry = lookup(choice.partition(":")[0])
                 assert entry is not None
                 assert entry.name not in codes
+
+
+def test_the_evidence_of_the_pitfall_is_told_before_it_is_asked() -> None:
+    found = [
+        Finding("poorly_calibrated", "warning", "off by 9.4 %", {"ece": 0.0937, "null": 0.0458}),
+        Finding("label_errors", "info", "8 suspect"),
+        Finding("label_errors", "info", "5 suspect"),
+    ]
+    q = about_pitfalls(read_history(Run(SAMPLES / "classification")), found, 0)
+    assert q is not None
+    assert "Measured as well: ece 0.0937, null 0.0458." in q.text
+    assert "calibrated" not in q.text
+    assert right_text(q).startswith("Poorly calibrated")
+    assert q.explanation.endswith("Found as well: label_errors.")
+    assert q.see == ["poorly_calibrated", "label_errors"]
 
 
 def test_a_run_without_findings_has_none() -> None:
