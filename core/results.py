@@ -32,7 +32,7 @@ from .numbers.calibration import ECE_METHOD, ece_interval
 from .numbers.cells import joint_cells
 from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
-from .numbers.ratios import described, probability_ratios, text_ratios
+from .numbers.ratios import described, probability_ratios, reference_ratios, text_ratios
 from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
@@ -169,8 +169,9 @@ def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict
     found["exact_match"] = _wilson_estimate(
         values["exact_match"], (int(answers.exact.sum()), answers.n)
     )
+    ratios, told = reference_ratios(answers), f", {answers.n:,} answered rows"
     return {
-        name: replace(e, method=f"{e.method}, {answers.n:,} answered rows")
+        name: replace(e, method=e.method + told, **described(ratios, name))
         for name, e in found.items()
     }
 

@@ -302,6 +302,41 @@ def test_answers_are_counted_by_themselves_and_signatures_told() -> None:
     assert "not a quotient of two sums over rows" in r.notes
 
 
+def test_answers_against_references_are_sums_over_answered_rows() -> None:
+    frame = pl.DataFrame(
+        {
+            "row_id": [0, 1, 2],
+            "nll": [3.0, 4.0, 5.0],
+            "tokens": [3, 4, 5],
+            "correct": [1, 2, 3],
+            "bytes": [9, 9, 9],
+            "completion": ["a cat sat", "A  DOG", None],
+            "reference": ["a cat ran", "a dog", "a cow"],
+        }
+    )
+    found = evaluate_text(frame, draws=50)
+    exact = found.metrics["exact_match"]
+    assert (exact.numerator, exact.denominator) == (1, 2)
+    for name in {"rouge1", "rouge2", "rougeL"} & set(found.metrics):
+        e = found.metrics[name]
+        assert e.denominator == 2
+        assert e.numerator is not None
+        assert e.numerator / 2 == pytest.approx(e.value)
+    if "rouge1" in found.metrics:
+        assert found.metrics["rouge1"].numerator == pytest.approx(2 / 3 + 1)
+    assert found.metrics["bleu"].numerator is None
+
+
+def test_a_model_that_was_not_made_for_the_task_says_how_it_answers() -> None:
+    history = read_history(Run(SAMPLES / "classification"))
+    history.results["test"]["base"] = dict(
+        history.results["test"]["probe"], method="likeliest label"
+    )
+    r = receipt(history, None, "test", "base", "accuracy")
+    assert "how it answers: likeliest label" in r.notes
+    assert "language model" in r.prefix
+
+
 def test_an_evaluation_during_training_has_a_receipt() -> None:
     history = read_history(Run(SAMPLES / "generation"))
     e = history.validation_series()[0]
@@ -314,7 +349,7 @@ def test_an_evaluation_during_training_has_a_receipt() -> None:
 
 
 def test_what_stands_beside_a_metric_goes_from_the_best_reference_down() -> None:
-    _run, history = remeasured("classification")
+    _, history = remeasured("classification")
     assert list(compared_with(history, "test", "accuracy", "tuned")) == ["probe", "majority"]
     beside = compared_with(history, "test", "loss", "tuned")
     assert list(beside) == ["probe", "random guessing"]

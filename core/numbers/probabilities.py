@@ -239,7 +239,7 @@ class ProbabilityScores:
         self,
     ) -> tuple[tuple[float, float, FloatArray, FloatArray], list[RankingSums]]:
         """Mean over the ranked labels of ROC AUC, average precision and their influences; sums."""
-        sums = []
+        sums: list[RankingSums] = []
         area = average = 0.0
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
         if not self._rankable:

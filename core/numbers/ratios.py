@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..metrics import LN_2, FloatArray, Margins, margins
 from .bootstrap import RowScores, blocks
 from .probabilities import FIRST_BIN, ProbabilityScores
+from .references import ROUGE, ReferenceRows
 
 
 class Ratio(NamedTuple):
@@ -110,6 +111,15 @@ def text_ratios(totals: Sequence[float] | FloatArray) -> Ratios:
         "average_log_likelihood": Ratio(-nll, tokens),
     }
     return found | {"bits_per_byte": Ratio(nll, LN_2 * n_bytes)} if n_bytes else found
+
+
+def reference_ratios(answers: ReferenceRows) -> Ratios:
+    """Exact match and, where it was computed, ROUGE; BLEU and chrF are no quotients of two sums."""
+    n, totals = float(answers.n), answers.sums.sum(axis=0)
+    found = {"exact_match": Ratio(float(answers.exact.sum()), n)}
+    with_rouge = [name for name in ROUGE if name in answers.signatures]
+    sums = totals[len(totals) - len(with_rouge) :]
+    return found | {m: Ratio(float(x), n) for m, x in zip(with_rouge, sums, strict=True)}
 
 
 def described(ratios: Mapping[str, Ratio], name: str) -> dict[str, float]:

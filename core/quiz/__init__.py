@@ -30,7 +30,7 @@ def make_quiz(
     findings: Sequence[Finding] | None = None,
 ) -> list[Question]:
     """At most three questions. Raises ConfigError where the run has no numbers to ask about."""
-    found = list(find(history) if findings is None else findings)
+    found = list(find(history, config) if findings is None else findings)
     asked = [
         about_losses(history, seed),
         about_shipping(history, config, seed),

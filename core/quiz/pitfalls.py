@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -45,9 +46,10 @@ def about_pitfalls(history: History, findings: list[Finding], seed: int) -> Ques
     if len(absent) < wanted:
         return None
     wrong = [_name(code) for code in random.Random(f"{seed} pitfalls").sample(absent, wanted)]
-    text = " ".join(_facts(history, split)) + " Which pitfall is here?"
+    told_facts = [*_facts(history, split), *_measured(known[:1])]
+    text = " ".join(told_facts) + " Which pitfall is here?"
     if known:
-        told = (_why(known), [f.code for f in known[:2]])
+        told = (_why(known), list(dict.fromkeys(f.code for f in known))[:2])
         return ask("pitfall", text, _name(known[0].code), [*wrong, NONE], told, seed)
     why = "No rule fired: these counts and losses lie inside the limits of each of them."
     return ask("pitfall", text, NONE, wrong, (why, absent[:2]), seed)
@@ -79,7 +81,8 @@ def _name(code: str) -> str:
 
 
 def _why(findings: list[Finding]) -> str:
-    first, more = findings[0], ", ".join(f.code for f in findings[1:])
+    first = findings[0]
+    more = ", ".join(dict.fromkeys(f.code for f in findings[1:] if f.code != first.code))
     told = [first.message, first.remedy, f"Found as well: {more}" if more else ""]
     return " ".join(f"{part.rstrip('.')}." for part in told if part)
 
@@ -108,6 +111,19 @@ def _facts(history: History, split: str) -> Iterator[str]:
             f"Of {s.rows:,} {name} rows {s.truncated_rows:,} were cut, {s.unscored_rows:,} "
             f"have nothing to score, {s.rows_without_eos:,} do not score their end."
         )
+
+
+def _measured(findings: list[Finding]) -> Iterator[str]:
+    """The evidence of a finding that none of the facts tells: its numbers, without its name."""
+    for f in findings:
+        numbers = {
+            name.replace("_", " "): value
+            for name, value in f.evidence.items()
+            if f.code not in POOL and isinstance(value, int | float) and math.isfinite(value)
+        }
+        if numbers:
+            told = ", ".join(f"{name} {value:,.4g}" for name, value in numbers.items())
+            yield f"Measured as well: {told}."
 
 
 def _label_facts(history: History, result: dict[str, Any]) -> Iterator[str]:

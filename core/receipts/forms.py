@@ -96,6 +96,7 @@ class DifferenceReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     interval: IntervalReceipt | None = None
     p: float
     p_method: str
+    p_holm: float | None = None  # adjusted for reading all secondary metrics
     fixed: int | None = None
     broke: int | None = None
     smallest_detectable: float | None = None

@@ -64,7 +64,7 @@ def receipt(
         rows=rows_of(history, split, result, metric),
         tokens=tokens_of(history, split),
         dtype=dtype_of(config, model),
-        prefix=prefix_of(history, model),
+        prefix=prefix_of(history, model, result),
         interval=interval_receipt(estimate, str(estimate.get("method") or "")),
         training_seed=config.train.seed if config else None,
         notes=list(_notes(metric, result, estimate, ratio, model)),
@@ -111,6 +111,7 @@ def difference_receipt(
         interval=interval_receipt(c, interval),
         p=read_number(c["p"]),
         p_method=p_method,
+        p_holm=None if c.get("p_holm") is None else read_number(c["p_holm"]),
         fixed=c.get("fixed"),
         broke=c.get("broke"),
         smallest_detectable=c.get("smallest_detectable"),
@@ -203,6 +204,8 @@ def _notes(
 ) -> Iterator[str]:
     if ratio is None:
         yield NO_RATIO if metric in ("bleu", "chrf") else NOT_STORED
+    if result.get("method"):
+        yield f"how it answers: {result['method']}"
     if metric in (signatures := result.get("signatures") or {}):
         yield f"computed by: {signatures[metric]}"
     if ratio is not None and ratio.denominator == 0:

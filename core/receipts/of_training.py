@@ -59,9 +59,9 @@ def training_receipts(
     start = history.evaluation("validation", "tuned", 0)
     if start:
         for name, metric in (("start_loss", "loss"), ("start_accuracy", _accuracy(history))):
-            found = evaluation_receipt(history, config, start, metric)
-            if found and found.denominator:
-                yield ("references", name), found
+            at_start = evaluation_receipt(history, config, start, metric)
+            if at_start and at_start.denominator:
+                yield ("references", name), at_start
     if history.random_loss is not None:
         yield ("references", "random_loss"), _of_guessing(history)
     for i, text in enumerate(history.texts):

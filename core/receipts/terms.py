@@ -60,10 +60,12 @@ def dtype_of(config: RunConfig | None, model: str) -> str:
     return f"forward pass in {precision}, {SUMS}"
 
 
-def prefix_of(history: History, model: str) -> str:
+def prefix_of(history: History, model: str, result: Mapping[str, Any] | None = None) -> str:
     """The one token that scoring puts first (K1)."""
     if model == "majority":
         return NO_TEXT
+    if result and result.get("method"):
+        return "that of the base as a language model, as context, never scored"
     if history.task != "generation":
         return "none: the special tokens of the tokenizer alone"
     prefix = history.model.prefix if history.model else ""

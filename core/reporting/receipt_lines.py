@@ -55,6 +55,8 @@ def difference_lines(d: DifferenceReceipt) -> Iterator[LineOfReceipt]:
         ends = format_difference_interval(d.metric, d.interval.low, d.interval.high)
         yield "interval", _interval(ends, d.interval)
     yield "p", f"{format_p(d.p)}, {d.p_method.removeprefix('p ')}"
+    if d.p_holm is not None:
+        yield "p by Holm", f"{format_p(d.p_holm)}, adjusted over the secondary metrics"
     if d.fixed is not None and d.broke is not None:
         yield "rows", f"fixed {d.fixed:,}, broke {d.broke:,}"
     if d.smallest_detectable is not None and math.isfinite(d.smallest_detectable):
