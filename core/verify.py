@@ -101,8 +101,8 @@ def _check_sources(stored: StoredRun) -> Iterator[Check]:
             continue
         ok = s.sha256 == prepared.sha256
         told = "" if ok else f"{prepared.source}: the data of {split} have changed since the run"
-        digests = (f"sha256 {x[:12]}" for x in (prepared.sha256, s.sha256))
-        yield Check(f"data of {split}", *digests, ok, told)
+        was, now = (f"sha256 {x[:12]}" for x in (prepared.sha256, s.sha256))
+        yield Check(f"data of {split}", was, now, ok, told)
 
 
 def _check_rows(stored: StoredRun) -> Iterator[Check]:
