@@ -164,7 +164,9 @@ def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) ->
 def _summary(report: Mapping[str, Any]) -> str:
     run = report["run"]
     kind = "text classifier" if run["task"] == "classification" else "language model"
-    origin = f", fine-tuned from {run['base']}" if run.get("base") else ""
+    given = run.get("tuned")  # nothing was trained here: two models were set against each other
+    verb = "judged against" if given else "fine-tuned from"
+    origin = f", {verb} {run['base']}" if run.get("base") else ""
     labels = report["data"].get("train", {}).get("labels") or {}
     among = f" It answers with one of {len(labels):,} labels." if labels else ""
     told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
