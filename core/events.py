@@ -100,6 +100,9 @@ class SplitPrepared(Event, frozen=True, tag=True):
     unscored_rows: int = 0  # nothing left to score
     skipped_rows: int = 0  # bad rows that the config said to skip
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
+    truncated_completions: int = 0  # generation: rows that lost the end of what is scored
+    examples: dict[str, list[int]] = {}  # name of a count above -> the first ids of its rows
+    rows_sha256: str = ""  # of the inputs of its rows in any order: what test readings go by
 
 
 class ColumnsFound(Event, frozen=True, tag=True):
@@ -126,6 +129,20 @@ class LeakageFound(Event, frozen=True, tag=True):
     pairs: list[tuple[str, int, str, int, str, float]] = []
     leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split
     note: str = ""
+    conflicts: list[tuple[str, int, str, int]] = []  # split, row, split, row: the first of them
+
+
+class ModelsCompared(Event, frozen=True, tag=True):
+    """Base and tuned of an evaluation without training: whether they read the same tokens."""
+
+    same_vocabulary: bool
+    same_template: bool
+    base_tokens: int
+    tuned_tokens: int
+    differing: int = 0  # tokens that one lacks, or that have another id
+    examples: list[str] = []
+    differing_parts: list[str] = []  # "chat template", "end token", ...
+    outside: str = ""  # the model whose tokenizer has more tokens than it has embeddings
 
 
 class TrainingPlanned(Event, frozen=True, tag=True):
@@ -289,6 +306,7 @@ AnyEvent = (
     | ColumnsFound
     | LabelsFixed
     | LeakageFound
+    | ModelsCompared
     | TrainingPlanned
     | StepDone
     | Evaluated

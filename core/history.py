@@ -27,6 +27,7 @@ from .events import (
     LabelsFixed,
     LeakageFound,
     ModelLoaded,
+    ModelsCompared,
     Note,
     Paused,
     PredictionsStored,
@@ -138,6 +139,7 @@ class History:
     plan: TrainingPlanned | None = None
     ended: TrainingEnded | None = None
     leakage: LeakageFound | None = None
+    models_compared: ModelsCompared | None = None
     columns: ColumnsFound | None = None
     labels: list[str] = field(default_factory=list)
     positive: str | None = None
@@ -334,6 +336,7 @@ _FOLDS: dict[type, Any] = {
     ColumnsFound: _set("columns"),
     LabelsFixed: History._add_labels,
     LeakageFound: _set("leakage"),
+    ModelsCompared: _set("models_compared"),
     TrainingPlanned: _set("plan"),
     StepDone: lambda h, e: h.steps.append(e),
     Evaluated: lambda h, e: h.evaluations.append(e),

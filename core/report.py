@@ -48,7 +48,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
     """The document of report.json. NaN and infinities are floats here, strings in the file."""
     history = history or read_history(run)
     config = _config(run)
-    report = {
+    report: dict[str, Any] = {
         "schema": SCHEMA,
         "run": describe_run(run, history, config),
         "data": describe_data(history),
@@ -62,15 +62,20 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "analyses": history.analyses,
         "texts": describe_texts(history),
         "answers": describe_answers(history),
-        "findings": [describe_finding(f) for f in find(history)],
+        "findings": [describe_finding(f) for f in find(history, config)],
         "notes": [{"level": n.level, "text": n.text} for n in history.notes],
     }
+    if (run.path / "reviews.jsonl").exists():
+        from .review_summary import describe_reviews
+
+        report["reviews"] = describe_reviews(run)
     if config is not None:
         verdict = judge(history, config)
         report["verdict"] = {
             "decision": verdict.decision,
             "objective": verdict.objective,
             "reasons": verdict.reasons,
+            "evidence": verdict.evidence,
         }
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from msgspec.structs import replace
 
@@ -167,4 +169,10 @@ class Session:
             sha256=source.sha256,
             labels=source.label_counts(),
             skipped_rows=self.dataset.skipped_rows.get(split, 0),
+            rows_sha256=_sha256_of_rows(source.frame) if split == "test" else "",
         )
+
+
+def _sha256_of_rows(frame: pl.DataFrame) -> str:
+    """Of the rows' inputs in any order, so that a run knows its test rows in another's."""
+    return hashlib.sha256(frame["content"].sort().to_numpy().tobytes()).hexdigest()

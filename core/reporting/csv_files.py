@@ -24,7 +24,7 @@ from .text import visible
 
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
 PLAIN = r"^[ -~]*$"  # printable ASCII
-OWN_COLUMNS = ("row_id", "label", "predicted", "probabilities", "content")
+OWN_COLUMNS = ("row_id", "label", "predicted", "probabilities", "content", "input")
 METRIC_COLUMNS = {
     "split": pl.String,
     "model": pl.String,
@@ -65,7 +65,8 @@ def row_frames(run: Run, report: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
         paths = {model: run.predictions / f"{split}.{model}.parquet" for model in models}
         frames = {m: pl.read_parquet(path) for m, path in paths.items() if path.exists()}
         if frames:
-            rows = _with_input(_joined(frames), dataset, split)
+            first = next(iter(frames.values()))
+            rows = _with_input(_joined(frames), first, dataset, split)
             told[split] = safe_texts(rows.sort("row_id"))
     return told
 
@@ -110,15 +111,21 @@ def _flip(reference: str) -> pl.Expr:
     return told.alias(f"{reference}_to_tuned")
 
 
-def _with_input(rows: pl.DataFrame, dataset: Dataset | None, split: str) -> pl.DataFrame:
-    """The input beside each row whose content hash still fits; empty where it does not."""
-    if "content" not in rows.columns:
-        return rows.with_columns(input=pl.lit(""))
-    if dataset is None or split not in dataset.splits:
-        return rows.drop("content").with_columns(input=pl.lit(""))
-    source = dataset.splits[split].frame
-    texts = source.select("row_id", "content", input_of(source).alias("input"))
-    return rows.join(texts, on=["row_id", "content"], how="left").drop("content")
+def _with_input(
+    rows: pl.DataFrame, frame: pl.DataFrame, dataset: Dataset | None, split: str
+) -> pl.DataFrame:
+    """The input beside each row: whole, from the data file, where its content hash still fits;
+    else its beginning, where that was stored; else nothing."""
+    told = [pl.lit(None, pl.String).alias("whole")]
+    if dataset is not None and split in dataset.splits and "content" in rows.columns:
+        source = dataset.splits[split].frame
+        texts = source.select("row_id", "content", input_of(source).alias("whole"))
+        rows, told = rows.join(texts, on=["row_id", "content"], how="left"), []
+    begun = frame["input"] if "input" in frame.columns else pl.lit(None, pl.String).alias("input")
+    rows = rows.with_columns(*told, begun)
+    return rows.with_columns(input=pl.coalesce("whole", "input")).drop(
+        "whole", "content", strict=False
+    )
 
 
 def _dataset(run: Run) -> Dataset | None:

@@ -61,7 +61,12 @@ def judged_split(history: History) -> str | None:
 
 
 def reference_model(results: Mapping[str, Any]) -> str | None:
-    """What the tuned model is set against on a split: base, else probe, else majority."""
+    """What the tuned model is set against on a split: base, else probe, else majority.
+
+    A base that labels without having been made for it is easily beaten: the probe stands before it.
+    """
+    if "probe" in results and results.get("base", {}).get("method"):
+        return "probe"
     return next((model for model in REFERENCES if model in results), None)
 
 

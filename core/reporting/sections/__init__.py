@@ -10,15 +10,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..blocks import Block
+from .calibration import show_calibration
+from .choices import show_choices
+from .completions import show_completions
 from .computed import show_computed
 from .data import show_data, show_leakage
 from .differences import show_differences
 from .findings import show_findings
+from .flips import show_flips
+from .label_errors import show_label_errors
 from .labels import show_labels
 from .metrics import show_metrics
 from .notes import show_environment, show_notes
+from .parity import show_parity
+from .reviews import show_reviews
+from .slices import show_slices
 from .stages import show_stages
 from .texts import show_answers, show_texts
+from .thresholds import show_thresholds
 from .training import show_training
 from .verdict import show_verdict
 
@@ -30,7 +39,15 @@ SECTIONS: tuple[Section, ...] = (
     show_differences,
     show_metrics,
     show_labels,
-    # calibration, thresholds, slices, label errors, completions, parity
+    show_flips,
+    show_completions,
+    show_choices,
+    show_calibration,
+    show_thresholds,
+    show_slices,
+    show_label_errors,
+    show_reviews,
+    show_parity,
     show_training,
     show_texts,
     show_answers,
