@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -37,7 +37,11 @@ from .verdict import judge
 SCHEMA = "ftev.report/1"
 # JSON leaves these as they are; a terminal may obey them.
 _CONTROL = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
-LATER = ("csv", "card")  # promised formats that are not written yet
+DEFAULT_FORMATS = ("md", "html", "json")
+
+Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
+File = tuple[Path, Content]
+Format = Callable[[Run, dict[str, Any], Path | None], Iterator[File]]
 
 
 def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
@@ -77,37 +81,31 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
 
 
 def write_report(
-    run: Run, formats: Sequence[str] = ("md", "json"), out: Path | None = None
+    run: Run, formats: Sequence[str] = DEFAULT_FORMATS, out: Path | None = None
 ) -> list[Path]:
-    """Write report.md, report.json into `out`, by default the run's folder; each file whole.
+    """Write the files of each format into `out`, by default the run's folder; each file whole.
 
-    Raises ConfigError for a format that is not known, RunError where it cannot be written.
+    Without `out` the card goes beside the tuned model. Raises ConfigError for a format that is
+    not known, RunError where a file cannot be written.
     """
-    writers = check_formats(formats)
-    report, folder = build_report(run), out or run.path
-    written = []
-    for name in formats:
-        path = folder / f"report.{name}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, writers[name](report))
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}. Choose --out") from None
-        written.append(path)
-    return written
+    check_formats(formats)
+    report = build_report(run)
+    return [
+        _write_whole(path, content)
+        for name in formats
+        for path, content in _FORMATS[name](run, report, out)
+    ]
 
 
-def check_formats(formats: Sequence[str]) -> dict[str, Callable[[dict[str, Any]], str]]:
-    """The writer of each format. Raises ConfigError for those that there is none for."""
-    faults = []
-    for name in formats:
-        if name in LATER:
-            faults.append(Fault("--format", f"{name} is not written yet", "Ask for md or json"))
-        elif name not in _WRITERS:
-            faults.append(Fault("--format", f"there is no format {name!r}", "Known: md, json"))
-    if faults:
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ConfigError for every format that there is none of."""
+    known = ", ".join(_FORMATS)
+    unknown = [name for name in formats if name not in _FORMATS]
+    if unknown:
+        faults = (
+            Fault("--format", f"there is no format {n!r}", f"Known: {known}") for n in unknown
+        )
         raise ConfigError(*faults)
-    return _WRITERS
 
 
 def render_json(report: dict[str, Any]) -> str:
@@ -128,10 +126,37 @@ def render_html(report: dict[str, Any]) -> str:
     return render(report)
 
 
-_WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "md": render_markdown,
-    "html": render_html,
-    "json": render_json,
+def _rendered(name: str, render: Callable[[dict[str, Any]], str]) -> Format:
+    def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+        yield (out or run.path) / f"report.{name}", render(report)
+
+    return files
+
+
+def _csv_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    from .reporting.csv_files import metrics_frame, row_frames
+
+    folder = out or run.path
+    yield folder / "report.csv", metrics_frame(report).write_csv
+    for split, rows in row_frames(run, report).items():
+        yield folder / f"rows.{split}.csv", rows.write_csv
+
+
+def _card_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    from .reporting.card import render_card
+
+    beside_model = run.model_path if run.model_path.is_dir() else run.path
+    path = (out or beside_model) / "README.md"
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    yield path, render_card(report, _config(run), before)
+
+
+_FORMATS: dict[str, Format] = {
+    "md": _rendered("md", render_markdown),
+    "html": _rendered("html", render_html),
+    "json": _rendered("json", render_json),
+    "csv": _csv_files,
+    "card": _card_files,
 }
 
 
@@ -140,17 +165,25 @@ def _headline(run: Run, history: History) -> dict[str, Any] | None:
     return told.to_dict() if told else None
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, content: Content) -> Path:
     """Write beside the file and rename: a reader never sees half a report."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode())
+                os.fchmod(file.fileno(), 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}. Choose --out") from None
+    return path
 
 
 def _config(run: Run) -> RunConfig | None:

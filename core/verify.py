@@ -101,8 +101,8 @@ def _check_sources(stored: StoredRun) -> Iterator[Check]:
             continue
         ok = s.sha256 == prepared.sha256
         told = "" if ok else f"{prepared.source}: the data of {split} have changed since the run"
-        digests = (f"sha256 {x[:12]}" for x in (prepared.sha256, s.sha256))
-        yield Check(f"data of {split}", *digests, ok, told)
+        was, now = (f"sha256 {x[:12]}" for x in (prepared.sha256, s.sha256))
+        yield Check(f"data of {split}", was, now, ok, told)
 
 
 def _check_rows(stored: StoredRun) -> Iterator[Check]:
@@ -153,6 +153,8 @@ def _check_report(stored: StoredRun) -> Iterator[Check]:
         return
     now = json.loads(render_json(build_report(stored.run, stored.history)))
     for part in dict.fromkeys((*PROMISED, *was)):
+        if part == "reviews":  # people may have judged more since
+            continue
         pair = was.get(part, ABSENT), now.get(part, ABSENT)
         found = [d for d in find_disagreements(*pair, part) if not _is_allowed(stored, d)]
         where = "report.json, against events.jsonl"
@@ -164,4 +166,5 @@ def _is_allowed(stored: StoredRun, d: Disagreement) -> bool:
     started = stored.history.started
     if d.place == "run.id":
         return started is not None and d.stored == started.run
-    return d.stored == ABSENT and d.place.startswith(("run.", "data.", "stages["))
+    later = ("run.", "data.", "stages[", "verdict.evidence")
+    return d.stored == ABSENT and d.place.startswith(later)

@@ -189,7 +189,7 @@ def test_a_chart_is_an_image_with_words() -> None:
 
 def test_a_curve_breaks_where_it_is_not_a_number() -> None:
     svg = drawn(Line("a", (0, 1, 2, 3, 4), (1, math.nan, math.inf, 2, 1)))
-    path = next(p.get("d", "") for p in svg.iter("path") if p.get("class") == "line s0")
+    path = next(p.get("d", "") for p in svg.iter("path") if "line" in str(p.get("class")))
     assert path.count("M") == 2
     assert path.count("L") == 1
     assert "nan" not in ElementTree.tostring(svg).decode()

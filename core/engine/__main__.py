@@ -236,10 +236,10 @@ def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
 
 def _write_report(run: Run) -> None:
     """The report is a view of what is stored; a fault in it does not undo the run."""
-    from ..report import write_report
+    from ..report import DEFAULT_FORMATS, write_report
 
     try:
-        write_report(run)
+        write_report(run, (*DEFAULT_FORMATS, "card"))
     except Exception:
         traceback.print_exc()
 

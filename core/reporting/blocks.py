@@ -21,6 +21,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Markdown:
+    """What the author of a model card wrote: it stands as it is, in a card alone."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Bullets:
     items: Sequence[str]
 
@@ -109,6 +116,7 @@ class Fold:
 Block = (
     Heading
     | Paragraph
+    | Markdown
     | Bullets
     | Table
     | Chart

@@ -53,6 +53,7 @@ def render(report: Mapping[str, Any]) -> str:
         kind=lambda block: type(block).__name__.lower(),
         chart=lambda block: Markup(draw(block, names.new("chart"))),
         matrix=matrix_rows,
+        breakable=breakable,
         columns=column_kinds,
         tones=TONES,
         sortable=lambda table: len(table.rows) > 2,
@@ -76,6 +77,11 @@ def _without_blank_lines(text: str) -> str:
 def _show(value: Any) -> Any:
     """Every text that the template puts into the page, made visible; it is escaped after."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def breakable(name: str) -> Markup:
+    """A long name that may break after its underscores."""
+    return Markup("_<wbr>").join(visible(name).split("_"))
 
 
 class _Names:

@@ -15,6 +15,7 @@ from .blocks import (
     Figures,
     Fold,
     Heading,
+    Markdown,
     Matrix,
     Notice,
     Paragraph,
@@ -40,14 +41,18 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")  # "< 0.0001" begins none
 
 def render(report: Mapping[str, Any]) -> str:
     """Markdown of a `ftev.report/1` document."""
-    text = f"# {escape(report['run']['name'])}"
-    before: Block | None = None
-    for block in show_all(report):
-        told = render_block(block)
-        if told:
-            listed = isinstance(block, Notice | Exchange) and type(block) is type(before)
-            text += ("\n" if listed else "\n\n") + told
-        before = block
+    return render_blocks([Heading(report["run"]["name"], 1), *show_all(report)])
+
+
+def render_blocks(blocks: Sequence[Block]) -> str:
+    """Blocks with an empty line between them; findings and answers make one list."""
+    text, before = "", None
+    for block in blocks:
+        if not (told := render_block(block)):
+            continue
+        listed = isinstance(block, Notice | Exchange) and type(block) is before
+        text += told if not text else ("\n" if listed else "\n\n") + told
+        before = type(block)
     return text + "\n"
 
 
@@ -75,6 +80,8 @@ def render_block(block: Block) -> str:
         case Fold(title, blocks):
             parts = [Heading(title, 3), *blocks]
             return "\n\n".join(filter(None, map(render_block, parts)))
+        case Markdown(text):
+            return text
         case Figures():
             return ""
 

@@ -151,7 +151,7 @@ def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
     size = max(1, math.ceil(len(steps) / CURVE_POINTS))
     groups = [slice(i, i + size) for i in range(0, len(steps), size)]
     counted = [(g, sum(steps.loss_count[g])) for g in groups]
-    told = {
+    told: dict[str, dict[str, list[float]]] = {
         "train/loss": {
             "step": [steps.step[g][-1] for g in groups],
             "value": [sum(steps.loss_sum[g]) / n if n else math.nan for g, n in counted],

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import accumulate
 
 from .blocks import Chart, Line
 from .text import visible
@@ -17,7 +18,7 @@ from .text import visible
 WIDTH, HEIGHT = 760, 340
 LEFT, RIGHT, BOTTOM = 64, 20, 48
 LEGEND_ROW, CHARACTER = 20, 7.2  # units of the drawing; a character of 12.5 px is about so wide
-SHAPED = 60  # points up to which each is drawn
+SHAPED = 24  # points up to which each is drawn
 KINDS = 4  # curves that the style sheet tells apart
 
 
@@ -70,7 +71,7 @@ def draw(chart: Chart, name: str) -> str:
             f'aria-labelledby="{name}-title {name}-told">',
             f'<title id="{name}-title">{title}</title><desc id="{name}-told">{told}</desc>',
             *_grid(chart, across, up),
-            *(_curve(i, line, across, up) for i, line in enumerate(chart.lines)),
+            *(_curve(i, line, across, up) for i, line in _numbered(chart.lines)),
             *(_mark(mark, across, up) for mark in chart.marks),
             legend,
             "</svg>",
@@ -114,6 +115,12 @@ def _text(x: float, y: float, text: str, kind: str, more: str = "") -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more}>{told}</text>'
 
 
+def _numbered(lines: Sequence[Line]) -> list[tuple[int, Line]]:
+    """Curves with the number of their look; what is dashed is a reference, and has none of it."""
+    numbers = accumulate((not line.dashed for line in lines), initial=0)
+    return list(zip(numbers, lines, strict=False))
+
+
 def _curve(i: int, line: Line, across: Axis, up: Axis) -> str:
     """A path that breaks where there is no point, and a shape on each where they are few."""
     path, pen = [], "M"
@@ -137,8 +144,9 @@ def _is_shaped(line: Line) -> bool:
 
 
 def _kind(i: int, line: Line) -> str:
-    dense = " dense" if len(line.x) > SHAPED else ""
-    return f"line s{i % KINDS}{' dashed' if line.dashed else dense}"
+    if line.dashed:
+        return "line dashed"
+    return f"line s{i % KINDS}{' dense' if len(line.x) > SHAPED else ''}"
 
 
 def _shape(i: int, x: float, y: float, told: str) -> str:
@@ -175,7 +183,7 @@ def _mark(mark: tuple[float, float, str], across: Axis, up: Axis) -> str:
 def _legend(lines: Sequence[Line]) -> tuple[str, float]:
     """A sample and the name of each curve above the drawing, in rows, and where it may begin."""
     drawn, x, y = [], float(LEFT), 14.0
-    for i, line in enumerate(lines):
+    for i, line in _numbered(lines):
         name = visible(line.name, 60)
         width = 44 + len(name) * CHARACTER
         if x + width > WIDTH and x > LEFT:

@@ -34,6 +34,7 @@ from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker, stop_worker, wait_until_listening  # noqa: E402
 from ftev.core.predictions import read_predictions  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.verify import verify  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
@@ -52,6 +53,12 @@ def finish(run: Run, *arguments: str) -> History:
     history = read_history(run)
     assert history.finished is not None, run.log_path.read_text()
     return history
+
+
+def all_agree(run: Run) -> bool:
+    """Whether `verify` finds nothing that differs, and nothing that it cannot check."""
+    checks = verify(run)
+    return len(checks) > 20 and all(c.ok for c in checks)
 
 
 @pytest.fixture
@@ -107,6 +114,9 @@ def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_p
     assert {c["from"] for c in history.comparisons} == {"probe", "majority"}
     assert history.results["test"]["tuned"]["n"] == 20
     assert not run.worker_alive()
+    assert {"report.md", "report.html", "report.json"} <= {p.name for p in run.path.iterdir()}
+    assert "model-index" in (run.model_path / "README.md").read_text()
+    assert all_agree(run)
     stored = read_predictions(run, "test")["tuned"]
     assert stored["input"][0] == "what a good cup te 0"
     flips = history.analyses["test"]["flips"]["tuned"]
@@ -154,6 +164,7 @@ def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path:
     one = load_file(whole.model_path / "model.safetensors")
     two = load_file(run.model_path / "model.safetensors")
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert all_agree(run)
 
 
 def test_a_stopped_run_saves_its_state_and_resumes(verses: RunConfig, tmp_path: Path) -> None:
@@ -227,6 +238,7 @@ def test_lora_trains_an_adapter_and_keeps_the_base(verses: RunConfig, tmp_path: 
     assert history.model.trainable < history.model.parameters / 10
     results = history.results["validation"]
     assert results["tuned"]["loss"] < results["base"]["loss"]
+    assert "library_name: peft" in (run.model_path / "README.md").read_text()
 
 
 def test_two_given_models_are_evaluated_without_training(
@@ -247,3 +259,4 @@ def test_two_given_models_are_evaluated_without_training(
     accuracy = next(c for c in history.comparisons if c["metric"] == "accuracy")
     assert (accuracy["from"], accuracy["difference"]) == ("base", 0.0)
     assert (accuracy["fixed"], accuracy["broke"]) == (0, 0)
+    assert all_agree(run)

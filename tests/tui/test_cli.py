@@ -243,7 +243,7 @@ def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
     assert told.stdout == f"{out / 'report.json'}\n"
     assert ftev("report", "2026-01-01", "--gate", *where).returncode == 0
     assert ftev("report", "2026-01-02", "--gate", *where).returncode == 3
-    refused = ftev("report", "2026-01-01", "--format", "html", *where)
+    refused = ftev("report", "2026-01-01", "--format", "pdf", *where)
     assert (refused.returncode, refused.stdout) == (2, "")
 
 

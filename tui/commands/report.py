@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.report import build_report, check_formats, render_markdown, write_report
+from ...core.report import (
+    DEFAULT_FORMATS,
+    build_report,
+    check_formats,
+    render_markdown,
+    write_report,
+)
 from ...core.runs import Run, open_run, runs_folder
 from .explain_metric import show_explained
 from .outcome import gate_code
 from .show import is_terminal, print_json, say
-
-DEFAULT_FILES = ("md", "json")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _write(found: Run, wanted: list[str], options: argparse.Namespace) -> None:
     out = Path(options.out) if options.out else None
-    for path in write_report(found, wanted or DEFAULT_FILES, out):
+    for path in write_report(found, wanted or DEFAULT_FORMATS, out):
         if options.json:
             say(f"written: {path}")
         else:

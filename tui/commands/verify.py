@@ -8,7 +8,8 @@ import sys
 from ...core.reporting.numbers import format_count
 from ...core.reporting.text import visible
 from ...core.runs import open_run, runs_folder
-from ...core.verify import Check, verify
+from ...core.verify import verify
+from ...core.verifying.stored import Check
 from .show import print_json, print_table
 
 OK = {True: "yes", False: "NO", None: "unchecked"}

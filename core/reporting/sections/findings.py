@@ -14,16 +14,21 @@ def show_findings(report: Mapping[str, Any]) -> list[Block]:
     found = report["findings"]
     if not found:
         return []
-    return [Heading("Findings"), *(Notice(f["severity"], f["code"], _sentences(f)) for f in found)]
+    return [
+        Heading("Findings"),
+        *(Notice(f["severity"], f["code"], sentences_of(f)) for f in found),
+    ]
 
 
-def _sentences(f: Mapping[str, Any]) -> str:
+def sentences_of(f: Mapping[str, Any]) -> str:
+    """What was found, what to do about it, and on which rows."""
     told = [_ended(f["message"])]
     if f.get("remedy"):
         told.append(_ended(f["remedy"]))
     if rows := f.get("rows"):
         named = ", ".join(f"{split} {row}" for split, row in rows[:SHOWN_ROWS])
-        told.append(f"Rows: {named}{', …' if len(rows) > SHOWN_ROWS else ''}.")
+        more = f" and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
+        told.append(f"Rows: {named}{more}.")
     return " ".join(told)
 
 
