@@ -251,6 +251,16 @@ class TextScored(Event, frozen=True, tag=True):
     stride: int
 
 
+class PredictionsStored(Event, frozen=True, tag=True):
+    """A file of scored rows as it was written: a row that is changed later is seen by this."""
+
+    split: str
+    model: Model
+    path: str  # relative to the run directory
+    rows: int
+    sha256: str
+
+
 class ResultsComputed(Event, frozen=True, tag=True):
     """Final metrics of a model on a split, as in report.json."""
 
@@ -308,6 +318,7 @@ AnyEvent = (
     | SystemSampled
     | PromptAnswered
     | TextScored
+    | PredictionsStored
     | ResultsComputed
     | ComparisonsComputed
     | AnalysisComputed

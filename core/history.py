@@ -30,6 +30,7 @@ from .events import (
     ModelsCompared,
     Note,
     Paused,
+    PredictionsStored,
     Progress,
     PromptAnswered,
     ResultsComputed,
@@ -160,6 +161,7 @@ class History:
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     # by split, name of the analysis and model
     analyses: dict[str, dict[str, dict[str, dict[str, Any]]]] = field(default_factory=dict)
+    stored: dict[str, PredictionsStored] = field(default_factory=dict)  # by path
     notes: list[Note] = field(default_factory=list)
     progress: Progress | None = None
     system: SystemSampled | None = None
@@ -256,7 +258,7 @@ class History:
         self.epochs = [x for x in self.epochs if x.step <= cut]
         self.checkpoints = [x for x in self.checkpoints if x.step <= cut]
         self.prompts = [x for x in self.prompts if x.step <= cut]
-        self.results, self.comparisons, self.analyses = {}, [], {}
+        self.results, self.comparisons, self.analyses, self.stored = {}, [], {}, {}
 
     def _add_finish(self, e: RunFinished) -> None:
         self.finished, self.progress = e, None
@@ -346,6 +348,7 @@ _FOLDS: dict[type, Any] = {
     SystemSampled: History._add_system,
     PromptAnswered: lambda h, e: h.prompts.append(e),
     TextScored: History._add_text,
+    PredictionsStored: lambda h, e: h.stored.__setitem__(e.path, e),
     ResultsComputed: History._add_results,
     ComparisonsComputed: lambda h, e: h.comparisons.extend(e.comparisons),
     AnalysisComputed: History._add_analysis,

@@ -26,29 +26,33 @@ from .reporting.parts import (
     describe_finding,
     describe_references,
     describe_run,
+    describe_series,
     describe_stages,
     describe_texts,
 )
+from .reporting.summary import headline
 from .runs import Run
 from .verdict import judge
 
 SCHEMA = "ftev.report/1"
 # JSON leaves these as they are; a terminal may obey them.
 _CONTROL = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
-LATER = ("html", "csv", "card")  # promised formats that are not written yet
+LATER = ("csv", "card")  # promised formats that are not written yet
 
 
 def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
     """The document of report.json. NaN and infinities are floats here, strings in the file."""
     history = history or read_history(run)
     config = _config(run)
-    report = {
+    report: dict[str, Any] = {
         "schema": SCHEMA,
         "run": describe_run(run, history, config),
         "data": describe_data(history),
         "stages": describe_stages(history),
         "epochs": describe_epochs(history),
+        "series": describe_series(history),
         "references": describe_references(history),
+        "headline": _headline(run, history),
         "results": history.results,
         "comparisons": history.comparisons,
         "analyses": history.analyses,
@@ -57,6 +61,10 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "findings": [describe_finding(f) for f in find(history, config)],
         "notes": [{"level": n.level, "text": n.text} for n in history.notes],
     }
+    if (run.path / "reviews.jsonl").exists():
+        from .review_summary import describe_reviews
+
+        report["reviews"] = describe_reviews(run)
     if config is not None:
         verdict = judge(history, config)
         report["verdict"] = {
@@ -109,15 +117,27 @@ def render_json(report: dict[str, Any]) -> str:
 
 
 def render_markdown(report: dict[str, Any]) -> str:
-    from .reporting.markdown import render  # jinja2 is paid only by those who ask for Markdown
+    from .reporting.markdown import render
+
+    return render(report)
+
+
+def render_html(report: dict[str, Any]) -> str:
+    from .reporting.html import render  # jinja2 is paid only by those who ask for HTML
 
     return render(report)
 
 
 _WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "md": render_markdown,
+    "html": render_html,
     "json": render_json,
 }
+
+
+def _headline(run: Run, history: History) -> dict[str, Any] | None:
+    told = headline(run, history)
+    return told.to_dict() if told else None
 
 
 def _write_whole(path: Path, text: str) -> None:

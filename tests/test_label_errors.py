@@ -9,7 +9,7 @@ from ftev.core.analyses import Evaluation, analyse
 from ftev.core.analyses.label_errors import CAVEAT, LISTED, find_label_errors, suspect
 from ftev.core.config import ModelConfig, RunConfig
 from ftev.core.reporting.blocks import Heading, Paragraph, Table
-from ftev.core.reporting.sections.label_errors import label_errors
+from ftev.core.reporting.sections.label_errors import show_label_errors
 from numpy.typing import NDArray
 
 CONFIG = RunConfig(task="classification", model=ModelConfig(base="m"))
@@ -129,7 +129,7 @@ def test_its_section_of_the_report() -> None:
     truth = np.array([0, 0, 0, 0, 1, 1, 1])
     p = np.array([0.9, 0.8, 0.4, 0.01, 0.2, 0.1, 0.6])
     [found] = find_label_errors(evaluation(truth, np.stack([p, 1 - p], axis=1)))
-    blocks = label_errors({"analyses": {"test": {"label_errors": {"": found.result}}}})
+    blocks = show_label_errors({"analyses": {"test": {"label_errors": {"": found.result}}}})
     assert [b.text for b in blocks if isinstance(b, Heading)] == [
         "Labels that may be wrong",
         "test",
@@ -140,4 +140,4 @@ def test_its_section_of_the_report() -> None:
     assert ("a", "b", "1") in cells.rows
     assert rows.rows[0][:5] == ("13", "a", "1.0 %", "b", "99.0 %")
     assert all(len(row) == len(rows.columns) for row in rows.rows)
-    assert label_errors({"analyses": {}}) == []
+    assert show_label_errors({"analyses": {}}) == []

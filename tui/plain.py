@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.events import (
+    AnalysisComputed,
     AnyEvent,
     CheckpointSaved,
     DeviceFound,
@@ -33,6 +34,7 @@ from ..core.reporting.numbers import (
     format_shape,
     format_value,
 )
+from ..core.reporting.sections.parity import parity_sentence, self_test_sentence
 from ..core.reporting.text import visible
 
 EVERY_SECONDS = 5.0  # between two lines about steps or about one piece of work
@@ -150,6 +152,14 @@ def _tell_end(e: TrainingEnded, h: History) -> list[str]:
     return [told + kept]
 
 
+def _tell_analysis(e: AnalysisComputed, h: History) -> list[str]:
+    if e.name == "self_test":
+        return [f"  self-test: {self_test_sentence(e.model, e.split, e.result)}"]
+    if e.name == "parity":
+        return [f"  deploy parity: {parity_sentence(e.split, e.result)}"]
+    return []  # the report tells the others
+
+
 def _tell_stage(e: StageDone, h: History) -> list[str]:
     told = f"{e.stage}/{len(STAGES)} {e.name}, {format_seconds(e.seconds)}"
     if e.rows_out >= 0:
@@ -175,6 +185,7 @@ _TELLS: dict[type, Callable[[Any, History], list[str]]] = {
     EpochDone: _tell_epoch,
     CheckpointSaved: _tell_checkpoint,
     TrainingEnded: _tell_end,
+    AnalysisComputed: _tell_analysis,
     StageDone: _tell_stage,
     Note: lambda e, h: [f"{e.level}: {e.text}"],
     Paused: lambda e, h: [f"paused at step {e.step:,}"],

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ..results import compare
-from . import Analysis
+from .evaluation import Analysis
 
 
 def forgetting(base: Sequence[float], tuned: Sequence[float], window: int) -> Analysis | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..metrics import FloatArray, IntArray
 from ..numbers.scored import ClassificationRows, read_classification
-from . import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation
 
 LISTED = 100
 TEXT_LENGTH = 200  # characters of a row's text

@@ -94,13 +94,13 @@ def story(s: Session, resume: Path | None) -> None:
 
 def read_data(s: Session) -> None:
     """Every bad row stops the run here, before a model is loaded."""
-    from ..data import read_dataset
+    from ..data import read_run_data
     from ..events import ColumnsFound, LabelsFixed
     from ..metrics import default_positive
 
     c = s.config
     s.listener.state = "reading data"
-    s.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder))
+    s.dataset = read_run_data(c)
     if s.dataset.skipped:
         rows = sum(s.dataset.skipped_rows.values())
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
@@ -179,6 +179,8 @@ def prepare_evaluation_data(s: Session) -> None:
 
 def evaluate_models(s: Session) -> None:
     from .conclude import evaluate_split, score_texts
+    from .parity import parity
+    from .self_test import self_test
 
     with s.stage(5) as told:
         splits = [name for name in ("validation", "test") if name in s.rows]
@@ -186,6 +188,9 @@ def evaluate_models(s: Session) -> None:
             evaluate_split(s, split)
         if not s.config.is_classification:
             score_texts(s)
+        for check in (self_test, parity):  # of the split that the verdict rests upon
+            for fact in check(s, splits[-1]):
+                s.write(fact)
         rows = sum(len(s.rows[name]) for name in splits)
         told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))
 

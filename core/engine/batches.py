@@ -65,7 +65,30 @@ def cut_by_tokens(rows: Rows, lengths: NDArray[np.int64], budget: int) -> list[R
 
 def evaluation_batches(lengths: NDArray[np.int64], budget: int) -> list[Rows]:
     """All rows, longest first: what does not fit in memory fails at once and not after an hour."""
-    return cut_by_tokens(np.argsort(-lengths, kind="stable"), lengths, budget)
+    return Layout().batches(lengths, budget)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows are put into forward passes; no score may depend on it (L5).
+
+    `rows` a batch (None: as many as the budget allows), shuffled by `seed` (None: longest first),
+    padded on one side, `extra` tokens wider than the longest row where the model's length allows.
+    """
+
+    rows: int | None = None
+    seed: int | None = None
+    pad_left: bool = False
+    extra: int = 0
+
+    def batches(self, lengths: NDArray[np.int64], budget: int) -> list[Rows]:
+        if self.seed is None:
+            order = np.argsort(-lengths, kind="stable")
+        else:
+            order = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(lengths))
+        if self.rows is None:
+            return cut_by_tokens(order, lengths, budget)
+        return [order[i : i + self.rows] for i in range(0, len(order), self.rows)]
 
 
 def padding_ratio(plan: Sequence[Step], lengths: NDArray[np.int64]) -> float:
@@ -76,12 +99,17 @@ def padding_ratio(plan: Sequence[Step], lengths: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows. `scored[i, t]` says whether token t of row i is a target."""
+    """Padded rows. `scored[i, t]` says whether token t of row i is a target."""
 
     ids: Tensor  # int64 [rows, tokens]
     mask: Tensor  # int64 [rows, tokens]
     scored: Tensor | None = None  # bool [rows, tokens], generation
     labels: Tensor | None = None  # int64 [rows], classification
+
+    @property
+    def positions(self) -> Tensor:
+        """Each token's place in its own row, which left padding would otherwise shift."""
+        return (self.mask.cumsum(-1) - 1).clamp(min=0)
 
 
 def collate(
@@ -93,9 +121,13 @@ def collate(
     scored: Sequence[NDArray[np.bool_]] | None = None,
     labels: NDArray[np.int64] | None = None,
     pad_left: bool = False,
+    width: int = 0,
 ) -> Batch:
-    """The rows as tensors on the device; masked by position, whatever the pad token is (M1)."""
-    longest = max(len(ids[r]) for r in rows)
+    """The rows as tensors on the device; masked by position, whatever the pad token is (M1).
+
+    As wide as the longest row, or `width` where that is more.
+    """
+    longest = max(width, *(len(ids[r]) for r in rows))
     tokens = np.full((len(rows), longest), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), longest), dtype=np.int64)
     targets = np.zeros((len(rows), longest), dtype=bool)

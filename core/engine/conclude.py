@@ -10,10 +10,13 @@ from ..analyses.forgetting import forgetting
 from ..events import (
     AnalysisComputed,
     ComparisonsComputed,
+    PredictionsStored,
     ResultsComputed,
     TextScored,
     spell_numbers,
 )
+from ..predictions import INPUT_CHARACTERS
+from ..reading.inputs import input_of
 from ..readings import count_test_readings
 from ..reporting.summary import DEFAULT_METRIC, clean
 from ..results import (
@@ -24,6 +27,8 @@ from ..results import (
     evaluate_text,
     majority_frame,
 )
+from ..runs import file_sha256
+from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .pairing import same_tokens
 from .probe import features
@@ -34,6 +39,8 @@ from .validate import evaluated, score
 def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store predictions, results and comparisons."""
     frames = _score_models(s, split)
+    if not s.config.is_classification and split == judged_split(s):
+        frames = with_answers(s, split, frames)
     s.run.predictions.mkdir(exist_ok=True)
     for model, frame in frames.items():
         _store(s, split, model, frame)
@@ -65,6 +72,11 @@ def _count_readings(s: Session) -> AnalysisComputed:
     """Which earlier runs of this folder have scored these test rows (T3)."""
     result = count_test_readings(s.run, s.describe("test"))
     return AnalysisComputed(split="test", name="test_readings", result=result)
+
+
+def judged_split(s: Session) -> str:
+    """The split that answers the objective: only there do both models write their answers."""
+    return "test" if "test" in s.rows else "validation"
 
 
 def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
@@ -103,6 +115,8 @@ def _score_models(s: Session, split: str) -> Frames:
             frames["probe"] = _score_probe(s, split)
         if s.base_has_head:
             frames["base"] = score(s, s.base, split, "scoring the base")
+        elif split == judged_split(s) and (labelled := zero_shot_base(s, split)) is not None:
+            frames["base"] = labelled
     else:
         frames["base"] = score(s, s.base, split, "scoring the base")
     frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")
@@ -124,10 +138,28 @@ def _score_probe(s: Session, split: str) -> pl.DataFrame:
 def _store(s: Session, split: str, model: str, frame: pl.DataFrame) -> None:
     path = s.run.predictions / f"{split}.{model}.parquet"
     temporary = path.with_suffix(".tmp")
-    content = s.dataset.splits[split].frame.select("row_id", "content")
-    wide = frame.join(content, on="row_id", how="left", maintain_order="left")
+    wide = frame.join(_rows_told(s, split, frame), on="row_id", how="left", maintain_order="left")
     wide.write_parquet(temporary)
     temporary.rename(path)
+    s.write(
+        PredictionsStored(
+            split=split,
+            model=model,
+            path=path.relative_to(s.run.path).as_posix(),
+            rows=wide.height,
+            sha256=file_sha256(path),
+        )
+    )
+
+
+def _rows_told(s: Session, split: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """What tells a row again elsewhere: the hash of its input, and how the input begins."""
+    source = s.dataset.splits[split].frame
+    text = input_of(source).str.slice(0, INPUT_CHARACTERS).alias("input")
+    rows = source.select("row_id", "content", text)
+    if s.form == "text" and source.height != frame.height:
+        return rows.clear()  # windows of documents have ids of their own
+    return rows
 
 
 def _result(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:

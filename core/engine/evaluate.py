@@ -12,28 +12,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batches import collate, evaluation_batches
+from .batches import Batch, Layout, collate
 from .devices import autocast
-from .models import Loaded, ScoredPositions
+from .models import Loaded, ScoredPositions, without_cache
 from .rows import TokenRows, encode
 
-CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
+BY_BUDGET = Layout()
 Scores = pl.DataFrame
 FloatArray = NDArray[np.float64]
 
 
 @torch.inference_mode()
 def score_labels(
-    loaded: Loaded, rows: TokenRows, precision: str, budget: int
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int, layout: Layout = BY_BUDGET
 ) -> Iterator[int | Scores]:
     """Yields rows done, at last a frame: row_id, label, predicted, probabilities, nll (nats)."""
     labels = loaded.labels
     assert rows.labels is not None
     log_probabilities = np.empty((len(rows), len(labels)))
     with loaded.active() as model, autocast(loaded.device, precision):
-        for done, part in _batches(rows, budget):
-            batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
-            logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
+        uncached = without_cache(model)
+        for done, part, batch in _batches(loaded, rows, budget, layout):
+            places = {"position_ids": batch.positions} if layout.pad_left else {}
+            told = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
+            logits = told.logits.float()
             log_probabilities[part] = logits.double().log_softmax(-1).cpu().numpy()
             yield done
     yield labelled(rows, labels, log_probabilities)
@@ -56,20 +58,20 @@ def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArr
 
 @torch.inference_mode()
 def score_tokens(
-    loaded: Loaded, rows: TokenRows, precision: str, budget: int
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int, layout: Layout = BY_BUDGET
 ) -> Iterator[int | Scores]:
     """Yields rows done, at last a frame: row_id, nll (nats), tokens, correct, bytes."""
     assert rows.scored is not None
     nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
     head = ScoredPositions(loaded.model)
+    if not head.short_way:  # every position is projected: the batch shall be no wider than a chunk
+        budget = min(budget, head.chunk)
     with loaded.active(), autocast(loaded.device, precision):
-        for done, part in _batches(rows, budget):
-            batch = collate(
-                rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device, scored=rows.scored
-            )
+        for done, part, batch in _batches(loaded, rows, budget, layout):
             assert batch.scored is not None
             targets = batch.scored[:, 1:]
-            states = head.hidden(batch.ids, batch.mask)[:, :-1][targets]
+            places = batch.positions if layout.pad_left else None
+            states = head.hidden(batch.ids, batch.mask, places)[:, :-1][targets]
             found = [
                 (t, c) for t, c, _ in _score_positions(head, states, batch.ids[:, 1:][targets])
             ]
@@ -92,19 +94,33 @@ def score_tokens(
     )
 
 
-def _batches(rows: TokenRows, budget: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    done = 0
-    for part in evaluation_batches(rows.lengths, budget):
+def _batches(
+    loaded: Loaded, rows: TokenRows, budget: int, layout: Layout
+) -> Iterator[tuple[int, NDArray[np.int64], Batch]]:
+    done, lengths, pad = 0, rows.lengths, loaded.tokenizer.pad_token_id
+    for part in layout.batches(lengths, budget):
         done += len(part)
-        yield done, part
+        width = min(int(lengths[part].max()) + layout.extra, loaded.max_length)
+        yield (
+            done,
+            part,
+            collate(
+                rows.ids,
+                part,
+                pad,
+                loaded.device,
+                scored=rows.scored,
+                pad_left=layout.pad_left,
+                width=width,
+            ),
+        )
 
 
 def _score_positions(
     head: ScoredPositions, states: Tensor, targets: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """By chunks: log-likelihood (float64), whether it was the first choice, its rank."""
-    vocabulary = int(head.model.config.vocab_size)
-    size = max(1, CHUNK_ELEMENTS // vocabulary)
+    size = head.chunk
     for start in range(0, len(targets), size):
         logits = head.logits(states[start : start + size])
         wanted = logits.gather(1, targets[start : start + size, None])
@@ -179,6 +195,8 @@ def score_text(
 
 
 def token_texts(loaded: Loaded, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text."""
-    texts: list[str] = loaded.tokenizer.batch_decode([[i] for i in ids])
-    return texts
+    """What each token adds to the text: decoded alone, some would lose their space."""
+    anchor = encode(loaded, ["a"])[0]
+    before = len(loaded.tokenizer.decode(anchor))
+    texts: list[str] = loaded.tokenizer.batch_decode([[*anchor, i] for i in ids])
+    return [text[before:] for text in texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from ..errors import ModelError
 from ..events import ModelLoaded
 
 DEFAULT_MAX_LENGTH = 512
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
+CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
 
@@ -30,6 +33,7 @@ class Loaded:
     labels: tuple[str, ...] = ()  # classification: in the order of the model's outputs
     new_head: bool = False
     adapter_off: bool = False
+    new_modules: tuple[str, ...] = ()  # what the folder had no weights for
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +119,9 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
         model.config.id2label = dict(enumerate(order))
         model.config.label2id = {label: i for i, label in enumerate(order)}
     model.config.pad_token_id = tokenizer.pad_token_id
-    return Loaded(model, tokenizer, max_length(model, tokenizer), order, new_head)
+    lacking = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    new = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return Loaded(model, tokenizer, max_length(model, tokenizer), order, new_head, new_modules=new)
 
 
 def _forget_head(model: Any) -> None:
@@ -157,6 +163,17 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
     return Loaded(model, tokenizer, max_length(model, tokenizer))
+
+
+def is_causal(config: RunConfig) -> bool:
+    """Whether a run's base is a language model by itself, whatever it is tuned to be."""
+    from transformers import AutoConfig
+
+    with loading(config.model.base, "model"):
+        found = AutoConfig.from_pretrained(
+            find_model(config.model.base), revision=config.model.revision, trust_remote_code=False
+        )
+    return any(name.endswith(CAUSAL) for name in found.architectures or ())
 
 
 def load(config: RunConfig, name: str, labels: Sequence[str] = ()) -> Loaded:
@@ -224,6 +241,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
                 lora_alpha=lora.alpha,
                 lora_dropout=lora.dropout,
                 target_modules=targets,
+                modules_to_save=_saved_whole(loaded),
             ),
         )
     except ValueError as error:
@@ -231,6 +249,18 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
             f"{config.model.base}: no adapter fits: {error}. "
             'Set model.lora.target_modules, for instance to "all-linear"'
         ) from error
+
+
+def _saved_whole(loaded: Loaded) -> list[str] | None:
+    """New modules beside the head: peft saves heads by name, and would leave a random pooler out.
+
+    Its weights stand in no folder: left out of the adapter, they are drawn anew by who loads it.
+    """
+    if not loaded.labels:
+        return None
+    heads = ("classifier", "score")
+    new = [m for m in loaded.new_modules if not any(part in heads for part in m.split("."))]
+    return [*heads, *new]
 
 
 def attach_adapter(base: Loaded, folder: str, *, trainable: bool = False) -> Loaded:
@@ -284,6 +314,29 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def takes(model: Any, argument: str) -> bool:
+    """Whether a model's forward knows an argument."""
+    return argument in inspect.signature(unwrapped(model).forward).parameters
+
+
+def without_cache(model: Any) -> dict[str, bool]:
+    """What a forward pass is told so that it keeps no keys and values (L8)."""
+    return {"use_cache": False} if takes(model, "use_cache") else {}
+
+
+def left_padding_refused(loaded: Loaded) -> str:
+    """Why this model's rows cannot be padded on the left; empty where they can.
+
+    An encoder reads the class from a row's first place, and only a model that is told positions
+    counts them from a row's first token.
+    """
+    if not takes(loaded.model, "past_key_values"):
+        return "an encoder reads a row from its first place"
+    if not takes(loaded.model, "position_ids"):
+        return "the model cannot be told where in a padded row its first token stands"
+    return ""
+
+
 class ScoredPositions(nn.Module):
     """Logits of a causal model at chosen positions only: [rows, tokens] -> [chosen, vocabulary].
 
@@ -302,12 +355,19 @@ class ScoredPositions(nn.Module):
     def _causal(self) -> Any:
         return unwrapped(self.model)
 
-    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+    @property
+    def chunk(self) -> int:
+        """Positions projected at a time, so that their logits stay within CHUNK_ELEMENTS."""
+        return max(1, CHUNK_ELEMENTS // int(self.model.config.vocab_size))
+
+    def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None) -> Tensor:
         """Last hidden states, or logits where the short way is closed."""
+        places = {} if positions is None else {"position_ids": positions}
         if self.short_way:
             backbone = getattr(self._causal, self._causal.base_model_prefix)
-            return backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            out = backbone(input_ids=ids, attention_mask=mask, use_cache=False, **places)
+            return out.last_hidden_state
+        return self.model(input_ids=ids, attention_mask=mask, use_cache=False, **places).logits
 
     def logits(self, states: Tensor) -> Tensor:
         """float32 logits of the states given: [chosen, hidden] -> [chosen, vocabulary] (L3)."""

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from .batches import collate, evaluation_batches
 from .devices import autocast
 from .evaluate import labelled
-from .models import Loaded, unwrapped
+from .models import Loaded, unwrapped, without_cache
 from .rows import TokenRows
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse regularisation, tried on validation
@@ -61,10 +61,12 @@ def features(
     out: Features | None = None
     with loaded.active(), autocast(loaded.device, precision):
         backbone = _backbone(loaded)
+        uncached = without_cache(backbone)
         done = 0
         for part in evaluation_batches(rows.lengths, budget):
             batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
-            states = backbone(input_ids=batch.ids, attention_mask=batch.mask)[0].float()
+            told = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
+            states = told[0].float()
             weight = batch.mask[:, :, None].float()
             mean = ((states * weight).sum(1) / weight.sum(1)).cpu().numpy()
             if out is None:

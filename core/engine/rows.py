@@ -232,13 +232,13 @@ def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bo
         )
         scored = [bool(m) for m in coded["assistant_masks"]]
         return _never_the_first(list(coded["input_ids"]), scored)
-    ids = _render(chat, tokenizer)
+    ids = render_messages(chat, tokenizer)
     scored = [False] * len(ids)
     for k, message in enumerate(chat):
         if message["role"] != "assistant":
             continue
-        before = _render(chat[:k], tokenizer, add_generation_prompt=True) if k else []
-        after = _render(chat[: k + 1], tokenizer)
+        before = render_messages(chat[:k], tokenizer, add_generation_prompt=True) if k else []
+        after = render_messages(chat[: k + 1], tokenizer)
         if ids[: len(before)] != before or ids[: len(after)] != after:
             raise ValueError(
                 "the template changes earlier turns when later ones are added, "
@@ -248,7 +248,7 @@ def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bo
     return _never_the_first(ids, scored)
 
 
-def _render(
+def render_messages(
     chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
 ) -> list[int]:
     coded = tokenizer.apply_chat_template(
@@ -266,7 +266,7 @@ def prompt_ids(loaded: Loaded, text: str, form: str) -> list[int]:
     """A person's prompt as the model saw prompts in training."""
     if form == "messages" and loaded.tokenizer.chat_template:
         chat = [{"role": "user", "content": text}]
-        return _render(chat, loaded.tokenizer, add_generation_prompt=True)
+        return render_messages(chat, loaded.tokenizer, add_generation_prompt=True)
     shown = prompt_text(text) if form == "prompt_completion" else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]

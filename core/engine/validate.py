@@ -12,6 +12,7 @@ import polars as pl
 from ..config import EarlyStopping, RunConfig
 from ..events import Evaluated
 from ..metrics import METRICS, classification_metrics, confusion, text_metrics
+from ..numbers.metric_table import REFERENCE_METRICS
 from ..results import evaluate_classification
 from .checkpoints import Best
 from .evaluate import score_labels, score_tokens
@@ -95,9 +96,13 @@ def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int,
 
 
 def best_metric(config: RunConfig) -> str:
-    """What chooses the best checkpoint: the declared metric, else macro F1 or loss (T3)."""
+    """What chooses the best checkpoint: the declared metric, else macro F1 or loss (T3).
+
+    A metric of answers is measured at the end only: the loss chooses in its place.
+    """
     default = "macro_f1" if config.is_classification else "loss"
-    return config.train.best_metric or config.objective.metric or default
+    declared = None if config.objective.metric in REFERENCE_METRICS else config.objective.metric
+    return config.train.best_metric or declared or default
 
 
 def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -> float:

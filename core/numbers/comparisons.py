@@ -11,7 +11,14 @@ import numpy as np
 import polars as pl
 
 from ..metrics import METRICS, FloatArray
-from ..statistics import holm, mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
+from ..statistics import (
+    Interval,
+    holm,
+    mcnemar,
+    sign_flip,
+    smallest_detectable,
+    smallest_detectable_of,
+)
 from .bootstrap import (
     Draws,
     Resampling,
@@ -23,8 +30,10 @@ from .bootstrap import (
     standard_error,
     values_of,
 )
+from .calibration import DIFFERENCE_METHOD, ece_difference
 from .cells import joint_cells
 from .probabilities import ProbabilityScores
+from .references import ROUGE, ReferenceRows, read_references
 from .scored import (
     ClassificationRows,
     TextRows,
@@ -88,6 +97,7 @@ class Difference:
     p: float | None = None
     p_method: str = BOOTSTRAP_P
     smallest: float | None = None
+    ends: Interval | None = None  # where they are not the percentiles of the draws
 
 
 Differences = dict[str, Difference]
@@ -116,6 +126,7 @@ def compare(
         a, b = read_text(frame_a), read_text(frame_b)
         check_same_rows(a, b, names)
         found = _text_differences(a, b, resampling)
+        found |= _answer_differences(frame_a, frame_b, names, resampling)
         changed: dict[str, Any] = {}
     else:
         before, after = (read_classification(f, labels) for f in (frame_a, frame_b))
@@ -139,6 +150,8 @@ def compare(
 
 def _numbers(d: Difference, n: int) -> dict[str, Any]:
     (low, high), interval = interval_of(d.draws, n, d.interval)
+    if d.ends is not None and not np.isnan(low):
+        low, high = d.ends
     smallest = smallest_detectable_of(standard_error(d.draws)) if d.smallest is None else d.smallest
     return {
         "difference": d.value,
@@ -169,6 +182,7 @@ def _classification_differences(
         before = ProbabilityScores(a.truth, a.probabilities, code)
         after = ProbabilityScores(b.truth, b.probabilities, code)
         found |= _row_differences(before, after, resampling)
+        found["ece"] = _of_ece(found["ece"], resampling)
         with np.errstate(invalid="ignore"):  # infinite in both: the difference is NaN
             change = after.nll - before.nll
         found["loss"] = _with_sign_flip(found["loss"], change, resampling)
@@ -225,6 +239,13 @@ def _row_differences(before: RowScores, after: RowScores, r: Resampling) -> Diff
     return found
 
 
+def _of_ece(d: Difference, r: Resampling) -> Difference:
+    """Resampling moves both ECEs off their values, seldom by the same amount."""
+    ends, p = ece_difference(d.value, d.draws)
+    method = DIFFERENCE_METHOD.format(draws=r.draws, seed=r.seed)
+    return replace(d, ends=ends, p=p, interval=method)
+
+
 def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Differences:
     """Per token only where both models scored the same tokens, else in bits per byte alone."""
     scored = (a.tokens > 0) & (b.tokens > 0)
@@ -246,3 +267,31 @@ def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Diffe
 
 def _with_sign_flip(d: Difference, change: FloatArray, r: Resampling) -> Difference:
     return replace(d, p=sign_flip(change, r.seed, r.draws), p_method=SIGN_FLIP)
+
+
+def _answer_differences(
+    frame_a: pl.DataFrame, frame_b: pl.DataFrame, names: tuple[str, str], r: Resampling
+) -> Differences:
+    """Both models' answers against the same references; nothing where one has not answered."""
+    a, b = read_references(frame_a), read_references(frame_b)
+    if a is None or b is None:
+        return {}
+    check_same_rows(a, b, names)
+    found = _row_differences(a, b, r)
+    found["exact_match"] = _exact_difference(found["exact_match"], a, b)
+    for i, name in enumerate(m for m in ROUGE if m in found):
+        change = (b.sums - a.sums)[:, i - len(ROUGE)]
+        found[name] = _with_sign_flip(found[name], change, r)
+    told = f", {a.n:,} answered rows"
+    return {name: replace(d, interval=d.interval + told) for name, d in found.items()}
+
+
+def _exact_difference(d: Difference, a: ReferenceRows, b: ReferenceRows) -> Difference:
+    fixed, broke = int((b.exact > a.exact).sum()), int((b.exact < a.exact).sum())
+    p = mcnemar(broke, fixed)
+    return replace(
+        d,
+        p=p.exact,
+        p_method=f"exact McNemar p (mid-p {p.mid_p:.4g}), fixed {fixed:,}, broke {broke:,}",
+        smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
+    )

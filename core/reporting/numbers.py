@@ -94,6 +94,14 @@ def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def format_drift(value: Any) -> str:
+    """`0`, `3.1e-07` or `0.0214`: what lies between two numbers that should be the same."""
+    number = read_number(value)
+    if not math.isfinite(number):
+        return spell(number)
+    return "0" if number == 0 else f"{number:.1e}" if number < 0.001 else f"{number:.3g}"
+
+
 def format_p(value: Any) -> str:
     number = read_number(value)
     if math.isnan(number):

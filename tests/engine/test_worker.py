@@ -32,6 +32,7 @@ from ftev.core.control import (  # noqa: E402
 from ftev.core.errors import RunError  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker, stop_worker, wait_until_listening  # noqa: E402
+from ftev.core.predictions import read_predictions  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -106,6 +107,12 @@ def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_p
     assert {c["from"] for c in history.comparisons} == {"probe", "majority"}
     assert history.results["test"]["tuned"]["n"] == 20
     assert not run.worker_alive()
+    stored = read_predictions(run, "test")["tuned"]
+    assert stored["input"][0] == "what a good cup te 0"
+    flips = history.analyses["test"]["flips"]["tuned"]
+    assert sum(flips["counts"].values()) == flips["n"] == 20
+    right = (stored["label"] == stored["predicted"]).sum()
+    assert flips["counts"]["fixed"] + flips["counts"]["right"] == right
     again = finish(create_run(reviews, tmp_path / "again"))  # a new head comes from the seed too
     assert again.steps.loss == history.steps.loss
     from transformers import AutoModelForSequenceClassification

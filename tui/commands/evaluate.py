@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ...core.config import RunConfig
+from ...core.config import EvaluateConfig, RunConfig
 from ...core.config_file import apply_overrides, check_config, load_config
 from ...core.errors import ConfigError, Fault
 from .start import announce, start
@@ -18,7 +19,17 @@ FLAGS = ("base", "tuned", "data")
 
 def run(options: argparse.Namespace) -> int:
     announce(options, "reading what to evaluate")
-    return start(_from_file(options) if options.config else _from_flags(options), options)
+    config = _from_file(options) if options.config else _from_flags(options)
+    if options.self_test:
+        config = _with_self_test(config)
+        options.headless = not options.detach  # what is asked for is printed
+    return start(config, options)
+
+
+def _with_self_test(config: RunConfig) -> RunConfig:
+    """Who asks for the self-test gets it, also where the config turns it off."""
+    rows = config.evaluate.self_test_rows or EvaluateConfig().self_test_rows
+    return replace(config, evaluate=replace(config.evaluate, self_test_rows=rows))
 
 
 def _from_file(options: argparse.Namespace) -> RunConfig:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...core.report import build_report, check_formats, render_markdown, write_report
 from ...core.runs import Run, open_run, runs_folder
+from .explain_metric import show_explained
 from .outcome import gate_code
 from .show import is_terminal, print_json, say
 
@@ -17,6 +18,9 @@ def run(options: argparse.Namespace) -> int:
     wanted = [name.strip() for name in (options.format or "").split(",") if name.strip()]
     check_formats(wanted)
     found = open_run(options.run, runs_folder(options.runs_dir))
+    if options.explain:
+        show_explained(found, options)
+        return 0
     report = build_report(found)
     if wanted or options.out:
         _write(found, wanted, options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ...core.config import RunConfig
 from ...core.errors import ConfigError, Fault
@@ -21,10 +20,10 @@ def announce(options: argparse.Namespace, what: str) -> None:
 
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
-    refuse_early_gate(options)
-    from ...core.data import read_dataset
+    from ...core.data import read_run_data
 
-    read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    refuse_early_gate(options)
+    read_run_data(config)
     return show_new(create_run(config, runs_folder(options.runs_dir)), options)
 
 
@@ -82,7 +81,14 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
         from ...core.report import render_markdown
 
         print("\n" + render_markdown(report), end="")
-    return INTERRUPTED if interrupted else exit_code(history, report, gate=options.gate)
+    if interrupted:
+        return INTERRUPTED
+    code = exit_code(history, report, gate=options.gate)
+    if getattr(options, "self_test", False) and history.results:
+        from .self_test import tell_self_test
+
+        return code or tell_self_test(history, emit)
+    return code
 
 
 def _show_screen(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:

@@ -15,7 +15,7 @@ SHOWN_CELLS = 10
 TEXT_LENGTH = 120  # characters
 
 
-def label_errors(report: Mapping[str, Any]) -> list[Block]:
+def show_label_errors(report: Mapping[str, Any]) -> list[Block]:
     """For each held-out split: how many labels are suspect, in which cells, and the first rows."""
     blocks: list[Block] = []
     for split in SPLITS:

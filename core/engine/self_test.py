@@ -1,0 +1,74 @@
+"""The self-test: the same rows in other batches, with other padding, must score the same (L5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from ..events import AnalysisComputed, spell_numbers
+from .batches import Layout
+from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
+from .models import Loaded, left_padding_refused
+from .session import Session
+
+EXTRA = 16  # tokens of padding that no row needs
+LEFT = Layout(rows=8, seed=5, pad_left=True)
+LAYOUTS = {
+    "1 row at a time": Layout(rows=1, seed=0),
+    "2 rows at a time, shuffled": Layout(rows=2, seed=1),
+    "8 rows at a time, shuffled": Layout(rows=8, seed=2),
+    "as many as the token budget allows, shuffled": Layout(seed=3),
+    "8 rows at a time, 16 tokens of extra padding": Layout(rows=8, seed=4, extra=EXTRA),
+    "8 rows at a time, padded on the left": LEFT,
+}
+
+
+def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
+    """Score a sample of an evaluated split anew in every layout, each model by itself."""
+    count = s.config.evaluate.self_test_rows
+    index = sample(s.rows[split], count)
+    if not len(index):
+        return
+    rows, settings = take(s.rows[split], index), s.config.evaluate
+    for model, loaded in _own_models(s):
+        stored = pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet")[index]
+        again = scorer(rows, settings.precision, settings.batch_tokens)
+        what = f"self-test of the {model} model on {split}"
+        found = s.drive(score_layouts(loaded, stored, again), what, len(LAYOUTS))
+        within = tolerance(s.device, settings.precision)
+        result = {
+            "rows": len(index),
+            "of": len(s.rows[split]),
+            "precision": settings.precision,
+            "device": s.device.type,
+            "unit": "row" if s.config.is_classification else "token",
+            **summarise(found["layouts"], within, s.config.is_classification),
+            **found,
+        }
+        plain = spell_numbers(result)
+        yield AnalysisComputed(split=split, name="self_test", model=model, result=plain)
+
+
+def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:
+    """The models that were scored by their own forward pass."""
+    if s.base_has_head or not s.config.is_classification:
+        yield "base", s.base
+    yield "tuned", s.tuned
+
+
+def score_layouts(
+    loaded: Loaded, stored: pl.DataFrame, again: Scored
+) -> Iterator[int | dict[str, list[dict[str, Any]]]]:
+    """Yields layouts done, at last the drift of each against what is stored."""
+    measured, left_out = [], []
+    for number, (name, layout) in enumerate(LAYOUTS.items()):
+        refused = left_padding_refused(loaded) if layout.pad_left else ""
+        if refused:
+            left_out.append({"layout": name, "reason": refused})
+            continue
+        *_, frame = again(loaded, layout)
+        measured.append({"layout": name, **measure(stored, frame)})
+        yield number + 1
+    yield {"layouts": measured, "left_out": left_out}

@@ -1,0 +1,193 @@
+"""G3: adapter, merged and reloaded weights agree, and weights that were altered are caught."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from ftev.core.config import LoraConfig, ModelConfig, RunConfig
+from ftev.core.engine import parity
+from ftev.core.engine.drift import scorer
+from ftev.core.engine.models import Loaded, add_adapter, load, save
+from ftev.core.engine.parity import Shipped, compare_weights, lacking_memory
+from ftev.core.engine.rows import TokenRows
+from safetensors.torch import load_file, save_file
+from scoring import made_texts, rows_of_labels, rows_of_texts, scores
+
+LABELS = ("good", "bad")
+TEXTS = made_texts(24, seed=5)
+READ_BACK = "read back from model/"
+
+
+def config_of(folder: Path, task: str) -> RunConfig:
+    lora = LoraConfig(r=4, target_modules="all-linear")
+    return RunConfig(task=task, model=ModelConfig(base=str(folder), lora=lora))  # type: ignore[arg-type]
+
+
+def tuned_model(config: RunConfig, *, lora: bool) -> Loaded:
+    """As training would leave it: weights that are no longer the base's, a head that says much."""
+    torch.manual_seed(1)
+    loaded = load(config, config.model.base, LABELS if config.is_classification else ())
+    if lora:
+        add_adapter(loaded, config)
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_B" in name or "classifier" in name:
+                parameter.normal_(std=0.3)
+            elif not lora and parameter.ndim > 1:
+                parameter += 0.02 * torch.randn_like(parameter)
+    return loaded
+
+
+def shipped(config: RunConfig, tuned: Loaded, folder: Path) -> Shipped:
+    rows: TokenRows
+    rows = rows_of_labels(tuned, TEXTS) if tuned.labels else rows_of_texts(tuned, TEXTS)
+    stored = scores(tuned, rows)
+    save(tuned, folder)
+
+    def metric(frame: pl.DataFrame) -> float:
+        if tuned.labels:
+            return float((frame["label"] == frame["predicted"]).mean())  # type: ignore[arg-type]
+        return float(frame["nll"].sum() / frame["tokens"].sum())
+
+    return Shipped(
+        tuned=tuned,
+        folder=folder,
+        load=lambda name: load(config, name, tuned.labels),
+        score=scorer(rows, "float32", 512),
+        metric=metric,
+        stored=stored,
+        within=1e-5,
+    )
+
+
+def compared(p: Shipped) -> dict[str, Any]:
+    *_, found = compare_weights(p)
+    assert isinstance(found, dict)
+    return found
+
+
+def forms(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {form["weights"]: form for form in found["weights"]}
+
+
+@pytest.fixture(params=["classification", "generation"])
+def config(request: pytest.FixtureRequest, encoder_folder: Path, causal_folder: Path) -> RunConfig:
+    folder = encoder_folder if request.param == "classification" else causal_folder
+    return config_of(folder, request.param)
+
+
+def test_G3_whole_weights_read_back_score_the_same(config: RunConfig, tmp_path: Path) -> None:
+    found = compared(shipped(config, tuned_model(config, lora=False), tmp_path))
+    assert found["passed"]
+    assert list(forms(found)) == ["in memory", READ_BACK]
+    again = forms(found)[READ_BACK]
+    assert again["largest_loss_drift"] <= 1e-6
+    assert again["metric"] == pytest.approx(found["scored"], abs=1e-6)
+    assert again["dtype"] == "float32"
+    assert found["stored_dtype"] == "F32"
+    assert found["tied_embeddings"] == again["tied_embeddings"] == (not config.is_classification)
+    assert not found["adapter"]
+    assert not found["skipped"]
+
+
+def test_G3_adapter_merged_and_reloaded_agree(config: RunConfig, tmp_path: Path) -> None:
+    tuned = tuned_model(config, lora=True)
+    before = {k: v.clone() for k, v in tuned.model.state_dict().items()}
+    p = shipped(config, tuned, tmp_path)
+    found = compared(p)
+    assert found["passed"]
+    assert list(forms(found)) == ["in memory, adapter on", "adapter merged", READ_BACK]
+    assert found["adapter"]
+    assert found["adapter_base"] == config.model.base
+    assert forms(found)["adapter merged"]["largest_loss_drift"] < 1e-4
+    base = scores(tuned.as_base(), rows_of(tuned))
+    assert float((base["nll"] - p.stored["nll"]).abs().max()) > 0.01  # type: ignore[arg-type]
+    for name, value in tuned.model.state_dict().items():  # merging was done on a copy
+        assert torch.equal(value, before[name]), name
+
+
+def rows_of(loaded: Loaded) -> TokenRows:
+    return rows_of_labels(loaded, TEXTS) if loaded.labels else rows_of_texts(loaded, TEXTS)
+
+
+def alter_one(folder: Path) -> None:
+    """One tensor a little larger: nothing that loading would notice."""
+    path = next(folder.glob("*.safetensors"))
+    tensors = load_file(path)
+    name = next(k for k in sorted(tensors) if tensors[k].ndim > 1)
+    tensors[name] = tensors[name] * 1.5
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def forget_labels(folder: Path) -> None:
+    """The label order is lost, as where a model is saved without its config."""
+    path = folder / "config.json"
+    told = json.loads(path.read_text())
+    told["id2label"] = {"0": "bad", "1": "good"}
+    told["label2id"] = {"bad": 0, "good": 1}
+    path.write_text(json.dumps(told))
+
+
+def half(folder: Path) -> None:
+    path = next(folder.glob("*.safetensors"))
+    tensors = {k: v.bfloat16() for k, v in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("breakage", [alter_one, half])
+def test_G3_altered_weights_are_caught(
+    config: RunConfig, lora: bool, breakage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    p = shipped(config, tuned_model(config, lora=lora), tmp_path)
+    breakage(tmp_path)
+    found = compared(p)
+    assert not found["passed"]
+    assert forms(found)[READ_BACK]["largest_loss_drift"] > 1e-5
+    sound = [form for name, form in forms(found).items() if name != READ_BACK]
+    assert all(form["largest_loss_drift"] <= form["tolerance"] for form in sound)
+    assert found["stored_dtype"] == ("BF16" if breakage is half else "F32")
+
+
+def test_G3_labels_in_another_order_are_caught(encoder_folder: Path, tmp_path: Path) -> None:
+    config = config_of(encoder_folder, "classification")
+    p = shipped(config, tuned_model(config, lora=False), tmp_path)
+    forget_labels(tmp_path)
+    found = compared(p)
+    assert not found["passed"]
+    assert found["changed_predictions"] > 0
+    assert found["changed_rows"]
+
+
+def test_G3_weights_that_cannot_be_read_are_caught(config: RunConfig, tmp_path: Path) -> None:
+    p = shipped(config, tuned_model(config, lora=False), tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")
+    found = compared(p)
+    assert not found["passed"]
+    assert found["skipped"][0]["weights"] == READ_BACK
+    assert found["skipped"][0]["failed"]
+    assert found["stored_dtype"] == ""
+
+
+def test_G3_no_copy_is_made_where_memory_is_short(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = tuned_model(config, lora=True)
+    p = shipped(config, tuned, tmp_path)
+    assert lacking_memory(tuned) == ""
+    size = sum(t.numel() * t.element_size() for t in tuned.model.parameters())
+    monkeypatch.setattr(parity, "free_memory", lambda device: 2 * size - 1)
+    assert "twice its size is wanted" in lacking_memory(tuned)
+    found = compared(p)
+    assert list(forms(found)) == ["in memory, adapter on"]
+    assert [form["weights"] for form in found["skipped"]] == ["adapter merged", READ_BACK]
+    assert found["passed"]  # nothing disagrees; the report says what was not tested
+    monkeypatch.setattr(parity, "free_memory", lambda device: None)
+    assert lacking_memory(tuned) == ""

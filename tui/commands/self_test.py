@@ -1,0 +1,48 @@
+"""What `eval --self-test` prints: the drift of every layout, and whether it may be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...core.history import History
+from ...core.reporting.numbers import format_drift
+from ...core.reporting.sections.parity import self_test_sentence
+from .show import format_rows
+
+NOT_PASSED = 1
+
+
+def tell_self_test(history: History, emit: Callable[[str], None]) -> int:
+    """A table a model; returns the exit code: 1 where a score depends on how rows are batched."""
+    told = [
+        (split, model, result)
+        for split, analyses in history.analyses.items()
+        for model, result in analyses.get("self_test", {}).items()
+    ]
+    for split, model, result in told:
+        for line in _lines(split, model, result):
+            emit(line)
+    if not told:
+        emit("self-test: no row was scored, so nothing was tested")
+    return 0 if told and all(result["passed"] for *_, result in told) else NOT_PASSED
+
+
+def _lines(split: str, model: str, r: Mapping[str, Any]) -> list[str]:
+    columns = ["layout", "drift of a row's loss", "drift of a row's NLL", "changed predictions"]
+    rows = [
+        [
+            x["layout"],
+            format_drift(x["largest_loss_drift"]),
+            format_drift(x["largest_nll_drift"]),
+            f"{x['changed_predictions']:,}",
+        ]
+        for x in r["layouts"]
+    ]
+    return [
+        f"self-test: {self_test_sentence(model, split, r)}",
+        *(f"  {line}" for line in format_rows(columns, rows, words=columns[:1])),
+        *(f"  {x['layout']}: not tested, {x['reason']}" for x in r["left_out"]),
+        f"  nats; tolerance {format_drift(r['tolerance'])} for a row's loss "
+        f"({r['device']}, {r['precision']})",
+    ]
