@@ -28,8 +28,11 @@ def threshold_in_use(history: History, split: str) -> Mapping[str, Any]:
     return dict(found["at_threshold"])
 
 
-def threshold_holds(history: History, split: str) -> Answer | None:
-    """What chose the threshold on validation, asked again of these rows (B2)."""
+def threshold_holds(history: History, split: str, leaked: bool = False) -> Answer | None:
+    """What chose the threshold on validation, asked again of these rows (B2).
+
+    `leaked`: the verdict rests on the clean rows, and the threshold was tried on all of them.
+    """
     found = history.analyses.get(split, {}).get("thresholds", {}).get("tuned", {})
     kind = found.get("aim", {}).get("kind", "f1")
     if kind == "f1":  # shown, and asked for by nobody
@@ -39,6 +42,13 @@ def threshold_holds(history: History, split: str) -> Answer | None:
     if not chosen:
         return Answer(0, f"no threshold is in use: {found.get('why_not', 'unknown')}", {"at": at})
     told = f"at the threshold {chosen['threshold']:.3g} chosen on validation"
+    if leaked:
+        return Answer(
+            0,
+            f"{told}, {split} was measured with the rows in it that repeat another split: "
+            "that proves nothing",
+            {"at": at},
+        )
     if kind == "cost":
         return _cost_holds(found.get("changes", {}).get("cost"), split, told, at)
     metric = str(kind).removesuffix("_at_least")

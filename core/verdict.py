@@ -56,7 +56,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
         a
         for a in (
             _meets_target(history, config, split),
-            threshold_holds(history, split),
+            threshold_holds(history, declared, leaked=split != declared),
             _beats_reference(history, config, split),
             _is_not_absurd(history, config),
             _is_clean(history, objective_metric(history, config), split),
@@ -96,7 +96,22 @@ def describe_objective(history: History, config: RunConfig) -> str:
         return f"{name} at least {format_value(metric, o.at_least)}"
     if o.at_most is not None:
         return f"{name} at most {format_value(metric, o.at_most)}"
+    if aim := _describe_aim(config, positive):
+        return f"{aim}, and {name} better than before"
     return f"{name} better than before (no target was declared)"
+
+
+def _describe_aim(config: RunConfig, positive: str | None) -> str:
+    """What a threshold was to be chosen for; empty where none was asked for."""
+    of = f' of "{positive}"' if positive else ""
+    for metric in ("recall", "precision"):
+        share = getattr(config.objective, f"{metric}_at_least", None)
+        if share is not None:
+            told = f"{metric}{of} at least {format_value(metric, share)}"
+            return f"{told} at a threshold chosen on validation"
+    if getattr(config.objective, "cost", None):
+        return "the least cost at a threshold chosen on validation"
+    return ""
 
 
 def _clean_split(history: History, config: RunConfig, split: str) -> str:
@@ -193,6 +208,8 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Answer 
         "difference": read_number(c["difference"]),
         "low": low,
         "high": high,
+        "split": split,
+        "metric": metric,
         "from": against,
     }
     if worst > 0:

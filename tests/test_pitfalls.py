@@ -388,6 +388,19 @@ def test_a_learning_rate_too_high() -> None:
     assert found(with_epochs(trained(falling)), "learning_rate_too_high") is None
 
 
+def test_a_long_training_is_looked_at_in_bounded_time() -> None:
+    import time
+
+    def diverging(i: int) -> float:
+        return falling(i // 1000) if i < 60_000 else 0.1 + (i - 60_000) / 10_000 + noise(i)
+
+    history = fold(with_epochs(trained(diverging, 100_000)))
+    started = time.process_time()
+    codes = {f.code for f in find(history)}
+    assert time.process_time() - started < 5.0  # a quarter of a second where nobody else works
+    assert "loss_diverged" in codes
+
+
 def test_steps_that_were_skipped_and_losses_that_are_no_numbers() -> None:
     events = trained(falling, 30)
     assert isinstance(events[4], type(story.step(1)))

@@ -185,6 +185,24 @@ def test_a_threshold_nobody_asked_for_has_no_say() -> None:
     assert judge(fold([*BETTER, event]), config()) == judge(fold(BETTER), config())
 
 
+def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
+    from ftev.core.events import LeakageFound
+
+    event = chosen({"kind": "recall_at_least", "target": 0.9}, (0.91, 0.97))
+    leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
+    clean: list[AnyEvent] = []
+    for told in BETTER:
+        if isinstance(told, ResultsComputed):
+            clean.append(msgspec.structs.replace(told, split="test_clean"))
+        if isinstance(told, ComparisonsComputed):
+            rows = [{**c, "split": "test_clean"} for c in told.comparisons]
+            clean.append(ComparisonsComputed(comparisons=rows))
+    verdict = judge(fold([*BETTER, leak, event, *clean]), config())
+    assert verdict.decision == "no evidence"
+    assert "rows in it that repeat another split" in verdict.reasons[0]
+    assert judge(fold([*BETTER, leak, *clean]), config()).decision == "ship"
+
+
 # Holm
 
 

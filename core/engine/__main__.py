@@ -161,6 +161,7 @@ def fine_tune(s: Session, resume: Path | None) -> None:
             assert s.config.model.tuned is not None
             s.keep_base(s.tuned)
             s.tuned = s.load(s.config.model.tuned)
+            s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
             s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"

@@ -30,6 +30,7 @@ from ..results import (
 from ..runs import file_sha256
 from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
+from .pairing import same_tokens
 from .probe import features
 from .session import Session
 from .validate import evaluated, score
@@ -56,6 +57,12 @@ def evaluate_split(s: Session, split: str) -> None:
 def _compare_models(s: Session, split: str, frames: Frames) -> list[Comparison]:
     """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
     found: list[Comparison] = []
+    if s.form == "text" and frames and not same_tokens(s.base, s.tuned):
+        s.note(
+            f"base and tuned cut the documents of {split} into different windows: "
+            "they are not compared row by row; read bits_per_byte"
+        )
+        return found
     for reference in _references(s, frames):
         found += compare_frames(s, split, reference, frames)
     return found
@@ -121,7 +128,7 @@ def _score_models(s: Session, split: str) -> Frames:
 
 
 def _score_probe(s: Session, split: str) -> pl.DataFrame:
-    settings, rows = s.config.evaluate, s.rows[split]
+    settings, rows = s.config.evaluate, s.rows_for(s.base, split)
     work = features(s.base, rows, settings.precision, settings.batch_tokens)
     found = s.drive(work, f"probing the base on {split}", len(rows))
     assert s.probe is not None

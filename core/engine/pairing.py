@@ -21,6 +21,17 @@ def same_tokens(a: Loaded, b: Loaded) -> bool:
     return a.tokenizer is b.tokenizer or a.tokenizer.get_vocab() == b.tokenizer.get_vocab()
 
 
+def reads_alike(a: Loaded, b: Loaded) -> bool:
+    """Whether rows made for one model are those that the other would have made for itself."""
+    same = (a.max_length, a.labels, a.prefix_id if not a.labels else None) == (
+        b.max_length,
+        b.labels,
+        b.prefix_id if not b.labels else None,
+    )
+    parts = [(getattr(m.tokenizer, f, None) for _, f in PARTS) for m in (a, b)]
+    return same and list(parts[0]) == list(parts[1]) and same_tokens(a, b)
+
+
 def compare_models(base: Loaded, tuned: Loaded) -> ModelsCompared:
     """Vocabularies token by token, templates and the tokens that begin and end a text."""
     ours, theirs = base.tokenizer.get_vocab(), tuned.tokenizer.get_vocab()

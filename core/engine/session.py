@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from .devices import choose_device, drawn_from
 from .errors import Stopped
 from .listen import Listener
 from .models import Loaded, load
+from .pairing import reads_alike
 from .probe import Probe
 from .rows import RENDER, TokenRows
 
@@ -55,6 +57,7 @@ class Session:
     form: str = ""  # how examples are made, as `data.Columns` names it
     probe: Probe | None = None
     rows: dict[str, TokenRows] = field(default_factory=dict)
+    prepared_by: dict[str, Loaded] = field(default_factory=dict)  # whose tokens `rows` are
     validation: Frames = field(default_factory=dict)  # final predictions, to fit thresholds on
     labels: tuple[str, ...] = ()
     positive: str | None = None
@@ -136,8 +139,17 @@ class Session:
         render = RENDER[self.form]
         work = render(source.frame, self.tuned)
         rows: TokenRows = self.drive(work, f"tokenising {split}", source.frame.height)
-        self.rows[split] = rows
+        self.rows[split], self.prepared_by[split] = rows, copy(self.tuned)
         self.write(self.describe(split))
+        return rows
+
+    def rows_for(self, loaded: Loaded, split: str) -> TokenRows:
+        """A split as a model reads it: two given models may have tokenizers of their own."""
+        if reads_alike(self.prepared_by[split], loaded):
+            return self.rows[split]
+        source = self.dataset.splits[split]
+        work = RENDER[self.form](source.frame, loaded)
+        rows: TokenRows = self.drive(work, f"tokenising {split} again", source.frame.height)
         return rows
 
     def shapes(self, split: str) -> dict[str, Any]:

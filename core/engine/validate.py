@@ -22,11 +22,21 @@ from .session import Session
 
 def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
     """Predictions of a model on a prepared split, a row an example."""
-    rows, settings = s.rows[split], s.config.evaluate
+    rows, settings = s.rows_for(loaded, split), s.config.evaluate
     scorer = score_labels if s.config.is_classification else score_tokens
     work = scorer(loaded, rows, settings.precision, settings.batch_tokens)
     frame: pl.DataFrame = s.drive(work, f"{what} on {split}", len(rows))
-    return frame
+    return _in_label_order(frame, loaded.labels, s.labels)
+
+
+def _in_label_order(
+    frame: pl.DataFrame, own: tuple[str, ...], labels: tuple[str, ...]
+) -> pl.DataFrame:
+    """Probabilities in the order of the run's labels: a given model may have its own."""
+    if own == labels or "probabilities" not in frame.columns:
+        return frame
+    places = [own.index(label) for label in labels]
+    return frame.with_columns(pl.col("probabilities").list.gather(places))
 
 
 def validate(

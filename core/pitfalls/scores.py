@@ -55,8 +55,8 @@ def _failing_label(result: dict[str, Any]) -> tuple[str, float, int] | None:
     if not rows:
         return None
     recalls = {label: read_number(row["recall"]) for label, row in rows.items()}
-    label = result.get("positive")
-    if label not in recalls or recalls[label] >= POOR_RECALL:
+    label = str(result.get("positive"))
+    if recalls.get(label, math.inf) >= POOR_RECALL:
         label = min(recalls, key=lambda x: recalls[x])
     return label, recalls[label], int(rows[label]["support"])
 

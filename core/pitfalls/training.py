@@ -15,6 +15,7 @@ RISE = 0.02  # of the least validation loss: a smaller rise is not called overfi
 GAIN = 0.005  # of a loss: a smaller fall between evaluations is no gain
 FALL = 0.02  # of a loss: so much a fall in the last epoch, and training was still under way
 LEVEL_EVALUATIONS = 3  # without a gain after the best one, to speak of a plateau
+WINDOWS = 500  # places at which a mean is taken
 FEW_STEPS = 20  # fewer say nothing about a trend
 CLIMB = 0.2  # of the lowest mean loss: more than noise, where it is also CERTAIN
 CERTAIN = 4.0  # standard errors
@@ -32,7 +33,10 @@ class _Window:
 
 
 def _windows(history: History) -> list[_Window]:
-    """Means over a tenth of the steps, sliding; empty for few steps and losses not finite."""
+    """Means over a tenth of the steps, sliding; empty for few steps and losses not finite.
+
+    The first and the last are at the ends of the series, at most `WINDOWS` more between them.
+    """
     loss, step = history.steps.loss, history.steps.step
     n = len(loss)
     if n < FEW_STEPS or not all(map(math.isfinite, loss)):
@@ -41,7 +45,7 @@ def _windows(history: History) -> list[_Window]:
     sums = [0.0, *accumulate(loss)]
     squares = [0.0, *accumulate(x * x for x in loss)]
     found = []
-    for i in range(n - k + 1):
+    for i in [*range(0, n - k, max(1, (n - k) // WINDOWS)), n - k]:
         mean = (sums[i + k] - sums[i]) / k
         variance = max(0.0, (squares[i + k] - squares[i]) / k - mean * mean)
         found.append(_Window(i, step[i + k - 1], mean, math.sqrt(variance / (k - 1))))
@@ -204,10 +208,10 @@ def _unsteady(case: Case) -> Iterator[Finding]:
     windows = _windows(case.history)
     if not windows:
         return
-    low, last = min(windows, key=lambda w: w.mean), windows[-1]
-    early = [w for w in windows if w.first <= len(windows) // 2]
+    steps, low, last = len(case.history.steps), min(windows, key=lambda w: w.mean), windows[-1]
+    early = [w for w in windows if w.first <= steps // 2]
     peak, rate = max(early, key=lambda w: w.mean), max(case.history.steps.learning_rate)
-    from_start = low.first <= len(windows) // 10
+    from_start = low.first <= steps // 10
     if _rose(low, last) and not from_start:
         yield Finding(
             "loss_diverged",

@@ -260,3 +260,143 @@ def test_two_given_models_are_evaluated_without_training(
     assert (accuracy["from"], accuracy["difference"]) == ("base", 0.0)
     assert (accuracy["fixed"], accuracy["broke"]) == (0, 0)
     assert all_agree(run)
+
+
+def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path: Path) -> None:
+    """Half of the test rows stand in train: results, comparisons and verdict know the others."""
+    from ftev.core.verdict import find_comparison, judge
+
+    train = (tmp_path / "train.csv").read_text().splitlines()
+    test = (tmp_path / "test.csv").read_text().splitlines()
+    (tmp_path / "test.csv").write_text("\n".join([*test, *train[1:21]]) + "\n")
+    asked = replace(
+        reviews,
+        data=replace(reviews.data, near_duplicates=False),
+        objective=replace(reviews.objective, metric="accuracy", at_least=0.1),
+    )
+    run = create_run(asked, tmp_path / "runs")
+    history = finish(run)
+    assert history.leakage is not None
+    assert history.leakage.leaked["test"] == 20
+    assert history.results["test"]["tuned"]["n"] == 40
+    assert history.results["test_clean"]["tuned"]["n"] == 20
+    clean = find_comparison(history, "test_clean", "accuracy")
+    assert clean is not None
+    assert clean["from"] == "probe"
+    for split in ("test", "test_clean"):
+        told = {c["metric"]: c for c in history.comparisons if c["split"] == split}
+        assert "p_holm" not in told["accuracy"]
+        assert "p_holm" in told["macro_f1"]
+    verdict = judge(history, asked)
+    reason = next(r for r in verdict.reasons if "target" in r)
+    assert "accuracy on test_clean (20 of 40 rows, those that repeat nothing" in reason
+    assert not any("figures flatter" in r for r in verdict.reasons)
+
+
+def test_T3_a_second_run_knows_that_the_test_rows_were_read(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    first = finish(create_run(reviews, runs))
+    assert first.analyses["test"]["test_readings"][""]["runs"] == 0
+    other = replace(reviews, train=replace(reviews.train, epochs=1))
+    second = finish(create_run(other, runs))
+    told = second.analyses["test"]["test_readings"][""]
+    assert (told["runs"], told["other_configs"]) == (1, 1)
+    assert "label_errors" in second.analyses["validation"]
+
+
+def test_forgetting_is_measured_in_windows(verses: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "neutral.txt").write_text("a cold day makes a warm cup welcome. " * 60)
+    asked = replace(verses, evaluate=replace(verses.evaluate, general_text="neutral.txt"))
+    history = finish(create_run(asked, tmp_path / "runs"))
+    told = history.analyses["general_text"]["forgetting"][""]
+    base, tuned = (next(t for t in history.texts if t.model == m) for m in ("base", "tuned"))
+    assert told["tokens"] == base.tokens
+    assert told["windows"] == -(-base.tokens // 64) > 5
+    change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
+    assert told["difference"] == pytest.approx(change)
+    assert told["low"] < change < told["high"]
+
+
+def test_K4_each_model_reads_with_its_own_tokenizer(
+    verses: RunConfig, causal_folder: Path, tmp_path: Path
+) -> None:
+    """The same weights under a tokenizer whose ids are shuffled are another model: told, and read
+    by its own ids."""
+    import json
+    import shutil
+
+    other = tmp_path / "shuffled"
+    shutil.copytree(causal_folder, other)
+    path = other / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    words = [w for w in vocabulary if w not in special]
+    ids = [vocabulary[w] for w in words]
+    vocabulary |= dict(zip(words, ids[1:] + ids[:1], strict=True))
+    path.write_text(json.dumps(tokenizer))
+    document = tmp_path / "document.txt"
+    document.write_text("a cold day makes a warm cup welcome. " * 40)
+
+    def evaluated(base: Path, tuned: Path, test: str = "train.csv") -> History:
+        given = replace(
+            verses,
+            model=replace(verses.model, base=str(base), tuned=str(tuned)),
+            data=DataConfig(test=str(tmp_path / test), validation=None),
+        )
+        history = finish(create_run(given, tmp_path / "runs"))
+        assert history.finished is not None
+        assert history.finished.status == "finished", history.finished.error
+        return history
+
+    crossed = evaluated(causal_folder, other)
+    alone = evaluated(other, other)
+    plain = evaluated(causal_folder, causal_folder)
+    for model, own in (("base", plain), ("tuned", alone)):
+        expected = own.results["test"]["tuned"]["metrics"]["bits_per_byte"]["value"]
+        found = crossed.results["test"][model]["metrics"]["bits_per_byte"]["value"]
+        assert found == pytest.approx(expected, rel=1e-6)
+    assert crossed.models_compared is not None
+    assert not crossed.models_compared.same_vocabulary
+    assert crossed.models_compared.differing == len(words)
+    assert alone.models_compared is not None
+    assert alone.models_compared.same_vocabulary
+    whole = evaluated(causal_folder, other, "document.txt")
+    assert set(whole.results["test"]) == {"base", "tuned"}
+    assert not whole.comparisons
+    assert any("different windows" in n.text for n in whole.notes)
+
+
+def test_two_given_classifiers_may_order_their_labels_otherwise(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    from safetensors.torch import save_file
+
+    first = create_run(reviews, tmp_path / "runs")
+    finish(first)
+    other = tmp_path / "turned"
+    shutil.copytree(first.model_path, other)
+    config = json.loads((other / "config.json").read_text())
+    names = [config["id2label"][k] for k in sorted(config["id2label"])]
+    config["id2label"] = {str(i): name for i, name in enumerate(reversed(names))}
+    config["label2id"] = {name: i for i, name in enumerate(reversed(names))}
+    (other / "config.json").write_text(json.dumps(config))
+    weights = load_file(other / "model.safetensors")
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = weights[name].flip(0).contiguous()
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    given = replace(
+        reviews,
+        model=ModelConfig(base=str(first.model_path), tuned=str(other)),
+        data=DataConfig(train="train.csv", test="test.csv", validation=0.2),
+    )
+    history = finish(create_run(given, tmp_path / "runs"))
+    for split in ("validation", "test"):
+        base, tuned = (history.results[split][m] for m in ("base", "tuned"))
+        assert base["confusion"] == tuned["confusion"]
+        assert base["loss"] == pytest.approx(tuned["loss"])
