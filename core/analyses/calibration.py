@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from ..metrics import FloatArray
 from ..numbers.bootstrap import (
     NO_INTERVAL,
-    Draws,
     Resampling,
     bootstrap_rows,
     interval_of,
@@ -93,10 +93,16 @@ def _measures(scores: ProbabilityScores) -> dict[str, Any]:
 
 
 class _Unranked(ProbabilityScores):
-    """The same draws without ranking the rows anew in each: no area is wanted here."""
+    """The same rows and draws without the ranking areas, which cost most and are not wanted."""
 
-    def reweighted(self, weights: FloatArray) -> Draws:
-        return {}
+    @cached_property
+    def ranked_labels(self) -> list[int]:
+        return []
+
+    @cached_property
+    def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
+        nothing = np.broadcast_to(0.0, self.n)
+        return np.nan, np.nan, nothing, nothing
 
 
 def _ece(value: float, draws: FloatArray, null: Null, n: int) -> dict[str, Any]:
