@@ -123,6 +123,11 @@ def _temperature(e: Evaluation, model: str, scores: ProbabilityScores) -> dict[s
     fitted = fit_temperature(known.truth, known.probabilities)
     if fitted is None:
         return {"no_temperature": "the loss on validation is not finite at any temperature"}
+    if fitted.at_limit:
+        return {
+            "no_temperature": f"the fit on {known.n:,} validation rows ran into its limit: every "
+            "answer there is right, or confidence says nothing"
+        }
     return {"temperature": _applied(scores, fitted, known.n)}
 
 
@@ -133,7 +138,6 @@ def _applied(scores: ProbabilityScores, fitted: Temperature, known: int) -> dict
         "value": fitted.value,
         "fitted_on": "validation",
         "rows": fitted.rows,
-        "at_limit": fitted.at_limit,
         "method": _how_fitted(fitted, known),
         "ece": {"before": scores.answers.ece, "after": after.answers.ece},
         "ece_null": {"value": null.value, "high": null.high, "p": null.p, "method": NULL_METHOD},
