@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from ..metrics import FloatArray
 from ..numbers.bootstrap import (
     NO_INTERVAL,
-    Draws,
     Resampling,
     bootstrap_rows,
     interval_of,
@@ -93,10 +93,16 @@ def _measures(scores: ProbabilityScores) -> dict[str, Any]:
 
 
 class _Unranked(ProbabilityScores):
-    """The same draws without ranking the rows anew in each: no area is wanted here."""
+    """The same rows and draws without the ranking areas, which cost most and are not wanted."""
 
-    def reweighted(self, weights: FloatArray) -> Draws:
-        return {}
+    @cached_property
+    def ranked_labels(self) -> list[int]:
+        return []
+
+    @cached_property
+    def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
+        nothing = np.broadcast_to(0.0, self.n)
+        return np.nan, np.nan, nothing, nothing
 
 
 def _ece(value: float, draws: FloatArray, null: Null, n: int) -> dict[str, Any]:
@@ -117,6 +123,11 @@ def _temperature(e: Evaluation, model: str, scores: ProbabilityScores) -> dict[s
     fitted = fit_temperature(known.truth, known.probabilities)
     if fitted is None:
         return {"no_temperature": "the loss on validation is not finite at any temperature"}
+    if fitted.at_limit:
+        return {
+            "no_temperature": f"the fit on {known.n:,} validation rows ran into its limit: every "
+            "answer there is right, or confidence says nothing"
+        }
     return {"temperature": _applied(scores, fitted, known.n)}
 
 
@@ -127,7 +138,6 @@ def _applied(scores: ProbabilityScores, fitted: Temperature, known: int) -> dict
         "value": fitted.value,
         "fitted_on": "validation",
         "rows": fitted.rows,
-        "at_limit": fitted.at_limit,
         "method": _how_fitted(fitted, known),
         "ece": {"before": scores.answers.ece, "after": after.answers.ece},
         "ece_null": {"value": null.value, "high": null.high, "p": null.p, "method": NULL_METHOD},

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..numbers.scored import read_classification, read_text
+from ..numbers.scored import check_same_rows, read_classification, read_text
 from ..numbers.slices import (
     NO_SLICE,
     RATIO_METHOD,
@@ -55,6 +55,7 @@ def _classified(e: Evaluation) -> dict[str, Any]:
     reference = next((m for m in REFERENCES if m in e.frames), "")
     if reference:
         other = read_classification(e.frames[reference], e.labels)
+        check_same_rows(other, rows, (reference, "tuned"))
         before = other.predicted == other.truth
     notes: list[str] = []
     groupings = [Grouping("label", rows.truth, list(e.labels))]
@@ -105,13 +106,17 @@ def _written(e: Evaluation) -> dict[str, Any]:
     reference = next((m for m in REFERENCES if m in e.frames), "")
     scored = every.tokens > 0
     rows = every.where(scored)
-    before = read_text(e.frames[reference]).where(scored) if reference else None
+    before = None
+    if reference:
+        other = read_text(e.frames[reference])
+        check_same_rows(other, every, (reference, "tuned"))
+        before = other.where(scored).sums
     notes: list[str] = []
     if scored.any() and not np.isfinite(rows.sums[:, 0]).all():
         return _result("loss", reference, rows.n, [], ["a row's loss is not a number"], "")
     groupings = [g] if (g := quartiles(rows.tokens, "scored tokens")) else []
     groupings += _groupings(e, rows.row_id, notes)
-    table = [s for g in groupings for s in _ratios(g, rows.sums, before and before.sums)]
+    table = [s for g in groupings for s in _ratios(g, rows.sums, before)]
     return _result("loss", reference, rows.n, table, notes, f"normal p; {RATIO_METHOD}")
 
 

@@ -17,7 +17,7 @@ from .bootstrap import Draws
 
 FloatArray = NDArray[np.float64]
 
-FITTED_CELLS = 4_000_000  # rows × labels from which a temperature is fitted; above, rows are drawn
+FITTED_CELLS = 2_000_000  # rows × labels from which a temperature is fitted; above, rows are drawn
 LIMITS = (-4.0, 4.0)  # of log T
 _ROWS_AT_ONCE = 65_536
 

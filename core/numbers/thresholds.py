@@ -53,7 +53,8 @@ class Sweep:
         """NaN where no row is called positive."""
         called = (self.found + self.false).astype(np.float64)
         out = np.full(len(called), np.nan)
-        return np.divide(self.found, called, out=out, where=called > 0)
+        np.divide(self.found, called, out=out, where=called > 0)
+        return out
 
     @property
     def recall(self) -> FloatArray:
@@ -63,7 +64,9 @@ class Sweep:
     @property
     def f1(self) -> FloatArray:
         below = (self.positives + self.found + self.false).astype(np.float64)
-        return np.divide(2 * self.found, below, out=np.full(len(below), np.nan), where=below > 0)
+        out = np.full(len(below), np.nan)
+        np.divide(2 * self.found, below, out=out, where=below > 0)
+        return out
 
     def cost(self, aim: Aim) -> FloatArray:
         """Mean a row, in the unit of the prices."""
@@ -181,7 +184,7 @@ def _paired(found: Mapping[str, FloatArray]) -> Draws:
 def _tables(cells: NDArray[Any], way: int) -> NDArray[Any]:
     """Joint cells [m, 8] of truth, before and after to (TN, FP, FN, TP) [m, 4] of one of them."""
     cube = cells.reshape(-1, 2, 2, 2)
-    return cube.sum(axis=3 if way == 0 else 2).reshape(-1, 4)
+    return np.asarray(cube.sum(axis=3 if way == 0 else 2).reshape(-1, 4))
 
 
 def _values(tables: NDArray[Any], aim: Aim) -> Draws:
@@ -201,4 +204,5 @@ def _values(tables: NDArray[Any], aim: Aim) -> Draws:
 
 def _share(above: FloatArray, below: FloatArray, otherwise: FloatArray | None = None) -> FloatArray:
     out = np.full(len(below), np.nan) if otherwise is None else otherwise
-    return np.divide(above, below, out=out, where=below > 0)
+    np.divide(above, below, out=out, where=below > 0)
+    return out

@@ -13,9 +13,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from ftev.core.config import (  # noqa: E402
+    CostConfig,
     DataConfig,
     EvaluateConfig,
     ModelConfig,
+    ObjectiveConfig,
     RunConfig,
     TrainConfig,
 )
@@ -400,3 +402,26 @@ def test_two_given_classifiers_may_order_their_labels_otherwise(
         base, tuned = (history.results[split][m] for m in ("base", "tuned"))
         assert base["confusion"] == tuned["confusion"]
         assert base["loss"] == pytest.approx(tuned["loss"])
+
+
+def test_B2_a_run_freezes_its_threshold_and_slices_by_a_column(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "test.csv"
+    header, *rows = path.read_text().splitlines()
+    sliced = [f"{row},{'web' if i < 10 else 'mail'}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},origin", *sliced]) + "\n")
+    config = replace(
+        reviews,
+        train=replace(reviews.train, epochs=1),
+        objective=ObjectiveConfig(cost=CostConfig(fp=1, fn=20)),
+        evaluate=EvaluateConfig(slices=["origin"]),
+    )
+    analyses = finish(create_run(config, tmp_path / "runs")).analyses
+    known, applied = (analyses[s]["thresholds"]["tuned"] for s in ("validation", "test"))
+    assert applied["chosen"] == known["chosen"]
+    assert "curve" in known
+    assert applied["at_threshold"]["threshold"] == known["chosen"]["threshold"]
+    assert {"temperature", "no_temperature"} & set(analyses["test"]["calibration"]["tuned"])
+    found = {s["value"]: s["rows"] for s in analyses["test"]["slices"]["tuned"]["slices"]}
+    assert (found["web"], found["mail"]) == (10, 10)

@@ -77,7 +77,7 @@ def _sentence(model: str, r: Mapping[str, Any]) -> str:
     if read_number(r["ece"]["value"]) <= read_number(null["high"]):
         return (
             f"{model}: no miscalibration is shown. Its ECE is {ece}; a perfectly calibrated model "
-            f"shows {usual} on these {rows}, and up to {most} in 39 of 40 samples."
+            f"shows {usual} on {rows}, and up to {most} in 39 of 40 samples."
         )
     gap = overconfidence(r)
     lean = (
@@ -87,7 +87,7 @@ def _sentence(model: str, r: Mapping[str, Any]) -> str:
     )
     return (
         f"{model}: its confidences are off. Its ECE is {ece}, where a perfectly calibrated model "
-        f"shows {usual} on these {rows}, and more than {most} in 1 of 40 samples; {lean}."
+        f"shows {usual} on {rows}, and more than {most} in 1 of 40 samples; {lean}."
     )
 
 
@@ -99,7 +99,7 @@ def overconfidence(r: Mapping[str, Any]) -> float:
 
 def _temperature(split: str, model: str, r: Mapping[str, Any]) -> list[str]:
     if reason := r.get("no_temperature"):
-        return [f"{model}: no temperature is fitted: {reason}."]
+        return [f"{model}: no temperature is applied: {reason}."]
     if not (t := r.get("temperature")):
         return []
     change = t["loss_change"]
@@ -120,11 +120,6 @@ def _temperature(split: str, model: str, r: Mapping[str, Any]) -> list[str]:
         f"{format_value('ece', ece['after'])}; if calibrated it would be "
         f"{format_value('ece', t['ece_null']['value'])}"
     )
-    if t["at_limit"]:
-        told += (
-            ". The fit ran into its limit: on validation every row is right, or confidence says "
-            "nothing, so this temperature is not to be used"
-        )
     return [told + "."]
 
 

@@ -68,7 +68,9 @@ def _finding(r: Mapping[str, Any], judged: list[Mapping[str, Any]]) -> str:
         "them (Holm)"
     )
     if not worse:
-        return f"No slice is shown to be worse than the rest: {looked}. The lowest stand first."
+        return (
+            f"No slice is shown to be worse than the rest: {looked}. The worst-looking stand first."
+        )
     named = ", ".join(
         f"{name_slice(s)} ({format_value(metric, s[metric]['value'])} against "
         f"{format_value(metric, s['rest']['value'])} elsewhere)"
