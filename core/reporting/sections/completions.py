@@ -74,6 +74,11 @@ def _rows(told: Found, models: list[str]) -> Iterator[tuple[str, list[str]]]:
     yield "answers that ended by themselves", each("ended_by_eos")
     yield "empty answers", each("empty")
     yield "answers that loop", each("looping")
+    yield "different answers", [f"{told[m]['different']:,} of {told[m]['rows']:,}" for m in models]
+    yield (
+        "different references",
+        [f"{told[m]['different_references']:,} of {told[m]['rows']:,}" for m in models],
+    )
     yield "repeated 4-grams of words", [_share(told[m]["repeated_4grams"]) for m in models]
     yield (
         "the same in the references",
@@ -113,6 +118,8 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
         if read_number(t["ended_by_eos"]["value"]) < 0.5:
             cut = t["rows"] - t["ended_by_eos"]["count"]
             yield f"{model}: {cut:,} of {format_count(t['rows'], 'answer')} were cut at the limit."
+        if t["different"] == 1 < t["different_references"]:
+            yield f"{model}: every one of its {t['rows']:,} answers is the same."
         if t["empty"]["count"]:
             yield f"{model}: {format_count(t['empty']['count'], 'answer')} held no text at all."
 
