@@ -143,7 +143,12 @@ def test_the_section_says_split_rows_and_meaning() -> None:
     comparisons = [
         {"split": "test", "from": "base", "to": "tuned", "metric": m, "difference": d}
         | {"low": d - 0.1, "high": d + 0.1}
-        for m, d in (("loss", -0.5), ("chrf", -9.0), ("exact_match", 0.05))
+        for m, d in (
+            ("loss", -0.5),
+            ("chrf", -9.0),
+            ("exact_match", 0.05),
+            ("bleu", -0.11),  # its interval ends at -0.01: not to be seen with one decimal
+        )
     ]
     signatures = {"exact_match": "NFKC", "rouge1": "no stemmer", "rougeL": "no stemmer"}
     report = {
@@ -152,12 +157,13 @@ def test_the_section_says_split_rows_and_meaning() -> None:
         "results": {"test": {"tuned": {"signatures": signatures}}},
     }
     told = words(show_completions(report))
-    assert "4 of 5 rows, drawn by the run's seed, of test" in told
+    assert "4 rows of test (of 5, drawn by the run's seed): greedily" in told
     assert "at most 8 tokens each" in told
     assert "different answers | 4 of 4 | 4 of 4" in told
     assert "References longer than an answer may be: 1." in told
     assert "answers that ended by themselves | 75.0 % [30.1, 95.4]" in told
     assert "further from the references than the base's: chrf -9.0 (-9.1 to -8.9)." in told
+    assert "bleu -" not in told
     assert "Its loss is lower all the same" in told
     assert "exact_match" not in told.split("further from")[1].split("\n")[0]
     assert "rouge1, rougeL: no stemmer" in told

@@ -52,9 +52,11 @@ def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]
 
 def _how(split: str, told: Found) -> str:
     n, of = told["rows"], told["of"]
-    rows = f"all {n:,} rows" if n == of else f"{n:,} of {of:,} rows, drawn by the run's seed,"
+    rows = f"all {n:,} rows of {split}"
+    if n < of:
+        rows = f"{n:,} rows of {split} (of {of:,}, drawn by the run's seed)"
     text = (
-        f"Base and tuned answered the prompts of {rows} of {split}: greedily, with the same stop "
+        f"Base and tuned answered the prompts of {rows}: greedily, with the same stop "
         f"tokens, at most {format_count(told['limit'], 'token')} each."
     )
     if told["prompts_cut"]:
@@ -127,7 +129,7 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
 def _worse(split: str, comparisons: Sequence[Found]) -> str:
     """What got worse against the references, beyond chance, and whether the loss hides it."""
     pairs = [c for c in comparisons if (c["split"], c["from"]) == (split, "base")]
-    lost = [c for c in pairs if c["metric"] in REFERENCE_METRICS and read_number(c["high"]) < 0]
+    lost = [c for c in pairs if c["metric"] in REFERENCE_METRICS and _shown_below_0(c)]
     if not lost:
         return ""
     told = ", ".join(
@@ -142,6 +144,12 @@ def _worse(split: str, comparisons: Sequence[Found]) -> str:
             "one token at a time, and does not see what the model writes by itself."
         )
     return text
+
+
+def _shown_below_0(c: Found) -> bool:
+    """Whether the whole interval is below 0, and by more than what rounding leaves to be seen."""
+    least = format_difference(c["metric"], c["high"]).removesuffix(" points")
+    return read_number(c["high"]) < 0 and float(least) < 0
 
 
 def _signatures(results: Found) -> list[str]:
