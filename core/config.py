@@ -158,8 +158,8 @@ class EvaluateConfig:
     """Test rows whose prompts base and tuned answer at the end, drawn by seed; 0 for none."""
     completion_tokens: int = 256
     """Tokens of such an answer at most; fewer where one and a half of the longest reference do."""
-    zero_shot: bool = True
-    """Whether a base that is a language model labels by likelihood, untrained (classification)."""
+    zero_shot: bool | Literal["auto"] = "auto"
+    """Whether a base that is a language model labels untrained; "auto" up to a million tokens."""
     general_text: str | None = None
     """Neutral text file: has the model forgotten what it knew?"""
     held_out: list[str] = field(default_factory=list)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import Batch, collate, evaluation_batches
+from .batches import Batch, Rows, collate, evaluation_batches
 from .devices import autocast
 from .models import Loaded, unwrapped
 
@@ -38,47 +38,57 @@ def complete(
     precision: str,
     budget: int,
 ) -> Iterator[int | list[Answer]]:
-    """Yields prompts done after every token of a batch, at last the answers in their order.
+    """Yields after every step how many of at most prompts x limit tokens are made or spared.
 
-    `budget`: tokens of a batch, answers and padding counted.
+    At last the answers in the order of the prompts. `budget`: tokens of a batch, answers and
+    padding counted. A model that cannot be told positions gets prompts of one length at a time.
     """
     answers = [Answer() for _ in prompts]
     ids = [np.asarray(p, dtype=np.int32) for p in prompts]
     lengths = np.fromiter((len(p) + limit for p in prompts), dtype=np.int64, count=len(prompts))
     done = 0
     with loaded.active() as model, autocast(loaded.device, precision):
-        for part in evaluation_batches(lengths, budget):
+        taken = inspect.signature(unwrapped(model).forward).parameters
+        parts = evaluation_batches(lengths, budget)
+        if "position_ids" not in taken:
+            parts = [one for part in parts for one in _of_one_length(part, lengths)]
+        for part in parts:
             pad = loaded.tokenizer.pad_token_id
             batch = collate(ids, part, pad, loaded.device, pad_left=True)
             together = [answers[i] for i in part]
-            for finished in _answer_together(model, batch, together, limit, stop):
-                yield done + finished
-            done += len(part)
+            told = {"position_ids", "logits_to_keep"} & set(taken)
+            for made in _answer_together(model, batch, together, limit, stop, told):
+                yield done + made
+            done += len(part) * limit
     yield answers
 
 
+def _of_one_length(part: Rows, lengths: Rows) -> list[Rows]:
+    """The rows of a batch, sorted by length, cut where the length changes."""
+    return np.split(part, np.flatnonzero(np.diff(lengths[part])) + 1)
+
+
 def _answer_together(
-    model: Any, batch: Batch, answers: list[Answer], limit: int, stop: set[int]
+    model: Any, batch: Batch, answers: list[Answer], limit: int, stop: set[int], told: set[str]
 ) -> Iterator[int]:
-    """One token of every open answer a turn; yields how many are finished."""
-    taken = inspect.signature(unwrapped(model).forward).parameters
+    """One token of every open answer a turn; yields tokens made, ended answers counted whole."""
     ids, mask, cache = batch.ids, batch.mask, None
     positions = (mask.cumsum(-1) - 1).clamp(min=0)  # padding on the left moves no token
     rows = list(answers)  # those still in the batch
-    for _ in range(limit):
-        told = {"position_ids": positions, "logits_to_keep": 1}
+    for step in range(1, limit + 1):
+        extra = {"position_ids": positions, "logits_to_keep": 1}
         out = model(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
-            **{name: value for name, value in told.items() if name in taken},
+            **{name: value for name, value in extra.items() if name in told},
         )
         cache = out.past_key_values
         chosen = out.logits[:, -1].float().argmax(-1)
         _add_tokens(rows, chosen.tolist(), stop)
         kept = [i for i, answer in enumerate(rows) if not answer.ended]
-        yield len(answers) - len(kept)
+        yield (len(answers) - len(kept)) * limit + len(kept) * step
         if not kept:
             return
         if len(kept) <= len(rows) // 2:  # copying the cache is worth it when the batch halves

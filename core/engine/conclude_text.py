@@ -32,6 +32,7 @@ from .questions import FORMS, Question, answer_limit, draw_questions, fit_prompt
 from .rows import TokenRows
 from .session import Session
 
+ZERO_SHOT_TOKENS = 1_000_000  # read for zero-shot labels unless they are asked for
 ADDED = {
     "prompt": pl.String,
     "reference": pl.String,
@@ -93,7 +94,7 @@ def _answer(
     limit = answer_limit(asked, settings.completion_tokens, loaded.max_length)
     prompts = [fit_prompt(q.ids, loaded.max_length - limit) for q in asked]
     work = complete(loaded, prompts, limit, stop, settings.precision, settings.batch_tokens)
-    answers: list[Answer] = s.drive(work, f"answers of {model}", len(asked))
+    answers: list[Answer] = s.drive(work, f"answers of {model}, tokens", len(asked) * limit)
     return Answered(loaded, asked, prompts, limit, answers)
 
 
@@ -147,6 +148,8 @@ def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
     """
     if not s.config.evaluate.zero_shot or s.base_has_head or not is_causal(s.config):
         return None
+    if _is_too_long(s, split):
+        return None
     try:
         loaded = load_causal(s.config.model.base, s.config.model.revision)
     except ModelError as error:
@@ -160,6 +163,20 @@ def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
     )
     scores: LabelScores = s.drive(work, f"zero-shot labels on {split}", frame.height)
     return zero_shot_frame(frame, s.labels, scores)
+
+
+def _is_too_long(s: Session, split: str) -> bool:
+    """Whether "auto" leaves zero-shot labels out: each label is read after each text."""
+    rows, labels = s.rows[split], len(s.labels)
+    tokens = int(rows.lengths.sum()) * labels
+    if s.config.evaluate.zero_shot != "auto" or tokens <= ZERO_SHOT_TOKENS:
+        return False
+    s.note(
+        f"the base does not label {split} by likelihood: {labels} labels after each of "
+        f"{len(rows):,} texts are about {tokens / 1e6:.1f} million tokens. "
+        "evaluate.zero_shot = true does it all the same"
+    )
+    return True
 
 
 def answer_rows(

@@ -168,7 +168,8 @@ def chrf(totals: FloatArray) -> FloatArray:
 
     def mean(over: FloatArray) -> FloatArray:
         shares = np.divide(common, over, out=np.zeros_like(common), where=usable)
-        return shares.sum(axis=-1) / np.maximum(orders, 1)
+        found: FloatArray = shares.sum(axis=-1) / np.maximum(orders, 1)
+        return found
 
     precision, recall = mean(answers), mean(references)
     below = BETA_2 * precision + recall

@@ -238,3 +238,31 @@ def test_a_generation_run_ends_with_answers_and_closed_choices(
 
     again = evaluate_text(pl.read_parquet(run.predictions / "test.tuned.parquet"))
     assert again.metrics["chrf"].value == metrics["chrf"]["value"]
+
+
+class Noted:
+    """As much of a session as is needed to ask whether zero-shot labels would take too long."""
+
+    def __init__(self, tokens: int, zero_shot: object) -> None:
+        from ftev.core.engine.rows import TokenRows
+
+        evaluate = EvaluateConfig(zero_shot=zero_shot)  # type: ignore[arg-type]
+        self.config = RunConfig(
+            task="classification", model=ModelConfig(base="m"), evaluate=evaluate
+        )
+        self.labels = LABELS
+        self.rows = {"test": TokenRows(ids=[np.zeros(tokens, dtype=np.int32)], row_ids=[0])}
+        self.notes: list[str] = []
+
+    def note(self, text: str, level: str = "info") -> None:
+        self.notes.append(text)
+
+
+def test_zero_shot_labels_of_a_million_tokens_are_left_out_and_said_so() -> None:
+    from ftev.core.engine.conclude_text import _is_too_long
+
+    for tokens, setting, expected in ((300_000, "auto", False), (400_000, "auto", True)):
+        s = Noted(tokens, setting)
+        assert _is_too_long(s, "test") is expected  # type: ignore[arg-type]
+        assert len(s.notes) == expected
+    assert not _is_too_long(Noted(400_000, True), "test")  # type: ignore[arg-type]

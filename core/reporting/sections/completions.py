@@ -52,9 +52,11 @@ def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]
 
 def _how(split: str, told: Found) -> str:
     n, of = told["rows"], told["of"]
-    rows = f"all {n:,} rows" if n == of else f"{n:,} of {of:,} rows, drawn by the run's seed,"
+    rows = f"all {n:,} rows of {split}"
+    if n < of:
+        rows = f"{n:,} rows of {split} (of {of:,}, drawn by the run's seed)"
     text = (
-        f"Base and tuned answered the prompts of {rows} of {split}: greedily, with the same stop "
+        f"Base and tuned answered the prompts of {rows}: greedily, with the same stop "
         f"tokens, at most {format_count(told['limit'], 'token')} each."
     )
     if told["prompts_cut"]:
@@ -74,6 +76,11 @@ def _rows(told: Found, models: list[str]) -> Iterator[tuple[str, list[str]]]:
     yield "answers that ended by themselves", each("ended_by_eos")
     yield "empty answers", each("empty")
     yield "answers that loop", each("looping")
+    yield "different answers", [f"{told[m]['different']:,} of {told[m]['rows']:,}" for m in models]
+    yield (
+        "different references",
+        [f"{told[m]['different_references']:,} of {told[m]['rows']:,}" for m in models],
+    )
     yield "repeated 4-grams of words", [_share(told[m]["repeated_4grams"]) for m in models]
     yield (
         "the same in the references",
@@ -113,6 +120,8 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
         if read_number(t["ended_by_eos"]["value"]) < 0.5:
             cut = t["rows"] - t["ended_by_eos"]["count"]
             yield f"{model}: {cut:,} of {format_count(t['rows'], 'answer')} were cut at the limit."
+        if t["different"] == 1 < t["different_references"]:
+            yield f"{model}: every one of its {t['rows']:,} answers is the same."
         if t["empty"]["count"]:
             yield f"{model}: {format_count(t['empty']['count'], 'answer')} held no text at all."
 
@@ -120,7 +129,7 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
 def _worse(split: str, comparisons: Sequence[Found]) -> str:
     """What got worse against the references, beyond chance, and whether the loss hides it."""
     pairs = [c for c in comparisons if (c["split"], c["from"]) == (split, "base")]
-    lost = [c for c in pairs if c["metric"] in REFERENCE_METRICS and read_number(c["high"]) < 0]
+    lost = [c for c in pairs if c["metric"] in REFERENCE_METRICS and _shown_below_0(c)]
     if not lost:
         return ""
     told = ", ".join(
@@ -135,6 +144,12 @@ def _worse(split: str, comparisons: Sequence[Found]) -> str:
             "one token at a time, and does not see what the model writes by itself."
         )
     return text
+
+
+def _shown_below_0(c: Found) -> bool:
+    """Whether the whole interval is below 0, and by more than what rounding leaves to be seen."""
+    least = format_difference(c["metric"], c["high"]).removesuffix(" points")
+    return read_number(c["high"]) < 0 and float(least) < 0
 
 
 def _signatures(results: Found) -> list[str]:

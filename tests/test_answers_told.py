@@ -102,6 +102,7 @@ def test_G1_the_share_of_answers_that_ended_by_eos_is_told() -> None:
     assert told["ended_by_eos"]["value"] == 0.75
     assert told["references_over_limit"] == 1
     assert told["prompts_cut"] == 1
+    assert (told["different"], told["different_references"]) == (4, 3)
     assert told["mean_tokens"] == pytest.approx((1 + 9 + 1 + 1) / 4)
     assert told["mean_reference_tokens"] == pytest.approx(3)
     base = analyses()["completions"]["base"]
@@ -142,7 +143,12 @@ def test_the_section_says_split_rows_and_meaning() -> None:
     comparisons = [
         {"split": "test", "from": "base", "to": "tuned", "metric": m, "difference": d}
         | {"low": d - 0.1, "high": d + 0.1}
-        for m, d in (("loss", -0.5), ("chrf", -9.0), ("exact_match", 0.05))
+        for m, d in (
+            ("loss", -0.5),
+            ("chrf", -9.0),
+            ("exact_match", 0.05),
+            ("bleu", -0.11),  # its interval ends at -0.01: not to be seen with one decimal
+        )
     ]
     signatures = {"exact_match": "NFKC", "rouge1": "no stemmer", "rougeL": "no stemmer"}
     report = {
@@ -151,11 +157,13 @@ def test_the_section_says_split_rows_and_meaning() -> None:
         "results": {"test": {"tuned": {"signatures": signatures}}},
     }
     told = words(show_completions(report))
-    assert "4 of 5 rows, drawn by the run's seed, of test" in told
+    assert "4 rows of test (of 5, drawn by the run's seed): greedily" in told
     assert "at most 8 tokens each" in told
+    assert "different answers | 4 of 4 | 4 of 4" in told
     assert "References longer than an answer may be: 1." in told
     assert "answers that ended by themselves | 75.0 % [30.1, 95.4]" in told
     assert "further from the references than the base's: chrf -9.0 (-9.1 to -8.9)." in told
+    assert "bleu -" not in told
     assert "Its loss is lower all the same" in told
     assert "exact_match" not in told.split("further from")[1].split("\n")[0]
     assert "rouge1, rougeL: no stemmer" in told
@@ -172,3 +180,10 @@ def test_a_run_without_answers_has_no_section() -> None:
     report = {"analyses": {"test": {"slices": {}}}, "comparisons": [], "results": {}}
     assert show_completions(report) == []
     assert show_choices(report) == []
+
+
+def test_a_model_that_always_says_the_same_is_told() -> None:
+    found = analyses()
+    found["completions"]["tuned"] |= {"different": 1}
+    report = {"analyses": {"test": found}, "comparisons": [], "results": {}}
+    assert "tuned: every one of its 4 answers is the same." in words(show_completions(report))
