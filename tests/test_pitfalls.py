@@ -198,7 +198,7 @@ def test_B1_probabilities_that_are_off() -> None:
 
     results = [STARTED, *scored(story.result((88, 92)))]
     finding = shown([*results, calibration(0.15, 0.0001)], "poorly_calibrated")
-    assert "off by 15.0 % on the average" in finding.message
+    assert "off by 15.0 % on average" in finding.message
     assert "would show 4.0 % on 200 rows" in finding.message
     assert "too sure of itself: a temperature of 1.80" in finding.message
     assert found([*results, calibration(0.045, 0.3)], "poorly_calibrated") is None
@@ -259,6 +259,7 @@ def test_suspect_labels_are_told() -> None:
     finding = shown([STARTED, analysed("label_errors", told)], "label_errors")
     assert "6 of 200 labels in test may be wrong" in finding.message
     assert 'most often "a" that looks like "b" (5)' in finding.message
+    assert "estimates 7, and 4 have a probability below 5 %" in finding.message
     assert finding.severity == "warning"
     assert finding.rows == [("test", 9)]
     weak = analysed("label_errors", {**told, "unlikely": 0})
