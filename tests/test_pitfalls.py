@@ -197,12 +197,12 @@ def test_B1_probabilities_that_are_off() -> None:
         return analysed("calibration", told, model="tuned")
 
     results = [STARTED, *scored(story.result((88, 92)))]
-    finding = shown([*results, calibration(0.15, 0.0001)], "poorly_calibrated")
-    assert "off by 15.0 % on the average" in finding.message
+    finding = shown([*results, calibration(0.15, 0.0001)], "calibration")
+    assert "off by 15.0 % on average" in finding.message
     assert "would show 4.0 % on 200 rows" in finding.message
     assert "too sure of itself: a temperature of 1.80" in finding.message
-    assert found([*results, calibration(0.045, 0.3)], "poorly_calibrated") is None
-    assert found(results, "poorly_calibrated") is None
+    assert found([*results, calibration(0.045, 0.3)], "calibration") is None
+    assert found(results, "calibration") is None
 
 
 # Data
@@ -259,6 +259,7 @@ def test_suspect_labels_are_told() -> None:
     finding = shown([STARTED, analysed("label_errors", told)], "label_errors")
     assert "6 of 200 labels in test may be wrong" in finding.message
     assert 'most often "a" that looks like "b" (5)' in finding.message
+    assert "estimates 7, and 4 have a probability below 5 %" in finding.message
     assert finding.severity == "warning"
     assert finding.rows == [("test", 9)]
     weak = analysed("label_errors", {**told, "unlikely": 0})
@@ -490,3 +491,16 @@ def test_forgetting_on_neutral_text() -> None:
 def test_every_look_is_silent_on_an_empty_history() -> None:
     assert find(fold([]), story.config(metric="accuracy")) == []
     assert len(LOOKS) == len(set(LOOKS)) >= 20
+
+
+def test_every_finding_is_explained() -> None:
+    import re
+    import tomllib
+    from pathlib import Path
+
+    core = Path(__file__).parents[1] / "core"
+    source = "".join(p.read_text(encoding="utf-8") for p in (core / "pitfalls").glob("*.py"))
+    codes = set(re.findall(r'Finding\(\s*"(\w+)"', source))
+    explained = tomllib.loads((core / "glossary" / "findings.toml").read_text(encoding="utf-8"))
+    assert len(codes) >= 27
+    assert codes == set(explained)

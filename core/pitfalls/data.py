@@ -143,10 +143,10 @@ def _label_errors(case: Case) -> Iterator[Finding]:
         yield Finding(
             "label_errors",
             "warning" if strong > NOISY * rows else "info",
-            f"{suspected:,} of {format_count(rows, 'label')} in {split} may be wrong (in "
-            f"{strong:,} of them the given label has a probability below 5 %)"
-            f"{_commonest_cell(found)}; confident learning estimates {estimated:,.0f}. "
-            "A model that is surely wrong looks the same: read the rows",
+            f"{suspected:,} of {format_count(rows, 'label')} in {split} may be wrong"
+            f"{_commonest_cell(found)}; confident learning estimates {estimated:,.0f}"
+            + (f", and {strong:,} have a probability below 5 %" if strong else "")
+            + ". A model that is surely wrong looks the same: read the rows",
             {
                 "split": split,
                 "suspected": suspected,

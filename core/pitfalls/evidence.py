@@ -103,9 +103,9 @@ def _poorly_calibrated(case: Case) -> Iterator[Finding]:
     if not (error - chance >= MISCALIBRATED and p < 0.01):
         return
     yield Finding(
-        "poorly_calibrated",
+        "calibration",
         "warning",
-        f"the probabilities on {case.split} are off by {format_value('ece', error)} on the average "
+        f"the probabilities on {case.split} are off by {format_value('ece', error)} on average "
         f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "
         f"{found['n']:,} rows" + _by_temperature(found.get("temperature") or {}),
         {"ece": error, "null": chance, "p": p},
@@ -120,7 +120,8 @@ def _by_temperature(fitted: dict[str, Any]) -> str:
         return ""
     way = "too sure of itself" if value > 1 else "less sure than it may be"
     after = format_value("ece", fitted["ece"]["after"])
-    return f". It is {way}: a temperature of {value:.2f}, fitted on validation, makes it {after}"
+    told = f"a temperature of {value:.2f}, fitted on validation, makes it {after}"
+    return f". The model is {way}: {told}"
 
 
 LOOKS: tuple[Look, ...] = (_no_test_set, _too_small, _read_before, _poorly_calibrated)
