@@ -18,6 +18,7 @@ class Heading:
 @dataclass(frozen=True)
 class Paragraph:
     text: str
+    quiet: bool = False  # how a number was made: set smaller
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,25 @@ from .agreement import ABSENT, Disagreement, find_disagreements
 from .stored import UNCHECKED, Check, StoredRun, agreed, rows_behind
 
 # What every version has written: these may not be absent, and what was added later may.
-ALWAYS = ("value", "low", "high", "method", "n", "loss", "per_class", "confusion")
-ALWAYS += ("positive", "undefined", "unscored", "difference", "p", "fixed", "broke")
-
+ALWAYS = frozenset(
+    [
+        "value",
+        "low",
+        "high",
+        "method",
+        "n",
+        "loss",
+        "per_class",
+        "confusion",
+        "positive",
+        "undefined",
+        "unscored",
+        "difference",
+        "p",
+        "fixed",
+        "broke",
+    ]
+)
 BY_METHOD = ("method", "low", "high", "p", "p_holm", "smallest_detectable")
 
 

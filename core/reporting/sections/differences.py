@@ -57,7 +57,7 @@ def _group(rows: Rows) -> list[Block]:
         fixed, broke = (format_count(changed[k], "row") for k in ("fixed", "broke"))
         words = f"Fixed {fixed} (wrong before, right after), broke {broke} (right before, wrong"
         told.append(Paragraph(f"{words} after)."))
-    return [*told, _table(rows), Paragraph(_methods(rows))]
+    return [*told, _table(rows), Paragraph(_methods(rows), quiet=True)]
 
 
 def _table(rows: Rows) -> Table:

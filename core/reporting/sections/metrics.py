@@ -33,7 +33,10 @@ def _split(split: str, models: Models) -> list[Block]:
         [name, *(format_estimate(name, models[m]["metrics"].get(name)) for m in shown)]
         for name in metric_names(models)
     ]
-    return [Table(["metric", *shown], rows), Paragraph(_rows_behind(split, models, shown))]
+    return [
+        Table(["metric", *shown], rows),
+        Paragraph(_rows_behind(split, models, shown), quiet=True),
+    ]
 
 
 def metric_names(models: Models) -> list[str]:
