@@ -8,7 +8,7 @@ import polars as pl
 from ..analyses import Evaluation, Frames, analyse
 from ..events import ComparisonsComputed, ResultsComputed, TextScored, spell_numbers
 from ..results import compare, evaluate_classification, evaluate_text, majority_frame
-from .conclude_text import with_answers, zero_shot_base
+from .conclude_text import same_tokens, score_in_own_tokens, with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .models import Loaded
 from .probe import features
@@ -73,6 +73,8 @@ def _score_models(s: Session, split: str) -> Frames:
             frames["base"] = score(s, s.base, split, "scoring the base")
         elif split == judged_split(s) and (labelled := zero_shot_base(s, split)) is not None:
             frames["base"] = labelled
+    elif not same_tokens(s.base, s.tuned):
+        return score_in_own_tokens(s, split)
     else:
         frames["base"] = score(s, s.base, split, "scoring the base")
     frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")

@@ -29,7 +29,7 @@ from .evaluate import score_tokens
 from .generate import stop_ids
 from .models import Loaded, is_causal, load_causal
 from .questions import FORMS, Question, answer_limit, draw_questions, fit_prompt, questions
-from .rows import TokenRows
+from .rows import RENDER, TokenRows
 from .session import Session
 
 ZERO_SHOT_TOKENS = 1_000_000  # read for zero-shot labels unless they are asked for
@@ -85,6 +85,17 @@ def with_answers(s: Session, split: str, frames: Frames) -> Frames:
 def same_tokens(a: Loaded, b: Loaded) -> bool:
     """Whether a token id means the same to both: else sums a token cannot be compared (K4)."""
     return a.tokenizer is b.tokenizer or a.tokenizer.get_vocab() == b.tokenizer.get_vocab()
+
+
+def score_in_own_tokens(s: Session, split: str) -> Frames:
+    """Base and tuned, each on rows cut by its own tokenizer: bits per byte compare them (K4)."""
+    settings, found = s.config.evaluate, {}
+    source = s.dataset.splits[split].frame
+    for model, loaded in (("base", s.base), ("tuned", s.tuned)):
+        rows = s.drive(RENDER[s.form](source, loaded), f"tokenising {split}", source.height)
+        work = score_tokens(loaded, rows, settings.precision, settings.batch_tokens)
+        found[model] = s.drive(work, f"scoring {model} on {split}", len(rows))
+    return found
 
 
 def _answer(

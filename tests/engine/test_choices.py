@@ -266,3 +266,27 @@ def test_zero_shot_labels_of_a_million_tokens_are_left_out_and_said_so() -> None
         assert _is_too_long(s, "test") is expected  # type: ignore[arg-type]
         assert len(s.notes) == expected
     assert not _is_too_long(Noted(400_000, True), "test")  # type: ignore[arg-type]
+
+
+def test_K4_models_with_other_tokens_are_each_scored_in_their_own(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    rows = [[f"is cup {i} warm", "it is warm" if i % 2 else "no"] for i in range(8)]
+    write(tmp_path / "test.csv", ["prompt", "completion"], rows)
+    demo = Path(__file__).parents[2] / "core" / "demo" / "models" / "causal"
+    config = RunConfig(
+        task="generation",
+        name="others",
+        model=ModelConfig(base=str(demo), tuned=str(causal_folder)),
+        data=DataConfig(test="test.csv", validation=None),
+        train=TrainConfig(devices="cpu"),
+        evaluate=EvaluateConfig(completions=4),
+        folder=str(tmp_path),
+    )
+    run = create_run(config, tmp_path / "runs")
+    finish(run)
+    history = read_history(run)
+    compared = {c["metric"] for c in history.comparisons}
+    assert {"bits_per_byte", "exact_match", "chrf"} <= compared
+    assert not compared & {"loss", "perplexity", "token_accuracy", "average_log_likelihood"}
+    assert "cross_scoring" not in history.analyses["test"]  # no token can be set against another
