@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from ..config import RunConfig
+from ..reporting.summary import first_reference
 
 Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
 
@@ -27,6 +28,16 @@ class Evaluation:
     labels: tuple[str, ...] = ()
     positive: str | None = None
     validation: Frames = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str | None:
+        return reference_of(self.frames)
+
+
+def reference_of(frames: Frames) -> str | None:
+    """What the tuned model is set against; a frame with a method is of a zero-shot base."""
+    base = frames.get("base")
+    return first_reference(frames, zero_shot=base is not None and "method" in base.columns)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from ..errors import DataError, Fault
-from ..reporting.summary import reference_model
 from .evaluation import Analysis, Evaluation
 
 LISTED = 200  # rows of each changed kind that are written down
@@ -22,7 +21,7 @@ Result = dict[str, Any]
 
 def find_flips(e: Evaluation) -> Iterator[Analysis]:
     """The tuned model against its reference: base, else probe, else majority."""
-    reference = reference_model(e.frames)
+    reference = e.reference
     if reference is None or "tuned" not in e.frames:
         return
     pair = e.frames[reference], e.frames["tuned"]

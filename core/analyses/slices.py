@@ -33,7 +33,6 @@ MOST_VALUES = 50  # of a column: the commonest are slices
 NUMBERS_FROM = 20  # different numbers in a column from which it is cut at its quartiles
 LEVEL = 0.05
 NO_VALUE = "(no value)"
-REFERENCES = ("base", "probe", "majority")
 Slice = dict[str, Any]
 FloatArray = NDArray[np.float64]
 
@@ -52,7 +51,7 @@ def _classified(e: Evaluation) -> dict[str, Any]:
     rows = read_classification(e.frames["tuned"], e.labels)
     right = rows.predicted == rows.truth
     before = None
-    reference = next((m for m in REFERENCES if m in e.frames), "")
+    reference = e.reference or ""
     if reference:
         other = read_classification(e.frames[reference], e.labels)
         check_same_rows(other, rows, (reference, "tuned"))
@@ -103,7 +102,7 @@ def _shares(g: Grouping, right: NDArray[np.bool_], before: NDArray[np.bool_] | N
 
 def _written(e: Evaluation) -> dict[str, Any]:
     every = read_text(e.frames["tuned"])
-    reference = next((m for m in REFERENCES if m in e.frames), "")
+    reference = e.reference or ""
     scored = every.tokens > 0
     rows = every.where(scored)
     before = None

@@ -14,12 +14,12 @@ from typing import Any
 
 import polars as pl
 
+from ..analyses.evaluation import reference_of
 from ..data import Dataset, read_dataset
 from ..errors import FtevError
 from ..reading.inputs import input_of
 from ..runs import Run
 from .numbers import read_number
-from .summary import reference_model
 from .text import visible
 
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
@@ -78,7 +78,7 @@ def _joined(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     rows = first.select("row_id", *shared).rename({"label": "truth"}, strict=False)
     for model, frame in frames.items():
         rows = rows.join(_columns_of(model, frame), on="row_id", how="left")
-    reference = reference_model(frames)
+    reference = reference_of(frames)
     if reference and {f"{m}_correct" for m in (reference, "tuned")} <= set(rows.columns):
         rows = rows.with_columns(_flip(reference))
     return rows

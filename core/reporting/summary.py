@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,18 @@ def judged_split(history: History) -> str | None:
 
 
 def reference_model(results: Mapping[str, Any]) -> str | None:
-    """What the tuned model is set against on a split: base, else probe, else majority.
+    """What the tuned model is set against on a split, by the results of its models."""
+    return first_reference(results, zero_shot=bool(results.get("base", {}).get("method")))
+
+
+def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
+    """Base, else probe, else majority.
 
     A base that labels without having been made for it is easily beaten: the probe stands before it.
     """
-    if "probe" in results and results.get("base", {}).get("method"):
+    if "probe" in models and zero_shot:
         return "probe"
-    return next((model for model in REFERENCES if model in results), None)
+    return next((model for model in REFERENCES if model in models), None)
 
 
 def primary_metric(run: Run, history: History) -> str:

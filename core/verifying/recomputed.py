@@ -203,7 +203,9 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
             for model, result in models.items():
                 what = f"{split} {name} {model}".strip()
                 if (name, model) not in again:
-                    told = f"{what}: needs the data files or a model, and is not checked"
+                    told = (
+                        f"{what}: needs a model, the data files or other runs, and is not checked"
+                    )
                     yield Check(what, UNCHECKED, UNCHECKED, None, told)
                     continue
                 now = json.loads(json.dumps(again[name, model]))

@@ -16,7 +16,7 @@ from ftev.core.runs import Run
 
 def stored(folder: Path, form: str, source: pl.DataFrame, rows: int) -> pl.DataFrame:
     split = SimpleNamespace(frame=source)
-    session = SimpleNamespace(run=Run(folder), form=form, dataset=None)
+    session = SimpleNamespace(run=Run(folder), form=form, dataset=None, write=lambda _: None)
     session.dataset = SimpleNamespace(splits={"test": split})
     session.run.predictions.mkdir()
     predictions = pl.DataFrame({"row_id": range(rows), "nll": [1.0] * rows})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ...core.analyses.evaluation import reference_of
 from ...core.analyses.flips import (
     CHANGED,
     LABEL_KINDS,
@@ -18,7 +19,7 @@ from ...core.history import History, read_history
 from ...core.predictions import read_inputs, read_predictions, stored_splits
 from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
-from ...core.reporting.summary import SPLITS, reference_model
+from ...core.reporting.summary import SPLITS
 from ...core.runs import Run, open_run, runs_folder
 from .show import print_json, print_table
 
@@ -46,7 +47,7 @@ def flip_list(
     history = read_history(run)
     split = split or next((s for s in SPLITS if s in stored_splits(run)), "test")
     frames = read_predictions(run, split)
-    reference = reference_model(frames)
+    reference = reference_of(frames)
     if reference is None or "tuned" not in frames:
         there = ", ".join(frames)
         raise ConfigError(
