@@ -98,6 +98,7 @@ class SplitPrepared(Event, frozen=True, tag=True):
     truncated_rows: int = 0
     truncated_tokens: int = 0
     unscored_rows: int = 0  # nothing left to score
+    unscored: list[int] = []  # the first of these rows, by their ids
     skipped_rows: int = 0  # bad rows that the config said to skip
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
 
@@ -107,6 +108,7 @@ class ColumnsFound(Event, frozen=True, tag=True):
 
     form: str
     columns: dict[str, str]  # role to the name it has in the files
+    spaced: bool = False  # most completions begin with white space
 
 
 class LabelsFixed(Event, frozen=True, tag=True):

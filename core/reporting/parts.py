@@ -102,6 +102,7 @@ def describe_split(s: SplitPrepared) -> dict[str, Any]:
             "truncated_rows",
             "truncated_tokens",
             "unscored_rows",
+            "unscored",
             "skipped_rows",
             "rows_without_eos",
         )
