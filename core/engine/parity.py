@@ -99,7 +99,8 @@ def _metric(s: Session) -> Measure:
 
 def compare_weights(p: Shipped) -> Iterator[int | dict[str, Any]]:
     """Yields the forms compared so far, at last the drift of each against the stored scores."""
-    measured, skipped = [], []
+    measured: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
     for number, (name, within, make) in enumerate(_forms(p)):
         lacking = "" if make is None else lacking_memory(p.tuned)
         if lacking:

@@ -244,7 +244,7 @@ def _never_the_first(ids: list[int], scored: list[bool]) -> tuple[list[int], lis
 
 def begin_with_space(completions: pl.Series) -> bool:
     """Whether most completions bring their own white space, so that prompts end without any."""
-    return bool((completions.str.contains(r"^\s").mean() or 0) > 0.5)
+    return 2 * int(completions.str.contains(r"^\s").sum()) > len(completions)
 
 
 def prompt_ids(loaded: Loaded, text: str, form: str, *, spaced: bool = False) -> list[int]:

@@ -235,7 +235,8 @@ def _projected_loss(head: ScoredPositions, states: Tensor, targets: Tensor) -> T
 
     if len(targets) <= head.chunk:
         return loss(states, targets)
-    pairs = zip(states.split(head.chunk), targets.split(head.chunk), strict=True)
+    starts = range(0, len(targets), head.chunk)
+    pairs = [(states[i : i + head.chunk], targets[i : i + head.chunk]) for i in starts]
     return torch.stack([checkpoint(loss, *pair, use_reentrant=False) for pair in pairs]).sum()
 
 
