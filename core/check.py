@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, to_dict
@@ -56,10 +55,10 @@ class CheckResult:
 
 def check_run(config: RunConfig) -> CheckResult:
     """Read the data as a run would; the model stays out. Raises DataError with every fault."""
-    from .data import read_dataset
+    from .data import read_run_data
     from .leakage import find_leakage
 
-    dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    dataset = read_run_data(config)
     leakage = find_leakage(dataset.splits, near=config.data.near_duplicates)
     return CheckResult(
         name=config.name,

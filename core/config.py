@@ -123,6 +123,14 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CostConfig:
+    fp: float = 1.0
+    """Price of a false positive: a row called positive that is not."""
+    fn: float = 1.0
+    """Price of a false negative: a positive row that is missed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     metric: str | None = None
     """The one primary metric, declared before the run; default: macro_f1 or loss, by task."""
@@ -132,6 +140,12 @@ class ObjectiveConfig:
     """The metric must reach this for the model to ship."""
     at_most: float | None = None
     """The same for metrics where less is better."""
+    cost: CostConfig | None = None
+    """Prices of wrong answers: the threshold with the least cost on validation is used."""
+    recall_at_least: float | None = None
+    """Share of the positive rows to be found: the most precise threshold that does so is used."""
+    precision_at_least: float | None = None
+    """Share of right rows among those called positive: the threshold that finds most is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +154,12 @@ class EvaluateConfig:
     """Prompts re-run at each evaluation, base and tuned."""
     max_new_tokens: int = 48
     """Length of an answer to such a prompt, in tokens."""
+    completions: int = 200
+    """Test rows whose prompts base and tuned answer at the end, drawn by seed; 0 for none."""
+    completion_tokens: int = 256
+    """Tokens of such an answer at most; fewer where one and a half of the longest reference do."""
+    zero_shot: bool | Literal["auto"] = "auto"
+    """Whether a base that is a language model labels untrained; "auto" up to a million tokens."""
     general_text: str | None = None
     """Neutral text file: has the model forgotten what it knew?"""
     held_out: list[str] = field(default_factory=list)
@@ -150,6 +170,8 @@ class EvaluateConfig:
     """Tokens in a forward pass of evaluation, padding counted."""
     probe: bool = True
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
+    slices: list[str] = field(default_factory=list)
+    """Columns whose values split the evaluated rows: each slice gets its own figures."""
     self_test_rows: int = 32
     """Rows of the final evaluation scored anew in other batches and paddings; 0 for none."""
     parity_rows: int = 32

@@ -183,7 +183,8 @@ def _set(table: dict[str, Any], key: str, value: Any) -> str:
 
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
-    from .numbers.metric_table import METRICS
+    from .decision import threshold_contradictions
+    from .numbers.metric_table import METRICS, REFERENCE_METRICS
 
     t, out = c.train, []
 
@@ -264,9 +265,23 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
             close = difflib.get_close_matches(name, list(METRICS), 1)
             known = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(METRICS)
             fault(True, key, f"there is no metric {name!r}", known)
+    e = c.evaluate
+    fault(e.completions < 0, "evaluate.completions", "must not be negative", "0 makes none")
+    fault(e.completion_tokens < 1, "evaluate.completion_tokens", "must be at least 1")
+    fault(
+        t.best_metric in REFERENCE_METRICS,
+        "train.best_metric",
+        "is measured at the end only, when both models answer",
+        "Choose by loss",
+    )
+    fault(
+        c.objective.metric in REFERENCE_METRICS and not e.completions,
+        "evaluate.completions",
+        f"is 0, and the objective is {c.objective.metric}, which needs answers",
+    )
     fault(
         c.objective.at_least is not None and c.objective.at_most is not None,
         "objective.at_least",
         "at_least and at_most cannot both be given",
     )
-    return out
+    return out + list(threshold_contradictions(c))

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import polars as pl
 
-from .config import DataConfig
+from .config import DataConfig, RunConfig
+from .decision import check_objective
 from .errors import DataError, Fault
-from .reading.columns import KNOWN_NAMES, Columns, find_columns, list_columns, named_columns
+from .reading.columns import (
+    KNOWN_NAMES,
+    Columns,
+    check_slices,
+    find_columns,
+    list_columns,
+    named_columns,
+)
 from .reading.faults import Faults, show_value
 from .reading.rows import check_labels, select_rows, with_content
 from .reading.sources import find_source
@@ -27,7 +35,8 @@ class Split:
     `frame` has row_id (Int64: number of the record in its source, from 0, bad ones counted), line
     (Int64: physical line on which it starts, from 1; in parquet the row), the columns of the roles
     (text, label; text; prompt, completion; or messages), content (UInt64: hash of the normalised
-    input, the same everywhere) and, where the config names one, group.
+    input, the same everywhere), where the config names one, group, and `slice:NAME` for each
+    column that rows are sliced by.
     """
 
     name: str
@@ -55,18 +64,38 @@ class Dataset:
     skipped_rows: dict[str, int]  # rows left out of each source (lines, of a plain text)
 
 
-def read_dataset(data: DataConfig, task: str, seed: int, folder: Path) -> Dataset:
+def read_run_data(config: RunConfig) -> Dataset:
+    """The rows of a run. Raises DataError as below, ConfigError for an objective they do not fit.
+
+    Each column of `evaluate.slices` must stand in the source that the run is judged by.
+    """
+    dataset = read_dataset(
+        config.data,
+        config.task,
+        config.train.seed,
+        Path(config.folder),
+        tuple(config.evaluate.slices),
+    )
+    check_objective(config, dataset.labels)
+    return dataset
+
+
+def read_dataset(
+    data: DataConfig, task: str, seed: int, folder: Path, slices: tuple[str, ...] = ()
+) -> Dataset:
     """Read, check and split. Relative paths start from `folder`.
 
     Raises DataError with every fault at once, each with its file and line.
     """
     fatal, bad = Faults(), Faults()
-    tables = _read_tables(data, task, folder, fatal, bad)
+    tables = _read_tables(data, task, folder, fatal, bad, slices)
     columns = _find_all_columns(data, task, tables, fatal)
+    if slices and (judged := _judged_table(data, tables)):
+        check_slices(slices, judged, fatal)
     frames: dict[str, pl.DataFrame] = {}
     labels: tuple[str, ...] = ()
     if columns:
-        frames = {name: select_rows(table, columns, bad) for name, table in tables.items()}
+        frames = {name: select_rows(table, columns, bad, slices) for name, table in tables.items()}
         if columns.form == "text_label":
             labels = _find_labels(data, frames, tables, fatal)
             frames = {n: check_labels(f, labels, tables[n], bad) for n, f in frames.items()}
@@ -81,10 +110,15 @@ def read_dataset(data: DataConfig, task: str, seed: int, folder: Path) -> Datase
 
 
 def _read_tables(
-    data: DataConfig, task: str, folder: Path, fatal: Faults, bad: Faults
+    data: DataConfig,
+    task: str,
+    folder: Path,
+    fatal: Faults,
+    bad: Faults,
+    slices: tuple[str, ...],
 ) -> dict[str, Table]:
     """The tables of the splits that have a source of their own."""
-    named = frozenset(named_columns(data).values())
+    named = frozenset((*named_columns(data).values(), *slices))
     header = None if data.header == "auto" else bool(data.header)
     reading = Reading(task, data.format, header, named, KNOWN_NAMES)
     tables: dict[str, Table] = {}
@@ -105,6 +139,13 @@ def _read_tables(
     elif data.train is None and isinstance(data.test, float):
         fatal.add("no data", "data.test", "is a share of train, and there is no train")
     return tables
+
+
+def _judged_table(data: DataConfig, tables: Mapping[str, Table]) -> Table | None:
+    """The source of the split that a run is judged by: test, else validation."""
+    if data.test:
+        return tables.get("test" if not isinstance(data.test, float) else "train")
+    return tables.get("validation", tables.get("train"))
 
 
 def _find_all_columns(

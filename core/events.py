@@ -98,9 +98,11 @@ class SplitPrepared(Event, frozen=True, tag=True):
     truncated_rows: int = 0
     truncated_tokens: int = 0
     unscored_rows: int = 0  # nothing left to score
-    unscored: list[int] = []  # the first of these rows, by their ids
     skipped_rows: int = 0  # bad rows that the config said to skip
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
+    truncated_completions: int = 0  # generation: rows that lost the end of what is scored
+    examples: dict[str, list[int]] = {}  # name of a count above -> the first ids of its rows
+    rows_sha256: str = ""  # of the inputs of its rows in any order: what test readings go by
 
 
 class ColumnsFound(Event, frozen=True, tag=True):
@@ -128,6 +130,20 @@ class LeakageFound(Event, frozen=True, tag=True):
     pairs: list[tuple[str, int, str, int, str, float]] = []
     leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split
     note: str = ""
+    conflicts: list[tuple[str, int, str, int]] = []  # split, row, split, row: the first of them
+
+
+class ModelsCompared(Event, frozen=True, tag=True):
+    """Base and tuned of an evaluation without training: whether they read the same tokens."""
+
+    same_vocabulary: bool
+    same_template: bool
+    base_tokens: int
+    tuned_tokens: int
+    differing: int = 0  # tokens that one lacks, or that have another id
+    examples: list[str] = []
+    differing_parts: list[str] = []  # "chat template", "end token", ...
+    outside: str = ""  # the model whose tokenizer has more tokens than it has embeddings
 
 
 class TrainingPlanned(Event, frozen=True, tag=True):
@@ -236,6 +252,16 @@ class TextScored(Event, frozen=True, tag=True):
     stride: int
 
 
+class PredictionsStored(Event, frozen=True, tag=True):
+    """A file of scored rows as it was written: a row that is changed later is seen by this."""
+
+    split: str
+    model: Model
+    path: str  # relative to the run directory
+    rows: int
+    sha256: str
+
+
 class ResultsComputed(Event, frozen=True, tag=True):
     """Final metrics of a model on a split, as in report.json."""
 
@@ -281,6 +307,7 @@ AnyEvent = (
     | ColumnsFound
     | LabelsFixed
     | LeakageFound
+    | ModelsCompared
     | TrainingPlanned
     | StepDone
     | Evaluated
@@ -292,6 +319,7 @@ AnyEvent = (
     | SystemSampled
     | PromptAnswered
     | TextScored
+    | PredictionsStored
     | ResultsComputed
     | ComparisonsComputed
     | AnalysisComputed

@@ -27,8 +27,10 @@ from .events import (
     LabelsFixed,
     LeakageFound,
     ModelLoaded,
+    ModelsCompared,
     Note,
     Paused,
+    PredictionsStored,
     Progress,
     PromptAnswered,
     ResultsComputed,
@@ -137,6 +139,7 @@ class History:
     plan: TrainingPlanned | None = None
     ended: TrainingEnded | None = None
     leakage: LeakageFound | None = None
+    models_compared: ModelsCompared | None = None
     columns: ColumnsFound | None = None
     labels: list[str] = field(default_factory=list)
     positive: str | None = None
@@ -158,6 +161,7 @@ class History:
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     # by split, name of the analysis and model
     analyses: dict[str, dict[str, dict[str, dict[str, Any]]]] = field(default_factory=dict)
+    stored: dict[str, PredictionsStored] = field(default_factory=dict)  # by path
     notes: list[Note] = field(default_factory=list)
     progress: Progress | None = None
     system: SystemSampled | None = None
@@ -254,7 +258,7 @@ class History:
         self.epochs = [x for x in self.epochs if x.step <= cut]
         self.checkpoints = [x for x in self.checkpoints if x.step <= cut]
         self.prompts = [x for x in self.prompts if x.step <= cut]
-        self.results, self.comparisons, self.analyses = {}, [], {}
+        self.results, self.comparisons, self.analyses, self.stored = {}, [], {}, {}
 
     def _add_finish(self, e: RunFinished) -> None:
         self.finished, self.progress = e, None
@@ -332,6 +336,7 @@ _FOLDS: dict[type, Any] = {
     ColumnsFound: _set("columns"),
     LabelsFixed: History._add_labels,
     LeakageFound: _set("leakage"),
+    ModelsCompared: _set("models_compared"),
     TrainingPlanned: _set("plan"),
     StepDone: lambda h, e: h.steps.append(e),
     Evaluated: lambda h, e: h.evaluations.append(e),
@@ -343,6 +348,7 @@ _FOLDS: dict[type, Any] = {
     SystemSampled: History._add_system,
     PromptAnswered: lambda h, e: h.prompts.append(e),
     TextScored: History._add_text,
+    PredictionsStored: lambda h, e: h.stored.__setitem__(e.path, e),
     ResultsComputed: History._add_results,
     ComparisonsComputed: lambda h, e: h.comparisons.extend(e.comparisons),
     AnalysisComputed: History._add_analysis,

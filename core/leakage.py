@@ -8,7 +8,7 @@ counts in a layer when it repeats an earlier row: of an earlier split, or earlie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ORDER = ("train", "validation", "test")
 LAYERS = ("exact", "near", "ngram")
 PAIRS_LISTED = 500
+CONTRADICTIONS_LISTED = 50
 # Measured on 2 cores: about a minute for the near layer at either limit.
 NEAR_ROWS = 200_000
 NEAR_CHARACTERS = 20_000_000
@@ -41,6 +42,15 @@ class Pair(NamedTuple):
     similarity: float
 
 
+class Contradiction(NamedTuple):
+    """A row and the first earlier one with the same input and another label."""
+
+    split_a: str  # the earlier
+    row_a: int
+    split_b: str
+    row_b: int
+
+
 @dataclass(frozen=True)
 class Leakage:
     """What was found. Counts are exact; the list of pairs ends at `PAIRS_LISTED`."""
@@ -51,6 +61,7 @@ class Leakage:
     pairs: list[Pair]  # one partner a row, layer and pair of splits; across splits first
     leaked: dict[str, frozenset[int]]  # split -> row_ids that repeat a row of an earlier split
     notes: list[str]  # what was left out, and why
+    contradictions: list[Contradiction] = field(default_factory=list)  # the first of `conflicts`
 
     def leaked_rows(self, split: str) -> frozenset[int]:
         """The rows without which a score is free of leakage (D2)."""
@@ -70,6 +81,7 @@ class Leakage:
             pairs=[*self.pairs],
             leaked={split: len(rows) for split, rows in self.leaked.items() if rows},
             note="; ".join(self.notes),
+            conflicts=[*self.contradictions],
         )
 
     def as_report(self) -> dict[str, object]:
@@ -103,7 +115,8 @@ def find_leakage(splits: Mapping[str, Split], near: bool = True) -> Leakage:
     if (runs := _runs(texts, notes)) is not None:
         links.append(_link_ngram(runs, members))
     repeats = _to_rows(pl.concat(links), rows, members)
-    return _summary(repeats, _find_conflicts(rows), names, notes)
+    conflicts = _find_conflicts(rows)
+    return _summary(repeats, conflicts, names, notes, _list_conflicts(conflicts, rows, names))
 
 
 def _rows(index: int, split: Split) -> pl.DataFrame:
@@ -208,19 +221,41 @@ def _to_rows(links: pl.DataFrame, rows: pl.DataFrame, members: pl.DataFrame) -> 
 
 
 def _find_conflicts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows (a, b, place) whose input stands earlier with another label."""
+    """Rows (a, b, place) whose input stands earlier with another label, first at place_a."""
     labelled = rows.filter(pl.col("label").is_not_null())
     firsts = labelled.group_by("text", "label", a="split").agg(place_a=pl.col("place").min())
     return (
         labelled.select("text", "label", "place", b="split")
         .join(firsts, on="text")
         .filter((pl.col("label") != pl.col("label_right")) & _IS_EARLIER)
-        .unique(["a", "b", "place"])
+        .sort("place", "a", "place_a")
+        .unique(["a", "b", "place"], keep="first", maintain_order=True)
     )
 
 
+def _list_conflicts(
+    conflicts: pl.DataFrame, rows: pl.DataFrame, names: list[str]
+) -> list[Contradiction]:
+    """The first of them, across splits before within, each with its earlier row."""
+    ids = rows.select("place", "row_id")
+    listed = (
+        conflicts.sort(pl.col("a") == pl.col("b"), "place", "a", maintain_order=True)
+        .head(CONTRADICTIONS_LISTED)
+        .join(ids, on="place", maintain_order="left")
+        .join(ids, left_on="place_a", right_on="place", suffix="_a", maintain_order="left")
+    )
+    return [
+        Contradiction(names[a], row_a, names[b], row_b)
+        for a, row_a, b, row_b in listed.select("a", "row_id_a", "b", "row_id").iter_rows()
+    ]
+
+
 def _summary(
-    repeats: pl.DataFrame, conflicts: pl.DataFrame, names: list[str], notes: list[str]
+    repeats: pl.DataFrame,
+    conflicts: pl.DataFrame,
+    names: list[str],
+    notes: list[str],
+    contradictions: list[Contradiction],
 ) -> Leakage:
     rank = pl.col("layer").replace_strict(dict(zip(LAYERS, range(3), strict=True)))
     counts = repeats.group_by("a", "b", "layer").len().sort("a", "b", rank)
@@ -240,6 +275,7 @@ def _summary(
         ],
         {names[b]: frozenset(found) for b, found in by_split.iter_rows()},
         notes,
+        contradictions,
     )
 
 

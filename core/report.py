@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -26,79 +26,86 @@ from .reporting.parts import (
     describe_finding,
     describe_references,
     describe_run,
+    describe_series,
     describe_stages,
     describe_texts,
 )
+from .reporting.summary import headline
 from .runs import Run
 from .verdict import judge
 
 SCHEMA = "ftev.report/1"
 # JSON leaves these as they are; a terminal may obey them.
 _CONTROL = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
-LATER = ("html", "csv", "card")  # promised formats that are not written yet
+DEFAULT_FORMATS = ("md", "html", "json")
+
+Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
+File = tuple[Path, Content]
+Format = Callable[[Run, dict[str, Any], Path | None], Iterator[File]]
 
 
 def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
     """The document of report.json. NaN and infinities are floats here, strings in the file."""
     history = history or read_history(run)
     config = _config(run)
-    report = {
+    report: dict[str, Any] = {
         "schema": SCHEMA,
         "run": describe_run(run, history, config),
         "data": describe_data(history),
         "stages": describe_stages(history),
         "epochs": describe_epochs(history),
+        "series": describe_series(history),
         "references": describe_references(history),
+        "headline": _headline(run, history),
         "results": history.results,
         "comparisons": history.comparisons,
         "analyses": history.analyses,
         "texts": describe_texts(history),
         "answers": describe_answers(history),
-        "findings": [describe_finding(f) for f in find(history)],
+        "findings": [describe_finding(f) for f in find(history, config)],
         "notes": [{"level": n.level, "text": n.text} for n in history.notes],
     }
+    if (run.path / "reviews.jsonl").exists():
+        from .review_summary import describe_reviews
+
+        report["reviews"] = describe_reviews(run)
     if config is not None:
         verdict = judge(history, config)
         report["verdict"] = {
             "decision": verdict.decision,
             "objective": verdict.objective,
             "reasons": verdict.reasons,
+            "evidence": verdict.evidence,
         }
     return report
 
 
 def write_report(
-    run: Run, formats: Sequence[str] = ("md", "json"), out: Path | None = None
+    run: Run, formats: Sequence[str] = DEFAULT_FORMATS, out: Path | None = None
 ) -> list[Path]:
-    """Write report.md, report.json into `out`, by default the run's folder; each file whole.
+    """Write the files of each format into `out`, by default the run's folder; each file whole.
 
-    Raises ConfigError for a format that is not known, RunError where it cannot be written.
+    Without `out` the card goes beside the tuned model. Raises ConfigError for a format that is
+    not known, RunError where a file cannot be written.
     """
-    writers = check_formats(formats)
-    report, folder = build_report(run), out or run.path
-    written = []
-    for name in formats:
-        path = folder / f"report.{name}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, writers[name](report))
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}. Choose --out") from None
-        written.append(path)
-    return written
+    check_formats(formats)
+    report = build_report(run)
+    return [
+        _write_whole(path, content)
+        for name in formats
+        for path, content in _FORMATS[name](run, report, out)
+    ]
 
 
-def check_formats(formats: Sequence[str]) -> dict[str, Callable[[dict[str, Any]], str]]:
-    """The writer of each format. Raises ConfigError for those that there is none for."""
-    faults = []
-    for name in formats:
-        if name in LATER:
-            faults.append(Fault("--format", f"{name} is not written yet", "Ask for md or json"))
-        elif name not in _WRITERS:
-            faults.append(Fault("--format", f"there is no format {name!r}", "Known: md, json"))
-    if faults:
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ConfigError for every format that there is none of."""
+    known = ", ".join(_FORMATS)
+    unknown = [name for name in formats if name not in _FORMATS]
+    if unknown:
+        faults = (
+            Fault("--format", f"there is no format {n!r}", f"Known: {known}") for n in unknown
+        )
         raise ConfigError(*faults)
-    return _WRITERS
 
 
 def render_json(report: dict[str, Any]) -> str:
@@ -108,28 +115,75 @@ def render_json(report: dict[str, Any]) -> str:
 
 
 def render_markdown(report: dict[str, Any]) -> str:
-    from .reporting.markdown import render  # jinja2 is paid only by those who ask for Markdown
+    from .reporting.markdown import render
 
     return render(report)
 
 
-_WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "md": render_markdown,
-    "json": render_json,
+def render_html(report: dict[str, Any]) -> str:
+    from .reporting.html import render  # jinja2 is paid only by those who ask for HTML
+
+    return render(report)
+
+
+def _rendered(name: str, render: Callable[[dict[str, Any]], str]) -> Format:
+    def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+        yield (out or run.path) / f"report.{name}", render(report)
+
+    return files
+
+
+def _csv_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    from .reporting.csv_files import metrics_frame, row_frames
+
+    folder = out or run.path
+    yield folder / "report.csv", metrics_frame(report).write_csv
+    for split, rows in row_frames(run, report).items():
+        yield folder / f"rows.{split}.csv", rows.write_csv
+
+
+def _card_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    from .reporting.card import render_card
+
+    beside_model = run.model_path if run.model_path.is_dir() else run.path
+    path = (out or beside_model) / "README.md"
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    yield path, render_card(report, _config(run), before)
+
+
+_FORMATS: dict[str, Format] = {
+    "md": _rendered("md", render_markdown),
+    "html": _rendered("html", render_html),
+    "json": _rendered("json", render_json),
+    "csv": _csv_files,
+    "card": _card_files,
 }
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _headline(run: Run, history: History) -> dict[str, Any] | None:
+    told = headline(run, history)
+    return told.to_dict() if told else None
+
+
+def _write_whole(path: Path, content: Content) -> Path:
     """Write beside the file and rename: a reader never sees half a report."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode())
+                os.fchmod(file.fileno(), 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}. Choose --out") from None
+    return path
 
 
 def _config(run: Run) -> RunConfig | None:

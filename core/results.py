@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from .metrics import (
     METRICS,
@@ -26,9 +28,12 @@ from .numbers.bootstrap import (
     interval_of,
     values_of,
 )
+from .numbers.calibration import ECE_METHOD, ece_interval
 from .numbers.cells import joint_cells
-from .numbers.comparisons import Comparison, compare
+from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
+from .numbers.ratios import described, probability_ratios, reference_ratios, text_ratios
+from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .statistics import wilson
 
@@ -37,6 +42,7 @@ __all__ = [
     "Confusion",
     "Estimate",
     "ModelResult",
+    "adjust_secondary",
     "compare",
     "evaluate_classification",
     "evaluate_text",
@@ -44,15 +50,21 @@ __all__ = [
 ]
 
 WILSON = "Wilson 95 %"
+NOTHING = "no interval: nothing to divide by"
 
 
-class Estimate(msgspec.Struct, frozen=True):
-    """A metric with its 95 % interval; low and high are NaN where `method` says there is none."""
+class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A metric with its 95 % interval; low and high are NaN where `method` says there is none.
+
+    Numerator and denominator are what was divided; absent where the confusion counts tell it.
+    """
 
     value: float
     low: float
     high: float
     method: str
+    numerator: float | None = None
+    denominator: float | None = None
 
 
 class Confusion(msgspec.Struct, frozen=True):
@@ -71,6 +83,9 @@ class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     positive: str | None = None
     undefined: list[str] = []  # labels in neither truth nor predictions
     unscored: list[int] = []  # ids of rows with nothing to score
+    method: str | None = None  # how a model answers that was not made for the task
+    answered: int | None = None  # rows with an answer and a reference, where they are not all rows
+    signatures: dict[str, str] | None = None  # metric against references -> how it was computed
 
 
 def evaluate_classification(
@@ -80,7 +95,7 @@ def evaluate_classification(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> ModelResult:
-    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities.
+    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities, method.
 
     `labels` is the explicit, ordered list that probabilities follow. With two labels and no
     `positive`, the rarer one in these rows is positive. Proportions of rows have Wilson
@@ -103,6 +118,7 @@ def evaluate_classification(
         confusion=Confusion(list(labels), counts.tolist()),
         positive=positive,
         undefined=undefined_labels(counts, labels),
+        method=frame["method"][0] if "method" in frame.columns else None,
     )
 
 
@@ -110,7 +126,8 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     """Language-model metrics from rows of row_id, nll, tokens, correct and bytes.
 
     Each metric is one division of sums over the rows; its interval is the percentile bootstrap
-    of that ratio over rows. Rows without scored tokens are left out and listed. Raises DataError.
+    of that ratio over rows. Rows without scored tokens are left out and listed. Where rows have
+    completion and reference, they are measured too, on these rows alone. Raises DataError.
     """
     every = read_text(frame)
     scored = every.tokens > 0
@@ -120,11 +137,43 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         return ModelResult(n=0, metrics={}, unscored=unscored)
     resampling = Resampling(seed, draws)
     drawn, by_rows = bootstrap_rows([rows], resampling)
+    ratios = text_ratios(rows.sums.sum(axis=0))
     estimates = {
-        name: _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows))
+        name: replace(
+            _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows)),
+            **described(ratios, name),
+        )
         for name, value in values.items()
     }
-    return ModelResult(n=rows.n, loss=values["loss"], metrics=estimates, unscored=unscored)
+    answers = read_references(frame)
+    if answers is not None:
+        estimates |= _reference_estimates(answers, resampling)
+    return ModelResult(
+        n=rows.n,
+        loss=values["loss"],
+        metrics=estimates,
+        unscored=unscored,
+        answered=answers.n if answers else None,
+        signatures=answers.signatures if answers else None,
+    )
+
+
+def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict[str, Estimate]:
+    """Answers against references; the number of rows stands in the method: it is not `n`."""
+    values = values_of(answers)
+    drawn, by_rows = bootstrap_rows([answers], resampling)
+    method = resampling.method(limit=not by_rows)
+    found = {
+        name: _estimate(value, drawn[0][name], answers.n, method) for name, value in values.items()
+    }
+    found["exact_match"] = _wilson_estimate(
+        values["exact_match"], (int(answers.exact.sum()), answers.n)
+    )
+    ratios, told = reference_ratios(answers), f", {answers.n:,} answered rows"
+    return {
+        name: replace(e, method=e.method + told, **described(ratios, name))
+        for name, e in found.items()
+    }
 
 
 def majority_frame(
@@ -167,19 +216,36 @@ def _probability_estimates(
 ) -> dict[str, Estimate]:
     values = values_of(scores)
     drawn, by_rows = bootstrap_rows([scores], resampling)
-    return {
-        name: _estimate(
-            value,
-            drawn[0][name],
-            scores.n,
-            resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+    ratios = probability_ratios(scores)
+    found = {
+        name: replace(
+            _estimate(
+                value,
+                drawn[0][name],
+                scores.n,
+                resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
+            ),
+            **described(ratios, name),
         )
         for name, value in values.items()
     }
+    return found | {"ece": _ece_estimate(found["ece"], drawn[0]["ece"], scores, resampling)}
+
+
+def _ece_estimate(
+    percentile: Estimate, draws: FloatArray, scores: ProbabilityScores, resampling: Resampling
+) -> Estimate:
+    """Resampling adds to the bias of an ECE: its interval is not that of percentiles."""
+    if math.isnan(percentile.low):  # there is none, and the method says why
+        return percentile
+    low, high = ece_interval(percentile.value, draws, scores.null)
+    method = ECE_METHOD.format(draws=resampling.draws, seed=resampling.seed)
+    return replace(percentile, low=low, high=high, method=method)
 
 
 def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:
-    return Estimate(value, *wilson(*share), method=WILSON)
+    method = WILSON if share[1] else NOTHING
+    return Estimate(value, *wilson(*share), method, *map(float, share))
 
 
 def _estimate(value: float, draws: FloatArray, n: int, method: str) -> Estimate:

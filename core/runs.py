@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -114,6 +115,11 @@ def _start_without_proc(pid: int) -> float:
         return datetime.strptime(told.stdout.strip(), "%a %b %d %H:%M:%S %Y").timestamp()
     except ValueError:
         return 0.0
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def runs_folder(given: str | None = None) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from .config import RunConfig
 from .findings import Finding, find
 from .history import History
+from .objective import Answer, against_target, threshold_holds, threshold_in_use
 from .reporting.numbers import (
     format_difference,
     format_difference_interval,
@@ -36,17 +37,12 @@ LEAKED_SHARE = (
 
 @dataclass(frozen=True)
 class Verdict:
+    """`evidence` has one entry a reason: `at` is where the report says it, the rest the numbers."""
+
     decision: Decision
     objective: str
     reasons: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What one question found: in favour (1), against (-1), or not to be told (0)."""
-
-    vote: int
-    reason: str
+    evidence: list[dict[str, Any]] = field(default_factory=list)
 
 
 def judge(history: History, config: RunConfig) -> Verdict:
@@ -54,20 +50,22 @@ def judge(history: History, config: RunConfig) -> Verdict:
     objective = describe_objective(history, config)
     declared = judged_split(history)
     if declared is None:
-        return Verdict("no evidence", objective, [_why_nothing(history)])
+        return Verdict("no evidence", objective, [_why_nothing(history)], [{"at": ["run"]}])
     split = _clean_split(history, config, declared)
     answers = [
         a
         for a in (
             _meets_target(history, config, split),
+            threshold_holds(history, declared, leaked=split != declared),
             _beats_reference(history, config, split),
-            _is_not_absurd(history),
+            _is_not_absurd(history, config),
             _is_clean(history, objective_metric(history, config), split),
         )
         if a
     ]
     if declared != "test":
-        answers.append(_Answer(0, "there is no test split: validation also chose the checkpoint"))
+        told = "there is no test split: validation also chose the checkpoint"
+        answers.append(Answer(0, told, {"at": ["data"]}))
     votes = [a.vote for a in answers]
     if -1 in votes:
         decision: Decision = "hold"
@@ -76,7 +74,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
     else:
         decision = "ship"
     ordered = sorted(answers, key=lambda a: abs(a.vote - _leading_vote(decision)))
-    return Verdict(decision, objective, [a.reason for a in ordered])
+    return Verdict(decision, objective, [a.reason for a in ordered], [a.evidence for a in ordered])
 
 
 def _leading_vote(decision: Decision) -> int:
@@ -98,7 +96,22 @@ def describe_objective(history: History, config: RunConfig) -> str:
         return f"{name} at least {format_value(metric, o.at_least)}"
     if o.at_most is not None:
         return f"{name} at most {format_value(metric, o.at_most)}"
+    if aim := _describe_aim(config, positive):
+        return f"{aim}, and {name} better than before"
     return f"{name} better than before (no target was declared)"
+
+
+def _describe_aim(config: RunConfig, positive: str | None) -> str:
+    """What a threshold was to be chosen for; empty where none was asked for."""
+    of = f' of "{positive}"' if positive else ""
+    for metric in ("recall", "precision"):
+        share = getattr(config.objective, f"{metric}_at_least", None)
+        if share is not None:
+            told = f"{metric}{of} at least {format_value(metric, share)}"
+            return f"{told} at a threshold chosen on validation"
+    if getattr(config.objective, "cost", None):
+        return "the least cost at a threshold chosen on validation"
+    return ""
 
 
 def _clean_split(history: History, config: RunConfig, split: str) -> str:
@@ -115,28 +128,44 @@ def _why_nothing(history: History) -> str:
     return "the final evaluation has not been made"
 
 
-def _meets_target(history: History, config: RunConfig, split: str) -> _Answer | None:
+def _meets_target(history: History, config: RunConfig, split: str) -> Answer | None:
     metric, o = objective_metric(history, config), config.objective
     target = o.at_least if o.at_least is not None else o.at_most
     if target is None:
         return None
-    result = history.results[split]["tuned"]
-    estimate = result.get("metrics", {}).get(metric)
+    at = ["results", split, "tuned", "metrics", metric]
+    estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
+    where = ""
+    if (chosen := threshold_in_use(history, split)) and metric in chosen["metrics"]:
+        estimate = chosen["metrics"][metric]
+        where = f", at the threshold {chosen['threshold']:.3g} chosen on validation,"
+        at = ["analyses", split, "thresholds", "tuned", "at_threshold", "metrics", metric]
     if estimate is None:
-        return _Answer(0, f"{metric} was not computed on {split}: it does not apply here")
+        return _not_computed(metric, split)
     low, high = read_number(estimate["low"]), read_number(estimate["high"])
+    value, goal = format_value(metric, estimate["value"]), format_value(metric, target)
     told = (
-        f"{metric} on {split} is {format_value(metric, estimate['value'])} "
-        f"(95 %: {format_interval(metric, low, high)}), target {format_value(metric, target)}"
+        f"{metric} on {_rows_of(history, split)}{where} is {value} "
+        f"(95 %: {format_interval(metric, low, high)}), target {goal}"
     )
-    if math.isnan(low) or math.isnan(high):
-        return _Answer(0, f"{told}: it has no interval, so it proves nothing")
-    at_least = o.at_least is not None
-    if (low >= target) if at_least else (high <= target):
-        return _Answer(1, f"{told}: the whole interval meets it")
-    if (high < target) if at_least else (low > target):
-        return _Answer(-1, f"{told}: the whole interval misses it")
-    return _Answer(0, f"{told}: the interval holds the target, more rows are needed")
+    numbers = {"value": read_number(estimate["value"]), "low": low, "high": high, "target": target}
+    evidence = {"at": at, **numbers}
+    vote, why = against_target(low, high, target, at_least=o.at_least is not None)
+    return Answer(vote, f"{told}: {why}", evidence)
+
+
+def _not_computed(metric: str, split: str) -> Answer:
+    told = f"{metric} was not computed on {split}: it does not apply here"
+    return Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
+
+
+def _rows_of(history: History, split: str) -> str:
+    """The split's name; of clean rows also how many they are, and of how many."""
+    whole = next((name for name in history.results if clean(name) == split), None)
+    if whole is None:
+        return split
+    kept, every = (history.results[name]["tuned"].get("n", 0) for name in (split, whole))
+    return f"{split} ({kept:,} of {every:,} rows, those that repeat nothing of another split)"
 
 
 def find_comparison(
@@ -155,7 +184,7 @@ def find_comparison(
     return None
 
 
-def _beats_reference(history: History, config: RunConfig, split: str) -> _Answer | None:
+def _beats_reference(history: History, config: RunConfig, split: str) -> Answer | None:
     metric = objective_metric(history, config)
     against = reference_model(history.results[split])
     if against is None:
@@ -165,19 +194,29 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> _Answer
     if c is None:
         return _unpaired(history, split, metric, name)
     low, high = read_number(c["low"]), read_number(c["high"])
+    change = format_difference(metric, c["difference"])
     told = (
-        f"{metric} on {split} changes by {format_difference(metric, c['difference'])} "
+        f"{metric} on {_rows_of(history, split)} changes by {change} "
         f"against {name} (paired 95 %: {format_difference_interval(metric, low, high)})"
     )
     if c.get("fixed") is not None and c.get("broke") is not None:
         told += f", fixed {c['fixed']:,}, broke {c['broke']:,}"
     sign = 1 if higher_is_better(metric) else -1
     worst, best = sorted((sign * low, sign * high))
+    evidence = {
+        "at": ["comparisons", next(i for i, x in enumerate(history.comparisons) if x is c)],
+        "difference": read_number(c["difference"]),
+        "low": low,
+        "high": high,
+        "split": split,
+        "metric": metric,
+        "from": against,
+    }
     if worst > 0:
-        return _Answer(1, f"{told}: better")
+        return Answer(1, f"{told}: better", evidence)
     if best < 0:
-        return _Answer(-1, f"{told}: worse")
-    return _Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}")
+        return Answer(-1, f"{told}: worse", evidence)
+    return Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
 
 
 def _detectable(c: Mapping[str, Any], metric: str) -> str:
@@ -188,20 +227,24 @@ def _detectable(c: Mapping[str, Any], metric: str) -> str:
     return f"; these rows could have shown {told} or more"
 
 
-def _unpaired(history: History, split: str, metric: str, name: str) -> _Answer | None:
+def _unpaired(history: History, split: str, metric: str, name: str) -> Answer | None:
     value = metric_value(history.results[split]["tuned"], metric)
     if value is None:
-        return _Answer(0, f"{metric} was not computed on {split}: it does not apply here")
-    return _Answer(0, f"{metric} was not compared row by row with {name}")
+        return _not_computed(metric, split)
+    told = f"{metric} was not compared row by row with {name}"
+    return Answer(0, told, {"at": ["comparisons"]})
 
 
-def _is_not_absurd(history: History) -> _Answer | None:
+def _is_not_absurd(history: History, config: RunConfig) -> Answer | None:
     """What no target and no difference can make good."""
-    found: list[Finding] = [f for f in find(history) if f.code in NEVER_SHIP]
-    return _Answer(-1, found[0].message) if found else None
+    found: list[Finding] = [f for f in find(history, config) if f.code in NEVER_SHIP]
+    if not found:
+        return None
+    worst = found[0]
+    return Answer(-1, worst.message, {"at": ["findings"], "code": worst.code, **worst.evidence})
 
 
-def _is_clean(history: History, metric: str, split: str) -> _Answer | None:
+def _is_clean(history: History, metric: str, split: str) -> Answer | None:
     rows = history.results[split]["tuned"].get("n") or 0
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
@@ -211,4 +254,4 @@ def _is_clean(history: History, metric: str, split: str) -> _Answer | None:
     if metric in others.get("metrics", {}):
         figure = format_estimate(metric, others["metrics"][metric])
         told += f". On the other {others['n']:,} rows {metric} is {figure}"
-    return _Answer(0, told)
+    return Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})

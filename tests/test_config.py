@@ -18,6 +18,7 @@ from ftev.core.config import (
     settings,
 )
 from ftev.core.config_file import check_config, dump_config, key_lines, load_config
+from ftev.core.data import read_run_data
 from ftev.core.errors import ConfigError
 from ftev.core.numbers.metric_table import METRICS
 from hypothesis import given
@@ -99,11 +100,56 @@ def test_what_must_be_given_is_asked_for(tmp_path: Path) -> None:
         ("objective.metric=acuracy", "objective.metric: there is no metric 'acuracy'"),
         ("model.max_length=1", "model.max_length: must be at least 2"),
         ("train.early_stopping.patience=0", "train.early_stopping.patience: must be at least 1"),
+        ("objective.recall_at_least=1.5", "objective.recall_at_least: must be above 0 and at most"),
+        ("objective.precision_at_least=0", "objective.precision_at_least: must be above 0 and at"),
+        ("objective.cost={ fp = -1, fn = 20 }", "objective.cost.fp: must be a number of at least"),
+        ("objective.cost={ fp = 0, fn = 0 }", "objective.cost: makes every answer free"),
+        ("evaluate.slices=['a', 'a']", "evaluate.slices: names 'a' twice"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, setting: str, told: str) -> None:
     [found] = faults(tmp_path, LEAST, setting)
     assert found.startswith(f"--set {told}")
+
+
+COST = "objective.cost={ fp = 1, fn = 20 }"
+
+
+def test_one_setting_at_most_chooses_the_threshold(tmp_path: Path) -> None:
+    [found] = faults(tmp_path, LEAST, COST, "objective.recall_at_least=0.9")
+    assert found == "--set objective.recall_at_least: cannot stand beside cost. Keep one of them"
+
+
+def test_a_threshold_needs_two_labels(tmp_path: Path) -> None:
+    [found] = faults(tmp_path, LEAST, COST, "data.labels=['a', 'b', 'c']")
+    assert "objective.cost: chooses a threshold between two labels; there are 3" in found
+    [found] = faults(tmp_path, LEAST.replace("classification", "generation"), COST)
+    assert found == "--set objective.cost: is for classification; this task is generation"
+
+
+def test_the_objective_must_fit_the_labels_of_the_data(tmp_path: Path) -> None:
+    rows = "".join(f"text number {i},{'abc'[i % 3]}\n" for i in range(30))
+    (tmp_path / "train.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    config = load(tmp_path, LEAST, COST, "objective.positive=d")
+    with pytest.raises(ConfigError) as caught:
+        read_run_data(config)
+    assert [str(fault) for fault in caught.value.faults] == [
+        "objective.positive: there is no label 'd'. Labels: a, b, c",
+        "objective.cost: chooses a threshold between two labels; there are 3. "
+        "Use objective.metric with at_least, or data with two labels",
+    ]
+    fine = load(tmp_path, LEAST, "data.labels=['a', 'b', 'c']", "objective.positive=b")
+    assert read_run_data(fine).labels == ("a", "b", "c")
+
+
+def test_prices_are_a_table(tmp_path: Path) -> None:
+    config = load(tmp_path, LEAST, COST)
+    assert (config.objective.cost.fp, config.objective.cost.fn) == (1, 20)
+    again = tmp_path / "again.toml"
+    again.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(again) == config
+    [found] = faults(tmp_path, LEAST, "objective.cost=20")
+    assert found == "--set objective.cost: must be a table, not 20"
 
 
 def test_a_misspelt_metric_gets_its_neighbour(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_D1_same_input_with_another_label() -> None:
     found = find_leakage(both)
     assert found.conflicts == {("train", "train"): 1, ("train", "test"): 1}
     assert found.conflicting_labels == 2
+    listed = [("train", 2, "test", 0), ("train", 0, "train", 2)]  # across splits first
+    assert found.as_event().conflicts == listed
 
 
 def test_D1_near_duplicates_are_confirmed_by_true_jaccard() -> None:

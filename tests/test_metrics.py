@@ -14,7 +14,12 @@ from ftev.core.metrics import (
     text_metrics,
     undefined_labels,
 )
-from ftev.core.numbers.probabilities import ProbabilityScores, probability_metrics
+from ftev.core.numbers import probabilities
+from ftev.core.numbers.probabilities import (
+    ProbabilityScores,
+    probability_metrics,
+    ranking_influence,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
@@ -328,3 +333,17 @@ def test_K4_bits_per_byte_vector():
 def test_K4_bits_per_byte_is_absent_without_bytes():
     tokens = np.array([3])
     assert "bits_per_byte" not in text_metrics(np.array([6.0]), tokens, tokens, np.array([0]))
+
+
+def test_a_ranking_in_pieces_is_the_whole_ranking(monkeypatch):
+    rng = np.random.default_rng(5)
+    scores = np.round(rng.random(500), 2)  # many ties, some across the edges of pieces
+    is_positive = rng.random(500) < scores
+    whole = ranking_influence(is_positive, scores)
+    monkeypatch.setattr(probabilities, "RANKED_AT_ONCE", 7)
+    pieces = ranking_influence(is_positive, scores)
+    assert pieces[:4] == pytest.approx(whole[:4], rel=1e-12)
+    for found, expected in zip(pieces[4:], whole[4:], strict=True):
+        assert np.allclose(found, expected, atol=1e-9)
+        assert found.sum() == pytest.approx(0, abs=1e-8)
+    assert whole.area == pytest.approx(sk.roc_auc_score(is_positive, scores), abs=1e-12)

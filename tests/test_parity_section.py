@@ -16,7 +16,7 @@ from ftev.core.report import build_report
 from ftev.core.reporting.blocks import Bullets, Heading, Paragraph, Table
 from ftev.core.reporting.numbers import format_drift
 from ftev.core.reporting.sections import SECTIONS
-from ftev.core.reporting.sections.parity import parity
+from ftev.core.reporting.sections.parity import show_parity
 from ftev.tui.commands.self_test import tell_self_test
 from ftev.tui.plain import Teller
 
@@ -72,7 +72,7 @@ def fact(name: str, result: dict[str, Any]) -> AnalysisComputed:
 
 def blocks(folder: Path, *facts: AnalysisComputed) -> list[Any]:
     events = [*story.whole()[:-1], *facts]
-    return parity(build_report(story.write_story(folder / "run", events)))
+    return show_parity(build_report(story.write_story(folder / "run", events)))
 
 
 def text(found: list[Any]) -> str:
@@ -81,7 +81,7 @@ def text(found: list[Any]) -> str:
 
 def test_a_run_without_either_says_nothing(tmp_path: Path) -> None:
     assert blocks(tmp_path) == []
-    assert parity in SECTIONS
+    assert show_parity in SECTIONS
 
 
 def test_agreement_is_told_with_the_rows_and_the_drift(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_the_document_has_the_promised_parts(run: Run) -> None:
     assert {"n", "loss", "metrics", "per_class", "confusion"} <= set(tuned)
     assert set(tuned["metrics"]["accuracy"]) == {"value", "low", "high", "method"}
     assert {"code", "severity", "message", "evidence", "rows"} <= set(report["findings"][0])
-    assert set(report["verdict"]) == {"decision", "objective", "reasons"}
+    assert set(report["verdict"]) == {"decision", "objective", "reasons", "evidence"}
 
 
 def test_the_numbers_are_those_of_the_events(run: Run) -> None:
@@ -151,7 +151,7 @@ def test_files_are_written_whole(run: Run, tmp_path: Path) -> None:
     assert write_report(run)[0] == run.path / "report.md"
 
 
-@pytest.mark.parametrize(("name", "told"), [("html", "not written yet"), ("pdf", "no format")])
+@pytest.mark.parametrize(("name", "told"), [("pdf", "no format"), ("", "Known: md, html, json")])
 def test_other_formats_are_refused(run: Run, name: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         write_report(run, ["md", name])
@@ -378,7 +378,8 @@ def test_a_small_test_set_is_told_unless_the_difference_is_plain() -> None:
     unclear = better(0.01, 0.05)
     history = told(*results(story.result((88, 92))), unclear)
     assert (
-        "differences below 6.0 points cannot be shown" in found(history, "test_too_small").message
+        "differences in macro_f1 below 6.0 points cannot be shown"
+        in found(history, "test_too_small").message
     )
     assert "test_too_small" not in codes(told(*results(story.result((88, 92))), better()))
     few = told(*results(story.result((20, 20), rows=(25, 25))), better())

@@ -10,7 +10,7 @@ gc.disable()  # until the imports are done: collecting costs a tenth of them
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 # Textual reads these when it is imported.
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
@@ -34,6 +34,9 @@ from .terminal import (
     supervised,
 )
 
+if TYPE_CHECKING:
+    from ..core.review import Review
+
 gc.enable()
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
@@ -52,7 +55,9 @@ class FtevApp(App[int]):
         *,
         theme: str = "auto",
         ascii_only: bool = False,
+        first: Screen[Any] | None = None,
     ) -> None:
+        self._first = first
         self._safe: list[LineFilter] = [SafeFilter()]
         super().__init__()
         if ascii_only:
@@ -75,6 +80,8 @@ class FtevApp(App[int]):
         return ROLE_COLOURS
 
     def get_default_screen(self) -> Screen[Any]:
+        if self._first is not None:
+            return self._first
         if self.opened is not None:
             return RunScreen(self.opened, ascii_only=self.ascii_only)
         return self._home()
@@ -158,6 +165,21 @@ def run_app(
     def draw() -> int:
         gc.disable()  # until the first paint: collecting costs a tenth of it
         app = FtevApp(runs_dir, run, theme=theme, ascii_only=ascii_only)
+        result = app.run()
+        return app.return_code or result or 0
+
+    return supervised(draw)
+
+
+def run_review(review: Review, *, theme: str = "auto", ascii_only: bool = False) -> int:
+    """Show the blind review until it is left. Returns an exit code."""
+    from .screens.review import ReviewScreen
+
+    ascii_only = ascii_only or not speaks_unicode()
+
+    def draw() -> int:
+        screen = ReviewScreen(review)
+        app = FtevApp(Path(), theme=theme, ascii_only=ascii_only, first=screen)
         result = app.run()
         return app.return_code or result or 0
 

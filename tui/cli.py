@@ -184,11 +184,63 @@ def _add_looking(commands: _Commands) -> None:
     commands.add_for_run("status", "status", "where a run stands")
     report = commands.add_for_run("report", "report", "the metrics report of a run")
     report.add_argument(
-        "--format", metavar="md,json", help="write these files; without it the report is printed"
+        "--format",
+        metavar="md,html,json,csv,card",
+        help="write these files; without it the report is printed",
     )
     report.add_argument("--out", metavar="DIR", help="where to write (default: the run's folder)")
     _add_gate(report)
+    commands.add_for_run(
+        "verify", "verify", "compute every headline number again from the stored rows"
+    )
+    _add_judging(commands)
+    _add_explaining(commands, report)
     commands.add("doctor", "doctor", "Python, packages, GPU, terminal: what works here")
+
+
+def _add_judging(commands: _Commands) -> None:
+    flips = commands.add_for_run("flips", "flips", "the rows that the tuned model fixed and broke")
+    flips.add_argument(
+        "--kind",
+        choices=("fixed", "broke", "wrong", "right", "fell", "rose"),
+        help="only these (fell, rose: rows by their loss, generation)",
+    )
+    flips.add_argument("--split", metavar="S", help="default: test, else validation")
+    flips.add_argument("--limit", type=_at_least(1), default=20, metavar="N", help="rows a kind")
+
+    compare = commands.add("compare", "compare", "runs side by side, paired where rows agree")
+    compare.add_argument(
+        "runs", metavar="RUN", nargs="+", help="two or more; the first is the baseline"
+    )
+    compare.add_argument("--split", metavar="S", help="default: the first that every run has")
+    compare.add_argument("--metric", metavar="NAME", help="default: what the baseline declared")
+    compare.add_argument("--model", metavar="M", default="tuned", help="of each run (tuned)")
+
+    review = commands.add_for_run("review", "review", "judge answers blind, and see who won")
+    review.add_argument(
+        "--summary", action="store_true", help="say which was which, and the result"
+    )
+    review.add_argument("--yes", action="store_true", help="unblind before all pairs are judged")
+    review.add_argument("--reviewer", metavar="NAME", default="reviewer", help="who judges")
+    review.add_argument("--seed", type=int, default=0, metavar="N", help="of sides and order")
+    review.add_argument("--plain", action="store_true", help="line by line, without a screen")
+
+
+def _add_explaining(commands: _Commands, report: argparse.ArgumentParser) -> None:
+    report.add_argument(
+        "--explain", metavar="METRIC", help="how this metric was made, and what it means"
+    )
+    report.add_argument(
+        "--split", metavar="S", help="with --explain: default the split that the verdict reads"
+    )
+    report.add_argument("--model", metavar="M", default="tuned", help="with --explain (tuned)")
+    explain = commands.add("explain", "explain", "what a metric, a finding or a term means")
+    explain.add_argument("term", metavar="TERM", nargs="*", help="without it every term is listed")
+    quiz = commands.add_for_run("quiz", "quiz", "three questions about a run's own numbers")
+    quiz.add_argument(
+        "--answers", metavar="a,b,c", help="answer without being asked, a letter a question"
+    )
+    quiz.add_argument("--seed", type=int, default=0, metavar="N", help="another order and choice")
 
 
 def _add_steering(commands: _Commands) -> None:
@@ -224,6 +276,9 @@ def _add_models(commands: _Commands) -> None:
         required=True,
         dest="models",
         help="hub id, folder or RUN's model folder; repeat it to compare",
+    )
+    likelihood.add_argument(
+        "--tokens", action="store_true", help="every token: under each model, difference, rank"
     )
     what = likelihood.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", metavar="T", action="append", dest="texts", default=[])

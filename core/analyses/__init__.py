@@ -2,50 +2,34 @@
 
 Each analysis is a file here with one function of an `Evaluation`, and one line in `ANALYSES`. What
 it yields is written down as an `AnalysisComputed` event and folded into `History.analyses`. No
-torch: the worker calls them at the end of a run, and `verify` can call them again.
+torch: the worker calls them at the end of a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
-import polars as pl
-
-from ..config import RunConfig
 from ..events import AnalysisComputed, spell_numbers
+from .calibration import calibration
+from .choices import choices
+from .completions import completions
+from .evaluation import Analysis, Evaluation, Frames
+from .flips import find_flips
+from .label_errors import find_label_errors
+from .slices import slices
+from .thresholds import thresholds
 
-Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
+__all__ = ["ANALYSES", "Analysis", "Evaluation", "Frames", "analyse"]
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A scored split: every model's predictions, the rows they were made from, and the run's terms.
-
-    `source` has row_id and every column of the file; `validation` the predictions on validation,
-    from which thresholds and temperatures are fitted (empty where there is none).
-    """
-
-    split: str
-    frames: Frames
-    source: pl.DataFrame
-    config: RunConfig
-    labels: tuple[str, ...] = ()
-    positive: str | None = None
-    validation: Frames = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """One result: `name` says of what, `model` whose (empty where it is about several models)."""
-
-    name: str
-    result: dict[str, Any]
-    model: str = ""
-
-
-ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = ()
+ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (
+    find_flips,
+    calibration,
+    thresholds,
+    slices,
+    find_label_errors,
+    completions,
+    choices,
+)
 
 
 def analyse(e: Evaluation) -> Iterator[AnalysisComputed]:

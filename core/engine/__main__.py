@@ -94,14 +94,14 @@ def story(s: Session, resume: Path | None) -> None:
 
 def read_data(s: Session) -> None:
     """Every bad row stops the run here, before a model is loaded."""
-    from ..data import read_dataset
+    from ..data import read_run_data
     from ..events import ColumnsFound, LabelsFixed
     from ..metrics import default_positive
     from .rows import begin_with_space
 
     c = s.config
     s.listener.state = "reading data"
-    s.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder))
+    s.dataset = read_run_data(c)
     if s.dataset.skipped:
         rows = sum(s.dataset.skipped_rows.values())
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
@@ -155,6 +155,7 @@ def fine_tune(s: Session, resume: Path | None) -> None:
     """Step 0, the loop, and the best checkpoint at its end."""
     from . import models
     from .fine_tune import fit_probe_on_base, train_to_the_best
+    from .pairing import compare_models
 
     with s.stage(3) as told:
         if s.config.trains:
@@ -164,6 +165,8 @@ def fine_tune(s: Session, resume: Path | None) -> None:
             assert s.config.model.tuned is not None
             s.keep_base(s.tuned)
             s.tuned = s.load(s.config.model.tuned)
+            s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
+            s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
         models.save(s.tuned, s.run.model_path)
@@ -238,10 +241,10 @@ def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
 
 def _write_report(run: Run) -> None:
     """The report is a view of what is stored; a fault in it does not undo the run."""
-    from ..report import write_report
+    from ..report import DEFAULT_FORMATS, write_report
 
     try:
-        write_report(run)
+        write_report(run, (*DEFAULT_FORMATS, "card"))
     except Exception:
         traceback.print_exc()
 

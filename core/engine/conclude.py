@@ -6,10 +6,31 @@ import msgspec
 import polars as pl
 
 from ..analyses import Evaluation, Frames, analyse
-from ..events import ComparisonsComputed, ResultsComputed, TextScored, spell_numbers
-from ..results import compare, evaluate_classification, evaluate_text, majority_frame
+from ..analyses.forgetting import forgetting
+from ..events import (
+    AnalysisComputed,
+    ComparisonsComputed,
+    PredictionsStored,
+    ResultsComputed,
+    TextScored,
+    spell_numbers,
+)
+from ..predictions import INPUT_CHARACTERS
+from ..reading.inputs import input_of
+from ..readings import count_test_readings
+from ..reporting.summary import DEFAULT_METRIC, clean
+from ..results import (
+    Comparison,
+    adjust_secondary,
+    compare,
+    evaluate_classification,
+    evaluate_text,
+    majority_frame,
+)
+from ..runs import file_sha256
+from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
-from .models import Loaded
+from .pairing import same_tokens
 from .probe import features
 from .session import Session
 from .validate import evaluated, score
@@ -18,17 +39,44 @@ from .validate import evaluated, score
 def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store predictions, results and comparisons."""
     frames = _score_models(s, split)
+    if not s.config.is_classification and split == judged_split(s):
+        frames = with_answers(s, split, frames)
     s.run.predictions.mkdir(exist_ok=True)
     for model, frame in frames.items():
         _store(s, split, model, frame)
         s.write(_result(s, split, model, frame))
-    _measure_clean_rows(s, split, frames)
+    clean_frames = _measure_clean_rows(s, split, frames)
     for fact in analyse(_evaluation(s, split, frames)):
         s.write(fact)
-    found = []
+    if split == "test":
+        s.write(_count_readings(s))
+    found = _compare_models(s, split, frames) + _compare_models(s, clean(split), clean_frames)
+    s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
+
+
+def _compare_models(s: Session, split: str, frames: Frames) -> list[Comparison]:
+    """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
+    found: list[Comparison] = []
+    if s.form == "text" and frames and not same_tokens(s.base, s.tuned):
+        s.note(
+            f"base and tuned cut the documents of {split} into different windows: "
+            "they are not compared row by row; read bits_per_byte"
+        )
+        return found
     for reference in _references(s, frames):
         found += compare_frames(s, split, reference, frames)
-    s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
+    return found
+
+
+def _count_readings(s: Session) -> AnalysisComputed:
+    """Which earlier runs of this folder have scored these test rows (T3)."""
+    result = count_test_readings(s.run, s.describe("test"))
+    return AnalysisComputed(split="test", name="test_readings", result=result)
+
+
+def judged_split(s: Session) -> str:
+    """The split that answers the objective: only there do both models write their answers."""
+    return "test" if "test" in s.rows else "validation"
 
 
 def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
@@ -45,15 +93,19 @@ def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
     )
 
 
-def _measure_clean_rows(s: Session, split: str, frames: Frames) -> None:
-    """The same results on the rows that repeat nothing of an earlier split, where some do (D2)."""
+def _measure_clean_rows(s: Session, split: str, frames: Frames) -> Frames:
+    """The same results on the rows that repeat nothing of an earlier split, where some do (D2).
+
+    Returns those rows; without leakage, or where nothing else is left, there are none.
+    """
     leaked = s.leakage.leaked_rows(split) if s.leakage else frozenset()
     if not leaked or s.form == "text":  # a text's rows are windows, not the source's records
-        return
-    for model, frame in frames.items():
-        clean = frame.filter(~pl.col("row_id").is_in(list(leaked)))
-        if clean.height:
-            s.write(_measured(s, f"{split}_clean", model, clean))
+        return {}
+    kept = {m: f.filter(~pl.col("row_id").is_in(list(leaked))) for m, f in frames.items()}
+    found = {model: frame for model, frame in kept.items() if frame.height}
+    for model, frame in found.items():
+        s.write(_measured(s, clean(split), model, frame))
+    return found
 
 
 def _score_models(s: Session, split: str) -> Frames:
@@ -63,6 +115,8 @@ def _score_models(s: Session, split: str) -> Frames:
             frames["probe"] = _score_probe(s, split)
         if s.base_has_head:
             frames["base"] = score(s, s.base, split, "scoring the base")
+        elif split == judged_split(s) and (labelled := zero_shot_base(s, split)) is not None:
+            frames["base"] = labelled
     else:
         frames["base"] = score(s, s.base, split, "scoring the base")
     frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")
@@ -74,7 +128,7 @@ def _score_models(s: Session, split: str) -> Frames:
 
 
 def _score_probe(s: Session, split: str) -> pl.DataFrame:
-    settings, rows = s.config.evaluate, s.rows[split]
+    settings, rows = s.config.evaluate, s.rows_for(s.base, split)
     work = features(s.base, rows, settings.precision, settings.batch_tokens)
     found = s.drive(work, f"probing the base on {split}", len(rows))
     assert s.probe is not None
@@ -84,10 +138,28 @@ def _score_probe(s: Session, split: str) -> pl.DataFrame:
 def _store(s: Session, split: str, model: str, frame: pl.DataFrame) -> None:
     path = s.run.predictions / f"{split}.{model}.parquet"
     temporary = path.with_suffix(".tmp")
-    content = s.dataset.splits[split].frame.select("row_id", "content")
-    wide = frame.join(content, on="row_id", how="left", maintain_order="left")
+    wide = frame.join(_rows_told(s, split, frame), on="row_id", how="left", maintain_order="left")
     wide.write_parquet(temporary)
     temporary.rename(path)
+    s.write(
+        PredictionsStored(
+            split=split,
+            model=model,
+            path=path.relative_to(s.run.path).as_posix(),
+            rows=wide.height,
+            sha256=file_sha256(path),
+        )
+    )
+
+
+def _rows_told(s: Session, split: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """What tells a row again elsewhere: the hash of its input, and how the input begins."""
+    source = s.dataset.splits[split].frame
+    text = input_of(source).str.slice(0, INPUT_CHARACTERS).alias("input")
+    rows = source.select("row_id", "content", text)
+    if s.form == "text" and source.height != frame.height:
+        return rows.clear()  # windows of documents have ids of their own
+    return rows
 
 
 def _result(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:
@@ -110,14 +182,10 @@ def _references(s: Session, frames: Frames) -> list[str]:
     return [m for m in ("base", "probe", "majority") if m in frames]
 
 
-def compare_frames(s: Session, split: str, reference: str, frames: Frames) -> list[object]:
-    if s.config.is_classification:
-        return list(
-            compare(
-                split, reference, frames[reference], "tuned", frames["tuned"], s.labels, s.positive
-            )
-        )
-    return list(compare(split, reference, frames[reference], "tuned", frames["tuned"], None, None))
+def compare_frames(s: Session, split: str, reference: str, frames: Frames) -> list[Comparison]:
+    task = (s.labels, s.positive) if s.config.is_classification else (None, None)
+    found = compare(split, reference, frames[reference], "tuned", frames["tuned"], *task)
+    return adjust_secondary(found, s.config.objective.metric or DEFAULT_METRIC[s.config.task])
 
 
 def score_texts(s: Session) -> None:
@@ -127,14 +195,27 @@ def score_texts(s: Session) -> None:
         path = s.folder / s.config.evaluate.general_text
         texts["general_text"] = path.read_bytes().decode("utf-8-sig", errors="replace")
     for source, text in texts.items():
+        found = {}
         for model, loaded in (("base", s.base), ("tuned", s.tuned)):
-            s.write(_text_scored(s, source, model, loaded, text))
+            work = score_text(loaded, text, s.config.evaluate.precision)
+            found[model] = s.drive(work, f"scoring {source}", len(text))
+            s.write(_text_scored(source, model, found[model]))
+        if source == "general_text" and (fact := _forgotten(**found)):
+            s.write(fact)
 
 
-def _text_scored(s: Session, source: str, model: str, loaded: Loaded, text: str) -> TextScored:
-    found: TextScore = s.drive(
-        score_text(loaded, text, s.config.evaluate.precision), f"scoring {source}", len(text)
-    )
+def _forgotten(base: TextScore, tuned: TextScore) -> AnalysisComputed | None:
+    """What tuning cost on neutral text, where both models read the same tokens."""
+    if base.tokens != tuned.tokens:
+        return None
+    found = forgetting(base.log_likelihoods, tuned.log_likelihoods, min(base.window, tuned.window))
+    if found is None:
+        return None
+    plain = spell_numbers(found.result)
+    return AnalysisComputed(split="general_text", name=found.name, result=plain)
+
+
+def _text_scored(source: str, model: str, found: TextScore) -> TextScored:
     return TextScored(
         source=source,
         model=model,

@@ -197,6 +197,8 @@ def score_text(
 
 
 def token_texts(loaded: Loaded, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text."""
-    texts: list[str] = loaded.tokenizer.batch_decode([[i] for i in ids])
-    return texts
+    """What each token adds to the text: decoded alone, some would lose their space."""
+    anchor = encode(loaded, ["a"])[0]
+    before = len(loaded.tokenizer.decode(anchor))
+    texts: list[str] = loaded.tokenizer.batch_decode([[*anchor, i] for i in ids])
+    return [text[before:] for text in texts]

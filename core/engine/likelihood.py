@@ -96,7 +96,10 @@ def _summary(name: str, scores: list[Any]) -> dict[str, Any]:
 
 
 def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Per token where both cut the text into the same tokens; in bits per byte always (K4)."""
+    """Per token where both cut the text into the same tokens; in bits per byte always (K4).
+
+    `gained` and `lost`: every token that became likelier or less likely, the greatest change first.
+    """
     found: dict[str, Any] = {
         "from": base["model"],
         "to": other["model"],
@@ -105,7 +108,29 @@ def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     if [t[0] for t in base["per_token"]] == [t[0] for t in other["per_token"]]:
         average = "average_log_likelihood"
         found[average] = other[average] - base[average]
+        found |= gained_and_lost(base["per_token"], other["per_token"])
     return found
+
+
+def gained_and_lost(before: list[list[Any]], after: list[list[Any]]) -> dict[str, Any]:
+    """Per-token rows [token, log-likelihood, rank] of two models to what changed, in nats."""
+    tokens = [
+        {
+            "position": i,
+            "token": token,
+            "from": a,
+            "to": b,
+            "difference": b - a,
+            "rank_from": rank_a,
+            "rank_to": rank_b,
+        }
+        for i, ((token, a, rank_a), (_, b, rank_b)) in enumerate(zip(before, after, strict=True))
+    ]
+    ordered = sorted(tokens, key=lambda t: -abs(t["difference"]))
+    return {
+        "gained": [t for t in ordered if t["difference"] > 0],
+        "lost": [t for t in ordered if t["difference"] < 0],
+    }
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from ..errors import ModelError
 from ..events import ModelLoaded
 
 DEFAULT_MAX_LENGTH = 512
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
 CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
@@ -162,6 +163,17 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
     return Loaded(model, tokenizer, max_length(model, tokenizer))
+
+
+def is_causal(config: RunConfig) -> bool:
+    """Whether a run's base is a language model by itself, whatever it is tuned to be."""
+    from transformers import AutoConfig
+
+    with loading(config.model.base, "model"):
+        found = AutoConfig.from_pretrained(
+            find_model(config.model.base), revision=config.model.revision, trust_remote_code=False
+        )
+    return any(name.endswith(CAUSAL) for name in found.architectures or ())
 
 
 def load(config: RunConfig, name: str, labels: Sequence[str] = ()) -> Loaded:

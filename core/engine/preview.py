@@ -8,7 +8,6 @@ No weights are loaded: the model is built without memory, from its configuration
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ import torch
 
 from ..config import RunConfig
 from ..config_file import check_config
-from ..data import read_dataset
+from ..data import read_run_data
 from .models import Loaded, load_tokenizer, loading, max_length, source
 from .pipe import answer_stdin, tell
 from .rows import RENDER, TokenRows
@@ -32,7 +31,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
 
 def preview(question: Question) -> dict[str, Any]:
     config = check_config(question.config)
-    dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    dataset = read_run_data(config)
     tell(progress=f"loading the tokenizer of {config.model.base}")
     loaded = _without_weights(config)
     loaded.labels = dataset.labels

@@ -20,8 +20,8 @@ from ..events import SplitPrepared
 from .models import Loaded
 
 CHUNK = 2_000  # rows tokenised at a time
+EXAMPLES = 50  # rows named of those that lost something
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")
-LISTED_ROWS = 100
 Message = dict[str, str]
 
 
@@ -37,6 +37,15 @@ class TokenRows:
     truncated_rows: int = 0
     truncated_tokens: int = 0
     rows_without_eos: int = 0
+    truncated_completions: int = 0  # rows that lost the end of what is scored
+    examples: dict[str, list[int]] = field(default_factory=dict)  # of a count, its first row ids
+
+    def count(self, name: str, row_id: int) -> None:
+        """One more row of those counts that name their first rows."""
+        setattr(self, name, getattr(self, name) + 1)
+        listed = self.examples.setdefault(name, [])
+        if len(listed) < EXAMPLES:
+            listed.append(row_id)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,6 +64,7 @@ class TokenRows:
     def describe(self, split: str, columns: int) -> SplitPrepared:
         tokens, targets = int(self.lengths.sum()), self.targets
         generation = self.scored is not None
+        unscored = [self.row_ids[i] for i in np.flatnonzero(targets == 0)[:EXAMPLES]]
         return SplitPrepared(
             split=split,
             rows=len(self),
@@ -65,8 +75,9 @@ class TokenRows:
             truncated_rows=self.truncated_rows,
             truncated_tokens=self.truncated_tokens,
             unscored_rows=int((targets == 0).sum()),
-            unscored=[self.row_ids[i] for i in np.flatnonzero(targets == 0)[:LISTED_ROWS]],
             rows_without_eos=self.rows_without_eos,
+            truncated_completions=self.truncated_completions,
+            examples=self.examples | ({"unscored_rows": unscored} if unscored else {}),
         )
 
 
@@ -77,19 +88,22 @@ def classification_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRo
     for start in range(0, len(texts), CHUNK):
         chunk = loaded.tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
         for ids in chunk.input_ids:
-            rows.ids.append(_cut_inside(np.asarray(ids, dtype=np.int32), loaded, rows))
+            whole = np.asarray(ids, dtype=np.int32)
+            rows.ids.append(_cut_inside(whole, loaded, rows, rows.row_ids[len(rows.ids)]))
         yield min(start + CHUNK, len(texts))
     index = {label: i for i, label in enumerate(loaded.labels)}
     rows.labels = np.asarray([index[label] for label in frame["label"].to_list()], dtype=np.int64)
     yield rows
 
 
-def _cut_inside(ids: NDArray[np.int32], loaded: Loaded, rows: TokenRows) -> NDArray[np.int32]:
+def _cut_inside(
+    ids: NDArray[np.int32], loaded: Loaded, rows: TokenRows, row_id: int
+) -> NDArray[np.int32]:
     """Cut the end of a long text but keep the tokenizer's closing token."""
     excess = len(ids) - loaded.max_length
     if excess <= 0:
         return ids
-    rows.truncated_rows += 1
+    rows.count("truncated_rows", row_id)
     rows.truncated_tokens += excess
     closing = ids[-1:] if int(ids[-1]) in loaded.tokenizer.all_special_ids else ids[:0]
     return np.concatenate([ids[: loaded.max_length - len(closing)], closing])
@@ -156,7 +170,11 @@ def _add_pair(rows: TokenRows, loaded: Loaded, prompt: list[int], completion: li
     kept = full[:room]
     head = prompt[max(0, len(prompt) - (room - len(kept))) :] if room > len(kept) else []
     lost = len(prompt) + len(full) - len(head) - len(kept)
-    rows.truncated_rows += lost > 0
+    row_id = rows.row_ids[len(rows.ids)]
+    if lost:
+        rows.count("truncated_rows", row_id)
+    if len(kept) < len(full):
+        rows.count("truncated_completions", row_id)
     rows.truncated_tokens += lost
     rows.ids.append(np.asarray([loaded.prefix_id, *head, *kept], dtype=np.int32))
     scored = np.zeros(1 + len(head) + len(kept), dtype=bool)
@@ -185,14 +203,18 @@ def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
             faults.append(Fault(f"row {rows.row_ids[i]}", str(error)))
             continue
         lost = max(0, len(ids) - loaded.max_length)
-        rows.truncated_rows += lost > 0
+        if lost:
+            rows.count("truncated_rows", rows.row_ids[i])
+        if any(scored[loaded.max_length :]):
+            rows.count("truncated_completions", rows.row_ids[i])
         rows.truncated_tokens += lost
         rows.ids.append(np.asarray(ids[: loaded.max_length], dtype=np.int32))
         rows.scored.append(np.asarray(scored[: loaded.max_length], dtype=bool))
         said = "".join(m["content"] for m in chat if m["role"] == "assistant")
         rows.bytes.append(len(said.encode()))
         ends = [t for t, s in zip(ids, scored, strict=True) if s]
-        rows.rows_without_eos += not lost and eos not in ends[-2:]
+        if not lost and eos not in ends[-2:]:
+            rows.count("rows_without_eos", rows.row_ids[i])
         if i % CHUNK == CHUNK - 1:
             yield i + 1
     if faults:
@@ -212,13 +234,13 @@ def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bo
         )
         scored = [bool(m) for m in coded["assistant_masks"]]
         return _never_the_first(list(coded["input_ids"]), scored)
-    ids = _render(chat, tokenizer)
+    ids = render_messages(chat, tokenizer)
     scored = [False] * len(ids)
     for k, message in enumerate(chat):
         if message["role"] != "assistant":
             continue
-        before = _render(chat[:k], tokenizer, add_generation_prompt=True) if k else []
-        after = _render(chat[: k + 1], tokenizer)
+        before = render_messages(chat[:k], tokenizer, add_generation_prompt=True) if k else []
+        after = render_messages(chat[: k + 1], tokenizer)
         if ids[: len(before)] != before or ids[: len(after)] != after:
             raise ValueError(
                 "the template changes earlier turns when later ones are added, "
@@ -228,7 +250,7 @@ def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bo
     return _never_the_first(ids, scored)
 
 
-def _render(
+def render_messages(
     chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
 ) -> list[int]:
     coded = tokenizer.apply_chat_template(
@@ -254,7 +276,7 @@ def prompt_ids(loaded: Loaded, text: str, form: str, *, spaced: bool = False) ->
     """
     if form == "messages" and loaded.tokenizer.chat_template:
         chat = [{"role": "user", "content": text}]
-        return _render(chat, loaded.tokenizer, add_generation_prompt=True)
+        return render_messages(chat, loaded.tokenizer, add_generation_prompt=True)
     shown = prompt_text(text, " " * spaced) if form == "prompt_completion" else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from msgspec.structs import replace
 
@@ -31,6 +34,7 @@ from .devices import choose_device, drawn_from
 from .errors import Stopped
 from .listen import Listener
 from .models import Loaded, load
+from .pairing import reads_alike
 from .probe import Probe
 from .rows import RENDER, TokenRows
 
@@ -54,6 +58,7 @@ class Session:
     spaced: bool = False  # completions begin with white space: prompts end without
     probe: Probe | None = None
     rows: dict[str, TokenRows] = field(default_factory=dict)
+    prepared_by: dict[str, Loaded] = field(default_factory=dict)  # whose tokens `rows` are
     validation: Frames = field(default_factory=dict)  # final predictions, to fit thresholds on
     labels: tuple[str, ...] = ()
     positive: str | None = None
@@ -135,8 +140,17 @@ class Session:
         render = RENDER[self.form]
         work = render(source.frame, self.tuned)
         rows: TokenRows = self.drive(work, f"tokenising {split}", source.frame.height)
-        self.rows[split] = rows
+        self.rows[split], self.prepared_by[split] = rows, copy(self.tuned)
         self.write(self.describe(split))
+        return rows
+
+    def rows_for(self, loaded: Loaded, split: str) -> TokenRows:
+        """A split as a model reads it: two given models may have tokenizers of their own."""
+        if reads_alike(self.prepared_by[split], loaded):
+            return self.rows[split]
+        source = self.dataset.splits[split]
+        work = RENDER[self.form](source.frame, loaded)
+        rows: TokenRows = self.drive(work, f"tokenising {split} again", source.frame.height)
         return rows
 
     def shapes(self, split: str) -> dict[str, Any]:
@@ -168,4 +182,10 @@ class Session:
             sha256=source.sha256,
             labels=source.label_counts(),
             skipped_rows=self.dataset.skipped_rows.get(split, 0),
+            rows_sha256=_sha256_of_rows(source.frame) if split == "test" else "",
         )
+
+
+def _sha256_of_rows(frame: pl.DataFrame) -> str:
+    """Of the rows' inputs in any order, so that a run knows its test rows in another's."""
+    return hashlib.sha256(frame["content"].sort().to_numpy().tobytes()).hexdigest()

@@ -12,6 +12,7 @@ import polars as pl
 from ..config import EarlyStopping, RunConfig
 from ..events import Evaluated
 from ..metrics import METRICS, classification_metrics, confusion, text_metrics
+from ..numbers.metric_table import REFERENCE_METRICS
 from ..results import evaluate_classification
 from .checkpoints import Best
 from .evaluate import score_labels, score_tokens
@@ -21,11 +22,21 @@ from .session import Session
 
 def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
     """Predictions of a model on a prepared split, a row an example."""
-    rows, settings = s.rows[split], s.config.evaluate
+    rows, settings = s.rows_for(loaded, split), s.config.evaluate
     scorer = score_labels if s.config.is_classification else score_tokens
     work = scorer(loaded, rows, settings.precision, settings.batch_tokens)
     frame: pl.DataFrame = s.drive(work, f"{what} on {split}", len(rows))
-    return frame
+    return _in_label_order(frame, loaded.labels, s.labels)
+
+
+def _in_label_order(
+    frame: pl.DataFrame, own: tuple[str, ...], labels: tuple[str, ...]
+) -> pl.DataFrame:
+    """Probabilities in the order of the run's labels: a given model may have its own."""
+    if own == labels or "probabilities" not in frame.columns:
+        return frame
+    places = [own.index(label) for label in labels]
+    return frame.with_columns(pl.col("probabilities").list.gather(places))
 
 
 def validate(
@@ -85,9 +96,13 @@ def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int,
 
 
 def best_metric(config: RunConfig) -> str:
-    """What chooses the best checkpoint: the declared metric, else macro F1 or loss (T3)."""
+    """What chooses the best checkpoint: the declared metric, else macro F1 or loss (T3).
+
+    A metric of answers is measured at the end only: the loss chooses in its place.
+    """
     default = "macro_f1" if config.is_classification else "loss"
-    return config.train.best_metric or config.objective.metric or default
+    declared = None if config.objective.metric in REFERENCE_METRICS else config.objective.metric
+    return config.train.best_metric or declared or default
 
 
 def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -> float:

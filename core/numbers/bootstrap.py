@@ -121,8 +121,8 @@ def _tally(drawn: IntArray, k: int) -> FloatArray:
 
 def values_of(model: RowScores) -> dict[str, float]:
     """The metrics themselves: those of the plain totals, summed in bounded memory."""
-    blocks = (model.features(rows).sum(axis=0) for rows in _blocks(model.n))
-    found = model.metrics_of_totals(np.sum(list(blocks), axis=0))
+    parts = [model.features(rows).sum(axis=0) for rows in blocks(model.n)]
+    found = model.metrics_of_totals(np.sum(parts, axis=0))
     return {name: float(value) for name, value in found.items()}
 
 
@@ -162,7 +162,7 @@ def _limit_draws(models: Sequence[RowScores], resampling: Resampling) -> list[Dr
     n = models[0].n
     total: Any = 0.0
     products: Any = 0.0
-    for rows in _blocks(n):
+    for rows in blocks(n):
         block = np.concatenate([model.features(rows) for model in models], axis=1)
         total = total + block.sum(axis=0)
         with np.errstate(invalid="ignore"):  # infinity times 0: the column is NaN below
@@ -180,7 +180,8 @@ def _limit_draws(models: Sequence[RowScores], resampling: Resampling) -> list[Dr
     return [model.metrics_of_totals(part) for model, part in zip(models, parts, strict=True)]
 
 
-def _blocks(n: int) -> Iterator[slice]:
+def blocks(n: int) -> Iterator[slice]:
+    """Slices over n rows, each small enough to be held with its features."""
     for start in range(0, n, ROWS_AT_ONCE):
         yield slice(start, start + ROWS_AT_ONCE)
 

@@ -11,7 +11,14 @@ import numpy as np
 import polars as pl
 
 from ..metrics import METRICS, FloatArray
-from ..statistics import mcnemar, sign_flip, smallest_detectable, smallest_detectable_of
+from ..statistics import (
+    Interval,
+    holm,
+    mcnemar,
+    sign_flip,
+    smallest_detectable,
+    smallest_detectable_of,
+)
 from .bootstrap import (
     Draws,
     Resampling,
@@ -23,8 +30,10 @@ from .bootstrap import (
     standard_error,
     values_of,
 )
+from .calibration import DIFFERENCE_METHOD, ece_difference
 from .cells import joint_cells
 from .probabilities import ProbabilityScores
+from .references import ROUGE, ReferenceRows, read_references
 from .scored import (
     ClassificationRows,
     TextRows,
@@ -60,6 +69,22 @@ class Comparison(
     fixed: int | None = None  # rows wrong before and right after; classification only
     broke: int | None = None  # rows right before and wrong after
     smallest_detectable: float | None = None  # at 80 % power, in the metric's unit
+    p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
+
+
+def adjust_secondary(found: Sequence[Comparison], primary: str) -> list[Comparison]:
+    """The comparisons of two models on a split, all but the primary with their Holm p (S6).
+
+    The primary metric was declared before the run and is tested alone; the others are one family.
+    A metric equal to the primary by arithmetic is the primary under another name.
+    """
+    declared = METRICS[primary].same_as or primary if primary in METRICS else primary
+    family = {c.metric: c.p for c in found if c.metric != declared}
+    adjusted = holm(family)
+    return [
+        msgspec.structs.replace(c, p_holm=adjusted[c.metric]) if c.metric in adjusted else c
+        for c in found
+    ]
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,7 @@ class Difference:
     p: float | None = None
     p_method: str = BOOTSTRAP_P
     smallest: float | None = None
+    ends: Interval | None = None  # where they are not the percentiles of the draws
 
 
 Differences = dict[str, Difference]
@@ -100,6 +126,7 @@ def compare(
         a, b = read_text(frame_a), read_text(frame_b)
         check_same_rows(a, b, names)
         found = _text_differences(a, b, resampling)
+        found |= _answer_differences(frame_a, frame_b, names, resampling)
         changed: dict[str, Any] = {}
     else:
         before, after = (read_classification(f, labels) for f in (frame_a, frame_b))
@@ -123,6 +150,8 @@ def compare(
 
 def _numbers(d: Difference, n: int) -> dict[str, Any]:
     (low, high), interval = interval_of(d.draws, n, d.interval)
+    if d.ends is not None and not np.isnan(low):
+        low, high = d.ends
     smallest = smallest_detectable_of(standard_error(d.draws)) if d.smallest is None else d.smallest
     return {
         "difference": d.value,
@@ -153,6 +182,7 @@ def _classification_differences(
         before = ProbabilityScores(a.truth, a.probabilities, code)
         after = ProbabilityScores(b.truth, b.probabilities, code)
         found |= _row_differences(before, after, resampling)
+        found["ece"] = _of_ece(found["ece"], resampling)
         with np.errstate(invalid="ignore"):  # infinite in both: the difference is NaN
             change = after.nll - before.nll
         found["loss"] = _with_sign_flip(found["loss"], change, resampling)
@@ -209,6 +239,13 @@ def _row_differences(before: RowScores, after: RowScores, r: Resampling) -> Diff
     return found
 
 
+def _of_ece(d: Difference, r: Resampling) -> Difference:
+    """Resampling moves both ECEs off their values, seldom by the same amount."""
+    ends, p = ece_difference(d.value, d.draws)
+    method = DIFFERENCE_METHOD.format(draws=r.draws, seed=r.seed)
+    return replace(d, ends=ends, p=p, interval=method)
+
+
 def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Differences:
     """Per token only where both models scored the same tokens, else in bits per byte alone."""
     scored = (a.tokens > 0) & (b.tokens > 0)
@@ -230,3 +267,31 @@ def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Diffe
 
 def _with_sign_flip(d: Difference, change: FloatArray, r: Resampling) -> Difference:
     return replace(d, p=sign_flip(change, r.seed, r.draws), p_method=SIGN_FLIP)
+
+
+def _answer_differences(
+    frame_a: pl.DataFrame, frame_b: pl.DataFrame, names: tuple[str, str], r: Resampling
+) -> Differences:
+    """Both models' answers against the same references; nothing where one has not answered."""
+    a, b = read_references(frame_a), read_references(frame_b)
+    if a is None or b is None:
+        return {}
+    check_same_rows(a, b, names)
+    found = _row_differences(a, b, r)
+    found["exact_match"] = _exact_difference(found["exact_match"], a, b)
+    for i, name in enumerate(m for m in ROUGE if m in found):
+        change = (b.sums - a.sums)[:, i - len(ROUGE)]
+        found[name] = _with_sign_flip(found[name], change, r)
+    told = f", {a.n:,} answered rows"
+    return {name: replace(d, interval=d.interval + told) for name, d in found.items()}
+
+
+def _exact_difference(d: Difference, a: ReferenceRows, b: ReferenceRows) -> Difference:
+    fixed, broke = int((b.exact > a.exact).sum()), int((b.exact < a.exact).sum())
+    p = mcnemar(broke, fixed)
+    return replace(
+        d,
+        p=p.exact,
+        p_method=f"exact McNemar p (mid-p {p.mid_p:.4g}), fixed {fixed:,}, broke {broke:,}",
+        smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
+    )

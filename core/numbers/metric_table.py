@@ -156,3 +156,5 @@ _TABLE = (
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
+# Those that need a model's answers: made once, at the end of a run, and not while it trains.
+REFERENCE_METRICS = ("exact_match", "bleu", "chrf", "rouge1", "rouge2", "rougeL")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from ..metrics import FloatArray, IntArray
 from .bootstrap import values_of
+from .calibration import BINS, Null, TopLabel, null_ece, top_label
 
-BINS = 15
+RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
 _FIXED = ("loss", "brier", "roc_auc", "average_precision")
+FIRST_BIN = len(_FIXED)  # the column of `features` where the bins of calibration begin
 
 
 class Ranking(NamedTuple):
@@ -24,6 +26,35 @@ class Ranking(NamedTuple):
     order: IntArray  # [n]
     starts: IntArray  # [groups], first of each group, as an index into order
     group: IntArray  # [n], of the ordered rows
+
+
+class RankingInfluence(NamedTuple):
+    """What the two areas of a ranking are divided from, and what each row adds to them."""
+
+    beaten: float  # pairs of a positive and another row in the right order, a tie as half
+    pairs: float
+    precisions: float  # summed over the positives, each at its own threshold
+    positives: float
+    of_area: FloatArray  # [n]
+    of_average: FloatArray  # [n]
+
+    @property
+    def area(self) -> float:
+        return self.beaten / self.pairs
+
+    @property
+    def average_precision(self) -> float:
+        return self.precisions / self.positives
+
+
+class RankingSums(NamedTuple):
+    """The sums above of one label against the rest."""
+
+    label: int
+    beaten: float
+    pairs: float
+    precisions: float
+    positives: float
 
 
 def rank(scores: FloatArray) -> Ranking:
@@ -39,13 +70,19 @@ def ranking_areas(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, F
     Groups go from the highest score down; a tie counts half. NaN where there are no positives, or
     (ROC AUC) no others.
     """
+    beaten, pairs, precisions, total = _ranking_sums(gained, passed)
+    return _divide(beaten, pairs), _divide(precisions, total)
+
+
+def _ranking_sums(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, ...]:
+    """Pairs in order, pairs, precisions of the positives, positives; each [...]."""
     positives = np.cumsum(gained, axis=-1)
     retrieved = np.cumsum(gained + passed, axis=-1)
     total, rest = positives[..., -1], retrieved[..., -1] - positives[..., -1]
     beaten = np.einsum("...k,...k->...", passed, positives - gained / 2)
     precision = np.divide(positives, retrieved, out=np.zeros_like(positives), where=retrieved > 0)
     average = np.einsum("...k,...k->...", gained, precision)
-    return _divide(beaten, total * rest), _divide(average, total)
+    return beaten, total * rest, average, total
 
 
 def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -54,42 +91,79 @@ def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
     return out
 
 
-def ranking_influence(
-    is_positive: NDArray[np.bool_], ranking: Ranking
-) -> tuple[float, float, FloatArray, FloatArray]:
+@dataclass(frozen=True)
+class _Ranks:
+    """A run of whole groups of equal scores, from the highest down: what is above each of them."""
+
+    rows: IntArray  # [rows] of the ranking, as indices of the split
+    marked: NDArray[np.bool_]  # [rows] whether a row is positive
+    group: IntArray  # [rows]
+    gained: FloatArray  # [groups] positives
+    passed: FloatArray  # [groups] others
+    positives: FloatArray  # [groups] positives here and above
+    others: FloatArray  # [groups]
+
+    @property
+    def retrieved(self) -> FloatArray:
+        return self.positives + self.others
+
+
+def _ranks(scores: FloatArray, is_positive: NDArray[np.bool_], order: IntArray) -> Iterator[_Ranks]:
+    """The ranking in pieces of bounded memory."""
+    start, positives, others = 0, 0.0, 0.0
+    while start < len(order):
+        end = min(start + RANKED_AT_ONCE, len(order))
+        if end < len(order):  # to the end of the last group
+            end = int(np.count_nonzero(scores >= scores[order[end - 1]]))
+        rows = order[start:end]
+        marked, ordered = is_positive[rows], scores[rows]
+        first = np.append(True, ordered[1:] != ordered[:-1])
+        starts = np.flatnonzero(first)
+        gained = np.add.reduceat(marked.astype(np.float64), starts)
+        passed = np.diff(starts, append=len(rows)) - gained
+        above = positives + np.cumsum(gained), others + np.cumsum(passed)
+        yield _Ranks(rows, marked, np.cumsum(first) - 1, gained, passed, *above)
+        start, positives, others = end, above[0][-1], above[1][-1]
+
+
+def ranking_influence(is_positive: NDArray[np.bool_], scores: FloatArray) -> RankingInfluence:
     """ROC AUC, average precision, and what each row [n] adds to them to first order.
 
     Under weights w that sum to n, a metric moves by Σ w × influence ÷ n (its first-order
     expansion: for ROC AUC these are the components of DeLong 1988). Influences sum to 0.
+    Raises ValueError unless there are positives and others; scores [n] must be finite.
     """
-    order, starts, group = ranking
-    n = len(order)
-    marked = is_positive[order]
-    gained = np.add.reduceat(marked.astype(np.float64), starts)
-    passed = np.diff(starts, append=n) - gained
-    area, average = (float(x) for x in ranking_areas(gained, passed))
-    positives, others = np.cumsum(gained), np.cumsum(passed)
-    total, rest = positives[-1], others[-1]
+    n, total = len(scores), float(np.count_nonzero(is_positive))
+    rest = n - total
+    if not total or not rest:
+        raise ValueError("a ranking needs positives and others")
+    order = np.argsort(-scores, kind="stable")
+    beaten = precisions = of_gains = of_passes = 0.0
+    for r in _ranks(scores, is_positive, order):
+        beaten += float(r.passed @ (r.positives - r.gained / 2))
+        precisions += float(r.gained @ (r.positives / r.retrieved))
+        # A row changes the precision at every threshold at or below its own.
+        of_gains += float(r.gained @ (r.others / r.retrieved**2))
+        of_passes += float(r.gained @ (r.positives / r.retrieved**2))
+    area, average = beaten / (total * rest), precisions / total
 
-    wins = (rest - others + passed / 2) / rest - area  # of a positive row over the others
-    losses = (positives - gained / 2) / total - area
-    of_area = np.where(marked, (n / total * wins)[group], (n / rest * losses)[group])
-
-    retrieved = positives + others
-    precision = positives / retrieved
-    # A row changes the precision at every threshold at or below its own.
-    below_if_positive = _from_here_down(gained * others / retrieved**2)
-    below_if_other = -_from_here_down(gained * positives / retrieved**2)
-    of_positive = n / total * (precision - average + below_if_positive)
-    of_average = np.where(marked, of_positive[group], (n / total * below_if_other)[group])
-
-    unordered = np.empty((2, n))
-    unordered[:, order] = of_area, of_average
-    return area, average, unordered[0], unordered[1]
-
-
-def _from_here_down(values: FloatArray) -> FloatArray:
-    return np.cumsum(values[::-1])[::-1]
+    of_area, of_average = np.empty(n), np.empty(n)
+    for r in _ranks(scores, is_positive, order):
+        wins = (rest - r.others + r.passed / 2) / rest - area  # of a positive row over the others
+        losses = (r.positives - r.gained / 2) / total - area
+        of_area[r.rows] = np.where(
+            r.marked, (n / total * wins)[r.group], (n / rest * losses)[r.group]
+        )
+        by_gains = r.gained * r.others / r.retrieved**2
+        by_passes = r.gained * r.positives / r.retrieved**2
+        below_gains = of_gains - np.cumsum(by_gains) + by_gains
+        below_passes = of_passes - np.cumsum(by_passes) + by_passes
+        of_gains, of_passes = of_gains - by_gains.sum(), of_passes - by_passes.sum()
+        of_positive = n / total * (r.positives / r.retrieved - average + below_gains)
+        of_average[r.rows] = np.where(
+            r.marked, of_positive[r.group], (-n / total * below_passes)[r.group]
+        )
+    return RankingInfluence(beaten, total * rest, precisions, total, of_area, of_average)
 
 
 @dataclass(frozen=True)
@@ -143,27 +217,41 @@ class ProbabilityScores:
         return np.asarray(np.square(self.probabilities).sum(axis=1) + 1 - 2 * self._true)
 
     @cached_property
-    def _calibration(self) -> tuple[NDArray[np.int8], FloatArray]:
-        """Bin (l, u] of each row's top probability, and that probability less being right."""
-        top = self.probabilities.argmax(axis=1)
-        confidence = self.probabilities[np.arange(self.n), top]
-        bins = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence, side="left") - 1
-        return bins.clip(0, BINS - 1).astype(np.int8), confidence - (top == self.truth)
+    def answers(self) -> TopLabel:
+        return top_label(self.truth, self.probabilities)
 
     @cached_property
+    def null(self) -> Null:
+        """The ECE that these confidences would show if they were perfectly calibrated."""
+        return null_ece(self.answers)
+
+    @cached_property
+    def ranking_sums(self) -> list[RankingSums]:
+        """Of each ranked label; none where a probability is NaN and has no rank."""
+        return self._areas_and_sums[1] if self._rankable else []
+
+    @property
     def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
-        """Mean over the ranked labels of ROC AUC, average precision, and their influences."""
+        return self._areas_and_sums[0]
+
+    @cached_property
+    def _areas_and_sums(
+        self,
+    ) -> tuple[tuple[float, float, FloatArray, FloatArray], list[RankingSums]]:
+        """Mean over the ranked labels of ROC AUC, average precision and their influences; sums."""
+        sums: list[RankingSums] = []
         area = average = 0.0
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
-        for c in self.ranked_labels:
-            found = ranking_influence(self.truth == c, rank(self.probabilities[:, c]))
-            area, average = area + found[0], average + found[1]
-            of_area += found[2]
-            of_average += found[3]
-        k = max(len(self.ranked_labels), 1)
         if not self._rankable:
-            area = average = np.nan
-        return area / k, average / k, of_area / k, of_average / k
+            return (np.nan, np.nan, of_area, of_average), sums
+        for c in self.ranked_labels:
+            found = ranking_influence(self.truth == c, self.probabilities[:, c])
+            sums.append(RankingSums(c, *found[:4]))
+            area, average = area + found.area, average + found.average_precision
+            of_area += found.of_area
+            of_average += found.of_average
+        k = max(len(self.ranked_labels), 1)
+        return (area / k, average / k, of_area / k, of_average / k), sums
 
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
         """Whether draws of this metric come from its first-order expansion."""
@@ -171,12 +259,12 @@ class ProbabilityScores:
 
     def features(self, rows: slice) -> FloatArray:
         """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
-        bins, gap = self._calibration
-        chosen = bins[rows]
-        block = np.zeros((len(chosen), len(_FIXED) + BINS))
+        answers = self.answers
+        chosen, gap = answers.bins[rows], answers.confidence[rows] - answers.right[rows]
+        block = np.zeros((len(chosen), FIRST_BIN + BINS))
         block[:, 0], block[:, 1] = self.nll[rows], self.squared_error[rows]
         block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
-        block[np.arange(len(chosen)), len(_FIXED) + chosen] = gap[rows]
+        block[np.arange(len(chosen)), FIRST_BIN + chosen] = gap
         return block
 
     def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:
@@ -186,7 +274,7 @@ class ProbabilityScores:
         if self.ranked_labels:
             found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
             found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
-        found["ece"] = np.abs(means[..., len(_FIXED) :]).sum(axis=-1)
+        found["ece"] = np.abs(means[..., FIRST_BIN:]).sum(axis=-1)
         return found
 
     def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,19 @@ from .bootstrap import Draws
 
 SHOWN = 5  # row ids named in an error
 TEXT_COLUMNS = ("nll", "tokens", "correct", "bytes")
-Rows = TypeVar("Rows", "ClassificationRows", "TextRows")
+
+
+class Rows(Protocol):
+    """Rows of a model that can be paired with another's."""
+
+    @property
+    def row_id(self) -> IntArray: ...
+
+    @property
+    def content(self) -> NDArray[Any]: ...
+
+    @property
+    def content_name(self) -> str: ...
 
 
 @dataclass(frozen=True)

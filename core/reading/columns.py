@@ -56,16 +56,27 @@ def named_columns(data: DataConfig) -> dict[str, str]:
     return {role: name for role in ROLES if (name := getattr(data, role))}
 
 
+def check_slices(slices: tuple[str, ...], table: Table, fatal: Faults) -> None:
+    """A fault for each column of `evaluate.slices` that the source does not have."""
+    for name in slices:
+        if name not in table.columns:
+            what = f"has no column {show_value(name)} (evaluate.slices)"
+            fatal.add("slices", table.files[0], what, _nearest_column(name, table))
+
+
+def _nearest_column(name: str, table: Table) -> str:
+    near = [show_value(n)[1:-1] for n in difflib.get_close_matches(name, table.columns, 1)]
+    return (f'Did you mean "{near[0]}"? ' if near else "") + list_columns(table)
+
+
 def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Columns | None:
     """The columns of a source; None, with questions in `fatal`, where there is doubt."""
     named = named_columns(data)
     before = fatal.total
     for role, name in named.items():
         if name not in table.columns:
-            near = [show_value(n)[1:-1] for n in difflib.get_close_matches(name, table.columns, 1)]
-            remedy = f'Did you mean "{near[0]}"? ' if near else ""
-            remedy += list_columns(table)
-            fatal.add("columns", table.files[0], f'has no column "{name}" (data.{role})', remedy)
+            what = f'has no column "{name}" (data.{role})'
+            fatal.add("columns", table.files[0], what, _nearest_column(name, table))
     if fatal.total > before:
         return None
     found = _find_labelled if task == "classification" else _find_generation

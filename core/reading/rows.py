@@ -13,13 +13,16 @@ from .faults import Faults, show_value
 from .inputs import content_hash, input_of, normalise
 from .tables import Table
 
+SLICE = "slice:"  # before the name of a carried column: a file may call one "text" or "line"
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 _NAMES = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
 
 
-def select_rows(table: Table, columns: Columns, bad: Faults) -> pl.DataFrame:
-    """The good rows: row_id, line, a column for each role, and content.
+def select_rows(
+    table: Table, columns: Columns, bad: Faults, slices: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """The good rows: row_id, line, a column for each role, `slice:NAME` for each slice, content.
 
     A bad row becomes a fault with its file and line, and is left out.
     """
@@ -27,7 +30,8 @@ def select_rows(table: Table, columns: Columns, bad: Faults) -> pl.DataFrame:
     frame = pl.DataFrame({"row_id": table.row_id, "line": table.line, **values})
     if (group := columns.sources.get("group")) and group in table.columns:
         frame = frame.with_columns(_as_text(table.columns[group]).alias("group"))
-    return with_content(frame.drop_nulls(list(values)))
+    carried = [_as_slice(table.columns[n]).alias(SLICE + n) for n in slices if n in table.columns]
+    return with_content(frame.with_columns(carried).drop_nulls(list(values)))
 
 
 def with_content(frame: pl.DataFrame) -> pl.DataFrame:
@@ -142,6 +146,11 @@ def find_chat_fault(chat: Any) -> str:
 def name_type(value: object) -> str:
     """What a value is, in words."""
     return "nothing" if value is None else _NAMES.get(type(value), "an object")
+
+
+def _as_slice(column: pl.Series) -> pl.Series:
+    """Numbers stay numbers: a slice of them may be a range."""
+    return column if column.dtype.is_numeric() else _as_text(column)
 
 
 def _as_text(column: pl.Series) -> pl.Series:

@@ -18,6 +18,14 @@ class Heading:
 @dataclass(frozen=True)
 class Paragraph:
     text: str
+    quiet: bool = False  # how a number was made: set smaller
+
+
+@dataclass(frozen=True)
+class Markdown:
+    """What the author of a model card wrote: it stands as it is, in a card alone."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -56,4 +64,67 @@ class Chart:
     marks: Sequence[tuple[float, float, str]] = ()  # points with a word beside them
 
 
-Block = Heading | Paragraph | Bullets | Table | Chart
+@dataclass(frozen=True)
+class Banner:
+    """The verdict: the first thing that is read."""
+
+    decision: str
+    objective: str
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The few numbers a reader takes away: (name, value, note). Markdown leaves them to the
+    sentences of the verdict, which say the same."""
+
+    items: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A finding: error, warning or info, its code and its sentences."""
+
+    severity: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Counts of truth (rows) against predictions (columns), shaded by the share of the truth."""
+
+    labels: Sequence[str]
+    counts: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A prompt and what each model answered: (model, answer)."""
+
+    prompt: str
+    answers: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What few readers need: HTML shows its title until it is opened, Markdown shows it whole."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+Block = (
+    Heading
+    | Paragraph
+    | Markdown
+    | Bullets
+    | Table
+    | Chart
+    | Banner
+    | Figures
+    | Notice
+    | Matrix
+    | Exchange
+    | Fold
+)

@@ -17,6 +17,7 @@ from .numbers import format_time
 from .summary import run_status
 
 LISTED_PAIRS = 200
+CURVE_POINTS = 100  # of the training loss: more cannot be told apart in a chart
 
 
 def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[str, Any]:
@@ -102,7 +103,6 @@ def describe_split(s: SplitPrepared) -> dict[str, Any]:
             "truncated_rows",
             "truncated_tokens",
             "unscored_rows",
-            "unscored",
             "skipped_rows",
             "rows_without_eos",
         )
@@ -142,6 +142,27 @@ def describe_epochs(history: History) -> list[dict[str, Any]]:
             row["accuracy_change"] = e.accuracy_change
         rows.append(row | {"seconds": e.seconds, "observation": e.observation})
     return rows
+
+
+def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
+    """Losses by step. Training loss in at most `CURVE_POINTS` groups of steps, each named by its
+    last step and one division of sums (L1)."""
+    steps = history.steps
+    size = max(1, math.ceil(len(steps) / CURVE_POINTS))
+    groups = [slice(i, i + size) for i in range(0, len(steps), size)]
+    counted = [(g, sum(steps.loss_count[g])) for g in groups]
+    told: dict[str, dict[str, list[float]]] = {
+        "train/loss": {
+            "step": [steps.step[g][-1] for g in groups],
+            "value": [sum(steps.loss_sum[g]) / n if n else math.nan for g, n in counted],
+        }
+    }
+    measured = [e for e in history.validation_series() if e.loss_count]
+    told["validation/loss"] = {
+        "step": [e.step for e in measured],
+        "value": [e.loss_sum / e.loss_count for e in measured],
+    }
+    return {name: series for name, series in told.items() if series["step"]}
 
 
 def describe_references(history: History) -> dict[str, float]:

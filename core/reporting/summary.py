@@ -50,13 +50,23 @@ def clean(split: str) -> str:
     return f"{split}_clean"
 
 
+def place(order: tuple[str, ...], name: str) -> int:
+    """Where a name stands in an order; unknown names come last."""
+    return order.index(name) if name in order else len(order)
+
+
 def judged_split(history: History) -> str | None:
     """The split whose results answer the objective: test, else validation."""
     return next((s for s in SPLITS if "tuned" in history.results.get(s, {})), None)
 
 
 def reference_model(results: Mapping[str, Any]) -> str | None:
-    """What the tuned model is set against on a split: base, else probe, else majority."""
+    """What the tuned model is set against on a split: base, else probe, else majority.
+
+    A base that labels without having been made for it is easily beaten: the probe stands before it.
+    """
+    if "probe" in results and results.get("base", {}).get("method"):
+        return "probe"
     return next((model for model in REFERENCES if model in results), None)
 
 

@@ -13,9 +13,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from ftev.core.config import (  # noqa: E402
+    CostConfig,
     DataConfig,
     EvaluateConfig,
     ModelConfig,
+    ObjectiveConfig,
     RunConfig,
     TrainConfig,
 )
@@ -32,7 +34,9 @@ from ftev.core.control import (  # noqa: E402
 from ftev.core.errors import RunError  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker, stop_worker, wait_until_listening  # noqa: E402
+from ftev.core.predictions import read_predictions  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.verify import verify  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
@@ -51,6 +55,12 @@ def finish(run: Run, *arguments: str) -> History:
     history = read_history(run)
     assert history.finished is not None, run.log_path.read_text()
     return history
+
+
+def all_agree(run: Run) -> bool:
+    """Whether `verify` finds nothing that differs, and nothing that it cannot check."""
+    checks = verify(run)
+    return len(checks) > 20 and all(c.ok for c in checks)
 
 
 @pytest.fixture
@@ -106,6 +116,15 @@ def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_p
     assert {c["from"] for c in history.comparisons} == {"probe", "majority"}
     assert history.results["test"]["tuned"]["n"] == 20
     assert not run.worker_alive()
+    assert {"report.md", "report.html", "report.json"} <= {p.name for p in run.path.iterdir()}
+    assert "model-index" in (run.model_path / "README.md").read_text()
+    assert all_agree(run)
+    stored = read_predictions(run, "test")["tuned"]
+    assert stored["input"][0] == "what a good cup te 0"
+    flips = history.analyses["test"]["flips"]["tuned"]
+    assert sum(flips["counts"].values()) == flips["n"] == 20
+    right = (stored["label"] == stored["predicted"]).sum()
+    assert flips["counts"]["fixed"] + flips["counts"]["right"] == right
     again = finish(create_run(reviews, tmp_path / "again"))  # a new head comes from the seed too
     assert again.steps.loss == history.steps.loss
     from transformers import AutoModelForSequenceClassification
@@ -147,6 +166,7 @@ def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path:
     one = load_file(whole.model_path / "model.safetensors")
     two = load_file(run.model_path / "model.safetensors")
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert all_agree(run)
 
 
 def test_a_stopped_run_saves_its_state_and_resumes(verses: RunConfig, tmp_path: Path) -> None:
@@ -220,6 +240,7 @@ def test_lora_trains_an_adapter_and_keeps_the_base(verses: RunConfig, tmp_path: 
     assert history.model.trainable < history.model.parameters / 10
     results = history.results["validation"]
     assert results["tuned"]["loss"] < results["base"]["loss"]
+    assert "library_name: peft" in (run.model_path / "README.md").read_text()
 
 
 def test_two_given_models_are_evaluated_without_training(
@@ -240,3 +261,167 @@ def test_two_given_models_are_evaluated_without_training(
     accuracy = next(c for c in history.comparisons if c["metric"] == "accuracy")
     assert (accuracy["from"], accuracy["difference"]) == ("base", 0.0)
     assert (accuracy["fixed"], accuracy["broke"]) == (0, 0)
+    assert all_agree(run)
+
+
+def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path: Path) -> None:
+    """Half of the test rows stand in train: results, comparisons and verdict know the others."""
+    from ftev.core.verdict import find_comparison, judge
+
+    train = (tmp_path / "train.csv").read_text().splitlines()
+    test = (tmp_path / "test.csv").read_text().splitlines()
+    (tmp_path / "test.csv").write_text("\n".join([*test, *train[1:21]]) + "\n")
+    asked = replace(
+        reviews,
+        data=replace(reviews.data, near_duplicates=False),
+        objective=replace(reviews.objective, metric="accuracy", at_least=0.1),
+    )
+    run = create_run(asked, tmp_path / "runs")
+    history = finish(run)
+    assert history.leakage is not None
+    assert history.leakage.leaked["test"] == 20
+    assert history.results["test"]["tuned"]["n"] == 40
+    assert history.results["test_clean"]["tuned"]["n"] == 20
+    clean = find_comparison(history, "test_clean", "accuracy")
+    assert clean is not None
+    assert clean["from"] == "probe"
+    for split in ("test", "test_clean"):
+        told = {c["metric"]: c for c in history.comparisons if c["split"] == split}
+        assert "p_holm" not in told["accuracy"]
+        assert "p_holm" in told["macro_f1"]
+    verdict = judge(history, asked)
+    reason = next(r for r in verdict.reasons if "target" in r)
+    assert "accuracy on test_clean (20 of 40 rows, those that repeat nothing" in reason
+    assert not any("figures flatter" in r for r in verdict.reasons)
+
+
+def test_T3_a_second_run_knows_that_the_test_rows_were_read(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    first = finish(create_run(reviews, runs))
+    assert first.analyses["test"]["test_readings"][""]["runs"] == 0
+    other = replace(reviews, train=replace(reviews.train, epochs=1))
+    second = finish(create_run(other, runs))
+    told = second.analyses["test"]["test_readings"][""]
+    assert (told["runs"], told["other_configs"]) == (1, 1)
+    assert "label_errors" in second.analyses["validation"]
+
+
+def test_forgetting_is_measured_in_windows(verses: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "neutral.txt").write_text("a cold day makes a warm cup welcome. " * 60)
+    asked = replace(verses, evaluate=replace(verses.evaluate, general_text="neutral.txt"))
+    history = finish(create_run(asked, tmp_path / "runs"))
+    told = history.analyses["general_text"]["forgetting"][""]
+    base, tuned = (next(t for t in history.texts if t.model == m) for m in ("base", "tuned"))
+    assert told["tokens"] == base.tokens
+    assert told["windows"] == -(-base.tokens // 64) > 5
+    change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
+    assert told["difference"] == pytest.approx(change)
+    assert told["low"] < change < told["high"]
+
+
+def test_K4_each_model_reads_with_its_own_tokenizer(
+    verses: RunConfig, causal_folder: Path, tmp_path: Path
+) -> None:
+    """The same weights under a tokenizer whose ids are shuffled are another model: told, and read
+    by its own ids."""
+    import json
+    import shutil
+
+    other = tmp_path / "shuffled"
+    shutil.copytree(causal_folder, other)
+    path = other / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    words = [w for w in vocabulary if w not in special]
+    ids = [vocabulary[w] for w in words]
+    vocabulary |= dict(zip(words, ids[1:] + ids[:1], strict=True))
+    path.write_text(json.dumps(tokenizer))
+    document = tmp_path / "document.txt"
+    document.write_text("a cold day makes a warm cup welcome. " * 40)
+
+    def evaluated(base: Path, tuned: Path, test: str = "train.csv") -> History:
+        given = replace(
+            verses,
+            model=replace(verses.model, base=str(base), tuned=str(tuned)),
+            data=DataConfig(test=str(tmp_path / test), validation=None),
+        )
+        history = finish(create_run(given, tmp_path / "runs"))
+        assert history.finished is not None
+        assert history.finished.status == "finished", history.finished.error
+        return history
+
+    crossed = evaluated(causal_folder, other)
+    alone = evaluated(other, other)
+    plain = evaluated(causal_folder, causal_folder)
+    for model, own in (("base", plain), ("tuned", alone)):
+        expected = own.results["test"]["tuned"]["metrics"]["bits_per_byte"]["value"]
+        found = crossed.results["test"][model]["metrics"]["bits_per_byte"]["value"]
+        assert found == pytest.approx(expected, rel=1e-6)
+    assert crossed.models_compared is not None
+    assert not crossed.models_compared.same_vocabulary
+    assert crossed.models_compared.differing == len(words)
+    assert alone.models_compared is not None
+    assert alone.models_compared.same_vocabulary
+    whole = evaluated(causal_folder, other, "document.txt")
+    assert set(whole.results["test"]) == {"base", "tuned"}
+    assert not whole.comparisons
+    assert any("different windows" in n.text for n in whole.notes)
+
+
+def test_two_given_classifiers_may_order_their_labels_otherwise(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    from safetensors.torch import save_file
+
+    first = create_run(reviews, tmp_path / "runs")
+    finish(first)
+    other = tmp_path / "turned"
+    shutil.copytree(first.model_path, other)
+    config = json.loads((other / "config.json").read_text())
+    names = [config["id2label"][k] for k in sorted(config["id2label"])]
+    config["id2label"] = {str(i): name for i, name in enumerate(reversed(names))}
+    config["label2id"] = {name: i for i, name in enumerate(reversed(names))}
+    (other / "config.json").write_text(json.dumps(config))
+    weights = load_file(other / "model.safetensors")
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = weights[name].flip(0).contiguous()
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    given = replace(
+        reviews,
+        model=ModelConfig(base=str(first.model_path), tuned=str(other)),
+        data=DataConfig(train="train.csv", test="test.csv", validation=0.2),
+    )
+    history = finish(create_run(given, tmp_path / "runs"))
+    for split in ("validation", "test"):
+        base, tuned = (history.results[split][m] for m in ("base", "tuned"))
+        assert base["confusion"] == tuned["confusion"]
+        assert base["loss"] == pytest.approx(tuned["loss"])
+
+
+def test_B2_a_run_freezes_its_threshold_and_slices_by_a_column(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "test.csv"
+    header, *rows = path.read_text().splitlines()
+    sliced = [f"{row},{'web' if i < 10 else 'mail'}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},origin", *sliced]) + "\n")
+    config = replace(
+        reviews,
+        train=replace(reviews.train, epochs=1),
+        objective=ObjectiveConfig(cost=CostConfig(fp=1, fn=20)),
+        evaluate=EvaluateConfig(slices=["origin"]),
+    )
+    analyses = finish(create_run(config, tmp_path / "runs")).analyses
+    known, applied = (analyses[s]["thresholds"]["tuned"] for s in ("validation", "test"))
+    assert applied["chosen"] == known["chosen"]
+    assert "curve" in known
+    assert applied["at_threshold"]["threshold"] == known["chosen"]["threshold"]
+    assert {"temperature", "no_temperature"} & set(analyses["test"]["calibration"]["tuned"])
+    found = {s["value"]: s["rows"] for s in analyses["test"]["slices"]["tuned"]["slices"]}
+    assert (found["web"], found["mail"]) == (10, 10)

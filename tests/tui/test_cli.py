@@ -243,7 +243,7 @@ def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
     assert told.stdout == f"{out / 'report.json'}\n"
     assert ftev("report", "2026-01-01", "--gate", *where).returncode == 0
     assert ftev("report", "2026-01-02", "--gate", *where).returncode == 3
-    refused = ftev("report", "2026-01-01", "--format", "html", *where)
+    refused = ftev("report", "2026-01-01", "--format", "pdf", *where)
     assert (refused.returncode, refused.stdout) == (2, "")
 
 
@@ -307,14 +307,63 @@ def scored(model: str, tokens: int, total: float) -> dict[str, Any]:
     }
 
 
+def token_change(position: int, token: str, before: float, after: float) -> dict[str, Any]:
+    return {
+        "position": position,
+        "token": token,
+        "from": before,
+        "to": after,
+        "difference": after - before,
+        "rank_from": 9,
+        "rank_to": 2,
+    }
+
+
+def two_models() -> dict[str, Any]:
+    """12 tokens: 11 became likelier, by 0.1, 0.2 and so on, the last one less likely."""
+    a, b = scored("a", 12, -40.0), scored("b", 12, -27.0)
+    a["per_token"] = [[f"t{i}", -5.0, 9] for i in range(12)]
+    b["per_token"] = [[f"t{i}", -5.0 + (i + 1) / 10, 2] for i in range(11)] + [["t11", -8.0, 2]]
+    tokens = [token_change(i, f"t{i}", -5.0, b["per_token"][i][1]) for i in range(12)]
+    change = {"from": "a", "to": "b", "bits_per_byte": -0.469, "average_log_likelihood": 1.3}
+    change |= {"gained": tokens[10::-1], "lost": tokens[11:]}
+    return {"models": [a, b], "differences": [change]}
+
+
 def test_K4_models_that_count_other_tokens_are_compared_in_bits_per_byte_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    show_result({"models": [scored("a", 10, -40.0), scored("b", 10, -27.0), scored("c", 8, -27.0)]})
-    told = capsys.readouterr().out
-    assert "a          10                  -4.000" in told
-    assert "a → b: +1.300 nats a token, -0.469 bits per byte (less is better)" in told
-    assert "a → c: -0.469 bits per byte (less is better)" in told
+    told = two_models()
+    told["models"].append(scored("c", 12, -27.0))  # as many tokens, but others
+    told["differences"].append({"from": "a", "to": "c", "bits_per_byte": -0.469})
+    show_result(told)
+    shown = capsys.readouterr().out
+    assert "a          12                  -3.333" in shown
+    assert "a → b: +1.300 nats a token, -0.469 bits per byte (less is better)" in shown
+    assert "a → c: -0.469 bits per byte (less is better). The two cut the text into" in shown
+    assert "different tokens" in shown
+
+
+def test_the_ten_tokens_that_gained_and_lost_most_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_result(two_models())
+    shown = capsys.readouterr().out
+    assert "11 tokens became likelier, the 10 with the greatest change:" in shown
+    assert "1 token became less likely:" in shown
+    assert shown.index("'t10'") < shown.index("'t9'") < shown.index("'t1'")
+    assert "'t0'" not in shown
+    assert "-8.000      -3.000  9 → 2" in shown
+
+
+def test_every_token_is_told_in_its_order_where_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_result(two_models(), every_token=True)
+    shown = capsys.readouterr().out
+    places = [shown.index(f"'t{i}'") for i in range(12)]
+    assert places == sorted(places)
+    assert "became likelier" not in shown
 
 
 # The machine

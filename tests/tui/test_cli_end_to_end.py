@@ -158,6 +158,11 @@ def test_a_tuned_model_is_evaluated_by_flags(folder: Path, encoder_folder: Path)
     assert told["run"]["status"] == "finished"
     assert told["results"]["test"]["tuned"]["n"] == 40
     assert not told["epochs"]
+    miss = ("--set", "objective.metric=loss", "--set", "objective.at_most=0.0")
+    gated = ftev("eval", *flags, "--headless", "--gate", *miss, "--runs-dir", "evals", cwd=folder)
+    assert gated.returncode == 3, gated.stderr
+    assert "verdict: hold" in gated.stdout
+    assert "the whole interval misses it" in gated.stdout
 
 
 def test_stopped_killed_and_resumed(folder: Path) -> None:

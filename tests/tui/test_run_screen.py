@@ -361,3 +361,27 @@ async def test_nothing_is_drawn_while_nothing_changes(running: Run, shown: Shown
 
 def test_a_chart_pane_is_the_fourth() -> None:
     assert (ChartPane.NUMBER, ChartPane.NAME) == (4, "Loss")
+
+
+async def test_a_receipt_explains_the_number_and_scrolls(finished: Run, shown: Shown) -> None:
+    async with shown(finished, (100, 30), "SHIP") as pilot:
+        await pilot.press("3", "down", "down", "enter")
+        await seen(pilot, "Receipt: accuracy")
+        assert "180: right rows" not in picture(pilot)  # of the sample, not of this run
+        assert "179: right rows" in picture(pilot)
+        await seen(pilot, "lines below")
+        await pilot.press("pagedown", "pagedown", "pagedown", "pagedown", "pagedown")
+        await seen(pilot, "see also")
+        assert "beside it" in picture(pilot)
+
+
+async def test_a_receipt_while_training_is_of_the_last_evaluation(
+    running: Run, shown: Shown
+) -> None:
+    async with shown(running, (120, 60)) as pilot:
+        await pilot.press("3", "down", "enter")
+        await seen(pilot, "Receipt: loss")
+        told = picture(pilot)
+        assert "loss (mean negative log-likelihood) at step 84" in told
+        assert "100: rows" in told
+        assert "since step 0" in told

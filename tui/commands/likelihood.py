@@ -9,7 +9,10 @@ from typing import Any
 from ...core.errors import ConfigError, Fault
 from ...core.launch import ask_engine
 from ...core.reporting.numbers import format_value
+from ...core.reporting.text import visible
 from .show import print_json, print_table, say
+
+MOST = 10  # tokens told that gained, and that lost, unless every one is asked for
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(result)
     else:
-        show_result(result)
+        show_result(result, every_token=options.tokens)
     return 0
 
 
@@ -33,7 +36,7 @@ def read_text(name: str) -> str:
         raise ConfigError(Fault(name, f"cannot be read as UTF-8 text: {error}")) from None
 
 
-def show_result(result: dict[str, Any]) -> None:
+def show_result(result: dict[str, Any], *, every_token: bool = False) -> None:
     first, *_ = models = result["models"]
     rows = [
         [
@@ -48,8 +51,20 @@ def show_result(result: dict[str, Any]) -> None:
     ]
     columns = ("model", "tokens", "average log-likelihood", "bits per byte", "prefix", "window")
     print_table(columns, rows, words=("model", "prefix", "window"))
-    for m in models[1:]:
-        print(_difference(first, m))
+    if every_token and len(models) == 1:
+        _show_tokens(first)
+    for m, change in zip(models[1:], result["differences"], strict=True):
+        print()
+        print(visible(_difference(change)))
+        if "gained" not in change:
+            continue
+        if every_token:
+            _show_changes(change, _in_order(first, m))
+        else:
+            for kind in ("gained", "lost"):
+                if change[kind]:
+                    print(f"\n{_title(kind, len(change[kind]))}")
+                    _show_changes(change, change[kind][:MOST])
 
 
 def _window(model: dict[str, Any]) -> str:
@@ -59,11 +74,63 @@ def _window(model: dict[str, Any]) -> str:
     return f"{window:,}, stride {stride:,}" if stride is not None else f"{window:,}"
 
 
-def _difference(a: dict[str, Any], b: dict[str, Any]) -> str:
-    """What changes from the first model; per token only where both count the same tokens (K4)."""
-    bits = float(b["bits_per_byte"]) - float(a["bits_per_byte"])
-    told = f"{a['model']} → {b['model']}: "
-    if a["scored_tokens"] == b["scored_tokens"]:
-        gain = float(b["average_log_likelihood"]) - float(a["average_log_likelihood"])
-        told += f"{gain:+.3f} nats a token, "
-    return f"{told}{bits:+.3f} bits per byte (less is better)"
+def _difference(change: dict[str, Any]) -> str:
+    """What changes from the first model; per token only where both have the same tokens (K4)."""
+    told = f"{change['from']} → {change['to']}: "
+    bits = f"{change['bits_per_byte']:+.3f} bits per byte (less is better)"
+    if "average_log_likelihood" not in change:
+        return (
+            f"{told}{bits}. The two cut the text into different tokens, so no token of one can be "
+            "set against one of the other: bits per byte is the only fair comparison."
+        )
+    return f"{told}{change['average_log_likelihood']:+.3f} nats a token, {bits}"
+
+
+def _title(kind: str, n: int) -> str:
+    what = "became likelier" if kind == "gained" else "became less likely"
+    shown = f", the {MOST} with the greatest change" if n > MOST else ""
+    return f"{n:,} token{'' if n == 1 else 's'} {what}{shown}:"
+
+
+def _in_order(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every token of the text under both models, in its order."""
+    pairs = zip(a["per_token"], b["per_token"], strict=True)
+    return [
+        {
+            "position": i,
+            "token": token,
+            "from": before,
+            "to": after,
+            "difference": float(after) - float(before),
+            "rank_from": rank_a,
+            "rank_to": rank_b,
+        }
+        for i, ((token, before, rank_a), (_, after, rank_b)) in enumerate(pairs)
+    ]
+
+
+def _show_changes(change: dict[str, Any], tokens: list[dict[str, Any]]) -> None:
+    rows = [
+        [
+            f"{t['position']:,}",
+            repr(t["token"]),
+            f"{float(t['from']):.3f}",
+            f"{float(t['to']):.3f}",
+            f"{float(t['difference']):+.3f}",
+            f"{t['rank_from']:,} → {t['rank_to']:,}",
+        ]
+        for t in tokens
+    ]
+    names = [Path(change[side]).name or change[side] for side in ("from", "to")]
+    if names[0] == names[1]:
+        names = ["first", "second"]
+    print_table(["", "token", *names, "difference", "rank"], rows, words=("token",))
+
+
+def _show_tokens(model: dict[str, Any]) -> None:
+    rows = [
+        [f"{i:,}", repr(token), f"{float(likelihood):.3f}", f"{rank:,}"]
+        for i, (token, likelihood, rank) in enumerate(model["per_token"])
+    ]
+    print()
+    print_table(["", "token", "log-likelihood", "rank"], rows, words=("token",))

@@ -5,18 +5,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.report import build_report, check_formats, render_markdown, write_report
+from ...core.report import (
+    DEFAULT_FORMATS,
+    build_report,
+    check_formats,
+    render_markdown,
+    write_report,
+)
 from ...core.runs import Run, open_run, runs_folder
+from .explain_metric import show_explained
 from .outcome import gate_code
 from .show import is_terminal, print_json, say
-
-DEFAULT_FILES = ("md", "json")
 
 
 def run(options: argparse.Namespace) -> int:
     wanted = [name.strip() for name in (options.format or "").split(",") if name.strip()]
     check_formats(wanted)
     found = open_run(options.run, runs_folder(options.runs_dir))
+    if options.explain:
+        show_explained(found, options)
+        return 0
     report = build_report(found)
     if wanted or options.out:
         _write(found, wanted, options)
@@ -29,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _write(found: Run, wanted: list[str], options: argparse.Namespace) -> None:
     out = Path(options.out) if options.out else None
-    for path in write_report(found, wanted or DEFAULT_FILES, out):
+    for path in write_report(found, wanted or DEFAULT_FORMATS, out):
         if options.json:
             say(f"written: {path}")
         else:

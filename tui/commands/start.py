@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ...core.config import RunConfig
+from ...core.errors import ConfigError, Fault
 from ...core.runs import Run, create_run, runs_folder
 from .show import can_draw_screen, print_json, say
 
@@ -20,10 +20,18 @@ def announce(options: argparse.Namespace, what: str) -> None:
 
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
-    from ...core.data import read_dataset
+    from ...core.data import read_run_data
 
-    read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    refuse_early_gate(options)
+    read_run_data(config)
     return show_new(create_run(config, runs_folder(options.runs_dir)), options)
+
+
+def refuse_early_gate(options: argparse.Namespace) -> None:
+    """A detached command returns before there is a verdict: its 0 would pass the gate."""
+    if options.detach and options.gate:
+        remedy = "Leave one out; when the run is over, ask `ftev-tui report RUN --gate`"
+        raise ConfigError(Fault("--gate", "cannot be answered with --detach", remedy))
 
 
 def show_new(run: Run, options: argparse.Namespace, *arguments: str) -> int:
@@ -101,12 +109,12 @@ def after_screen(run: Run, options: argparse.Namespace) -> int:
     from ...core.history import read_history
     from ...core.report import build_report
     from ...core.reporting.summary import run_status
-    from .outcome import exit_code
+    from .outcome import OBJECTIVE_NOT_MET, exit_code
 
     history = read_history(run)
     if history.finished is None:
         going = "goes on" if run.worker_alive() else run_status(run, history)
         print(f"{run.id} {going}: `ftev-tui open {run.id}` shows it again")
-        return 0
+        return OBJECTIVE_NOT_MET if options.gate else 0
     print(f"{run.id} {history.finished.status}: {run.path.resolve()}")
     return exit_code(history, build_report(run, history), gate=options.gate)

@@ -87,6 +87,28 @@ HOME_KEYS = (
 )
 
 
+REVIEW_KEYS = (
+    Key("left,l", "←  l", "judge('left')", "the left answer is better", "left"),
+    Key("right,r", "→  r", "judge('right')", "the right answer is better", "right"),
+    Key("t", "t", "judge('tie')", "both are as good", "tie"),
+    Key("s", "s", "judge('skip')", "leave this pair out", "skip"),
+    Key("u", "u", "undo", "take the last judgement back", "undo"),
+    Key("tab", "tab  shift+tab", "next_rating(1)", "next rating, rating before", "ratings"),
+    Key("shift+tab", "", "next_rating(-1)", ""),
+    *(
+        Key(str(n), "1–5" if n == 1 else "", f"rate({n})", "rate from 1 to 5" if n == 1 else "")
+        for n in range(1, 6)
+    ),
+    Key("0,backspace,delete", "0  backspace", "rate(0)", "take a rating away"),
+    Key("up", "↑  ↓", "scroll_answers(-1)", "scroll long answers"),
+    Key("down", "", "scroll_answers(1)", ""),
+    Key("pageup", "pgup  pgdn", "scroll_answers(-10)", "the same, ten lines at a time"),
+    Key("pagedown", "", "scroll_answers(10)", ""),
+    Key("shift+up", "shift+↑ ↓", "scroll_prompt(-1)", "scroll a long prompt"),
+    Key("shift+down", "", "scroll_prompt(1)", ""),
+)
+
+
 def to_bindings(keys: Iterable[Key]) -> list[Binding]:
     return [Binding(k.keys, k.action, k.words, show=False, priority=k.priority) for k in keys]
 

@@ -1,87 +1,94 @@
-"""The receipt of a number: how it was made and from what."""
+"""The receipt of a number: how it was made, from what, and what it means."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ...core.numbers.metric_table import METRICS
+from ...core.config import RunConfig
+from ...core.errors import FtevError
+from ...core.glossary import lookup
+from ...core.history import History
+from ...core.receipts import evaluation_receipt
+from ...core.reporting.explained import explain_metric
+from ...core.reporting.receipt_lines import (
+    LineOfReceipt,
+    difference_lines,
+    meaning_lines,
+    receipt_lines,
+)
 from ...core.reporting.text import visible
-from ..widgets.format import fit, fit_right, format_count, format_number, wrap
-from ..widgets.metric_rows import Change, MetricRow, MetricTable, Value
-from ..widgets.metrics import format_difference, format_interval, format_value
+from ..widgets.format import fit, wrap
+from ..widgets.metric_rows import MetricRow, MetricTable
+from ..widgets.metrics import format_difference, format_interval
 from ..widgets.spans import Line
 from .modal import Modal
 
-WIDTH = 66
-LABEL_WIDTH = 14
+WIDTH = 76
+LABEL_WIDTH = 13
 
 
 class Receipt(Modal[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "close", show=False),
+        Binding("up", "scroll_box(-1)", show=False),
+        Binding("down", "scroll_box(1)", show=False),
+        Binding("pageup", "scroll_box(-10)", show=False),
+        Binding("pagedown", "scroll_box(10)", show=False),
     ]
 
-    def __init__(self, table: MetricTable, row: MetricRow) -> None:
-        super().__init__(f"Receipt: {row.title}", receipt_lines(table, row))
+    def __init__(
+        self, table: MetricTable, row: MetricRow, history: History, config: RunConfig | None
+    ) -> None:
+        blocks = receipt_blocks(table, row, history, config)
+        super().__init__(f"Receipt: {row.title}", _drawn(blocks))
 
     def action_close(self) -> None:
         self.dismiss(None)
 
+    def action_scroll_box(self, count: int) -> None:
+        self.box.scroll_by(count)
 
-def receipt_lines(table: MetricTable, row: MetricRow) -> list[Line]:
-    known = METRICS.get(row.metric)
-    lines = _told("metric", known.title if known else row.metric)
-    if known:
-        lines += _told("formula", known.formula)
-        lines += _told("better", known.direction)
-    lines += _told("split", table.split)
-    lines += _told("rows scored", format_count(table.rows_scored))
-    lines.append([])
-    for model, value in row.values.items():
-        lines.append(_value_line(model, value, row.unit))
+
+def receipt_blocks(
+    table: MetricTable, row: MetricRow, history: History, config: RunConfig | None
+) -> list[list[LineOfReceipt]]:
+    """Of the tuned model and its change where there are results, else of the last evaluation."""
+    if table.split not in history.results:
+        return _live_blocks(table, row, history, config)
+    model = "tuned" if "tuned" in row.values else list(row.values)[-1]
+    try:
+        found = explain_metric(history, config, row.metric, table.split, model)
+    except FtevError as error:  # results of another version, with a metric not known here
+        return [[("no receipt", str(error))]]
+    changes = [d for d in found.differences if d.from_model == row.before]
+    blocks = [list(receipt_lines(found.receipt)), *(list(difference_lines(d)) for d in changes)]
+    return [*blocks, list(meaning_lines(found))]
+
+
+def _live_blocks(
+    table: MetricTable, row: MetricRow, history: History, config: RunConfig | None
+) -> list[list[LineOfReceipt]]:
+    series = history.validation_series()
+    found = evaluation_receipt(history, config, series[-1], row.metric) if series else None
+    blocks = [list(receipt_lines(found))] if found else []
     if row.change:
-        lines += _change_lines(row, row.change)
-    return lines
+        change, unit = row.change, row.unit
+        told = f"{format_difference(change, unit)} {format_interval(change, unit)} {change.method}"
+        blocks.append([("change", f"{told.rstrip()}, since {row.before}")])
+    if entry := lookup(row.metric):
+        blocks.append([("meaning", entry.meaning), ("trap", entry.trap)])
+    return blocks
 
 
-def _told(label: str, text: str) -> list[Line]:
-    first, *rest = wrap(visible(text), WIDTH - LABEL_WIDTH) or [""]
-    return [
-        [(fit(label, LABEL_WIDTH), "muted"), (first, "")],
-        *([(" " * LABEL_WIDTH + more, "")] for more in rest),
-    ]
-
-
-def _value_line(model: str, value: Value, unit: str) -> Line:
-    line: Line = [
-        (fit(visible(model), LABEL_WIDTH), "muted"),
-        (fit_right(format_value(value, unit), 8), "strong"),
-    ]
-    if not math.isnan(value.low) and not math.isnan(value.high):
-        ends = (format_value(Value(end), unit) for end in (value.low, value.high))
-        line.append((f"  95 %: {' to '.join(ends)}", ""))
-    return [*line, ("  " + visible(value.method), "muted")]
-
-
-def _change_lines(row: MetricRow, change: Change) -> list[Line]:
-    told: Line = [
-        (fit("change", LABEL_WIDTH), "muted"),
-        (fit_right(format_difference(change, row.unit), 8), "strong"),
-        ("  " + format_interval(change, row.unit), ""),
-        ("  " + visible(change.method), "muted"),
-    ]
-    lines: list[Line] = [[], told]
-    if row.before:
-        lines += _told("from", row.before)
-    if not math.isnan(change.p):
-        lines += _told("p", format_number(change.p, 3))
-    if change.fixed is not None and change.broke is not None:
-        lines += _told("rows", f"fixed {change.fixed}, broke {change.broke}")
-    if not math.isnan(change.smallest_detectable):
-        least = Change(change.smallest_detectable)
-        words = f"from {format_difference(least, row.unit)} on, with so many rows"
-        lines += _told("detectable", words)
+def _drawn(blocks: Iterable[list[LineOfReceipt]]) -> list[Line]:
+    lines: list[Line] = []
+    for block in blocks:
+        lines += [[]] if lines else []
+        for label, text in block:
+            first, *rest = wrap(visible(text), WIDTH - LABEL_WIDTH) or [""]
+            lines.append([(fit(label, LABEL_WIDTH), "muted"), (first, "")])
+            lines += [[(" " * LABEL_WIDTH + more, "")] for more in rest]
     return lines

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from ...core.control import AskCheckpoint, AskPause, AskPrompt, AskResume, AskStop, Request
+from ...core.errors import FtevError
 from ...core.runs import Run
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from ..widgets.answers import Exchange
@@ -222,7 +223,12 @@ class RunScreen(Screen[None]):
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
         from .receipt import Receipt
 
-        self.app.push_screen(Receipt(message.table, message.row))
+        try:
+            config = self.followed.config()
+        except FtevError:  # a copied run may have lost it
+            config = None
+        history = self.follower.history
+        self.app.push_screen(Receipt(message.table, message.row, history, config))
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         pane = {3: ("On metrics", METRICS_KEYS), 5: ("In the prompt box", PROMPT_KEYS)}

@@ -89,7 +89,7 @@ def _write_report(run: Run, post: Post) -> None:
     from ...core.report import write_report as write
 
     try:
-        paths = write(run, formats=("md", "json"))
+        paths = write(run)
         post(RequestTold("written: " + ", ".join(str(path) for path in paths)))
     except FtevError as error:
         post(RequestTold(str(error), failed=True))

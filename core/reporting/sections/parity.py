@@ -12,7 +12,7 @@ Result = Mapping[str, Any]
 WORDS = ("layout", "weights", "dtype")
 
 
-def parity(report: Mapping[str, Any]) -> list[Block]:
+def show_parity(report: Mapping[str, Any]) -> list[Block]:
     """Self-test and deploy parity of every split that has them."""
     blocks: list[Block] = []
     for split, analyses in report["analyses"].items():

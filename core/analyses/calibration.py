@@ -1,0 +1,169 @@
+"""Can the probabilities be believed? Reliability, ECE with its null value, temperature (B1, B2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..metrics import FloatArray
+from ..numbers.bootstrap import (
+    NO_INTERVAL,
+    Resampling,
+    bootstrap_rows,
+    interval_of,
+    values_of,
+)
+from ..numbers.calibration import (
+    ECE_METHOD,
+    NULL_DRAWS,
+    Null,
+    ece_interval,
+    null_ece,
+    reliability,
+)
+from ..numbers.probabilities import ProbabilityScores
+from ..numbers.scored import ClassificationRows, positive_label, read_classification
+from ..numbers.temperature import (
+    FITTED_CELLS,
+    MeanOfRows,
+    Temperature,
+    at_temperature,
+    fit_temperature,
+)
+from ..statistics import sign_flip
+from .evaluation import Analysis, Evaluation
+
+RESAMPLING = Resampling()  # as in the results: one number has one interval
+NULL_METHOD = (
+    f"mean of {NULL_DRAWS:,} simulated samples in which each answer is right with exactly its "
+    "stated probability, seed 0; p is the share of them with an ECE at least as high"
+)
+
+
+def calibration(e: Evaluation) -> Iterator[Analysis]:
+    """One result for each classifier with probabilities on a split."""
+    if not e.config.is_classification:
+        return
+    for model, frame in e.frames.items():
+        rows = read_classification(frame, e.labels)
+        if rows.probabilities is not None:
+            yield Analysis("calibration", _result(e, model, rows), model)
+
+
+def _result(e: Evaluation, model: str, rows: ClassificationRows) -> dict[str, Any]:
+    scores = _scores(e, rows)
+    if not np.isfinite(scores.probabilities).all():
+        return {"n": rows.n, "why_not": "a probability is not a number"}
+    found = _measures(scores) | {"bins": reliability(scores.answers)}
+    if e.split == "validation":  # a temperature is fitted here, so nothing is shown as its merit
+        return found
+    return found | _temperature(e, model, scores)
+
+
+def _scores(e: Evaluation, rows: ClassificationRows) -> ProbabilityScores:
+    assert rows.probabilities is not None
+    positive = positive_label(e.labels, e.positive, rows.truth)
+    code = None if positive is None else list(e.labels).index(positive)
+    return ProbabilityScores(rows.truth, rows.probabilities, code)
+
+
+def _measures(scores: ProbabilityScores) -> dict[str, Any]:
+    """ECE with its null value, Brier and loss, each with its interval."""
+    rows = _Unranked(scores.truth, scores.probabilities, scores.positive)
+    values = values_of(rows)
+    drawn, by_rows = bootstrap_rows([rows], RESAMPLING)
+    method = RESAMPLING.method(limit=not by_rows)
+    found: dict[str, Any] = {"n": rows.n}
+    for name in ("brier", "loss"):
+        (low, high), how = interval_of(drawn[0][name], rows.n, method)
+        found[name] = {"value": values[name], "low": low, "high": high, "method": how}
+    null = scores.null
+    found["ece"] = _ece(values["ece"], drawn[0]["ece"], null, rows.n)
+    found["ece_null"] = {
+        "value": null.value,
+        "high": null.high,
+        "p": null.p,
+        "method": NULL_METHOD,
+    }
+    return found
+
+
+class _Unranked(ProbabilityScores):
+    """The same rows and draws without the ranking areas, which cost most and are not wanted."""
+
+    @cached_property
+    def ranked_labels(self) -> list[int]:
+        return []
+
+    @cached_property
+    def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
+        nothing = np.broadcast_to(0.0, self.n)
+        return np.nan, np.nan, nothing, nothing
+
+
+def _ece(value: float, draws: FloatArray, null: Null, n: int) -> dict[str, Any]:
+    (low, high), method = NO_INTERVAL, "no interval: one row only"
+    if n > 1:
+        low, high = ece_interval(value, draws, null)
+        method = ECE_METHOD.format(draws=RESAMPLING.draws, seed=RESAMPLING.seed)
+    return {"value": value, "low": low, "high": high, "method": method}
+
+
+def _temperature(e: Evaluation, model: str, scores: ProbabilityScores) -> dict[str, Any]:
+    """The temperature of validation, frozen, on this split."""
+    if model not in e.validation:
+        return {"no_temperature": "there are no validation rows to fit it on"}
+    known = read_classification(e.validation[model], e.labels)
+    if known.probabilities is None:
+        return {"no_temperature": "the validation rows have no probabilities"}
+    fitted = fit_temperature(known.truth, known.probabilities)
+    if fitted is None:
+        return {"no_temperature": "the loss on validation is not finite at any temperature"}
+    if fitted.at_limit:
+        return {
+            "no_temperature": f"the fit on {known.n:,} validation rows ran into its limit: every "
+            "answer there is right, or confidence says nothing"
+        }
+    return {"temperature": _applied(scores, fitted, known.n)}
+
+
+def _applied(scores: ProbabilityScores, fitted: Temperature, known: int) -> dict[str, Any]:
+    after = replace(scores, probabilities=at_temperature(scores.probabilities, fitted.value))
+    null = null_ece(after.answers)
+    return {
+        "value": fitted.value,
+        "fitted_on": "validation",
+        "rows": fitted.rows,
+        "method": _how_fitted(fitted, known),
+        "ece": {"before": scores.answers.ece, "after": after.answers.ece},
+        "ece_null": {"value": null.value, "high": null.high, "p": null.p, "method": NULL_METHOD},
+        "loss": {"before": float(scores.nll.mean()), "after": float(after.nll.mean())},
+        "loss_change": _loss_change(scores, after),
+    }
+
+
+def _how_fitted(fitted: Temperature, known: int) -> str:
+    drawn = f"{fitted.rows:,} of {known:,} rows drawn with seed 0 ({FITTED_CELLS:,} cells)"
+    which = drawn if fitted.rows < known else f"all {known:,} rows"
+    return f"least mean negative log-likelihood on validation, {which}"
+
+
+def _loss_change(before: ProbabilityScores, after: ProbabilityScores) -> dict[str, Any]:
+    """Paired: after less before, row by row."""
+    with np.errstate(invalid="ignore"):  # infinite before and after: the difference is NaN
+        change = after.nll - before.nll
+    rows = MeanOfRows("change", change)
+    drawn, by_rows = bootstrap_rows([rows], RESAMPLING)
+    method = RESAMPLING.method(paired=True, limit=not by_rows)
+    (low, high), how = interval_of(drawn[0]["change"], rows.n, method)
+    return {
+        "difference": float(change.mean()),
+        "low": low,
+        "high": high,
+        "p": sign_flip(change, RESAMPLING.seed, RESAMPLING.draws),
+        "method": f"sign-flip permutation p over rows; {how}",
+    }

@@ -1,0 +1,179 @@
+"""The threshold of a binary task: chosen on validation, frozen, then applied to test (B2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..config import ObjectiveConfig
+from ..metrics import FloatArray, IntArray
+from ..numbers.bootstrap import Resampling, interval_of, paired_p
+from ..numbers.scored import positive_label, read_classification
+from ..numbers.thresholds import Aim, Sweep, choose, figures, sweep, thin, trivial
+from ..statistics import wilson
+from .evaluation import Analysis, Evaluation
+
+RESAMPLING = Resampling()
+WILSON = "Wilson 95 %"
+Mask = NDArray[np.bool_]
+
+
+def thresholds(e: Evaluation) -> Iterator[Analysis]:
+    """One result for each classifier with probabilities; none where there are not two labels."""
+    if len(e.labels) != 2 or not e.config.is_classification:
+        return
+    for model, frame in e.frames.items():
+        if "probabilities" not in frame.columns:
+            continue
+        known = frame if e.split == "validation" else e.validation.get(model)
+        yield Analysis("thresholds", _result(e, frame, known), model)
+
+
+def aim_of(objective: ObjectiveConfig) -> Aim:
+    """What the threshold is to be chosen for; by default F1, which is shown and not used."""
+    if cost := objective.cost:
+        return Aim("cost", fp=cost.fp, fn=cost.fn)
+    if objective.recall_at_least is not None:
+        return Aim("recall_at_least", objective.recall_at_least)
+    if objective.precision_at_least is not None:
+        return Aim("precision_at_least", objective.precision_at_least)
+    return Aim()
+
+
+def _result(e: Evaluation, frame: pl.DataFrame, known: pl.DataFrame | None) -> dict[str, Any]:
+    aim = aim_of(e.config.objective)
+    positive = _positive(e, frame)
+    found: dict[str, Any] = {
+        "positive": positive,
+        "aim": {k: v for k, v in asdict(aim).items() if v is not None},
+        "in_use": False,
+        "fitted_on": "validation",
+    }
+    if known is None or "probabilities" not in known.columns:
+        return found | {"why_not": "there are no validation rows to choose a threshold on"}
+    is_positive, scores, _ = _read(e, known, positive)
+    if not np.isfinite(scores).all():
+        return found | {"why_not": "a probability on validation is not a number"}
+    s = sweep(is_positive, scores)
+    found |= {"fitted_rows": len(scores), "fitted_positives": s.positives}
+    index = choose(s, aim)
+    if e.split == "validation":
+        found["curve"] = _curve(s, aim, index)
+    if index is None:
+        return found | {"why_not": _why_not(s, aim, positive)}
+    found |= {"in_use": aim.kind != "f1", "chosen": _point(s, aim, index)}
+    if called := trivial(s, index):
+        found["calls"] = called
+    if e.split != "validation":
+        found |= _applied(e, frame, positive, aim, float(s.thresholds[index]))
+    return found
+
+
+def _positive(e: Evaluation, frame: pl.DataFrame) -> str:
+    if e.positive is not None:
+        return e.positive
+    truth = read_classification(frame.drop("probabilities"), e.labels).truth
+    positive = positive_label(e.labels, e.positive, truth)
+    assert positive is not None  # of two labels one is
+    return positive
+
+
+def _read(e: Evaluation, frame: pl.DataFrame, positive: str) -> tuple[Mask, FloatArray, Mask]:
+    """Which rows are positive, their probability of it, and which were predicted so, each [n]."""
+    rows = read_classification(frame, e.labels)
+    code = e.labels.index(positive)
+    assert rows.probabilities is not None
+    scores = np.ascontiguousarray(rows.probabilities[:, code])
+    return rows.truth == code, scores, rows.predicted == code
+
+
+def _why_not(s: Sweep, aim: Aim, positive: str) -> str:
+    rows = s.positives + s.others
+    if not s.positives:
+        return f'none of the {rows:,} validation rows is "{positive}"'
+    if not s.others:
+        return f'each of the {rows:,} validation rows is "{positive}"'
+    best = float(np.nanmax(s.precision))
+    return (
+        f"no threshold reaches a precision of {100 * (aim.target or 0):g} % on validation: "
+        f"the highest that {rows:,} rows allow is {100 * best:.1f} %"
+    )
+
+
+def _point(s: Sweep, aim: Aim, index: int) -> dict[str, float]:
+    columns = _columns(s, aim)
+    return {name: float(values[index]) for name, values in columns.items()}
+
+
+def _columns(s: Sweep, aim: Aim) -> dict[str, FloatArray]:
+    columns = {"threshold": s.thresholds, "precision": s.precision, "recall": s.recall, "f1": s.f1}
+    return columns | ({"cost": s.cost(aim)} if aim.priced else {})
+
+
+def _curve(s: Sweep, aim: Aim, index: int | None) -> dict[str, list[float]]:
+    """From the highest threshold down, thinned; the first point calls no row positive."""
+    kept = thin(s, index)
+    return {name: values[kept].tolist() for name, values in _columns(s, aim).items()}
+
+
+def _applied(
+    e: Evaluation, frame: pl.DataFrame, positive: str, aim: Aim, threshold: float
+) -> dict[str, Any]:
+    """The frozen threshold on these rows, beside the predictions as they are, and the change."""
+    is_positive, scores, predicted = _read(e, frame, positive)
+    if not np.isfinite(scores).all():
+        return {"in_use": False, "why_not": f"a probability on {e.split} is not a number"}
+    after = scores >= threshold
+    counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING)
+    n, labels = len(scores), _other_first(e, positive)
+    ways = [
+        {
+            "n": n,
+            "confusion": {"labels": labels, "counts": counts[way].reshape(2, 2).tolist()},
+            "metrics": {
+                name: _estimate(name, values[name][way, 0], draws[name][way], counts[way])
+                for name in values
+                if not np.isnan(values[name][way, 0])
+            },
+        }
+        for way in (0, 1)
+    ]
+    changes = {
+        name: _change(pair[1, 0] - pair[0, 0], draws[name][1] - draws[name][0], n)
+        for name, pair in values.items()
+        if not np.isnan(pair).any()
+    }
+    ways[1]["threshold"] = threshold
+    return {"at_half": ways[0], "at_threshold": ways[1], "changes": changes}
+
+
+def _other_first(e: Evaluation, positive: str) -> list[str]:
+    """Labels in the order of the counts: the other one, then the positive one."""
+    return [label for label in e.labels if label != positive] + [positive]
+
+
+def _estimate(name: str, value: float, draws: FloatArray, counts: IntArray) -> dict[str, Any]:
+    """As in the results: Wilson for shares of rows, else the bootstrap."""
+    _, false, missed, found = counts.tolist()
+    shares = {"precision": found + false, "recall": found + missed}
+    if name in shares:
+        (low, high), method = wilson(found, shares[name]), WILSON
+    else:
+        (low, high), method = interval_of(draws, int(counts.sum()), RESAMPLING.method())
+    return {"value": float(value), "low": low, "high": high, "method": method}
+
+
+def _change(value: float, draws: FloatArray, n: int) -> dict[str, Any]:
+    (low, high), method = interval_of(draws, n, RESAMPLING.method(paired=True))
+    return {
+        "difference": float(value),
+        "low": low,
+        "high": high,
+        "p": paired_p(draws),
+        "method": f"p from the same draws; {method}",
+    }

@@ -1,0 +1,105 @@
+"""What a look sees, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from ..config import RunConfig
+from ..history import History
+from ..reporting.summary import DEFAULT_METRIC, judged_split, reference_model
+
+EVIDENCE_ROWS = 50
+NAMES = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
+Row = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One pitfall. `rows` are (split, row) of the evidence; `evidence` the numbers behind it."""
+
+    code: str
+    severity: Literal["error", "warning", "info"]
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run as a look sees it; the configuration is missing from some copies and from checks."""
+
+    history: History
+    config: RunConfig | None = None
+
+    @property
+    def task(self) -> str:
+        return self.history.task
+
+    @property
+    def is_classification(self) -> bool:
+        return self.task == "classification"
+
+    @cached_property
+    def split(self) -> str | None:
+        """The split that answers the objective, once the tuned model was scored on it."""
+        return judged_split(self.history)
+
+    @property
+    def results(self) -> Mapping[str, dict[str, Any]]:
+        """Results by model on the judged split; empty before there are any."""
+        return self.history.results[self.split] if self.split else {}
+
+    @property
+    def tuned(self) -> dict[str, Any]:
+        return self.results.get("tuned", {})
+
+    @property
+    def reference(self) -> str | None:
+        return reference_model(self.results)
+
+    @property
+    def metric(self) -> str:
+        """The primary metric: the declared one, else the default of the task."""
+        declared = self.config.objective.metric if self.config else None
+        return declared or DEFAULT_METRIC.get(self.task, "loss")
+
+    @property
+    def target(self) -> float | None:
+        """What the primary metric must reach, where that was declared."""
+        if self.config is None:
+            return None
+        o = self.config.objective
+        return o.at_least if o.at_least is not None else o.at_most
+
+    def comparison(self, metric: str) -> Mapping[str, Any]:
+        """The paired difference from the reference to tuned on the judged split; else empty."""
+        wanted = (self.split, metric, self.reference, "tuned")
+        for c in self.history.comparisons:
+            if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == wanted:
+                return c
+        return {}
+
+    def analysis(self, name: str, split: str | None = None, model: str = "") -> dict[str, Any]:
+        """What an analysis said of a split, by default the judged one; else empty."""
+        named = self.history.analyses.get(split or self.split or "", {})
+        return named.get(name, {}).get(model, {})
+
+    def train_labels(self) -> dict[str, int]:
+        """Rows of each label of train that has any."""
+        train = self.history.splits.get("train")
+        return {k: n for k, n in train.labels.items() if n} if train else {}
+
+
+Look = Callable[[Case], Iterator[Finding]]
+
+
+def sentence_of_ids(rows: int, listed: list[int]) -> str:
+    """`rows 4, 9, 12, …` where some are known; else empty."""
+    if not listed:
+        return ""
+    some = ", ".join(map(str, listed[:5]))
+    return f" (rows {some}{', …' if rows > min(5, len(listed)) else ''})"

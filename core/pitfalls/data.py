@@ -1,0 +1,188 @@
+"""What is wrong with the rows: shared, contradictory, uneven, mislabelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..history import History
+from ..reporting.numbers import format_count, format_estimate, read_number
+from ..reporting.summary import clean
+from .case import EVIDENCE_ROWS, Case, Finding, Look
+
+IMBALANCE = 5.0  # rows of the largest label to one of the smallest
+SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
+LISTED = 5
+NOISY = 0.01  # of the labels, suspected for a strong reason
+
+
+def _leakage(case: Case) -> Iterator[Finding]:
+    found = case.history.leakage
+    if found is None or not (found.exact or found.near or found.ngram):
+        return
+    pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
+    into_test = bool(found.leaked.get("test"))
+    yield Finding(
+        "leakage",
+        "error" if into_test and found.exact else "warning",
+        f"rows repeat a row of another split: {found.exact:,} exactly, {found.near:,} nearly, "
+        f"{found.ngram:,} by 13 words in a row" + _adjusted(case),
+        {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
+        | _adjusted_numbers(case),
+        list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
+        "Take these rows out of one side; read the results on the clean rows",
+    )
+
+
+def _adjusted_numbers(case: Case) -> dict[str, Any]:
+    """The primary metric of tuned on all rows and on the clean ones."""
+    split, metric = case.split, case.metric
+    if split is None:
+        return {}
+    others = case.history.results.get(clean(split), {}).get("tuned", {})
+    before, after = (r.get("metrics", {}).get(metric) for r in (case.tuned, others))
+    if before is None or after is None:
+        return {}
+    return {
+        "metric": metric,
+        "all_rows": read_number(before["value"]),
+        "clean_rows": read_number(after["value"]),
+    }
+
+
+def _adjusted(case: Case) -> str:
+    if not _adjusted_numbers(case) or case.split is None:
+        return ""
+    split, metric = case.split, case.metric
+    others = case.history.results[clean(split)]["tuned"]
+    before, after = (format_estimate(metric, r["metrics"][metric]) for r in (case.tuned, others))
+    return (
+        f". {metric} on all {format_count(case.tuned['n'], 'row')} of {split} is {before}; "
+        f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
+    )
+
+
+def _conflicting_labels(case: Case) -> Iterator[Finding]:
+    found = case.history.leakage
+    if found is None or not found.conflicting_labels:
+        return
+    across = sum(1 for a, _, b, _ in found.conflicts if a != b)
+    told = f"{found.conflicting_labels:,} rows repeat an input that has another label before"
+    if found.conflicts:
+        a, row_a, b, row_b = found.conflicts[0]
+        told += f", for instance {b} {row_b} and {a} {row_a}"
+        if len(found.conflicts) >= found.conflicting_labels:
+            told += f"; {across:,} of these pairs cross splits"
+    pairs = [row for a, i, b, j in found.conflicts for row in ((a, i), (b, j))]
+    yield Finding(
+        "conflicting_labels",
+        "warning",
+        told,
+        {"rows": found.conflicting_labels, "pairs_across_splits": across},
+        list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
+        "Decide on one label for each of them",
+    )
+
+
+def _imbalance(case: Case) -> Iterator[Finding]:
+    counts = case.train_labels()
+    if len(counts) < 2:
+        return
+    most, least = max(counts, key=lambda k: counts[k]), min(counts, key=lambda k: counts[k])
+    ratio = counts[most] / counts[least]
+    if ratio >= IMBALANCE:
+        yield Finding(
+            "class_imbalance",
+            "warning",
+            f'train has {ratio:.1f} rows of "{most}" for each of "{least}" '
+            f"({counts[most]:,} to {counts[least]:,})",
+            {"ratio": ratio, "largest": most, "smallest": least},
+            remedy="Read macro_f1 and the row of each label, not accuracy",
+        )
+
+
+def _small_classes(case: Case) -> Iterator[Finding]:
+    """By the rows that judge; before there are results, by those that will."""
+    split, supports = _judging_rows(case)
+    small = {k: int(n) for k, n in supports.items() if n < SMALL_SUPPORT}
+    if small:
+        some = ", ".join(f'"{k}" ({n})' for k, n in list(small.items())[:LISTED])
+        yield Finding(
+            "small_classes",
+            "info",
+            f"fewer than {SMALL_SUPPORT} rows of {format_count(len(small), 'label')} "
+            f"in {split}: {some}" + (", …" if len(small) > LISTED else ""),
+            {"split": split, "support": small},
+            remedy="Do not judge those labels by their own figures",
+        )
+
+
+def _judging_rows(case: Case) -> tuple[str, dict[str, int]]:
+    """The judged split and the rows of each label in it."""
+    if case.split is not None:
+        rows = case.tuned.get("per_class") or {}
+        return case.split, {k: row.get("support", 0) for k, row in rows.items()}
+    return _prepared_rows(case.history)
+
+
+def _prepared_rows(history: History) -> tuple[str, dict[str, int]]:
+    name = "test" if "test" in history.splits else "validation"
+    split = history.splits.get(name)
+    known = dict.fromkeys(history.labels, 0) if split and split.labels else {}
+    return name, known | (split.labels if split else {})
+
+
+def _label_errors(case: Case) -> Iterator[Finding]:
+    for split in ("test", "validation"):
+        found = case.analysis("label_errors", split)
+        suspected, rows = int(found.get("suspected", 0)), int(found.get("n", 0))
+        if not suspected:
+            continue
+        strong, estimated = int(found.get("unlikely", 0)), read_number(found["estimated"])
+        listed = [(split, int(r["row_id"])) for r in found.get("rows", [])]
+        yield Finding(
+            "label_errors",
+            "warning" if strong > NOISY * rows else "info",
+            f"{suspected:,} of {format_count(rows, 'label')} in {split} may be wrong"
+            f"{_commonest_cell(found)}; confident learning estimates {estimated:,.0f}"
+            + (f", and {strong:,} have a probability below 5 %" if strong else "")
+            + ". A model that is surely wrong looks the same: read the rows",
+            {
+                "split": split,
+                "suspected": suspected,
+                "unlikely": strong,
+                "estimated": estimated,
+                "probe_agrees": found.get("probe_agrees"),
+                "rows": rows,
+            },
+            listed[:EVIDENCE_ROWS],
+            f"Read the listed rows of {split} and correct what is wrong, then evaluate again",
+        )
+
+
+def _commonest_cell(found: dict[str, Any]) -> str:
+    if not found.get("cells"):
+        return ""
+    cell = found["cells"][0]
+    return f', most often "{cell["label"]}" that looks like "{cell["suggested"]}" ({cell["rows"]})'
+
+
+def _rows_skipped(case: Case) -> Iterator[Finding]:
+    for name, s in case.history.splits.items():
+        if s.skipped_rows:
+            yield Finding(
+                "rows_skipped",
+                "info",
+                f"{s.skipped_rows:,} bad rows of {name} were left out, as data.bad_rows says",
+                {"split": name, "rows": s.skipped_rows},
+            )
+
+
+LOOKS: tuple[Look, ...] = (
+    _leakage,
+    _conflicting_labels,
+    _label_errors,
+    _imbalance,
+    _small_classes,
+    _rows_skipped,
+)

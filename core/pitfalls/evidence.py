@@ -1,0 +1,127 @@
+"""Whether the rows that judge can bear the judgement: how many, whose, and how often read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ..reporting.numbers import format_count, format_difference, format_value, read_number
+from ..reporting.summary import metric_value
+from .case import NAMES, Case, Finding, Look
+
+SMALL_SPLIT = 100  # rows
+CLAIM = 0.05  # a difference in shares that users want to see proven
+MISCALIBRATED = 0.03  # ECE above its null value
+
+
+def _no_test_set(case: Case) -> Iterator[Finding]:
+    if case.split is not None and case.split != "test":
+        yield Finding(
+            "no_test_set",
+            "warning",
+            f"judged on {case.split}, which also chose the checkpoint: the figures flatter",
+            remedy="Keep rows apart: [data] test = a file, or a share such as 0.1",
+        )
+
+
+def _too_small(case: Case) -> Iterator[Finding]:
+    """Few rows, an undecided difference, or a claim below what so many rows can show."""
+    if case.split is None:
+        return
+    rows, claim = int(case.tuned.get("n") or 0), _claim(case)
+    metric = case.metric if case.comparison(case.metric) else "accuracy"
+    compared = case.comparison(metric)
+    least = abs(read_number(compared.get("smallest_detectable")))
+    undecided = read_number(compared.get("low")) <= 0 <= read_number(compared.get("high"))
+    beyond = claim is not None and undecided and 0 < claim < least
+    share = metric in ("accuracy", "macro_f1", "recall", "precision", "f1", "balanced_accuracy")
+    if not (rows < SMALL_SPLIT or beyond or (share and undecided and least > CLAIM)):
+        return
+    told = f"{case.split} has {format_count(rows, 'row')}"
+    if math.isfinite(least):
+        plain = format_difference(metric, least).lstrip("+")
+        told += f": differences in {metric} below {plain} cannot be shown"
+    if beyond and claim is not None:
+        asked = format_difference(case.metric, claim).lstrip("+")
+        told += f", and the target asks for {asked} more than {NAMES[case.reference or 'base']} has"
+    yield Finding(
+        "test_too_small",
+        "warning",
+        told,
+        {
+            "rows": rows,
+            "metric": metric,
+            "smallest_detectable": None if math.isnan(least) else least,
+            "claimed": claim,
+        },
+        remedy=_rows_needed(rows, least, claim if beyond else None),
+    )
+
+
+def _claim(case: Case) -> float | None:
+    """The difference that the target asks for, from the reference; None without one."""
+    before = metric_value(case.results.get(case.reference or ""), case.metric)
+    if case.target is None or before is None or math.isnan(before):
+        return None
+    return abs(case.target - before)
+
+
+def _rows_needed(rows: int, least: float, claim: float | None) -> str:
+    """What can be shown falls with the root of the rows."""
+    if claim is None or not math.isfinite(least):
+        return "Evaluate on more rows"
+    return (
+        f"Evaluate on more rows: about {math.ceil(rows * (least / claim) ** 2):,} for this target"
+    )
+
+
+def _read_before(case: Case) -> Iterator[Finding]:
+    found = case.analysis("test_readings", "test")
+    runs, others = int(found.get("runs", 0)), int(found.get("other_configs", 0))
+    if not runs:
+        return
+    settings = f", {others:,} of them with other settings" if others else ", with the same settings"
+    more = " at least" if found.get("more") else ""
+    yield Finding(
+        "test_read_before",
+        "warning" if others else "info",
+        f"this test split has been scored by{more} {format_count(runs, 'earlier run')}{settings}"
+        + ("; choosing among them by it makes its figure optimistic" if others else ""),
+        {"runs": runs, "other_configs": others, "ids": found.get("ids", [])},
+        remedy="Choose among runs on validation, and confirm the choice once on rows never read",
+    )
+
+
+def _poorly_calibrated(case: Case) -> Iterator[Finding]:
+    """The calibration error of the top label against what chance alone would show (B1)."""
+    found = case.analysis("calibration", model="tuned")
+    if "ece" not in found or "ece_null" not in found:
+        return
+    ece, null = found["ece"], found["ece_null"]
+    error, chance, p = (read_number(x) for x in (ece["value"], null["value"], null["p"]))
+    if not (error - chance >= MISCALIBRATED and p < 0.01):
+        return
+    yield Finding(
+        "calibration",
+        "warning",
+        f"the probabilities on {case.split} are off by {format_value('ece', error)} on average "
+        f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "
+        f"{found['n']:,} rows" + _by_temperature(found.get("temperature") or {}),
+        {"ece": error, "null": chance, "p": p},
+        remedy="Do not read its probabilities as shares; fit a temperature on validation",
+    )
+
+
+def _by_temperature(fitted: dict[str, Any]) -> str:
+    """Which way the probabilities are off, where a temperature says it."""
+    value = read_number(fitted.get("value"))
+    if math.isnan(value) or value == 1:
+        return ""
+    way = "too sure of itself" if value > 1 else "less sure than it may be"
+    after = format_value("ece", fitted["ece"]["after"])
+    told = f"a temperature of {value:.2f}, fitted on validation, makes it {after}"
+    return f". The model is {way}: {told}"
+
+
+LOOKS: tuple[Look, ...] = (_no_test_set, _too_small, _read_before, _poorly_calibrated)

@@ -1,0 +1,199 @@
+"""The model card: README.md of the tuned model, with results that the hub reads (`model-index`).
+
+What ftev cannot know is left to the author, in sections that say so; what an author wrote there,
+and the metadata that ftev does not set, survive when the card is written again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..config import RunConfig
+from ..demo import SHIPPED
+from ..numbers.metric_table import METRICS
+from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
+from .markdown import render_blocks
+from .numbers import read_number
+from .sections.data import show_data, show_leakage
+from .sections.differences import show_differences
+from .sections.findings import sentences_of
+from .sections.labels import show_labels
+from .sections.metrics import show_metrics
+from .sections.notes import show_environment
+from .sections.verdict import describe_run, show_verdict
+from .summary import SPLITS, clean
+from .text import visible
+
+TASK_TYPES = {"classification": "text-classification", "generation": "text-generation"}
+# Names of the hub, with what tells an average from another of the same name.
+HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
+    "mcc": ("matthews_correlation", {}),
+    "brier": ("brier_score", {}),
+} | {
+    f"{average}_{name}": (name, {"average": average})
+    for average in ("macro", "micro", "weighted")
+    for name in ("precision", "recall", "f1")
+}
+SETTINGS = (
+    *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "batch_tokens"),
+    *("gradient_accumulation_steps", "warmup_ratio", "weight_decay", "max_grad_norm"),
+    *("early_stopping", "seed"),
+)
+AUTHORED = {
+    "Intended use": "To be written by the author: who should use this model, for what, and what "
+    "it must not be used for. The numbers below do not say.",
+    "Risks": "To be written by the author: what a wrong answer costs, and whom. Nothing here was "
+    "measured on groups of people, on attacks, or on other kinds of text than the test rows.",
+}
+COVERS = (
+    "The intervals cover the choice of these test rows. They do not cover another fine-tuning run, "
+    "other kinds of text, or a world that changes."
+)
+
+
+def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str = "") -> str:
+    """The card as Markdown with YAML metadata; `before` is the card that it replaces."""
+    from huggingface_hub import ModelCardData
+
+    metadata = _kept_metadata(before) | _metadata(report)
+    front = ModelCardData(**metadata).to_yaml()
+    return f"---\n{front}\n---\n\n{render_blocks(_blocks(report, config, before))}"
+
+
+def _kept_metadata(before: str) -> dict[str, Any]:
+    """What the author put into the card that stands there: its licence, languages, data sets."""
+    from huggingface_hub.repocard import RepoCard
+
+    if not before.startswith("---"):
+        return {}
+    card: Any = RepoCard(before, ignore_metadata_errors=True)
+    found: dict[str, Any] = card.data.to_dict()
+    found.pop("model-index", None)
+    return found
+
+
+def _metadata(report: Mapping[str, Any]) -> dict[str, Any]:
+    run = report["run"]
+    results = _eval_results(report)
+    told: dict[str, Any] = {
+        "model_name": visible(run["name"]),
+        "pipeline_tag": TASK_TYPES.get(run["task"]),
+        "library_name": "peft" if run.get("adapter") == "lora" else "transformers",
+        "tags": ["ftev"],
+        "base_model": _hub_id(run.get("base")),
+        "eval_results": results or None,
+        "metrics": list(dict.fromkeys(r.metric_type for r in results)) or None,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _hub_id(base: str | None) -> str | None:
+    """The base model where its name is one of the hub; a folder or a shipped model is none."""
+    if base is None or base.startswith(SHIPPED) or Path(base).exists():
+        return None
+    return base if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", base) else None
+
+
+def _eval_results(report: Mapping[str, Any]) -> list[Any]:
+    """The tuned model's metrics on the split that is judged, as the hub names them."""
+    from huggingface_hub import EvalResult
+
+    split = _judged(report)
+    if split is None:
+        return []
+    source = visible(report["data"].get(split, {}).get("source") or split)
+    return [
+        EvalResult(
+            task_type=TASK_TYPES[report["run"]["task"]],
+            dataset_type=re.sub(r"[^\w./-]+", "-", source),
+            dataset_name=source,
+            dataset_split=split,
+            metric_type=HUB_METRICS.get(name, (name, {}))[0],
+            metric_name=METRICS[name].title if name in METRICS else name,
+            metric_args=HUB_METRICS.get(name, (name, {}))[1] or None,
+            metric_value=value,
+        )
+        for name, estimate in report["results"][split]["tuned"]["metrics"].items()
+        if math.isfinite(value := read_number(estimate.get("value")))
+        and not (name in METRICS and METRICS[name].same_as)
+    ]
+
+
+def _judged(report: Mapping[str, Any]) -> str | None:
+    return next((s for s in SPLITS if "tuned" in report["results"].get(s, {})), None)
+
+
+def _judged_alone(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of the judged split and its clean rows; others chose the model, or taught it."""
+    split = _judged(report)
+    kept = {split, clean(split)} if split else set()
+    return {
+        **report,
+        "results": {s: models for s, models in report["results"].items() if s in kept},
+        "comparisons": [c for c in report["comparisons"] if c["split"] in kept],
+    }
+
+
+def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) -> list[Block]:
+    run, report = report["run"], _judged_alone(report)
+    return [
+        Heading(run["name"], 1),
+        Paragraph(_summary(report)),
+        *(block for block in show_verdict(report) if isinstance(block, Banner)),
+        *_authored("Intended use", before),
+        *_retitled("Training data", show_data(report)),
+        *show_leakage(report),
+        Heading("Training procedure"),
+        Paragraph(describe_run(run)),
+        *_settings(config),
+        *_retitled("Evaluation", show_metrics(report)),
+        *show_differences(report),
+        *show_labels(report),
+        *_limitations(report),
+        *_authored("Risks", before),
+        *show_environment(report),
+    ]
+
+
+def _summary(report: Mapping[str, Any]) -> str:
+    run = report["run"]
+    kind = "text classifier" if run["task"] == "classification" else "language model"
+    given = run.get("tuned")  # nothing was trained here: two models were set against each other
+    verb = "judged against" if given else "fine-tuned from"
+    origin = f", {verb} {run['base']}" if run.get("base") else ""
+    labels = report["data"].get("train", {}).get("labels") or {}
+    among = f" It answers with one of {len(labels):,} labels." if labels else ""
+    told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
+    return told + "every number in it can be computed again from the stored predictions."
+
+
+def _retitled(title: str, blocks: list[Block]) -> list[Block]:
+    """The same section under the name that a card gives it."""
+    return [Heading(title), *blocks[1:]] if blocks else []
+
+
+def _settings(config: RunConfig | None) -> list[Block]:
+    if config is None or not config.trains:
+        return []
+    values = msgspec.to_builtins(config.train)
+    rows = [[name, str(values[name])] for name in SETTINGS if values.get(name) is not None]
+    if config.model.adapter != "none":
+        rows.append(["adapter", config.model.adapter])
+    return [Table(["setting", "value"], rows)]
+
+
+def _limitations(report: Mapping[str, Any]) -> list[Block]:
+    found = [sentences_of(f) for f in report["findings"] if f["severity"] != "info"]
+    return [Heading("Limitations"), Bullets([*found, COVERS])]
+
+
+def _authored(title: str, before: str) -> list[Block]:
+    """A section of the author: what stands in the card already, else what is to be written."""
+    kept = re.search(rf"^## {title}\n+(.*?)\s*(?=^## |\Z)", before, re.MULTILINE | re.DOTALL)
+    return [Heading(title), Markdown(kept[1]) if kept else Paragraph(AUTHORED[title])]

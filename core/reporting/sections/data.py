@@ -1,0 +1,78 @@
+"""The rows of each split, their labels, and what the splits share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..blocks import Block, Heading, Paragraph, Table
+from ..numbers import DASH, format_shape, read_number
+
+LISTED_LABELS = 20
+LISTED_PAIRS = 10
+LEAKAGE = "leakage"
+
+
+def show_data(report: Mapping[str, Any]) -> list[Block]:
+    splits = {name: s for name, s in report["data"].items() if name != LEAKAGE}
+    told: list[Block] = []
+    if splits:
+        columns = ["split", "source", "sha256", "rows × columns", "rows cut"]
+        columns += ["rows with nothing to score", "bad rows left out"]
+        rows = [_split_row(name, s) for name, s in splits.items()]
+        told += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]
+    if labels := _label_table(splits):
+        told.append(labels)
+    return told
+
+
+def _split_row(name: str, s: Mapping[str, Any]) -> list[str]:
+    counts = ("truncated_rows", "unscored_rows", "skipped_rows")
+    return [
+        name,
+        s["source"],
+        s["sha256"][:12] or DASH,
+        format_shape(s["rows"], s["columns"]),
+        *(f"{s.get(count, 0):,}" for count in counts),
+    ]
+
+
+def _label_table(splits: Mapping[str, Any]) -> Table | None:
+    """Rows of each label in each split; None where there are no labels or too many."""
+    counted = {name: s["labels"] for name, s in splits.items() if s["labels"]}
+    labels = list(dict.fromkeys(label for counts in counted.values() for label in counts))
+    if not counted or len(labels) > LISTED_LABELS:
+        return None
+    rows = [[label, *(_share_of(c, label) for c in counted.values())] for label in labels]
+    return Table(["label", *counted], rows)
+
+
+def _share_of(counts: Mapping[str, int], label: str) -> str:
+    n, total = counts.get(label, 0), sum(counts.values())
+    return f"{n:,} ({n / total * 100:.1f} %)" if total else f"{n:,}"
+
+
+def show_leakage(report: Mapping[str, Any]) -> list[Block]:
+    found = report["data"].get(LEAKAGE)
+    if found is None:
+        return []
+    told: list[Block] = [Heading("Leakage"), Paragraph(_layers(found))]
+    if found["pairs"]:
+        rows = [
+            [f"{b} {j}", f"{a} {i}", layer, f"{read_number(likeness):.2f}"]
+            for a, i, b, j, layer, likeness in found["pairs"][:LISTED_PAIRS]
+        ]
+        columns = ["row", "repeats", "layer", "similarity"]
+        told.append(Table(columns, rows, words=("repeats", "layer")))
+    return told
+
+
+def _layers(found: Mapping[str, Any]) -> str:
+    told = (
+        f"Rows that repeat a row of another split: {found['exact']:,} exactly (after NFKC, "
+        f"casefold and white-space collapse), {found['near']:,} nearly (Jaccard of character "
+        f"5-grams at least 0.8), {found['ngram']:,} by a common run of 13 words."
+    )
+    if conflicting := found["conflicting_labels"]:
+        told += f" Rows whose input stands earlier with another label: {conflicting:,}."
+    return told + (f" {found['note']}." if found["note"] else "")

@@ -1,0 +1,36 @@
+"""The pitfalls that were found, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..blocks import Block, Heading, Notice
+
+SHOWN_ROWS = 5
+
+
+def show_findings(report: Mapping[str, Any]) -> list[Block]:
+    found = report["findings"]
+    if not found:
+        return []
+    return [
+        Heading("Findings"),
+        *(Notice(f["severity"], f["code"], sentences_of(f)) for f in found),
+    ]
+
+
+def sentences_of(f: Mapping[str, Any]) -> str:
+    """What was found, what to do about it, and on which rows."""
+    told = [_ended(f["message"])]
+    if f.get("remedy"):
+        told.append(_ended(f["remedy"]))
+    if rows := f.get("rows"):
+        named = ", ".join(f"{split} {row}" for split, row in rows[:SHOWN_ROWS])
+        more = f" and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
+        told.append(f"Rows: {named}{more}.")
+    return " ".join(told)
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."

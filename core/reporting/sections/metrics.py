@@ -1,0 +1,77 @@
+"""Every metric of every model on each split, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...numbers.metric_table import METRICS
+from ..blocks import Block, Fold, Heading, Paragraph, Table
+from ..numbers import format_count, format_estimate
+from ..summary import SPLITS, clean, place
+from .differences import SHOWN_SPLITS
+
+MODELS = ("majority", "probe", "base", "tuned")
+Models = Mapping[str, Mapping[str, Any]]
+
+
+def show_metrics(report: Mapping[str, Any]) -> list[Block]:
+    results = report["results"]
+    splits = sorted(results, key=lambda s: place(SHOWN_SPLITS, s))
+    told: list[Block] = [Heading("Metrics")] if splits else []
+    for split in splits:
+        blocks = _split(split, results[split])
+        told += [Heading(split, 3), *blocks] if split == splits[0] else [Fold(split, blocks)]
+    if references := describe_references(report):
+        told.append(Paragraph(references))
+    return told
+
+
+def _split(split: str, models: Models) -> list[Block]:
+    shown = [m for m in MODELS if m in models] + [m for m in models if m not in MODELS]
+    rows = [
+        [name, *(format_estimate(name, models[m]["metrics"].get(name)) for m in shown)]
+        for name in metric_names(models)
+    ]
+    return [
+        Table(["metric", *shown], rows),
+        Paragraph(_rows_behind(split, models, shown), quiet=True),
+    ]
+
+
+def metric_names(models: Models) -> list[str]:
+    """Those that any model has, in the order of the table of metrics."""
+    present = {name for result in models.values() for name in result.get("metrics", {})}
+    known = [name for name in METRICS if name in present]
+    return known + sorted(present - set(known))
+
+
+def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
+    scored = ", ".join(f"{m}: {format_count(models[m].get('n', 0), 'row')} scored" for m in shown)
+    told = [f"{scored}."]
+    if whole := next((s for s in SPLITS if split == clean(s)), ""):
+        told.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")
+    if unscored := max((len(r.get("unscored", [])) for r in models.values()), default=0):
+        told.append(f"{format_count(unscored, 'row')} had nothing to score.")
+    if positive := next((r["positive"] for r in models.values() if r.get("positive")), ""):
+        told.append(f"The positive label is “{positive}”.")
+    if "probe" in shown:
+        told.append("The probe is a linear classifier on the frozen base model.")
+    if "majority" in shown:
+        told.append("The majority always answers the commonest label of train.")
+    return " ".join(told)
+
+
+def describe_references(report: Mapping[str, Any]) -> str:
+    """What losses stand beside: random guessing, and the model before the first step (L7)."""
+    found, told = report["references"], []
+    if "random_loss" in found:
+        told.append(f"Random guessing has a loss of {found['random_loss']:.3f}.")
+    if "start_loss" in found:
+        sentence = f"Before the first step the loss on validation was {found['start_loss']:.3f}"
+        if "start_accuracy" in found:
+            classifies = report["run"]["task"] == "classification"
+            name = "accuracy" if classifies else "next-token accuracy"
+            sentence += f" and the {name} {found['start_accuracy'] * 100:.1f} %"
+        told.append(f"{sentence}.")
+    return " ".join(told)

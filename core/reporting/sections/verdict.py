@@ -1,0 +1,86 @@
+"""The answer first: the verdict with its reasons, its few figures, and which run this is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..blocks import Banner, Block, Figures, Paragraph
+from ..numbers import (
+    format_count,
+    format_difference,
+    format_difference_interval,
+    format_interval,
+    format_value,
+)
+
+Report = Mapping[str, Any]
+
+
+def show_verdict(report: Report) -> list[Block]:
+    told: list[Block] = []
+    if verdict := report.get("verdict"):
+        told.append(Banner(verdict["decision"], verdict["objective"], verdict["reasons"]))
+    if figures := headline_figures(report):
+        told.append(Figures(figures))
+    told.append(Paragraph(describe_run(report["run"])))
+    if error := report["run"].get("error"):
+        told.append(Paragraph(f"The run failed: {error}"))
+    return told
+
+
+def headline_figures(report: Report) -> list[tuple[str, str, str]]:
+    """The primary metric of reference and tuned, their difference, and the rows behind it."""
+    headline = report.get("headline")
+    result = report["results"].get(headline["split"], {}).get("tuned") if headline else None
+    if headline is None or result is None:
+        return []
+    split, metric, before = headline["split"], headline["metric"], headline["from_model"]
+    models = report["results"][split]
+    figures = [_figure(metric, split, m, models[m]) for m in (before, "tuned") if m in models]
+    wanted = (split, metric, before, "tuned")
+    for c in report["comparisons"]:
+        if (c["split"], c["metric"], c["from"], c["to"]) == wanted:
+            ends = format_difference_interval(metric, c["low"], c["high"])
+            told = format_difference(metric, c["difference"])
+            figures.append(("difference", told, f"paired 95 %: {ends}"))
+            if c.get("fixed") is not None:
+                changed = f"{c['fixed']:,} / {c['broke']:,}"
+                figures.append(("fixed / broke", changed, format_count(result["n"], "row")))
+    return figures
+
+
+def _figure(metric: str, split: str, model: str, result: Mapping[str, Any]) -> tuple[str, str, str]:
+    estimate = result.get("metrics", {}).get(metric, {"value": result.get("loss")})
+    ends = format_interval(metric, estimate.get("low"), estimate.get("high"))
+    value = format_value(metric, estimate["value"])
+    return f"{metric}, {model} on {split}", value, f"95 %: {ends}"
+
+
+def describe_run(run: Mapping[str, Any]) -> str:
+    parts = [f"Run {run['id']}, {run['task']}, {run['status']}."]
+    if run.get("base"):
+        tuned = f", tuned model {run['tuned']}" if run.get("tuned") else ""
+        if not tuned and run.get("adapter") == "lora":
+            tuned = ", tuned with LoRA"
+        parts.append(f"Base model {run['base']}{tuned}.")
+    if run.get("max_steps"):
+        parts.append(_describe_steps(run))
+    if run.get("created"):
+        ended = f", ended {_moment(run['finished'])}" if run.get("finished") else ""
+        parts.append(f"Begun {_moment(run['created'])}{ended}.")
+    return " ".join(parts)
+
+
+def _describe_steps(run: Mapping[str, Any]) -> str:
+    told = f"{run['steps']:,} of {format_count(run['max_steps'], 'step')}"
+    if run.get("ended"):
+        told += f" ({run['ended']})"
+    if run.get("best_step") is not None:
+        told += f"; the model of step {run['best_step']:,} was kept"
+    return told + "."
+
+
+def _moment(written: str) -> str:
+    """`2026-11-20 14:05:09 UTC`"""
+    return written.replace("T", " ").replace("+00:00", " UTC")

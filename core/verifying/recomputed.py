@@ -1,0 +1,226 @@
+"""Sums, metrics, differences and analyses, each made from the stored rows once more."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from ..analyses import Evaluation, analyse
+from ..errors import FtevError
+from ..events import AnalysisComputed, Evaluated, spell_numbers
+from ..reporting.numbers import format_difference, format_estimate
+from ..reporting.summary import primary_metric
+from ..results import (
+    Comparison,
+    adjust_secondary,
+    compare,
+    evaluate_classification,
+    evaluate_text,
+)
+from .agreement import ABSENT, Disagreement, find_disagreements
+from .stored import UNCHECKED, Check, StoredRun, agreed, rows_behind
+
+# What every version has written: these may not be absent, and what was added later may.
+ALWAYS = frozenset(
+    [
+        "value",
+        "low",
+        "high",
+        "method",
+        "n",
+        "loss",
+        "per_class",
+        "confusion",
+        "positive",
+        "undefined",
+        "unscored",
+        "difference",
+        "p",
+        "fixed",
+        "broke",
+    ]
+)
+BY_METHOD = ("method", "low", "high", "p", "p_holm", "smallest_detectable")
+
+
+def disagreements_of(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Disagreement]:
+    """Where a stored record differs from the one computed again, in what both speak of."""
+    spoken = [key for key in now if key in was or key in ALWAYS]
+    stored = {key: was.get(key, ABSENT) for key in spoken}
+    return [*find_disagreements(stored, {key: now[key] for key in spoken})]
+
+
+def check_sums(stored: StoredRun) -> Iterator[Check]:
+    """The sums and confusion cells that the worker wrote of its last evaluations."""
+    for e in stored.history.evaluations:
+        frame = stored.frames.get(e.split, {}).get(e.model)
+        if e.epoch != -1.0 or frame is None:
+            continue
+        was, now = _sums_of(e), _sums_again(frame, stored.labels)
+        found = [*find_disagreements({k: was[k] for k in now}, now)]
+        what = f"sums of {e.split} {e.model}"
+        yield agreed(what, f"loss sum {was['loss_sum']:.6g}", found, f"events.jsonl, {what}")
+
+
+def _sums_of(e: Evaluated) -> dict[str, Any]:
+    plain = msgspec.structs.asdict(e)
+    return plain | {"confusion": {f"{t},{p}": n for t, p, n in e.confusion}}
+
+
+def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"rows": frame.height, "loss_sum": math.fsum(frame["nll"].to_list())}
+    if "tokens" in frame.columns:
+        sums = {name: int(frame[name].sum()) for name in ("tokens", "correct", "bytes")}
+        told |= {"loss_count": sums["tokens"], "count": sums["tokens"]}
+        told |= {"correct": sums["correct"], "bytes": sums["bytes"]}
+        return told | {"unscored_rows": int((frame["tokens"] == 0).sum())}
+    codes = {label: i for i, label in enumerate(labels)}
+    cells = frame.group_by("label", "predicted").len()
+    told |= {"loss_count": frame.height, "count": frame.height}
+    told["correct"] = int((frame["label"] == frame["predicted"]).sum())
+    return told | {
+        "confusion": {f"{codes.get(t, t)},{codes.get(p, p)}": n for t, p, n in cells.iter_rows()}
+    }
+
+
+def check_results(stored: StoredRun) -> Iterator[Check]:
+    for split, models in stored.history.results.items():
+        for model, result in models.items():
+            frame = rows_behind(stored, split, model)
+            if frame is None:
+                told = f"{split} {model}: its rows are not known, so its metrics are not checked"
+                yield Check(f"{split} {model}", UNCHECKED, UNCHECKED, None, told)
+                continue
+            try:
+                again = _measure(stored, frame)
+            except FtevError as error:
+                told = f"predictions/{split}.{model}.parquet: {error}"
+                yield Check(f"{split} {model}", "metrics", "cannot be computed", False, told)
+                continue
+            yield from _compare_results(f"{split} {model}", result, again)
+
+
+def _measure(stored: StoredRun, frame: pl.DataFrame) -> dict[str, Any]:
+    if stored.history.task == "classification":
+        result = evaluate_classification(frame, stored.labels, stored.history.positive)
+    else:
+        result = evaluate_text(frame)
+    plain: dict[str, Any] = spell_numbers(msgspec.to_builtins(result))
+    return plain
+
+
+def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Check]:
+    """A check for each metric with its interval, and one for everything else."""
+    for name, estimate in was["metrics"].items():
+        again = now["metrics"].get(name)
+        shown = format_estimate(name, estimate)
+        if again is None:
+            told = f"{what} {name}: is not made from these rows alone"
+            yield Check(f"{what} {name}", shown, UNCHECKED, None, told)
+            continue
+        yield _agreed_number(
+            f"{what} {name}", (shown, format_estimate(name, again)), estimate, again
+        )
+    if lost := [name for name in now["metrics"] if name not in was["metrics"]]:
+        told = f"{what}: {', '.join(lost)} can be computed, but were not written down"
+        yield Check(f"{what} {lost[0]} …", "absent", "computed", None, told)
+    rest = {key: value for key, value in was.items() if key in now and key != "metrics"}
+    found = disagreements_of(rest, {key: value for key, value in now.items() if key != "metrics"})
+    counted = ", ".join(key.replace("_", " ") for key in rest)
+    yield agreed(f"{what} {counted}", f"{rest['n']:,} rows", found, f"{what} result")
+
+
+def check_comparisons(stored: StoredRun) -> Iterator[Check]:
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for c in stored.history.comparisons:
+        groups.setdefault((c["split"], c["from"], c["to"]), []).append(c)
+    for (split, before, after), rows in groups.items():
+        frames = [rows_behind(stored, split, model) for model in (before, after)]
+        title = f"{split} {before} → {after}"
+        if frames[0] is None or frames[1] is None:
+            told = f"{title}: the rows of both are needed"
+            yield Check(title, UNCHECKED, UNCHECKED, None, told)
+            continue
+        try:
+            found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
+        except FtevError as error:
+            yield Check(title, "differences", "cannot be computed", False, f"{title}: {error}")
+            continue
+        if any("p_holm" in row for row in rows):  # an older run has none
+            found = adjust_secondary(found, primary_metric(stored.run, stored.history))
+        again = {c.metric: spell_numbers(msgspec.to_builtins(c)) for c in found}
+        for row in rows:
+            yield _compare_difference(title, row, again.get(row["metric"]))
+
+
+def _compare_again(
+    stored: StoredRun, names: tuple[str, str, str], frames: tuple[pl.DataFrame, pl.DataFrame]
+) -> list[Comparison]:
+    split, before, after = names
+    labels = stored.labels if stored.history.task == "classification" else None
+    return compare(split, before, frames[0], after, frames[1], labels, stored.history.positive)
+
+
+def _compare_difference(title: str, was: dict[str, Any], now: dict[str, Any] | None) -> Check:
+    name = was["metric"]
+    what, shown = f"{title} {name}", format_difference(name, was["difference"])
+    if now is None:
+        told = f"{what}: is not made from these rows alone"
+        return Check(what, shown, UNCHECKED, None, told)
+    return _agreed_number(what, (shown, format_difference(name, now["difference"])), was, now)
+
+
+def _agreed_number(
+    what: str, shown: tuple[str, str], was: Mapping[str, Any], now: Mapping[str, Any]
+) -> Check:
+    """A number with its interval. An interval that another version made by another method cannot
+    be made again: its number is held to the rows, and the rest is said to be unchecked."""
+    found = disagreements_of(was, now)
+    if found and _kind(was) != _kind(now) and all(d.place in BY_METHOD for d in found):
+        told = (
+            f"{what}: the number agrees; its interval was made by another method ({was['method']})"
+        )
+        return Check(what, *shown, None, told)
+    return agreed(what, shown[0], found, what, shown[1])
+
+
+def _kind(record: Mapping[str, Any]) -> str:
+    """The method without its numbers."""
+    return re.sub(r"[\d.,e+-]+", "#", str(record.get("method")))
+
+
+def check_analyses(stored: StoredRun) -> Iterator[Check]:
+    """What the rows say beyond the metrics, where the data files are still there."""
+    for split, analyses in stored.history.analyses.items():
+        again = {(f.name, f.model): f.result for f in _analyse_again(stored, split)}
+        for name, models in analyses.items():
+            for model, result in models.items():
+                what = f"{split} {name} {model}".strip()
+                if (name, model) not in again:
+                    told = f"{what}: needs the data files or a model, and is not checked"
+                    yield Check(what, UNCHECKED, UNCHECKED, None, told)
+                    continue
+                now = json.loads(json.dumps(again[name, model]))
+                yield agreed(what, "result", [*find_disagreements(result, now)], what)
+
+
+def _analyse_again(stored: StoredRun, split: str) -> list[AnalysisComputed]:
+    frames = stored.frames.get(split)
+    if stored.dataset is None or frames is None or split not in stored.dataset.splits:
+        return []
+    evaluation = Evaluation(
+        split=split,
+        frames=frames,
+        source=stored.dataset.splits[split].frame,
+        config=stored.run.config(),
+        labels=tuple(stored.labels),
+        positive=stored.history.positive,
+        validation=stored.frames.get("validation", {}),
+    )
+    return [*analyse(evaluation)]

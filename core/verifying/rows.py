@@ -1,0 +1,80 @@
+"""Stored predictions, row by row: which rows contradict themselves, each other or their source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+NEAR = 1e-9  # of a probability or a loss: they were stored as they were computed
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Rows that cannot be as they were stored, and why."""
+
+    rows: list[int]  # ids, in order
+    what: str
+
+    def __str__(self) -> str:
+        ids = ", ".join(map(str, self.rows[:SHOWN])) + (", …" if len(self.rows) > SHOWN else "")
+        noun = "row" if len(self.rows) == 1 else "rows"
+        return f"{noun} {ids}: {self.what}"
+
+
+def contradictions_within(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:
+    """What the columns of one file say against each other."""
+    if "probabilities" in frame.columns:
+        yield from _against_probabilities(frame, labels)
+    if "tokens" in frame.columns:
+        possible = pl.col("correct").is_between(0, pl.col("tokens")) & (pl.col("tokens") >= 0)
+        yield from _rows(frame, ~possible, "more tokens are right than were scored")
+        spoilt = (pl.col("tokens") == 0) & (pl.col("nll") != 0)
+        yield from _rows(frame, spoilt, "a loss without a scored token")
+
+
+def _against_probabilities(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:
+    """The prediction is the likeliest label, and the loss that of the true one."""
+    known = pl.col("probabilities").list
+    codes = {label: i for i, label in enumerate(labels)}
+    places = [
+        pl.col(column).replace_strict(codes, default=None, return_dtype=pl.Int64)
+        for column in ("label", "predicted")
+    ]
+    truth, chosen = (known.get(place, null_on_oob=True) for place in places)
+    unlike = chosen < known.max() - NEAR
+    yield from _rows(frame, unlike, "the prediction is not the label of the highest probability")
+    if "nll" in frame.columns:
+        off = (pl.col("nll") + truth.log()).abs() > NEAR * (1 + pl.col("nll").abs())
+        defined = (truth > 1e-300) & pl.col("nll").is_finite()
+        yield from _rows(frame, defined & off, "the loss is not that of the true label")
+
+
+def contradictions_between(
+    frame: pl.DataFrame, other: pl.DataFrame, said: str
+) -> Iterator[Contradiction]:
+    """Where the label or the content of a row is not that of the other frame, named by `said`."""
+    shared = [c for c in ("label", "content") if c in frame.columns and c in other.columns]
+    pair = frame.join(other.select("row_id", *shared), on="row_id", how="left", suffix="_other")
+    missing = frame.join(other, on="row_id", how="anti")
+    if missing.height:
+        yield Contradiction(missing["row_id"].to_list(), f"not among the rows of {said}")
+    pair = pair.join(missing.select("row_id"), on="row_id", how="anti")
+    for column in shared:
+        differs = ~pl.col(column).eq_missing(pl.col(f"{column}_other"))
+        what = "the content hash" if column == "content" else "the true label"
+        yield from _rows(pair, differs, f"{what} is not that of {said}")
+
+
+def differing_predictions(frame: pl.DataFrame, expected: pl.DataFrame) -> list[int]:
+    """Ids of the rows whose prediction is not the expected one."""
+    pair = frame.join(expected.select("row_id", want="predicted"), on="row_id", how="left")
+    return pair.filter(~pl.col("predicted").eq_missing(pl.col("want")))["row_id"].to_list()
+
+
+def _rows(frame: pl.DataFrame, wrong: pl.Expr, what: str) -> Iterator[Contradiction]:
+    found = frame.filter(wrong.fill_null(False))
+    if found.height:
+        yield Contradiction(found["row_id"].to_list(), what)

@@ -1,0 +1,86 @@
+"""What a run left behind, and a check of one thing in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from ..data import Dataset
+from ..history import History
+from ..leakage import find_leakage
+from ..runs import Run
+from .agreement import Disagreement
+
+Frames = dict[str, pl.DataFrame]
+
+UNCHECKED = "–"
+CLEAN = "_clean"
+LISTED = 20  # disagreements of one document that are told
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. `ok` is None where it could not be checked; `told` says why."""
+
+    what: str
+    stored: str
+    again: str
+    ok: bool | None
+    told: str = ""
+
+
+@dataclass
+class StoredRun:
+    """What a run left behind, as far as it could be read."""
+
+    run: Run
+    history: History
+    frames: dict[str, Frames] = field(default_factory=dict)  # by split and model
+    dataset: Dataset | None = None
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """In the order of the stored probabilities: that of the model which was scored."""
+        for models in self.history.results.values():
+            order = models.get("tuned", {}).get("confusion", {}).get("labels", [])
+            if sorted(order) == sorted(self.history.labels):
+                return list(order)
+        return self.history.labels
+
+
+def agreed(
+    what: str, shown: str, found: list[Disagreement], where: str, again: str | None = None
+) -> Check:
+    """A check that holds where nothing disagrees, else with the places and both numbers."""
+    if not found:
+        return Check(what, shown, again or shown, True)
+    told = "; ".join(
+        f"{d.place}: {d.stored!r} stored, {d.again!r} computed" for d in found[:LISTED]
+    )
+    more = f"; {len(found) - LISTED:,} more" if len(found) > LISTED else ""
+    return Check(what, shown, again or "another", False, f"{where}: {told}{more}")
+
+
+def rows_behind(stored: StoredRun, split: str, model: str) -> pl.DataFrame | None:
+    whole = split.removesuffix(CLEAN)
+    frame = stored.frames.get(whole, {}).get(model)
+    if frame is None or whole == split:
+        return frame
+    leaked = leaked_rows(stored, whole)
+    return None if leaked is None else frame.filter(~pl.col("row_id").is_in(list(leaked)))
+
+
+def leaked_rows(stored: StoredRun, split: str) -> set[int] | None:
+    """Rows that repeat one of an earlier split: those listed, if that is all, else found again."""
+    found = stored.history.leakage
+    if found is None:
+        return None
+    listed = {j for a, _, b, j, *_ in found.pairs if b == split and a != split}
+    if len(listed) == found.leaked.get(split, 0):
+        return listed
+    if stored.dataset is None:
+        return None
+    near = stored.run.config().data.near_duplicates
+    return set(find_leakage(stored.dataset.splits, near=near).leaked_rows(split))

@@ -1,0 +1,189 @@
+"""What is told about answers: repetition, lengths, who believes whom, and in which words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+from ftev.core.analyses import Evaluation, analyse
+from ftev.core.analyses.completions import longest_repeat, repeated_share
+from ftev.core.config import ModelConfig, RunConfig
+from ftev.core.reporting.blocks import Block, Bullets, Heading, Paragraph, Table
+from ftev.core.reporting.sections.choices import show_choices
+from ftev.core.reporting.sections.completions import show_completions
+
+CONFIG = RunConfig(task="generation", model=ModelConfig(base="tiny"))
+BASE = ["no", "it is cold it is cold it is cold it is cold it is cold", "", "tea", None]
+TUNED = ["yes", "a warm cup of tea and a good day", "no", "tea", None]
+REFERENCES = ["yes", "a warm cup of tea and a fine day", "yes", "tea", None]
+
+
+def frame(answers: list[str | None], own: float, other: float, swap: bool) -> pl.DataFrame:
+    """Predictions of a model on five rows, four of them answered."""
+    made = [None if a is None else len(a.split()) for a in answers]
+    nll = {"base": own, "tuned": other}
+    if swap:
+        nll = {"base": other, "tuned": own}
+    return pl.DataFrame(
+        {
+            "row_id": [2, 3, 5, 7, 8],
+            "nll": [1.0] * 5,
+            "tokens": [2] * 5,
+            "correct": [1] * 5,
+            "bytes": [9] * 5,
+            "prompt": ["warm?", "say", "hot?", "drink", None],
+            "reference": REFERENCES,
+            "reference_tokens": [1, 9, 1, 1, None],
+            "completion": answers,
+            "completion_tokens": made,
+            "completion_limit": [8, 8, 8, 8, None],
+            "ended_by_eos": [True, False, True, True, None],
+            "prompt_cut": [False, True, False, False, None],
+            "answer_tokens": [None if m is None else m + 1 for m in made],
+            **{
+                f"answer_nll_{m}": [None if n is None else (n + 1) * v for n in made]
+                for m, v in nll.items()
+            },
+            "chosen": ["yes", None, "no", "yes", None] if swap else ["no", None, "no", "yes", None],
+            "candidates": [2, None, 2, 2, None],
+        }
+    )
+
+
+def analyses() -> dict[str, Any]:
+    frames = {"base": frame(BASE, 0.5, 1.5, False), "tuned": frame(TUNED, 0.25, 3.0, True)}
+    e = Evaluation("test", frames, pl.DataFrame({"row_id": [2, 3, 5, 7, 8]}), CONFIG)
+    found: dict[str, Any] = {}
+    for fact in analyse(e):
+        if fact.name in ("completions", "examples", "cross_scoring", "closed_choice"):
+            found.setdefault(fact.name, {})[fact.model] = fact.result
+    return found
+
+
+def words(blocks: list[Block]) -> str:
+    lines = []
+    for block in blocks:
+        if isinstance(block, Heading | Paragraph):
+            lines.append(block.text)
+        elif isinstance(block, Bullets):
+            lines += block.items
+        elif isinstance(block, Table):
+            lines += [" | ".join(row) for row in [block.columns, *block.rows]]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ababab", 4),
+        ("abab", 2),
+        ("abc", 0),
+        ("", 0),
+        ("aaaa", 3),
+        ("x" + "so  happy " * 3, 17),  # white space is collapsed, the last one dropped
+        ("”" * 50, 49),
+    ],
+)
+def test_a_repeat_is_what_stood_just_before(text: str, expected: int) -> None:
+    assert longest_repeat(text) == expected
+
+
+def test_four_words_are_repeated_within_one_answer_only() -> None:
+    assert repeated_share(["a b c d a b c d"]) == pytest.approx(1 / 5)
+    assert repeated_share(["a b c d", "a b c d"]) == 0
+    assert math.isnan(repeated_share(["a b c", ""]))
+
+
+def test_G1_the_share_of_answers_that_ended_by_eos_is_told() -> None:
+    told = analyses()["completions"]["tuned"]
+    assert (told["rows"], told["of"], told["limit"]) == (4, 5, 8)
+    assert told["ended_by_eos"]["value"] == 0.75
+    assert told["references_over_limit"] == 1
+    assert told["prompts_cut"] == 1
+    assert (told["different"], told["different_references"]) == (4, 3)
+    assert told["mean_tokens"] == pytest.approx((1 + 9 + 1 + 1) / 4)
+    assert told["mean_reference_tokens"] == pytest.approx(3)
+    base = analyses()["completions"]["base"]
+    assert base["empty"]["count"] == 1
+    assert base["looping"]["count"] == 1
+    assert base["longest_repeat"] == len("it is cold it is cold it is cold it is cold")
+
+
+def test_cross_scoring_divides_sums_over_all_answers() -> None:
+    told = analyses()["cross_scoring"][""]
+    base, tuned = told["answers_of_base"], told["answers_of_tuned"]
+    assert (base["under_base"], base["under_tuned"]) == (-0.5, -1.5)
+    assert (tuned["under_base"], tuned["under_tuned"]) == (-3.0, -0.25)
+    assert tuned["difference"]["value"] == pytest.approx(2.75)
+    assert tuned["difference"]["low"] <= 2.75 <= tuned["difference"]["high"]
+    assert tuned["tokens"] == 12 + 4
+
+
+def test_the_worst_and_the_best_answers_are_no_row_twice() -> None:
+    told = analyses()["examples"][""]
+    ids = [row["row_id"] for kind in ("worst", "best") for row in told[kind]]
+    assert len(ids) == len(set(ids)) == 4
+    assert told["worst"][0]["row_id"] == 5
+    assert told["best"][0]["chrf_tuned"] == pytest.approx(100)
+    assert told["worst"][0]["base"] == ""
+
+
+def test_a_closed_choice_is_paired_and_beside_the_commonest() -> None:
+    told = analyses()["closed_choice"][""]
+    assert told["rows"] == 3
+    assert told["accuracy"]["base"]["count"] == 0
+    assert told["accuracy"]["tuned"]["count"] == 1
+    assert (told["fixed"], told["broke"], told["p"]) == (1, 0, 1.0)
+    assert told["commonest"] == {"completion": "yes", "count": 2, "value": pytest.approx(2 / 3)}
+
+
+def test_the_section_says_split_rows_and_meaning() -> None:
+    comparisons = [
+        {"split": "test", "from": "base", "to": "tuned", "metric": m, "difference": d}
+        | {"low": d - 0.1, "high": d + 0.1}
+        for m, d in (
+            ("loss", -0.5),
+            ("chrf", -9.0),
+            ("exact_match", 0.05),
+            ("bleu", -0.11),  # its interval ends at -0.01: not to be seen with one decimal
+        )
+    ]
+    signatures = {"exact_match": "NFKC", "rouge1": "no stemmer", "rougeL": "no stemmer"}
+    report = {
+        "analyses": {"test": analyses()},
+        "comparisons": comparisons,
+        "results": {"test": {"tuned": {"signatures": signatures}}},
+    }
+    told = words(show_completions(report))
+    assert "4 rows of test (of 5, drawn by the run's seed): greedily" in told
+    assert "at most 8 tokens each" in told
+    assert "different answers | 4 of 4 | 4 of 4" in told
+    assert "References longer than an answer may be: 1." in told
+    assert "answers that ended by themselves | 75.0 % [30.1, 95.4]" in told
+    assert "further from the references than the base's: chrf -9.0 (-9.1 to -8.9)." in told
+    assert "bleu -" not in told
+    assert "Its loss is lower all the same" in told
+    assert "exact_match" not in told.split("further from")[1].split("\n")[0]
+    assert "rouge1, rougeL: no stemmer" in told
+    assert "The base gives 2.750 nats a token less to what the tuned model says" in told
+    assert "on 16 tokens of 4 rows" in told
+    assert "base (chrF 0.0): nothing" in told
+    closed = words(show_choices(report))
+    assert "Train has only 2 different completions" in closed
+    assert "fixed 1 row and broke 0" in closed
+    assert "exact McNemar p 1.00" in closed
+
+
+def test_a_run_without_answers_has_no_section() -> None:
+    report = {"analyses": {"test": {"slices": {}}}, "comparisons": [], "results": {}}
+    assert show_completions(report) == []
+    assert show_choices(report) == []
+
+
+def test_a_model_that_always_says_the_same_is_told() -> None:
+    found = analyses()
+    found["completions"]["tuned"] |= {"different": 1}
+    report = {"analyses": {"test": found}, "comparisons": [], "results": {}}
+    assert "tuned: every one of its 4 answers is the same." in words(show_completions(report))

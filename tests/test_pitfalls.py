@@ -1,0 +1,506 @@
+"""Each pitfall: a history that shows it, and one like it that does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import story
+from ftev.core.config import RunConfig
+from ftev.core.events import (
+    AnalysisComputed,
+    AnyEvent,
+    ComparisonsComputed,
+    Evaluated,
+    LabelsFixed,
+    LeakageFound,
+    ModelsCompared,
+    ResultsComputed,
+    RunStarted,
+    SplitPrepared,
+    TextScored,
+    TrainingEnded,
+)
+from ftev.core.findings import LOOKS, Finding, find
+from ftev.core.history import fold
+from msgspec.structs import replace
+
+STARTED = RunStarted(run="r", name="r", task="classification", pid=1, host="h", ftev_version="0")
+WRITES = replace(STARTED, task="generation")
+LABELS = LabelsFixed(labels=story.LABELS, positive="positive")
+ENDED = TrainingEnded(reason="completed", step=100, best_step=100)
+
+
+def found(events: Iterable[AnyEvent], code: str, config: RunConfig | None = None) -> Finding | None:
+    codes = [f for f in find(fold(events), config) if f.code == code]
+    return codes[0] if codes else None
+
+
+def shown(events: Iterable[AnyEvent], code: str, config: RunConfig | None = None) -> Finding:
+    finding = found(events, code, config)
+    assert finding is not None, code
+    assert finding.message
+    assert finding.evidence
+    assert finding.remedy or finding.severity == "info", f"{code} has no remedy"
+    return finding
+
+
+def scored(result: dict[str, Any], split: str = "test", **others: dict[str, Any]) -> list[AnyEvent]:
+    models = {**others, "tuned": result}
+    return [ResultsComputed(split=split, model=m, result=r) for m, r in models.items()]
+
+
+def analysed(name: str, result: dict[str, Any], split: str = "test", model: str = "") -> AnyEvent:
+    return AnalysisComputed(split=split, name=name, model=model, result=result)
+
+
+# Scores
+
+
+def test_C7_the_accuracy_paradox() -> None:
+    fraud = [STARTED, LABELS, *scored(story.result((980, 12), rows=(1000, 100)))]
+    finding = shown(fraud, "accuracy_paradox")
+    assert 'only 12.0 % of the rows that are "positive" are found (12 of 100)' in finding.message
+    assert finding.evidence["found"] == 12
+    even = [STARTED, LABELS, *scored(story.result((88, 92)))]
+    assert found(even, "accuracy_paradox") is None
+
+
+def test_C7_the_label_that_fails_need_not_be_the_positive_one() -> None:
+    result = story.result((12, 980), rows=(100, 1000))
+    assert shown([STARTED, *scored(result)], "accuracy_paradox").evidence["label"] == "negative"
+
+
+def test_a_threshold_in_use_can_find_what_one_half_misses() -> None:
+    fraud = [STARTED, LABELS, *scored(story.result((980, 12), rows=(1000, 100)))]
+    recall = {"value": 0.9, "low": 0.8, "high": 0.95}
+    chosen = {
+        "positive": "positive",
+        "in_use": True,
+        "at_threshold": {"threshold": 0.1, "metrics": {"recall": recall}},
+    }
+    assert not found([*fraud, analysed("thresholds", chosen, model="tuned")], "accuracy_paradox")
+    unused = {**chosen, "in_use": False}
+    assert found([*fraud, analysed("thresholds", unused, model="tuned")], "accuracy_paradox")
+
+
+def test_accuracy_is_the_wrong_metric_where_one_label_rules() -> None:
+    uneven = [STARTED, LABELS, *scored(story.result((780, 60), rows=(800, 200)))]
+    finding = shown(uneven, "wrong_metric", story.config(metric="accuracy"))
+    assert 'always answering "negative" has 80.0 % of test' in finding.message
+    assert found(uneven, "wrong_metric", story.config(metric="macro_f1")) is None
+    even = [STARTED, LABELS, *scored(story.result((88, 92)))]
+    assert found(even, "wrong_metric", story.config(metric="accuracy")) is None
+    before = [STARTED, SplitPrepared(split="train", rows=10, columns=2, labels={"a": 9, "b": 1})]
+    assert (
+        "90.0 % of train" in shown(before, "wrong_metric", story.config(metric="accuracy")).message
+    )
+
+
+def test_a_metric_of_two_labels_is_wrong_for_many() -> None:
+    many = [STARTED, LabelsFixed(labels=["a", "b", "c"])]
+    finding = shown(many, "wrong_metric", story.config(metric="recall"))
+    assert "has 3 labels: it is not computed" in finding.message
+    assert "macro_recall" in finding.remedy
+    assert found([STARTED, LABELS], "wrong_metric", story.config(metric="recall")) is None
+
+
+def test_a_metric_of_the_other_task_is_wrong() -> None:
+    assert shown([STARTED], "wrong_metric", story.config(metric="bleu")).severity == "error"
+    assert found([STARTED], "wrong_metric", story.config(metric="loss")) is None
+    assert found([WRITES], "wrong_metric", story.config(metric="bleu")) is None
+
+
+DIFFERENT = ModelsCompared(
+    same_vocabulary=False,
+    same_template=True,
+    base_tokens=512,
+    tuned_tokens=600,
+    differing=88,
+    examples=["tea"],
+)
+SAME = ModelsCompared(same_vocabulary=True, same_template=True, base_tokens=512, tuned_tokens=512)
+
+
+def test_K4_figures_per_token_are_wrong_across_tokenizers() -> None:
+    config = story.config(metric="perplexity")
+    assert "bits_per_byte" in shown([WRITES, DIFFERENT], "wrong_metric", config).remedy
+    assert found([WRITES, SAME], "wrong_metric", config) is None
+    by_byte = story.config(metric="bits_per_byte")
+    assert found([WRITES, DIFFERENT], "wrong_metric", by_byte) is None
+
+
+def test_a_target_that_the_reference_meets_is_told() -> None:
+    events = [STARTED, *scored(story.result((95, 95)), probe=story.result((90, 90)))]
+    finding = shown(events, "target_already_met", story.config(metric="accuracy", at_least=0.8))
+    assert "the linear probe already meets the target on test" in finding.message
+    higher = story.config(metric="accuracy", at_least=0.88)
+    assert found(events, "target_already_met", higher) is None
+    low = story.config(metric="loss", at_most=1.0)
+    base = {"n": 50, "loss": 0.9, "metrics": {"loss": story.estimate(0.9, 0.85, 0.95)}}
+    events = [WRITES, *scored(base, base=base)]
+    assert "the base already meets" in shown(events, "target_already_met", low).message
+    assert found(events, "target_already_met", story.config(metric="loss", at_most=0.9)) is None
+
+
+# Evidence
+
+
+def compared(metric: str, difference: float, half: float, before: str) -> AnyEvent:
+    return ComparisonsComputed(comparisons=[story.comparison(metric, difference, half, before)])
+
+
+def test_S7_a_test_set_too_small_for_the_claim() -> None:
+    events = [
+        STARTED,
+        *scored(story.result((88, 92)), probe=story.result((86, 90))),
+        compared("accuracy", 0.02, 0.05, "probe"),
+    ]
+    claim = story.config(metric="accuracy", at_least=0.91)  # the probe has 88 %: 3 points more
+    finding = shown(events, "test_too_small", claim)
+    assert "differences in accuracy below 6.0 points cannot be shown" in finding.message
+    assert "the target asks for 3.0 points more than the linear probe has" in finding.message
+    assert "about 800 for this target" in finding.remedy  # 200 × (6 ÷ 3)²
+    plain = [*events[:-1], compared("accuracy", 0.2, 0.05, "probe")]
+    assert found(plain, "test_too_small", claim) is None
+
+
+def test_T3_a_test_split_read_before_is_told() -> None:
+    read = analysed("test_readings", {"runs": 7, "other_configs": 5, "ids": ["a"], "more": False})
+    finding = shown([STARTED, read], "test_read_before")
+    assert "has been scored by 7 earlier runs, 5 of them with other settings" in finding.message
+    assert "makes its figure optimistic" in finding.message
+    assert finding.severity == "warning"
+    again = analysed("test_readings", {"runs": 1, "other_configs": 0, "ids": [], "more": False})
+    assert shown([STARTED, again], "test_read_before").severity == "info"
+    never = analysed("test_readings", {"runs": 0, "other_configs": 0})
+    assert found([STARTED, never], "test_read_before") is None
+
+
+def test_no_test_set() -> None:
+    result = story.result((88, 92))
+    events = [STARTED, *scored(result, split="validation")]
+    assert found(events, "no_test_set") is not None
+    assert found([*events, *scored(result)], "no_test_set") is None
+
+
+def test_B1_probabilities_that_are_off() -> None:
+    def calibration(ece: float, p: float) -> AnyEvent:
+        told = {
+            "n": 200,
+            "ece": {"value": ece},
+            "ece_null": {"value": 0.04, "p": p},
+            "temperature": {"value": 1.8, "ece": {"before": ece, "after": 0.05}},
+        }
+        return analysed("calibration", told, model="tuned")
+
+    results = [STARTED, *scored(story.result((88, 92)))]
+    finding = shown([*results, calibration(0.15, 0.0001)], "calibration")
+    assert "off by 15.0 % on average" in finding.message
+    assert "would show 4.0 % on 200 rows" in finding.message
+    assert "too sure of itself: a temperature of 1.80" in finding.message
+    assert found([*results, calibration(0.045, 0.3)], "calibration") is None
+    assert found(results, "calibration") is None
+
+
+# Data
+
+
+def test_D2_leakage_tells_the_score_on_clean_rows() -> None:
+    leak = LeakageFound(
+        exact=40, near=0, ngram=0, leaked={"test": 40}, pairs=[("train", 3, "test", 7, "exact", 1)]
+    )
+    events = [STARTED, leak, *scored(story.result((88, 92)))]
+    assert "clean" not in shown(events, "leakage").message
+    events += scored(story.result((60, 60)), split="test_clean")
+    finding = shown(events, "leakage")
+    assert "macro_f1 on all 200 rows of test is 90.0 % [85.0, 95.0]" in finding.message
+    assert "on the 200 clean ones, it is 60.0 % [55.0, 65.0]" in finding.message
+    assert finding.evidence["clean_rows"] == pytest.approx(0.6)
+    assert finding.rows == [("test", 7)]
+    assert found([STARTED, LeakageFound(exact=0, near=0, ngram=0)], "leakage") is None
+
+
+def test_D1_contradicting_labels_are_told_with_their_rows() -> None:
+    leak = LeakageFound(
+        exact=0,
+        near=0,
+        ngram=0,
+        conflicting_labels=2,
+        conflicts=[("train", 3, "test", 7), ("train", 1, "train", 2)],
+    )
+    finding = shown([STARTED, leak], "conflicting_labels")
+    assert "2 rows repeat an input that has another label before" in finding.message
+    assert "for instance test 7 and train 3; 1 of these pairs cross splits" in finding.message
+    assert finding.rows == [("train", 3), ("test", 7), ("train", 1), ("train", 2)]
+    assert found([STARTED, replace(leak, conflicting_labels=0)], "conflicting_labels") is None
+
+
+def test_small_classes_are_told_before_and_after() -> None:
+    few = SplitPrepared(split="test", rows=103, columns=2, labels={"negative": 100, "positive": 3})
+    assert '"positive" (3)' in shown([STARTED, LABELS, few], "small_classes").message
+    none = replace(few, labels={"negative": 100})
+    assert '"positive" (0)' in shown([STARTED, LABELS, none], "small_classes").message
+    even = replace(few, labels={"negative": 100, "positive": 100})
+    assert found([STARTED, LABELS, even], "small_classes") is None
+
+
+def test_suspect_labels_are_told() -> None:
+    told = {
+        "n": 200,
+        "suspected": 6,
+        "unlikely": 4,
+        "estimated": 7.4,
+        "cells": [{"label": "a", "suggested": "b", "rows": 5}],
+        "rows": [{"row_id": 9}],
+    }
+    finding = shown([STARTED, analysed("label_errors", told)], "label_errors")
+    assert "6 of 200 labels in test may be wrong" in finding.message
+    assert 'most often "a" that looks like "b" (5)' in finding.message
+    assert "estimates 7, and 4 have a probability below 5 %" in finding.message
+    assert finding.severity == "warning"
+    assert finding.rows == [("test", 9)]
+    weak = analysed("label_errors", {**told, "unlikely": 0})
+    assert shown([STARTED, weak], "label_errors").severity == "info"
+    assert not found([STARTED, analysed("label_errors", {**told, "suspected": 0})], "label_errors")
+
+
+# Training
+
+
+def trained(loss: Callable[[int], float], steps: int = 100) -> list[AnyEvent]:
+    """Steps 1 to `steps` in epochs of 25, with the loss of each."""
+    return [
+        replace(story.step(i + 1, loss(i)), epoch=(i + 1) / 25, learning_rate=1e-3)
+        for i in range(steps)
+    ]
+
+
+def noise(i: int) -> float:
+    """Between -0.02 and 0.02, the same always."""
+    return 0.02 * math.sin(i * 12.9898)
+
+
+def validated(*losses: float) -> list[AnyEvent]:
+    """An evaluation of 100 rows after each epoch, from step 0 on."""
+    return [
+        Evaluated(
+            split="validation",
+            model="tuned",
+            step=25 * i,
+            epoch=float(i),
+            rows=100,
+            loss_sum=loss * 100,
+            loss_count=100,
+            correct=50,
+            count=100,
+        )
+        for i, loss in enumerate(losses)
+    ]
+
+
+def with_epochs(events: list[AnyEvent]) -> list[AnyEvent]:
+    from ftev.core.events import EpochDone
+
+    ends = [EpochDone(epoch=i, step=25 * i, seconds=1.0) for i in (1, 2, 3, 4)]
+    return [STARTED, *events, *ends, ENDED]
+
+
+def falling(i: int) -> float:
+    return 0.7 * math.exp(-i / 30) + noise(i)
+
+
+def test_overfitting_and_the_checkpoint_that_was_kept() -> None:
+    events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.8)]
+    finding = shown(with_epochs(events), "overfitting")
+    assert "since epoch 2 (step 50): validation loss rose from 0.350 to 0.800" in finding.message
+    assert "the checkpoint of step 100 was kept" in finding.message
+    assert finding.severity == "warning"
+    kept = [e for e in with_epochs(events) if e is not ENDED] + [replace(ENDED, best_step=50)]
+    assert shown(kept, "overfitting").severity == "info"
+    level = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.352, 0.351)]
+    assert found(with_epochs(level), "overfitting") is None
+
+
+def test_underfitting_near_the_loss_of_knowing_nothing() -> None:
+    labels = SplitPrepared(split="train", rows=100, columns=2, labels={"a": 50, "b": 50})
+
+    def slow(i: int) -> float:  # falls, and ends at 0.66; ln 2 is 0.693
+        return 0.66 + 0.2 * math.exp(-i / 20) + noise(i) / 4
+
+    finding = shown([labels, *with_epochs(trained(slow))], "underfitting")
+    assert "has 0.693: the model has learnt little" in finding.message
+    assert finding.severity == "warning"
+    events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.35, 0.35)]
+    assert found([labels, *with_epochs(events)], "underfitting") is None
+
+
+def test_underfitting_while_both_losses_fall() -> None:
+    events = [*trained(falling), *validated(0.7, 0.5, 0.4, 0.3, 0.2)]
+    finding = shown(with_epochs(events), "underfitting")
+    assert "both losses were still falling when training ended" in finding.message
+    assert "validation loss by 33 %" in finding.message
+    stopped = [e for e in with_epochs(events) if e is not ENDED]
+    early = [*stopped, replace(ENDED, reason="early stopping")]
+    assert found(early, "underfitting") is None
+
+
+def test_a_loss_that_never_fell() -> None:
+    level = with_epochs(trained(lambda i: 0.693 + noise(i)))
+    finding = shown(level, "loss_never_fell")
+    assert "0.001 at its peak" in finding.remedy
+    assert found(with_epochs(trained(falling)), "loss_never_fell") is None
+
+
+def test_a_loss_that_no_longer_improves() -> None:
+    events = [*trained(falling), *validated(0.7, 0.4, 0.4, 0.401, 0.399)]
+    finding = shown(with_epochs(events), "loss_plateau")
+    assert "no longer improves since epoch 1 (step 25): 0.400" in finding.message
+    still = [*trained(falling), *validated(0.7, 0.4, 0.38, 0.36, 0.34)]
+    assert found(with_epochs(still), "loss_plateau") is None
+
+
+def test_divergence() -> None:
+    def diverging(i: int) -> float:
+        return falling(i) if i < 60 else 0.1 + (i - 60) / 10 + noise(i)
+
+    finding = shown(with_epochs(trained(diverging)), "loss_diverged")
+    assert "training diverged; the checkpoint of step 100 was kept" in finding.message
+    assert 40 < finding.evidence["step"] <= 70
+    assert found(with_epochs(trained(falling)), "loss_diverged") is None
+    noisy = with_epochs(trained(lambda i: 0.5 + 8 * noise(i)))
+    assert found(noisy, "loss_diverged") is None
+
+
+def test_a_learning_rate_too_high() -> None:
+    def leaps(i: int) -> float:
+        return 0.7 + min(i, 20) / 5 + noise(i)
+
+    finding = shown(with_epochs(trained(leaps)), "learning_rate_too_high")
+    assert "training loss rose at once" in finding.message
+    assert finding.severity == "warning"
+
+    def recovers(i: int) -> float:
+        return leaps(i) if i < 30 else 0.2 + noise(i)
+
+    assert shown(with_epochs(trained(recovers)), "learning_rate_too_high").severity == "info"
+    assert found(with_epochs(trained(falling)), "learning_rate_too_high") is None
+
+
+def test_a_long_training_is_looked_at_in_bounded_time() -> None:
+    import time
+
+    def diverging(i: int) -> float:
+        return falling(i // 1000) if i < 60_000 else 0.1 + (i - 60_000) / 10_000 + noise(i)
+
+    history = fold(with_epochs(trained(diverging, 100_000)))
+    started = time.process_time()
+    codes = {f.code for f in find(history)}
+    assert time.process_time() - started < 5.0  # a quarter of a second where nobody else works
+    assert "loss_diverged" in codes
+
+
+def test_steps_that_were_skipped_and_losses_that_are_no_numbers() -> None:
+    events = trained(falling, 30)
+    assert isinstance(events[4], type(story.step(1)))
+    broken = [*events[:4], replace(events[4], loss_sum=math.inf, skipped=True), *events[5:]]
+    finding = shown([STARTED, *broken], "loss_not_finite")
+    assert "from step 5 on (1 step)" in finding.message
+    assert "1 of 30 steps made no update" in shown([STARTED, *broken], "steps_skipped").message
+    for code in ("loss_not_finite", "steps_skipped"):
+        assert found([STARTED, *events], code) is None
+
+
+# Texts
+
+
+SPLIT = SplitPrepared(split="train", rows=1000, columns=2)
+
+
+def test_M4_truncation_tells_rows_tokens_and_completions() -> None:
+    cut = replace(
+        SPLIT,
+        truncated_rows=3,
+        truncated_tokens=50,
+        truncated_completions=2,
+        examples={"truncated_rows": [4, 5, 6], "truncated_completions": [5, 6]},
+    )
+    finding = shown([WRITES, cut], "truncation")
+    assert "3 of 1,000 train rows were cut, 50 tokens lost, 2 completions" in finding.message
+    assert finding.rows == [("train", 5), ("train", 6)]
+    few = replace(cut, truncated_completions=0)
+    assert found([WRITES, few], "truncation") is None  # prompts lost their beginning, in few rows
+
+
+def test_L6_rows_with_nothing_to_score() -> None:
+    empty = replace(SPLIT, unscored_rows=2, examples={"unscored_rows": [7, 8]})
+    assert shown([WRITES, empty], "nothing_to_score").rows == [("train", 7), ("train", 8)]
+    assert found([WRITES, SPLIT], "nothing_to_score") is None
+
+
+def test_M1_an_end_that_is_never_scored() -> None:
+    endless = replace(SPLIT, rows_without_eos=1000)
+    assert shown([WRITES, endless], "end_not_scored").severity == "error"
+    some = replace(SPLIT, rows_without_eos=3, examples={"rows_without_eos": [1, 2, 3]})
+    finding = shown([WRITES, some], "end_not_scored")
+    assert finding.severity == "warning"
+    assert finding.rows == [("train", 1), ("train", 2), ("train", 3)]
+    assert found([WRITES, SPLIT], "end_not_scored") is None
+
+
+def test_base_and_tuned_of_different_vocabularies_and_templates() -> None:
+    finding = shown([WRITES, DIFFERENT], "vocabulary_mismatch")
+    assert "512 and 600 tokens, 88 of them not the same" in finding.message
+    outside = replace(SAME, outside="tuned")
+    assert shown([WRITES, outside], "vocabulary_mismatch").severity == "error"
+    other = replace(SAME, same_template=False, differing_parts=["chat template", "end token"])
+    assert "chat template, end token" in shown([WRITES, other], "template_mismatch").message
+    for code in ("vocabulary_mismatch", "template_mismatch"):
+        assert found([WRITES, SAME], code) is None
+
+
+def neutral(base: float, tuned: float, tokens: int = 1000) -> list[AnyEvent]:
+    """Both models on a neutral text, by their mean log-likelihood a token."""
+    text = TextScored(
+        source="general_text",
+        model="base",
+        tokens=tokens,
+        bytes=4000,
+        log_likelihood=base * tokens,
+        prefix="<s>",
+        window=64,
+        stride=64,
+    )
+    return [WRITES, text, replace(text, model="tuned", log_likelihood=tuned * tokens)]
+
+
+def test_forgetting_on_neutral_text() -> None:
+    interval = {"low": 0.3, "high": 0.7, "windows": 16}
+    events = [*neutral(-2.0, -2.5), analysed("forgetting", interval, "general_text")]
+    finding = shown(events, "forgetting")
+    assert "by 0.500 nats a token (paired 95 %: +0.300 to +0.700, 16 windows)" in finding.message
+    assert "bits per byte went from 0.721 to 0.902" in finding.message
+    unsure = analysed("forgetting", {**interval, "low": -0.1}, "general_text")
+    assert found([*neutral(-2.0, -2.5), unsure], "forgetting") is None
+    assert found(neutral(-2.0, -1.9), "forgetting") is None
+    assert found(neutral(-2.0, -2.5), "forgetting") is not None  # one window: no interval
+
+
+def test_every_look_is_silent_on_an_empty_history() -> None:
+    assert find(fold([]), story.config(metric="accuracy")) == []
+    assert len(LOOKS) == len(set(LOOKS)) >= 20
+
+
+def test_every_finding_is_explained() -> None:
+    import re
+    import tomllib
+    from pathlib import Path
+
+    core = Path(__file__).parents[1] / "core"
+    source = "".join(p.read_text(encoding="utf-8") for p in (core / "pitfalls").glob("*.py"))
+    codes = set(re.findall(r'Finding\(\s*"(\w+)"', source))
+    explained = tomllib.loads((core / "glossary" / "findings.toml").read_text(encoding="utf-8"))
+    assert len(codes) >= 27
+    assert codes == set(explained)

@@ -1,0 +1,154 @@
+"""Answers against references: sacrebleu and rouge-score are the oracles (G2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from ftev.core.errors import DataError
+from ftev.core.numbers.bootstrap import Resampling, values_of
+from ftev.core.numbers.references import normalised, read_references
+from ftev.core.results import compare, evaluate_text
+from sacrebleu.metrics import BLEU, CHRF
+
+ANSWERS = [
+    "the kettle boils and the cup is warm",
+    "a cold day",
+    "",
+    "the tea was bad and the day was worse .",
+    "what a good day for a cup of tea",
+    "#### 72",
+    "completely different words stand in this one",
+]
+REFERENCES = [
+    "the kettle boils and the cup is warm",
+    "a cold day makes a warm cup welcome",
+    "this kettle is broken",
+    "the tea was good and the day was worse .",
+    "what a good day for a good cup of tea",
+    "The answer is:\n#### 72",
+    "nothing of that is here, is it?",
+]
+
+
+def frame(answers: list[str | None], references: list[str] = REFERENCES) -> pl.DataFrame:
+    n = len(answers)
+    return pl.DataFrame(
+        {
+            "row_id": range(n),
+            "nll": [1.0 + 0.1 * i for i in range(n)],
+            "tokens": [4] * n,
+            "correct": [2] * n,
+            "bytes": [len(r) for r in references],
+            "completion": answers,
+            "reference": references,
+        },
+        schema_overrides={"completion": pl.String},
+    )
+
+
+def test_G2_corpus_bleu_and_chrf_are_sacrebleus_with_their_signatures() -> None:
+    rows = read_references(frame(ANSWERS))
+    assert rows is not None
+    found = values_of(rows)
+    for name, metric in (("bleu", BLEU(force=True)), ("chrf", CHRF())):
+        assert found[name] == pytest.approx(metric.corpus_score(ANSWERS, [REFERENCES]).score)
+        assert rows.signatures[name] == str(metric.get_signature())
+    assert "tok:13a" in rows.signatures["bleu"]
+    assert "NFKC" in rows.signatures["exact_match"]
+
+
+def test_G2_resampled_sums_are_sacrebleu_on_the_resampled_rows() -> None:
+    rows = read_references(frame(ANSWERS))
+    assert rows is not None
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        drawn = rng.integers(0, len(ANSWERS), size=rng.integers(1, 9))
+        found = rows.metrics_of_totals(rows.sums[drawn].sum(axis=0))
+        answers, references = ([texts[i] for i in drawn] for texts in (ANSWERS, REFERENCES))
+        bleu = BLEU(force=True).corpus_score(answers, [references]).score
+        chrf = CHRF().corpus_score(answers, [references]).score
+        assert found["bleu"] == pytest.approx(bleu, abs=1e-9)
+        assert found["chrf"] == pytest.approx(chrf, abs=1e-9)
+
+
+def test_G2_a_row_by_itself_has_sacrebleus_sentence_chrf() -> None:
+    rows = read_references(frame(ANSWERS))
+    assert rows is not None
+    for value, answer, reference in zip(rows.row_chrf(), ANSWERS, REFERENCES, strict=True):
+        assert value == pytest.approx(CHRF().sentence_score(answer, [reference]).score)
+
+
+def test_G2_rouge_is_the_mean_of_rouge_scores_without_stemming() -> None:
+    scorer = pytest.importorskip("rouge_score.rouge_scorer")
+    names = ["rouge1", "rouge2", "rougeL"]
+    expected = scorer.RougeScorer(names, use_stemmer=False)
+    result = evaluate_text(frame(ANSWERS), draws=200)
+    for name in names:
+        pairs = zip(REFERENCES, ANSWERS, strict=True)
+        mean = np.mean([expected.score(r, a)[name].fmeasure for r, a in pairs])
+        assert result.metrics[name].value == pytest.approx(mean)
+    assert result.signatures is not None
+    assert "no stemmer" in result.signatures["rouge1"]
+
+
+def test_G2_exact_match_names_its_normaliser_and_has_wilsons_interval() -> None:
+    assert normalised("  Straße\n ①\t") == normalised("STRASSE 1")
+    assert normalised("#### 72") != normalised("72")  # no last-number match goes by this name
+    estimate = evaluate_text(frame(ANSWERS), draws=50).metrics["exact_match"]
+    assert estimate.value == pytest.approx(1 / 7)
+    assert estimate.method == "Wilson 95 %, 7 answered rows"
+    assert estimate.low == pytest.approx(0.0257, abs=1e-3)
+
+
+def test_without_rouge_score_its_metrics_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    result = evaluate_text(frame(ANSWERS), draws=50)
+    assert {"exact_match", "bleu", "chrf"} <= set(result.metrics)
+    assert not {"rouge1", "rouge2", "rougeL"} & set(result.metrics)
+
+
+def test_rows_without_an_answer_are_scored_but_not_matched() -> None:
+    some: list[str | None] = [*ANSWERS[:4], None, None, None]
+    result = evaluate_text(frame(some), draws=50)
+    assert (result.n, result.answered) == (7, 4)
+    assert result.metrics["exact_match"].value == pytest.approx(1 / 4)
+    plain = evaluate_text(frame(some).drop("completion"), draws=50)
+    assert plain.answered is None
+    assert "bleu" not in plain.metrics
+
+
+def test_S3_differences_of_answers_are_paired() -> None:
+    better = [*REFERENCES[:6], "no"]
+    found = {
+        c.metric: c
+        for c in compare(
+            "test", "base", frame(ANSWERS), "tuned", frame(better), resampling=Resampling(0, 2_000)
+        )
+    }
+    a, b = (evaluate_text(frame(x), draws=2_000) for x in (ANSWERS, better))
+    for name in ("exact_match", "bleu", "chrf"):
+        assert found[name].difference == pytest.approx(
+            b.metrics[name].value - a.metrics[name].value
+        )
+        assert found[name].low <= found[name].difference <= found[name].high
+        assert "7 answered rows" in found[name].method
+    assert found["exact_match"].p == pytest.approx(0.0625)  # fixed 5, broke 0 (S4)
+    assert "fixed 5, broke 0" in found["exact_match"].method
+    assert "sign-flip" in found["rougeL"].method
+
+
+def test_S3_other_references_are_an_error() -> None:
+    changed = frame(ANSWERS, ["another", *REFERENCES[1:]]).with_columns(
+        bytes=frame(ANSWERS)["bytes"]
+    )
+    with pytest.raises(DataError, match="the reference differs on 1 row"):
+        compare("test", "base", frame(ANSWERS), "tuned", changed)
+
+
+def test_one_answer_has_no_interval() -> None:
+    estimate = evaluate_text(frame([ANSWERS[0], *[None] * 6]), draws=50).metrics["bleu"]
+    assert estimate.value == pytest.approx(100)
+    assert np.isnan(estimate.low)

@@ -1,0 +1,238 @@
+"""The verdict: from intervals, each reason beside its evidence, and nothing ships unproven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+import story
+from ftev.core.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
+from ftev.core.diagnosis import judge
+from ftev.core.events import (
+    AnalysisComputed,
+    AnyEvent,
+    ComparisonsComputed,
+    LabelsFixed,
+    ResultsComputed,
+    RunFinished,
+    RunStarted,
+)
+from ftev.core.history import fold
+from ftev.core.numbers.comparisons import Comparison, adjust_secondary
+from ftev.core.report import build_report
+from ftev.core.results import compare, evaluate_classification
+from statsmodels.stats.multitest import multipletests
+
+LABELS = ("fine", "fraud")
+STARTED = RunStarted(
+    run="r", name="r", task="classification", pid=1, host="h", ftev_version="0.1.0"
+)
+
+
+def config(**objective: Any) -> RunConfig:
+    return RunConfig(
+        task="classification",
+        name="fraud",
+        model=ModelConfig(base="m"),
+        data=DataConfig(train="t.csv", test="e.csv"),
+        objective=ObjectiveConfig(**objective),
+    )
+
+
+def predicted(fine: tuple[int, int], fraud: tuple[int, int]) -> pl.DataFrame:
+    """Rows of either label, (named fine, named fraud) each."""
+    truth = ["fine"] * sum(fine) + ["fraud"] * sum(fraud)
+    answers = [name for counts in (fine, fraud) for name, n in zip(LABELS, counts, strict=True)
+               for _ in range(n)]  # fmt: skip
+    return pl.DataFrame({"row_id": range(len(truth)), "label": truth, "predicted": answers})
+
+
+def evaluated(before: pl.DataFrame, after: pl.DataFrame, primary: str) -> list[AnyEvent]:
+    """What a worker writes down of two models' predictions."""
+    events: list[AnyEvent] = [STARTED, LabelsFixed(labels=list(LABELS), positive="fraud")]
+    for model, frame in (("probe", before), ("tuned", after)):
+        result = evaluate_classification(frame, LABELS, "fraud")
+        plain = msgspec.to_builtins(result)
+        events.append(ResultsComputed(split="test", model=model, result=plain))
+    found = compare("test", "probe", before, "tuned", after, LABELS, "fraud")
+    plain = msgspec.to_builtins(adjust_secondary(found, primary))
+    return [*events, ComparisonsComputed(comparisons=plain), RunFinished(status="finished")]
+
+
+def test_C7_98_percent_accuracy_with_12_percent_recall_is_held(tmp_path: Path) -> None:
+    before = predicted((9600, 200), (200, 0))  # 96.0 %, finds none
+    after = predicted((9776, 24), (176, 24))  # 98.0 %, finds 24 of 200
+    events = evaluated(before, after, "accuracy")
+    tuned = fold(events).results["test"]["tuned"]["metrics"]
+    assert tuned["accuracy"]["value"] == pytest.approx(0.98)
+    assert tuned["recall"]["value"] == pytest.approx(0.12)
+    verdict = judge(fold(events), config(metric="accuracy", at_least=0.95))
+    assert verdict.decision == "hold"
+    assert verdict.reasons[0] == (
+        'accuracy on test is 98.0 %, yet only 12.0 % of the rows that are "fraud" are found '
+        "(24 of 200): the accuracy comes from the larger label"
+    )
+    assert verdict.evidence[0]["code"] == "accuracy_paradox"
+    assert verdict.evidence[0]["recall"] == pytest.approx(0.12)
+    report = build_report(
+        story.write_story(tmp_path / "run", events, config(metric="accuracy", at_least=0.95))
+    )
+    assert report["verdict"]["decision"] == "hold"
+    assert report["verdict"]["evidence"] == verdict.evidence
+
+
+def test_the_same_accuracy_with_good_recall_ships() -> None:
+    before = predicted((9600, 200), (200, 0))
+    after = predicted((9640, 160), (20, 180))
+    verdict = judge(fold(evaluated(before, after, "recall")), config(metric="recall", at_least=0.8))
+    assert verdict.decision == "ship"
+
+
+def test_every_reason_has_its_evidence_and_it_is_there(tmp_path: Path) -> None:
+    run = story.write_story(
+        tmp_path / "run", settings=story.config(metric="accuracy", at_least=0.8)
+    )
+    report = build_report(run)
+    reasons, evidence = (report["verdict"][k] for k in ("reasons", "evidence"))
+    assert len(reasons) == len(evidence) == 2
+    for found in evidence:
+        there = report
+        for key in found["at"]:
+            there = there[key]
+        for name in ("low", "high", "difference", "value"):
+            if name in found:
+                assert there[name] == found[name]
+
+
+def test_the_case_that_proves_nothing_points_at_evidence_too() -> None:
+    verdict = judge(fold([STARTED]), config())
+    assert (verdict.decision, len(verdict.evidence)) == ("no evidence", len(verdict.reasons))
+
+
+# Thresholds
+
+
+def chosen(aim: dict[str, Any], recall: tuple[float, float], **more: Any) -> AnyEvent:
+    estimate = {"value": sum(recall) / 2, "low": recall[0], "high": recall[1]}
+    told = {
+        "positive": "fraud",
+        "aim": aim,
+        "in_use": True,
+        "at_threshold": {"threshold": 0.07, "metrics": {"recall": estimate}},
+        **more,
+    }
+    return AnalysisComputed(split="test", name="thresholds", model="tuned", result=told)
+
+
+BETTER = evaluated(
+    predicted((8000, 1800), (100, 100)), predicted((9640, 160), (20, 180)), "macro_f1"
+)
+
+
+@pytest.mark.parametrize(
+    ("recall", "decision", "told"),
+    [
+        ((0.91, 0.97), "ship", "the whole interval meets it"),
+        ((0.85, 0.95), "no evidence", "the interval holds the target"),
+        ((0.70, 0.80), "hold", "the whole interval misses it"),
+    ],
+)
+def test_B2_a_recall_asked_for_is_judged_at_the_frozen_threshold(
+    recall: tuple[float, float], decision: str, told: str
+) -> None:
+    event = chosen({"kind": "recall_at_least", "target": 0.9}, recall)
+    verdict = judge(fold([*BETTER, event]), config())
+    assert verdict.decision == decision
+    reason = next(r for r in verdict.reasons if "threshold" in r)
+    assert reason.startswith('at the threshold 0.07 chosen on validation, recall of "fraud"')
+    assert told in reason
+
+
+def test_a_target_is_judged_at_the_threshold_in_use() -> None:
+    event = chosen({"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.97, 0.99))
+    verdict = judge(fold([*BETTER, event]), config(metric="recall", at_least=0.95))
+    [reason] = [r for r in verdict.reasons if "target" in r]
+    assert "recall on test, at the threshold 0.07 chosen on validation, is 98.0 %" in reason
+    assert judge(fold(BETTER), config(metric="recall", at_least=0.95)).decision == "hold"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"), [(-0.5, -0.1, "ship"), (0.1, 0.5, "hold"), (-0.1, 0.1, "ship")]
+)
+def test_a_threshold_that_costs_more_on_test_is_held(
+    low: float, high: float, decision: str
+) -> None:
+    changes = {"cost": {"difference": (low + high) / 2, "low": low, "high": high}}
+    event = chosen({"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.9, 0.95), changes=changes)
+    assert judge(fold([*BETTER, event]), config()).decision == decision
+
+
+def test_a_threshold_that_was_asked_for_and_not_found_is_no_evidence() -> None:
+    told = {"aim": {"kind": "precision_at_least", "target": 0.99}, "in_use": False,
+            "why_not": "no threshold reaches a precision of 99.0% on validation"}  # fmt: skip
+    event = AnalysisComputed(split="test", name="thresholds", model="tuned", result=told)
+    verdict = judge(fold([*BETTER, event]), config())
+    assert verdict.decision == "no evidence"
+    assert "no threshold is in use: no threshold reaches" in verdict.reasons[0]
+
+
+def test_a_threshold_nobody_asked_for_has_no_say() -> None:
+    event = chosen({"kind": "f1"}, (0.1, 0.2), in_use=False)
+    assert judge(fold([*BETTER, event]), config()) == judge(fold(BETTER), config())
+
+
+def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
+    from ftev.core.events import LeakageFound
+
+    event = chosen({"kind": "recall_at_least", "target": 0.9}, (0.91, 0.97))
+    leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
+    clean: list[AnyEvent] = []
+    for told in BETTER:
+        if isinstance(told, ResultsComputed):
+            clean.append(msgspec.structs.replace(told, split="test_clean"))
+        if isinstance(told, ComparisonsComputed):
+            rows = [{**c, "split": "test_clean"} for c in told.comparisons]
+            clean.append(ComparisonsComputed(comparisons=rows))
+    verdict = judge(fold([*BETTER, leak, event, *clean]), config())
+    assert verdict.decision == "no evidence"
+    assert "rows in it that repeat another split" in verdict.reasons[0]
+    assert judge(fold([*BETTER, leak, *clean]), config()).decision == "ship"
+
+
+# Holm
+
+
+def test_S6_the_secondary_metrics_have_holms_p() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, 300)
+    frames = []
+    for share in (0.7, 0.8):
+        answers = np.where(rng.random(300) < share, truth, 1 - truth)
+        names = [[LABELS[i] for i in codes] for codes in (truth, answers)]
+        frames.append(
+            pl.DataFrame({"row_id": range(300), "label": names[0], "predicted": names[1]})
+        )
+    found = adjust_secondary(
+        compare("test", "probe", frames[0], "tuned", frames[1], LABELS, "fraud"), "recall"
+    )
+    secondary = [c for c in found if c.metric != "recall"]
+    assert len(secondary) > 5
+    expected = multipletests([c.p for c in secondary], method="holm")[1]
+    assert [c.p_holm for c in secondary] == pytest.approx(list(expected))
+    [primary] = [c for c in found if c.metric == "recall"]
+    assert primary.p_holm is None
+    assert "p_holm" not in msgspec.to_builtins(primary)
+
+
+def test_S6_a_metric_equal_to_the_primary_is_the_primary() -> None:
+    def comparison(metric: str, p: float) -> Comparison:
+        return Comparison(split="test", metric=metric, from_model="a", to_model="b", difference=0.1,
+                          low=0.0, high=0.2, p=p, method="")  # fmt: skip
+
+    rows = [comparison("accuracy", 0.03), comparison("mcc", 0.02), comparison("macro_f1", 0.04)]
+    adjusted = {c.metric: c.p_holm for c in adjust_secondary(rows, "micro_f1")}
+    assert adjusted == {"accuracy": None, "mcc": 0.04, "macro_f1": 0.04}

@@ -1,0 +1,230 @@
+"""`verify`: it agrees with an untouched run, and fails loudly at whatever was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ftev.core.errors import RunError
+from ftev.core.events import EventWriter, PredictionsStored
+from ftev.core.report import write_report
+from ftev.core.runs import Run, file_sha256
+from ftev.core.verify import verify
+from ftev.core.verifying.agreement import find_disagreements, is_same
+from ftev.core.verifying.stored import Check
+from ftev.tui.cli import main
+
+SAMPLES = Path(__file__).parents[1] / "sample_runs"
+
+
+@pytest.fixture(params=["classification", "generation"])
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def copied(tmp_path: Path, task: str, *, signed: bool = False) -> Run:
+    """A sample run of one's own; signed as the worker does, with a sha256 of each file."""
+    run = Run(tmp_path / task)
+    shutil.copytree(SAMPLES / task, run.path)
+    if signed:
+        writer = EventWriter(run.events_path)
+        for path in sorted(run.predictions.iterdir()):
+            split, model, _ = path.name.split(".")
+            name = path.relative_to(run.path).as_posix()
+            rows, digest = pl.read_parquet(path).height, file_sha256(path)
+            writer.write(
+                PredictionsStored(split=split, model=model, path=name, rows=rows, sha256=digest)
+            )
+        writer.close()
+    write_report(run, ("json",))
+    return run
+
+
+def rewrite(run: Run, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    path = run.predictions / name
+    change(pl.read_parquet(path)).write_parquet(path)
+
+
+def failures(run: Run) -> list[Check]:
+    return [c for c in verify(run) if c.ok is False]
+
+
+def told(run: Run) -> str:
+    return "\n".join(c.told for c in failures(run))
+
+
+def set_in(column: str, row_id: int, value: Any) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    chosen = pl.when(pl.col("row_id") == row_id).then(pl.lit(value))
+    return lambda frame: frame.with_columns(chosen.otherwise(pl.col(column)).alias(column))
+
+
+def test_an_untouched_run_agrees_in_everything(tmp_path: Path, task: str) -> None:
+    checks = verify(copied(tmp_path, task, signed=True))
+    assert not [c.told for c in checks if c.ok is False]
+    metrics = {"classification": "macro_f1", "generation": "bits_per_byte"}
+    assert any(c.ok and c.what == f"test tuned {metrics[task]}" for c in checks)
+    assert any(c.ok and c.what.startswith("sums of test tuned") for c in checks)
+    assert any(c.ok and "→ tuned" in c.what for c in checks)
+    unchecked = [c for c in checks if c.ok is None and "another method" not in c.told]
+    assert [c.what for c in unchecked] == ["data files"]
+
+
+def test_older_runs_are_said_to_be_unchecked_in_their_files(tmp_path: Path, task: str) -> None:
+    checks = verify(copied(tmp_path, task))
+    unchecked = [c.told for c in checks if c.ok is None]
+    assert any("test.tuned.parquet: the worker wrote no sha256" in text for text in unchecked)
+    assert not [c.told for c in checks if c.ok is False]
+
+
+def test_a_changed_prediction_is_named_with_file_row_and_number(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    frame = pl.read_parquet(run.predictions / "test.tuned.parquet")
+    was = frame.filter(pl.col("row_id") == 17)["predicted"][0]
+    other = next(x for x in ("negative", "positive") if x != was)
+    rewrite(run, "test.tuned.parquet", set_in("predicted", 17, other))
+    found = told(run)
+    assert "predictions/test.tuned.parquet, row 17: the prediction is not the label" in found
+    assert "test tuned accuracy: value: 0.9 stored, 0." in found
+    assert "confusion.counts[" in found
+
+
+def test_a_change_that_moves_no_number_is_seen_by_the_sha256(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification", signed=True)
+    rewrite(run, "test.probe.parquet", lambda frame: frame.with_columns(note=pl.lit("")))
+    assert [c.what for c in failures(run)] == ["predictions/test.probe.parquet"]
+    assert "is not the file that the worker stored" in told(run)
+
+
+def test_a_changed_loss_is_named(tmp_path: Path) -> None:
+    run = copied(tmp_path, "generation")
+    rewrite(run, "test.tuned.parquet", set_in("nll", 3, 1.5))
+    found = told(run)
+    assert "sums of test tuned: loss_sum:" in found
+    assert "test tuned perplexity: value:" in found
+    assert "test base → tuned loss: difference:" in found
+
+
+def test_a_changed_content_hash_is_named(tmp_path: Path, task: str) -> None:
+    run = copied(tmp_path, task)
+    rewrite(run, "test.tuned.parquet", set_in("content", 5, pl.Series([7], dtype=pl.UInt64)[0]))
+    assert "test.tuned.parquet, row 5: the content hash is not that of" in told(run)
+
+
+def test_a_removed_row_is_named(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    rewrite(run, "test.majority.parquet", lambda f: f.filter(pl.col("row_id") != 9))
+    found = told(run)
+    assert "row 9: not among the rows of test.majority.parquet" in found
+    assert "test majority → tuned" in found
+
+
+def test_the_majority_is_made_again_from_train(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    rewrite(run, "test.majority.parquet", set_in("predicted", 2, "negative"))
+    assert "row 2: the commonest label of train is 'positive'" in told(run)
+
+
+def test_a_missing_file_is_named(tmp_path: Path, task: str) -> None:
+    run = copied(tmp_path, task)
+    (run.predictions / "test.tuned.parquet").unlink()
+    assert "predictions/test.tuned.parquet is missing" in told(run)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    run = copied(tmp_path, "generation")
+    (run.predictions / "test.base.parquet").write_bytes(b"PAR1 nothing")
+    assert "predictions/test.base.parquet cannot be read" in told(run)
+
+
+def edit_report(run: Run, edit: Callable[[dict[str, Any]], object]) -> None:
+    path = run.path / "report.json"
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(document))
+
+
+def test_an_edited_report_is_named_with_both_numbers(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+
+    def edit(document: dict[str, Any]) -> None:
+        document["results"]["test"]["tuned"]["metrics"]["accuracy"]["value"] = 0.97
+        document["verdict"]["decision"] = "hold"
+        del document["findings"]
+
+    edit_report(run, edit)
+    found = told(run)
+    assert "results.test.tuned.metrics.accuracy.value: 0.97 stored, 0.9 computed" in found
+    assert "verdict.decision: 'hold' stored, 'ship' computed" in found
+    assert "findings: 'absent' stored" in found
+
+
+def test_edited_results_in_the_events_do_not_pass(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    lines = run.events_path.read_text().splitlines()
+    edited = [
+        line.replace('"value":0.9,', '"value":0.95,') if '"ResultsComputed"' in line else line
+        for line in lines
+    ]
+    assert edited != lines
+    run.events_path.write_text("\n".join(edited) + "\n")
+    assert "0.95 stored, 0.9 computed" in told(run)
+
+
+def test_an_interval_of_another_method_is_unchecked_and_its_number_is_not(tmp_path: Path) -> None:
+    run = copied(tmp_path, "generation")
+    text = run.events_path.read_text()
+    run.events_path.write_text(text.replace("percentile bootstrap", "studentised bootstrap"))
+    (run.path / "report.json").unlink()
+    checks = {c.what: c for c in verify(run)}
+    loss = checks["test tuned loss"]
+    assert loss.ok is None
+    assert "the number agrees; its interval was made by another method" in loss.told
+    rewrite(run, "test.tuned.parquet", set_in("nll", 3, 1.5))
+    assert {c.what: c for c in verify(run)}["test tuned loss"].ok is False
+
+
+def test_a_renamed_folder_is_the_same_run(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    edit_report(run, lambda d: d["run"].update(id="2026-11-21_10-10-07_demo-reviews"))
+    assert not failures(run)
+    edit_report(run, lambda d: d["run"].update(id="another"))
+    assert "run.id" in told(run)
+
+
+def test_a_run_without_results_cannot_be_verified(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with pytest.raises(RunError, match="no results to check"):
+        verify(run)
+
+
+def test_numbers_agree_to_their_last_bits_only() -> None:
+    assert is_same(0.1 + 0.2, 0.3)
+    assert is_same("NaN", float("nan"))
+    assert is_same("Infinity", float("inf"))
+    assert not is_same(0.3, 0.3 + 1e-9)
+    assert not is_same("NaN", 0.0)
+    assert not is_same(True, 0)
+    found = find_disagreements({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}], "c": 0})
+    assert [(d.place, d.stored, d.again) for d in found] == [
+        ("a[1].b", 2, 3),
+        ("c", "absent", 0),
+    ]
+
+
+def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copied(tmp_path, "generation")
+    assert main(["verify", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert "what" in out.splitlines()[0]
+    assert " 0 do not" in out
+    (run.predictions / "test.tuned.parquet").unlink()
+    assert main(["verify", str(run.path), "--json"]) == 1
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document["ok"] is False
+    assert "test.tuned.parquet is missing" in printed.err

@@ -1,0 +1,139 @@
+"""`ftev-tui compare RUN RUN …`: runs side by side, paired where their rows agree."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.compare import compare_runs
+from ...core.numbers.metric_table import METRICS
+from ...core.reporting.numbers import (
+    DASH,
+    format_count,
+    format_difference,
+    format_difference_interval,
+    format_estimate,
+    format_p,
+    read_number,
+)
+from ...core.reporting.text import visible
+from ...core.runs import open_run, runs_folder
+from .show import print_json, print_table
+
+VALUE = 40  # characters of a setting's value
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = runs_folder(options.runs_dir)
+    runs = [open_run(name, folder) for name in options.runs]
+    told = compare_runs(runs, options.split, options.metric, options.model)
+    if options.json:
+        print_json(told)
+    else:
+        show_comparison(told)
+    return 0
+
+
+def show_comparison(told: Mapping[str, Any]) -> None:
+    metric, runs = told["metric"], told["runs"]
+    direction = METRICS[metric].direction
+    print(
+        f"{metric} of {told['model']} on {told['split']}, 95 % intervals ({direction} is better); "
+        f"the baseline is {visible(told['baseline'])}\n"
+    )
+    rows = [_run_row(r, metric) for r in runs]
+    print_table(("run", "rows", metric, "verdict"), rows, words=("run", metric, "verdict"))
+    _show_paired(told, metric)
+    for unpaired in told["unpaired"]:
+        print(
+            f"\n{visible(unpaired['run'])} is not paired with the baseline: {unpaired['reason']}. "
+            "Its figures stand beside the others, but the rows are not the same rows: a difference "
+            "between them is no evidence that one model is better."
+        )
+    _show_others(told, metric)
+    _show_settings(told)
+    for note in told["notes"]:
+        print(f"\n{visible(note)}.")
+
+
+def _run_row(r: Mapping[str, Any], metric: str) -> list[str]:
+    verdict = r["verdict"]
+    told = f"{verdict['decision']}: {verdict['objective']}" if verdict else "no configuration"
+    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
+
+
+def _show_paired(told: Mapping[str, Any], metric: str) -> None:
+    found = [c for c in told["comparisons"] if c["metric"] == metric]
+    if not found:
+        return
+    print(f"\nPaired differences in {metric} from the baseline, on the same rows\n")
+    several = len(found) > 1
+    counted = [name for name in ("fixed", "broke") if found[0].get(name) is not None]
+    columns = ["run", "difference", "95 % interval", "p", *["p (Holm)"] * several]
+    columns += [*counted, "smallest detectable"]
+    rows = [
+        [
+            c["to"],
+            format_difference(metric, c["difference"]),
+            format_difference_interval(metric, c["low"], c["high"]),
+            format_p(c["p"]),
+            *([format_p(c["p_holm"])] * several),
+            *(f"{c[name]:,}" for name in counted),
+            _smallest(c),
+        ]
+        for c in found
+    ]
+    print_table(columns, rows, words=("run",))
+    if several:
+        print(
+            f"p (Holm) is adjusted for the {format_count(len(found), 'run')} set against the "
+            "baseline."
+        )
+    if counted:
+        print("Fixed: rows wrong in the baseline and right in the run; broke: the reverse.")
+    for method in dict.fromkeys(c["method"] for c in found):
+        print(f"Method: {method}.")
+
+
+def _smallest(c: Mapping[str, Any]) -> str:
+    least = read_number(c.get("smallest_detectable"))
+    return DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+")
+
+
+def _show_others(told: Mapping[str, Any], metric: str) -> None:
+    """The other metrics, a table a run: the values, and the difference where it is paired."""
+    first, *rest = told["runs"]
+    others = [m for m in told["metrics"] if m != metric and not METRICS[m].same_as]
+    pairs = {(c["to"], c["metric"]): c for c in told["comparisons"]}
+    for r in rest if others else []:
+        print(f"\nOther metrics, {visible(r['name'])} against the baseline\n")
+        columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
+        rows = [_other_row(name, first, r, pairs.get((r["name"], name))) for name in others]
+        print_table(columns, rows, words=("metric",))
+        if pairs:
+            print(f"These p are not adjusted: {metric} is the one question that was asked.")
+
+
+def _other_row(
+    name: str, first: Mapping[str, Any], r: Mapping[str, Any], c: Mapping[str, Any] | None
+) -> list[str]:
+    values = [format_estimate(name, side["metrics"][name]) for side in (first, r)]
+    if c is None:
+        return [name, *values, DASH, DASH, DASH]
+    interval = format_difference_interval(name, c["low"], c["high"])
+    return [name, *values, format_difference(name, c["difference"]), interval, format_p(c["p"])]
+
+
+def _show_settings(told: Mapping[str, Any]) -> None:
+    names = [r["name"] for r in told["runs"]]
+    if not told["config"]:
+        print("\nThe runs were configured alike, on the same files.")
+        return
+    print("\nWhat differs between the runs\n")
+    rows = [[name, *map(_value, row)] for name, row in told["config"].items()]
+    print_table(("", *names), rows, words=("", *names))
+
+
+def _value(value: Any) -> str:
+    return DASH if value is None else visible(value, VALUE)

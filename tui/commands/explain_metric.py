@@ -1,0 +1,32 @@
+"""`ftev-tui report RUN --explain METRIC`: how a number was made, and what it means."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from ...core.errors import FtevError
+from ...core.history import read_history
+from ...core.reporting.explained import explain_metric
+from ...core.reporting.receipt_lines import explained_lines
+from ...core.runs import Run
+from .show import print_json
+from .wrapped import columns, labelled
+
+
+def show_explained(run: Run, options: argparse.Namespace) -> None:
+    history = read_history(run)
+    try:
+        config = run.config()
+    except FtevError:  # a copied run may have lost it: its terms are told as not known
+        config = None
+    found = explain_metric(history, config, options.explain, options.split, options.model)
+    if options.json:
+        print_json(msgspec.to_builtins(found))
+        return
+    for i, block in enumerate(explained_lines(found)):
+        if i:
+            print()
+        for line in labelled(block, columns()):
+            print(line)

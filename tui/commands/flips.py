@@ -1,0 +1,104 @@
+"""`ftev-tui flips RUN`: the rows that the tuned model fixed and broke, with their text."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...core.analyses.flips import (
+    CHANGED,
+    LABEL_KINDS,
+    describe_flips,
+    label_flips,
+    list_rows,
+    loss_changes,
+)
+from ...core.errors import ConfigError, Fault
+from ...core.history import History, read_history
+from ...core.predictions import read_inputs, read_predictions, stored_splits
+from ...core.reporting.numbers import format_count
+from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
+from ...core.reporting.summary import SPLITS, reference_model
+from ...core.runs import Run, open_run, runs_folder
+from .show import print_json, print_table
+
+TEXT = 100  # characters of an input in a table
+LOSS_SHOWN = ("fell", "rose")
+
+
+def run(options: argparse.Namespace) -> int:
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    told = flip_list(found, options.kind, options.split, options.limit)
+    if options.json:
+        print_json(told)
+    else:
+        show_flips(told)
+    return 0
+
+
+def flip_list(
+    run: Run, kind: str | None = None, split: str | None = None, limit: int = 20
+) -> dict[str, Any]:
+    """The document of `flips --json`: counts, and the rows of one kind or of those that changed.
+
+    Raises ConfigError for a kind that the task lacks, RunError where nothing is stored.
+    """
+    history = read_history(run)
+    split = split or next((s for s in SPLITS if s in stored_splits(run)), "test")
+    frames = read_predictions(run, split)
+    reference = reference_model(frames)
+    if reference is None or "tuned" not in frames:
+        there = ", ".join(frames)
+        raise ConfigError(
+            Fault(run.id, f"only {there} was scored on {split}", "Flips need a model before it")
+        )
+    labelled = "predicted" in frames["tuned"].columns
+    kinds = _kinds(kind, labelled)
+    flipped = label_flips if labelled else loss_changes
+    rows = flipped(frames[reference], frames["tuned"])
+    told: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
+    told |= describe_flips(rows, 0)
+    told["rows"] = {k: list_rows(rows, k, limit) for k in kinds}
+    return told | _with_inputs(run, history, split, told["rows"], frames["tuned"])
+
+
+def _kinds(kind: str | None, labelled: bool) -> list[str]:
+    known = LABEL_KINDS if labelled else LOSS_SHOWN
+    if kind is None:
+        return [k for k in known if k in CHANGED]
+    if kind not in known:
+        task = "a classifier" if labelled else "a language model"
+        raise ConfigError(
+            Fault("--kind", f"there is no {kind!r} for {task}", f"Known: {', '.join(known)}")
+        )
+    return [kind]
+
+
+def _with_inputs(
+    run: Run, history: History, split: str, rows: dict[str, list[dict[str, Any]]], frame: Any
+) -> dict[str, Any]:
+    inputs = read_inputs(run, history, split, frame)
+    for listed in rows.values():
+        for row in listed:
+            if (text := inputs.texts.get(row["row_id"])) is not None:
+                row["input"] = text
+    return {"rows": rows, "text_missing": inputs.missing} if inputs.missing else {"rows": rows}
+
+
+def show_flips(told: dict[str, Any]) -> None:
+    print(f"{told['run']}, {told['split']}: tuned against {MODELS[told['from']]}")
+    print(tell_counts(told, told["split"]))
+    for kind, rows in told["rows"].items():
+        order = (
+            "most confident first"
+            if kind in LABEL_KINDS
+            else f"in {told['unit']}, largest change first"
+        )
+        if not rows:
+            print(f"\n{kind}: no row")
+            continue
+        print(f"\n{kind}: {len(rows):,} of {format_count(told['counts'][kind], 'row')}, {order}")
+        table = flip_table(rows, told["from"], TEXT)
+        print_table(table.columns, table.rows, words=("row", *table.words))
+    if missing := told.get("text_missing"):
+        print(f"\nWithout the rows' text: {missing}.")

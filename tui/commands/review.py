@@ -1,0 +1,160 @@
+"""`ftev-tui review RUN`: judge answers blind, on a screen or line by line; `--summary` unblinds.
+
+While pairs are judged nothing here names a model or the run, whose name may tell of one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from ...core.errors import ConfigError, Fault
+from ...core.reporting.blocks import Block, Bullets, Paragraph, Table
+from ...core.reporting.text import visible, visible_lines
+from ...core.review import CRITERIA, HIGHEST, LOWEST, BlindPair, Choice, Ratings, Review, Side
+from ...core.runs import Run, open_run, runs_folder
+from .show import can_draw_screen, print_json, print_table, say
+
+WORDS: dict[str, Choice] = {
+    **dict.fromkeys(("l", "left"), "left"),
+    **dict.fromkeys(("r", "right"), "right"),
+    **dict.fromkeys(("t", "tie"), "tie"),
+    **dict.fromkeys(("s", "skip"), "skip"),
+    **dict.fromkeys(("u", "undo"), "undo"),
+}
+HOW = (
+    "Which answer is better? left, right, tie, skip; undo takes the last judgement back, quit\n"
+    f"leaves (l r t s u q). To rate first, from {LOWEST} to {HIGHEST}: `rate left 4 5 3 4`, in "
+    f"the order\n{', '.join(CRITERIA)}; - leaves one out."
+)
+
+
+def run(options: argparse.Namespace) -> int:
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    if options.summary:
+        return show_summary(found, as_json=options.json, unblind=options.yes)
+    review = Review(found, options.reviewer, options.seed)
+    if options.json:
+        print_json(_document(review))
+        return 0
+    if can_draw_screen() and not options.plain:
+        from ..app import run_review
+
+        code = run_review(review, theme=options.theme, ascii_only=options.ascii)
+    else:
+        code = review_by_lines(review)
+    _tell_how_it_stands(Review(found, options.reviewer, options.seed))  # the screen had its own
+    return code
+
+
+def _document(review: Review) -> dict[str, object]:
+    return {
+        "pairs": review.count,
+        "judged": review.judged,
+        "waiting": [asdict(pair) for pair in review.waiting()],
+    }
+
+
+def _tell_how_it_stands(review: Review) -> None:
+    left = review.count - review.judged
+    if left:
+        say(f"{review.judged:,} of {review.count:,} pairs are judged. The same command goes on")
+    else:
+        say("every pair is judged. `ftev-tui review RUN --summary` says which was which")
+
+
+def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
+    from ...core.reporting.sections.reviews import review_blocks, tell_progress
+    from ...core.review_summary import summarize_reviews
+
+    told = summarize_reviews(found)
+    if told is None:
+        raise ConfigError(
+            Fault("reviews.jsonl", "nothing is judged yet", "`ftev-tui review RUN` asks")
+        )
+    if not told["complete"] and not unblind:
+        raise ConfigError(
+            Fault(
+                "--summary",
+                f"{tell_progress(told)} To unblind now would let the names sway the rest",
+                "Judge the rest first, or add --yes",
+            )
+        )
+    if as_json:
+        print_json(told)
+        return 0
+    if not told["complete"]:
+        print(f"Not all pairs are judged. {tell_progress(told)}\n")
+    show_blocks(review_blocks(told))
+    return 0
+
+
+def show_blocks(blocks: Sequence[Block]) -> None:
+    for block in blocks:
+        if isinstance(block, Paragraph):
+            print(f"\n{visible(block.text)}\n")
+        elif isinstance(block, Bullets):
+            for item in block.items:
+                print(f"- {visible(item)}")
+        elif isinstance(block, Table):
+            print_table(block.columns, block.rows, words=(block.columns[0], *block.words))
+
+
+def review_by_lines(review: Review) -> int:
+    """Ask pair after pair on stdin until all are judged, `quit` or the end of the input."""
+    if review.next() is None:
+        return 0
+    print(f"Blind review of {review.count:,} pairs, {review.judged:,} of them judged.\n{HOW}")
+    while (pair := review.next()) is not None:
+        print("\n".join(pair_lines(pair, review.judged + 1, review.count)))
+        if not _judge(review, pair):
+            break
+    return 0
+
+
+def pair_lines(pair: BlindPair, number: int, count: int) -> list[str]:
+    lines = ["", f"Pair {number:,} of {count:,}"]
+    for title, text in (("Prompt", pair.prompt), ("Left", pair.left), ("Right", pair.right)):
+        lines += [title, *(f"  {line}" for line in visible_lines(text.strip("\n")))]
+    return lines
+
+
+def _judge(review: Review, pair: BlindPair) -> bool:
+    """Read lines until one judges the pair; False where the person leaves."""
+    ratings: Ratings = {}
+    while True:
+        print("left, right, tie, skip, undo, quit, or rate> ", end="", flush=True)
+        line = sys.stdin.readline()
+        words = line.lower().split()
+        if not line or words in (["q"], ["quit"]):
+            print()
+            return False
+        if not words:
+            continue
+        if words[0] == "rate":
+            _rate(ratings, words[1:])
+        elif len(words) == 1 and words[0] in WORDS:
+            return _record(review, pair, WORDS[words[0]], ratings)
+        else:
+            print(f"not understood: {visible(line.strip(), 60)}\n{HOW}")
+
+
+def _record(review: Review, pair: BlindPair, choice: Choice, ratings: Ratings) -> bool:
+    if choice == "undo":
+        print("asked again" if review.undo() else "nothing to undo")
+    else:
+        review.judge(pair.pair, choice, ratings)
+    return True
+
+
+def _rate(ratings: Ratings, words: list[str]) -> None:
+    sides: dict[str, Side] = {"left": "left", "l": "left", "right": "right", "r": "right"}
+    values = words[1:]
+    known = {"-", *map(str, range(LOWEST, HIGHEST + 1))}
+    if not words or words[0] not in sides or len(values) != len(CRITERIA) or set(values) - known:
+        print(f"not understood: rate left or right, then {len(CRITERIA)} ratings, as `4 5 - 4`")
+        return
+    given = zip(CRITERIA, values, strict=True)
+    ratings[sides[words[0]]] = {name: int(value) for name, value in given if value != "-"}

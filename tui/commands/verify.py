@@ -1,0 +1,59 @@
+"""`ftev-tui verify RUN`: every headline number computed again from the stored rows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ...core.reporting.numbers import format_count
+from ...core.reporting.text import visible
+from ...core.runs import open_run, runs_folder
+from ...core.verify import verify
+from ...core.verifying.stored import Check
+from .show import print_json, print_table
+
+OK = {True: "yes", False: "NO", None: "unchecked"}
+FAILED = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    checks = verify(found)
+    wrong = [c for c in checks if c.ok is False]
+    if options.json:
+        print_json(_document(found.id, checks))
+    else:
+        rows = [[c.what, c.stored, c.again, OK[c.ok]] for c in checks]
+        print_table(["what", "stored", "recomputed", "ok"], rows, words=("what", "ok"))
+        print(_sum_up(checks))
+        for c in checks:
+            if c.ok is None:
+                print(f"unchecked: {visible(c.told)}")
+    sys.stdout.flush()
+    for c in wrong:
+        print(f"ftev: {visible(c.told)}", file=sys.stderr)
+    return FAILED if wrong else 0
+
+
+def _document(run: str, checks: list[Check]) -> dict[str, object]:
+    return {
+        "run": run,
+        "ok": all(c.ok is not False for c in checks),
+        "checks": [
+            {
+                "what": c.what,
+                "stored": c.stored,
+                "recomputed": c.again,
+                "ok": c.ok,
+                "told": c.told,
+            }
+            for c in checks
+        ],
+    }
+
+
+def _sum_up(checks: list[Check]) -> str:
+    agreed, wrong = (sum(c.ok is value for c in checks) for value in (True, False))
+    unchecked = len(checks) - agreed - wrong
+    told = f"{format_count(len(checks), 'check')}: {agreed:,} agree, {wrong:,} do not"
+    return told + (f", {unchecked:,} could not be made" if unchecked else "")

@@ -1,0 +1,209 @@
+"""The blind review: a prompt, two answers without names, ratings, and the keys that judge."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+
+from ...core.reporting.text import visible, visible_lines
+from ...core.review import CRITERIA, SIDES, BlindPair, Choice, Criterion, Ratings, Review, Side
+from ..widgets.arrangement import SMALLEST
+from ..widgets.format import fit, wrap
+from ..widgets.pane import Pane, told_hidden
+from ..widgets.spans import Line
+from ..widgets.status import KeyLine, TwoEnds
+from .keys import APP_KEYS, REVIEW_KEYS, Key, hints, to_bindings
+from .small import TooSmall
+
+CELLS = [(side, criterion) for side in SIDES for criterion in CRITERIA]
+NAME_WIDTH, CELL_WIDTH = 8, 14
+PROMPT_SHARE = 4  # the prompt takes at most this part of the screen's height
+FRAME = 2  # lines of a border
+DONE = "Every pair is judged. u takes the last judgement back; q leaves."
+THEN = "`ftev-tui review RUN --summary` says which was which."
+
+
+class TextBox(Pane):
+    """A bordered text that scrolls."""
+
+    def __init__(self, title: str, id: str) -> None:
+        super().__init__(id=id)
+        self.border_title = Content(title)
+        self._text = ""
+        self._top = 0
+
+    def show_text(self, text: str) -> None:
+        self._text, self._top = text, 0
+        self.show()
+
+    def scroll_lines(self, count: int) -> None:
+        self._top = max(0, self._top + count)
+        self.show()
+
+    def wrapped(self, width: int) -> list[str]:
+        paragraphs = visible_lines(self._text.strip("\n"))
+        return [line for paragraph in paragraphs for line in wrap(paragraph, width)]
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        lines: list[Line] = [[(text, "")] for text in self.wrapped(width)]
+        if len(lines) <= height:
+            self._top = 0
+            return lines
+        room = max(1, height - 1)
+        self._top = min(self._top, len(lines) - room)
+        below = len(lines) - room - self._top
+        return [*lines[self._top : self._top + room], [(told_hidden(self._top, below), "muted")]]
+
+
+class RatingTable(Pane):
+    """Two lines of ratings, left and right, with a cursor; ratings are optional."""
+
+    def __init__(self) -> None:
+        super().__init__(id="ratings")
+        self._given: dict[tuple[Side, Criterion], int] = {}
+        self._at = 0
+
+    def clear(self) -> None:
+        self._given, self._at = {}, 0
+        self.show()
+
+    def move(self, count: int) -> None:
+        self._at = (self._at + count) % len(CELLS)
+        self.show()
+
+    def rate(self, value: int) -> None:
+        """Rate the cell of the cursor; 0 takes its rating away."""
+        side, criterion = CELLS[self._at]
+        self._given.pop((side, criterion), None)
+        if value:
+            self._given[side, criterion] = value
+        self.show()
+
+    @property
+    def ratings(self) -> Ratings:
+        found: Ratings = {}
+        for (side, criterion), value in self._given.items():
+            found.setdefault(side, {})[criterion] = value
+        return found
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        head = "".join(name.center(CELL_WIDTH) for name in CRITERIA)
+        lines: list[Line] = [[(fit("1 to 5", NAME_WIDTH) + head, "muted")]]
+        for side in SIDES:
+            lines.append([(fit(side, NAME_WIDTH), "strong"), *self._cells(side)])
+        return lines
+
+    def _cells(self, side: Side) -> Line:
+        line: Line = []
+        for criterion in CRITERIA:
+            value = str(self._given.get((side, criterion), "·"))
+            here = CELLS[self._at] == (side, criterion)
+            told = f"[{value}]" if here else f" {value} "
+            before = (CELL_WIDTH - len(told)) // 2
+            after = CELL_WIDTH - before - len(told)
+            line += [(" " * before, ""), (told, "strong accent" if here else ""), (" " * after, "")]
+        return line
+
+
+class ReviewScreen(Screen[None]):
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(REVIEW_KEYS)]
+
+    def __init__(self, review: Review) -> None:
+        super().__init__()
+        self._review = review
+        self._pair: BlindPair | None = None
+        self._noted = ""
+        self.title_line = TwoEnds("title")
+        self.prompt_box = TextBox("Prompt", "prompt-text")
+        self.answers = {side: TextBox(side.capitalize(), f"{side}-text") for side in SIDES}
+        self.ratings = RatingTable()
+        self.key_line = KeyLine(hints((*REVIEW_KEYS, *self._app_keys())))
+
+    @staticmethod
+    def _app_keys() -> tuple[Key, ...]:
+        """The keys of every screen but those that judge here."""
+        taken = {name for key in REVIEW_KEYS for name in key.keys.split(",")}
+        return tuple(key for key in APP_KEYS if not taken & set(key.keys.split(",")))
+
+    def compose(self) -> ComposeResult:
+        yield self.title_line
+        yield self.prompt_box
+        yield Horizontal(*self.answers.values(), id="answer-pair")
+        yield self.ratings
+        yield self.key_line
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        self._show_next()
+
+    def on_resize(self, event: events.Resize) -> None:
+        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
+        self.set_class(too_small, "-too-small")
+        self._size_prompt(event.size.width, event.size.height)
+
+    def _size_prompt(self, width: int, height: int) -> None:
+        """As high as the prompt needs, within its share of the screen."""
+        needed = len(self.prompt_box.wrapped(max(1, width - 4))) + FRAME
+        self.prompt_box.styles.height = min(needed, max(3, height // PROMPT_SHARE))
+
+    def _show_next(self) -> None:
+        self._pair = pair = self._review.next()
+        self.ratings.clear()
+        self.prompt_box.show_text(pair.prompt if pair else f"{DONE}\n{THEN}")
+        self.prompt_box.border_title = Content("Prompt" if pair else "Done")
+        for side, box in self.answers.items():
+            box.show_text(getattr(pair, side) if pair else "")
+        self.set_class(pair is None, "-done")
+        self._size_prompt(self.app.size.width, self.app.size.height)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        done, count = self._review.judged, self._review.count
+        told = f"pair {done + 1:,} of {count:,}" if self._pair else f"{count:,} of {count:,} judged"
+        who = visible(self._review.reviewer, 30)
+        self.title_line.show_ends(
+            [
+                ("ftev  ", "muted"),
+                ("blind review", "strong"),
+                (f"  {who}", "muted"),
+                (f"   {self._noted}", "good"),
+            ],
+            [(told, "strong")],
+        )
+
+    def action_judge(self, choice: Choice) -> None:
+        if self._pair is None:
+            return
+        self._review.judge(self._pair.pair, choice, self.ratings.ratings)
+        told = {"tie": "a tie", "skip": "skipped"}.get(choice, f"{choice} is better")
+        self._noted = f"noted: {told}"
+        self._show_next()
+
+    def action_undo(self) -> None:
+        undone = self._review.undo()
+        self._noted = "taken back" if undone else "nothing to take back"
+        self._show_next()
+
+    def action_rate(self, value: int) -> None:
+        if self._pair is not None:
+            self.ratings.rate(value)
+
+    def action_next_rating(self, count: int) -> None:
+        self.ratings.move(count)
+
+    def action_scroll_answers(self, count: int) -> None:
+        for box in self.answers.values():
+            box.scroll_lines(count)
+
+    def action_scroll_prompt(self, count: int) -> None:
+        self.prompt_box.scroll_lines(count)
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [("Blind review", REVIEW_KEYS), ("Everywhere", self._app_keys())]
