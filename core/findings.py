@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .config import RunConfig
 from .history import History
-from .pitfalls import data, evidence, scores, texts, training
+from .pitfalls import answers, data, evidence, scores, texts, training
 from .pitfalls.case import Case, Finding, Look
 
 __all__ = ["LOOKS", "Finding", "find"]
@@ -16,6 +16,7 @@ LOOKS: tuple[Look, ...] = (
     *data.LOOKS,
     *training.LOOKS,
     *texts.LOOKS,
+    *answers.LOOKS,
 )
 
 

@@ -29,7 +29,7 @@ from .reporting.summary import (
 )
 
 Decision = Literal["ship", "hold", "no evidence"]
-NEVER_SHIP = ("accuracy_paradox", "worse_than_guessing")
+NEVER_SHIP = ("accuracy_paradox", "worse_than_guessing", "worse_answers")
 LEAKED_SHARE = (
     0.01  # of the judged rows that also stand in train: more, and the figure says nothing
 )

@@ -197,12 +197,12 @@ def test_B1_probabilities_that_are_off() -> None:
         return analysed("calibration", told, model="tuned")
 
     results = [STARTED, *scored(story.result((88, 92)))]
-    finding = shown([*results, calibration(0.15, 0.0001)], "calibration")
+    finding = shown([*results, calibration(0.15, 0.0001)], "poorly_calibrated")
     assert "off by 15.0 % on average" in finding.message
     assert "would show 4.0 % on 200 rows" in finding.message
     assert "too sure of itself: a temperature of 1.80" in finding.message
-    assert found([*results, calibration(0.045, 0.3)], "calibration") is None
-    assert found(results, "calibration") is None
+    assert found([*results, calibration(0.045, 0.3)], "poorly_calibrated") is None
+    assert found(results, "poorly_calibrated") is None
 
 
 # Data
@@ -459,6 +459,44 @@ def test_base_and_tuned_of_different_vocabularies_and_templates() -> None:
     assert "chat template, end token" in shown([WRITES, other], "template_mismatch").message
     for code in ("vocabulary_mismatch", "template_mismatch"):
         assert found([WRITES, SAME], code) is None
+
+
+def answered(differences: dict[str, float], looping: tuple[float, float]) -> list[AnyEvent]:
+    """Base and tuned answered: differences of metrics, each ± 0.1, and the share that loops."""
+    compared = [
+        {"split": "test", "from": "base", "to": "tuned", "metric": m, "difference": d}
+        | {"low": d - 0.1, "high": d + 0.1}
+        for m, d in differences.items()
+    ]
+    shares = [
+        analysed(
+            "completions",
+            {"looping": {"value": share, "low": share - 0.05, "high": share + 0.05}},
+            model=model,
+        )
+        for model, share in zip(("base", "tuned"), looping, strict=True)
+    ]
+    result = {"n": 20, "loss": 1.0, "metrics": {}}
+    return [
+        WRITES,
+        *scored(result, base=result),
+        ComparisonsComputed(comparisons=compared),
+        *shares,
+    ]
+
+
+def test_answers_that_got_worse_while_the_loss_fell() -> None:
+    # the interval of bleu ends at -0.01: not to be seen with one decimal
+    differences = {"loss": -0.5, "chrf": -9.0, "exact_match": 0.05, "bleu": -0.11}
+    finding = shown(answered(differences, (0.15, 0.16)), "worse_answers")
+    assert (
+        "answers are worse than the base's: chrf -9.0 (-9.1 to -8.9); its loss" in finding.message
+    )
+    assert finding.evidence == {"chrf": -9.0}
+    looping = shown(answered({"loss": 0.5, "chrf": 0.0}, (0.15, 0.9)), "worse_answers")
+    assert "90.0 % of the answers loop (15.0 % of the base's)" in looping.message
+    assert "its loss" not in looping.message
+    assert found(answered({"loss": -0.5, "chrf": 9.0}, (0.15, 0.2)), "worse_answers") is None
 
 
 def neutral(base: float, tuned: float, tokens: int = 1000) -> list[AnyEvent]:

@@ -28,6 +28,7 @@ from .completions import Answer, answer_text, complete
 from .evaluate import score_tokens
 from .generate import stop_ids
 from .models import Loaded, is_causal, load_causal
+from .pairing import same_tokens
 from .questions import FORMS, Question, answer_limit, draw_questions, fit_prompt, questions
 from .rows import TokenRows
 from .session import Session
@@ -80,11 +81,6 @@ def with_answers(s: Session, split: str, frames: Frames) -> Frames:
         model: frames[model].join(new, on="row_id", how="left", maintain_order="left")
         for model, new in added.items()
     }
-
-
-def same_tokens(a: Loaded, b: Loaded) -> bool:
-    """Whether a token id means the same to both: else sums a token cannot be compared (K4)."""
-    return a.tokenizer is b.tokenizer or a.tokenizer.get_vocab() == b.tokenizer.get_vocab()
 
 
 def _answer(

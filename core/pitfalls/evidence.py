@@ -103,7 +103,7 @@ def _poorly_calibrated(case: Case) -> Iterator[Finding]:
     if not (error - chance >= MISCALIBRATED and p < 0.01):
         return
     yield Finding(
-        "calibration",
+        "poorly_calibrated",
         "warning",
         f"the probabilities on {case.split} are off by {format_value('ece', error)} on average "
         f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...numbers.metric_table import REFERENCE_METRICS
@@ -39,8 +39,6 @@ def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]
     yield Paragraph(_how(split, any_model))
     yield Table(["", *models], [[name, *cells] for name, cells in _rows(told, models)])
     yield Bullets(list(_readings(told, models)))
-    if worse := _worse(split, report["comparisons"]):
-        yield Paragraph(worse)
     if signatures := _signatures(report["results"].get(split, {})):
         yield Paragraph("How the answers were measured against the references:")
         yield Bullets(signatures)
@@ -124,32 +122,6 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
             yield f"{model}: every one of its {t['rows']:,} answers is the same."
         if t["empty"]["count"]:
             yield f"{model}: {format_count(t['empty']['count'], 'answer')} held no text at all."
-
-
-def _worse(split: str, comparisons: Sequence[Found]) -> str:
-    """What got worse against the references, beyond chance, and whether the loss hides it."""
-    pairs = [c for c in comparisons if (c["split"], c["from"]) == (split, "base")]
-    lost = [c for c in pairs if c["metric"] in REFERENCE_METRICS and _shown_below_0(c)]
-    if not lost:
-        return ""
-    told = ", ".join(
-        f"{c['metric']} {format_difference(c['metric'], c['difference'])} "
-        f"({format_difference_interval(c['metric'], c['low'], c['high'])})"
-        for c in lost
-    )
-    text = f"The tuned model's answers are further from the references than the base's: {told}."
-    if any(c["metric"] == "loss" and read_number(c["high"]) < 0 for c in pairs):
-        text += (
-            " Its loss is lower all the same: the loss is measured on the references' own words, "
-            "one token at a time, and does not see what the model writes by itself."
-        )
-    return text
-
-
-def _shown_below_0(c: Found) -> bool:
-    """Whether the whole interval is below 0, and by more than what rounding leaves to be seen."""
-    least = format_difference(c["metric"], c["high"]).removesuffix(" points")
-    return read_number(c["high"]) < 0 and float(least) < 0
 
 
 def _signatures(results: Found) -> list[str]:
