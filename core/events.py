@@ -110,6 +110,7 @@ class ColumnsFound(Event, frozen=True, tag=True):
 
     form: str
     columns: dict[str, str]  # role to the name it has in the files
+    spaced: bool = False  # most completions begin with white space
 
 
 class LabelsFixed(Event, frozen=True, tag=True):

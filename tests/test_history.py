@@ -16,6 +16,7 @@ from ftev.core.events import (
     EpochDone,
     Evaluated,
     EventReader,
+    ModelLoaded,
     Paused,
     ResultsComputed,
     Resumed,
@@ -26,6 +27,7 @@ from ftev.core.events import (
     TrainingPlanned,
 )
 from ftev.core.history import RATE_WINDOW, Epoch, History, fold, read_history
+from ftev.core.reporting.parts import describe_references
 from ftev.core.runs import Run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -278,3 +280,30 @@ def test_final_scores_do_not_disturb_the_validation_series() -> None:
     )
     series = fold([*story.whole(), final]).validation_series()
     assert series[-1].loss_sum == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize(("vocabulary", "guess"), [(50_257, 10.82), (512, 6.24)])
+def test_L7_guessing_costs_the_logarithm_of_the_vocabulary(vocabulary: int, guess: float) -> None:
+    started = replace(story.beginning()[0], task="generation")
+    model = next(e for e in story.beginning() if isinstance(e, ModelLoaded))
+    history = fold([started, replace(model, vocab_size=vocabulary)])
+    assert history.random_loss == pytest.approx(guess, abs=5e-3)
+
+
+def test_L7_guessing_among_labels_costs_the_logarithm_of_their_number() -> None:
+    assert fold(story.beginning()).random_loss == pytest.approx(math.log(2))
+    assert fold([]).random_loss is None
+
+
+def test_L7_the_loss_before_the_first_step_stands_beside(tmp_path: Path) -> None:
+    references = describe_references(fold(story.whole()))
+    assert references["start_loss"] == pytest.approx(story.VALIDATION[0][0])
+    assert references["start_accuracy"] == story.VALIDATION[0][1] / 20
+
+
+def test_L1_the_loss_of_an_epoch_is_one_division_of_sums() -> None:
+    """A step of 10 tokens at 1 nat and one of 90 at 3: 2.8, not 2."""
+    plan = next(e for e in story.beginning() if isinstance(e, TrainingPlanned))
+    steps = [story.step(1, loss=1.0, count=10), story.step(2, loss=3.0, count=90)]
+    history = fold([plan, *steps, EpochDone(epoch=1, step=2, seconds=1.0)])
+    assert history.epochs[0].train_loss == pytest.approx(2.8)

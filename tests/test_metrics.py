@@ -169,7 +169,7 @@ def sklearn_count_metrics(truth, predicted):
     ),
     st.integers(0, 3),
 )
-def test_count_metrics_equal_sklearn(pairs, labels_unused):
+def test_C1_count_metrics_equal_sklearn(pairs, labels_unused):
     truth, predicted = np.array(pairs).T
     labels = [str(i) for i in range(int(np.max(pairs)) + 1 + labels_unused)]
     found = classification_metrics(confusion(truth, predicted, len(labels)), labels, None)
@@ -179,7 +179,7 @@ def test_count_metrics_equal_sklearn(pairs, labels_unused):
 
 @unhurried
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1), st.integers(0, 1))
-def test_binary_metrics_equal_sklearn(pairs, positive):
+def test_C4_binary_metrics_equal_sklearn(pairs, positive):
     truth, predicted = np.array(pairs).T
     counts = confusion(truth, predicted, 2)
     found = classification_metrics(counts, ("0", "1"), str(positive))

@@ -444,6 +444,22 @@ def test_L7_a_loss_above_guessing_is_held(tmp_path: Path) -> None:
     assert "Random guessing has a loss of 6.238" in render_markdown(build_report(run))
 
 
+def test_S8_the_report_says_what_its_intervals_cover(tmp_path: Path) -> None:
+    text = render_markdown(build_report(story.write_story(tmp_path / "run")))
+    told = " ".join(text.split())
+    assert "not another fine-tuning run" in told
+
+
+def test_D2_the_headline_is_printed_on_all_rows_and_on_the_clean_ones(tmp_path: Path) -> None:
+    leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
+    clean = story.result((60, 60), rows=(80, 80))
+    events = [*story.whole()[:-1], leak, *results(clean, split="test_clean")]
+    text = render_markdown(build_report(story.write_story(tmp_path / "run", events)))
+    assert "90.0 % [85.0, 95.0]" in text
+    assert "75.0 % [70.0, 80.0]" in text
+    assert "40 of 200 test rows repeat a row of another split" in text
+
+
 # Headline
 
 

@@ -97,6 +97,7 @@ def read_data(s: Session) -> None:
     from ..data import read_run_data
     from ..events import ColumnsFound, LabelsFixed
     from ..metrics import default_positive
+    from .rows import begin_with_space
 
     c = s.config
     s.listener.state = "reading data"
@@ -105,7 +106,10 @@ def read_data(s: Session) -> None:
         rows = sum(s.dataset.skipped_rows.values())
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
     s.form = s.dataset.columns.form
-    s.write(ColumnsFound(form=s.form, columns=s.dataset.columns.sources))
+    if s.form == "prompt_completion":
+        seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
+        s.spaced = begin_with_space(seen.frame["completion"])
+    s.write(ColumnsFound(form=s.form, columns=s.dataset.columns.sources, spaced=s.spaced))
     if c.is_classification:
         counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.labels = s.dataset.labels

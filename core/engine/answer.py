@@ -86,7 +86,7 @@ def replies(s: Session, asked: AskPrompt) -> Iterator[Reply]:
     if s.config.is_classification:
         yield from label_text(s, asked)
         return
-    prompt = prompt_ids(s.tuned, asked.text, s.form)
+    prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced)
     sources = {"base": s.base, "tuned": s.tuned} if "base" in asked.models else {"tuned": s.tuned}
     voices = [Voice(name, loaded) for name, loaded in sources.items() if name in asked.models]
     for reply in generate(voices, prompt, asked):

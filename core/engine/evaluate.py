@@ -141,6 +141,7 @@ class TextScore:
     prefix: str
     window: int
     stride: int
+    words: int = 0  # split on white space
 
     @property
     def total(self) -> float:
@@ -191,6 +192,7 @@ def score_text(
         prefix=loaded.tokenizer.convert_ids_to_tokens(loaded.prefix_id),
         window=window,
         stride=window - context + 1,
+        words=len(text.split()),
     )
 
 

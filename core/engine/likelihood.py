@@ -72,6 +72,7 @@ def _adapter_base(name: str) -> str | None:
 def _summary(name: str, scores: list[Any]) -> dict[str, Any]:
     tokens = sum(len(s.tokens) for s in scores)
     size = sum(s.bytes for s in scores)
+    words = sum(s.words for s in scores)
     total = sum(s.total for s in scores)
     nan = float("nan")
     return {
@@ -81,6 +82,8 @@ def _summary(name: str, scores: list[Any]) -> dict[str, Any]:
         "total_log_likelihood": total,
         "average_log_likelihood": total / tokens if tokens else nan,
         "bits_per_byte": -total / (math.log(2) * size) if size else nan,
+        "words": words,
+        "log_likelihood_per_word": total / words if words else nan,
         "prefix": scores[0].prefix,
         "window": scores[0].window,
         "stride": scores[0].stride,

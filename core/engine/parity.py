@@ -48,11 +48,14 @@ class Shipped:
 
 def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
     """Compare what can be shipped with the stored scores of a split; at most one fact."""
-    index = sample(s.rows[split], s.config.evaluate.parity_rows)
+    settings = s.config.evaluate
+    if not settings.parity_rows:
+        return
+    every = s.rows_for(s.tuned, split)
+    index = sample(every, settings.parity_rows)
     if not len(index):
         return
-    settings = s.config.evaluate
-    rows = take(s.rows[split], index)
+    rows = take(every, index)
     shipped = Shipped(
         tuned=s.tuned,
         folder=s.run.model_path,
@@ -65,7 +68,7 @@ def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
     found = s.drive(compare_weights(shipped), f"deploy parity on {split}", 3)
     result = {
         "rows": len(index),
-        "of": len(s.rows[split]),
+        "of": len(every),
         "precision": settings.precision,
         "device": s.device.type,
         "unit": "row" if s.config.is_classification else "token",
@@ -99,7 +102,8 @@ def _metric(s: Session) -> Measure:
 
 def compare_weights(p: Shipped) -> Iterator[int | dict[str, Any]]:
     """Yields the forms compared so far, at last the drift of each against the stored scores."""
-    measured, skipped = [], []
+    measured: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
     for number, (name, within, make) in enumerate(_forms(p)):
         lacking = "" if make is None else lacking_memory(p.tuned)
         if lacking:

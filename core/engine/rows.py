@@ -6,6 +6,7 @@ cut, with a scored EOS. Prompt and completion are joined as token ids (M3).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from .models import Loaded
 
 CHUNK = 2_000  # rows tokenised at a time
 EXAMPLES = 50  # rows named of those that lost something
+GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")
 Message = dict[str, str]
 
 
@@ -226,7 +228,7 @@ def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bo
     By the template's generation markers where it has them, else by prefix difference, verified:
     raises ValueError where a shorter rendering is no prefix of the longer one.
     """
-    if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
+    if GENERATION_MARKER.search(tokenizer.chat_template):
         coded = tokenizer.apply_chat_template(
             chat, return_dict=True, return_assistant_tokens_mask=True
         )
@@ -262,12 +264,20 @@ def _never_the_first(ids: list[int], scored: list[bool]) -> tuple[list[int], lis
     return ids, [False, *scored[1:]]
 
 
-def prompt_ids(loaded: Loaded, text: str, form: str) -> list[int]:
-    """A person's prompt as the model saw prompts in training."""
+def begin_with_space(completions: pl.Series) -> bool:
+    """Whether most completions bring their own white space, so that prompts end without any."""
+    return 2 * int(completions.str.contains(r"^\s").sum()) > len(completions)
+
+
+def prompt_ids(loaded: Loaded, text: str, form: str, *, spaced: bool = False) -> list[int]:
+    """A person's prompt as the model saw prompts in training (M3).
+
+    `spaced`: the completions there began with white space, which then is for the model to write.
+    """
     if form == "messages" and loaded.tokenizer.chat_template:
         chat = [{"role": "user", "content": text}]
         return render_messages(chat, loaded.tokenizer, add_generation_prompt=True)
-    shown = prompt_text(text) if form == "prompt_completion" else text
+    shown = prompt_text(text, " " * spaced) if form == "prompt_completion" else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]
 

@@ -27,12 +27,15 @@ LAYOUTS = {
 
 def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
     """Score a sample of an evaluated split anew in every layout, each model by itself."""
-    count = s.config.evaluate.self_test_rows
-    index = sample(s.rows[split], count)
-    if not len(index):
+    settings = s.config.evaluate
+    if not settings.self_test_rows:
         return
-    rows, settings = take(s.rows[split], index), s.config.evaluate
     for model, loaded in _own_models(s):
+        every = s.rows_for(loaded, split)  # two given models may have tokenizers of their own
+        index = sample(every, settings.self_test_rows)
+        if not len(index):
+            continue
+        rows = take(every, index)
         stored = pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet")[index]
         again = scorer(rows, settings.precision, settings.batch_tokens)
         what = f"self-test of the {model} model on {split}"
@@ -40,7 +43,7 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
         within = tolerance(s.device, settings.precision)
         result = {
             "rows": len(index),
-            "of": len(s.rows[split]),
+            "of": len(every),
             "precision": settings.precision,
             "device": s.device.type,
             "unit": "row" if s.config.is_classification else "token",

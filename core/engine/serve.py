@@ -34,6 +34,7 @@ def load_finished(s: Session) -> None:
     s.labels, s.positive = tuple(history.labels), history.positive
     s.step = history.best_step or history.step
     s.form = history.columns.form if history.columns else "text"
+    s.spaced = bool(history.columns and history.columns.spaced)
     s.tuned = s.load(str(s.run.model_path))
     s.base_has_head = bool(history.model and not history.model.new_head)
     path = s.run.path / PROBE_FILE

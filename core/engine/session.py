@@ -55,6 +55,7 @@ class Session:
     leakage: Leakage | None = None
     tuned: Loaded = field(init=False)
     form: str = ""  # how examples are made, as `data.Columns` names it
+    spaced: bool = False  # completions begin with white space: prompts end without
     probe: Probe | None = None
     rows: dict[str, TokenRows] = field(default_factory=dict)
     prepared_by: dict[str, Loaded] = field(default_factory=dict)  # whose tokens `rows` are

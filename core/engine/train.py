@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ..config import TrainConfig
 from ..events import StepDone
@@ -220,8 +221,23 @@ def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
         assert batch.scored is not None
         chosen = batch.scored[:, 1:]
         states = t.head.hidden(batch.ids, batch.mask)[:, :-1][chosen]
-        logits = t.head.logits(states)
-    return functional.cross_entropy(logits, batch.ids[:, 1:][chosen], reduction="sum")
+        return _projected_loss(t.head, states, batch.ids[:, 1:][chosen])
+
+
+def _projected_loss(head: ScoredPositions, states: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy of chosen positions, summed; where they are many, by chunks.
+
+    A chunk's logits are made once more in the backward pass instead of being kept (L4).
+    """
+
+    def loss(states: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(head.logits(states), targets, reduction="sum")
+
+    if len(targets) <= head.chunk:
+        return loss(states, targets)
+    starts = range(0, len(targets), head.chunk)
+    pairs = [(states[i : i + head.chunk], targets[i : i + head.chunk]) for i in starts]
+    return torch.stack([checkpoint(loss, *pair, use_reentrant=False) for pair in pairs]).sum()
 
 
 def _clip(t: Trainer) -> Tensor:

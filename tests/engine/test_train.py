@@ -7,11 +7,15 @@ import polars as pl
 import pytest
 import torch
 from ftev.core.config import EarlyStopping, ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.checkpoints import Best
+from ftev.core.engine import models
+from ftev.core.engine.checkpoints import Best, read_state, restore_training, save_checkpoint
 from ftev.core.engine.models import Loaded, load
 from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.train import Trainer, learning_rate, plan_training, read_steps, train
 from ftev.core.engine.validate import out_of_patience, update_best
+from ftev.core.runs import Run
+from scoring import scores
+from tensors import Seen
 
 PROMPTS = [
     "a cold day",
@@ -170,6 +174,69 @@ def test_T2_NaN_is_never_best() -> None:
     assert update_best(best, 2.0, 2, "loss", None)
     assert not update_best(best, math.nan, 3, "loss", None)
     assert (best.value, best.step, best.since) == (2.0, 2, 1)
+
+
+def test_T2_counter_and_best_are_saved(causal_folder: Path, tmp_path: Path) -> None:
+    t = trainer(causal_folder, TrainConfig(batch_size=8, epochs=2))
+    list(islice(train(t), 1))
+    best = Best(value=0.5, step=1, loss=0.7, reference=0.6, since=2)
+    path = save_checkpoint(Run(tmp_path), t, best)
+    again = trainer(causal_folder, TrainConfig(batch_size=8, epochs=2))
+    assert restore_training(path, again) == best
+    assert again.position == t.position
+    stop = EarlyStopping(patience=3)
+    restored = read_state(path).best
+    assert not out_of_patience(restored, stop)
+    update_best(restored, 0.4, 2, "accuracy", stop)
+    assert out_of_patience(restored, stop)  # the third evaluation without a gain, two before
+
+
+def test_T2_a_small_gain_is_no_reason_to_stop_later_and_a_large_one_begins_anew() -> None:
+    """Gains of half min_delta each: the reference stays, so their sum counts."""
+    stop, best = EarlyStopping(patience=2, min_delta=0.1), Best()
+    for step, value in enumerate([0.50, 0.55, 0.61, 0.66, 0.72], 1):
+        update_best(best, value, step, "accuracy", stop)
+        assert not out_of_patience(best, stop)
+    assert best.reference == 0.72
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_L4_training_projects_in_chunks_and_learns_the_same(
+    causal_folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = TrainConfig(
+        batch_size=8, epochs=2, learning_rate=1e-3, gradient_accumulation_steps=parts
+    )
+    whole, cut = trainer(causal_folder, common), trainer(causal_folder, common)
+    vocabulary = cut.loaded.model.config.vocab_size
+    one = read_steps(list(train(whole)))
+    monkeypatch.setattr(models, "CHUNK_ELEMENTS", 5 * vocabulary)
+    with Seen() as seen:
+        two = read_steps(list(train(cut)))
+    for a, b in zip(one, two, strict=True):
+        assert a.loss_sum == pytest.approx(b.loss_sum, rel=1e-5)
+        assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-4)
+    for name, value in weights(whole).items():
+        assert torch.allclose(value, weights(cut)[name], atol=2e-5), name
+    tall = [s for s in seen.wide(vocabulary) if s[0] not in (32, 1)]  # not the weights
+    assert tall
+    assert all(len(s) == 2 and s[0] <= 5 for s in tall), tall
+
+
+def test_T5_the_loss_of_a_step_is_one_division_over_its_parts(causal_folder: Path) -> None:
+    """4 parts of 2 rows with unequal tokens: a mean of the parts' means would be another loss."""
+    settings = TrainConfig(batch_size=8, epochs=1, gradient_accumulation_steps=4)
+    t = trainer(causal_folder, settings)
+    (planned,) = t.plan.epochs[0]
+    assert [len(part) for part in planned] == [2, 2, 2, 2]
+    targets = [int(t.targets[part].sum()) for part in planned]
+    assert len(set(targets)) > 1
+    frame = scores(t.loaded, t.rows)
+    (step,) = read_steps(list(train(t)))
+    assert step.loss_count == sum(targets)
+    assert step.loss_sum == pytest.approx(frame["nll"].sum(), rel=1e-5)
+    means = [frame[p]["nll"].sum() / n for p, n in zip(planned, targets, strict=True)]
+    assert abs(float(np.mean(means)) - step.loss_sum / step.loss_count) > 1e-4
 
 
 def test_plans_of_the_same_seed_are_the_same(causal_folder: Path) -> None:
