@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ class Evaluation:
         return reference_of(self.frames)
 
 
-def reference_of(frames: Frames) -> str | None:
+def reference_of(frames: Mapping[str, pl.DataFrame]) -> str | None:
     """What the tuned model is set against; a frame with a method is of a zero-shot base."""
     base = frames.get("base")
     return first_reference(frames, zero_shot=base is not None and "method" in base.columns)

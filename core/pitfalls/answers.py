@@ -14,12 +14,14 @@ from ..reporting.numbers import (
 )
 from .case import Case, Finding, Look
 
+MODELS = ("base", "tuned")
+
 
 def _worse_answers(case: Case) -> Iterator[Finding]:
     """Further from the references than the base's, or caught in loops where the base is not."""
     lost = [c for m in REFERENCE_METRICS if shown_below_0(c := case.comparison(m))]
-    base, tuned = (case.analysis("completions", model=m).get("looping") for m in ("base", "tuned"))
-    loops = base and tuned and read_number(tuned["low"]) > read_number(base["high"])
+    base, tuned = (case.analysis("completions", model=m).get("looping", {}) for m in MODELS)
+    loops = read_number(tuned.get("low")) > read_number(base.get("high"))
     if not lost and not loops:
         return
     told = [
