@@ -472,3 +472,22 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
     assert half is not None
     assert half.text == "accuracy 50.0 % → 75.0 % (validation)"
     assert headline(run, History()) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"low": 0.01, "high": 0.05, "p": 0.01}, "better"),
+        ({"low": -0.05, "high": -0.01, "p": 0.01}, "worse"),
+        ({"low": -0.01, "high": 0.05, "p": 0.2}, "cannot tell"),
+        ({"low": 0.001, "high": 0.05, "p": 0.06}, "cannot tell"),  # the exact test disagrees
+        ({"low": 0.01, "high": 0.05, "p": 0.01, "p_holm": 0.2}, "cannot tell"),
+        ({"low": 0.01, "high": 0.05, "p": math.nan}, "better"),  # the interval alone decides
+    ],
+)
+def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
+    numbers: dict[str, float], said: str
+) -> None:
+    from ftev.core.reporting.sections.differences import read_difference
+
+    assert read_difference({"metric": "accuracy", "difference": 0.0, **numbers}) == said

@@ -17,11 +17,13 @@ from ..numbers import (
 from ..summary import REFERENCES, SPLITS, clean, higher_is_better, place
 
 Rows = Sequence[Mapping[str, Any]]
+LEVEL = 0.05
 
 SHOWN_SPLITS = tuple(name for split in SPLITS for name in (split, clean(split)))
 HOW = (
     "Both models were scored on the same rows, and every resample takes the same rows of both. "
-    "“Better” and “worse” stand where the whole interval lies on one side of 0. {p} "
+    "“Better” and “worse” stand where the whole interval lies on one side of 0 and p is at most "
+    "0.05{corrected}. {p} "
     "“Smallest detectable” is the difference that so many rows would have shown in 80 of 100 "
     "cases. The intervals cover the choice of these rows, not another fine-tuning run."
 )
@@ -47,7 +49,8 @@ def show_differences(report: Mapping[str, Any]) -> list[Block]:
         title, blocks = f"{before} → {after} on {split}", _group(groups[key])
         told += [Heading(title, 3), *blocks] if key == ordered[0] else [Fold(title, blocks)]
     holm = any("p_holm" in c for c in report["comparisons"])
-    return [*told, Paragraph(HOW.format(p=HOLM if holm else ALONE))]
+    corrected = ", p (Holm) where it is told" if holm else ""
+    return [*told, Paragraph(HOW.format(corrected=corrected, p=HOLM if holm else ALONE))]
 
 
 def _group(rows: Rows) -> list[Block]:
@@ -74,17 +77,21 @@ def _row(c: Mapping[str, Any], holm: bool) -> list[str]:
         format_difference_interval(c["metric"], c["low"], c["high"]),
         format_p(c.get("p")),
         *([format_p(c.get("p_holm"))] if holm else []),
-        read_interval(c["metric"], c["low"], c["high"]),
+        read_difference(c),
         DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+"),
     ]
 
 
-def read_interval(metric: str, low: Any, high: Any) -> str:
-    """What the interval of a difference says: better, worse, or that it cannot tell."""
-    ends = read_number(low), read_number(high)
-    if not (ends[0] > 0 or ends[1] < 0):
+def read_difference(c: Mapping[str, Any]) -> str:
+    """What a difference says: better, worse, or that it cannot tell.
+
+    By its interval and, where it has one, its p: Holm's for all but the declared metric (S6).
+    """
+    low, high = read_number(c["low"]), read_number(c["high"])
+    p = read_number(c.get("p_holm", c.get("p")))
+    if not (low > 0 or high < 0) or p > LEVEL:
         return "cannot tell"
-    return "better" if (ends[0] > 0) == higher_is_better(metric) else "worse"
+    return "better" if (low > 0) == higher_is_better(c["metric"]) else "worse"
 
 
 def _methods(rows: Rows) -> str:
