@@ -199,22 +199,25 @@ class ProbabilityScores:
         return self.n * len(self.ranked_labels) > RANKED_CELLS
 
     @property
-    def _true(self) -> FloatArray:
-        return np.asarray(self.probabilities[np.arange(self.n), self.truth])
-
-    @cached_property
     def nll(self) -> FloatArray:
         """-log of the probability of the true label, [n]; infinite where that is 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(-np.log(self._true))
+        return self._nll(slice(None))
 
-    @cached_property
-    def squared_error(self) -> FloatArray:
-        """Brier 1950, [n]: of the positive label in a binary task, else summed over labels."""
+    def _nll(self, rows: slice) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.log(self._true(rows)))
+
+    def _true(self, rows: slice) -> FloatArray:
+        truth, probabilities = self.truth[rows], self.probabilities[rows]
+        return np.asarray(probabilities[np.arange(len(truth)), truth])
+
+    def _squared_error(self, rows: slice) -> FloatArray:
+        """Brier 1950, [rows]: of the positive label in a binary task, else summed over labels."""
+        probabilities = self.probabilities[rows]
         if self.positive is not None:
-            p = self.probabilities[:, self.positive]
-            return np.asarray(np.square(p - (self.truth == self.positive)))
-        return np.asarray(np.square(self.probabilities).sum(axis=1) + 1 - 2 * self._true)
+            truth = self.truth[rows] == self.positive
+            return np.asarray(np.square(probabilities[:, self.positive] - truth))
+        return np.asarray(np.square(probabilities).sum(axis=1) + 1 - 2 * self._true(rows))
 
     @cached_property
     def answers(self) -> TopLabel:
@@ -244,14 +247,17 @@ class ProbabilityScores:
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
         if not self._rankable:
             return (np.nan, np.nan, of_area, of_average), sums
+        k = max(len(self.ranked_labels), 1)
         for c in self.ranked_labels:
             found = ranking_influence(self.truth == c, self.probabilities[:, c])
             sums.append(RankingSums(c, *found[:4]))
-            area, average = area + found.area, average + found.average_precision
-            of_area += found.of_area
-            of_average += found.of_average
-        k = max(len(self.ranked_labels), 1)
-        return (area / k, average / k, of_area / k, of_average / k), sums
+            area, average = area + found.area / k, average + found.average_precision / k
+            if k == 1:  # no copy: 10 million rows are 160 MB
+                of_area, of_average = found.of_area, found.of_average
+                break
+            of_area += found.of_area / k
+            of_average += found.of_average / k
+        return (area, average, of_area, of_average), sums
 
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
         """Whether draws of this metric come from its first-order expansion."""
@@ -262,7 +268,7 @@ class ProbabilityScores:
         answers = self.answers
         chosen, gap = answers.bins[rows], answers.confidence[rows] - answers.right[rows]
         block = np.zeros((len(chosen), FIRST_BIN + BINS))
-        block[:, 0], block[:, 1] = self.nll[rows], self.squared_error[rows]
+        block[:, 0], block[:, 1] = self._nll(rows), self._squared_error(rows)
         block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
         block[np.arange(len(chosen)), FIRST_BIN + chosen] = gap
         return block

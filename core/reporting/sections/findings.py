@@ -32,5 +32,6 @@ def sentences_of(f: Mapping[str, Any]) -> str:
     return " ".join(told)
 
 
-def _ended(sentence: str) -> str:
+def _ended(text: str) -> str:
+    sentence = text[:1].upper() + text[1:]
     return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
