@@ -11,7 +11,10 @@ test: .venv/ftev-tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
+
+bench: .venv/ftev-installed
+	$(BIN)/python tests/bench/metrics_scale.py
 
 demo-models: .venv/ftev-installed
 	$(BIN)/python -m ftev.core.engine.demo_models
