@@ -26,7 +26,7 @@ from ..widgets.metrics import format_difference, format_interval
 from ..widgets.spans import Line
 from .modal import Modal
 
-WIDTH = 76
+WIDTH = 70  # cells: what a box leaves on a screen of 80 columns
 LABEL_WIDTH = 13
 
 
