@@ -131,6 +131,8 @@ class LeakageFound(Event, frozen=True, tag=True):
     leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split
     note: str = ""
     conflicts: list[tuple[str, int, str, int]] = []  # split, row, split, row: the first of them
+    splits: list[str] = []  # those compared, the earliest first
+    pairs_found: int = 0  # of which `pairs` lists the first
 
 
 class ModelsCompared(Event, frozen=True, tag=True):

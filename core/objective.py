@@ -45,7 +45,7 @@ def threshold_holds(history: History, split: str, leaked: bool = False) -> Answe
     if leaked:
         return Answer(
             0,
-            f"{told}, {split} was measured with the rows in it that repeat another split: "
+            f"{told}, {split} was measured with the rows in it that repeat an earlier split: "
             "that proves nothing",
             {"at": at},
         )

@@ -199,7 +199,7 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
             clean.append(ComparisonsComputed(comparisons=rows))
     verdict = judge(fold([*BETTER, leak, event, *clean]), config())
     assert verdict.decision == "no evidence"
-    assert "rows in it that repeat another split" in verdict.reasons[0]
+    assert "rows in it that repeat an earlier split" in verdict.reasons[0]
     assert judge(fold([*BETTER, leak, *clean]), config()).decision == "ship"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..history import History
+from ..reporting.leaked import tell_leaked
 from ..reporting.numbers import format_count, format_estimate, read_number
 from ..reporting.summary import clean
 from .case import EVIDENCE_ROWS, Case, Finding, Look
@@ -21,12 +22,14 @@ def _leakage(case: Case) -> Iterator[Finding]:
     if found is None or not (found.exact or found.near or found.ngram):
         return
     pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
+    leaked = tell_leaked(found.leaked)
+    layers = f"{found.exact:,} exactly, {found.near:,} nearly, {found.ngram:,} by 13 words in a row"
+    told = f"{leaked}: {layers}; the layers overlap" if leaked else ""
     into_test = bool(found.leaked.get("test"))
     yield Finding(
         "leakage",
         "error" if into_test and found.exact else "warning",
-        f"rows repeat a row of another split: {found.exact:,} exactly, {found.near:,} nearly, "
-        f"{found.ngram:,} by 13 words in a row" + _adjusted(case),
+        (told or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
         {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
         | _adjusted_numbers(case),
         list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
