@@ -151,7 +151,8 @@ def _meets_target(history: History, config: RunConfig, split: str) -> Answer | N
     )
     numbers = {"value": read_number(estimate["value"]), "low": low, "high": high, "target": target}
     evidence = {"at": at, **numbers}
-    vote, why = against_target(low, high, target, at_least=o.at_least is not None)
+    rows = int(history.results[split]["tuned"].get("n") or 0)
+    vote, why = against_target(estimate, rows, target, at_least=o.at_least is not None)
     return Answer(vote, f"{told}: {why}", evidence)
 
 
