@@ -315,7 +315,8 @@ def falling(i: int) -> float:
 def test_overfitting_and_the_checkpoint_that_was_kept() -> None:
     events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.8)]
     finding = shown(with_epochs(events), "overfitting")
-    assert "since epoch 2 (step 50): validation loss rose from 0.350 to 0.800" in finding.message
+    told = "since epoch 3: validation loss rose from 0.350 (epoch 2, step 50) to 0.800"
+    assert told in finding.message
     assert "the checkpoint of step 100 was kept" in finding.message
     assert finding.severity == "warning"
     kept = [e for e in with_epochs(events) if e is not ENDED] + [replace(ENDED, best_step=50)]

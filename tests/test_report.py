@@ -414,8 +414,13 @@ def test_imbalance_and_small_classes() -> None:
 
 
 def test_overfitting_names_its_epoch_and_what_was_kept() -> None:
-    finding = found(fold(story.whole()), "overfitting")
-    assert "since epoch 2 (step 8)" in finding.message
+    history = fold(story.whole())
+    finding = found(history, "overfitting")
+    since = finding.evidence["epoch"] + 1
+    assert finding.message.startswith(f"overfitting since epoch {since:.0f}: ")
+    best = min(history.epochs, key=lambda e: e.validation_loss).epoch
+    assert since == best + 1  # as the line of each later epoch says
+    assert "0.400 (epoch 2, step 8) to 0.450" in finding.message
     assert "the checkpoint of step 8 was kept" in finding.message
     assert finding.severity == "info"
     unsaved = [e for e in story.whole() if type(e).__name__ not in ("TrainingEnded",)]
