@@ -133,6 +133,7 @@ def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding
             columns=s.columns_in,
             labels=s.label_counts(),
             skipped_rows=dataset.skipped_rows.get(s.name, 0),
+            distinct_rows=s.distinct_rows if dataset.columns.form != "text" else 0,
         )
         for s in dataset.splits.values()
     ]

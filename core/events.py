@@ -102,6 +102,7 @@ class SplitPrepared(Event, frozen=True, tag=True):
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
     truncated_completions: int = 0  # generation: rows that lost the end of what is scored
     examples: dict[str, list[int]] = {}  # name of a count above -> the first ids of its rows
+    distinct_rows: int = 0  # different inputs among its rows; 0: rows are windows, or an older run
     rows_sha256: str = ""  # of the inputs of its rows in any order: what test readings go by
 
 

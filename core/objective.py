@@ -119,5 +119,5 @@ def _rows_wanted(value: float, low: float, high: float, target: float, rows: int
 
 def _two_digits(number: float) -> int:
     """Rounded up, so that it is never fewer than what is there."""
-    unit = 10 ** max(math.floor(math.log10(number)) - 1, 0)
+    unit = int(10 ** max(math.floor(math.log10(number)) - 1, 0))
     return math.ceil(number / unit) * unit

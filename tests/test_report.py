@@ -395,6 +395,15 @@ def test_D1_the_rows_that_leak_are_counted_once_a_split(tmp_path: Path) -> None:
     assert "and 45 more" not in text
 
 
+def test_the_data_section_tells_distinct_inputs_where_they_differ(tmp_path: Path) -> None:
+    test = SplitPrepared(split="test", rows=1115, columns=2, distinct_rows=1033)
+    train = SplitPrepared(split="train", rows=160, columns=2, distinct_rows=160)
+    run = story.write_story(tmp_path, [*story.whole()[:-1], test, train])
+    text = " ".join(render_markdown(build_report(run)).split())
+    assert "test: 1,115 rows, 1,033 distinct inputs." in text
+    assert "160 distinct" not in text
+
+
 def test_one_split_alone_is_compared_with_nothing(tmp_path: Path) -> None:
     alone = LeakageFound(exact=0, near=0, ngram=0, splits=["test"])
     for leak, compared_any in ((alone, False), (replace(alone, splits=["train", "test"]), True)):

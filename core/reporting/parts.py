@@ -108,6 +108,7 @@ def describe_split(s: SplitPrepared) -> dict[str, Any]:
             "unscored_rows",
             "skipped_rows",
             "rows_without_eos",
+            "distinct_rows",
         )
     }
     return told | {name: n for name, n in counts.items() if n}
