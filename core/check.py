@@ -44,7 +44,8 @@ class CheckResult:
     columns: dict[str, str]  # role to the name it has in the files
     labels: list[str]
     splits: dict[str, SplitCheck]
-    leakage: dict[str, int]  # rows that repeat a row of another split, by layer
+    leakage: dict[str, int]  # rows that repeat a row of an earlier split, by layer
+    leaked: dict[str, int]  # split -> its rows that repeat a row of an earlier split, each once
     pairs: list[tuple[str, int, str, int, str, float]]
     skipped: list[Fault]
     findings: list[Finding]
@@ -68,6 +69,7 @@ def check_run(config: RunConfig) -> CheckResult:
         labels=list(dataset.labels),
         splits={name: _check_split(s, dataset, leakage) for name, s in dataset.splits.items()},
         leakage=dict(leakage.crossing) | {"conflicting_labels": leakage.conflicting_labels},
+        leaked=leakage.as_event().leaked,
         pairs=[p for p in leakage.pairs if p.split_a != p.split_b],
         skipped=list(dataset.skipped),
         findings=_find(config, dataset, leakage),
@@ -131,6 +133,7 @@ def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding
             columns=s.columns_in,
             labels=s.label_counts(),
             skipped_rows=dataset.skipped_rows.get(s.name, 0),
+            distinct_rows=s.distinct_rows if dataset.columns.form != "text" else 0,
         )
         for s in dataset.splits.values()
     ]

@@ -46,6 +46,11 @@ class Split:
     columns_in: int
     sha256: str  # of the bytes of the source's files, one after the other
 
+    @property
+    def distinct_rows(self) -> int:
+        """Different inputs among the rows, by their normalised text (D1)."""
+        return self.frame["content"].n_unique()
+
     def label_counts(self) -> dict[str, int]:
         """Rows of each label that occurs, by label; empty without labels."""
         if "label" not in self.frame.columns:

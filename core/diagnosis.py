@@ -56,7 +56,10 @@ def _observe_change(epochs: list[Epoch]) -> str:
         return f"both losses rose (validation by {_by(validation)}): training is unstable"
     if validation < -level:
         gain = f", accuracy {points:+.1f} points" if abs(points) >= 0.05 else ""
-        return f"validation loss fell by {_by(validation)}{gain}: still learning"
+        means = "still learning"
+        if points <= -0.05:
+            means = "loss and accuracy disagree, little more to gain"
+        return f"validation loss fell by {_by(validation)}{gain}: {means}"
     return f"validation loss is level ({validation:+.3f}): little more to gain"
 
 

@@ -102,6 +102,7 @@ class SplitPrepared(Event, frozen=True, tag=True):
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
     truncated_completions: int = 0  # generation: rows that lost the end of what is scored
     examples: dict[str, list[int]] = {}  # name of a count above -> the first ids of its rows
+    distinct_rows: int = 0  # different inputs among its rows; 0: rows are windows, or an older run
     rows_sha256: str = ""  # of the inputs of its rows in any order: what test readings go by
 
 
@@ -131,6 +132,8 @@ class LeakageFound(Event, frozen=True, tag=True):
     leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split
     note: str = ""
     conflicts: list[tuple[str, int, str, int]] = []  # split, row, split, row: the first of them
+    splits: list[str] = []  # those compared, the earliest first
+    pairs_found: int = 0  # of which `pairs` lists the first
 
 
 class ModelsCompared(Event, frozen=True, tag=True):

@@ -62,6 +62,7 @@ class Leakage:
     leaked: dict[str, frozenset[int]]  # split -> row_ids that repeat a row of an earlier split
     notes: list[str]  # what was left out, and why
     contradictions: list[Contradiction] = field(default_factory=list)  # the first of `conflicts`
+    splits: list[str] = field(default_factory=list)  # those compared, the earliest first
 
     def leaked_rows(self, split: str) -> frozenset[int]:
         """The rows without which a score is free of leakage (D2)."""
@@ -82,6 +83,8 @@ class Leakage:
             leaked={split: len(rows) for split, rows in self.leaked.items() if rows},
             note="; ".join(self.notes),
             conflicts=[*self.contradictions],
+            splits=[*self.splits],
+            pairs_found=sum(self.counts.values()),
         )
 
     def as_report(self) -> dict[str, object]:
@@ -276,6 +279,7 @@ def _summary(
         {names[b]: frozenset(found) for b, found in by_split.iter_rows()},
         notes,
         contradictions,
+        names,
     )
 
 

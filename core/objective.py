@@ -10,6 +10,8 @@ from typing import Any
 from .history import History
 from .reporting.numbers import format_interval, format_value, read_number
 
+FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -45,7 +47,7 @@ def threshold_holds(history: History, split: str, leaked: bool = False) -> Answe
     if leaked:
         return Answer(
             0,
-            f"{told}, {split} was measured with the rows in it that repeat another split: "
+            f"{told}, {split} was measured with the rows in it that repeat an earlier split: "
             "that proves nothing",
             {"at": at},
         )
@@ -56,7 +58,8 @@ def threshold_holds(history: History, split: str, leaked: bool = False) -> Answe
     if estimate is None:
         return Answer(0, f"{told}, {metric} on {split} is not defined", {"at": at})
     low, high = read_number(estimate["low"]), read_number(estimate["high"])
-    vote, why = against_target(low, high, target, at_least=True)
+    rows = int(history.results.get(split, {}).get("tuned", {}).get("n") or 0)
+    vote, why = against_target(estimate, rows, target, at_least=True)
     value = format_value(metric, estimate["value"])
     interval = format_interval(metric, low, high)
     return Answer(
@@ -86,12 +89,35 @@ def _cost_holds(
     )
 
 
-def against_target(low: float, high: float, target: float, *, at_least: bool) -> tuple[int, str]:
-    """Whether an interval meets a target, with the words for it."""
+def against_target(
+    estimate: Mapping[str, Any], rows: int, target: float, *, at_least: bool
+) -> tuple[int, str]:
+    """Whether an estimate's interval of so many rows meets a target, with the words for it."""
+    low, high = read_number(estimate["low"]), read_number(estimate["high"])
     if math.isnan(low) or math.isnan(high):
         return 0, "it has no interval, so it proves nothing"
     if (low >= target) if at_least else (high <= target):
         return 1, "the whole interval meets it"
     if (high < target) if at_least else (low > target):
         return -1, "the whole interval misses it"
-    return 0, "the interval holds the target, more rows are needed"
+    value = read_number(estimate["value"])
+    wanted = _rows_wanted(value, low, high, target, rows)
+    return 0, f"the interval holds the target, {wanted}"
+
+
+def _rows_wanted(value: float, low: float, high: float, target: float, rows: int) -> str:
+    """About how many rows would decide it, were the value to stay: a half-width goes by 1 / √n."""
+    distance = abs(value - target)
+    half = value - low if value > target else high - value  # the side on which the target lies
+    if not rows or math.isnan(half) or math.isnan(distance):
+        return "more rows are needed"
+    needed = rows * (half / distance) ** 2 if distance else math.inf
+    if needed > FEASIBLE:
+        return "and so near the value that no feasible number of rows would decide it"
+    return f"more rows are needed: about {_two_digits(needed):,} at this value"
+
+
+def _two_digits(number: float) -> int:
+    """Rounded up, so that it is never fewer than what is there."""
+    unit = int(10 ** max(math.floor(math.log10(number)) - 1, 0))
+    return math.ceil(number / unit) * unit

@@ -12,6 +12,7 @@ from .findings import Finding, find
 from .history import History
 from .objective import Answer, against_target, threshold_holds, threshold_in_use
 from .reporting.numbers import (
+    format_count,
     format_difference,
     format_difference_interval,
     format_estimate,
@@ -30,9 +31,7 @@ from .reporting.summary import (
 
 Decision = Literal["ship", "hold", "no evidence"]
 NEVER_SHIP = ("accuracy_paradox", "worse_than_guessing", "worse_answers")
-LEAKED_SHARE = (
-    0.01  # of the judged rows that also stand in train: more, and the figure says nothing
-)
+LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ def judge(history: History, config: RunConfig) -> Verdict:
     else:
         decision = "ship"
     ordered = sorted(answers, key=lambda a: abs(a.vote - _leading_vote(decision)))
+    if split != declared:
+        ordered.append(_why_clean(history, objective_metric(history, config), declared))
     return Verdict(decision, objective, [a.reason for a in ordered], [a.evidence for a in ordered])
 
 
@@ -115,7 +116,7 @@ def _describe_aim(config: RunConfig, positive: str | None) -> str:
 
 
 def _clean_split(history: History, config: RunConfig, split: str) -> str:
-    """The rows that repeat nothing of train, where the models were compared on them too (D2)."""
+    """The rows that repeat nothing of an earlier split, where models were compared on them (D2)."""
     metric = objective_metric(history, config)
     return clean(split) if find_comparison(history, clean(split), metric) else split
 
@@ -150,7 +151,8 @@ def _meets_target(history: History, config: RunConfig, split: str) -> Answer | N
     )
     numbers = {"value": read_number(estimate["value"]), "low": low, "high": high, "target": target}
     evidence = {"at": at, **numbers}
-    vote, why = against_target(low, high, target, at_least=o.at_least is not None)
+    rows = int(history.results[split]["tuned"].get("n") or 0)
+    vote, why = against_target(estimate, rows, target, at_least=o.at_least is not None)
     return Answer(vote, f"{told}: {why}", evidence)
 
 
@@ -165,7 +167,7 @@ def _rows_of(history: History, split: str) -> str:
     if whole is None:
         return split
     kept, every = (history.results[name]["tuned"].get("n", 0) for name in (split, whole))
-    return f"{split} ({kept:,} of {every:,} rows, those that repeat nothing of another split)"
+    return f"{split} ({kept:,} of {every:,} rows, those that repeat nothing of an earlier split)"
 
 
 def find_comparison(
@@ -244,12 +246,31 @@ def _is_not_absurd(history: History, config: RunConfig) -> Answer | None:
     return Answer(-1, worst.message, {"at": ["findings"], "code": worst.code, **worst.evidence})
 
 
+def _why_clean(history: History, metric: str, split: str) -> Answer:
+    """Why clean rows are judged, and what all rows give: told after the votes were counted."""
+    whole, kept = (history.results[name]["tuned"] for name in (split, clean(split)))
+    rows, others = int(whole.get("n") or 0), int(kept.get("n") or 0)
+    leaked = rows - others
+    told = (
+        f"{leaked:,} of {format_count(rows, f'{split} row')} "
+        f"{'repeats' if leaked == 1 else 'repeat'} a row of an earlier split, "
+        f"so the {others:,} others are judged"
+    )
+    estimate = whole.get("metrics", {}).get(metric)
+    if estimate is not None:
+        told += f"; on all rows {metric} is {format_estimate(metric, estimate)}"
+    at = ["results", split, "tuned", "metrics", metric]
+    return Answer(0, told, {"at": at, "leaked": leaked, "rows": rows})
+
+
 def _is_clean(history: History, metric: str, split: str) -> Answer | None:
     rows = history.results[split]["tuned"].get("n") or 0
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
         return None
-    told = f"{leaked:,} of {rows:,} {split} rows repeat a row of another split: the figures flatter"
+    told = (
+        f"{leaked:,} of {rows:,} {split} rows repeat a row of an earlier split: the figures flatter"
+    )
     others = history.results.get(clean(split), {}).get("tuned", {})
     if metric in others.get("metrics", {}):
         figure = format_estimate(metric, others["metrics"][metric])

@@ -73,6 +73,15 @@ def test_duplicates_within_a_split_are_counted(folder: Path) -> None:
     write_rows(folder / "train.csv", twice)
     result = check_run(load_config(folder / "run.toml", ["data.validation=0"]))
     assert result.splits["train"].duplicates == 4
+    assert "repeated_test_rows" not in {f.code for f in result.findings}
+
+
+def test_copies_within_the_test_rows_are_a_finding(folder: Path) -> None:
+    write_rows(folder / "test.csv", [*rows(15, "ham", 2000), *rows(5, "spam", 3000)] * 2)
+    result = check_run(load_config(folder / "run.toml", ["data.validation=0"]))
+    finding = next(f for f in result.findings if f.code == "repeated_test_rows")
+    assert finding.evidence["distinct"] == 20
+    assert len(finding.rows) == 20
 
 
 def test_every_bad_row_is_told_with_its_line(folder: Path) -> None:

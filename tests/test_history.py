@@ -203,6 +203,11 @@ def test_skipped_steps_are_counted_and_told() -> None:
             "validation loss fell by 0.10, accuracy +5.0 points: still learning",
         ),
         (
+            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.49, 0.795, 0)],
+            "validation loss fell by 0.010, accuracy -0.5 points: "
+            "loss and accuracy disagree, little more to gain",
+        ),
+        (
             [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.54, 0.8, 0)],
             "validation loss rose by 0.04 while training loss fell: overfitting begins",
         ),

@@ -124,6 +124,8 @@ def test_list_of_pairs_ends_but_counts_do_not(monkeypatch: pytest.MonkeyPatch) -
     assert len(found.pairs) == 3
     assert found.crossing["exact"] == 9
     assert len(found.leaked_rows("test")) == 9
+    assert (len(found.as_event().pairs), found.as_event().pairs_found) == (3, 9)
+    assert found.as_event().splits == ["train", "test"]
 
 
 def test_sizes_beyond_the_limits_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,21 @@ def test_D2_leakage_tells_the_score_on_clean_rows() -> None:
     assert found([STARTED, LeakageFound(exact=0, near=0, ngram=0)], "leakage") is None
 
 
+def test_copies_within_the_test_rows_are_told() -> None:
+    test = SplitPrepared(split="test", rows=1115, columns=2, distinct_rows=1033)
+    pairs = [("test", 3, "test", 7, "exact", 1.0), ("train", 3, "test", 8, "exact", 1.0)]
+    leak = LeakageFound(exact=1, near=0, ngram=0, pairs=pairs)
+    finding = shown([STARTED, test, leak], "repeated_test_rows")
+    assert "82 of 1,115 test rows repeat an earlier one of test (1,033 distinct" in finding.message
+    assert "1,033 distinct inputs" in finding.message
+    assert finding.rows == [("test", 7)]
+    few = replace(test, distinct_rows=1093)  # 22 copies: less than 2 %
+    unknown = replace(test, distinct_rows=0)
+    train = replace(test, split="train")
+    for other in (few, unknown, train):
+        assert found([STARTED, other, leak], "repeated_test_rows") is None
+
+
 def test_D1_contradicting_labels_are_told_with_their_rows() -> None:
     leak = LeakageFound(
         exact=0,
@@ -315,7 +330,8 @@ def falling(i: int) -> float:
 def test_overfitting_and_the_checkpoint_that_was_kept() -> None:
     events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.8)]
     finding = shown(with_epochs(events), "overfitting")
-    assert "since epoch 2 (step 50): validation loss rose from 0.350 to 0.800" in finding.message
+    told = "since epoch 3: validation loss rose from 0.350 (epoch 2, step 50) to 0.800"
+    assert told in finding.message
     assert "the checkpoint of step 100 was kept" in finding.message
     assert finding.severity == "warning"
     kept = [e for e in with_epochs(events) if e is not ENDED] + [replace(ENDED, best_step=50)]

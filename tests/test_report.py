@@ -29,6 +29,7 @@ from ftev.core.history import History, fold
 from ftev.core.report import build_report, render_json, render_markdown, write_report
 from ftev.core.reporting.markdown import escape
 from ftev.core.reporting.numbers import format_difference, format_seconds, format_value
+from ftev.core.reporting.sections.verdict import headline_figures
 from ftev.core.reporting.summary import describe_status, headline
 from ftev.core.runs import Run
 from msgspec.structs import replace
@@ -314,7 +315,7 @@ def test_leaked_rows_are_judged_on_the_clean_ones() -> None:
     clean = {**story.comparison("macro_f1", 0.0, 0.05, "majority"), "split": "test_clean"}
     events += results(story.result((60, 60)), split="test_clean")
     told_clean = judge(told(*events), story.config()).reasons[0]
-    assert "40 of 200 test rows repeat a row of another split" in told_clean
+    assert "40 of 200 test rows repeat a row of an earlier split" in told_clean
     assert "On the other 200 rows macro_f1 is 60.0 % [55.0, 65.0]" in told_clean
     events.append(compared(clean))
     verdict = judge(told(*events), story.config())
@@ -322,7 +323,27 @@ def test_leaked_rows_are_judged_on_the_clean_ones() -> None:
     assert "test_clean" in verdict.reasons[0]
     good = [{**clean, "difference": 0.2, "low": 0.1, "high": 0.3}]
     events[-1] = compared(*good)
-    assert judge(told(*events), story.config()).decision == "ship"
+    verdict = judge(told(*events), story.config())
+    assert verdict.decision == "ship"
+    assert len(verdict.reasons) == len(verdict.evidence)
+
+
+def test_D2_the_verdict_says_why_it_judges_clean_rows_and_what_all_rows_give() -> None:
+    leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
+    clean = {**story.comparison("macro_f1", 0.2, 0.05, "majority"), "split": "test_clean"}
+    kept = results(story.result((70, 75), rows=(80, 80)), split="test_clean")
+    verdict = judge(
+        told(leak, *results(story.result((88, 92))), *kept, better(), compared(clean)),
+        story.config(),
+    )
+    assert verdict.decision == "ship"
+    assert verdict.reasons[-1] == (
+        "40 of 200 test rows repeat a row of an earlier split, so the 160 others are judged; "
+        "on all rows macro_f1 is 90.0 % [85.0, 95.0]"
+    )
+    assert verdict.evidence[-1]["leaked"] == 40
+    alone = judge(told(*results(story.result((88, 92))), better()), story.config())
+    assert not any("earlier split" in reason for reason in alone.reasons)
 
 
 def test_a_run_without_results_proves_nothing() -> None:
@@ -354,6 +375,44 @@ def test_leakage_is_told_with_its_rows() -> None:
     assert "leakage" not in codes(told(LeakageFound(exact=0, near=0, ngram=0)))
 
 
+def test_D1_the_rows_that_leak_are_counted_once_a_split(tmp_path: Path) -> None:
+    leak = LeakageFound(
+        exact=0,
+        near=55,
+        ngram=81,
+        leaked={"validation": 30, "test": 60},
+        pairs=[("train", i, "test", i, "near", 0.9) for i in range(60)],
+        splits=["train", "validation", "test"],
+        pairs_found=136,
+    )
+    events = [*story.whole()[:-1], leak]
+    message = found(fold(events), "leakage").message
+    told_rows = "60 test rows and 30 validation rows repeat a row of an earlier split"
+    assert message.startswith(f"{told_rows}: 0 exactly, 55 nearly")
+    text = " ".join(render_markdown(build_report(story.write_story(tmp_path, events))).split())
+    assert f"{told_rows}; the layers overlap." in text
+    assert "The table shows the first 10 pairs of 136" in text
+    assert "and 45 more" not in text
+
+
+def test_the_data_section_tells_distinct_inputs_where_they_differ(tmp_path: Path) -> None:
+    test = SplitPrepared(split="test", rows=1115, columns=2, distinct_rows=1033)
+    train = SplitPrepared(split="train", rows=160, columns=2, distinct_rows=160)
+    run = story.write_story(tmp_path, [*story.whole()[:-1], test, train])
+    text = " ".join(render_markdown(build_report(run)).split())
+    assert "test: 1,115 rows, 1,033 distinct inputs." in text
+    assert "160 distinct" not in text
+
+
+def test_one_split_alone_is_compared_with_nothing(tmp_path: Path) -> None:
+    alone = LeakageFound(exact=0, near=0, ngram=0, splits=["test"])
+    for leak, compared_any in ((alone, False), (replace(alone, splits=["train", "test"]), True)):
+        run = story.write_story(tmp_path / str(compared_any), [*story.whole()[:-1], leak])
+        text = " ".join(render_markdown(build_report(run)).split())
+        assert ("nothing could be compared between splits" in text) is not compared_any
+        assert ("0 exactly" in text) is compared_any
+
+
 def test_imbalance_and_small_classes() -> None:
     uneven = SplitPrepared(split="train", rows=100, columns=2, labels={"a": 90, "b": 10})
     assert "9.0 rows" in found(told(uneven), "class_imbalance").message
@@ -364,8 +423,13 @@ def test_imbalance_and_small_classes() -> None:
 
 
 def test_overfitting_names_its_epoch_and_what_was_kept() -> None:
-    finding = found(fold(story.whole()), "overfitting")
-    assert "since epoch 2 (step 8)" in finding.message
+    history = fold(story.whole())
+    finding = found(history, "overfitting")
+    since = finding.evidence["epoch"] + 1
+    assert finding.message.startswith(f"overfitting since epoch {since:.0f}: ")
+    best = min(history.epochs, key=lambda e: e.validation_loss).epoch
+    assert since == best + 1  # as the line of each later epoch says
+    assert "0.400 (epoch 2, step 8) to 0.450" in finding.message
     assert "the checkpoint of step 8 was kept" in finding.message
     assert finding.severity == "info"
     unsaved = [e for e in story.whole() if type(e).__name__ not in ("TrainingEnded",)]
@@ -457,7 +521,12 @@ def test_D2_the_headline_is_printed_on_all_rows_and_on_the_clean_ones(tmp_path: 
     text = render_markdown(build_report(story.write_story(tmp_path / "run", events)))
     assert "90.0 % [85.0, 95.0]" in text
     assert "75.0 % [70.0, 80.0]" in text
-    assert "40 of 200 test rows repeat a row of another split" in text
+    assert "40 of 200 test rows repeat a row of an earlier split" in text
+    whole = "Of 200 test rows 40 repeat a row of an earlier split. macro_f1 of tuned on all rows"
+    assert whole in " ".join(text.split())
+    figures = headline_figures(build_report(Run(tmp_path / "run")))
+    assert ("macro_f1, tuned on test", "90.0 %") in [f[:2] for f in figures]
+    assert ("macro_f1, tuned on test_clean", "75.0 %") in [f[:2] for f in figures]
 
 
 # Headline
@@ -468,6 +537,11 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
     told_whole = headline(run, fold(story.whole()))
     assert told_whole is not None
     assert told_whole.text == "macro_f1 74.9 % → 90.0 % (test)"
+    clean = results(story.result((60, 60), rows=(80, 80)), split="test_clean")
+    told_clean = headline(run, fold([*story.whole(), *clean]))
+    assert told_clean is not None
+    assert told_clean.text == "macro_f1 74.9 % → 90.0 % (test; 75.0 % on clean rows)"
+    assert told_clean.to_dict()["to_on_clean_rows"] == 0.75
     half = headline(run, fold([*story.beginning(), *story.epoch(1)]))
     assert half is not None
     assert half.text == "accuracy 50.0 % → 75.0 % (validation)"

@@ -23,6 +23,7 @@ from ftev.core.events import (
 )
 from ftev.core.history import fold
 from ftev.core.numbers.comparisons import Comparison, adjust_secondary
+from ftev.core.objective import against_target
 from ftev.core.report import build_report
 from ftev.core.results import compare, evaluate_classification
 from statsmodels.stats.multitest import multipletests
@@ -199,8 +200,25 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
             clean.append(ComparisonsComputed(comparisons=rows))
     verdict = judge(fold([*BETTER, leak, event, *clean]), config())
     assert verdict.decision == "no evidence"
-    assert "rows in it that repeat another split" in verdict.reasons[0]
+    assert "rows in it that repeat an earlier split" in verdict.reasons[0]
     assert judge(fold([*BETTER, leak, *clean]), config()).decision == "ship"
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "told"),
+    [
+        # the side of the target: 1,000 x (0.04 / 0.03)^2 = 1,778, and 1,000 x (0.02 / 0.01)^2
+        (0.90, 0.87, "about 1,800 at this value"),
+        (0.90, 0.91, "about 4,000 at this value"),
+        (0.90, 0.90, "no feasible number of rows"),
+        (0.90, 0.9001, "no feasible number of rows"),
+    ],
+)
+def test_about_how_many_rows_would_decide_a_target(value: float, target: float, told: str) -> None:
+    estimate = {"value": value, "low": value - 0.04, "high": value + 0.02}
+    vote, why = against_target(estimate, 1000, target, at_least=True)
+    assert vote == 0
+    assert told in why
 
 
 # Holm

@@ -27,6 +27,7 @@ from ..core.events import (
     TrainingPlanned,
 )
 from ..core.history import STAGES, History
+from ..core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ..core.reporting.numbers import (
     format_count,
     format_difference,
@@ -82,10 +83,13 @@ def _tell_split(e: SplitPrepared, h: History) -> list[str]:
 
 
 def _tell_leakage(e: LeakageFound, h: History) -> list[str]:
+    if not was_compared(e.splits):
+        return [f"  leakage: {NOT_COMPARED}"]
     if not (e.exact or e.near or e.ngram):
-        return ["  leakage: no row repeats a row of another split"]
+        return ["  leakage: no row repeats a row of an earlier split"]
     return [
-        f"  leakage: {format_count(e.exact, 'row')} of another split repeated exactly, "
+        f"  leakage: {tell_leaked(e.leaked) or 'rows repeat a row of an earlier split'}: "
+        f"{e.exact:,} exactly, "
         f"{e.near:,} nearly, {e.ngram:,} by 13 words in a row"
     ]
 

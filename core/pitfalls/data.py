@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..history import History
+from ..reporting.leaked import tell_leaked
 from ..reporting.numbers import format_count, format_estimate, read_number
 from ..reporting.summary import clean
 from .case import EVIDENCE_ROWS, Case, Finding, Look
@@ -13,6 +14,7 @@ from .case import EVIDENCE_ROWS, Case, Finding, Look
 IMBALANCE = 5.0  # rows of the largest label to one of the smallest
 SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
 LISTED = 5
+REPEATED = 0.02  # of the held-out rows: with fewer copies the intervals hardly change
 NOISY = 0.01  # of the labels, suspected for a strong reason
 
 
@@ -21,12 +23,14 @@ def _leakage(case: Case) -> Iterator[Finding]:
     if found is None or not (found.exact or found.near or found.ngram):
         return
     pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
+    leaked = tell_leaked(found.leaked)
+    layers = f"{found.exact:,} exactly, {found.near:,} nearly, {found.ngram:,} by 13 words in a row"
+    told = f"{leaked}: {layers}; the layers overlap" if leaked else ""
     into_test = bool(found.leaked.get("test"))
     yield Finding(
         "leakage",
         "error" if into_test and found.exact else "warning",
-        f"rows repeat a row of another split: {found.exact:,} exactly, {found.near:,} nearly, "
-        f"{found.ngram:,} by 13 words in a row" + _adjusted(case),
+        (told or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
         {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
         | _adjusted_numbers(case),
         list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
@@ -59,6 +63,30 @@ def _adjusted(case: Case) -> str:
     return (
         f". {metric} on all {format_count(case.tuned['n'], 'row')} of {split} is {before}; "
         f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
+    )
+
+
+def _repeated_test_rows(case: Case) -> Iterator[Finding]:
+    """Copies within the rows that judge; before there are results, within those that will."""
+    name = case.split or ("test" if "test" in case.history.splits else "validation")
+    split = case.history.splits.get(name)
+    if split is None or not split.distinct_rows:
+        return
+    repeated = split.rows - split.distinct_rows
+    if repeated <= REPEATED * split.rows:
+        return
+    leaked = case.history.leakage
+    pairs = leaked.pairs if leaked else []
+    copies = [(b, j) for a, _, b, j, layer, _ in pairs if (a, b, layer) == (name, name, "exact")]
+    yield Finding(
+        "repeated_test_rows",
+        "info",
+        f"{repeated:,} of {format_count(split.rows, f'{name} row')} repeat an earlier one of "
+        f"{name} ({format_count(split.distinct_rows, 'distinct input')}): every interval counts "
+        "copies as if they were independent, so it is narrower than it should be",
+        {"split": name, "rows": split.rows, "distinct": split.distinct_rows},
+        copies[: EVIDENCE_ROWS if len(copies) >= min(repeated, EVIDENCE_ROWS) else LISTED],
+        f"Keep one of each in {name} if the copies are an accident of how the rows were gathered",
     )
 
 
@@ -180,6 +208,7 @@ def _rows_skipped(case: Case) -> Iterator[Finding]:
 
 LOOKS: tuple[Look, ...] = (
     _leakage,
+    _repeated_test_rows,
     _conflicting_labels,
     _label_errors,
     _imbalance,

@@ -83,8 +83,8 @@ def _overfitting(case: Case) -> Iterator[Finding]:
     yield Finding(
         "overfitting",
         "info" if saved else "warning",
-        f"overfitting since epoch {epoch:.2g} (step {step:,}): "
-        f"validation loss rose from {least:.3f} to {series[-1][2]:.3f} while training loss fell"
+        f"overfitting since epoch {series[best + 1][1]:.3g}: validation loss rose from {least:.3f} "
+        f"(epoch {epoch:.3g}, step {step:,}) to {series[-1][2]:.3f} while training loss fell"
         + _which_was_kept(history),
         {"step": step, "epoch": epoch, "rise": rise, "kept_step": kept},
         remedy="" if saved else "Fewer epochs, early stopping, or more data",

@@ -7,9 +7,11 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from ..events import LeakageFound
 from ..findings import Finding
 from ..glossary import explain, lookup
 from ..history import History
+from ..reporting.leaked import NOT_COMPARED, was_compared
 from ..reporting.numbers import format_count, format_value
 from ..reporting.summary import judged_split, metric_value
 from .losses import course_of
@@ -92,11 +94,7 @@ def _facts(history: History, split: str) -> Iterator[str]:
     result = history.results[split]["tuned"]
     yield f"Judged on {format_count(int(result.get('n') or 0), 'row')} of {split}."
     if history.leakage:
-        x = history.leakage
-        yield (
-            f"Rows shared between splits: {x.exact:,} exactly, {x.near:,} nearly, {x.ngram:,} by "
-            f"13 words in a row; {x.conflicting_labels:,} with two labels."
-        )
+        yield from _shared_rows(history, history.leakage)
     yield from _label_facts(history, result)
     yield from _loss_facts(history, result)
     lossy = {
@@ -111,6 +109,16 @@ def _facts(history: History, split: str) -> Iterator[str]:
             f"Of {s.rows:,} {name} rows {s.truncated_rows:,} were cut, {s.unscored_rows:,} "
             f"have nothing to score, {s.rows_without_eos:,} do not score their end."
         )
+
+
+def _shared_rows(history: History, x: LeakageFound) -> Iterator[str]:
+    if was_compared(x.splits or list(history.splits)):
+        yield (
+            f"Rows shared between splits: {x.exact:,} exactly, {x.near:,} nearly, {x.ngram:,} by "
+            f"13 words in a row; {x.conflicting_labels:,} with two labels."
+        )
+    else:
+        yield f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
 
 
 def _measured(findings: list[Finding]) -> Iterator[str]:

@@ -80,7 +80,10 @@ def describe_data(history: History) -> dict[str, Any]:
             "near": found.near,
             "ngram": found.ngram,
             "conflicting_labels": found.conflicting_labels,
+            "leaked": found.leaked,
+            "splits": found.splits or list(history.splits),
             "pairs": [list(pair) for pair in found.pairs[:LISTED_PAIRS]],
+            "pairs_found": found.pairs_found,
             "note": found.note,
         }
     return data
@@ -105,6 +108,7 @@ def describe_split(s: SplitPrepared) -> dict[str, Any]:
             "unscored_rows",
             "skipped_rows",
             "rows_without_eos",
+            "distinct_rows",
         )
     }
     return told | {name: n for name, n in counts.items() if n}

@@ -26,13 +26,17 @@ class Headline:
     value: float
     reference: float | None = None
     reference_model: str | None = None
+    clean_value: float | None = None  # on the rows that repeat nothing of an earlier split
 
     @property
     def text(self) -> str:
         value = format_value(self.metric, self.value)
         if self.reference is not None:
             value = f"{format_value(self.metric, self.reference)} → {value}"
-        return f"{self.metric} {value} ({self.split})"
+        where = self.split
+        if self.clean_value is not None:
+            where += f"; {format_value(self.metric, self.clean_value)} on clean rows"
+        return f"{self.metric} {value} ({where})"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -41,6 +45,7 @@ class Headline:
             "from": self.reference,
             "from_model": self.reference_model,
             "to": self.value,
+            "to_on_clean_rows": self.clean_value,
             "text": self.text,
         }
 
@@ -103,7 +108,9 @@ def headline(run: Run, history: History) -> Headline | None:
         if value is not None:
             against = reference_model(results)
             before = metric_value(results.get(against or ""), metric)
-            return Headline(metric, split, value, before, against if before is not None else None)
+            others = history.results.get(clean(split), {}).get("tuned")
+            known = against if before is not None else None
+            return Headline(metric, split, value, before, known, metric_value(others, metric))
     return _validation_headline(history)
 
 

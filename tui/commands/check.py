@@ -12,6 +12,7 @@ from typing import Any
 from ...core.check import CheckResult, check_model, check_run
 from ...core.config_file import load_config
 from ...core.errors import Fault, FtevError
+from ...core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...core.reporting.numbers import DASH, format_count
 from ...core.reporting.text import visible
 from .show import print_json, print_table, say
@@ -121,10 +122,14 @@ def _show_labels(result: CheckResult) -> None:
 
 def _show_leakage(result: CheckResult) -> None:
     n = result.leakage
-    print(
-        f"\nrows that repeat a row of another split: {n['exact']:,} exactly, {n['near']:,} nearly, "
-        f"{n['ngram']:,} by 13 words in a row"
-    )
+    if not was_compared([*result.splits]):
+        print(f"\n{NOT_COMPARED}")
+    else:
+        leaked = tell_leaked(result.leaked) or "rows that repeat a row of an earlier split"
+        print(
+            f"\n{leaked}: {n['exact']:,} exactly, {n['near']:,} nearly, "
+            f"{n['ngram']:,} by 13 words in a row"
+        )
     if n["conflicting_labels"]:
         print(f"rows whose input stands earlier with another label: {n['conflicting_labels']:,}")
     if result.pairs:

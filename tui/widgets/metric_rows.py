@@ -17,7 +17,7 @@ from ...core.numbers.metric_table import METRICS
 
 MODELS = ("majority", "probe", "base", "tuned")
 SPLITS = ("test", "validation", "train")
-CLEAN = "_clean"  # a split without the rows that another split has too
+CLEAN = "_clean"  # a split without the rows that an earlier split has too
 FIRST = (
     "accuracy",
     "balanced_accuracy",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Block, Heading, Paragraph, Table
-from ..numbers import DASH, format_shape, read_number
+from ..leaked import NOT_COMPARED, tell_leaked, was_compared
+from ..numbers import DASH, format_count, format_shape, read_number
 
 LISTED_LABELS = 20
 LISTED_PAIRS = 10
@@ -21,6 +22,8 @@ def show_data(report: Mapping[str, Any]) -> list[Block]:
         columns += ["rows with nothing to score", "bad rows left out"]
         rows = [_split_row(name, s) for name, s in splits.items()]
         told += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]
+    if repeated := _repeated(splits):
+        told.append(Paragraph(repeated, quiet=True))
     if labels := _label_table(splits):
         told.append(labels)
     return told
@@ -35,6 +38,16 @@ def _split_row(name: str, s: Mapping[str, Any]) -> list[str]:
         format_shape(s["rows"], s["columns"]),
         *(f"{s.get(count, 0):,}" for count in counts),
     ]
+
+
+def _repeated(splits: Mapping[str, Any]) -> str:
+    """`test: 1,115 rows, 1,033 distinct inputs.` for each split where they differ."""
+    told = [
+        f"{name}: {format_count(s['rows'], 'row')}, {format_count(distinct, 'distinct input')}"
+        for name, s in splits.items()
+        if 0 < (distinct := s.get("distinct_rows", 0)) < s["rows"]
+    ]
+    return f"{'; '.join(told)}." if told else ""
 
 
 def _label_table(splits: Mapping[str, Any]) -> Table | None:
@@ -64,15 +77,36 @@ def show_leakage(report: Mapping[str, Any]) -> list[Block]:
         ]
         columns = ["row", "repeats", "layer", "similarity"]
         told.append(Table(columns, rows, words=("repeats", "layer")))
+        if rest := _which_pairs(found, len(rows)):
+            told.append(Paragraph(rest, quiet=True))
     return told
 
 
+def _which_pairs(found: Mapping[str, Any], shown: int) -> str:
+    """How many of the pairs the table shows; how many there are is unknown in older runs."""
+    every = found.get("pairs_found") or 0
+    if max(every, len(found["pairs"])) <= shown:
+        return ""
+    of = f" of {every:,}" if every else ""
+    told = f"The table shows the first {shown:,} pairs{of}"
+    return f"{told}, those across splits before those within one; a row may stand in several."
+
+
 def _layers(found: Mapping[str, Any]) -> str:
-    told = (
-        f"Rows that repeat a row of another split: {found['exact']:,} exactly (after NFKC, "
+    leaked = tell_leaked(found.get("leaked", {}))
+    if not was_compared(found.get("splits", [])):
+        told = f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
+        return _with_notes(told, found)
+    told = f"{leaked}; the layers overlap. " if leaked else ""
+    told += (
+        f"Rows that repeat a row of an earlier split: {found['exact']:,} exactly (after NFKC, "
         f"casefold and white-space collapse), {found['near']:,} nearly (Jaccard of character "
         f"5-grams at least 0.8), {found['ngram']:,} by a common run of 13 words."
     )
+    return _with_notes(told, found)
+
+
+def _with_notes(told: str, found: Mapping[str, Any]) -> str:
     if conflicting := found["conflicting_labels"]:
         told += f" Rows whose input stands earlier with another label: {conflicting:,}."
     return told + (f" {found['note']}." if found["note"] else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...pitfalls.case import EVIDENCE_ROWS
 from ..blocks import Block, Heading, Notice
 
 SHOWN_ROWS = 5
@@ -28,6 +29,8 @@ def sentences_of(f: Mapping[str, Any]) -> str:
     if rows := f.get("rows"):
         named = ", ".join(f"{split} {row}" for split, row in rows[:SHOWN_ROWS])
         more = f" and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
+        if len(rows) >= EVIDENCE_ROWS:  # the list is cut: how many there are, the message says
+            more = " and more"
         told.append(f"Rows: {named}{more}.")
     return " ".join(told)
 

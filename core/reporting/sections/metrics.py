@@ -19,12 +19,30 @@ def show_metrics(report: Mapping[str, Any]) -> list[Block]:
     results = report["results"]
     splits = sorted(results, key=lambda s: place(SHOWN_SPLITS, s))
     told: list[Block] = [Heading("Metrics")] if splits else []
+    if both := _on_clean_rows(report):
+        told.append(Paragraph(both))
     for split in splits:
         blocks = _split(split, results[split])
         told += [Heading(split, 3), *blocks] if split == splits[0] else [Fold(split, blocks)]
     if references := describe_references(report):
         told.append(Paragraph(references))
     return told
+
+
+def _on_clean_rows(report: Mapping[str, Any]) -> str:
+    """The headline metric on all rows and on those that repeat no earlier split (D2)."""
+    told = report.get("headline")
+    split, metric = (told["split"], told["metric"]) if told else ("", "")
+    whole, kept = (report["results"].get(s, {}).get("tuned", {}) for s in (split, clean(split)))
+    before, after = (r.get("metrics", {}).get(metric) for r in (whole, kept))
+    if before is None or after is None:
+        return ""
+    rows, others = whole["n"], kept["n"]
+    return (
+        f"Of {format_count(rows, f'{split} row')} {rows - others:,} repeat a row of an earlier "
+        f"split. {metric} of tuned on all rows is {format_estimate(metric, before)}; on the "
+        f"{others:,} others ({clean(split)}) it is {format_estimate(metric, after)}."
+    )
 
 
 def _split(split: str, models: Models) -> list[Block]:

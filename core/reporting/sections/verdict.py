@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..blocks import Banner, Block, Figures, Paragraph
@@ -13,6 +13,7 @@ from ..numbers import (
     format_interval,
     format_value,
 )
+from ..summary import clean
 
 Report = Mapping[str, Any]
 
@@ -30,24 +31,39 @@ def show_verdict(report: Report) -> list[Block]:
 
 
 def headline_figures(report: Report) -> list[tuple[str, str, str]]:
-    """The primary metric of reference and tuned, their difference, and the rows behind it."""
+    """The primary metric of reference and tuned, their difference, and the rows behind it.
+
+    Where rows repeat an earlier split, tuned and the difference on the others as well (D2).
+    """
     headline = report.get("headline")
     result = report["results"].get(headline["split"], {}).get("tuned") if headline else None
     if headline is None or result is None:
         return []
     split, metric, before = headline["split"], headline["metric"], headline["from_model"]
-    models = report["results"][split]
+    models, others = (report["results"].get(s, {}) for s in (split, clean(split)))
     figures = [_figure(metric, split, m, models[m]) for m in (before, "tuned") if m in models]
-    wanted = (split, metric, before, "tuned")
+    figures += _differences(report, (split, metric, before, "tuned"), "")
+    if "tuned" in others:
+        figures.append(_figure(metric, clean(split), "tuned", others["tuned"]))
+        wanted = (clean(split), metric, before, "tuned")
+        figures += _differences(report, wanted, f" on {clean(split)}")
+    return figures
+
+
+def _differences(
+    report: Report, wanted: tuple[str, str, str | None, str], where: str
+) -> Iterator[tuple[str, str, str]]:
+    """The paired difference of (split, metric, from, to), and the answers that changed."""
+    split, metric, _, to = wanted
     for c in report["comparisons"]:
         if (c["split"], c["metric"], c["from"], c["to"]) == wanted:
             ends = format_difference_interval(metric, c["low"], c["high"])
             told = format_difference(metric, c["difference"])
-            figures.append(("difference", told, f"paired 95 %: {ends}"))
+            yield f"difference{where}", told, f"paired 95 %: {ends}"
             if c.get("fixed") is not None:
                 changed = f"{c['fixed']:,} / {c['broke']:,}"
-                figures.append(("fixed / broke", changed, format_count(result["n"], "row")))
-    return figures
+                rows = report["results"][split][to]["n"]
+                yield f"fixed / broke{where}", changed, format_count(rows, "row")
 
 
 def _figure(metric: str, split: str, model: str, result: Mapping[str, Any]) -> tuple[str, str, str]:

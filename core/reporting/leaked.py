@@ -1,0 +1,28 @@
+"""How many rows of each split repeat a row of an earlier one, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .numbers import format_count
+
+NOT_COMPARED = "there is one split alone, so nothing could be compared between splits"
+ORDER = ("test", "validation")
+
+
+def tell_leaked(leaked: Mapping[str, int]) -> str:
+    """`60 test rows and 1 validation row repeat a row of an earlier split`; empty without counts.
+
+    `leaked`: split -> its rows that repeat one of an earlier split, each counted once.
+    """
+    names = [name for name in (*ORDER, *leaked) if leaked.get(name)]
+    told = [format_count(leaked[name], f"{name} row") for name in dict.fromkeys(names)]
+    if not told:
+        return ""
+    one = len(told) == 1 and leaked[names[0]] == 1
+    return f"{' and '.join(told)} {'repeats' if one else 'repeat'} a row of an earlier split"
+
+
+def was_compared(splits: Sequence[str]) -> bool:
+    """Whether a row had an earlier split to stand in; of unknown splits it is taken to have had."""
+    return len(splits) != 1
