@@ -15,6 +15,7 @@ Z_95 = 1.959963984540054  # two-sided 95 %
 Z_POWER_80 = 0.8416212335729143  # power of 80 %
 LEAST_DISCORDANT = 6  # with fewer changed rows the exact McNemar p cannot fall below 0.05
 FLIP_ROWS = 10_000  # rows up to which signs are flipped one by one
+NO_SPREAD = 1e-12  # a standard error of rounding alone
 CHUNK_CELLS = 100_000  # float64 cells held at once: 0.8 MB stays in a core's cache
 COVERS = "covers the choice of test rows only, not another fine-tuning run"  # said beside intervals
 
@@ -109,7 +110,12 @@ def _detectable(n: int, share: float) -> float:
 
 
 def smallest_detectable_of(standard_error: float) -> float:
-    """The same for a metric known by the standard error of its paired difference."""
+    """The same for a metric known by the standard error of its paired difference.
+
+    NaN where that is 0: no row moved the metric, which does not say that any difference shows.
+    """
+    if standard_error <= NO_SPREAD:
+        return math.nan
     return (Z_95 + Z_POWER_80) * standard_error
 
 

@@ -21,19 +21,20 @@ from .reporting.numbers import format_count
 from .results import majority_frame
 from .runs import Run, file_sha256
 from .verifying.agreement import ABSENT, Disagreement, find_disagreements
+from .verifying.analysed import check_analyses
 from .verifying.recomputed import (
-    check_analyses,
     check_comparisons,
     check_results,
     check_sums,
 )
+from .verifying.rendered import check_rendered
 from .verifying.rows import (
     Contradiction,
     contradictions_between,
     contradictions_within,
     differing_predictions,
 )
-from .verifying.stored import CLEAN, UNCHECKED, Check, StoredRun, agreed
+from .verifying.stored import BROKEN, CLEAN, UNCHECKED, Check, StoredRun, agreed, cannot
 
 # Parts that every report.json has; others were added later, and an older file may lack them.
 PROMISED = ("schema", "run", "data", "stages", "epochs", "results", "comparisons", "findings")
@@ -53,6 +54,7 @@ def verify(run: Run) -> list[Check]:
     checks += check_comparisons(stored)
     checks += check_analyses(stored)
     checks += _check_report(stored)
+    checks += check_rendered(stored)
     return checks
 
 
@@ -109,7 +111,11 @@ def _check_rows(stored: StoredRun) -> Iterator[Check]:
     for split, frames in stored.frames.items():
         for model, frame in frames.items():
             name = f"predictions/{split}.{model}.parquet"
-            found = [*_contradictions(stored, split, model, frame)]
+            try:
+                found = [*_contradictions(stored, split, model, frame)]
+            except BROKEN as error:
+                yield cannot(f"rows of {split} {model}", name, error)
+                continue
             told = "; ".join(f"{name}, {c}" for c in found)
             bad = len({row for c in found for row in c.rows})
             rows = format_count(frame.height, "row")

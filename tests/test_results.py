@@ -305,3 +305,18 @@ def test_certain_and_wrong_is_an_infinite_loss_without_an_interval():
 def test_K4_models_with_other_tokens_are_compared_in_bits_per_byte_only():
     other = generated(seed=1).with_columns(tokens=pl.col("tokens") * 2)
     assert set(by_metric(compare("test", "a", generated(), "b", other))) == {"bits_per_byte"}
+
+
+def test_S7_where_no_row_changed_no_difference_is_called_detectable():
+    frame = pl.DataFrame(
+        {
+            "row_id": range(40),
+            "label": ["a", "b"] * 20,
+            "predicted": ["a", "b", "b", "b"] * 10,
+            "probabilities": [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]] * 10,
+        }
+    )
+    found = {c.metric: c for c in compare("test", "x", frame, "y", frame, ["a", "b"], "a")}
+    for name in ("f1", "loss", "brier", "ece", "mcc"):
+        assert found[name].smallest_detectable is None, name
+    assert found["accuracy"].smallest_detectable == smallest_detectable(40, 0.0) > 0

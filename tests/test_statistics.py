@@ -305,4 +305,5 @@ def test_S7_without_changed_rows_nothing_small_could_have_been_shown():
 
 
 def test_S7_of_a_standard_error():
+    assert math.isnan(smallest_detectable_of(0.0))
     assert smallest_detectable_of(0.01) == pytest.approx(0.02802, abs=1e-5)

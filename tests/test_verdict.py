@@ -246,6 +246,26 @@ def test_S6_the_secondary_metrics_have_holms_p() -> None:
     assert "p_holm" not in msgspec.to_builtins(primary)
 
 
+@pytest.mark.parametrize("primary", ["token_accuracy", "loss", "perplexity", "bits_per_byte"])
+def test_S6_functions_of_the_loss_are_one_test(primary: str) -> None:
+    p = {"loss": 0.01, "perplexity": 0.01, "average_log_likelihood": 0.01}
+    same = list(p)
+    p |= {"token_accuracy": 0.02, "bits_per_byte": 0.03, "exact_match": 0.2}
+    rows = [
+        Comparison(split="test", metric=m, from_model="a", to_model="b", difference=0.1,
+                   low=0.0, high=0.2, p=x, method="") for m, x in p.items()
+    ]  # fmt: skip
+    adjusted = {c.metric: c.p_holm for c in adjust_secondary(rows, primary)}
+    tests = ["loss", "token_accuracy", "bits_per_byte", "exact_match"]
+    family = [m for m in tests if m != ("loss" if primary in same else primary)]
+    expected = dict(
+        zip(family, multipletests([p[m] for m in family], method="holm")[1], strict=True)
+    )
+    for m in p:
+        want = expected.get("loss" if m in same else m)
+        assert adjusted[m] == (None if want is None else pytest.approx(want)), m
+
+
 def test_S6_a_metric_equal_to_the_primary_is_the_primary() -> None:
     def comparison(metric: str, p: float) -> Comparison:
         return Comparison(split="test", metric=metric, from_model="a", to_model="b", difference=0.1,

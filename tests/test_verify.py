@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 from ftev.core.errors import RunError
 from ftev.core.events import EventWriter, PredictionsStored
+from ftev.core.history import read_history
 from ftev.core.report import write_report
 from ftev.core.runs import Run, file_sha256
 from ftev.core.verify import verify
 from ftev.core.verifying.agreement import find_disagreements, is_same
-from ftev.core.verifying.stored import Check
+from ftev.core.verifying.analysed import check_analyses
+from ftev.core.verifying.stored import Check, StoredRun
 from ftev.tui.cli import main
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"
@@ -41,7 +46,7 @@ def copied(tmp_path: Path, task: str, *, signed: bool = False) -> Run:
                 PredictionsStored(split=split, model=model, path=name, rows=rows, sha256=digest)
             )
         writer.close()
-    write_report(run, ("json",))
+    write_report(run)
     return run
 
 
@@ -121,6 +126,65 @@ def test_a_removed_row_is_named(tmp_path: Path) -> None:
     found = told(run)
     assert "row 9: not among the rows of test.majority.parquet" in found
     assert "test majority → tuned" in found
+
+
+@pytest.mark.parametrize("model", ["tuned", "probe"])
+def test_removed_rows_fail_the_checks_and_break_nothing_off(tmp_path: Path, model: str) -> None:
+    run = copied(tmp_path, "classification")
+    name = f"test.{model}.parquet"
+    rewrite(run, name, lambda f: f.filter(pl.col("row_id") > 5))
+    checks = {c.what: c for c in failures(run)}
+    title = "test probe → tuned"
+    assert checks[title].again == "cannot be computed"
+    assert f"predictions/{name} (" in checks[title].told
+    assert main(["verify", str(run.path)]) == 1
+
+
+def test_removed_rows_fail_the_analyses_that_need_them(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    kept = pl.read_parquet(run.predictions / "test.tuned.parquet").select("row_id", "label")
+    stored = StoredRun(run, read_history(run))
+    for path in run.predictions.glob("test.*.parquet"):
+        stored.frames.setdefault("test", {})[path.name.split(".")[1]] = pl.read_parquet(path)
+    stored.frames["test"]["tuned"] = stored.frames["test"]["tuned"].filter(pl.col("row_id") > 5)
+    source = kept.with_columns(text=pl.lit("words"))
+    split = SimpleNamespace(frame=source)
+    stored.dataset = SimpleNamespace(splits={"test": split})  # type: ignore[assignment]
+    stored.history.analyses = {"test": {"flips": {"tuned": {"rows": 1}}}}
+    broken, *rest = check_analyses(stored)
+    assert broken.ok is False
+    assert "predictions/test.tuned.parquet (" in broken.told
+    assert [c.ok for c in rest] == [None]
+
+
+def test_a_removed_column_is_named(tmp_path: Path, task: str) -> None:
+    run = copied(tmp_path, task)
+    rewrite(run, "test.tuned.parquet", lambda f: f.drop("nll"))
+    assert "predictions/test.tuned.parquet: " in told(run)
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_an_edited_page_is_named_with_its_line(tmp_path: Path, task: str, name: str) -> None:
+    run = copied(tmp_path, task)
+    write_report(run, ("md", "html"))
+    rename_version(run, metadata.version("ftev"))
+    write_report(run, ("json", "md", "html"))
+    assert {c.what: c.ok for c in verify(run)}[name] is True
+    path = run.path / name
+    lines = path.read_text().split("\n")
+    lines[4] += " 99.9 %"
+    path.write_text("\n".join(lines))
+    assert f"{name}, line 5: is not what the events give" in told(run)
+    rename_version(run, "0.0.1")
+    write_report(run, ("json",))
+    assert {c.what: c.ok for c in verify(run)}[name] is None
+
+
+def rename_version(run: Run, version: str) -> None:
+    text = run.events_path.read_text()
+    run.events_path.write_text(
+        re.sub(r'"ftev_version":"[^"]*"', f'"ftev_version":"{version}"', text)
+    )
 
 
 def test_the_majority_is_made_again_from_train(tmp_path: Path) -> None:

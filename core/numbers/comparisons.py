@@ -68,7 +68,7 @@ class Comparison(
     method: str
     fixed: int | None = None  # rows wrong before and right after; classification only
     broke: int | None = None  # rows right before and wrong after
-    smallest_detectable: float | None = None  # at 80 % power, in the metric's unit
+    smallest_detectable: float | None = None  # at 80 % power; absent where no row changed enough
     p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
 
 
@@ -76,15 +76,25 @@ def adjust_secondary(found: Sequence[Comparison], primary: str) -> list[Comparis
     """The comparisons of two models on a split, all but the primary with their Holm p (S6).
 
     The primary metric was declared before the run and is tested alone; the others are one family.
-    A metric equal to the primary by arithmetic is the primary under another name.
+    Metrics that are functions of one another (loss, perplexity, average log-likelihood) are one
+    test; one that is the primary under another name has no p of its own.
     """
-    declared = METRICS[primary].same_as or primary if primary in METRICS else primary
-    family = {c.metric: c.p for c in found if c.metric != declared}
+    declared = _tested_as(primary)
+    family: dict[str, float] = {}
+    for c in found:
+        if (test := _tested_as(c.metric)) != declared and (c.metric == test or test not in family):
+            family[test] = c.p
     adjusted = holm(family)
     return [
-        msgspec.structs.replace(c, p_holm=adjusted[c.metric]) if c.metric in adjusted else c
+        msgspec.structs.replace(c, p_holm=adjusted[test])
+        if (test := _tested_as(c.metric)) in adjusted
+        else c
         for c in found
     ]
+
+
+def _tested_as(metric: str) -> str:
+    return METRICS[metric].tested_as if metric in METRICS else metric
 
 
 @dataclass(frozen=True)
@@ -153,13 +163,14 @@ def _numbers(d: Difference, n: int) -> dict[str, Any]:
     if d.ends is not None and not np.isnan(low):
         low, high = d.ends
     smallest = smallest_detectable_of(standard_error(d.draws)) if d.smallest is None else d.smallest
+    told: float | None = None if np.isnan(smallest) else smallest
     return {
         "difference": d.value,
         "low": low,
         "high": high,
         "p": paired_p(d.draws) if d.p is None else d.p,
         "method": f"{d.p_method}; {interval}",
-        "smallest_detectable": smallest,
+        "smallest_detectable": told,
     }
 
 

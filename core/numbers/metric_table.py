@@ -27,6 +27,12 @@ class Metric:
     unit: Unit
     formula: str
     same_as: str = ""  # equal by arithmetic to this metric: shown, but never tested a second time
+    function_of: str = ""  # rises or falls with this metric and no other: one test, not two
+
+    @property
+    def tested_as(self) -> str:
+        """The metric whose test this one's is."""
+        return self.same_as or self.function_of or self.name
 
     @property
     def higher_is_better(self) -> bool:
@@ -37,8 +43,10 @@ def _share(name: str, title: str, formula: str, same_as: str = "") -> Metric:
     return Metric(name, title, "classification", "higher", "share", formula, same_as)
 
 
-def _text(name: str, title: str, direction: Direction, unit: Unit, formula: str) -> Metric:
-    return Metric(name, title, "generation", direction, unit, formula)
+def _text(
+    name: str, title: str, direction: Direction, unit: Unit, formula: str, function_of: str = ""
+) -> Metric:
+    return Metric(name, title, "generation", direction, unit, formula, function_of=function_of)
 
 
 _PER_LABEL = "over the labels that occur in truth or predictions"
@@ -119,7 +127,7 @@ _TABLE = (
         "nats",
         "sum of negative log-likelihoods ÷ scored rows (classification) or tokens (generation)",
     ),
-    _text("perplexity", "perplexity", "lower", "perplexity", "exp(loss)"),
+    _text("perplexity", "perplexity", "lower", "perplexity", "exp(loss)", "loss"),
     _text(
         "token_accuracy",
         "next-token accuracy",
@@ -133,6 +141,7 @@ _TABLE = (
         "higher",
         "nats",
         "sum of log-likelihoods ÷ scored tokens",
+        "loss",
     ),
     _text(
         "bits_per_byte",

@@ -1,8 +1,7 @@
-"""Sums, metrics, differences and analyses, each made from the stored rows once more."""
+"""Sums, metrics and differences, each made from the stored rows once more."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from ..analyses import Evaluation, analyse
-from ..errors import FtevError
-from ..events import AnalysisComputed, Evaluated, spell_numbers
+from ..events import Evaluated, spell_numbers
 from ..reporting.numbers import format_difference, format_estimate
 from ..reporting.summary import primary_metric
 from ..results import (
@@ -24,7 +21,16 @@ from ..results import (
     evaluate_text,
 )
 from .agreement import ABSENT, Disagreement, find_disagreements
-from .stored import UNCHECKED, Check, StoredRun, agreed, rows_behind
+from .stored import (
+    BROKEN,
+    UNCHECKED,
+    Check,
+    StoredRun,
+    agreed,
+    cannot,
+    rows_behind,
+    suspects,
+)
 
 # What every version has written: these may not be absent, and what was added later may.
 ALWAYS = frozenset(
@@ -62,9 +68,13 @@ def check_sums(stored: StoredRun) -> Iterator[Check]:
         frame = stored.frames.get(e.split, {}).get(e.model)
         if e.epoch != -1.0 or frame is None:
             continue
-        was, now = _sums_of(e), _sums_again(frame, stored.labels)
-        found = [*find_disagreements({k: was[k] for k in now}, now)]
         what = f"sums of {e.split} {e.model}"
+        try:
+            was, now = _sums_of(e), _sums_again(frame, stored.labels)
+        except pl.exceptions.PolarsError as error:
+            yield cannot(what, f"predictions/{e.split}.{e.model}.parquet", error)
+            continue
+        found = [*find_disagreements({k: was[k] for k in now}, now)]
         yield agreed(what, f"loss sum {was['loss_sum']:.6g}", found, f"events.jsonl, {what}")
 
 
@@ -99,9 +109,8 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
                 continue
             try:
                 again = _measure(stored, frame)
-            except FtevError as error:
-                told = f"predictions/{split}.{model}.parquet: {error}"
-                yield Check(f"{split} {model}", "metrics", "cannot be computed", False, told)
+            except BROKEN as error:
+                yield cannot(f"{split} {model}", f"predictions/{split}.{model}.parquet", error)
                 continue
             yield from _compare_results(f"{split} {model}", result, again)
 
@@ -149,8 +158,9 @@ def check_comparisons(stored: StoredRun) -> Iterator[Check]:
             continue
         try:
             found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
-        except FtevError as error:
-            yield Check(title, "differences", "cannot be computed", False, f"{title}: {error}")
+        except BROKEN as error:
+            files = suspects(stored, split, (before, after))
+            yield cannot(title, f"{title}: {files}", error)
             continue
         if any("p_holm" in row for row in rows):  # an older run has none
             found = adjust_secondary(found, primary_metric(stored.run, stored.history))
@@ -193,36 +203,3 @@ def _agreed_number(
 def _kind(record: Mapping[str, Any]) -> str:
     """The method without its numbers."""
     return re.sub(r"[\d.,e+-]+", "#", str(record.get("method")))
-
-
-def check_analyses(stored: StoredRun) -> Iterator[Check]:
-    """What the rows say beyond the metrics, where the data files are still there."""
-    for split, analyses in stored.history.analyses.items():
-        again = {(f.name, f.model): f.result for f in _analyse_again(stored, split)}
-        for name, models in analyses.items():
-            for model, result in models.items():
-                what = f"{split} {name} {model}".strip()
-                if (name, model) not in again:
-                    told = (
-                        f"{what}: needs a model, the data files or other runs, and is not checked"
-                    )
-                    yield Check(what, UNCHECKED, UNCHECKED, None, told)
-                    continue
-                now = json.loads(json.dumps(again[name, model]))
-                yield agreed(what, "result", [*find_disagreements(result, now)], what)
-
-
-def _analyse_again(stored: StoredRun, split: str) -> list[AnalysisComputed]:
-    frames = stored.frames.get(split)
-    if stored.dataset is None or frames is None or split not in stored.dataset.splits:
-        return []
-    evaluation = Evaluation(
-        split=split,
-        frames=frames,
-        source=stored.dataset.splits[split].frame,
-        config=stored.run.config(),
-        labels=tuple(stored.labels),
-        positive=stored.history.positive,
-        validation=stored.frames.get("validation", {}),
-    )
-    return [*analyse(evaluation)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from ..data import Dataset
+from ..errors import FtevError
 from ..history import History
 from ..leakage import find_leakage
 from ..runs import Run
@@ -17,6 +18,7 @@ Frames = dict[str, pl.DataFrame]
 
 UNCHECKED = "–"
 CLEAN = "_clean"
+BROKEN = (FtevError, pl.exceptions.PolarsError)  # what rows raise that were changed
 LISTED = 20  # disagreements of one document that are told
 
 
@@ -61,6 +63,26 @@ def agreed(
     )
     more = f"; {len(found) - LISTED:,} more" if len(found) > LISTED else ""
     return Check(what, shown, again or "another", False, f"{where}: {told}{more}")
+
+
+def cannot(what: str, files: str, error: Exception) -> Check:
+    """A check that fails because stored rows no longer allow the computation."""
+    first = str(error).splitlines()[0]
+    return Check(what, "as written", "cannot be computed", False, f"{files}: {first}")
+
+
+def suspects(stored: StoredRun, split: str, models: Iterable[str]) -> str:
+    """The files of these models that lost or gained rows, else all of them."""
+    whole = split.removesuffix(CLEAN)
+    names = {model: f"predictions/{whole}.{model}.parquet" for model in models}
+    changed = []
+    for model, name in names.items():
+        result = stored.history.results.get(whole, {}).get(model, {})
+        frame = stored.frames.get(whole, {}).get(model)
+        written = result.get("n", 0) + len(result.get("unscored", []))
+        if frame is not None and result and frame.height != written:
+            changed.append(f"{name} ({frame.height:,} rows of {written:,})")
+    return ", ".join(changed or names.values())
 
 
 def rows_behind(stored: StoredRun, split: str, model: str) -> pl.DataFrame | None:
