@@ -97,7 +97,7 @@ def find_pairs(run: Run, history: History | None = None) -> Material:
         )
     if history.finished is None and run.worker_alive():
         raise RunError("the run goes on, and its answers still change. Review it when it has ended")
-    told = dict.fromkeys([*_stored_answers(run), *_asked_answers(history)])
+    told = dict.fromkeys([*_stored_answers(run, history), *_asked_answers(history)])
     if not told:
         raise RunError(
             "no answers of both models are stored. Give prompts in [evaluate] prompts before a "
@@ -114,7 +114,7 @@ def _identify(prompt: str, base: str, tuned: str) -> str:
     return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
-def _stored_answers(run: Run) -> list[tuple[str, str, str]]:
+def _stored_answers(run: Run, history: History) -> list[tuple[str, str, str]]:
     """Completions of the held-out rows, where both models' predictions have them."""
     from .predictions import read_predictions, stored_splits
 
@@ -122,7 +122,7 @@ def _stored_answers(run: Run) -> list[tuple[str, str, str]]:
     split = next((s for s in SPLITS if {"base", "tuned"} <= set(stored.get(s, ()))), None)
     if split is None:
         return []
-    frames = read_predictions(run, split)
+    frames = read_predictions(run, history, split, ["base", "tuned"])
     base, tuned = frames["base"], frames["tuned"]
     asked = next((name for name in ("prompt", "input") if name in base.columns), None)
     if asked is None or not all("completion" in f.columns for f in (base, tuned)):
