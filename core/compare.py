@@ -129,7 +129,7 @@ def _models(splits: Mapping[str, list[str]]) -> str:
 
 
 def _with_rows(side: Side, split: str, model: str) -> Side:
-    frame = read_predictions(side.run, split)[model]
+    frame = read_predictions(side.run, side.history, split, [model])[model]
     result = side.history.results.get(split, {}).get(model, {})
     return Side(side.name, side.run, side.history, side.config, frame, result)
 
@@ -187,7 +187,9 @@ def _pair(
 ) -> tuple[list[Document], str]:
     """Paired differences from the baseline to a run, or why its rows cannot be paired."""
     same_file = _same_file(first, side, split)
-    if reason := why_unpaired(first.frame, side.frame, (first.name, side.name), same_file):
+    if reason := why_unpaired(
+        first.frame, side.frame, (first.name, side.name), first.task, same_file
+    ):
         return [], reason
     labels = first.history.labels if first.task == "classification" else None
     positive = first.result.get("positive")

@@ -265,6 +265,21 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
             close = difflib.get_close_matches(name, list(METRICS), 1)
             known = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(METRICS)
             fault(True, key, f"there is no metric {name!r}", known)
+    metric = METRICS.get(c.objective.metric or "")
+    if metric is not None:
+        fault(
+            metric.task not in ("both", c.task),
+            "objective.metric",
+            f"{metric.name} is measured for {metric.task}, and the task is {c.task}",
+            "Known: " + ", ".join(n for n, m in METRICS.items() if m.task in ("both", c.task)),
+        )
+    for key in ("at_least", "at_most"):
+        target = getattr(c.objective, key)
+        fault(
+            target is not None and not math.isfinite(target),
+            f"objective.{key}",
+            f"must be a number, not {target}",
+        )
     e = c.evaluate
     fault(e.completions < 0, "evaluate.completions", "must not be negative", "0 makes none")
     fault(e.completion_tokens < 1, "evaluate.completion_tokens", "must be at least 1")

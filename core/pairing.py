@@ -11,7 +11,7 @@ WORDS = {"content": "the input", "label": "the label", "bytes": "the scored text
 
 
 def why_unpaired(
-    a: pl.DataFrame, b: pl.DataFrame, names: tuple[str, str], same_file: bool = False
+    a: pl.DataFrame, b: pl.DataFrame, names: tuple[str, str], task: str, same_file: bool = False
 ) -> str:
     """Why two runs' rows are not the same rows; empty where they are.
 
@@ -23,7 +23,7 @@ def why_unpaired(
     unknown = [name for name, frame in zip(names, (a, b), strict=True) if "content" not in frame]
     if unknown:
         return f"no content hash is stored with the rows of {' and '.join(unknown)}"
-    truth = "label" if "label" in a.columns else "bytes"
+    truth = "label" if task == "classification" else "bytes"
     both = a.select("row_id", "content", truth).join(
         b.select("row_id", "content", truth), on="row_id", suffix="_other"
     )

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from .analyses import Frames
-from .errors import FtevError, RunError
+from .errors import Fault, FtevError, RunError
 from .history import History
+from .reporting.numbers import format_count
 from .runs import Run
 
 INPUT_CHARACTERS = 500  # of a row's input text that are stored beside its predictions
+REWRITE = "Run the evaluation again to rewrite it"
+# What each task stores of a row, never null, and what may stand beside it.
+NEEDED = {
+    "classification": {"row_id": "whole numbers", "label": "text", "predicted": "text"},
+    "generation": {
+        "row_id": "whole numbers",
+        "nll": "numbers",
+        "tokens": "whole numbers",
+        "correct": "whole numbers",
+        "bytes": "whole numbers",
+    },
+}
+OPTIONAL = {
+    "nll": "numbers",
+    "probabilities": "lists of numbers",
+    "content": "hashes",
+    **dict.fromkeys(("input", "prompt", "completion", "reference", "method"), "text"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,23 +52,102 @@ def stored_splits(run: Run) -> dict[str, list[str]]:
     return found
 
 
-def read_predictions(run: Run, split: str) -> Frames:
-    """The predictions of every model on a split. Raises RunError where there are none."""
-    models = stored_splits(run).get(split)
-    if not models:
+def read_predictions(
+    run: Run, history: History, split: str, models: Sequence[str] | None = None
+) -> Frames:
+    """The predictions of the models named, by default of every one, on a split.
+
+    Raises RunError where there are none, or a file of them cannot be used.
+    """
+    stored = stored_splits(run).get(split)
+    if not stored:
         known = ", ".join(stored_splits(run)) or "none"
         raise RunError(
             f"{run.id}: no predictions on {split} are stored (splits that are: {known}). "
             "They are written at the end of a run"
         )
-    return {model: _read(run.predictions / f"{split}.{model}.parquet") for model in models}
+    task = task_of(run, history)
+    wanted = stored if models is None else [m for m in stored if m in models]
+    paths = {model: run.predictions / f"{split}.{model}.parquet" for model in wanted}
+    return {m: read_frame(path, task, history.labels) for m, path in paths.items()}
 
 
-def _read(path: Path) -> pl.DataFrame:
+def task_of(run: Run, history: History) -> str:
+    """What the run was started for. Raises FtevError where neither events nor config tell."""
+    return history.task if history.task in NEEDED else run.config().task
+
+
+def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFrame:
+    """One file of predictions, a row an example, with the columns of its task.
+
+    Raises RunError with everything that is wrong with it: that it cannot be read, columns that are
+    missing or of another type, rows without a value, rows that stand in it twice.
+    """
+    if task not in NEEDED:
+        raise RunError(
+            Fault(str(path), f"there is no task {task!r}", "The run tells no known task")
+        )
+    if not path.is_file():
+        what = "cannot be read: it is no file" if path.exists() else "there is no such file"
+        raise RunError(Fault(str(path), what, REWRITE))
     try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{path}: cannot be read: {error}. Evaluate again to rewrite it") from None
+        frame = pl.read_parquet(path, glob=False)
+    except (Exception, pl.exceptions.PanicException) as error:  # damaged bytes fail in many ways
+        told = (str(error).splitlines() or ["it is damaged"])[0]
+        raise RunError(Fault(str(path), f"cannot be read: {told}", REWRITE)) from None
+    if faults := _column_faults(frame, task) or _row_faults(frame, task, len(labels)):
+        raise RunError(*(Fault(str(path), what, REWRITE) for what in faults))
+    return frame.with_columns(pl.col("row_id").cast(pl.Int64))
+
+
+def _column_faults(frame: pl.DataFrame, task: str) -> list[str]:
+    found = []
+    for name, kind in (OPTIONAL | NEEDED[task]).items():
+        dtype = frame.schema.get(name)
+        if dtype is None:
+            if name in NEEDED[task]:
+                found.append(f"there is no column {name!r}, which {task} needs")
+        elif not _is_of(dtype, kind):
+            found.append(f"column {name!r} holds {dtype}, not {kind}")
+    return found
+
+
+def _is_of(dtype: pl.DataType, kind: str) -> bool:
+    if isinstance(dtype, pl.List):
+        return kind == "lists of numbers" and dtype.inner.is_float()  # type: ignore[union-attr]
+    fits = {
+        "text": dtype == pl.String,
+        "numbers": dtype.is_float(),
+        "whole numbers": dtype.is_integer(),
+        "hashes": dtype in (pl.UInt64, pl.Null),
+    }
+    return fits.get(kind, False)
+
+
+def _row_faults(frame: pl.DataFrame, task: str, labels: int) -> list[str]:
+    needed = [*NEEDED[task], *(c for c in ("nll", "probabilities") if c in frame.columns)]
+    empty = {name: frame[name].null_count() for name in dict.fromkeys(needed)}
+    found = [
+        f"column {name!r} has no value in {format_count(count, 'row')}"
+        for name, count in empty.items()
+        if count
+    ]
+    if twice := frame.height - frame["row_id"].n_unique():
+        found.append(f"{format_count(twice, 'row')} stand in it again under a row_id already used")
+    if frame.height and frame["row_id"].dtype == pl.UInt64 and not empty["row_id"]:
+        if int(frame["row_id"].max() or 0) >= 1 << 63:  # type: ignore[call-overload]
+            found.append("column 'row_id' holds numbers that are no row's")
+    if "probabilities" in frame.columns and not empty.get("probabilities"):
+        lists = frame["probabilities"]
+        lengths = lists.list.len().unique().sort().to_list()
+        if len(lengths) > 1 or (labels and lengths not in ([], [labels])):
+            found.append(
+                f"column 'probabilities' holds lists of {', '.join(map(str, lengths[:5]))} numbers, "
+                + (f"and there are {labels} labels" if labels else "not all of one length")
+            )
+        elif lists.explode().null_count() and lengths != [0]:
+            found.append("column 'probabilities' holds lists with no number in a place")
+    return found
 
 
 def read_inputs(run: Run, history: History, split: str, frame: pl.DataFrame) -> Inputs:

@@ -7,6 +7,7 @@ that is still going, failed or was stopped gives a smaller report.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,12 +32,12 @@ from .reporting.parts import (
     describe_texts,
 )
 from .reporting.summary import headline
+from .reporting.text import CONTROL
 from .runs import Run
 from .verdict import judge
 
 SCHEMA = "ftev.report/1"
-# JSON leaves these as they are; a terminal may obey them.
-_CONTROL = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+_UNSAFE = re.compile(f"(?!\n){CONTROL.pattern}")  # JSON text with its own line ends
 DEFAULT_FORMATS = ("md", "html", "json")
 
 Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
@@ -111,7 +112,14 @@ def check_formats(formats: Sequence[str]) -> None:
 def render_json(report: dict[str, Any]) -> str:
     encoded = msgspec.json.encode(spell_numbers(report))
     text = msgspec.json.format(encoded, indent=2).decode() + "\n"
-    return text.translate(_CONTROL)
+    # What is left of these in JSON a terminal may obey, and a person cannot see.
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    """The character as JSON spells it: beyond the first 65,536 as two halves."""
+    halves = match[0].encode("utf-16-be")
+    return "".join(f"\\u{halves[i : i + 2].hex()}" for i in range(0, len(halves), 2))
 
 
 def render_markdown(report: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ so that `reviews.jsonl` need not say it, and nobody who looks into the file is t
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def find_pairs(run: Run, history: History | None = None) -> Material:
         )
     if history.finished is None and run.worker_alive():
         raise RunError("the run goes on, and its answers still change. Review it when it has ended")
-    told = dict.fromkeys([*_stored_answers(run), *_asked_answers(history)])
+    told = dict.fromkeys([*_stored_answers(run, history), *_asked_answers(history)])
     if not told:
         raise RunError(
             "no answers of both models are stored. Give prompts in [evaluate] prompts before a "
@@ -114,7 +115,7 @@ def _identify(prompt: str, base: str, tuned: str) -> str:
     return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
-def _stored_answers(run: Run) -> list[tuple[str, str, str]]:
+def _stored_answers(run: Run, history: History) -> list[tuple[str, str, str]]:
     """Completions of the held-out rows, where both models' predictions have them."""
     from .predictions import read_predictions, stored_splits
 
@@ -122,7 +123,7 @@ def _stored_answers(run: Run) -> list[tuple[str, str, str]]:
     split = next((s for s in SPLITS if {"base", "tuned"} <= set(stored.get(s, ()))), None)
     if split is None:
         return []
-    frames = read_predictions(run, split)
+    frames = read_predictions(run, history, split, ["base", "tuned"])
     base, tuned = frames["base"], frames["tuned"]
     asked = next((name for name in ("prompt", "input") if name in base.columns), None)
     if asked is None or not all("completion" in f.columns for f in (base, tuned)):
@@ -218,29 +219,74 @@ class Review:
             self._judged[name] = told
 
 
+def check_reviewer(name: str) -> None:
+    """Raises ConfigError for a name that cannot stand in reviews.jsonl."""
+    remedy = "Give a name with --reviewer"
+    if not name.strip():
+        raise ConfigError(Fault("--reviewer", "is empty", remedy))
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(Fault("--reviewer", "is not valid UTF-8", remedy)) from None
+
+
+def check_writable(run: Run) -> None:
+    """Before anybody judges: raises RunError where no judgement could be written."""
+    path = run.path / FILE
+    made = not os.path.lexists(path)
+    try:
+        path.open("ab").close()
+        if made:
+            path.unlink()
+    except OSError as error:
+        raise RunError(
+            Fault(str(path), f"cannot be written: {error.strerror}", "Judge a copy of the run")
+        ) from None
+
+
 def append(path: Path, judgement: Judgement) -> None:
     """One whole line, out of this process at once. A line that a killed one left half is closed."""
-    with path.open("a+b") as file:
-        if file.tell():
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(msgspec.json.encode(judgement) + b"\n")
+    try:
+        with path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(msgspec.json.encode(judgement) + b"\n")
+    except OSError as error:
+        raise RunError(Fault(str(path), f"cannot be written: {error.strerror}")) from None
 
 
 def read_judgements(run: Run) -> list[Judgement]:
-    """Every whole line of reviews.jsonl; empty where nobody has judged."""
+    """Every whole line of reviews.jsonl; empty where nobody has judged.
+
+    Raises RunError where the file is there and cannot be read.
+    """
+    return _read_lines(run)[0]
+
+
+def count_broken_lines(run: Run) -> int:
+    """Lines of reviews.jsonl that hold no judgement and are left out."""
+    return _read_lines(run)[1]
+
+
+def _read_lines(run: Run) -> tuple[list[Judgement], int]:
+    path = run.path / FILE
     try:
-        lines = (run.path / FILE).read_bytes().splitlines()
+        lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
     except FileNotFoundError:
-        return []
+        return [], 0
+    except OSError as error:
+        raise RunError(
+            Fault(str(path), f"cannot be read: {error.strerror}", "Move it away to begin anew")
+        ) from None
     found = []
     for line in lines:
         try:
             found.append(msgspec.json.decode(line, type=Judgement))
         except msgspec.MsgspecError:
             continue
-    return found
+    return found, len(lines) - len(found)
 
 
 def last_words(judgements: Iterable[Judgement]) -> dict[tuple[str, str], Judgement]:

@@ -16,6 +16,7 @@ import polars as pl
 from .data import read_dataset
 from .errors import FtevError, RunError
 from .history import read_history
+from .predictions import REWRITE, read_frame, task_of
 from .report import build_report, render_json
 from .reporting.numbers import format_count
 from .results import majority_frame
@@ -68,14 +69,21 @@ def _check_files(stored: StoredRun) -> Iterator[Check]:
 
 def _check_file(stored: StoredRun, path: Path, split: str, model: str) -> Check:
     name = path.relative_to(stored.run.path).as_posix()
-    try:
-        frame = pl.read_parquet(path)
-        digest = file_sha256(path)
-    except FileNotFoundError:
+    if not path.exists():
         return Check(name, "rows", "missing", False, f"{name} is missing: copy the whole run")
-    except Exception as error:  # a damaged file fails in many ways
-        first = str(error).splitlines()[0]
-        return Check(name, "rows", "unreadable", False, f"{name} cannot be read: {first}")
+    try:
+        frame = read_frame(path, task_of(stored.run, stored.history), stored.history.labels)
+        digest = file_sha256(path)
+    except RunError as error:
+        first, *more = (fault.what for fault in error.faults)
+        again = "unreadable" if first.startswith("cannot be read") else "cannot be used"
+        told = "; ".join(
+            [f"{name} {first}" if again == "unreadable" else f"{name}: {first}", *more]
+        )
+        return Check(name, "rows", again, False, f"{told}. {REWRITE}")
+    except OSError as error:
+        told = f"{name} cannot be read: {error.strerror}. {REWRITE}"
+        return Check(name, "rows", "unreadable", False, told)
     stored.frames.setdefault(split, {})[model] = frame
     written = stored.history.stored.get(name)
     if written is None:

@@ -275,7 +275,13 @@ configs = st.builds(
 )
 
 
-@given(configs)
+def is_measured(config: RunConfig) -> bool:
+    """Whether the objective is a metric of the task."""
+    metric = config.objective.metric
+    return metric is None or METRICS[metric].task in ("both", config.task)
+
+
+@given(configs.filter(is_measured))
 def test_a_saved_configuration_is_the_same_when_loaded(config: RunConfig) -> None:
     import tomllib
 
@@ -288,3 +294,25 @@ def test_a_saved_configuration_keeps_its_folder(tmp_path: Path) -> None:
     elsewhere.mkdir()
     assert load(elsewhere, dump_config(config)) == config
     assert replace(config, name="x").name == "x"
+
+
+@pytest.mark.parametrize(
+    ("task", "setting", "told"),
+    [
+        ("classification", "at_least = nan", "at_least: must be a number, not nan"),
+        ("classification", "at_most = -inf", "at_most: must be a number, not -inf"),
+        ("classification", 'metric = "bleu"', "bleu is measured for generation"),
+        ("generation", 'metric = "recall"', "recall is measured for classification"),
+    ],
+)
+def test_an_objective_that_cannot_be_met_is_refused(
+    tmp_path: Path, task: str, setting: str, told: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'task = "{task}"\n[model]\nbase = "m"\n[data]\ntrain = "t.csv"\n[objective]\n{setting}\n'
+    )
+    with pytest.raises(ConfigError, match=r"run\.toml:7 objective") as found:
+        load_config(path)
+    assert told in str(found.value)
+    assert found.value.exit_code == 2

@@ -183,7 +183,7 @@ def test_nothing_stored_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only tuned was scored on test"):
         flip_list(run)
     with pytest.raises(Exception, match="no predictions on train are stored"):
-        read_predictions(run, "train")
+        read_predictions(run, read_history(run), "train")
 
 
 def test_the_order_of_rows_does_not_matter() -> None:

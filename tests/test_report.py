@@ -565,3 +565,11 @@ def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
     from ftev.core.reporting.sections.differences import read_difference
 
     assert read_difference({"metric": "accuracy", "difference": 0.0, **numbers}) == said
+
+
+@pytest.mark.parametrize("unseen", ["\x7f", "\x9b", "\u202e", "\u200b", "\ufeff", "\U000e0041"])
+def test_json_spells_what_a_terminal_obeys_or_nobody_sees(unseen: str) -> None:
+    text = render_json({f"a{unseen}": f"\n{unseen}é"})
+    assert unseen not in text
+    assert json.loads(text) == {f"a{unseen}": f"\n{unseen}é"}
+    assert "\n  " in text

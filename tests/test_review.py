@@ -19,10 +19,19 @@ from ftev.core.errors import ConfigError, RunError
 from ftev.core.report import build_report
 from ftev.core.reporting.blocks import Bullets, Table
 from ftev.core.reporting.sections.reviews import show_reviews
-from ftev.core.review import Judgement, Review, find_pairs, read_judgements, tuned_is_left
+from ftev.core.review import (
+    Judgement,
+    Review,
+    check_writable,
+    count_broken_lines,
+    find_pairs,
+    read_judgements,
+    tuned_is_left,
+)
 from ftev.core.review_summary import kappa, summarize, summarize_reviews
 from ftev.core.runs import Run, WorkerInfo, process_start
 from ftev.core.statistics import wilson
+from ftev.tui.cli import main
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 from stored_runs import labelled, write_run, written
@@ -339,3 +348,55 @@ def test_judgements_of_answers_that_are_gone_are_counted_apart(run: Run) -> None
     assert told is not None
     assert (told["outdated"], told["decided"]) == (1, 11)
     assert told["reviewers"]["anna"] == {"judged": 11, "waiting": 1}
+
+
+@pytest.mark.parametrize("reviewer", ["", "  ", "a\udcff"])
+def test_a_reviewer_without_a_name_is_bad_usage(
+    tmp_path: Path, reviewer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["review", str(tmp_path), "--reviewer", reviewer]) == 2
+    assert "--reviewer" in capsys.readouterr().err
+
+
+ASKED = [("a question", "the base says this", "the tuned says that")]
+
+
+def test_a_review_that_cannot_be_written_asks_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "r", {}, answers=ASKED)
+    (run.path / "reviews.jsonl").mkdir()
+    assert main(["review", str(run.path), "--plain"]) == 1
+    shown = capsys.readouterr()
+    assert "Pair 1" not in shown.out
+    assert "reviews.jsonl: cannot be read" in shown.err
+    assert main(["report", str(run.path)]) == 0
+
+
+def test_a_folder_that_takes_no_file_is_told_before_the_first_pair(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", {}, answers=ASKED)
+    check_writable(run)
+    assert not (run.path / "reviews.jsonl").exists()
+    with pytest.raises(RunError, match="cannot be written"):
+        check_writable(Run(tmp_path / "gone"))
+
+
+def test_broken_lines_are_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "r", {}, answers=ASKED)
+    (run.path / "reviews.jsonl").write_bytes(b'{"pair": 1}\n\xff\n\n')
+    assert count_broken_lines(run) == 2
+    assert main(["review", str(run.path), "--json"]) == 0
+    assert "2 lines cannot be read" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_the_wait_for_an_answer(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", {}, answers=ASKED)
+    command = [sys.executable, "-m", "ftev.tui.cli", "review", str(run.path), "--plain"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asking:
+        assert asking.stdout is not None
+        while b"rate>" not in asking.stdout.read1():
+            pass
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(20) == 130

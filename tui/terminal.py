@@ -29,9 +29,10 @@ _RESTORE = (
 
 
 def can_draw() -> bool:
-    """Whether there is a terminal on both ends that can show a screen."""
+    """Whether there is a terminal on every end that can show a screen."""
     try:
-        attached = os.isatty(sys.__stdin__.fileno()) and os.isatty(sys.__stdout__.fileno())  # type: ignore[union-attr]
+        ends = (sys.__stdin__, sys.__stdout__, sys.__stderr__)  # the screen is drawn on stderr
+        attached = all(os.isatty(end.fileno()) for end in ends)  # type: ignore[union-attr]
     except (AttributeError, OSError, ValueError):
         return False
     return attached and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")

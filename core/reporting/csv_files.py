@@ -17,6 +17,7 @@ import polars as pl
 from ..analyses.evaluation import reference_of
 from ..data import Dataset, read_dataset
 from ..errors import FtevError
+from ..predictions import read_frame
 from ..reading.inputs import input_of
 from ..runs import Run
 from .numbers import read_number
@@ -63,7 +64,9 @@ def row_frames(run: Run, report: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
     told = {}
     for split, models in report["results"].items():
         paths = {model: run.predictions / f"{split}.{model}.parquet" for model in models}
-        frames = {m: pl.read_parquet(path) for m, path in paths.items() if path.exists()}
+        frames = {
+            m: read_frame(path, report["run"]["task"]) for m, path in paths.items() if path.exists()
+        }
         if frames:
             first = next(iter(frames.values()))
             rows = _with_input(_joined(frames), first, dataset, split)
@@ -86,7 +89,7 @@ def _joined(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 def _columns_of(model: str, frame: pl.DataFrame) -> pl.DataFrame:
     found = [pl.col("row_id")]
-    if "predicted" in frame.columns:
+    if {"label", "predicted"} <= set(frame.columns):
         found.append(pl.col("predicted").alias(f"{model}_prediction"))
         if "probabilities" in frame.columns:
             found.append(pl.col("probabilities").list.max().alias(f"{model}_confidence"))
@@ -121,8 +124,11 @@ def _with_input(
         source = dataset.splits[split].frame
         texts = source.select("row_id", "content", input_of(source).alias("whole"))
         rows, told = rows.join(texts, on=["row_id", "content"], how="left"), []
-    begun = frame["input"] if "input" in frame.columns else pl.lit(None, pl.String).alias("input")
-    rows = rows.with_columns(*told, begun)
+    if "input" in frame.columns:
+        rows = rows.join(frame.select("row_id", "input"), on="row_id", how="left")
+    else:
+        told.append(pl.lit(None, pl.String).alias("input"))
+    rows = rows.with_columns(*told)
     return rows.with_columns(input=pl.coalesce("whole", "input")).drop(
         "whole", "content", strict=False
     )

@@ -119,7 +119,7 @@ def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_p
     assert {"report.md", "report.html", "report.json"} <= {p.name for p in run.path.iterdir()}
     assert "model-index" in (run.model_path / "README.md").read_text()
     assert all_agree(run)
-    stored = read_predictions(run, "test")["tuned"]
+    stored = read_predictions(run, read_history(run), "test")["tuned"]
     assert stored["input"][0] == "what a good cup te 0"
     flips = history.analyses["test"]["flips"]["tuned"]
     assert sum(flips["counts"].values()) == flips["n"] == 20

@@ -16,7 +16,7 @@ from ...core.analyses.flips import (
 )
 from ...core.errors import ConfigError, Fault
 from ...core.history import History, read_history
-from ...core.predictions import read_inputs, read_predictions, stored_splits
+from ...core.predictions import read_inputs, read_predictions, stored_splits, task_of
 from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
 from ...core.reporting.summary import SPLITS
@@ -45,15 +45,19 @@ def flip_list(
     Raises ConfigError for a kind that the task lacks, RunError where nothing is stored.
     """
     history = read_history(run)
-    split = split or next((s for s in SPLITS if s in stored_splits(run)), "test")
-    frames = read_predictions(run, split)
+    known = stored_splits(run)
+    if split is not None and known and split not in known:
+        what = f"no predictions on {split!r} are stored"
+        raise ConfigError(Fault("--split", what, f"Known: {', '.join(known)}"))
+    split = split or next((s for s in SPLITS if s in known), "test")
+    frames = read_predictions(run, history, split)
     reference = reference_of(frames)
     if reference is None or "tuned" not in frames:
         there = ", ".join(frames)
         raise ConfigError(
             Fault(run.id, f"only {there} was scored on {split}", "Flips need a model before it")
         )
-    labelled = "predicted" in frames["tuned"].columns
+    labelled = task_of(run, history) == "classification"
     kinds = _kinds(kind, labelled)
     flipped = label_flips if labelled else loss_changes
     rows = flipped(frames[reference], frames["tuned"])

@@ -21,7 +21,7 @@ from ...core.errors import RunError
 from ...core.launch import start_worker, wait_until_listening
 from ...core.reporting.text import visible, visible_lines
 from ...core.runs import Run, open_run, runs_folder
-from .show import print_json, print_table, say
+from .show import let_interrupt, print_json, print_table, say
 
 SERVE_MINUTES = "5"  # a worker started for a prompt waits so long for the next one
 PATIENCE = 600.0  # seconds: an evaluation may stand before the prompt
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 def asked(options: argparse.Namespace) -> AskPrompt:
     if options.text == "-":
+        let_interrupt()
         options.text = sys.stdin.read()
     models: list[Model] = ["base", "tuned"] if options.model == "both" else [options.model]
     return AskPrompt(

@@ -13,7 +13,7 @@ from ...core.history import read_history
 from ...core.quiz import Question, count_right, make_quiz, read_answers
 from ...core.reporting.text import visible
 from ...core.runs import Run, open_run, runs_folder
-from .show import print_json, say
+from .show import let_interrupt, print_json, say
 from .wrapped import columns, paragraph
 
 
@@ -61,6 +61,7 @@ def _ask(number: int, q: Question, given: list[str] | None) -> str:
 
 def _read(q: Question) -> str:
     """The next line that is one of the letters; empty at the end of input."""
+    let_interrupt()
     while True:
         if sys.stdin is not None and sys.stdin.isatty():
             print("answer: ", end="", flush=True)

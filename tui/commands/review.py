@@ -12,10 +12,24 @@ from dataclasses import asdict
 
 from ...core.errors import ConfigError, Fault
 from ...core.reporting.blocks import Block, Bullets, Paragraph, Table
+from ...core.reporting.numbers import format_count
 from ...core.reporting.text import visible, visible_lines
-from ...core.review import CRITERIA, HIGHEST, LOWEST, BlindPair, Choice, Ratings, Review, Side
+from ...core.review import (
+    CRITERIA,
+    FILE,
+    HIGHEST,
+    LOWEST,
+    BlindPair,
+    Choice,
+    Ratings,
+    Review,
+    Side,
+    check_reviewer,
+    check_writable,
+    count_broken_lines,
+)
 from ...core.runs import Run, open_run, runs_folder
-from .show import can_draw_screen, print_json, print_table, say
+from .show import can_draw_screen, let_interrupt, print_json, print_table, say
 
 WORDS: dict[str, Choice] = {
     **dict.fromkeys(("l", "left"), "left"),
@@ -32,13 +46,18 @@ HOW = (
 
 
 def run(options: argparse.Namespace) -> int:
+    check_reviewer(options.reviewer)
     found = open_run(options.run, runs_folder(options.runs_dir))
+    if broken := count_broken_lines(found):
+        lines = format_count(broken, "line")
+        say(f"{FILE}: {lines} cannot be read as a judgement, and what they say is not counted")
     if options.summary:
         return show_summary(found, as_json=options.json, unblind=options.yes)
     review = Review(found, options.reviewer, options.seed)
     if options.json:
         print_json(_document(review))
         return 0
+    check_writable(found)
     if can_draw_screen() and not options.plain:
         from ..app import run_review
 
@@ -106,6 +125,7 @@ def review_by_lines(review: Review) -> int:
     """Ask pair after pair on stdin until all are judged, `quit` or the end of the input."""
     if review.next() is None:
         return 0
+    let_interrupt()
     print(f"Blind review of {review.count:,} pairs, {review.judged:,} of them judged.\n{HOW}")
     while (pair := review.next()) is not None:
         print("\n".join(pair_lines(pair, review.judged + 1, review.count)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +21,15 @@ def is_terminal() -> bool:
 
 
 def can_draw_screen() -> bool:
-    """Whether a screen can be drawn and keys be read."""
-    return is_terminal() and sys.stdin is not None and sys.stdin.isatty()
+    """Whether a screen can be drawn, which is done on stderr, and keys be read."""
+    ends = (sys.stdin, sys.stderr)
+    return is_terminal() and all(end is not None and end.isatty() for end in ends)
+
+
+def let_interrupt() -> None:
+    """Ctrl-C ends a wait for input. Some of what is imported puts its own handler there."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def say(text: str) -> None:
