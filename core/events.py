@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from .errors import Fault, RunError
+
 Model = str  # "base", "tuned", "majority" or "probe"
 
 
@@ -400,13 +402,20 @@ class EventReader:
         self._partial = b""
 
     def read(self) -> list[AnyEvent]:
-        """The next events, at most a chunk of bytes; an empty list when there is nothing new."""
+        """The next events, at most a chunk of bytes; an empty list when there is nothing new.
+
+        Raises RunError where the file is there and cannot be read.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 block = file.read(self._chunk)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise RunError(
+                Fault(str(self.path), f"cannot be read: {error.strerror}", "See to its permissions")
+            ) from None
         self.offset += len(block)
         *lines, self._partial = (self._partial + block).split(b"\n")
         events = []

@@ -55,6 +55,7 @@ STAGES = (
     "evaluation data prepared",
     "evaluated",
 )
+LAST_TIME = 253_402_214_400.0  # the last day of the year 9999: dates end there
 RATE_WINDOW = 30  # steps over which speed is averaged
 
 
@@ -233,14 +234,20 @@ class History:
 
     def read(self, reader: EventReader) -> bool:
         """Fold what is new in one bounded go; True when there was something."""
+        before = reader.unreadable
         events = reader.read()
-        self.unreadable_lines = reader.unreadable
+        self.unreadable_lines += reader.unreadable - before
         for event in events:
             self.add(event)
         return bool(events)
 
     def add(self, event: AnyEvent) -> None:
+        """Fold one event. One that cannot be counts as an unreadable line, and changes nothing."""
         self.version += 1
+        possible = _POSSIBLE.get(type(event))
+        if not 0 <= event.time < LAST_TIME or (possible is not None and not possible(event)):
+            self.unreadable_lines += 1
+            return
         self.last_time = event.time or self.last_time
         fold = _FOLDS.get(type(event))
         if fold is not None:
@@ -356,6 +363,34 @@ _FOLDS: dict[type, Any] = {
 }
 
 
+def _is_stage(e: StageStarted | StageDone) -> bool:
+    return 1 <= e.stage <= len(STAGES)
+
+
+def _is_result(e: ResultsComputed) -> bool:
+    """Rows and metrics, each an object with its value, of a split that names a file."""
+    metrics = e.result.get("metrics")
+    if not isinstance(metrics, dict) or type(e.result.get("n")) is not int:
+        return False
+    named = not {"/", "\0"} & {*e.split, *e.model}
+    return named and all(isinstance(m, dict) and "value" in m for m in metrics.values())
+
+
+def _are_comparisons(e: ComparisonsComputed) -> bool:
+    needed = ("split", "metric", "from", "to")
+    return all(isinstance(c.get(name), str) for c in e.comparisons for name in needed)
+
+
+# What a decoder of types lets through and no run can have told; steps and samples are not asked.
+_POSSIBLE: dict[type, Any] = {
+    StageStarted: _is_stage,
+    StageDone: _is_stage,
+    ResultsComputed: _is_result,
+    ComparisonsComputed: _are_comparisons,
+    LabelsFixed: lambda e: bool(e.labels),
+}
+
+
 def fold(events: Iterable[AnyEvent]) -> History:
     history = History()
     for event in events:
@@ -367,5 +402,5 @@ def read_history(run: Run) -> History:
     """The whole history of a run as its file stands now."""
     reader = EventReader(run.events_path)
     history = fold(reader.read_all())
-    history.unreadable_lines = reader.unreadable
+    history.unreadable_lines += reader.unreadable
     return history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,8 @@ def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFram
         raise RunError(
             Fault(str(path), f"there is no task {task!r}", "The run tells no known task")
         )
-    if not path.is_file():
-        what = "cannot be read: it is no file" if path.exists() else "there is no such file"
+    if not os.path.isfile(path):  # a closed folder is no exception here
+        what = "cannot be read: it is no file" if os.path.exists(path) else "there is no such file"
         raise RunError(Fault(str(path), what, REWRITE))
     try:
         frame = pl.read_parquet(path, glob=False)
@@ -114,7 +115,7 @@ def _column_faults(frame: pl.DataFrame, task: str) -> list[str]:
 
 def _is_of(dtype: pl.DataType, kind: str) -> bool:
     if isinstance(dtype, pl.List):
-        return kind == "lists of numbers" and dtype.inner.is_float()  # type: ignore[union-attr]
+        return kind == "lists of numbers" and dtype.inner.is_float()
     fits = {
         "text": dtype == pl.String,
         "numbers": dtype.is_float(),
@@ -134,15 +135,15 @@ def _row_faults(frame: pl.DataFrame, task: str, labels: int) -> list[str]:
     ]
     if twice := frame.height - frame["row_id"].n_unique():
         found.append(f"{format_count(twice, 'row')} stand in it again under a row_id already used")
-    if frame.height and frame["row_id"].dtype == pl.UInt64 and not empty["row_id"]:
-        if int(frame["row_id"].max() or 0) >= 1 << 63:  # type: ignore[call-overload]
-            found.append("column 'row_id' holds numbers that are no row's")
+    if frame["row_id"].cast(pl.Int64, strict=False).null_count() > empty["row_id"]:
+        found.append("column 'row_id' holds numbers that are no row's")
     if "probabilities" in frame.columns and not empty.get("probabilities"):
         lists = frame["probabilities"]
         lengths = lists.list.len().unique().sort().to_list()
         if len(lengths) > 1 or (labels and lengths not in ([], [labels])):
             found.append(
-                f"column 'probabilities' holds lists of {', '.join(map(str, lengths[:5]))} numbers, "
+                f"column 'probabilities' holds lists of {', '.join(map(str, lengths[:5]))} "
+                "numbers, "
                 + (f"and there are {labels} labels" if labels else "not all of one length")
             )
         elif lists.explode().null_count() and lengths != [0]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .errors import ConfigError, RunError
+from .errors import ConfigError, Fault, RunError
 
 if TYPE_CHECKING:
     from .config import RunConfig  # imported where settings are read: a screen lists runs first
@@ -162,8 +162,16 @@ def list_runs(folder: Path) -> list[Run]:
         ]
     except OSError:
         return []
-    found = [Run(p) for p in paths if (p / "run.toml").exists() or (p / "events.jsonl").exists()]
+    found = [Run(p) for p in paths if _is_run(p)]
     return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder has a run in it. One that may not be looked into counts: it is told of."""
+    try:
+        return any((path / name).exists() for name in ("run.toml", "events.jsonl"))
+    except OSError:
+        return True
 
 
 def open_run(spec: str, folder: Path) -> Run:
@@ -171,8 +179,10 @@ def open_run(spec: str, folder: Path) -> Run:
 
     Raises ConfigError where that is no run, or more than one.
     """
+    if not spec.strip():
+        raise ConfigError(Fault("RUN", "is empty", "`ftev-tui list` shows what is there"))
     path = Path(spec)
-    if path.is_dir() and ((path / "run.toml").exists() or (path / "events.jsonl").exists()):
+    if _may_be_folder(path) and _is_run(path):
         return Run(path.resolve())
     runs = list_runs(folder)
     if spec == "latest":
@@ -188,6 +198,13 @@ def open_run(spec: str, folder: Path) -> Run:
         some = ", ".join(r.id for r in matches[:5])
         raise ConfigError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
     raise ConfigError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
+
+
+def _may_be_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a folder above it is closed, or a name that no file can have
+        return False
 
 
 def last_checkpoint(run: Run) -> Path | None:

@@ -8,6 +8,7 @@ computed; what cannot be is said to be unchecked.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def _check_files(stored: StoredRun) -> Iterator[Check]:
 
 def _check_file(stored: StoredRun, path: Path, split: str, model: str) -> Check:
     name = path.relative_to(stored.run.path).as_posix()
-    if not path.exists():
+    if not os.path.exists(path):
         return Check(name, "rows", "missing", False, f"{name} is missing: copy the whole run")
     try:
         frame = read_frame(path, task_of(stored.run, stored.history), stored.history.labels)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import story
 from ftev.core.diagnosis import observe_epoch
+from ftev.core.errors import RunError
 from ftev.core.events import (
     AnyEvent,
     CheckpointSaved,
@@ -16,12 +17,17 @@ from ftev.core.events import (
     EpochDone,
     Evaluated,
     EventReader,
+    EventWriter,
+    LabelsFixed,
     ModelLoaded,
+    Note,
     Paused,
     ResultsComputed,
     Resumed,
     RunFinished,
     RunStarted,
+    StageDone,
+    StageStarted,
     TextScored,
     TrainingEnded,
     TrainingPlanned,
@@ -156,13 +162,16 @@ def test_eta_is_the_pace_of_the_last_steps_times_what_is_left() -> None:
 
 
 def test_comparisons_of_every_split_stay() -> None:
-    told = [ComparisonsComputed(comparisons=[{"split": split}]) for split in ("validation", "test")]
+    told = [
+        ComparisonsComputed(comparisons=[COMPARED | {"split": split}])
+        for split in ("validation", "test")
+    ]
     assert [c["split"] for c in fold(told).comparisons] == ["validation", "test"]
 
 
 def test_a_result_replaces_the_one_before() -> None:
-    told = [ResultsComputed(split="test", model="tuned", result={"n": n}) for n in (1, 2)]
-    assert fold(told).results == {"test": {"tuned": {"n": 2}}}
+    told = [ResultsComputed(split="test", model="tuned", result=RESULT | {"n": n}) for n in (1, 2)]
+    assert fold(told).results == {"test": {"tuned": RESULT | {"n": 2}}}
 
 
 def test_the_last_score_of_a_text_counts() -> None:
@@ -312,3 +321,59 @@ def test_L1_the_loss_of_an_epoch_is_one_division_of_sums() -> None:
     steps = [story.step(1, loss=1.0, count=10), story.step(2, loss=3.0, count=90)]
     history = fold([plan, *steps, EpochDone(epoch=1, step=2, seconds=1.0)])
     assert history.epochs[0].train_loss == pytest.approx(2.8)
+
+
+RESULT = {"n": 1, "metrics": {"accuracy": {"value": 0.5, "low": 0.1, "high": 0.9}}}
+COMPARED = {"split": "test", "metric": "accuracy", "from": "base", "to": "tuned"}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        StageStarted(stage=99, name="x"),
+        StageStarted(stage=-1, name="x"),
+        StageDone(stage=0, name="x", seconds=1.0),
+        Note(level="info", text="x", time=math.nan),
+        Note(level="info", text="x", time=math.inf),
+        Note(level="info", text="x", time=1e300),
+        ResultsComputed(split="test", model="tuned", result={}),
+        ResultsComputed(split="test", model="tuned", result={"n": 1}),
+        ResultsComputed(split="test", model="tuned", result={"metrics": {}}),
+        ResultsComputed(split="test", model="tuned", result=RESULT | {"metrics": {"x": 0.5}}),
+        ResultsComputed(split="../test", model="tuned", result=RESULT),
+        *(
+            ComparisonsComputed(comparisons=[{k: v for k, v in COMPARED.items() if k != name}])
+            for name in COMPARED
+        ),
+        LabelsFixed(labels=[]),
+    ],
+)
+def test_what_no_run_can_have_told_is_counted_and_left_out(event: AnyEvent, tmp_path: Path) -> None:
+    run = story.write_story(tmp_path / "r", story.beginning())
+    writer = EventWriter(run.events_path)
+    writer.write(event)
+    writer.close()
+    history, clean = read_history(run), fold(story.beginning())
+    assert history.unreadable_lines == 1
+    assert history.stages[0].state == clean.stages[0].state
+    assert (history.results, history.comparisons, history.notes) == ({}, [], [])
+    assert history.labels == clean.labels
+
+
+def test_what_a_run_can_have_told_is_kept() -> None:
+    history = fold(
+        [
+            ResultsComputed(split="test", model="tuned", result=RESULT),
+            ComparisonsComputed(comparisons=[COMPARED]),
+        ]
+    )
+    assert history.unreadable_lines == 0
+    assert history.results["test"]["tuned"] == RESULT
+    assert history.comparisons == [COMPARED]
+
+
+def test_events_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.events_path.mkdir()  # as one without permission, which root would read
+    with pytest.raises(RunError, match=r"events\.jsonl: cannot be read: Is a directory"):
+        read_history(run)

@@ -1,4 +1,4 @@
-"""Files of predictions that were damaged: every command names the file, the column and the remedy."""
+"""Damaged files of predictions: every command names the file, the column and the remedy."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_damaged_bytes_folders_and_nothing_are_told(tmp_path: Path) -> None:
     spoilt = whole[:200] + b"\xff" * 300 + whole[500:]
     for content in (b"", whole[: len(whole) // 2], b"PAR1" + bytes(99) + b"PAR1", spoilt):
         path.write_bytes(content)
-        with pytest.raises(RunError, match="tuned.parquet"):
+        with pytest.raises(RunError, match=r"tuned\.parquet"):
             read_frame(path, "generation")
     with pytest.raises(RunError, match="it is no file"):
         read_frame(tmp_path, "generation")

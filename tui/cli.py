@@ -7,6 +7,8 @@ command's file when it is called.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +21,12 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1, 2, 3 or 130, as promised."""
+    if sys.stdout is None:  # closed before we began
+        if sys.stderr is not None:
+            print("ftev: stdout is closed: there is nowhere to write to", file=sys.stderr)
+        return FtevError.exit_code
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 gets \u2192, not a crash
             stream.reconfigure(errors="backslashreplace")
@@ -32,9 +40,27 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader (`| head`) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return 0
+    except OSError as error:
+        if not _is_of_writing(error):
+            raise
+        _give_up_stdout()
+        print(f"ftev: could not write: {error.strerror}", file=sys.stderr)
+        return FtevError.exit_code
     return code
+
+
+def _is_of_writing(error: OSError) -> bool:
+    """Whether what failed was writing into what is open, as stdout is: that names no file."""
+    full = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT, errno.EFBIG)
+    return error.filename is None and error.errno in full
+
+
+def _give_up_stdout() -> None:
+    """What is still buffered goes nowhere, so that leaving cannot fail on it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: FtevError) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from ..core.errors import FtevError
+from ..core.errors import FtevError, RunError
 from ..core.events import EventReader
 from ..core.history import History
 from ..core.reporting.text import visible
@@ -136,12 +136,16 @@ class Follower(threading.Thread):
 
     def _read(self) -> bool:
         before = self._reader.offset
-        events = self._reader.read()
+        unreadable = self._reader.unreadable
+        try:
+            events = self._reader.read()
+        except RunError:  # closed to us for now: the screen stays with what it has
+            return False
         for start in range(0, len(events), FOLDED_AT_ONCE):
             with self.lock:
                 for event in events[start : start + FOLDED_AT_ONCE]:
                     self.history.add(event)
-        self.history.unreadable_lines = self._reader.unreadable
+        self.history.unreadable_lines += self._reader.unreadable - unreadable
         return self._reader.offset > before
 
     def _look_at_worker(self, now: float) -> None:

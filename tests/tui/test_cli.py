@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import story
 from ftev.core.events import RunFinished
-from ftev.tui.cli import build_parser
+from ftev.tui.cli import build_parser, main
 from ftev.tui.commands.likelihood import show_result
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
@@ -375,3 +375,34 @@ def test_doctor_says_what_is_there() -> None:
     assert told["python"] == sys.version.split()[0]
     assert isinstance(told["gpus"], list)
     assert {"is_terminal", "columns", "colours", "utf8"} <= set(told["terminal"])
+
+
+def test_output_that_goes_nowhere_is_one_line(runs: Path) -> None:
+    command = f"{sys.executable} -m ftev.tui.cli list --runs-dir {runs}"
+    for where in (">&-", ">/dev/full"):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {where}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_an_unreadable_run_is_listed_as_such(runs: Path) -> None:
+    closed = runs / "2026-01-01_00-00-00_closed"
+    (closed / "events.jsonl").mkdir(parents=True)
+    told = {
+        entry["id"]: entry["status"]
+        for entry in document("list", "--json", "--runs-dir", str(runs))
+    }
+    assert told.pop(closed.name) == "unreadable"
+    assert told
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify", ""], ["open", " "], ["report", "--out", "", "latest"]]
+)
+def test_an_empty_name_is_bad_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert "is empty" in capsys.readouterr().err

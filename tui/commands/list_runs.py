@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+from ...core.errors import RunError
 from ...core.reporting.numbers import DASH
 from ...core.reporting.summary import format_headline, summarize
-from ...core.runs import list_runs, runs_folder
+from ...core.runs import Run, list_runs, runs_folder
 from .show import print_json, print_table, say
 
 
 def run(options: argparse.Namespace) -> int:
     folder = runs_folder(options.runs_dir)
-    told = [summarize(found) for found in list_runs(folder)]
+    told = [_entry(found) for found in list_runs(folder)]
     if options.json:
         print_json(told)
     elif not told:
@@ -31,3 +33,13 @@ def run(options: argparse.Namespace) -> int:
         columns = ("run", "task", "status", "step", "headline")
         print_table(columns, rows, words=("run", "task", "status", "headline"))
     return 0
+
+
+def _entry(found: Run) -> dict[str, Any]:
+    """A run that cannot be read is told as such, and the others are still listed."""
+    try:
+        return summarize(found)
+    except RunError as error:
+        say(f"ftev: {error}")
+    unknown = {"name": found.id, "task": "", "created": None, "step": 0, "max_steps": 0}
+    return {"id": found.id, **unknown, "status": "unreadable", "headline": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...core.errors import ConfigError, Fault
 from ...core.report import (
     DEFAULT_FORMATS,
     build_report,
@@ -21,6 +22,8 @@ from .show import is_terminal, print_json, say
 def run(options: argparse.Namespace) -> int:
     wanted = [name.strip() for name in (options.format or "").split(",") if name.strip()]
     check_formats(wanted)
+    if options.out is not None and not options.out.strip():
+        raise ConfigError(Fault("--out", "is empty", "Name a folder, or leave it out"))
     found = open_run(options.run, runs_folder(options.runs_dir))
     if options.explain:
         show_explained(found, options)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from ...core.errors import RunError
 from ...core.events import EventReader
 from ...core.history import History
 from ...core.runs import Run, list_runs
@@ -70,12 +71,29 @@ class Scanner(threading.Thread):
         stamp = _stamp(run.events_path)
         known = self._known.get(run.id)
         if known is None or known[0] != stamp:
-            self._known[run.id] = known = stamp, summarize_run(run)
+            self._known[run.id] = known = stamp, _summarize(run)
         summary = known[1]
         if summary.status in ("running", "paused", "starting", "died"):
             status = _status(run, summary)
             return replace(summary, status=status)
         return summary
+
+
+def _summarize(run: Run) -> RunSummary:
+    try:
+        return summarize_run(run)
+    except RunError:
+        return RunSummary(
+            run=run,
+            name=name_in_id(run.id),
+            task="",
+            status="unreadable",
+            step=0,
+            max_steps=0,
+            headline="",
+            created=0.0,
+            losses=(),
+        )
 
 
 def _status(run: Run, summary: RunSummary) -> str:
