@@ -41,10 +41,11 @@ class RunStarted(Event, frozen=True, tag=True):
 class DeviceFound(Event, frozen=True, tag=True):
     device: str  # "cpu", "cuda:0"
     name: str  # as the vendor calls it
-    precision: str  # of training: "float32" or "bfloat16"
+    precision: str  # of training, or of scoring where nothing is trained: "float32", "bfloat16"
     packages: dict[str, str]
     threads: int = 0
     total_memory: int = 0  # bytes
+    trains: bool = True
 
 
 class StageStarted(Event, frozen=True, tag=True):

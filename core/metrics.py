@@ -96,7 +96,7 @@ def _positive_metrics(m: Margins, positive: int) -> dict[str, FloatArray]:
     right, support, predicted = (
         values[..., positive] for values in (m.right, m.support, m.predicted)
     )
-    never_named = np.where(support > 0, 0.0, np.nan)  # with true rows: precision 0, else undefined
+    never_named = np.where(support > 0, 0.0, np.nan)  # in a draw of rows; observed, it is undefined
     return {
         "precision": _ratio(right, predicted, never_named),
         "recall": _ratio(right, support, np.nan),
@@ -125,10 +125,15 @@ def classification_metrics(
 ) -> dict[str, float]:
     """Metrics of confusion counts [C, C]; a metric that does not apply is absent.
 
+    So is the precision of a positive label that is never predicted: 0 ÷ 0 is no share of anything.
+    Its F1 is 0, where it has true rows.
     Raises ValueError when `positive` is not among `labels`.
     """
     code = None if positive is None else list(labels).index(positive)
-    found = count_metrics(margins(counts), code)
+    m = margins(counts)
+    found = count_metrics(m, code)
+    if code is not None and m.predicted[code] == 0:
+        found.pop("precision", None)
     return {name: float(value) for name, value in found.items() if not np.isnan(value)}
 
 

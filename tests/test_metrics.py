@@ -118,6 +118,19 @@ def test_C4_binary_metrics_are_of_the_positive_label_alone():
     assert "recall" not in classification_metrics(counts, ("p", "n"), None)
 
 
+def test_C4_precision_of_a_label_never_predicted_is_absent_and_its_f1_is_0():
+    counts = np.array([[9, 0], [3, 0]])
+    found = classification_metrics(counts, ("no", "yes"), "yes")
+    truth, answers = [0] * 9 + [1] * 3, [0] * 12
+    assert np.isnan(sk.precision_score(truth, answers, zero_division=np.nan))
+    assert "precision" not in found
+    assert found["recall"] == sk.recall_score(truth, answers) == 0.0
+    assert found["f1"] == sk.f1_score(truth, answers) == 0.0
+    assert found["macro_precision"] == sk.precision_score(
+        truth, answers, average="macro", zero_division=0
+    )
+
+
 def test_C4_recall_without_positive_rows_is_absent():
     found = classification_metrics(np.array([[9, 1], [0, 0]]), ("no", "yes"), "yes")
     assert "recall" not in found
@@ -189,6 +202,8 @@ def test_C4_binary_metrics_equal_sklearn(pairs, positive):
     for name, value in zip(("precision", "recall", "f1"), scores, strict=False):
         if name in found:
             assert found[name] == pytest.approx(value, abs=1e-9)
+        elif name == "precision":
+            assert not counts[:, positive].any()
         else:
             assert not counts[positive].any()
 

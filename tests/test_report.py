@@ -573,3 +573,19 @@ def test_json_spells_what_a_terminal_obeys_or_nobody_sees(unseen: str) -> None:
     assert unseen not in text
     assert json.loads(text) == {f"a{unseen}": f"\n{unseen}é"}
     assert "\n  " in text
+
+
+def test_the_report_tells_which_evaluation_chose_the_model() -> None:
+    from ftev.core.reporting.sections.metrics import describe_windows
+    from ftev.core.reporting.sections.training import describe_choice
+
+    kept = {"step": 244, "metric": "f1", "epoch": 1.5, "value": 0.966}
+    told = describe_choice({"run": {"kept": kept}})
+    assert told.startswith("The model of step 244 was kept: best f1 on validation (96.6 %).")
+    assert "inside epoch 2" in told
+    assert "inside" not in describe_choice({"run": {"kept": kept | {"epoch": 2.0}}})
+    assert describe_choice({"run": {}}) == ""
+    model = {"max_length": 256, "prefix": "<s>"}
+    windows = describe_windows({"run": {"form": "text", "model": model}})
+    assert "at most 256 tokens, each the prefix <s> and up to 255 tokens" in windows
+    assert describe_windows({"run": {"form": "messages", "model": model}}) == ""

@@ -21,6 +21,7 @@ from ftev.core.events import (
     spell_numbers,
 )
 from ftev.core.report import build_report, write_report
+from ftev.core.reporting.card import render_card
 from ftev.core.reporting.csv_files import safe_text
 from ftev.core.runs import Run
 from huggingface_hub import ModelCard, ModelCardData
@@ -219,3 +220,17 @@ def test_a_sample_run_gives_every_format(tmp_path: Path) -> None:
         "rows.validation.csv",
     }
     assert build_report(run)["results"] == spell_numbers(build_report(run)["results"])
+
+
+def test_a_card_names_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:
+    report = build_report(run)
+    report["run"] |= {"base": "/home/someone/models/gone", "tuned": "./models/mine"}
+    for told in report["data"].values():
+        if "source" in told:
+            told["source"] = "/home/someone/data/test.csv"
+    before = "---\nbase_model: /home/someone/models/gone\n---\n"
+    text = render_card(report, None, before)
+    assert "/home/someone" not in text
+    assert "base_model" not in text
+    assert "test.csv" in text
+    assert "judged against gone" in text

@@ -320,3 +320,12 @@ def test_S7_where_no_row_changed_no_difference_is_called_detectable():
     for name in ("f1", "loss", "brier", "ece", "mcc"):
         assert found[name].smallest_detectable is None, name
     assert found["accuracy"].smallest_detectable == smallest_detectable(40, 0.0) > 0
+
+
+def test_C4_precision_is_compared_only_where_both_models_have_one():
+    found = classified(n=60)
+    silent = found.select("row_id", "label", predicted=pl.lit("ham"))
+    assert "precision" not in evaluate_classification(silent, SPAM, "spam").metrics
+    names = {c.metric for c in compare("test", "majority", silent, "tuned", found, SPAM, "spam")}
+    assert "precision" not in names
+    assert {"recall", "f1", "macro_precision"} <= names

@@ -76,6 +76,10 @@ def test_an_untouched_run_agrees_in_everything(tmp_path: Path, task: str) -> Non
     assert any(c.ok and c.what.startswith("sums of test tuned") for c in checks)
     assert any(c.ok and "→ tuned" in c.what for c in checks)
     unchecked = [c for c in checks if c.ok is None and "another method" not in c.told]
+    # These samples hold the precision of a majority that never names the positive label.
+    unchecked = [
+        c for c in unchecked if not ("majority" in c.what and c.what.endswith(" precision"))
+    ]
     assert [c.what for c in unchecked] == ["data files"]
 
 

@@ -64,7 +64,8 @@ def _tell_start(e: RunStarted, h: History) -> list[str]:
 
 
 def _tell_device(e: DeviceFound, h: History) -> list[str]:
-    return [f"device {e.device} ({e.name}), training in {e.precision}"]
+    verb = "training" if e.trains else "scored"
+    return [f"device {e.device} ({e.name}), {verb} in {e.precision}"]
 
 
 def _tell_split(e: SplitPrepared, h: History) -> list[str]:

@@ -118,6 +118,8 @@ def read_data(s: Session) -> None:
 
 
 def load_base_model(s: Session) -> None:
+    from msgspec.structs import replace
+
     from . import models
     from .devices import describe_device, drawn_from, training_precision
 
@@ -132,7 +134,9 @@ def load_base_model(s: Session) -> None:
             with drawn_from(s.config.train.seed):
                 models.add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
-        s.write(describe_device(s.device, s.precision), described)
+        precision = s.precision if s.config.trains else s.config.evaluate.precision
+        found = replace(describe_device(s.device, precision), trains=s.config.trains)
+        s.write(found, described)
         told["note"] = models.in_words(described)
 
 
@@ -182,6 +186,7 @@ def prepare_evaluation_data(s: Session) -> None:
 
 
 def evaluate_models(s: Session) -> None:
+    from .answer import answer_probes
     from .conclude import evaluate_split, score_texts
     from .parity import parity
     from .self_test import self_test
@@ -192,6 +197,8 @@ def evaluate_models(s: Session) -> None:
             evaluate_split(s, split)
         if not s.config.is_classification:
             score_texts(s)
+        if not s.config.trains:  # in training they are answered at each evaluation
+            answer_probes(s)
         for check in (self_test, parity):  # of the split that the verdict rests upon
             for fact in check(s, splits[-1]):
                 s.write(fact)

@@ -213,6 +213,8 @@ def _count_differences(
 
     draws = bootstrap_cells(cells.counts, difference, r)
     observed = difference(cells.counts[None, :].astype(np.float64))
+    if code is not None and not all((rows.predicted == code).any() for rows in (a, b)):
+        observed.pop("precision", None)  # 0 ÷ 0 in one of them: there is nothing to compare
     found = {
         name: Difference(float(value[0]), draws[name], r.method(paired=True))
         for name, value in observed.items()

@@ -74,7 +74,7 @@ _TABLE = (
     _share(
         "precision",
         "precision of the positive label",
-        "true positives ÷ rows predicted positive",
+        "true positives ÷ rows predicted positive; absent where none is",
     ),
     _share("recall", "recall of the positive label", "true positives ÷ positive rows"),
     _share(

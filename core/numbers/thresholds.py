@@ -189,7 +189,7 @@ def _tables(cells: NDArray[Any], way: int) -> NDArray[Any]:
 
 def _values(tables: NDArray[Any], aim: Aim) -> Draws:
     right, false, missed, found = tables.T.astype(np.float64)
-    never_called = np.where(found + missed > 0, 0.0, np.nan)  # as the metric of the results
+    never_called = np.where(found + missed > 0, 0.0, np.nan)  # a threshold is chosen by it
     values = {
         "precision": _share(found, found + false, never_called),
         "recall": _share(found, found + missed),

@@ -45,7 +45,9 @@ def _worse_answers(case: Case) -> Iterator[Finding]:
             **{c["metric"]: c["difference"] for c in lost},
             **({"looping": tuned["value"], "looping_base": base["value"]} if loops else {}),
         },
-        remedy="Read the answers in the report; train less or more gently, on answers that end",
+        remedy="Read the answers in the report; train less or more gently, on answers that end"
+        if case.trains
+        else "Read the answers in the report before this model is used",
     )
 
 

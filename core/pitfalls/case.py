@@ -62,6 +62,11 @@ class Case:
         return reference_model(self.results)
 
     @property
+    def trains(self) -> bool:
+        """False where two given models are set against each other."""
+        return self.config is None or self.config.trains
+
+    @property
     def metric(self) -> str:
         """The primary metric: the declared one, else the default of the task."""
         declared = self.config.objective.metric if self.config else None

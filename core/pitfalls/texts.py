@@ -30,7 +30,7 @@ def _truncation(case: Case) -> Iterator[Finding]:
         if s.truncated_completions:
             told += (
                 f", {format_count(s.truncated_completions, 'completion')} without its end: "
-                "the model never sees where to stop"
+                + _without_ends(name, case)
             )
         yield Finding(
             "truncation",
@@ -45,6 +45,13 @@ def _truncation(case: Case) -> Iterator[Finding]:
             _rows_of(s, "truncated_completions" if s.truncated_completions else "truncated_rows"),
             "Raise model.max_length where the model allows it, or shorten the rows",
         )
+
+
+def _without_ends(split: str, case: Case) -> str:
+    """What cut completions mean: on train for what is learnt, elsewhere for what is measured."""
+    if split == "train" and case.trains:
+        return "the model never sees where to stop"
+    return "their ends are not scored"
 
 
 def _nothing_to_score(case: Case) -> Iterator[Finding]:
@@ -68,13 +75,18 @@ def _end_not_scored(case: Case) -> Iterator[Finding]:
                 "end_not_scored",
                 "error" if every and name == "train" else "warning",
                 f"{s.rows_without_eos:,} of {s.rows:,} {name} rows do not score their end: "
-                + ("the model cannot" if every else "the model may not")
-                + " learn to stop",
+                + _stopping(name, case, every=every),
                 {"split": name, "rows": s.rows_without_eos},
                 _rows_of(s, "rows_without_eos"),
                 "Check that the tokenizer's end-of-text token is what its template closes a turn "
                 "with",
             )
+
+
+def _stopping(split: str, case: Case, *, every: bool) -> str:
+    if split == "train" and case.trains:
+        return f"the model {'cannot' if every else 'may not'} learn to stop"
+    return "whether the model stops is not measured on them"
 
 
 def _mismatch(case: Case) -> Iterator[Finding]:
@@ -145,7 +157,9 @@ def _forgetting(case: Case) -> Iterator[Finding]:
             "low": None if math.isnan(low) else low,
             "high": None if math.isnan(high) else high,
         },
-        remedy="Train less or with an adapter, lower train.learning_rate, or mix in neutral text",
+        remedy="Train less or with an adapter, lower train.learning_rate, or mix in neutral text"
+        if case.trains
+        else "Weigh what was gained against it, or choose a model that was tuned more gently",
     )
 
 

@@ -23,7 +23,7 @@ from ..statistics import COVERS
 from .forms import DifferenceReceipt, IntervalReceipt, Part, Receipt
 from .sums import label_parts, ratio_of
 from .terms import dtype_of, prefix_of, rows_of, tokens_of
-from .words import weighting_of, words_of
+from .words import counts_answers, positive_of, weighting_of, words_of
 
 TUNED = "tuned"
 NOT_STORED = "the run did not store what was divided by what"
@@ -60,7 +60,7 @@ def receipt(
         then="exp" if metric == "perplexity" else "",
         parts=label_parts(result, metric),
         weighting=weighting_of(metric, history.task, result),
-        positive=result.get("positive"),
+        positive=positive_of(metric, result),
         rows=rows_of(history, split, result, metric),
         tokens=tokens_of(history, split),
         dtype=dtype_of(config, model),
@@ -112,8 +112,8 @@ def difference_receipt(
         p=read_number(c["p"]),
         p_method=p_method,
         p_holm=None if c.get("p_holm") is None else read_number(c["p_holm"]),
-        fixed=c.get("fixed"),
-        broke=c.get("broke"),
+        fixed=c.get("fixed") if counts_answers(c["metric"]) else None,
+        broke=c.get("broke") if counts_answers(c["metric"]) else None,
         smallest_detectable=c.get("smallest_detectable"),
         training_seed=after.training_seed,
         notes=_difference_notes(before, after),

@@ -80,6 +80,18 @@ def words_of(metric: str, task: str, result: Mapping[str, Any]) -> tuple[str, st
     return _words(metric, task, result)[:2]
 
 
+def positive_of(metric: str, result: Mapping[str, Any]) -> str | None:
+    """The positive label, where the metric is of one label and not of all."""
+    positive: str | None = result.get("positive")
+    told = " ".join(_WORDS.get(metric, ()))
+    return positive if "{positive}" in told or metric == "brier" else None
+
+
+def counts_answers(metric: str) -> bool:
+    """Whether a metric is of the labels answered: rows fixed and broken move no other."""
+    return metric not in ("loss", "brier", "ece", "roc_auc", "average_precision")
+
+
 def weighting_of(metric: str, task: str, result: Mapping[str, Any]) -> str:
     return _words(metric, task, result)[2]
 

@@ -61,7 +61,11 @@ def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str
     """The card as Markdown with YAML metadata; `before` is the card that it replaces."""
     from huggingface_hub import ModelCardData
 
-    metadata = _kept_metadata(before) | _metadata(report)
+    base_model = _hub_id(report["run"].get("base"))
+    report = _without_folders(report)
+    metadata = _kept_metadata(before) | _metadata(report, base_model)
+    if isinstance(before_it := metadata.get("base_model"), str) and _is_local(before_it):
+        del metadata["base_model"]
     front = ModelCardData(**metadata).to_yaml()
     return f"---\n{front}\n---\n\n{render_blocks(_blocks(report, config, before))}"
 
@@ -78,7 +82,7 @@ def _kept_metadata(before: str) -> dict[str, Any]:
     return found
 
 
-def _metadata(report: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(report: Mapping[str, Any], base_model: str | None) -> dict[str, Any]:
     run = report["run"]
     results = _eval_results(report)
     told: dict[str, Any] = {
@@ -86,7 +90,7 @@ def _metadata(report: Mapping[str, Any]) -> dict[str, Any]:
         "pipeline_tag": TASK_TYPES.get(run["task"]),
         "library_name": "peft" if run.get("adapter") == "lora" else "transformers",
         "tags": ["ftev"],
-        "base_model": _hub_id(run.get("base")),
+        "base_model": base_model,
         "eval_results": results or None,
         "metrics": list(dict.fromkeys(r.metric_type for r in results)) or None,
     }
@@ -95,9 +99,37 @@ def _metadata(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hub_id(base: str | None) -> str | None:
     """The base model where its name is one of the hub; a folder or a shipped model is none."""
-    if base is None or base.startswith(SHIPPED) or Path(base).exists():
+    if base is None or base.startswith(SHIPPED) or _is_local(base):
         return None
     return base if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", base) else None
+
+
+def _is_local(name: str) -> bool:
+    return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).exists()
+
+
+def _last_part(name: str) -> str:
+    """Where a file or folder lies on this machine says nothing to who reads the card."""
+    return Path(name).name if _is_local(name) and Path(name).name else name
+
+
+def _without_folders(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with models and data files named by the last part of their paths."""
+    run = dict(report["run"])
+    for key in ("base", "tuned"):
+        if run.get(key):
+            run[key] = _last_part(run[key])
+    if run.get("model", {}).get("name"):
+        run["model"] = run["model"] | {"name": _last_part(run["model"]["name"])}
+    data = {
+        split: told | {"source": _sources(told["source"])} if told.get("source") else told
+        for split, told in report["data"].items()
+    }
+    return {**report, "run": run, "data": data}
+
+
+def _sources(source: str) -> str:
+    return ", ".join(_last_part(name) for name in source.split(", "))
 
 
 def _eval_results(report: Mapping[str, Any]) -> list[Any]:

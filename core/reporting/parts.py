@@ -13,6 +13,7 @@ from ..events import SplitPrepared, TextScored
 from ..findings import Finding
 from ..history import History
 from ..runs import Run
+from .kept import describe_kept
 from .numbers import format_time
 from .summary import run_status
 
@@ -44,6 +45,10 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
         "error": history.finished.error or None if history.finished else None,
         "unreadable_lines": history.unreadable_lines,
     }
+    if kept := describe_kept(history, config):
+        told["kept"] = kept
+    if history.columns:
+        told["form"] = history.columns.form
     if device:
         told["device"] = {
             "device": device.device,

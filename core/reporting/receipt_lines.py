@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..receipts import DifferenceReceipt, IntervalReceipt, Part, Receipt, Rows, Tokens
 from .explained import Explained
 from .numbers import (
+    DASH,
     format_count,
     format_difference,
     format_difference_interval,
@@ -52,8 +53,7 @@ def difference_lines(d: DifferenceReceipt) -> Iterator[LineOfReceipt]:
         yield from _division(d)
     yield "made of", _parts(d.metric, d.parts)
     if d.interval:
-        ends = format_difference_interval(d.metric, d.interval.low, d.interval.high)
-        yield "interval", _interval(ends, d.interval)
+        yield "interval", _interval(_difference_ends(d, d.interval), d.interval)
     yield "p", f"{format_p(d.p)}, {d.p_method.removeprefix('p ')}"
     if d.p_holm is not None:
         yield "p by Holm", f"{format_p(d.p_holm)}, adjusted over the secondary metrics"
@@ -137,6 +137,14 @@ def _part(metric: str, p: Part) -> str:
     if p.numerator is None or p.denominator is None:
         return told
     return f"{told} ({format_sum(p.numerator)} ÷ {format_sum(p.denominator)})"
+
+
+def _difference_ends(d: DifferenceReceipt, interval: IntervalReceipt) -> str:
+    """`+1.2 to +4.0 points`, `-0.050 to -0.021 nats`; a dash where there is no interval."""
+    ends = format_difference_interval(d.metric, interval.low, interval.high)
+    unit = {"share": "points", "coefficient": "", "squared error": "", "perplexity": ""}
+    name = unit.get(d.unit, d.unit)
+    return f"{ends} {name}" if name and ends != DASH else ends
 
 
 def _interval(ends: str, interval: IntervalReceipt) -> str:

@@ -347,10 +347,14 @@ def test_K4_each_model_reads_with_its_own_tokenizer(
             verses,
             model=replace(verses.model, base=str(base), tuned=str(tuned)),
             data=DataConfig(test=str(tmp_path / test), validation=None),
+            evaluate=replace(verses.evaluate, prompts=("a cold day",), max_new_tokens=4),
         )
         history = finish(create_run(given, tmp_path / "runs"))
         assert history.finished is not None
         assert history.finished.status == "finished", history.finished.error
+        assert [(p.prompt, p.probe) for p in history.prompts] == [("a cold day", True)]
+        assert history.device is not None
+        assert not history.device.trains
         return history
 
     crossed = evaluated(causal_folder, other)

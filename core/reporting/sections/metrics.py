@@ -24,6 +24,8 @@ def show_metrics(report: Mapping[str, Any]) -> list[Block]:
     for split in splits:
         blocks = _split(split, results[split])
         told += [Heading(split, 3), *blocks] if split == splits[0] else [Fold(split, blocks)]
+    if told and (windows := describe_windows(report)):
+        told.append(Paragraph(windows, quiet=True))
     if references := describe_references(report):
         told.append(Paragraph(references))
     return told
@@ -78,6 +80,20 @@ def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
     if "majority" in shown:
         told.append("The majority always answers the commonest label of train.")
     return " ".join(told)
+
+
+def describe_windows(report: Mapping[str, Any]) -> str:
+    """What a row is where plain text was cut; empty for other data."""
+    run = report["run"]
+    size = (run.get("model") or {}).get("max_length", 0)
+    if run.get("form") != "text" or size < 2:
+        return ""
+    prefix = run["model"].get("prefix") or "one token"
+    return (
+        f"The rows are windows of at most {size:,} tokens, each the prefix {prefix} and up to "
+        f"{size - 1:,} tokens of the text (stride {size - 1:,}: none is in two); neighbouring "
+        "windows of one document are treated as independent."
+    )
 
 
 def describe_references(report: Mapping[str, Any]) -> str:

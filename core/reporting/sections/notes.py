@@ -22,12 +22,11 @@ def show_environment(report: Mapping[str, Any]) -> list[Block]:
     if device := run.get("device"):
         threads = f", {format_count(device['threads'], 'thread')}" if device["threads"] else ""
         name, precision = device["name"], device["precision"]
-        told.append(f"{device['device']} ({name}), training in {precision}{threads}.")
+        verb = "scored" if run.get("tuned") else "training"
+        told.append(f"{device['device']} ({name}), {verb} in {precision}{threads}.")
     if model := run.get("model"):
-        told.append(
-            f"{model['architecture']}, {model['parameters']:,} parameters, "
-            f"{model['trainable']:,} of them trained."
-        )
+        trained = "" if run.get("tuned") else f", {model['trainable']:,} of them trained"
+        told.append(f"{model['architecture']}, {model['parameters']:,} parameters{trained}.")
     if run.get("seed") is not None:
         told.append(f"Seed {run['seed']}.")
     if run.get("ftev_version"):

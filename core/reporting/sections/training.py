@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..blocks import Block, Chart, Heading, Line, Table
+from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
 from ..numbers import DASH, format_difference, format_seconds, format_value, read_number
 
 Report = Mapping[str, Any]
+WHOLE = 1e-6  # epochs: less is rounding
 
 
 def show_training(report: Report) -> list[Block]:
@@ -20,12 +21,29 @@ def show_training(report: Report) -> list[Block]:
     told: list[Block] = [Heading("Training")]
     if chart is not None:
         told.append(chart)
+    if kept := describe_choice(report):
+        told.append(Paragraph(kept))
     if rows:
         classifies = report["run"]["task"] == "classification"
         columns = ["epoch", "step", "training loss", "validation loss"]
         columns.append("accuracy" if classifies else "next-token accuracy")
         columns += ["change since step 0", "time", "observation"]
         told.append(Table(columns, rows, words=("observation",)))
+    return told
+
+
+def describe_choice(report: Report) -> str:
+    """Which evaluation chose the model that was kept; empty where none did."""
+    kept = report["run"].get("kept")
+    if not kept:
+        return ""
+    metric, epoch = kept["metric"], read_number(kept["epoch"])
+    shown = f" ({format_value(metric, kept['value'])})" if "value" in kept else ""
+    told = f"The model of step {kept['step']:,} was kept: best {metric} on validation{shown}."
+    if abs(epoch - round(epoch)) > WHOLE:
+        told += (
+            f" That evaluation lies inside epoch {math.ceil(epoch)}: the table has no row of it."
+        )
     return told
 
 
