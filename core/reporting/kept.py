@@ -6,12 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..config import RunConfig
 from ..events import Evaluated
 from ..history import History
-from ..metrics import LN_2, classification_metrics
 from ..numbers.metric_table import REFERENCE_METRICS
 
 
@@ -45,8 +42,16 @@ def _value(history: History, e: Evaluated, metric: str) -> float:
     if history.task != "classification":
         found = {"perplexity": math.exp(min(loss, 700)), "average_log_likelihood": -loss}
         found["token_accuracy"] = e.correct / e.count if e.count else math.nan
-        found["bits_per_byte"] = e.loss_sum / (LN_2 * e.bytes) if e.bytes else math.nan
+        found["bits_per_byte"] = e.loss_sum / (math.log(2) * e.bytes) if e.bytes else math.nan
         return found.get(metric, math.nan)
+    return _of_counts(history, e, metric)
+
+
+def _of_counts(history: History, e: Evaluated, metric: str) -> float:
+    import numpy as np  # a history is folded and shown without it
+
+    from ..metrics import classification_metrics
+
     labels = _order(history)
     counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
     for truth, predicted, n in e.confusion:
