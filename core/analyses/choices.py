@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from ..statistics import mcnemar, wilson
+from ..statistics import mcnemar
+from .completions import share
 from .evaluation import Analysis, Evaluation
 
 MODELS = ("base", "tuned")
@@ -49,7 +50,7 @@ def _closed(frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
         "rows": joined.height,
         "candidates": int(frames["base"]["candidates"].max()),  # type: ignore[arg-type]
         "rule": CLOSED_RULE,
-        "accuracy": {m: _share(int(right[m].sum()), joined.height) for m in MODELS},
+        "accuracy": {m: share(int(right[m].sum()), joined.height) for m in MODELS},
         "commonest": {"completion": commonest, "count": n, "value": n / joined.height},
         "difference": float(right["tuned"].mean() - right["base"].mean()),
         "fixed": fixed,
@@ -71,14 +72,9 @@ def _zero_shot(base: pl.DataFrame) -> dict[str, Any]:
         "rows": n,
         "method": base["method"][0],
         "rule": "the label with the highest log-likelihood, summed over its tokens",
-        "accuracy": _share(int((base["predicted"] == base["label"]).sum()), n),
-        "accuracy_by_byte": _share(by_byte, n),
+        "accuracy": share(int((base["predicted"] == base["label"]).sum()), n),
+        "accuracy_by_byte": share(by_byte, n),
         "fallbacks": int(base["fallbacks"].sum()),
         "scored": int(base["candidates"].sum()),
         "texts_cut": int(base["text_cut"].sum()),
     }
-
-
-def _share(count: int, n: int) -> dict[str, Any]:
-    low, high = wilson(count, n)
-    return {"count": count, "value": count / n, "low": low, "high": high, "method": "Wilson 95 %"}

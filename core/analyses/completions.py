@@ -47,9 +47,9 @@ def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
         "rows": n,
         "of": of,
         "limit": limit,
-        "ended_by_eos": _share(int(rows["ended_by_eos"].sum()), n),
-        "empty": _share(sum(not a.strip() for a in answers), n),
-        "looping": _share(sum(r >= LOOP for r in repeats), n),
+        "ended_by_eos": share(int(rows["ended_by_eos"].sum()), n),
+        "empty": share(sum(not a.strip() for a in answers), n),
+        "looping": share(sum(r >= LOOP for r in repeats), n),
         "different": len({normalised(a) for a in answers}),
         "different_references": len({normalised(r) for r in rows["reference"]}),
         "mean_tokens": rows["completion_tokens"].mean(),
@@ -62,7 +62,7 @@ def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
     }
 
 
-def _share(count: int, n: int) -> dict[str, Any]:
+def share(count: int, n: int) -> dict[str, Any]:
     low, high = wilson(count, n)
     return {"count": count, "value": count / n, "low": low, "high": high, "method": "Wilson 95 %"}
 

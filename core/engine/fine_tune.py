@@ -17,6 +17,7 @@ from ..events import (
     TrainingEnded,
     TrainingPlanned,
 )
+from ..reporting.kept import chosen_by
 from .answer import answer_probes, answer_waiting
 from .batches import padding_ratio
 from .checkpoints import (
@@ -32,7 +33,7 @@ from .models import attach_adapter
 from .probe import features, fit_probe
 from .session import PROBE_FILE, Session
 from .train import Stepped, Trainer, plan_training, read_steps, train
-from .validate import best_metric, metric_value, out_of_patience, update_best, validate
+from .validate import metric_value, out_of_patience, update_best, validate
 
 FLUSH_SECONDS = 0.25  # how often losses come back from the device
 PAUSE_SECONDS = 0.05
@@ -176,7 +177,7 @@ def _evaluate(s: Session, best: Best, step: Stepped) -> bool:
     """Validate and answer the config's prompts; whether this is the best model so far."""
     event, frame = validate(s, "tuned", s.tuned, step.epoch)
     answer_probes(s)
-    metric = best_metric(s.config)
+    metric = chosen_by(s.config)
     value = metric_value(s, metric, event, frame)
     loss = metric_value(s, "loss", event, frame)
     return update_best(best, value, step.step, metric, s.config.train.early_stopping, loss)

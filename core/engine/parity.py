@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 
 from ..events import AnalysisComputed, spell_numbers
+from ..reporting.kept import chosen_by
 from ..results import evaluate_classification, evaluate_text
 from .batches import Layout
 from .devices import drawn_from, free_memory
@@ -25,7 +26,6 @@ from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
 from .errors import Stopped, explain
 from .models import Loaded, load, unwrapped
 from .session import Session
-from .validate import best_metric
 
 # W + BA rounds otherwise than Wx + B(Ax): merged weights are allowed ten times the drift.
 MERGED_TOLERANCE = 10.0
@@ -72,7 +72,7 @@ def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
         "precision": settings.precision,
         "device": s.device.type,
         "unit": "row" if s.config.is_classification else "token",
-        "metric": best_metric(s.config),
+        "metric": chosen_by(s.config),
         **found,
     }
     yield AnalysisComputed(split=split, name="parity", model="tuned", result=spell_numbers(result))
@@ -94,7 +94,7 @@ def _metric(s: Session) -> Measure:
             found = evaluate_classification(frame, s.labels, s.positive, draws=1).metrics
         else:
             found = evaluate_text(frame, draws=1).metrics
-        name = best_metric(s.config)
+        name = chosen_by(s.config)
         return found[name].value if name in found else float("nan")
 
     return value

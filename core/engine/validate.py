@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..config import EarlyStopping, RunConfig
+from ..config import EarlyStopping
 from ..events import Evaluated
 from ..metrics import METRICS, classification_metrics, confusion, text_metrics
-from ..numbers.metric_table import REFERENCE_METRICS
 from ..results import evaluate_classification
 from .checkpoints import Best
 from .evaluate import score_labels, score_tokens
@@ -93,16 +92,6 @@ def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int,
     index = {label: i for i, label in enumerate(labels)}
     counted = frame.group_by("label", "predicted").len().sort("label", "predicted")
     return [(index[t], index[p], n) for t, p, n in counted.iter_rows()]
-
-
-def best_metric(config: RunConfig) -> str:
-    """What chooses the best checkpoint: the declared metric, else macro F1 or loss (T3).
-
-    A metric of answers is measured at the end only: the loss chooses in its place.
-    """
-    default = "macro_f1" if config.is_classification else "loss"
-    declared = None if config.objective.metric in REFERENCE_METRICS else config.objective.metric
-    return config.train.best_metric or declared or default
 
 
 def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -> float:

@@ -14,9 +14,9 @@ from typing import Any
 from ...core.events import Evaluated
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.summary import SPLITS
 
 MODELS = ("majority", "probe", "base", "tuned")
-SPLITS = ("test", "validation", "train")
 CLEAN = "_clean"  # a split without the rows that an earlier split has too
 FIRST = (
     "accuracy",
