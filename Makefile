@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test demo-models sample-runs bench clean
+# lm-eval brings eighty packages with it: its comparison is run on demand.
+.PHONY: demo test oracles demo-models sample-runs bench clean
 
 demo: .venv/ftev-installed
 	$(BIN)/ftev-tui demo
@@ -12,6 +13,10 @@ test: .venv/ftev-tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
+
+oracles: .venv/ftev-tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,oracles]'
+	$(BIN)/pytest -q tests/engine/test_likelihood_oracle.py
 
 bench: .venv/ftev-installed
 	$(BIN)/python tests/bench/metrics_scale.py

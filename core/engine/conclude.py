@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import polars as pl
 
-from ..analyses import Evaluation, Frames, analyse
+from ..analyses import Analysis, Evaluation, Frames, analyse
 from ..analyses.forgetting import forgetting
 from ..events import (
     AnalysisComputed,
@@ -15,6 +17,7 @@ from ..events import (
     TextScored,
     spell_numbers,
 )
+from ..numbers.token_changes import greatest_changes
 from ..predictions import INPUT_CHARACTERS
 from ..reading.inputs import input_of
 from ..readings import count_test_readings
@@ -200,19 +203,25 @@ def score_texts(s: Session) -> None:
             work = score_text(loaded, text, s.config.evaluate.precision)
             found[model] = s.drive(work, f"scoring {source}", len(text))
             s.write(_text_scored(source, model, found[model]))
-        if source == "general_text" and (fact := _forgotten(**found)):
-            s.write(fact)
+        for fact in _changes(source, **found):
+            plain = spell_numbers(fact.result)
+            s.write(AnalysisComputed(split=source, name=fact.name, result=plain))
 
 
-def _forgotten(base: TextScore, tuned: TextScore) -> AnalysisComputed | None:
+def _changes(source: str, base: TextScore, tuned: TextScore) -> Iterator[Analysis]:
+    """Which tokens changed most, and on neutral text what tuning cost."""
+    if (changes := greatest_changes(base.per_token, tuned.per_token)) is not None:
+        yield Analysis("token_changes", changes)
+    if source == "general_text" and (forgotten := _forgotten(base, tuned)) is not None:
+        yield forgotten
+
+
+def _forgotten(base: TextScore, tuned: TextScore) -> Analysis | None:
     """What tuning cost on neutral text, where both models read the same tokens."""
     if base.tokens != tuned.tokens:
         return None
-    found = forgetting(base.log_likelihoods, tuned.log_likelihoods, min(base.window, tuned.window))
-    if found is None:
-        return None
-    plain = spell_numbers(found.result)
-    return AnalysisComputed(split="general_text", name=found.name, result=plain)
+    window = min(base.window, tuned.window)
+    return forgetting(base.log_likelihoods, tuned.log_likelihoods, window)
 
 
 def _text_scored(source: str, model: str, found: TextScore) -> TextScored:

@@ -147,6 +147,11 @@ class TextScore:
     def total(self) -> float:
         return math.fsum(self.log_likelihoods)
 
+    @property
+    def per_token(self) -> list[tuple[str, float, int]]:
+        """Each scored token, its log-likelihood in nats and its rank in the vocabulary."""
+        return list(zip(self.tokens, self.log_likelihoods, self.ranks, strict=True))
+
 
 def rolling_windows(n: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
     """Windows over n tokens, each token scored once: (first input, first scored, end) (K3).

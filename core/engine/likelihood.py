@@ -16,6 +16,7 @@ import msgspec
 
 from ..config import ModelConfig, RunConfig
 from ..errors import ConfigError
+from ..numbers.token_changes import gained_and_lost
 from .pipe import answer_stdin, tell
 
 
@@ -87,11 +88,7 @@ def _summary(name: str, scores: list[Any]) -> dict[str, Any]:
         "prefix": scores[0].prefix,
         "window": scores[0].window,
         "stride": scores[0].stride,
-        "per_token": [
-            list(token)
-            for s in scores
-            for token in zip(s.tokens, s.log_likelihoods, s.ranks, strict=True)
-        ],
+        "per_token": [list(token) for s in scores for token in s.per_token],
     }
 
 
@@ -110,27 +107,6 @@ def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         found[average] = other[average] - base[average]
         found |= gained_and_lost(base["per_token"], other["per_token"])
     return found
-
-
-def gained_and_lost(before: list[list[Any]], after: list[list[Any]]) -> dict[str, Any]:
-    """Per-token rows [token, log-likelihood, rank] of two models to what changed, in nats."""
-    tokens = [
-        {
-            "position": i,
-            "token": token,
-            "from": a,
-            "to": b,
-            "difference": b - a,
-            "rank_from": rank_a,
-            "rank_to": rank_b,
-        }
-        for i, ((token, a, rank_a), (_, b, rank_b)) in enumerate(zip(before, after, strict=True))
-    ]
-    ordered = sorted(tokens, key=lambda t: -abs(t["difference"]))
-    return {
-        "gained": [t for t in ordered if t["difference"] > 0],
-        "lost": [t for t in ordered if t["difference"] < 0],
-    }
 
 
 def main() -> int:

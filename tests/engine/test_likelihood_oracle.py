@@ -45,7 +45,7 @@ def oracle(loaded: Loaded) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pytest.importorskip("lm_eval", reason="lm-eval is not installed (pip install lm-eval)")
+        pytest.importorskip("lm_eval", reason="lm-eval is not installed (make oracles)")
         from lm_eval.models.huggingface import HFLM
 
         lm = HFLM(

@@ -35,6 +35,7 @@ from ftev.core.errors import RunError  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker, stop_worker, wait_until_listening  # noqa: E402
 from ftev.core.predictions import read_predictions  # noqa: E402
+from ftev.core.report import build_report, render_markdown  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
 from ftev.core.verify import verify  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
@@ -311,7 +312,8 @@ def test_T3_a_second_run_knows_that_the_test_rows_were_read(
 def test_forgetting_is_measured_in_windows(verses: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "neutral.txt").write_text("a cold day makes a warm cup welcome. " * 60)
     asked = replace(verses, evaluate=replace(verses.evaluate, general_text="neutral.txt"))
-    history = finish(create_run(asked, tmp_path / "runs"))
+    run = create_run(asked, tmp_path / "runs")
+    history = finish(run)
     told = history.analyses["general_text"]["forgetting"][""]
     base, tuned = (next(t for t in history.texts if t.model == m) for m in ("base", "tuned"))
     assert told["tokens"] == base.tokens
@@ -319,6 +321,16 @@ def test_forgetting_is_measured_in_windows(verses: RunConfig, tmp_path: Path) ->
     change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
     assert told["difference"] == pytest.approx(change)
     assert told["low"] < change < told["high"]
+    changes = history.analyses["general_text"]["token_changes"][""]
+    assert changes["tokens"] == base.tokens
+    assert changes["gained_tokens"] + changes["lost_tokens"] <= base.tokens
+    for kind, sign in (("gained", 1), ("lost", -1)):
+        steps = [sign * t["difference"] for t in changes[kind]]
+        assert len(steps) == min(changes["kept"], changes[f"{kind}_tokens"])
+        assert steps == sorted(steps, reverse=True)
+        assert all(step > 0 for step in steps)
+    page = render_markdown(build_report(run, history))
+    assert f"Of the {base.tokens:,} scored tokens of general_text" in page
 
 
 def test_K4_each_model_reads_with_its_own_tokenizer(

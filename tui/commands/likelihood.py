@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.errors import ConfigError, Fault
 from ...core.launch import ask_engine
+from ...core.numbers.token_changes import token_changes
 from ...core.reporting.numbers import format_value
 from ...core.reporting.text import visible
 from .show import print_json, print_table, say
@@ -59,7 +60,7 @@ def show_result(result: dict[str, Any], *, every_token: bool = False) -> None:
         if "gained" not in change:
             continue
         if every_token:
-            _show_changes(change, _in_order(first, m))
+            _show_changes(change, token_changes(first["per_token"], m["per_token"]))
         else:
             for kind in ("gained", "lost"):
                 if change[kind]:
@@ -90,23 +91,6 @@ def _title(kind: str, n: int) -> str:
     what = "became likelier" if kind == "gained" else "became less likely"
     shown = f", the {MOST} with the greatest change" if n > MOST else ""
     return f"{n:,} token{'' if n == 1 else 's'} {what}{shown}:"
-
-
-def _in_order(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every token of the text under both models, in its order."""
-    pairs = zip(a["per_token"], b["per_token"], strict=True)
-    return [
-        {
-            "position": i,
-            "token": token,
-            "from": before,
-            "to": after,
-            "difference": float(after) - float(before),
-            "rank_from": rank_a,
-            "rank_to": rank_b,
-        }
-        for i, ((token, before, rank_a), (_, after, rank_b)) in enumerate(pairs)
-    ]
 
 
 def _show_changes(change: dict[str, Any], tokens: list[dict[str, Any]]) -> None:

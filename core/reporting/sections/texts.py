@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..blocks import Block, Exchange, Heading, Paragraph, Table
@@ -25,6 +25,40 @@ def show_texts(report: Mapping[str, Any]) -> list[Block]:
         Heading("Held-out text"),
         Table(columns, rows, words=("model", "prefix")),
         Paragraph(PREFIX),
+        *(block for source, found in _changes(report) for block in _show_changes(source, found)),
+    ]
+
+
+def _changes(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for source, analyses in report.get("analyses", {}).items():
+        for found in analyses.get("token_changes", {}).values():
+            yield source, found
+
+
+def _show_changes(source: str, found: Mapping[str, Any]) -> Iterator[Block]:
+    """The tokens that changed most, likelier ones first."""
+    n, kept = found["tokens"], found["kept"]
+    up, down = found["gained_tokens"], found["lost_tokens"]
+    yield Paragraph(
+        f"Of the {n:,} scored tokens of {source}, {up:,} became likelier with tuning and {down:,} "
+        f"less likely. Those that changed most, at most {kept} of each, in nats; a rank of 1 is "
+        "the token that the model held to be the likeliest:"
+    )
+    columns = ["token", "", "position", "base", "tuned", "difference", "rank"]
+    rows = [_change_row(kind, t) for kind in ("gained", "lost") for t in found[kind]]
+    yield Table(columns, rows, words=("token", ""))
+
+
+def _change_row(kind: str, t: Mapping[str, Any]) -> list[str]:
+    before, after = (read_number(t[side]) for side in ("from", "to"))
+    return [
+        repr(t["token"]),
+        "likelier" if kind == "gained" else "less likely",
+        f"{t['position']:,}",
+        f"{before:.3f}",
+        f"{after:.3f}",
+        f"{after - before:+.3f}",
+        f"{t['rank_from']:,} → {t['rank_to']:,}",
     ]
 
 
