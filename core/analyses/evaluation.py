@@ -19,7 +19,8 @@ class Evaluation:
     """A scored split: every model's predictions, the rows they were made from, and the run's terms.
 
     `source` has row_id and every column of the file; `validation` the predictions on validation,
-    from which thresholds and temperatures are fitted (empty where there is none).
+    from which thresholds and temperatures are fitted (empty where there is none). `windows` has
+    row_id and input (how it begins) where the rows are windows of documents, not the source's own.
     """
 
     split: str
@@ -29,6 +30,7 @@ class Evaluation:
     labels: tuple[str, ...] = ()
     positive: str | None = None
     validation: Frames = field(default_factory=dict)
+    windows: pl.DataFrame | None = None
 
     @property
     def reference(self) -> str | None:

@@ -163,17 +163,27 @@ def list_rows(rows: pl.DataFrame, kind: str, most: int) -> list[Result]:
 
 
 def _add_inputs(rows: dict[str, list[Result]], e: Evaluation) -> None:
-    """The beginning of the input of the first rows, where rows are the source's own."""
-    from ..reading.inputs import input_of
-
+    """The beginning of the input of the first rows."""
     shown = {row["row_id"] for listed in rows.values() for row in listed[:WITH_TEXT]}
-    if not shown or e.source.height != e.frames["tuned"].height:
-        return  # windows of documents have ids of their own
-    wanted = e.source.filter(pl.col("row_id").is_in(list(shown)))
-    if e.config.is_classification:
-        wanted = wanted.select("row_id", "text")
-    texts = dict(zip(wanted["row_id"], input_of(wanted), strict=True))
+    if not shown:
+        return
+    texts = _inputs(e, list(shown))
     for listed in rows.values():
         for row in listed[:WITH_TEXT]:
             if (text := texts.get(row["row_id"])) is not None:
                 row["input"] = text[:INPUT_CHARACTERS]
+
+
+def _inputs(e: Evaluation, wanted: list[int]) -> dict[int, str]:
+    """By row_id; empty where the rows are windows of documents and their texts are not given."""
+    from ..reading.inputs import input_of
+
+    asked = pl.col("row_id").is_in(wanted)
+    if e.windows is not None:
+        return dict(e.windows.filter(asked).select("row_id", "input").iter_rows())
+    if e.source.height != e.frames["tuned"].height:
+        return {}
+    rows = e.source.filter(asked)
+    if e.config.is_classification:
+        rows = rows.select("row_id", "text")
+    return dict(zip(rows["row_id"], input_of(rows), strict=True))

@@ -35,6 +35,7 @@ from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .pairing import same_tokens
 from .probe import features
+from .rows import window_texts
 from .session import Session
 from .validate import evaluated, score
 
@@ -89,6 +90,7 @@ def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
         split=split,
         frames=frames,
         source=s.dataset.splits[split].frame,
+        windows=_windows(s, split, frames["tuned"]),
         config=s.config,
         labels=s.labels,
         positive=s.positive,
@@ -158,11 +160,21 @@ def _store(s: Session, split: str, model: str, frame: pl.DataFrame) -> None:
 def _rows_told(s: Session, split: str, frame: pl.DataFrame) -> pl.DataFrame:
     """What tells a row again elsewhere: the hash of its input, and how the input begins."""
     source = s.dataset.splits[split].frame
+    if (windows := _windows(s, split, frame)) is not None:
+        return windows.select("row_id", pl.lit(None, pl.UInt64).alias("content"), "input")
     text = input_of(source).str.slice(0, INPUT_CHARACTERS).alias("input")
-    rows = source.select("row_id", "content", text)
-    if s.form == "text" and source.height != frame.height:
-        return rows.clear()  # windows of documents have ids of their own
-    return rows
+    return source.select("row_id", "content", text)
+
+
+def _windows(s: Session, split: str, frame: pl.DataFrame) -> pl.DataFrame | None:
+    """How the windows of documents begin, which have ids of their own; None for whole rows."""
+    if s.form != "text" or s.dataset.splits[split].frame.height == frame.height:
+        return None
+    rows = s.rows[split]
+    if len(rows) != frame.height:  # a model with a tokenizer of its own cuts other windows
+        return pl.DataFrame(schema={"row_id": pl.Int64, "input": pl.String})
+    texts = window_texts(rows, s.tuned, INPUT_CHARACTERS)
+    return pl.DataFrame({"row_id": rows.row_ids, "input": texts})
 
 
 def _result(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..events import AnalysisComputed, spell_numbers
 from .batches import Layout
@@ -39,7 +41,8 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
         stored = pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet")[index]
         again = scorer(rows, settings.precision, settings.batch_tokens)
         what = f"self-test of the {model} model on {split}"
-        found = s.drive(score_layouts(loaded, stored, again), what, len(LAYOUTS))
+        work = score_layouts(loaded, stored, again, rows.lengths)
+        found = s.drive(work, what, len(LAYOUTS))
         within = tolerance(s.device, settings.precision)
         result = {
             "rows": len(index),
@@ -62,16 +65,26 @@ def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:
 
 
 def score_layouts(
-    loaded: Loaded, stored: pl.DataFrame, again: Scored
+    loaded: Loaded, stored: pl.DataFrame, again: Scored, lengths: NDArray[np.int64]
 ) -> Iterator[int | dict[str, list[dict[str, Any]]]]:
     """Yields layouts done, at last the drift of each against what is stored."""
     measured, left_out = [], []
     for number, (name, layout) in enumerate(LAYOUTS.items()):
-        refused = left_padding_refused(loaded) if layout.pad_left else ""
-        if refused:
+        if refused := _refused(loaded, layout, lengths):
             left_out.append({"layout": name, "reason": refused})
             continue
         *_, frame = again(loaded, layout)
         measured.append({"layout": name, **measure(stored, frame)})
         yield number + 1
     yield {"layouts": measured, "left_out": left_out}
+
+
+def _refused(loaded: Loaded, layout: Layout, lengths: NDArray[np.int64]) -> str:
+    """Why a layout cannot be made for this model and these rows; empty where it can."""
+    if layout.pad_left:
+        return left_padding_refused(loaded)
+    if layout.extra and layout.rows:
+        batches = layout.batches(lengths, 0)
+        if all(lengths[part].max() >= loaded.max_length for part in batches):
+            return f"every batch is as wide as the model reads ({loaded.max_length:,} tokens)"
+    return ""

@@ -29,7 +29,7 @@ def _truncation(case: Case) -> Iterator[Finding]:
         )
         if s.truncated_completions:
             told += (
-                f", {format_count(s.truncated_completions, 'completion')} without its end: "
+                f", {format_count(s.truncated_completions, 'completion')} cut short: "
                 + _without_ends(name, case)
             )
         yield Finding(

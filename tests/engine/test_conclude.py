@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,14 +13,17 @@ pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from ftev.core.engine.conclude import _store
 from ftev.core.runs import Run
+from scoring import causal_model, rows_of_texts
 
 
-def stored(folder: Path, form: str, source: pl.DataFrame, rows: int) -> pl.DataFrame:
+def stored(
+    folder: Path, form: str, source: pl.DataFrame, count: int, **prepared: Any
+) -> pl.DataFrame:
     split = SimpleNamespace(frame=source)
-    session = SimpleNamespace(run=Run(folder), form=form, dataset=None, write=lambda _: None)
+    session = SimpleNamespace(run=Run(folder), form=form, write=lambda _: None, **prepared)
     session.dataset = SimpleNamespace(splits={"test": split})
     session.run.predictions.mkdir()
-    predictions = pl.DataFrame({"row_id": range(rows), "nll": [1.0] * rows})
+    predictions = pl.DataFrame({"row_id": range(count), "nll": [1.0] * count})
     _store(session, "test", "tuned", predictions)  # type: ignore[arg-type]
     return pl.read_parquet(session.run.predictions / "test.tuned.parquet")
 
@@ -37,9 +41,18 @@ def test_rows_have_their_hash_and_the_beginning_of_their_input(tmp_path: Path) -
     assert frame["input"].to_list() == ["ask", "é" * 500]
 
 
-def test_windows_of_documents_get_no_hash_of_another_row(tmp_path: Path) -> None:
-    """Windows are numbered anew: their ids are not those of the documents."""
-    frame = stored(tmp_path, "text", source(text=["long one", "long two"]), 5)
-    assert frame["content"].to_list() == [None] * 5
-    assert frame["input"].to_list() == [None] * 5
+def test_windows_of_documents_tell_how_they_begin(tmp_path: Path, causal_folder: Path) -> None:
+    """Windows are numbered anew: their ids and hashes are not those of the documents."""
+    causal = causal_model(causal_folder)
+    texts = ["a cold day makes a warm cup welcome. " * 20, "a short one"]
+    rows = rows_of_texts(causal, texts)
+    assert len(rows) > 3
+    frame = stored(
+        tmp_path, "text", source(text=texts), len(rows), rows={"test": rows}, tuned=causal
+    )
+    assert frame["content"].to_list() == [None] * len(rows)
     assert frame.schema["content"] == pl.UInt64
+    begun = frame["input"].to_list()
+    assert texts[0].startswith(begun[0].strip()[:40])
+    assert "".join(begun[:-1]).count("warm cup") >= 5
+    assert "a short one" in begun[-1]

@@ -140,7 +140,9 @@ def test_the_sample_holds_the_shortest_and_the_longest_row(causal: Loaded) -> No
 
 def test_the_self_test_passes_in_every_layout(causal: Loaded) -> None:
     rows = rows_of_texts(causal, made_texts(20))
-    *counts, found = score_layouts(causal, scores(causal, rows), scorer(rows, "float32", 256))
+    *counts, found = score_layouts(
+        causal, scores(causal, rows), scorer(rows, "float32", 256), rows.lengths
+    )
     assert counts == list(range(1, len(LAYOUTS) + 1))
     assert isinstance(found, dict)
     assert [x["layout"] for x in found["layouts"]] == list(LAYOUTS)
@@ -159,13 +161,26 @@ def test_the_self_test_catches_a_model_that_reads_its_padding(encoder_folder: Pa
     stored = scores(loaded, rows, budget=1)  # each row by itself: nothing is padded
     forward = loaded.model.forward
     loaded.model.forward = lambda input_ids, attention_mask: forward(input_ids=input_ids)
-    *_, found = score_layouts(loaded, stored, scorer(rows, "float32", 256))
+    *_, found = score_layouts(loaded, stored, scorer(rows, "float32", 256), rows.lengths)
     assert isinstance(found, dict)
     drift = {x["layout"]: x["largest_loss_drift"] for x in found["layouts"]}
     assert drift["1 row at a time"] < 1e-5
     assert drift["8 rows at a time, shuffled"] > 1e-4
     assert not summarise(found["layouts"], 1e-5, labels=True)["passed"]
     assert "first place" in found["left_out"][0]["reason"]
+
+
+def test_padding_that_cannot_be_made_is_not_called_tested(causal: Loaded) -> None:
+    """A text cut into windows of the model's length leaves no room for more padding."""
+    windows = rows_of_texts(causal, ["a cold day " * 200])
+    rows = take(windows, np.flatnonzero(windows.lengths == causal.max_length))
+    assert len(rows) > 8
+    again = scorer(rows, "float32", 256)
+    *_, found = score_layouts(causal, scores(causal, rows), again, rows.lengths)
+    assert isinstance(found, dict)
+    [left_out] = found["left_out"]
+    assert "extra padding" in left_out["layout"]
+    assert f"{causal.max_length} tokens" in left_out["reason"]
 
 
 def frame(nll: list[float], predicted: str) -> pl.DataFrame:

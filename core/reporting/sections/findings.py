@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...pitfalls.case import EVIDENCE_ROWS
-from ..blocks import Block, Heading, Notice
+from ..blocks import Block, Heading, Notice, Paragraph
 
 SHOWN_ROWS = 5
+NONE_FOUND = (
+    "None of the pitfalls that ftev looks for was found in what this run has stored. "
+    "`ftev-tui explain` lists them."
+)
 
 
 def show_findings(report: Mapping[str, Any]) -> list[Block]:
     found = report["findings"]
     if not found:
-        return []
+        return [Heading("Findings"), Paragraph(NONE_FOUND)] if report["results"] else []
     return [
         Heading("Findings"),
         *(Notice(f["severity"], f["code"], sentences_of(f)) for f in found),
