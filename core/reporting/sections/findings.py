@@ -11,7 +11,7 @@ from ..blocks import Block, Heading, Notice, Paragraph
 SHOWN_ROWS = 5
 NONE_FOUND = (
     "None of the pitfalls that ftev looks for was found in what this run has stored. "
-    "`ftev-tui explain` lists them."
+    "ftev-tui explain lists them."
 )
 
 
