@@ -293,5 +293,7 @@ RENDER = {
 def window_texts(rows: TokenRows, loaded: Loaded, characters: int) -> list[str]:
     """How each window of a document begins, the prefix left out."""
     begun = [ids[1 : 1 + characters].tolist() for ids in rows.ids]
-    texts = loaded.tokenizer.batch_decode(begun, clean_up_tokenization_spaces=False)
+    texts = loaded.tokenizer.batch_decode(
+        begun, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
     return [text[:characters] for text in texts]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ..analyses import ANALYSES, Evaluation
+import polars as pl
+
+from ..analyses import ANALYSES, Evaluation, Frames
 from ..events import spell_numbers
 from .agreement import find_disagreements
 from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, suspects
@@ -32,15 +34,25 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
                 yield agreed(what, "result", [*find_disagreements(result, now)], what)
 
 
+def _stored_windows(frames: Frames, source: pl.DataFrame) -> pl.DataFrame | None:
+    """How windows of documents begin, as it was stored beside them; None for whole rows."""
+    tuned = frames.get("tuned")
+    if tuned is None or tuned.height == source.height or "input" not in tuned.columns:
+        return None
+    return tuned.select("row_id", "input")
+
+
 def _analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]]:
     """Every analysis that can be made, and what stood against the others."""
     frames = stored.frames.get(split)
     if stored.dataset is None or frames is None or split not in stored.dataset.splits:
         return {}, []
+    source = stored.dataset.splits[split].frame
     evaluation = Evaluation(
         split=split,
         frames=frames,
-        source=stored.dataset.splits[split].frame,
+        source=source,
+        windows=_stored_windows(frames, source),
         config=stored.run.config(),
         labels=tuple(stored.labels),
         positive=stored.history.positive,

@@ -387,6 +387,36 @@ def test_K4_each_model_reads_with_its_own_tokenizer(
     assert any("different windows" in n.text for n in whole.notes)
 
 
+def test_the_windows_of_a_document_are_told_and_verified(
+    verses: RunConfig, causal_folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    from safetensors.torch import save_file
+
+    other = tmp_path / "other"
+    shutil.copytree(causal_folder, other)
+    weights = load_file(other / "model.safetensors")
+    shaken = {name: w + 0.05 * torch.randn_like(w) for name, w in weights.items()}
+    save_file(shaken, other / "model.safetensors", {"format": "pt"})
+    text = "a cold day makes a warm cup welcome. " * 40
+    (tmp_path / "document.txt").write_text(text)
+    given = replace(
+        verses,
+        model=replace(verses.model, tuned=str(other)),
+        data=DataConfig(test=str(tmp_path / "document.txt"), validation=None),
+        evaluate=replace(verses.evaluate, prompts=(), held_out=["a warm cup"]),
+    )
+    run = create_run(given, tmp_path / "runs")
+    history = finish(run)
+    flips = history.analyses["test"]["flips"]["tuned"]
+    told = [row["input"].strip() for rows in flips["rows"].values() for row in rows]
+    assert told
+    assert all(begin in text for begin in told)
+    assert "token_changes" in history.analyses["held_out:0"]
+    assert all_agree(run)
+
+
 def test_two_given_classifiers_may_order_their_labels_otherwise(
     reviews: RunConfig, tmp_path: Path
 ) -> None:
