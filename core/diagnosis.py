@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Verdict", "find", "judge", "observe_epoch"]
 
-STEADY = 0.005  # relative change of a loss that is called level
+STEADY = 0.01  # relative change of a loss that is called level
 
 
 def observe_epoch(epochs: list[Epoch], skipped_steps: int = 0) -> str:

@@ -37,6 +37,12 @@ class McNemar(NamedTuple):
     exact: float
     mid_p: float
 
+    @property
+    def method(self) -> str:
+        """The words that stand beside the exact p; a mid-p too small for a float is told so."""
+        told = f"{self.mid_p:.4g}" if self.mid_p > 0 else "below 1e-300"
+        return f"exact McNemar p (mid-p {told})"
+
 
 def wilson(successes: float, n: float) -> Interval:
     """95 % score interval of a proportion (Wilson 1927); (NaN, NaN) for n = 0."""

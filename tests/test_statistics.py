@@ -215,6 +215,11 @@ def test_S4_mcnemar_vectors(b, c, exact, mid_p):
     assert mcnemar(c, b) == expected
 
 
+def test_S4_a_mid_p_below_every_float_is_not_told_as_zero():
+    assert mcnemar(2, 2821).method == "exact McNemar p (mid-p below 1e-300)"
+    assert mcnemar(5, 12).method == f"exact McNemar p (mid-p {mcnemar(5, 12).mid_p:.4g})"
+
+
 @unhurried
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_S4_mcnemar_equals_statsmodels(b, c):

@@ -56,7 +56,7 @@ def _closed(frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
         "fixed": fixed,
         "broke": broke,
         "p": p.exact,
-        "method": f"exact McNemar p (mid-p {p.mid_p:.4g})",
+        "method": p.method,
     }
 
 

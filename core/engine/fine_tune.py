@@ -72,7 +72,7 @@ def train_to_the_best(s: Session, resume: Path | None) -> str:
     s.write(TrainingEnded(reason=reason, step=t.position.step, best_step=kept))
     s.step = kept
     seconds = time.monotonic() - started
-    return f"{t.position.step:,} steps in {seconds:.0f} s, {reason}; kept step {kept:,}"
+    return f"{t.position.step:,} steps in {seconds:,.0f} s, {reason}; kept step {kept:,}"
 
 
 def _start(s: Session, resume: Path | None) -> tuple[Trainer, Best]:

@@ -225,7 +225,7 @@ def _count_differences(
     found["accuracy"] = replace(
         found["accuracy"],
         p=p.exact,
-        p_method=f"exact McNemar p (mid-p {p.mid_p:.4g})",
+        p_method=p.method,
         smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
     )
     return found
@@ -305,6 +305,6 @@ def _exact_difference(d: Difference, a: ReferenceRows, b: ReferenceRows) -> Diff
     return replace(
         d,
         p=p.exact,
-        p_method=f"exact McNemar p (mid-p {p.mid_p:.4g}), fixed {fixed:,}, broke {broke:,}",
+        p_method=f"{p.method}, fixed {fixed:,}, broke {broke:,}",
         smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
     )
