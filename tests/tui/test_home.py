@@ -8,7 +8,7 @@ from conftest import Shown, picture, seen
 from ftev.core.runs import Run
 from ftev.tui.screens.home import HomeScreen
 from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets import scan
+from ftev.core import run_facts as scan
 from made_runs import live_worker, make_run, story, until_step, write_events
 
 
@@ -34,10 +34,11 @@ async def test_runs_stand_newest_first_with_status_and_headline(
             (False, False, True),
             (False, False, True),
         ]
-        assert "30 of 140" in lines[0]
+        assert "running 21 %" in lines[0]
+        assert "step 30 of 140" in picture(pilot)
         assert "loss 5.080 → 3.110 (test)" in lines[2]
         assert "macro_f1 71.4 % → 89.5 % (test)" in lines[3]
-        assert "█" in lines[0]
+        assert any(0x2800 < ord(character) < 0x2900 for character in lines[0])
 
 
 async def test_enter_opens_and_escape_comes_back(tmp_path: Path, shown: Shown) -> None:

@@ -81,9 +81,19 @@ HOME_KEYS = (
     Key("pagedown", "", "move(10)", ""),
     Key("home", "home  end", "move(-1000000)", "first and last run"),
     Key("end", "", "move(1000000)", ""),
+    Key("slash", "/", "write('filter')", "filter: words, task=…, train.epochs>=3", "filter"),
+    Key("space", "space", "mark", "mark runs", "mark"),
+    Key("c", "c", "compare", "compare the marked runs, the baseline with this one", "compare"),
+    Key("b", "b", "baseline", "pin a baseline: the others show their difference", "baseline"),
+    Key("o", "o", "sort", "order: newest, name, status, metric, duration", "order"),
+    Key("g", "g", "group", "groups: none, task, base model, training file, tag", "group"),
+    Key("r", "r", "write('name')", "rename; the directory keeps its name", "rename"),
+    Key("a", "a", "write('tags')", "tags", "tag"),
+    Key("N", "N", "write('note')", "a note", "note"),
+    Key("D", "D", "delete", "to the trash (asks first)"),
     Key("n", "n", "new", "how to start a new run", "new run"),
     Key("e", "e", "export", "write the report of this run", "report"),
-    Key("escape", "esc", "out", "back to the run that was open"),
+    Key("escape", "esc", "out", "one layer out: marks, filter, back to the run that was open"),
 )
 
 
