@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from .errors import ConfigError
 from .numbers.metric_table import METRICS
 from .run_facts import RunEntry
 
@@ -42,14 +43,14 @@ _FACTS: dict[str, Callable[[RunEntry], Any]] = {
 _WORDS = ("id", "name", "task", "status", "tag", "note", "verdict")  # facts that have no order
 
 
-class FilterFault(Exception):
+class FilterError(ConfigError):
     """What is wrong with a filter, in one line."""
 
 
 def read_filter(text: str) -> Test:
-    """The test that a run passes. Raises FilterFault."""
+    """The test that a run passes. Raises FilterError."""
     if text.count('"') % 2:
-        raise FilterFault('a quotation mark " is not closed')
+        raise FilterError('a quotation mark " is not closed')
     tests = [_read_part(part.replace('"', "")) for part in _PART.findall(text)]
     return lambda entry: all(test(entry) for test in tests)
 
@@ -83,10 +84,10 @@ def _searched(entry: RunEntry) -> Iterable[str]:
 def _read_condition(key: str, sign: str, wanted: str) -> Test:
     get = _getter(key)
     if not wanted:
-        raise FilterFault(f"{key}{sign} needs a value after it")
+        raise FilterError(f"{key}{sign} needs a value after it")
     if sign in _ORDER:
         if key in _WORDS:
-            raise FilterFault(f"{key} has no order: write {key}={wanted} or {key}!={wanted}")
+            raise FilterError(f"{key} has no order: write {key}={wanted} or {key}!={wanted}")
         return _ordered(get, _ORDER[sign], read_amount(key, wanted))
     if sign == "!=":
         return lambda entry: not _equals(get(entry), wanted)
@@ -108,13 +109,13 @@ def _ordered(
 
 
 def read_amount(key: str, text: str) -> float:
-    """`1e-4`, `90%`, and for a duration `90s`, `10m`, `2h`. Raises FilterFault."""
+    """`1e-4`, `90%`, and for a duration `90s`, `10m`, `2h`. Raises FilterError."""
     if key == "duration" and (found := _DURATION.fullmatch(text)):
         return float(found[1]) * _SECONDS[found[2]]
     try:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise FilterFault(f"{key} is compared with a number, and {text!r} is none") from None
+        raise FilterError(f"{key} is compared with a number, and {text!r} is none") from None
 
 
 def _equals(value: Any, wanted: str) -> bool:
@@ -125,13 +126,13 @@ def _equals(value: Any, wanted: str) -> bool:
     if isinstance(value, int | float):
         try:
             return math.isclose(value, read_amount("", wanted), rel_tol=1e-9)
-        except FilterFault:
+        except FilterError:
             return False
     return fnmatchcase(str(value or "none").casefold(), wanted.casefold())
 
 
 def _getter(key: str) -> Callable[[RunEntry], Any]:
-    """How a fact, a metric or a setting is read from a run. Raises FilterFault."""
+    """How a fact, a metric or a setting is read from a run. Raises FilterError."""
     if key in _FACTS:
         return _FACTS[key]
     if key in METRICS:
@@ -143,7 +144,7 @@ def _getter(key: str) -> Callable[[RunEntry], Any]:
     if path not in known:
         ends = [name for name in known if name.rpartition(".")[2] == path]
         if len(ends) != 1:
-            raise FilterFault(_unknown(key, path, known, ends))
+            raise FilterError(_unknown(key, path, known, ends))
         path = ends[0]
     return lambda entry: entry.facts.settings.get(path)
 

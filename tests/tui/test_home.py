@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from conftest import Shown, picture, seen
+from ftev.core import run_facts as scan
 from ftev.core.runs import Run
 from ftev.tui.screens.home import HomeScreen
 from ftev.tui.screens.run import RunScreen
-from ftev.core import run_facts as scan
 from made_runs import live_worker, make_run, story, until_step, write_events
 
 
@@ -92,9 +92,9 @@ async def test_a_list_longer_than_the_screen_scrolls(tmp_path: Path, shown: Show
         make_run(tmp_path, name=f"run-{number}", number=number)
     async with shown(None, (80, 24), "40 runs") as pilot:
         await pilot.press("end")
-        await seen(pilot, "▸ run-0 ")
+        await seen(pilot, "▸  run-0 ")
         await pilot.press("home")
-        await seen(pilot, "▸ run-39 ")
+        await seen(pilot, "▸  run-39 ")
 
 
 def test_a_long_file_is_summed_up_from_both_ends(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from ...core.errors import FtevError
-from ...core.home_memory import HomeMemory, read_memory, write_memory
+from ...core.home_memory import read_memory, write_memory
 from ...core.run_facts import RunEntry
 from ...core.run_notes import RunNotes, read_tags, write_notes
 from ...core.run_order import GROUPS, SORTS, arrange
@@ -214,12 +214,12 @@ class HomeScreen(Screen[None]):
 
     def _read_filter(self, text: str) -> None:
         """With a fault the list stays as it was, and the fault is told."""
-        from ...core.run_filter import FilterFault, read_filter
+        from ...core.run_filter import FilterError, read_filter
 
         try:
             self._test = read_filter(text) if text.strip() else None
             self.fault = ""
-        except FilterFault as fault:
+        except FilterError as fault:
             self.fault = str(fault)
 
     def action_baseline(self) -> None:
@@ -254,7 +254,8 @@ class HomeScreen(Screen[None]):
             return
         from .compare import CompareScreen
 
-        self.app.push_screen(CompareScreen([(e.name, e.run) for e in entries], self.runs_dir))
+        named = [(e.name, e.run) for e in entries]
+        self.app.push_screen(CompareScreen(named, self.runs_dir, ascii_only=self.app.ascii_only))
 
     # What people note on a run
 

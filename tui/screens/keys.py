@@ -96,6 +96,23 @@ HOME_KEYS = (
     Key("escape", "esc", "out", "one layer out: marks, filter, back to the run that was open"),
 )
 
+COMPARE_KEYS = (
+    Key("tab", "tab  shift+tab", "next_pane(1)", "next pane, previous pane", "panes"),
+    Key("shift+tab", "", "next_pane(-1)", ""),
+    *(
+        Key(str(n), "1–3" if n == 1 else "", f"go_to_pane({n})", "go to a pane" if n == 1 else "")
+        for n in range(1, 4)
+    ),
+    Key("enter", "enter", "open", "zoom a pane", "zoom"),
+    Key("e", "e", "export", "write the comparison as Markdown", "write"),
+    Key("escape", "esc", "out", "one layer out: cursor, zoomed pane, this screen", "back"),
+)
+
+OVERLAY_KEYS = (
+    *(key for key in CHART_KEYS if key.action != "table"),
+    Key("l", "l", "lines", "training and validation, validation alone, training alone"),
+)
+
 
 REVIEW_KEYS = (
     Key("left,l", "←  l", "judge('left')", "the left answer is better", "left"),

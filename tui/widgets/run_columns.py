@@ -16,11 +16,12 @@ from .plot import BRAILLE, Part, Raster, Scale
 from .spans import GAP, Line, Span, cut, width_of
 from .status import STATUS_MARKS
 
-SIGNS_WIDTH = 4  # cursor, mark, baseline
-STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 13, 8
+SIGNS_WIDTH = 3  # cursor, mark or baseline, space
+STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 14, 8
 SPARK_WIDTH, DIFFERENCE_WIDTH, TASK_WIDTH = 16, 14, 14
 TOOK_WIDTH, BASE_WIDTH = 9, 22
 LEAST_HEADLINE = 22
+ROOMY = 100  # cells from which on status and verdict have a column each
 NAMED = 40  # cells that a name takes at most
 VERDICTS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
 LIVE = ("running", "paused", "starting")
@@ -40,6 +41,7 @@ class Columns:
 
     name: int
     headline: int
+    status: int = STATUS_WIDTH  # 0: told with the verdict, which says of a finished run enough
     difference: int = 0
     spark: int = 0
     task: int = 0
@@ -52,8 +54,10 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     longest = max((name_width(e) for e in entries), default=0)
     name = max(12, min(longest, NAMED, width // 4))
     told = max([LEAST_HEADLINE, *(cell_len(headline_of(e)[0]) for e in entries)])
-    left = width - SIGNS_WIDTH - name - STATUS_WIDTH - VERDICT_WIDTH - AGE_WIDTH - 4 * len(GAP)
-    given = {}
+    status = STATUS_WIDTH if width >= ROOMY else 0
+    fixed = SIGNS_WIDTH + VERDICT_WIDTH + AGE_WIDTH + 2 * len(GAP) + bool(status) * len(GAP)
+    left = width - fixed - status - name
+    given = {"status": status}
     wanted = [("difference", DIFFERENCE_WIDTH)] if difference else []
     wanted += [("spark", SPARK_WIDTH), ("task", TASK_WIDTH)]
     wanted += [("took", TOOK_WIDTH), ("base", BASE_WIDTH)]
@@ -76,7 +80,7 @@ def header_line(columns: Columns, width: int) -> Line:
     parts = [" " * SIGNS_WIDTH + fit("run", columns.name)]
     parts += [fit("task", columns.task)] * bool(columns.task)
     parts += [fit("base model", columns.base)] * bool(columns.base)
-    parts += [fit("status", STATUS_WIDTH)]
+    parts += [fit("status", columns.status)] * bool(columns.status)
     parts += [fit("loss", columns.spark)] * bool(columns.spark)
     parts += [fit("verdict", VERDICT_WIDTH), fit("headline", columns.headline)]
     parts += [fit_right("from baseline", columns.difference)] * bool(columns.difference)
@@ -93,11 +97,16 @@ def run_line(
         line.append((fit(visible(facts.task), columns.task) + GAP, "muted"))
     if columns.base:
         line.append((fit(base_of(entry), columns.base) + GAP, "muted"))
-    line += _status(entry)
+    if columns.status:
+        line += _status(entry, columns.status)
     if columns.spark:
         line += [(spark(facts.course, columns.spark), "train"), (GAP, "")]
-    sign, role = VERDICTS.get(facts.decision, ("", ""))
-    line.append((fit(f"{sign} {visible(facts.decision)}".strip(), VERDICT_WIDTH) + GAP, role))
+    if facts.decision or columns.status:
+        sign, role = VERDICTS.get(facts.decision, ("", ""))
+        told = f"{sign} {visible(facts.decision)}".strip()
+        line.append((fit(told, VERDICT_WIDTH) + GAP, role))
+    else:
+        line += _status(entry, VERDICT_WIDTH)
     told, role = headline_of(entry)
     line.append((fit(told, columns.headline), role))
     if columns.difference:
@@ -116,12 +125,12 @@ def _age_at_the_end(line: Line, age: str, width: int) -> Line:
 
 
 def _signs(entry: RunEntry, marks: Marks, chosen: bool) -> Line:
-    is_baseline = marks.baseline is not None and marks.baseline.run.id == entry.run.id
-    return [
-        ("▸" if chosen else " ", "accent"),
-        ("●" if entry.run.id in marks.marked else " ", "accent"),
-        ("◆ " if is_baseline else "  ", "reference"),
-    ]
+    marked = entry.run.id in marks.marked
+    if marks.baseline is not None and marks.baseline.run.id == entry.run.id:
+        sign, role = "◉" if marked else "◆", "warn"
+    else:
+        sign, role = "●" if marked else " ", "accent"
+    return [("▸" if chosen else " ", "accent"), (sign, role), (" ", "")]
 
 
 def _name(entry: RunEntry, width: int, chosen: bool) -> Line:
@@ -134,12 +143,12 @@ def _name(entry: RunEntry, width: int, chosen: bool) -> Line:
     return [*parts, (" " * (width - width_of(parts)) + GAP, "")]
 
 
-def _status(entry: RunEntry) -> Line:
+def _status(entry: RunEntry, width: int) -> Line:
     mark, role = STATUS_MARKS.get(entry.status, ("·", "muted"))
     told = f"{mark} {visible(entry.status)}"
     if entry.status in LIVE and entry.facts.max_steps:
         told += f" {entry.facts.step / entry.facts.max_steps * 100:.0f} %"
-    return [(fit(told, STATUS_WIDTH) + GAP, role)]
+    return [(fit(told, width) + GAP, role)]
 
 
 def headline_of(entry: RunEntry) -> Span:
