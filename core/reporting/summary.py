@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import FtevError
 from ..history import History, read_history
 from ..numbers.metric_table import METRICS
+from ..run_notes import read_notes
 from ..runs import Run
 from .numbers import DASH, format_time, format_value, read_number
 
@@ -149,7 +150,7 @@ def run_status(run: Run, history: History) -> str:
 def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
     """One entry of `list --json`."""
     history = history or read_history(run)
-    told = headline(run, history)
+    told, notes = headline(run, history), read_notes(run)
     return {
         "id": run.id,
         "name": _name(run, history),
@@ -159,6 +160,9 @@ def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
         "step": history.step,
         "max_steps": history.max_steps,
         "headline": told.to_dict() if told else None,
+        "shown_name": notes.name or _name(run, history),
+        "tags": list(notes.tags),
+        "note": notes.note,
     }
 
 

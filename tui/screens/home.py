@@ -213,14 +213,14 @@ class HomeScreen(Screen[None]):
         self._show_runs()
 
     def _read_filter(self, text: str) -> None:
-        """With a fault the list stays as it was, and the fault is told."""
+        """With a fault nothing is hidden, and the fault is told."""
         from ...core.run_filter import FilterError, read_filter
 
         try:
             self._test = read_filter(text) if text.strip() else None
             self.fault = ""
         except FilterError as fault:
-            self.fault = str(fault)
+            self.fault, self._test = str(fault), None
 
     def action_baseline(self) -> None:
         """Pin the chosen run, or let go of it."""
@@ -244,7 +244,7 @@ class HomeScreen(Screen[None]):
     def action_compare(self) -> None:
         """The marked runs; the pinned baseline, or else the oldest, comes first."""
         entries = [e for e in self.listed.entries if e.run.id in self.marked]
-        entries.sort(key=lambda e: e.facts.created)
+        entries.sort(key=lambda e: (e.facts.created, e.run.id))
         if not entries and self.chosen is not None:
             entries = [self.chosen]
         if (pinned := self.baseline) is not None:

@@ -43,6 +43,7 @@ RUN_KEYS = (
     Key("p,i", "p  i", "prompt", "write a prompt for base and tuned", "prompt"),
     Key("e", "e", "export", "write the report", "report"),
     Key("h", "h", "home", "all runs", "runs"),
+    Key("c", "c", "compare", "compare with another run", "compare"),
     Key("S", "S", "stop", "stop the run: it can be resumed (asks first)", "stop"),
     Key("P", "P", "pause", "pause the run, or go on (asks first)", "pause"),
     Key("C", "C", "checkpoint", "save a checkpoint now (asks first)", "checkpoint"),
@@ -94,6 +95,17 @@ HOME_KEYS = (
     Key("n", "n", "new", "how to start a new run", "new run"),
     Key("e", "e", "export", "write the report of this run", "report"),
     Key("escape", "esc", "out", "one layer out: marks, filter, back to the run that was open"),
+)
+
+PICK_KEYS = (
+    Key("enter", "enter", "pick", "take this run", "take"),
+    Key("up", "↑  ↓", "move(-1)", "choose a run", "choose"),
+    Key("down", "", "move(1)", ""),
+    Key("pageup", "pgup  pgdn", "move(-10)", "ten runs at a time"),
+    Key("pagedown", "", "move(10)", ""),
+    Key("home", "home  end", "move(-1000000)", "first and last run"),
+    Key("end", "", "move(1000000)", ""),
+    Key("escape", "esc", "out", "back, without a run", "back"),
 )
 
 COMPARE_KEYS = (

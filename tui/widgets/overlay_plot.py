@@ -117,7 +117,7 @@ def _legend(curve: Curve, view: OverlayView, width: int) -> Line:
             number = format_number(value) if value is not None else ABSENT
             tail += [(f"   {told} ", "muted"), (number, "strong")]
     room = max(8, width - width_of(head) - width_of(tail))
-    return [*head, *cut([(visible(curve.name), "")], room), *tail]
+    return cut([*head, *cut([(visible(curve.name), "")], room), *tail], width)
 
 
 def _plot(curves: Sequence[Curve], view: OverlayView, width: int, height: int) -> list[Line]:

@@ -22,6 +22,7 @@ SPARK_WIDTH, DIFFERENCE_WIDTH, TASK_WIDTH = 16, 14, 14
 TOOK_WIDTH, BASE_WIDTH = 9, 22
 LEAST_HEADLINE = 22
 ROOMY = 100  # cells from which on status and verdict have a column each
+MEASURED = 200  # runs whose texts the widths go by: measuring thousands would be felt at a key
 NAMED = 40  # cells that a name takes at most
 VERDICTS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
 LIVE = ("running", "paused", "starting")
@@ -51,6 +52,7 @@ class Columns:
 
 def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) -> Columns:
     """The least columns always, then the others in the order of their use."""
+    entries = entries[:MEASURED]
     longest = max((name_width(e) for e in entries), default=0)
     name = max(12, min(longest, NAMED, width // 4))
     told = max([LEAST_HEADLINE, *(cell_len(headline_of(e)[0]) for e in entries)])
