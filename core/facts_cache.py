@@ -7,7 +7,6 @@ in another way does not trust it.
 from __future__ import annotations
 
 import contextlib
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -59,4 +58,6 @@ def write_cache(folder: Path, known: Known) -> None:
 
 
 def _version() -> str:
+    from importlib import metadata  # costs a tenth of a first paint: not on the way to it
+
     return f"{FORMAT} {metadata.version('ftev')}"

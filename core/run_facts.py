@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +177,8 @@ def _unreadable(run: Run) -> RunFacts:
 
 def read_settings(run: Run) -> dict[str, Any]:
     """run.toml with dotted names; nothing where it cannot be read."""
+    import tomllib
+
     try:
         table = tomllib.loads((run.path / "run.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):

@@ -27,6 +27,7 @@ from .run_columns import VERDICTS
 from .spans import GAP, Column, Line, Span, header, row
 
 SETTING_WIDTH, LEAST_VALUE = 28, 10
+ROOMY = 100  # cells from which on a value has its own interval beside it
 OUTCOMES = {1: ("▲ better", "good"), -1: ("▼ worse", "bad"), 0: ("· not shown", "muted")}
 Document = Mapping[str, Any]
 
@@ -55,24 +56,27 @@ def metric_lines(told: Document, width: int) -> list[Line]:
 def _primary_table(told: Document, width: int) -> list[Line]:
     found = {c["to"]: c for c in primary_comparisons(told)}
     several = len(found) > 1
-    name = min(max(8, *(cell_len(visible(r["name"])) for r in told["runs"])), max(10, width // 4))
+    roomy = width >= ROOMY
+    longest = max(8, *(cell_len(visible(r["name"])) for r in told["runs"]))
     columns = [
-        Column("run", name, right=False),
-        Column("value", 22, right=False),
-        Column("difference", 13),
+        Column("run", min(longest, max(10, width // 5)), right=False),
+        Column("value", 22 if roomy else 9, right=not roomy),
+        Column("difference", 10),
         Column("95 % interval", 16),
-        Column("p (Holm)" if several else "p", 8),
         Column("", 11, right=False),
+        Column("p (Holm)" if several else "p", 8),
         Column("fixed", 6),
         Column("broke", 6),
     ]
-    cells = [_run_cells(r, told["metric"], found.get(r["name"]), told) for r in told["runs"]]
+    cells = [_run_cells(r, told, found.get(r["name"]), roomy=roomy) for r in told["runs"]]
     columns, cells = _fitting(columns, cells, width)
     return [header(columns), *(row(columns, line) for line in cells)]
 
 
-def _run_cells(r: Document, metric: str, c: Document | None, told: Document) -> list[Span]:
-    value = format_estimate(metric, r["metrics"][metric])
+def _run_cells(r: Document, told: Document, c: Document | None, *, roomy: bool) -> list[Span]:
+    metric = told["metric"]
+    estimate = r["metrics"][metric]
+    value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate["value"])
     cells: list[Span] = [(visible(r["name"]), ""), (value, "")]
     if c is None:
         first = r["name"] == told["baseline"]
@@ -80,12 +84,16 @@ def _run_cells(r: Document, metric: str, c: Document | None, told: Document) -> 
     word, role = OUTCOMES[verdict_of(c)]
     return [
         *cells,
-        (_minus(format_difference(metric, c["difference"])), "strong"),
+        (_difference(c), "strong"),
         (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),
-        (format_p(c.get("p_holm", c["p"])), "muted"),
         (word, role),
+        (format_p(c.get("p_holm", c["p"])), "muted"),
         *((f"{c[k]:,}" if c.get(k) is not None else "", "muted") for k in ("fixed", "broke")),
     ]
+
+
+def _difference(c: Document) -> str:
+    return _minus(format_difference(c["metric"], c["difference"])).replace(" points", " pts")
 
 
 def _fitting(
@@ -119,11 +127,11 @@ def _reasons(told: Document) -> list[Line]:
 
 def _others(told: Document, first: Document, r: Document, width: int) -> list[Line]:
     columns = [
-        Column("metric", 20, right=False),
+        Column("metric", min(20, max(12, width - 52)), right=False),
         Column("baseline", 9),
         Column("this run", 9),
-        Column("difference", 13),
-        Column("95 % interval", 18),
+        Column("difference", 10),
+        Column("95 % interval", 16),
         Column("p", 8),
     ]
     cells: list[list[Span]] = []
@@ -146,7 +154,7 @@ def _change(metric: str, c: Document | None) -> list[Span]:
     outcome = verdict_of({**c, "p_holm": 0.0})
     role = {1: "good", -1: "bad", 0: ""}[outcome]
     return [
-        (_minus(format_difference(metric, c["difference"])), role),
+        (_difference(c), role),
         (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),
         (format_p(c["p"]), "muted"),
     ]
@@ -169,9 +177,19 @@ def setting_lines(
         cells: list[Span] = [(visible(name), "muted")]
         for value in values:
             differs = value != values[0]
-            cells.append((visible(_told(value), 200), "strong" if differs else ""))
+            told = _end_of_path(visible(_told(value), 200), each)
+            cells.append((told, "strong" if differs else ""))
         lines.append(row(columns, cells))
     return lines
+
+
+def _end_of_path(text: str, width: int) -> str:
+    """A path that does not fit keeps its end, which tells more than its beginning."""
+    if "/" not in text or cell_len(text) <= width:
+        return text
+    while text and cell_len(text) >= width:
+        text = text[1:]
+    return f"…{text}"
 
 
 def _told(value: Any) -> str:

@@ -71,7 +71,8 @@ def _compare(named: Sequence[Named], post: Post) -> None:
     try:
         told = compare_runs([run for _, run in named])
     except FtevError as error:
-        faults = [str(fault) for fault in error.faults] or [str(error)]
+        shown = {run.id: name for name, run in named}
+        faults = [_renamed(str(fault), shown) for fault in error.faults] or [str(error)]
         post(ComparisonRefused(faults, _settings_that_differ(named)))
         return
     post(RunsCompared(_with_names(told, [name for name, _ in named])))

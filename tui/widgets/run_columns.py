@@ -25,6 +25,8 @@ ROOMY = 100  # cells from which on status and verdict have a column each
 MEASURED = 200  # runs whose texts the widths go by: measuring thousands would be felt at a key
 NAMED = 40  # cells that a name takes at most
 VERDICTS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
+# what a headline keeps, so that it is not cut for the sake of a column
+_HEADLINE_BESIDE = {"difference": LEAST_HEADLINE, "spark": 34, "task": 48, "took": 48, "base": 48}
 LIVE = ("running", "paused", "starting")
 
 
@@ -64,7 +66,9 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     wanted += [("spark", SPARK_WIDTH), ("task", TASK_WIDTH)]
     wanted += [("took", TOOK_WIDTH), ("base", BASE_WIDTH)]
     for column, cells in wanted:
-        room = LEAST_HEADLINE if column in ("difference", "spark") else min(told, 48)
+        room = (
+            LEAST_HEADLINE if column == "difference" else min(told, 34 if column == "spark" else 48)
+        )
         if left - cells - len(GAP) < room:
             break
         given[column] = cells
@@ -181,6 +185,8 @@ def difference_of(entry: RunEntry, baseline: RunEntry | None) -> str:
     if baseline.run.id == entry.run.id:
         return "baseline"
     before, after = baseline.facts, entry.facts
+    if before.task != after.task:
+        return ABSENT
     if before.value is None or after.split != before.split or before.metric not in after.metrics:
         return ABSENT
     difference = after.metrics[before.metric] - before.value
