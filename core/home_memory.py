@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from .run_notes import write_whole
+from .run_order import GROUPS, SORTS
 
 MEMORY_FILE = ".home.json"
 
@@ -20,11 +21,14 @@ class HomeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_memory(folder: Path) -> HomeMemory:
-    """What was kept; a fresh look where it is missing or was damaged."""
+    """What was kept; a fresh look where it is missing, damaged or of another version."""
     try:
-        return msgspec.json.decode((folder / MEMORY_FILE).read_bytes(), type=HomeMemory)
+        found = msgspec.json.decode((folder / MEMORY_FILE).read_bytes(), type=HomeMemory)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return HomeMemory()
+    if found.sort not in SORTS or found.group not in GROUPS:
+        return HomeMemory(baseline=found.baseline)
+    return found
 
 
 def write_memory(folder: Path, memory: HomeMemory) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from conftest import Shown, picture, seen
 from ftev.core.facts_cache import CACHE_FILE, read_cache, stamp_of, write_cache
-from ftev.core.home_memory import read_memory
+from ftev.core.home_memory import MEMORY_FILE, read_memory
 from ftev.core.loss_course import PARTS, LossCourse, read_course
 from ftev.core.run_facts import RunEntry, RunFacts, glance, read_facts, status_of
 from ftev.core.run_filter import FilterError, read_filter
@@ -21,6 +22,7 @@ from ftev.core.trash import move_to_trash
 from ftev.tui.screens.home import HomeScreen
 from ftev.tui.widgets.run_columns import difference_of, fit_columns, spark
 from made_runs import live_worker, make_run, story, until_step, write_events
+from msgspec import structs
 from textual.pilot import Pilot
 
 HOSTILE = "\x1b]52;c;aGk=\x07[/]\x1b[31m日本"
@@ -48,10 +50,12 @@ def names(pilot: Pilot[int]) -> list[str]:
 
 async def test_filter_order_and_groups(tmp_path: Path, shown: Shown) -> None:
     several(tmp_path)
-    async with shown(None, (120, 40), "4 runs") as pilot:
+    async with shown(None, (80, 24), "4 runs") as pilot:
         assert names(pilot) == ["live", "third", "verse", "first"]
         assert "✓ ship" in picture(pilot)
-        await pilot.press("slash", *"task=generation")
+        await pilot.press("slash")
+        await seen(pilot, "filter: words")
+        await pilot.press(*"task=generation")
         await seen(pilot, "1 of 4 runs")
         await pilot.press("enter")
         assert names(pilot) == ["verse"]
@@ -215,6 +219,8 @@ def test_a_difference_is_of_one_metric_and_tells_other_rows(tmp_path: Path) -> N
     assert difference_of(entry("b", 0.532, "x"), before) == "+3.2 pts"
     assert difference_of(entry("b", 0.4, "y"), before) == "≠ −10.0 pts"
     assert difference_of(before, before) == "baseline"
+    text = replace(before, run=Run(tmp_path / "t"), facts=structs.replace(before.facts, task="x"))
+    assert difference_of(text, before) == "–"
     lost = RunEntry(Run(tmp_path / "c"), RunFacts(name="c", split="test"), "died")
     assert difference_of(lost, before) == "–"
 
@@ -252,6 +258,18 @@ def test_facts_are_kept_and_a_damaged_cache_is_passed_over(tmp_path: Path) -> No
     assert read_cache(tmp_path) == {run.id: (stamp_of(run), facts)}
     (tmp_path / CACHE_FILE).write_bytes(b"\x93" + os.urandom(40))
     assert read_cache(tmp_path) == {}
+
+
+async def test_a_saved_view_of_another_version_does_not_stop_the_screen(
+    tmp_path: Path, shown: Shown
+) -> None:
+    several(tmp_path)
+    (tmp_path / MEMORY_FILE).write_text('{"sort":"beauty","filter":"a>","baseline":"gone"}')
+    async with shown(None, (80, 24), "4 runs") as pilot:
+        assert home(pilot).memory.sort == "newest"
+    (tmp_path / MEMORY_FILE).write_text('{"filter":"nothing>x","chosen":"gone"}')
+    async with shown(None, (80, 24), "4 of 4 runs") as pilot:
+        assert len(names(pilot)) == 4
 
 
 def test_notes_are_whole_or_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from ...core.errors import FtevError
 from ...core.home_memory import read_memory, write_memory
+from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
 from ...core.run_notes import RunNotes, read_tags, write_notes
 from ...core.run_order import GROUPS, SORTS, arrange
@@ -25,7 +26,7 @@ from ..widgets.run_columns import Marks
 from ..widgets.run_detail import DETAIL_LINES, RunDetail
 from ..widgets.run_list import RunList, empty_lines, nothing_matches
 from ..widgets.scan import RunsListed, Scanner
-from ..widgets.spans import Line
+from ..widgets.spans import Line, cut
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
 from .small import TooSmall
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
     from ..widgets.line_box import LineBox
 
 HOW_TO_START = "A new run: `ftev-tui train run.toml`; or `ftev-tui demo`, which needs no file."
-FILTER_HELP = "words, or task=…  tag=…  train.learning_rate>1e-4  macro_f1>80%   enter keeps it"
+FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
 PURPOSES = {
     "filter": FILTER_HELP,
-    "name": "the name to show; the directory keeps its own   enter keeps it, esc does not",
-    "tags": "tags, with spaces between them   enter keeps them, esc does not",
-    "note": "a note on this run   enter keeps it, esc does not",
+    "name": "the one to show; the directory keeps its own   enter keeps it, esc not",
+    "tags": "with spaces between them   enter keeps them, esc not",
+    "note": "on this run   enter keeps it, esc not",
 }
 
 
@@ -130,7 +131,7 @@ class HomeScreen(Screen[None]):
         told = f"{format_count(count)} runs" if count != 1 else "1 run"
         if memory.filter and count:
             told = f"{format_count(passed)} of {told}"
-        view: list[str] = [f"filter {memory.filter}"] * bool(memory.filter)
+        view: list[str] = [f"filter {visible(memory.filter, 60)}"] * bool(memory.filter)
         view += [f"by {memory.sort}"] * (memory.sort != "newest")
         view += [f"in groups of {memory.group}"] * bool(memory.group)
         view += [f"{len(self.marked)} marked"] * bool(self.marked)
@@ -275,13 +276,14 @@ class HomeScreen(Screen[None]):
         await self.mount(self._box, before=self.key_line)
 
     def _show_purpose(self) -> None:
-        if self._box is None:
+        box = self._box
+        if box is None:
             self.key_line.show_hints(hints((*HOME_KEYS, *APP_KEYS)))
-        elif self._box.purpose == "filter" and self.fault:
-            self.key_line.show_hints([[("✗ ", "bad"), (self.fault, "")]])
-        else:
-            told = PURPOSES[self._box.purpose]
-            self.key_line.show_hints([[(f"{self._box.purpose}: ", "accent"), (told, "muted")]])
+            return
+        line: Line = [(f"{box.purpose}: ", "accent"), (PURPOSES[box.purpose], "muted")]
+        if box.purpose == "filter" and self.fault:
+            line = [("✗ ", "bad"), (visible(self.fault), "")]
+        self.key_line.show_hints([cut(line, max(1, self.size.width - 2))])
 
     def on_input_changed(self, message: Input.Changed) -> None:
         if self._box is not None and self._box.purpose == "filter":

@@ -30,13 +30,13 @@ class Hand:
     sign: str
 
 
-HANDS = (
+HANDS = (  # signs that stay apart in ASCII too
     Hand("train", (1, 0), "━", "●"),
     Hand("validation", (4, 2), "╍", "▲"),
-    Hand("tuned", (2, 2), "┅", "■"),
-    Hand("warn", (6, 2), "╌", "◆"),
-    Hand("good", (1, 2), "┉", "○"),
-    Hand("base", (1, 4), "┄", "□"),
+    Hand("tuned", (2, 2), "┅", "◆"),
+    Hand("warn", (6, 2), "╌", "○"),
+    Hand("good", (1, 2), "┉", "▼"),
+    Hand("base", (1, 4), "┄", "×"),
 )
 
 

@@ -18,7 +18,7 @@ from ...core.run_notes import NOTHING, RunNotes, notes_path, read_notes
 from ...core.runs import Run, list_runs
 
 AGAIN_SECONDS = 2.0
-REST_FACTOR = 50  # a scan may take a fiftieth of the time: in a folder of thousands they are rarer
+REST_FACTOR, MOST_SECONDS = 200, 10.0  # a scan may take this part of the time, in a large folder
 TELL_SECONDS = 0.25  # between two lists that are not complete
 FIRST_READ = 20  # runs read in full before the others are glanced at: a screenful
 LONG_FILE = 1_000_000  # bytes from which on the course of a loss is kept, to be gone on with
@@ -67,7 +67,7 @@ class Scanner(threading.Thread):
                 self._wake.clear()
                 self._scan()
                 took = time.monotonic() - began
-                self._wake.wait(max(AGAIN_SECONDS, took * REST_FACTOR))
+                self._wake.wait(min(MOST_SECONDS, max(AGAIN_SECONDS, took * REST_FACTOR)))
 
     def _scan(self) -> None:
         runs = list_runs(self.folder)
