@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FtevError
 from ..history import History, read_history
 from ..numbers.metric_table import METRICS
+from ..run_notes import read_notes
 from ..runs import Run
 from .numbers import DASH, format_time, format_value, read_number
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
 
 SPLITS = ("test", "validation", "train")  # the first that has results speaks for a run
 DEFAULT_METRIC = {"classification": "macro_f1", "generation": "loss"}
@@ -80,10 +84,10 @@ def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
     return next((model for model in REFERENCES if model in models), None)
 
 
-def primary_metric(run: Run, history: History) -> str:
+def primary_metric(run: Run, history: History, config: RunConfig | None = None) -> str:
     """The metric declared before the run, else the default of its task."""
     try:
-        declared = run.config().objective.metric
+        declared = (config or run.config()).objective.metric
     except FtevError:  # a copied run may have lost its configuration
         declared = None
     return declared or DEFAULT_METRIC.get(history.task, "loss")
@@ -99,9 +103,12 @@ def metric_value(result: Mapping[str, Any] | None, metric: str) -> float | None:
     return read_number(result["loss"]) if metric == "loss" and "loss" in result else None
 
 
-def headline(run: Run, history: History) -> Headline | None:
-    """The primary metric of the results, else the last validation figure."""
-    metric, split = primary_metric(run, history), judged_split(history)
+def headline(run: Run, history: History, config: RunConfig | None = None) -> Headline | None:
+    """The primary metric of the results, else the last validation figure.
+
+    `config` is the run's, where it was read already: a list of a thousand runs reads it once.
+    """
+    metric, split = primary_metric(run, history, config), judged_split(history)
     if split is not None:
         results = history.results[split]
         value = metric_value(results["tuned"], metric)
@@ -143,7 +150,7 @@ def run_status(run: Run, history: History) -> str:
 def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
     """One entry of `list --json`."""
     history = history or read_history(run)
-    told = headline(run, history)
+    told, notes = headline(run, history), read_notes(run)
     return {
         "id": run.id,
         "name": _name(run, history),
@@ -153,6 +160,9 @@ def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
         "step": history.step,
         "max_steps": history.max_steps,
         "headline": told.to_dict() if told else None,
+        "shown_name": notes.name or _name(run, history),
+        "tags": list(notes.tags),
+        "note": notes.note,
     }
 
 

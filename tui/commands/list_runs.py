@@ -20,6 +20,7 @@ def run(options: argparse.Namespace) -> int:
     elif not told:
         say(f"{folder}: no runs here yet. Start one with `ftev-tui demo`")
     else:
+        noted = any(e["tags"] or e["shown_name"] != e["name"] for e in told)
         rows = [
             [
                 entry["id"],
@@ -27,12 +28,19 @@ def run(options: argparse.Namespace) -> int:
                 entry["status"],
                 f"{entry['step']:,}/{entry['max_steps']:,}" if entry["max_steps"] else DASH,
                 format_headline(entry["headline"]),
+                *([_noted(entry)] * noted),
             ]
             for entry in told
         ]
-        columns = ("run", "task", "status", "step", "headline")
-        print_table(columns, rows, words=("run", "task", "status", "headline"))
+        columns = ("run", "task", "status", "step", "headline", *["name, tags"] * noted)
+        words = ("run", "task", "status", "headline", "name, tags")
+        print_table(columns, rows, words=words)
     return 0
+
+
+def _noted(entry: dict[str, Any]) -> str:
+    """The name that is shown for a run, and its tags."""
+    return " ".join([entry["shown_name"], *(f"#{tag}" for tag in entry["tags"])])
 
 
 def _entry(found: Run) -> dict[str, Any]:
@@ -41,5 +49,6 @@ def _entry(found: Run) -> dict[str, Any]:
         return summarize(found)
     except RunError as error:
         say(f"ftev: {error}")
-    unknown = {"name": found.id, "task": "", "created": None, "step": 0, "max_steps": 0}
+    noted = {"shown_name": found.id, "tags": [], "note": ""}
+    unknown = {**noted, "name": found.id, "task": "", "created": None, "step": 0, "max_steps": 0}
     return {"id": found.id, **unknown, "status": "unreadable", "headline": None}

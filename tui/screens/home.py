@@ -1,28 +1,51 @@
-"""The home screen: the runs, newest first."""
+"""The home screen: the runs, how they stand, what came of them, and what people noted on them."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from ...core.errors import FtevError
+from ...core.home_memory import read_memory, write_memory
+from ...core.reporting.text import visible
+from ...core.run_facts import RunEntry
+from ...core.run_notes import RunNotes, read_tags, write_notes
+from ...core.run_order import GROUPS, SORTS, arrange
 from ..widgets.arrangement import SMALLEST
 from ..widgets.asking import RequestTold, write_report
-from ..widgets.run_list import RunList, RunSummary
+from ..widgets.format import format_count
+from ..widgets.run_columns import Marks
+from ..widgets.run_detail import DETAIL_LINES, RunDetail
+from ..widgets.run_list import RunList, empty_lines, nothing_matches
 from ..widgets.scan import RunsListed, Scanner
+from ..widgets.spans import Line, cut
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
 from .small import TooSmall
 
 if TYPE_CHECKING:
+    from textual.widgets import Input
+
+    from ...core.run_filter import Test
     from ..app import FtevApp
+    from ..widgets.line_box import LineBox
 
 HOW_TO_START = "A new run: `ftev-tui train run.toml`; or `ftev-tui demo`, which needs no file."
+FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
+PURPOSES = {
+    "filter": FILTER_HELP,
+    "name": "the one to show; the directory keeps its own   enter keeps it, esc not",
+    "tags": "with spaces between them   enter keeps them, esc not",
+    "note": "on this run   enter keeps it, esc not",
+}
 
 
 class HomeScreen(Screen[None]):
@@ -33,50 +56,115 @@ class HomeScreen(Screen[None]):
     def __init__(self, runs_dir: Path) -> None:
         super().__init__()
         self.runs_dir = runs_dir
+        self.memory = read_memory(runs_dir)
         self.scanner = Scanner(runs_dir, self.post_message)
+        self.listed = RunsListed([], unread=1)
+        self.marked: dict[str, None] = {}  # ids in the order of marking
+        self.fault = ""  # what is wrong with the filter
+        self._test: Test | None = None
+        self._box: LineBox | None = None
+        self._box_entry: RunEntry | None = None
         self.title_line = TwoEnds("title")
         self.runs = RunList()
+        self.detail = RunDetail()
         self.key_line = KeyLine(hints((*HOME_KEYS, *APP_KEYS)))
 
     def compose(self) -> ComposeResult:
         yield self.title_line
         yield self.runs
+        yield self.detail
         yield self.key_line
         yield TooSmall()
 
     def on_mount(self) -> None:
+        self.detail.styles.height = DETAIL_LINES + 1
+        self._read_filter(self.memory.filter)
         self._show_title(0)
         self.scanner.start()
 
     def on_unmount(self) -> None:
         self.scanner.stop()
+        chosen = self.runs.chosen.run.id if self.runs.chosen and self.runs.cursor else ""
+        self._remember(tell=False, chosen=chosen)
 
     def on_resize(self, event: events.Resize) -> None:
         too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
         self.set_class(too_small, "-too-small")
 
-    @on(RunsListed)
-    def show_runs(self, message: RunsListed) -> None:
-        self._show_title(len(message.runs))
-        self.runs.show_runs(message.runs, time.time(), message.complete)
+    # The list
 
-    def _show_title(self, count: int) -> None:
-        told = f"{count} runs" if count != 1 else "1 run"
-        self.title_line.show_ends(
-            [("ftev  ", "muted"), ("runs", "strong"), (f"  {self.runs_dir}", "muted")],
-            [(told if count else "", "muted")],
+    @on(RunsListed)
+    def show_listed(self, message: RunsListed) -> None:
+        first = not self.listed.entries
+        self.listed = message
+        known = {entry.run.id for entry in message.entries}
+        self.marked = {run_id: None for run_id in self.marked if run_id in known}
+        self._show_runs()
+        if first and self.memory.chosen:
+            self.runs.choose(self.memory.chosen)
+            self._show_chosen()
+
+    def _show_runs(self) -> None:
+        entries, memory = self.listed.entries, self.memory
+        passed = [e for e in entries if self._test is None or self._test(e)]
+        groups = arrange(passed, memory.sort, memory.group)
+        filtered = bool(entries) and not passed
+        self.runs.empty = (
+            nothing_matches() if filtered else empty_lines(complete=self.listed.complete)
         )
+        self.runs.show_groups(groups, memory.group, self._marks(), time.time())
+        self._show_title(len(passed))
+        self._show_chosen()
+
+    def _marks(self) -> Marks:
+        return Marks(frozenset(self.marked), self.baseline)
 
     @property
-    def chosen(self) -> RunSummary | None:
+    def baseline(self) -> RunEntry | None:
+        return self._entry_of(self.memory.baseline)
+
+    def _entry_of(self, run_id: str) -> RunEntry | None:
+        return next((e for e in self.listed.entries if e.run.id == run_id), None)
+
+    def _show_title(self, passed: int) -> None:
+        count, memory = len(self.listed.entries), self.memory
+        told = f"{format_count(count)} runs" if count != 1 else "1 run"
+        if memory.filter and count:
+            told = f"{format_count(passed)} of {told}"
+        view: list[str] = [f"filter {visible(memory.filter, 60)}"] * bool(memory.filter)
+        view += [f"by {memory.sort}"] * (memory.sort != "newest")
+        view += [f"in groups of {memory.group}"] * bool(memory.group)
+        view += [f"{len(self.marked)} marked"] * bool(self.marked)
+        if self.listed.entries and self.listed.unread:
+            view.append(f"{format_count(self.listed.unread)} still to read")
+        right: Line = [("   ".join(view), "accent"), ("   " * bool(view), "")]
+        self.title_line.show_ends(
+            [("ftev  ", "muted"), ("runs", "strong"), (f"  {self.runs_dir}", "muted")],
+            [*right, (told if count else "", "muted")],
+        )
+
+    def _show_chosen(self) -> None:
+        self.detail.show_entry(self.runs.chosen, self.baseline)
+
+    @property
+    def chosen(self) -> RunEntry | None:
         return self.runs.chosen
 
     def action_move(self, count: int) -> None:
         self.runs.move(count)
+        self._show_chosen()
 
     def action_open(self) -> None:
         if self.chosen is not None:
             self.app.open_run(self.chosen.run)
+
+    @on(RunList.Opened)
+    def open_clicked(self, message: RunList.Opened) -> None:
+        self.app.open_run(message.entry.run)
+
+    @on(RunList.Moved)
+    def show_moved(self) -> None:
+        self._show_chosen()
 
     def action_new(self) -> None:
         self.key_line.show_notice(HOW_TO_START)
@@ -91,8 +179,204 @@ class HomeScreen(Screen[None]):
         self.key_line.show_notice(message.text, "bad" if message.failed else "good")
 
     def action_out(self) -> None:
-        if self.app.opened is not None:
+        """Out of the innermost thing: marks, the filter, this screen."""
+        if self.marked:
+            self.marked = {}
+            self._show_runs()
+        elif self.memory.filter:
+            self._set_filter("")
+        elif self.app.opened is not None:
             self.app.open_run(self.app.opened)
+
+    # How the list is looked at
+
+    def _remember(self, *, tell: bool = True, **changes: str) -> None:
+        before, self.memory = self.memory, msgspec.structs.replace(self.memory, **changes)
+        if self.memory == before or not self.runs_dir.is_dir():
+            return
+        try:
+            write_memory(self.runs_dir, self.memory)
+        except FtevError as error:
+            if tell:
+                self.key_line.show_notice(str(error), "warn")
+
+    def action_sort(self) -> None:
+        self._remember(sort=_next(SORTS, self.memory.sort))
+        self._show_runs()
+
+    def action_group(self) -> None:
+        self._remember(group=_next(GROUPS, self.memory.group))
+        self._show_runs()
+
+    def _set_filter(self, text: str) -> None:
+        self._read_filter(text)
+        self._remember(filter=text)
+        self._show_runs()
+
+    def _read_filter(self, text: str) -> None:
+        """With a fault nothing is hidden, and the fault is told."""
+        from ...core.run_filter import FilterError, read_filter
+
+        try:
+            self._test = read_filter(text) if text.strip() else None
+            self.fault = ""
+        except FilterError as fault:
+            self.fault, self._test = str(fault), None
+
+    def action_baseline(self) -> None:
+        """Pin the chosen run, or let go of it."""
+        if self.chosen is None:
+            return
+        pinned = self.memory.baseline == self.chosen.run.id
+        self._remember(baseline="" if pinned else self.chosen.run.id)
+        self._show_runs()
+
+    def action_mark(self) -> None:
+        if self.chosen is None:
+            return
+        run_id = self.chosen.run.id
+        if run_id in self.marked:
+            del self.marked[run_id]
+        else:
+            self.marked[run_id] = None
+        self.runs.move(1)
+        self._show_runs()
+
+    def action_compare(self) -> None:
+        """The marked runs; the pinned baseline, or else the oldest, comes first."""
+        entries = [e for e in self.listed.entries if e.run.id in self.marked]
+        entries.sort(key=lambda e: (e.facts.created, e.run.id))
+        if not entries and self.chosen is not None:
+            entries = [self.chosen]
+        if (pinned := self.baseline) is not None:
+            entries = [pinned, *(e for e in entries if e.run.id != pinned.run.id)]
+        if len(entries) < 2:
+            self.key_line.show_notice("Mark two runs or more with space; then c compares them.")
+            return
+        from .compare import CompareScreen
+
+        named = [(e.name, e.run) for e in entries]
+        self.app.push_screen(CompareScreen(named, self.runs_dir, ascii_only=self.app.ascii_only))
+
+    # What people note on a run
+
+    async def action_write(self, purpose: str) -> None:
+        """Open the box of one line for the filter, or for the name, tags or note of a run."""
+        entry = self.chosen
+        if self._box is not None or (entry is None and purpose != "filter"):
+            return
+        values = {"filter": self.memory.filter}
+        if entry is not None:
+            notes = entry.notes
+            values |= {"name": entry.name, "tags": " ".join(notes.tags), "note": notes.note}
+        from ..widgets.line_box import LineBox
+
+        self._box, self._box_entry = LineBox(purpose, values[purpose]), entry
+        self._show_purpose()
+        await self.mount(self._box, before=self.key_line)
+
+    def _show_purpose(self) -> None:
+        box = self._box
+        if box is None:
+            self.key_line.show_hints(hints((*HOME_KEYS, *APP_KEYS)))
+            return
+        line: Line = [(f"{box.purpose}: ", "accent"), (PURPOSES[box.purpose], "muted")]
+        if box.purpose == "filter" and self.fault:
+            line = [("✗ ", "bad"), (visible(self.fault), "")]
+        self.key_line.show_hints([cut(line, max(1, self.size.width - 2))])
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        if self._box is not None and self._box.purpose == "filter":
+            self._read_filter(message.value)
+            self.memory = msgspec.structs.replace(self.memory, filter=message.value)
+            self._show_purpose()
+            self._show_runs()
+
+    async def on_input_submitted(self, message: Input.Submitted) -> None:
+        box, entry = self._box, self._box_entry
+        if box is None:
+            return
+        if box.purpose == "filter":
+            if self.fault:
+                return
+            self._keep_filter(message.value.strip())
+        await self._close_box()
+        if box.purpose != "filter" and entry is not None:
+            self._write_notes(entry, box.purpose, message.value.strip())
+
+    def _keep_filter(self, text: str) -> None:
+        self.memory = msgspec.structs.replace(
+            self.memory, filter="\0"
+        )  # what was typed is not kept
+        self._set_filter(text)
+
+    async def on_line_box_left(self, message: LineBox.Left) -> None:
+        await self._close_box()
+        if message.purpose == "filter":
+            self._keep_filter("")
+
+    async def _close_box(self) -> None:
+        box, self._box = self._box, None
+        if box is not None:
+            await box.remove()
+        self._show_purpose()
+
+    def _write_notes(self, entry: RunEntry, purpose: str, value: str) -> None:
+        notes: RunNotes = entry.notes
+        if purpose == "name":
+            notes = msgspec.structs.replace(notes, name="" if value == entry.facts.name else value)
+        elif purpose == "tags":
+            notes = msgspec.structs.replace(notes, tags=read_tags(value))
+        else:
+            notes = msgspec.structs.replace(notes, note=value)
+        try:
+            write_notes(entry.run, notes)
+        except FtevError as error:
+            self.key_line.show_notice(str(error), "bad")
+            return
+        self._show_changed(
+            [replace(e, notes=notes) if e.run == entry.run else e for e in self.listed.entries]
+        )
+
+    def _show_changed(self, entries: list[RunEntry]) -> None:
+        self.listed = RunsListed(entries, self.listed.unread)
+        self._show_runs()
+        self.scanner.look_again()
+
+    # The trash
+
+    def action_delete(self) -> None:
+        entry = self.chosen
+        if entry is None:
+            return
+        if entry.run.worker_alive():
+            self.key_line.show_notice("Its worker is alive: stop the run first.", "warn")
+            return
+        from .question import Question
+
+        def answer(yes: bool | None) -> None:
+            if yes:
+                self._throw_away(entry)
+
+        told = f"{entry.run.id} is moved to the folder .trash beside the runs. Nothing is erased."
+        self.app.push_screen(Question("Throw this run away?", told), answer)
+
+    def _throw_away(self, entry: RunEntry) -> None:
+        from ...core.trash import how_to_bring_back, move_to_trash
+
+        try:
+            target = move_to_trash(entry.run)
+        except FtevError as error:
+            self.key_line.show_notice(str(error), "bad")
+            return
+        if self.app.opened == entry.run:
+            self.app.opened = None
+        self._show_changed([e for e in self.listed.entries if e.run != entry.run])
+        self.key_line.show_notice(f"To bring it back: {how_to_bring_back(target, entry.run)}")
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]
+
+
+def _next(choices: tuple[str, ...], now: str) -> str:
+    return choices[(choices.index(now) + 1) % len(choices)] if now in choices else choices[0]

@@ -43,6 +43,7 @@ RUN_KEYS = (
     Key("p,i", "p  i", "prompt", "write a prompt for base and tuned", "prompt"),
     Key("e", "e", "export", "write the report", "report"),
     Key("h", "h", "home", "all runs", "runs"),
+    Key("c", "c", "compare", "compare with another run", "compare"),
     Key("S", "S", "stop", "stop the run: it can be resumed (asks first)", "stop"),
     Key("P", "P", "pause", "pause the run, or go on (asks first)", "pause"),
     Key("C", "C", "checkpoint", "save a checkpoint now (asks first)", "checkpoint"),
@@ -81,9 +82,47 @@ HOME_KEYS = (
     Key("pagedown", "", "move(10)", ""),
     Key("home", "home  end", "move(-1000000)", "first and last run"),
     Key("end", "", "move(1000000)", ""),
+    Key("slash", "/", "write('filter')", "filter: words, task=…, train.epochs>=3", "filter"),
+    Key("space", "space", "mark", "mark runs", "mark"),
+    Key("c", "c", "compare", "compare the marked runs, the baseline with this one", "compare"),
+    Key("b", "b", "baseline", "pin a baseline: the others show their difference", "baseline"),
+    Key("o", "o", "sort", "order: newest, name, status, metric, duration", "order"),
+    Key("g", "g", "group", "groups: none, task, base model, training file, tag", "group"),
+    Key("r", "r", "write('name')", "rename; the directory keeps its name", "rename"),
+    Key("a", "a", "write('tags')", "tags", "tag"),
+    Key("N", "N", "write('note')", "a note", "note"),
+    Key("D", "D", "delete", "to the trash (asks first)"),
     Key("n", "n", "new", "how to start a new run", "new run"),
     Key("e", "e", "export", "write the report of this run", "report"),
-    Key("escape", "esc", "out", "back to the run that was open"),
+    Key("escape", "esc", "out", "one layer out: marks, filter, back to the run that was open"),
+)
+
+PICK_KEYS = (
+    Key("enter", "enter", "pick", "take this run", "take"),
+    Key("up", "↑  ↓", "move(-1)", "choose a run", "choose"),
+    Key("down", "", "move(1)", ""),
+    Key("pageup", "pgup  pgdn", "move(-10)", "ten runs at a time"),
+    Key("pagedown", "", "move(10)", ""),
+    Key("home", "home  end", "move(-1000000)", "first and last run"),
+    Key("end", "", "move(1000000)", ""),
+    Key("escape", "esc", "out", "back, without a run", "back"),
+)
+
+COMPARE_KEYS = (
+    Key("tab", "tab  shift+tab", "next_pane(1)", "next pane, previous pane", "panes"),
+    Key("shift+tab", "", "next_pane(-1)", ""),
+    *(
+        Key(str(n), "1–3" if n == 1 else "", f"go_to_pane({n})", "go to a pane" if n == 1 else "")
+        for n in range(1, 4)
+    ),
+    Key("enter", "enter", "open", "zoom a pane", "zoom"),
+    Key("e", "e", "export", "write the comparison as Markdown", "write"),
+    Key("escape", "esc", "out", "one layer out: cursor, zoomed pane, this screen", "back"),
+)
+
+OVERLAY_KEYS = (
+    *(key for key in CHART_KEYS if key.action != "table"),
+    Key("l", "l", "lines", "training and validation, validation alone, training alone"),
 )
 
 

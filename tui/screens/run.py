@@ -219,6 +219,11 @@ class RunScreen(Screen[None]):
     def action_home(self) -> None:
         self.app.go_home()
 
+    def action_compare(self) -> None:
+        from .comparing import compare_with_another
+
+        compare_with_another(self.app, self.followed, self.follower.history)
+
     @on(MetricsPane.MetricOpened)
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
         from .receipt import Receipt

@@ -2,77 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from textual import events
+from textual.message import Message
 
-from ...core.reporting.text import visible
-from ...core.runs import Run
-from .format import fit, fit_right, format_age, format_count, sparkline
+from ...core.run_facts import RunEntry
+from ...core.run_order import Group
 from .pane import Pane
-from .spans import GAP, Line
-from .status import STATUS_MARKS
+from .run_columns import Columns, Marks, fit_columns, group_line, header_line, run_line
+from .spans import Line
 
-SPARK_WIDTH = 12
-TASK_WIDTH, STATUS_WIDTH, STEP_WIDTH, AGE_WIDTH = 14, 10, 13, 8
-LIVE = ("running", "paused", "starting")
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A run as the list shows it."""
-
-    run: Run
-    name: str
-    task: str
-    status: str
-    step: int
-    max_steps: int
-    headline: str
-    created: float
-    losses: tuple[float, ...] = ()
+Row = RunEntry | Group  # a group stands for its head
 
 
 class RunList(Pane):
+    """Runs in groups, a cursor on one of them; heads of groups are passed over."""
+
+    @dataclass
+    class Opened(Message):
+        """A second click on the chosen run."""
+
+        entry: RunEntry
+
+    class Moved(Message):
+        """The mouse chose another run."""
+
     def __init__(self) -> None:
         super().__init__(id="runs")
-        self.runs: list[RunSummary] = []
+        self.entries: list[RunEntry] = []  # as they stand on the screen
+        self.rows: list[Row] = []
+        self.marks = Marks()
+        self.grouped_by = ""
         self.now = 0.0
-        self.complete = False
+        self.empty: list[Line] = empty_lines(complete=False)
         self.cursor = 0
         self._top = 0
+        self._columns: tuple[tuple[int, bool], Columns] | None = None
 
     @property
-    def chosen(self) -> RunSummary | None:
-        return self.runs[self.cursor] if self.cursor < len(self.runs) else None
+    def chosen(self) -> RunEntry | None:
+        return self.entries[self.cursor] if self.cursor < len(self.entries) else None
 
-    def show_runs(self, runs: list[RunSummary], now: float, complete: bool) -> None:
+    def show_groups(self, groups: list[Group], grouped_by: str, marks: Marks, now: float) -> None:
         """The cursor stays on its run, wherever that stands now."""
         chosen = self.chosen
-        self.runs, self.now, self.complete = runs, now, complete
+        self.grouped_by, self.marks, self.now = grouped_by, marks, now
+        self._columns = None
+        self.rows = list(_rows(groups, bool(grouped_by)))
+        self.entries = [row for row in self.rows if isinstance(row, RunEntry)]
         if chosen is not None and self.cursor:
-            ids = [r.run.id for r in runs]
-            self.cursor = ids.index(chosen.run.id) if chosen.run.id in ids else 0
+            ids = [entry.run.id for entry in self.entries]
+            at = ids.index(chosen.run.id) if chosen.run.id in ids else self.cursor
+            self.cursor = min(at, max(0, len(ids) - 1))
+        self.show()
+
+    def show_marks(self, marks: Marks) -> None:
+        self.marks = marks
         self.show()
 
     def move(self, count: int) -> None:
-        self.cursor = min(max(0, self.cursor + count), max(0, len(self.runs) - 1))
+        self.cursor = min(max(0, self.cursor + count), max(0, len(self.entries) - 1))
+        self.show()
+
+    def choose(self, run_id: str) -> None:
+        ids = [entry.run.id for entry in self.entries]
+        self.cursor = ids.index(run_id) if run_id in ids else 0
         self.show()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        if not self.runs:
-            return empty_lines(self.complete)
+        if not self.entries:
+            return self.empty
         room = max(1, height - 1)
-        self._top = min(max(self._top, self.cursor - room + 1), self.cursor)
-        seen = self.runs[self._top : self._top + room]
-        widths = list_widths(self.runs, width)
-        lines = [header_line(widths)]
-        for index, run in enumerate(seen, self._top):
-            lines.append(run_line(run, widths, self.now, index == self.cursor))
-        return lines
+        at = self._row_of_cursor()
+        first = 0 if self.cursor == 0 else at  # the head above the first run is seen with it
+        self._top = min(max(self._top, at - room + 1), first, max(0, len(self.rows) - room))
+        seen = self.rows[self._top : self._top + room]
+        columns = self._columns_for(width)
+        return [header_line(columns, width), *(self._line(row, columns, width) for row in seen)]
+
+    def _columns_for(self, width: int) -> Columns:
+        """By all runs and not by those in sight: columns stay where they are as one scrolls."""
+        compared = self.marks.baseline is not None
+        if self._columns is None or self._columns[0] != (width, compared):
+            found = fit_columns(self.entries, width, difference=compared)
+            self._columns = (width, compared), found
+        return self._columns[1]
+
+    def _line(self, row: Row, columns: Columns, width: int) -> Line:
+        if isinstance(row, Group):
+            return group_line(row.title, len(row.entries), self.grouped_by, width)
+        chosen = row is self.entries[self.cursor]
+        return run_line(row, columns, self.marks, self.now, width, chosen=chosen)
+
+    def _row_of_cursor(self) -> int:
+        entry = self.entries[self.cursor]
+        return next(i for i, row in enumerate(self.rows) if row is entry)
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        at = self._top + (offset.y - 1 if offset else -1)
+        row = self.rows[at] if self._top <= at < len(self.rows) else None
+        if not isinstance(row, RunEntry):
+            return
+        if row is self.chosen:
+            self.post_message(self.Opened(row))
+        else:
+            self.choose(row.run.id)
+            self.post_message(self.Moved())
+
+    def on_mouse_scroll_down(self) -> None:
+        self.move(3)
+        self.post_message(self.Moved())
+
+    def on_mouse_scroll_up(self) -> None:
+        self.move(-3)
+        self.post_message(self.Moved())
 
 
-def empty_lines(complete: bool) -> list[Line]:
+def _rows(groups: list[Group], with_heads: bool) -> Iterable[Row]:
+    for group in groups:
+        if with_heads:
+            yield group
+        yield from group.entries
+
+
+def empty_lines(*, complete: bool) -> list[Line]:
     if not complete:
         return [[("looking for runs …", "muted")]]
     return [
@@ -87,56 +143,5 @@ def empty_lines(complete: bool) -> list[Line]:
     ]
 
 
-@dataclass(frozen=True)
-class Widths:
-    """Cells of the columns that depend on the terminal; 0 where a column gives way."""
-
-    name: int
-    task: int
-    spark: int
-    headline: int
-
-
-def list_widths(runs: list[RunSummary], width: int) -> Widths:
-    task, spark = TASK_WIDTH * (width >= 96), SPARK_WIDTH * (width >= 110)
-    fixed = 2 + STATUS_WIDTH + STEP_WIDTH + AGE_WIDTH + 4 * len(GAP)
-    fixed += sum(column + len(GAP) for column in (task, spark) if column)
-    room = width - fixed
-    longest = max((cell_len(visible(run.name)) for run in runs), default=0)
-    name = max(8, min(longest, 40, room * 2 // 5))
-    return Widths(name, task, spark, max(0, room - name))
-
-
-def header_line(widths: Widths) -> Line:
-    parts = [fit("  run", widths.name + 2)]
-    if widths.task:
-        parts.append(fit("task", widths.task))
-    parts += [fit("status", STATUS_WIDTH), fit_right("step", STEP_WIDTH)]
-    if widths.spark:
-        parts.append(fit("loss", widths.spark))
-    parts += [fit("headline", widths.headline), fit_right("age", AGE_WIDTH)]
-    return [(GAP.join(parts), "muted")]
-
-
-def run_line(run: RunSummary, widths: Widths, now: float, chosen: bool) -> Line:
-    mark, role = STATUS_MARKS.get(run.status, ("·", "muted"))
-    line: Line = [
-        ("▸ " if chosen else "  ", "accent"),
-        (fit(visible(run.name), widths.name) + GAP, "strong" if chosen else ""),
-    ]
-    if widths.task:
-        line.append((fit(visible(run.task), widths.task) + GAP, "muted"))
-    line.append((fit(f"{mark} {run.status}", STATUS_WIDTH) + GAP, role))
-    line.append((fit_right(_steps(run), STEP_WIDTH) + GAP, ""))
-    if widths.spark:
-        course = sparkline(list(run.losses), widths.spark)
-        line.append((fit(course, widths.spark) + GAP, "train"))
-    line.append((fit(visible(run.headline), widths.headline) + GAP, ""))
-    line.append((fit_right(format_age(now - run.created), AGE_WIDTH), "muted"))
-    return line
-
-
-def _steps(run: RunSummary) -> str:
-    if run.status in LIVE and run.max_steps:
-        return f"{format_count(run.step)} of {format_count(run.max_steps)}"
-    return format_count(run.step) if run.step else ""
+def nothing_matches() -> list[Line]:
+    return [[], [("No run passes this filter.", "strong"), ("  esc takes it away.", "muted")]]

@@ -1,35 +1,39 @@
-"""The thread that lists the runs of a folder, a few at a time, and again when they change."""
+"""The thread that lists the runs of a folder: all at once by a glance, then fact by fact."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from textual.message import Message
 
-from ...core.errors import RunError
-from ...core.events import EventReader
-from ...core.history import History
+from ...core.facts_cache import Known, read_cache, stamp_of, write_cache
+from ...core.loss_course import LossCourse
+from ...core.run_facts import RunEntry, RunFacts, glance, read_facts, status_of
+from ...core.run_notes import NOTHING, RunNotes, notes_path, read_notes
 from ...core.runs import Run, list_runs
-from .run_list import RunSummary
 
-EDGE_BYTES = 512_000  # read at each end of a long file: the middle holds steps only
-_STAMP = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
 AGAIN_SECONDS = 2.0
-FIRST_BATCH = 20  # runs told before the rest is read
+REST_FACTOR, MOST_SECONDS = 200, 10.0  # a scan may take this part of the time, in a large folder
+TELL_SECONDS = 0.25  # between two lists that are not complete
+FIRST_READ = 20  # runs read in full before the others are glanced at: a screenful
+LONG_FILE = 1_000_000  # bytes from which on the course of a loss is kept, to be gone on with
 
 
 @dataclass
 class RunsListed(Message):
-    """The runs known by now, newest first; `complete` once all were read."""
+    """The runs known by now, newest first. `unread` of them were only glanced at."""
 
-    runs: list[RunSummary]
-    complete: bool
+    entries: list[RunEntry]
+    unread: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return not self.unread
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, RunsListed)
@@ -40,114 +44,98 @@ class Scanner(threading.Thread):
         super().__init__(name="scan", daemon=True)
         self.folder = folder
         self._post = post
-        self._stopped = threading.Event()
-        self._known: dict[str, tuple[tuple[int, int], RunSummary]] = {}
-        self._told: list[RunSummary] | None = None
+        self._stopped = False
+        self._wake = threading.Event()
+        self._known: Known = {}
+        self._courses: dict[str, LossCourse] = {}
+        self._notes: dict[str, tuple[tuple[int, int], RunNotes]] = {}
+        self._told: list[RunEntry] | None = None
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._stopped = True
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Scan now and not in two seconds."""
+        self._wake.set()
 
     def run(self) -> None:
         with contextlib.suppress(RuntimeError):  # the screen closed its loop between two posts
-            while not self._stopped.is_set():
+            self._known = read_cache(self.folder)
+            while not self._stopped:
+                began = time.monotonic()
+                self._wake.clear()
                 self._scan()
-                self._stopped.wait(AGAIN_SECONDS)
+                took = time.monotonic() - began
+                self._wake.wait(min(MOST_SECONDS, max(AGAIN_SECONDS, took * REST_FACTOR)))
 
     def _scan(self) -> None:
-        runs: list[RunSummary] = []
-        first = self._told is None
-        for count, run in enumerate(list_runs(self.folder), 1):
-            if self._stopped.is_set():
+        runs = list_runs(self.folder)
+        stamps = {run.id: stamp_of(run) for run in runs}
+        self._forget_others(stamps)
+        unread = [run for run in runs if self._known.get(run.id, (None,))[0] != stamps[run.id]]
+        facts = {run.id: self._known[run.id][1] for run in runs if run.id in self._known}
+        for run in unread[:FIRST_READ]:
+            facts[run.id] = self._read(run, stamps[run.id])
+        later = unread[FIRST_READ:]
+        for run in later:
+            facts.setdefault(run.id, glance(run))
+        self._read_rest(runs, later, facts, stamps)
+        if self._stopped:
+            return
+        if any(facts[run.id].ended for run in unread):
+            write_cache(self.folder, self._known)
+        entries = self._entries(runs, facts)
+        if entries != self._told:
+            self._told = entries
+            self._post(RunsListed(entries))
+
+    def _read_rest(
+        self,
+        runs: list[Run],
+        later: list[Run],
+        facts: dict[str, RunFacts],
+        stamps: dict[str, tuple[int, int, int]],
+    ) -> None:
+        told = 0.0
+        for count, run in enumerate(later):
+            if self._stopped:
                 return
-            runs.append(self._summary(run))
-            if first and count % FIRST_BATCH == 0:
-                self._post(RunsListed(list(runs), complete=False))
-        if runs != self._told:
-            self._told = runs
-            self._post(RunsListed(runs, complete=True))
+            if time.monotonic() - told > TELL_SECONDS:
+                self._post(RunsListed(self._entries(runs, facts), unread=len(later) - count))
+                told = time.monotonic()
+            facts[run.id] = self._read(run, stamps[run.id])
 
-    def _summary(self, run: Run) -> RunSummary:
-        """From memory where the file has not changed; whether it is alive is asked each time."""
-        stamp = _stamp(run.events_path)
-        known = self._known.get(run.id)
+    def _forget_others(self, stamps: dict[str, tuple[int, int, int]]) -> None:
+        for kept in (self._known, self._courses, self._notes):
+            for run_id in [name for name in kept if name not in stamps]:
+                del kept[run_id]
+
+    def _read(self, run: Run, stamp: tuple[int, int, int]) -> RunFacts:
+        course = None
+        if stamp[0] > LONG_FILE:
+            course = self._courses.get(run.id)
+            if course is None or course.offset > stamp[0]:  # another file of this name
+                course = self._courses[run.id] = LossCourse()
+        facts = read_facts(run, course)
+        if facts.ended != "unreadable":  # opening it to us changes neither size nor time
+            self._known[run.id] = stamp, facts
+        return facts
+
+    def _entries(self, runs: list[Run], facts: dict[str, RunFacts]) -> list[RunEntry]:
+        """Whether a run that has not ended is alive is asked each time."""
+        return [
+            RunEntry(run, facts[run.id], status_of(run, facts[run.id]), self._notes_of(run))
+            for run in runs
+        ]
+
+    def _notes_of(self, run: Run) -> RunNotes:
+        try:
+            found = notes_path(run).stat()
+        except OSError:
+            return NOTHING
+        stamp = found.st_size, found.st_mtime_ns
+        known = self._notes.get(run.id)
         if known is None or known[0] != stamp:
-            self._known[run.id] = known = stamp, _summarize(run)
-        summary = known[1]
-        if summary.status in ("running", "paused", "starting", "died"):
-            status = _status(run, summary)
-            return replace(summary, status=status)
-        return summary
-
-
-def _summarize(run: Run) -> RunSummary:
-    try:
-        return summarize_run(run)
-    except RunError:
-        return RunSummary(
-            run=run,
-            name=name_in_id(run.id),
-            task="",
-            status="unreadable",
-            step=0,
-            max_steps=0,
-            headline="",
-            created=0.0,
-            losses=(),
-        )
-
-
-def _status(run: Run, summary: RunSummary) -> str:
-    if run.worker_alive():
-        return "running" if summary.status == "died" else summary.status
-    return "starting" if summary.status == "starting" else "died"
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
-
-
-def summarize_run(run: Run) -> RunSummary:
-    """A run from both ends of its events."""
-    from ...core.reporting.summary import headline
-
-    history = read_edges(run.events_path)
-    told = headline(run, history)
-    started = history.started
-    return RunSummary(
-        run=run,
-        name=started.name if started and started.name else name_in_id(run.id),
-        task=history.task,
-        status=history.status(run.worker_alive()),
-        step=history.step,
-        max_steps=history.max_steps,
-        headline=told.text if told else "",
-        created=history.created or _stamp(run.path / "run.toml")[1] / 1e9,
-        losses=tuple(history.steps.loss[:: max(1, len(history.steps) // 200)]),
-    )
-
-
-def name_in_id(run_id: str) -> str:
-    """What follows the date and time in the name of a run directory."""
-    return _STAMP.sub("", run_id) or run_id
-
-
-def read_edges(path: Path) -> History:
-    """The history of a short file; of a long one, without the steps in its middle."""
-    history, reader = History(), EventReader(path, EDGE_BYTES)
-    size = _stamp(path)[0]
-    for event in reader.read():
-        history.add(event)
-    if size > 2 * EDGE_BYTES:
-        reader = EventReader(path, EDGE_BYTES)
-        reader.offset = size - EDGE_BYTES
-    while reader.offset < size:
-        events = reader.read()
-        if not events and reader.offset >= size:
-            break
-        for event in events:
-            history.add(event)
-    return history
+            self._notes[run.id] = known = stamp, read_notes(run)
+        return known[1]

@@ -1,0 +1,74 @@
+"""The course of a loss in a few parts, each with its least and greatest value: no spike is lost."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+PARTS = 64  # at most; at least half as many once there are enough steps
+CHUNK = 1 << 20
+_LOSS = re.compile(rb'"loss_sum":"?(-?[\w.+-]+)"?,"loss_count":(\d+),"learning_rate"')
+
+
+class LossCourse:
+    """Steps fold into parts of equal length; when these are too many, two become one."""
+
+    def __init__(self) -> None:
+        self.offset = 0  # bytes of the file that were read
+        self._steps_a_part = 1
+        self._in_last = 0
+        self._lows: list[float] = []
+        self._highs: list[float] = []
+
+    def extend(self, losses: Iterable[float]) -> None:
+        for loss in losses:
+            self._add(loss)
+
+    def _add(self, loss: float) -> None:
+        if not self._lows or self._in_last == self._steps_a_part:
+            if len(self._lows) == PARTS:
+                self._join()
+            self._lows.append(math.inf)
+            self._highs.append(-math.inf)
+            self._in_last = 0
+        self._in_last += 1
+        if math.isfinite(loss):
+            self._lows[-1] = min(self._lows[-1], loss)
+            self._highs[-1] = max(self._highs[-1], loss)
+
+    def _join(self) -> None:
+        self._lows = [min(self._lows[i : i + 2]) for i in range(0, PARTS, 2)]
+        self._highs = [max(self._highs[i : i + 2]) for i in range(0, PARTS, 2)]
+        self._steps_a_part *= 2
+
+    def parts(self) -> list[tuple[float, float]]:
+        """(least, greatest) of each part; parts without a finite loss are left out."""
+        pairs = zip(self._lows, self._highs, strict=True)
+        return [(low, high) for low, high in pairs if low <= high]
+
+
+def read_course(path: Path, course: LossCourse) -> LossCourse:
+    """The course brought up to the present end of an events file; only whole lines are taken."""
+    try:
+        with path.open("rb") as file:
+            file.seek(course.offset)
+            while block := file.read(CHUNK):
+                whole = block.rfind(b"\n") + 1
+                if not whole:
+                    break
+                course.extend(_losses(block[:whole]))
+                course.offset += whole
+                file.seek(course.offset)
+    except OSError:  # gone or closed to us: what was read stays
+        return course
+    return course
+
+
+def _losses(block: bytes) -> Iterable[float]:
+    for total, count in _LOSS.findall(block):
+        try:
+            yield float(total) / int(count) if int(count) else math.nan
+        except ValueError:
+            yield math.nan

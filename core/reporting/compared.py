@@ -1,0 +1,171 @@
+"""A comparison of runs in words: the sentence that says what came out, and a page of Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..numbers.metric_table import METRICS
+from .blocks import Block, Bullets, Heading, Paragraph, Table
+from .numbers import (
+    DASH,
+    format_difference,
+    format_difference_interval,
+    format_estimate,
+    format_p,
+    read_number,
+)
+
+SIGNIFICANT = 0.05  # of the p adjusted for several runs
+Document = Mapping[str, Any]  # what `core.compare.compare_runs` gives
+
+
+def tell_outcome(told: Document) -> str:
+    """One or two sentences: which runs are shown to be better or worse than the baseline."""
+    metric, split, baseline = told["metric"], told["split"], told["baseline"]
+    found = primary_comparisons(told)
+    reasons = {u["run"]: u["reason"] for u in told["unpaired"]}
+    if len(told["runs"]) == 2:
+        name = told["runs"][1]["name"]
+        if found:
+            return _tell_one(found[0], baseline)
+        why = reasons.get(name) or f"{metric} cannot be paired"
+        return f"No evidence either way: {name} is not paired with {baseline}: {why}."
+    groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    for c in found:
+        change = f"{c['to']} ({format_difference(metric, c['difference'])})"
+        groups[verdict_of(c)].append(change)
+    parts = [f"better: {', '.join(groups[1])}"] * bool(groups[1])
+    parts += [f"worse: {', '.join(groups[-1])}"] * bool(groups[-1])
+    parts += [f"no difference shown: {', '.join(groups[0])}"] * bool(groups[0])
+    parts += [f"not paired: {', '.join(reasons)}"] * bool(reasons)
+    return f"{metric} on {split} against {baseline}: {'; '.join(parts)}."
+
+
+def _tell_one(c: Document, baseline: str) -> str:
+    metric, name = c["metric"], c["to"]
+    change = format_difference(metric, c["difference"])
+    ends = format_difference_interval(metric, c["low"], c["high"])
+    told = f"{change} in {metric} on {c['split']} (paired 95 %: {ends}, p {_p(c['p'])})"
+    counted = ""
+    if c.get("fixed") is not None and c.get("broke") is not None:
+        counted = f"; it fixed {c['fixed']:,} rows and broke {c['broke']:,}"
+    match verdict_of(c):
+        case 1:
+            return f"{name} is better than {baseline}: {told}{counted}."
+        case -1:
+            return f"{name} is worse than {baseline}: {told}{counted}."
+    return f"No difference is shown between {name} and {baseline}: {told}{_could_show(c)}."
+
+
+def _p(value: Any) -> str:
+    told = format_p(value)
+    return told if told.startswith("<") else f"= {told}"
+
+
+def _could_show(c: Document) -> str:
+    least = read_number(c.get("smallest_detectable"))
+    if math.isnan(least):
+        return ""
+    told = format_difference(c["metric"], abs(least)).lstrip("+")
+    return f"; these rows could have shown {told} or more"
+
+
+def primary_comparisons(told: Document) -> list[Document]:
+    return [c for c in told["comparisons"] if c["metric"] == told["metric"]]
+
+
+def verdict_of(c: Document) -> int:
+    """1 better, -1 worse, 0 not shown: by the interval, and by Holm's p where there are several."""
+    sign = 1 if METRICS[c["metric"]].higher_is_better else -1
+    worst, best = sorted((sign * read_number(c["low"]), sign * read_number(c["high"])))
+    if read_number(c.get("p_holm", 0.0)) >= SIGNIFICANT:
+        return 0
+    return 1 if worst > 0 else -1 if best < 0 else 0
+
+
+def comparison_blocks(told: Document) -> list[Block]:
+    """The page that `e` writes."""
+    metric, names = told["metric"], [r["name"] for r in told["runs"]]
+    direction = METRICS[metric].direction
+    blocks: list[Block] = [
+        Heading("Runs side by side", 1),
+        Paragraph(tell_outcome(told)),
+        Heading(f"{metric} of {told['model']} on {told['split']} ({direction} is better)"),
+        Table(("run", "rows", metric, "verdict"), [_run_row(r, metric) for r in told["runs"]]),
+    ]
+    if found := primary_comparisons(told):
+        blocks += [Heading("Paired differences from the baseline"), _paired_table(found)]
+        methods = dict.fromkeys(c["method"] for c in found)
+        blocks.append(Paragraph(f"Method: {'; '.join(methods)}.", quiet=True))
+    blocks += [
+        Paragraph(f"{u['run']} is not paired with the baseline: {u['reason']}.")
+        for u in told["unpaired"]
+    ]
+    blocks += _other_tables(told)
+    if told["config"]:
+        rows = [[name, *map(format_setting, row)] for name, row in told["config"].items()]
+        blocks += [Heading("What differs between the runs"), Table(("", *names), rows, names)]
+    else:
+        blocks.append(Paragraph("The runs were configured alike, on the same files."))
+    return [*blocks, Bullets([f"{note}." for note in told["notes"]])]
+
+
+def _run_row(r: Document, metric: str) -> list[str]:
+    verdict = r["verdict"]
+    told = f"{verdict['decision']}: {verdict['objective']}" if verdict else DASH
+    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
+
+
+def _paired_table(found: Sequence[Document]) -> Table:
+    columns = ("run", "difference", "95 % interval", "p", "p (Holm)", "fixed", "broke")
+    rows = [
+        [
+            c["to"],
+            format_difference(c["metric"], c["difference"]),
+            format_difference_interval(c["metric"], c["low"], c["high"]),
+            format_p(c["p"]),
+            format_p(c.get("p_holm")),
+            *(DASH if c.get(name) is None else f"{c[name]:,}" for name in ("fixed", "broke")),
+        ]
+        for c in found
+    ]
+    return Table(columns, rows)
+
+
+def _other_tables(told: Document) -> list[Block]:
+    first, *rest = told["runs"]
+    blocks: list[Block] = []
+    for r in rest:
+        rows = [
+            [
+                name,
+                format_estimate(name, first["metrics"][name]),
+                format_estimate(name, r["metrics"][name]),
+                *([DASH] * 3 if c is None else _change(c)),
+            ]
+            for name, c in other_metrics(told, r["name"])
+        ]
+        if rows:
+            columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
+            title = f"Other metrics, {r['name']} against the baseline"
+            note = f"These p are not adjusted: {told['metric']} is the one question that was asked."
+            blocks += [Heading(title), Table(columns, rows), Paragraph(note, quiet=True)]
+    return blocks
+
+
+def _change(c: Document) -> list[str]:
+    ends = format_difference_interval(c["metric"], c["low"], c["high"])
+    return [format_difference(c["metric"], c["difference"]), ends, format_p(c["p"])]
+
+
+def other_metrics(told: Document, run: str) -> list[tuple[str, Document | None]]:
+    """Every metric but the primary and those equal to another, with a run's paired difference."""
+    pairs = {c["metric"]: c for c in told["comparisons"] if c["to"] == run}
+    names = [m for m in told["metrics"] if m != told["metric"] and not METRICS[m].same_as]
+    return [(name, pairs.get(name)) for name in names]
+
+
+def format_setting(value: Any) -> str:
+    return DASH if value is None else str(value)

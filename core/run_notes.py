@@ -1,0 +1,75 @@
+"""What people wrote on a run: a name to show, tags and a note.
+
+One small file in the run's own directory, so that it travels with the run when that is copied,
+archived or thrown away, and two screens that write about different runs never meet. It says nothing
+about what the run did: run.toml and events.jsonl stay as the worker wrote them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from .errors import Fault, RunError
+from .runs import Run
+
+NOTES_FILE = "notes.json"
+
+
+class RunNotes(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str = ""  # shown instead of the run's own; the directory keeps its name
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+
+NOTHING = RunNotes()
+
+
+def notes_path(run: Run) -> Path:
+    return run.path / NOTES_FILE
+
+
+def read_notes(run: Run) -> RunNotes:
+    """What is written on a run; nothing where the file is missing or was damaged."""
+    try:
+        return msgspec.json.decode(notes_path(run).read_bytes(), type=RunNotes)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return NOTHING
+
+
+def write_notes(run: Run, notes: RunNotes) -> None:
+    """Replace what is written on a run; without anything left the file goes. Raises RunError."""
+    if notes == NOTHING:
+        try:
+            notes_path(run).unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write(notes_path(run), error) from None
+    else:
+        write_whole(notes_path(run), msgspec.json.format(msgspec.json.encode(notes)) + b"\n")
+
+
+def read_tags(text: str) -> tuple[str, ...]:
+    """`good, to-ship #best` as tags: words apart from spaces, commas and #, each once."""
+    words = text.replace(",", " ").replace("#", " ").split()
+    return tuple(dict.fromkeys(words))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """All of it or nothing: a reader never sees a part. Raises RunError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # it may never have been made
+            temporary.unlink()
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    return RunError(
+        Fault(str(path), f"cannot be written: {error.strerror}", "See to its permissions")
+    )

@@ -1,0 +1,187 @@
+"""The compare screen: runs over one another, what differs between them, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from ...core.reporting.text import visible
+from ...core.runs import Run
+from ..widgets.arrangement import SMALLEST
+from ..widgets.compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
+from ..widgets.comparing import (
+    ComparisonRefused,
+    ComparisonWritten,
+    CurvesRead,
+    RunsCompared,
+    start_comparing,
+    write_comparison,
+)
+from ..widgets.format import wrap
+from ..widgets.overlay_data import MOST_RUNS
+from ..widgets.pane import Pane
+from ..widgets.spans import Line
+from ..widgets.status import KeyLine, TwoEnds
+from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, hints, to_bindings
+from .small import TooSmall
+
+if TYPE_CHECKING:
+    from ..app import FtevApp
+
+SENTENCE_LINES = 3
+
+
+class Overlay(OverlayPane):
+    """The chart pane with its keys from the table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(OVERLAY_KEYS)]
+
+
+class Sentence(Pane):
+    """What came out, before any number."""
+
+    def __init__(self) -> None:
+        super().__init__(id="sentence")
+        self.text, self.role = "comparing row by row …", "muted"
+
+    def show_text(self, text: str, role: str) -> None:
+        self.text, self.role = visible(text), role
+        self.show()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return [[(part, self.role)] for part in wrap(self.text, width)][:height]
+
+
+class CompareScreen(Screen[None]):
+    """`named` are the runs with the names to show; the first is the baseline."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(COMPARE_KEYS)]
+    app: FtevApp
+
+    def __init__(
+        self, named: Sequence[tuple[str, Run]], folder: Path, *, ascii_only: bool = False
+    ) -> None:
+        super().__init__()
+        self.left_out = len(named) - MOST_RUNS
+        self.named, self.folder = list(named[:MOST_RUNS]), folder
+        self.told: Mapping[str, Any] | None = None
+        self.title_line, self.sentence = TwoEnds("title"), Sentence()
+        self.chart = Overlay(ascii_only=ascii_only)
+        self.metrics, self.settings = PairedPane(), SettingsPane()
+        self.desk = CompareDesk(self.chart, self.metrics, self.settings)
+        self.key_line = KeyLine(hints((*COMPARE_KEYS, *APP_KEYS)))
+
+    def compose(self) -> ComposeResult:
+        yield self.title_line
+        yield self.sentence
+        yield self.desk
+        yield self.key_line
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        self.sentence.styles.height = SENTENCE_LINES
+        names = ", ".join(visible(name) for name, _ in self.named)
+        count = f"{len(self.named)} runs"
+        if self.left_out > 0:
+            count += f", {self.left_out} more left out"
+        self.title_line.show_ends(
+            [("ftev  ", "muted"), ("compare", "strong"), (f"  {names}", "muted")],
+            [(count, "muted")],
+        )
+        start_comparing(self.named, self.post_message)
+
+    def on_resize(self, event: events.Resize) -> None:
+        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
+        self.set_class(too_small, "-too-small")
+        self._arrange()
+
+    def _arrange(self) -> None:
+        size = self.app.size
+        self.desk.arrange_for(size.with_height(max(0, size.height - SENTENCE_LINES - 2)))
+        self.call_after_refresh(self._show_panes)
+
+    def _show_panes(self) -> None:
+        for pane in self.desk.panes.values():
+            pane.show()
+
+    # What the threads tell
+
+    @on(CurvesRead)
+    def show_curves(self, message: CurvesRead) -> None:
+        self.chart.show_curves(message.curves, message.failed)
+
+    @on(RunsCompared)
+    def show_comparison(self, message: RunsCompared) -> None:
+        from ...core.reporting.compared import tell_outcome
+
+        self.told = message.told
+        self.sentence.show_text(tell_outcome(message.told), "strong")
+        self.metrics.show_told(message.told)
+        self.settings.show_config(message.told["config"], [r["name"] for r in message.told["runs"]])
+
+    @on(ComparisonRefused)
+    def show_refusal(self, message: ComparisonRefused) -> None:
+        first = message.reasons[0] if message.reasons else ""
+        self.sentence.show_text(f"Their figures cannot be compared. {first}", "warn")
+        self.metrics.show_refused(message.reasons)
+        self.settings.show_config(message.config, [name for name, _ in self.named])
+
+    @on(ComparisonWritten)
+    def show_written(self, message: ComparisonWritten) -> None:
+        self.key_line.show_notice(message.text, "bad" if message.failed else "good")
+
+    # Panes
+
+    @property
+    def pane_in_view(self) -> int:
+        for number, pane in self.desk.panes.items():
+            if pane is self.focused:
+                return number
+        return self.desk.shown
+
+    def action_go_to_pane(self, number: int) -> None:
+        self.desk.shown = number
+        self._arrange()
+        self.desk.panes[number].focus(scroll_visible=False)
+
+    def action_next_pane(self, direction: int) -> None:
+        if self.focused is None:
+            self.action_go_to_pane(self.desk.shown)
+            return
+        self.action_go_to_pane((self.pane_in_view - 1 + direction) % len(self.desk.panes) + 1)
+
+    def action_open(self) -> None:
+        self.desk.zoomed = not self.desk.zoomed
+        self.action_go_to_pane(self.pane_in_view)
+
+    def action_out(self) -> None:
+        """Out of the innermost thing: the chart's cursor, a zoomed pane, this screen."""
+        if self.focused is self.chart and self.chart.drop_cursor():
+            return
+        if self.desk.zoomed:
+            self.desk.zoomed = False
+            self._arrange()
+        else:
+            self.dismiss(None)
+
+    def action_export(self) -> None:
+        if self.told is None:
+            self.key_line.show_notice("There is no comparison to write.", "warn")
+            return
+        ids = [run.id for _, run in self.named]
+        name = "compare_" + "_vs_".join(ids)
+        write_comparison(self.told, self.folder / f"{name[:200]}.md", self.post_message)
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [
+            ("Compared runs", COMPARE_KEYS),
+            ("On the chart", OVERLAY_KEYS),
+            ("Everywhere", APP_KEYS),
+        ]

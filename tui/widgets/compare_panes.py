@@ -1,0 +1,211 @@
+"""The three panes of the compare screen, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.content import Content
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.widget import Widget
+
+from ...core.reporting.text import visible
+from .compare_rows import metric_lines, setting_lines
+from .format import wrap
+from .overlay_data import AXES, SMOOTHINGS, Curve
+from .overlay_plot import SHOWN, OverlayView, overlay_lines, plot_columns
+from .pane import NumberedPane
+from .plot import ASCII, BRAILLE, MARKERS
+from .spans import Line
+
+T = TypeVar("T")
+WIDE, TALL = 140, 30  # cells of the desk from which on all three are seen at once
+
+
+class OverlayPane(NumberedPane):
+    NUMBER, NAME = 1, "Loss"
+    BINDINGS: ClassVar[list[BindingType]] = []  # filled from the table of keys by the screen
+
+    def __init__(self, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.view = OverlayView(marker=ASCII if ascii_only else BRAILLE)
+        self.curves: list[Curve] = []
+        self.failed: list[str] = []
+
+    def show_curves(self, curves: list[Curve], failed: list[str]) -> None:
+        self.curves, self.failed = curves, failed
+        self.show()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        faults: list[Line] = [[(visible(told), "bad")] for told in self.failed]
+        if not self.curves:
+            return faults or [[("reading the runs …", "muted")]]
+        return [*faults, *overlay_lines(self.curves, self.view, width, height - len(faults))]
+
+    def action_cursor(self, cells: int) -> None:
+        self.view.move_cursor(self.curves, cells, plot_columns(self.content_size.width))
+        self.show()
+
+    def action_zoom(self, direction: int) -> None:
+        self.view.zoom(self.curves, 0.5 if direction > 0 else 2.0)
+        self.show()
+
+    def action_smooth(self) -> None:
+        self.view.smoothing = _next(SMOOTHINGS, self.view.smoothing)
+        self.show()
+
+    def action_log(self) -> None:
+        self.view.log = not self.view.log
+        self.show()
+
+    def action_axis(self) -> None:
+        self.view.axis = _next(AXES, self.view.axis)
+        self.view.window = self.view.cursor = None
+        self.show()
+
+    def action_outliers(self) -> None:
+        self.view.clip_outliers = not self.view.clip_outliers
+        self.show()
+
+    def action_marker(self) -> None:
+        self.view.marker = _next(MARKERS, self.view.marker)
+        self.show()
+
+    def action_lines(self) -> None:
+        self.view.shown = _next(SHOWN, self.view.shown)
+        self.show()
+
+    def action_reset(self) -> None:
+        self.view = OverlayView(marker=self.view.marker)
+        self.show()
+
+    def drop_cursor(self) -> bool:
+        had = self.view.cursor is not None
+        self.view.cursor = None
+        self.show()
+        return had
+
+
+class PairedPane(NumberedPane):
+    NUMBER, NAME = 2, "Metrics"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: Mapping[str, Any] | None = None
+        self.refused: list[str] = []
+
+    def show_told(self, told: Mapping[str, Any]) -> None:
+        self.told = told
+        self.show()
+
+    def show_refused(self, reasons: list[str]) -> None:
+        self.refused = reasons
+        self.show()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        if self.told is not None:
+            return metric_lines(self.told, width)
+        if not self.refused:
+            return [[("comparing row by row …", "muted")]]
+        told = [part for reason in self.refused for part in wrap(visible(reason), width)]
+        head = "The runs cannot stand in one table:"
+        return [[(head, "strong")], [], *([(part, "")] for part in told)]
+
+
+class SettingsPane(NumberedPane):
+    NUMBER, NAME = 3, "Settings that differ"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config: Mapping[str, Sequence[Any]] | None = None
+        self.names: Sequence[str] = ()
+
+    def show_config(self, config: Mapping[str, Sequence[Any]], names: Sequence[str]) -> None:
+        self.config, self.names = config, names
+        self.show()
+
+    @property
+    def keeps_head(self) -> int:
+        return 1 if self.config else 0
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        if self.config is None:
+            return [[("comparing the settings …", "muted")]]
+        return setting_lines(self.config, self.names, width)
+
+
+class CompareDesk(Container):
+    """Holds the panes: all three where there is room, else one of them like a tab."""
+
+    def __init__(self, *panes: NumberedPane) -> None:
+        super().__init__(id="compare-desk")
+        self.panes = {pane.NUMBER: pane for pane in panes}
+        self.shown, self.zoomed = 2, False
+        self._desk_layout = _CompareLayout()
+
+    @property
+    def layout(self) -> Layout:
+        return self._desk_layout
+
+    def compose(self) -> ComposeResult:
+        yield from self.panes.values()
+
+    def regions(self, size: Size) -> dict[int, Region]:
+        return place_panes(size.width, size.height, self.shown, zoomed=self.zoomed)
+
+    def arrange_for(self, size: Size) -> None:
+        placed = self.regions(size)
+        tabs = len(placed) == 1 and not self.zoomed
+        for number, pane in self.panes.items():
+            pane.display = number in placed
+            pane.border_title = self._tabs(number) if tabs else Content(_name(pane))
+        self.refresh(layout=True)
+
+    def _tabs(self, shown: int) -> Content:
+        parts: list[str | Content | tuple[str, str]] = []
+        for number, pane in self.panes.items():
+            told = _name(pane)
+            parts.append(
+                (f"▸{told} ", "bold") if number == shown else (f" {told} ", "dim not bold")
+            )
+        return Content.assemble(*parts)
+
+
+def place_panes(width: int, height: int, shown: int, *, zoomed: bool) -> dict[int, Region]:
+    """The region of each visible pane: the chart above the settings, the metrics beside them."""
+    if zoomed or width < WIDE or height < TALL:
+        return {shown: Region(0, 0, width, height)}
+    left = width * 11 // 20
+    upper = height * 3 // 5
+    return {
+        1: Region(0, 0, left, upper),
+        3: Region(0, upper, left, height - upper),
+        2: Region(left, 0, width - left, height),
+    }
+
+
+class _CompareLayout(Layout):
+    name = "compare"
+
+    def arrange(
+        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
+    ) -> ArrangeResult:
+        assert isinstance(parent, CompareDesk)
+        regions = parent.regions(size)
+        return [
+            WidgetPlacement(regions[pane.NUMBER], NULL_OFFSET, NULL_SPACING, pane)
+            for pane in parent.panes.values()
+            if pane in children and pane.NUMBER in regions
+        ]
+
+
+def _name(pane: NumberedPane) -> str:
+    return f"{pane.NUMBER} {pane.NAME}"
+
+
+def _next(choices: tuple[T, ...], now: T) -> T:
+    return choices[(choices.index(now) + 1) % len(choices)]

@@ -1,0 +1,198 @@
+"""The tables of a comparison as lines: figures with their paired differences, and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from ...core.numbers.metric_table import METRICS
+from ...core.reporting.compared import (
+    format_setting,
+    other_metrics,
+    primary_comparisons,
+    verdict_of,
+)
+from ...core.reporting.numbers import (
+    format_difference,
+    format_difference_interval,
+    format_estimate,
+    format_p,
+    format_value,
+)
+from ...core.reporting.text import visible
+from .format import ABSENT, MINUS, fit, wrap
+from .run_columns import VERDICTS
+from .spans import GAP, Column, Line, Span, header, row
+
+SETTING_WIDTH, LEAST_VALUE = 28, 10
+ROOMY = 100  # cells from which on a value has its own interval beside it
+OUTCOMES = {1: ("▲ better", "good"), -1: ("▼ worse", "bad"), 0: ("· not shown", "muted")}
+Document = Mapping[str, Any]
+
+
+def metric_lines(told: Document, width: int) -> list[Line]:
+    """The primary metric of every run, then the other metrics, a table a run."""
+    metric = told["metric"]
+    direction = METRICS[metric].direction
+    title = f"{metric} of {told['model']} on {told['split']}"
+    lines: list[Line] = [[(title, "strong"), (f"  {direction} is better", "muted")]]
+    lines += _primary_table(told, width)
+    for unpaired in told["unpaired"]:
+        lines.append([])
+        text = f"{unpaired['run']} is not paired: {unpaired['reason']}."
+        lines += [[(part, "warn")] for part in wrap(visible(text), width)]
+    lines += _reasons(told)
+    first, *rest = told["runs"]
+    for r in rest:
+        lines += _others(told, first, r, width)
+    for note in told["notes"]:
+        lines.append([])
+        lines += [[(part, "muted")] for part in wrap(f"{visible(note)}.", width)]
+    return lines
+
+
+def _primary_table(told: Document, width: int) -> list[Line]:
+    found = {c["to"]: c for c in primary_comparisons(told)}
+    several = len(found) > 1
+    roomy = width >= ROOMY
+    longest = max(8, *(cell_len(visible(r["name"])) for r in told["runs"]))
+    columns = [
+        Column("run", min(longest, max(10, width // 5)), right=False),
+        Column("value", 22 if roomy else 9, right=not roomy),
+        Column("difference", 10),
+        Column("95 % interval", 16),
+        Column("", 11, right=False),
+        Column("p (Holm)" if several else "p", 8),
+        Column("fixed", 6),
+        Column("broke", 6),
+    ]
+    cells = [_run_cells(r, told, found.get(r["name"]), roomy=roomy) for r in told["runs"]]
+    columns, cells = _fitting(columns, cells, width)
+    return [header(columns), *(row(columns, line) for line in cells)]
+
+
+def _run_cells(r: Document, told: Document, c: Document | None, *, roomy: bool) -> list[Span]:
+    metric = told["metric"]
+    estimate = r["metrics"][metric]
+    value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate["value"])
+    cells: list[Span] = [(visible(r["name"]), ""), (value, "")]
+    if c is None:
+        first = r["name"] == told["baseline"]
+        return [*cells, ("baseline" if first else ABSENT, "muted"), *([("", "")] * 5)]
+    word, role = OUTCOMES[verdict_of(c)]
+    return [
+        *cells,
+        (_difference(c), "strong"),
+        (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),
+        (word, role),
+        (format_p(c.get("p_holm", c["p"])), "muted"),
+        *((f"{c[k]:,}" if c.get(k) is not None else "", "muted") for k in ("fixed", "broke")),
+    ]
+
+
+def _difference(c: Document) -> str:
+    return _minus(format_difference(c["metric"], c["difference"])).replace(" points", " pts")
+
+
+def _fitting(
+    columns: list[Column], cells: list[list[Span]], width: int
+) -> tuple[list[Column], list[list[Span]]]:
+    """As many of the columns as the width has room for; the first ones matter most."""
+    kept, used = 0, 0
+    for column in columns:
+        used += column.width + len(GAP) * (kept > 0)
+        if used > width:
+            break
+        kept += 1
+    return columns[:kept], [line[:kept] for line in cells]
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+def _reasons(told: Document) -> list[Line]:
+    """The verdict of each run against its own objective."""
+    lines: list[Line] = []
+    for r in told["runs"]:
+        if verdict := r["verdict"]:
+            sign, role = VERDICTS[verdict["decision"]]
+            head: Line = [(fit(f"{sign} {verdict['decision']}", 13), role)]
+            text = f"{visible(r['name'])}: {visible(verdict['objective'])}"
+            lines.append([*head, (text, "muted")])
+    return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []
+
+
+def _others(told: Document, first: Document, r: Document, width: int) -> list[Line]:
+    columns = [
+        Column("metric", min(20, max(12, width - 52)), right=False),
+        Column("baseline", 9),
+        Column("this run", 9),
+        Column("difference", 10),
+        Column("95 % interval", 16),
+        Column("p", 8),
+    ]
+    cells: list[list[Span]] = []
+    for name, c in other_metrics(told, r["name"]):
+        values: list[Span] = [
+            (format_value(name, side["metrics"][name]["value"]), "") for side in (first, r)
+        ]
+        cells.append([(name, ""), *values, *_change(name, c)])
+    if not cells:
+        return []
+    columns, cells = _fitting(columns, cells, width)
+    note = "p not adjusted" if told["comparisons"] else ""
+    head: Line = [(f"other metrics of {visible(r['name'])}", "strong"), (f"  {note}", "muted")]
+    return [[], head, header(columns), *(row(columns, line) for line in cells)]
+
+
+def _change(metric: str, c: Document | None) -> list[Span]:
+    if c is None:
+        return [(ABSENT, "muted")] * 3
+    outcome = verdict_of({**c, "p_holm": 0.0})
+    role = {1: "good", -1: "bad", 0: ""}[outcome]
+    return [
+        (_difference(c), role),
+        (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),
+        (format_p(c["p"]), "muted"),
+    ]
+
+
+def setting_lines(
+    config: Mapping[str, Sequence[Any]], names: Sequence[str], width: int
+) -> list[Line]:
+    """The settings that differ, a column a run; what a run lacks is a dash."""
+    if not config:
+        return [[("The runs were configured alike, on the same files.", "muted")]]
+    first = min(SETTING_WIDTH, max(len(visible(name)) for name in config))
+    each = (width - first - len(GAP) * len(names)) // max(1, len(names))
+    longest = max(cell_len(visible(_told(v), 200)) for values in config.values() for v in values)
+    each = max(LEAST_VALUE, min(each, max(longest, *(cell_len(visible(n)) for n in names))))
+    columns = [Column("setting", first, right=False)]
+    columns += [Column(visible(name), each, right=False) for name in names]
+    lines = [header(columns)]
+    for name, values in config.items():
+        cells: list[Span] = [(visible(name), "muted")]
+        for value in values:
+            differs = value != values[0]
+            told = _end_of_path(visible(_told(value), 200), each)
+            cells.append((told, "strong" if differs else ""))
+        lines.append(row(columns, cells))
+    return lines
+
+
+def _end_of_path(text: str, width: int) -> str:
+    """A path that does not fit keeps its end, which tells more than its beginning."""
+    if "/" not in text or cell_len(text) <= width:
+        return text
+    while text and cell_len(text) >= width:
+        text = text[1:]
+    return f"…{text}"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return format_setting(value)

@@ -1,0 +1,40 @@
+"""A box of one line that takes the focus when it is asked to, and gives it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+
+class LineBox(Input):
+    """What it is for is told by `purpose`; the screen that opened it hears of every change."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False),
+        Binding("up,down,tab,shift+tab", "stay", show=False),
+    ]
+
+    @dataclass
+    class Left(Message):
+        """`esc`: nothing is to come of it."""
+
+        purpose: str
+
+    def __init__(self, purpose: str, value: str = "") -> None:
+        super().__init__(value, compact=True, select_on_focus=False, max_length=1_000)
+        self.purpose = purpose
+        self.cursor_blink = False
+
+    def on_mount(self) -> None:
+        self.focus(scroll_visible=False)
+        self.cursor_position = len(self.value)
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left(self.purpose))
+
+    def action_stay(self) -> None:
+        """The keys that would leave a box by accident."""
