@@ -1,0 +1,313 @@
+"""Metrics, labels with the confusion matrix, calibration with the threshold panel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.reporting.blocks import Paragraph
+from ...core.reporting.numbers import format_value
+from ...core.reporting.sections.calibration import show_calibration
+from ...core.reporting.sections.thresholds import show_thresholds
+from ...core.reporting.text import visible
+from .block_lines import block_lines, prose
+from .evaluation_metrics import Row, metric_lines, metric_rows, tell_changed, tell_metric
+from .format import fit, fit_right
+from .heat import MatrixView, matrix_lines, tell_cell, worst_cells
+from .reliability import reliability_lines
+from .row_query import label_query
+from .sections import (
+    POINTER,
+    ListSection,
+    Opened,
+    OpenReceipt,
+    OpenRows,
+    Section,
+    Shown,
+    beside,
+)
+from .spans import Line
+from .thresholds import Thresholds, curve_lines, threshold_lines
+
+MATRIX, WORST, LABELS = range(3)
+VIEWS = ("matrix", "worst cells", "labels")
+SIDE_BY_SIDE = 110  # cells from which on two parts stand beside each other
+TABLE_WIDTH, LIST_WIDTH = 50, 54
+
+
+class MetricsSection(ListSection):
+    title = "Metrics"
+
+    def rows(self, shown: Shown) -> list[Row]:
+        return metric_rows(shown.report, shown.split, shown.reference, shown.table)
+
+    def count(self, shown: Shown) -> int:
+        return len(shown.table.rows)
+
+    def head(self, shown: Shown, width: int) -> list[Line]:
+        told = tell_changed(self.rows(shown), shown.reference)
+        return [*prose(told, width), []] if told else []
+
+    def body(self, shown: Shown, width: int, height: int) -> list[Line]:
+        models = list(shown.report["results"].get(shown.split, {}))
+        rows = self.rows(shown)
+        return metric_lines(rows, shown.reference, models, width, self.cursor)
+
+    def foot(self, shown: Shown, width: int) -> list[Line]:
+        rows = self.rows(shown)
+        if not rows:
+            return []
+        return [[], *tell_metric(rows[self.cursor], shown.reference, width)]
+
+    def opened(self, shown: Shown) -> Opened:
+        return OpenReceipt(self.cursor) if self.count(shown) else None
+
+    def term(self, shown: Shown) -> str | None:
+        return shown.table.rows[self.cursor].metric if self.count(shown) else None
+
+
+class LabelsSection(Section):
+    """The matrix, its worst cells and the labels; `view` says where the cursor is."""
+
+    title = "Labels"
+
+    def __init__(self) -> None:
+        self.matrix = MatrixView()
+        self.view, self.worst, self.label = MATRIX, 0, 0
+
+    def next_view(self) -> None:
+        self.view = (self.view + 1) % len(VIEWS)
+        self.top = 0
+
+    def _confusion(self, shown: Shown) -> tuple[list[str], list[list[int]]]:
+        found = shown.tuned.get("confusion") or {"labels": [], "counts": []}
+        return found["labels"], found["counts"]
+
+    def move(self, shown: Shown, across: int, down: int) -> None:
+        labels, counts = self._confusion(shown)
+        if self.view == MATRIX:
+            self.matrix.move(across, down, len(labels))
+        elif self.view == WORST:
+            self.worst = min(max(0, self.worst + down), max(0, len(worst_cells(counts)) - 1))
+        else:
+            self.label = min(max(0, self.label + down), max(0, len(labels) - 1))
+
+    def _cell(self, shown: Shown) -> tuple[int, int] | None:
+        """Truth and prediction under the cursor."""
+        labels, counts = self._confusion(shown)
+        if self.view == WORST:
+            cells = worst_cells(counts)
+            return (cells[self.worst].truth, cells[self.worst].predicted) if cells else None
+        return (self.matrix.row, self.matrix.column) if labels else None
+
+    def opened(self, shown: Shown) -> Opened:
+        labels, _ = self._confusion(shown)
+        if self.view == LABELS and labels:
+            name = self._ordered(shown)[self.label][0]
+            return OpenRows(label_query(truth=name))
+        cell = self._cell(shown)
+        if cell is None:
+            return None
+        return OpenRows(label_query(labels[cell[0]], labels[cell[1]]))
+
+    def term(self, shown: Shown) -> str | None:
+        return "recall" if self.view == LABELS else "confusion matrix"
+
+    def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
+        labels, counts = self._confusion(shown)
+        if not labels:
+            return prose("The tuned model has no labels on this split.", width, "muted")
+        head = [*self._told(shown, width), []]
+        room = height - len(head)
+        worst = self._worst_lines(shown, min(LIST_WIDTH, width))
+        table = self._label_lines(shown, min(TABLE_WIDTH, width))
+        if width >= SIDE_BY_SIDE:
+            side = TABLE_WIDTH + 2
+            left = matrix_lines(labels, counts, width - side - 3, room, self._view_of_matrix())
+            upper = min(len(table), room // 2)
+            right = [
+                *self._part(table, upper, LABELS),
+                [],
+                *self._part(worst, room - upper - 1, WORST),
+            ]
+            return [*head, *beside(left, right, width - side - 3)]
+        if self.view == LABELS:
+            return [*head, *self._part(table, room, LABELS)]
+        if self.view == WORST:
+            return [*head, *self._part(worst, room, WORST)]
+        lines = matrix_lines(labels, counts, width, room, self._view_of_matrix())
+        if room - len(lines) > 4:
+            lines += [[], *self._part(table, room - len(lines) - 1, LABELS)]
+        return [*head, *lines]
+
+    def _view_of_matrix(self) -> MatrixView | None:
+        return self.matrix
+
+    def _part(self, lines: list[Line], room: int, view: int) -> list[Line]:
+        """The head of a list, or the part around its cursor."""
+        if view == self.view:
+            return [lines[0], *self._window(lines[1:], max(1, room - 1))]
+        if len(lines) <= room:
+            return lines
+        more = f"{len(lines) - room + 1} more: o goes there"
+        return [*lines[: max(1, room - 1)], [(more, "muted")]]
+
+    def _told(self, shown: Shown, width: int) -> list[Line]:
+        labels, counts = self._confusion(shown)
+        cell = self._cell(shown)
+        told = tell_cell(labels, counts, *cell) if cell and self.view != LABELS else ""
+        if self.view == LABELS:
+            name, row = self._ordered(shown)[self.label]
+            told = (
+                f'"{visible(name)}": recall {format_value("recall", row.get("recall"))} of '
+                f"{int(row.get('support', 0)):,} rows, precision "
+                f"{format_value('precision', row.get('precision'))}."
+            )
+        return prose(told, width)
+
+    def _ordered(self, shown: Shown) -> list[tuple[str, Any]]:
+        """The labels, the lowest F1 first; a label without one comes last."""
+        per_class = shown.tuned.get("per_class") or {}
+
+        def f1(item: tuple[str, Any]) -> float:
+            value = item[1].get("f1")
+            return 2.0 if value is None or float(value) != float(value) else float(value)
+
+        return sorted(per_class.items(), key=f1)
+
+    def _label_lines(self, shown: Shown, width: int) -> list[Line]:
+        names = ("precision", "recall", "f1")
+        size = max(8, width - 2 - 3 * 10 - 7)
+        head = "label, lowest F1 first"
+        line: Line = [("  ", ""), (fit(head, size), "muted")]
+        line += [(fit_right("F1" if n == "f1" else n, 10), "muted") for n in names]
+        lines: list[Line] = [[*line, (fit_right("rows", 7), "muted")]]
+        for i, (label, row) in enumerate(self._ordered(shown)):
+            chosen = self.view == LABELS and i == self.label
+            cells: Line = [
+                POINTER if chosen else ("  ", ""),
+                (fit(visible(label), size), "strong" if chosen else ""),
+            ]
+            cells += [(fit_right(format_value(n, row.get(n)), 10), "") for n in names]
+            lines.append([*cells, (fit_right(f"{int(row.get('support', 0)):,}", 7), "muted")])
+        return lines
+
+    def _worst_lines(self, shown: Shown, width: int) -> list[Line]:
+        labels, counts = self._confusion(shown)
+        cells = worst_cells(counts)
+        if not cells:
+            return [[("Nothing is confused.", "good")]]
+        size = max(6, (width - 2 - 7 - 9 - 3) // 2)
+        lines: list[Line] = [
+            [
+                ("  ", ""),
+                (fit("truth", size), "muted"),
+                ("   ", ""),
+                (fit("called", size), "muted"),
+                (fit_right("rows", 7), "muted"),
+                (fit_right("of truth", 9), "muted"),
+            ]
+        ]
+        for i, cell in enumerate(cells):
+            chosen = self.view == WORST and i == self.worst
+            share = format_value("recall", cell.rows / sum(counts[cell.truth]))
+            role = "strong" if chosen else ""
+            lines.append(
+                [
+                    POINTER if chosen else ("  ", ""),
+                    (fit(visible(labels[cell.truth]), size), role),
+                    (" → ", "muted"),
+                    (fit(visible(labels[cell.predicted]), size), role),
+                    (fit_right(f"{cell.rows:,}", 7), "bad"),
+                    (fit_right(share, 9), "muted"),
+                ]
+            )
+        return lines
+
+
+class CalibrationSection(Section):
+    """Can the probabilities be believed, and where to cut."""
+
+    title = "Calibration"
+
+    def __init__(self) -> None:
+        self.panel: Thresholds | None = None
+        self.panel_split = ""
+
+    def move(self, shown: Shown, across: int, down: int) -> None:
+        if across and self.panel is not None:
+            self.panel.move(across)
+        self.top = max(0, self.top + down)
+
+    def reset(self) -> None:
+        if self.panel is not None:
+            self.panel.reset()
+
+    def term(self, shown: Shown) -> str | None:
+        return "ece"
+
+    def told(self, shown: Shown) -> dict[str, Any]:
+        found = shown.part["analyses"].get(shown.split, {}).get("calibration", {})
+        result: dict[str, Any] = found.get("tuned", {})
+        return result
+
+    def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
+        panel = self.panel if self.panel_split == shown.split else None
+        bins = self.told(shown).get("bins", [])
+        if panel is None:
+            return super().draw(shown, width, height)
+        if width >= SIDE_BY_SIDE:
+            left = width // 2 - 2
+            diagram = self._reliability(shown, left, height)
+            right = self._threshold(shown, panel, width - left - 3, height)
+            return beside(diagram, right, left) if bins else right
+        figures = threshold_lines(panel, width)
+        sentence = self._advice(shown, width)
+        side = 41
+        room = height - len(sentence) - 1
+        if bins:
+            diagram = reliability_lines(
+                bins, width - side - 2, min(room, 16), ascii_only=shown.ascii_only
+            )
+            return [*sentence, [], *beside(figures, diagram, side, 2)]
+        return [*sentence, [], *figures]
+
+    def body(self, shown: Shown, width: int, height: int) -> list[Line]:
+        told = block_lines([*show_calibration(shown.part), *show_thresholds(shown.part)], width)
+        return told or prose(f"No probabilities of {shown.split} were looked at.", width, "muted")
+
+    def _reliability(self, shown: Shown, width: int, height: int) -> list[Line]:
+        blocks = [b for b in show_calibration(shown.part) if isinstance(b, Paragraph)]
+        told = [b for b in blocks if b.text.startswith("tuned: ")]
+        sentences = block_lines(told, width)
+        room = max(8, min(24, height - len(sentences) - 4))
+        return [
+            [("Can its confidence be believed?", "strong")],
+            [("● tuned, with 95 %   ", "tuned"), ("dots: perfectly calibrated", "muted")],
+            *reliability_lines(
+                self.told(shown).get("bins", []), width, room, ascii_only=shown.ascii_only
+            ),
+            [],
+            *sentences,
+        ]
+
+    def _threshold(self, shown: Shown, panel: Thresholds, width: int, height: int) -> list[Line]:
+        lines: list[Line] = [[(f'Where to cut for "{visible(panel.positive, 30)}"?', "strong")]]
+        lines += [*self._advice(shown, width), [], *threshold_lines(panel, width), []]
+        room = min(14, height - len(lines))
+        return [*lines, *curve_lines(panel, width, room, ascii_only=shown.ascii_only)]
+
+    def _advice(self, shown: Shown, width: int) -> list[Line]:
+        panel = self.panel
+        assert panel is not None
+        here = panel.threshold
+        if here == panel.chosen:
+            where = "This is the threshold of the best F1 on validation; predictions are at 0.5."
+            if panel.in_use:
+                where = "This is the threshold that the objective chose on validation."
+        else:
+            where = "0 goes back to the chosen one."
+            if shown.split != "validation":
+                where += (
+                    f" A threshold picked on {shown.split} flatters itself: choose on validation."
+                )
+        return prose(f"← → move the threshold. {where}", width)
