@@ -27,7 +27,7 @@ APP_KEYS = (
         "question_mark",
         "?",
         "app.explain",
-        "what the metric or finding under the cursor means; else help",
+        "what the thing under the cursor means; else help",
         "help",
     ),
     Key("f1", "f1", "app.show_help", "help for this screen"),

@@ -65,7 +65,9 @@ def _estimate(result: Mapping[str, Any], metric: str) -> Mapping[str, Any] | Non
 def receipt_row(row: Row, reference: str) -> MetricRow:
     """What the receipt is asked for."""
     values = {
-        model: Value(*(read_number(e.get(k)) for k in ("value", "low", "high")))
+        model: Value(
+            read_number(e.get("value")), read_number(e.get("low")), read_number(e.get("high"))
+        )
         for model, e in row.estimates.items()
     }
     models = [m for m in ORDER if m in values] + [m for m in values if m not in ORDER]

@@ -114,7 +114,7 @@ def stored_split(split: str) -> str:
 
 def tell_split(report: Report, split: str) -> str:
     """`test, 1,115 rows`"""
-    result = next(iter(report["results"].get(split, {}).values()), {})
+    result: Report = next(iter(report["results"].get(split, {}).values()), {})
     whole = stored_split(split)
     name = whole if whole == split else f"{whole} without repeated rows"
     return f"{name}, {format_count(int(result.get('n', 0)), 'row')}"

@@ -26,7 +26,8 @@ ORDERS = ("row", "confidence", "loss", "label", "flip")
 @dataclass
 class Examples:
     """`table`: row_id, kind, text, length, leak and, by task: label, before, predicted,
-    confidence, loss, loss_before; or loss, loss_before, change, tokens. `frames` are the predictions."""
+    confidence, loss, loss_before; or loss, loss_before, change, tokens. `frames`: the predictions.
+    """
 
     split: str
     reference: str

@@ -15,6 +15,7 @@ from .spans import SHADE_LEVELS, Line
 NAME_WIDTH = 16  # cells of a label before a row
 LEAST_NAME, MOST_NAME = 5, 12  # of a label above a column; where less fits, columns are numbered
 RECALL_WIDTH = 9
+CORNER = "truth ↓"  # rows; the columns are what was answered
 
 
 @dataclass
@@ -74,7 +75,7 @@ def matrix_lines(
     if not labels:
         return []
     seen = [visible(label) for label in labels]
-    names = min(NAME_WIDTH, max(map(cell_len, seen)))
+    names = max(len(CORNER), min(NAME_WIDTH, max(map(cell_len, seen))))
     cell, numbered = _cell_width(seen, counts, width - names - RECALL_WIDTH)
     number = len(str(len(labels))) + 1 if numbered else 0
     across = max(1, min(len(labels), (width - names - number - RECALL_WIDTH) // cell))
@@ -83,7 +84,7 @@ def matrix_lines(
     _keep_seen(at, across, down, len(labels))
     rows, columns = range(at.top, at.top + down), range(at.left, at.left + across)
     heads = [str(j + 1) if numbered else seen[j] for j in columns]
-    corner = fit("truth ↓ answer →", names + number)
+    corner = fit(CORNER, names + number)
     lines: list[Line] = [
         [
             (corner, "muted"),

@@ -177,7 +177,7 @@ class LabelsSection(Section):
     def _label_lines(self, shown: Shown, width: int) -> list[Line]:
         names = ("precision", "recall", "f1")
         size = max(8, width - 2 - 3 * 10 - 7)
-        head = "label, lowest F1 first"
+        head = "lowest F1"
         line: Line = [("  ", ""), (fit(head, size), "muted")]
         line += [(fit_right("F1" if n == "f1" else n, 10), "muted") for n in names]
         lines: list[Line] = [[*line, (fit_right("rows", 7), "muted")]]
@@ -260,9 +260,9 @@ class CalibrationSection(Section):
             diagram = self._reliability(shown, left, height)
             right = self._threshold(shown, panel, width - left - 3, height)
             return beside(diagram, right, left) if bins else right
-        figures = threshold_lines(panel, width)
+        side = 40
+        figures = threshold_lines(panel, side)
         sentence = self._advice(shown, width)
-        side = 41
         room = height - len(sentence) - 1
         if bins:
             diagram = reliability_lines(

@@ -175,11 +175,11 @@ def _text(text: str, width: int, role: str) -> list[Line]:
 
 
 def _labelled(d: RowDetail, width: int) -> list[Line]:
-    lines: list[Line] = [[("truth   ", "muted"), (visible(d.truth), "strong")]]
+    lines: list[Line] = [[("truth     ", "muted"), (visible(d.truth), "strong")]]
     for model, answer in d.answers.items():
         right = answer == d.truth
         sign, role = ("✓", "good") if right else ("✗", "bad")
-        line: Line = [(fit(model, 8), _role(model)), (f"{sign} ", role), (visible(answer), "")]
+        line: Line = [(fit(model, 10), _role(model)), (f"{sign} ", role), (visible(answer), "")]
         if model in d.losses:
             line.append((f"   loss {format_number(d.losses[model])}", "muted"))
         lines.append(line)

@@ -62,7 +62,7 @@ class Shown:
 
     @property
     def generates(self) -> bool:
-        return self.report["run"]["task"] == "generation"
+        return bool(self.report["run"]["task"] == "generation")
 
     @property
     def tuned(self) -> dict[str, Any]:
