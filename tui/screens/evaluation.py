@@ -112,7 +112,7 @@ class SectionPane(Pane):
         for i, section in enumerate(self.sections):
             told = f"{i + 1} {section.title}"
             here = i == self.at
-            parts.append((f"▸{told} " if here else f" {told} ", "bold" if here else "dim not bold"))
+            parts.append((f"▸{told}" if here else f" {told}", "bold" if here else "dim not bold"))
         self.border_title = Content.assemble(*parts)
 
 
@@ -280,8 +280,8 @@ class EvaluationScreen(ReadingScreen):
                 self.action_go_to(FLIPS)
 
     def action_next_view(self) -> None:
-        if isinstance(self.pane.section, LabelsSection):
-            self.pane.section.next_view()
+        if isinstance(self.pane.section, LabelsSection) and self.pane.shown is not None:
+            self.pane.section.next_view(self.pane.shown)
             self.pane.show()
 
     def action_reset(self) -> None:

@@ -187,6 +187,8 @@ QUIZ_KEYS = (
         ]
     ),
     Key("enter,space,right", "enter", "next", "the next question", "next"),
+    Key("up", "↑  ↓", "scroll(-1)", "scroll a long explanation"),
+    Key("down", "", "scroll(1)", ""),
     Key("N", "N", "again", "other questions"),
     Key("escape", "esc", "out", "leave the quiz", "back"),
 )

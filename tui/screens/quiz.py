@@ -17,7 +17,7 @@ from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.evaluation_read import ReadingFailed, in_thread
 from ..widgets.format import wrap
-from ..widgets.pane import Pane
+from ..widgets.pane import Pane, told_hidden
 from ..widgets.spans import Line
 from .keys import APP_KEYS, QUIZ_KEYS, hints, to_bindings
 from .reading import ReadingScreen
@@ -39,7 +39,7 @@ class QuizPane(Pane):
         super().__init__(id="quiz")
         self.questions: list[Question] = []
         self.answers: list[str] = []
-        self.at = 0
+        self.at = self.top = 0
         self.state = "thinking of questions …"
 
     @property
@@ -60,7 +60,13 @@ class QuizPane(Pane):
             return [[(text, "muted")] for text in wrap(self.state, width)]
         if self.question is None:
             return self._end(width)
-        return question_lines(self.question, self.answer, self.at, len(self.questions), width)
+        lines = question_lines(self.question, self.answer, self.at, len(self.questions), width)
+        if len(lines) <= height:
+            return lines
+        room = max(1, height - 1)
+        self.top = min(max(0, self.top), len(lines) - room)
+        below = len(lines) - room - self.top
+        return [*lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
 
     def _end(self, width: int) -> list[Line]:
         n = len(self.questions)
@@ -155,12 +161,17 @@ class QuizScreen(ReadingScreen):
         q = self.pane.question
         if q is not None and not self.pane.answer and letter in q.choices:
             self.pane.answers.append(letter)
+            self.pane.top = 10_000  # the explanation, where it does not all fit
             self._show()
 
     def action_next(self) -> None:
         if self.pane.answer:
-            self.pane.at += 1
+            self.pane.at, self.pane.top = self.pane.at + 1, 0
             self._show()
+
+    def action_scroll(self, count: int) -> None:
+        self.pane.top = max(0, self.pane.top + count)
+        self.pane.show()
 
     def action_again(self) -> None:
         self.seed += 1

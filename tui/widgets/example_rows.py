@@ -88,17 +88,7 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
     labelled = "label" in after.columns
     table = _labelled(before, after) if labelled else _written(before, after)
     inputs = read_inputs(run, history, stored, after)
-    if "prompt" in after.columns:
-        texts = after["prompt"]
-    elif inputs.texts:
-        keys = list(inputs.texts)
-        known = pl.DataFrame(
-            {"row_id": keys, "text": [inputs.texts[k] for k in keys]},
-            schema={"row_id": pl.Int64, "text": pl.String},
-        )
-        texts = table.select("row_id").join(known, on="row_id", how="left")["text"]
-    else:
-        texts = pl.Series("text", [None] * table.height, dtype=pl.String)
+    texts = _texts(table, after, inputs.texts)
     leaks = leaks_of(history, stored)
     table = table.with_columns(
         texts.fill_null("").str.slice(0, TEXT_CHARACTERS).alias("text"),
@@ -114,10 +104,26 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
         table.drop("unit", strict=False),
         dict(frames),
         tuple(history.labels),
-        inputs.missing if not inputs.texts and "prompt" not in after.columns else "",
+        inputs.missing if not inputs.texts and not texts.len() - texts.null_count() else "",
         unit,
         leaks,
     )
+
+
+def _texts(table: pl.DataFrame, after: pl.DataFrame, inputs: dict[int, str]) -> pl.Series:
+    """A text a row of the table: its prompt where one was answered, else its input, else null."""
+    import polars as pl
+
+    known = pl.DataFrame(
+        {"row_id": list(inputs), "input": list(inputs.values())},
+        schema={"row_id": pl.Int64, "input": pl.String},
+    )
+    rows = table.select("row_id").join(known, on="row_id", how="left", maintain_order="left")
+    if "prompt" in after.columns:
+        prompts = after.select("row_id", "prompt")
+        rows = rows.join(prompts, on="row_id", how="left", maintain_order="left")
+        return rows.select(pl.coalesce("prompt", "input").alias("text"))["text"]
+    return rows["input"].alias("text")
 
 
 def _unit(table: pl.DataFrame) -> str:

@@ -31,7 +31,7 @@ from .thresholds import Thresholds, curve_lines, threshold_lines
 MATRIX, WORST, LABELS = range(3)
 VIEWS = ("matrix", "worst cells", "labels")
 SIDE_BY_SIDE = 110  # cells from which on two parts stand beside each other
-TABLE_WIDTH, LIST_WIDTH = 50, 54
+LIST_WIDTH = 56
 
 
 class MetricsSection(ListSection):
@@ -74,9 +74,11 @@ class LabelsSection(Section):
         self.matrix = MatrixView()
         self.view, self.worst, self.label = MATRIX, 0, 0
 
-    def next_view(self) -> None:
+    def next_view(self, shown: Shown) -> None:
         self.view = (self.view + 1) % len(VIEWS)
         self.top = 0
+        if self.view == WORST:
+            self._point_at_worst(self._confusion(shown)[1])
 
     def _confusion(self, shown: Shown) -> tuple[list[str], list[list[int]]]:
         found = shown.tuned.get("confusion") or {"labels": [], "counts": []}
@@ -87,9 +89,19 @@ class LabelsSection(Section):
         if self.view == MATRIX:
             self.matrix.move(across, down, len(labels))
         elif self.view == WORST:
-            self.worst = min(max(0, self.worst + down), max(0, len(worst_cells(counts)) - 1))
+            cells = worst_cells(counts)
+            self.worst = min(max(0, self.worst + down), max(0, len(cells) - 1))
+            self._point_at_worst(counts)
         else:
             self.label = min(max(0, self.label + down), max(0, len(labels) - 1))
+
+    def _point_at_worst(self, counts: list[list[int]]) -> None:
+        """The cursor of the matrix goes along with the list of worst cells."""
+        if cells := worst_cells(counts):
+            self.matrix.row, self.matrix.column = (
+                cells[self.worst].truth,
+                cells[self.worst].predicted,
+            )
 
     def _cell(self, shown: Shown) -> tuple[int, int] | None:
         """Truth and prediction under the cursor."""
@@ -119,9 +131,9 @@ class LabelsSection(Section):
         head = [*self._told(shown, width), []]
         room = height - len(head)
         worst = self._worst_lines(shown, min(LIST_WIDTH, width))
-        table = self._label_lines(shown, min(TABLE_WIDTH, width))
+        table = self._label_lines(shown, min(LIST_WIDTH, width))
         if width >= SIDE_BY_SIDE:
-            side = TABLE_WIDTH + 2
+            side = LIST_WIDTH
             left = matrix_lines(labels, counts, width - side - 3, room, self._view_of_matrix())
             upper = min(len(table), room // 2)
             right = [
@@ -176,11 +188,11 @@ class LabelsSection(Section):
 
     def _label_lines(self, shown: Shown, width: int) -> list[Line]:
         names = ("precision", "recall", "f1")
-        size = max(8, width - 2 - 3 * 10 - 7)
+        size = max(8, width - 2 - 3 * 10 - 6)
         head = "lowest F1"
         line: Line = [("  ", ""), (fit(head, size), "muted")]
         line += [(fit_right("F1" if n == "f1" else n, 10), "muted") for n in names]
-        lines: list[Line] = [[*line, (fit_right("rows", 7), "muted")]]
+        lines: list[Line] = [[*line, (fit_right("rows", 6), "muted")]]
         for i, (label, row) in enumerate(self._ordered(shown)):
             chosen = self.view == LABELS and i == self.label
             cells: Line = [
@@ -188,7 +200,7 @@ class LabelsSection(Section):
                 (fit(visible(label), size), "strong" if chosen else ""),
             ]
             cells += [(fit_right(format_value(n, row.get(n)), 10), "") for n in names]
-            lines.append([*cells, (fit_right(f"{int(row.get('support', 0)):,}", 7), "muted")])
+            lines.append([*cells, (fit_right(f"{int(row.get('support', 0)):,}", 6), "muted")])
         return lines
 
     def _worst_lines(self, shown: Shown, width: int) -> list[Line]:
