@@ -18,6 +18,8 @@ from ftev.tui.screens.evaluation import EvaluationScreen
 from ftev.tui.screens.examples import ExamplesScreen
 from ftev.tui.screens.quiz import QuizScreen
 from ftev.tui.screens.row import RowScreen
+from ftev.tui.screens.run import RunScreen
+from made_runs import live_worker
 from stored_runs import labelled, write_run
 from test_safety import DANGEROUS, HOSTILE
 from textual.pilot import Pilot
@@ -193,6 +195,22 @@ async def test_the_way_from_the_run_and_back(classified: Run, shown: Shown) -> N
         await press(pilot, "Q", "Question 1")
         await press(pilot, "escape B", "nothing to judge blind")
         await press(pilot, "3 down question_mark", "(metric)")
+
+
+async def test_a_row_is_asked_about_in_the_prompt_box(classified: Run, shown: Shown) -> None:
+    live_worker(classified)
+    async with shown(classified) as pilot:
+        await press(pilot, "r", "rows of test")
+        await press(pilot, "enter", "in this list")
+        screen = pilot.app.screen
+        assert isinstance(screen, RowScreen)
+        assert screen.pane.detail is not None
+        text = screen.pane.detail.text
+        await press(pilot, "p", "5 Prompt")
+        run = pilot.app.screen
+        assert isinstance(run, RunScreen)
+        assert run.prompt.box is not None
+        assert run.prompt.box.text == text
 
 
 async def test_answers_are_judged_from_the_run(tmp_path: Path, shown: Shown) -> None:

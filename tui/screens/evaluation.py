@@ -110,7 +110,7 @@ class SectionPane(Pane):
     def show_tabs(self) -> None:
         parts: list[tuple[str, str]] = []
         for i, section in enumerate(self.sections):
-            told = f"{i + 1} {section.title}"
+            told = f"{i + 1} {section.title}" + " " * (i + 1 < len(self.sections))
             here = i == self.at
             parts.append((f"▸{told}" if here else f" {told}", "bold" if here else "dim not bold"))
         self.border_title = Content.assemble(*parts)
@@ -349,7 +349,10 @@ class EvaluationScreen(ReadingScreen):
         section = self._flips
         if section.examples is not None:
             places = section.places()
-            self.app.push_screen(RowScreen(self.run_shown, section.examples, places, index))
+            screen = RowScreen(
+                self.run_shown, section.examples, places, index, section, self.history
+            )
+            self.app.push_screen(screen)
 
     def action_rows(self) -> None:
         self._open_examples()

@@ -209,7 +209,7 @@ class ExamplesScreen(ReadingScreen):
             parts.append([("flip ", "muted"), (KIND_WORDS.get(self.kind, self.kind), "strong")])
         parts.append([(ORDER_WORDS[self.order], "muted")])
         if e is not None and e.missing:
-            parts.append([(f"without texts: {visible(e.missing)}", "warn")])
+            parts.append([(visible(e.missing), "warn")])
         if e is not None and e.unit:
             parts.append([(f"loss in {e.unit}", "muted")])
         if e is not None and e.leaks:
@@ -227,7 +227,14 @@ class ExamplesScreen(ReadingScreen):
         e = self.rows.examples
         if e is not None and len(self.rows.places):
             self.app.push_screen(
-                RowScreen(self.run_shown, e, self.rows.places, self.rows.cursor, self.rows)
+                RowScreen(
+                    self.run_shown,
+                    e,
+                    self.rows.places,
+                    self.rows.cursor,
+                    self.rows,
+                    self.history,
+                )
             )
 
     def action_next_order(self) -> None:

@@ -35,7 +35,7 @@ class Examples:
     table: pl.DataFrame
     frames: dict[str, pl.DataFrame]
     labels: tuple[str, ...] = ()
-    missing: str = ""  # why there are no texts
+    missing: str = ""  # why there are no texts, or not these rows alone
     unit: str = ""
     leaks: dict[int, tuple[str, int, str, float]] = field(default_factory=dict)
 
@@ -96,6 +96,10 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
     ).with_columns(pl.col("text").str.len_chars().alias("length"))
     if split.endswith(CLEAN) and leaks:
         table = table.filter(~pl.col("leak"))
+    missing = inputs.missing if texts.null_count() == texts.len() else ""
+    scored = int(history.results.get(split, {}).get("tuned", {}).get("n", table.height))
+    if split.endswith(CLEAN) and table.height != scored:
+        missing = f"the run lists only some of the repeated rows: {scored:,} were scored here"
     unit = "" if labelled else _unit(table)
     return Examples(
         split,
@@ -104,7 +108,7 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
         table.drop("unit", strict=False),
         dict(frames),
         tuple(history.labels),
-        inputs.missing if not inputs.texts and not texts.len() - texts.null_count() else "",
+        missing,
         unit,
         leaks,
     )

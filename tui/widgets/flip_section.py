@@ -24,6 +24,9 @@ KIND_WORDS = {
 }
 
 
+TALL, TEXT_LINES = 26, 6
+
+
 class FlipSection(ListSection):
     title = "Flips"
 
@@ -31,6 +34,7 @@ class FlipSection(ListSection):
         self.examples: Examples | None = None
         self.kind = 0
         self.failed = ""
+        self._tall = False
         self._kept: tuple[object, Any] = (None, None)
 
     def choose(self, kind: int) -> None:
@@ -59,6 +63,18 @@ class FlipSection(ListSection):
 
     def term(self, shown: Shown) -> str | None:
         return "fixed and broke"
+
+    def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
+        self._tall = height >= TALL
+        return super().draw(shown, width, height)
+
+    def foot(self, shown: Shown, width: int) -> list[Line]:
+        """Where there is room, the chosen row's text in full."""
+        if not self._tall or not self.count(shown) or self.examples is None:
+            return []
+        rows = rows_at(self.examples, self.places(), self.cursor, 1)
+        lines = prose(str(rows[0]["text"]), width) if rows else []
+        return [[("─" * width, "rule")], *lines[:TEXT_LINES]] if lines else []
 
     def head(self, shown: Shown, width: int) -> list[Line]:
         told = shown.part["analyses"].get(shown.split, {}).get("flips", {}).values()

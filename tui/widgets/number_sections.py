@@ -16,6 +16,7 @@ from .heat import MatrixView, matrix_lines, tell_cell, worst_cells
 from .reliability import reliability_lines
 from .row_query import label_query
 from .sections import (
+    ELSEWHERE,
     POINTER,
     ListSection,
     Opened,
@@ -285,7 +286,7 @@ class CalibrationSection(Section):
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         told = block_lines([*show_calibration(shown.part), *show_thresholds(shown.part)], width)
-        return told or prose(f"No probabilities of {shown.split} were looked at.", width, "muted")
+        return told or prose(ELSEWHERE.format(split=shown.split), width, "muted")
 
     def _reliability(self, shown: Shown, width: int, height: int) -> list[Line]:
         blocks = [b for b in show_calibration(shown.part) if isinstance(b, Paragraph)]

@@ -19,6 +19,7 @@ from .row_query import label_query
 from .spans import Line, width_of
 
 POINTER = ("▸ ", "accent")
+ELSEWHERE = "The run tells nothing of this for {split} by itself; s goes on to the next split."
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class SlicesSection(ListSection):
 
         blocks = [b for b in show_slices(shown.part) if not isinstance(b, Heading)]
         if not blocks:
-            return prose(f"No slices of {shown.split} were stored.", width, "muted")
+            return prose(ELSEWHERE.format(split=shown.split), width, "muted")
         lines: list[Line] = []
         for block in blocks:
             told = block_lines([block], width - 2)
