@@ -15,6 +15,7 @@ from .spans import SHADE_LEVELS, Line
 NAME_WIDTH = 16  # cells of a label before a row
 LEAST_NAME, MOST_NAME = 5, 12  # of a label above a column; where less fits, columns are numbered
 RECALL_WIDTH = 9
+ROOMY = 10  # cells of a column where there are few labels
 CORNER = "truth ↓"  # rows; the columns are what was answered
 
 
@@ -108,6 +109,8 @@ def _cell_width(
     """Cells of a column, and whether columns have numbers instead of names."""
     digits = max(len(f"{n:,}") for line in counts for n in line) + 3
     named = min(MOST_NAME, max(map(cell_len, labels))) + 2
+    if max(digits, named, ROOMY) * len(labels) <= room:
+        return max(digits, named, ROOMY), False
     if max(digits, named) * len(labels) <= room:
         return max(digits, named), False
     if max(digits, LEAST_NAME + 2) * len(labels) <= room:

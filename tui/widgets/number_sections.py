@@ -266,6 +266,10 @@ class CalibrationSection(Section):
     def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
         panel = self.panel if self.panel_split == shown.split else None
         bins = self.told(shown).get("bins", [])
+        if panel is None and bins and width >= SIDE_BY_SIDE:
+            left = width // 2 - 2
+            lines = self._window(self._text(shown, width - left - 3), height)
+            return beside(self._reliability(shown, left, height, told=False), lines, left)
         if panel is None:
             return super().draw(shown, width, height)
         if width >= SIDE_BY_SIDE:
@@ -285,13 +289,25 @@ class CalibrationSection(Section):
         return [*sentence, [], *figures]
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
-        told = block_lines([*show_calibration(shown.part), *show_thresholds(shown.part)], width)
+        told = self._text(shown, width)
+        bins = self.told(shown).get("bins", [])
+        if bins and width < SIDE_BY_SIDE and told:
+            size = min(width, 60)
+            diagram = reliability_lines(bins, size, 12, ascii_only=shown.ascii_only)
+            told = [*told[:2], *diagram, *told[1:]]
         return told or prose(ELSEWHERE.format(split=shown.split), width, "muted")
 
-    def _reliability(self, shown: Shown, width: int, height: int) -> list[Line]:
+    def _text(self, shown: Shown, width: int) -> list[Line]:
+        """What the report says of it."""
+        return block_lines([*show_calibration(shown.part), *show_thresholds(shown.part)], width)
+
+    def _reliability(
+        self, shown: Shown, width: int, height: int, *, told: bool = True
+    ) -> list[Line]:
+        """The diagram, and under it what the report says of the tuned model."""
         blocks = [b for b in show_calibration(shown.part) if isinstance(b, Paragraph)]
-        told = [b for b in blocks if b.text.startswith("tuned: ")]
-        sentences = block_lines(told, width)
+        about = [b for b in blocks if told and b.text.startswith("tuned: ")]
+        sentences = block_lines(about, width)
         room = max(8, min(24, height - len(sentences) - 4))
         return [
             [("Can its confidence be believed?", "strong")],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.history import History
+from ...core.reporting.blocks import Heading, Table
 from ...core.reporting.sections.findings import sentences_of
 from ...core.reporting.sections.slices import name_slice, show_slices
 from ...core.reporting.text import visible
@@ -202,13 +203,13 @@ class SlicesSection(ListSection):
         return [s for s in found["slices"] if s["judged"]][:20] if found else []
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
-        from ...core.reporting.blocks import Heading, Table
-
         blocks = [b for b in show_slices(shown.part) if not isinstance(b, Heading)]
         if not blocks:
             return prose(ELSEWHERE.format(split=shown.split), width, "muted")
         lines: list[Line] = []
         for block in blocks:
+            if isinstance(block, Table):
+                block = _reference_last(block)
             told = block_lines([block], width - 2)
             if isinstance(block, Table):
                 first = next((i for i, line in enumerate(told) if self._is_row(line, shown)), 1)
@@ -237,6 +238,15 @@ class SlicesSection(ListSection):
 
     def term(self, shown: Shown) -> str | None:
         return "slices"
+
+
+def _reference_last(table: Table) -> Table:
+    """What is found against the other rows goes before the figure of the other model."""
+    if len(table.columns) < 6:
+        return table
+    order = (0, 1, 2, 4, 5, 3)
+    rows = [[row[i] for i in order] for row in table.rows]
+    return Table([table.columns[i] for i in order], rows, table.words)
 
 
 class BlocksSection(Section):
