@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
-from textual.content import Content
 
 from ...core.config import RunConfig
 from ...core.history import History
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.asking import RequestTold, write_report
-from ..widgets.block_lines import DECISIONS
+from ..widgets.calibration_section import CalibrationSection
 from ..widgets.evaluation_metrics import receipt_row
+from ..widgets.evaluation_panes import SectionPane, VerdictPane
 from ..widgets.evaluation_read import (
     MODEL_WORDS,
     EvaluationRead,
     ReadingFailed,
-    in_thread,
     narrowed,
     read_evaluation,
     references_of,
     splits_of,
-    stored_split,
     tell_split,
 )
 from ..widgets.example_rows import ExamplesRead, read_examples
 from ..widgets.flip_section import FlipSection
-from ..widgets.format import wrap
+from ..widgets.labels_section import LabelsSection
 from ..widgets.metric_rows import MetricTable, metric_tables
-from ..widgets.number_sections import CalibrationSection, LabelsSection, MetricsSection
+from ..widgets.metrics_section import MetricsSection
 from ..widgets.pane import Pane
 from ..widgets.report_sections import answers_section, more_section, texts_section
 from ..widgets.sections import (
@@ -40,80 +38,18 @@ from ..widgets.sections import (
     OpenReceipt,
     OpenRow,
     OpenRows,
-    Section,
     Shown,
     SlicesSection,
 )
-from ..widgets.spans import Line
+from ..widgets.thresholds import PanelRead, read_panel
 from .keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from .reading import ReadingScreen
 
-FLIPS = 3
+FLIPS, CALIBRATION = 3, 4
 NOTHING = (
     "Nothing is evaluated yet. Results are computed when training has ended; until then the "
     "metrics pane of the run shows what validation says."
 )
-
-
-class VerdictPane(Pane):
-    """The answer against the objective and its reasons, as many as the screen has room for."""
-
-    decision = objective = ""
-    reasons: tuple[str, ...] = ()
-    state = "reading the evaluation …"
-
-    def needed(self, width: int, height: int) -> int:
-        most = 3 if height < 32 else 8
-        return max(1, min(most, len(self._lines(width))))
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        lines = self._lines(width)
-        if len(lines) > height and height:
-            lines[height - 1] = [*lines[height - 1], (" …", "muted")]
-        return lines[:height]
-
-    def _lines(self, width: int) -> list[Line]:
-        if not self.decision:
-            return [[(text, "muted")] for text in wrap(self.state, width)]
-        mark, role = DECISIONS.get(self.decision, ("·", "strong"))
-        lines: list[Line] = [
-            [
-                (f"{mark} {self.decision.upper()}", f"strong {role}"),
-                (f"  {visible(self.objective)}", "strong"),
-            ]
-        ]
-        for reason in self.reasons:
-            for i, text in enumerate(wrap(visible(reason), width - 4)):
-                lines.append([("  " if i else "· ", "muted"), (text, "")])
-        return lines
-
-
-class SectionPane(Pane):
-    """One section at a time; the others are named in the border."""
-
-    def __init__(self) -> None:
-        super().__init__(id="section")
-        self.shown: Shown | None = None
-        self.sections: list[Section] = []
-        self.at = 0
-        self.state = "reading the evaluation …"
-
-    @property
-    def section(self) -> Section | None:
-        return self.sections[self.at] if self.sections else None
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        if self.shown is None or self.section is None:
-            return [[(text, "muted")] for text in wrap(self.state, min(width, 100))]
-        return self.section.draw(self.shown, width, height)
-
-    def show_tabs(self) -> None:
-        parts: list[tuple[str, str]] = []
-        for i, section in enumerate(self.sections):
-            told = f"{i + 1} {section.title}" + " " * (i + 1 < len(self.sections))
-            here = i == self.at
-            parts.append((f"▸{told}" if here else f" {told}", "bold" if here else "dim not bold"))
-        self.border_title = Content.assemble(*parts)
 
 
 class EvaluationScreen(ReadingScreen):
@@ -229,28 +165,27 @@ class EvaluationScreen(ReadingScreen):
         if e.split != self.split:
             return
         self._flips.examples = e
-        calibration = self.pane.sections[3]
+        calibration = self.pane.sections[CALIBRATION - 1]
         if isinstance(calibration, CalibrationSection):
             self._read_panel(calibration, e.frames.get("tuned"))
         self.pane.show()
 
-    def _read_panel(self, section: CalibrationSection, frame: object) -> None:
+    def _read_panel(self, section: CalibrationSection, frame: Any) -> None:
         """The threshold panel in a thread: numpy is imported there."""
         shown = self.pane.shown
         analyses = shown.part["analyses"].get(self.split, {}) if shown else {}
         told = analyses.get("thresholds", {}).get("tuned")
         if told is None or frame is None or section.panel_split == self.split:
             return
-        labels, split = (self.history.labels if self.history else []), self.split
+        labels = self.history.labels if self.history else []
+        read_panel(frame, labels, told, self.split, self.post_message)
 
-        def read() -> None:
-            from ..widgets.thresholds import read_thresholds
-
-            section.panel = read_thresholds(frame, labels, told)  # type: ignore[arg-type]
-            section.panel_split = split
-            self.app.call_from_thread(self.pane.show)
-
-        in_thread(read)
+    @on(PanelRead)
+    def show_panel(self, message: PanelRead) -> None:
+        section = self.pane.sections[CALIBRATION - 1]
+        if isinstance(section, CalibrationSection) and message.split == self.split:
+            section.panel, section.panel_split = message.panel, message.split
+            self.pane.show()
 
     def _show(self) -> None:
         self.pane.show_tabs()
@@ -374,7 +309,3 @@ class EvaluationScreen(ReadingScreen):
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Evaluation", EVALUATION_KEYS), ("Everywhere", APP_KEYS)]
-
-    @property
-    def stored(self) -> str:
-        return stored_split(self.split)

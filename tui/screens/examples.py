@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import on
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input
 
@@ -15,10 +15,9 @@ from ...core.history import History, read_history
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.evaluation_read import ReadingFailed, in_thread
-from ..widgets.example_lines import example_header, example_line, example_widths
-from ..widgets.example_rows import Examples, ExamplesRead, read_examples, rows_at, select
+from ..widgets.example_list import ExampleList, FilterBox, Info
+from ..widgets.example_rows import ExamplesRead, read_examples, select
 from ..widgets.flip_section import KIND_WORDS
-from ..widgets.format import wrap
 from ..widgets.pane import Pane
 from ..widgets.row_query import KNOWN, read_query
 from ..widgets.spans import Line
@@ -43,54 +42,6 @@ class RowsSelected(Message):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, RowsSelected)
-
-
-class ExampleList(Pane):
-    """A window over the selected rows: only what is seen is read."""
-
-    examples: Examples | None = None
-    state = "reading the rows …"
-
-    def __init__(self) -> None:
-        super().__init__(id="rows")
-        self.places: Any = []
-        self.cursor = self._top = 0
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        e = self.examples
-        if e is None or not len(self.places):
-            return [[(text, "muted")] for text in wrap(self.state, width)]
-        room = max(1, height - 1)
-        self._top = min(max(self._top, self.cursor - room + 1), self.cursor)
-        sizes = example_widths(e, width)
-        rows = rows_at(e, self.places, self._top, room)
-        return [
-            example_header(e, sizes),
-            *(
-                example_line(e, row, sizes, chosen=at == self.cursor)
-                for at, row in enumerate(rows, self._top)
-            ),
-        ]
-
-    def move(self, count: int) -> None:
-        self.cursor = min(max(0, self.cursor + count), max(0, len(self.places) - 1))
-        self.show()
-
-
-class FilterBox(Input):
-    """Where a filter is typed; it has the focus only while one types."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
-
-    class Left(Message):
-        """`esc` in the box."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, compact=True, select_on_focus=False, id="filter")
-        self.cursor_blink = False
-
-    def action_leave(self) -> None:
-        self.post_message(self.Left())
 
 
 class ExamplesScreen(ReadingScreen):
@@ -294,24 +245,3 @@ class ExamplesScreen(ReadingScreen):
 
     def on_screen_resume(self) -> None:
         self.rows.show()
-
-
-class Info(Pane):
-    """One line: what is shown and in which order, or what was not understood."""
-
-    def __init__(self) -> None:
-        super().__init__(id="filter-line")
-        self.parts: list[Line] = []
-        self.fault = ""
-
-    def show_state(self, parts: list[Line]) -> None:
-        self.parts = parts
-        self.show()
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        if self.fault:
-            return [[(visible(self.fault), "warn")]]
-        line: Line = []
-        for part in self.parts:
-            line += [("  ·  ", "rule"), *part] if line else part
-        return [line]

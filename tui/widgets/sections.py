@@ -20,6 +20,7 @@ from .row_query import label_query
 from .spans import Line, width_of
 
 POINTER = ("▸ ", "accent")
+SIDE_BY_SIDE = 110  # cells from which on two parts stand beside each other
 ELSEWHERE = "The run tells nothing of this for {split} by itself; s goes on to the next split."
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from textual.message import Message
+
 from ...core.reporting.numbers import DASH, format_value
 from ...core.reporting.text import visible
+from .evaluation_read import in_thread
 from .format import fit, fit_right
 from .plot import ASCII, BRAILLE, Raster
 from .spans import Line, Span
@@ -129,6 +132,35 @@ def read_thresholds(
     )
     panel.reset()
     return panel
+
+
+@dataclass
+class PanelRead(Message):
+    """The thresholds of a split."""
+
+    panel: Thresholds | None
+    split: str
+
+
+def read_panel(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    told: Mapping[str, Any],
+    split: str,
+    post: Callable[[Message], object],
+) -> None:
+    """Sort the probabilities in a thread: numpy is imported there."""
+    in_thread(lambda: _read_panel(frame, labels, told, split, post))
+
+
+def _read_panel(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    told: Mapping[str, Any],
+    split: str,
+    post: Callable[[Message], object],
+) -> None:
+    post(PanelRead(read_thresholds(frame, labels, told), split))
 
 
 def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
