@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -12,7 +12,6 @@ from textual.message import Message
 
 from ...core.errors import FtevError
 from ...core.history import read_history
-from ...core.quiz.question import Question
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.evaluation_read import ReadingFailed, in_thread
@@ -21,6 +20,9 @@ from ..widgets.pane import Pane, told_hidden
 from ..widgets.spans import Line
 from .keys import APP_KEYS, QUIZ_KEYS, hints, to_bindings
 from .reading import ReadingScreen
+
+if TYPE_CHECKING:
+    from ...core.quiz.question import Question
 
 WIDEST = 90  # cells of text
 

@@ -233,8 +233,9 @@ class SlicesSection(ListSection):
         if chosen["by"] == "label":
             return OpenRows(label_query(truth=chosen["value"]), about=name_slice(chosen))
         low, found, high = str(chosen["value"]).replace(",", "").partition(" to ")
-        if chosen["by"] == "characters" and found:
-            return OpenRows(f"length>={low} length<={high}", about=name_slice(chosen))
+        column = {"characters": "length", "scored tokens": "tokens"}.get(chosen["by"])
+        if column and found:
+            return OpenRows(f"{column}>={low} {column}<={high}", about=name_slice(chosen))
         return None
 
     def term(self, shown: Shown) -> str | None:
