@@ -162,7 +162,22 @@ def read_inputs(run: Run, history: History, split: str, frame: pl.DataFrame) -> 
         return Inputs({}, f"the data file cannot be read: {error.faults[0]}")
 
 
-def _inputs_of_data(run: Run, history: History, split: str, frame: pl.DataFrame) -> Inputs:
+def read_whole_input(run: Run, history: History, split: str, rows: pl.DataFrame) -> str:
+    """The uncut input of one row, given as a frame of it; empty where the data file lacks it."""
+    try:
+        found = _inputs_of_data(run, history, split, rows, None)
+    except FtevError:
+        return ""
+    return next(iter(found.texts.values()), "")
+
+
+def _inputs_of_data(
+    run: Run,
+    history: History,
+    split: str,
+    frame: pl.DataFrame,
+    most: int | None = INPUT_CHARACTERS,
+) -> Inputs:
     from .data import read_dataset
     from .reading.inputs import input_of
 
@@ -175,5 +190,5 @@ def _inputs_of_data(run: Run, history: History, split: str, frame: pl.DataFrame)
         return Inputs({}, "the rows are windows of longer documents")
     rows = found.frame.select("row_id", "content", input_of(found.frame).alias("input"))
     joined = frame.select("row_id", "content").join(rows, on=["row_id", "content"])
-    texts = joined["input"].str.slice(0, INPUT_CHARACTERS)
+    texts = joined["input"].str.slice(0, most)
     return Inputs(dict(zip(joined["row_id"], texts, strict=True)))

@@ -135,6 +135,18 @@ class FtevApp(App[int]):
 
             self.push_screen(Help(sections()))
 
+    def action_explain(self) -> None:
+        """What stands under the cursor, in the words of the glossary; help where nothing does."""
+        explained = getattr(self.screen, "explained_term", None)
+        term = explained() if explained is not None else None
+        if term:
+            from .screens.explain import explain_screen
+
+            if modal := explain_screen(term):
+                self.push_screen(modal)
+                return
+        self.action_show_help()
+
     def action_next_theme(self) -> None:
         names = [known.name for known in THEMES]
         at = names.index(self.theme) if self.theme in names else -1

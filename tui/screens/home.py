@@ -166,6 +166,12 @@ class HomeScreen(Screen[None]):
     def show_moved(self) -> None:
         self._show_chosen()
 
+    def action_evaluation(self) -> None:
+        from .evaluation import EvaluationScreen
+
+        if self.chosen is not None:
+            self.app.push_screen(EvaluationScreen(self.chosen.run))
+
     def action_new(self) -> None:
         self.key_line.show_notice(HOW_TO_START)
 

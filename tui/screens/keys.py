@@ -23,7 +23,14 @@ class Key:
 
 
 APP_KEYS = (
-    Key("question_mark,f1", "?  f1", "app.show_help", "help for this screen", "help"),
+    Key(
+        "question_mark",
+        "?",
+        "app.explain",
+        "what the thing under the cursor means; else help",
+        "help",
+    ),
+    Key("f1", "f1", "app.show_help", "help for this screen"),
     Key("q", "q  ctrl+q", "app.leave", "leave: runs go on", "leave"),
     Key("t", "t", "app.next_theme", "dark, light and terminal colours in turn"),
     Key("ctrl+p", "ctrl+p", "app.command_palette", "palette: every command by name", priority=True),
@@ -41,6 +48,10 @@ RUN_KEYS = (
     ),
     Key("enter", "enter", "open", "zoom a pane; on a metric, open its receipt", "zoom"),
     Key("p,i", "p  i", "prompt", "write a prompt for base and tuned", "prompt"),
+    Key("v", "v", "evaluation", "the evaluation: every number, with its evidence", "evaluation"),
+    Key("r", "r", "rows", "every scored row", "rows"),
+    Key("B", "B", "review", "judge answers blind"),
+    Key("Q", "Q", "quiz", "a quiz about this run's own numbers"),
     Key("e", "e", "export", "write the report", "report"),
     Key("h", "h", "home", "all runs", "runs"),
     Key("c", "c", "compare", "compare with another run", "compare"),
@@ -93,6 +104,7 @@ HOME_KEYS = (
     Key("N", "N", "write('note')", "a note", "note"),
     Key("D", "D", "delete", "to the trash (asks first)"),
     Key("n", "n", "new", "how to start a new run", "new run"),
+    Key("v", "v", "evaluation", "the evaluation of this run", "evaluation"),
     Key("e", "e", "export", "write the report of this run", "report"),
     Key("escape", "esc", "out", "one layer out: marks, filter, back to the run that was open"),
 )
@@ -145,6 +157,79 @@ REVIEW_KEYS = (
     Key("pagedown", "", "scroll_answers(10)", ""),
     Key("shift+up", "shift+↑ ↓", "scroll_prompt(-1)", "scroll a long prompt"),
     Key("shift+down", "", "scroll_prompt(1)", ""),
+    Key("escape", "esc", "out", "leave the review: what is judged stays"),
+)
+
+EVALUATION_KEYS = (
+    Key("escape", "esc", "out", "back to the screen before"),
+    Key("tab", "tab  shift+tab", "next_section(1)", "next section, section before", "sections"),
+    Key("shift+tab", "", "next_section(-1)", ""),
+    *(
+        Key(str(n), "1–7" if n == 1 else "", f"go_to({n})", "go to a section" if n == 1 else "")
+        for n in range(1, 8)
+    ),
+    Key("enter", "enter", "open", "what is behind a line: a receipt, or its rows", "open"),
+    Key("up", "↑  ↓", "move(0,-1)", "choose a line, or scroll"),
+    Key("down", "", "move(0,1)", ""),
+    Key("left", "←  →", "move(-1,0)", "along the matrix; move the threshold"),
+    Key("right", "", "move(1,0)", ""),
+    Key("shift+left", "shift+← →", "move(-10,0)", "the same, ten at a time"),
+    Key("shift+right", "", "move(10,0)", ""),
+    Key("pageup", "pgup  pgdn", "move(0,-10)", "ten lines at a time"),
+    Key("pagedown", "", "move(0,10)", ""),
+    Key("home", "home  end", "move(0,-1000000)", "first and last line"),
+    Key("end", "", "move(0,1000000)", ""),
+    Key("s", "s", "next_split", "the next split", "split"),
+    Key("m", "m", "next_reference", "the next model to compare with", "against"),
+    Key("o", "o", "next_view", "labels: matrix, worst cells, labels", ""),
+    Key("f", "f", "flips(0)", "rows that were fixed (or whose loss fell)"),
+    Key("b", "b", "flips(1)", "rows that broke (or whose loss rose)"),
+    Key("w", "w", "flips(2)", "rows still wrong (or the same)"),
+    Key("g", "g", "flips(3)", "rows still right"),
+    Key("0", "0", "reset", "the chosen threshold again"),
+    Key("r", "r", "rows", "every row of this split", "rows"),
+    Key("e", "e", "export", "write the report", "report"),
+)
+
+EXAMPLES_KEYS = (
+    Key("enter", "enter", "open", "the row whole", "open"),
+    Key("slash", "/", "filter", "words, label= predicted= kind= conf> loss>", "filter"),
+    Key("o", "o", "next_order", "order: file, confidence, loss, label, flip", "order"),
+    Key("f", "f", "next_kind", "fixed, broken, still wrong, still right, all", "flips"),
+    Key("s", "s", "next_split", "the next split", "split"),
+    Key("up", "↑  ↓", "move(-1)", "choose a row"),
+    Key("down", "", "move(1)", ""),
+    Key("pageup", "pgup  pgdn", "move(-20)", "twenty rows at a time"),
+    Key("pagedown", "", "move(20)", ""),
+    Key("home", "home  end", "move(-1000000000)", "first and last row"),
+    Key("end", "", "move(1000000000)", ""),
+    Key("escape", "esc", "out", "take the filter away, then back", "back"),
+)
+
+ROW_KEYS = (
+    Key("left", "←  →", "next_row(-1)", "the row before, the next row", "rows"),
+    Key("right", "", "next_row(1)", ""),
+    Key("up", "↑  ↓", "scroll(-1)", "scroll a long row", "scroll"),
+    Key("down", "", "scroll(1)", ""),
+    Key("pageup", "pgup  pgdn", "scroll(-10)", "ten lines at a time"),
+    Key("pagedown", "", "scroll(10)", ""),
+    Key("p", "p", "prompt", "ask base and tuned about this text", "prompt"),
+    Key("escape,enter", "esc", "out", "back to the list", "back"),
+)
+
+QUIZ_KEYS = (
+    *(
+        Key(letter, "a–h" if letter == "a" else "", f"answer('{letter}')", words, hint)
+        for letter, words, hint in [
+            ("a", "answer with the letter of a choice", "answer"),
+            *((other, "", "") for other in "bcdefgh"),
+        ]
+    ),
+    Key("enter,space,right", "enter", "next", "the next question", "next"),
+    Key("up", "↑  ↓", "scroll(-1)", "scroll a long explanation"),
+    Key("down", "", "scroll(1)", ""),
+    Key("N", "N", "again", "other questions"),
+    Key("escape", "esc", "out", "leave the quiz", "back"),
 )
 
 

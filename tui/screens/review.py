@@ -205,5 +205,12 @@ class ReviewScreen(Screen[None]):
     def action_scroll_prompt(self, count: int) -> None:
         self.prompt_box.scroll_lines(count)
 
+    def action_out(self) -> None:
+        """Back to the run; where the review was started by itself, out of the program."""
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
+        else:
+            self.app.exit(0)
+
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Blind review", REVIEW_KEYS), ("Everywhere", self._app_keys())]

@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from ...core.control import AskCheckpoint, AskPause, AskPrompt, AskResume, AskStop, Request
 from ...core.errors import FtevError
+from ...core.history import History
 from ...core.runs import Run
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from ..widgets.answers import Exchange
@@ -25,10 +26,12 @@ from ..widgets.asking import (
     write_report,
 )
 from ..widgets.chart import ChartPane
+from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pipeline import PipelinePane
 from ..widgets.prompt import PromptBox, PromptPane
+from ..widgets.reviewing import ReviewFound
 from ..widgets.status import (
     KeyLine,
     TwoEnds,
@@ -223,6 +226,45 @@ class RunScreen(Screen[None]):
         from .comparing import compare_with_another
 
         compare_with_another(self.app, self.followed, self.follower.history)
+
+    # The screens about what came of it
+
+    def _ended_history(self) -> History | None:
+        """The history where nothing is added to it any more."""
+        return self.follower.history if self.status in ENDED else None
+
+    def action_evaluation(self) -> None:
+        from .evaluation import EvaluationScreen
+
+        self.app.push_screen(EvaluationScreen(self.followed, self._ended_history()))
+
+    def action_rows(self) -> None:
+        from .examples import ExamplesScreen
+
+        self.app.push_screen(ExamplesScreen(self.followed, self._ended_history()))
+
+    def action_quiz(self) -> None:
+        from .quiz import QuizScreen
+
+        self.app.push_screen(QuizScreen(self.followed))
+
+    def action_review(self) -> None:
+        from ..widgets.reviewing import find_review
+
+        find_review(self.followed, self.post_message)
+
+    @on(ReviewFound)
+    def open_review(self, message: ReviewFound) -> None:
+        from .review import ReviewScreen
+
+        self.app.push_screen(ReviewScreen(message.review))
+
+    @on(ReadingFailed)
+    def tell_failure(self, message: ReadingFailed) -> None:
+        self.key_line.show_notice(message.text, "warn")
+
+    def explained_term(self) -> str | None:
+        return self.metrics.metric_under_cursor if self.focused is self.metrics else None
 
     @on(MetricsPane.MetricOpened)
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:

@@ -116,6 +116,13 @@ class MetricsPane(NumberedPane):
         self.post_message(self.MetricOpened(*rows[self.cursor]))
         return True
 
+    @property
+    def metric_under_cursor(self) -> str | None:
+        rows = self._rows()
+        if self.cursor is None or self.cursor >= len(rows):
+            return None
+        return rows[self.cursor][1].metric
+
     def drop_cursor(self) -> bool:
         had = self.cursor is not None
         self.cursor = None

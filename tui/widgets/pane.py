@@ -14,7 +14,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .spans import COLOURLESS_ROLES, ROLES, Line, cut, width_of
+from .spans import COLOURLESS_ROLES, ROLES, SHADES, Line, cut, width_of
 
 JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 
@@ -92,8 +92,19 @@ def role_style(role: str, variables: Mapping[str, str]) -> Style:
     """
     if role in COLOURLESS_ROLES:
         return Style.parse(COLOURLESS_ROLES[role])
+    if role in SHADES:
+        return shade_style(role, variables)
     assert role in ROLES, role
     return Style(color=Color.parse(variables[role]).rich_color)
+
+
+def shade_style(role: str, variables: Mapping[str, str]) -> Style:
+    """A background between the paper and a colour; the colour as text where they do not mix."""
+    colour, share = SHADES[role]
+    paper, ink = Color.parse(variables["paper"]), Color.parse(variables[colour])
+    if paper.ansi is not None or ink.ansi is not None:
+        return Style(color=ink.rich_color)
+    return Style(bgcolor=paper.blend(ink, share).rich_color)
 
 
 def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:

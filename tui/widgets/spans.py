@@ -25,6 +25,13 @@ ROLES = (  # each a variable of the theme
     "base",
     "tuned",
 )
+SHADE_LEVELS = 4
+# Backgrounds that deepen with a share: role -> (colour, share of it over the paper)
+SHADES = {
+    f"{name}-{level}": (colour, 0.10 + 0.13 * level)
+    for name, colour in (("right", "good"), ("wrong", "bad"))
+    for level in range(1, SHADE_LEVELS + 1)
+}
 COLOURLESS_ROLES = {
     "strong": "bold",  # what the eye should find first
     "cursor": "reverse",

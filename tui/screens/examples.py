@@ -1,0 +1,247 @@
+"""The examples screen: every scored row of a split, found, ordered, and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from ...core.history import History, read_history
+from ...core.reporting.text import visible
+from ...core.runs import Run
+from ..widgets.evaluation_read import ReadingFailed, in_thread
+from ..widgets.example_list import ExampleList, FilterBox, Info
+from ..widgets.example_rows import ExamplesRead, read_examples, select
+from ..widgets.flip_section import KIND_WORDS
+from ..widgets.pane import Pane
+from ..widgets.row_query import KNOWN, read_query
+from ..widgets.spans import Line
+from .keys import EXAMPLES_KEYS, to_bindings
+from .reading import ReadingScreen
+
+ORDER_WORDS = {
+    "row": "in order of the file",
+    "confidence": "the surest first",
+    "loss": "the highest loss first",
+    "label": "by label",
+    "flip": "by flip",
+}
+
+
+@dataclass
+class RowsSelected(Message):
+    """The places of the rows that were asked for; `asked` counts the questions."""
+
+    places: Any
+    asked: int
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, RowsSelected)
+
+
+class ExamplesScreen(ReadingScreen):
+    KEYS, NAME = EXAMPLES_KEYS, "Examples"
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(EXAMPLES_KEYS)]
+
+    def __init__(
+        self,
+        run: Run,
+        history: History | None = None,
+        split: str = "",
+        reference: str | None = None,
+        *,
+        query: str = "",
+        only: tuple[int, ...] = (),
+        about: str = "",
+    ) -> None:
+        """`only`: ids of rows to stay with, and `about` what they have in common."""
+        super().__init__()
+        self.run_shown, self.history = run, history
+        self.split, self.reference = split, reference
+        self.query_text, self.only, self.about = query, only, about
+        self.kind, self.order = "", "row"
+        self.rows = ExampleList()
+        self.info = Info()
+        self._asked = 0
+
+    def panes(self) -> Iterable[Pane]:
+        return (self.info, self.rows)
+
+    def on_mount(self) -> None:
+        self._show_title()
+        self._read()
+
+    def _read(self) -> None:
+        def read() -> None:
+            from ...core.errors import FtevError
+            from ...core.reporting.summary import SPLITS, reference_model
+
+            try:
+                history = self.history or read_history(self.run_shown)
+            except FtevError as error:
+                self.post_message(ReadingFailed(str(error)))
+                return
+            self.history = history
+            if not self.split:
+                stored = self._splits()
+                self.split = next((s for s in SPLITS if s in stored), "test")
+            if self.reference is None:
+                self.reference = reference_model(history.results.get(self.split, {})) or ""
+            read_examples(self.run_shown, history, self.split, self.reference, self.post_message)
+
+        in_thread(read)
+
+    def _splits(self) -> list[str]:
+        from ...core.predictions import stored_splits
+
+        return list(stored_splits(self.run_shown))
+
+    @on(ExamplesRead)
+    def show_examples(self, message: ExamplesRead) -> None:
+        self.rows.examples = message.examples
+        self._select()
+
+    @on(ReadingFailed)
+    def show_failure(self, message: ReadingFailed) -> None:
+        self.rows.state, self.rows.places = message.text, []
+        self.rows.show()
+
+    def _select(self) -> None:
+        """Find the rows in a thread; the answer to an older question is dropped."""
+        e = self.rows.examples
+        if e is None:
+            return
+        query = read_query(self.query_text)
+        self.info.fault = f"{query.faults[0]}. Known: {KNOWN}" if query.faults else ""
+        self._asked += 1
+        asked, kind, order, only = self._asked, self.kind, self.order, self.only
+
+        def find() -> None:
+            self.post_message(RowsSelected(select(e, query, kind, order, only), asked))
+
+        in_thread(find)
+
+    @on(RowsSelected)
+    def show_selected(self, message: RowsSelected) -> None:
+        if message.asked != self._asked:
+            return
+        self.rows.places = message.places
+        self.rows.cursor = min(self.rows.cursor, max(0, len(message.places) - 1))
+        self.rows.state = "No row is like that. esc takes the filter away."
+        self._show_title()
+        self.rows.show()
+
+    def _show_title(self) -> None:
+        e = self.rows.examples
+        told = f"rows of {visible(self.split)}" if self.split else "rows"
+        count = ""
+        if e is not None:
+            n, every = len(self.rows.places), e.table.height
+            count = f"{n:,} of {every:,} rows" if n < every else f"{every:,} rows"
+        name = self.run_shown.id
+        if self.history and self.history.started and self.history.started.name:
+            name = self.history.started.name
+        self.show_title(visible(name), told, [(count, "strong")])
+        self.info.show_state(self._parts())
+
+    def _parts(self) -> list[Line]:
+        e = self.rows.examples
+        parts: list[Line] = []
+        if self.query_text:
+            parts.append([("/ ", "accent"), (visible(self.query_text), "strong")])
+        if self.about:
+            parts.append([("only ", "muted"), (visible(self.about), "strong")])
+        if self.kind:
+            parts.append([("flip ", "muted"), (KIND_WORDS.get(self.kind, self.kind), "strong")])
+        parts.append([(ORDER_WORDS[self.order], "muted")])
+        if e is not None and e.missing:
+            parts.append([(visible(e.missing), "warn")])
+        if e is not None and e.unit:
+            parts.append([(f"loss in {e.unit}", "muted")])
+        if e is not None and e.leaks:
+            parts.append([("≡ ", "warn"), ("repeats an earlier split", "muted")])
+        return parts
+
+    # Keys
+
+    def action_move(self, count: int) -> None:
+        self.rows.move(count)
+
+    def action_open(self) -> None:
+        from .row import RowScreen
+
+        e = self.rows.examples
+        if e is not None and len(self.rows.places):
+            self.app.push_screen(
+                RowScreen(
+                    self.run_shown,
+                    e,
+                    self.rows.places,
+                    self.rows.cursor,
+                    self.rows,
+                    self.history,
+                )
+            )
+
+    def action_next_order(self) -> None:
+        e = self.rows.examples
+        if e is not None:
+            at = e.orders.index(self.order) if self.order in e.orders else -1
+            self.order = e.orders[(at + 1) % len(e.orders)]
+            self.rows.cursor = 0
+            self._select()
+
+    def action_next_kind(self) -> None:
+        e = self.rows.examples
+        if e is not None and e.kinds:
+            kinds = ("", *e.kinds)
+            self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
+            self.rows.cursor = 0
+            self._select()
+
+    def action_next_split(self) -> None:
+        splits = self._splits()
+        whole = self.split.removesuffix("_clean")
+        if len(splits) < 2 or whole not in splits:
+            self.key_line.show_notice("No other split has stored rows.")
+            return
+        self.split = splits[(splits.index(whole) + 1) % len(splits)]
+        self.only, self.about, self.reference, self.rows.cursor = (), "", None, 0
+        self.rows.examples, self.rows.places, self.rows.state = None, [], "reading the rows …"
+        self._show_title()
+        self.rows.show()
+        self._read()
+
+    async def action_filter(self) -> None:
+        if not self.query(FilterBox):
+            box = FilterBox(self.query_text)
+            await self.mount(box, before=self.rows)
+            box.focus(scroll_visible=False)
+
+    @on(Input.Changed)
+    def show_filtered(self, event: Input.Changed) -> None:
+        self.query_text = event.value
+        self.rows.cursor = 0
+        self._select()
+
+    @on(Input.Submitted)
+    @on(FilterBox.Left)
+    async def leave_filter(self) -> None:
+        await self.query(FilterBox).remove()
+        self.set_focus(None)
+
+    def action_out(self) -> None:
+        """Out of the filter first, then of the kind, then of this screen."""
+        if self.query_text or self.only or self.kind:
+            self.query_text, self.only, self.about, self.kind = "", (), "", ""
+            self._select()
+            return
+        super().action_out()
+
+    def on_screen_resume(self) -> None:
+        self.rows.show()

@@ -1,0 +1,121 @@
+"""One scored row, whole; the rows before and after it in the list it was opened from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import BindingType
+
+from ...core.history import History, read_history
+from ...core.runs import Run
+from ..widgets.evaluation_read import in_thread
+from ..widgets.example_rows import Examples
+from ..widgets.pane import Pane, told_hidden
+from ..widgets.row_detail import RowDetail, RowRead, read_row, row_lines
+from ..widgets.spans import Line
+from .keys import ROW_KEYS, to_bindings
+from .reading import ReadingScreen
+
+WIDEST = 120  # cells of text: longer lines are hard to read
+
+
+class RowPane(Pane):
+    detail: RowDetail | None = None
+    top = 0
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        if self.detail is None:
+            return [[("reading the row …", "muted")]]
+        lines = row_lines(self.detail, min(width, WIDEST))
+        if len(lines) <= height:
+            self.top = 0
+            return lines
+        room = max(1, height - 1)
+        self.top = min(max(0, self.top), len(lines) - room)
+        below = len(lines) - room - self.top
+        return [*lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
+
+
+class RowScreen(ReadingScreen):
+    KEYS, NAME = ROW_KEYS, "A row"
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(ROW_KEYS)]
+
+    def __init__(
+        self,
+        run: Run,
+        examples: Examples,
+        places: Any,
+        at: int,
+        opener: Any = None,
+        history: History | None = None,
+    ) -> None:
+        """`opener`: a list whose cursor goes along."""
+        super().__init__()
+        self.run_shown, self.examples, self.places, self.at = run, examples, places, at
+        self.opener = opener
+        self.history = history
+        self.pane = RowPane(id="row")
+
+    def panes(self) -> Iterable[Pane]:
+        return (self.pane,)
+
+    def on_mount(self) -> None:
+        self._read()
+
+    def _read(self) -> None:
+        of = len(self.places)
+        self.show_title("row", f"{self.at + 1:,} of {of:,} in this list", [])
+
+        def read() -> None:
+            if self.history is None:
+                self.history = read_history(self.run_shown)
+            read_row(
+                self.run_shown,
+                self.history,
+                self.examples,
+                self.places,
+                self.at,
+                self.post_message,
+            )
+
+        in_thread(read)
+
+    @on(RowRead)
+    def show_row(self, message: RowRead) -> None:
+        if message.at == self.at:
+            self.pane.detail = message.detail
+            self.pane.show()
+
+    def action_scroll(self, count: int) -> None:
+        self.pane.top = max(0, self.pane.top + count)
+        self.pane.show()
+
+    def action_next_row(self, count: int) -> None:
+        at = min(max(0, self.at + count), len(self.places) - 1)
+        if at != self.at:
+            self.at, self.pane.top = at, 0
+            if self.opener is not None:
+                self.opener.cursor = at
+            self._read()
+
+    async def action_prompt(self) -> None:
+        """Back to the run, with this text in its prompt box."""
+        from .run import RunScreen
+
+        if self.pane.detail is None or not self.pane.detail.text:
+            self.key_line.show_notice("This row has no text to ask about.")
+            return
+        text = self.pane.detail.text
+        stack = self.app.screen_stack
+        below = [s for s in stack if isinstance(s, RunScreen)]
+        if not below or below[-1].followed.path != self.run_shown.path:
+            self.key_line.show_notice("Open the run first: its prompt box asks base and tuned.")
+            return
+        run = below[-1]
+        while self.app.screen is not run:
+            await self.app.pop_screen()
+        await run.action_prompt()
+        if run.prompt.box is not None:
+            run.prompt.box.load_text(text)

@@ -1,0 +1,85 @@
+"""The list of the examples screen, the line above it, and the box for a filter."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from ...core.reporting.text import visible
+from .example_lines import example_header, example_line, example_widths
+from .example_rows import Examples, rows_at
+from .format import wrap
+from .pane import Pane
+from .spans import Line
+
+
+class ExampleList(Pane):
+    """A window over the selected rows: only what is seen is read."""
+
+    examples: Examples | None = None
+    state = "reading the rows …"
+
+    def __init__(self) -> None:
+        super().__init__(id="rows")
+        self.places: Any = []
+        self.cursor = self._top = 0
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        e = self.examples
+        if e is None or not len(self.places):
+            return [[(text, "muted")] for text in wrap(self.state, width)]
+        room = max(1, height - 1)
+        self._top = min(max(self._top, self.cursor - room + 1), self.cursor)
+        sizes = example_widths(e, width)
+        rows = rows_at(e, self.places, self._top, room)
+        return [
+            example_header(e, sizes),
+            *(
+                example_line(e, row, sizes, chosen=at == self.cursor)
+                for at, row in enumerate(rows, self._top)
+            ),
+        ]
+
+    def move(self, count: int) -> None:
+        self.cursor = min(max(0, self.cursor + count), max(0, len(self.places) - 1))
+        self.show()
+
+
+class Info(Pane):
+    """One line: what is shown and in which order, or what was not understood."""
+
+    def __init__(self) -> None:
+        super().__init__(id="filter-line")
+        self.parts: list[Line] = []
+        self.fault = ""
+
+    def show_state(self, parts: list[Line]) -> None:
+        self.parts = parts
+        self.show()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        if self.fault:
+            return [[(visible(self.fault), "warn")]]
+        line: Line = []
+        for part in self.parts:
+            line += [("  ·  ", "rule"), *part] if line else part
+        return [line]
+
+
+class FilterBox(Input):
+    """Where a filter is typed; it has the focus only while one types."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+
+    class Left(Message):
+        """`esc` in the box."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, compact=True, select_on_focus=False, id="filter")
+        self.cursor_blink = False
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
