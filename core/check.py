@@ -88,8 +88,8 @@ def check_model(
 ) -> CheckResult:
     """The result with what the model's tokenizer and size say; no weights are loaded.
 
-    Raises ModelError where the model cannot be used. `started` gets the engine's process. Where the engine cannot start, the result says
-    what was not checked and why.
+    Raises ModelError where the model cannot be used. `started` gets the engine's process.
+    Where the engine cannot start, the result says what was not checked and why.
     """
     from .launch import ask_engine
 

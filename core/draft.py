@@ -89,12 +89,30 @@ def section_that_is_off(path: str, given: Mapping[str, Any]) -> str:
 
 def check_draft(draft: Draft) -> CheckedDraft:
     """The config of a draft, or every fault, each with the setting it belongs to."""
+    config, faults = _check_in_rounds(draft)
+    return CheckedDraft(None if faults else config, faults)
+
+
+def without_faults(draft: Draft) -> RunConfig | None:
+    """The draft with its faulty values left out, so that its data can be looked at anyway."""
+    return _check_in_rounds(draft)[0]
+
+
+def _check_in_rounds(draft: Draft) -> tuple[RunConfig | None, tuple[FieldFault, ...]]:
+    """Checked again without what was wrong: contradictions show among right types only."""
     from .config_file import check_config
 
-    try:
-        return CheckedDraft(check_config(draft.table() | {"folder": draft.folder}, SOURCE))
-    except ConfigError as error:
-        return CheckedDraft(None, tuple(_place(fault, draft) for fault in error.faults))
+    faults: dict[str, list[FieldFault]] = {}
+    for _ in range(4):
+        try:
+            config = check_config(draft.table() | {"folder": draft.folder}, SOURCE)
+            return config, tuple(f for found in faults.values() for f in found)
+        except ConfigError as error:
+            placed = [_place(fault, draft) for fault in error.faults]
+        for path in {f.path for f in placed}:
+            faults.setdefault(path, [f for f in placed if f.path == path])
+            draft = draft.with_value(path, FOR_LOOKING.get(path))
+    return None, tuple(f for found in faults.values() for f in found)
 
 
 def _place(fault: Fault, draft: Draft) -> FieldFault:
@@ -105,17 +123,6 @@ def _place(fault: Fault, draft: Draft) -> FieldFault:
         what = f"{value!r} is not {expected(known[path].type)}"
         fault = replace(fault, what=what)
     return FieldFault(path if path in known else "", fault)
-
-
-def without_faults(draft: Draft) -> RunConfig | None:
-    """The draft with its faulty values left out, so that its data can be looked at anyway."""
-    for _ in range(3):  # what was left out may contradict something else
-        checked = check_draft(draft)
-        if checked.config is not None:
-            return checked.config
-        for found in checked.faults:
-            draft = draft.with_value(found.path, FOR_LOOKING.get(found.path))
-    return None
 
 
 def read_draft(table: dict[str, Any], folder: str) -> tuple[Draft, list[str]]:

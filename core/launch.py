@@ -82,8 +82,9 @@ def ask_engine(
 ) -> dict[str, Any]:
     """Put one question to the engine in a process of its own: JSON in, JSON lines out.
 
-    `tell` hears of its progress; `started` gets the process, so that who asks can end it. Raises ConfigError or ModelError with what the engine answers, and
-    RunError where it ends without an answer, as it does where torch is not installed.
+    `tell` hears of its progress; `started` gets the process, so that who asks can end it.
+    Raises ConfigError or ModelError with what the engine answers, and RunError where it ends
+    without an answer, as it does where torch is not installed.
     """
     with tempfile.TemporaryFile() as log:
         engine = subprocess.Popen(

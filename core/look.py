@@ -69,7 +69,13 @@ def look_at(draft: Draft, before: Look | None = None) -> Look:
 
 def data_stamp(config: RunConfig) -> tuple[object, ...]:
     """Changes whenever the rows of a run may have changed: settings, or the files themselves."""
-    told = (config.task, config.folder, config.train.seed, repr(config.data), repr(config.objective))
+    told = (
+        config.task,
+        config.folder,
+        config.train.seed,
+        repr(config.data),
+        repr(config.objective),
+    )
     return (*told, tuple(config.evaluate.slices), *_file_stamps(config.data, config.folder))
 
 
@@ -99,8 +105,7 @@ def _paths(data: DataConfig, folder: str) -> list[Path]:
 
 def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     """What can be read of the sources; what cannot is told by the check of the data."""
-    from .data import KNOWN_NAMES
-    from .reading.columns import find_columns, named_columns
+    from .reading.columns import KNOWN_NAMES, find_columns, named_columns
     from .reading.faults import Faults
     from .reading.reasons import why_column
     from .reading.sources import find_source

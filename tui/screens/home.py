@@ -22,8 +22,6 @@ from .small import TooSmall
 if TYPE_CHECKING:
     from ..app import FtevApp
 
-HOW_TO_START = "A new run: `ftev-tui train run.toml`; or `ftev-tui demo`, which needs no file."
-
 
 class HomeScreen(Screen[None]):
     AUTO_FOCUS = ""
@@ -79,7 +77,7 @@ class HomeScreen(Screen[None]):
             self.app.open_run(self.chosen.run)
 
     def action_new(self) -> None:
-        self.key_line.show_notice(HOW_TO_START)
+        self.app.new_run(self.chosen.run if self.chosen is not None else None)
 
     def action_export(self) -> None:
         if self.chosen is not None:

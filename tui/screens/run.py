@@ -219,6 +219,9 @@ class RunScreen(Screen[None]):
     def action_home(self) -> None:
         self.app.go_home()
 
+    def action_new(self) -> None:
+        self.app.new_run(self.followed)
+
     @on(MetricsPane.MetricOpened)
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
         from .receipt import Receipt
