@@ -10,14 +10,16 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .config import RunConfig
 from .errors import FtevError
 from .history import History, read_history
 from .runs import Run, list_runs
+
+if TYPE_CHECKING:
+    from .config import RunConfig
 
 RUNS_LOOKED_AT = 200  # the newest; of each only its configuration
 RUNS_READ = 3  # earlier runs of the same base whose pace is averaged
@@ -139,17 +141,17 @@ def read_estimate(run: Run) -> Estimate | None:
         return None
 
 
-def compare_with_estimate(run: Run, history: History) -> dict[str, float | None] | None:
-    """What was expected of the training steps beside what they took; None without an estimate."""
+def compare_with_estimate(run: Run, history: History) -> dict[str, float] | None:
+    """Seconds and tokens of the training steps, expected and real; None where nothing was expected.
+
+    A resumed run has steps of two workers and is compared all the same: the steps are the same.
+    """
     estimate = read_estimate(run)
-    if estimate is None or not len(history.steps):
+    if estimate is None or estimate.seconds is None or not len(history.steps):
         return None
     return {
         "estimated_seconds": estimate.seconds,
         "seconds": sum(history.steps.seconds),
         "estimated_tokens": estimate.tokens,
-        "tokens": float(sum(history.steps.tokens)),
-        "estimated_bytes": estimate.state_bytes + estimate.activation_bytes,
-        "steps": float(history.step),
-        "estimated_steps": estimate.steps,
+        "tokens": sum(history.steps.tokens),
     }

@@ -111,7 +111,7 @@ class NewRunScreen(Screen[None]):
 
     def _look_again(self) -> None:
         assert self.draft is not None
-        self.preview.progress = ""
+        self.preview.progress = "looking …"
         self.number = self.previewer.ask(self.draft)
         self._show_all()
 
@@ -204,10 +204,13 @@ class NewRunScreen(Screen[None]):
             return "starting …", "strong accent"
         if self.checked is None:
             return "", "muted"
+        missing = sum("must be given" in f.fault.what for f in self.faults)
+        if missing and missing == len(self.faults):
+            return f"{missing} to be given", "warn"
         if count := len(self.faults):
             return f"✗ {count:,} fault{'s' * (count > 1)}", "strong warn"
         if self.preview.progress:
-            return "looking …", "muted"
+            return visible(self.preview.progress, 60), "muted"
         return "✓ ready: S starts", "strong good"
 
     # Keys

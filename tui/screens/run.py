@@ -25,6 +25,7 @@ from ..widgets.asking import (
     write_report,
 )
 from ..widgets.chart import ChartPane
+from ..widgets.format import format_seconds
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pipeline import PipelinePane
@@ -175,7 +176,15 @@ class RunScreen(Screen[None]):
     @on(RunJudged)
     def show_judgement(self, message: RunJudged) -> None:
         self.primary, self.judgement = message.primary, message.judgement
+        self._tell_estimate()
         self.show_history()
+
+    def _tell_estimate(self) -> None:
+        from ...core.estimate import compare_with_estimate
+
+        took = compare_with_estimate(self.followed, self.follower.history)
+        if took is not None:
+            self.pipeline.asides[3] = f"estimated {format_seconds(took['estimated_seconds'])}"
 
     # Panes
 

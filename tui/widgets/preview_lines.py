@@ -19,7 +19,8 @@ from .format import bar, fit, fit_right, format_bytes, format_clock, format_coun
 from .spans import Line, cut
 
 ROW_LINES = 3  # lines of a value in the first rows
-LISTED_LABELS = 10
+LISTED_LABELS, EVEN_LABELS = 10, 4  # fewer where they hardly differ
+LONGEST_BAR = 40
 LISTED_FAULTS = 12
 MASK_LINES = 4  # lines of one stretch of masked or scored tokens
 SPLIT_COLOURS = {"train": "train", "validation": "validation", "test": "accent"}
@@ -44,15 +45,14 @@ class Preview:
 def preview_lines(preview: Preview, width: int) -> list[Line]:
     """Blocks with a blank line between them, all of them as far as they are known."""
     look = preview.look
-    if look is None or (not look.sources and not preview.faults and not preview.progress):
+    if look is None or (not look.sources and not preview.faults):
         return _invitation(width)
     blocks = [
-        _progress_lines(preview, width),
+        _aside_lines(preview, width),
         _fault_lines(preview.faults, width),
         *(_source_lines(source, width) for source in look.sources[:1]),
-        *([] if preview.check is None else _check_blocks(preview.check, width)),
+        *([] if preview.check is None else _check_blocks(preview, preview.check, width)),
         *([] if preview.model is None else _model_blocks(preview, preview.model, width)),
-        _finding_lines(preview, width),
     ]
     lines: list[Line] = []
     for block in blocks:
@@ -66,10 +66,9 @@ def _invitation(width: int) -> list[Line]:
     return [[(text, "muted")] for text in wrap(told, width)]
 
 
-def _progress_lines(preview: Preview, width: int) -> list[Line]:
-    told = preview.progress or preview.not_checked
-    role = "accent" if preview.progress else "muted"
-    return [[(text, role)] for text in wrap(visible(told), width)] if told else []
+def _aside_lines(preview: Preview, width: int) -> list[Line]:
+    told = preview.not_checked
+    return [[(text, "muted")] for text in wrap(visible(told), width)] if told else []
 
 
 def _title(text: str, told: str = "") -> Line:
@@ -79,7 +78,7 @@ def _title(text: str, told: str = "") -> Line:
 def _fault_lines(faults: Sequence[FieldFault], width: int) -> list[Line]:
     if not faults:
         return []
-    lines: list[Line] = [[("The data cannot be used yet", "strong bad")]]
+    lines: list[Line] = [[("In the way of a run", "strong bad")]]
     for found in faults[:LISTED_FAULTS]:
         first, *listing = str(found.fault).split("\n")
         told = wrap(visible(first), width - 2)
@@ -136,8 +135,14 @@ def _role_name(source: Source, index: int) -> str:
 # What a run would find
 
 
-def _check_blocks(check: CheckResult, width: int) -> list[list[Line]]:
-    return [_split_lines(check), _label_lines(check, width), _leakage_lines(check, width)]
+def _check_blocks(preview: Preview, check: CheckResult, width: int) -> list[list[Line]]:
+    return [
+        _split_lines(check),
+        [] if preview.model is None else _estimate_lines(preview, preview.model, width),
+        _finding_lines(preview, width),
+        _leakage_lines(check, width),
+        _label_lines(check, width),
+    ]
 
 
 def _split_lines(check: CheckResult) -> list[Line]:
@@ -162,8 +167,9 @@ def _label_lines(check: CheckResult, width: int) -> list[Line]:
     most = counts.get(ordered[0], 0) or 1
     lines = [_title(f"{len(ordered):,} labels", _balance(counts, ordered))]
     named = min(28, width // 3, max(cell_len(visible(label)) for label in ordered))
-    room = max(4, width - named - 20)
-    for label in ordered[:LISTED_LABELS]:
+    room = min(LONGEST_BAR, max(4, width - named - 20))
+    listed = LISTED_LABELS if most > 1.5 * counts.get(ordered[-1], 0) else EVEN_LABELS
+    for label in ordered[:listed]:
         count = counts.get(label, 0)
         lines.append(
             [
@@ -172,7 +178,7 @@ def _label_lines(check: CheckResult, width: int) -> list[Line]:
                 (fit_right(format_count(count), 8) + fit_right(f"{count / total:.1%}", 8), "muted"),
             ]
         )
-    if rest := ordered[LISTED_LABELS:]:
+    if rest := ordered[listed:]:
         least = rest[-1]
         told = f"and {len(rest)} more, down to {counts.get(least, 0):,} of {visible(least)}"
         lines.append(cut([(told, "muted")], width))
@@ -193,6 +199,8 @@ def _leakage_lines(check: CheckResult, width: int) -> list[Line]:
     if not was_compared([*check.splits]):
         return [[(text, "muted")] for text in wrap(NOT_COMPARED, width)]
     leaked = sum(check.leaked.values())
+    if any(finding.code == "leakage" for finding in check.findings):
+        return []  # told there, with what to do
     if not leaked:
         return [[("✓ ", "good"), ("no row repeats a row of an earlier split", "")]]
     told = tell_leaked(check.leaked) or "rows that repeat a row of an earlier split"
@@ -214,7 +222,6 @@ def _model_blocks(preview: Preview, model: Mapping[str, Any], width: int) -> lis
     return [
         _length_lines(first, int(model["max_length"]), width, windows=windows),
         _mask_lines(first, width),
-        _estimate_lines(preview, model, width),
     ]
 
 
@@ -227,7 +234,7 @@ def _length_lines(told: Mapping[str, Any], limit: int, width: int, *, windows: b
     lines = [_title("Token lengths", head)]
     bins = [b for b in told.get("histogram", ()) if b[2] or b[1] <= told["longest"]]
     most = max((count for _, _, count in bins), default=1) or 1
-    room = max(4, width - 24)
+    room = min(LONGEST_BAR, max(4, width - 24))
     for low, high, count in bins:
         at_limit = low <= limit <= high and told["truncated_rows"]
         line: Line = [

@@ -115,6 +115,8 @@ class Previewer(threading.Thread):
                     draft, done = self._draft, self._number
                 assert draft is not None
                 self._look_at(draft, done)
+                if not self._is_old(done):
+                    self._post(Working(done, ""))
 
     def _is_old(self, number: int) -> bool:
         return self._stopped or number != self._number
@@ -159,7 +161,6 @@ class Previewer(threading.Thread):
             self._check = look.stamp, told
         checked = DataChecked(number, self._check[1].check, self._check[1].faults)
         self._post(checked)
-        self._post(Working(number, ""))
         return checked
 
     def _ask_model(self, look: Look, check: CheckResult, number: int) -> None:
@@ -187,7 +188,6 @@ class Previewer(threading.Thread):
         seen = self._model[1]
         estimate = self._estimate(look, seen.check)
         self._post(ModelSeen(number, seen.check, estimate, seen.faults, seen.not_checked))
-        self._post(Working(number, ""))
 
     def _told_by_engine(self, look: Look, check: CheckResult, number: int) -> ModelSeen:
         from ...core.check import check_model
