@@ -367,7 +367,7 @@ async def test_a_model_that_cannot_be_used_is_a_fault_of_its_field(
         await seen(pilot, "2 to be given")
         await write(pilot, "model.base", "models/tiny")
         await write(pilot, "data.train", "train.csv")
-        await seen(pilot, "models/tiny  ✗ models/tiny: no")
+        await seen(pilot, "models/tiny  ✗ no such model")
 
 
 def test_a_change_ends_the_engine_that_looks_at_an_older_draft(

@@ -15,7 +15,7 @@ from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.arrangement import SMALLEST
 from ..widgets.form import Form
-from ..widgets.form_fields import COLUMNS, Known, form_fields, told
+from ..widgets.form_fields import COLUMNS, NOT_SET, Known, form_fields, told
 from ..widgets.preview_lines import Preview
 from ..widgets.preview_pane import PreviewPane
 from ..widgets.previewing import (
@@ -136,7 +136,8 @@ class NewRunScreen(Screen[None]):
         look, check = self.preview.look, self.preview.check
         if look is not None and look.columns:
             values |= {f"data.{role}": [c.name for c in look.columns] for role in COLUMNS}
-            found = {f"data.{c.role}": f"{c.name}  ({c.why})" for c in look.columns if c.role}
+            roles = {c.role: f"{c.name}  ({c.why})" for c in look.columns if c.role}
+            found = {f"data.{role}": roles.get(role, NOT_SET) for role in COLUMNS if roles}
         if check is not None and check.labels:
             values["objective.positive"] = check.labels
         return Known(values, found)

@@ -16,7 +16,7 @@ from textual.widgets import Input
 from ...core.draft import BETWEEN, read_value, show_value
 from .completion import Completion, complete_last, complete_path, complete_value
 from .form_fields import FOLDERS, Field, next_choice, next_section
-from .form_lines import candidate_lines, field_line, foot_lines, value_column
+from .form_lines import candidate_lines, field_line, foot_lines, form_rows, value_column
 from .pane import Pane, told_hidden
 from .spans import Line
 
@@ -30,20 +30,33 @@ class FormLines(Pane):
         super().__init__(id="form-lines")
         self.fields: list[Field] = []
         self.cursor = 0
-        self.top = 0
+        self.top = 0  # rows above the first one that is seen
+        self.rows: list[int | None] = []
 
     def draw(self, width: int, height: int) -> list[Line]:
-        room = height - 1 if len(self.fields) > height else height
-        last = max(0, len(self.fields) - room)
-        low = self.cursor - room + 1 + min(CURSOR_MARGIN, room // 3)
-        high = self.cursor - min(CURSOR_MARGIN, room // 3)
-        self.top = min(max(min(max(self.top, low), high), 0), last)
-        shown = range(self.top, min(len(self.fields), self.top + room))
-        lines = [field_line(self.fields, i, width, focused=i == self.cursor) for i in shown]
-        if len(self.fields) > height:
-            below = len(self.fields) - self.top - room
-            lines.append([(told_hidden(self.top, below), "muted")])
+        self.rows = rows = form_rows(self.fields, height)
+        room = height - 1 if len(rows) > height else height
+        at = rows.index(self.cursor) if rows else 0
+        margin = min(CURSOR_MARGIN, room // 3)
+        self.top = max(min(max(self.top, at - room + 1 + margin), at - margin), 0)
+        self.top = min(self.top, max(0, len(rows) - room))
+        lines: list[Line] = [
+            [] if i is None else field_line(self.fields, i, width, focused=i == self.cursor)
+            for i in rows[self.top : self.top + room]
+        ]
+        if len(rows) > height:
+            lines.append([(told_hidden(self.top, len(rows) - self.top - room), "muted")])
         return lines
+
+    @property
+    def cursor_line(self) -> int:
+        """The line of the pane that the cursor is on."""
+        return self.rows.index(self.cursor) - self.top if self.cursor in self.rows else 0
+
+    def field_at(self, line: int) -> int | None:
+        """The field on a line of the pane."""
+        index = self.top + line
+        return self.rows[index] if index < len(self.rows) else None
 
 
 class Foot(Pane):
@@ -231,7 +244,7 @@ class Form(Container):
             return
         width = self.lines.content_size.width
         column = value_column(self.lines.fields, width)
-        self.box.styles.offset = (column, self.lines.cursor - self.lines.top)
+        self.box.styles.offset = (column, self.lines.cursor_line)
         self.box.styles.width = max(8, width - column)
         values = tuple(str(v) for v in at.choices if v is not None)
         start = Path() if at.path in FOLDERS else self.folder
@@ -268,8 +281,9 @@ class Form(Container):
     def go_to_clicked(self, event: events.Click) -> None:
         if event.widget is self.lines and not self.is_writing:
             offset = event.get_content_offset(self.lines)
-            if offset is not None and self.lines.top + offset.y < len(self.lines.fields):
-                self.go_to(self.lines.top + offset.y)
+            clicked = self.lines.field_at(offset.y) if offset is not None else None
+            if clicked is not None:
+                self.go_to(clicked)
 
 
 def _text_of(at: Field) -> str:

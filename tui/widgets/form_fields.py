@@ -90,7 +90,13 @@ def form_fields(
     wrong: dict[str, list[FieldFault]] = {}
     for found in faults:
         wrong.setdefault(found.path, []).append(found)
-    shown = [s for s in form_settings() if _is_shown(s.path, draft, wrong, whole=whole)]
+    unused = [path for path, shown in known.found.items() if shown == NOT_SET and not whole]
+    shown = [
+        s
+        for s in form_settings()
+        if _is_shown(s.path, draft, wrong, whole=whole)
+        and (s.path not in unused or s.path in draft.given or s.path in wrong)
+    ]
     return [_field(s, draft, wrong.get(s.path, []), known) for s in shown]
 
 

@@ -27,6 +27,16 @@ def value_column(fields: Sequence[Field], width: int) -> int:
     return MARK_WIDTH + SECTION_WIDTH + name_width(fields, width) + GAP
 
 
+def form_rows(fields: Sequence[Field], height: int) -> list[int | None]:
+    """The fields in their order, and None for a blank line between sections where there is room."""
+    spaced: list[int | None] = []
+    for index, at in enumerate(fields):
+        if index and fields[index - 1].section != at.section:
+            spaced.append(None)
+        spaced.append(index)
+    return spaced if len(spaced) <= height else [*range(len(fields))]
+
+
 def field_line(fields: Sequence[Field], index: int, width: int, *, focused: bool) -> Line:
     at = fields[index]
     first = not index or fields[index - 1].section != at.section

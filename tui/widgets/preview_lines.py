@@ -277,14 +277,14 @@ def _mask_lines(told: Mapping[str, Any], width: int) -> list[Line]:
 def _stretches(row: Sequence[Sequence[Any]], width: int) -> list[Line]:
     lines: list[Line] = []
     for scored, tokens in groupby(row, key=lambda token: bool(token[1])):
-        told = wrap(visible(" ".join(str(text) for text, _ in tokens)), width - 9)
+        told = wrap(visible(" ".join(str(text) for text, _ in tokens)), width - 10)
         if len(told) > MASK_LINES:
             told = [*told[: MASK_LINES // 2], "…", *told[-(MASK_LINES // 2) :]]
         name, role, text_role = ("learned", "tuned", "") if scored else ("read", "muted", "muted")
         for n, text in enumerate(told):
             lines.append(
                 [
-                    (fit(name if not n else "", 7), role),
+                    (fit(name if not n else "", 8), role),
                     ("▌ " if scored else "· ", role),
                     (text, text_role),
                 ]

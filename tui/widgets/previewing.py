@@ -180,7 +180,8 @@ class Previewer(threading.Thread):
             except FtevError as error:
                 if self._is_old(number):
                     return
-                fault = Fault("", str(error).partition("\n")[0])
+                what = str(error).partition("\n")[0].removeprefix(f"{model.base}: ")
+                fault = Fault("", what)
                 told = ModelSeen(number, None, None, (FieldFault("model.base", fault),))
             if self._is_old(number):  # it was ended: what it says is about that
                 return
