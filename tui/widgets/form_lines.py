@@ -19,7 +19,7 @@ LEAST_CHOICES = 30  # cells from which on the choices stand beside each other
 
 def name_width(fields: Sequence[Field], width: int) -> int:
     longest = max((cell_len(f.name) for f in fields), default=8)
-    return max(8, min(longest, width // 3))
+    return max(8, min(longest, width - MARK_WIDTH - SECTION_WIDTH - GAP - LEAST_VALUE))
 
 
 def value_column(fields: Sequence[Field], width: int) -> int:
