@@ -98,9 +98,11 @@ def find_pace(config: RunConfig, folder: Path) -> Pace:
             continue
         history = _read_small(run)
         if history and history.started and history.started.host == socket.gethostname():
-            took = sum(history.steps.seconds)
+            steps = history.steps
+            first = 1 if len(steps) > 2 else 0  # the first step warms up
+            took = sum(steps.seconds[first:])
             if took > 0:
-                tokens, seconds = tokens + sum(history.steps.tokens), seconds + took
+                tokens, seconds = tokens + sum(steps.tokens[first:]), seconds + took
                 names.append(run.id)
     return Pace(tokens / seconds, tuple(names)) if seconds else Pace()
 

@@ -15,7 +15,7 @@ from ftev.core import launch
 from ftev.core.config_file import load_config
 from ftev.core.draft import Draft
 from ftev.core.errors import ModelError
-from ftev.core.estimate import read_estimate
+from ftev.core.estimate import Estimate, read_estimate, write_estimate
 from ftev.tui.screens.home import HomeScreen
 from ftev.tui.screens.keys import NEW_RUN_KEYS
 from ftev.tui.screens.new_run import NewRunScreen
@@ -418,3 +418,11 @@ def test_no_key_of_the_form_is_one_that_terminals_keep() -> None:
     names = [name for key in NEW_RUN_KEYS for name in key.keys.split(",")]
     assert len(names) == len(set(names))
     assert not {f"ctrl+{letter}" for letter in "baszmihw"} & set(names)
+
+
+async def test_a_finished_run_tells_its_estimate(tmp_path: Path, shown: Shown) -> None:
+    run = make_run(tmp_path)
+    write_events(run, story())
+    write_estimate(run, Estimate(steps=140, tokens=190_000, tokens_per_second=10_000.0))
+    async with shown(run, (160, 45)) as pilot:
+        await seen(pilot, "estimated 19.0 s")

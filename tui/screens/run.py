@@ -184,7 +184,9 @@ class RunScreen(Screen[None]):
 
         took = compare_with_estimate(self.followed, self.follower.history)
         if took is not None:
-            self.pipeline.asides[3] = f"estimated {format_seconds(took['estimated_seconds'])}"
+            expected = format_seconds(took["estimated_seconds"])
+            told = f"steps took {format_seconds(took['seconds'])}, estimated {expected};"
+            self.pipeline.asides[3] = told
 
     # Panes
 

@@ -14,11 +14,11 @@ from ...core.draft import FieldFault
 from ...core.estimate import Estimate
 from ...core.look import Look, Source
 from ...core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
-from ...core.reporting.text import visible
+from ...core.reporting.text import visible, visible_lines
 from .format import bar, fit, fit_right, format_bytes, format_clock, format_count, wrap
 from .spans import Line, cut
 
-ROW_LINES = 3  # lines of a value in the first rows
+ROW_LINES, DOCUMENT_LINES = 3, 8  # lines of a value in the first rows, and of a plain text
 LISTED_LABELS, EVEN_LABELS = 10, 4  # fewer where they hardly differ
 LONGEST_BAR = 40
 LISTED_FAULTS = 12
@@ -118,10 +118,11 @@ def _row_lines(source: Source, width: int) -> list[Line]:
     for row in source.rows[:3]:
         for i in used:
             head = fit(visible(_role_name(source, i)), label_width) + "  "
-            told = wrap(visible(row[i]), width - label_width - 2)
-            if len(told) > ROW_LINES:
-                last = fit(told[ROW_LINES - 1] + " …", width - label_width - 2)
-                told = [*told[: ROW_LINES - 1], last]
+            room = width - label_width - 2
+            told = [t for line in visible_lines(row[i]) if line for t in wrap(line, room)]
+            most = DOCUMENT_LINES if source.document else ROW_LINES
+            if len(told) > most:
+                told = [*told[: most - 1], fit(told[most - 1] + " …", room)]
             for n, text in enumerate(told):
                 lines.append([(head if not n else " " * len(head), "muted"), (text, "")])
         lines.append([])
