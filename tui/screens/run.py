@@ -185,7 +185,7 @@ class RunScreen(Screen[None]):
         took = compare_with_estimate(self.followed, self.follower.history)
         if took is not None:
             expected = format_seconds(took["estimated_seconds"])
-            told = f"steps took {format_seconds(took['seconds'])}, estimated {expected};"
+            told = f"{format_seconds(took['seconds'])} of {expected} estimated;"
             self.pipeline.asides[3] = told
 
     # Panes
