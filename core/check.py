@@ -13,6 +13,8 @@ from .findings import Finding, find
 from .history import fold
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from .data import Dataset, Split
     from .leakage import Leakage
 
@@ -78,16 +80,21 @@ def check_run(config: RunConfig) -> CheckResult:
     )
 
 
-def check_model(config: RunConfig, result: CheckResult, tell: Callable[[str], None]) -> CheckResult:
+def check_model(
+    config: RunConfig,
+    result: CheckResult,
+    tell: Callable[[str], None],
+    started: Callable[[Popen[bytes]], None] | None = None,
+) -> CheckResult:
     """The result with what the model's tokenizer and size say; no weights are loaded.
 
-    Raises ModelError where the model cannot be used. Where the engine cannot start, the result says
-    what was not checked and why.
+    Raises ModelError where the model cannot be used. `started` gets the engine's process.
+    Where the engine cannot start, the result says what was not checked and why.
     """
     from .launch import ask_engine
 
     try:
-        told = ask_engine("preview", {"config": to_dict(config)}, tell)
+        told = ask_engine("preview", {"config": to_dict(config)}, tell, started)
     except RunError as error:
         return replace(result, not_checked=[f"{BY_THE_ENGINE}: {error}"])
     found = result.findings + _find_masking(told["splits"])

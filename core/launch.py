@@ -78,11 +78,13 @@ def ask_engine(
     module: Literal["likelihood", "preview"],
     question: dict[str, Any],
     tell: Callable[[str], None],
+    started: Callable[[subprocess.Popen[bytes]], None] | None = None,
 ) -> dict[str, Any]:
     """Put one question to the engine in a process of its own: JSON in, JSON lines out.
 
-    `tell` hears of its progress. Raises ConfigError or ModelError with what the engine answers, and
-    RunError where it ends without an answer, as it does where torch is not installed.
+    `tell` hears of its progress; `started` gets the process, so that who asks can end it.
+    Raises ConfigError or ModelError with what the engine answers, and RunError where it ends
+    without an answer, as it does where torch is not installed.
     """
     with tempfile.TemporaryFile() as log:
         engine = subprocess.Popen(
@@ -92,6 +94,8 @@ def ask_engine(
             stderr=log,
         )
         with engine:
+            if started is not None:
+                started(engine)
             answer = _read_answer(engine, msgspec.json.encode(question), tell)
         if "result" in answer:
             result: dict[str, Any] = answer["result"]

@@ -35,6 +35,7 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
+    from ..core.draft import Draft
     from ..core.review import Review
 
 gc.enable()
@@ -65,6 +66,7 @@ class FtevApp(App[int]):
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
         for known in THEMES:
             self.register_theme(known)
+        self.kept_draft: Draft | None = None  # a form that was left before its run began
         self.theme = theme_name(theme, os.environ)
         if self.no_color:  # Textual chose shades of grey before it knew of a theme without colours
             self._filters = [NoColor()]
@@ -110,6 +112,26 @@ class FtevApp(App[int]):
 
     def go_home(self) -> None:
         self._replace_screen_by(self._home())
+
+    def new_run(self, like: Run | None) -> None:
+        """The form of a new run; asked first where there is more than an empty one."""
+        from .screens.begin_form import BeginForm
+
+        def begin(beginning: str | None) -> None:
+            source = {"left": self.kept_draft, "like": like}
+            if beginning is not None:
+                self._fill_form(source.get(beginning))
+
+        if like is None and self.kept_draft is None:
+            self._fill_form(None)
+        else:
+            name = like.id if like is not None else ""
+            self.push_screen(BeginForm(name, left=self.kept_draft is not None), begin)
+
+    def _fill_form(self, source: Draft | Run | None) -> None:
+        from .screens.new_run import NewRunScreen
+
+        self._replace_screen_by(NewRunScreen(self.runs_dir, source))
 
     def _replace_screen_by(self, screen: Screen[Any]) -> None:
         if not self.screen._result_callbacks:  # switching pops one, which the first screen lacks

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..config import RunConfig
 from ..config_file import check_config
@@ -22,6 +23,9 @@ from .pipe import answer_stdin, tell
 from .rows import RENDER, TokenRows
 
 SHOWN_TOKENS = 60
+SHOWN_ROWS, WHOLE_ROW = 3, 600  # rows and tokens of each that a screen shows
+BINS = 12
+BIN_WIDTHS = tuple(m * 10**e for e in range(7) for m in (1, 2, 5))
 BYTES_A_WEIGHT = 16  # float32 weight, gradient and the two averages of AdamW
 
 
@@ -74,25 +78,48 @@ def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
         "longest": int(lengths.max()),
         "truncated_rows": rows.truncated_rows,
         "truncated_tokens": rows.truncated_tokens,
+        "histogram": _histogram(lengths),
     }
     if rows.scored is not None:
-        shown = rows.ids[0][:SHOWN_TOKENS].tolist()
-        texts = loaded.tokenizer.batch_decode([[i] for i in shown])
         told |= {
             "scored_tokens": int(targets.sum()),
             "masked_tokens": int(lengths.sum() - targets.sum()),
             "unscored_rows": int((targets == 0).sum()),
             "rows_without_eos": rows.rows_without_eos,
-            "first_row": list(zip(texts, rows.scored[0][:SHOWN_TOKENS].tolist(), strict=True)),
+            "first_row": _marked(rows, 0, SHOWN_TOKENS, loaded),
+            "rows_shown": [
+                _marked(rows, row, WHOLE_ROW, loaded) for row in range(min(SHOWN_ROWS, len(rows)))
+            ],
         }
     return told
+
+
+def _marked(rows: TokenRows, row: int, most: int, loaded: Loaded) -> list[tuple[str, bool]]:
+    """The first tokens of a row as text, each with whether it is scored."""
+    assert rows.scored is not None
+    texts = loaded.tokenizer.batch_decode([[i] for i in rows.ids[row][:most].tolist()])
+    return list(zip(texts, rows.scored[row][:most].tolist(), strict=True))
+
+
+def _histogram(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Rows by their tokens: from, to (both counted in) and how many, in bins of one width."""
+    width = next(w for w in BIN_WIDTHS if w * BINS > lengths.max())
+    counts = np.bincount((lengths - 1) // width)
+    return [(i * width + 1, (i + 1) * width, int(n)) for i, n in enumerate(counts)]
 
 
 def _size(loaded: Loaded, config: RunConfig) -> dict[str, Any]:
     """Parameters, and bytes of weights, gradients and optimizer; activations come on top."""
     parameters = sum(p.numel() for p in loaded.model.parameters())
     full = config.model.adapter == "none"
-    return {"parameters": parameters, "state_bytes": parameters * (BYTES_A_WEIGHT if full else 4)}
+    shape = loaded.model.config.get_text_config()
+    return {
+        "parameters": parameters,
+        "state_bytes": parameters * (BYTES_A_WEIGHT if full else 4),
+        "layers": getattr(shape, "num_hidden_layers", 0),
+        "hidden": getattr(shape, "hidden_size", 0),
+        "vocab": getattr(shape, "vocab_size", 0),
+    }
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FtevError
+from ..estimate import compare_with_estimate
 from ..history import History, read_history
 from ..numbers.metric_table import METRICS
 from ..run_notes import read_notes
@@ -179,6 +180,7 @@ def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
         "eta_seconds": history.eta_seconds(),
         "tokens_per_second": history.tokens_per_second(),
         "metrics": last_metrics(history),
+        "estimate": compare_with_estimate(run, history) if history.ended else None,
         "worker": {"pid": worker.pid, "host": worker.host, "alive": run.worker_alive()}
         if worker
         else None,

@@ -73,10 +73,10 @@ async def test_an_empty_folder_says_how_to_begin(tmp_path: Path, shown: Shown) -
     async with shown(None, (80, 24), "ftev-tui demo") as pilot:
         assert "No runs here yet." in picture(pilot)
         await pilot.press("enter", "e", "up", "end")
-        await pilot.press("n")
-        await seen(pilot, "ftev-tui train run.toml")
         await pilot.press("question_mark")
-        await seen(pilot, "how to start a new run")
+        await seen(pilot, "a new run, empty or like the chosen one")
+        await pilot.press("escape", "n")
+        await seen(pilot, "2 to be given")
 
 
 async def test_the_report_of_the_chosen_run(tmp_path: Path, shown: Shown) -> None:

@@ -35,6 +35,9 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
         rows.append(["epoch", f"{told['epoch']:.2f} of {told['epochs']:g}"])
     if told["eta_seconds"] is not None and told["status"] == "running":
         rows.append(["training left", format_seconds(told["eta_seconds"])])
+    if took := told["estimate"]:
+        expected = format_seconds(took["estimated_seconds"])
+        rows.append(["training took", f"{format_seconds(took['seconds'])}, estimated {expected}"])
     rows += [
         [name, format_value(name.rpartition("/")[2], value)]
         for name, value in told["metrics"].items()

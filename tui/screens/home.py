@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..app import FtevApp
     from ..widgets.line_box import LineBox
 
-HOW_TO_START = "A new run: `ftev-tui train run.toml`; or `ftev-tui demo`, which needs no file."
 FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
 PURPOSES = {
     "filter": FILTER_HELP,
@@ -173,7 +172,7 @@ class HomeScreen(Screen[None]):
             self.app.push_screen(EvaluationScreen(self.chosen.run))
 
     def action_new(self) -> None:
-        self.key_line.show_notice(HOW_TO_START)
+        self.app.new_run(self.chosen.run if self.chosen is not None else None)
 
     def action_export(self) -> None:
         if self.chosen is not None:

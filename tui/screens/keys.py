@@ -53,6 +53,7 @@ RUN_KEYS = (
     Key("B", "B", "review", "judge answers blind"),
     Key("Q", "Q", "quiz", "a quiz about this run's own numbers"),
     Key("e", "e", "export", "write the report", "report"),
+    Key("n", "n", "new", "a new run, empty or like this one"),
     Key("h", "h", "home", "all runs", "runs"),
     Key("c", "c", "compare", "compare with another run", "compare"),
     Key("S", "S", "stop", "stop the run: it can be resumed (asks first)", "stop"),
@@ -103,7 +104,7 @@ HOME_KEYS = (
     Key("a", "a", "write('tags')", "tags", "tag"),
     Key("N", "N", "write('note')", "a note", "note"),
     Key("D", "D", "delete", "to the trash (asks first)"),
-    Key("n", "n", "new", "how to start a new run", "new run"),
+    Key("n", "n", "new", "a new run, empty or like the chosen one", "new run"),
     Key("v", "v", "evaluation", "the evaluation of this run", "evaluation"),
     Key("e", "e", "export", "write the report of this run", "report"),
     Key("escape", "esc", "out", "one layer out: marks, filter, back to the run that was open"),
@@ -135,6 +136,28 @@ COMPARE_KEYS = (
 OVERLAY_KEYS = (
     *(key for key in CHART_KEYS if key.action != "table"),
     Key("l", "l", "lines", "training and validation, validation alone, training alone"),
+)
+
+NEW_RUN_KEYS = (
+    Key("enter", "enter", "write", "write a value; there tab completes, esc leaves", "edit"),
+    Key("space,right", "space  ← →", "choose(1)", "the next choice, the one before", "choose"),
+    Key("left", "", "choose(-1)", ""),
+    Key("up", "↑  ↓", "move(-1)", "choose a field; on the preview: scroll"),
+    Key("down", "", "move(1)", ""),
+    Key("pageup", "pgup  pgdn", "move(-10)", "the same, ten lines at a time"),
+    Key("pagedown", "", "move(10)", ""),
+    Key("home", "home  end", "move(-1000000)", "first and last field"),
+    Key("end", "", "move(1000000)", ""),
+    Key("tab", "tab  shift+tab", "section(1)", "next section, section before"),
+    Key("shift+tab", "", "section(-1)", ""),
+    Key("backspace,delete", "backspace", "clear", "back to the default"),
+    Key("a", "a", "whole", "all settings, or the few that matter first", "all"),
+    Key("f", "f", "next_fault", "the next field with a fault"),
+    Key("v", "v", "preview", "to the preview and back", "preview"),
+    Key("S,f5", "S  f5", "start", "start the run", "start"),
+    Key("W", "W", "keep", "write a run.toml to keep", "write"),
+    Key("L", "L", "load", "load a run.toml into the form", "load"),
+    Key("escape", "esc", "out", "back; the form is kept"),
 )
 
 

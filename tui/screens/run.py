@@ -27,6 +27,7 @@ from ..widgets.asking import (
 )
 from ..widgets.chart import ChartPane
 from ..widgets.evaluation_read import ReadingFailed
+from ..widgets.format import format_seconds
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pipeline import PipelinePane
@@ -178,7 +179,17 @@ class RunScreen(Screen[None]):
     @on(RunJudged)
     def show_judgement(self, message: RunJudged) -> None:
         self.primary, self.judgement = message.primary, message.judgement
+        self._tell_estimate()
         self.show_history()
+
+    def _tell_estimate(self) -> None:
+        from ...core.estimate import compare_with_estimate
+
+        took = compare_with_estimate(self.followed, self.follower.history)
+        if took is not None:
+            expected = format_seconds(took["estimated_seconds"])
+            told = f"{format_seconds(took['seconds'])} of {expected} estimated;"
+            self.pipeline.asides[3] = told
 
     # Panes
 
@@ -265,6 +276,9 @@ class RunScreen(Screen[None]):
 
     def explained_term(self) -> str | None:
         return self.metrics.metric_under_cursor if self.focused is self.metrics else None
+
+    def action_new(self) -> None:
+        self.app.new_run(self.followed)
 
     @on(MetricsPane.MetricOpened)
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...core.history import History, Stage
 from ...core.reporting.text import visible
 from .format import fit, fit_right, format_count, format_seconds, format_shape, progress_bar, wrap
@@ -31,20 +33,25 @@ class PipelinePane(NumberedPane):
     def __init__(self) -> None:
         super().__init__()
         self.history, self.status = History(), "starting"
+        self.asides: dict[int, str] = {}  # stage -> what is told behind its note
 
     def show_history(self, history: History, status: str) -> None:
         self.history, self.status = history, status
         self.show()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return pipeline_lines(self.history, self.status, width, height)
+        return pipeline_lines(self.history, self.status, width, height, self.asides)
 
 
-def pipeline_lines(history: History, status: str, width: int, height: int) -> list[Line]:
+def pipeline_lines(
+    history: History, status: str, width: int, height: int, asides: Mapping[int, str] | None = None
+) -> list[Line]:
     """A line a stage; with room to spare the notes are shown in full beneath."""
     lines: list[Line] = []
     for stage in history.stages:
         line = stage_line(history, stage, status)
+        if stage.done and (aside := (asides or {}).get(stage.number)):
+            line.insert(-1, (f"  {aside}", "muted"))
         if height <= 3 * len(history.stages):
             tight = stage.done is not None and width - width_of(line[:-1]) < LEAST_NOTE
             lines.append(line[:-1] if tight else line)

@@ -1,0 +1,105 @@
+"""A first look at data: columns and why, first rows, and each fault at the setting to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_files import REAL, needs_real_data
+from ftev.core.draft import Draft
+from ftev.core.errors import DataError, Fault
+from ftev.core.look import Look, look_at, place_faults
+from ftev.core.reading.reasons import why_column
+
+LEAST: dict[str, Any] = {"task": "classification", "model.base": "tiny"}
+
+
+def roles(look: Look) -> dict[str, str]:
+    return {c.role: c.name for c in look.columns if c.role}
+
+
+def test_columns_rows_and_reasons(tmp_path: Path) -> None:
+    lines = [f"{i},words of row {i} that go on,{'yes' if i % 2 else 'no'}" for i in range(40)]
+    (tmp_path / "train.csv").write_text("\n".join(["number,note,verdict", *lines]) + "\n")
+    look = look_at(Draft(LEAST | {"data.train": "train.csv"}, str(tmp_path)))
+    assert roles(look) == {"text": "note", "label": "verdict"}
+    assert look.sources[0].records == 40
+    assert len(look.sources[0].rows) == 5
+    assert look.sources[0].rows[1] == ("1", "words of row 1 that go on", "yes")
+    named = Draft(LEAST | {"data.train": "train.csv", "data.label": "number"}, str(tmp_path))
+    assert next(c.why for c in look_at(named).columns if c.role == "label") == "as you chose"
+
+
+def test_the_data_are_read_again_only_when_they_may_have_changed(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("text,label\n" + "".join(f"tea {i},good\n" for i in range(9)))
+    draft = Draft(LEAST | {"data.train": "train.csv"}, str(tmp_path))
+    first = look_at(draft)
+    again = look_at(draft.with_value("train.epochs", 1.0), first)
+    assert again.sources is first.sources
+    path.write_text("text,label\nmore,good\n")
+    assert look_at(draft, first).sources[0].records == 1
+
+
+def test_settings_with_faults_do_not_hide_the_data(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na,b\n")
+    look = look_at(Draft({"data.train": "train.csv", "train.epochs": -1.0}, str(tmp_path)))
+    assert {f.path for f in look.checked.faults} == {"task", "model.base", "train.epochs"}
+    assert look.sources
+    assert look.config is not None
+    assert look.checked.config is None
+    assert look_at(Draft(LEAST)).sources == ()
+
+
+def test_faults_stand_at_the_setting_that_would_be_changed(tmp_path: Path) -> None:
+    draft = Draft(LEAST | {"data.train": "a/*.csv", "data.test": "test.csv"}, str(tmp_path))
+    config = look_at(draft).config
+    assert config is not None
+    told = {
+        "a/one.csv:3": "data.train",
+        "test.csv:9": "data.test",
+        "test.csv": "data.test",
+        "data.labels": "data.labels",
+        "objective.positive": "objective.positive",
+        "elsewhere.csv": "data.train",
+        "": "",
+    }
+    for where, path in told.items():
+        (found,) = place_faults(DataError(Fault(where, "is wrong")), config)
+        assert found.path == path, where
+    for what, path in (
+        ('has no column "x" (data.text)', "data.text"),
+        ("which column is the label is not certain", "data.label"),
+        ('has no column "x" (evaluate.slices)', "evaluate.slices"),
+    ):
+        (found,) = place_faults(DataError(Fault("test.csv", what)), config)
+        assert found.path == path
+
+
+def test_why_a_column_plays_its_role() -> None:
+    assert why_column("text", "Text", {}) == "by its name"
+    assert why_column("label", "intent", {}) == "a usual name of a label"
+    assert why_column("completion", "answer", {}) == "a usual name of a completion"
+    assert why_column("label", "column_1", {}).startswith("by its contents: short")
+    assert why_column("text", "x", {"text": "x"}) == "as you chose"
+
+
+@pytest.mark.realdata
+@needs_real_data
+def test_real_files_show_their_columns() -> None:
+    found = {}
+    for task, name in (
+        ("classification", "banking77/train.csv"),
+        ("classification", "sms_spam/SMSSpamCollection"),
+        ("generation", "gsm8k/train.jsonl"),
+        ("generation", "tinyshakespeare/input.txt"),
+    ):
+        draft = Draft({"task": task, "model.base": "tiny", "data.train": name}, str(REAL))
+        found[name] = roles(look_at(draft))
+    assert list(found.values()) == [
+        {"text": "text", "label": "category"},
+        {"label": "column_1", "text": "column_2"},
+        {"prompt": "question", "completion": "answer"},
+        {"text": "text"},
+    ]
