@@ -143,8 +143,7 @@ class Follower(threading.Thread):
             return False
         for start in range(0, len(events), FOLDED_AT_ONCE):
             with self.lock:
-                for event in events[start : start + FOLDED_AT_ONCE]:
-                    self.history.add(event)
+                self.history.add_all(events[start : start + FOLDED_AT_ONCE])
         self.history.unreadable_lines += self._reader.unreadable - unreadable
         return self._reader.offset > before
 
