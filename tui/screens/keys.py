@@ -62,6 +62,8 @@ CHART_KEYS = (
     Key("b", "b", "marker", "markers: braille, blocks, ASCII"),
     Key("m", "m", "table", "chart or table"),
     Key("0", "0", "reset", "the whole chart again"),
+    Key("left_square_bracket", "[  ]", "turn(-1)", "previous, next chart: loss, metrics, speed …"),
+    Key("right_square_bracket", "", "turn(1)", ""),
 )
 
 METRICS_KEYS = (Key("up", "↑  ↓", "move(-1)", "choose a metric"),)

@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from ...core.control import AskCheckpoint, AskPause, AskPrompt, AskResume, AskStop, Request
 from ...core.errors import FtevError
+from ...core.history import History
 from ...core.runs import Run
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from ..widgets.answers import Exchange
@@ -66,7 +67,7 @@ class RunScreen(Screen[None]):
     def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
         super().__init__()
         self.followed = run
-        self.follower = Follower(run, self.post_message)
+        self.follower = Follower(run, self.post_message, self._prepare_charts)
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
@@ -76,6 +77,7 @@ class RunScreen(Screen[None]):
             PromptPane(),
             LogPane(),
         )
+        self.chart.history_lock = self.follower.lock
         self.desk = Desk(
             self.pipeline, self.trace, self.metrics, self.chart, self.prompt, self.log_pane
         )
@@ -114,6 +116,14 @@ class RunScreen(Screen[None]):
         self.call_after_refresh(self.show_history)
 
     # What the follower tells
+
+    def _prepare_charts(self, history: History) -> None:
+        """In the thread of the follower, after its first reading."""
+        try:
+            config = self.followed.config()
+        except FtevError:  # a copied run may have lost it
+            config = None
+        self.chart.prepare(history, config)
 
     @on(HistoryRead)
     def show_reading(self, message: HistoryRead) -> None:
