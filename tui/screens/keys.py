@@ -64,6 +64,8 @@ CHART_KEYS = (
     Key("0", "0", "reset", "the whole chart again"),
     Key("left_square_bracket", "[  ]", "turn(-1)", "previous, next chart: loss, metrics, speed …"),
     Key("right_square_bracket", "", "turn(1)", ""),
+    Key("w", "w", "write", "write what is shown as CSV and SVG"),
+    Key("enter", "enter", "screen.open", "with the cursor set: metrics and prompt as of that step"),
 )
 
 METRICS_KEYS = (Key("up", "↑  ↓", "move(-1)", "choose a metric"),)

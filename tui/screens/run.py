@@ -320,6 +320,13 @@ class RunScreen(Screen[None]):
         self.key_line.show_notice("writing the report …", "muted")
         write_report(self.followed, self.post_message)
 
+    @on(ChartPane.WriteAsked)
+    def write_chart(self, message: ChartPane.WriteAsked) -> None:
+        from .chart_writing import write_charts
+
+        self.key_line.show_notice("writing the chart …", "muted")
+        write_charts(self.followed, self.chart.data, message.view, message.names, self.post_message)
+
     @on(RequestTold)
     def show_outcome(self, message: RequestTold) -> None:
         self.key_line.show_notice(message.text, "bad" if message.failed else "good")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from textual.binding import BindingType
 from textual.content import Content
+from textual.message import Message
 
 from ...core.config import RunConfig
 from ...core.history import History
 from .chart_data import AXES, ChartData
 from .chart_legend import cursor_line, legend
-from .chart_plot import chart_lines
+from .chart_plot import chart_lines, small_charts
 from .chart_table import table_lines
 from .chart_view import View
 from .pane import NumberedPane
@@ -42,7 +44,7 @@ class ChartPane(NumberedPane):
         if config is not None:
             data.take_rules(config)
         data.update(history)
-        data.chart("loss")
+        data.make_all()
         self._prepared = data
 
     def show_history(self, history: History) -> None:
@@ -83,6 +85,19 @@ class ChartPane(NumberedPane):
         if told != self._place_told:
             self._place_told = told
             self.border_subtitle = Content(told)
+
+    @dataclass
+    class WriteAsked(Message):
+        """`w`: what is shown is to be written to files, the chart in front first."""
+
+        view: View
+        names: list[str]
+
+    def action_write(self) -> None:
+        size = self.content_size
+        front = self.view.chart(self.data).name
+        names = [front, *small_charts(self.data, self.view, size.height)]
+        self.post_message(self.WriteAsked(replace(self.view), names))
 
     @property
     def cursor_step(self) -> int | None:

@@ -38,6 +38,11 @@ class ChartData:
         self.best_metric = chosen_by(config)
         self.early_stopping = config.train.early_stopping
 
+    def make_all(self) -> None:
+        """Every chart, before anybody looks: in a thread this costs no key a wait."""
+        for name in self.names:
+            self.chart(name)
+
     def _begin(self, started: RunStarted | None) -> None:
         self._started = started
         self._charts: dict[str, Chart] = {}
@@ -80,16 +85,14 @@ class ChartData:
             for name in [n for n, c in self._charts.items() if c.points]:
                 del self._charts[name]
         self.validation = series
-        for e in series[len(known) :]:
-            self._measure(e)
+        self._measure([evaluation_values(e, self.history) for e in series[len(known) :]])
 
-    def _measure(self, e: Evaluated) -> None:
-        values = evaluation_values(e, self.history)
-        values.setdefault("loss", math.nan)
+    def _measure(self, found: list[dict[str, float]]) -> None:
         count = max((len(p) for p in self._measured.values()), default=0)
-        for name in values.keys() | self._measured.keys():
-            found = self._measured.setdefault(name, Pyramid(array("d", [math.nan]) * count))
-            found.append(values.get(name, math.nan))
+        for name in {"loss", *self._measured, *(name for values in found for name in values)}:
+            if name not in self._measured:  # the first time that it is defined
+                self._measured[name] = Pyramid(array("d", [math.nan]) * count)
+            self._measured[name].extend([values.get(name, math.nan) for values in found])
 
     @property
     def validation_loss(self) -> Pyramid:
