@@ -23,23 +23,32 @@ from .series import Chart, Series
 FOLDER = "exports"  # in the run directory
 COLUMNS_OF_SVG = 760  # places along x that are told apart: each keeps its least and greatest value
 X_TITLES = {"step": "step", "epoch": "epoch", "time": "seconds", "tokens": "tokens read"}
-STYLE = """
-svg { --paper: #fcfbf9; --ink: #1f2328; --muted: #5f6670; --rule: #e3e0da; --accent: #2a5f8f;
-  --second: #a4561f; --bad: #a8322a; color-scheme: light dark;
-  background: var(--paper); font: 12.5px system-ui, -apple-system, "Segoe UI", Arial, sans-serif; }
-@media (prefers-color-scheme: dark) { svg { --paper: #14171a; --ink: #e4e5e3; --muted: #9ba2ab;
-  --rule: #30353b; --accent: #82b4e0; --second: #e0a06c; --bad: #f0918a; } }
-text { fill: var(--muted); } .legend, .mark { fill: var(--ink); }
-.mark { font-weight: 600; paint-order: stroke; stroke: var(--paper); stroke-width: 4px; }
+LIGHT = ("#fcfbf9", "#1f2328", "#5f6670", "#e3e0da", "#2a5f8f", "#a4561f", "#a8322a")
+DARK = ("#14171a", "#e4e5e3", "#9ba2ab", "#30353b", "#82b4e0", "#e0a06c", "#f0918a")
+SHAPES = """
+svg { font: 12.5px system-ui, -apple-system, "Segoe UI", Arial, sans-serif; }
+.mark { font-weight: 600; paint-order: stroke; stroke-width: 4px; }
 .middle { text-anchor: middle; } .end { text-anchor: end; }
-.grid { stroke: var(--rule); fill: none; } .axis { stroke: var(--muted); fill: none; }
-.line { fill: none; stroke-width: 1.8; stroke-linejoin: round; } .dense { stroke-width: 1.1; }
-.dashed { stroke: var(--muted); stroke-dasharray: 2 4; }
-.ring { fill: none; stroke: var(--bad); stroke-width: 1.5; }
-path.s0 { stroke: var(--accent); } path.s1 { stroke: var(--second); }
-path.point { stroke: var(--paper); stroke-width: 1; }
-.point.s0 { fill: var(--accent); } .point.s1 { fill: var(--second); }
+.grid, .axis, .line, .ring { fill: none; }
+.line { stroke-width: 1.8; stroke-linejoin: round; } .dense { stroke-width: 1.1; }
+.dashed { stroke-dasharray: 2 4; } .ring { stroke-width: 1.5; }
 """
+
+
+def _coloured(colours: tuple[str, ...]) -> str:
+    """Written out: many that draw SVG know no variables."""
+    paper, ink, muted, rule, first, second, mark = colours
+    return (
+        f".paper {{ fill: {paper}; }} text {{ fill: {muted}; }} .legend, .mark {{ fill: {ink}; }} "
+        f".mark, .point {{ stroke: {paper}; }} .grid {{ stroke: {rule}; }} "
+        f".axis, .line.dashed {{ stroke: {muted}; }} .ring {{ stroke: {mark}; }} "
+        f".line.s0 {{ stroke: {first}; }} .line.s1 {{ stroke: {second}; }} "
+        f".point.s0 {{ fill: {first}; }} .point.s1 {{ fill: {second}; }}"
+    )
+
+
+STYLE = f"{SHAPES}{_coloured(LIGHT)}\n@media (prefers-color-scheme: dark) {{ {_coloured(DARK)} }}\n"
+PAPER = '<rect class="paper" width="100%" height="100%"/>'
 
 
 def write_chart(run: Run, data: ChartData, view: View, names: list[str]) -> list[Path]:
@@ -134,7 +143,7 @@ def svg_of(data: ChartData, view: View, chart: Chart) -> str:
     svg = draw(drawing, "chart") or '<svg class="chart" viewBox="0 0 760 340">'
     head, _, body = svg.partition(">")
     body = body if body.endswith("</svg>") else body + "</svg>"
-    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{STYLE}</style>{body}\n'
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{STYLE}</style>{PAPER}{body}\n'
 
 
 def _curve(view: View, series: Series, left: float, right: float) -> Curve:

@@ -6,11 +6,13 @@ The same arithmetic as `core.metrics`, for a screen that must draw before NumPy 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 
 from ...core.events import Evaluated
 from ...core.history import History
+
+Counts = defaultdict[int, int]  # by label
 
 
 def evaluation_values(e: Evaluated, history: History) -> dict[str, float]:
@@ -40,18 +42,19 @@ def _of_counts(e: Evaluated, labels: list[str], positive: str | None) -> dict[st
     found = {"loss": mean_loss(e), "accuracy": _ratio(e.correct, e.count, math.nan)}
     if not e.confusion:
         return found
-    right: Counter[int] = Counter()
-    support: Counter[int] = Counter()
-    predicted: Counter[int] = Counter()
+    right: Counts = defaultdict(int)
+    support: Counts = defaultdict(int)
+    predicted: Counts = defaultdict(int)
     for truth, prediction, count in e.confusion:
         support[truth] += count
         predicted[prediction] += count
-        right[truth] += count * (truth == prediction)
+        if truth == prediction:
+            right[truth] += count
     present = [k for k in support.keys() | predicted.keys() if support[k] + predicted[k]]
     precision = {k: _ratio(right[k], predicted[k]) for k in present}
     recall = {k: _ratio(right[k], support[k]) for k in present}
     f1 = {k: _ratio(2 * right[k], support[k] + predicted[k]) for k in present}
-    rows = support.total()
+    rows = sum(support.values())
     found |= {
         "macro_f1": _mean(f1.values()),
         "balanced_accuracy": _mean(recall[k] for k in present if support[k]),
@@ -68,11 +71,11 @@ def _of_counts(e: Evaluated, labels: list[str], positive: str | None) -> dict[st
     return found
 
 
-def _mcc(right: Counter[int], support: Counter[int], predicted: Counter[int]) -> float:
-    rows = support.total()
-    together = right.total() * rows - sum(n * predicted[k] for k, n in support.items())
-    truth = rows**2 - sum(n * n for n in support.values())
-    answers = rows**2 - sum(n * n for n in predicted.values())
+def _mcc(right: Counts, support: Counts, predicted: Counts) -> float:
+    rows = sum(support.values())
+    together = sum(right.values()) * rows - sum(n * predicted[k] for k, n in support.items())
+    truth = rows**2 - sum([n * n for n in support.values()])
+    answers = rows**2 - sum([n * n for n in predicted.values()])
     return _ratio(together, math.sqrt(max(0, truth)) * math.sqrt(max(0, answers)))
 
 
