@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
@@ -105,6 +106,14 @@ class ChartPane(NumberedPane):
         if self.view.cursor is None or not len(self.data):
             return None
         return self.data.history.steps.step[min(self.view.cursor, len(self.data) - 1)]
+
+    def put_cursor(self, step: int) -> None:
+        """On a step, or the one before it."""
+        if len(self.data):
+            index = bisect_right(self.data.history.steps.step, step) - 1
+            self.view.cursor = min(max(0, index), len(self.data) - 1)
+            self.view.keep_in_sight(self.data)
+            self.show()
 
     def action_cursor(self, cells: int) -> None:
         """Move by so many cells; the first press sets the cursor on the last step."""
