@@ -64,9 +64,14 @@ class ChartPane(NumberedPane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         with self.history_lock:
+            self._forget_steps_taken_back()
+            return self._draw(width, height)
+
+    def _forget_steps_taken_back(self) -> None:
+        """A worker that resumed may have just been read: its steps are fewer than were drawn."""
+        with self.history_lock:
             if self.data.is_stale:
                 self.data.update(self.data.history)
-            return self._draw(width, height)
 
     def _draw(self, width: int, height: int) -> list[Line]:
         if not len(self.data) and not self.data.validation:
@@ -117,6 +122,7 @@ class ChartPane(NumberedPane):
 
     def action_cursor(self, cells: int) -> None:
         """Move by so many cells; the first press sets the cursor on the last step."""
+        self._forget_steps_taken_back()
         if not self.as_table:
             self.view.move_cursor(self.data, cells, self.content_size.width)
             self.show()
@@ -126,6 +132,7 @@ class ChartPane(NumberedPane):
         self.show()
 
     def action_zoom(self, direction: int) -> None:
+        self._forget_steps_taken_back()
         self.view.zoom(self.data, 0.5 if direction > 0 else 2.0)
         self.show()
 

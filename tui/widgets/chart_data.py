@@ -130,7 +130,7 @@ class ChartData:
     def _make(self, name: str) -> Chart:
         steps = self.history.steps
         if name == "loss":
-            training = Series("training", "━", "train", self.xs, self.loss)
+            training = Series("training", "━", "train", self.xs, self.loss, noisy=True)
             validation = self._points("validation", self._measured.setdefault("loss", Pyramid()))
             return Chart(name, "loss", "nats", (training, validation))
         if name in self._measured:
@@ -151,7 +151,10 @@ class ChartData:
         return Series(name, "●", "validation", self.validation_xs, values, "evaluations")
 
     def _of_steps(self, name: str, title: str, unit: str, values: Pyramid) -> Chart:
-        return Chart(name, title, unit, (Series(title, "━", "train", self.xs, values),))
+        noisy = name != "learning_rate"
+        return Chart(
+            name, title, unit, (Series(title, "━", "train", self.xs, values, noisy=noisy),)
+        )
 
     def _of_machine(self, name: str) -> Chart:
         title, unit = {
@@ -203,6 +206,15 @@ class ChartData:
             new = self.history.steps.tokens[len(made) : len(self)]
             made.extend(list(accumulate(new, initial=made[-1] if made else 0.0))[1:])
         return made
+
+    def read_until(self, index: int) -> tuple[float, float]:
+        """Seconds since the first step, and tokens read, at a step; no whole axis is made for it."""
+        steps = self.history.steps
+        if index < len(self._tokens):
+            tokens = self._tokens[index]
+        else:
+            tokens = float(sum(steps.tokens[: index + 1]))
+        return max(0.0, steps.time[index] - steps.time[0]), tokens
 
     def validation_xs(self, axis: str) -> Sequence[float]:
         made = self._measured_at.setdefault(axis, array("d"))

@@ -51,7 +51,7 @@ def legend(data: ChartData, view: View, width: int) -> Line:
 
 
 def _newest(series: Series, chart: Chart, view: View) -> Line:
-    smooth = view.smoothing if series.kind != "evaluations" else 0.0
+    smooth = view.smoothing if series.noisy else 0.0
     name = f"{series.name}, smoothed" if smooth else series.name
     last = format_reading(series.smoothed(smooth).values[-1], chart.unit)
     return [(f"{series.sign} ", series.role), (name, ""), (f" {last}", "strong")]
@@ -82,8 +82,9 @@ def cursor_line(data: ChartData, view: View, width: int) -> Line:
         rate = format_number(steps.learning_rate[i], 3)
         groups.append([(f"learning rate {rate}", "muted")])
         groups.append([(f"gradient norm {format_number(steps.grad_norm[i], 3)}", "muted")])
-    groups.append([(f"{format_short_count(data.xs('tokens')[i])} tokens read", "muted")])
-    groups.append([(f"{format_clock(data.xs('time')[i])} since the first step", "muted")])
+    seconds, tokens = data.read_until(i)
+    groups.append([(f"{format_short_count(tokens)} tokens read", "muted")])
+    groups.append([(f"{format_clock(seconds)} since the first step", "muted")])
     return [(fit_right("at ", GUTTER), "accent"), *join_fitting(groups, "   ", width - GUTTER)]
 
 

@@ -69,7 +69,7 @@ def plain_plot(data: ChartData, view: View, chart: Chart, width: int, height: in
     for series, found in zip(chart.series, parts, strict=True):
         if series.as_points:
             _draw_points(raster, found, scale, series.role)
-        elif view.smoothing:
+        elif view.smoothing and series.noisy:
             raster.draw_parts(found, scale, "muted")
             smooth = series.smoothed(view.smoothing)
             found = column_parts(series.xs(view.axis), smooth, left, right, dots)
@@ -132,9 +132,7 @@ def _dot(x: float, left: float, right: float, dots: int) -> int:
 
 def _with_gutter(raster: Raster, scale: Scale, unit: str) -> list[Line]:
     labels: dict[int, str] = {}
-    low_plot = raster.height <= 4 and not scale.log
-    ticks = [scale.high, scale.low] if low_plot else scale.ticks(max(2, min(8, raster.height // 2)))
-    for tick in ticks:
+    for tick in _y_ticks(scale, raster.height):
         labels.setdefault(scale.row(tick) // raster.marker.down, _y_label(tick, unit))
     lines: list[Line] = []
     for y, line in enumerate(raster.lines()):
@@ -142,6 +140,18 @@ def _with_gutter(raster: Raster, scale: Scale, unit: str) -> list[Line]:
         edge = "┤" if label else "│"
         lines.append([(fit_right(label, GUTTER - 2) + " ", "muted"), (edge, "rule"), *line])
     return lines
+
+
+def _y_ticks(scale: Scale, rows: int) -> list[float]:
+    """Round values with a row between them at least; the ends where there is room for no more."""
+    if rows <= 4 and not scale.log:
+        return [scale.high, scale.low]
+    ticks = scale.ticks(8)
+    for count in range(7, 1, -1):
+        if scale.log or len(ticks) * 2 <= rows + 1:
+            break
+        ticks = scale.ticks(count)
+    return ticks
 
 
 def _y_label(value: float, unit: str) -> str:

@@ -43,6 +43,7 @@ class Series:
     xs: Places
     values: Pyramid
     kind: str = "steps"  # "evaluations": measured now and then, drawn as points; "samples"
+    noisy: bool = False  # from step to step: a moving average tells more
     _averages: dict[float, Average] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -53,8 +54,8 @@ class Series:
         return self.kind == "evaluations"
 
     def smoothed(self, share: float) -> Pyramid:
-        """The moving average, made when first asked for; points measured now and then have none."""
-        if not share or self.as_points:
+        """The moving average, made when first asked for; what is not noisy has none."""
+        if not share or not self.noisy:
             return self.values
         if share not in self._averages:
             self._averages[share] = Average(share, self.values)
