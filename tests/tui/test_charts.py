@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import random
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from ftev.tui.widgets.chart_plot import chart_lines, plot_lines, small_charts
 from ftev.tui.widgets.chart_view import View
 from ftev.tui.widgets.evaluation_values import evaluation_values
 from ftev.tui.widgets.moment import confusion_lines, history_at, is_kept, nearest_moment
+from ftev.tui.widgets.pyramid import Pyramid
+from ftev.tui.widgets.series import Average
 from ftev.tui.widgets.spans import text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +113,25 @@ def test_series_are_the_same_read_at_once_or_as_they_grow() -> None:
             assert list(a.values.values) == list(b.values.values), name
             assert [list(a.xs(x)) for x in AXES] == [list(b.xs(x)) for x in AXES], name
             assert a.smoothed(0.9).span(0, len(a)) == b.smoothed(0.9).span(0, len(b))
+
+
+def test_a_long_average_runs_on_as_it_began() -> None:
+    dice = random.Random(3)
+    values = [dice.random() for _ in range(6_000)]
+    values[5_000] = math.nan
+    source, expected = Pyramid(), []
+    average = weight = 0.0
+    for value in values:
+        if math.isfinite(value):
+            average = 0.9 * average + (1 - 0.9) * value
+            weight = 0.9 * weight + (1 - 0.9)
+        expected.append(average / weight)
+    grown = Average(0.9, source)
+    for start in range(0, 6_000, 700):
+        source.extend(values[start : start + 700])
+        grown.catch_up()
+    assert list(grown.series.values) == expected
+    assert list(Average(0.9, source).catch_up().values) == expected
 
 
 def test_a_resumed_run_has_no_point_twice() -> None:

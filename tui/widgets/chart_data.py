@@ -208,7 +208,7 @@ class ChartData:
         return made
 
     def read_until(self, index: int) -> tuple[float, float]:
-        """Seconds since the first step, and tokens read, at a step; no whole axis is made for it."""
+        """Seconds since the first step and tokens read, at a step, without making an axis."""
         steps = self.history.steps
         if index < len(self._tokens):
             tokens = self._tokens[index]

@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from .pyramid import Pyramid
 
@@ -21,16 +22,33 @@ class Average:
         self._average = self._weight = 0.0
 
     def catch_up(self) -> Pyramid:
-        share, average, weight = self.share, self._average, self._weight
+        new = self.source.values[len(self.series) : len(self.source)]
+        lost = self.source.not_finite
+        calm = not lost or lost[-1] < len(self.series)
         made: list[float] = []
-        for value in self.source.values[len(self.series) : len(self.source)]:
+        for value in new:
+            if calm and self._weight == self._next_weight():
+                break  # full weight for good: the rest is one sum that runs on
             if math.isfinite(value):
-                average = share * average + (1 - share) * value
-                weight = share * weight + (1 - share)
-            made.append(average / weight if weight else math.nan)
-        self._average, self._weight = average, weight
+                self._average = self.share * self._average + (1 - self.share) * value
+                self._weight = self._next_weight()
+            made.append(self._average / self._weight if self._weight else math.nan)
+        made += self._run_on(new[len(made) :])
         self.series.extend(made)
         return self.series
+
+    def _next_weight(self) -> float:
+        return self.share * self._weight + (1 - self.share)
+
+    def _run_on(self, values: array[float]) -> list[float]:
+        if not values:
+            return []
+        share, rest, weight = self.share, 1 - self.share, self._weight
+        averages = list(
+            accumulate(values, lambda so_far, v: share * so_far + rest * v, initial=self._average)
+        )
+        self._average = averages[-1]
+        return [average / weight for average in averages[1:]]
 
 
 @dataclass
