@@ -20,6 +20,7 @@ oracles: .venv/ftev-tested
 
 bench: .venv/ftev-installed
 	$(BIN)/python tests/bench/metrics_scale.py
+	$(BIN)/python tests/bench/opening.py
 
 demo-models: .venv/ftev-installed
 	$(BIN)/python -m ftev.core.engine.demo_models

@@ -56,6 +56,8 @@ class AskPrompt(Request, frozen=True, tag="prompt"):
     top_p: float = 1.0
     seed: int = 0
     likelihoods: Literal["none", "generation", "all"] = "none"
+    checkpoint: int | None = None
+    """The step whose checkpoint answers for the tuned model; none: the model as it is now."""
 
 
 AnyRequest = AskStatus | AskStop | AskPause | AskResume | AskCheckpoint | AskPrompt

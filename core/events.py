@@ -161,8 +161,8 @@ class TrainingPlanned(Event, frozen=True, tag=True):
     padding: float  # padded tokens a real one
 
 
-class StepDone(Event, frozen=True, tag=True):
-    """One optimizer step. loss = loss_sum / loss_count."""
+class StepDone(Event, frozen=True, tag=True, gc=False):
+    """One optimizer step. loss = loss_sum / loss_count. Numbers only: no gc."""
 
     step: int
     epoch: float
@@ -334,7 +334,9 @@ AnyEvent = (
 )
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyEvent, strict=False)  # lax: "NaN" is a float
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(
+    AnyEvent, strict=False
+)  # lax: "NaN" is a float
 
 
 def encode_event(event: Event) -> bytes:
@@ -359,10 +361,25 @@ def spell_numbers(value: Any) -> Any:
 def decode_event(line: bytes) -> AnyEvent | None:
     """The event of a line; None for kinds that this version does not know and for damaged lines."""
     try:
-        event: AnyEvent = _decoder.decode(line)
+        return _decoder.decode(line)
     except msgspec.MsgspecError:
         return None
-    return event
+
+
+def decode_events(lines: bytes) -> tuple[list[AnyEvent], int]:
+    """The events of whole lines, and how many lines are not events that this version knows.
+
+    All at once where every line is one, which takes a third of the time.
+    """
+    try:
+        events = _decoder.decode_lines(lines)
+    except msgspec.MsgspecError:
+        events = []
+    if len(events) == lines.count(b"\n"):
+        return events, 0
+    told = [decode_event(line) for line in lines.split(b"\n") if line.strip()]
+    events = [event for event in told if event is not None]
+    return events, len(told) - len(events)
 
 
 class EventWriter:
@@ -418,16 +435,11 @@ class EventReader:
                 Fault(str(self.path), f"cannot be read: {error.strerror}", "See to its permissions")
             ) from None
         self.offset += len(block)
-        *lines, self._partial = (self._partial + block).split(b"\n")
-        events = []
-        for line in lines:
-            if not line.strip():
-                continue
-            event = decode_event(line)
-            if event is None:
-                self.unreadable += 1
-            else:
-                events.append(event)
+        whole = self._partial + block
+        end = whole.rfind(b"\n") + 1
+        self._partial = whole[end:]
+        events, unreadable = decode_events(whole[:end])
+        self.unreadable += unreadable
         return events
 
     def read_all(self) -> Iterator[AnyEvent]:

@@ -78,14 +78,21 @@ class RunJudged(News):
 class Follower(threading.Thread):
     """Follows one run until `stop`."""
 
-    def __init__(self, run: Run, post: Callable[[Message], object]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        post: Callable[[Message], object],
+        prepare: Callable[[History], object] | None = None,
+    ) -> None:
+        """`prepare` is called in this thread with the history of the first reading."""
         super().__init__(name=f"follow {run.id}", daemon=True)
         self.run_followed = run
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a pane that draws by itself takes it too
         self.history = History()
         self.alive = False
         self.caught_up = False
         self._post_message = post
+        self._prepare = prepare
         self._reader = EventReader(run.events_path, CHUNK)
         self._stopped = threading.Event()
         self._quiet = 0
@@ -129,6 +136,8 @@ class Follower(threading.Thread):
             if time.monotonic() - told > FAST_SECONDS:
                 told = time.monotonic()
                 self._post(HistoryRead(self._reader.offset / size))
+        if self._prepare is not None:
+            self._prepare(self.history)
         self.caught_up = True
         self._look_at_log()
         self._post(HistoryGrew(self.history.version))
@@ -143,8 +152,7 @@ class Follower(threading.Thread):
             return False
         for start in range(0, len(events), FOLDED_AT_ONCE):
             with self.lock:
-                for event in events[start : start + FOLDED_AT_ONCE]:
-                    self.history.add(event)
+                self.history.add_all(events[start : start + FOLDED_AT_ONCE])
         self.history.unreadable_lines += self._reader.unreadable - unreadable
         return self._reader.offset > before
 

@@ -27,6 +27,7 @@ from .models import Loaded
 from .probe import features
 from .rows import TokenRows, classification_rows, prompt_ids
 from .session import Session
+from .travel import at_checkpoint, step_asked
 
 BASE_BY_PROBE = "base (linear probe)"
 
@@ -44,9 +45,9 @@ def answer_waiting(s: Session, *, holding: bool) -> None:
 def answer_question(s: Session, question: Question, *, holding: bool) -> None:
     if holding:
         question.answers.put(Held(step=s.step))
-    told = PromptAnswered(prompt=question.asked.text, step=s.step)
+    told = PromptAnswered(prompt=question.asked.text, step=step_asked(s, question.asked))
     try:
-        for reply in replies(s, question.asked):
+        for reply in replies(at_checkpoint(s, question.asked), question.asked):
             if question.gone.is_set():
                 return
             question.answers.put(reply)

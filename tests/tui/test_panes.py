@@ -7,9 +7,11 @@ import math
 from ftev.core.events import RunFinished, StepDone, TextScored
 from ftev.core.history import History, fold
 from ftev.tui.widgets.answers import Answer, Exchange, exchange_lines
+from ftev.tui.widgets.chart_data import ChartData
+from ftev.tui.widgets.chart_legend import cursor_line, legend
+from ftev.tui.widgets.chart_plot import plot_lines
+from ftev.tui.widgets.chart_view import View
 from ftev.tui.widgets.log import log_lines
-from ftev.tui.widgets.loss_data import LossData
-from ftev.tui.widgets.loss_plot import View, cursor_line, legend, plot_lines
 from ftev.tui.widgets.metric_rows import (
     Change,
     MetricRow,
@@ -155,7 +157,7 @@ def test_no_verdict_no_lines() -> None:
 
 
 def chart(history: History, view: View, width: int = 40, height: int = 10) -> list[str]:
-    data = LossData()
+    data = ChartData()
     data.update(history)
     return [text_of(line) for line in plot_lines(data, view, width, height)]
 
@@ -192,7 +194,7 @@ def test_the_chart_has_epoch_ticks_and_marks_what_is_not_finite() -> None:
     axis = chart(history, View())[-2]
     assert axis.count("┴") == 5
     assert axis.count("×") == 1
-    data = LossData()
+    data = ChartData()
     data.update(history)
     assert "× 1 not finite" in text_of(legend(data, View(), 100))
 
@@ -204,7 +206,7 @@ def test_other_axes_end_where_their_data_or_plan_ends() -> None:
 
 
 def test_a_resumed_run_is_drawn_anew() -> None:
-    data = LossData()
+    data = ChartData()
     data.update(live(93))
     assert len(data) == 93
     data.update(live(30))
@@ -212,7 +214,7 @@ def test_a_resumed_run_is_drawn_anew() -> None:
 
 
 def test_cursor_and_legend_tell_exact_values() -> None:
-    history, data = live(), LossData()
+    history, data = live(), ChartData()
     data.update(history)
     told = text_of(cursor_line(data, View(cursor=83), 120))
     assert told.startswith("     at step 84   ━ ")
@@ -223,7 +225,7 @@ def test_cursor_and_legend_tell_exact_values() -> None:
 
 
 def test_zoom_keeps_the_cursor_in_sight() -> None:
-    data, view = LossData(), View(cursor=50)
+    data, view = ChartData(), View(cursor=50)
     data.update(live())
     view.zoom(data, 0.5)
     left, right = view.range(data)

@@ -38,7 +38,7 @@ async def test_a_run_in_motion_is_shown_at_every_size(
         told = picture(pilot)
         assert "training data prepared" in told
         assert "step 93 of 140" in told
-        assert "4 Loss" in told
+        assert "4 Charts" in told
         assert {len(line) for line in told.split("\n")} == {size[0]}
         if size[0] >= 120:
             assert "[+24.4, +48.0]" in told
@@ -360,7 +360,7 @@ async def test_nothing_is_drawn_while_nothing_changes(running: Run, shown: Shown
 
 
 def test_a_chart_pane_is_the_fourth() -> None:
-    assert (ChartPane.NUMBER, ChartPane.NAME) == (4, "Loss")
+    assert (ChartPane.NUMBER, ChartPane.NAME) == (4, "Charts")
 
 
 async def test_a_receipt_explains_the_number_and_scrolls(finished: Run, shown: Shown) -> None:

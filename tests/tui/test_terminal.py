@@ -62,7 +62,7 @@ def test_it_paints_grows_resizes_and_leaves_the_worker(
     terminal.wait_for("step 94 of 140")
     assert terminal.bytes_read - before < 2_000
     terminal.resize(80, 24)
-    terminal.wait_for("▸4 Loss")
+    terminal.wait_for("▸4 Charts")
     terminal.press("q")
     assert terminal.wait() == 0
     assert worker.poll() is None

@@ -75,6 +75,10 @@ CHART_KEYS = (
     Key("b", "b", "marker", "markers: braille, blocks, ASCII"),
     Key("m", "m", "table", "chart or table"),
     Key("0", "0", "reset", "the whole chart again"),
+    Key("left_square_bracket", "[  ]", "turn(-1)", "previous, next chart: loss, metrics, speed …"),
+    Key("right_square_bracket", "", "turn(1)", ""),
+    Key("w", "w", "write", "write what is shown as CSV and SVG"),
+    Key("enter", "enter", "screen.open", "with the cursor set: metrics and prompt as of that step"),
 )
 
 METRICS_KEYS = (Key("up", "↑  ↓", "move(-1)", "choose a metric"),)

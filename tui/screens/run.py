@@ -44,6 +44,7 @@ from ..widgets.status import (
 from ..widgets.trace import TracePane
 from .keys import APP_KEYS, CHART_KEYS, METRICS_KEYS, PROMPT_KEYS, RUN_KEYS, Key, hints, to_bindings
 from .small import TooSmall
+from .travel import Travel
 
 if TYPE_CHECKING:
     from ..app import FtevApp
@@ -70,7 +71,7 @@ class RunScreen(Screen[None]):
     def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
         super().__init__()
         self.followed = run
-        self.follower = Follower(run, self.post_message)
+        self.follower = Follower(run, self.post_message, self._prepare_charts)
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
@@ -80,6 +81,8 @@ class RunScreen(Screen[None]):
             PromptPane(),
             LogPane(),
         )
+        self.chart.history_lock = self.follower.lock
+        self.travel = Travel(run, self.prompt)
         self.desk = Desk(
             self.pipeline, self.trace, self.metrics, self.chart, self.prompt, self.log_pane
         )
@@ -118,6 +121,14 @@ class RunScreen(Screen[None]):
         self.call_after_refresh(self.show_history)
 
     # What the follower tells
+
+    def _prepare_charts(self, history: History) -> None:
+        """In the thread of the follower, after its first reading."""
+        try:
+            config = self.followed.config()
+        except FtevError:  # a copied run may have lost it
+            config = None
+        self.chart.prepare(history, config)
 
     @on(HistoryRead)
     def show_reading(self, message: HistoryRead) -> None:
@@ -159,7 +170,10 @@ class RunScreen(Screen[None]):
         self.key_line.show_hints(hints(LIVE_HINTS, without))
         self.pipeline.show_history(history, status)
         self.trace.show_history(history)
-        self.metrics.show_history(history, self.primary, self.judgement)
+        if self.travel.moment is not None:
+            self.metrics.show_moment(history, self.travel.moment, self.primary)
+        else:
+            self.metrics.show_history(history, self.primary, self.judgement)
         self.chart.show_history(history)
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
@@ -217,11 +231,25 @@ class RunScreen(Screen[None]):
         number = self.pane_in_view
         if number == 3 and self.metrics.open_metric():
             return
+        if number == 4 and self.chart.cursor_step is not None:
+            self._travel(self.chart.cursor_step)
+            return
         self.desk.zoomed = not self.desk.zoomed
         self.action_go_to_pane(number)
 
+    def _travel(self, step: int) -> None:
+        """To the evaluation nearest to a step; the cursor shows which one that is."""
+        told = self.travel.go(self.follower.history, step)
+        if self.travel.moment is not None:
+            self.chart.put_cursor(self.travel.moment.step)
+        self.show_history()
+        self.key_line.show_notice(told, "accent")
+
     def action_out(self) -> None:
-        """Out of the innermost thing: a cursor, a zoomed pane, this screen."""
+        """Out of the innermost thing: another time, a cursor, a zoomed pane, this screen."""
+        if self.travel.back():
+            self.show_history()
+            return
         if isinstance(self.focused, MetricsPane | ChartPane) and self.focused.drop_cursor():
             return
         if self.desk.zoomed:
@@ -288,7 +316,7 @@ class RunScreen(Screen[None]):
             config = self.followed.config()
         except FtevError:  # a copied run may have lost it
             config = None
-        history = self.follower.history
+        history = self.metrics.history  # of the moment that the pane shows
         self.app.push_screen(Receipt(message.table, message.row, history, config))
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
@@ -304,6 +332,9 @@ class RunScreen(Screen[None]):
     # The prompt
 
     async def action_prompt(self) -> None:
+        if refusal := self.travel.refusal():
+            self.key_line.show_notice(refusal, "warn")
+            return
         if not self.followed.worker_alive() and not self.followed.model_path.exists():
             self.key_line.show_notice(
                 "No worker is alive and the weights of this run are not here: nothing can answer.",
@@ -321,7 +352,8 @@ class RunScreen(Screen[None]):
     def send_prompt(self, message: PromptBox.Sent) -> None:
         exchange = Exchange(message.text, message="waiting for the worker …")
         self.prompt.begin(exchange)
-        ask_prompt(self.followed, exchange, AskPrompt(text=message.text), self.post_message)
+        request = self.travel.asked(AskPrompt(text=message.text))
+        ask_prompt(self.followed, exchange, request, self.post_message)
 
     @on(ReplyCame)
     def show_reply(self, message: ReplyCame) -> None:
@@ -370,6 +402,13 @@ class RunScreen(Screen[None]):
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")
         write_report(self.followed, self.post_message)
+
+    @on(ChartPane.WriteAsked)
+    def write_chart(self, message: ChartPane.WriteAsked) -> None:
+        from .chart_writing import write_charts
+
+        self.key_line.show_notice("writing the chart …", "muted")
+        write_charts(self.followed, self.chart.data, message.view, message.names, self.post_message)
 
     @on(RequestTold)
     def show_outcome(self, message: RequestTold) -> None:

@@ -1,74 +1,138 @@
-"""The loss chart: training and validation over the whole planned run, every spike kept."""
+"""The chart pane: any metric of the run over the whole planned run, every spike kept."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from textual.binding import BindingType
+from textual.content import Content
+from textual.message import Message
 
+from ...core.config import RunConfig
 from ...core.history import History
+from .chart_data import AXES, ChartData
+from .chart_legend import cursor_line, legend
+from .chart_plot import chart_lines, small_charts
 from .chart_table import table_lines
-from .loss_data import AXES, SMOOTHINGS, LossData
-from .loss_plot import View, cursor_line, legend, plot_lines, plot_width
+from .chart_view import View
 from .pane import NumberedPane
 from .plot import ASCII, BRAILLE, MARKERS
-from .spans import Line, cut
+from .series import SMOOTHINGS
+from .spans import Line
 
 T = TypeVar("T")
 
 
 class ChartPane(NumberedPane):
-    NUMBER, NAME = 4, "Loss"
+    NUMBER, NAME = 4, "Charts"
     BINDINGS: ClassVar[list[BindingType]] = []  # filled from the table of keys by the run screen
 
     def __init__(self, *, ascii_only: bool = False) -> None:
         super().__init__()
-        self.data = LossData()
+        self.data = ChartData()
         self.view = View(marker=ASCII if ascii_only else BRAILLE)
         self.as_table = False
+        self.history_lock: AbstractContextManager[object] = nullcontext()  # held by who folds it
+        self._prepared: ChartData | None = None
+        self._place_told = ""
+
+    def prepare(self, history: History, config: RunConfig | None) -> None:
+        """Bring the series of a long history up to date. In the thread that read it, once."""
+        data = ChartData()
+        if config is not None:
+            data.take_rules(config)
+        data.update(history)
+        data.make_all()
+        self._prepared = data
 
     def show_history(self, history: History) -> None:
+        if self._prepared is not None:
+            self.data, self._prepared = self._prepared, None
         self.data.update(history)
         self.show()
+
+    def show(self) -> None:
+        super().show()
+        self._tell_place()
 
     @property
     def follows_end(self) -> bool:
         return True
 
     def draw(self, width: int, height: int) -> list[Line]:
+        with self.history_lock:
+            self._forget_steps_taken_back()
+            return self._draw(width, height)
+
+    def _forget_steps_taken_back(self) -> None:
+        """A worker that resumed may have just been read: its steps are fewer than were drawn."""
+        with self.history_lock:
+            if self.data.is_stale:
+                self.data.update(self.data.history)
+
+    def _draw(self, width: int, height: int) -> list[Line]:
         if not len(self.data) and not self.data.validation:
             return [[("The loss is drawn here from the first step on.", "muted")]]
         if self.as_table:
             lines, self.from_end = table_lines(self.data, height, self.from_end)
             return lines
-        if self.view.cursor is None:
-            top = legend(self.data, self.view, width)
-        else:
-            top = cursor_line(self.data, self.view, width)
-        return [cut(top, width), *plot_lines(self.data, self.view, width, height - 1)]
+        told = legend if self.view.cursor is None or not len(self.data) else cursor_line
+        top = told(self.data, self.view, width)
+        return chart_lines(self.data, self.view, top, width, height)
+
+    def _tell_place(self) -> None:
+        """Which chart is in front, in the lower border."""
+        names, chart = self.data.names, self.view.chart(self.data)
+        at = names.index(chart.name) + 1 if chart.name in names else 1
+        told = f"{chart.title}, {at} of {len(names)}  [ ]" if len(names) > 1 else ""
+        if told != self._place_told:
+            self._place_told = told
+            self.border_subtitle = Content(told)
+
+    @dataclass
+    class WriteAsked(Message):
+        """`w`: what is shown is to be written to files, the chart in front first."""
+
+        view: View
+        names: list[str]
+
+    def action_write(self) -> None:
+        size = self.content_size
+        front = self.view.chart(self.data).name
+        names = [front, *small_charts(self.data, self.view, size.height)]
+        self.post_message(self.WriteAsked(replace(self.view), names))
+
+    @property
+    def cursor_step(self) -> int | None:
+        """The step under the cursor."""
+        if self.view.cursor is None or not len(self.data):
+            return None
+        return self.data.history.steps.step[min(self.view.cursor, len(self.data) - 1)]
+
+    def put_cursor(self, step: int) -> None:
+        """On a step, or the one before it."""
+        if len(self.data):
+            index = bisect_right(self.data.history.steps.step, step) - 1
+            self.view.cursor = min(max(0, index), len(self.data) - 1)
+            self.view.keep_in_sight(self.data)
+            self.show()
 
     def action_cursor(self, cells: int) -> None:
         """Move by so many cells; the first press sets the cursor on the last step."""
-        if self.as_table or not len(self.data):
-            return
-        if self.view.cursor is None:
-            self.view.cursor = len(self.data) - 1
-        else:
-            self._move_cursor(cells)
+        self._forget_steps_taken_back()
+        if not self.as_table:
+            self.view.move_cursor(self.data, cells, self.content_size.width)
+            self.show()
+
+    def action_turn(self, direction: int) -> None:
+        self.view.turn(self.data, direction)
         self.show()
 
-    def _move_cursor(self, cells: int) -> None:
-        view, index = self.view, self.view.cursor or 0
-        left, right = view.range(self.data)
-        a_cell = (right - left) / plot_width(self.content_size.width)
-        x = self.data.xs(view.axis)[index] + cells * a_cell
-        target = self.data.index_at(x, view.axis)
-        if target == index:  # several cells between two steps
-            target += 1 if cells > 0 else -1
-        view.cursor = min(max(0, target), len(self.data) - 1)
-        view.keep_in_sight(self.data)
-
     def action_zoom(self, direction: int) -> None:
+        self._forget_steps_taken_back()
         self.view.zoom(self.data, 0.5 if direction > 0 else 2.0)
         self.show()
 

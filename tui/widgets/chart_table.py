@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .chart_data import ChartData
 from .format import format_count, format_number
-from .loss_data import LossData
 from .spans import Column, Line, header, row
 
 COLUMNS = [
@@ -17,7 +17,7 @@ COLUMNS = [
 ]
 
 
-def table_lines(data: LossData, height: int, from_end: int) -> tuple[list[Line], int]:
+def table_lines(data: ChartData, height: int, from_end: int) -> tuple[list[Line], int]:
     """Header and the rows up to `from_end` before the last; also `from_end`, kept in bounds."""
     room = max(1, height - 1)
     from_end = min(max(0, from_end), max(0, len(data) - room))
@@ -30,7 +30,7 @@ def table_lines(data: LossData, height: int, from_end: int) -> tuple[list[Line],
     return lines, from_end
 
 
-def _row(data: LossData, i: int, measured: dict[int, float]) -> Line:
+def _row(data: ChartData, i: int, measured: dict[int, float]) -> Line:
     steps = data.history.steps
     step, seconds = steps.step[i], steps.seconds[i]
     return row(

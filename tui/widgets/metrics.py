@@ -16,6 +16,7 @@ from ...core.history import History
 from ...core.reporting.text import visible
 from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
+from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
 from .pane import NumberedPane
 from .spans import GAP, Column, Line, Span, header, row
 
@@ -55,13 +56,27 @@ class MetricsPane(NumberedPane):
         self.primary = ""
         self.judgement: Judgement | None = None
         self.cursor: int | None = None
+        self.moment: Moment | None = None
 
     def show_history(self, history: History, primary: str, judgement: Judgement | None) -> None:
         self.history, self.primary, self.judgement = history, primary, judgement
+        self.moment = None
+        self.show()
+
+    def show_moment(self, history: History, moment: Moment, primary: str) -> None:
+        """As it was at one evaluation, with the confusion matrix of then."""
+        self.history, self.primary, self.judgement = (
+            history_at(history, moment.step),
+            primary,
+            None,
+        )
+        self.moment = moment
         self.show()
 
     def lines(self, width: int, height: int) -> list[Line]:
         lines = judgement_lines(self.judgement, width, height)
+        if self.moment is not None:
+            lines = moment_title(self.moment, width)
         tables = self._tables(height)
         if not tables:
             lines.append([("The base is measured before training starts.", "muted")])
@@ -69,6 +84,9 @@ class MetricsPane(NumberedPane):
         for table in tables:
             lines += [*table_lines(table, width, self._cursor_in(number, table)), []]
             number += len(table.rows)
+        if self.moment is not None:
+            room = max(0, height - len(lines))
+            lines += confusion_lines(self.moment.evaluation, self.history.labels, width, room)
         lines += text_lines(self.history.texts, width)
         while lines and not lines[-1]:
             lines.pop()
@@ -81,6 +99,8 @@ class MetricsPane(NumberedPane):
 
     def _tables(self, height: int) -> list[MetricTable]:
         """In a low pane all but the first table are told by their first rows."""
+        if self.moment is not None:
+            return moment_tables(self.history, self.primary, height)
         tables = metric_tables(self.history, self.primary)
         if height >= ROOMY:
             return tables

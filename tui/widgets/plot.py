@@ -3,73 +3,14 @@
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from .pyramid import Pyramid
 from .spans import Line
-
-FAN = 16  # values a block of the pyramid
-
-
-class Pyramid:
-    """An append-only series that tells the least and greatest of any range in O(log n).
-
-    Minimum and maximum keep every spike, which strides and means do not. What is not finite is left
-    out of the ranges and counted.
-    """
-
-    def __init__(self) -> None:
-        self.values: array[float] = array("d")
-        self.not_finite: array[int] = array("q")  # positions
-        self._lows: list[array[float]] = [array("d")]
-        self._highs: list[array[float]] = [array("d")]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def extend(self, values: Iterable[float]) -> None:
-        for value in values:
-            self.append(value)
-
-    def append(self, value: float) -> None:
-        self.values.append(value)
-        if math.isfinite(value):
-            self._lows[0].append(value)
-            self._highs[0].append(value)
-        else:
-            self.not_finite.append(len(self.values) - 1)
-            self._lows[0].append(math.inf)
-            self._highs[0].append(-math.inf)
-        count, level = len(self.values), 0
-        while count % FAN == 0:
-            if level + 1 == len(self._lows):
-                self._lows.append(array("d"))
-                self._highs.append(array("d"))
-            self._lows[level + 1].append(min(self._lows[level][-FAN:]))
-            self._highs[level + 1].append(max(self._highs[level][-FAN:]))
-            count, level = count // FAN, level + 1
-
-    def span(self, start: int, end: int) -> tuple[float, float]:
-        """Least and greatest of values[start:end]; (inf, -inf) where nothing is finite."""
-        lows: list[float] = [math.inf]
-        highs: list[float] = [-math.inf]
-        for level_lows, level_highs in zip(self._lows, self._highs, strict=True):
-            inner_start, inner_end = -(-start // FAN), end // FAN
-            if inner_start >= inner_end or level_lows is self._lows[-1]:
-                edges = [(start, end)]
-            else:
-                edges = [(start, inner_start * FAN), (inner_end * FAN, end)]
-            for a, b in edges:
-                lows += level_lows[a:b]
-                highs += level_highs[a:b]
-            if len(edges) == 1:
-                break
-            start, end = inner_start, inner_end
-        return min(lows), max(highs)
 
 
 class Part(NamedTuple):
@@ -86,7 +27,7 @@ def column_parts(
     xs: Sequence[float], series: Pyramid, left: float, right: float, dots: int
 ) -> list[Part]:
     """The series between `left` and `right` as at most `dots` columns, empty ones left out."""
-    start, end = bisect_left(xs, left), bisect_right(xs, right)
+    start, end = bisect_left(xs, left), min(bisect_right(xs, right), len(series))
     scale = (dots - 1) / (right - left) if right > left else 0.0
     parts = []
     while start < end:

@@ -1,0 +1,72 @@
+"""Events folded in batches give the history that they give one by one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import story
+from ftev.core.events import (
+    AnyEvent,
+    EventReader,
+    EventWriter,
+    Note,
+    SystemSampled,
+    decode_events,
+    encode_event,
+)
+from ftev.core.history import History, fold
+from msgspec.structs import replace
+
+
+def one_by_one(events: list[AnyEvent]) -> History:
+    history = History()
+    for event in events:
+        history.add(event)
+    return history
+
+
+IMPOSSIBLE = [
+    replace(story.step(5), time=-1.0),
+    replace(story.step(5), time=math.nan),
+    replace(story.step(5), time=1e18),
+    replace(story.step(2**70)),
+    replace(story.step(5), tokens=2**64),
+]
+
+
+@pytest.mark.parametrize("bad", [None, *IMPOSSIBLE])
+def test_batches_and_single_events_fold_alike(bad: AnyEvent | None) -> None:
+    events = [*story.whole()]
+    if bad is not None:
+        events.insert(len(events) // 2, bad)
+    sample = SystemSampled(memory=1, cpu=0.5, time=7.0)
+    events += [replace(story.step(90), time=5.0), sample, replace(story.step(91), skipped=True)]
+    a, b = fold(events), one_by_one(events)
+    assert a == b
+    assert a.unreadable_lines == (bad is not None)
+    assert a.steps.skipped == 1
+
+
+def test_lines_are_counted_whole_or_damaged() -> None:
+    good = encode_event(story.step(1))
+    assert len(decode_events(good * 3)[0]) == 3
+    assert decode_events(b"") == ([], 0)
+    events, lost = decode_events(good + b"\n  \n" + b'{"kind":"No\n' + good + b"{}{}\n")
+    assert (len(events), lost) == (2, 2)
+    events, lost = decode_events(good.rstrip() + good)  # two on one line are no line
+    assert (len(events), lost) == (0, 1)
+
+
+def test_a_damaged_line_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    writer = EventWriter(path)
+    writer.write(*(story.step(n) for n in range(50)))
+    writer.close()
+    with path.open("ab") as file:
+        file.write(b"\x00\xff garbage\n" + encode_event(Note(level="info", text="end")))
+    for chunk in (64, 1 << 20):
+        reader = EventReader(path, chunk)
+        assert len(list(reader.read_all())) == 51
+        assert reader.unreadable == 1

@@ -1,0 +1,67 @@
+"""Time travel: the run screen as of one evaluation, chosen by the cursor of the chart."""
+
+from __future__ import annotations
+
+from ...core.control import AskPrompt
+from ...core.history import History
+from ...core.runs import Run
+from ..widgets.answers import Exchange, exchange_of
+from ..widgets.moment import Moment, nearest_moment
+from ..widgets.prompt import PromptPane
+
+
+class Travel:
+    """Where the screen stands in time: at a moment, or now."""
+
+    def __init__(self, run: Run, prompt: PromptPane) -> None:
+        self.run, self.prompt = run, prompt
+        self.moment: Moment | None = None
+        self._exchange_now: Exchange | None = None
+
+    def go(self, history: History, step: int) -> str:
+        """To the evaluation nearest to a step; the sentence that says where one is."""
+        moment = nearest_moment(self.run, history, step)
+        if moment is None:
+            return "Nothing was evaluated in this run: there is no moment to go to."
+        if self.moment is None:
+            self._exchange_now = self.prompt.answers.exchange
+        self.moment = moment
+        answered = answered_at(history, moment.step)
+        if answered is not None:
+            self.prompt.begin(answered)
+        return f"Metrics and prompt are as of step {moment.step:,}; esc returns to now."
+
+    def back(self) -> bool:
+        """To now; False where one is there already."""
+        if self.moment is None:
+            return False
+        self.moment = None
+        self.prompt.answers.exchange = self._exchange_now
+        self.prompt.answers.show()
+        return True
+
+    def asked(self, request: AskPrompt) -> AskPrompt:
+        """A prompt as it is asked from here: of the checkpoint, where one travelled to it."""
+        from msgspec.structs import replace
+
+        moment = self.moment
+        return replace(request, checkpoint=moment.step) if moment and moment.kept else request
+
+    def refusal(self) -> str:
+        """Why nobody can answer as of this moment; empty where somebody can."""
+        if self.moment is None or self.moment.kept:
+            return ""
+        return (
+            f"The checkpoint of step {self.moment.step:,} was not kept, so nothing can answer "
+            "as it did. esc returns to now."
+        )
+
+
+def answered_at(history: History, step: int) -> Exchange | None:
+    """The last of the run's own prompts that it answered at a step."""
+    found = [p for p in history.prompts if p.step == step and p.probe]
+    if not found:
+        return None
+    exchange = exchange_of(found[-1])
+    exchange.step = step
+    return exchange
