@@ -33,6 +33,7 @@ from .terminal import (
     speaks_unicode,
     supervised,
 )
+from .widgets.generation import GenerationSettings
 
 if TYPE_CHECKING:
     from ..core.review import Review
@@ -63,6 +64,7 @@ class FtevApp(App[int]):
         if ascii_only:
             self._safe.append(AsciiFilter())
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
+        self.generation = GenerationSettings()  # kept for the session
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme_name(theme, os.environ)

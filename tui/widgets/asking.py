@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from ...core.control import Accepted, AnyReply, AskPrompt, Request, ask
+from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
 from ...core.errors import FtevError
 from ...core.launch import start_worker, wait_until_listening
 from ...core.runs import Run
@@ -36,6 +36,7 @@ class AnswerTold(Message):
     exchange: Exchange
     text: str
     failed: bool = False
+    ended: bool = False
 
 
 @dataclass
@@ -46,20 +47,20 @@ class RequestTold(Message):
     failed: bool = False
 
 
-def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt, post: Post) -> None:
+def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
     """Ask in a thread of its own; the answers are posted as they come."""
     _in_thread(lambda: _ask_prompt(run, exchange, request, post))
 
 
-def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt, post: Post) -> None:
+def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
     try:
         if not run.worker_alive():
             _wake_worker(run, exchange, post)
-        for reply in ask(run, request, PROMPT_SECONDS):
+        for reply in ask(run, request, PROMPT_SECONDS, exchange.hang_up):
             post(ReplyCame(exchange, reply))
-        post(AnswerTold(exchange, ""))
+        post(AnswerTold(exchange, "", ended=True))
     except FtevError as error:
-        post(AnswerTold(exchange, str(error), failed=True))
+        post(AnswerTold(exchange, str(error), failed=True, ended=True))
 
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:

@@ -28,6 +28,7 @@ ROLES = (  # each a variable of the theme
 COLOURLESS_ROLES = {
     "strong": "bold",  # what the eye should find first
     "cursor": "reverse",
+    "under": "underline",
 }
 
 

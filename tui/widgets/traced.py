@@ -11,6 +11,7 @@ from ...core.reporting.text import visible
 from ...core.traces import ModelTrace, Share, TracedLayer
 from .format import (
     ABSENT,
+    MINUS,
     bar,
     fit,
     fit_right,
@@ -192,7 +193,7 @@ def ranking_lines(
                 line.append((" " * column, ""))
                 continue
             text, value = ranking[k]
-            told = format_number(value, 4) if raw else format_share(value)
+            told = f"{value:.3f}".replace("-", MINUS) if raw else format_share(value)
             bars = column - name - SHARE_WIDTH - 3
             line.append((fit(quoted(text), name) + " ", "strong" if k == 0 else ""))
             line.append((fit_right(told, SHARE_WIDTH) + " ", ""))
@@ -229,8 +230,10 @@ def note_lines(traced: Traced, width: int) -> list[Line]:
     told = list(traced.notes)
     for model in traced.models:
         told += [f"{model.name}: {note}" for note in model.notes]
-    for model in traced.models:
-        told.append(f"{model.name}: each layer's answer is {model.lens}.")
+    lenses = list(dict.fromkeys(m.lens for m in traced.models if m.layers))
+    for lens in lenses:
+        whose = " and ".join(m.name for m in traced.models if m.lens == lens)
+        told.append(f"{whose}: each layer's answer is {lens}.")
     if traced.models:
         shown = traced.models[-1]
         told.append(
@@ -239,9 +242,8 @@ def note_lines(traced: Traced, width: int) -> list[Line]:
         )
         errors = [m.lens_error for m in traced.models if m.lens_error is not None]
         if errors:
-            told.append(
-                f"Checked: the last layer's answer is the model's own to {max(errors):.1g} logits."
-            )
+            off = f"to {max(errors):.1g}" if max(errors) else "exactly"
+            told.append(f"Checked: the last layer's answer is the model's own, {off}.")
     return [[(text, "muted")] for sentence in told for text in wrap(visible(sentence), width)]
 
 
