@@ -15,6 +15,7 @@ from .prompt import PATIENCE, see_to_worker
 from .show import let_interrupt, print_json, say
 
 PLAIN_WIDTH = 100  # cells where no terminal says otherwise
+LEAST_WIDTH = 76
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,5 +46,5 @@ def _print(traced: Traced) -> None:
     from ..widgets.traced import whole_trace
 
     width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
-    for line in whole_trace(traced, max(60, width - 1)):
+    for line in whole_trace(traced, max(LEAST_WIDTH, width - 1)):
         print(text_of(line).rstrip())

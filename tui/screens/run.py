@@ -255,7 +255,7 @@ class RunScreen(Screen[None]):
         self.app.push_screen(Receipt(message.table, message.row, history, config))
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
-        pane = {
+        pane: dict[int, list[tuple[str, tuple[Key, ...]]]] = {
             3: [("On metrics", METRICS_KEYS)],
             5: [("On the prompt", PROMPT_PANE_KEYS), ("In the prompt box", PROMPT_KEYS)],
         }

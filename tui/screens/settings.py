@@ -36,7 +36,7 @@ class SettingsForm(Modal[GenerationSettings | None]):
         super().__init__("How answers are made", self._lines())
 
     @property
-    def _name(self) -> str:
+    def _here(self) -> str:
         return FIELDS[self.field][0]
 
     def _lines(self) -> list[Line]:
@@ -68,15 +68,15 @@ class SettingsForm(Modal[GenerationSettings | None]):
     def on_key(self, event: events.Key) -> None:
         if event.character in TYPED:
             event.stop()
-            before = "" if self._fresh else self.texts[self._name]
-            self.texts[self._name] = (before + str(event.character))[:LONGEST]
+            before = "" if self._fresh else self.texts[self._here]
+            self.texts[self._here] = (before + str(event.character))[:LONGEST]
             self._fresh = False
-            self.faults.pop(self._name, None)
+            self.faults.pop(self._here, None)
             self._show()
 
     def action_erase(self) -> None:
         self._fresh = False
-        self.texts[self._name] = self.texts[self._name][:-1]
+        self.texts[self._here] = self.texts[self._here][:-1]
         self._show()
 
     def action_move(self, count: int) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from ...core.events import PromptAnswered
 from ...core.reporting.text import visible
 from .format import bar, fit, fit_right, format_share, format_signed, wrap
-from .shading import first_difference, shade, split_at
+from .shading import BREAK, first_difference, shade, split_at
 from .spans import Line
 
 STEP_WIDTH = 13
@@ -96,6 +98,7 @@ def _text_frames(strip: Strip, width: int) -> list[Line]:
 def _framed(label: str, role: str, text: str, changed_from: int | None, room: int) -> list[Line]:
     """An answer in few lines; a sign stands where it departs from the one before."""
     tokens = split_at(text or "(nothing)", changed_from)
+    tokens = [replace(token, text=token.text.replace("\n", f"{BREAK} ")) for token in tokens]
     at = None if changed_from is None else len(tokens) - 1
     whole = shade(tokens, room - 2, shaded=False, parts_at=at).lines
     lines = whole[:MOST_LINES]

@@ -68,9 +68,12 @@ def shade(
     """The tokens as wrapped text. `parts_at`: the token before which a sign stands."""
     cells: list[tuple[str, int]] = []
     for index, token in enumerate(tokens):
-        if index == parts_at:
-            cells.append((PARTS, NO_TOKEN))
         first, *rest = visible_lines(token.text)
+        if index == parts_at:  # before the word, not before the space that leads to it
+            spaces = len(first) - len(first.lstrip(" "))
+            cells += [(character, index) for character in first[:spaces]]
+            cells.append((PARTS, NO_TOKEN))
+            first = first[spaces:]
         cells += [(character, index) for character in first]
         for line in rest:
             if shaded:

@@ -23,6 +23,7 @@ from .spans import Line, width_of
 
 Cursor = tuple[str, int]  # model, and the place among its shown tokens
 MOST_LABELS = 12
+ROOMY = 76  # cells from which on the cross-scores have a sentence each
 
 
 @dataclass
@@ -135,7 +136,8 @@ def _place(exchange: Exchange) -> int | None:
 
 def _summary(exchange: Exchange, width: int) -> list[Line]:
     """Where the answers part, and what each model thinks of the other's."""
-    told = [text for text in (_parting_told(exchange), *cross_told(exchange)) if text]
+    crossed = cross_told(exchange) if width >= ROOMY else cross_in_short(exchange)
+    told = [text for text in (_parting_told(exchange), *crossed) if text]
     return [[(line, "muted")] for text in told for line in wrap(visible(text), width)]
 
 
@@ -174,6 +176,22 @@ def cross_told(exchange: Exchange) -> list[str]:
             text += f" ({_times(ours - theirs, found.by, model)} a token)"
         told.append(text + ".")
     return told
+
+
+def cross_in_short(exchange: Exchange) -> list[str]:
+    """The same in one sentence, for a narrow pane."""
+    parts = []
+    for model in MODELS:
+        found = exchange.answers[model].cross if model in exchange.answers else None
+        if found is None or found.own_average is None or found.average_log_likelihood is None:
+            continue
+        if not found.aligned:
+            return []
+        own = format_number(found.own_average, 3)
+        parts.append(
+            f"{model}'s {own} ({found.by} {format_number(found.average_log_likelihood, 3)})"
+        )
+    return [f"Nats a token: {', '.join(parts)}."] if parts else []
 
 
 def _times(difference: float, reader: str, writer: str) -> str:

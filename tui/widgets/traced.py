@@ -96,7 +96,7 @@ def layer_name(index: int) -> str:
 def answer_width(width: int) -> int:
     """Cells for one model's answer at a layer."""
     fixed = LAYER_WIDTH + APART_WIDTH + len(GAP)
-    each = NORM_WIDTH + SHARE_WIDTH + 3 * len(GAP) - 2
+    each = NORM_WIDTH + SHARE_WIDTH + 2 * len(GAP) + 1
     if width >= ROOMY:
         each += CHANGE_WIDTH + COSINE_WIDTH + 2
     return max(6, min(24, (width - fixed) // 2 - each))
