@@ -8,6 +8,7 @@ import pytest
 from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
 from ftev.core.control import (
     AskPrompt,
+    AskStatus,
     AskTrace,
     Completed,
     CrossScored,
@@ -48,6 +49,9 @@ def test_a_worker_stops_when_hung_up_on_scores_crosswise_and_traces(
     run = create_run(verses, tmp_path / "runs")
     process = start_worker(run)
     wait_until_listening(run, process)
+    while not any(getattr(r, "state", "") == "serving" for r in ask(run, AskStatus())):
+        assert process.poll() is None, run.log_path.read_text()
+        time.sleep(0.05)
     hang_up = HangUp()
     long = AskPrompt(text="a long one", max_new_tokens=100_000, temperature=5.0, seed=1)
     came = 0

@@ -101,8 +101,9 @@ def test_answers_stand_beside_each_other_and_say_where_they_part() -> None:
     told = texts(block_of(answered(), 80, View()).lines)
     assert told[2].split() == ["a", "◆cold", "day</s>", "│", "a", "◆warm", "cup</s>"]
     assert "◆ The answers part at token 2 of tuned." in told
-    assert told[-2].startswith("base's answer: −1.00 nats a token under base, −2.00 under tuned")
-    assert "2.72 × less likely for tuned" in " ".join(told)
+    whole = " ".join(told)
+    assert "base's answer: −1.00 nats a token under base, −2.00 under tuned" in whole
+    assert "2.72 × less likely for tuned" in whole
     narrow = block_of(answered(), 30, View(likelihoods="all"))
     assert all(width_of(line) <= 30 for line in narrow.lines)
     assert "thea ◆cold day</s>" in texts(narrow.lines)
