@@ -79,7 +79,7 @@ def test_what_cannot_be_shown_is_said() -> None:
     assert verdict(told) == "They do not end with the same answer."
     text = "\n".join(text_of(line) for line in whole_trace(told, 78))
     assert note in text
-    assert "would answer" not in text
+    assert "would say" not in text
 
 
 async def test_the_screen_follows_the_last_prompt_and_another_text(

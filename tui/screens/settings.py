@@ -12,7 +12,7 @@ from ..widgets.generation import FIELDS, GenerationSettings, read_settings
 from ..widgets.spans import Line
 from .modal import Modal
 
-TITLE_WIDTH, VALUE_WIDTH, TOLD_WIDTH = 16, 13, 42
+TITLE_WIDTH, VALUE_WIDTH, TOLD_WIDTH = 15, 12, 41
 LONGEST = 11  # characters of a value
 TYPED = frozenset("0123456789.-")
 

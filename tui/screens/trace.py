@@ -87,10 +87,12 @@ class TracedPane(Pane):
             m.layers[self.cursor].top if self.cursor < len(m.layers) else []
             for m in self.traced.models
         ]
-        title = f"If they stopped after {layer_name(self.cursor)}"
+        title = f"If they stopped after {layer_name(self.cursor)} (of {self.count - 1})"
         below = ranking_lines(title, self.traced, tops, width)
+        if room - len(header) - len(below) - 1 < self.count:
+            below = below[:4]  # the first three, to see more of the layers
         space = room - len(header) - len(below) - 1
-        if space < 4:
+        if space < 3:
             below, space = [], room - len(header)
         else:
             below = [[], *below]

@@ -13,7 +13,7 @@ FIELDS = (  # name, title, what it means
     ("max_new_tokens", "max new tokens", "an answer is cut there; 1 to 4096"),
     ("temperature", "temperature", "0 is greedy; 1 draws as the model weighs"),
     ("top_k", "top-k", "draw among so many tokens; 0 cuts nothing"),
-    ("top_p", "top-p", "draw among tokens of this share; 1 cuts nothing"),
+    ("top_p", "top-p", "draw among this share; 1 cuts nothing"),
     ("seed", "seed", "the same seed draws the same answer"),
 )
 WHOLE = {"max_new_tokens": (1, 4096), "top_k": (0, 1_000_000), "seed": (0, 2**31 - 1)}

@@ -28,7 +28,7 @@ from .answers import Exchange, exchange_of
 from .filmstrip import strip_lines
 from .pane import NumberedPane, Pane, told_hidden
 from .shading import legend
-from .spans import Line, justify
+from .spans import Line, justify, width_of
 from .talk import Block, View, block_of, cross_over, joined, move_cursor, token_line, token_seen
 
 DRAW_SECONDS = 0.1  # streamed tokens are drawn together
@@ -74,7 +74,8 @@ class AnswersPane(Pane):
         if exchange is None or not any(a.scored for a in exchange.answers.values()):
             return None
         if self.view.cursor is not None:
-            return token_line(exchange, self.view)
+            line = token_line(exchange, self.view)
+            return line if width_of(line) <= width else line[:-2]
         return legend() if self.view.likelihoods != "none" else None
 
     def _window(self, block: Block, width: int, height: int, foot: Line | None) -> list[Line]:

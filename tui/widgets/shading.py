@@ -82,6 +82,8 @@ def shade(
             cells += [(character, index) for character in line]
     roles = [_role(token, shaded, index == cursor) for index, token in enumerate(tokens)]
     wrapped = wrap_cells(cells, width)
+    while len(wrapped) > 1 and not wrapped[-1]:  # after a last line break
+        wrapped.pop()
     line_of = [0] * len(tokens)
     for number in range(len(wrapped) - 1, -1, -1):
         for _, index in wrapped[number]:

@@ -23,7 +23,7 @@ from .spans import Line, width_of
 
 Cursor = tuple[str, int]  # model, and the place among its shown tokens
 MOST_LABELS = 12
-ROOMY = 76  # cells from which on the cross-scores have a sentence each
+ROOMY = 100  # cells from which on the cross-scores have a sentence each
 
 
 @dataclass
@@ -136,8 +136,11 @@ def _place(exchange: Exchange) -> int | None:
 
 def _summary(exchange: Exchange, width: int) -> list[Line]:
     """Where the answers part, and what each model thinks of the other's."""
-    crossed = cross_told(exchange) if width >= ROOMY else cross_in_short(exchange)
-    told = [text for text in (_parting_told(exchange), *crossed) if text]
+    if width >= ROOMY:
+        told = [text for text in (_parting_told(exchange), *cross_told(exchange)) if text]
+    else:
+        short = " ".join([_parting_told(exchange), *cross_in_short(exchange)]).strip()
+        told = [short] if short else []
     return [[(line, "muted")] for text in told for line in wrap(visible(text), width)]
 
 

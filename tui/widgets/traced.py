@@ -113,7 +113,7 @@ def layer_header(traced: Traced, width: int) -> list[Line]:
         parts = [fit_right("norm", NORM_WIDTH)]
         if width >= ROOMY:
             parts += [fit_right("change", CHANGE_WIDTH), fit_right("cosine", COSINE_WIDTH)]
-        parts += [" " + fit("would answer", answer), fit_right("share", SHARE_WIDTH)]
+        parts += [" " + fit("would say", answer), fit_right("share", SHARE_WIDTH)]
         heads += [(GAP + " ".join(parts), "muted")]
     if len(traced.models) == 2:
         heads.append((GAP + fit_right("apart", APART_WIDTH), "muted"))
