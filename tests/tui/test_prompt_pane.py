@@ -98,12 +98,14 @@ def test_the_first_difference_waits_for_the_shorter_answer() -> None:
 
 
 def test_answers_stand_beside_each_other_and_say_where_they_part() -> None:
-    told = texts(block_of(answered(), 80, View()).lines)
+    told = texts(block_of(answered(), 120, View()).lines)
     assert told[2].split() == ["a", "◆cold", "day</s>", "│", "a", "◆warm", "cup</s>"]
     assert "◆ The answers part at token 2 of tuned." in told
     whole = " ".join(told)
     assert "base's answer: −1.00 nats a token under base, −2.00 under tuned" in whole
     assert "2.72 × less likely for tuned" in whole
+    short = " ".join(texts(block_of(answered(), 78, View()).lines))
+    assert "base's −1.00 (tuned −2.00), tuned's −1.00 (base −2.00)" in short
     narrow = block_of(answered(), 30, View(likelihoods="all"))
     assert all(width_of(line) <= 30 for line in narrow.lines)
     assert "thea ◆cold day</s>" in texts(narrow.lines)
@@ -188,7 +190,7 @@ async def test_the_keys_of_the_prompt_pane(
     live_worker(generated)
     async with shown(generated, (100, 40), "1 Pipeline") as pilot:
         await pilot.press("p", *"hi", "enter")
-        await seen(pilot, "tuned's −1.00 (base −2.00)")
+        await seen(pilot, "◆warm")
         assert (asked[0].likelihoods, asked[0].details) == ("all", True)
         await pilot.press("escape", "enter", "right")
         await seen(pilot, "Token 2 of tuned's answer")

@@ -32,6 +32,7 @@ from .spans import Line, justify, width_of
 from .talk import Block, View, block_of, cross_over, joined, move_cursor, token_line, token_seen
 
 DRAW_SECONDS = 0.1  # streamed tokens are drawn together
+BRIEF = 11  # lines of a pane below which answers leave out what is said about them
 MOST_SHOWN = 20  # exchanges that can be scrolled through
 STOPPED = "stopped: what had come is kept"
 MODES = ("none", "generation", "all")
@@ -65,7 +66,8 @@ class AnswersPane(Pane):
         if self.newest is None:
             return [[(self.state or "Press p to ask base and tuned.", "muted")]]
         shown = self.exchanges[-MOST_SHOWN:] or [self.newest]
-        blocks = [block_of(exchange, width, self.view) for exchange in shown]
+        brief = height < BRIEF
+        blocks = [block_of(exchange, width, self.view, brief=brief) for exchange in shown]
         return self._window(joined(blocks, width), width, height, self._foot(width))
 
     def _foot(self, width: int) -> Line | None:

@@ -44,13 +44,18 @@ class Block:
     length: int = 0  # lines of the newest exchange, at the end
 
 
-def block_of(exchange: Exchange, width: int, view: View) -> Block:
-    lines = prompt_lines(exchange.prompt, width, 2)
-    lines += told_message(exchange, width)
+def block_of(exchange: Exchange, width: int, view: View, *, brief: bool = False) -> Block:
+    """`brief`: where there are few lines, the answers have them."""
+    lines = prompt_lines(exchange.prompt, width, 1 if brief else 2)
+    if exchange.message or not brief:
+        lines += told_message(exchange, width)
     if any(a.probabilities for a in exchange.answers.values()):
         labels = label_lines(exchange, width, MOST_LABELS + 2)
         return Block([*lines, *labels], min(len(lines), 2))
-    return _texts(exchange, width, view, lines)
+    found = _texts(exchange, width, view, lines)
+    if not brief:
+        found.lines += _summary(exchange, width)
+    return found
 
 
 def shown_tokens(exchange: Exchange, model: str, likelihoods: str) -> list[ScoredToken]:
@@ -96,7 +101,7 @@ def _texts(exchange: Exchange, width: int, view: View, lines: list[Line]) -> Blo
             line_of |= {(model, k): start + at for k, at in enumerate(places)}
             body += told
     head = len(lines) + 1 if beside else min(1, len(lines))
-    return Block([*lines, *body, *_summary(exchange, width)], head, line_of)
+    return Block([*lines, *body], head, line_of)
 
 
 def _at(lines: Sequence[Line], index: int) -> Line:
