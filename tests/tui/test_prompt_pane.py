@@ -188,7 +188,7 @@ async def test_the_keys_of_the_prompt_pane(
 
     monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", answer)
     live_worker(generated)
-    async with shown(generated, (100, 40), "1 Pipeline") as pilot:
+    async with shown(generated, (100, 40), "✓ finished") as pilot:
         await pilot.press("p", *"hi", "enter")
         await seen(pilot, "◆warm")
         assert (asked[0].likelihoods, asked[0].details) == ("all", True)

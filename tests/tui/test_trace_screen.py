@@ -98,7 +98,7 @@ async def test_the_screen_follows_the_last_prompt_and_another_text(
 
     monkeypatch.setattr("ftev.tui.screens.trace.ask_prompt", answer)
     live_worker(generated)
-    async with shown(generated, (80, 24), "1 Pipeline") as pilot:
+    async with shown(generated, (80, 24), "✓ finished") as pilot:
         await pilot.press("l")
         await seen(pilot, "If they stopped after layer 1")
         assert asked[0]
@@ -118,3 +118,28 @@ async def test_the_screen_follows_the_last_prompt_and_another_text(
         assert asked[1] == "no quit q"
         await pilot.press("escape")
         await seen(pilot, "1 Pipeline")
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_the_command_prints_the_trace(
+    generated: Run,
+    flags: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import json
+
+    from ftev.tui.cli import main
+
+    live_worker(generated)
+    monkeypatch.setattr("ftev.tui.commands.trace.ask", lambda *_: iter([Held(step=3), traced()]))
+    assert main(["trace", str(generated.path), "--text", "the cup", *flags]) == 0
+    told = capsys.readouterr()
+    assert "training waits at step 3" in told.err
+    if flags:
+        found = json.loads(told.out)
+        assert found["parts_at"] == 1
+        assert found["models"][1]["layers"][1]["top"][0] == ["d", 0.6]
+    else:
+        assert "They part at layer 1" in told.out
+        assert "\x1b" not in told.out
