@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,6 +17,7 @@ import msgspec
 
 from .errors import RunError
 from .runs import Run
+from .traces import ModelTrace
 
 LINE_LIMIT = 4 << 20  # bytes
 
@@ -58,9 +61,17 @@ class AskPrompt(Request, frozen=True, tag="prompt"):
     likelihoods: Literal["none", "generation", "all"] = "none"
     checkpoint: int | None = None
     """The step whose checkpoint answers for the tuned model; none: the model as it is now."""
+    details: bool = False
+    """With likelihoods: the top five at each token, and each answer under the other model."""
 
 
-AnyRequest = AskStatus | AskStop | AskPause | AskResume | AskCheckpoint | AskPrompt
+class AskTrace(Request, frozen=True, tag="trace"):
+    """What becomes of a text in base and tuned, layer by layer; answered by one `Traced`."""
+
+    text: str
+
+
+AnyRequest = AskStatus | AskStop | AskPause | AskResume | AskCheckpoint | AskPrompt | AskTrace
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="reply"):
@@ -99,11 +110,16 @@ class Labelled(Reply, frozen=True, tag="labels"):
 
 
 class ScoredToken(msgspec.Struct, frozen=True, array_like=True):
-    """A token with its log-likelihood (nats); `rank` 1 means it was the most probable one."""
+    """A token with its log-likelihood (nats); `rank` 1 means it was the most probable one.
+
+    The texts of neighbours join to the text of the whole. `top`: the most probable tokens at this
+    place with their probabilities, where they were asked for.
+    """
 
     text: str
     log_likelihood: float | None
     rank: int | None
+    top: list[tuple[str, float]] = []
 
 
 class Completed(Reply, frozen=True, tag="completed"):
@@ -117,6 +133,33 @@ class Completed(Reply, frozen=True, tag="completed"):
     likelihoods: list[ScoredToken] = []
 
 
+class CrossScored(Reply, frozen=True, tag="cross"):
+    """The answer of `model` as `by` finds it, after the same prompt: token by token.
+
+    `aligned`: both models read the same tokens, so that the tokens here are those of the answer.
+    Where they do not, only `bits_per_byte` can be compared (K4).
+    """
+
+    model: str
+    by: str
+    tokens: list[ScoredToken]
+    average_log_likelihood: float | None  # nats a token, its end included
+    own_average: float | None  # the same under the model that wrote it
+    bits_per_byte: float | None = None
+    own_bits_per_byte: float | None = None
+    aligned: bool = True
+
+
+class Traced(Reply, frozen=True, tag="traced"):
+    """What became of a text in each model."""
+
+    text: str
+    task: str
+    models: list[ModelTrace]
+    parts_at: int | None = None  # the first layer where the top answers of the two differ
+    notes: list[str] = []
+
+
 class Done(Reply, frozen=True, tag="done"):
     pass
 
@@ -125,7 +168,18 @@ class Failed(Reply, frozen=True, tag="failed"):
     text: str
 
 
-AnyReply = StatusReply | Accepted | Held | TokenMade | Labelled | Completed | Done | Failed
+AnyReply = (
+    StatusReply
+    | Accepted
+    | Held
+    | TokenMade
+    | Labelled
+    | Completed
+    | CrossScored
+    | Traced
+    | Done
+    | Failed
+)
 
 _requests = msgspec.json.Decoder(AnyRequest)
 _replies = msgspec.json.Decoder(AnyReply)
@@ -159,8 +213,35 @@ def socket_path(run: Run) -> Path:
     return socket_folder() / f"{name}.sock"
 
 
-def ask(run: Run, request: Request, timeout: float | None = 30.0) -> Iterator[AnyReply]:
-    """Send one request to the run's worker and yield its answers until Done.
+class HangUp:
+    """Ends a question from another thread: the worker notices, and stops answering it."""
+
+    def __init__(self) -> None:
+        self.hung_up = False
+        self._line: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def take(self, line: socket.socket) -> None:
+        with self._lock:
+            self._line = line
+            if self.hung_up:
+                self._shut()
+
+    def now(self) -> None:
+        with self._lock:
+            self.hung_up = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._line is not None:
+            with contextlib.suppress(OSError):  # closed already
+                self._line.shutdown(socket.SHUT_RDWR)
+
+
+def ask(
+    run: Run, request: Request, timeout: float | None = 30.0, hang_up: HangUp | None = None
+) -> Iterator[AnyReply]:
+    """Send one request to the run's worker and yield its answers until Done, or until hung up.
 
     Raises RunError where no worker listens, on a failure it reports, and after `timeout` seconds
     of silence.
@@ -174,9 +255,13 @@ def ask(run: Run, request: Request, timeout: float | None = 30.0) -> Iterator[An
         line.settimeout(timeout)
         try:
             line.connect(worker.socket)
+            if hang_up is not None:
+                hang_up.take(line)
             line.sendall(encode_message(request))
             with line.makefile("rb") as answers:
                 for answer in answers:
+                    if hang_up is not None and hang_up.hung_up:
+                        return
                     reply = _replies.decode(answer)
                     if isinstance(reply, Failed):
                         raise RunError(reply.text)
@@ -186,5 +271,9 @@ def ask(run: Run, request: Request, timeout: float | None = 30.0) -> Iterator[An
         except TimeoutError:
             raise RunError(f"{run.id}: the worker did not answer within {timeout:.0f} s") from None
         except OSError as error:
+            if hang_up is not None and hang_up.hung_up:
+                return
             raise RunError(f"{run.id}: its worker does not listen: {error.strerror}") from None
+    if hang_up is not None and hang_up.hung_up:
+        return
     raise RunError(f"{run.id}: the worker ended before its answer did")

@@ -33,6 +33,7 @@ from .terminal import (
     speaks_unicode,
     supervised,
 )
+from .widgets.generation import GenerationSettings
 
 if TYPE_CHECKING:
     from ..core.draft import Draft
@@ -64,6 +65,7 @@ class FtevApp(App[int]):
         if ascii_only:
             self._safe.append(AsciiFilter())
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
+        self.generation = GenerationSettings()  # kept for the session
         for known in THEMES:
             self.register_theme(known)
         self.kept_draft: Draft | None = None  # a form that was left before its run began

@@ -292,6 +292,9 @@ def _add_models(commands: _Commands) -> None:
     prompt.add_argument("--seed", type=int, default=0, metavar="N")
     prompt.add_argument("--likelihoods", choices=("none", "generation", "all"), default="none")
 
+    trace = commands.add_for_run("trace", "trace", "what happens to a text, layer by layer")
+    trace.add_argument("--text", metavar="T", required=True, help="the text; - reads stdin")
+
     likelihood = commands.add(
         "likelihood", "likelihood", "average log-likelihood of a text under each model"
     )

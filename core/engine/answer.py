@@ -6,9 +6,11 @@ import queue
 from collections.abc import Iterator
 
 import polars as pl
+from msgspec.structs import replace
 
 from ..control import (
     AskPrompt,
+    AskTrace,
     Completed,
     Done,
     Failed,
@@ -24,12 +26,13 @@ from .evaluate import score_labels
 from .generate import Voice, generate
 from .listen import Question
 from .models import Loaded
+from .pairing import same_tokens
 from .probe import features
 from .rows import TokenRows, classification_rows, prompt_ids
 from .session import Session
+from .token_scores import cross_score
+from .traced import BASE_BY_PROBE, trace_text
 from .travel import at_checkpoint, step_asked
-
-BASE_BY_PROBE = "base (linear probe)"
 
 
 def answer_waiting(s: Session, *, holding: bool) -> None:
@@ -46,6 +49,7 @@ def answer_question(s: Session, question: Question, *, holding: bool) -> None:
     if holding:
         question.answers.put(Held(step=s.step))
     told = PromptAnswered(prompt=question.asked.text, step=step_asked(s, question.asked))
+    traced = isinstance(question.asked, AskTrace)
     try:
         for reply in replies(at_checkpoint(s, question.asked), question.asked):
             if question.gone.is_set():
@@ -55,7 +59,8 @@ def answer_question(s: Session, question: Question, *, holding: bool) -> None:
     except (FtevError, RuntimeError) as error:  # RuntimeError: out of memory, shapes
         question.answers.put(Failed(text=str(error)))
         return
-    s.write(told)
+    if not traced:
+        s.write(told)
     question.answers.put(Done())
 
 
@@ -71,8 +76,6 @@ def answer_probes(s: Session) -> None:
 
 def noted(told: PromptAnswered, reply: Reply) -> PromptAnswered:
     """The fact so far with one more reply."""
-    from msgspec.structs import replace
-
     if isinstance(reply, Completed):
         return replace(told, **{reply.model: reply.text})
     if isinstance(reply, Labelled):
@@ -83,30 +86,54 @@ def noted(told: PromptAnswered, reply: Reply) -> PromptAnswered:
     return told
 
 
-def replies(s: Session, asked: AskPrompt) -> Iterator[Reply]:
+def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
+    if isinstance(asked, AskTrace):
+        yield trace_text(s, asked)
+        return
     if s.config.is_classification:
         yield from label_text(s, asked)
         return
     prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced)
     sources = {"base": s.base, "tuned": s.tuned} if "base" in asked.models else {"tuned": s.tuned}
     voices = [Voice(name, loaded) for name, loaded in sources.items() if name in asked.models]
+    aligned = s.config.trains or len(voices) < 2 or same_tokens(s.base, s.tuned)
+    for voice in voices:
+        if not aligned and voice.name == "base":
+            voice.prompt = prompt_ids(s.base, asked.text, s.form, spaced=s.spaced)
     for reply in generate(voices, prompt, asked):
         yield _plain(reply)
+    if asked.details and asked.likelihoods != "none" and len(voices) == 2:
+        yield from _cross_scores(voices, aligned)
+
+
+def _cross_scores(voices: list[Voice], aligned: bool) -> Iterator[Reply]:
+    """Each answer as the other model finds it."""
+    for writer, reader in (voices, reversed(voices)):
+        answer = writer.answered
+        found = cross_score(
+            (writer.name, writer.loaded, writer.prompt or [], answer),
+            (reader.name, reader.loaded, reader.prompt or []),
+            writer.scores[len(writer.scores) - len(answer) :],
+            aligned=aligned,
+        )
+        if found is not None:
+            yield replace(found, tokens=_finite(found.tokens))
 
 
 def _plain(reply: TokenMade | Completed) -> Reply:
-    """JSON has no infinities: a token that the model rules out is told without a number."""
     if isinstance(reply, Completed) and reply.likelihoods:
-        from msgspec.structs import replace
-
-        finite = [
-            t
-            if t.log_likelihood is None or t.log_likelihood > float("-inf")
-            else ScoredToken(t.text, None, t.rank)
-            for t in reply.likelihoods
-        ]
-        return replace(reply, likelihoods=finite)
+        return replace(reply, likelihoods=_finite(reply.likelihoods))
     return reply
+
+
+def _finite(tokens: list[ScoredToken]) -> list[ScoredToken]:
+    """JSON has no infinities: a token that the model rules out is told without a number."""
+    return [
+        t
+        if t.log_likelihood is None or t.log_likelihood > float("-inf")
+        else replace(t, log_likelihood=None)
+        for t in tokens
+    ]
 
 
 def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:

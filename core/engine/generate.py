@@ -12,9 +12,7 @@ from torch import Tensor
 
 from ..control import AskPrompt, Completed, ScoredToken, TokenMade
 from .models import Loaded
-
-UNFINISHED = "\ufffd"  # what decoding shows for bytes that are not yet a whole character
-TAIL = 16  # tokens decoded anew with each one: enough for any character or joined word
+from .token_scores import TAIL, TOP, UNFINISHED, named, score
 
 
 @dataclass
@@ -30,6 +28,13 @@ class Voice:
     started: float = 0.0
     ended: bool = False
     finished: bool = False
+    prompt: list[int] | None = None  # its own, where it reads other tokens than its neighbour
+    stop: int = -1  # the token that ended it
+
+    @property
+    def answered(self) -> list[int]:
+        """Every token it chose, the one that ended the answer included."""
+        return [*self.made, self.stop] if self.ended else self.made
 
 
 @torch.inference_mode()
@@ -43,7 +48,9 @@ def generate(
     for voice in voices:
         voice.started = time.perf_counter()
     randoms = [torch.Generator().manual_seed(asked.seed) for _ in voices]
-    inputs = [_fit(prompt, v.loaded, asked.max_new_tokens) for v in voices]
+    for voice in voices:
+        voice.prompt = _fit(voice.prompt or prompt, voice.loaded, asked.max_new_tokens)
+    inputs = [list(v.prompt or ()) for v in voices]
     while any(not v.finished for v in voices):
         for i, voice in enumerate(voices):
             if not voice.finished:
@@ -70,15 +77,17 @@ def _next_token(
             use_cache=True,
         )
     voice.cache = out.past_key_values
-    logits = out.logits[0].float().cpu()
+    rows = out.logits[0]
+    top = TOP if asked.details else 0
     if asked.likelihoods == "all" and not voice.made:
-        voice.scores += _score(logits[:-1], ids[1:], loaded)
-    token = choose(logits[-1], asked, random)
-    likelihood = float(logits[-1, token] - logits[-1].logsumexp(-1))
+        voice.scores += score(loaded, rows[:-1], ids[1:], top)
+    logits = rows[-1].float().cpu()
+    token = choose(logits, asked, random)
+    likelihood = float(logits[token] - logits.logsumexp(-1))
     if asked.likelihoods != "none":
-        voice.scores += _score(logits[-1:], [token], loaded)
+        voice.scores += score(loaded, logits[None], [token], top)
     if token in stop_ids(loaded):
-        voice.ended = True
+        voice.ended, voice.stop = True, token
         yield _completed(voice)
         return [token]
     voice.made.append(token)
@@ -119,18 +128,10 @@ def _new_text(voice: Voice) -> str:
     return new
 
 
-def _score(logits: Tensor, ids: Sequence[int], loaded: Loaded) -> list[ScoredToken]:
-    """Log-likelihood and rank of each id under its row of logits: [ids, vocabulary]."""
-    index = torch.tensor(list(ids))[:, None]
-    wanted = logits.gather(1, index)
-    likelihood = (wanted[:, 0] - logits.logsumexp(-1)).tolist()
-    ranks = ((logits > wanted).sum(-1) + 1).tolist()
-    texts = loaded.tokenizer.batch_decode([[i] for i in ids])
-    return [ScoredToken(*s) for s in zip(texts, likelihood, ranks, strict=True)]
-
-
 def _completed(voice: Voice) -> Completed:
     voice.finished = True
+    if voice.scores:
+        voice.scores = named(voice.loaded, [*(voice.prompt or ()), *voice.answered], voice.scores)
     return Completed(
         model=voice.name,
         text=voice.loaded.tokenizer.decode(voice.made, skip_special_tokens=True),

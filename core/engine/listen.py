@@ -19,6 +19,7 @@ from ..control import (
     AskPrompt,
     AskResume,
     AskStop,
+    AskTrace,
     Done,
     Failed,
     Reply,
@@ -34,7 +35,7 @@ from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
 class Question:
     """A prompt that waits for its answer; `gone` when the asker has hung up."""
 
-    asked: AskPrompt
+    asked: AskPrompt | AskTrace
     answers: queue.Queue[Reply] = field(default_factory=queue.Queue)
     gone: threading.Event = field(default_factory=threading.Event)
 
@@ -101,7 +102,7 @@ class Listener:
             except msgspec.MsgspecError as error:
                 line.sendall(encode_message(Failed(text=f"not a request: {error}")))
                 return
-            if isinstance(request, AskPrompt):
+            if isinstance(request, AskPrompt | AskTrace):
                 self._relay(line, request)
                 return
             line.sendall(encode_message(self._answer(request)) + encode_message(Done()))
@@ -122,7 +123,7 @@ class Listener:
             return Accepted(text="saving after this step")
         return StatusReply(state=self.state, step=self.step)
 
-    def _relay(self, line: socket.socket, asked: AskPrompt) -> None:
+    def _relay(self, line: socket.socket, asked: AskPrompt | AskTrace) -> None:
         question = Question(asked)
         self.questions.put(question)
         try:

@@ -80,7 +80,7 @@ async def test_a_generation_run_shows_perplexity_and_held_out_text(
         assert "perplexity" in told
         assert "held out 0" in told
         assert "asked by the run at step 140" in told
-        assert "thee to the summer" in told
+        assert "◆" in told.partition("asked by the run")[2]
 
 
 async def test_a_dead_worker_and_a_failed_run_are_told_apart(tmp_path: Path, shown: Shown) -> None:

@@ -32,7 +32,7 @@ Model = Literal["base", "tuned"]
 
 def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
-    _see_to_worker(found)
+    see_to_worker(found)
     replies = ask(found, asked(options), PATIENCE)
     if options.json:
         print_json({"prompt": options.text, "answers": collect(replies)})
@@ -58,7 +58,7 @@ def asked(options: argparse.Namespace) -> AskPrompt:
     )
 
 
-def _see_to_worker(found: Run) -> None:
+def see_to_worker(found: Run) -> None:
     """A finished run whose worker has gone gets one that only answers."""
     if found.worker_alive():
         return

@@ -52,6 +52,7 @@ RUN_KEYS = (
     Key("r", "r", "rows", "every scored row", "rows"),
     Key("B", "B", "review", "judge answers blind"),
     Key("Q", "Q", "quiz", "a quiz about this run's own numbers"),
+    Key("l", "l", "layers", "follow the last prompt layer by layer", "layers"),
     Key("e", "e", "export", "write the report", "report"),
     Key("n", "n", "new", "a new run, empty or like this one"),
     Key("h", "h", "home", "all runs", "runs"),
@@ -88,6 +89,37 @@ PROMPT_KEYS = (
     Key("ctrl+j", "ctrl+j  alt+enter", "break_line", "a new line"),
     Key("up", "↑", "recall(-1)", "the prompt before"),
     Key("escape", "esc", "leave", "leave the box"),
+)
+
+PROMPT_PANE_KEYS = (
+    Key("x", "x", "stop_answer", "stop the answer; the worker stops too"),
+    Key("R", "R", "retry", "ask the same again (with the next seed where answers are drawn)"),
+    Key("g", "g", "settings", "generation settings: tokens, temperature, top-k, top-p, seed"),
+    Key("k", "k", "likelihoods", "shade tokens by likelihood: none, the answer, prompt too"),
+    Key("f", "f", "filmstrip", "how the answers to the probe prompts changed, or back"),
+    Key("left", "←  →", "token(-1)", "a token; enter tells what both models would say there"),
+    Key("right", "", "token(1)", ""),
+    Key("shift+left", "shift+← →", "other_answer", "the same place in the other answer"),
+    Key("shift+right", "", "other_answer", ""),
+    Key("up", "↑  ↓", "scroll_lines(-1)", "earlier exchanges; pgup pgdn home end too"),
+    Key("down", "", "scroll_lines(1)", ""),
+    Key("pageup", "", "scroll_lines(-10)", ""),
+    Key("pagedown", "", "scroll_lines(10)", ""),
+    Key("home", "", "scroll_lines(-1000000)", ""),
+    Key("end", "", "scroll_lines(1000000)", ""),
+)
+
+TRACE_KEYS = (
+    Key("up", "↑  ↓", "move(-1)", "choose a layer", "layer"),
+    Key("down", "", "move(1)", ""),
+    Key("pageup", "pgup  pgdn", "move(-10)", "ten layers at a time"),
+    Key("pagedown", "", "move(10)", ""),
+    Key("home", "home  end", "move(-1000000)", "the embedding, the last layer"),
+    Key("end", "", "move(1000000)", ""),
+    Key("d", "d", "parting", "the layer where base and tuned part", "where they part"),
+    Key("enter", "enter", "output", "logits, softmax and notes, or layers again", "output"),
+    Key("p,i", "p  i", "prompt", "follow another text", "another text"),
+    Key("escape", "esc", "out", "back to the run", "back"),
 )
 
 HOME_KEYS = (

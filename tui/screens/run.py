@@ -28,6 +28,7 @@ from ..widgets.asking import (
 from ..widgets.chart import ChartPane
 from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.format import format_seconds
+from ..widgets.generation import GenerationSettings
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pipeline import PipelinePane
@@ -42,7 +43,17 @@ from ..widgets.status import (
     title_right,
 )
 from ..widgets.trace import TracePane
-from .keys import APP_KEYS, CHART_KEYS, METRICS_KEYS, PROMPT_KEYS, RUN_KEYS, Key, hints, to_bindings
+from .keys import (
+    APP_KEYS,
+    CHART_KEYS,
+    METRICS_KEYS,
+    PROMPT_KEYS,
+    PROMPT_PANE_KEYS,
+    RUN_KEYS,
+    Key,
+    hints,
+    to_bindings,
+)
 from .small import TooSmall
 from .travel import Travel
 
@@ -52,6 +63,8 @@ if TYPE_CHECKING:
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
+WAITING = "waiting for the worker …"
+NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
 
 
 FIRST_PAINT_SECONDS = 0.2  # an empty frame is held back so long for the first reading
@@ -61,6 +74,12 @@ class Chart(ChartPane):
     """The chart pane with its keys from the table."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(CHART_KEYS)]
+
+
+class Prompt(PromptPane):
+    """The prompt pane with its keys from the table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PROMPT_PANE_KEYS)]
 
 
 class RunScreen(Screen[None]):
@@ -78,7 +97,7 @@ class RunScreen(Screen[None]):
         self.pipeline, self.trace, self.metrics = PipelinePane(), TracePane(), MetricsPane()
         self.chart, self.prompt, self.log_pane = (
             Chart(ascii_only=ascii_only),
-            PromptPane(),
+            Prompt(),
             LogPane(),
         )
         self.chart.history_lock = self.follower.lock
@@ -234,6 +253,8 @@ class RunScreen(Screen[None]):
         if number == 4 and self.chart.cursor_step is not None:
             self._travel(self.chart.cursor_step)
             return
+        if number == 5 and self._open_token():
+            return
         self.desk.zoomed = not self.desk.zoomed
         self.action_go_to_pane(number)
 
@@ -250,7 +271,10 @@ class RunScreen(Screen[None]):
         if self.travel.back():
             self.show_history()
             return
-        if isinstance(self.focused, MetricsPane | ChartPane) and self.focused.drop_cursor():
+        if (
+            isinstance(self.focused, MetricsPane | ChartPane | PromptPane)
+            and self.focused.drop_cursor()
+        ):
             return
         if self.desk.zoomed:
             self.desk.zoomed = False
@@ -320,10 +344,12 @@ class RunScreen(Screen[None]):
         self.app.push_screen(Receipt(message.table, message.row, history, config))
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
-        pane = {3: ("On metrics", METRICS_KEYS), 5: ("In the prompt box", PROMPT_KEYS)}
-        here = pane.get(self.pane_in_view)
+        pane: dict[int, list[tuple[str, tuple[Key, ...]]]] = {
+            3: [("On metrics", METRICS_KEYS)],
+            5: [("On the prompt", PROMPT_PANE_KEYS), ("In the prompt box", PROMPT_KEYS)],
+        }
         return [
-            *([here] if here else []),
+            *pane.get(self.pane_in_view, []),
             ("A run", RUN_KEYS),
             ("On the chart", CHART_KEYS),
             ("Everywhere", APP_KEYS),
@@ -336,10 +362,7 @@ class RunScreen(Screen[None]):
             self.key_line.show_notice(refusal, "warn")
             return
         if not self.followed.worker_alive() and not self.followed.model_path.exists():
-            self.key_line.show_notice(
-                "No worker is alive and the weights of this run are not here: nothing can answer.",
-                "warn",
-            )
+            self.key_line.show_notice(NOTHING_ANSWERS, "warn")
             return
         self.action_go_to_pane(5)
         await self.prompt.enter_box()
@@ -350,10 +373,65 @@ class RunScreen(Screen[None]):
 
     @on(PromptBox.Sent)
     def send_prompt(self, message: PromptBox.Sent) -> None:
-        exchange = Exchange(message.text, message="waiting for the worker …")
+        self._ask_models(message.text, self.app.generation.seed)
+
+    @on(PromptPane.Retried)
+    def ask_again(self, message: PromptPane.Retried) -> None:
+        """The same text; where answers are drawn, another draw."""
+        drawn = self.app.generation.temperature > 0
+        self._ask_models(message.exchange.prompt, message.exchange.seed + drawn)
+
+    def _ask_models(self, text: str, seed: int) -> None:
+        settings, likelihoods = self.app.generation, self.prompt.answers.view.likelihoods
+        request = AskPrompt(
+            text=text,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            seed=seed,
+            likelihoods="none" if likelihoods == "none" else "all",
+            details=likelihoods != "none",
+        )
+        words = settings.in_words(seed) if self.follower.history.task == "generation" else ""
+        exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
         self.prompt.begin(exchange)
-        request = self.travel.asked(AskPrompt(text=message.text))
-        ask_prompt(self.followed, exchange, request, self.post_message)
+        asked = self.travel.asked(request)
+        ask_prompt(self.followed, exchange, asked, self.post_message)
+
+    @on(PromptPane.SettingsWanted)
+    def open_settings(self) -> None:
+        from .settings import SettingsForm
+
+        self.app.push_screen(SettingsForm(self.app.generation), self._keep_settings)
+
+    def _keep_settings(self, settings: GenerationSettings | None) -> None:
+        if settings is not None:
+            self.app.generation = settings
+            self.key_line.show_notice(f"Next answers: {settings.in_words(settings.seed)}.")
+
+    @on(PromptPane.Told)
+    def tell_of_prompt(self, message: PromptPane.Told) -> None:
+        self.key_line.show_notice(message.text, "muted")
+
+    def _open_token(self) -> bool:
+        found = self.prompt.chosen_token()
+        if found is None:
+            return False
+        from .token import TopFive
+
+        self.app.push_screen(TopFive(*found))
+        return True
+
+    def action_layers(self) -> None:
+        """What happens to the last prompt inside both models."""
+        if not self.followed.worker_alive() and not self.followed.model_path.exists():
+            self.key_line.show_notice(NOTHING_ANSWERS, "warn")
+            return
+        from .trace import TraceScreen
+
+        newest = self.prompt.answers.newest
+        self.app.push_screen(TraceScreen(self.followed, newest.prompt if newest else ""))
 
     @on(ReplyCame)
     def show_reply(self, message: ReplyCame) -> None:
@@ -361,7 +439,11 @@ class RunScreen(Screen[None]):
 
     @on(AnswerTold)
     def show_answer_state(self, message: AnswerTold) -> None:
-        message.exchange.message, message.exchange.failed = message.text, message.failed
+        exchange = message.exchange
+        if not exchange.running:  # stopped: whatever comes late says nothing
+            return
+        exchange.message, exchange.failed = message.text, message.failed
+        exchange.running = not message.ended
         self.prompt.show_soon()
 
     # What is asked of the worker

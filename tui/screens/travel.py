@@ -16,29 +16,37 @@ class Travel:
     def __init__(self, run: Run, prompt: PromptPane) -> None:
         self.run, self.prompt = run, prompt
         self.moment: Moment | None = None
-        self._exchange_now: Exchange | None = None
+        self._asked_before: list[Exchange] = []
+        self._told: list[Exchange] = []  # what the run itself answered at this moment
 
     def go(self, history: History, step: int) -> str:
         """To the evaluation nearest to a step; the sentence that says where one is."""
         moment = nearest_moment(self.run, history, step)
         if moment is None:
             return "Nothing was evaluated in this run: there is no moment to go to."
-        if self.moment is None:
-            self._exchange_now = self.prompt.answers.exchange
+        self._put_away()
         self.moment = moment
         answered = answered_at(history, moment.step)
-        if answered is not None:
-            self.prompt.begin(answered)
+        self._told = [answered] if answered is not None else []
+        self.prompt.show_exchanges(self._told)
         return f"Metrics and prompt are as of step {moment.step:,}; esc returns to now."
 
     def back(self) -> bool:
         """To now; False where one is there already."""
         if self.moment is None:
             return False
+        self._put_away()
         self.moment = None
-        self.prompt.answers.exchange = self._exchange_now
-        self.prompt.answers.show()
+        self.prompt.show_exchanges(self._asked_before)
         return True
+
+    def _put_away(self) -> None:
+        """Keep what was asked, also at another moment, for the return to now."""
+        pane = self.prompt.answers
+        if self.moment is None:
+            self._asked_before = list(pane.exchanges)
+        else:
+            self._asked_before += [e for e in pane.exchanges if e not in self._told]
 
     def asked(self, request: AskPrompt) -> AskPrompt:
         """A prompt as it is asked from here: of the checkpoint, where one travelled to it."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
+from ...core.control import CrossScored, HangUp, ScoredToken
 from ...core.events import PromptAnswered
 from ...core.reporting.text import visible, visible_lines
 from .format import bar, fit, fit_right, format_seconds, format_share, format_signed, wrap
+from .shading import split_at
 from .spans import Line
 
 MODELS = ("base", "tuned")
@@ -29,6 +31,18 @@ class Answer:
     seconds: float = 0.0
     done: bool = False
     ended_by_eos: bool = False
+    scored: list[ScoredToken] = field(default_factory=list)  # of the answer, its end included
+    prompt_scored: list[ScoredToken] = field(default_factory=list)  # of the prompt, where asked for
+    cross: CrossScored | None = None  # this answer under the other model
+
+    @property
+    def said(self) -> str:
+        """The text whose places the tokens have."""
+        return "".join(t.text for t in self.scored) if self.scored else self.text
+
+    def tokens_or(self, place: int) -> list[ScoredToken]:
+        """Its tokens, else its text cut in two at a place."""
+        return self.scored or split_at(self.text, place)
 
 
 @dataclass
@@ -40,6 +54,10 @@ class Exchange:
     message: str = ""  # "training is held at step 84"
     failed: bool = False
     step: int | None = None
+    settings: str = ""  # how it was asked, in words
+    seed: int = 0
+    running: bool = False
+    hang_up: HangUp = field(default_factory=HangUp)
 
     def answer(self, model: str) -> Answer:
         return self.answers.setdefault(model, Answer(name=model))
@@ -59,18 +77,24 @@ def exchange_of(event: PromptAnswered) -> Exchange:
 
 def exchange_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
     """The prompt in at most two lines, what is going on, and the answers."""
-    lines = _prompt_lines(exchange.prompt, width, 2 if height > 8 else 1)
-    if exchange.message:
-        role = "bad" if exchange.failed else "muted"
-        told = wrap(visible(exchange.message), width)
-        lines += [[(text, role)] for text in (told if exchange.failed else told[:1])]
+    lines = prompt_lines(exchange.prompt, width, 2 if height > 8 else 1)
+    lines += told_message(exchange, width)
     room = max(2, height - len(lines))
     if any(a.probabilities for a in exchange.answers.values()):
         return lines + label_lines(exchange, width, room)
     return lines + text_lines(exchange, width, room)
 
 
-def _prompt_lines(prompt: str, width: int, most: int) -> list[Line]:
+def told_message(exchange: Exchange, width: int) -> list[Line]:
+    """What is going on with it, or how it was asked."""
+    if exchange.message:
+        role = "bad" if exchange.failed else "muted"
+        told = wrap(visible(exchange.message), width)
+        return [[(text, role)] for text in (told if exchange.failed else told[:1])]
+    return [[(fit(exchange.settings, width), "muted")]] if exchange.settings else []
+
+
+def prompt_lines(prompt: str, width: int, most: int) -> list[Line]:
     wrapped = wrap(visible(prompt), width - 2)
     if len(wrapped) > most:
         wrapped[most - 1] = fit(wrapped[most - 1] + " …" * width, width - 2)
@@ -97,6 +121,16 @@ def text_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
 
 
 def _column(answer: Answer, model: str, width: int, height: int) -> list[Line]:
+    lines: list[Line] = [
+        [(fit(part, width), "")]
+        for paragraph in visible_lines(answer.text)
+        for part in wrap(paragraph, width)
+    ]
+    return [answer_head(answer, model, width), *lines[-(height - 1) :]]
+
+
+def answer_head(answer: Answer, model: str, width: int) -> Line:
+    """Who speaks, and how long the answer is."""
     told = ""
     if answer.done and answer.tokens:
         end = "ended by itself" if answer.ended_by_eos else "cut at the limit"
@@ -105,12 +139,7 @@ def _column(answer: Answer, model: str, width: int, height: int) -> list[Line]:
         told = "…"
     name = visible(answer.name)
     head = fit(told, max(0, width - cell_len(name) - 2))
-    lines: list[Line] = [
-        [(fit(part, width), "")]
-        for paragraph in visible_lines(answer.text)
-        for part in wrap(paragraph, width)
-    ]
-    return [[(name, f"strong {model}"), ("  " + head, "muted")], *lines[-(height - 1) :]]
+    return [(name, f"strong {model}"), ("  " + head, "muted")]
 
 
 def label_lines(exchange: Exchange, width: int, height: int) -> list[Line]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from ...core.control import Accepted, AnyReply, AskPrompt, Request, ask
+from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
 from ...core.errors import FtevError
 from ...core.launch import start_worker, wait_until_listening
 from ...core.runs import Run
@@ -17,6 +17,7 @@ from .answers import Exchange
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
 CONTROL_SECONDS = 30.0
+LEAST_MINUTES = 5.0  # a worker woken for a prompt waits at least so long for the next one
 
 Post = Callable[[Message], object]
 
@@ -36,6 +37,7 @@ class AnswerTold(Message):
     exchange: Exchange
     text: str
     failed: bool = False
+    ended: bool = False
 
 
 @dataclass
@@ -46,25 +48,26 @@ class RequestTold(Message):
     failed: bool = False
 
 
-def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt, post: Post) -> None:
+def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
     """Ask in a thread of its own; the answers are posted as they come."""
     _in_thread(lambda: _ask_prompt(run, exchange, request, post))
 
 
-def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt, post: Post) -> None:
+def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
     try:
         if not run.worker_alive():
             _wake_worker(run, exchange, post)
-        for reply in ask(run, request, PROMPT_SECONDS):
+        for reply in ask(run, request, PROMPT_SECONDS, exchange.hang_up):
             post(ReplyCame(exchange, reply))
-        post(AnswerTold(exchange, ""))
+        post(AnswerTold(exchange, "", ended=True))
     except FtevError as error:
-        post(AnswerTold(exchange, str(error), failed=True))
+        post(AnswerTold(exchange, str(error), failed=True, ended=True))
 
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
     post(AnswerTold(exchange, "loading base and tuned model …"))
-    wait_until_listening(run, start_worker(run, "--serve"))
+    minutes = max(LEAST_MINUTES, run.config().evaluate.serve_minutes)
+    wait_until_listening(run, start_worker(run, "--serve", "--serve-minutes", f"{minutes:g}"))
 
 
 def ask_request(run: Run, request: Request, post: Post) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.history import History
-from .plot import Pyramid
+from .pyramid import Pyramid
 
 AXES = ("step", "epoch", "time", "tokens")
 SMOOTHINGS = (

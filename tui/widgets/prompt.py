@@ -13,25 +13,93 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
-from ...core.control import AnyReply, Completed, Held, Labelled, TokenMade
+from ...core.control import (
+    AnyReply,
+    Completed,
+    CrossScored,
+    Held,
+    Labelled,
+    ScoredToken,
+    TokenMade,
+)
+from ...core.events import PromptAnswered
 from ...core.history import History
-from .answers import Exchange, exchange_lines, exchange_of
-from .pane import NumberedPane, Pane
-from .spans import Line
+from .answers import Exchange, exchange_of
+from .filmstrip import strip_lines
+from .pane import NumberedPane, Pane, told_hidden
+from .shading import legend
+from .spans import Line, justify, width_of
+from .talk import Block, View, block_of, cross_over, joined, move_cursor, token_line, token_seen
 
 DRAW_SECONDS = 0.1  # streamed tokens are drawn together
+BRIEF = 11  # lines of a pane below which answers leave out what is said about them
+MOST_SHOWN = 20  # exchanges that can be scrolled through
+STOPPED = "stopped: what had come is kept"
+MODES = ("none", "generation", "all")
+MODE_TOLD = {
+    "none": "Tokens are not shaded.",
+    "generation": "The answer's tokens are shaded by how likely their model found them.",
+    "all": "The prompt's tokens are shaded too.",
+}
 
 
 class AnswersPane(Pane):
-    """The last exchange, or how to begin one."""
+    """The exchanges, newest last, or how to begin; or the filmstrip of the run's own prompts."""
 
-    exchange: Exchange | None = None
-    state = ""
+    def __init__(self) -> None:
+        super().__init__(id="answers")
+        self.exchanges: list[Exchange] = []
+        self.told_by_run: Exchange | None = None  # shown while nobody has asked anything
+        self.prompts: list[PromptAnswered] = []
+        self.view = View()
+        self.strips = False
+        self.state = ""
+        self.from_end = 0
+
+    @property
+    def newest(self) -> Exchange | None:
+        return self.exchanges[-1] if self.exchanges else self.told_by_run
 
     def draw(self, width: int, height: int) -> list[Line]:
-        if self.exchange is None:
+        if self.strips:
+            return self._window(Block(strip_lines(self.prompts, width), 0), width, height, None)
+        if self.newest is None:
             return [[(self.state or "Press p to ask base and tuned.", "muted")]]
-        return exchange_lines(self.exchange, width, height)
+        shown = self.exchanges[-MOST_SHOWN:] or [self.newest]
+        brief = height < BRIEF
+        blocks = [block_of(exchange, width, self.view, brief=brief) for exchange in shown]
+        return self._window(joined(blocks, width), width, height, self._foot(width))
+
+    def _foot(self, width: int) -> Line | None:
+        """What the shades mean, or the token under the cursor."""
+        exchange = self.newest
+        if exchange is None or not any(a.scored for a in exchange.answers.values()):
+            return None
+        if self.view.cursor is not None:
+            line = token_line(exchange, self.view)
+            return line if width_of(line) <= width else line[:-2]
+        return legend() if self.view.likelihoods != "none" else None
+
+    def _window(self, block: Block, width: int, height: int, foot: Line | None) -> list[Line]:
+        room = height - (foot is not None)
+        count = len(block.lines)
+        if count <= room:
+            self.from_end = 0
+            return [*block.lines, *([foot] if foot else [])]
+        room = height - 1
+        top = count - room
+        self.from_end = max(0, min(self.from_end, top))
+        top -= self.from_end
+        wanted = block.line_of.get(self.view.cursor) if self.view.cursor else None
+        if wanted is not None:
+            top = max(min(top, wanted - block.head), wanted - room + 1, 0)
+            self.from_end = count - room - top
+        lines = block.lines[top : top + room]
+        start = count - block.length
+        if block.head and start < top < start + block.length - block.head:
+            lines[: block.head] = block.lines[start : start + block.head]
+        hidden: Line = [(told_hidden(top, count - top - room), "muted")]
+        return [*lines, justify(foot, hidden, width) if foot else hidden]
 
 
 class PromptBox(TextArea):
@@ -112,10 +180,23 @@ class PromptPane(Vertical, can_focus=True):
     NUMBER, NAME = 5, "Prompt"
     ALLOW_SELECT = False
 
+    @dataclass
+    class Retried(Message):
+        exchange: Exchange
+
+    @dataclass
+    class Told(Message):
+        """Something to say in the line of keys."""
+
+        text: str
+
+    class SettingsWanted(Message):
+        pass
+
     def __init__(self) -> None:
         super().__init__(id=f"pane-{self.NUMBER}")
         self.border_title = Content(f"{self.NUMBER} {self.NAME}")
-        self.answers = AnswersPane(id="answers")
+        self.answers = AnswersPane()
         self.box: PromptBox | None = None  # made when it is first wanted
         self._waits_to_draw = False
         self._probes_seen = 0
@@ -131,21 +212,31 @@ class PromptPane(Vertical, can_focus=True):
 
     def show_history(self, history: History, status: str) -> None:
         """While nobody has asked anything, the newest prompt that the run answered by itself."""
-        self.answers.state = _invitation(history, status)
-        asked = self.answers.exchange
-        if len(history.prompts) > self._probes_seen and (asked is None or asked.step is not None):
+        pane = self.answers
+        pane.state = _invitation(history, status)
+        pane.prompts = history.prompts
+        if len(history.prompts) > self._probes_seen:
             self._probes_seen = len(history.prompts)
-            self.answers.exchange = exchange_of(history.prompts[-1])
-            self.answers.exchange.step = history.prompts[-1].step
-        self.answers.show()
+            pane.told_by_run = exchange_of(history.prompts[-1])
+        pane.show()
 
     def begin(self, exchange: Exchange) -> None:
-        self.answers.exchange = exchange
-        self.answers.show()
+        pane = self.answers
+        pane.exchanges.append(exchange)
+        pane.strips, pane.view.cursor, pane.from_end = False, None, 0
+        pane.show()
+
+    def show_exchanges(self, exchanges: list[Exchange]) -> None:
+        """These in the place of all that were there."""
+        pane = self.answers
+        pane.exchanges = list(exchanges)
+        pane.strips, pane.view.cursor, pane.from_end = False, None, 0
+        pane.show()
 
     def show_reply(self, exchange: Exchange, reply: AnyReply) -> None:
-        add_reply(exchange, reply)
-        self.show_soon()
+        if exchange.running:
+            add_reply(exchange, reply)
+            self.show_soon()
 
     def show_soon(self) -> None:
         if not self._waits_to_draw:
@@ -155,6 +246,66 @@ class PromptPane(Vertical, can_focus=True):
     def _draw_answers(self) -> None:
         self._waits_to_draw = False
         self.answers.show()
+
+    # What its keys do
+
+    def action_stop_answer(self) -> None:
+        going = [e for e in self.answers.exchanges if e.running]
+        if not going:
+            self.post_message(self.Told("No answer is being made."))
+            return
+        stop(going[-1])
+        self.answers.show()
+
+    def action_retry(self) -> None:
+        asked = self.answers.newest
+        if asked is not None and not asked.running:
+            self.post_message(self.Retried(asked))
+
+    def action_settings(self) -> None:
+        self.post_message(self.SettingsWanted())
+
+    def action_likelihoods(self) -> None:
+        view = self.answers.view
+        view.likelihoods = MODES[(MODES.index(view.likelihoods) + 1) % len(MODES)]
+        view.cursor = None
+        self.post_message(self.Told(MODE_TOLD[view.likelihoods]))
+        self.answers.show()
+
+    def action_filmstrip(self) -> None:
+        self.answers.strips = not self.answers.strips
+        self.answers.from_end = 1_000_000 if self.answers.strips else 0
+        self.answers.show()
+
+    def action_token(self, count: int) -> None:
+        exchange, view = self.answers.newest, self.answers.view
+        if exchange is None or not move_cursor(exchange, view, count):
+            self.post_message(self.Told("There are no tokens to walk through here."))
+        self.answers.show()
+
+    def action_other_answer(self) -> None:
+        if self.answers.newest is not None:
+            cross_over(self.answers.newest, self.answers.view)
+        self.answers.show()
+
+    def action_scroll_lines(self, count: int) -> None:
+        self.answers.view.cursor = None
+        self.answers.from_end = max(0, self.answers.from_end - count)
+        self.answers.show()
+
+    def chosen_token(self) -> tuple[str, str, dict[str, ScoredToken]] | None:
+        """The token under the cursor: a title, its text, and what each model told of it."""
+        exchange = self.answers.newest
+        return token_seen(exchange, self.answers.view) if exchange is not None else None
+
+    def drop_cursor(self) -> bool:
+        """Whether there was a cursor, or the filmstrip, to step out of."""
+        pane = self.answers
+        if pane.view.cursor is None and not pane.strips:
+            return False
+        pane.view.cursor, pane.strips, pane.from_end = None, False, 0
+        pane.show()
+        return True
 
 
 def _invitation(history: History, status: str) -> str:
@@ -171,7 +322,9 @@ def add_reply(exchange: Exchange, reply: AnyReply) -> None:
         exchange.message = f"training is held at step {reply.step} while the models answer"
         return
     if isinstance(reply, TokenMade):
-        exchange.answer(reply.model).text += reply.text
+        answer = exchange.answer(reply.model)
+        answer.text += reply.text
+        answer.scored.append(ScoredToken(reply.text, reply.log_likelihood, None))
     elif isinstance(reply, Labelled):
         answer = exchange.answer(reply.model)
         answer.name, answer.probabilities, answer.done = reply.name, reply.probabilities, True
@@ -179,6 +332,21 @@ def add_reply(exchange: Exchange, reply: AnyReply) -> None:
         answer = exchange.answer(reply.model)
         answer.text, answer.tokens, answer.seconds = reply.text, reply.tokens, reply.seconds
         answer.done, answer.ended_by_eos = True, reply.ended_by_eos
+        if reply.likelihoods:
+            before = len(reply.likelihoods) - reply.tokens - reply.ended_by_eos
+            answer.prompt_scored = reply.likelihoods[:before]
+            answer.scored = reply.likelihoods[before:]
+    elif isinstance(reply, CrossScored):
+        exchange.answer(reply.model).cross = reply
+
+
+def stop(exchange: Exchange) -> None:
+    """Hang up; what had come stays."""
+    exchange.hang_up.now()
+    exchange.running = False
+    exchange.message = STOPPED
+    for answer in exchange.answers.values():
+        answer.done = True
 
 
 SixPanes = NumberedPane | PromptPane

@@ -35,6 +35,7 @@ SHADES = {
 COLOURLESS_ROLES = {
     "strong": "bold",  # what the eye should find first
     "cursor": "reverse",
+    "under": "underline",
 }
 
 

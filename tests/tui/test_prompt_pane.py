@@ -1,0 +1,224 @@
+"""The prompt pane: shaded tokens, where answers part, stop, retry, settings, filmstrip."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from conftest import Shown, picture, seen
+from ftev.core.control import AskPrompt, Completed, CrossScored, ScoredToken, TokenMade
+from ftev.core.events import PromptAnswered
+from ftev.core.runs import Run
+from ftev.tui.screens.run import RunScreen
+from ftev.tui.screens.token import top_lines
+from ftev.tui.widgets.answers import Exchange
+from ftev.tui.widgets.asking import AnswerTold, ReplyCame
+from ftev.tui.widgets.filmstrip import strip_lines
+from ftev.tui.widgets.generation import GenerationSettings, read_settings
+from ftev.tui.widgets.prompt import add_reply
+from ftev.tui.widgets.shading import STEPS, first_difference, shade, step_of
+from ftev.tui.widgets.spans import Line, text_of, width_of
+from ftev.tui.widgets.talk import View, block_of, move_cursor, token_seen
+from made_runs import live_worker
+
+HOSTILE = "\x1b]52;c;aGk=\x07[/]\u202e"
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return [text_of(line).rstrip() for line in lines]
+
+
+def scored(*pairs: tuple[str, float]) -> list[ScoredToken]:
+    return [ScoredToken(t, math.log(p), 1, [(t, p), ("other", 0.01)]) for t, p in pairs]
+
+
+BASE = scored(("a", 0.9), (" cold", 0.4), (" day", 0.2), ("</s>", 0.6))
+TUNED = scored(("a", 0.9), (" warm", 0.05), (" cup", 0.005), ("</s>", 0.7))
+
+
+def replies() -> list[Any]:
+    told: list[Any] = []
+    for model, tokens, by in (("base", BASE, "tuned"), ("tuned", TUNED, "base")):
+        text = "".join(t.text for t in tokens[:-1])
+        told.append(TokenMade(model=model, text="a", log_likelihood=-0.1))
+        told.append(
+            Completed(
+                model=model,
+                text=text,
+                tokens=3,
+                seconds=0.5,
+                ended_by_eos=True,
+                likelihoods=[*scored(("the", 0.3)), *tokens],
+            )
+        )
+        told.append(
+            CrossScored(
+                model=model,
+                by=by,
+                tokens=scored(*((t.text, 0.1) for t in tokens)),
+                average_log_likelihood=-2.0,
+                own_average=-1.0,
+            )
+        )
+    return told
+
+
+def answered(prompt: str = "the") -> Exchange:
+    exchange = Exchange(prompt, running=True)
+    for reply in replies():
+        add_reply(exchange, reply)
+    return exchange
+
+
+def test_a_token_has_a_step_and_every_step_a_mark_of_its_own() -> None:
+    assert [step_of(math.log(p)).word for p in (0.5, 0.49, 0.05, 0.001)] == [s.word for s in STEPS]
+    assert step_of(None) is STEPS[-1]
+    colours = {"warn", "bad"}
+    marks = [frozenset(step.role.split()) - colours for step in STEPS]
+    assert len(set(marks)) == len(STEPS)
+
+
+def test_tokens_wrap_at_spaces_and_know_their_lines() -> None:
+    tokens = [ScoredToken(t, 0.0, 1) for t in ("one", " two", " three", "\nfour")]
+    found = shade(tokens, 9)
+    assert texts(found.lines) == ["one two", "three↵", "four"]
+    assert found.line_of == [0, 0, 0, 1]
+    assert all(width_of(line) <= 9 for line in found.lines)
+    wide = shade([ScoredToken("世界" * 9, 0.0, 1), ScoredToken(HOSTILE, None, None)], 10)
+    assert all(width_of(line) <= 10 for line in wide.lines)
+    assert "\x1b" not in "".join(texts(wide.lines))
+
+
+def test_the_first_difference_waits_for_the_shorter_answer() -> None:
+    assert first_difference("a cold", "a warm", done=False) == 2
+    assert first_difference("a", "a warm", done=False) is None
+    assert first_difference("a", "a warm", done=True) == 1
+    assert first_difference("a", "a", done=True) is None
+
+
+def test_answers_stand_beside_each_other_and_say_where_they_part() -> None:
+    told = texts(block_of(answered(), 120, View()).lines)
+    assert told[2].split() == ["a", "◆cold", "day</s>", "│", "a", "◆warm", "cup</s>"]
+    assert "◆ The answers part at token 2 of tuned." in told
+    whole = " ".join(told)
+    assert "base's answer: −1.00 nats a token under base, −2.00 under tuned" in whole
+    assert "2.72 × less likely for tuned" in whole
+    short = " ".join(texts(block_of(answered(), 78, View()).lines))
+    assert "base's −1.00 (tuned −2.00), tuned's −1.00 (base −2.00)" in short
+    narrow = block_of(answered(), 30, View(likelihoods="all"))
+    assert all(width_of(line) <= 30 for line in narrow.lines)
+    assert "thea ◆cold day</s>" in texts(narrow.lines)
+
+
+def test_a_token_is_seen_by_both_models() -> None:
+    exchange, view = answered(), View()
+    assert move_cursor(exchange, view, 1)
+    assert view.cursor == ("tuned", 1)  # where it parts from base
+    found = token_seen(exchange, view)
+    assert found is not None
+    title, chosen, views = found
+    assert (title, chosen) == ("Token 2 of tuned's answer", " warm")
+    assert views["tuned"].log_likelihood == pytest.approx(math.log(0.05))
+    assert views["base"].log_likelihood == pytest.approx(math.log(0.1))
+    told = "\n".join(texts(top_lines(chosen, views)))
+    assert "gave it 10.0 %, rank 1" in told
+    assert "▸ “ warm”" in told
+    assert "\x1b" not in "\n".join(texts(top_lines(HOSTILE, {"base": scored((HOSTILE, 0.5))[0]})))
+
+
+def test_settings_are_checked_all_at_once() -> None:
+    settings = GenerationSettings(max_new_tokens=9, temperature=0.5, top_p=0.9, seed=3)
+    assert read_settings(settings.as_texts()) == (settings, {})
+    wrong = {"max_new_tokens": "0", "temperature": "-1", "top_k": "x", "top_p": "0", "seed": ""}
+    found, faults = read_settings(wrong)
+    assert found is None
+    assert set(faults) == set(wrong)
+    assert settings.in_words(4) == "temperature 0.5, top-p 0.9, seed 4, at most 9 tokens"
+
+
+def test_the_filmstrip_marks_what_changed() -> None:
+    def frame(step: int, tuned: str) -> PromptAnswered:
+        return PromptAnswered(prompt="say", step=step, probe=True, base="a cup", tuned=tuned)
+
+    events = [frame(0, "a cup"), frame(5, "a mug"), frame(9, "a mug"), frame(5, "a pot")]
+    told = texts(strip_lines([*events, PromptAnswered(prompt="mine", step=1)], 60))
+    assert told == [
+        "› say",
+        "changed 2 times of 2, last at step 9",
+        "  base       a cup",
+        "= step 0     the same",
+        "≠ step 5     a ◆pot",
+        "≠ step 9     a ◆mug",
+    ]
+
+    def labels(step: int, share: float) -> PromptAnswered:
+        tuned = {"good": share, HOSTILE: 1 - share}
+        base = {"good": 0.4, HOSTILE: 0.6}
+        return PromptAnswered(
+            prompt=HOSTILE,
+            step=step,
+            probe=True,
+            base_probabilities=base,
+            tuned_probabilities=tuned,
+        )
+
+    told = texts(strip_lines([labels(0, 0.3), labels(7, 0.9)], 78))
+    assert told[-1].startswith("≠ step 7     good")
+    assert told[-1].endswith("+60.0")
+    assert "\x1b" not in "".join(told)
+    assert "Give some before" in texts(strip_lines([], 78))[0]
+
+
+async def test_the_keys_of_the_prompt_pane(
+    generated: Run, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[AskPrompt] = []
+    open_exchanges: list[Exchange] = []
+
+    def answer(run: Run, exchange: Exchange, request: AskPrompt, post: Any) -> None:
+        asked.append(request)
+        open_exchanges.append(exchange)
+        if len(asked) == 3:  # one that goes on
+            post(ReplyCame(exchange, TokenMade(model="base", text="half", log_likelihood=-1.0)))
+            return
+        for reply in replies():
+            post(ReplyCame(exchange, reply))
+        post(AnswerTold(exchange, "", ended=True))
+
+    monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", answer)
+    live_worker(generated)
+    async with shown(generated, (100, 40), "✓ finished") as pilot:
+        await pilot.press("p", *"hi", "enter")
+        await seen(pilot, "◆warm")
+        assert (asked[0].likelihoods, asked[0].details) == ("all", True)
+        await pilot.press("escape", "enter", "right")
+        await seen(pilot, "Token 2 of tuned's answer")
+        await pilot.press("shift+left")
+        await seen(pilot, "Token 2 of base's answer")
+        await pilot.press("right", "enter")
+        await seen(pilot, "here stands “ day”")
+        await pilot.press("escape", "escape", "k")
+        await seen(pilot, "The prompt's tokens are shaded too")
+        await pilot.press("g")
+        await seen(pilot, "How answers are made")
+        await pilot.press("0", "down", "x", "7", "down", "down", "2", "enter")
+        await seen(pilot, "✗ must lie between 1 and 4,096")
+        assert "✗ must lie between 0 and 1" in picture(pilot)
+        await pilot.press("8", "down", "down", "down", "1", "enter")
+        await seen(pilot, "temperature 7, seed 0, at most 8 tokens")
+        await pilot.press("R")
+        await seen(pilot, "temperature 7, seed 1, at most 8 tokens")
+        assert (asked[1].text, asked[1].seed, asked[1].max_new_tokens) == ("hi", 1, 8)
+        await pilot.press("R")
+        await seen(pilot, "half")
+        await pilot.press("x")
+        await seen(pilot, "stopped: what had come is kept")
+        assert open_exchanges[2].hang_up.hung_up
+        await pilot.press("f")
+        await seen(pilot, "= step")
+        await pilot.press("escape", "home")
+        await seen(pilot, "› hi")
+        screen = pilot.app.screen_stack[0]
+        assert isinstance(screen, RunScreen)
+        assert len(screen.prompt.answers.exchanges) == 3

@@ -1,0 +1,219 @@
+"""What happens to a text inside base and tuned: input, layers, output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.content import Content
+from textual.screen import Screen
+
+from ...core.control import AskTrace, Held, Traced
+from ...core.runs import Run
+from ..widgets.answers import Exchange
+from ..widgets.arrangement import SMALLEST
+from ..widgets.asking import AnswerTold, ReplyCame, ask_prompt
+from ..widgets.format import wrap
+from ..widgets.pane import Pane, told_hidden
+from ..widgets.prompt import PromptBox
+from ..widgets.spans import Line
+from ..widgets.status import KeyLine, TwoEnds
+from ..widgets.traced import (
+    input_lines,
+    layer_header,
+    layer_lines,
+    layer_name,
+    note_lines,
+    output_lines,
+    ranking_lines,
+    verdict,
+)
+from .keys import APP_KEYS, TRACE_KEYS, Key, hints, to_bindings
+from .small import TooSmall
+
+if TYPE_CHECKING:
+    from ..app import FtevApp
+
+ASK = "Press p and write a text: it is followed through base and tuned, layer by layer."
+WAITING = "asking the worker …"
+
+
+class TracedPane(Pane):
+    """The text and where it parts; under it the layers with a cursor, or what came out."""
+
+    def __init__(self) -> None:
+        super().__init__(id="traced")
+        self.border_title = Content("Layers")
+        self.traced: Traced | None = None
+        self.state, self.failed = ASK, False
+        self.cursor = 0
+        self.output = False
+        self.top = 0
+
+    @property
+    def count(self) -> int:
+        return max((len(m.layers) for m in self.traced.models), default=0) if self.traced else 0
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        if self.traced is None:
+            role = "bad" if self.failed else "muted"
+            return [[(text, role)] for text in wrap(self.state, width)]
+        head = input_lines(self.traced, width)
+        head += [[(text, "strong")] for text in wrap(verdict(self.traced), width)]
+        room = max(3, height - len(head) - 1)
+        if self.output or not self.count:
+            rest = [*output_lines(self.traced, width), [], *note_lines(self.traced, width)]
+            return [*head, [], *self._scrolled(rest, room)]
+        return [*head, [], *self._layers(width, room)]
+
+    def _scrolled(self, lines: list[Line], room: int) -> list[Line]:
+        if len(lines) <= room:
+            self.top = 0
+            return lines
+        self.top = max(0, min(self.top, len(lines) - room + 1))
+        below = len(lines) - self.top - room + 1
+        return [
+            *lines[self.top : self.top + room - 1],
+            [(told_hidden(self.top, below), "muted")],
+        ]
+
+    def _layers(self, width: int, room: int) -> list[Line]:
+        """As many layers as fit around the cursor, and what was most probable at that one."""
+        assert self.traced is not None
+        header = layer_header(self.traced, width)
+        tops = [
+            m.layers[self.cursor].top if self.cursor < len(m.layers) else []
+            for m in self.traced.models
+        ]
+        title = f"If they stopped after {layer_name(self.cursor)} (of {self.count - 1})"
+        below = ranking_lines(title, self.traced, tops, width)
+        if room - len(header) - len(below) - 1 < self.count:
+            below = below[:4]  # the first three, to see more of the layers
+        space = room - len(header) - len(below) - 1
+        if space < 3:
+            below, space = [], room - len(header)
+        else:
+            below = [[], *below]
+        lines = layer_lines(self.traced, width, self.cursor)
+        first = max(0, min(self.cursor - space // 2, len(lines) - space))
+        return [*header, *lines[first : first + space], *below]
+
+
+class TraceScreen(Screen[None]):
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(TRACE_KEYS)]
+    app: FtevApp
+
+    def __init__(self, run: Run, text: str = "") -> None:
+        super().__init__()
+        self.followed, self.text = run, text
+        self.exchange: Exchange | None = None
+        self.pane = TracedPane()
+        self.box: PromptBox | None = None
+        self.title_line = TwoEnds("title")
+        self.key_line = KeyLine(hints((*TRACE_KEYS, *APP_KEYS)))
+
+    def compose(self) -> ComposeResult:
+        yield self.title_line
+        yield self.pane
+        yield self.key_line
+        yield TooSmall()
+
+    async def on_mount(self) -> None:
+        from ...core.reporting.text import visible
+
+        self.title_line.show_ends(
+            [("ftev  ", "muted"), (visible(self.followed.id), "strong")],
+            [("prediction trace", "muted")],
+        )
+        if self.text:
+            self.follow(self.text)
+        else:
+            await self.action_prompt()
+
+    def on_unmount(self) -> None:
+        if self.exchange is not None:
+            self.exchange.hang_up.now()
+
+    def on_resize(self, event: events.Resize) -> None:
+        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
+        self.set_class(too_small, "-too-small")
+
+    def follow(self, text: str) -> None:
+        """Ask the worker; an older question is given up."""
+        if self.exchange is not None:
+            self.exchange.hang_up.now()
+        self.exchange = Exchange(text, running=True)
+        self._tell(WAITING)
+        ask_prompt(self.followed, self.exchange, AskTrace(text=text), self.post_message)
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        self.pane.state, self.pane.failed = text, failed
+        if self.pane.traced is not None:
+            self.key_line.show_notice(text, "bad" if failed else "muted")
+        self.pane.show()
+
+    @on(ReplyCame)
+    def show_reply(self, message: ReplyCame) -> None:
+        if message.exchange is not self.exchange:
+            return
+        if isinstance(message.reply, Held):
+            self._tell(f"training is held at step {message.reply.step:,} meanwhile")
+        elif isinstance(message.reply, Traced):
+            self.pane.traced = message.reply
+            self.pane.cursor = self._parting()
+            self.pane.output, self.pane.top = False, 0
+            self.key_line.notice = []
+            self.key_line.show()
+            self.pane.show()
+
+    @on(AnswerTold)
+    def show_state(self, message: AnswerTold) -> None:
+        if message.exchange is self.exchange and message.text:
+            self._tell(message.text, failed=message.failed)
+
+    @on(PromptBox.Sent)
+    def send_text(self, message: PromptBox.Sent) -> None:
+        self.leave_box()
+        self.follow(message.text)
+
+    @on(PromptBox.Left)
+    def leave_box(self) -> None:
+        self.set_focus(None)
+
+    async def action_prompt(self) -> None:
+        if self.box is None:
+            self.box = PromptBox()
+            await self.mount(self.box, before=self.key_line)
+        self.box.enter()
+
+    def _parting(self) -> int:
+        traced = self.pane.traced
+        at = traced.parts_at if traced else None
+        return max(0, self.pane.count - 1) if at is None else at
+
+    def action_parting(self) -> None:
+        self.pane.cursor, self.pane.output = self._parting(), False
+        self.pane.show()
+
+    def action_move(self, count: int) -> None:
+        if self.pane.output or not self.pane.count:
+            self.pane.top = max(0, self.pane.top + count)
+        else:
+            self.pane.cursor = max(0, min(self.pane.cursor + count, self.pane.count - 1))
+        self.pane.show()
+
+    def action_output(self) -> None:
+        self.pane.output, self.pane.top = not self.pane.output, 0
+        self.pane.show()
+
+    def action_out(self) -> None:
+        if self.pane.output:
+            self.action_output()
+        else:
+            self.dismiss(None)
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [("Prediction trace", TRACE_KEYS), ("Everywhere", APP_KEYS)]
