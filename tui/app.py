@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 from rich.console import RenderableType
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.filter import LineFilter, NoColor
@@ -33,6 +34,7 @@ from .terminal import (
     speaks_unicode,
     supervised,
 )
+from .typed_ahead import KeyDone, TypedAhead
 
 if TYPE_CHECKING:
     from ..core.review import Review
@@ -60,6 +62,7 @@ class FtevApp(App[int]):
         self._first = first
         self._safe: list[LineFilter] = [SafeFilter()]
         super().__init__()
+        self.typed_ahead = TypedAhead(self)
         if ascii_only:
             self._safe.append(AsciiFilter())
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
@@ -97,6 +100,18 @@ class FtevApp(App[int]):
 
     def on_ready(self) -> None:
         gc.enable()
+
+    async def on_event(self, event: events.Event) -> None:
+        new_key = isinstance(event, events.Key) and not event.is_forwarded
+        if isinstance(event, events.Key) and new_key and self.typed_ahead.must_wait(event):
+            return
+        target = self.focused or self.screen if new_key else None
+        await super().on_event(event)
+        if target is not None and isinstance(event, events.Key) and event.is_forwarded:
+            self.typed_ahead.follow(target)
+
+    def on_key_done(self, message: KeyDone) -> None:
+        self.typed_ahead.let_next_go(message.number)
 
     @property
     def line_is_stalled(self) -> bool:

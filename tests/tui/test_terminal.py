@@ -78,18 +78,39 @@ def test_the_changed_cells_add_up_to_the_whole_picture(terminal: Terminal, live:
         write_events(live, rest[start : start + 9])
         terminal.read(0.3)
     terminal.wait_for("step 128 of 140")
-    terminal.press("4\x1b[D\x1b[D\x1b")
-    terminal.read(0.5)
     fresh = Terminal([sys.executable, "-c", PROGRAM, str(live.path)], 100, 33)
     fresh.wait_for("step 128 of 140")
-    fresh.press("4\x1b[D\x1b[D\x1b")
-    fresh.read(0.5)
+    for one in (terminal, fresh):
+        one.press("4\x1b[D\x1b[D")
+        one.wait_for("at step")
+        one.press("\x1b")
+        one.wait_for("━ training")
     try:
-        for y in range(33):
-            for x in range(100):
-                assert terminal.screen.buffer[y][x] == fresh.screen.buffer[y][x], (x, y)
+        for one in (terminal, fresh):
+            one.read(3.0, lambda: not _different_cells(terminal, fresh))
+        assert not _different_cells(terminal, fresh), fresh.text()
     finally:
         fresh.close()
+
+
+def _different_cells(one: Terminal, other: Terminal) -> list[tuple[int, int]]:
+    return [
+        (x, y)
+        for y in range(33)
+        for x in range(100)
+        if one.screen.buffer[y][x] != other.screen.buffer[y][x]
+    ]
+
+
+def test_keys_that_come_in_one_piece_act_in_their_order(terminal: Terminal) -> None:
+    """As over a slow line: what follows a key finds the focus where that key put it."""
+    terminal.wait_for("step 93 of 140")
+    terminal.press("4\x1b[D\x1b[D\x1b[D")  # the first sets the cursor on the last step
+    terminal.wait_for("at step 85")
+    terminal.press("pSo, what is this?")  # S would stop the run, h leave, q end
+    terminal.wait_for("So, what is this?")
+    assert "Stop this run" not in terminal.text()
+    assert "Pipeline" in terminal.text()
 
 
 def test_a_hang_up_ends_the_screen_within_a_second(
