@@ -8,6 +8,7 @@ import gc
 gc.disable()  # until the imports are done: collecting costs a tenth of them
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,7 @@ from textual.screen import Screen
 
 from ..core.runs import Run
 from .lean import lean
+from .memory import Keeper, Memory, Remembering, read_memory
 from .safety import SafeFilter
 from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from ..core.review import Review
 
 gc.enable()
+REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
+REMEMBER_SOON = 0.1  # after a key
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
 
@@ -63,6 +67,9 @@ class FtevApp(App[int]):
         self._safe: list[LineFilter] = [SafeFilter()]
         super().__init__()
         self.typed_ahead = TypedAhead(self)
+        self.keeper = Keeper()
+        self.memories: dict[Path, Memory] = {}
+        self._remembers_later, self._remembered_at = False, 0.0
         if ascii_only:
             self._safe.append(AsciiFilter())
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
@@ -109,6 +116,8 @@ class FtevApp(App[int]):
         await super().on_event(event)
         if target is not None and isinstance(event, events.Key) and event.is_forwarded:
             self.typed_ahead.follow(target)
+        if isinstance(event, events.InputEvent) and not isinstance(event, events.MouseMove):
+            self.remember_soon()
 
     def on_key_done(self, message: KeyDone) -> None:
         self.typed_ahead.let_next_go(message.number)
@@ -119,11 +128,43 @@ class FtevApp(App[int]):
         writer = getattr(self._driver, "_writer_thread", None)
         return writer is not None and writer._queue.qsize() > STALLED_WRITES
 
+    # What the screens remember
+
+    def recall(self, screen: Remembering) -> Memory:
+        """Give a screen what it remembers; once it is there and has its data."""
+        memory = self._memory_of(screen.remembered_of)
+        if stored := memory.screens.get(screen.REMEMBERED_AS):
+            screen.recall(stored)
+        return memory
+
+    def _memory_of(self, of: Path) -> Memory:
+        if of not in self.memories:
+            self.memories[of] = read_memory(of)
+        return self.memories[of]
+
+    def remember_soon(self) -> None:
+        """Something may have changed that is worth remembering: look at most once a second."""
+        if not self._remembers_later:
+            self._remembers_later = True
+            wait = self._remembered_at + REMEMBER_SECONDS - time.monotonic()
+            self.set_timer(max(REMEMBER_SOON, wait), self.remember)
+
+    def remember(self) -> None:
+        self._remembers_later, self._remembered_at = False, time.monotonic()
+        for screen in self.screen_stack:
+            if isinstance(screen, Remembering) and (stored := screen.memory()):
+                memory = self._memory_of(screen.remembered_of)
+                memory.on_top = screen.REMEMBERED_AS
+                memory.screens[screen.REMEMBERED_AS] = stored
+                self.keeper.keep(memory)
+
     def open_run(self, run: Run) -> None:
+        self.remember()
         self.opened = run
         self._replace_screen_by(RunScreen(run, ascii_only=self.ascii_only))
 
     def go_home(self) -> None:
+        self.remember()
         self._replace_screen_by(self._home())
 
     def _replace_screen_by(self, screen: Screen[Any]) -> None:
@@ -132,6 +173,8 @@ class FtevApp(App[int]):
         self.switch_screen(screen)
 
     def action_leave(self) -> None:
+        self.remember()
+        self.keeper.flush()
         self.exit(0)
 
     def action_tell_how_to_leave(self) -> None:
