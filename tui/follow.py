@@ -81,7 +81,7 @@ class Follower(threading.Thread):
     def __init__(self, run: Run, post: Callable[[Message], object]) -> None:
         super().__init__(name=f"follow {run.id}", daemon=True)
         self.run_followed = run
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a pane takes it again where all are drawn under it
         self.history = History()
         self.alive = False
         self.caught_up = False

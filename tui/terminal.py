@@ -60,9 +60,9 @@ def supervised(draw: Callable[[], int]) -> int:
         os._exit(_drawn(draw))
     _pass_signals_on(child)
     status = os.waitstatus_to_exitcode(_wait(child))
-    if status in (0, HUNG_UP):
+    if status == 0:
         return status
-    _restore(saved)
+    _restore(saved)  # after a hang-up too: it may have been a signal, and the line still there
     if status > 0:
         return status
     with contextlib.suppress(OSError):

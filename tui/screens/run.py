@@ -29,6 +29,7 @@ from ..widgets.asking import (
 from ..widgets.chart import ChartPane
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
+from ..widgets.pane import NumberedPane
 from ..widgets.pipeline import PipelinePane
 from ..widgets.prompt import PromptBox, PromptPane
 from ..widgets.status import (
@@ -85,6 +86,9 @@ class RunScreen(Screen[None]):
         self.desk = Desk(
             self.pipeline, self.trace, self.metrics, self.chart, self.prompt, self.log_pane
         )
+        for pane in self.desk.panes.values():
+            if isinstance(pane, NumberedPane):
+                pane.guard = self.follower.lock
         self.title_line, self.status_line = TwoEnds("title"), TwoEnds("status")
         self.key_line = KeyLine(hints(LIVE_HINTS))
         self._first_paint = ExitStack()

@@ -36,6 +36,7 @@ class ChartPane(NumberedPane):
         return True
 
     def draw(self, width: int, height: int) -> list[Line]:
+        self.data.update(self.data.history)  # a key may come between two readings of a live run
         if not len(self.data) and not self.data.validation:
             return [[("The loss is drawn here from the first step on.", "muted")]]
         if self.as_table:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -29,6 +30,8 @@ class Pane(Widget):
         self._strips: list[Strip] = []
         self._drawn_size = (-1, -1)
         self._role_styles: dict[str, Style] = {}
+        # held while drawing: a key, a size or a theme asks for it at any time, while a thread writes
+        self.guard: AbstractContextManager[Any] = nullcontext()
 
     def draw(self, width: int, height: int) -> list[Line]:
         """At most `height` lines of at most `width` cells."""
@@ -62,7 +65,8 @@ class Pane(Widget):
         self._drawn_size = (-1, -1)
 
     def _make_strips(self, width: int, height: int) -> list[Strip]:
-        lines = self.draw(width, height)[:height] if width and height else []
+        with self.guard:
+            lines = self.draw(width, height)[:height] if width and height else []
         strips = [self._make_strip(line, width) for line in lines]
         blank = Strip.blank(width, self._style_of(""))
         return strips + [blank] * (height - len(strips))

@@ -31,14 +31,12 @@ def recall_desk(desk: Desk, memory: dict[str, Any]) -> None:
         desk.zoomed = memory.get("zoomed") is True
     for number, pane in desk.panes.items():
         ends = scrolled.get(str(number)) if isinstance(scrolled, dict) else None
-        if isinstance(pane, NumberedPane) and _are_lines(ends):
+        if isinstance(pane, NumberedPane) and isinstance(ends, list) and _are_lines(ends):
             pane.from_end, pane._hidden_above = ends
 
 
-def _are_lines(ends: Any) -> bool:
-    if not isinstance(ends, list) or len(ends) != 2:
-        return False
-    return all(type(end) is int and 0 <= end <= MOST_LINES for end in ends)
+def _are_lines(ends: list[Any]) -> bool:
+    return len(ends) == 2 and all(type(e) is int and 0 <= e <= MOST_LINES for e in ends)
 
 
 def chart_memory(pane: ChartPane) -> dict[str, Any]:
