@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 gc.enable()
 REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
+STALLED_SECONDS = 0.5
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
 
@@ -69,6 +70,7 @@ class FtevApp(App[int]):
         self.typed_ahead = TypedAhead(self)
         self.keeper = Keeper()
         self.memories: dict[Path, Memory] = {}
+        self._whole_later = False
         self._remembers_later, self._remembered_at = False, 0.0
         if ascii_only:
             self._safe.append(AsciiFilter())
@@ -83,7 +85,16 @@ class FtevApp(App[int]):
         return [*super().get_line_filters(), *self._safe]
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if self.line_is_stalled:  # a frame more could hold the loop up: one whole picture later
+            if not self._whole_later:
+                self._whole_later = True
+                self.set_timer(STALLED_SECONDS, self._draw_whole)
+            return
         super()._display(screen, lean(renderable))
+
+    def _draw_whole(self) -> None:
+        self._whole_later = False
+        self.screen.refresh(layout=True)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """A theme that is not ours lacks the colours of our roles."""
@@ -150,6 +161,7 @@ class FtevApp(App[int]):
             self.set_timer(max(REMEMBER_SOON, wait), self.remember)
 
     def remember(self) -> None:
+        self._whole_later = False
         self._remembers_later, self._remembered_at = False, time.monotonic()
         for screen in self.screen_stack:
             if isinstance(screen, Remembering) and (stored := screen.memory()):
