@@ -20,8 +20,10 @@ from rich.console import RenderableType
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
+from textual.timer import Timer
 
 from ..core.runs import Run
 from .lean import lean
@@ -31,10 +33,12 @@ from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
 from .screens.run import RunScreen
 from .terminal import (
+    FEW_ABILITIES,
     AsciiFilter,
     leave_when_the_line_drops,
     speaks_unicode,
     supervised,
+    within,
 )
 from .typed_ahead import KeyDone, TypedAhead
 
@@ -71,7 +75,8 @@ class FtevApp(App[int]):
         self.keeper = Keeper()
         self.memories: dict[Path, Memory] = {}
         self._whole_later = False
-        self._remembers_later, self._remembered_at = False, 0.0
+        self._remember_timer: Timer | None = None
+        self._remember_due = self._remembered_at = 0.0
         if ascii_only:
             self._safe.append(AsciiFilter())
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
@@ -80,6 +85,17 @@ class FtevApp(App[int]):
         self.theme = theme_name(theme, os.environ)
         if self.no_color:  # Textual chose shades of grey before it knew of a theme without colours
             self._filters = [NoColor()]
+
+    def get_driver_class(self) -> type[Driver]:
+        base, term = super().get_driver_class(), os.environ.get("TERM", "")
+        if term not in FEW_ABILITIES:
+            return base
+
+        class Modest(base):  # type: ignore[misc, valid-type]
+            def write(self, data: str) -> None:
+                super().write(within(term, data))
+
+        return Modest
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._safe]
@@ -153,16 +169,19 @@ class FtevApp(App[int]):
             self.memories[of] = read_memory(of)
         return self.memories[of]
 
-    def remember_soon(self) -> None:
-        """Something may have changed that is worth remembering: look at most once a second."""
-        if not self._remembers_later:
-            self._remembers_later = True
-            wait = self._remembered_at + REMEMBER_SECONDS - time.monotonic()
-            self.set_timer(max(REMEMBER_SOON, wait), self.remember)
+    def remember_soon(self, every: float = REMEMBER_SECONDS) -> None:
+        """Something may have changed that is worth remembering: look so often at most."""
+        now = time.monotonic()
+        due = max(now + REMEMBER_SOON, self._remembered_at + every)
+        if self._remember_timer is not None and self._remember_due <= due:
+            return
+        if self._remember_timer is not None:
+            self._remember_timer.stop()
+        self._remember_due = due
+        self._remember_timer = self.set_timer(due - now, self.remember)
 
     def remember(self) -> None:
-        self._whole_later = False
-        self._remembers_later, self._remembered_at = False, time.monotonic()
+        self._remember_timer, self._remembered_at = None, time.monotonic()
         for screen in self.screen_stack:
             if isinstance(screen, Remembering) and (stored := screen.memory()):
                 memory = self._memory_of(screen.remembered_of)

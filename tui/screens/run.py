@@ -52,6 +52,7 @@ ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
 OVER_THE_RUN = ("evaluation", "examples", "layers", "compare")  # screens that are opened again
+SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
 MOST_DRAFT = 20_000  # characters of an unsent prompt
 
 
@@ -171,7 +172,7 @@ class RunScreen(Screen[None]):
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
         self._first_paint.close()
-        self.app.remember_soon()
+        self.app.remember_soon(SEEN_SECONDS)
 
     def _choose_first_pane(self) -> None:
         """Where panes share a place: the chart of a run in motion, what came of one that ended."""

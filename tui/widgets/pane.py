@@ -30,7 +30,7 @@ class Pane(Widget):
         self._strips: list[Strip] = []
         self._drawn_size = (-1, -1)
         self._role_styles: dict[str, Style] = {}
-        # held while drawing: a key, a size or a theme asks for it at any time, while a thread writes
+        # held while drawing, which a key asks for at any time, while a thread writes
         self.guard: AbstractContextManager[Any] = nullcontext()
 
     def draw(self, width: int, height: int) -> list[Line]:
