@@ -129,7 +129,7 @@ class FtevApp(App[int]):
         return HomeScreen(self.runs_dir)
 
     def on_mount(self) -> None:
-        if not self.is_headless:
+        if not self.is_headless and not self.is_web:
             leave_when_the_line_drops()
 
     def on_ready(self) -> None:
