@@ -51,7 +51,7 @@ def _server(options: argparse.Namespace, places: list[str]) -> Any:
         remedy = "Install it: pip install 'ftev[serve]'"
         raise ConfigError(Fault("serve", "textual-serve is not installed", remedy)) from None
 
-    class Page(Server):
+    class Page(Server):  # type: ignore[misc]
         """Asks nothing of other hosts, and answers no page but its own."""
 
         def initialize_logging(self) -> None:

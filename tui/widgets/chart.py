@@ -36,7 +36,8 @@ class ChartPane(NumberedPane):
         return True
 
     def draw(self, width: int, height: int) -> list[Line]:
-        self.data.update(self.data.history)  # a key may come between two readings of a live run
+        if len(self.data.history.steps) != len(self.data):  # a key came between two readings
+            self.data.update(self.data.history)
         if not len(self.data) and not self.data.validation:
             return [[("The loss is drawn here from the first step on.", "muted")]]
         if self.as_table:
