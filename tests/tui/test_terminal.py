@@ -71,7 +71,9 @@ def test_it_paints_grows_resizes_and_leaves_the_worker(
     assert written.count(b"\x1b[?1049h") == written.count(b"\x1b[?1049l") == 1
 
 
-def test_the_changed_cells_add_up_to_the_whole_picture(terminal: Terminal, live: Run) -> None:
+def test_the_changed_cells_add_up_to_the_whole_picture(
+    terminal: Terminal, live: Run, tmp_path: Path
+) -> None:
     """Characters and colours: the same after many small changes as in a fresh picture."""
     terminal.wait_for("step 93 of 140")
     rest = story()[len(until_step(story(), 93)) : len(until_step(story(), 128))]
@@ -79,7 +81,8 @@ def test_the_changed_cells_add_up_to_the_whole_picture(terminal: Terminal, live:
         write_events(live, rest[start : start + 9])
         terminal.read(0.3)
     terminal.wait_for("step 128 of 140")
-    fresh = Terminal([sys.executable, "-c", PROGRAM, str(live.path)], 100, 33)
+    command = [sys.executable, "-c", PROGRAM, str(live.path)]
+    fresh = Terminal(command, 100, 33, XDG_STATE_HOME=str(tmp_path))  # it has seen nothing yet
     fresh.wait_for("step 128 of 140")
     for one in (terminal, fresh):
         one.press("4\x1b[D\x1b[D")
