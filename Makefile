@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # lm-eval brings eighty packages with it: its comparison is run on demand.
-.PHONY: demo test oracles demo-models sample-runs bench clean
+.PHONY: demo test oracles demo-models sample-runs recording bench bench-screen clean
 
 demo: .venv/ftev-installed
 	$(BIN)/ftev-tui demo
@@ -22,11 +22,17 @@ bench: .venv/ftev-installed
 	$(BIN)/python tests/bench/metrics_scale.py
 	$(BIN)/python tests/bench/opening.py
 
+bench-screen: .venv/ftev-tested
+	$(BIN)/python tests/bench/screen.py
+
 demo-models: .venv/ftev-installed
 	$(BIN)/python -m ftev.core.engine.demo_models
 
 sample-runs: .venv/ftev-installed
 	$(BIN)/python tests/make_sample_runs.py
+
+recording: .venv/ftev-tested
+	$(BIN)/python tests/make_recording.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "ftev needs Python 3.11 or newer"'

@@ -8,6 +8,7 @@ import gc
 gc.disable()  # until the imports are done: collecting costs a tenth of them
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,23 +17,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 from rich.console import RenderableType
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
+from textual.timer import Timer
 
 from ..core.runs import Run
 from .lean import lean
+from .memory import Keeper, Memory, Remembering, read_memory
 from .safety import SafeFilter
 from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
 from .screens.run import RunScreen
 from .terminal import (
+    FEW_ABILITIES,
     AsciiFilter,
     leave_when_the_line_drops,
     speaks_unicode,
     supervised,
+    within,
 )
+from .typed_ahead import KeyDone, TypedAhead
 from .widgets.generation import GenerationSettings
 
 if TYPE_CHECKING:
@@ -40,6 +48,9 @@ if TYPE_CHECKING:
     from ..core.review import Review
 
 gc.enable()
+REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
+REMEMBER_SOON = 0.1  # after a key
+STALLED_SECONDS = 0.5
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
 
@@ -62,6 +73,12 @@ class FtevApp(App[int]):
         self._first = first
         self._safe: list[LineFilter] = [SafeFilter()]
         super().__init__()
+        self.typed_ahead = TypedAhead(self)
+        self.keeper = Keeper()
+        self.memories: dict[Path, Memory] = {}
+        self._whole_later = False
+        self._remember_timer: Timer | None = None
+        self._remember_due = self._remembered_at = 0.0
         if ascii_only:
             self._safe.append(AsciiFilter())
         self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
@@ -73,11 +90,31 @@ class FtevApp(App[int]):
         if self.no_color:  # Textual chose shades of grey before it knew of a theme without colours
             self._filters = [NoColor()]
 
+    def get_driver_class(self) -> type[Driver]:
+        base, term = super().get_driver_class(), os.environ.get("TERM", "")
+        if term not in FEW_ABILITIES:
+            return base
+
+        class Modest(base):  # type: ignore[misc, valid-type]
+            def write(self, data: str) -> None:
+                super().write(within(term, data))
+
+        return Modest
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._safe]
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if self.line_is_stalled:  # a frame more could hold the loop up: one whole picture later
+            if not self._whole_later:
+                self._whole_later = True
+                self.set_timer(STALLED_SECONDS, self._draw_whole)
+            return
         super()._display(screen, lean(renderable))
+
+    def _draw_whole(self) -> None:
+        self._whole_later = False
+        self.screen.refresh(layout=True)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """A theme that is not ours lacks the colours of our roles."""
@@ -96,11 +133,25 @@ class FtevApp(App[int]):
         return HomeScreen(self.runs_dir)
 
     def on_mount(self) -> None:
-        if not self.is_headless:
+        if not self.is_headless and not self.is_web:
             leave_when_the_line_drops()
 
     def on_ready(self) -> None:
         gc.enable()
+
+    async def on_event(self, event: events.Event) -> None:
+        new_key = isinstance(event, events.Key) and not event.is_forwarded
+        if isinstance(event, events.Key) and new_key and self.typed_ahead.must_wait(event):
+            return
+        target = self.focused or self.screen if new_key else None
+        await super().on_event(event)
+        if target is not None and isinstance(event, events.Key) and event.is_forwarded:
+            self.typed_ahead.follow(target)
+        if isinstance(event, events.InputEvent) and not isinstance(event, events.MouseMove):
+            self.remember_soon()
+
+    def on_key_done(self, message: KeyDone) -> None:
+        self.typed_ahead.let_next_go(message.number)
 
     @property
     def line_is_stalled(self) -> bool:
@@ -108,11 +159,47 @@ class FtevApp(App[int]):
         writer = getattr(self._driver, "_writer_thread", None)
         return writer is not None and writer._queue.qsize() > STALLED_WRITES
 
+    # What the screens remember
+
+    def recall(self, screen: Remembering) -> Memory:
+        """Give a screen what it remembers; once it is there and has its data."""
+        memory = self._memory_of(screen.remembered_of)
+        if stored := memory.screens.get(screen.REMEMBERED_AS):
+            screen.recall(stored)
+        return memory
+
+    def _memory_of(self, of: Path) -> Memory:
+        if of not in self.memories:
+            self.memories[of] = read_memory(of)
+        return self.memories[of]
+
+    def remember_soon(self, every: float = REMEMBER_SECONDS) -> None:
+        """Something may have changed that is worth remembering: look so often at most."""
+        now = time.monotonic()
+        due = max(now + REMEMBER_SOON, self._remembered_at + every)
+        if self._remember_timer is not None and self._remember_due <= due:
+            return
+        if self._remember_timer is not None:
+            self._remember_timer.stop()
+        self._remember_due = due
+        self._remember_timer = self.set_timer(due - now, self.remember)
+
+    def remember(self) -> None:
+        self._remember_timer, self._remembered_at = None, time.monotonic()
+        for screen in self.screen_stack:
+            if isinstance(screen, Remembering) and (stored := screen.memory()):
+                memory = self._memory_of(screen.remembered_of)
+                memory.on_top = screen.REMEMBERED_AS
+                memory.screens[screen.REMEMBERED_AS] = stored
+                self.keeper.keep(memory)
+
     def open_run(self, run: Run) -> None:
+        self.remember()
         self.opened = run
         self._replace_screen_by(RunScreen(run, ascii_only=self.ascii_only))
 
     def go_home(self) -> None:
+        self.remember()
         self._replace_screen_by(self._home())
 
     def new_run(self, like: Run | None) -> None:
@@ -141,6 +228,8 @@ class FtevApp(App[int]):
         self.switch_screen(screen)
 
     def action_leave(self) -> None:
+        self.remember()
+        self.keeper.flush()
         self.exit(0)
 
     def action_tell_how_to_leave(self) -> None:

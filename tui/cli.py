@@ -221,6 +221,10 @@ def _add_looking(commands: _Commands) -> None:
     )
     _add_judging(commands)
     _add_explaining(commands, report)
+    serve = commands.add("serve", "serve", "the same screen in a browser on this machine")
+    serve.add_argument("run", metavar="RUN", nargs="?", help="without it, all runs")
+    serve.add_argument("--host", default="127.0.0.1", metavar="H", help="who may reach it")
+    serve.add_argument("--port", type=_at_least(1), default=8000, metavar="N")
     commands.add("doctor", "doctor", "Python, packages, GPU, terminal: what works here")
 
 

@@ -26,6 +26,7 @@ from .widgets.metrics import Judgement
 CHUNK = 1 << 20  # bytes read a go
 FOLDED_AT_ONCE = 2_000  # events folded under one hold of the lock
 FAST_SECONDS, SLOW_SECONDS, IDLE_SECONDS = 0.25, 0.5, 1.0
+MANY_EVENTS = 50  # a go: from here on a picture less often tells as much
 QUIET_GOES = 20  # goes without news before the pace falls
 ALIVE_SECONDS = 1.5
 LOG_BYTES = 32_768  # of the end of worker.log
@@ -87,7 +88,7 @@ class Follower(threading.Thread):
         """`prepare` is called in this thread with the history of the first reading."""
         super().__init__(name=f"follow {run.id}", daemon=True)
         self.run_followed = run
-        self.lock = threading.RLock()  # a pane that draws by itself takes it too
+        self.lock = threading.RLock()  # a pane takes it again where all are drawn under it
         self.history = History()
         self.alive = False
         self.caught_up = False
@@ -96,6 +97,7 @@ class Follower(threading.Thread):
         self._reader = EventReader(run.events_path, CHUNK)
         self._stopped = threading.Event()
         self._quiet = 0
+        self._events_read = 0  # in the last go
         self._alive_told: bool | None = None
         self._alive_at = 0.0
         self._log_size = -1
@@ -123,7 +125,7 @@ class Follower(threading.Thread):
 
     def _pause(self) -> float:
         if self._quiet < QUIET_GOES:
-            return FAST_SECONDS
+            return FAST_SECONDS if self._events_read < MANY_EVENTS else SLOW_SECONDS
         return SLOW_SECONDS if self.alive else IDLE_SECONDS
 
     def _catch_up(self) -> None:
@@ -150,6 +152,7 @@ class Follower(threading.Thread):
             events = self._reader.read()
         except RunError:  # closed to us for now: the screen stays with what it has
             return False
+        self._events_read = len(events)
         for start in range(0, len(events), FOLDED_AT_ONCE):
             with self.lock:
                 self.history.add_all(events[start : start + FOLDED_AT_ONCE])

@@ -10,7 +10,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from rich.cells import cell_len
@@ -19,6 +19,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 HUNG_UP = 128 + signal.SIGHUP
+FEW_ABILITIES = ("linux", "ansi", "vt100", "vt220")
 LINE_CHECK_SECONDS = 0.5
 # Leave synchronised output, mouse, focus reports, bracketed paste and the keyboard protocol; then
 # wrapping, plain style, the normal screen and a cursor.
@@ -38,8 +39,15 @@ def can_draw() -> bool:
     return attached and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
-def speaks_unicode() -> bool:
-    """Whether the locale can carry more than ASCII."""
+def speaks_unicode(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the locale can carry more than ASCII. Where none is named, the stream is asked."""
+    everything, characters, language = (
+        environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")
+    )
+    if characters == "C.UTF-8":  # Python itself puts this there in a C locale
+        characters = ""
+    if (everything or characters or language) in ("C", "POSIX"):
+        return False
     encoding = getattr(sys.__stdout__, "encoding", "") or ""
     return "utf" in encoding.lower()
 
@@ -60,9 +68,9 @@ def supervised(draw: Callable[[], int]) -> int:
         os._exit(_drawn(draw))
     _pass_signals_on(child)
     status = os.waitstatus_to_exitcode(_wait(child))
-    if status in (0, HUNG_UP):
+    if status == 0:
         return status
-    _restore(saved)
+    _restore(saved)  # after a hang-up too: it may have been a signal, and the line still there
     if status > 0:
         return status
     with contextlib.suppress(OSError):
@@ -128,6 +136,17 @@ def _watch_line() -> None:
             termios.tcgetattr(0)
         except termios.error:
             os._exit(HUNG_UP)
+
+
+_BEYOND = re.compile(  # modes and questions of newer terminals: an old one may print them
+    r"\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$[a-z]|\x1b\[\?(?!(?:25|1049|7)[hl])[0-9;]*[hl]"
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
+)
+
+
+def within(term: str, text: str) -> str:
+    """What is written to a terminal of few abilities, without what it does not know."""
+    return _BEYOND.sub("", text) if term in FEW_ABILITIES else text
 
 
 _IN_ASCII = str.maketrans(

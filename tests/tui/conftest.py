@@ -16,6 +16,14 @@ from textual.pilot import Pilot
 Shown = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What screens remember stays within the test."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Run:
     run = make_run(tmp_path)

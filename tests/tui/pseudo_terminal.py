@@ -28,8 +28,9 @@ class Terminal:
         self.status: int | None = None
         self._began = time.perf_counter()
         told = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
-        for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        for name in ("COLUMNS", "LINES", "NO_COLOR", "LC_ALL", "LC_CTYPE"):
             told.pop(name, None)
+        told["LANG"] = "C.UTF-8"
         told.update(environment)
         self.pid, self.line = pty.fork()
         if self.pid == 0:

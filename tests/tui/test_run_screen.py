@@ -306,10 +306,9 @@ async def test_leaving_is_q_and_ctrl_c_says_so(running: Run, shown: Shown) -> No
 
 async def test_themes_and_the_palette(running: Run, shown: Shown) -> None:
     async with shown(running) as pilot:
-        await pilot.press("t")
-        assert pilot.app.theme == "ftev-light"
-        await pilot.press("t")
-        assert pilot.app.theme == "ftev-ansi"
+        for name in ("light", "high-contrast", "colour-blind", "ansi"):
+            await pilot.press("t")
+            assert pilot.app.theme == f"ftev-{name}"
         await pilot.press("ctrl+p")
         await seen(pilot, "all runs")
         await pilot.press("escape")

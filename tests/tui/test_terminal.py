@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,9 @@ def test_it_paints_grows_resizes_and_leaves_the_worker(
     assert written.count(b"\x1b[?1049h") == written.count(b"\x1b[?1049l") == 1
 
 
-def test_the_changed_cells_add_up_to_the_whole_picture(terminal: Terminal, live: Run) -> None:
+def test_the_changed_cells_add_up_to_the_whole_picture(
+    terminal: Terminal, live: Run, tmp_path: Path
+) -> None:
     """Characters and colours: the same after many small changes as in a fresh picture."""
     terminal.wait_for("step 93 of 140")
     rest = story()[len(until_step(story(), 93)) : len(until_step(story(), 128))]
@@ -78,18 +81,40 @@ def test_the_changed_cells_add_up_to_the_whole_picture(terminal: Terminal, live:
         write_events(live, rest[start : start + 9])
         terminal.read(0.3)
     terminal.wait_for("step 128 of 140")
-    terminal.press("4\x1b[D\x1b[D\x1b")
-    terminal.read(0.5)
-    fresh = Terminal([sys.executable, "-c", PROGRAM, str(live.path)], 100, 33)
+    command = [sys.executable, "-c", PROGRAM, str(live.path)]
+    fresh = Terminal(command, 100, 33, XDG_STATE_HOME=str(tmp_path))  # it has seen nothing yet
     fresh.wait_for("step 128 of 140")
-    fresh.press("4\x1b[D\x1b[D\x1b")
-    fresh.read(0.5)
+    for one in (terminal, fresh):
+        one.press("4\x1b[D\x1b[D")
+        one.wait_for("at step")
+        one.press("\x1b")
+        one.wait_for("━ training")
     try:
-        for y in range(33):
-            for x in range(100):
-                assert terminal.screen.buffer[y][x] == fresh.screen.buffer[y][x], (x, y)
+        for one in (terminal, fresh):
+            one.read(3.0, lambda: not _different_cells(terminal, fresh))
+        assert not _different_cells(terminal, fresh), fresh.text()
     finally:
         fresh.close()
+
+
+def _different_cells(one: Terminal, other: Terminal) -> list[tuple[int, int]]:
+    return [
+        (x, y)
+        for y in range(33)
+        for x in range(100)
+        if one.screen.buffer[y][x] != other.screen.buffer[y][x]
+    ]
+
+
+def test_keys_that_come_in_one_piece_act_in_their_order(terminal: Terminal) -> None:
+    """As over a slow line: what follows a key finds the focus where that key put it."""
+    terminal.wait_for("step 93 of 140")
+    terminal.press("4\x1b[D\x1b[D\x1b[D")  # the first sets the cursor on the last step
+    terminal.wait_for("at step 85")
+    terminal.press("pSo, what is this?")  # S would stop the run, h leave, q end
+    terminal.wait_for("So, what is this?")
+    assert "Stop this run" not in terminal.text()
+    assert "Pipeline" in terminal.text()
 
 
 def test_a_hang_up_ends_the_screen_within_a_second(
@@ -98,6 +123,11 @@ def test_a_hang_up_ends_the_screen_within_a_second(
     terminal.wait_for("step 93 of 140")
     (screen,) = children_of(terminal.pid)
     terminal.hang_up()
+    _wait_until_gone(terminal, screen)
+    assert worker.poll() is None
+
+
+def _wait_until_gone(terminal: Terminal, screen: int) -> None:
     end = time.monotonic() + 3.0  # a second, on a machine that does other things too
     while os.path.exists(f"/proc/{screen}/fd"):
         pid, _ = os.waitpid(terminal.pid, os.WNOHANG)
@@ -106,20 +136,63 @@ def test_a_hang_up_ends_the_screen_within_a_second(
         assert time.monotonic() < end, "the screen goes on without its line"
         time.sleep(0.02)
     terminal.status = 0
-    assert worker.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_the_terminal_is_put_right_when_the_screen_is_killed(
-    terminal: Terminal, number: signal.Signals
+    terminal: Terminal, number: signal.Signals, worker: subprocess.Popen[bytes]
 ) -> None:
+    before = termios.tcgetattr(terminal.line)  # the program is still being imported
     terminal.wait_for("step 93 of 140")
+    assert termios.tcgetattr(terminal.line) != before
     (screen,) = children_of(terminal.pid)
     os.kill(screen, number)
     assert terminal.wait() == 128 + number
+    assert termios.tcgetattr(terminal.line) == before
     written = b"".join(block for _, block in terminal.output)
     assert b"\x1b[?1049l" in written.rpartition(b"\x1b[?1049h")[2]
-    assert b"runs go on without it" in written
+    assert (b"runs go on without it" in written) == (number != signal.SIGHUP)
+    assert worker.poll() is None
+
+
+def test_where_hang_ups_are_ignored_a_closed_line_is_noticed(
+    live: Run, worker: subprocess.Popen[bytes]
+) -> None:
+    """As under nohup, or in a shell with a trap: nothing is told, reads fail with EIO."""
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+    terminal = Terminal([sys.executable, "-c", ignoring + PROGRAM, str(live.path)], 80, 24)
+    terminal.wait_for("step 93 of 140")
+    (screen,) = children_of(terminal.pid)
+    terminal.hang_up()
+    _wait_until_gone(terminal, screen)
+    assert worker.poll() is None
+
+
+def test_a_line_that_nobody_reads_does_not_stop_the_program(terminal: Terminal, live: Run) -> None:
+    """For some seconds nothing is taken from the line: keys still count, memory stays bounded."""
+    terminal.wait_for("step 93 of 140")
+    (screen,) = children_of(terminal.pid)
+    before = _resident_bytes(screen)
+    rest = story()[len(until_step(story(), 93)) :]
+    for start in range(0, len(rest), 4):
+        write_events(live, rest[start : start + 4])
+        terminal.press("t" * 3)  # whole pictures, many times what a line holds
+        time.sleep(0.05)
+    assert _resident_bytes(screen) - before < 30 << 20
+    began = terminal.bytes_read
+    terminal.wait_for("✓ finished", 20.0)
+    assert terminal.bytes_read - began < 400_000  # not every picture that nobody wanted
+    terminal.press("?")
+    terminal.wait_for("help for this screen")
+    terminal.press("q")
+    terminal.read(5.0, lambda: "help for this screen" not in terminal.text())
+    terminal.press("q")
+    assert terminal.wait() == 0
+
+
+def _resident_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_ascii_only_writes_nothing_but_ascii(live: Run) -> None:

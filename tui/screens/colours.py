@@ -1,4 +1,4 @@
-"""The themes: dark, light, and the terminal's own sixteen colours."""
+"""The themes: dark, light, high contrast, one for the colour-blind, the terminal's own colours."""
 
 from __future__ import annotations
 
@@ -29,14 +29,46 @@ _LIGHT = {
     "muted": "#667079",
     "rule": "#c3c7c9",
     "accent": "#0f6f78",
-    "good": "#2f7a32",
+    "good": "#2a6f2d",
     "bad": "#b3372c",
-    "warn": "#8f5f00",
+    "warn": "#855800",
     "train": "#1f5fa8",
-    "validation": "#a85a00",
+    "validation": "#9a5200",
     "reference": "#667079",
     "base": "#5b6670",
     "tuned": "#0b6b66",
+}
+_HIGH_CONTRAST = {  # every role at least 7:1 on black
+    "paper": "#000000",
+    "raised": "#1c1c1c",
+    "ink": "#ffffff",
+    "muted": "#d0d0d0",
+    "rule": "#a0a0a0",
+    "accent": "#00ffff",
+    "good": "#7fff7f",
+    "bad": "#ff9a8f",
+    "warn": "#ffe066",
+    "train": "#8ecbff",
+    "validation": "#ffd08a",
+    "reference": "#d0d0d0",
+    "base": "#e0e0e0",
+    "tuned": "#7ffff0",
+}
+_COLOUR_BLIND = {  # good is blue and bad orange: told apart without red or green
+    "paper": "#0f1318",
+    "raised": "#1a212a",
+    "ink": "#d3dae3",
+    "muted": "#8f9bab",
+    "rule": "#35404d",
+    "accent": "#cfe3f7",
+    "good": "#56b4e9",
+    "bad": "#e69f00",
+    "warn": "#f0e442",
+    "train": "#56b4e9",
+    "validation": "#e69f00",
+    "reference": "#8f9bab",
+    "base": "#c9b27c",
+    "tuned": "#7cc4f2",
 }
 _TERMINAL = {
     "paper": "ansi_default",
@@ -79,6 +111,8 @@ def _theme(name: str, colours: Mapping[str, str], *, dark: bool, ansi: bool = Fa
 THEMES = (
     _theme("ftev-dark", _DARK, dark=True),
     _theme("ftev-light", _LIGHT, dark=False),
+    _theme("ftev-high-contrast", _HIGH_CONTRAST, dark=True),
+    _theme("ftev-colour-blind", _COLOUR_BLIND, dark=True),
     _theme("ftev-ansi", _TERMINAL, dark=True, ansi=True),
 )
 

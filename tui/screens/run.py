@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -14,6 +15,7 @@ from ...core.control import AskCheckpoint, AskPause, AskPrompt, AskResume, AskSt
 from ...core.errors import FtevError
 from ...core.history import History
 from ...core.runs import Run
+from ..away import seen_of, while_away
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from ..widgets.answers import Exchange
 from ..widgets.arrangement import SMALLEST, Desk
@@ -31,6 +33,7 @@ from ..widgets.format import format_seconds
 from ..widgets.generation import GenerationSettings
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
+from ..widgets.pane import NumberedPane
 from ..widgets.pipeline import PipelinePane
 from ..widgets.prompt import PromptBox, PromptPane
 from ..widgets.reviewing import ReviewFound
@@ -43,6 +46,7 @@ from ..widgets.status import (
     title_right,
 )
 from ..widgets.trace import TracePane
+from ..widgets.view_memory import chart_memory, desk_memory, recall_chart, recall_desk
 from .keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -65,6 +69,9 @@ LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
 WAITING = "waiting for the worker …"
 NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
+OVER_THE_RUN = ("evaluation", "examples", "layers", "compare")  # screens that are opened again
+SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
+MOST_DRAFT = 20_000  # characters of an unsent prompt
 
 
 FIRST_PAINT_SECONDS = 0.2  # an empty frame is held back so long for the first reading
@@ -85,6 +92,7 @@ class Prompt(PromptPane):
 class RunScreen(Screen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "run"
     app: FtevApp
 
     def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
@@ -100,11 +108,13 @@ class RunScreen(Screen[None]):
             Prompt(),
             LogPane(),
         )
-        self.chart.history_lock = self.follower.lock
         self.travel = Travel(run, self.prompt)
         self.desk = Desk(
             self.pipeline, self.trace, self.metrics, self.chart, self.prompt, self.log_pane
         )
+        for pane in self.desk.panes.values():
+            if isinstance(pane, NumberedPane):
+                pane.guard = self.follower.lock
         self.title_line, self.status_line = TwoEnds("title"), TwoEnds("status")
         self.key_line = KeyLine(hints(LIVE_HINTS))
         self._first_paint = ExitStack()
@@ -183,6 +193,7 @@ class RunScreen(Screen[None]):
         if not self._was_drawn:
             self._was_drawn = True
             self._choose_first_pane()
+            self._recall()
         self.title_line.show_ends(title_left(run, history), title_right(status))
         self.status_line.show_ends(pace(history, status, self.size.width), machine(history, status))
         without = FOR_THE_WORKER if status in ENDED else ()
@@ -197,12 +208,58 @@ class RunScreen(Screen[None]):
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
         self._first_paint.close()
+        self.app.remember_soon(SEEN_SECONDS)
 
     def _choose_first_pane(self) -> None:
         """Where panes share a place: the chart of a run in motion, what came of one that ended."""
         if self.status in ENDED and self.focused is None:
             self.desk.shown = 3 if self.status in ("finished", "stopped") else 6
             self._arrange()
+
+    # What it remembers
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.followed.path
+
+    def memory(self) -> dict[str, Any]:
+        if not self._was_drawn:
+            return {}
+        with self.follower.lock:
+            seen = seen_of(self.follower.history, self.status)
+        return {
+            **desk_memory(self.desk),
+            "focus": self.pane_in_view if self.focused is not None else 0,
+            "chart": chart_memory(self.chart),
+            "metric": self.metrics.cursor,
+            "draft": self.prompt.draft[:MOST_DRAFT],
+            "seen": seen,
+        }
+
+    def _recall(self) -> None:
+        """Before the first frame: as it was left, and what came since."""
+        self.chart.data.update(self.follower.history)
+        on_top = self.app.recall(self).on_top
+        if on_top in OVER_THE_RUN and hasattr(self, f"action_{on_top}"):
+            self.call_later(self.run_action, on_top)
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        recall_desk(self.desk, memory)
+        if isinstance(chart := memory.get("chart"), dict):
+            recall_chart(self.chart, chart)
+        if type(metric := memory.get("metric")) is int and metric >= 0:
+            self.metrics.cursor = metric
+        if isinstance(draft := memory.get("draft"), str):
+            self.prompt.draft = draft
+        self._arrange()
+        focus = memory.get("focus")
+        if type(focus) is int and focus in self.desk.panes and self.focused is None:
+            self.set_focus(self.desk.panes[focus], scroll_visible=False)
+        seen = memory.get("seen")
+        if isinstance(seen, dict):
+            told = while_away(seen, self.follower.history, self.status)
+            if told:
+                self.key_line.show_notice(told)
 
     @on(LogGrew)
     def show_log(self, message: LogGrew) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -35,7 +34,6 @@ class ChartPane(NumberedPane):
         self.data = ChartData()
         self.view = View(marker=ASCII if ascii_only else BRAILLE)
         self.as_table = False
-        self.history_lock: AbstractContextManager[object] = nullcontext()  # held by who folds it
         self._prepared: ChartData | None = None
         self._place_told = ""
 
@@ -63,17 +61,7 @@ class ChartPane(NumberedPane):
         return True
 
     def draw(self, width: int, height: int) -> list[Line]:
-        with self.history_lock:
-            self._forget_steps_taken_back()
-            return self._draw(width, height)
-
-    def _forget_steps_taken_back(self) -> None:
-        """A worker that resumed may have just been read: its steps are fewer than were drawn."""
-        with self.history_lock:
-            if self.data.is_stale:
-                self.data.update(self.data.history)
-
-    def _draw(self, width: int, height: int) -> list[Line]:
+        self._forget_steps_taken_back()
         if not len(self.data) and not self.data.validation:
             return [[("The loss is drawn here from the first step on.", "muted")]]
         if self.as_table:
@@ -82,6 +70,12 @@ class ChartPane(NumberedPane):
         told = legend if self.view.cursor is None or not len(self.data) else cursor_line
         top = told(self.data, self.view, width)
         return chart_lines(self.data, self.view, top, width, height)
+
+    def _forget_steps_taken_back(self) -> None:
+        """A worker that resumed may have just been read: its steps are fewer than were drawn."""
+        with self.guard:
+            if self.data.is_stale:
+                self.data.update(self.data.history)
 
     def _tell_place(self) -> None:
         """Which chart is in front, in the lower border."""

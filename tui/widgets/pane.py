@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -14,7 +15,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .spans import COLOURLESS_ROLES, ROLES, SHADES, Line, cut, width_of
+from .spans import COLOURLESS_ROLES, ROLES, SHADES, Line, Span, cut, width_of
 
 JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 
@@ -29,6 +30,10 @@ class Pane(Widget):
         self._strips: list[Strip] = []
         self._drawn_size = (-1, -1)
         self._role_styles: dict[str, Style] = {}
+        self._made: list[tuple[tuple[Span, ...], Strip]] = []  # the lines drawn last
+        self._made_width = -1
+        # held while drawing, which a key asks for at any time, while a thread writes
+        self.guard: AbstractContextManager[Any] = nullcontext()
 
     def draw(self, width: int, height: int) -> list[Line]:
         """At most `height` lines of at most `width` cells."""
@@ -59,13 +64,25 @@ class Pane(Widget):
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._role_styles = {}
+        self._made = []
         self._drawn_size = (-1, -1)
 
     def _make_strips(self, width: int, height: int) -> list[Strip]:
-        lines = self.draw(width, height)[:height] if width and height else []
-        strips = [self._make_strip(line, width) for line in lines]
+        with self.guard:
+            lines = self.draw(width, height)[:height] if width and height else []
+        if width != self._made_width:
+            self._made, self._made_width = [], width
+        made = [self._make_or_keep(y, line, width) for y, line in enumerate(lines)]
+        self._made, strips = made, [strip for _, strip in made]
         blank = Strip.blank(width, self._style_of(""))
         return strips + [blank] * (height - len(strips))
+
+    def _make_or_keep(self, y: int, line: Line, width: int) -> tuple[tuple[Span, ...], Strip]:
+        """Most lines are as they were: made again, they would be half the cost of a picture."""
+        told = tuple(line)
+        if y < len(self._made) and self._made[y][0] == told:
+            return self._made[y]
+        return told, self._make_strip(line, width)
 
     def _make_strip(self, line: Line, width: int) -> Strip:
         line = cut(line, width)

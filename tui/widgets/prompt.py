@@ -200,6 +200,16 @@ class PromptPane(Vertical, can_focus=True):
         self.box: PromptBox | None = None  # made when it is first wanted
         self._waits_to_draw = False
         self._probes_seen = 0
+        self._draft = ""  # from before the box was made
+
+    @property
+    def draft(self) -> str:
+        """What is written and not sent."""
+        return self.box.text if self.box is not None else self._draft
+
+    @draft.setter
+    def draft(self, text: str) -> None:
+        self._draft = text
 
     def compose(self) -> ComposeResult:
         yield self.answers
@@ -208,6 +218,8 @@ class PromptPane(Vertical, can_focus=True):
         if self.box is None:
             self.box = PromptBox()
             await self.mount(self.box)
+            self.box.load_text(self._draft)
+            self.box.move_cursor(self.box.document.end)
         self.box.enter()
 
     def show_history(self, history: History, status: str) -> None:

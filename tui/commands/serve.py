@@ -1,0 +1,82 @@
+"""`ftev-tui serve [RUN]`: the same screen in a browser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ...core.errors import ConfigError, Fault
+from ...core.runs import open_run, runs_folder
+from .show import say
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_FONT = re.compile(r"<link[^>]*fonts\.googleapis[^>]*>")
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = runs_folder(options.runs_dir)
+    found = open_run(options.run, folder) if options.run else None
+    server = _server(options, [str(folder), *([str(found.path)] if found else [])])
+    if options.host not in LOOPBACK:
+        say(
+            f"ftev: warning: whoever reaches {options.host} port {options.port} can see these "
+            "runs, stop them and prompt their models: there is no password and no encryption. "
+            "Safer: the default host, and `ssh -L` to this machine"
+        )
+    shown = f"[{options.host}]" if ":" in options.host else options.host
+    say(f"ftev: http://{shown}:{options.port}   ctrl+c ends it; runs go on")
+    os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")  # the browser's terminal
+    try:
+        server.serve()
+    except OSError as error:  # the port is taken, or not ours to take
+        remedy = "Choose another with --port"
+        where = f"{shown}:{options.port}"
+        raise ConfigError(Fault(where, f"cannot listen: {error.strerror}", remedy)) from None
+    return 0
+
+
+def _server(options: argparse.Namespace, places: list[str]) -> Any:
+    try:
+        from aiohttp import web
+        from textual_serve.server import Server
+    except ImportError:
+        remedy = "Install it: pip install 'ftev[serve]'"
+        raise ConfigError(Fault("serve", "textual-serve is not installed", remedy)) from None
+
+    class Page(Server):  # type: ignore[misc]
+        """Asks nothing of other hosts, and answers no page but its own."""
+
+        def initialize_logging(self) -> None:
+            """Not a line for each request."""
+
+        async def on_startup(self, app: web.Application) -> None:
+            """The command has said where it listens."""
+
+        async def handle_index(self, request: web.Request) -> Any:
+            self.public_url = f"{request.scheme}://{request.host}"
+            response = await super().handle_index(request)
+            response.text = _FONT.sub("", response.text)
+            return response
+
+        async def handle_websocket(self, request: web.Request) -> Any:
+            if not is_own_page(request.headers.get("Origin", ""), request.host, options.host):
+                raise web.HTTPForbidden(text="Another site's page asked for this one.")
+            return await super().handle_websocket(request)
+
+    command = [sys.executable, "-m", "ftev.tui.served", *places, "--theme", options.theme]
+    return Page(shlex.join(command), options.host, options.port, title="ftev")
+
+
+def is_own_page(origin: str, asked: str, host: str) -> bool:
+    """Whether a page came from this server: not another site's, nor one under a borrowed name."""
+    if urlsplit(origin).netloc != asked:
+        return False
+    return host not in LOOPBACK or urlsplit(f"//{asked}").hostname in LOOPBACK

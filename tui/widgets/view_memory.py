@@ -1,0 +1,89 @@
+"""The look of the panes as plain values, and back; what does not fit is left as it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from .arrangement import Desk
+from .chart import ChartPane
+from .pane import NumberedPane
+from .plot import MARKERS
+
+MOST_LINES = 1_000_000
+OF_THE_DATA = ("name", "window", "cursor", "marker")  # right only if the run has them
+
+
+def desk_memory(desk: Desk) -> dict[str, Any]:
+    """Which pane is in view, whether it is zoomed, and how far each is scrolled."""
+    scrolled = {
+        str(number): [pane.from_end, pane._hidden_above]
+        for number, pane in desk.panes.items()
+        if isinstance(pane, NumberedPane) and (pane.from_end or pane._hidden_above)
+    }
+    return {"shown": desk.shown, "zoomed": desk.zoomed, "scrolled": scrolled}
+
+
+def recall_desk(desk: Desk, memory: dict[str, Any]) -> None:
+    shown, scrolled = memory.get("shown"), memory.get("scrolled")
+    if type(shown) is int and shown in desk.panes:
+        desk.shown = shown
+        desk.zoomed = memory.get("zoomed") is True
+    for number, pane in desk.panes.items():
+        ends = scrolled.get(str(number)) if isinstance(scrolled, dict) else None
+        if isinstance(pane, NumberedPane) and isinstance(ends, list) and _are_lines(ends):
+            pane.from_end, pane._hidden_above = ends
+
+
+def _are_lines(ends: list[Any]) -> bool:
+    return len(ends) == 2 and all(type(e) is int and 0 <= e <= MOST_LINES for e in ends)
+
+
+def chart_memory(pane: ChartPane) -> dict[str, Any]:
+    """Axis, window, smoothing and the rest of the view; the cursor as the step it stands on."""
+    view = pane.view
+    told = {f.name: getattr(view, f.name) for f in fields(view)}
+    told["marker"] = MARKERS.index(view.marker)
+    cursor, steps = told.pop("cursor"), pane.data.history.steps.step
+    told["cursor_step"] = steps[cursor] if cursor is not None and cursor < len(steps) else None
+    return {"view": told, "as_table": pane.as_table}
+
+
+def recall_chart(pane: ChartPane, memory: dict[str, Any]) -> None:
+    """`pane` has its data already."""
+    view, told = pane.view, memory.get("view")
+    pane.as_table = memory.get("as_table") is True
+    if not isinstance(told, dict):
+        return
+    if (name := told.get("name")) in pane.data.names:
+        view.name = str(name)
+    for f in fields(view):
+        value = told.get(f.name)
+        if f.name not in ("name", "window", "cursor", "marker") and _alike(
+            value, getattr(view, f.name)
+        ):
+            setattr(view, f.name, value)
+    window, step, marker = told.get("window"), told.get("cursor_step"), told.get("marker")
+    if isinstance(window, list) and len(window) == 2 and all(map(_is_finite, window)):
+        view.window = (window[0], window[1]) if window[0] < window[1] else None
+    if type(step) is int and len(pane.data):
+        view.cursor = pane.data.index_at(step, "step")
+    if type(marker) is int and 0 <= marker < len(MARKERS) and view.marker in MARKERS[:-1]:
+        view.marker = MARKERS[marker]  # an ASCII screen stays one
+
+
+def _alike(value: object, now: object) -> bool:
+    """A value of the same plain type; of names and shares only those that are offered are taken."""
+    from .chart_data import AXES
+    from .series import SMOOTHINGS
+
+    if isinstance(now, str):
+        return value in AXES
+    if isinstance(now, bool):
+        return isinstance(value, bool)
+    return isinstance(now, float) and value in SMOOTHINGS
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
