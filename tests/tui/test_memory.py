@@ -90,7 +90,7 @@ def test_nowhere_to_write_is_no_fault(
 
 async def test_a_screen_is_found_again_as_it_was_left(running: Run, shown: Shown) -> None:
     async with shown(running) as pilot:
-        await pilot.press("4", "x", "s", "left", "left", "left", "enter", "p")
+        await pilot.press("4", "enter", "x", "s", "left", "left", "left", "p")
         await pilot.press(*"half a thought", "escape", "4", "q")
         left = pilot.app.screen
         assert isinstance(left, RunScreen)
@@ -162,7 +162,7 @@ def test_attaching_again_shows_the_same_and_what_happened(
     first = Terminal(command, 80, 24)
     try:
         first.wait_for("step 93 of 140")
-        first.press("4\x1b[D\x1b[D\x1b[Dx\r")
+        first.press("4\r\x1b[D\x1b[D\x1b[Dx")
         first.wait_for("at step 89")
         first.read(5.0, lambda: b'"cursor_step":89' in _kept(run) and b'"epoch"' in _kept(run))
         _drop(first, how)

@@ -183,9 +183,9 @@ def test_a_line_that_nobody_reads_does_not_stop_the_program(terminal: Terminal, 
     terminal.wait_for("✓ finished", 20.0)
     assert terminal.bytes_read - began < 400_000  # not every picture that nobody wanted
     terminal.press("?")
-    terminal.wait_for("help for this screen")
+    terminal.wait_for("one layer out")
     terminal.press("q")
-    terminal.read(5.0, lambda: "help for this screen" not in terminal.text())
+    terminal.read(5.0, lambda: "one layer out" not in terminal.text())
     terminal.press("q")
     assert terminal.wait() == 0
 
