@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from pathlib import Path
 
 from ...core.errors import FtevError
 from ...core.history import read_history
 from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..widgets.asking import Post, RequestTold
+from ..threads import Post, in_thread
+from ..widgets.asking import RequestTold
 from ..widgets.chart_data import ChartData
 from ..widgets.chart_view import View
 
@@ -21,10 +20,9 @@ def write_charts(run: Run, shown: ChartData, view: View, names: list[str], post:
     data.best_metric, data.early_stopping = shown.best_metric, shown.early_stopping
 
     def write() -> None:
-        with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
-            post(written(run, data, view, names))
+        post(written(run, data, view, names))
 
-    threading.Thread(target=write, daemon=True).start()
+    in_thread(write)
 
 
 def written(run: Run, data: ChartData, view: View, names: list[str]) -> RequestTold:

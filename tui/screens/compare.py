@@ -13,7 +13,6 @@ from textual.screen import Screen
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..widgets.arrangement import SMALLEST
 from ..widgets.compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
 from ..widgets.comparing import (
     ComparisonRefused,
@@ -29,7 +28,7 @@ from ..widgets.pane import Pane
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, hints, to_bindings
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 
 if TYPE_CHECKING:
     from ..app import FtevApp
@@ -98,8 +97,7 @@ class CompareScreen(Screen[None]):
         start_comparing(self.named, self.post_message)
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
         self._arrange()
 
     def _arrange(self) -> None:

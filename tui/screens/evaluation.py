@@ -33,6 +33,7 @@ from ..widgets.metric_rows import MetricTable, metric_tables
 from ..widgets.metrics_section import MetricsSection
 from ..widgets.pane import Pane
 from ..widgets.report_sections import answers_section, more_section, texts_section
+from ..widgets.scrolling import following
 from ..widgets.sections import (
     FindingsSection,
     OpenReceipt,
@@ -41,6 +42,7 @@ from ..widgets.sections import (
     Shown,
     SlicesSection,
 )
+from ..widgets.status import title_right
 from ..widgets.thresholds import PanelRead, read_panel
 from .keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from .reading import ReadingScreen
@@ -74,7 +76,6 @@ class EvaluationScreen(ReadingScreen):
         read_evaluation(self.run_shown, self.history, self.post_message)
 
     def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
         self._size_verdict()
 
     def _size_verdict(self) -> None:
@@ -149,7 +150,7 @@ class EvaluationScreen(ReadingScreen):
         about = f"{tell_split(self.report, split)}" + (f" · against {against}" if against else "")
         run = self.report["run"]
         assert isinstance(run, dict)
-        status = [(f"{visible(run['status'])}", "muted")]
+        status = title_right(str(run["status"]))
         self.show_title(visible(run["name"]), f"evaluation · {about}", status)
         self._show()
 
@@ -229,14 +230,14 @@ class EvaluationScreen(ReadingScreen):
         if len(splits) < 2:
             self.key_line.show_notice("No other split was evaluated.")
             return
-        self._choose(splits[(splits.index(self.split) + 1) % len(splits)], self.reference)
+        self._choose(following(splits, self.split), self.reference)
 
     def action_next_reference(self) -> None:
         known = references_of(self.report, self.split) if self.report else []
         if len(known) < 2:
             self.key_line.show_notice("There is no other model to compare with on this split.")
             return
-        self._choose(self.split, known[(known.index(self.reference) + 1) % len(known)])
+        self._choose(self.split, following(known, self.reference))
 
     def action_open(self) -> None:
         if self.pane.shown is None or self.pane.section is None:

@@ -14,12 +14,14 @@ from textual.widgets import Input
 from ...core.history import History, read_history
 from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..widgets.evaluation_read import ReadingFailed, in_thread
+from ..threads import in_thread
+from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.example_list import ExampleList, FilterBox, Info
 from ..widgets.example_rows import ExamplesRead, read_examples, select
 from ..widgets.flip_section import KIND_WORDS
 from ..widgets.pane import Pane
 from ..widgets.row_query import KNOWN, read_query
+from ..widgets.scrolling import following
 from ..widgets.spans import Line
 from .keys import EXAMPLES_KEYS, to_bindings
 from .reading import ReadingScreen
@@ -191,16 +193,14 @@ class ExamplesScreen(ReadingScreen):
     def action_next_order(self) -> None:
         e = self.rows.examples
         if e is not None:
-            at = e.orders.index(self.order) if self.order in e.orders else -1
-            self.order = e.orders[(at + 1) % len(e.orders)]
+            self.order = following(e.orders, self.order)
             self.rows.cursor = 0
             self._select()
 
     def action_next_kind(self) -> None:
         e = self.rows.examples
         if e is not None and e.kinds:
-            kinds = ("", *e.kinds)
-            self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
+            self.kind = following(("", *e.kinds), self.kind)
             self.rows.cursor = 0
             self._select()
 
@@ -210,7 +210,7 @@ class ExamplesScreen(ReadingScreen):
         if len(splits) < 2 or whole not in splits:
             self.key_line.show_notice("No other split has stored rows.")
             return
-        self.split = splits[(splits.index(whole) + 1) % len(splits)]
+        self.split = following(splits, whole)
         self.only, self.about, self.reference, self.rows.cursor = (), "", None, 0
         self.rows.examples, self.rows.places, self.rows.state = None, [], "reading the rows …"
         self._show_title()

@@ -19,17 +19,17 @@ from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
 from ...core.run_notes import RunNotes, read_tags, write_notes
 from ...core.run_order import GROUPS, SORTS, arrange
-from ..widgets.arrangement import SMALLEST
 from ..widgets.asking import RequestTold, write_report
 from ..widgets.format import format_count
 from ..widgets.run_columns import Marks
 from ..widgets.run_detail import DETAIL_LINES, RunDetail
 from ..widgets.run_list import RunList, empty_lines, nothing_matches
 from ..widgets.scan import RunsListed, Scanner
+from ..widgets.scrolling import following
 from ..widgets.spans import Line, cut
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 
 if TYPE_CHECKING:
     from textual.widgets import Input
@@ -87,8 +87,7 @@ class HomeScreen(Screen[None]):
         self._remember(tell=False, chosen=chosen)
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
 
     # The list
 
@@ -206,11 +205,11 @@ class HomeScreen(Screen[None]):
                 self.key_line.show_notice(str(error), "warn")
 
     def action_sort(self) -> None:
-        self._remember(sort=_next(SORTS, self.memory.sort))
+        self._remember(sort=following(SORTS, self.memory.sort))
         self._show_runs()
 
     def action_group(self) -> None:
-        self._remember(group=_next(GROUPS, self.memory.group))
+        self._remember(group=following(GROUPS, self.memory.group))
         self._show_runs()
 
     def _set_filter(self, text: str) -> None:
@@ -381,7 +380,3 @@ class HomeScreen(Screen[None]):
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]
-
-
-def _next(choices: tuple[str, ...], now: str) -> str:
-    return choices[(choices.index(now) + 1) % len(choices)] if now in choices else choices[0]

@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from ..widgets.pane import Pane, told_hidden
+from ..widgets.pane import Pane
+from ..widgets.scrolling import scrolled
 from ..widgets.spans import Line, width_of
 
 Result = TypeVar("Result")
@@ -26,12 +27,8 @@ class Box(Pane):
         self.top = 0
 
     def draw(self, width: int, height: int) -> list[Line]:
-        if len(self.lines) <= height:
-            return self.lines
-        room = height - 1
-        self.top = max(0, min(self.top, len(self.lines) - room))
-        below = len(self.lines) - room - self.top
-        return [*self.lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
+        lines, self.top = scrolled(self.lines, self.top, height)
+        return lines
 
     def scroll_by(self, count: int) -> None:
         self.top += count

@@ -13,7 +13,6 @@ from textual.screen import Screen
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..widgets.arrangement import SMALLEST
 from ..widgets.form import Form
 from ..widgets.form_fields import COLUMNS, NOT_SET, Known, form_fields, told
 from ..widgets.preview_lines import Preview
@@ -30,7 +29,7 @@ from ..widgets.previewing import (
 from ..widgets.starting import FormReady, RunMade, StartRefused, open_form, start_run
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, NEW_RUN_KEYS, Key, hints, to_bindings
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 
 if TYPE_CHECKING:
     from ...core.draft import CheckedDraft, Draft, FieldFault
@@ -76,8 +75,7 @@ class NewRunScreen(Screen[None]):
         self.previewer.stop()
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
         self.form.foot.styles.height = TALL_FOOT if event.size.height >= TALL else FOOT_HEIGHT
         self._arrange(event.size.width)
 

@@ -14,14 +14,13 @@ from textual.screen import Screen
 from ...core.run_facts import RunEntry
 from ...core.run_order import arrange
 from ...core.runs import Run
-from ..widgets.arrangement import SMALLEST
 from ..widgets.run_columns import Marks
 from ..widgets.run_list import RunList, empty_lines
 from ..widgets.scan import RunsListed, Scanner
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, PICK_KEYS, Key, hints, to_bindings
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 
 if TYPE_CHECKING:
     from ..app import FtevApp
@@ -56,8 +55,7 @@ class PickRun(Screen[RunEntry]):
         self.scanner.stop()
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
 
     @on(RunsListed)
     def show_listed(self, message: RunsListed) -> None:

@@ -14,11 +14,13 @@ from ...core.errors import FtevError
 from ...core.history import read_history
 from ...core.reporting.text import visible
 from ...core.runs import Run
-from ..widgets.evaluation_read import ReadingFailed, in_thread
+from ..threads import in_thread
+from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.format import wrap
-from ..widgets.pane import Pane, told_hidden
+from ..widgets.pane import Pane
+from ..widgets.scrolling import scrolled
 from ..widgets.spans import Line
-from .keys import APP_KEYS, QUIZ_KEYS, hints, to_bindings
+from .keys import QUIZ_KEYS, to_bindings
 from .reading import ReadingScreen
 
 if TYPE_CHECKING:
@@ -63,12 +65,8 @@ class QuizPane(Pane):
         if self.question is None:
             return self._end(width)
         lines = question_lines(self.question, self.answer, self.at, len(self.questions), width)
-        if len(lines) <= height:
-            return lines
-        room = max(1, height - 1)
-        self.top = min(max(0, self.top), len(lines) - room)
-        below = len(lines) - room - self.top
-        return [*lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
+        lines, self.top = scrolled(lines, self.top, height)
+        return lines
 
     def _end(self, width: int) -> list[Line]:
         n = len(self.questions)
@@ -117,7 +115,6 @@ class QuizScreen(ReadingScreen):
         super().__init__()
         self.run_asked, self.seed = run, seed
         self.pane = QuizPane()
-        self.key_line = self.key_line.__class__(hints((*QUIZ_KEYS, *APP_KEYS)))
 
     def panes(self) -> Iterable[Pane]:
         return (self.pane,)

@@ -9,12 +9,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.screen import Screen
 
-from ..widgets.arrangement import SMALLEST
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, Key, hints
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 
 if TYPE_CHECKING:
     from ..app import FtevApp
@@ -43,8 +42,7 @@ class ReadingScreen(Screen[None]):
         yield TooSmall()
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
 
     def show_title(self, name: str, about: str, right: Line) -> None:
         self.title_line.show_ends(

@@ -13,13 +13,13 @@ from textual.screen import Screen
 
 from ...core.reporting.text import visible, visible_lines
 from ...core.review import CRITERIA, SIDES, BlindPair, Choice, Criterion, Ratings, Review, Side
-from ..widgets.arrangement import SMALLEST
 from ..widgets.format import fit, wrap
-from ..widgets.pane import Pane, told_hidden
+from ..widgets.pane import Pane
+from ..widgets.scrolling import scrolled
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, REVIEW_KEYS, Key, hints, to_bindings
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 
 CELLS = [(side, criterion) for side in SIDES for criterion in CRITERIA]
 NAME_WIDTH, CELL_WIDTH = 8, 14
@@ -52,13 +52,8 @@ class TextBox(Pane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         lines: list[Line] = [[(text, "")] for text in self.wrapped(width)]
-        if len(lines) <= height:
-            self._top = 0
-            return lines
-        room = max(1, height - 1)
-        self._top = min(self._top, len(lines) - room)
-        below = len(lines) - room - self._top
-        return [*lines[self._top : self._top + room], [(told_hidden(self._top, below), "muted")]]
+        lines, self._top = scrolled(lines, self._top, height)
+        return lines
 
 
 class RatingTable(Pane):
@@ -144,8 +139,7 @@ class ReviewScreen(Screen[None]):
         self._show_next()
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
         self._size_prompt(event.size.width, event.size.height)
 
     def _size_prompt(self, width: int, height: int) -> None:

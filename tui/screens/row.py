@@ -10,10 +10,11 @@ from textual.binding import BindingType
 
 from ...core.history import History, read_history
 from ...core.runs import Run
-from ..widgets.evaluation_read import in_thread
+from ..threads import in_thread
 from ..widgets.example_rows import Examples
-from ..widgets.pane import Pane, told_hidden
+from ..widgets.pane import Pane
 from ..widgets.row_detail import RowDetail, RowRead, read_row, row_lines
+from ..widgets.scrolling import moved, scrolled
 from ..widgets.spans import Line
 from .keys import ROW_KEYS, to_bindings
 from .reading import ReadingScreen
@@ -28,14 +29,9 @@ class RowPane(Pane):
     def draw(self, width: int, height: int) -> list[Line]:
         if self.detail is None:
             return [[("reading the row …", "muted")]]
-        lines = row_lines(self.detail, min(width, WIDEST))
-        if len(lines) <= height:
-            self.top = 0
-            return lines
-        room = max(1, height - 1)
-        self.top = min(max(0, self.top), len(lines) - room)
-        below = len(lines) - room - self.top
-        return [*lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
+        told = row_lines(self.detail, min(width, WIDEST))
+        lines, self.top = scrolled(told, self.top, height)
+        return lines
 
 
 class RowScreen(ReadingScreen):
@@ -93,7 +89,7 @@ class RowScreen(ReadingScreen):
         self.pane.show()
 
     def action_next_row(self, count: int) -> None:
-        at = min(max(0, self.at + count), len(self.places) - 1)
+        at = moved(self.at, count, len(self.places))
         if at != self.at:
             self.at, self.pane.top = at, 0
             if self.opener is not None:

@@ -18,7 +18,7 @@ from ...core.runs import Run
 from ..away import seen_of, while_away
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from ..widgets.answers import Exchange
-from ..widgets.arrangement import SMALLEST, Desk
+from ..widgets.arrangement import Desk
 from ..widgets.asking import (
     AnswerTold,
     ReplyCame,
@@ -58,7 +58,7 @@ from .keys import (
     hints,
     to_bindings,
 )
-from .small import TooSmall
+from .small import TooSmall, is_too_small
 from .travel import Travel
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ class RunScreen(Screen[None]):
         self.follower.stop()
 
     def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
+        self.set_class(is_too_small(event.size), "-too-small")
         self._arrange()
 
     def _arrange(self) -> None:

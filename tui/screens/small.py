@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textual.geometry import Size
+
 from ..widgets.arrangement import SMALLEST
 from ..widgets.format import wrap
 from ..widgets.pane import Pane
@@ -12,3 +14,7 @@ class TooSmall(Pane):
     def draw(self, width: int, height: int) -> list[Line]:
         told = f"ftev needs {SMALLEST.width} × {SMALLEST.height} cells; this is {width} × {height}."
         return [[(text, "")] for text in wrap(told, width)]
+
+
+def is_too_small(size: Size) -> bool:
+    return size.width < SMALLEST.width or size.height < SMALLEST.height

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable
+from typing import ClassVar
 
-from textual import events, on
-from textual.app import ComposeResult
+from textual import on
 from textual.binding import BindingType
 from textual.content import Content
-from textual.screen import Screen
 
 from ...core.control import AskTrace, Held, Traced
+from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.answers import Exchange
-from ..widgets.arrangement import SMALLEST
 from ..widgets.asking import AnswerTold, ReplyCame, ask_prompt
 from ..widgets.format import wrap
-from ..widgets.pane import Pane, told_hidden
+from ..widgets.pane import Pane
 from ..widgets.prompt import PromptBox
+from ..widgets.scrolling import moved, scrolled
 from ..widgets.spans import Line
-from ..widgets.status import KeyLine, TwoEnds
 from ..widgets.traced import (
     input_lines,
     layer_header,
@@ -30,11 +29,8 @@ from ..widgets.traced import (
     ranking_lines,
     verdict,
 )
-from .keys import APP_KEYS, TRACE_KEYS, Key, hints, to_bindings
-from .small import TooSmall
-
-if TYPE_CHECKING:
-    from ..app import FtevApp
+from .keys import TRACE_KEYS, to_bindings
+from .reading import ReadingScreen
 
 ASK = "Press p and write a text: it is followed through base and tuned, layer by layer."
 WAITING = "asking the worker …"
@@ -65,19 +61,9 @@ class TracedPane(Pane):
         room = max(3, height - len(head) - 1)
         if self.output or not self.count:
             rest = [*output_lines(self.traced, width), [], *note_lines(self.traced, width)]
-            return [*head, [], *self._scrolled(rest, room)]
+            lines, self.top = scrolled(rest, self.top, room)
+            return [*head, [], *lines]
         return [*head, [], *self._layers(width, room)]
-
-    def _scrolled(self, lines: list[Line], room: int) -> list[Line]:
-        if len(lines) <= room:
-            self.top = 0
-            return lines
-        self.top = max(0, min(self.top, len(lines) - room + 1))
-        below = len(lines) - self.top - room + 1
-        return [
-            *lines[self.top : self.top + room - 1],
-            [(told_hidden(self.top, below), "muted")],
-        ]
 
     def _layers(self, width: int, room: int) -> list[Line]:
         """As many layers as fit around the cursor, and what was most probable at that one."""
@@ -101,33 +87,22 @@ class TracedPane(Pane):
         return [*header, *lines[first : first + space], *below]
 
 
-class TraceScreen(Screen[None]):
-    AUTO_FOCUS = ""
+class TraceScreen(ReadingScreen):
+    KEYS, NAME = TRACE_KEYS, "Prediction trace"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(TRACE_KEYS)]
-    app: FtevApp
 
-    def __init__(self, run: Run, text: str = "") -> None:
+    def __init__(self, run: Run, text: str = "", name: str = "") -> None:
         super().__init__()
-        self.followed, self.text = run, text
+        self.followed, self.text, self.run_name = run, text, name or run.id
         self.exchange: Exchange | None = None
         self.pane = TracedPane()
         self.box: PromptBox | None = None
-        self.title_line = TwoEnds("title")
-        self.key_line = KeyLine(hints((*TRACE_KEYS, *APP_KEYS)))
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield self.pane
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Pane]:
+        return (self.pane,)
 
     async def on_mount(self) -> None:
-        from ...core.reporting.text import visible
-
-        self.title_line.show_ends(
-            [("ftev  ", "muted"), (visible(self.followed.id), "strong")],
-            [("prediction trace", "muted")],
-        )
+        self.show_title(visible(self.run_name), "prediction trace", [])
         if self.text:
             self.follow(self.text)
         else:
@@ -136,10 +111,6 @@ class TraceScreen(Screen[None]):
     def on_unmount(self) -> None:
         if self.exchange is not None:
             self.exchange.hang_up.now()
-
-    def on_resize(self, event: events.Resize) -> None:
-        too_small = event.size.width < SMALLEST.width or event.size.height < SMALLEST.height
-        self.set_class(too_small, "-too-small")
 
     def follow(self, text: str) -> None:
         """Ask the worker; an older question is given up."""
@@ -202,7 +173,7 @@ class TraceScreen(Screen[None]):
         if self.pane.output or not self.pane.count:
             self.pane.top = max(0, self.pane.top + count)
         else:
-            self.pane.cursor = max(0, min(self.pane.cursor + count, self.pane.count - 1))
+            self.pane.cursor = moved(self.pane.cursor, count, self.pane.count)
         self.pane.show()
 
     def action_output(self) -> None:
@@ -213,7 +184,4 @@ class TraceScreen(Screen[None]):
         if self.pane.output:
             self.action_output()
         else:
-            self.dismiss(None)
-
-    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
-        return [("Prediction trace", TRACE_KEYS), ("Everywhere", APP_KEYS)]
+            super().action_out()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual.message import Message
@@ -13,13 +10,12 @@ from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, as
 from ...core.errors import FtevError
 from ...core.launch import start_worker, wait_until_listening
 from ...core.runs import Run
+from ..threads import Post, in_thread
 from .answers import Exchange
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
 CONTROL_SECONDS = 30.0
 LEAST_MINUTES = 5.0  # a worker woken for a prompt waits at least so long for the next one
-
-Post = Callable[[Message], object]
 
 
 @dataclass
@@ -50,7 +46,7 @@ class RequestTold(Message):
 
 def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
     """Ask in a thread of its own; the answers are posted as they come."""
-    _in_thread(lambda: _ask_prompt(run, exchange, request, post))
+    in_thread(lambda: _ask_prompt(run, exchange, request, post))
 
 
 def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
@@ -72,7 +68,7 @@ def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
 
 def ask_request(run: Run, request: Request, post: Post) -> None:
     """Send a request that is answered by a sentence."""
-    _in_thread(lambda: _ask_request(run, request, post))
+    in_thread(lambda: _ask_request(run, request, post))
 
 
 def _ask_request(run: Run, request: Request, post: Post) -> None:
@@ -85,7 +81,7 @@ def _ask_request(run: Run, request: Request, post: Post) -> None:
 
 def write_report(run: Run, post: Post) -> None:
     """Write the report in a thread: its imports are heavy."""
-    _in_thread(lambda: _write_report(run, post))
+    in_thread(lambda: _write_report(run, post))
 
 
 def _write_report(run: Run, post: Post) -> None:
@@ -98,11 +94,3 @@ def _write_report(run: Run, post: Post) -> None:
         post(RequestTold(str(error), failed=True))
     except OSError as error:
         post(RequestTold(f"the report cannot be written: {error}", failed=True))
-
-
-def _in_thread(act: Callable[[], None]) -> None:
-    def run() -> None:
-        with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
-            act()
-
-    threading.Thread(target=run, daemon=True).start()

@@ -50,7 +50,8 @@ def prose(text: str, width: int, role: str = "", indent: str = "") -> list[Line]
 def marked(mark: str, role: str, text: str, width: int, text_role: str = "") -> list[Line]:
     """A sign before the first line, the others set under its text."""
     indent = " " * (len(mark) + 1)
-    wrapped = wrap(visible(text), max(1, min(PROSE, width) - len(indent)))
+    room = max(1, min(PROSE, width) - len(indent))
+    wrapped = [part for line in visible_lines(text) for part in wrap(line, room)] or [""]
     first: Line = [(f"{mark} ", role), (wrapped[0], text_role)]
     return [first, *([(indent + line, text_role)] for line in wrapped[1:])]
 

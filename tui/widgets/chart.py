@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
@@ -19,10 +19,9 @@ from .chart_table import table_lines
 from .chart_view import View
 from .pane import NumberedPane
 from .plot import ASCII, BRAILLE, MARKERS
+from .scrolling import following
 from .series import SMOOTHINGS
 from .spans import Line
-
-T = TypeVar("T")
 
 
 class ChartPane(NumberedPane):
@@ -131,7 +130,7 @@ class ChartPane(NumberedPane):
         self.show()
 
     def action_smooth(self) -> None:
-        self.view.smoothing = _next(SMOOTHINGS, self.view.smoothing)
+        self.view.smoothing = following(SMOOTHINGS, self.view.smoothing)
         self.show()
 
     def action_log(self) -> None:
@@ -139,7 +138,7 @@ class ChartPane(NumberedPane):
         self.show()
 
     def action_axis(self) -> None:
-        self.view.axis = _next(AXES, self.view.axis)
+        self.view.axis = following(AXES, self.view.axis)
         self.view.window = None
         self.show()
 
@@ -148,7 +147,7 @@ class ChartPane(NumberedPane):
         self.show()
 
     def action_marker(self) -> None:
-        self.view.marker = _next(MARKERS, self.view.marker)
+        self.view.marker = following(MARKERS, self.view.marker)
         self.show()
 
     def action_table(self) -> None:
@@ -166,7 +165,3 @@ class ChartPane(NumberedPane):
         self.view.cursor = None
         self.show()
         return had
-
-
-def _next(choices: tuple[T, ...], now: T) -> T:
-    return choices[(choices.index(now) + 1) % len(choices)]

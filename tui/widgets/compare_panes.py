@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -20,9 +20,9 @@ from .overlay_data import AXES, SMOOTHINGS, Curve
 from .overlay_plot import SHOWN, OverlayView, overlay_lines, plot_columns
 from .pane import NumberedPane
 from .plot import ASCII, BRAILLE, MARKERS
+from .scrolling import following
 from .spans import Line
 
-T = TypeVar("T")
 WIDE, TALL = 140, 30  # cells of the desk from which on all three are seen at once
 
 
@@ -55,7 +55,7 @@ class OverlayPane(NumberedPane):
         self.show()
 
     def action_smooth(self) -> None:
-        self.view.smoothing = _next(SMOOTHINGS, self.view.smoothing)
+        self.view.smoothing = following(SMOOTHINGS, self.view.smoothing)
         self.show()
 
     def action_log(self) -> None:
@@ -63,7 +63,7 @@ class OverlayPane(NumberedPane):
         self.show()
 
     def action_axis(self) -> None:
-        self.view.axis = _next(AXES, self.view.axis)
+        self.view.axis = following(AXES, self.view.axis)
         self.view.window = self.view.cursor = None
         self.show()
 
@@ -72,11 +72,11 @@ class OverlayPane(NumberedPane):
         self.show()
 
     def action_marker(self) -> None:
-        self.view.marker = _next(MARKERS, self.view.marker)
+        self.view.marker = following(MARKERS, self.view.marker)
         self.show()
 
     def action_lines(self) -> None:
-        self.view.shown = _next(SHOWN, self.view.shown)
+        self.view.shown = following(SHOWN, self.view.shown)
         self.show()
 
     def action_reset(self) -> None:
@@ -205,7 +205,3 @@ class _CompareLayout(Layout):
 
 def _name(pane: NumberedPane) -> str:
     return f"{pane.NUMBER} {pane.NAME}"
-
-
-def _next(choices: tuple[T, ...], now: T) -> T:
-    return choices[(choices.index(now) + 1) % len(choices)]

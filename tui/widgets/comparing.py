@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from textual.message import Message
 from ...core.errors import FtevError
 from ...core.history import read_history
 from ...core.runs import Run
+from ..threads import Post, in_thread
 from .overlay_data import HANDS, Curve
 
-Post = Callable[[Message], object]
 Named = tuple[str, Run]  # the name to show, and the run
 
 
@@ -50,12 +48,7 @@ class ComparisonWritten(Message):
 
 
 def start_comparing(named: Sequence[Named], post: Post) -> None:
-    threading.Thread(target=_guarded, args=(_compare, named, post), daemon=True).start()
-
-
-def _guarded(act: Callable[..., None], *arguments: object) -> None:
-    with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
-        act(*arguments)
+    in_thread(lambda: _compare(named, post))
 
 
 def _compare(named: Sequence[Named], post: Post) -> None:
@@ -117,7 +110,7 @@ def _renamed(text: str, shown: Mapping[str, str]) -> str:
 
 
 def write_comparison(told: Mapping[str, Any], path: Path, post: Post) -> None:
-    threading.Thread(target=_guarded, args=(_write, told, path, post), daemon=True).start()
+    in_thread(lambda: _write(told, path, post))
 
 
 def _write(told: Mapping[str, Any], path: Path, post: Post) -> None:

@@ -5,8 +5,6 @@ Nothing here is computed again: the report is the one that `report.json` holds.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +17,7 @@ from ...core.history import History, read_history
 from ...core.reporting.numbers import format_count
 from ...core.reporting.summary import REFERENCES, SPLITS, clean, place, reference_model
 from ...core.runs import Run
+from ..threads import in_thread
 
 CLEAN = "_clean"
 MODEL_WORDS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
@@ -59,14 +58,6 @@ def _read(run: Run, history: History | None, post: Callable[[Message], object]) 
         post(EvaluationRead(report, history, config))
     except FtevError as error:
         post(ReadingFailed(str(error)))
-
-
-def in_thread(act: Callable[[], None]) -> None:
-    def run() -> None:
-        with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
-            act()
-
-    threading.Thread(target=run, daemon=True).start()
 
 
 def splits_of(report: Report) -> list[str]:

@@ -13,6 +13,7 @@ from .example_lines import example_header, example_line, example_widths
 from .example_rows import Examples, rows_at
 from .format import wrap
 from .pane import Pane
+from .scrolling import keep_seen, moved
 from .spans import Line
 
 
@@ -32,7 +33,7 @@ class ExampleList(Pane):
         if e is None or not len(self.places):
             return [[(text, "muted")] for text in wrap(self.state, width)]
         room = max(1, height - 1)
-        self._top = min(max(self._top, self.cursor - room + 1), self.cursor)
+        self._top = keep_seen(self._top, self.cursor, room)
         sizes = example_widths(e, width)
         rows = rows_at(e, self.places, self._top, room)
         return [
@@ -44,7 +45,7 @@ class ExampleList(Pane):
         ]
 
     def move(self, count: int) -> None:
-        self.cursor = min(max(0, self.cursor + count), max(0, len(self.places) - 1))
+        self.cursor = moved(self.cursor, count, len(self.places))
         self.show()
 
 

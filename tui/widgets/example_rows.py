@@ -11,7 +11,8 @@ from textual.message import Message
 from ...core.errors import FtevError
 from ...core.history import History
 from ...core.runs import Run
-from .evaluation_read import CLEAN, ReadingFailed, in_thread, stored_split
+from ..threads import in_thread
+from .evaluation_read import CLEAN, ReadingFailed, stored_split
 from .row_query import Query, Term
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from .evaluation_read import MODEL_WORDS
 from .example_lines import example_header, example_line, example_widths
 from .example_rows import Examples, rows_at, select
 from .row_query import Query
+from .scrolling import keep_seen
 from .sections import ListSection, Opened, OpenRow, Shown
 from .spans import Line
 
@@ -112,7 +113,7 @@ class FlipSection(ListSection):
             against = MODEL_WORDS.get(e.reference, e.reference)
             return prose(f"No row: {kind} against {against}.", width, "muted")
         room = max(1, height - 1)
-        self.top = min(max(self.top, self.cursor - room + 1), self.cursor)
+        self.top = keep_seen(self.top, self.cursor, room)
         sizes = example_widths(e, width)
         rows = rows_at(e, places, self.top, room)
         return [

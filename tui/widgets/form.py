@@ -17,7 +17,8 @@ from ...core.draft import BETWEEN, read_value, show_value
 from .completion import Completion, complete_last, complete_path, complete_value
 from .form_fields import FOLDERS, Field, next_choice, next_section
 from .form_lines import candidate_lines, field_line, foot_lines, form_rows, value_column
-from .pane import Pane, told_hidden
+from .pane import Pane
+from .scrolling import moved, told_hidden
 from .spans import Line
 
 CURSOR_MARGIN = 2  # fields kept in view around the cursor
@@ -208,7 +209,7 @@ class Form(Container):
         self.go_to(self.lines.cursor)
 
     def go_to(self, index: int) -> None:
-        self.lines.cursor = min(max(0, index), max(0, len(self.lines.fields) - 1))
+        self.lines.cursor = moved(0, index, len(self.lines.fields))
         self.foot.field, self.foot.candidates = self.focused_field, ()
         self.lines.show()
         self.foot.show()

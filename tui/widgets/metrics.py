@@ -18,6 +18,7 @@ from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
 from .pane import NumberedPane
+from .scrolling import moved
 from .spans import GAP, Column, Line, Span, header, row
 
 ROOMY = 26  # lines from which on nothing is told in brief
@@ -114,7 +115,7 @@ class MetricsPane(NumberedPane):
         if not rows:
             return
         start = -1 if self.cursor is None else self.cursor
-        self.cursor = min(max(0, start + count), len(rows) - 1)
+        self.cursor = moved(start, count, len(rows))
         self._keep_cursor_seen()
         self.show()
 

@@ -15,6 +15,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from .scrolling import told_hidden
 from .spans import COLOURLESS_ROLES, ROLES, SHADES, Line, Span, cut, width_of
 
 JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
@@ -213,8 +214,3 @@ class NumberedPane(Pane, can_focus=True):
         else:
             self._hidden_above = max(0, self._hidden_above + count)
         self.show()
-
-
-def told_hidden(above: int, below: int) -> str:
-    parts = [f"{above} lines above ↑"] * (above > 0) + [f"{below} lines below ↓"] * (below > 0)
-    return "  ".join(parts)

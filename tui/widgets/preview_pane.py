@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .pane import Pane, told_hidden
+from .pane import Pane
 from .preview_lines import Preview, preview_lines
+from .scrolling import told_hidden
 from .spans import Line
 
 

@@ -26,7 +26,8 @@ from ...core.events import PromptAnswered
 from ...core.history import History
 from .answers import Exchange, exchange_of
 from .filmstrip import strip_lines
-from .pane import NumberedPane, Pane, told_hidden
+from .pane import NumberedPane, Pane
+from .scrolling import told_hidden
 from .shading import legend
 from .spans import Line, justify, width_of
 from .talk import Block, View, block_of, cross_over, joined, move_cursor, token_line, token_seen

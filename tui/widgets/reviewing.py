@@ -10,7 +10,8 @@ from textual.message import Message
 
 from ...core.errors import FtevError
 from ...core.runs import Run
-from .evaluation_read import ReadingFailed, in_thread
+from ..threads import in_thread
+from .evaluation_read import ReadingFailed
 
 if TYPE_CHECKING:
     from ...core.review import Review

@@ -13,8 +13,9 @@ from ...core.history import History
 from ...core.reporting.numbers import DASH, format_value, read_number
 from ...core.reporting.text import visible, visible_lines
 from ...core.runs import Run
+from ..threads import in_thread
 from .block_lines import prose
-from .evaluation_read import in_thread, stored_split
+from .evaluation_read import stored_split
 from .example_lines import KIND_SIGNS
 from .example_rows import TEXT_CHARACTERS, Examples, rows_at
 from .format import bar, fit, fit_right, format_number, wrap

@@ -12,6 +12,7 @@ from ...core.run_facts import RunEntry
 from ...core.run_order import Group
 from .pane import Pane
 from .run_columns import Columns, Marks, fit_columns, group_line, header_line, run_line
+from .scrolling import moved
 from .spans import Line
 
 Row = RunEntry | Group  # a group stands for its head
@@ -63,7 +64,7 @@ class RunList(Pane):
         self.show()
 
     def move(self, count: int) -> None:
-        self.cursor = min(max(0, self.cursor + count), max(0, len(self.entries) - 1))
+        self.cursor = moved(self.cursor, count, len(self.entries))
         self.show()
 
     def choose(self, run_id: str) -> None:

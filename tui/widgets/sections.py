@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.history import History
 from ...core.reporting.blocks import Heading, Table
+from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.findings import sentences_of
 from ...core.reporting.sections.slices import name_slice, show_slices
 from ...core.reporting.text import visible
@@ -15,8 +16,8 @@ from .block_lines import SEVERITIES, block_lines, prose
 from .evaluation_read import Report
 from .format import fit
 from .metric_rows import MetricTable
-from .pane import told_hidden
 from .row_query import label_query
+from .scrolling import keep_seen, moved, scrolled
 from .spans import Line, width_of
 
 POINTER = ("▸ ", "accent")
@@ -97,16 +98,11 @@ class Section:
         return [*head, *body, *gap, *foot]
 
     def _window(self, lines: list[Line], room: int) -> list[Line]:
-        if len(lines) <= room:
-            self.top = 0
-            return lines
-        room = max(1, room - 1)
         at = next((i for i, line in enumerate(lines) if line and line[0] == POINTER), None)
         if at is not None:
-            self.top = 0 if at < room else min(max(self.top, at - room + 1), at)
-        self.top = min(max(0, self.top), len(lines) - room)
-        below = len(lines) - room - self.top
-        return [*lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
+            self.top = 0 if at < room - 1 else keep_seen(self.top, at, room - 1)
+        seen, self.top = scrolled(lines, self.top, room)
+        return seen
 
     def move(self, shown: Shown, across: int, down: int) -> None:
         self.top = max(0, self.top + down)
@@ -128,7 +124,7 @@ class ListSection(Section):
         raise NotImplementedError
 
     def move(self, shown: Shown, across: int, down: int) -> None:
-        self.cursor = min(max(0, self.cursor + down), max(0, self.count(shown) - 1))
+        self.cursor = moved(self.cursor, down, self.count(shown))
 
 
 class FindingsSection(ListSection):
@@ -149,7 +145,7 @@ class FindingsSection(ListSection):
         for i, found in enumerate(shown.report["findings"]):
             chosen = i == self.cursor
             mark, role = SEVERITIES.get(found["severity"], ("·", "muted"))
-            rows = f"   {len(found['rows']):,} rows listed" if found["rows"] else ""
+            rows = f"   {format_count(len(found['rows']), 'row')} listed" if found["rows"] else ""
             title: Line = [
                 POINTER if chosen else ("  ", ""),
                 (f"{mark} {found['severity']}  ", role),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +11,11 @@ from textual.message import Message
 
 from ...core.errors import FtevError
 from ...core.runs import Run
+from ..threads import Post, in_thread
 
 if TYPE_CHECKING:
     from ...core.draft import Draft, FieldFault
     from ...core.estimate import Estimate
-
-Post = Callable[[Message], object]
 
 
 @dataclass
@@ -47,7 +44,7 @@ class StartRefused(Message):
 
 def open_form(source: Draft | Run | Path | None, post: Post) -> None:
     """A draft from a run, a run.toml, an earlier form or nothing. The imports take a while."""
-    _in_thread(lambda: _open_form(source, post))
+    in_thread(lambda: _open_form(source, post))
 
 
 def _open_form(source: Draft | Run | Path | None, post: Post) -> None:
@@ -71,7 +68,7 @@ def _open_form(source: Draft | Run | Path | None, post: Post) -> None:
 
 def start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Post) -> None:
     """Check settings and data as they are now, make the run and start its worker."""
-    _in_thread(lambda: _start_run(draft, runs_dir, estimate, post))
+    in_thread(lambda: _start_run(draft, runs_dir, estimate, post))
 
 
 def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Post) -> None:
@@ -104,11 +101,3 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
         target=worker.wait, daemon=True
     ).start()  # an ended child is to be taken note of
     post(RunMade(run))
-
-
-def _in_thread(act: Callable[[], None]) -> None:
-    def run() -> None:
-        with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
-            act()
-
-    threading.Thread(target=run, daemon=True).start()

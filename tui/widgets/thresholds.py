@@ -12,7 +12,7 @@ from textual.message import Message
 
 from ...core.reporting.numbers import DASH, format_value
 from ...core.reporting.text import visible
-from .evaluation_read import in_thread
+from ..threads import in_thread
 from .format import fit, fit_right
 from .plot import ASCII, BRAILLE, Raster
 from .spans import Line, Span
