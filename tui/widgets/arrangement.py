@@ -60,9 +60,10 @@ def _place_wide(width: int, height: int) -> dict[int, Region]:
 
 def _place_middle(width: int, height: int) -> dict[int, Region]:
     """Pipeline and trace over the whole width; chart beside metrics, prompt beside log."""
-    rest = height - PIPELINE_HEIGHT - TRACE_HEIGHT
-    upper = rest * 4 // 7
-    lower = rest - upper
+    trace = TRACE_HEIGHT - 1
+    rest = height - PIPELINE_HEIGHT - trace
+    lower = max(7, rest * 2 // 5)
+    upper = rest - lower
     left = width // 2
     right = width - left
     y = PIPELINE_HEIGHT
@@ -70,9 +71,9 @@ def _place_middle(width: int, height: int) -> dict[int, Region]:
         1: Region(0, 0, width, PIPELINE_HEIGHT),
         4: Region(0, y, left, upper),
         3: Region(left, y, right, upper),
-        2: Region(0, y + upper, width, TRACE_HEIGHT),
-        5: Region(0, y + upper + TRACE_HEIGHT, left, lower),
-        6: Region(left, y + upper + TRACE_HEIGHT, right, lower),
+        2: Region(0, y + upper, width, trace),
+        5: Region(0, y + upper + trace, left, lower),
+        6: Region(left, y + upper + trace, right, lower),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
@@ -134,13 +135,17 @@ def fit_right(text: str, width: int) -> str:
     return " " * missing + text if missing >= 0 else fit(text, width)
 
 
+_UNIT = re.compile(r"(?<=\d) (?=%)")
+
+
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most `width` cells, broken at spaces where there are some."""
+    """Lines of at most `width` cells, broken at spaces where there are some, but not before %."""
     if width < 1:
         return []
     lines: list[str] = []
     line = ""
-    for word in text.split(" "):
+    for word in _UNIT.sub("\0", text).split(" "):
+        word = word.replace("\0", " ")
         joined = f"{line} {word}" if line else word
         if cell_len(joined) <= width:
             line = joined
