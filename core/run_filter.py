@@ -15,12 +15,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .errors import ConfigError
+from .filter_words import is_open, read_condition, read_number, split_parts
 from .numbers.metric_table import METRICS
 from .run_facts import RunEntry
 
 Test = Callable[[RunEntry], bool]
-_PART = re.compile(r'(?:[^\s"]|"[^"]*")+')
-_CONDITION = re.compile(r"([A-Za-z_][\w.]*)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
 _ORDER: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -49,16 +48,16 @@ class FilterError(ConfigError):
 
 def read_filter(text: str) -> Test:
     """The test that a run passes. Raises FilterError."""
-    if text.count('"') % 2:
+    if is_open(text):
         raise FilterError('a quotation mark " is not closed')
-    tests = [_read_part(part.replace('"', "")) for part in _PART.findall(text)]
+    tests = [_read_part(part) for part in split_parts(text)]
     return lambda entry: all(test(entry) for test in tests)
 
 
 def _read_part(part: str) -> Test:
-    condition = _CONDITION.fullmatch(part)
+    condition = read_condition(part)
     if condition:
-        return _read_condition(*condition.groups())
+        return _condition(*condition)
     if part.startswith("-") and len(part) > 1:
         word = _word(part[1:])
         return lambda entry: not word(entry)
@@ -81,7 +80,7 @@ def _searched(entry: RunEntry) -> Iterable[str]:
     )
 
 
-def _read_condition(key: str, sign: str, wanted: str) -> Test:
+def _condition(key: str, sign: str, wanted: str) -> Test:
     get = _getter(key)
     if not wanted:
         raise FilterError(f"{key}{sign} needs a value after it")
@@ -113,7 +112,7 @@ def read_amount(key: str, text: str) -> float:
     if key == "duration" and (found := _DURATION.fullmatch(text)):
         return float(found[1]) * _SECONDS[found[2]]
     try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        return read_number(text)
     except ValueError:
         raise FilterError(f"{key} is compared with a number, and {text!r} is none") from None
 

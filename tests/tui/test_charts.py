@@ -20,13 +20,14 @@ from ftev.core.history import History, fold
 from ftev.core.metrics import classification_metrics, text_metrics
 from ftev.core.runs import Run
 from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets.chart_data import AXES, ChartData
+from ftev.tui.widgets.chart_data import ChartData
 from ftev.tui.widgets.chart_files import svg_of, table_rows, write_chart
 from ftev.tui.widgets.chart_legend import cursor_line, legend
 from ftev.tui.widgets.chart_marks import waited
 from ftev.tui.widgets.chart_plot import chart_lines, plot_lines, small_charts
 from ftev.tui.widgets.chart_view import View
 from ftev.tui.widgets.evaluation_values import evaluation_values
+from ftev.tui.widgets.look import AXES
 from ftev.tui.widgets.moment import confusion_lines, history_at, is_kept, nearest_moment
 from ftev.tui.widgets.pyramid import Pyramid
 from ftev.tui.widgets.series import Average

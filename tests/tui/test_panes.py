@@ -231,8 +231,7 @@ def test_zoom_keeps_the_cursor_in_sight() -> None:
     left, right = view.range(data)
     assert right - left == 70
     assert left <= 51 <= right
-    view.cursor = 92
-    view.keep_in_sight(data)
+    view.put_cursor(data, 92)
     assert view.range(data)[0] <= 93 <= view.range(data)[1]
     view.zoom(data, 2.0)
     assert view.window is None

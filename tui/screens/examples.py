@@ -16,9 +16,10 @@ from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..threads import in_thread
 from ..widgets.evaluation_read import ReadingFailed
-from ..widgets.example_list import ExampleList, FilterBox, Info
+from ..widgets.example_list import ExampleList, Info
 from ..widgets.example_rows import ExamplesRead, read_examples, select
 from ..widgets.flip_section import KIND_WORDS
+from ..widgets.line_box import LineBox
 from ..widgets.pane import Pane
 from ..widgets.row_query import KNOWN, read_query
 from ..widgets.scrolling import following
@@ -218,10 +219,10 @@ class ExamplesScreen(ReadingScreen):
         self._read()
 
     async def action_filter(self) -> None:
-        if not self.query(FilterBox):
-            box = FilterBox(self.query_text)
+        if not self.query(LineBox):
+            box = LineBox("filter", self.query_text)
             await self.mount(box, before=self.rows)
-            box.focus(scroll_visible=False)
+            box.enter()
 
     @on(Input.Changed)
     def show_filtered(self, event: Input.Changed) -> None:
@@ -230,9 +231,9 @@ class ExamplesScreen(ReadingScreen):
         self._select()
 
     @on(Input.Submitted)
-    @on(FilterBox.Left)
+    @on(LineBox.Left)
     async def leave_filter(self) -> None:
-        await self.query(FilterBox).remove()
+        await self.query(LineBox).remove()
         self.set_focus(None)
 
     def action_out(self) -> None:

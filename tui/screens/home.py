@@ -278,6 +278,7 @@ class HomeScreen(Screen[None]):
         self._box, self._box_entry = LineBox(purpose, values[purpose]), entry
         self._show_purpose()
         await self.mount(self._box, before=self.key_line)
+        self._box.enter()
 
     def _show_purpose(self) -> None:
         box = self._box

@@ -12,26 +12,24 @@ from textual.message import Message
 
 from ...core.config import RunConfig
 from ...core.history import History
-from .chart_data import AXES, ChartData
+from .chart_data import ChartData
 from .chart_legend import cursor_line, legend
 from .chart_plot import chart_lines, small_charts
 from .chart_table import table_lines
 from .chart_view import View
-from .pane import NumberedPane
-from .plot import ASCII, BRAILLE, MARKERS
-from .scrolling import following
-from .series import SMOOTHINGS
+from .plot import ASCII, BRAILLE
+from .plot_pane import PlotPane
 from .spans import Line
 
 
-class ChartPane(NumberedPane):
+class ChartPane(PlotPane):
     NUMBER, NAME = 4, "Charts"
     BINDINGS: ClassVar[list[BindingType]] = []  # filled from the table of keys by the run screen
 
     def __init__(self, *, ascii_only: bool = False) -> None:
         super().__init__()
         self.data = ChartData()
-        self.view = View(marker=ASCII if ascii_only else BRAILLE)
+        self.view: View = View(marker=ASCII if ascii_only else BRAILLE)
         self.as_table = False
         self._prepared: ChartData | None = None
         self._place_told = ""
@@ -109,8 +107,7 @@ class ChartPane(NumberedPane):
         """On a step, or the one before it."""
         if len(self.data):
             index = bisect_right(self.data.history.steps.step, step) - 1
-            self.view.cursor = min(max(0, index), len(self.data) - 1)
-            self.view.keep_in_sight(self.data)
+            self.view.put_cursor(self.data, index)
             self.show()
 
     def action_cursor(self, cells: int) -> None:
@@ -129,39 +126,7 @@ class ChartPane(NumberedPane):
         self.view.zoom(self.data, 0.5 if direction > 0 else 2.0)
         self.show()
 
-    def action_smooth(self) -> None:
-        self.view.smoothing = following(SMOOTHINGS, self.view.smoothing)
-        self.show()
-
-    def action_log(self) -> None:
-        self.view.log = not self.view.log
-        self.show()
-
-    def action_axis(self) -> None:
-        self.view.axis = following(AXES, self.view.axis)
-        self.view.window = None
-        self.show()
-
-    def action_outliers(self) -> None:
-        self.view.clip_outliers = not self.view.clip_outliers
-        self.show()
-
-    def action_marker(self) -> None:
-        self.view.marker = following(MARKERS, self.view.marker)
-        self.show()
-
     def action_table(self) -> None:
         self.as_table = not self.as_table
         self.from_end = 0
         self.show()
-
-    def action_reset(self) -> None:
-        self.view = View(marker=self.view.marker)
-        self.from_end = 0
-        self.show()
-
-    def drop_cursor(self) -> bool:
-        had = self.view.cursor is not None
-        self.view.cursor = None
-        self.show()
-        return had

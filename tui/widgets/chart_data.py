@@ -18,7 +18,6 @@ from .plot import nice_step
 from .pyramid import Pyramid
 from .series import Chart, Series, rates
 
-AXES = ("step", "epoch", "time", "tokens")
 GIB = float(1 << 30)
 
 

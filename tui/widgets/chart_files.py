@@ -14,9 +14,10 @@ from ...core.reporting.blocks import Chart as Drawing
 from ...core.reporting.blocks import Line as Curve
 from ...core.reporting.svg import draw
 from ...core.runs import Run
-from .chart_data import AXES, GIB, ChartData
+from .chart_data import GIB, ChartData
 from .chart_marks import best_point, levels
 from .chart_view import View
+from .look import AXES
 from .plot import column_parts
 from .series import Chart, Series
 

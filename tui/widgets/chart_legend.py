@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from .chart_data import GIB, ChartData
+from .chart_frame import GUTTER
 from .chart_marks import best_point, levels
-from .chart_view import GUTTER, View
+from .chart_view import View
 from .format import (
     ABSENT,
     fit_right,

@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 
 from .chart_data import ChartData
+from .chart_frame import (
+    AXIS_ROWS,
+    GUTTER,
+    dot_at,
+    plot_width,
+    range_of,
+    scale_of,
+    with_gutter,
+    x_labels,
+)
 from .chart_legend import small_legend
 from .chart_marks import best_point, levels, marked_steps
-from .chart_view import GUTTER, View, plot_width
-from .format import fit_right, format_clock, format_short_count
-from .plot import Part, Raster, Scale, column_parts, nice_range, nice_ticks
+from .chart_view import View
+from .plot import Part, Raster, Scale, column_parts
 from .series import Chart
 from .spans import Line, cut
 
-AXIS_ROWS = 2
-OUTLIER_SHARE = 0.02  # of the columns at each end, clipped on request
-FROM_ZERO_SHARE = 0.3
 LEAST_MAIN, SMALL_ROWS = 11, 4  # lines of the chart in front; of a small one with its title
 MOST_SMALL = 5
-_LABEL_WIDTH = 10
 
 
 def chart_lines(data: ChartData, view: View, top: Line, width: int, height: int) -> list[Line]:
@@ -80,32 +85,21 @@ def plain_plot(data: ChartData, view: View, chart: Chart, width: int, height: in
     if view.cursor is not None and len(data):
         x = data.xs(view.axis)[min(view.cursor, len(data) - 1)]
         if left <= x <= right:
-            raster.mark_column(_dot(x, left, right, dots), "accent")
-    return _with_gutter(raster, scale, chart.unit)
+            raster.mark_column(dot_at(x, left, right, dots), "accent")
+    return with_gutter(raster, scale, chart.unit)
 
 
 def _scale(data: ChartData, view: View, chart: Chart, parts: list[list[Part]], dots: int) -> Scale:
     """The range of what is in sight; points are few and never outliers."""
-    lows: list[float] = []
-    highs: list[float] = []
-    for series, found in zip(chart.series, parts, strict=True):
-        ends = sorted(p.low for p in found), sorted(p.high for p in found)
-        spare = int(len(found) * OUTLIER_SHARE)
-        if view.clip_outliers and spare and not series.as_points:
-            ends = ends[0][spare:], ends[1][:-spare]
-        lows += ends[0]
-        highs += ends[1]
-    low, high = min(lows, default=0.0), max(highs, default=1.0)
+    low, high = range_of(
+        (found, view.clip_outliers and not series.as_points)
+        for series, found in zip(chart.series, parts, strict=True)
+    )
     for level in levels(data, chart):
         if low - (high - low) < level.value < high + (high - low) / 2:
             low, high = min(low, level.value), max(high, level.value)
-    if view.log and high > 0:
-        least = max(low, high / 1e6, 1e-12)
-        return Scale(least / 1.05, max(high, least * 2) * 1.05, dots, log=True)
-    bottom, top = nice_range(low, high, min(8, max(2, dots // 6)))
-    if 0 <= low < high * FROM_ZERO_SHARE:
-        bottom = 0.0  # where it costs little height: the axis is honest and seldom moves
-    return Scale(bottom, min(top, 1.0) if chart.unit == "share" and high <= 1 else top, dots)
+    most = 1.0 if chart.unit == "share" and high <= 1 else math.inf
+    return scale_of(low, high, dots, log=view.log, most=most)
 
 
 def _draw_points(raster: Raster, parts: list[Part], scale: Scale, role: str) -> None:
@@ -122,48 +116,8 @@ def _mark_best(raster: Raster, data: ChartData, chart: Chart, view: View, scale:
     if best and math.isfinite(best[1]):
         x = data.x_at_step(best[0], view.axis)
         if left <= x <= right:
-            dot = _dot(x, left, right, raster.dots_across)
+            dot = dot_at(x, left, right, raster.dots_across)
             raster.put_sign(dot, scale.row(best[1]), "◆", "accent")
-
-
-def _dot(x: float, left: float, right: float, dots: int) -> int:
-    return int((x - left) / ((right - left) or 1.0) * (dots - 1) + 0.5)
-
-
-def _with_gutter(raster: Raster, scale: Scale, unit: str) -> list[Line]:
-    labels: dict[int, str] = {}
-    for tick in _y_ticks(scale, raster.height):
-        labels.setdefault(scale.row(tick) // raster.marker.down, _y_label(tick, unit))
-    lines: list[Line] = []
-    for y, line in enumerate(raster.lines()):
-        label = labels.get(y, "")
-        edge = "┤" if label else "│"
-        lines.append([(fit_right(label, GUTTER - 2) + " ", "muted"), (edge, "rule"), *line])
-    return lines
-
-
-def _y_ticks(scale: Scale, rows: int) -> list[float]:
-    """Round values with a row between them at least; the ends where there is room for no more."""
-    if rows <= 4 and not scale.log:
-        return [scale.high, scale.low]
-    ticks = scale.ticks(8)
-    for count in range(7, 1, -1):
-        if scale.log or len(ticks) * 2 <= rows + 1:
-            break
-        ticks = scale.ticks(count)
-    return ticks
-
-
-def _y_label(value: float, unit: str) -> str:
-    if unit == "share":
-        return f"{value * 100:.4g} %"
-    if unit == "GiB":
-        told = f"{value:.3g} GiB"
-        return told if len(told) < GUTTER - 1 else f"{value:.3g}Gi"
-    if unit == "count":
-        return format_short_count(value).replace(" ", "")
-    told = f"{value:.4g}"
-    return told if len(told) < GUTTER - 1 else f"{value:.0e}"
 
 
 def _axis(data: ChartData, view: View, columns: int, left: float, right: float) -> list[Line]:
@@ -173,13 +127,13 @@ def _axis(data: ChartData, view: View, columns: int, left: float, right: float) 
     roles = ["rule"] * columns
     for x in _epoch_ends(data, view.axis):
         if left < x <= right:
-            rule[_dot(x, left, right, columns)] = "┴"
+            rule[dot_at(x, left, right, columns)] = "┴"
     lost, skipped = marked_steps(data)
     for steps, sign, role in ((skipped, "!", "warn"), (lost, "×", "bad")):
         for step in steps:
             x = data.x_at_step(step, view.axis)
             if left <= x <= right:
-                at = _dot(x, left, right, columns)
+                at = dot_at(x, left, right, columns)
                 rule[at], roles[at] = sign, role
     marked: Line = [(" " * (GUTTER - 1) + "└", "rule")]
     for sign, role in zip(rule, roles, strict=True):
@@ -187,7 +141,7 @@ def _axis(data: ChartData, view: View, columns: int, left: float, right: float) 
             marked[-1] = marked[-1][0] + sign, role
         else:
             marked.append((sign, role))
-    return [marked, [(" " * GUTTER + _x_labels(view.axis, columns, left, right), "muted")]]
+    return [marked, x_labels(view.axis, columns, left, right)]
 
 
 def _epoch_ends(data: ChartData, axis: str) -> list[float]:
@@ -199,26 +153,3 @@ def _epoch_ends(data: ChartData, axis: str) -> list[float]:
             float(s) for s in range(plan.steps_per_epoch, plan.max_steps + 1, plan.steps_per_epoch)
         ]
     return [data.x_at_step(e.step, axis) for e in data.history.epochs]
-
-
-def _x_labels(axis: str, columns: int, left: float, right: float) -> str:
-    """Round values under their places, and the axis's name at the right end."""
-    cells = [" "] * columns
-    taken = -1
-    room = columns - len(axis) - 1
-    for tick in nice_ticks(left, right, max(2, columns // _LABEL_WIDTH)):
-        text = _x_label(tick, axis)
-        at = max(0, _dot(tick, left, right, columns) - len(text) // 2)
-        if at > taken and at + len(text) <= room:
-            cells[at : at + len(text)] = text
-            taken = at + len(text) + 1
-    cells[columns - len(axis) :] = axis
-    return "".join(cells)
-
-
-def _x_label(value: float, axis: str) -> str:
-    if axis == "time":
-        return format_clock(value)
-    if axis == "epoch":
-        return f"{value:g}"
-    return format_short_count(value)

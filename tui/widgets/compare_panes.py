@@ -14,25 +14,27 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 from ...core.reporting.text import visible
+from .chart_frame import plot_width
 from .compare_rows import metric_lines, setting_lines
 from .format import wrap
-from .overlay_data import AXES, SMOOTHINGS, Curve
-from .overlay_plot import SHOWN, OverlayView, overlay_lines, plot_columns
+from .overlay_data import Curve
+from .overlay_plot import SHOWN, OverlayView, overlay_lines
 from .pane import NumberedPane
-from .plot import ASCII, BRAILLE, MARKERS
+from .plot import ASCII, BRAILLE
+from .plot_pane import PlotPane
 from .scrolling import following
 from .spans import Line
 
 WIDE, TALL = 140, 30  # cells of the desk from which on all three are seen at once
 
 
-class OverlayPane(NumberedPane):
+class OverlayPane(PlotPane):
     NUMBER, NAME = 1, "Loss"
     BINDINGS: ClassVar[list[BindingType]] = []  # filled from the table of keys by the screen
 
     def __init__(self, *, ascii_only: bool = False) -> None:
         super().__init__()
-        self.view = OverlayView(marker=ASCII if ascii_only else BRAILLE)
+        self.view: OverlayView = OverlayView(marker=ASCII if ascii_only else BRAILLE)
         self.curves: list[Curve] = []
         self.failed: list[str] = []
 
@@ -47,47 +49,20 @@ class OverlayPane(NumberedPane):
         return [*faults, *overlay_lines(self.curves, self.view, width, height - len(faults))]
 
     def action_cursor(self, cells: int) -> None:
-        self.view.move_cursor(self.curves, cells, plot_columns(self.content_size.width))
+        self.view.move_cursor(self.curves, cells, plot_width(self.content_size.width))
         self.show()
 
     def action_zoom(self, direction: int) -> None:
         self.view.zoom(self.curves, 0.5 if direction > 0 else 2.0)
         self.show()
 
-    def action_smooth(self) -> None:
-        self.view.smoothing = following(SMOOTHINGS, self.view.smoothing)
-        self.show()
-
-    def action_log(self) -> None:
-        self.view.log = not self.view.log
-        self.show()
-
     def action_axis(self) -> None:
-        self.view.axis = following(AXES, self.view.axis)
-        self.view.window = self.view.cursor = None
-        self.show()
-
-    def action_outliers(self) -> None:
-        self.view.clip_outliers = not self.view.clip_outliers
-        self.show()
-
-    def action_marker(self) -> None:
-        self.view.marker = following(MARKERS, self.view.marker)
-        self.show()
+        self.view.cursor = None  # a place on the axis before
+        super().action_axis()
 
     def action_lines(self) -> None:
         self.view.shown = following(SHOWN, self.view.shown)
         self.show()
-
-    def action_reset(self) -> None:
-        self.view = OverlayView(marker=self.view.marker)
-        self.show()
-
-    def drop_cursor(self) -> bool:
-        had = self.view.cursor is not None
-        self.view.cursor = None
-        self.show()
-        return had
 
 
 class PairedPane(NumberedPane):

@@ -1,12 +1,8 @@
-"""The list of the examples screen, the line above it, and the box for a filter."""
+"""The list of the examples screen, and the line above it."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from textual.binding import Binding, BindingType
-from textual.message import Message
-from textual.widgets import Input
+from typing import Any
 
 from ...core.reporting.text import visible
 from .example_lines import example_header, example_line, example_widths
@@ -68,19 +64,3 @@ class Info(Pane):
         for part in self.parts:
             line += [("  ·  ", "rule"), *part] if line else part
         return [line]
-
-
-class FilterBox(Input):
-    """Where a filter is typed; it has the focus only while one types."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
-
-    class Left(Message):
-        """`esc` in the box."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, compact=True, select_on_focus=False, id="filter")
-        self.cursor_blink = False
-
-    def action_leave(self) -> None:
-        self.post_message(self.Left())

@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.message import Message
-from textual.widgets import Input
 
 from ...core.draft import BETWEEN, read_value, show_value
 from .completion import Completion, complete_last, complete_path, complete_value
 from .form_fields import FOLDERS, Field, next_choice, next_section
 from .form_lines import candidate_lines, field_line, foot_lines, form_rows, value_column
+from .line_box import LineBox
 from .pane import Pane
 from .scrolling import moved, told_hidden
 from .spans import Line
@@ -76,13 +76,12 @@ class Foot(Pane):
         return [rule, *(foot_lines(self.field, width, height - 1) if self.field else [])]
 
 
-class FieldBox(Input):
+class FieldBox(LineBox):
     """A line to write in, with tab to complete it. Takes the focus only when it is asked to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete(1)", show=False),
         Binding("shift+tab", "complete(-1)", show=False),
-        Binding("escape", "leave", show=False),
         Binding("up", "submit_and_move(-1)", show=False),
         Binding("down", "submit_and_move(1)", show=False),
     ]
@@ -94,9 +93,6 @@ class FieldBox(Input):
         text: str
         move: int = 0
 
-    class Left(Message):
-        """`esc` in the box."""
-
     @dataclass
     class Offered(Message):
         """What the text may become."""
@@ -105,8 +101,7 @@ class FieldBox(Input):
         chosen: str = ""
 
     def __init__(self) -> None:
-        super().__init__(compact=True, select_on_focus=False)
-        self.cursor_blink = False
+        super().__init__()
         self.can_focus = False
         self.start = Path()
         self.kind = ""
@@ -118,17 +113,13 @@ class FieldBox(Input):
         """Write over `text`; tab completes by `kind`: "file", "folder" or "value"."""
         self.kind, self.values, self.start = kind, values, start
         self.value = text
-        self.cursor_position = len(text)
         self._offered = ()
         self.can_focus = True
         self.display = True
-        self.focus(scroll_visible=False)
+        self.enter()
 
     def on_blur(self, event: events.Blur) -> None:
         self.can_focus = False
-
-    def action_leave(self) -> None:
-        self.post_message(self.Left())
 
     async def action_submit(self) -> None:
         self.post_message(self.Written(self.value))

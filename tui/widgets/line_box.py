@@ -9,6 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+LONGEST = 4_000  # characters
+
 
 class LineBox(Input):
     """What it is for is told by `purpose`; the screen that opened it hears of every change."""
@@ -24,14 +26,14 @@ class LineBox(Input):
 
         purpose: str
 
-    def __init__(self, purpose: str, value: str = "") -> None:
-        super().__init__(value, compact=True, select_on_focus=False, max_length=1_000)
+    def __init__(self, purpose: str = "", value: str = "") -> None:
+        super().__init__(value, compact=True, select_on_focus=False, max_length=LONGEST)
         self.purpose = purpose
         self.cursor_blink = False
 
-    def on_mount(self) -> None:
-        self.focus(scroll_visible=False)
+    def enter(self) -> None:
         self.cursor_position = len(self.value)
+        self.focus(scroll_visible=False)
 
     def action_leave(self) -> None:
         self.post_message(self.Left(self.purpose))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
+
+from ...core.filter_words import read_condition, read_number, split_parts
 
 NUMBERS = {
     "row": "row_id",
@@ -22,7 +23,6 @@ WORDS = {
     "kind": "kind",
     "leak": "leak",
 }
-SIGNS = (">=", "<=", "!=", "=", ">", "<")
 KNOWN = "label= predicted= before= kind= conf> loss> change< length> tokens> row= leak=yes"
 
 
@@ -44,7 +44,7 @@ class Query:
 def read_query(text: str) -> Query:
     """Terms, all of which a row must meet; what is not understood is told, and left out."""
     terms, faults = [], []
-    for part in _parts(text):
+    for part in split_parts(text):
         found = _read_term(part)
         if isinstance(found, Term):
             terms.append(found)
@@ -53,36 +53,17 @@ def read_query(text: str) -> Query:
     return Query(tuple(terms), tuple(faults))
 
 
-def _parts(text: str) -> list[str]:
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
-    lexer.quotes = '"'
-    try:
-        return list(lexer)
-    except ValueError:  # a quote that is not closed yet
-        return text.replace('"', " ").split()
-
-
 def _read_term(part: str) -> Term | str:
-    for sign in SIGNS:
-        name, found, value = part.partition(sign)
-        if not found:
-            continue
-        key = name.strip().lower()
-        if key in WORDS:
-            if sign not in ("=", "!="):
-                return f"{key} takes = or !="
-            return Term(WORDS[key], sign, value)
-        if key in NUMBERS:
-            try:
-                return Term(NUMBERS[key], sign, float(value.rstrip("%")) / _percent(value))
-            except ValueError:
-                return f"{key}{sign} needs a number"
-    return Term("text", "has", part)
-
-
-def _percent(value: str) -> float:
-    return 100.0 if value.endswith("%") else 1.0
+    key, sign, value = read_condition(part) or ("", "", "")
+    key, sign = key.lower(), "=" if sign == "==" else sign
+    if key in WORDS:
+        return Term(WORDS[key], sign, value) if sign in ("=", "!=") else f"{key} takes = or !="
+    if key not in NUMBERS:
+        return Term("text", "has", part)
+    try:
+        return Term(NUMBERS[key], sign, read_number(value))
+    except ValueError:
+        return f"{key}{sign} needs a number"
 
 
 def quote(value: str) -> str:

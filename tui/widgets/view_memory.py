@@ -75,7 +75,7 @@ def recall_chart(pane: ChartPane, memory: dict[str, Any]) -> None:
 
 def _alike(value: object, now: object) -> bool:
     """A value of the same plain type; of names and shares only those that are offered are taken."""
-    from .chart_data import AXES
+    from .look import AXES
     from .series import SMOOTHINGS
 
     if isinstance(now, str):
