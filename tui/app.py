@@ -186,10 +186,14 @@ class FtevApp(App[int]):
 
     def remember(self) -> None:
         self._remember_timer, self._remembered_at = None, time.monotonic()
+        opened: set[Path] = set()  # runs whose own screen is in the stack
         for screen in self.screen_stack:
             if isinstance(screen, Remembering) and (stored := screen.memory()):
                 memory = self._memory_of(screen.remembered_of)
-                memory.on_top = screen.REMEMBERED_AS
+                if isinstance(screen, RunScreen):
+                    opened.add(screen.remembered_of)
+                if screen.remembered_of in opened:
+                    memory.on_top = screen.REMEMBERED_AS
                 memory.screens[screen.REMEMBERED_AS] = stored
                 self.keeper.keep(memory)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -36,6 +37,7 @@ from ..widgets.report_sections import answers_section, more_section, texts_secti
 from ..widgets.scrolling import following
 from ..widgets.sections import (
     FindingsSection,
+    ListSection,
     OpenReceipt,
     OpenRow,
     OpenRows,
@@ -44,6 +46,7 @@ from ..widgets.sections import (
 )
 from ..widgets.status import title_right
 from ..widgets.thresholds import PanelRead, read_panel
+from ..widgets.view_memory import recall_section, section_memory
 from .keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from .reading import ReadingScreen
 
@@ -57,6 +60,7 @@ NOTHING = (
 class EvaluationScreen(ReadingScreen):
     KEYS, NAME = EVALUATION_KEYS, "Evaluation"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(EVALUATION_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "evaluation"
 
     def __init__(self, run: Run, history: History | None = None) -> None:
         """`history`: of a run that has ended, where it is read already."""
@@ -109,7 +113,49 @@ class EvaluationScreen(ReadingScreen):
             FindingsSection(),
             more_section(),
         ]
-        self._choose(splits[0], "")
+        self.app.recall(self)
+        if self.pane.shown is None:
+            self._choose(splits[0], "")
+
+    # What it remembers
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.run_shown.path
+
+    def memory(self) -> dict[str, Any]:
+        if self.pane.shown is None:
+            return {}
+        return {
+            "split": self.split,
+            "reference": self.reference,
+            "section": self.pane.at,
+            "places": [section_memory(section) for section in self.pane.sections],
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        if memory.get("split") in splits_of(self.report):
+            self._choose(memory["split"], str(memory.get("reference")))
+        else:
+            self._choose(splits_of(self.report)[0], "")
+        places = memory.get("places")
+        for section, told in zip(
+            self.pane.sections, places if isinstance(places, list) else [], strict=False
+        ):
+            recall_section(section, told)
+        at = memory.get("section")
+        if type(at) is int and 0 <= at < len(self.pane.sections):
+            self.pane.at = at
+        self._keep_in_bounds()
+        self._show()
+
+    def _keep_in_bounds(self) -> None:
+        """Cursors stay within lists that became shorter; rows are counted once they are read."""
+        assert self.pane.shown is not None
+        for section in self.pane.sections:
+            counted = section is not self._flips or self._flips.examples is not None
+            if isinstance(section, ListSection) and counted:
+                section.move(self.pane.shown, 0, 0)
 
     @on(ReadingFailed)
     def show_failure(self, message: ReadingFailed) -> None:
@@ -166,6 +212,8 @@ class EvaluationScreen(ReadingScreen):
         if e.split != self.split:
             return
         self._flips.examples = e
+        self._flips.kind = min(self._flips.kind, max(0, len(e.kinds) - 1))
+        self._keep_in_bounds()
         calibration = self.pane.sections[CALIBRATION - 1]
         if isinstance(calibration, CalibrationSection):
             self._read_panel(calibration, e.frames.get("tuned"))

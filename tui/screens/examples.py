@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
@@ -15,7 +16,7 @@ from ...core.history import History, read_history
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..threads import in_thread
-from ..widgets.evaluation_read import ReadingFailed
+from ..widgets.evaluation_read import MODEL_WORDS, ReadingFailed
 from ..widgets.example_list import ExampleList, Info
 from ..widgets.example_rows import ExamplesRead, read_examples, select
 from ..widgets.flip_section import KIND_WORDS
@@ -27,6 +28,7 @@ from ..widgets.spans import Line
 from .keys import EXAMPLES_KEYS, to_bindings
 from .reading import ReadingScreen
 
+MOST_ONLY = 5_000  # ids of rows that are remembered
 ORDER_WORDS = {
     "row": "in order of the file",
     "confidence": "the surest first",
@@ -50,6 +52,7 @@ class RowsSelected(Message):
 class ExamplesScreen(ReadingScreen):
     KEYS, NAME = EXAMPLES_KEYS, "Examples"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(EXAMPLES_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "rows"
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class ExamplesScreen(ReadingScreen):
         super().__init__()
         self.run_shown, self.history = run, history
         self.split, self.reference = split, reference
+        self._is_given = bool(split)  # else rows as they were looked at last
         self.query_text, self.only, self.about = query, only, about
         self.kind, self.order = "", "row"
         self.rows = ExampleList()
@@ -76,8 +80,36 @@ class ExamplesScreen(ReadingScreen):
         return (self.info, self.rows)
 
     def on_mount(self) -> None:
+        if not self._is_given:
+            self.app.recall(self)
         self._show_title()
         self._read()
+
+    # What it remembers
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.run_shown.path
+
+    def memory(self) -> dict[str, Any]:
+        if self.rows.examples is None:
+            return {}
+        names = ("split", "reference", "query_text", "about", "kind", "order")
+        told = {name: getattr(self, name) for name in names}
+        return {**told, "only": list(self.only[:MOST_ONLY]), "cursor": self.rows.cursor}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        for name in ("split", "query_text", "about", "kind"):
+            if isinstance(value := memory.get(name), str):
+                setattr(self, name, value)
+        order, reference = str(memory.get("order")), str(memory.get("reference"))
+        self.order = order if order in ORDER_WORDS else self.order
+        self.reference = reference if reference in MODEL_WORDS else self.reference
+        only, cursor = memory.get("only"), memory.get("cursor")
+        if isinstance(only, list) and all(type(row) is int for row in only):
+            self.only = tuple(only)
+        if type(cursor) is int and cursor >= 0:
+            self.rows.cursor = cursor
 
     def _read(self) -> None:
         def read() -> None:
@@ -90,8 +122,8 @@ class ExamplesScreen(ReadingScreen):
                 self.post_message(ReadingFailed(str(error)))
                 return
             self.history = history
-            if not self.split:
-                stored = self._splits()
+            stored = self._splits()
+            if not self._is_given and self.split.removesuffix("_clean") not in stored:
                 self.split = next((s for s in SPLITS if s in stored), "test")
             if self.reference is None:
                 self.reference = reference_model(history.results.get(self.split, {})) or ""
@@ -106,7 +138,9 @@ class ExamplesScreen(ReadingScreen):
 
     @on(ExamplesRead)
     def show_examples(self, message: ExamplesRead) -> None:
-        self.rows.examples = message.examples
+        self.rows.examples = e = message.examples
+        self.kind = self.kind if self.kind in e.kinds else ""
+        self.order = self.order if self.order in e.orders else "row"
         self._select()
 
     @on(ReadingFailed)
@@ -213,6 +247,7 @@ class ExamplesScreen(ReadingScreen):
             return
         self.split = following(splits, whole)
         self.only, self.about, self.reference, self.rows.cursor = (), "", None, 0
+        self._is_given = True
         self.rows.examples, self.rows.places, self.rows.state = None, [], "reading the rows …"
         self._show_title()
         self.rows.show()

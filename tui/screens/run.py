@@ -69,7 +69,11 @@ LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
 WAITING = "waiting for the worker …"
 NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
-OVER_THE_RUN = ("evaluation", "examples", "layers", "compare")  # screens that are opened again
+OVER_THE_RUN = {  # how screens are opened again
+    "evaluation": "evaluation",
+    "rows": "rows",
+    "layers": "layers(True)",
+}
 SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
 MOST_DRAFT = 20_000  # characters of an unsent prompt
 
@@ -239,8 +243,8 @@ class RunScreen(Screen[None]):
         """Before the first frame: as it was left, and what came since."""
         self.chart.data.update(self.follower.history)
         on_top = self.app.recall(self).on_top
-        if on_top in OVER_THE_RUN and hasattr(self, f"action_{on_top}"):
-            self.call_later(self.run_action, on_top)
+        if on_top in OVER_THE_RUN:
+            self.call_later(self.run_action, OVER_THE_RUN[on_top])
 
     def recall(self, memory: dict[str, Any]) -> None:
         recall_desk(self.desk, memory)
@@ -479,14 +483,14 @@ class RunScreen(Screen[None]):
         self.app.push_screen(TopFive(*found))
         return True
 
-    def action_layers(self) -> None:
-        """What happens to the last prompt inside both models."""
+    def action_layers(self, again: bool = False) -> None:
+        """What happens to the last prompt inside both models; `again`: nobody asked for it yet."""
         if not self.followed.worker_alive() and not self.followed.model_path.exists():
             self.key_line.show_notice(NOTHING_ANSWERS, "warn")
             return
         from .trace import TraceScreen
 
-        newest = self.prompt.answers.newest
+        newest = None if again else self.prompt.answers.newest
         self.app.push_screen(TraceScreen(self.followed, newest.prompt if newest else ""))
 
     @on(ReplyCame)

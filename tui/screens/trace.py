@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -33,6 +34,7 @@ from .keys import TRACE_KEYS, to_bindings
 from .reading import ReadingScreen
 
 ASK = "Press p and write a text: it is followed through base and tuned, layer by layer."
+MOST_TEXT = 20_000  # characters that are remembered
 WAITING = "asking the worker …"
 
 
@@ -90,6 +92,7 @@ class TracedPane(Pane):
 class TraceScreen(ReadingScreen):
     KEYS, NAME = TRACE_KEYS, "Prediction trace"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(TRACE_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "layers"
 
     def __init__(self, run: Run, text: str = "", name: str = "") -> None:
         super().__init__()
@@ -107,6 +110,20 @@ class TraceScreen(ReadingScreen):
             self.follow(self.text)
         else:
             await self.action_prompt()
+            self.app.recall(self)
+
+    # What it remembers: the text, which waits in the box, for an answer holds training up
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.followed.path
+
+    def memory(self) -> dict[str, Any]:
+        return {"text": self.exchange.prompt[:MOST_TEXT]} if self.exchange is not None else {}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        if self.box is not None and isinstance(text := memory.get("text"), str):
+            self.box.load_text(text)
 
     def on_unmount(self) -> None:
         if self.exchange is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arrangement import Desk
 from .chart import ChartPane
 from .pane import NumberedPane
 from .plot import MARKERS
+
+if TYPE_CHECKING:
+    from .sections import Section
 
 MOST_LINES = 1_000_000
 OF_THE_DATA = ("name", "window", "cursor", "marker")  # right only if the run has them
@@ -71,6 +74,20 @@ def recall_chart(pane: ChartPane, memory: dict[str, Any]) -> None:
         view.cursor = pane.data.index_at(step, "step")
     if type(marker) is int and 0 <= marker < len(MARKERS) and view.marker in MARKERS[:-1]:
         view.marker = MARKERS[marker]  # an ASCII screen stays one
+
+
+PLACES = ("top", "cursor", "kind")  # of a section of the evaluation
+
+
+def section_memory(section: Section) -> dict[str, int]:
+    return {name: vars(section)[name] for name in PLACES if vars(section).get(name)}
+
+
+def recall_section(section: Section, memory: object) -> None:
+    for name in PLACES:
+        value = memory.get(name) if isinstance(memory, dict) else None
+        if hasattr(section, name) and type(value) is int and 0 <= value <= MOST_LINES:
+            setattr(section, name, value)
 
 
 def _alike(value: object, now: object) -> bool:
