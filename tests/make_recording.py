@@ -30,7 +30,7 @@ COLUMNS, ROWS = 150, 38
 CELL_WIDTH, LINE_HEIGHT = 8.4, 18
 PAPER, INK = "#0f1318", "#d3dae3"
 PIECES = 11  # in which training is told
-LARGEST = 300_000  # bytes
+LARGEST = 500_000  # bytes
 OPEN = "import sys; from ftev.tui.cli import main; sys.exit(main(sys.argv[1:]))"
 
 Cell = tuple[str, str, str, bool]  # character, colour, ground, bold
@@ -104,7 +104,16 @@ def _tell(terminal: Terminal, run: Run, lines: list[bytes], steps: list[int]) ->
         ("\r", 0.8),  # the chart over the whole screen
         *((("\x1b[1;2D"), 0.35) for _ in range(4)),
         ("s", 1.6),
-        ("?", 2.8),
+        ("\x1b", 0.3),
+        ("\x1b", 0.6),
+        ("v", 2.6),  # the evaluation
+        ("2", 2.2),
+        ("4", 1.6),
+        *((("\x1b[D"), 0.4) for _ in range(4)),  # the threshold moves
+        ("6", 2.2),
+        ("\x1b", 0.4),
+        ("r", 2.0),
+        ("\r", 3.0),  # a row, whole
     ):
         terminal.press(keys)
         recording.take(terminal, seconds)
