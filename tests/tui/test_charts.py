@@ -333,7 +333,9 @@ async def test_enter_at_the_cursor_travels_and_escape_returns(
     measured: Run, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[AskPrompt] = []
-    monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", lambda r, e, q, p: asked.append(q))
+    monkeypatch.setattr(
+        "ftev.tui.screens.run_prompt.ask_prompt", lambda r, e, q, p: asked.append(q)
+    )
     async with shown(measured, (160, 45), "SHIP") as pilot:
         screen = screen_of(pilot)
         await pilot.press("4", "left")

@@ -186,7 +186,7 @@ async def test_the_keys_of_the_prompt_pane(
             post(ReplyCame(exchange, reply))
         post(AnswerTold(exchange, "", ended=True))
 
-    monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.run_prompt.ask_prompt", answer)
     live_worker(generated)
     async with shown(generated, (100, 40), "✓ finished") as pilot:
         await pilot.press("p", *"hi", "enter")

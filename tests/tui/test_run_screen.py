@@ -262,7 +262,7 @@ async def test_a_prompt_is_written_sent_recalled_and_answered(
         ):
             post(ReplyCame(exchange, reply))  # type: ignore[operator,arg-type]
 
-    monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.run_prompt.ask_prompt", answer)
     async with shown(running, wait_for="▶ running") as pilot:
         await pilot.press("p")
         box = run_screen(pilot).prompt.box

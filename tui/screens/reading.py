@@ -52,6 +52,7 @@ class ReadingScreen(Screen[None]):
     def action_out(self) -> None:
         """Back to the screen before; where this is the first one, to all runs."""
         if len(self.app.screen_stack) > 1:
+            self.app.remember()
             self.app.pop_screen()
         else:
             self.app.go_home()

@@ -11,26 +11,20 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from ...core.control import AskCheckpoint, AskPause, AskPrompt, AskResume, AskStop, Request
 from ...core.errors import FtevError
 from ...core.history import History
 from ...core.runs import Run
-from ..away import seen_of, while_away
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
-from ..widgets.answers import Exchange
 from ..widgets.arrangement import Desk
 from ..widgets.asking import (
     AnswerTold,
     ReplyCame,
     RequestTold,
-    ask_prompt,
-    ask_request,
     write_report,
 )
 from ..widgets.chart import ChartPane
 from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.format import format_seconds
-from ..widgets.generation import GenerationSettings
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pane import NumberedPane
@@ -46,7 +40,6 @@ from ..widgets.status import (
     title_right,
 )
 from ..widgets.trace import TracePane
-from ..widgets.view_memory import chart_memory, desk_memory, recall_chart, recall_desk
 from .keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -58,6 +51,9 @@ from .keys import (
     hints,
     to_bindings,
 )
+from .run_memory import OVER_THE_RUN, recall_run, run_memory
+from .run_prompt import ask_models, can_answer, open_layers, open_settings, open_token
+from .run_questions import ask_first
 from .small import TooSmall, is_too_small
 from .travel import Travel
 
@@ -67,15 +63,7 @@ if TYPE_CHECKING:
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
-WAITING = "waiting for the worker …"
-NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
-OVER_THE_RUN = {  # how screens are opened again
-    "evaluation": "evaluation",
-    "rows": "rows",
-    "layers": "layers(True)",
-}
 SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
-MOST_DRAFT = 20_000  # characters of an unsent prompt
 
 
 FIRST_PAINT_SECONDS = 0.2  # an empty frame is held back so long for the first reading
@@ -145,9 +133,9 @@ class RunScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(is_too_small(event.size), "-too-small")
-        self._arrange()
+        self.lay_out_panes()
 
-    def _arrange(self) -> None:
+    def lay_out_panes(self) -> None:
         size = self.app.size
         self.desk.arrange_for(size.with_height(max(0, size.height - 3)))
         self.call_after_refresh(self.show_history)
@@ -217,7 +205,7 @@ class RunScreen(Screen[None]):
         """Where panes share a place: the chart of a run in motion, what came of one that ended."""
         if self.status in ENDED and self.focused is None:
             self.desk.shown = 3 if self.status in ("finished", "stopped") else 6
-            self._arrange()
+            self.lay_out_panes()
 
     # What it remembers
 
@@ -226,18 +214,7 @@ class RunScreen(Screen[None]):
         return self.followed.path
 
     def memory(self) -> dict[str, Any]:
-        if not self._was_drawn:
-            return {}
-        with self.follower.lock:
-            seen = seen_of(self.follower.history, self.status)
-        return {
-            **desk_memory(self.desk),
-            "focus": self.pane_in_view if self.focused is not None else 0,
-            "chart": chart_memory(self.chart),
-            "metric": self.metrics.cursor,
-            "draft": self.prompt.draft[:MOST_DRAFT],
-            "seen": seen,
-        }
+        return run_memory(self) if self._was_drawn else {}
 
     def _recall(self) -> None:
         """Before the first frame: as it was left, and what came since."""
@@ -247,22 +224,7 @@ class RunScreen(Screen[None]):
             self.call_later(self.run_action, OVER_THE_RUN[on_top])
 
     def recall(self, memory: dict[str, Any]) -> None:
-        recall_desk(self.desk, memory)
-        if isinstance(chart := memory.get("chart"), dict):
-            recall_chart(self.chart, chart)
-        if type(metric := memory.get("metric")) is int and metric >= 0:
-            self.metrics.cursor = metric
-        if isinstance(draft := memory.get("draft"), str):
-            self.prompt.draft = draft
-        self._arrange()
-        focus = memory.get("focus")
-        if type(focus) is int and focus in self.desk.panes and self.focused is None:
-            self.set_focus(self.desk.panes[focus], scroll_visible=False)
-        seen = memory.get("seen")
-        if isinstance(seen, dict):
-            told = while_away(seen, self.follower.history, self.status)
-            if told:
-                self.key_line.show_notice(told)
+        recall_run(self, memory)
 
     @on(LogGrew)
     def show_log(self, message: LogGrew) -> None:
@@ -296,7 +258,7 @@ class RunScreen(Screen[None]):
 
     def action_go_to_pane(self, number: int) -> None:
         self.desk.shown = number
-        self._arrange()
+        self.lay_out_panes()
         self.desk.panes[number].focus(scroll_visible=False)
 
     def action_next_pane(self, direction: int) -> None:
@@ -313,7 +275,7 @@ class RunScreen(Screen[None]):
         if number == 4 and self.chart.cursor_step is not None:
             self._travel(self.chart.cursor_step)
             return
-        if number == 5 and self._open_token():
+        if number == 5 and open_token(self):
             return
         self.desk.zoomed = not self.desk.zoomed
         self.action_go_to_pane(number)
@@ -338,7 +300,7 @@ class RunScreen(Screen[None]):
             return
         if self.desk.zoomed:
             self.desk.zoomed = False
-            self._arrange()
+            self.lay_out_panes()
         else:
             self.app.go_home()
 
@@ -421,11 +383,9 @@ class RunScreen(Screen[None]):
         if refusal := self.travel.refusal():
             self.key_line.show_notice(refusal, "warn")
             return
-        if not self.followed.worker_alive() and not self.followed.model_path.exists():
-            self.key_line.show_notice(NOTHING_ANSWERS, "warn")
-            return
-        self.action_go_to_pane(5)
-        await self.prompt.enter_box()
+        if can_answer(self):
+            self.action_go_to_pane(5)
+            await self.prompt.enter_box()
 
     @on(PromptBox.Left)
     def leave_prompt(self) -> None:
@@ -433,65 +393,24 @@ class RunScreen(Screen[None]):
 
     @on(PromptBox.Sent)
     def send_prompt(self, message: PromptBox.Sent) -> None:
-        self._ask_models(message.text, self.app.generation.seed)
+        ask_models(self, message.text, self.app.generation.seed)
 
     @on(PromptPane.Retried)
     def ask_again(self, message: PromptPane.Retried) -> None:
         """The same text; where answers are drawn, another draw."""
         drawn = self.app.generation.temperature > 0
-        self._ask_models(message.exchange.prompt, message.exchange.seed + drawn)
-
-    def _ask_models(self, text: str, seed: int) -> None:
-        settings, likelihoods = self.app.generation, self.prompt.answers.view.likelihoods
-        request = AskPrompt(
-            text=text,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            seed=seed,
-            likelihoods="none" if likelihoods == "none" else "all",
-            details=likelihoods != "none",
-        )
-        words = settings.in_words(seed) if self.follower.history.task == "generation" else ""
-        exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
-        self.prompt.begin(exchange)
-        asked = self.travel.asked(request)
-        ask_prompt(self.followed, exchange, asked, self.post_message)
+        ask_models(self, message.exchange.prompt, message.exchange.seed + drawn)
 
     @on(PromptPane.SettingsWanted)
     def open_settings(self) -> None:
-        from .settings import SettingsForm
-
-        self.app.push_screen(SettingsForm(self.app.generation), self._keep_settings)
-
-    def _keep_settings(self, settings: GenerationSettings | None) -> None:
-        if settings is not None:
-            self.app.generation = settings
-            self.key_line.show_notice(f"Next answers: {settings.in_words(settings.seed)}.")
+        open_settings(self)
 
     @on(PromptPane.Told)
     def tell_of_prompt(self, message: PromptPane.Told) -> None:
         self.key_line.show_notice(message.text, "muted")
 
-    def _open_token(self) -> bool:
-        found = self.prompt.chosen_token()
-        if found is None:
-            return False
-        from .token import TopFive
-
-        self.app.push_screen(TopFive(*found))
-        return True
-
     def action_layers(self, again: bool = False) -> None:
-        """What happens to the last prompt inside both models; `again`: nobody asked for it yet."""
-        if not self.followed.worker_alive() and not self.followed.model_path.exists():
-            self.key_line.show_notice(NOTHING_ANSWERS, "warn")
-            return
-        from .trace import TraceScreen
-
-        newest = None if again else self.prompt.answers.newest
-        self.app.push_screen(TraceScreen(self.followed, newest.prompt if newest else ""))
+        open_layers(self, again=again)
 
     @on(ReplyCame)
     def show_reply(self, message: ReplyCame) -> None:
@@ -509,37 +428,13 @@ class RunScreen(Screen[None]):
     # What is asked of the worker
 
     def action_stop(self) -> None:
-        self._ask_first(
-            "Stop this run?",
-            "A state to resume from is saved, then the worker ends and frees the device.",
-            AskStop(),
-        )
+        ask_first(self, "stop")
 
     def action_pause(self) -> None:
-        if self.status == "paused":
-            self._ask_first("Go on with this run?", "Training goes on where it is.", AskResume())
-        else:
-            self._ask_first(
-                "Pause this run?", "Training waits; the device stays taken.", AskPause()
-            )
+        ask_first(self, "resume" if self.status == "paused" else "pause")
 
     def action_checkpoint(self) -> None:
-        self._ask_first(
-            "Save a checkpoint now?", "Between two steps; training waits for it.", AskCheckpoint()
-        )
-
-    def _ask_first(self, question: str, consequence: str, request: Request) -> None:
-        if not self.followed.worker_alive():
-            self.key_line.show_notice("No worker is alive: there is nothing to ask.", "warn")
-            return
-
-        from .question import Question
-
-        def send(yes: bool | None) -> None:
-            if yes:
-                ask_request(self.followed, request, self.post_message)
-
-        self.app.push_screen(Question(question, consequence), send)
+        ask_first(self, "checkpoint")
 
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")

@@ -1,0 +1,76 @@
+"""Asking base and tuned from the run screen, at the step that is looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...core.control import AskPrompt
+from ..widgets.answers import Exchange
+from ..widgets.asking import ask_prompt
+from ..widgets.generation import GenerationSettings
+
+if TYPE_CHECKING:
+    from .run import RunScreen
+
+WAITING = "waiting for the worker …"
+NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
+
+
+def can_answer(screen: RunScreen) -> bool:
+    """Whether there is a model to ask; if not, that is told."""
+    if screen.followed.worker_alive() or screen.followed.model_path.exists():
+        return True
+    screen.key_line.show_notice(NOTHING_ANSWERS, "warn")
+    return False
+
+
+def ask_models(screen: RunScreen, text: str, seed: int) -> None:
+    settings, likelihoods = screen.app.generation, screen.prompt.answers.view.likelihoods
+    request = AskPrompt(
+        text=text,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=seed,
+        likelihoods="none" if likelihoods == "none" else "all",
+        details=likelihoods != "none",
+    )
+    words = settings.in_words(seed) if screen.follower.history.task == "generation" else ""
+    exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
+    screen.prompt.begin(exchange)
+    asked = screen.travel.asked(request)
+    ask_prompt(screen.followed, exchange, asked, screen.post_message)
+
+
+def open_settings(screen: RunScreen) -> None:
+    from .settings import SettingsForm
+
+    def keep(settings: GenerationSettings | None) -> None:
+        if settings is not None:
+            screen.app.generation = settings
+            screen.key_line.show_notice(f"Next answers: {settings.in_words(settings.seed)}.")
+
+    screen.app.push_screen(SettingsForm(screen.app.generation), keep)
+
+
+def open_token(screen: RunScreen) -> bool:
+    """The top five of the chosen token; False where none is chosen."""
+    found = screen.prompt.chosen_token()
+    if found is None:
+        return False
+    from .token import TopFive
+
+    screen.app.push_screen(TopFive(*found))
+    return True
+
+
+def open_layers(screen: RunScreen, *, again: bool) -> None:
+    """What happens to the last prompt inside both models; `again`: nobody asked for it yet."""
+    if can_answer(screen):
+        from .trace import TraceScreen
+
+        newest = None if again else screen.prompt.answers.newest
+        started = screen.follower.history.started
+        name = started.name if started else ""
+        screen.app.push_screen(TraceScreen(screen.followed, newest.prompt if newest else "", name))
