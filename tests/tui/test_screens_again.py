@@ -138,7 +138,7 @@ def test_a_line_that_drops_keeps_the_filter_of_the_rows(classified: Run) -> None
         first.press("/label=negative\r")
         first.wait_for("95 of 200 rows")
         path = memory_path(classified.path)
-        first.read(5.0, lambda: path.exists() and b"label=negative" in path.read_bytes())
+        assert first.read(10.0, lambda: path.exists() and b"label=negative" in path.read_bytes())
         (screen,) = children_of(first.pid)
         os.kill(screen, signal.SIGHUP)
         assert first.wait() == 129

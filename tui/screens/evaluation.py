@@ -15,7 +15,6 @@ from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.asking import RequestTold, write_report
 from ..widgets.calibration_section import CalibrationSection
-from ..widgets.evaluation_metrics import receipt_row
 from ..widgets.evaluation_panes import SectionPane, VerdictPane
 from ..widgets.evaluation_read import (
     MODEL_WORDS,
@@ -27,6 +26,7 @@ from ..widgets.evaluation_read import (
     splits_of,
     tell_split,
 )
+from ..widgets.evidence_sections import FindingsSection, SlicesSection
 from ..widgets.example_rows import ExamplesRead, read_examples
 from ..widgets.flip_section import FlipSection
 from ..widgets.labels_section import LabelsSection
@@ -36,17 +36,14 @@ from ..widgets.pane import Pane
 from ..widgets.report_sections import answers_section, more_section, texts_section
 from ..widgets.scrolling import following
 from ..widgets.sections import (
-    FindingsSection,
     ListSection,
-    OpenReceipt,
-    OpenRow,
     OpenRows,
     Shown,
-    SlicesSection,
 )
 from ..widgets.status import title_right
 from ..widgets.thresholds import PanelRead, read_panel
 from ..widgets.view_memory import recall_section, section_memory
+from .evaluation_open import open_examples, open_what_is_behind
 from .keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from .reading import ReadingScreen
 
@@ -153,7 +150,7 @@ class EvaluationScreen(ReadingScreen):
         """Cursors stay within lists that became shorter; rows are counted once they are read."""
         assert self.pane.shown is not None
         for section in self.pane.sections:
-            counted = section is not self._flips or self._flips.examples is not None
+            counted = section is not self.flips or self.flips.examples is not None
             if isinstance(section, ListSection) and counted:
                 section.move(self.pane.shown, 0, 0)
 
@@ -162,12 +159,12 @@ class EvaluationScreen(ReadingScreen):
         if self.pane.shown is None:
             self.pane.state, self.verdict.state = message.text, ""
         else:
-            self._flips.failed = message.text
+            self.flips.failed = message.text
         self.verdict.show()
         self.pane.show()
 
     @property
-    def _flips(self) -> FlipSection:
+    def flips(self) -> FlipSection:
         found = self.pane.sections[FLIPS - 1]
         assert isinstance(found, FlipSection)
         return found
@@ -190,7 +187,7 @@ class EvaluationScreen(ReadingScreen):
             table,
             self.app.ascii_only,
         )
-        self._flips.examples, self._flips.failed = None, ""
+        self.flips.examples, self.flips.failed = None, ""
         read_examples(self.run_shown, self.history, split, self.reference, self.post_message)
         against = MODEL_WORDS.get(self.reference, "")
         about = f"{tell_split(self.report, split)}" + (f" · against {against}" if against else "")
@@ -211,8 +208,8 @@ class EvaluationScreen(ReadingScreen):
         e = message.examples
         if e.split != self.split:
             return
-        self._flips.examples = e
-        self._flips.kind = min(self._flips.kind, max(0, len(e.kinds) - 1))
+        self.flips.examples = e
+        self.flips.kind = min(self.flips.kind, max(0, len(e.kinds) - 1))
         self._keep_in_bounds()
         calibration = self.pane.sections[CALIBRATION - 1]
         if isinstance(calibration, CalibrationSection):
@@ -258,9 +255,9 @@ class EvaluationScreen(ReadingScreen):
 
     def action_flips(self, kind: int) -> None:
         if self.pane.sections:
-            e = self._flips.examples
+            e = self.flips.examples
             if e is None or kind < len(e.kinds):
-                self._flips.choose(kind)
+                self.flips.choose(kind)
                 self.action_go_to(FLIPS)
 
     def action_next_view(self) -> None:
@@ -288,58 +285,11 @@ class EvaluationScreen(ReadingScreen):
         self._choose(self.split, following(known, self.reference))
 
     def action_open(self) -> None:
-        if self.pane.shown is None or self.pane.section is None:
-            return
-        match self.pane.section.opened(self.pane.shown):
-            case OpenReceipt(index):
-                self._open_receipt(index)
-            case OpenRows(query, only, split, about):
-                self._open_examples(query, only, split, about)
-            case OpenRow(index):
-                self._open_row(index)
-            case None:
-                self.key_line.show_notice("There is nothing behind this line.")
-
-    def _open_receipt(self, index: int) -> None:
-        from .receipt import Receipt
-
-        section, shown = self.pane.section, self.pane.shown
-        assert isinstance(section, MetricsSection)
-        assert shown is not None
-        row = receipt_row(section.rows(shown)[index], self.reference)
-        self.app.push_screen(Receipt(shown.table, row, shown.history, self.config))
-
-    def _open_examples(
-        self, query: str = "", only: tuple[int, ...] = (), split: str = "", about: str = ""
-    ) -> None:
-        from .examples import ExamplesScreen
-
-        if self.history is None or not self.split:
-            return
-        screen = ExamplesScreen(
-            self.run_shown,
-            self.history,
-            split or self.split,
-            self.reference,
-            query=query,
-            only=only,
-            about=about,
-        )
-        self.app.push_screen(screen)
-
-    def _open_row(self, index: int) -> None:
-        from .row import RowScreen
-
-        section = self._flips
-        if section.examples is not None:
-            places = section.places()
-            screen = RowScreen(
-                self.run_shown, section.examples, places, index, section, self.history
-            )
-            self.app.push_screen(screen)
+        if not open_what_is_behind(self):
+            self.key_line.show_notice("There is nothing behind this line.")
 
     def action_rows(self) -> None:
-        self._open_examples()
+        open_examples(self, OpenRows())
 
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")

@@ -17,7 +17,7 @@ from ...core.errors import FtevError
 from ...core.home_memory import read_memory, write_memory
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
-from ...core.run_notes import RunNotes, read_tags, write_notes
+from ...core.run_notes import write_notes
 from ...core.run_order import GROUPS, SORTS, arrange
 from ..widgets.asking import RequestTold, write_report
 from ..widgets.format import format_count
@@ -28,6 +28,8 @@ from ..widgets.scan import RunsListed, Scanner
 from ..widgets.scrolling import following
 from ..widgets.spans import Line, cut
 from ..widgets.status import KeyLine, TwoEnds
+from .home_notes import PURPOSES, note_of, with_note
+from .home_trash import ask_to_throw_away
 from .keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
 from .small import TooSmall, is_too_small
 
@@ -37,14 +39,6 @@ if TYPE_CHECKING:
     from ...core.run_filter import Test
     from ..app import FtevApp
     from ..widgets.line_box import LineBox
-
-FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
-PURPOSES = {
-    "filter": FILTER_HELP,
-    "name": "the one to show; the directory keeps its own   enter keeps it, esc not",
-    "tags": "with spaces between them   enter keeps them, esc not",
-    "note": "on this run   enter keeps it, esc not",
-}
 
 
 class HomeScreen(Screen[None]):
@@ -269,13 +263,11 @@ class HomeScreen(Screen[None]):
         entry = self.chosen
         if self._box is not None or (entry is None and purpose != "filter"):
             return
-        values = {"filter": self.memory.filter}
-        if entry is not None:
-            notes = entry.notes
-            values |= {"name": entry.name, "tags": " ".join(notes.tags), "note": notes.note}
+        value = note_of(entry, purpose) if entry is not None else ""
+        value = self.memory.filter if purpose == "filter" else value
         from ..widgets.line_box import LineBox
 
-        self._box, self._box_entry = LineBox(purpose, values[purpose]), entry
+        self._box, self._box_entry = LineBox(purpose, value), entry
         self._show_purpose()
         await self.mount(self._box, before=self.key_line)
         self._box.enter()
@@ -327,23 +319,17 @@ class HomeScreen(Screen[None]):
         self._show_purpose()
 
     def _write_notes(self, entry: RunEntry, purpose: str, value: str) -> None:
-        notes: RunNotes = entry.notes
-        if purpose == "name":
-            notes = msgspec.structs.replace(notes, name="" if value == entry.facts.name else value)
-        elif purpose == "tags":
-            notes = msgspec.structs.replace(notes, tags=read_tags(value))
-        else:
-            notes = msgspec.structs.replace(notes, note=value)
+        notes = with_note(entry, purpose, value)
         try:
             write_notes(entry.run, notes)
         except FtevError as error:
             self.key_line.show_notice(str(error), "bad")
             return
-        self._show_changed(
+        self.show_changed(
             [replace(e, notes=notes) if e.run == entry.run else e for e in self.listed.entries]
         )
 
-    def _show_changed(self, entries: list[RunEntry]) -> None:
+    def show_changed(self, entries: list[RunEntry]) -> None:
         self.listed = RunsListed(entries, self.listed.unread)
         self._show_runs()
         self.scanner.look_again()
@@ -351,33 +337,8 @@ class HomeScreen(Screen[None]):
     # The trash
 
     def action_delete(self) -> None:
-        entry = self.chosen
-        if entry is None:
-            return
-        if entry.run.worker_alive():
-            self.key_line.show_notice("Its worker is alive: stop the run first.", "warn")
-            return
-        from .question import Question
-
-        def answer(yes: bool | None) -> None:
-            if yes:
-                self._throw_away(entry)
-
-        told = f"{entry.run.id} is moved to the folder .trash beside the runs. Nothing is erased."
-        self.app.push_screen(Question("Throw this run away?", told), answer)
-
-    def _throw_away(self, entry: RunEntry) -> None:
-        from ...core.trash import how_to_bring_back, move_to_trash
-
-        try:
-            target = move_to_trash(entry.run)
-        except FtevError as error:
-            self.key_line.show_notice(str(error), "bad")
-            return
-        if self.app.opened == entry.run:
-            self.app.opened = None
-        self._show_changed([e for e in self.listed.entries if e.run != entry.run])
-        self.key_line.show_notice(f"To bring it back: {how_to_bring_back(target, entry.run)}")
+        if self.chosen is not None:
+            ask_to_throw_away(self, self.chosen)
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]
