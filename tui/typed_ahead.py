@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 LOST_SECONDS = 0.3  # a screen that its own key closed never says that it is done
+SLOW = 10  # times as long for what is still there: the machine may be busy
 
 
 class KeyDone(Message):
@@ -46,7 +47,16 @@ class TypedAhead:
         number = self._number
         self._under_way = target.post_message(KeyDone(number))
         if self._under_way:
-            self._app.set_timer(LOST_SECONDS, lambda: self.let_next_go(number))
+            self._look_after(number, target, SLOW)
+
+    def _look_after(self, number: int, target: MessagePump, times: int) -> None:
+        def look() -> None:
+            if target.is_running and times > 1 and self._under_way and number == self._number:
+                self._look_after(number, target, times - 1)
+            else:
+                self.let_next_go(number)
+
+        self._app.set_timer(LOST_SECONDS, look)
 
     def let_next_go(self, number: int) -> None:
         """Key `number` is done, or was lost. The next goes behind what that one has set off."""
