@@ -137,8 +137,9 @@ def test_a_line_that_drops_keeps_the_filter_of_the_rows(classified: Run) -> None
         first.wait_for("rows of test")
         first.press("/")
         assert first.read(10.0, lambda: "flip" in first.text().split("\n")[3])  # under the box
-        first.press("label=negative\r")
+        first.press("label=negative")
         first.wait_for("95 of 200 rows")
+        first.press("\r")
         path = memory_path(classified.path)
         assert first.read(10.0, lambda: path.exists() and b"label=negative" in path.read_bytes())
         (screen,) = children_of(first.pid)

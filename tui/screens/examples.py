@@ -46,7 +46,7 @@ class RowsSelected(Message):
     asked: int
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, RowsSelected)
+        return isinstance(message, RowsSelected) and self.asked >= message.asked
 
 
 class ExamplesScreen(ReadingScreen):
