@@ -488,7 +488,10 @@ class RunScreen(Screen[None]):
         from .trace import TraceScreen
 
         newest = self.prompt.answers.newest
-        self.app.push_screen(TraceScreen(self.followed, newest.prompt if newest else ""))
+        started = self.follower.history.started
+        name = started.name if started else ""
+        text = newest.prompt if newest else ""
+        self.app.push_screen(TraceScreen(self.followed, text, name=name))
 
     @on(ReplyCame)
     def show_reply(self, message: ReplyCame) -> None:

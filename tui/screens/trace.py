@@ -106,9 +106,9 @@ class TraceScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(TRACE_KEYS)]
     app: FtevApp
 
-    def __init__(self, run: Run, text: str = "") -> None:
+    def __init__(self, run: Run, text: str = "", *, name: str = "") -> None:
         super().__init__()
-        self.followed, self.text = run, text
+        self.followed, self.text, self.shown_name = run, text, name or run.id
         self.exchange: Exchange | None = None
         self.pane = TracedPane()
         self.box: PromptBox | None = None
@@ -125,7 +125,7 @@ class TraceScreen(Screen[None]):
         from ...core.reporting.text import visible
 
         self.title_line.show_ends(
-            [("ftev  ", "muted"), (visible(self.followed.id), "strong")],
+            [("ftev  ", "muted"), (visible(self.shown_name), "strong")],
             [("prediction trace", "muted")],
         )
         if self.text:
@@ -165,8 +165,7 @@ class TraceScreen(Screen[None]):
             self.pane.traced = message.reply
             self.pane.cursor = self._parting()
             self.pane.output, self.pane.top = False, 0
-            self.key_line.notice = []
-            self.key_line.show()
+            self.key_line.drop_notice()
             self.pane.show()
 
     @on(AnswerTold)
