@@ -101,7 +101,9 @@ def _scale(data: ChartData, view: View, chart: Chart, parts: list[list[Part]], d
             low, high = min(low, level.value), max(high, level.value)
     if view.log and high > 0:
         least = max(low, high / 1e6, 1e-12)
-        return Scale(least / 1.05, max(high, least * 2) * 1.05, dots, log=True)
+        top = max(high, least * 2) * 1.05
+        top = min(top, 1.0) if chart.unit == "share" and high <= 1 else top
+        return Scale(min(least / 1.05, top / 2), top, dots, log=True)
     bottom, top = nice_range(low, high, min(8, max(2, dots // 6)))
     if 0 <= low < high * FROM_ZERO_SHARE:
         bottom = 0.0  # where it costs little height: the axis is honest and seldom moves
