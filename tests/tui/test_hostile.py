@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Shown, picture, seen
+from ftev.core.events import PromptAnswered
+from ftev.core.history import read_history
+from ftev.core.runs import Run
+from ftev.tui.screens.run import NOTHING_ANSWERS
+from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
+from ftev.tui.widgets.chart_data import ChartData
+from ftev.tui.widgets.chart_plot import chart_lines
+from ftev.tui.widgets.chart_table import table_lines
+from ftev.tui.widgets.chart_view import View
+from ftev.tui.widgets.metrics import Judgement, judgement_lines
+from ftev.tui.widgets.prompt import AnswersPane
+from ftev.tui.widgets.spans import Line, text_of
+from ftev.tui.widgets.status import hint_line
 from pseudo_terminal import Terminal
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
@@ -36,3 +51,79 @@ def test_a_started_run_shows_its_rows_though_its_data_was_read_before(started: T
     started.wait_for("200 rows")
     started.press("q")
     assert started.wait() == 0
+
+
+def told(lines: list[Line]) -> str:
+    return "\n".join(text_of(line).rstrip() for line in lines)
+
+
+async def test_a_long_notice_is_told_whole_and_the_trace_bears_the_name(
+    shown: Shown, finished: Run
+) -> None:
+    async with shown(finished, size=(80, 24)) as pilot:
+        await pilot.press("l")
+        await seen(pilot, NOTHING_ANSWERS[:40])
+        assert " ".join(picture(pilot).split()).endswith(NOTHING_ANSWERS)
+        finished.model_path.mkdir()
+        await pilot.press("l")
+        await seen(pilot, "prediction trace")
+        assert finished.id not in picture(pilot)
+
+
+def test_the_way_to_all_keys_is_always_among_the_hints() -> None:
+    hints: list[Line] = [[(k, "accent"), (f" {w}", "")] for k, w in (("a", "one"), ("b", "two"))]
+    hints += [[("?", "accent"), (" help", "muted")], [("q", "accent"), (" leave", "muted")]]
+    assert text_of(hint_line(hints, 16)) == "a one   ? help"
+    assert text_of(hint_line(hints, 80)) == "a one   b two   ? help   q leave"
+
+
+def test_reasons_that_begin_alike_are_told_apart_in_a_low_pane() -> None:
+    aside = "f1 on test_clean (2,968 of 3,080 rows, those that repeat nothing of an earlier split)"
+    reasons = f"{aside} changes by +0.41 points", f"{aside} is 92.7 % (95 %: 91.6 % to 93.5 %)"
+    lines = judgement_lines(Judgement("no evidence", "f1 at least 90 %", reasons), 76, 12)
+    assert told(lines).splitlines()[1:] == [
+        "  f1 on test_clean changes by +0.41 points",
+        "  f1 on test_clean is 92.7 %",
+    ]
+
+
+def test_what_both_models_say_does_not_scroll_away_behind_many_labels() -> None:
+    labels = {f"label {i}": 1 / 2 ** (i + 1) for i in range(77)}
+    event = PromptAnswered(
+        step=9, prompt="x", base="", tuned="", base_probabilities=labels, tuned_probabilities=labels
+    )
+    pane = AnswersPane()
+    for exchanges in ([exchange_of(event)], [exchange_of(event), exchange_of(event)]):
+        pane.exchanges = exchanges
+        lines = told(pane.draw(76, 11))
+        assert "both say label 0" in lines
+        assert "label 4" in lines
+
+
+def test_a_head_too_narrow_leaves_out_the_seconds_first() -> None:
+    answer = Answer("base", tokens=22, seconds=0.36, done=True, ended_by_eos=True)
+    assert text_of(answer_head(answer, "base", 60)).rstrip().endswith("0.36 s, ended by itself")
+    assert text_of(answer_head(answer, "base", 37)).rstrip() == "base  22 tokens, ended by itself"
+
+
+def chart_data() -> ChartData:
+    data = ChartData()
+    data.update(read_history(Run(SAMPLES / "classification")))
+    return data
+
+
+def test_the_table_of_a_chart_has_whole_columns_only() -> None:
+    lines, _ = table_lines(chart_data(), 76, 10, 0)
+    assert "grad. norm" in told(lines)
+    assert "tokens" not in told(lines)
+    assert "…" not in told(lines)
+    assert "tokens/s" in told(table_lines(chart_data(), 90, 10, 0)[0])
+
+
+def test_a_share_on_a_logarithmic_axis_ends_at_all_of_it() -> None:
+    data = chart_data()
+    name = next(n for n in data.names if data.chart(n).unit == "share")
+    view = View(log=True, name=name, window=(70.0, 145.0))
+    lines = told(chart_lines(data, view, [], 76, 14))
+    assert "100 %" in lines
+    assert not re.search(r"1[1-9]0 %", lines)

@@ -355,7 +355,9 @@ class HomeScreen(Screen[None]):
         if entry is None:
             return
         if entry.run.worker_alive():
-            self.key_line.show_notice("Its worker is alive: stop the run first.", "warn")
+            self.key_line.show_notice(
+                "Its worker is alive: open the run and stop it with S first.", "warn"
+            )
             return
         from .question import Question
 
