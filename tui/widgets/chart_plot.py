@@ -9,7 +9,7 @@ from .chart_legend import small_legend
 from .chart_marks import best_point, levels, marked_steps
 from .chart_view import GUTTER, View, plot_width
 from .format import fit_right, format_clock, format_short_count
-from .plot import Part, Raster, Scale, column_parts, nice_range, nice_ticks
+from .plot import ASCII, Part, Raster, Scale, column_parts, letter_of, nice_range, nice_ticks
 from .series import Chart
 from .spans import Line, cut
 
@@ -115,7 +115,8 @@ def _draw_points(raster: Raster, parts: list[Part], scale: Scale, role: str) -> 
     raster.draw_parts(parts, scale, role)
     if len(parts) * 3 <= raster.width:
         for part in parts:
-            raster.put_sign(part.x, scale.row(part.last), "●", role)
+            sign = letter_of(role).upper() if raster.marker is ASCII else "●"
+            raster.put_sign(part.x, scale.row(part.last), sign, role)
 
 
 def _mark_best(raster: Raster, data: ChartData, chart: Chart, view: View, scale: Scale) -> None:
