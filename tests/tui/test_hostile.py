@@ -12,6 +12,8 @@ import pytest
 from conftest import Shown, picture, seen
 from ftev.core.events import PromptAnswered
 from ftev.core.history import read_history
+from ftev.core.run_facts import RunEntry, RunFacts
+from ftev.core.run_order import arrange
 from ftev.core.runs import Run
 from ftev.tui.screens.run import NOTHING_ANSWERS, RunScreen
 from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
@@ -166,3 +168,13 @@ async def test_an_answer_of_another_moment_says_so(
         newest = screen.prompt.answers.newest
         assert newest is not None
         assert newest.settings == ""
+
+
+def test_the_newest_run_is_first_whatever_its_directory_is_called() -> None:
+    made = {"a copy": 300.0, "2026-11-20_10-00-00_x": 100.0, "older": 200.0}
+    entries = [
+        RunEntry(Run(Path(name)), RunFacts(name=name, created=created), "finished")
+        for name, created in made.items()
+    ]
+    (group,) = arrange(entries, "newest", "")
+    assert [e.run.id for e in group.entries] == ["a copy", "older", "2026-11-20_10-00-00_x"]
