@@ -16,6 +16,7 @@ from ftev.core.run_facts import RunEntry, RunFacts
 from ftev.core.run_order import arrange
 from ftev.core.runs import Run
 from ftev.tui.screens.run import NOTHING_ANSWERS, RunScreen
+from ftev.tui.terminal import to_ascii
 from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
 from ftev.tui.widgets.chart_data import ChartData
 from ftev.tui.widgets.chart_legend import legend
@@ -178,3 +179,8 @@ def test_the_newest_run_is_first_whatever_its_directory_is_called() -> None:
     ]
     (group,) = arrange(entries, "newest", "")
     assert [e.run.id for e in group.entries] == ["a copy", "older", "2026-11-20_10-00-00_x"]
+
+
+def test_in_ascii_a_difference_of_nothing_is_no_gain() -> None:
+    assert to_ascii(format_signed(0.0, 1)) == "~0.0"
+    assert to_ascii(format_signed(-1.5, 1)) == "-1.5"
