@@ -15,7 +15,18 @@ from ftev.core.history import read_history
 from ftev.core.run_facts import RunEntry, RunFacts
 from ftev.core.run_order import arrange
 from ftev.core.runs import Run
-from ftev.tui.screens.run import NOTHING_ANSWERS, RunScreen
+from ftev.tui.screens import keys
+from ftev.tui.screens.compare import CompareScreen, Overlay
+from ftev.tui.screens.evaluation import EvaluationScreen
+from ftev.tui.screens.examples import ExamplesScreen
+from ftev.tui.screens.home import HomeScreen
+from ftev.tui.screens.new_run import NewRunScreen
+from ftev.tui.screens.pick_run import PickRun
+from ftev.tui.screens.quiz import QuizScreen
+from ftev.tui.screens.review import ReviewScreen
+from ftev.tui.screens.row import RowScreen
+from ftev.tui.screens.run import NOTHING_ANSWERS, Chart, RunScreen
+from ftev.tui.screens.trace import TraceScreen
 from ftev.tui.terminal import to_ascii
 from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
 from ftev.tui.widgets.chart_data import ChartData
@@ -184,3 +195,27 @@ def test_the_newest_run_is_first_whatever_its_directory_is_called() -> None:
 def test_in_ascii_a_difference_of_nothing_is_no_gain() -> None:
     assert to_ascii(format_signed(0.0, 1)) == "~0.0"
     assert to_ascii(format_signed(-1.5, 1)) == "-1.5"
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        (keys.RUN_KEYS, RunScreen),
+        (keys.CHART_KEYS, Chart),
+        (keys.TRACE_KEYS, TraceScreen),
+        (keys.HOME_KEYS, HomeScreen),
+        (keys.PICK_KEYS, PickRun),
+        (keys.COMPARE_KEYS, CompareScreen),
+        (keys.OVERLAY_KEYS, Overlay),
+        (keys.NEW_RUN_KEYS, NewRunScreen),
+        (keys.REVIEW_KEYS, ReviewScreen),
+        (keys.EVALUATION_KEYS, EvaluationScreen),
+        (keys.EXAMPLES_KEYS, ExamplesScreen),
+        (keys.ROW_KEYS, RowScreen),
+        (keys.QUIZ_KEYS, QuizScreen),
+    ],
+)
+def test_every_key_of_the_help_does_something(table: tuple[keys.Key, ...], place: type) -> None:
+    """A key whose action its place does not have does nothing, and says nothing."""
+    own = [key.action.partition("(")[0] for key in table if "." not in key.action]
+    assert [name for name in own if not hasattr(place, f"action_{name}")] == []
