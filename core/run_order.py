@@ -25,7 +25,8 @@ class Group:
 
 
 def arrange(entries: Iterable[RunEntry], sort: str, group: str) -> list[Group]:
-    """Runs in their order and groups. `entries` come newest first, and keep that among equals."""
+    """Runs in their order and groups. `entries` come by name, the newest of those that a run
+    gave itself first, and keep that among equals: a copied run may have any name."""
     ordered = sorted(entries, key=_KEYS[sort])
     if not group:
         return [Group("", ordered)] if ordered else []
@@ -44,7 +45,7 @@ def _by_metric(entry: RunEntry) -> tuple[bool, str, float]:
 
 
 _KEYS: dict[str, Callable[[RunEntry], Any]] = {
-    "newest": lambda entry: 0,
+    "newest": lambda entry: -entry.facts.created,
     "name": lambda entry: entry.name.casefold(),
     "status": lambda entry: (
         _STATUSES.index(entry.status) if entry.status in _STATUSES else len(_STATUSES)

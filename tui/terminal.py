@@ -153,7 +153,7 @@ _IN_ASCII = str.maketrans(
     {
         **dict.fromkeys("─━╌╍┄┅┈┉╴╶╸╺═▁▂▔▀▄–—−", "-"),
         **dict.fromkeys("│┃┆┇┊┋╎╏║▏▎▍▌▐▕▊▋▉", "|"),
-        **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬±", "+"),
+        **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬", "+"),
         **dict.fromkeys("█▇▆▅▓▒░▃◆", "#"),
         **dict.fromkeys("●◉■▪•⬤", "*"),
         **dict.fromkeys("○◌□◯◇", "o"),
@@ -167,6 +167,7 @@ _IN_ASCII = str.maketrans(
         **dict.fromkeys("‘’", "'"),
         **dict.fromkeys("“”", '"'),
         "÷": "/",
+        "±": "~",  # of a difference of nothing: a plus would make it one
         "≡": "=",
         "★": "*",
         "⏎": "/",

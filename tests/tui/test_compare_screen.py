@@ -79,7 +79,7 @@ async def test_a_refusal_says_why_at_every_size(tmp_path: Path, shown: Shown) ->
     write_events(half, until_step(story(), 40))
     assert first.path.exists()
     async with shown(None, (80, 24), "3 runs") as pilot:
-        await pilot.press("home", "space", "space", "c")
+        await pilot.press("end", "space", "home", "space", "c")
         await seen(pilot, "Their figures cannot be compared", 30.0)
         assert "no split that every run has" in picture(pilot)
         await pilot.press("1")

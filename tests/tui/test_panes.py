@@ -67,7 +67,7 @@ def test_the_trace_has_a_row_an_epoch_with_its_words() -> None:
         "    1       0.580      0.497    71.0 %   +22.0  "
         "accuracy rose by 22.0 points in the first epoch"
     )
-    assert "◆" in told[4]
+    assert "▾" in told[4]
     assert len(told) == 5
 
 

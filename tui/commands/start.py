@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from ...core.config import RunConfig
 from ...core.errors import ConfigError, Fault
@@ -94,14 +96,31 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
 def _show_screen(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
     """The screen of a run whose worker outlives it. Leaving before the end is no failure."""
     from ...core.launch import start_worker
-    from ..app import run_app
 
     process = start_worker(run, *arguments)
-    folder = runs_folder(options.runs_dir)
-    code = run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
+    code = draw_screen(run, options)
     process.poll()
     process.returncode = process.returncode or 0
     return code or after_screen(run, options)
+
+
+def draw_screen(run: Run, options: argparse.Namespace) -> int:
+    """The run's screen, in an interpreter of its own where Polars has been at work in this one.
+
+    The screen is drawn in a forked process. Polars answers from a pool of threads, which a fork
+    does not take along: there the first table would be waited for forever.
+    """
+    folder = runs_folder(options.runs_dir)
+    if "polars" not in sys.modules:
+        from ..app import run_app
+
+        return run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
+    from ..terminal import supervised
+
+    command = [sys.executable, "-m", "ftev.tui.cli", "--runs-dir", str(folder)]
+    command += ["--theme", options.theme, *["--ascii"] * options.ascii]
+    command += ["open", str(run.path.resolve())]
+    return supervised(lambda: os.execv(sys.executable, command))
 
 
 def after_screen(run: Run, options: argparse.Namespace) -> int:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def ask_to_throw_away(screen: HomeScreen, entry: RunEntry) -> None:
     if entry.run.worker_alive():
-        screen.key_line.show_notice("Its worker is alive: stop the run first.", "warn")
+        screen.key_line.show_notice(
+            "Its worker is alive: open the run and stop it with S first.", "warn"
+        )
         return
     from .question import Question
 

@@ -169,8 +169,9 @@ COMPARE_KEYS = (
     Key("escape", "esc", "out", "one layer out: cursor, zoomed pane, this screen", "back"),
 )
 
+OF_ONE_RUN = ("table", "turn(-1)", "turn(1)", "write", "screen.open")
 OVERLAY_KEYS = (
-    *(key for key in CHART_KEYS if key.action != "table"),
+    *(key for key in CHART_KEYS if key.action not in OF_ONE_RUN),
     Key("l", "l", "lines", "training and validation, validation alone, training alone"),
 )
 

@@ -37,7 +37,9 @@ def ask_models(screen: RunScreen, text: str, seed: int) -> None:
         details=likelihoods != "none",
     )
     words = settings.in_words(seed) if screen.follower.history.task == "generation" else ""
+    words = screen.travel.in_words(words)
     exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
+    exchange.step = screen.travel.moment.step if screen.travel.moment else None
     screen.prompt.begin(exchange)
     asked = screen.travel.asked(request)
     ask_prompt(screen.followed, exchange, asked, screen.post_message)

@@ -153,8 +153,7 @@ class TraceScreen(ReadingScreen):
             self.pane.traced = message.reply
             self.pane.cursor = self._parting()
             self.pane.output, self.pane.top = False, 0
-            self.key_line.notice = []
-            self.key_line.show()
+            self.key_line.drop_notice()
             self.pane.show()
 
     @on(AnswerTold)

@@ -55,6 +55,12 @@ class Travel:
         moment = self.moment
         return replace(request, checkpoint=moment.step) if moment and moment.kept else request
 
+    def in_words(self, settings: str) -> str:
+        """How a prompt is answered from here: the step comes first, it changes the answer most."""
+        if self.moment is None:
+            return settings
+        return f"as of step {self.moment.step:,}" + (f", {settings}" if settings else "")
+
     def refusal(self) -> str:
         """Why nobody can answer as of this moment; empty where somebody can."""
         if self.moment is None or self.moment.kept:

@@ -62,7 +62,7 @@ class ChartPane(PlotPane):
         if not len(self.data) and not self.data.validation:
             return [[("The loss is drawn here from the first step on.", "muted")]]
         if self.as_table:
-            lines, self.from_end = table_lines(self.data, height, self.from_end)
+            lines, self.from_end = table_lines(self.data, width, height, self.from_end)
             return lines
         told = legend if self.view.cursor is None or not len(self.data) else cursor_line
         top = told(self.data, self.view, width)

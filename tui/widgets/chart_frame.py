@@ -42,7 +42,8 @@ def scale_of(low: float, high: float, dots: int, *, log: bool, most: float = mat
     """Round ends; from zero where that costs little height: honest, and it seldom moves."""
     if log and high > 0:
         least = max(low, high / 1e6, 1e-12)
-        return Scale(least / 1.05, max(high, least * 2) * 1.05, dots, log=True)
+        top = min(max(high, least * 2) * 1.05, most)
+        return Scale(min(least / 1.05, top / 2), top, dots, log=True)
     bottom, top = nice_range(low, high, min(8, max(2, dots // 6)))
     if 0 <= low < high * FROM_ZERO_SHARE:
         bottom = 0.0

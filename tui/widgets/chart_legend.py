@@ -17,6 +17,7 @@ from .format import (
     format_share,
     format_short_count,
 )
+from .plot import ASCII, letter_of
 from .series import Chart, Series
 from .spans import Line, join_fitting
 
@@ -55,7 +56,7 @@ def _newest(series: Series, chart: Chart, view: View) -> Line:
     smooth = view.smoothing if series.noisy else 0.0
     name = f"{series.name}, smoothed" if smooth else series.name
     last = format_reading(series.smoothed(smooth).values[-1], chart.unit)
-    return [(f"{series.sign} ", series.role), (name, ""), (f" {last}", "strong")]
+    return [(f"{_sign(series, view)} ", series.role), (name, ""), (f" {last}", "strong")]
 
 
 def small_legend(data: ChartData, view: View, chart: Chart, width: int) -> Line:
@@ -66,7 +67,7 @@ def small_legend(data: ChartData, view: View, chart: Chart, width: int) -> Line:
     index = data.place_at(series, min(view.cursor, len(data) - 1))
     told = ABSENT if index is None else format_reading(series.values.values[index], chart.unit)
     groups: list[Line] = [
-        [(f"{series.sign} ", series.role), (series.name, ""), (f" {told}", "strong")]
+        [(f"{_sign(series, view)} ", series.role), (series.name, ""), (f" {told}", "strong")]
     ]
     return [(" " * GUTTER, ""), *join_fitting(groups, "   ", width - GUTTER)]
 
@@ -77,7 +78,7 @@ def cursor_line(data: ChartData, view: View, width: int) -> Line:
     i = min(view.cursor or 0, len(data) - 1)
     groups: list[Line] = [[(f"step {steps.step[i]:,}", "strong")]]
     for series in chart.series:
-        groups += _reading(data, series, chart, i)
+        groups += _reading(data, series, chart, i, view)
     groups.append([(f"epoch {steps.epoch[i]:.2f}", "muted")])
     if chart.name == "loss":
         rate = format_number(steps.learning_rate[i], 3)
@@ -89,7 +90,12 @@ def cursor_line(data: ChartData, view: View, width: int) -> Line:
     return [(fit_right("at ", GUTTER), "accent"), *join_fitting(groups, "   ", width - GUTTER)]
 
 
-def _reading(data: ChartData, series: Series, chart: Chart, index: int) -> list[Line]:
+def _sign(series: Series, view: View) -> str:
+    """As the series is drawn: in ASCII by a letter, its points among them."""
+    return letter_of(series.role) if view.marker is ASCII else series.sign
+
+
+def _reading(data: ChartData, series: Series, chart: Chart, index: int, view: View) -> list[Line]:
     """A series at a step; where it was measured at an earlier one, that step too."""
     place = data.place_at(series, index)
     if place is None:
@@ -98,4 +104,4 @@ def _reading(data: ChartData, series: Series, chart: Chart, index: int) -> list[
     at = ""
     if series.as_points and data.validation[place].step != data.history.steps.step[index]:
         at = f" at {data.validation[place].step:,}"
-    return [[(f"{series.sign} ", series.role), (told, "strong"), (at, "muted")]]
+    return [[(f"{_sign(series, view)} ", series.role), (told, "strong"), (at, "muted")]]

@@ -18,7 +18,7 @@ from .chart_frame import (
 from .chart_legend import small_legend
 from .chart_marks import best_point, levels, marked_steps
 from .chart_view import View
-from .plot import Part, Raster, Scale, column_parts
+from .plot import ASCII, Part, Raster, Scale, column_parts, letter_of
 from .series import Chart
 from .spans import Line, cut
 
@@ -107,7 +107,8 @@ def _draw_points(raster: Raster, parts: list[Part], scale: Scale, role: str) -> 
     raster.draw_parts(parts, scale, role)
     if len(parts) * 3 <= raster.width:
         for part in parts:
-            raster.put_sign(part.x, scale.row(part.last), "●", role)
+            sign = letter_of(role).upper() if raster.marker is ASCII else "●"
+            raster.put_sign(part.x, scale.row(part.last), sign, role)
 
 
 def _mark_best(raster: Raster, data: ChartData, chart: Chart, view: View, scale: Scale) -> None:

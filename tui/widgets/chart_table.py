@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .chart_data import ChartData
 from .format import format_count, format_number
-from .spans import Column, Line, header, row
+from .spans import Column, Line, header, row, table_width
 
 COLUMNS = [
     Column("step", 8),
@@ -17,24 +17,33 @@ COLUMNS = [
 ]
 
 
-def table_lines(data: ChartData, height: int, from_end: int) -> tuple[list[Line], int]:
+def table_lines(data: ChartData, width: int, height: int, from_end: int) -> tuple[list[Line], int]:
     """Header and the rows up to `from_end` before the last; also `from_end`, kept in bounds."""
+    columns = _fitting(width)
     room = max(1, height - 1)
     from_end = min(max(0, from_end), max(0, len(data) - room))
     end = len(data) - from_end
     measured = {
         e.step: loss for e, loss in zip(data.validation, data.validation_loss.values, strict=True)
     }
-    lines = [header(COLUMNS)]
-    lines += [_row(data, i, measured) for i in range(max(0, end - room), end)]
+    lines = [header(columns)]
+    lines += [_row(data, i, measured, columns) for i in range(max(0, end - room), end)]
     return lines, from_end
 
 
-def _row(data: ChartData, i: int, measured: dict[int, float]) -> Line:
+def _fitting(width: int) -> list[Column]:
+    """The columns that are whole: a figure without its end would be another figure."""
+    count = len(COLUMNS)
+    while count > 1 and table_width(COLUMNS[:count]) > width:
+        count -= 1
+    return COLUMNS[:count]
+
+
+def _row(data: ChartData, i: int, measured: dict[int, float], columns: list[Column]) -> Line:
     steps = data.history.steps
     step, seconds = steps.step[i], steps.seconds[i]
     return row(
-        COLUMNS,
+        columns,
         [
             (format_count(step), ""),
             (f"{steps.epoch[i]:.2f}", "muted"),
@@ -43,5 +52,5 @@ def _row(data: ChartData, i: int, measured: dict[int, float]) -> Line:
             (format_number(steps.learning_rate[i], 3), "muted"),
             (format_number(steps.grad_norm[i], 3), "muted"),
             (format_count(steps.tokens[i] / seconds) if seconds > 0 else "", "muted"),
-        ],
+        ][: len(columns)],
     )

@@ -61,7 +61,7 @@ class FindingsSection(ListSection):
         splits = [split for split, _ in found["rows"]]
         split = shown.split if shown.split in splits else splits[0]
         ids = tuple(int(row) for at, row in found["rows"] if at == split)
-        return OpenRows(only=ids, split=split, about=str(found["code"]))
+        return OpenRows(only=ids, split=split, about=f"rows listed under {found['code']}")
 
     def term(self, shown: Shown) -> str | None:
         return str(shown.report["findings"][self.cursor]["code"]) if self.count(shown) else None

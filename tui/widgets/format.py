@@ -103,8 +103,8 @@ def format_signed(value: float, decimals: int) -> str:
     """+0.123, −0.050, and ±0.000 where nothing is left after rounding"""
     if not math.isfinite(value):
         return ABSENT
-    text = f"{value:+.{decimals}f}"
-    if float(text) == 0:
+    text = f"{value:+,.{decimals}f}"
+    if not text.strip("+-0."):
         return "±" + text[1:]
     return text.replace("-", MINUS)
 

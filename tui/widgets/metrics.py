@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import ClassVar
@@ -163,9 +164,14 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
     brief = height < ROOMY
     for reason in judgement.reasons[: max(1, height // 5) if brief else None]:
         told = visible(reason)
-        parts = [fit(told, width - 2)] if brief else wrap(told, width - 2)
+        parts = [fit(_shortened(told, width - 2), width - 2)] if brief else wrap(told, width - 2)
         lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]
+
+
+def _shortened(reason: str, width: int) -> str:
+    """Without its asides where it is too long: reasons begin alike and differ in their ends."""
+    return reason if cell_len(reason) <= width else re.sub(r" \([^()]*\)", "", reason)
 
 
 def table_lines(table: MetricTable, width: int, cursor: int | None) -> list[Line]:

@@ -115,7 +115,12 @@ BRAILLE, BLOCK, ASCII = Marker("braille", 2, 4), Marker("block", 1, 2), Marker("
 MARKERS = (BRAILLE, BLOCK, ASCII)
 _BRAILLE_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _BLOCKS = " ▀▄█"
-_LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
+LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
+
+
+def letter_of(role: str) -> str:
+    """What a series of this role is drawn with where a cell holds one character."""
+    return LETTERS.get(role, "*")
 
 
 def _after(before: int, row: int) -> tuple[int, int]:
@@ -215,4 +220,4 @@ class Raster:
             return chr(0x2800 + bits)
         if self.marker is BLOCK:
             return _BLOCKS[bits]
-        return _LETTERS.get(self._roles[cell][column], "*")
+        return letter_of(self._roles[cell][column])

@@ -176,7 +176,11 @@ def _label_lines(check: CheckResult, width: int) -> list[Line]:
             [
                 (fit(visible(label), named) + "  ", ""),
                 (fit(bar(count / most, room), room), "train"),
-                (fit_right(format_count(count), 8) + fit_right(f"{count / total:.1%}", 8), "muted"),
+                (
+                    fit_right(format_count(count), 8)
+                    + fit_right(f"{count / total * 100:.1f} %", 8),
+                    "muted",
+                ),
             ]
         )
     if rest := ordered[listed:]:
@@ -252,7 +256,7 @@ def _cut_lines(told: Mapping[str, Any], limit: int, width: int) -> list[Line]:
         return [[("✓ ", "good"), (f"no row is cut: the limit is {limit:,} tokens", "")]]
     share = told["truncated_rows"] / max(1, told["rows"])
     text = (
-        f"cut at {limit:,}: {told['truncated_rows']:,} rows ({share:.1%}) lose "
+        f"cut at {limit:,}: {told['truncated_rows']:,} rows ({share * 100:.1f} %) lose "
         f"{told['truncated_tokens']:,} tokens"
     )
     dashes = max(0, width - cell_len(text) - 4)
@@ -264,7 +268,9 @@ def _mask_lines(told: Mapping[str, Any], width: int) -> list[Line]:
     if "scored_tokens" not in told:
         return []
     share = told["scored_tokens"] / max(1, told["tokens"])
-    head = f"{told['scored_tokens']:,} of {told['tokens']:,} tokens are learned ({share:.0%})"
+    head = (
+        f"{told['scored_tokens']:,} of {told['tokens']:,} tokens are learned ({share * 100:.0f} %)"
+    )
     lines = [_title("What is learned", head)]
     for name, what in (("unscored_rows", "learn nothing"), ("rows_without_eos", "have no end")):
         if told.get(name):

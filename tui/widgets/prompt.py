@@ -68,7 +68,9 @@ class AnswersPane(Pane):
             return [[(self.state or "Press p to ask base and tuned.", "muted")]]
         shown = self.exchanges[-MOST_SHOWN:] or [self.newest]
         brief = height < BRIEF
-        blocks = [block_of(exchange, width, self.view, brief=brief) for exchange in shown]
+        blocks = [
+            block_of(exchange, width, self.view, brief=brief, most=height - 1) for exchange in shown
+        ]
         return self._window(joined(blocks, width), width, height, self._foot(width))
 
     def _foot(self, width: int) -> Line | None:

@@ -17,7 +17,7 @@ from .spans import GAP, Line, Span, cut, width_of
 from .status import STATUS_MARKS
 
 SIGNS_WIDTH = 3  # cursor, mark or baseline, space
-STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 14, 8
+STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 14, 9
 SPARK_WIDTH, DIFFERENCE_WIDTH, TASK_WIDTH = 16, 14, 14
 TOOK_WIDTH, BASE_WIDTH = 9, 22
 LEAST_HEADLINE = 22

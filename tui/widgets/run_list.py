@@ -141,6 +141,7 @@ def empty_lines(*, complete: bool) -> list[Line]:
             ("             trains a tiny model that ships with ftev", "muted"),
         ],
         [("ftev-tui train run.toml", "accent"), ("   trains yours", "muted")],
+        [("n", "accent"), (" " * 25 + "opens the form of a new run here", "muted")],
     ]
 
 

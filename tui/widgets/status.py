@@ -11,9 +11,10 @@ from .format import (
     format_count,
     format_seconds,
     format_short_count,
+    wrap,
 )
 from .pane import Pane
-from .spans import Line, join_fitting, justify
+from .spans import Line, join_fitting, justify, text_of, width_of
 
 ACTIVITIES = (  # what goes on while each stage runs
     "loading the base model",
@@ -23,6 +24,7 @@ ACTIVITIES = (  # what goes on while each stage runs
     "evaluating",
 )
 ROOMY = 100  # cells from which on the line of pace tells the epoch too
+HINT_GAP = "   "
 STATUS_MARKS = {
     "starting": ("·", "muted"),
     "running": ("▶", "accent"),
@@ -52,9 +54,11 @@ class TwoEnds(Pane):
 
 
 class KeyLine(Pane):
-    """The keys that matter here; a notice takes their place for a while."""
+    """The keys that matter here; a notice takes their place for a while, whole: in more lines
+    where one is too short for it."""
 
     NOTICE_SECONDS = 12.0
+    MOST_LINES = 4
 
     def __init__(self, hints: list[Line]) -> None:
         super().__init__(id="keys")
@@ -71,15 +75,45 @@ class KeyLine(Pane):
         self._shown += 1
         shown = self._shown
         self.set_timer(self.NOTICE_SECONDS, lambda: self._drop_notice(shown))
+        self._take_room()
         self.show()
 
     def _drop_notice(self, shown: int) -> None:
         if shown == self._shown:
-            self.notice = []
-            self.show()
+            self.drop_notice()
+
+    def drop_notice(self) -> None:
+        self.notice = []
+        self._take_room()
+        self.show()
+
+    def on_resize(self) -> None:
+        self._take_room()
+
+    def _take_room(self) -> None:
+        self.styles.height = max(1, len(self._notice_lines(self.size.width)))
+
+    def _notice_lines(self, width: int) -> list[Line]:
+        if not self.notice or not width:
+            return []
+        role = self.notice[0][1]
+        return [[(t, role)] for t in wrap(text_of(self.notice), width)[: self.MOST_LINES]]
 
     def draw(self, width: int, height: int) -> list[Line]:
-        return [self.notice or join_fitting(self.hints, "   ", width)]
+        if not self.notice:
+            return [hint_line(self.hints, width)]
+        return self._notice_lines(width)
+
+
+def hint_line(hints: list[Line], width: int) -> Line:
+    """As many hints as fit, in their order; the way to all of them, `?`, always."""
+    line = join_fitting(hints, HINT_GAP, width)
+    last = next((hint for hint in hints if hint[0][0] == "?"), None)
+    if last is None or last[0] in line:
+        return line
+    room = width - width_of(last) - len(HINT_GAP)
+    others = [hint for hint in hints if hint is not last]
+    return [*join_fitting(others, HINT_GAP, room), (HINT_GAP, ""), *last]
 
 
 def title_left(run: Run, history: History) -> Line:

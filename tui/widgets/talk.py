@@ -44,13 +44,16 @@ class Block:
     length: int = 0  # lines of the newest exchange, at the end
 
 
-def block_of(exchange: Exchange, width: int, view: View, *, brief: bool = False) -> Block:
-    """`brief`: where there are few lines, the answers have them."""
+def block_of(
+    exchange: Exchange, width: int, view: View, *, brief: bool = False, most: int = 1000
+) -> Block:
+    """`brief`: where there are few lines, the answers have them. Of labels only the likeliest
+    stand in at most so many lines: what both models say must not scroll away."""
     lines = prompt_lines(exchange.prompt, width, 1 if brief else 2)
-    if exchange.message or not brief:
+    if exchange.message or not brief or exchange.step is not None:
         lines += told_message(exchange, width)
     if any(a.probabilities for a in exchange.answers.values()):
-        labels = label_lines(exchange, width, MOST_LABELS + 2)
+        labels = label_lines(exchange, width, max(4, min(MOST_LABELS + 2, most - len(lines))))
         return Block([*lines, *labels], min(len(lines), 2))
     found = _texts(exchange, width, view, lines)
     if not brief:

@@ -11,6 +11,7 @@ from .pane import NumberedPane
 from .spans import GAP, Column, Line, header, row, table_width
 
 TIME_WIDTH = 140  # from here on the time of an epoch is told
+LOWEST = "▾ "  # not the ◆ of the chart: the checkpoint that is kept may be another one
 ONE_LINE_WIDTH = 110  # from here on an observation stands beside its numbers
 
 
@@ -84,7 +85,7 @@ def _epoch_row(epoch: Epoch, columns: list[Column], best: bool) -> Line:
     cells = [
         (str(epoch.epoch), "strong"),
         (_loss(epoch.train_loss), "train"),
-        (("◆ " if best else "") + _loss(epoch.validation_loss), "validation"),
+        ((LOWEST if best else "") + _loss(epoch.validation_loss), "validation"),
         (format_share(epoch.validation_accuracy), ""),
         (_points(epoch.accuracy_change), _direction(epoch.accuracy_change)),
         (format_seconds(epoch.seconds), "muted"),
