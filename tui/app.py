@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ..core.draft import Draft
     from ..core.review import Review
 
+gc.freeze()  # what was imported stays: walking through it all would cost as much as it saved
 gc.enable()
 REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
@@ -126,6 +127,13 @@ class FtevApp(App[int]):
         if self.opened is not None:
             return RunScreen(self.opened, ascii_only=self.ascii_only)
         return self._home()
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Before there is a screen, the colours are noted: the rules are read when it comes."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
 
     def _home(self) -> Screen[Any]:
         from .screens.home import HomeScreen
