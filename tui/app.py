@@ -26,6 +26,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from ..core.runs import Run
+from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
 from .lean import lean
 from .memory import Keeper, Memory, Remembering, read_memory
 from .safety import SafeFilter
@@ -146,6 +147,7 @@ class FtevApp(App[int]):
 
     def on_ready(self) -> None:
         gc.enable()
+        self.set_timer(AHEAD_SECONDS, lambda: import_ahead(*SCREENS))
 
     async def on_event(self, event: events.Event) -> None:
         new_key = isinstance(event, events.Key) and not event.is_forwarded
