@@ -28,6 +28,7 @@ from ..widgets.asking import (
     write_report,
 )
 from ..widgets.chart import ChartPane
+from ..widgets.chart_ahead import make_ahead
 from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.format import format_seconds
 from ..widgets.generation import GenerationSettings
@@ -98,7 +99,7 @@ class RunScreen(Screen[None]):
     def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
         super().__init__()
         self.followed = run
-        self.follower = Follower(run, self.post_message, self._prepare_charts)
+        self.follower = Follower(run, self.post_message, self._prepare_charts, self._make_ahead)
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
@@ -158,6 +159,10 @@ class RunScreen(Screen[None]):
         except FtevError:  # a copied run may have lost it
             config = None
         self.chart.prepare(history, config)
+
+    def _make_ahead(self) -> None:
+        """In the thread of the follower, once the run is shown."""
+        make_ahead(self.chart.newest_data, self.follower.lock, lambda: not self.follower.stopped)
 
     @on(HistoryRead)
     def show_reading(self, message: HistoryRead) -> None:
@@ -238,7 +243,7 @@ class RunScreen(Screen[None]):
 
     def _recall(self) -> None:
         """Before the first frame: as it was left, and what came since."""
-        self.chart.data.update(self.follower.history)
+        self.chart.take_up(self.follower.history)
         on_top = self.app.recall(self).on_top
         if on_top in OVER_THE_RUN and hasattr(self, f"action_{on_top}"):
             self.call_later(self.run_action, on_top)
