@@ -147,7 +147,14 @@ class FtevApp(App[int]):
 
     def on_ready(self) -> None:
         gc.enable()
-        self.set_timer(AHEAD_SECONDS, lambda: import_ahead(*SCREENS))
+        self.set_timer(AHEAD_SECONDS, self._import_ahead)
+
+    def _import_ahead(self) -> None:
+        """Once a long run is read: its first picture must not wait for this."""
+        if isinstance(self.screen, RunScreen) and self.screen.is_reading:
+            self.set_timer(AHEAD_SECONDS, self._import_ahead)
+        else:
+            import_ahead(*SCREENS)
 
     async def on_event(self, event: events.Event) -> None:
         new_key = isinstance(event, events.Key) and not event.is_forwarded

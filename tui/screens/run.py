@@ -221,6 +221,11 @@ class RunScreen(Screen[None]):
             self.desk.shown = 3 if self.status in ("finished", "stopped") else 6
             self._arrange()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether nothing of the run was drawn yet."""
+        return not self._was_drawn
+
     # What it remembers
 
     @property
