@@ -217,8 +217,7 @@ def read_edges(path: Path) -> History:
     """The history of a short file; of a long one, without the steps in its middle."""
     history, reader = History(), EventReader(path, EDGE_BYTES)
     size = _size(path)
-    for event in reader.read():
-        history.add(event)
+    history.add_all(reader.read())
     if size > 2 * EDGE_BYTES:
         reader = EventReader(path, EDGE_BYTES)
         reader.offset = size - EDGE_BYTES
@@ -226,8 +225,7 @@ def read_edges(path: Path) -> History:
         events = reader.read()
         if not events and reader.offset >= size:
             break
-        for event in events:
-            history.add(event)
+        history.add_all(events)
     return history
 
 

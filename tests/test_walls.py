@@ -120,3 +120,21 @@ def test_a_history_is_folded_without_numbers_or_models() -> None:
         "from ftev.core import history, report, diagnosis; from ftev.core.reporting import summary"
     )
     assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
+
+
+def test_the_screen_is_there_before_what_only_a_key_asks_for() -> None:
+    found = imported_by("import ftev.tui.app, ftev.tui.screens.home")
+    assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
+    later = {f"ftev.tui{name}" for name in imported_ahead()} - {"ftev.tui.screens.home"}
+    assert not found & {*later, "ftev.core.verdict", "ftev.core.report", "ftev.core.receipts"}
+
+
+def test_screens_imported_ahead_bring_no_numbers() -> None:
+    screens = "\n".join(f"import ftev.tui{name}" for name in imported_ahead())
+    assert not imported_by(screens) & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
+
+
+def imported_ahead() -> tuple[str, ...]:
+    from ftev.tui.ahead import SCREENS
+
+    return SCREENS

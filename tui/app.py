@@ -26,6 +26,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from ..core.runs import Run
+from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
 from .lean import lean
 from .memory import Keeper, Memory, Remembering, read_memory
 from .safety import SafeFilter
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ..core.draft import Draft
     from ..core.review import Review
 
+gc.freeze()  # what was imported stays: walking through it all would cost as much as it saved
 gc.enable()
 REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
@@ -127,6 +129,13 @@ class FtevApp(App[int]):
             return RunScreen(self.opened, ascii_only=self.ascii_only)
         return self._home()
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Before there is a screen, the colours are noted: the rules are read when it comes."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+
     def _home(self) -> Screen[Any]:
         from .screens.home import HomeScreen
 
@@ -138,6 +147,14 @@ class FtevApp(App[int]):
 
     def on_ready(self) -> None:
         gc.enable()
+        self.set_timer(AHEAD_SECONDS, self._import_ahead)
+
+    def _import_ahead(self) -> None:
+        """Once a long run is read: its first picture must not wait for this."""
+        if isinstance(self.screen, RunScreen) and self.screen.is_reading:
+            self.set_timer(AHEAD_SECONDS, self._import_ahead)
+        else:
+            import_ahead(*SCREENS)
 
     async def on_event(self, event: events.Event) -> None:
         new_key = isinstance(event, events.Key) and not event.is_forwarded

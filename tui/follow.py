@@ -84,8 +84,10 @@ class Follower(threading.Thread):
         run: Run,
         post: Callable[[Message], object],
         prepare: Callable[[History], object] | None = None,
+        afterwards: Callable[[], object] | None = None,
     ) -> None:
-        """`prepare` is called in this thread with the history of the first reading."""
+        """`prepare` is called in this thread with the history of the first reading, `afterwards`
+        once that was told of."""
         super().__init__(name=f"follow {run.id}", daemon=True)
         self.run_followed = run
         self.lock = threading.RLock()  # a pane takes it again where all are drawn under it
@@ -93,7 +95,7 @@ class Follower(threading.Thread):
         self.alive = False
         self.caught_up = False
         self._post_message = post
-        self._prepare = prepare
+        self._prepare, self._afterwards = prepare, afterwards
         self._reader = EventReader(run.events_path, CHUNK)
         self._stopped = threading.Event()
         self._quiet = 0
@@ -105,6 +107,10 @@ class Follower(threading.Thread):
 
     def stop(self) -> None:
         self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
 
     def run(self) -> None:
         with contextlib.suppress(RuntimeError):  # the screen closed its loop between two posts
@@ -144,6 +150,8 @@ class Follower(threading.Thread):
         self._look_at_log()
         self._post(HistoryGrew(self.history.version))
         self._judge()
+        if self._afterwards is not None:
+            self._afterwards()
 
     def _read(self) -> bool:
         before = self._reader.offset

@@ -13,6 +13,7 @@ from ...core.config import RunConfig
 from ...core.history import History
 from ...core.reporting.text import visible
 from ...core.runs import Run
+from ..ahead import RECEIPTS, import_ahead
 from ..widgets.asking import RequestTold, write_report
 from ..widgets.calibration_section import CalibrationSection
 from ..widgets.evaluation_panes import SectionPane, VerdictPane
@@ -86,6 +87,7 @@ class EvaluationScreen(ReadingScreen):
 
     @on(EvaluationRead)
     def show_evaluation(self, message: EvaluationRead) -> None:
+        import_ahead(RECEIPTS)
         self.report, self.history, self.config = message.report, message.history, message.config
         told = message.report.get("verdict")
         splits = splits_of(message.report)

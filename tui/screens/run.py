@@ -23,6 +23,7 @@ from ..widgets.asking import (
     write_report,
 )
 from ..widgets.chart import ChartPane
+from ..widgets.chart_ahead import make_ahead
 from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.format import format_seconds
 from ..widgets.log import LogPane
@@ -90,7 +91,7 @@ class RunScreen(Screen[None]):
     def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
         super().__init__()
         self.followed = run
-        self.follower = Follower(run, self.post_message, self._prepare_charts)
+        self.follower = Follower(run, self.post_message, self._prepare_charts, self._make_ahead)
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
@@ -150,6 +151,10 @@ class RunScreen(Screen[None]):
             config = None
         self.chart.prepare(history, config)
 
+    def _make_ahead(self) -> None:
+        """In the thread of the follower, once the run is shown."""
+        make_ahead(self.chart.newest_data, self.follower.lock, lambda: not self.follower.stopped)
+
     @on(HistoryRead)
     def show_reading(self, message: HistoryRead) -> None:
         self.status_line.show_ends([(f"reading the run  {message.share * 100:.0f} %", "muted")], [])
@@ -207,6 +212,11 @@ class RunScreen(Screen[None]):
             self.desk.shown = 3 if self.status in ("finished", "stopped") else 6
             self.lay_out_panes()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether nothing of the run was drawn yet."""
+        return not self._was_drawn
+
     # What it remembers
 
     @property
@@ -218,7 +228,7 @@ class RunScreen(Screen[None]):
 
     def _recall(self) -> None:
         """Before the first frame: as it was left, and what came since."""
-        self.chart.data.update(self.follower.history)
+        self.chart.take_up(self.follower.history)
         on_top = self.app.recall(self).on_top
         if on_top in OVER_THE_RUN:
             self.call_later(self.run_action, OVER_THE_RUN[on_top])

@@ -101,6 +101,7 @@ class Desk(Container):
         self.shown = 4
         self.zoomed = False
         self._desk_layout = DeskLayout()
+        self._placed: dict[int, Region] = {}  # as it was arranged last
 
     @property
     def layout(self) -> Layout:
@@ -121,7 +122,9 @@ class Desk(Container):
             title = self._tabs(number) if shares and number != 1 else _title(pane)
             if pane.border_title != title:
                 pane.border_title = title
-        self.refresh(layout=True)
+        if placed != self._placed:  # a layout repaints the whole screen
+            self._placed = placed
+            self.refresh(layout=True)
 
     def _tabs(self, shown: int) -> Content:
         """The panes that share the place, the one in view marked by more than colour."""

@@ -43,10 +43,18 @@ class ChartPane(PlotPane):
         data.make_all()
         self._prepared = data
 
-    def show_history(self, history: History) -> None:
-        if self._prepared is not None:
-            self.data, self._prepared = self._prepared, None
+    @property
+    def newest_data(self) -> ChartData:
+        """What is shown, or will be with the next picture."""
+        return self.data if self._prepared is None else self._prepared
+
+    def take_up(self, history: History) -> None:
+        """What was prepared of it is not made again here."""
+        self.data, self._prepared = self.newest_data, None
         self.data.update(history)
+
+    def show_history(self, history: History) -> None:
+        self.take_up(history)
         self.show()
 
     def show(self) -> None:

@@ -190,21 +190,28 @@ class ChartData:
             return self._time_axis()
         return self._token_axis() if axis == "tokens" else steps.step
 
-    def _time_axis(self) -> array[float]:
+    def grow_axes(self, most: int) -> int:
+        """Go on with the axes of time and tokens by so many steps; how much of them is made."""
+        return len(self._time_axis(most)) + len(self._token_axis(most))
+
+    def _time_axis(self, most: int | None = None) -> array[float]:
         """Seconds since the first step. A clock that was set back must not fold the axis."""
         times, made = self.history.steps.time, self._seconds
         if len(made) < len(self):
             begun = times[0]
-            new = (t - begun for t in times[len(made) : len(self)])
+            new = (t - begun for t in times[len(made) : self._as_far_as(made, most)])
             made.extend(list(accumulate(new, max, initial=made[-1] if made else 0.0))[1:])
         return made
 
-    def _token_axis(self) -> array[float]:
+    def _token_axis(self, most: int | None = None) -> array[float]:
         made = self._tokens
         if len(made) < len(self):
-            new = self.history.steps.tokens[len(made) : len(self)]
+            new = self.history.steps.tokens[len(made) : self._as_far_as(made, most)]
             made.extend(list(accumulate(new, initial=made[-1] if made else 0.0))[1:])
         return made
+
+    def _as_far_as(self, made: array[float], most: int | None) -> int:
+        return len(self) if most is None else min(len(self), len(made) + most)
 
     def read_until(self, index: int) -> tuple[float, float]:
         """Seconds since the first step and tokens read, at a step, without making an axis."""

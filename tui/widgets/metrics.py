@@ -15,6 +15,7 @@ from textual.message import Message
 from ...core.events import TextScored
 from ...core.history import History
 from ...core.reporting.text import visible
+from ..ahead import RECEIPTS, import_ahead
 from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
@@ -115,6 +116,7 @@ class MetricsPane(NumberedPane):
         rows = self._rows()
         if not rows:
             return
+        import_ahead(RECEIPTS)
         start = -1 if self.cursor is None else self.cursor
         self.cursor = moved(start, count, len(rows))
         self._keep_cursor_seen()

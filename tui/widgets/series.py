@@ -21,8 +21,11 @@ class Average:
         self.share, self.source, self.series = share, source, Pyramid()
         self._average = self._weight = 0.0
 
-    def catch_up(self) -> Pyramid:
-        new = self.source.values[len(self.series) : len(self.source)]
+    def catch_up(self, most: int | None = None) -> Pyramid:
+        """Take in what the source has grown by, or so many of its values at most."""
+        begun = len(self.series)
+        end = len(self.source) if most is None else min(len(self.source), begun + most)
+        new = self.source.values[begun:end]
         lost = self.source.not_finite
         calm = not lost or lost[-1] < len(self.series)
         made: list[float] = []
@@ -75,9 +78,13 @@ class Series:
         """The moving average, made when first asked for; what is not noisy has none."""
         if not share or not self.noisy:
             return self.values
+        return self.average(share).catch_up()
+
+    def average(self, share: float) -> Average:
+        """The moving average as far as it is made."""
         if share not in self._averages:
             self._averages[share] = Average(share, self.values)
-        return self._averages[share].catch_up()
+        return self._averages[share]
 
 
 @dataclass(frozen=True)
