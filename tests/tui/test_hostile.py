@@ -25,7 +25,8 @@ from ftev.tui.screens.pick_run import PickRun
 from ftev.tui.screens.quiz import QuizScreen
 from ftev.tui.screens.review import ReviewScreen
 from ftev.tui.screens.row import RowScreen
-from ftev.tui.screens.run import NOTHING_ANSWERS, Chart, RunScreen
+from ftev.tui.screens.run import Chart, RunScreen
+from ftev.tui.screens.run_prompt import NOTHING_ANSWERS, ask_models
 from ftev.tui.screens.trace import TraceScreen
 from ftev.tui.terminal import to_ascii
 from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
@@ -164,19 +165,19 @@ def test_a_difference_of_thousands_is_written_as_the_values_are() -> None:
 async def test_an_answer_of_another_moment_says_so(
     shown: Shown, finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftev.tui.screens.run.ask_prompt", lambda *_: None)
+    monkeypatch.setattr("ftev.tui.screens.run_prompt.ask_prompt", lambda *_: None)
     async with shown(finished, size=(80, 24)) as pilot:
         screen = pilot.app.screen
         assert isinstance(screen, RunScreen)
         await pilot.press("4", "right", "enter")
         await seen(pilot, "Metrics and prompt are as of step")
-        screen._ask_models("a text", 0)
+        ask_models(screen, "a text", 0)
         assert screen.travel.moment is not None
         newest = screen.prompt.answers.newest
         assert newest is not None
         assert newest.settings == f"as of step {screen.travel.moment.step}"
         await pilot.press("escape")
-        screen._ask_models("a text", 0)
+        ask_models(screen, "a text", 0)
         newest = screen.prompt.answers.newest
         assert newest is not None
         assert newest.settings == ""

@@ -62,7 +62,7 @@ def _place_middle(width: int, height: int) -> dict[int, Region]:
     """Pipeline and trace over the whole width; chart beside metrics, prompt beside log."""
     trace = TRACE_HEIGHT - 1
     rest = height - PIPELINE_HEIGHT - trace
-    lower = max(7, rest * 2 // 5)
+    lower = max(8, rest * 9 // 20)
     upper = rest - lower
     left = width // 2
     right = width - left

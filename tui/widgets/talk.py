@@ -53,7 +53,7 @@ def block_of(
     if exchange.message or not brief or exchange.step is not None:
         lines += told_message(exchange, width)
     if any(a.probabilities for a in exchange.answers.values()):
-        labels = label_lines(exchange, width, max(4, min(MOST_LABELS + 2, most - len(lines))))
+        labels = label_lines(exchange, width, max(3, min(MOST_LABELS + 2, most - len(lines))))
         return Block([*lines, *labels], min(len(lines), 2))
     found = _texts(exchange, width, view, lines)
     if not brief:
