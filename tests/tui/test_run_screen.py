@@ -213,6 +213,16 @@ async def test_help_scrolls_where_it_is_longer_than_the_screen(running: Run, sho
         await seen(pilot, "never stops a run")
 
 
+async def test_the_worker_of_a_run_that_is_over_is_only_ended(finished: Run, shown: Shown) -> None:
+    live_worker(finished)
+    async with shown(finished) as pilot:
+        await pilot.press("C")
+        await seen(pilot, "The run is over")
+        await pilot.press("S")
+        await seen(pilot, "End its worker?")
+        assert "resume" not in picture(pilot)
+
+
 async def test_acts_on_the_worker_ask_first_and_default_to_no(running: Run, shown: Shown) -> None:
     async with shown(running, wait_for="▶ running") as pilot:
         for key, question in (

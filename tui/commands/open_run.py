@@ -19,7 +19,8 @@ def run(options: argparse.Namespace) -> int:
     if can_draw_screen():
         from ..app import run_app
 
-        return run_app(folder, found, theme=options.theme, ascii_only=options.ascii)
+        # home lists the runs beside it, also where it was opened by its path
+        return run_app(found.path.parent, found, theme=options.theme, ascii_only=options.ascii)
     from .follow import Follower, printer
     from .outcome import describe_death, tell_outcome
 
