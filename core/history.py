@@ -301,8 +301,13 @@ class History:
         except OverflowError:
             return False
         self.version += len(steps)
+        self.progress = None  # what was under way before these steps is over
         self.last_time = next((t for t in reversed(times) if t), self.last_time)
         return True
+
+    def _add_step(self, e: StepDone) -> None:
+        self.steps.extend([e])
+        self.progress = None
 
     def add(self, event: AnyEvent) -> None:
         """Fold one event. One that cannot be counts as an unreadable line, and changes nothing."""
@@ -412,7 +417,7 @@ _FOLDS: dict[type, Any] = {
     LeakageFound: _set("leakage"),
     ModelsCompared: _set("models_compared"),
     TrainingPlanned: _set("plan"),
-    StepDone: lambda h, e: h.steps.extend([e]),
+    StepDone: lambda h, e: h._add_step(e),
     Evaluated: lambda h, e: h.evaluations.append(e),
     EpochDone: History._add_epoch,
     CheckpointSaved: History._add_checkpoint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ftev.core.events import (
     EventReader,
     EventWriter,
     Note,
+    Progress,
     SystemSampled,
     decode_events,
     encode_event,
@@ -70,3 +72,12 @@ def test_a_damaged_line_spoils_no_other(tmp_path: Path) -> None:
         reader = EventReader(path, chunk)
         assert len(list(reader.read_all())) == 51
         assert reader.unreadable == 1
+
+
+@pytest.mark.parametrize("build", [fold, one_by_one])
+def test_a_step_ends_the_progress_of_what_came_before(build: Callable[..., History]) -> None:
+    """The probe's fitting is told once, at its beginning; training must not wear its words."""
+    under_way = Progress(what="fitting the probe", done=0, total=1, time=4.0)
+    assert build([under_way]).progress == under_way
+    assert build([under_way, story.step(1), story.step(2)]).progress is None
+    assert build([story.step(1), under_way]).progress == under_way
