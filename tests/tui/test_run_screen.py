@@ -215,7 +215,7 @@ async def test_help_scrolls_where_it_is_longer_than_the_screen(running: Run, sho
 
 async def test_the_worker_of_a_run_that_is_over_is_only_ended(finished: Run, shown: Shown) -> None:
     live_worker(finished)
-    async with shown(finished) as pilot:
+    async with shown(finished, wait_for="✓ finished") as pilot:
         await pilot.press("C")
         await seen(pilot, "The run is over")
         await pilot.press("S")
