@@ -18,6 +18,7 @@ from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 from .predictions import read_predictions, stored_splits
 from .reporting.numbers import format_time
 from .reporting.summary import SPLITS, headline, primary_metric, run_status
+from .run_facts import flatten
 from .runs import Run
 from .statistics import COVERS, holm
 from .verdict import judge
@@ -270,14 +271,3 @@ def _facts(side: Side) -> dict[str, Any]:
         told |= {"device": device.name, "precision": device.precision}
         told |= {f"version of {name}": version for name, version in device.packages.items()}
     return told
-
-
-def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            found |= flatten(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found

@@ -25,7 +25,6 @@ from .runs import Run
 EDGE_BYTES = 512_000  # read at each end of a long file: the middle holds steps only
 GLANCE_BYTES = 4_096  # of a file's beginning and end, before it is read
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
-UNENDED = ("running", "paused", "starting", "died")
 
 
 class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):

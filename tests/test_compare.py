@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from ftev.core.compare import compare_runs, flatten
+from ftev.core.compare import compare_runs
 from ftev.core.config import ObjectiveConfig, TrainConfig
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.numbers.comparisons import compare
+from ftev.core.run_facts import flatten
 from ftev.core.runs import Run
 from ftev.tui.commands.compare import show_comparison
 from statsmodels.stats.multitest import multipletests

@@ -23,11 +23,11 @@ from ...core.reporting.text import visible, visible_lines
 from .format import fit, wrap
 from .heat import matrix_lines
 from .spans import Line
+from .status import DECISION_MARKS
 from .table_lines import table_lines
 
 PROSE = 100  # cells: longer lines are hard to read
 SEVERITIES = {"error": ("✗", "bad"), "warning": ("!", "warn"), "info": ("·", "muted")}
-DECISIONS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
 
 
 def block_lines(blocks: Iterable[Block], width: int) -> list[Line]:
@@ -69,7 +69,7 @@ def _lines_of(block: Block, width: int) -> list[Line]:
         case Chart():
             return prose(block.told, width, "muted")
         case Banner(decision, objective, reasons):
-            mark, role = DECISIONS.get(decision, ("·", "strong"))
+            mark, role = DECISION_MARKS.get(decision, ("·", "strong"))
             lines = marked(mark, role, f"{decision.upper()}  {objective}", width, f"strong {role}")
             return lines + [line for r in reasons for line in marked("·", "muted", r, width)]
         case Figures(items):

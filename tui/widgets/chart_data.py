@@ -12,7 +12,7 @@ from ...core.config import EarlyStopping, RunConfig
 from ...core.events import Evaluated, RunStarted
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
-from .evaluation_values import evaluation_values, mean_loss
+from .evaluation_values import evaluation_values
 from .metric_rows import short_title
 from .plot import nice_step
 from .pyramid import Pyramid
@@ -272,18 +272,10 @@ class ChartData:
             return min(found, len(series) - 1) if found >= 0 else None
         return index if index < len(series) else None
 
-    def validation_near(self, step: int) -> tuple[int, float] | None:
-        """The last evaluation at or before a step: its step and loss."""
-        index = self.evaluation_before(step)
-        return None if index is None else (self.validation[index].step, self._loss_of(index))
-
     def evaluation_before(self, step: int) -> int | None:
         """The place of the last evaluation at or before a step."""
         found = bisect_left(self.validation, step + 1, key=lambda e: e.step) - 1
         return found if found >= 0 else None
-
-    def _loss_of(self, index: int) -> float:
-        return mean_loss(self.validation[index])
 
 
 def evaluation_order(first: str) -> tuple[str, ...]:

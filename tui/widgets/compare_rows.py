@@ -23,8 +23,8 @@ from ...core.reporting.numbers import (
 )
 from ...core.reporting.text import visible
 from .format import ABSENT, MINUS, fit, wrap
-from .run_columns import VERDICTS
 from .spans import GAP, Column, Line, Span, header, row
+from .status import DECISION_MARKS
 
 SETTING_WIDTH, LEAST_VALUE = 28, 10
 ROOMY = 100  # cells from which on a value has its own interval beside it
@@ -118,7 +118,7 @@ def _reasons(told: Document) -> list[Line]:
     lines: list[Line] = []
     for r in told["runs"]:
         if verdict := r["verdict"]:
-            sign, role = VERDICTS[verdict["decision"]]
+            sign, role = DECISION_MARKS[verdict["decision"]]
             head: Line = [(fit(f"{sign} {verdict['decision']}", 13), role)]
             text = f"{visible(r['name'])}: {visible(verdict['objective'])}"
             lines.append([*head, (text, "muted")])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from textual.content import Content
 
 from ...core.reporting.text import visible
-from .block_lines import DECISIONS
 from .format import wrap
 from .pane import Pane
 from .sections import Section, Shown
 from .spans import Line
+from .status import DECISION_MARKS
 
 
 class VerdictPane(Pane):
@@ -32,7 +32,7 @@ class VerdictPane(Pane):
     def _lines(self, width: int) -> list[Line]:
         if not self.decision:
             return [[(text, "muted")] for text in wrap(self.state, width)]
-        mark, role = DECISIONS.get(self.decision, ("·", "strong"))
+        mark, role = DECISION_MARKS.get(self.decision, ("·", "strong"))
         lines: list[Line] = [
             [
                 (f"{mark} {self.decision.upper()}", f"strong {role}"),

@@ -22,12 +22,12 @@ from .moment import Moment, confusion_lines, history_at, moment_tables, moment_t
 from .pane import NumberedPane
 from .scrolling import moved
 from .spans import GAP, Column, Line, Span, header, row
+from .status import DECISION_MARKS
 
 ROOMY = 26  # lines from which on nothing is told in brief
 BRIEF_ROWS = 3
 CHANGE, INTERVAL = "change", "95 % interval"
 TITLE_WIDTH, VALUE_WIDTH, DIFFERENCE_WIDTH = 14, 8, 7
-_DECISIONS = {"ship": "good", "hold": "bad", "no evidence": "warn"}
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
     """SHIP  macro F1 at least 85 %, and why; in a low pane the first reasons, a line each."""
     if judgement is None:
         return []
-    role = _DECISIONS.get(judgement.decision, "strong")
+    _, role = DECISION_MARKS.get(judgement.decision, ("", "strong"))
     word = judgement.decision.upper()
     first, *rest = wrap(visible(judgement.objective), max(10, width - len(word) - 2)) or [""]
     lines: list[Line] = [[(word, f"strong {role}"), (GAP + first, "")]]

@@ -14,7 +14,7 @@ from ...core.run_facts import RunEntry
 from .format import ABSENT, MINUS, fit, fit_right, format_age, format_count, format_seconds
 from .plot import BRAILLE, Part, Raster, Scale
 from .spans import GAP, Line, Span, cut, width_of
-from .status import STATUS_MARKS
+from .status import DECISION_MARKS, STATUS_MARKS
 
 SIGNS_WIDTH = 3  # cursor, mark or baseline, space
 STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 14, 9
@@ -24,9 +24,6 @@ LEAST_HEADLINE = 22
 ROOMY = 100  # cells from which on status and verdict have a column each
 MEASURED = 200  # runs whose texts the widths go by: measuring thousands would be felt at a key
 NAMED = 40  # cells that a name takes at most
-VERDICTS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
-# what a headline keeps, so that it is not cut for the sake of a column
-_HEADLINE_BESIDE = {"difference": LEAST_HEADLINE, "spark": 34, "task": 48, "took": 48, "base": 48}
 LIVE = ("running", "paused", "starting")
 
 
@@ -108,7 +105,7 @@ def run_line(
     if columns.spark:
         line += [(spark(facts.course, columns.spark), "train"), (GAP, "")]
     if facts.decision or columns.status:
-        sign, role = VERDICTS.get(facts.decision, ("", ""))
+        sign, role = DECISION_MARKS.get(facts.decision, ("", ""))
         told = f"{sign} {visible(facts.decision)}".strip()
         line.append((fit(told, VERDICT_WIDTH) + GAP, role))
     else:

@@ -6,8 +6,9 @@ from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
 from .format import format_count, format_seconds, wrap
 from .pane import Pane
-from .run_columns import VERDICTS, base_of, difference_of, same_rows
+from .run_columns import base_of, difference_of, same_rows
 from .spans import Line, cut
+from .status import DECISION_MARKS
 
 DETAIL_LINES = 4
 
@@ -55,7 +56,7 @@ def _which(entry: RunEntry, width: int) -> Line:
 def _outcome(entry: RunEntry, width: int) -> list[Line]:
     facts = entry.facts
     if facts.decision:
-        sign, role = VERDICTS.get(facts.decision, ("·", ""))
+        sign, role = DECISION_MARKS.get(facts.decision, ("·", ""))
         head = f"{sign} {visible(facts.decision)}: "
         first, *rest = wrap(visible(facts.reason), max(10, width - len(head))) or [""]
         return [

@@ -59,10 +59,6 @@ class RunList(Pane):
             self.cursor = min(at, max(0, len(ids) - 1))
         self.show()
 
-    def show_marks(self, marks: Marks) -> None:
-        self.marks = marks
-        self.show()
-
     def move(self, count: int) -> None:
         self.cursor = moved(self.cursor, count, len(self.entries))
         self.show()

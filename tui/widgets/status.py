@@ -35,6 +35,7 @@ STATUS_MARKS = {
     "died": ("✗", "bad"),
     "reading": ("·", "muted"),
 }
+DECISION_MARKS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
 
 
 class TwoEnds(Pane):

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 STOPS = 200  # thresholds that the keys visit
-BARS = 10
 CURVES = (("precision", "train"), ("recall", "validation"), ("f1", "tuned"))
 
 

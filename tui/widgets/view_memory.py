@@ -63,9 +63,7 @@ def recall_chart(pane: ChartPane, memory: dict[str, Any]) -> None:
         view.name = str(name)
     for f in fields(view):
         value = told.get(f.name)
-        if f.name not in ("name", "window", "cursor", "marker") and _alike(
-            value, getattr(view, f.name)
-        ):
+        if f.name not in OF_THE_DATA and _alike(value, getattr(view, f.name)):
             setattr(view, f.name, value)
     window, step, marker = told.get("window"), told.get("cursor_step"), told.get("marker")
     if isinstance(window, list) and len(window) == 2 and all(map(_is_finite, window)):
