@@ -18,9 +18,9 @@ oracles: .venv/ftev-tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,oracles]'
 	$(BIN)/pytest -q tests/engine/test_likelihood_oracle.py
 
-bench: .venv/ftev-installed
-	$(BIN)/python tests/bench/metrics_scale.py
-	$(BIN)/python tests/bench/opening.py
+bench: .venv/ftev-tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python tests/bench/all.py
 
 bench-screen: .venv/ftev-tested
 	$(BIN)/python tests/bench/screen.py
