@@ -46,11 +46,12 @@ def evaluate_split(s: Session, split: str) -> None:
     if not s.config.is_classification and split == judged_split(s):
         frames = with_answers(s, split, frames)
     s.run.predictions.mkdir(exist_ok=True)
+    told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
-        _store(s, split, model, frame)
+        _store(s, split, model, frame, told[frame.height])
         s.write(_result(s, split, model, frame))
     clean_frames = _measure_clean_rows(s, split, frames)
-    for fact in analyse(_evaluation(s, split, frames)):
+    for fact in analyse(_evaluation(s, split, frames, told[frames["tuned"].height])):
         s.write(fact)
     if split == "test":
         s.write(_count_readings(s))
@@ -83,14 +84,14 @@ def judged_split(s: Session) -> str:
     return "test" if "test" in s.rows else "validation"
 
 
-def _evaluation(s: Session, split: str, frames: Frames) -> Evaluation:
+def _evaluation(s: Session, split: str, frames: Frames, told: pl.DataFrame) -> Evaluation:
     if split == "validation":
         s.validation = frames
     return Evaluation(
         split=split,
         frames=frames,
         source=s.dataset.splits[split].frame,
-        windows=_windows(s, split, frames["tuned"]),
+        windows=told.select("row_id", "input") if _are_windows(s, split, told.height) else None,
         config=s.config,
         labels=s.labels,
         positive=s.positive,
@@ -140,10 +141,10 @@ def _score_probe(s: Session, split: str) -> pl.DataFrame:
     return s.probe.score(found, rows)
 
 
-def _store(s: Session, split: str, model: str, frame: pl.DataFrame) -> None:
+def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.DataFrame) -> None:
     path = s.run.predictions / f"{split}.{model}.parquet"
     temporary = path.with_suffix(".tmp")
-    wide = frame.join(_rows_told(s, split, frame), on="row_id", how="left", maintain_order="left")
+    wide = frame.join(told, on="row_id", how="left", maintain_order="left")
     wide.write_parquet(temporary)
     temporary.rename(path)
     s.write(
@@ -157,24 +158,32 @@ def _store(s: Session, split: str, model: str, frame: pl.DataFrame) -> None:
     )
 
 
-def _rows_told(s: Session, split: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """What tells a row again elsewhere: the hash of its input, and how the input begins."""
+def _rows_told(s: Session, split: str, height: int) -> pl.DataFrame:
+    """What tells scored rows again elsewhere, by row_id: the hash of the input, and how it begins.
+
+    `height` is how many rows were scored: windows of documents have ids of their own and no hash.
+    """
+    if _are_windows(s, split, height):
+        return _windows_told(s, split, height)
     source = s.dataset.splits[split].frame
-    if (windows := _windows(s, split, frame)) is not None:
-        return windows.select("row_id", pl.lit(None, pl.UInt64).alias("content"), "input")
     text = input_of(source).str.slice(0, INPUT_CHARACTERS).alias("input")
     return source.select("row_id", "content", text)
 
 
-def _windows(s: Session, split: str, frame: pl.DataFrame) -> pl.DataFrame | None:
-    """How the windows of documents begin, which have ids of their own; None for whole rows."""
-    if s.form != "text" or s.dataset.splits[split].frame.height == frame.height:
-        return None
+def _are_windows(s: Session, split: str, height: int) -> bool:
+    """Whether what was scored are windows of documents, and not the rows of the source."""
+    return s.form == "text" and s.dataset.splits[split].frame.height != height
+
+
+def _windows_told(s: Session, split: str, height: int) -> pl.DataFrame:
     rows = s.rows[split]
-    if len(rows) != frame.height:  # a model with a tokenizer of its own cuts other windows
-        return pl.DataFrame(schema={"row_id": pl.Int64, "input": pl.String})
-    texts = window_texts(rows, s.tuned, INPUT_CHARACTERS)
-    return pl.DataFrame({"row_id": rows.row_ids, "input": texts})
+    known = len(rows) == height  # a model with a tokenizer of its own cuts other windows
+    told = {
+        "row_id": rows.row_ids if known else [],
+        "content": None,
+        "input": window_texts(rows, s.tuned, INPUT_CHARACTERS) if known else [],
+    }
+    return pl.DataFrame(told, schema={"row_id": pl.Int64, "content": pl.UInt64, "input": pl.String})
 
 
 def _result(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:
