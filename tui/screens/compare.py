@@ -106,7 +106,7 @@ class CompareScreen(Screen[None]):
         self.call_after_refresh(self._show_panes)
 
     def _show_panes(self) -> None:
-        for pane in self.desk.panes.values():
+        for pane in (self.chart, self.metrics, self.settings):
             pane.show()
 
     # What the threads tell

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.containers import Container
-from textual.content import Content
-from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
-from textual.layout import ArrangeResult, Layout, WidgetPlacement
-from textual.widget import Widget
+from collections.abc import Collection
 
+from textual.geometry import Region, Size
+
+from .desk import PaneDesk
 from .prompt import SixPanes
 
 SMALLEST = Size(80, 24)
@@ -77,67 +75,15 @@ def _place_middle(width: int, height: int) -> dict[int, Region]:
     }
 
 
-class DeskLayout(Layout):
-    name = "desk"
-
-    def arrange(
-        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
-    ) -> ArrangeResult:
-        assert isinstance(parent, Desk)
-        regions = parent.regions(size)
-        return [
-            WidgetPlacement(regions[pane.NUMBER], NULL_OFFSET, NULL_SPACING, pane)
-            for pane in parent.panes.values()
-            if pane in children and pane.NUMBER in regions
-        ]
-
-
-class Desk(Container):
-    """Holds the panes, and knows which of them is in view."""
+class Desk(PaneDesk):
+    """The six panes; where they share a place, the pipeline keeps its own."""
 
     def __init__(self, *panes: SixPanes) -> None:
-        super().__init__(id="desk")
-        self.panes = {pane.NUMBER: pane for pane in panes}
-        self.shown = 4
-        self.zoomed = False
-        self._desk_layout = DeskLayout()
-        self._placed: dict[int, Region] = {}  # as it was arranged last
-
-    @property
-    def layout(self) -> Layout:
-        return self._desk_layout
-
-    def compose(self) -> ComposeResult:
-        yield from self.panes.values()
+        super().__init__(*panes, id="desk", shown=4)
 
     def regions(self, size: Size) -> dict[int, Region]:
         return place_panes(size.width, size.height, self.shown, self.zoomed)
 
-    def arrange_for(self, size: Size) -> None:
-        """Show the panes that have a place in a desk of this size."""
-        placed = self.regions(size)
+    def sharing(self, size: Size) -> Collection[int]:
         shares = not self.zoomed and is_compact(size.width, size.height)
-        for number, pane in self.panes.items():
-            pane.display = number in placed
-            title = self._tabs(number) if shares and number != 1 else _title(pane)
-            if pane.border_title != title:
-                pane.border_title = title
-        if placed != self._placed:  # a layout repaints the whole screen
-            self._placed = placed
-            self.refresh(layout=True)
-
-    def _tabs(self, shown: int) -> Content:
-        """The panes that share the place, the one in view marked by more than colour."""
-        parts: list[str | Content | tuple[str, str]] = []
-        for number, pane in self.panes.items():
-            if number == 1:
-                continue
-            told = f"{number} {pane.NAME}"
-            parts.append(
-                (f"▸{told} ", "bold") if number == shown else (f" {told} ", "dim not bold")
-            )
-        return Content.assemble(*parts)
-
-
-def _title(pane: SixPanes) -> Content:
-    return Content(f"{pane.NUMBER} {pane.NAME}")
+        return [number for number in self.panes if number != 1] if shares else ()

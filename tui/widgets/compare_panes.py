@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
-from textual.content import Content
-from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
-from textual.layout import ArrangeResult, Layout, WidgetPlacement
-from textual.widget import Widget
+from textual.geometry import Region, Size
 
 from ...core.reporting.text import visible
 from .chart_frame import plot_width
 from .compare_rows import metric_lines, setting_lines
+from .desk import PaneDesk
 from .format import wrap
 from .overlay_data import Curve
 from .overlay_plot import SHOWN, OverlayView, overlay_lines
@@ -113,41 +109,17 @@ class SettingsPane(NumberedPane):
         return setting_lines(self.config, self.names, width)
 
 
-class CompareDesk(Container):
-    """Holds the panes: all three where there is room, else one of them like a tab."""
+class CompareDesk(PaneDesk):
+    """All three panes where there is room, else one of them like a tab."""
 
     def __init__(self, *panes: NumberedPane) -> None:
-        super().__init__(id="compare-desk")
-        self.panes = {pane.NUMBER: pane for pane in panes}
-        self.shown, self.zoomed = 2, False
-        self._desk_layout = _CompareLayout()
-
-    @property
-    def layout(self) -> Layout:
-        return self._desk_layout
-
-    def compose(self) -> ComposeResult:
-        yield from self.panes.values()
+        super().__init__(*panes, id="compare-desk", shown=2)
 
     def regions(self, size: Size) -> dict[int, Region]:
         return place_panes(size.width, size.height, self.shown, zoomed=self.zoomed)
 
-    def arrange_for(self, size: Size) -> None:
-        placed = self.regions(size)
-        tabs = len(placed) == 1 and not self.zoomed
-        for number, pane in self.panes.items():
-            pane.display = number in placed
-            pane.border_title = self._tabs(number) if tabs else Content(_name(pane))
-        self.refresh(layout=True)
-
-    def _tabs(self, shown: int) -> Content:
-        parts: list[str | Content | tuple[str, str]] = []
-        for number, pane in self.panes.items():
-            told = _name(pane)
-            parts.append(
-                (f"▸{told} ", "bold") if number == shown else (f" {told} ", "dim not bold")
-            )
-        return Content.assemble(*parts)
+    def sharing(self, size: Size) -> Collection[int]:
+        return self.panes if len(self.regions(size)) == 1 and not self.zoomed else ()
 
 
 def place_panes(width: int, height: int, shown: int, *, zoomed: bool) -> dict[int, Region]:
@@ -161,22 +133,3 @@ def place_panes(width: int, height: int, shown: int, *, zoomed: bool) -> dict[in
         3: Region(0, upper, left, height - upper),
         2: Region(left, 0, width - left, height),
     }
-
-
-class _CompareLayout(Layout):
-    name = "compare"
-
-    def arrange(
-        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
-    ) -> ArrangeResult:
-        assert isinstance(parent, CompareDesk)
-        regions = parent.regions(size)
-        return [
-            WidgetPlacement(regions[pane.NUMBER], NULL_OFFSET, NULL_SPACING, pane)
-            for pane in parent.panes.values()
-            if pane in children and pane.NUMBER in regions
-        ]
-
-
-def _name(pane: NumberedPane) -> str:
-    return f"{pane.NUMBER} {pane.NAME}"
