@@ -6,7 +6,7 @@ import math
 
 from ftev.core.events import RunFinished, StepDone, TextScored
 from ftev.core.history import History, fold
-from ftev.tui.widgets.answers import Answer, Exchange, exchange_lines
+from ftev.tui.widgets.answers import Answer, Exchange
 from ftev.tui.widgets.chart_data import ChartData
 from ftev.tui.widgets.chart_legend import cursor_line, legend
 from ftev.tui.widgets.chart_plot import plot_lines
@@ -25,6 +25,8 @@ from ftev.tui.widgets.pipeline import pipeline_lines
 from ftev.tui.widgets.plot import ASCII
 from ftev.tui.widgets.spans import Line, cut, join_fitting, justify, text_of
 from ftev.tui.widgets.status import machine, pace, title_left
+from ftev.tui.widgets.talk import View as TalkView
+from ftev.tui.widgets.talk import block_of
 from ftev.tui.widgets.trace import trace_lines
 from made_runs import STEPS_PER_EPOCH, story, until_step
 
@@ -251,18 +253,21 @@ def test_answers_of_a_classifier_show_what_changed() -> None:
         "base": Answer("probe", probabilities={"positive": 0.7, "negative": 0.3}, done=True),
         "tuned": Answer("tuned", probabilities={"positive": 0.1, "negative": 0.9}, done=True),
     }
-    told = texts(exchange_lines(exchange, 60, 10))
+    told = texts(block_of(exchange, 60, TalkView()).lines)
     assert told[0] == "› not good at all"
     assert told[1] == "changed: positive → negative"
     assert told[3].startswith("negative ███")
     assert told[3].endswith("90.0 %  +60.0")
 
 
-def test_long_answers_show_their_end_under_their_head() -> None:
+def test_long_answers_stand_beside_each_other_under_a_head_that_stays() -> None:
     exchange = Exchange("tell", {"base": Answer("base", "a " * 500), "tuned": Answer("tuned", "b")})
-    told = texts(exchange_lines(exchange, 60, 8))
-    assert len(told) == 8
+    block = block_of(exchange, 60, TalkView(), brief=True)
+    told = texts(block.lines)
+    assert block.head == 2
     assert told[1].split() == ["base", "…", "│", "tuned", "…"]
+    assert told[2].split("│")[1].split() == ["◆b"]
+    assert sum(line.count("a") for line in told[2:]) == 500
 
 
 def test_the_log_ends_with_the_error() -> None:

@@ -1,4 +1,4 @@
-"""Base and tuned side by side: streamed text, or labels with their probabilities."""
+"""What base and tuned said to a prompt; its parts as lines, and labels with their probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from ...core.control import CrossScored, HangUp, ScoredToken
 from ...core.events import PromptAnswered
-from ...core.reporting.text import visible, visible_lines
+from ...core.reporting.text import visible
 from .format import bar, fit, fit_right, format_seconds, format_share, format_signed, wrap
 from .shading import split_at
 from .spans import Line
@@ -17,7 +17,6 @@ MODELS = ("base", "tuned")
 LABEL_WIDTH = 20  # cells at most
 SHARE_WIDTH = 8
 CHANGE_WIDTH = 6
-BESIDE_WIDTH = 44  # from here on two texts stand beside each other
 
 
 @dataclass
@@ -75,16 +74,6 @@ def exchange_of(event: PromptAnswered) -> Exchange:
     return exchange
 
 
-def exchange_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
-    """The prompt in at most two lines, what is going on, and the answers."""
-    lines = prompt_lines(exchange.prompt, width, 2 if height > 8 else 1)
-    lines += told_message(exchange, width)
-    room = max(2, height - len(lines))
-    if any(a.probabilities for a in exchange.answers.values()):
-        return lines + label_lines(exchange, width, room)
-    return lines + text_lines(exchange, width, room)
-
-
 def told_message(exchange: Exchange, width: int) -> list[Line]:
     """What is going on with it, or how it was asked."""
     if exchange.message:
@@ -100,33 +89,6 @@ def prompt_lines(prompt: str, width: int, most: int) -> list[Line]:
         wrapped[most - 1] = fit(wrapped[most - 1] + " …" * width, width - 2)
     first, *rest = wrapped[:most]
     return [[("› ", "accent"), (first, "strong")], *([("  " + text, "strong")] for text in rest)]
-
-
-def text_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
-    """The texts beside each other, or below each other; the end of what is too long."""
-    present = [m for m in MODELS if m in exchange.answers]
-    if not present:
-        return []
-    if width < BESIDE_WIDTH or len(present) == 1:
-        each = max(2, height // len(present))
-        columns = [_column(exchange.answers[m], m, width, each) for m in present]
-        return [line for column in columns for line in column]
-    column = (width - 3) // 2
-    left, right = (_column(exchange.answers[m], m, column, height) for m in MODELS)
-    blank: Line = [(" " * column, "")]
-    count = max(len(left), len(right))
-    left += [blank] * (count - len(left))
-    right += [blank] * (count - len(right))
-    return [[*a, (" │ ", "rule"), *b] for a, b in zip(left, right, strict=True)]
-
-
-def _column(answer: Answer, model: str, width: int, height: int) -> list[Line]:
-    lines: list[Line] = [
-        [(fit(part, width), "")]
-        for paragraph in visible_lines(answer.text)
-        for part in wrap(paragraph, width)
-    ]
-    return [answer_head(answer, model, width), *lines[-(height - 1) :]]
 
 
 def answer_head(answer: Answer, model: str, width: int) -> Line:

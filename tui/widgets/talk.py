@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from ...core.control import ScoredToken
 from ...core.reporting.text import visible
 from .answers import (
-    BESIDE_WIDTH,
     MODELS,
     Exchange,
     answer_head,
@@ -22,6 +21,7 @@ from .shading import first_difference, shade, split_at, token_at, told_share
 from .spans import Line, width_of
 
 Cursor = tuple[str, int]  # model, and the place among its shown tokens
+BESIDE_WIDTH = 44  # cells from which on two texts stand beside each other
 MOST_LABELS = 12
 ROOMY = 100  # cells from which on the cross-scores have a sentence each
 
