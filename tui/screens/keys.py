@@ -22,6 +22,35 @@ class Key:
     priority: bool = False
 
 
+FARTHEST = 1_000_000_000  # more than there is of anything: to the first, to the last
+
+# Two keys that do opposite things, and the two as people read them.
+UP_DOWN = "up", "down", "↑  ↓"
+FAR_UP_DOWN = "shift+up", "shift+down", "shift+↑ ↓"
+LEFT_RIGHT = "left", "right", "←  →"
+FAR_LEFT_RIGHT = "shift+left", "shift+right", "shift+← →"
+PAGES = "pageup", "pagedown", "pgup  pgdn"
+ENDS = "home", "end", "home  end"
+TABS = "tab", "shift+tab", "tab  shift+tab"
+
+
+def both_ways(
+    pair: tuple[str, str, str], action: str, by: int, words: str = "", hint: str = ""
+) -> tuple[Key, Key]:
+    """The first of two keys goes `by`, the other as far back; the words of the first tell both."""
+    first, second, shown = pair
+    return (
+        Key(first, shown if words else "", action.format(by), words, hint),
+        Key(second, "", action.format(-by), ""),
+    )
+
+
+def numbers(most: int, action: str, words: str) -> list[Key]:
+    """The keys 1 to `most`, told as one."""
+    first = Key("1", f"1–{most}", f"{action}(1)", words)
+    return [first, *(Key(str(n), "", f"{action}({n})", "") for n in range(2, most + 1))]
+
+
 APP_KEYS = (
     Key(
         "question_mark",
@@ -40,12 +69,8 @@ APP_KEYS = (
 
 RUN_KEYS = (
     Key("escape", "esc", "out", "one layer out: cursor, zoomed pane, this screen"),
-    Key("tab", "tab  shift+tab", "next_pane(1)", "next pane, previous pane", "panes"),
-    Key("shift+tab", "", "next_pane(-1)", ""),
-    *(
-        Key(str(n), "1–6" if n == 1 else "", f"go_to_pane({n})", "go to a pane" if n == 1 else "")
-        for n in range(1, 7)
-    ),
+    *both_ways(TABS, "next_pane({})", 1, "next pane, previous pane", "panes"),
+    *numbers(6, "go_to_pane", "go to a pane"),
     Key("enter", "enter", "open", "zoom a pane; on a metric, open its receipt", "zoom"),
     Key("p,i", "p  i", "prompt", "write a prompt for base and tuned", "prompt"),
     Key("v", "v", "evaluation", "the evaluation: every number, with its evidence", "evaluation"),
@@ -63,10 +88,8 @@ RUN_KEYS = (
 )
 
 CHART_KEYS = (
-    Key("left", "←  →", "cursor(-1)", "cursor with exact values"),
-    Key("right", "", "cursor(1)", ""),
-    Key("shift+left", "shift+← →", "cursor(-10)", "the same, ten columns at a time"),
-    Key("shift+right", "", "cursor(10)", ""),
+    *both_ways(LEFT_RIGHT, "cursor({})", -1, "cursor with exact values"),
+    *both_ways(FAR_LEFT_RIGHT, "cursor({})", -10, "the same, ten columns at a time"),
     Key("plus,equals_sign", "+  -", "zoom(1)", "zoom in, zoom out"),
     Key("minus", "", "zoom(-1)", ""),
     Key("s", "s", "smooth", "smooth: off, lightly, strongly"),
@@ -97,25 +120,19 @@ PROMPT_PANE_KEYS = (
     Key("g", "g", "settings", "generation settings: tokens, temperature, top-k, top-p, seed"),
     Key("k", "k", "likelihoods", "shade tokens by likelihood: none, the answer, prompt too"),
     Key("f", "f", "filmstrip", "how the answers to the probe prompts changed, or back"),
-    Key("left", "←  →", "token(-1)", "a token; enter tells what both models would say there"),
-    Key("right", "", "token(1)", ""),
-    Key("shift+left", "shift+← →", "other_answer", "the same place in the other answer"),
-    Key("shift+right", "", "other_answer", ""),
-    Key("up", "↑  ↓", "scroll_lines(-1)", "earlier exchanges; pgup pgdn home end too"),
-    Key("down", "", "scroll_lines(1)", ""),
-    Key("pageup", "", "scroll_lines(-10)", ""),
-    Key("pagedown", "", "scroll_lines(10)", ""),
-    Key("home", "", "scroll_lines(-1000000)", ""),
-    Key("end", "", "scroll_lines(1000000)", ""),
+    *both_ways(
+        LEFT_RIGHT, "token({})", -1, "a token; enter tells what both models would say there"
+    ),
+    *both_ways(FAR_LEFT_RIGHT, "other_answer", 1, "the same place in the other answer"),
+    *both_ways(UP_DOWN, "scroll_lines({})", -1, "earlier exchanges; pgup pgdn home end too"),
+    *both_ways(PAGES, "scroll_lines({})", -10),
+    *both_ways(ENDS, "scroll_lines({})", -FARTHEST),
 )
 
 TRACE_KEYS = (
-    Key("up", "↑  ↓", "move(-1)", "choose a layer", "layer"),
-    Key("down", "", "move(1)", ""),
-    Key("pageup", "pgup  pgdn", "move(-10)", "ten layers at a time"),
-    Key("pagedown", "", "move(10)", ""),
-    Key("home", "home  end", "move(-1000000)", "the embedding, the last layer"),
-    Key("end", "", "move(1000000)", ""),
+    *both_ways(UP_DOWN, "move({})", -1, "choose a layer", "layer"),
+    *both_ways(PAGES, "move({})", -10, "ten layers at a time"),
+    *both_ways(ENDS, "move({})", -FARTHEST, "the embedding, the last layer"),
     Key("d", "d", "parting", "the layer where base and tuned part", "where they part"),
     Key("enter", "enter", "output", "logits, softmax and notes, or layers again", "output"),
     Key("p,i", "p  i", "prompt", "follow another text", "another text"),
@@ -124,12 +141,9 @@ TRACE_KEYS = (
 
 HOME_KEYS = (
     Key("enter", "enter", "open", "open the run", "open"),
-    Key("up", "↑  ↓", "move(-1)", "choose a run"),
-    Key("down", "", "move(1)", ""),
-    Key("pageup", "", "move(-10)", ""),
-    Key("pagedown", "", "move(10)", ""),
-    Key("home", "home  end", "move(-1000000)", "first and last run"),
-    Key("end", "", "move(1000000)", ""),
+    *both_ways(UP_DOWN, "move({})", -1, "choose a run"),
+    *both_ways(PAGES, "move({})", -10),
+    *both_ways(ENDS, "move({})", -FARTHEST, "first and last run"),
     Key("slash", "/", "write('filter')", "filter: words, task=…, train.epochs>=3", "filter"),
     Key("space", "space", "mark", "mark runs", "mark"),
     Key("c", "c", "compare", "compare the marked runs, the baseline with this one", "compare"),
@@ -148,22 +162,15 @@ HOME_KEYS = (
 
 PICK_KEYS = (
     Key("enter", "enter", "pick", "take this run", "take"),
-    Key("up", "↑  ↓", "move(-1)", "choose a run", "choose"),
-    Key("down", "", "move(1)", ""),
-    Key("pageup", "pgup  pgdn", "move(-10)", "ten runs at a time"),
-    Key("pagedown", "", "move(10)", ""),
-    Key("home", "home  end", "move(-1000000)", "first and last run"),
-    Key("end", "", "move(1000000)", ""),
+    *both_ways(UP_DOWN, "move({})", -1, "choose a run", "choose"),
+    *both_ways(PAGES, "move({})", -10, "ten runs at a time"),
+    *both_ways(ENDS, "move({})", -FARTHEST, "first and last run"),
     Key("escape", "esc", "out", "back, without a run", "back"),
 )
 
 COMPARE_KEYS = (
-    Key("tab", "tab  shift+tab", "next_pane(1)", "next pane, previous pane", "panes"),
-    Key("shift+tab", "", "next_pane(-1)", ""),
-    *(
-        Key(str(n), "1–3" if n == 1 else "", f"go_to_pane({n})", "go to a pane" if n == 1 else "")
-        for n in range(1, 4)
-    ),
+    *both_ways(TABS, "next_pane({})", 1, "next pane, previous pane", "panes"),
+    *numbers(3, "go_to_pane", "go to a pane"),
     Key("enter", "enter", "open", "zoom a pane", "zoom"),
     Key("e", "e", "export", "write the comparison as Markdown", "write"),
     Key("escape", "esc", "out", "one layer out: cursor, zoomed pane, this screen", "back"),
@@ -179,14 +186,10 @@ NEW_RUN_KEYS = (
     Key("enter", "enter", "write", "write a value; there tab completes, esc leaves", "edit"),
     Key("space,right", "space  ← →", "choose(1)", "the next choice, the one before", "choose"),
     Key("left", "", "choose(-1)", ""),
-    Key("up", "↑  ↓", "move(-1)", "choose a field; on the preview: scroll"),
-    Key("down", "", "move(1)", ""),
-    Key("pageup", "pgup  pgdn", "move(-10)", "the same, ten lines at a time"),
-    Key("pagedown", "", "move(10)", ""),
-    Key("home", "home  end", "move(-1000000)", "first and last field"),
-    Key("end", "", "move(1000000)", ""),
-    Key("tab", "tab  shift+tab", "section(1)", "next section, section before"),
-    Key("shift+tab", "", "section(-1)", ""),
+    *both_ways(UP_DOWN, "move({})", -1, "choose a field; on the preview: scroll"),
+    *both_ways(PAGES, "move({})", -10, "the same, ten lines at a time"),
+    *both_ways(ENDS, "move({})", -FARTHEST, "first and last field"),
+    *both_ways(TABS, "section({})", 1, "next section, section before"),
     Key("backspace,delete", "backspace", "clear", "back to the default"),
     Key("a", "a", "whole", "all settings, or the few that matter first", "all"),
     Key("f", "f", "next_fault", "the next field with a fault"),
@@ -204,41 +207,25 @@ REVIEW_KEYS = (
     Key("t", "t", "judge('tie')", "both are as good", "tie"),
     Key("s", "s", "judge('skip')", "leave this pair out", "skip"),
     Key("u", "u", "undo", "take the last judgement back", "undo"),
-    Key("tab", "tab  shift+tab", "next_rating(1)", "next rating, rating before", "ratings"),
-    Key("shift+tab", "", "next_rating(-1)", ""),
-    *(
-        Key(str(n), "1–5" if n == 1 else "", f"rate({n})", "rate from 1 to 5" if n == 1 else "")
-        for n in range(1, 6)
-    ),
+    *both_ways(TABS, "next_rating({})", 1, "next rating, rating before", "ratings"),
+    *numbers(5, "rate", "rate from 1 to 5"),
     Key("0,backspace,delete", "0  backspace", "rate(0)", "take a rating away"),
-    Key("up", "↑  ↓", "scroll_answers(-1)", "scroll long answers"),
-    Key("down", "", "scroll_answers(1)", ""),
-    Key("pageup", "pgup  pgdn", "scroll_answers(-10)", "the same, ten lines at a time"),
-    Key("pagedown", "", "scroll_answers(10)", ""),
-    Key("shift+up", "shift+↑ ↓", "scroll_prompt(-1)", "scroll a long prompt"),
-    Key("shift+down", "", "scroll_prompt(1)", ""),
+    *both_ways(UP_DOWN, "scroll_answers({})", -1, "scroll long answers"),
+    *both_ways(PAGES, "scroll_answers({})", -10, "the same, ten lines at a time"),
+    *both_ways(FAR_UP_DOWN, "scroll_prompt({})", -1, "scroll a long prompt"),
     Key("escape", "esc", "out", "leave the review: what is judged stays"),
 )
 
 EVALUATION_KEYS = (
     Key("escape", "esc", "out", "back to the screen before"),
-    Key("tab", "tab  shift+tab", "next_section(1)", "next section, section before", "sections"),
-    Key("shift+tab", "", "next_section(-1)", ""),
-    *(
-        Key(str(n), "1–7" if n == 1 else "", f"go_to({n})", "go to a section" if n == 1 else "")
-        for n in range(1, 8)
-    ),
+    *both_ways(TABS, "next_section({})", 1, "next section, section before", "sections"),
+    *numbers(7, "go_to", "go to a section"),
     Key("enter", "enter", "open", "what is behind a line: a receipt, or its rows", "open"),
-    Key("up", "↑  ↓", "move(0,-1)", "choose a line, or scroll"),
-    Key("down", "", "move(0,1)", ""),
-    Key("left", "←  →", "move(-1,0)", "along the matrix; move the threshold"),
-    Key("right", "", "move(1,0)", ""),
-    Key("shift+left", "shift+← →", "move(-10,0)", "the same, ten at a time"),
-    Key("shift+right", "", "move(10,0)", ""),
-    Key("pageup", "pgup  pgdn", "move(0,-10)", "ten lines at a time"),
-    Key("pagedown", "", "move(0,10)", ""),
-    Key("home", "home  end", "move(0,-1000000)", "first and last line"),
-    Key("end", "", "move(0,1000000)", ""),
+    *both_ways(UP_DOWN, "move(0,{})", -1, "choose a line, or scroll"),
+    *both_ways(LEFT_RIGHT, "move({},0)", -1, "along the matrix; move the threshold"),
+    *both_ways(FAR_LEFT_RIGHT, "move({},0)", -10, "the same, ten at a time"),
+    *both_ways(PAGES, "move(0,{})", -10, "ten lines at a time"),
+    *both_ways(ENDS, "move(0,{})", -FARTHEST, "first and last line"),
     Key("s", "s", "next_split", "the next split", "split"),
     Key("m", "m", "next_reference", "the next model to compare with", "against"),
     Key("o", "o", "next_view", "labels: matrix, worst cells, labels", ""),
@@ -257,22 +244,16 @@ EXAMPLES_KEYS = (
     Key("o", "o", "next_order", "order: file, confidence, loss, label, flip", "order"),
     Key("f", "f", "next_kind", "fixed, broken, still wrong, still right, all", "flips"),
     Key("s", "s", "next_split", "the next split", "split"),
-    Key("up", "↑  ↓", "move(-1)", "choose a row"),
-    Key("down", "", "move(1)", ""),
-    Key("pageup", "pgup  pgdn", "move(-20)", "twenty rows at a time"),
-    Key("pagedown", "", "move(20)", ""),
-    Key("home", "home  end", "move(-1000000000)", "first and last row"),
-    Key("end", "", "move(1000000000)", ""),
+    *both_ways(UP_DOWN, "move({})", -1, "choose a row"),
+    *both_ways(PAGES, "move({})", -20, "twenty rows at a time"),
+    *both_ways(ENDS, "move({})", -FARTHEST, "first and last row"),
     Key("escape", "esc", "out", "take the filter away, then back", "back"),
 )
 
 ROW_KEYS = (
-    Key("left", "←  →", "next_row(-1)", "the row before, the next row", "rows"),
-    Key("right", "", "next_row(1)", ""),
-    Key("up", "↑  ↓", "scroll(-1)", "scroll a long row", "scroll"),
-    Key("down", "", "scroll(1)", ""),
-    Key("pageup", "pgup  pgdn", "scroll(-10)", "ten lines at a time"),
-    Key("pagedown", "", "scroll(10)", ""),
+    *both_ways(LEFT_RIGHT, "next_row({})", -1, "the row before, the next row", "rows"),
+    *both_ways(UP_DOWN, "scroll({})", -1, "scroll a long row", "scroll"),
+    *both_ways(PAGES, "scroll({})", -10, "ten lines at a time"),
     Key("p", "p", "prompt", "ask base and tuned about this text", "prompt"),
     Key("escape,enter", "esc", "out", "back to the list", "back"),
 )
@@ -286,8 +267,7 @@ QUIZ_KEYS = (
         ]
     ),
     Key("enter,space,right", "enter", "next", "the next question", "next"),
-    Key("up", "↑  ↓", "scroll(-1)", "scroll a long explanation"),
-    Key("down", "", "scroll(1)", ""),
+    *both_ways(UP_DOWN, "scroll({})", -1, "scroll a long explanation"),
     Key("N", "N", "again", "other questions"),
     Key("escape", "esc", "out", "leave the quiz", "back"),
 )
