@@ -10,28 +10,16 @@ from ...core.glossary import Entry, lookup
 from ...core.reporting.text import visible
 from ..widgets.format import fit, wrap
 from ..widgets.spans import Line
-from .modal import Modal
+from .modal import Page
 
 WIDTH, LABEL_WIDTH = 70, 10
 
 
-class Explain(Modal[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,question_mark", "close", show=False),
-        Binding("up", "scroll_box(-1)", show=False),
-        Binding("down", "scroll_box(1)", show=False),
-        Binding("pageup", "scroll_box(-10)", show=False),
-        Binding("pagedown", "scroll_box(10)", show=False),
-    ]
+class Explain(Page):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "close", show=False)]
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(f"{entry.title} ({entry.kind})", entry_lines(entry))
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-    def action_scroll_box(self, count: int) -> None:
-        self.box.scroll_by(count)
 
 
 def explain_screen(term: str) -> Explain | None:

@@ -10,28 +10,16 @@ from textual.binding import Binding, BindingType
 from ..widgets.format import fit
 from ..widgets.spans import Line
 from .keys import Key
-from .modal import Modal
+from .modal import Page
 
 KEY_WIDTH = 18
 
 
-class Help(Modal[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,f1,enter", "close", show=False),
-        Binding("up", "scroll_box(-1)", show=False),
-        Binding("down", "scroll_box(1)", show=False),
-        Binding("pageup", "scroll_box(-10)", show=False),
-        Binding("pagedown", "scroll_box(10)", show=False),
-    ]
+class Help(Page):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", show=False)]
 
     def __init__(self, sections: Iterable[tuple[str, Iterable[Key]]]) -> None:
         super().__init__("Keys", help_lines(sections))
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-    def action_scroll_box(self, count: int) -> None:
-        self.box.scroll_by(count)
 
 
 def help_lines(sections: Iterable[tuple[str, Iterable[Key]]]) -> list[Line]:

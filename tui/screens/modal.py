@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from ..widgets.pane import Pane
-from ..widgets.scrolling import scrolled
+from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.spans import Line, width_of
+from .keys import PAGES, UP_DOWN, Key, both_ways, to_bindings
 
 Result = TypeVar("Result")
 MARGIN = 4
 
 
-class Box(Pane):
+class Box(ScrolledPane):
     """The lines of a modal, as high as they need and the screen allows."""
 
     def __init__(self, title: str, lines: list[Line]) -> None:
         super().__init__(id="box")
         self.border_title = Content(title)
         self.lines = lines
-        self.top = 0
 
-    def draw(self, width: int, height: int) -> list[Line]:
-        lines, self.top = scrolled(self.lines, self.top, height)
-        return lines
-
-    def scroll_by(self, count: int) -> None:
-        self.top += count
-        self.show()
+    def told(self, width: int) -> list[Line]:
+        return self.lines
 
 
 class Modal(ModalScreen[Result]):
@@ -53,3 +48,22 @@ class Modal(ModalScreen[Result]):
         needed = max(map(width_of, self.box.lines), default=10)
         self.box.styles.width = min(needed + 6, width - MARGIN)
         self.box.styles.height = min(len(self.box.lines) + 2, height - 2)
+
+
+PAGE_KEYS = (
+    Key("escape,q,enter", "", "close", ""),
+    *both_ways(UP_DOWN, "scroll({})", -1),
+    *both_ways(PAGES, "scroll({})", -10),
+)
+
+
+class Page(Modal[None]):
+    """Lines to read: they scroll, and close without an answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PAGE_KEYS)]
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_scroll(self, count: int) -> None:
+        self.box.scroll_lines(count)

@@ -18,7 +18,7 @@ from ..threads import in_thread
 from ..widgets.evaluation_read import ReadingFailed
 from ..widgets.format import wrap
 from ..widgets.pane import Pane
-from ..widgets.scrolling import scrolled
+from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.spans import Line
 from .keys import QUIZ_KEYS, to_bindings
 from .reading import ReadingScreen
@@ -36,14 +36,14 @@ class QuizMade(Message):
     questions: list[Question]
 
 
-class QuizPane(Pane):
+class QuizPane(ScrolledPane):
     """A question with its choices; once answered, which is right, and why."""
 
     def __init__(self) -> None:
         super().__init__(id="quiz")
         self.questions: list[Question] = []
         self.answers: list[str] = []
-        self.at = self.top = 0
+        self.at = 0
         self.state = "thinking of questions …"
 
     @property
@@ -58,15 +58,13 @@ class QuizPane(Pane):
     def right(self) -> int:
         return sum(a == q.right for q, a in zip(self.questions, self.answers, strict=False))
 
-    def draw(self, width: int, height: int) -> list[Line]:
+    def told(self, width: int) -> list[Line]:
         width = min(width, WIDEST)
         if not self.questions:
             return [[(text, "muted")] for text in wrap(self.state, width)]
         if self.question is None:
             return self._end(width)
-        lines = question_lines(self.question, self.answer, self.at, len(self.questions), width)
-        lines, self.top = scrolled(lines, self.top, height)
-        return lines
+        return question_lines(self.question, self.answer, self.at, len(self.questions), width)
 
     def _end(self, width: int) -> list[Line]:
         n = len(self.questions)
@@ -169,8 +167,7 @@ class QuizScreen(ReadingScreen):
             self._show()
 
     def action_scroll(self, count: int) -> None:
-        self.pane.top = max(0, self.pane.top + count)
-        self.pane.show()
+        self.pane.scroll_lines(count)
 
     def action_again(self) -> None:
         self.seed += 1

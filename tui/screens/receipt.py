@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
-
-from textual.binding import Binding, BindingType
 
 from ...core.config import RunConfig
 from ...core.errors import FtevError
@@ -24,32 +21,18 @@ from ..widgets.format import fit, wrap
 from ..widgets.metric_rows import MetricRow, MetricTable
 from ..widgets.metrics import format_difference, format_interval
 from ..widgets.spans import Line
-from .modal import Modal
+from .modal import Page
 
 WIDTH = 70  # cells: what a box leaves on a screen of 80 columns
 LABEL_WIDTH = 13
 
 
-class Receipt(Modal[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "close", show=False),
-        Binding("up", "scroll_box(-1)", show=False),
-        Binding("down", "scroll_box(1)", show=False),
-        Binding("pageup", "scroll_box(-10)", show=False),
-        Binding("pagedown", "scroll_box(10)", show=False),
-    ]
-
+class Receipt(Page):
     def __init__(
         self, table: MetricTable, row: MetricRow, history: History, config: RunConfig | None
     ) -> None:
         blocks = receipt_blocks(table, row, history, config)
         super().__init__(f"Receipt: {row.title}", _drawn(blocks))
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-    def action_scroll_box(self, count: int) -> None:
-        self.box.scroll_by(count)
 
 
 def receipt_blocks(

@@ -15,7 +15,7 @@ from ...core.reporting.text import visible, visible_lines
 from ...core.review import CRITERIA, SIDES, BlindPair, Choice, Criterion, Ratings, Review, Side
 from ..widgets.format import fit, wrap
 from ..widgets.pane import Pane
-from ..widgets.scrolling import scrolled
+from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
 from .keys import APP_KEYS, REVIEW_KEYS, Key, hints, to_bindings
@@ -29,31 +29,24 @@ DONE = "Every pair is judged. u takes the last judgement back; q leaves."
 THEN = "`ftev-tui review RUN --summary` says which was which."
 
 
-class TextBox(Pane):
+class TextBox(ScrolledPane):
     """A bordered text that scrolls."""
 
     def __init__(self, title: str, id: str) -> None:
         super().__init__(id=id)
         self.border_title = Content(title)
         self._text = ""
-        self._top = 0
 
     def show_text(self, text: str) -> None:
-        self._text, self._top = text, 0
-        self.show()
-
-    def scroll_lines(self, count: int) -> None:
-        self._top = max(0, self._top + count)
+        self._text, self.top = text, 0
         self.show()
 
     def wrapped(self, width: int) -> list[str]:
         paragraphs = visible_lines(self._text.strip("\n"))
         return [line for paragraph in paragraphs for line in wrap(paragraph, width)]
 
-    def draw(self, width: int, height: int) -> list[Line]:
-        lines: list[Line] = [[(text, "")] for text in self.wrapped(width)]
-        lines, self._top = scrolled(lines, self._top, height)
-        return lines
+    def told(self, width: int) -> list[Line]:
+        return [[(text, "")] for text in self.wrapped(width)]
 
 
 class RatingTable(Pane):

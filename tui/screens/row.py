@@ -14,7 +14,8 @@ from ..threads import in_thread
 from ..widgets.example_rows import Examples
 from ..widgets.pane import Pane
 from ..widgets.row_detail import RowDetail, RowRead, read_row, row_lines
-from ..widgets.scrolling import moved, scrolled
+from ..widgets.scrolled_pane import ScrolledPane
+from ..widgets.scrolling import moved
 from ..widgets.spans import Line
 from .keys import ROW_KEYS, to_bindings
 from .reading import ReadingScreen
@@ -22,16 +23,13 @@ from .reading import ReadingScreen
 WIDEST = 120  # cells of text: longer lines are hard to read
 
 
-class RowPane(Pane):
+class RowPane(ScrolledPane):
     detail: RowDetail | None = None
-    top = 0
 
-    def draw(self, width: int, height: int) -> list[Line]:
+    def told(self, width: int) -> list[Line]:
         if self.detail is None:
             return [[("reading the row …", "muted")]]
-        told = row_lines(self.detail, min(width, WIDEST))
-        lines, self.top = scrolled(told, self.top, height)
-        return lines
+        return row_lines(self.detail, min(width, WIDEST))
 
 
 class RowScreen(ReadingScreen):
@@ -85,8 +83,7 @@ class RowScreen(ReadingScreen):
             self.pane.show()
 
     def action_scroll(self, count: int) -> None:
-        self.pane.top = max(0, self.pane.top + count)
-        self.pane.show()
+        self.pane.scroll_lines(count)
 
     def action_next_row(self, count: int) -> None:
         at = moved(self.at, count, len(self.places))

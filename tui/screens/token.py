@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from textual.binding import Binding, BindingType
-
 from ...core.control import ScoredToken
 from ...core.reporting.text import visible
 from ..widgets.answers import MODELS
 from ..widgets.format import bar, fit, fit_right, format_share
 from ..widgets.shading import told_share
 from ..widgets.spans import Line
-from .modal import Modal
+from .modal import Page
 
 NAME_WIDTH, SHARE_WIDTH, BAR_WIDTH = 13, 7, 8
 COLUMN = NAME_WIDTH + SHARE_WIDTH + BAR_WIDTH + 4
 
 
-class TopFive(Modal[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "close", show=False),
-        Binding("up", "scroll_box(-1)", show=False),
-        Binding("down", "scroll_box(1)", show=False),
-    ]
-
+class TopFive(Page):
     def __init__(self, title: str, chosen: str, seen: dict[str, ScoredToken]) -> None:
         super().__init__(title, top_lines(chosen, seen))
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-    def action_scroll_box(self, count: int) -> None:
-        self.box.scroll_by(count)
 
 
 def top_lines(chosen: str, seen: dict[str, ScoredToken]) -> list[Line]:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from .pane import Pane
 from .preview_lines import Preview, preview_lines
-from .scrolling import told_hidden
+from .scrolled_pane import ScrolledPane
 from .spans import Line
 
 
-class PreviewPane(Pane):
+class PreviewPane(ScrolledPane):
     def __init__(self) -> None:
         super().__init__(id="preview")
         self.preview = Preview()
-        self.top = 0
 
-    def draw(self, width: int, height: int) -> list[Line]:
-        lines = preview_lines(self.preview, width)
-        if len(lines) <= height:
-            self.top = 0
-            return lines
-        room = height - 1
-        self.top = max(0, min(self.top, len(lines) - room))
-        below = len(lines) - room - self.top
-        return [*lines[self.top : self.top + room], [(told_hidden(self.top, below), "muted")]]
-
-    def scroll_lines(self, count: int) -> None:
-        self.top = max(0, self.top + count)
-        self.show()
+    def told(self, width: int) -> list[Line]:
+        return preview_lines(self.preview, width)

@@ -1,0 +1,27 @@
+"""A pane that says more than it has room for."""
+
+from __future__ import annotations
+
+from .pane import Pane
+from .scrolling import scrolled
+from .spans import Line
+
+
+class ScrolledPane(Pane):
+    """Subclasses give all their lines; those that have no room scroll."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.top = 0  # lines above the first one that is seen
+
+    def told(self, width: int) -> list[Line]:
+        """Everything the pane has to say."""
+        raise NotImplementedError
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        lines, self.top = scrolled(self.told(width), self.top, height)
+        return lines
+
+    def scroll_lines(self, count: int) -> None:
+        self.top = max(0, self.top + count)
+        self.show()
