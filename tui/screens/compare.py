@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
+from textual.widget import Widget
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..widgets.compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
 from ..widgets.comparing import (
     ComparisonRefused,
-    ComparisonWritten,
     CurvesRead,
     RunsCompared,
     start_comparing,
@@ -26,12 +24,8 @@ from ..widgets.format import wrap
 from ..widgets.overlay_data import MOST_RUNS
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
-from ..widgets.status import KeyLine, TwoEnds
-from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, hints, to_bindings
-from .small import TooSmall, is_too_small
-
-if TYPE_CHECKING:
-    from ..app import FtevApp
+from .framed import FramedScreen
+from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
 
 SENTENCE_LINES = 3
 
@@ -57,32 +51,25 @@ class Sentence(Pane):
         return [[(part, self.role)] for part in wrap(self.text, width)][:height]
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(FramedScreen[None]):
     """`named` are the runs with the names to show; the first is the baseline."""
 
-    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(COMPARE_KEYS)]
-    app: FtevApp
 
     def __init__(
         self, named: Sequence[tuple[str, Run]], folder: Path, *, ascii_only: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__((*COMPARE_KEYS, *APP_KEYS))
         self.left_out = len(named) - MOST_RUNS
         self.named, self.folder = list(named[:MOST_RUNS]), folder
         self.told: Mapping[str, Any] | None = None
-        self.title_line, self.sentence = TwoEnds("title"), Sentence()
+        self.sentence = Sentence()
         self.chart = Overlay(ascii_only=ascii_only)
         self.metrics, self.settings = PairedPane(), SettingsPane()
         self.desk = CompareDesk(self.chart, self.metrics, self.settings)
-        self.key_line = KeyLine(hints((*COMPARE_KEYS, *APP_KEYS)))
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield self.sentence
-        yield self.desk
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Widget]:
+        return self.sentence, self.desk
 
     def on_mount(self) -> None:
         self.sentence.styles.height = SENTENCE_LINES
@@ -97,7 +84,6 @@ class CompareScreen(Screen[None]):
         start_comparing(self.named, self.post_message)
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
         self._arrange()
 
     def _arrange(self) -> None:
@@ -130,10 +116,6 @@ class CompareScreen(Screen[None]):
         self.sentence.show_text(f"Their figures cannot be compared. {first}", "warn")
         self.metrics.show_refused(message.reasons)
         self.settings.show_config(message.config, [name for name, _ in self.named])
-
-    @on(ComparisonWritten)
-    def show_written(self, message: ComparisonWritten) -> None:
-        self.key_line.show_notice(message.text, "bad" if message.failed else "good")
 
     # Panes
 

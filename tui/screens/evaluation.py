@@ -14,7 +14,7 @@ from ...core.history import History
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..ahead import RECEIPTS, import_ahead
-from ..widgets.asking import RequestTold, write_report
+from ..widgets.asking import write_report
 from ..widgets.calibration_section import CalibrationSection
 from ..widgets.evaluation_panes import SectionPane, VerdictPane
 from ..widgets.evaluation_read import (
@@ -296,10 +296,6 @@ class EvaluationScreen(ReadingScreen):
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")
         write_report(self.run_shown, self.post_message)
-
-    @on(RequestTold)
-    def show_outcome(self, message: RequestTold) -> None:
-        self.key_line.show_notice(message.text, "bad" if message.failed else "good")
 
     def on_screen_resume(self) -> None:
         self.pane.show()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from textual import events, on
-from textual.app import ComposeResult
+from textual import on
 from textual.binding import BindingType
-from textual.screen import Screen
+from textual.widget import Widget
 
 from ...core.errors import FtevError
 from ...core.home_memory import read_memory, write_memory
@@ -19,7 +19,7 @@ from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
 from ...core.run_notes import write_notes
 from ...core.run_order import GROUPS, SORTS, arrange
-from ..widgets.asking import RequestTold, write_report
+from ..widgets.asking import write_report
 from ..widgets.format import format_count
 from ..widgets.run_columns import Marks
 from ..widgets.run_detail import DETAIL_LINES, RunDetail
@@ -27,27 +27,23 @@ from ..widgets.run_list import RunList, empty_lines, nothing_matches
 from ..widgets.scan import RunsListed, Scanner
 from ..widgets.scrolling import following
 from ..widgets.spans import Line, cut
-from ..widgets.status import KeyLine, TwoEnds
+from .framed import FramedScreen
 from .home_notes import PURPOSES, note_of, with_note
 from .home_trash import ask_to_throw_away
 from .keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
-from .small import TooSmall, is_too_small
 
 if TYPE_CHECKING:
     from textual.widgets import Input
 
     from ...core.run_filter import Test
-    from ..app import FtevApp
     from ..widgets.line_box import LineBox
 
 
-class HomeScreen(Screen[None]):
-    AUTO_FOCUS = ""
+class HomeScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(HOME_KEYS)]
-    app: FtevApp
 
     def __init__(self, runs_dir: Path) -> None:
-        super().__init__()
+        super().__init__((*HOME_KEYS, *APP_KEYS))
         self.runs_dir = runs_dir
         self.memory = read_memory(runs_dir)
         self.scanner = Scanner(runs_dir, self.post_message)
@@ -57,17 +53,11 @@ class HomeScreen(Screen[None]):
         self._test: Test | None = None
         self._box: LineBox | None = None
         self._box_entry: RunEntry | None = None
-        self.title_line = TwoEnds("title")
         self.runs = RunList()
         self.detail = RunDetail()
-        self.key_line = KeyLine(hints((*HOME_KEYS, *APP_KEYS)))
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield self.runs
-        yield self.detail
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Widget]:
+        return self.runs, self.detail
 
     def on_mount(self) -> None:
         self.detail.styles.height = DETAIL_LINES + 1
@@ -79,9 +69,6 @@ class HomeScreen(Screen[None]):
         self.scanner.stop()
         chosen = self.runs.chosen.run.id if self.runs.chosen and self.runs.cursor else ""
         self._remember(tell=False, chosen=chosen)
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
 
     # The list
 
@@ -171,10 +158,6 @@ class HomeScreen(Screen[None]):
         if self.chosen is not None:
             self.key_line.show_notice("writing the report …", "muted")
             write_report(self.chosen.run, self.post_message)
-
-    @on(RequestTold)
-    def show_outcome(self, message: RequestTold) -> None:
-        self.key_line.show_notice(message.text, "bad" if message.failed else "good")
 
     def action_out(self) -> None:
         """Out of the innermost thing: marks, the filter, this screen."""

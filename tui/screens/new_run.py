@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
+from textual.widget import Widget
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
@@ -27,25 +27,21 @@ from ..widgets.previewing import (
     Working,
 )
 from ..widgets.starting import FormReady, RunMade, StartRefused, open_form, start_run
-from ..widgets.status import KeyLine, TwoEnds
-from .keys import APP_KEYS, NEW_RUN_KEYS, Key, hints, to_bindings
-from .small import TooSmall, is_too_small
+from .framed import FramedScreen
+from .keys import APP_KEYS, NEW_RUN_KEYS, Key, to_bindings
 
 if TYPE_CHECKING:
     from ...core.draft import CheckedDraft, Draft, FieldFault
-    from ..app import FtevApp
 
 WIDE = 120  # cells from which on form and preview stand beside each other
 FOOT_HEIGHT, TALL_FOOT, TALL = 4, 6, 32
 
 
-class NewRunScreen(Screen[None]):
-    AUTO_FOCUS = ""
+class NewRunScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(NEW_RUN_KEYS)]
-    app: FtevApp
 
     def __init__(self, runs_dir: Path, source: Draft | Run | Path | None = None) -> None:
-        super().__init__()
+        super().__init__((*NEW_RUN_KEYS, *APP_KEYS))
         self.runs_dir, self._source = runs_dir, source
         self.draft: Draft | None = None
         self.checked: CheckedDraft | None = None
@@ -55,16 +51,11 @@ class NewRunScreen(Screen[None]):
         self.whole = False  # whether all settings are shown
         self.on_preview = False  # whether the preview has the keys, and the narrow screen
         self.starting = False
-        self.title_line = TwoEnds("title")
         self.form, self.preview_pane = Form(), PreviewPane()
         self.preview_pane.preview = self.preview
-        self.key_line = KeyLine(hints((*NEW_RUN_KEYS, *APP_KEYS)))
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield Horizontal(self.form, self.preview_pane, id="bench")
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Widget]:
+        return (Horizontal(self.form, self.preview_pane, id="bench"),)
 
     def on_mount(self) -> None:
         self._show_title()
@@ -75,7 +66,6 @@ class NewRunScreen(Screen[None]):
         self.previewer.stop()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
         self.form.foot.styles.height = TALL_FOOT if event.size.height >= TALL else FOOT_HEIGHT
         self._arrange(event.size.width)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from textual import events, on
-from textual.app import ComposeResult
+from textual import on
 from textual.binding import BindingType
-from textual.screen import Screen
+from textual.widget import Widget
 
 from ...core.run_facts import RunEntry
 from ...core.run_order import arrange
@@ -18,34 +18,23 @@ from ..widgets.run_columns import Marks
 from ..widgets.run_list import RunList, empty_lines
 from ..widgets.scan import RunsListed, Scanner
 from ..widgets.spans import Line
-from ..widgets.status import KeyLine, TwoEnds
-from .keys import APP_KEYS, PICK_KEYS, Key, hints, to_bindings
-from .small import TooSmall, is_too_small
-
-if TYPE_CHECKING:
-    from ..app import FtevApp
+from .framed import FramedScreen
+from .keys import APP_KEYS, PICK_KEYS, Key, to_bindings
 
 
-class PickRun(Screen[RunEntry]):
+class PickRun(FramedScreen[RunEntry]):
     """Every run of the folder but `without`, those of its task first."""
 
-    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PICK_KEYS)]
-    app: FtevApp
 
     def __init__(self, title: Line, folder: Path, without: Run, task: str) -> None:
-        super().__init__()
+        super().__init__((*PICK_KEYS, *APP_KEYS))
         self._title, self._without, self._first = title, without, task
         self.scanner = Scanner(folder, self.post_message)
-        self.title_line = TwoEnds("title")
         self.runs = RunList()
-        self.key_line = KeyLine(hints((*PICK_KEYS, *APP_KEYS)))
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield self.runs
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Widget]:
+        return (self.runs,)
 
     def on_mount(self) -> None:
         self.title_line.show_ends(self._title, [])
@@ -53,9 +42,6 @@ class PickRun(Screen[RunEntry]):
 
     def on_unmount(self) -> None:
         self.scanner.stop()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
 
     @on(RunsListed)
     def show_listed(self, message: RunsListed) -> None:

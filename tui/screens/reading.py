@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-from textual import events
-from textual.app import ComposeResult
-from textual.screen import Screen
-
-from ..widgets.pane import Pane
 from ..widgets.spans import Line
-from ..widgets.status import KeyLine, TwoEnds
-from .keys import APP_KEYS, Key, hints
-from .small import TooSmall, is_too_small
-
-if TYPE_CHECKING:
-    from ..app import FtevApp
+from .framed import FramedScreen
+from .keys import APP_KEYS, Key
 
 
-class ReadingScreen(Screen[None]):
+class ReadingScreen(FramedScreen[None]):
     """Subclasses give the keys and the panes between title and keys."""
 
-    AUTO_FOCUS = ""
     KEYS: tuple[Key, ...] = ()
     NAME = ""
-    app: FtevApp
 
     def __init__(self) -> None:
-        super().__init__()
-        self.title_line = TwoEnds("title")
-        self.key_line = KeyLine(hints((*self.KEYS, *APP_KEYS)))
-
-    def panes(self) -> Iterable[Pane]:
-        return ()
-
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield from self.panes()
-        yield self.key_line
-        yield TooSmall()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
+        super().__init__((*self.KEYS, *APP_KEYS))
 
     def show_title(self, name: str, about: str, right: Line) -> None:
         self.title_line.show_ends(

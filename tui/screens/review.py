@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import Screen
+from textual.widget import Widget
 
 from ...core.reporting.text import visible, visible_lines
 from ...core.review import CRITERIA, SIDES, BlindPair, Choice, Criterion, Ratings, Review, Side
@@ -17,9 +17,8 @@ from ..widgets.format import fit, wrap
 from ..widgets.pane import Pane
 from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.spans import Line
-from ..widgets.status import KeyLine, TwoEnds
-from .keys import APP_KEYS, REVIEW_KEYS, Key, hints, to_bindings
-from .small import TooSmall, is_too_small
+from .framed import FramedScreen
+from .keys import APP_KEYS, REVIEW_KEYS, Key, to_bindings
 
 CELLS = [(side, criterion) for side in SIDES for criterion in CRITERIA]
 NAME_WIDTH, CELL_WIDTH = 8, 14
@@ -99,20 +98,17 @@ class RatingTable(Pane):
         return line
 
 
-class ReviewScreen(Screen[None]):
-    AUTO_FOCUS = ""
+class ReviewScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(REVIEW_KEYS)]
 
     def __init__(self, review: Review) -> None:
-        super().__init__()
+        super().__init__((*REVIEW_KEYS, *self._app_keys()))
         self._review = review
         self._pair: BlindPair | None = None
         self._noted = ""
-        self.title_line = TwoEnds("title")
         self.prompt_box = TextBox("Prompt", "prompt-text")
         self.answers = {side: TextBox(side.capitalize(), f"{side}-text") for side in SIDES}
         self.ratings = RatingTable()
-        self.key_line = KeyLine(hints((*REVIEW_KEYS, *self._app_keys())))
 
     @staticmethod
     def _app_keys() -> tuple[Key, ...]:
@@ -120,19 +116,14 @@ class ReviewScreen(Screen[None]):
         taken = {name for key in REVIEW_KEYS for name in key.keys.split(",")}
         return tuple(key for key in APP_KEYS if not taken & set(key.keys.split(",")))
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield self.prompt_box
-        yield Horizontal(*self.answers.values(), id="answer-pair")
-        yield self.ratings
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Widget]:
+        answers = Horizontal(*self.answers.values(), id="answer-pair")
+        return self.prompt_box, answers, self.ratings
 
     def on_mount(self) -> None:
         self._show_next()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
         self._size_prompt(event.size.width, event.size.height)
 
     def _size_prompt(self, width: int, height: int) -> None:

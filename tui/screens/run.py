@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
+from textual.widget import Widget
 
 from ...core.errors import FtevError
 from ...core.history import History
@@ -19,7 +19,6 @@ from ..widgets.arrangement import Desk
 from ..widgets.asking import (
     AnswerTold,
     ReplyCame,
-    RequestTold,
     write_report,
 )
 from ..widgets.chart import ChartPane
@@ -33,7 +32,6 @@ from ..widgets.pipeline import PipelinePane
 from ..widgets.prompt import PromptBox, PromptPane
 from ..widgets.reviewing import ReviewFound
 from ..widgets.status import (
-    KeyLine,
     TwoEnds,
     machine,
     pace,
@@ -41,6 +39,7 @@ from ..widgets.status import (
     title_right,
 )
 from ..widgets.trace import TracePane
+from .framed import FramedScreen
 from .keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -55,11 +54,7 @@ from .keys import (
 from .run_memory import OVER_THE_RUN, recall_run, run_memory
 from .run_prompt import ask_models, can_answer, open_layers, open_settings, open_token
 from .run_questions import ask_first
-from .small import TooSmall, is_too_small
 from .travel import Travel
-
-if TYPE_CHECKING:
-    from ..app import FtevApp
 
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
@@ -82,14 +77,12 @@ class Prompt(PromptPane):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PROMPT_PANE_KEYS)]
 
 
-class RunScreen(Screen[None]):
-    AUTO_FOCUS = ""
+class RunScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "run"
-    app: FtevApp
 
     def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
-        super().__init__()
+        super().__init__(LIVE_HINTS)
         self.followed = run
         self.follower = Follower(run, self.post_message, self._prepare_charts, self._make_ahead)
         self.status = "reading"
@@ -108,18 +101,13 @@ class RunScreen(Screen[None]):
         for pane in self.desk.panes.values():
             if isinstance(pane, NumberedPane):
                 pane.guard = self.follower.lock
-        self.title_line, self.status_line = TwoEnds("title"), TwoEnds("status")
-        self.key_line = KeyLine(hints(LIVE_HINTS))
+        self.status_line = TwoEnds("status")
         self._first_paint = ExitStack()
         self._was_drawn = False
         self._draw_waits = False
 
-    def compose(self) -> ComposeResult:
-        yield self.title_line
-        yield self.desk
-        yield self.status_line
-        yield self.key_line
-        yield TooSmall()
+    def panes(self) -> Iterable[Widget]:
+        return self.desk, self.status_line
 
     def on_mount(self) -> None:
         self._first_paint.enter_context(self.app.batch_update())
@@ -133,7 +121,6 @@ class RunScreen(Screen[None]):
         self.follower.stop()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(is_too_small(event.size), "-too-small")
         self.lay_out_panes()
 
     def lay_out_panes(self) -> None:
@@ -456,7 +443,3 @@ class RunScreen(Screen[None]):
 
         self.key_line.show_notice("writing the chart …", "muted")
         write_charts(self.followed, self.chart.data, message.view, message.names, self.post_message)
-
-    @on(RequestTold)
-    def show_outcome(self, message: RequestTold) -> None:
-        self.key_line.show_notice(message.text, "bad" if message.failed else "good")

@@ -13,6 +13,7 @@ from ...core.errors import FtevError
 from ...core.history import read_history
 from ...core.runs import Run
 from ..threads import Post, in_thread
+from .asking import RequestTold
 from .overlay_data import HANDS, Curve
 
 Named = tuple[str, Run]  # the name to show, and the run
@@ -39,12 +40,6 @@ class ComparisonRefused(Message):
 
     reasons: list[str]
     config: dict[str, list[Any]]
-
-
-@dataclass
-class ComparisonWritten(Message):
-    text: str
-    failed: bool = False
 
 
 def start_comparing(named: Sequence[Named], post: Post) -> None:
@@ -120,6 +115,6 @@ def _write(told: Mapping[str, Any], path: Path, post: Post) -> None:
 
     try:
         write_whole(path, render_blocks(comparison_blocks(told)).encode())
-        post(ComparisonWritten(f"written: {path}"))
+        post(RequestTold(f"written: {path}"))
     except FtevError as error:
-        post(ComparisonWritten(str(error), failed=True))
+        post(RequestTold(str(error), failed=True))
