@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from ftev.core.errors import DataError
 from ftev.core.numbers.bootstrap import Resampling, values_of
-from ftev.core.numbers.references import normalised, read_references
+from ftev.core.numbers.references import read_references
+from ftev.core.reading.inputs import normalise_text
 from ftev.core.results import compare, evaluate_text
 from sacrebleu.metrics import BLEU, CHRF
 
@@ -93,8 +94,10 @@ def test_G2_rouge_is_the_mean_of_rouge_scores_without_stemming() -> None:
 
 
 def test_G2_exact_match_names_its_normaliser_and_has_wilsons_interval() -> None:
-    assert normalised("  Straße\n ①\t") == normalised("STRASSE 1")
-    assert normalised("#### 72") != normalised("72")  # no last-number match goes by this name
+    assert normalise_text("  Straße\n ①\t") == normalise_text("STRASSE 1")
+    assert normalise_text("#### 72") != normalise_text(
+        "72"
+    )  # no last-number match goes by this name
     estimate = evaluate_text(frame(ANSWERS), draws=50).metrics["exact_match"]
     assert estimate.value == pytest.approx(1 / 7)
     assert estimate.method == "Wilson 95 %, 7 answered rows"

@@ -15,7 +15,8 @@ import polars as pl
 
 from ..metrics import FloatArray
 from ..numbers.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
-from ..numbers.references import answered, normalised, read_references
+from ..numbers.references import answered, read_references
+from ..reading.inputs import normalise_text
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation
 
@@ -50,8 +51,8 @@ def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
         "ended_by_eos": share(int(rows["ended_by_eos"].sum()), n),
         "empty": share(sum(not a.strip() for a in answers), n),
         "looping": share(sum(r >= LOOP for r in repeats), n),
-        "different": len({normalised(a) for a in answers}),
-        "different_references": len({normalised(r) for r in rows["reference"]}),
+        "different": len({normalise_text(a) for a in answers}),
+        "different_references": len({normalise_text(r) for r in rows["reference"]}),
         "mean_tokens": rows["completion_tokens"].mean(),
         "mean_reference_tokens": rows["reference_tokens"].mean(),
         "references_over_limit": int((rows["reference_tokens"] > limit).sum()),

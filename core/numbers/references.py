@@ -7,7 +7,6 @@ its own significance tests; a test holds that totals give what its `corpus_score
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from ..metrics import FloatArray, IntArray
+from ..reading.inputs import normalise_text
 from .bootstrap import Draws
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
@@ -94,14 +94,10 @@ def read_references(frame: pl.DataFrame) -> ReferenceRows | None:
     return ReferenceRows(rows["row_id"].to_numpy(), tuple(references), sums, signatures)
 
 
-def normalised(text: str) -> str:
-    """The text as exact match compares it."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
 def _sums(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray, dict[str, str]]:
     exact = [
-        float(normalised(a) == normalised(r)) for a, r in zip(answers, references, strict=True)
+        float(normalise_text(a) == normalise_text(r))
+        for a, r in zip(answers, references, strict=True)
     ]
     counted, signatures = _counts(answers, references)
     columns = [np.ones((len(exact), 1)), np.array(exact)[:, None], counted]

@@ -32,6 +32,7 @@ def chat_input(chat: list[dict[str, Any]]) -> str:
 
 
 def normalise_text(text: str) -> str:
+    """The text as inputs are compared, and answers with their references by exact match."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
