@@ -1,11 +1,19 @@
 """Tiny real models, built from a config, their tokenizers trained on a few lines."""
 
+import csv
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
+from ftev.core.config import (  # noqa: E402
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 from transformers import (  # noqa: E402
     BertConfig,
@@ -102,3 +110,23 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertForMaskedLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
+    """Twenty short steps of a causal model with dropout-free weights, float32."""
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "completion"])
+        for i in range(44):
+            writer.writerow([f"cup number {i} is", f"warm tea of day {i % 7}"])
+    return RunConfig(
+        task="generation",
+        name="verses",
+        model=ModelConfig(base=str(causal_folder), precision="float32"),
+        data=DataConfig(train=str(path), validation=0.1),
+        train=TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, devices="cpu"),
+        evaluate=EvaluateConfig(prompts=["cup number 3 is"], max_new_tokens=4),
+        folder=str(tmp_path),
+    )

@@ -1,11 +1,11 @@
 """A worker that only serves: it stops when the asker hangs up, and follows a text."""
 
-import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
+from ftev.core.config import EvaluateConfig, RunConfig
 from ftev.core.control import (
     AskPrompt,
     AskStatus,
@@ -24,29 +24,12 @@ from ftev.core.runs import create_run
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 
 
-@pytest.fixture
-def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
-    path = tmp_path / "train.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["prompt", "completion"])
-        for i in range(24):
-            writer.writerow([f"cup number {i} is", f"warm tea of day {i % 7}"])
-    return RunConfig(
-        task="generation",
-        name="verses",
-        model=ModelConfig(base=str(causal_folder), precision="float32"),
-        data=DataConfig(train=str(path), validation=0.2),
-        train=TrainConfig(epochs=1, batch_size=8, learning_rate=1e-3, devices="cpu"),
-        evaluate=EvaluateConfig(serve_minutes=1.0),
-        folder=str(tmp_path),
-    )
-
-
 def test_a_worker_stops_when_hung_up_on_scores_crosswise_and_traces(
     verses: RunConfig, tmp_path: Path
 ) -> None:
-    run = create_run(verses, tmp_path / "runs")
+    short = replace(verses, train=replace(verses.train, epochs=1))
+    asked_only = replace(short, evaluate=EvaluateConfig(serve_minutes=1.0))
+    run = create_run(asked_only, tmp_path / "runs")
     process = start_worker(run)
     wait_until_listening(run, process)
     while not any(getattr(r, "state", "") == "serving" for r in ask(run, AskStatus())):

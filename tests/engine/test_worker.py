@@ -65,26 +65,6 @@ def all_agree(run: Run) -> bool:
 
 
 @pytest.fixture
-def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
-    """Twenty short steps of a causal model with dropout-free weights, float32."""
-    path = tmp_path / "train.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["prompt", "completion"])
-        for i in range(44):
-            writer.writerow([f"cup number {i} is", f"warm tea of day {i % 7}"])
-    return RunConfig(
-        task="generation",
-        name="verses",
-        model=ModelConfig(base=str(causal_folder), precision="float32"),
-        data=DataConfig(train=str(path), validation=0.1),
-        train=TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, devices="cpu"),
-        evaluate=EvaluateConfig(prompts=["cup number 3 is"], max_new_tokens=4),
-        folder=str(tmp_path),
-    )
-
-
-@pytest.fixture
 def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
     rows = [("what a good cup", "good"), ("the tea was bad", "bad"), ("a warm day", "good")]
     for name, count in (("train.csv", 60), ("test.csv", 20)):
