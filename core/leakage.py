@@ -87,19 +87,6 @@ class Leakage:
             pairs_found=sum(self.counts.values()),
         )
 
-    def as_report(self) -> dict[str, object]:
-        """`data.leakage` of report.json: rows that repeat one of an earlier split; the pairs."""
-        names = ("split_a", "split_b", "layer", "rows")
-        return {
-            **self.crossing,
-            "conflicting_labels": self.conflicting_labels,
-            "counts": [
-                dict(zip(names, (*key, rows), strict=True)) for key, rows in self.counts.items()
-            ],
-            "pairs": [pair._asdict() for pair in self.pairs],
-            "notes": self.notes,
-        }
-
 
 def find_leakage(splits: Mapping[str, Split], near: bool = True) -> Leakage:
     """All three layers, within and across splits. `near=False` leaves out the near-duplicates."""

@@ -80,23 +80,12 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def rows_to_detect(difference: float, discordance: float) -> float:
-    """Rows (not rounded) that show a difference in accuracy at 80 % power, 5 % two-sided.
-
-    Connor 1987: (z √ψ + z' √(ψ - δ²))² ÷ δ², with ψ the share of rows on which exactly one model
-    is right. ValueError unless 0 < |difference| <= discordance.
-    """
-    if not 0 < abs(difference) <= discordance:
-        raise ValueError("a difference cannot be 0 or exceed the share of rows that change")
-    spread = Z_95 * math.sqrt(discordance) + Z_POWER_80 * math.sqrt(discordance - difference**2)
-    return spread**2 / difference**2
-
-
 def smallest_detectable(n: int, discordance: float) -> float:
-    """The smallest difference in accuracy that n paired rows show at 80 % power.
+    """The smallest difference in accuracy that n paired rows show at 80 % power, 5 % two-sided.
 
-    Inverts `rows_to_detect`. A discordance too small for any significant result is raised to the
-    least that allows one; NaN when n rows cannot show even a difference of 1.
+    Inverts Connor 1987: n = (z √ψ + z' √(ψ - δ²))² ÷ δ², with δ the difference and ψ the share of
+    rows on which exactly one model is right. A discordance too small for any significant result is
+    raised to the least that allows one; NaN when n rows cannot show even a difference of 1.
     """
     share = max(discordance, LEAST_DISCORDANT / n) if n else math.inf
     while share <= 1:

@@ -136,12 +136,10 @@ def test_sizes_beyond_the_limits_are_said(monkeypatch: pytest.MonkeyPatch) -> No
     assert not found.counts
 
 
-def test_report_has_the_promised_keys() -> None:
-    report = find_leakage(splits(train=["a text"], test=["a text"])).as_report()
-    assert (report["exact"], report["near"], report["ngram"]) == (1, 0, 0)
-    assert [list(pair.values()) for pair in report["pairs"]] == [
-        ["train", 0, "test", 0, "exact", 1.0]
-    ]
+def test_a_repeated_row_is_told_with_its_partner() -> None:
+    found = find_leakage(splits(train=["a text"], test=["a text"])).as_event()
+    assert (found.exact, found.near, found.ngram) == (1, 0, 0)
+    assert [tuple(pair) for pair in found.pairs] == [("train", 0, "test", 0, "exact", 1.0)]
 
 
 def test_prompts_and_chats_are_inputs_too() -> None:

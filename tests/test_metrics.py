@@ -15,9 +15,9 @@ from ftev.core.metrics import (
     undefined_labels,
 )
 from ftev.core.numbers import probabilities
+from ftev.core.numbers.bootstrap import values_of
 from ftev.core.numbers.probabilities import (
     ProbabilityScores,
-    probability_metrics,
     ranking_influence,
 )
 from hypothesis import given, settings
@@ -206,6 +206,11 @@ def test_C4_binary_metrics_equal_sklearn(pairs, positive):
             assert not counts[:, positive].any()
         else:
             assert not counts[positive].any()
+
+
+def probability_metrics(truth, probabilities, labels, positive):
+    code = list(labels).index(positive) if positive is not None else None
+    return values_of(ProbabilityScores(truth, probabilities, code))
 
 
 def scored(n_labels, n, seed, digits=2):

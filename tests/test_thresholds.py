@@ -22,7 +22,6 @@ from ftev.core.numbers.thresholds import (
 )
 from ftev.core.reporting.blocks import Chart, Paragraph, Table
 from ftev.core.reporting.sections.thresholds import show_thresholds
-from ftev.core.reporting.thresholded import thresholded
 from ftev.core.results import evaluate_classification
 from ftev.core.statistics import wilson
 from scored_splits import LABELS, binary, evaluation, predictions
@@ -202,20 +201,15 @@ def test_without_an_objective_the_threshold_is_shown_but_not_used():
     found = results(tuned=predictions(300), validation=predictions(300, seed=1))
     assert found["tuned"]["aim"] == {"kind": "f1"}
     assert not found["tuned"]["in_use"]
-    analyses = {"test": {"thresholds": found}}
-    assert thresholded(analyses, "test") is None
     assert "cost" not in found["tuned"]["chosen"]
 
 
 def test_the_verdict_is_given_the_figures_of_the_frozen_threshold():
     objective = ObjectiveConfig(recall_at_least=0.9)
     found = results(objective, tuned=predictions(300), validation=predictions(300, seed=1))
-    analyses = {"test": {"thresholds": found}}
-    used = thresholded(analyses, "test")
-    assert used == found["tuned"]["at_threshold"]
+    used = found["tuned"]["at_threshold"]
+    assert found["tuned"]["in_use"]
     assert set(used["metrics"]["recall"]) == {"value", "low", "high", "method"}
-    assert thresholded(analyses, "validation") is None
-    assert thresholded({}, "test") is None
 
 
 def test_more_than_two_labels_have_no_threshold():

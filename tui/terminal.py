@@ -1,4 +1,4 @@
-"""The terminal around the screen: whether it can draw, and how it is left when things go wrong."""
+"""The terminal around the screen: what it speaks, and how it is left when things go wrong."""
 
 from __future__ import annotations
 
@@ -27,16 +27,6 @@ _RESTORE = (
     b"\x1b[?2026l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1004l"
     b"\x1b[?2004l\x1b[<u\x1b[?7h\x1b[0m\x1b[?1049l\x1b[?25h"
 )
-
-
-def can_draw() -> bool:
-    """Whether there is a terminal on every end that can show a screen."""
-    try:
-        ends = (sys.__stdin__, sys.__stdout__, sys.__stderr__)  # the screen is drawn on stderr
-        attached = all(os.isatty(end.fileno()) for end in ends)  # type: ignore[union-attr]
-    except (AttributeError, OSError, ValueError):
-        return False
-    return attached and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def speaks_unicode(environment: Mapping[str, str] = os.environ) -> bool:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import FloatArray, IntArray
-from .bootstrap import values_of
 from .calibration import BINS, Null, TopLabel, null_ece, top_label
 
 RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
@@ -172,6 +171,11 @@ class ProbabilityScores:
 
     truth int [n]; probabilities float64 [n, C]; `positive` is a code in a binary task, else None.
     Its totals are sums over rows of the columns of `features`, under any weights.
+
+    Metrics: loss, brier, ece, and where rows of two kinds are there roc_auc and average_precision.
+    In a binary task brier and the ranking areas are of `positive`; otherwise the areas are the
+    macro average of one label against the rest over the labels present. A probability of 0 for a
+    true label is an infinite loss; NaN stays NaN.
     """
 
     truth: NDArray[Any]
@@ -311,18 +315,3 @@ def _defined_mean(areas: Sequence[FloatArray]) -> FloatArray:
     stacked = np.stack(areas)
     defined = ~np.isnan(stacked)
     return _divide(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0) * 1.0)
-
-
-def probability_metrics(
-    truth: NDArray[Any], probabilities: FloatArray, labels: Sequence[str], positive: str | None
-) -> dict[str, float]:
-    """loss, brier, ece, and where rows of two kinds are there roc_auc and average_precision.
-
-    truth int [n]; probabilities [n, C] in the order of `labels`. In a binary task brier and the
-    ranking areas are of `positive`; otherwise the areas are the macro average of one label
-    against the rest over the labels present. A probability of 0 for a true label is an infinite
-    loss; NaN stays NaN. Raises ValueError when `positive` is not among `labels`.
-    """
-    code = None if positive is None or len(labels) != 2 else list(labels).index(positive)
-    scores = ProbabilityScores(truth, np.asarray(probabilities, dtype=np.float64), code)
-    return values_of(scores)

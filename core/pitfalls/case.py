@@ -100,11 +100,3 @@ class Case:
 
 
 Look = Callable[[Case], Iterator[Finding]]
-
-
-def sentence_of_ids(rows: int, listed: list[int]) -> str:
-    """`rows 4, 9, 12, …` where some are known; else empty."""
-    if not listed:
-        return ""
-    some = ", ".join(map(str, listed[:5]))
-    return f" (rows {some}{', …' if rows > min(5, len(listed)) else ''})"

@@ -73,11 +73,8 @@ def test_text_is_wrapped_at_spaces_and_long_words_are_chopped() -> None:
     assert f.wrap("x", 0) == []
 
 
-def test_bars_and_sparklines_fill_their_width() -> None:
+def test_bars_fill_their_width() -> None:
     assert f.bar(0.5, 4) == "██"
     assert f.bar(0.53, 4) == "██▏"
     assert f.bar(math.nan, 4) == ""
     assert f.progress_bar(0.5, 4) == "━━──"
-    assert f.sparkline([1, 2, 3, 4], 4) == "▁▃▆█"
-    assert f.sparkline([2, 2], 4) == "▁▁"
-    assert f.sparkline([math.nan], 4) == ""

@@ -230,12 +230,12 @@ def test_themes_go_by_what_the_terminal_says() -> None:
     assert theme_name("nord", {}) == "nord"
 
 
+CAN_DRAW = "from ftev.tui.commands.show import can_draw_screen; print(can_draw_screen())"
+
+
 def test_without_a_terminal_nothing_can_be_drawn() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", "from ftev.tui.terminal import can_draw; print(can_draw())"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", CAN_DRAW], capture_output=True, text=True, check=True
     )
     assert told.stdout == "False\n"
 

@@ -184,21 +184,3 @@ def progress_bar(share: float, width: int) -> str:
     """A thin bar: ━━━━────"""
     done = round(min(1.0, max(0.0, share)) * width)
     return "━" * done + "─" * (width - done)
-
-
-_LEVELS = "▁▂▃▄▅▆▇█"
-
-
-def sparkline(values: list[float], width: int) -> str:
-    """The course of a series in `width` cells; each cell shows the mean of its part."""
-    finite = [v for v in values if math.isfinite(v)]
-    if not finite or width < 1:
-        return ""
-    width = min(width, len(finite))
-    parts = [
-        finite[i * len(finite) // width : (i + 1) * len(finite) // width] for i in range(width)
-    ]
-    means = [sum(p) / len(p) for p in parts]
-    low, high = min(means), max(means)
-    span = (high - low) or 1.0
-    return "".join(_LEVELS[min(7, int((m - low) / span * 8))] for m in means)

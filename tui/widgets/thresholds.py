@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -74,7 +74,6 @@ class Thresholds:
     in_use: bool = False
     prices: tuple[float, float] | None = None
     at: int = 0
-    _curves: dict[tuple[int, int, bool], list[Line]] = field(default_factory=dict)
 
     @property
     def threshold(self) -> float:

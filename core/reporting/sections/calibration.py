@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+from ..judged import judged_analysis
 from ..numbers import (
     format_count,
     format_difference,
@@ -16,7 +17,6 @@ from ..numbers import (
     format_value,
     read_number,
 )
-from ..thresholded import judged_analysis
 
 ABOUT = (
     "A confidence is the probability of the label that a model answers. Of rows with a confidence "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Block, Heading, Paragraph, Table
+from ..judged import judged_analysis
 from ..numbers import (
     DASH,
     format_count,
@@ -15,7 +16,6 @@ from ..numbers import (
     format_p,
     format_value,
 )
-from ..thresholded import judged_analysis
 
 SHOWN = 20  # slices in the table; the rest are in report.json
 LEVEL = 0.05

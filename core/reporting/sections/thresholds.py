@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+from ..judged import judged_analysis
 from ..numbers import (
     DASH,
     format_count,
@@ -16,7 +17,6 @@ from ..numbers import (
     format_value,
     read_number,
 )
-from ..thresholded import judged_analysis
 
 
 def show_thresholds(report: Mapping[str, Any]) -> list[Block]:
