@@ -11,7 +11,7 @@ from textual.message import Message
 Post = Callable[[Message], object]
 
 
-def in_thread(act: Callable[[], None]) -> None:
+def in_thread(act: Callable[[], object]) -> None:
     def run() -> None:
         with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
             act()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.history import History
 from ...core.reporting.numbers import format_drift
-from ...core.reporting.sections.parity import self_test_sentence
+from ...core.reporting.sections.parity import layout_rows, self_test_sentence
 from .show import format_rows
 
 NOT_PASSED = 1
@@ -30,18 +30,9 @@ def tell_self_test(history: History, emit: Callable[[str], None]) -> int:
 
 def _lines(split: str, model: str, r: Mapping[str, Any]) -> list[str]:
     columns = ["layout", "drift of a row's loss", "drift of a row's NLL", "changed predictions"]
-    rows = [
-        [
-            x["layout"],
-            format_drift(x["largest_loss_drift"]),
-            format_drift(x["largest_nll_drift"]),
-            f"{x['changed_predictions']:,}",
-        ]
-        for x in r["layouts"]
-    ]
     return [
         f"self-test: {self_test_sentence(model, split, r)}",
-        *(f"  {line}" for line in format_rows(columns, rows, words=columns[:1])),
+        *(f"  {line}" for line in format_rows(columns, layout_rows(r), words=columns[:1])),
         *(f"  {x['layout']}: not tested, {x['reason']}" for x in r["left_out"]),
         f"  nats; tolerance {format_drift(r['tolerance'])} for a row's loss "
         f"({r['device']}, {r['precision']})",

@@ -148,17 +148,7 @@ def read_panel(
     post: Callable[[Message], object],
 ) -> None:
     """Sort the probabilities in a thread: numpy is imported there."""
-    in_thread(lambda: _read_panel(frame, labels, told, split, post))
-
-
-def _read_panel(
-    frame: pl.DataFrame,
-    labels: Sequence[str],
-    told: Mapping[str, Any],
-    split: str,
-    post: Callable[[Message], object],
-) -> None:
-    post(PanelRead(read_thresholds(frame, labels, told), split))
+    in_thread(lambda: post(PanelRead(read_thresholds(frame, labels, told), split)))
 
 
 def threshold_lines(panel: Thresholds, width: int) -> list[Line]:

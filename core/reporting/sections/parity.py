@@ -24,7 +24,18 @@ def show_parity(report: Mapping[str, Any]) -> list[Block]:
 
 
 def _self_test(split: str, model: str, r: Result) -> list[Block]:
-    rows = [
+    columns = ("layout", "largest loss drift", "largest NLL drift", "changed predictions")
+    return [
+        Heading(f"Self-test: {model} on {split}", 3),
+        Paragraph(f"{self_test_sentence(model, split, r)} {_units(r)}"),
+        Table(columns, layout_rows(r), WORDS),
+        *_left_out(r["left_out"], "layout"),
+    ]
+
+
+def layout_rows(r: Result) -> list[list[str]]:
+    """A row a layout: its name, the largest drift of a loss and of an NLL, changed predictions."""
+    return [
         [
             x["layout"],
             format_drift(x["largest_loss_drift"]),
@@ -32,13 +43,6 @@ def _self_test(split: str, model: str, r: Result) -> list[Block]:
             f"{x['changed_predictions']:,}",
         ]
         for x in r["layouts"]
-    ]
-    columns = ("layout", "largest loss drift", "largest NLL drift", "changed predictions")
-    return [
-        Heading(f"Self-test: {model} on {split}", 3),
-        Paragraph(f"{self_test_sentence(model, split, r)} {_units(r)}"),
-        Table(columns, rows, WORDS),
-        *_left_out(r["left_out"], "layout"),
     ]
 
 
