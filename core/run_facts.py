@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import FtevError, RunError
+from .errors import RunError
 from .events import EventReader, RunFinished, RunStarted, decode_event
 from .history import History
 from .loss_course import LossCourse, read_course
@@ -136,10 +136,7 @@ def _with_results(run: Run, history: History, facts: RunFacts) -> RunFacts:
     from .reporting.summary import headline, metric_value
     from .verdict import judge
 
-    try:
-        config = run.config()
-    except FtevError:  # a copied run may have lost it
-        config = None
+    config = run.config_if_kept()
     settings = _flat(to_dict(config)) if config else read_settings(run)
     told = headline(run, history, config)
     verdict = judge(history, config) if config and history.finished and history.results else None

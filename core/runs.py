@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .errors import ConfigError, Fault, RunError
+from .errors import ConfigError, Fault, FtevError, RunError
 
 if TYPE_CHECKING:
     from .config import RunConfig  # imported where settings are read: a screen lists runs first
@@ -73,6 +73,13 @@ class Run:
         from .config_file import load_config
 
         return load_config(self.path / "run.toml")
+
+    def config_if_kept(self) -> RunConfig | None:
+        """The configuration; None where it cannot be read: a copied run may have lost it."""
+        try:
+            return self.config()
+        except FtevError:
+            return None
 
     def worker(self) -> WorkerInfo | None:
         """Who works or worked on this run; None before any worker began."""

@@ -6,7 +6,6 @@ import argparse
 
 import msgspec
 
-from ...core.errors import FtevError
 from ...core.history import read_history
 from ...core.reporting.explained import explain_metric
 from ...core.reporting.receipt_lines import explained_lines
@@ -17,10 +16,7 @@ from .wrapped import columns, labelled
 
 def show_explained(run: Run, options: argparse.Namespace) -> None:
     history = read_history(run)
-    try:
-        config = run.config()
-    except FtevError:  # a copied run may have lost it: its terms are told as not known
-        config = None
+    config = run.config_if_kept()  # without it its terms are told as not known
     found = explain_metric(history, config, options.explain, options.split, options.model)
     if options.json:
         print_json(msgspec.to_builtins(found))

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from ...core.errors import FtevError
 from ...core.history import read_history
 from ...core.quiz import Question, count_right, make_quiz, read_answers
 from ...core.reporting.text import visible
@@ -31,11 +30,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _questions(found: Run, seed: int) -> list[Question]:
-    try:
-        config = found.config()
-    except FtevError:  # a copied run may have lost it: whether to ship is then not asked
-        config = None
-    return make_quiz(read_history(found), config, seed)
+    # without a config, whether to ship is not asked
+    return make_quiz(read_history(found), found.config_if_kept(), seed)
 
 
 def _document(found: Run, questions: list[Question], given: list[str] | None) -> dict[str, Any]:

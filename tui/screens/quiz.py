@@ -127,10 +127,7 @@ class QuizScreen(ReadingScreen):
             from ...core.quiz import make_quiz
 
             try:
-                try:
-                    config = self.run_asked.config()
-                except FtevError:  # a copied run may have lost it
-                    config = None
+                config = self.run_asked.config_if_kept()
                 found = make_quiz(read_history(self.run_asked), config, self.seed)
                 self.post_message(QuizMade(found))
             except FtevError as error:

@@ -11,7 +11,6 @@ from textual import events, on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from ...core.errors import FtevError
 from ...core.history import History
 from ...core.runs import Run
 from ..follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
@@ -132,10 +131,7 @@ class RunScreen(FramedScreen[None]):
 
     def _prepare_charts(self, history: History) -> None:
         """In the thread of the follower, after its first reading."""
-        try:
-            config = self.followed.config()
-        except FtevError:  # a copied run may have lost it
-            config = None
+        config = self.followed.config_if_kept()
         self.chart.prepare(history, config)
 
     def _make_ahead(self) -> None:
@@ -355,10 +351,7 @@ class RunScreen(FramedScreen[None]):
     def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
         from .receipt import Receipt
 
-        try:
-            config = self.followed.config()
-        except FtevError:  # a copied run may have lost it
-            config = None
+        config = self.followed.config_if_kept()
         history = self.metrics.history  # of the moment that the pane shows
         self.app.push_screen(Receipt(message.table, message.row, history, config))
 

@@ -51,10 +51,7 @@ def _read(run: Run, history: History | None, post: Callable[[Message], object]) 
     try:
         history = history or read_history(run)
         report = build_report(run, history)
-        try:
-            config = run.config()
-        except FtevError:  # a copied run may have lost it
-            config = None
+        config = run.config_if_kept()
         post(EvaluationRead(report, history, config))
     except FtevError as error:
         post(ReadingFailed(str(error)))
