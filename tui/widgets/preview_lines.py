@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from rich.cells import cell_len
@@ -16,13 +15,12 @@ from ...core.look import Look, Source
 from ...core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...core.reporting.text import visible, visible_lines
 from .format import bar, fit, fit_right, format_bytes, format_clock, format_count, wrap
-from .spans import Line, cut
+from .preview_tokens import LONGEST_BAR, token_blocks
+from .spans import Line, cut, titled
 
 ROW_LINES, DOCUMENT_LINES = 3, 8  # lines of a value in the first rows, and of a plain text
 LISTED_LABELS, EVEN_LABELS = 10, 4  # fewer where they hardly differ
-LONGEST_BAR = 40
 LISTED_FAULTS = 12
-MASK_LINES = 4  # lines of one stretch of masked or scored tokens
 SPLIT_COLOURS = {"train": "train", "validation": "validation", "test": "accent"}
 
 
@@ -52,7 +50,7 @@ def preview_lines(preview: Preview, width: int) -> list[Line]:
         _fault_lines(preview.faults, width),
         *(_source_lines(source, width) for source in look.sources[:1]),
         *([] if preview.check is None else _check_blocks(preview, preview.check, width)),
-        *([] if preview.model is None else _model_blocks(preview, preview.model, width)),
+        *([] if preview.check is None else _token_blocks(preview.check, width)),
     ]
     lines: list[Line] = []
     for block in blocks:
@@ -69,10 +67,6 @@ def _invitation(width: int) -> list[Line]:
 def _aside_lines(preview: Preview, width: int) -> list[Line]:
     told = preview.not_checked
     return [[(text, "muted")] for text in wrap(visible(told), width)] if told else []
-
-
-def _title(text: str, told: str = "") -> Line:
-    return [(text, "strong"), (f"  {told}", "muted")]
 
 
 def _fault_lines(faults: Sequence[FieldFault], width: int) -> list[Line]:
@@ -94,7 +88,7 @@ def _fault_lines(faults: Sequence[FieldFault], width: int) -> list[Line]:
 
 def _source_lines(source: Source, width: int) -> list[Line]:
     told = "plain text" if source.document else f"{format_count(source.records)} rows"
-    lines = [_title("Columns", f"{told} in {visible(', '.join(source.files))}")]
+    lines = [titled("Columns", f"{told} in {visible(', '.join(source.files))}")]
     named = max((cell_len(visible(c.name)) for c in source.columns), default=0)
     named = min(named, width // 3)
     ordered = sorted(source.columns, key=lambda c: not c.role)
@@ -112,7 +106,7 @@ def _source_lines(source: Source, width: int) -> list[Line]:
 
 def _row_lines(source: Source, width: int) -> list[Line]:
     """The first rows: only the columns with a role, or all where none has one."""
-    lines: list[Line] = [_title("First rows")]
+    lines: list[Line] = [titled("First rows")]
     used = [i for i, c in enumerate(source.columns) if c.role] or list(range(len(source.columns)))
     label_width = min(12, max((cell_len(_role_name(source, i)) for i in used), default=4))
     for row in source.rows[:3]:
@@ -146,6 +140,12 @@ def _check_blocks(preview: Preview, check: CheckResult, width: int) -> list[list
     ]
 
 
+def _token_blocks(check: CheckResult, width: int) -> list[list[Line]]:
+    if check.model is None:
+        return []
+    return token_blocks(check.model, width, windows=check.form == "text")
+
+
 def _split_lines(check: CheckResult) -> list[Line]:
     columns = ("rows", "duplicates", "left out")
     lines: list[Line] = [
@@ -166,7 +166,7 @@ def _label_lines(check: CheckResult, width: int) -> list[Line]:
     total = sum(counts.values()) or 1
     ordered = sorted(check.labels, key=lambda label: -counts.get(label, 0))
     most = counts.get(ordered[0], 0) or 1
-    lines = [_title(f"{len(ordered):,} labels", _balance(counts, ordered))]
+    lines = [titled(f"{len(ordered):,} labels", _balance(counts, ordered))]
     named = min(28, width // 3, max(cell_len(visible(label)) for label in ordered))
     room = min(LONGEST_BAR, max(4, width - named - 20))
     listed = LISTED_LABELS if most > 1.5 * counts.get(ordered[-1], 0) else EVEN_LABELS
@@ -218,89 +218,8 @@ def _leakage_lines(check: CheckResult, width: int) -> list[Line]:
     ]
 
 
-# What the engine says
-
-
-def _model_blocks(preview: Preview, model: Mapping[str, Any], width: int) -> list[list[Line]]:
-    first = next(iter(model["splits"].values()))
-    windows = bool(preview.check and preview.check.form == "text")
-    return [
-        _length_lines(first, int(model["max_length"]), width, windows=windows),
-        _mask_lines(first, width),
-    ]
-
-
-def _length_lines(told: Mapping[str, Any], limit: int, width: int, *, windows: bool) -> list[Line]:
-    """A bar a bin of token lengths, and where rows are cut."""
-    if windows:
-        told_in = f"{told['rows']:,} windows of at most {limit:,} tokens, {told['tokens']:,} in all"
-        return [_title("Token lengths", told_in)]
-    head = f"median {told['median']:,}, 95 % up to {told['p95']:,}, longest {told['longest']:,}"
-    lines = [_title("Token lengths", head)]
-    bins = [b for b in told.get("histogram", ()) if b[2] or b[1] <= told["longest"]]
-    most = max((count for _, _, count in bins), default=1) or 1
-    room = min(LONGEST_BAR, max(4, width - 24))
-    for low, high, count in bins:
-        at_limit = low <= limit <= high and told["truncated_rows"]
-        line: Line = [
-            (fit_right(f"{low:,}–{min(high, limit):,}", 12) + "  ", "muted"),
-            (fit(bar(count / most, room), room), "warn" if at_limit else "train"),
-            (fit_right(format_count(count), 8), "muted"),
-        ]
-        lines.append(line)
-    return [*lines, *_cut_lines(told, limit, width)]
-
-
-def _cut_lines(told: Mapping[str, Any], limit: int, width: int) -> list[Line]:
-    if not told["truncated_rows"]:
-        return [[("✓ ", "good"), (f"no row is cut: the limit is {limit:,} tokens", "")]]
-    share = told["truncated_rows"] / max(1, told["rows"])
-    text = (
-        f"cut at {limit:,}: {told['truncated_rows']:,} rows ({share * 100:.1f} %) lose "
-        f"{told['truncated_tokens']:,} tokens"
-    )
-    dashes = max(0, width - cell_len(text) - 4)
-    return [cut([("╌╌ ", "warn"), (text, "warn"), (" " + "╌" * dashes, "warn")], width)]
-
-
-def _mask_lines(told: Mapping[str, Any], width: int) -> list[Line]:
-    """The first rows in stretches: what the model only reads, and what it learns to write."""
-    if "scored_tokens" not in told:
-        return []
-    share = told["scored_tokens"] / max(1, told["tokens"])
-    head = (
-        f"{told['scored_tokens']:,} of {told['tokens']:,} tokens are learned ({share * 100:.0f} %)"
-    )
-    lines = [_title("What is learned", head)]
-    for name, what in (("unscored_rows", "learn nothing"), ("rows_without_eos", "have no end")):
-        if told.get(name):
-            lines.append([("! ", "warn"), (f"{told[name]:,} rows {what}", "")])
-    for row in told.get("rows_shown", ())[:2]:
-        lines += _stretches(row, width)
-        lines.append([])
-    return lines[:-1] if not lines[-1] else lines
-
-
-def _stretches(row: Sequence[Sequence[Any]], width: int) -> list[Line]:
-    lines: list[Line] = []
-    for scored, tokens in groupby(row, key=lambda token: bool(token[1])):
-        told = wrap(visible(" ".join(str(text) for text, _ in tokens)), width - 10)
-        if len(told) > MASK_LINES:
-            told = [*told[: MASK_LINES // 2], "…", *told[-(MASK_LINES // 2) :]]
-        name, role, text_role = ("learned", "tuned", "") if scored else ("read", "muted", "muted")
-        for n, text in enumerate(told):
-            lines.append(
-                [
-                    (fit(name if not n else "", 8), role),
-                    ("▌ " if scored else "· ", role),
-                    (text, text_role),
-                ]
-            )
-    return lines
-
-
 def _estimate_lines(preview: Preview, model: Mapping[str, Any], width: int) -> list[Line]:
-    lines = [_title("What it takes", f"{model['parameters']:,} parameters")]
+    lines = [titled("What it takes", f"{model['parameters']:,} parameters")]
     estimate = preview.estimate
     state = format_bytes(model["state_bytes"])
     if estimate is None:
@@ -335,7 +254,7 @@ def _finding_lines(preview: Preview, width: int) -> list[Line]:
     findings = preview.check.findings if preview.check else []
     if not findings:
         return []
-    lines = [_title("Findings", "nothing here stops the run")]
+    lines = [titled("Findings", "nothing here stops the run")]
     for finding in findings:
         sign, role = ("✗", "bad") if finding.severity == "error" else ("!", "warn")
         told = wrap(visible(f"{finding.message}. {finding.remedy}"), width - 2)

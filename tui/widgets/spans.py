@@ -113,3 +113,8 @@ def justify(left: Line, right: Line, width: int) -> Line:
         return cut(right, width)
     left = cut(left, room - 1)
     return [*left, (" " * (room - width_of(left)), ""), *right]
+
+
+def titled(text: str, told: str = "") -> Line:
+    """A title, and beside it what is told of everything below."""
+    return [(text, "strong"), (f"  {told}", "muted")]
