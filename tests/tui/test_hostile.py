@@ -30,6 +30,7 @@ from ftev.tui.screens.run_prompt import NOTHING_ANSWERS, ask_models
 from ftev.tui.screens.trace import TraceScreen
 from ftev.tui.terminal import to_ascii
 from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
+from ftev.tui.widgets.answers_pane import AnswersPane
 from ftev.tui.widgets.chart_data import ChartData
 from ftev.tui.widgets.chart_legend import legend
 from ftev.tui.widgets.chart_plot import chart_lines
@@ -38,7 +39,6 @@ from ftev.tui.widgets.chart_view import View
 from ftev.tui.widgets.format import format_signed
 from ftev.tui.widgets.metrics import Judgement, judgement_lines
 from ftev.tui.widgets.plot import ASCII
-from ftev.tui.widgets.prompt import AnswersPane
 from ftev.tui.widgets.spans import Line, text_of
 from ftev.tui.widgets.status import hint_line
 from pseudo_terminal import Terminal

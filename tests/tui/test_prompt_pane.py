@@ -16,7 +16,7 @@ from ftev.tui.widgets.answers import Exchange
 from ftev.tui.widgets.asking import AnswerTold, ReplyCame
 from ftev.tui.widgets.filmstrip import strip_lines
 from ftev.tui.widgets.generation import GenerationSettings, read_settings
-from ftev.tui.widgets.prompt import add_reply
+from ftev.tui.widgets.replies import add_reply
 from ftev.tui.widgets.shading import STEPS, first_difference, shade, step_of
 from ftev.tui.widgets.spans import Line, text_of, width_of
 from ftev.tui.widgets.talk import View, block_of, move_cursor, token_seen

@@ -28,7 +28,8 @@ from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pane import NumberedPane
 from ..widgets.pipeline import PipelinePane
-from ..widgets.prompt import PromptBox, PromptPane
+from ..widgets.prompt import PromptPane
+from ..widgets.prompt_box import PromptBox
 from ..widgets.reviewing import ReviewFound
 from ..widgets.status import (
     TwoEnds,

@@ -17,7 +17,7 @@ from ..widgets.answers import Exchange
 from ..widgets.asking import AnswerTold, ReplyCame, ask_prompt
 from ..widgets.format import wrap
 from ..widgets.pane import Pane
-from ..widgets.prompt import PromptBox
+from ..widgets.prompt_box import PromptBox
 from ..widgets.scrolling import moved, scrolled
 from ..widgets.spans import Line
 from ..widgets.traced import (
