@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
@@ -27,6 +26,7 @@ from ..widgets.overlay_data import MOST_RUNS
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen
 from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, hints, to_bindings
 from .small import TooSmall, is_too_small
 
@@ -57,7 +57,7 @@ class Sentence(Pane):
         return [[(part, self.role)] for part in wrap(self.text, width)][:height]
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(CalmScreen[None]):
     """`named` are the runs with the names to show; the first is the baseline."""
 
     AUTO_FOCUS = ""

@@ -11,7 +11,6 @@ import msgspec
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from ...core.errors import FtevError
 from ...core.home_memory import read_memory, write_memory
@@ -28,6 +27,7 @@ from ..widgets.scan import RunsListed, Scanner
 from ..widgets.scrolling import following
 from ..widgets.spans import Line, cut
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen
 from .home_notes import PURPOSES, note_of, with_note
 from .home_trash import ask_to_throw_away
 from .keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..widgets.line_box import LineBox
 
 
-class HomeScreen(Screen[None]):
+class HomeScreen(CalmScreen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(HOME_KEYS)]
     app: FtevApp

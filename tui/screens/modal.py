@@ -7,11 +7,11 @@ from typing import TypeVar
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from ..widgets.pane import Pane
 from ..widgets.scrolling import scrolled
 from ..widgets.spans import Line, width_of
+from .calm import CalmModal
 
 Result = TypeVar("Result")
 MARGIN = 4
@@ -35,7 +35,7 @@ class Box(Pane):
         self.show()
 
 
-class Modal(ModalScreen[Result]):
+class Modal(CalmModal[Result]):
     """Shows `lines`; subclasses add the keys."""
 
     def __init__(self, title: str, lines: list[Line]) -> None:

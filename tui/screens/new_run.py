@@ -9,7 +9,6 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
@@ -28,6 +27,7 @@ from ..widgets.previewing import (
 )
 from ..widgets.starting import FormReady, RunMade, StartRefused, open_form, start_run
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen
 from .keys import APP_KEYS, NEW_RUN_KEYS, Key, hints, to_bindings
 from .small import TooSmall, is_too_small
 
@@ -39,7 +39,7 @@ WIDE = 120  # cells from which on form and preview stand beside each other
 FOOT_HEIGHT, TALL_FOOT, TALL = 4, 6, 32
 
 
-class NewRunScreen(Screen[None]):
+class NewRunScreen(CalmScreen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(NEW_RUN_KEYS)]
     app: FtevApp

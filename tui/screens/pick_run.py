@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from ...core.run_facts import RunEntry
 from ...core.run_order import arrange
@@ -19,6 +18,7 @@ from ..widgets.run_list import RunList, empty_lines
 from ..widgets.scan import RunsListed, Scanner
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen
 from .keys import APP_KEYS, PICK_KEYS, Key, hints, to_bindings
 from .small import TooSmall, is_too_small
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..app import FtevApp
 
 
-class PickRun(Screen[RunEntry]):
+class PickRun(CalmScreen[RunEntry]):
     """Every run of the folder but `without`, those of its task first."""
 
     AUTO_FOCUS = ""

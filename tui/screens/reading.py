@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
-from textual.screen import Screen
 
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen
 from .keys import APP_KEYS, Key, hints
 from .small import TooSmall, is_too_small
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..app import FtevApp
 
 
-class ReadingScreen(Screen[None]):
+class ReadingScreen(CalmScreen[None]):
     """Subclasses give the keys and the panes between title and keys."""
 
     AUTO_FOCUS = ""

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import Screen
 
 from ...core.reporting.text import visible, visible_lines
 from ...core.review import CRITERIA, SIDES, BlindPair, Choice, Criterion, Ratings, Review, Side
@@ -18,6 +17,7 @@ from ..widgets.pane import Pane
 from ..widgets.scrolling import scrolled
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen
 from .keys import APP_KEYS, REVIEW_KEYS, Key, hints, to_bindings
 from .small import TooSmall, is_too_small
 
@@ -106,7 +106,7 @@ class RatingTable(Pane):
         return line
 
 
-class ReviewScreen(Screen[None]):
+class ReviewScreen(CalmScreen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(REVIEW_KEYS)]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from ...core.errors import FtevError
 from ...core.history import History
@@ -41,6 +40,7 @@ from ..widgets.status import (
     title_right,
 )
 from ..widgets.trace import TracePane
+from .calm import CalmScreen
 from .keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -82,7 +82,7 @@ class Prompt(PromptPane):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PROMPT_PANE_KEYS)]
 
 
-class RunScreen(Screen[None]):
+class RunScreen(CalmScreen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "run"
