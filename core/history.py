@@ -109,7 +109,7 @@ class Steps:
         for name, column in columns.items():
             getattr(self, name).extend(column)
         for name, values in real.items():
-            getattr(self, name).extend(values)
+            getattr(self, name).fromlist(values)  # half the time of extend
 
     def cut_after(self, step: int) -> None:
         """Forget steps past `step`: a resumed run makes them again."""
@@ -278,6 +278,10 @@ class History:
 
         Measurements do not look at steps, so they may be folded after the steps that follow them.
         """
+        events = list(events)
+        steps = [e for e in events if type(e) is StepDone]
+        if len(steps) == len(events) > 0 and self._add_steps(steps):
+            return
         for measured, group in groupby(events, lambda e: type(e) in _MEASURED):
             batch = list(group)
             steps = [e for e in batch if type(e) is StepDone] if measured else []

@@ -29,6 +29,7 @@ from ..core.runs import Run
 from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
 from .lean import lean
 from .memory import Keeper, Memory, Remembering, read_memory
+from .picture import Picture
 from .safety import SafeFilter
 from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
@@ -79,6 +80,7 @@ class FtevApp(App[int]):
         self.keeper = Keeper()
         self.memories: dict[Path, Memory] = {}
         self._whole_later = False
+        self._picture = Picture()
         self._remember_timer: Timer | None = None
         self._remember_due = self._remembered_at = 0.0
         if ascii_only:
@@ -112,7 +114,12 @@ class FtevApp(App[int]):
                 self._whole_later = True
                 self.set_timer(STALLED_SECONDS, self._draw_whole)
             return
-        super()._display(screen, lean(renderable))
+        super()._display(screen, lean(renderable, self._picture))
+
+    def action_draw_anew(self) -> None:
+        """Something else wrote to the terminal: trust nothing that stands there."""
+        self._picture.forget()
+        self.screen.refresh(layout=True)
 
     def _draw_whole(self) -> None:
         self._whole_later = False
@@ -141,6 +148,9 @@ class FtevApp(App[int]):
 
         return HomeScreen(self.runs_dir)
 
+    def on_resize(self) -> None:
+        self._picture.forget()  # the terminal has moved what stood there
+
     def on_mount(self) -> None:
         if not self.is_headless and not self.is_web:
             leave_when_the_line_drops()
@@ -151,6 +161,8 @@ class FtevApp(App[int]):
 
     def _import_ahead(self) -> None:
         """Once a long run is read: its first picture must not wait for this."""
+        if not self.screen_stack:  # left meanwhile
+            return
         if isinstance(self.screen, RunScreen) and self.screen.is_reading:
             self.set_timer(AHEAD_SECONDS, self._import_ahead)
         else:

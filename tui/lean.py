@@ -1,45 +1,59 @@
 """Frames in fewer bytes: only the cells that changed, and no colour said twice.
 
-Textual draws a changed span from the left edge of its widget and resets the style after every piece
-of text. Over SSH that is three quarters of what is sent.
+Textual draws a changed span from the left edge of its widget, resets the style after every piece
+of text, and knows of a layout only that everything may have moved. Over SSH that is most of what
+is sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
-_Codes = tuple[str, str, str]  # attributes, foreground, background
-_PLAIN: _Codes = ("", "", "")
+from .picture import Codes, Picture, Piece
+
+_PLAIN: Codes = ("", "", "")
 
 
 class LeanUpdate(CompositorUpdate):
     """The same picture as Textual's update, said shorter."""
 
-    def __init__(self, update: ChopsUpdate | LayoutUpdate) -> None:
-        self.update = update
+    def __init__(self, update: ChopsUpdate | LayoutUpdate, picture: Picture) -> None:
+        self.update, self.picture = update, picture
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.update
 
     def render_segments(self, console: Console) -> str:
-        writer = LeanWriter(console._color_system or ColorSystem.TRUECOLOR)
-        if isinstance(self.update, LayoutUpdate):
-            for x, y, strip in _all_cells(self.update):
-                writer.put(x, y, strip)
-        else:
-            for x, y, strip in _changed_cells(self.update):
-                writer.put(x, y, strip)
+        colours, writer = console._color_system or ColorSystem.TRUECOLOR, LeanWriter()
+        update, changes = self.update, self.picture.changes
+        for x, y, strip in _strips(update):
+            for start, pieces in changes(x, y, pieces_of(strip, colours)):
+                writer.put(start, y, pieces)
         return writer.finish()
 
 
-def lean(update: RenderableType | None) -> RenderableType | None:
-    return LeanUpdate(update) if isinstance(update, ChopsUpdate | LayoutUpdate) else update
+def lean(update: RenderableType | None, picture: Picture) -> RenderableType | None:
+    """An update as what it changes of the picture that the terminal shows."""
+    return LeanUpdate(update, picture) if isinstance(update, ChopsUpdate | LayoutUpdate) else update
+
+
+def pieces_of(strip: Strip, colours: ColorSystem) -> list[Piece]:
+    return [
+        (text, codes_of(style, colours))
+        for text, style, control in strip._segments
+        if text and not control
+    ]
+
+
+def _strips(update: ChopsUpdate | LayoutUpdate) -> Iterable[tuple[int, int, Strip]]:
+    return _all_cells(update) if isinstance(update, LayoutUpdate) else _changed_cells(update)
 
 
 def _changed_cells(update: ChopsUpdate) -> Iterable[tuple[int, int, Strip]]:
@@ -63,22 +77,21 @@ def _all_cells(update: LayoutUpdate) -> Iterable[tuple[int, int, Strip]]:
 class LeanWriter:
     """Text for the terminal; remembers where the cursor is and what style is on."""
 
-    def __init__(self, colours: ColorSystem) -> None:
-        self._colours = colours
+    def __init__(self) -> None:
         self._parts: list[str] = []
         self._at: tuple[int, int] | None = None
         self._on = _PLAIN
 
-    def put(self, x: int, y: int, strip: Strip) -> None:
+    def put(self, x: int, y: int, pieces: Iterable[Piece]) -> None:
         if self._at != (x, y):
             self._parts.append(f"\x1b[{y + 1};{x + 1}H")
-        for text, style, control in strip._segments:
-            if not control and text:
-                self._switch(_codes(style, self._colours))
-                self._parts.append(text)
-        self._at = (x + strip.cell_length, y)
+        for text, codes in pieces:
+            self._switch(codes)
+            self._parts.append(text)
+            x += cell_len(text)
+        self._at = (x, y)
 
-    def _switch(self, wanted: _Codes) -> None:
+    def _switch(self, wanted: Codes) -> None:
         if wanted == self._on:
             return
         attributes, foreground, background = wanted
@@ -98,10 +111,10 @@ class LeanWriter:
         return "".join(self._parts)
 
 
-_CODES: dict[tuple[Style, ColorSystem], _Codes] = {}
+_CODES: dict[tuple[Style, ColorSystem], Codes] = {}
 
 
-def _codes(style: Style | None, colours: ColorSystem) -> _Codes:
+def codes_of(style: Style | None, colours: ColorSystem) -> Codes:
     if style is None:
         return _PLAIN
     key = style, colours
@@ -112,7 +125,7 @@ def _codes(style: Style | None, colours: ColorSystem) -> _Codes:
     return _CODES[key]
 
 
-def _make_codes(style: Style, colours: ColorSystem) -> _Codes:
+def _make_codes(style: Style, colours: ColorSystem) -> Codes:
     def coloured(foreground: bool) -> str:
         colour = style.color if foreground else style.bgcolor
         if colour is None:

@@ -8,12 +8,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from ..widgets.form import FieldBox
 from ..widgets.form_lines import candidate_lines
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
+from .calm import CalmModal
 
 WIDTH, CANDIDATE_LINES = 72, 3
 
@@ -31,7 +31,7 @@ class Candidates(Pane):
         return [[], [*keys, (" goes on   ", "muted"), ("esc", "accent"), (" leaves", "muted")]]
 
 
-class AskPath(ModalScreen[str | None]):
+class AskPath(CalmModal[str | None]):
     """Gives what was written, or None."""
 
     def __init__(self, title: str, text: str = "") -> None:

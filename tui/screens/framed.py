@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.screen import Screen, ScreenResultType
 from textual.widget import Widget
 
 from ..widgets.asking import RequestTold
 from ..widgets.status import KeyLine, TwoEnds
+from .calm import CalmScreen, Result
 from .keys import Key, hints
 from .small import TooSmall, is_too_small
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..app import FtevApp
 
 
-class FramedScreen(Screen[ScreenResultType]):
+class FramedScreen(CalmScreen[Result]):
     """Subclasses give what stands between title and keys."""
 
     AUTO_FOCUS = ""

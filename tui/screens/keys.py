@@ -63,6 +63,7 @@ APP_KEYS = (
     Key("q", "q  ctrl+q", "app.leave", "leave: runs go on", "leave"),
     Key("t", "t", "app.next_theme", "colours: dark, light, contrast, colour-blind, terminal"),
     Key("ctrl+p", "ctrl+p", "app.command_palette", "palette: every command by name", priority=True),
+    Key("ctrl+l", "ctrl+l", "app.draw_anew", "draw the screen anew", priority=True),
     Key("ctrl+q", "", "app.leave", "", priority=True),
     Key("ctrl+c", "ctrl+c", "app.tell_how_to_leave", "never stops a run", priority=True),
 )

@@ -8,10 +8,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.spans import Line, width_of
+from .calm import CalmModal
 from .keys import PAGES, UP_DOWN, Key, both_ways, to_bindings
 
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ class Box(ScrolledPane):
         return self.lines
 
 
-class Modal(ModalScreen[Result]):
+class Modal(CalmModal[Result]):
     """Shows `lines`; subclasses add the keys."""
 
     def __init__(self, title: str, lines: list[Line]) -> None:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,16 +30,20 @@ def column_parts(
     """The series between `left` and `right` as at most `dots` columns, empty ones left out."""
     start, end = bisect_left(xs, left), min(bisect_right(xs, right), len(series))
     scale = (dots - 1) / (right - left) if right > left else 0.0
-    parts = []
+    parts, values = [], series.values
     while start < end:
         x = int((xs[start] - left) * scale + 0.5)
         limit = left + (x + 0.5) / scale if scale else math.inf
         stop = min(end, max(start + 1, bisect_left(xs, limit, start, end)))
-        low, high = series.span(start, stop)
-        if low <= high:
-            first, last = series.values[start], series.values[stop - 1]
-            first = first if math.isfinite(first) else low
-            parts.append(Part(x, low, high, first, last if math.isfinite(last) else high))
+        first, last = values[start], values[stop - 1]
+        if stop == start + 1:  # a column of its own, as in most charts of a young run
+            if math.isfinite(first):
+                parts.append(Part(x, first, first, first, first))
+        else:
+            low, high = series.span(start, stop)
+            if low <= high:
+                first = first if math.isfinite(first) else low
+                parts.append(Part(x, low, high, first, last if math.isfinite(last) else high))
         start = stop
     return parts
 
@@ -81,9 +86,16 @@ class Scale:
     log: bool = False
 
     def row(self, value: float) -> int:
+        low, span = self._range
+        share = (self._place(value) - low) / span
+        last = self.dots - 1
+        row = last - int(share * last + 0.5)
+        return 0 if row < 0 else last if row > last else row
+
+    @cached_property
+    def _range(self) -> tuple[float, float]:
         low, high = self._place(self.low), self._place(self.high)
-        share = (self._place(value) - low) / ((high - low) or 1.0)
-        return min(self.dots - 1, max(0, self.dots - 1 - int(share * (self.dots - 1) + 0.5)))
+        return low, (high - low) or 1.0
 
     def _place(self, value: float) -> float:
         return math.log10(max(value, 1e-12)) if self.log else value
@@ -114,6 +126,7 @@ class Marker:
 BRAILLE, BLOCK, ASCII = Marker("braille", 2, 4), Marker("block", 1, 2), Marker("ascii", 1, 1)
 MARKERS = (BRAILLE, BLOCK, ASCII)
 _BRAILLE_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_DOTS = " " + "".join(chr(0x2800 + bits) for bits in range(1, 256))
 _BLOCKS = " ▀▄█"
 LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
 
@@ -138,7 +151,7 @@ class Raster:
         self.dots_across, self.dots_down = width * marker.across, height * marker.down
         self._bits = [[0] * width for _ in range(height)]
         self._roles = [[""] * width for _ in range(height)]
-        self._signs: dict[tuple[int, int], str] = {}
+        self._signs: dict[int, dict[int, str]] = {}  # by line, then column of cells
 
     def set_dots(self, x: int, top: int, bottom: int, role: str) -> None:
         """A vertical run of dots; coordinates in dots, both ends included."""
@@ -184,7 +197,7 @@ class Raster:
         """A character in the cell that holds the dot (x, y)."""
         column, cell = x // self.marker.across, y // self.marker.down
         if 0 <= column < self.width and 0 <= cell < self.height:
-            self._signs[(cell, column)] = sign
+            self._signs.setdefault(cell, {})[column] = sign
             self._roles[cell][column] = role
 
     def mark_column(self, x: int, role: str) -> None:
@@ -193,8 +206,9 @@ class Raster:
         if not 0 <= column < self.width:
             return
         for cell in range(self.height):
-            if not self._bits[cell][column] and (cell, column) not in self._signs:
-                self._signs[(cell, column)] = "│" if self.marker is not ASCII else "|"
+            signs = self._signs.setdefault(cell, {})
+            if not self._bits[cell][column] and column not in signs:
+                signs[column] = "│" if self.marker is not ASCII else "|"
                 self._roles[cell][column] = role
 
     def lines(self) -> list[Line]:
@@ -202,22 +216,13 @@ class Raster:
 
     def _line(self, cell: int) -> Line:
         roles = self._roles[cell]
+        if self.marker is ASCII:
+            bits = zip(self._bits[cell], roles, strict=True)
+            signs = [letter_of(role) if bit else " " for bit, role in bits]
+        else:
+            table = _DOTS if self.marker is BRAILLE else _BLOCKS
+            signs = [table[bit] for bit in self._bits[cell]]
+        for column, sign in self._signs.get(cell, {}).items():
+            signs[column] = sign
         edges = [0, *(i for i in range(1, self.width) if roles[i] != roles[i - 1]), self.width]
-        return [
-            ("".join(self._character(cell, i) for i in range(a, b)), roles[a])
-            for a, b in pairwise(edges)
-            if a < b
-        ]
-
-    def _character(self, cell: int, column: int) -> str:
-        sign = self._signs.get((cell, column))
-        if sign is not None:
-            return sign
-        bits = self._bits[cell][column]
-        if not bits:
-            return " "
-        if self.marker is BRAILLE:
-            return chr(0x2800 + bits)
-        if self.marker is BLOCK:
-            return _BLOCKS[bits]
-        return letter_of(self._roles[cell][column])
+        return [("".join(signs[a:b]), roles[a]) for a, b in pairwise(edges) if a < b]
