@@ -25,11 +25,10 @@ from ..widgets.asking import (
 from ..widgets.chart import ChartPane
 from ..widgets.chart_ahead import make_ahead
 from ..widgets.evaluation_read import ReadingFailed
-from ..widgets.format import format_seconds
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pane import NumberedPane
-from ..widgets.pipeline import PipelinePane
+from ..widgets.pipeline import PipelinePane, told_beside_estimate
 from ..widgets.prompt import PromptBox, PromptPane
 from ..widgets.reviewing import ReviewFound
 from ..widgets.status import (
@@ -252,9 +251,7 @@ class RunScreen(Screen[None]):
 
         took = compare_with_estimate(self.followed, self.follower.history)
         if took is not None:
-            expected = format_seconds(took["estimated_seconds"])
-            told = f"{format_seconds(took['seconds'])} of {expected} estimated;"
-            self.pipeline.asides[3] = told
+            self.pipeline.asides[3] = told_beside_estimate(took)
 
     # Panes
 
