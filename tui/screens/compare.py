@@ -27,6 +27,8 @@ from ..widgets.overlay_data import MOST_RUNS
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
 from ..widgets.status import KeyLine, TwoEnds
+from ..widgets.view_memory import desk_memory, recall_desk, recall_scrolled
+from .compare_memory import overlay_memory, recall_overlay, runs_of
 from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, hints, to_bindings
 from .small import TooSmall, is_too_small
 
@@ -62,14 +64,23 @@ class CompareScreen(Screen[None]):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(COMPARE_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "compare"
     app: FtevApp
 
     def __init__(
-        self, named: Sequence[tuple[str, Run]], folder: Path, *, ascii_only: bool = False
+        self,
+        named: Sequence[tuple[str, Run]],
+        folder: Path,
+        of: Path | None = None,
+        *,
+        ascii_only: bool = False,
     ) -> None:
+        """`of`: the run over whose screen this one lies; else it is the home of the folder."""
         super().__init__()
         self.left_out = len(named) - MOST_RUNS
         self.named, self.folder = list(named[:MOST_RUNS]), folder
+        self.remembered_of = of or folder
+        self._left: dict[str, Any] = {}  # what is remembered and waits for its data
         self.told: Mapping[str, Any] | None = None
         self.title_line, self.sentence = TwoEnds("title"), Sentence()
         self.chart = Overlay(ascii_only=ascii_only)
@@ -94,7 +105,34 @@ class CompareScreen(Screen[None]):
             [("ftev  ", "muted"), ("compare", "strong"), (f"  {names}", "muted")],
             [(count, "muted")],
         )
+        self.app.recall(self)
         start_comparing(self.named, self.post_message)
+
+    # What it remembers
+
+    def memory(self) -> dict[str, Any]:
+        if self._left:  # not yet as it was left
+            return self._left
+        return {
+            **desk_memory(self.desk),
+            "runs": [[name, run.path.name] for name, run in self.named],
+            "focus": self.pane_in_view if self.focused is not None else 0,
+            "view": overlay_memory(self.chart),
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Of the same runs alone."""
+        if runs_of(memory, self.folder) != self.named:
+            return
+        self._left = memory
+        recall_desk(self.desk, memory)
+        focus = memory.get("focus")
+        if type(focus) is int and focus in self.desk.panes:
+            self.set_focus(self.desk.panes[focus], scroll_visible=False)
+
+    def _recall_scrolled(self) -> None:
+        scrolled, self._left = self._left.get("scrolled"), {}
+        recall_scrolled(self.desk.panes, scrolled)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(is_too_small(event.size), "-too-small")
@@ -113,6 +151,8 @@ class CompareScreen(Screen[None]):
 
     @on(CurvesRead)
     def show_curves(self, message: CurvesRead) -> None:
+        self.chart.curves = message.curves
+        recall_overlay(self.chart, self._left.get("view"))
         self.chart.show_curves(message.curves, message.failed)
 
     @on(RunsCompared)
@@ -120,12 +160,14 @@ class CompareScreen(Screen[None]):
         from ...core.reporting.compared import tell_outcome
 
         self.told = message.told
+        self._recall_scrolled()
         self.sentence.show_text(tell_outcome(message.told), "strong")
         self.metrics.show_told(message.told)
         self.settings.show_config(message.told["config"], [r["name"] for r in message.told["runs"]])
 
     @on(ComparisonRefused)
     def show_refusal(self, message: ComparisonRefused) -> None:
+        self._recall_scrolled()
         first = message.reasons[0] if message.reasons else ""
         self.sentence.show_text(f"Their figures cannot be compared. {first}", "warn")
         self.metrics.show_refused(message.reasons)

@@ -319,6 +319,11 @@ class RunScreen(Screen[None]):
 
         compare_with_another(self.app, self.followed, self.follower.history)
 
+    def action_compare_again(self) -> None:
+        from .comparing import compare_again
+
+        compare_again(self.app, self.followed.path.parent, self.followed.path)
+
     # The screens about what came of it
 
     def _ended_history(self) -> History | None:
