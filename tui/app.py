@@ -27,6 +27,7 @@ from textual.timer import Timer
 
 from ..core.runs import Run
 from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
+from .escape import keep_escape_apart
 from .lean import lean
 from .memory import Keeper, Memory, Remembering, read_memory
 from .safety import SafeFilter
@@ -94,6 +95,7 @@ class FtevApp(App[int]):
 
     def get_driver_class(self) -> type[Driver]:
         base, term = super().get_driver_class(), os.environ.get("TERM", "")
+        keep_escape_apart()
         if term not in FEW_ABILITIES:
             return base
 

@@ -401,7 +401,8 @@ class RunScreen(Screen[None]):
 
     @on(PromptBox.Left)
     def leave_prompt(self) -> None:
-        self.prompt.focus(scroll_visible=False)
+        if self.focused is None:  # else a key behind has gone elsewhere
+            self.prompt.focus(scroll_visible=False)
 
     @on(PromptBox.Sent)
     def send_prompt(self, message: PromptBox.Sent) -> None:
