@@ -168,8 +168,7 @@ class CompareScreen(Screen[None]):
     @on(ComparisonRefused)
     def show_refusal(self, message: ComparisonRefused) -> None:
         self._recall_scrolled()
-        first = message.reasons[0] if message.reasons else ""
-        self.sentence.show_text(f"Their figures cannot be compared. {first}", "warn")
+        self.sentence.show_text("Their figures cannot be compared; 2 says why.", "warn")
         self.metrics.show_refused(message.reasons)
         self.settings.show_config(message.config, [name for name, _ in self.named])
 

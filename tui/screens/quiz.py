@@ -65,8 +65,9 @@ class QuizPane(Pane):
         if self.question is None:
             return self._end(width)
         lines = question_lines(self.question, self.answer, self.at, len(self.questions), width)
-        lines, self.top = scrolled(lines, self.top, height)
-        return lines
+        head, rest = lines[:1], lines[1:]  # which question it is stays in sight
+        rest, self.top = scrolled(rest, self.top, height - len(head))
+        return [*head, *rest]
 
     def _end(self, width: int) -> list[Line]:
         n = len(self.questions)
