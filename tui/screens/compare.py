@@ -22,7 +22,7 @@ from ..widgets.comparing import (
     start_comparing,
     write_comparison,
 )
-from ..widgets.format import wrap
+from ..widgets.format import with_minus, wrap
 from ..widgets.overlay_data import MOST_RUNS
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
@@ -52,7 +52,7 @@ class Sentence(Pane):
         self.text, self.role = "comparing row by row …", "muted"
 
     def show_text(self, text: str, role: str) -> None:
-        self.text, self.role = visible(text), role
+        self.text, self.role = with_minus(visible(text)), role
         self.show()
 
     def draw(self, width: int, height: int) -> list[Line]:
