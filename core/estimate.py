@@ -41,6 +41,11 @@ class Estimate(msgspec.Struct, frozen=True):
     from_runs: tuple[str, ...] = ()  # the runs on this machine that the pace is taken from
 
     @property
+    def memory_bytes(self) -> int:
+        """The program comes on top."""
+        return self.state_bytes + self.activation_bytes
+
+    @property
     def seconds(self) -> float | None:
         """Of the optimizer steps; evaluation and loading come on top."""
         return self.tokens / self.tokens_per_second if self.tokens_per_second > 0 else None
@@ -144,16 +149,47 @@ def read_estimate(run: Run) -> Estimate | None:
 
 
 def compare_with_estimate(run: Run, history: History) -> dict[str, float] | None:
-    """Seconds and tokens of the training steps, expected and real; None where nothing was expected.
+    """Seconds, tokens and bytes of training, expected and real; None where nothing was expected.
 
     A resumed run has steps of two workers and is compared all the same: the steps are the same.
+    Seconds are of the steps; memory is that of the last worker. What is not known is left out.
     """
     estimate = read_estimate(run)
-    if estimate is None or estimate.seconds is None or not len(history.steps):
+    if estimate is None or not len(history.steps):
         return None
-    return {
-        "estimated_seconds": estimate.seconds,
-        "seconds": sum(history.steps.seconds),
-        "estimated_tokens": estimate.tokens,
-        "tokens": sum(history.steps.tokens),
-    }
+    told: dict[str, float] = {}
+    if estimate.seconds is not None:
+        told |= {
+            "estimated_seconds": estimate.seconds,
+            "seconds": sum(history.steps.seconds),
+            "estimated_tokens": estimate.tokens,
+            "tokens": sum(history.steps.tokens),
+        }
+    memory = training_memory(history)
+    if memory is not None and estimate.memory_bytes:
+        told |= {"estimated_memory": estimate.memory_bytes, "memory": memory}
+    return told or None
+
+
+def training_memory(history: History) -> float | None:
+    """Bytes at the peak of training above those of the program before it loaded a model.
+
+    Of the GPU where there is one, what other programs did on it counted in. None where the worker
+    did not sample both.
+    """
+    loading, training = history.stages[0], history.stages[2]
+    if history.started is None or training.done is None:
+        return None
+    samples, began = history.samples, history.started.time
+    before = [n for n, at in enumerate(samples.time) if began <= at <= loading.started]
+    within = [
+        n for n, at in enumerate(samples.time) if training.started <= at <= training.done.time
+    ]
+    # The peak told by the first sample within is that of the time before it.
+    if not before or len(within) < 2 or min(samples.peak_memory[n] for n in within) < 0:
+        return None
+    if any(samples.device_memory[n] >= 0 for n in within):
+        empty = samples.device_memory[before[-1]]
+        return max(samples.device_memory[n] for n in within) - empty if empty >= 0 else None
+    peak = max(samples.peak_memory[n] for n in within[1:])
+    return peak - samples.memory[before[-1]]

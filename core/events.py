@@ -227,6 +227,7 @@ class Resumed(Event, frozen=True, tag=True):
 class SystemSampled(Event, frozen=True, tag=True):
     memory: int  # bytes resident in the worker
     cpu: float  # cores in use
+    peak_memory: int = -1  # the highest of the looks since the last sample
     device_memory: int = -1
     device_total: int = -1
     device_use: float = -1.0  # share

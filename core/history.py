@@ -137,11 +137,12 @@ class Samples:
     time: array[float] = field(default_factory=lambda: array("d"))
     memory: array[float] = field(default_factory=lambda: array("d"))  # bytes of the worker
     cpu: array[float] = field(default_factory=lambda: array("d"))  # cores in use
+    peak_memory: array[float] = field(default_factory=lambda: array("d"))  # since the last sample
     device_memory: array[float] = field(default_factory=lambda: array("d"))  # bytes
     device_use: array[float] = field(default_factory=lambda: array("d"))  # share
 
     def append(self, e: SystemSampled) -> None:
-        for name in ("time", "memory", "cpu", "device_memory", "device_use"):
+        for name in ("time", "memory", "cpu", "peak_memory", "device_memory", "device_use"):
             getattr(self, name).append(getattr(e, name))
 
     def __len__(self) -> int:

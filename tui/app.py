@@ -27,6 +27,7 @@ from textual.timer import Timer
 
 from ..core.runs import Run
 from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
+from .escape import keep_escape_apart
 from .lean import lean
 from .memory import Keeper, Memory, Remembering, read_memory
 from .picture import Picture
@@ -96,6 +97,7 @@ class FtevApp(App[int]):
 
     def get_driver_class(self) -> type[Driver]:
         base, term = super().get_driver_class(), os.environ.get("TERM", "")
+        keep_escape_apart()
         if term not in FEW_ABILITIES:
             return base
 
@@ -134,7 +136,7 @@ class FtevApp(App[int]):
             return self._first
         if self.opened is not None:
             return RunScreen(self.opened, ascii_only=self.ascii_only)
-        return self._home()
+        return self._home(as_left=True)
 
     def refresh_css(self, animate: bool = True) -> None:
         """Before there is a screen, the colours are noted: the rules are read when it comes."""
@@ -143,10 +145,10 @@ class FtevApp(App[int]):
         else:
             self.stylesheet.set_variables(self.get_css_variables())
 
-    def _home(self) -> Screen[Any]:
+    def _home(self, *, as_left: bool = False) -> Screen[Any]:
         from .screens.home import HomeScreen
 
-        return HomeScreen(self.runs_dir)
+        return HomeScreen(self.runs_dir, as_left=as_left)
 
     def on_resize(self) -> None:
         self._picture.forget()  # the terminal has moved what stood there
@@ -192,12 +194,12 @@ class FtevApp(App[int]):
 
     def recall(self, screen: Remembering) -> Memory:
         """Give a screen what it remembers; once it is there and has its data."""
-        memory = self._memory_of(screen.remembered_of)
+        memory = self.memory_of(screen.remembered_of)
         if stored := memory.screens.get(screen.REMEMBERED_AS):
             screen.recall(stored)
         return memory
 
-    def _memory_of(self, of: Path) -> Memory:
+    def memory_of(self, of: Path) -> Memory:
         if of not in self.memories:
             self.memories[of] = read_memory(of)
         return self.memories[of]
@@ -215,11 +217,11 @@ class FtevApp(App[int]):
 
     def remember(self) -> None:
         self._remember_timer, self._remembered_at = None, time.monotonic()
-        opened: set[Path] = set()  # runs whose own screen is in the stack
+        opened: set[Path] = set()  # whose own screen is in the stack
         for screen in self.screen_stack:
             if isinstance(screen, Remembering) and (stored := screen.memory()):
-                memory = self._memory_of(screen.remembered_of)
-                if isinstance(screen, RunScreen):
+                memory = self.memory_of(screen.remembered_of)
+                if screen.REMEMBERED_AS in ("run", "home"):
                     opened.add(screen.remembered_of)
                 if screen.remembered_of in opened:
                     memory.on_top = screen.REMEMBERED_AS

@@ -26,6 +26,7 @@ from .errors import Stopped, explain
 from .listen import Listener
 
 if TYPE_CHECKING:
+    from .devices import Telemetry
     from .session import Session
 
 
@@ -84,10 +85,10 @@ def story(s: Session, resume: Path | None) -> None:
     from .devices import Telemetry
 
     read_data(s)
-    with Telemetry(s.write, s.device):
+    with Telemetry(s.write, s.device) as telemetry:
         load_base_model(s)
         prepare_training_data(s)
-        fine_tune(s, resume)
+        fine_tune(s, resume, telemetry)
         prepare_evaluation_data(s)
         evaluate_models(s)
 
@@ -155,13 +156,13 @@ def prepare_training_data(s: Session) -> None:
             told["note"] = "no training data"
 
 
-def fine_tune(s: Session, resume: Path | None) -> None:
+def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
     """Step 0, the loop, and the best checkpoint at its end."""
     from . import models
     from .fine_tune import fit_probe_on_base, train_to_the_best
     from .pairing import compare_models
 
-    with s.stage(3) as told:
+    with s.stage(3) as told, telemetry.around():
         if s.config.trains:
             fit_probe_on_base(s)
             told["note"] = train_to_the_best(s, resume)

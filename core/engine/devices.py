@@ -19,6 +19,7 @@ from ..config import RunConfig
 from ..events import DeviceFound, Event, SystemSampled
 
 SAMPLE_SECONDS = 5.0
+LOOK_SECONDS = 0.1  # 16 µs of processor time a look
 SMALL_MODEL = 10_000_000  # parameters under which bfloat16 costs a CPU more in casts than it saves
 
 
@@ -89,37 +90,63 @@ def _processor_name() -> str:
 
 
 class Telemetry:
-    """A thread that writes down memory and use of processor and device every few seconds."""
+    """Memory and use of processor and device, written down every few seconds by a thread.
+
+    Between two samples it looks at the memory more often: of a peak that is over, a sample still
+    tells. The first one is taken at once, when the program is there and no model is.
+    """
 
     def __init__(self, write: Callable[[Event], None], device: torch.device) -> None:
         self._write, self._device = write, device
-        self._stop = threading.Event()
+        self._handle: Any = None
+        self._closing = contextlib.ExitStack()
+        self._spent, self._at, self._peak = 0.0, 0.0, 0
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     def __enter__(self) -> Telemetry:
+        self._handle = self._closing.enter_context(_nvml_handle(self._device))
+        self._at = time.monotonic()
+        self.sample()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=SAMPLE_SECONDS)
+        self._closing.close()
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """A sample before and one after, however short what is between them."""
+        self.sample()
+        try:
+            yield
+        finally:
+            self.sample()
+
+    def sample(self) -> None:
+        with self._lock:
+            spent, now, memory = time.process_time(), time.monotonic(), resident_memory()
+            used, total, share = _device_figures(self._handle)
+            self._write(
+                SystemSampled(
+                    memory=memory,
+                    cpu=(spent - self._spent) / (now - self._at) if self._spent else 0.0,
+                    peak_memory=max(memory, self._peak),
+                    device_memory=used,
+                    device_total=total,
+                    device_use=share,
+                )
+            )
+            self._spent, self._at, self._peak = spent, now, 0
 
     def _run(self) -> None:
-        with _nvml_handle(self._device) as handle:
-            spent, at = time.process_time(), time.monotonic()
-            while not self._stop.wait(SAMPLE_SECONDS):
-                now_spent, now = time.process_time(), time.monotonic()
-                used, total, share = _device_figures(handle)
-                self._write(
-                    SystemSampled(
-                        memory=resident_memory(),
-                        cpu=(now_spent - spent) / (now - at),
-                        device_memory=used,
-                        device_total=total,
-                        device_use=share,
-                    )
-                )
-                spent, at = now_spent, now
+        while not self._stop.wait(LOOK_SECONDS):
+            with self._lock:
+                self._peak = max(self._peak, resident_memory())
+            if time.monotonic() - self._at >= SAMPLE_SECONDS:
+                self.sample()
 
 
 def resident_memory() -> int:

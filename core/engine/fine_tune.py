@@ -33,6 +33,7 @@ from .models import attach_adapter
 from .probe import features, fit_probe
 from .session import PROBE_FILE, Session
 from .train import Stepped, Trainer, plan_training, read_steps, train
+from .travel import make_room_for_training
 from .validate import metric_value, out_of_patience, update_best, validate
 
 FLUSH_SECONDS = 0.25  # how often losses come back from the device
@@ -66,6 +67,7 @@ def train_to_the_best(s: Session, resume: Path | None) -> str:
     s.interruptible = False
     reason = _between_steps(s, t, best)
     s.interruptible = True
+    s.earlier = None  # what follows loads models of its own
     if best.step and best.step != t.position.step:
         _load_weights(s, checkpoint_path(s.run, best.step))
     kept = best.step or t.position.step
@@ -156,6 +158,7 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
             pending = []
             _pause(s, t, best)
         answer_waiting(s, holding=True)
+        make_room_for_training(s)
         if out_of_patience(best, s.config.train.early_stopping):
             return "early stopping"
         s.listener.state = "training"
@@ -218,4 +221,5 @@ def _pause(s: Session, t: Trainer, best: Best) -> None:
     if s.listener.stop.is_set():
         _checkpoint(s, t, best)
         raise Stopped
+    make_room_for_training(s)
     s.write(Resumed(step=s.step))

@@ -67,6 +67,7 @@ class Session:
     precision: str = "float32"
     interruptible: bool = True  # False while a stop must first save the training state
     base_has_head: bool = False  # classification: the base can label by itself
+    earlier: tuple[int, Loaded] | None = None  # the checkpoint that answered last, and its step
     _base: Loaded | None = None
 
     def __post_init__(self) -> None:

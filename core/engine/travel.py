@@ -7,6 +7,8 @@ from copy import copy
 from ..control import Request
 from ..errors import RunError
 from .checkpoints import checkpoint_path
+from .devices import free_memory
+from .models import Loaded
 from .session import Session
 
 
@@ -17,7 +19,7 @@ def step_asked(s: Session, asked: Request) -> int:
 
 
 def at_checkpoint(s: Session, asked: Request) -> Session:
-    """The session with the weights of the checkpoint that is asked, loaded for this answer alone.
+    """The session with the weights of the checkpoint that is asked; the last one stays loaded.
 
     The base, the labels and the form of prompts stay those of the run; so does the model in
     training, which is not touched. RunError where the checkpoint was not kept.
@@ -27,9 +29,36 @@ def at_checkpoint(s: Session, asked: Request) -> Session:
         return s
     path = checkpoint_path(s.run, step)
     if not path.is_dir():
+        s.earlier = None
         raise RunError(f"the checkpoint of step {step:,} was not kept: its folder is gone")
     then = copy(s)
     then.keep_base(s.base)
-    then.tuned = s.load(str(path))
+    if s.earlier is None or s.earlier[0] != step:
+        s.earlier = None  # before the next: two of them would take twice the memory
+        s.earlier = step, s.load(str(path))
+    then.tuned = s.earlier[1]
     then.step = step
     return then
+
+
+def make_room_for_training(s: Session) -> None:
+    """Let go of the earlier checkpoint unless as much memory again is free, and say why."""
+    if s.earlier is None:
+        return
+    step, loaded = s.earlier
+    takes, free = _bytes_of(loaded), free_memory(s.device)
+    if free is None or free < takes:
+        s.earlier = None
+        left = "how much is free is not known" if free is None else f"{_mib(free)} are free"
+        s.note(
+            f"the checkpoint of step {step:,} does not stay loaded beside training: it takes "
+            f"{_mib(takes)} of {s.device} and {left}. It is loaded anew when it is asked"
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def _bytes_of(loaded: Loaded) -> int:
+    return sum(p.numel() * p.element_size() for p in loaded.model.parameters())

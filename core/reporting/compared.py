@@ -30,8 +30,8 @@ def tell_outcome(told: Document) -> str:
         name = told["runs"][1]["name"]
         if found:
             return _tell_one(found[0], baseline)
-        why = reasons.get(name) or f"{metric} cannot be paired"
-        return f"No evidence either way: {name} is not paired with {baseline}: {why}."
+        why = "" if name in reasons else f": {metric} cannot be paired"
+        return f"No evidence either way: {name} is not paired with {baseline}{why}."
     groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
     for c in found:
         change = f"{c['to']} ({format_difference(metric, c['difference'])})"

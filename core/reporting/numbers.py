@@ -30,13 +30,13 @@ def format_value(metric: str, value: Any) -> str:
         return spell(number)
     match unit_of(metric):
         case "share":
-            return f"{number * 100:.1f} %"
+            return f"{number * 100:z.1f} %"
         case "points":
-            return f"{number:.1f}"
+            return f"{number:z.1f}"
         case "perplexity":
             return f"{number:,.2f}"
         case _:
-            return f"{number:.3f}"
+            return f"{number:z.3f}"
 
 
 def format_difference(metric: str, value: Any) -> str:
@@ -44,6 +44,14 @@ def format_difference(metric: str, value: Any) -> str:
     number = read_number(value)
     told = _signed(metric, number, _digits(metric, [number]))
     return f"{told} points" if unit_of(metric) == "share" and math.isfinite(number) else told
+
+
+def format_difference_in_column(metric: str, value: Any) -> str:
+    """The same where differences stand under one another: those of shares have one decimal."""
+    number = read_number(value)
+    if unit_of(metric) != "share" or not math.isfinite(number):
+        return format_difference(metric, value)
+    return f"{_signed(metric, number, 1)} points"
 
 
 def format_interval(metric: str, low: Any, high: Any) -> str:
@@ -79,7 +87,8 @@ def _signed(metric: str, number: float, digits: int) -> str:
     if not math.isfinite(number):
         return spell(number)
     scale = 100 if unit_of(metric) == "share" else 1
-    return f"{number * scale:+,.{digits}f}"
+    told = f"{number * scale:+,.{digits}f}"
+    return told if float(told.replace(",", "")) or number >= 0 else told[1:]  # -0.000 is no loss
 
 
 def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:

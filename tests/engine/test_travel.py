@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from ftev.core.config import (
     DataConfig,
     EarlyStopping,
@@ -15,21 +19,34 @@ from ftev.core.config import (
     RunConfig,
     TrainConfig,
 )
+from ftev.core.config_file import load_config
 from ftev.core.control import AskPrompt, Completed, ask
-from ftev.core.engine.checkpoints import Best
+from ftev.core.engine import travel
+from ftev.core.engine.checkpoints import Best, checkpoint_path
+from ftev.core.engine.listen import Listener
+from ftev.core.engine.rows import prompt_text
+from ftev.core.engine.serve import load_finished
+from ftev.core.engine.session import Session
+from ftev.core.engine.travel import at_checkpoint, make_room_for_training
 from ftev.core.engine.validate import update_best
 from ftev.core.errors import RunError
+from ftev.core.estimate import training_memory
+from ftev.core.events import EventWriter
 from ftev.core.history import read_history
 from ftev.core.launch import start_worker, wait_until_listening
 from ftev.core.runs import Run, create_run
 from ftev.tui.widgets.chart_marks import waited
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+PROMPT = "the tea was bad"
 
 
-@pytest.fixture
-def trained(tmp_path: Path, causal_folder: Path) -> Run:
-    with (tmp_path / "train.csv").open("w", newline="") as file:
+def tea(folder: Path, causal_folder: Path, adapter: str = "none") -> Run:
+    """A run of two epochs that nobody has begun."""
+    with (folder / "train.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["prompt", "completion"])
         writer.writerows(
@@ -38,30 +55,38 @@ def trained(tmp_path: Path, causal_folder: Path) -> Run:
     config = RunConfig(
         task="generation",
         name="tea",
-        model=ModelConfig(base=str(causal_folder), precision="float32"),
+        model=ModelConfig(base=str(causal_folder), adapter=adapter, precision="float32"),
         data=DataConfig(train="train.csv", validation=0.1),
         train=TrainConfig(epochs=2, batch_size=16, learning_rate=1e-2, devices="cpu"),
         evaluate=EvaluateConfig(max_new_tokens=6),
-        folder=str(tmp_path),
+        folder=str(folder),
     )
-    run = create_run(config, tmp_path / "runs")
+    return create_run(config, folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, causal_folder: Path) -> Run:
+    run = tea(tmp_path_factory.mktemp("tea"), causal_folder)
     assert start_worker(run, "--serve-minutes", "0").wait(timeout=120) == 0, (
         run.log_path.read_text()
     )
     return run
 
 
-def answers(run: Run, checkpoint: int | None) -> dict[str, float | None]:
+def asked_at(checkpoint: int | None) -> AskPrompt:
+    return AskPrompt(text=PROMPT, max_new_tokens=1, likelihoods="all", checkpoint=checkpoint)
+
+
+def answers(run: Run, checkpoint: int | None) -> dict[str, float]:
     """The log-likelihood of the last token of the prompt under each model: weights tell apart."""
-    asked = AskPrompt(
-        text="the tea was bad", max_new_tokens=1, likelihoods="all", checkpoint=checkpoint
-    )
-    found = [r for r in ask(run, asked, 60.0) if isinstance(r, Completed)]
-    return {r.model: r.likelihoods[-2].log_likelihood for r in found}
+    found = [r for r in ask(run, asked_at(checkpoint), 60.0) if isinstance(r, Completed)]
+    return {r.model: r.likelihoods[-2].log_likelihood or math.nan for r in found}
 
 
 def test_a_checkpoint_answers_and_the_model_of_now_is_not_touched(trained: Run) -> None:
-    first, *_, last = [c.step for c in read_history(trained).checkpoints]
+    history = read_history(trained)
+    first, *_, last = [c.step for c in history.checkpoints]
+    assert (training_memory(history) or 0) > 0  # sampled, although this is over in a moment
     assert first < last
     process = start_worker(trained, "--serve", "--serve-minutes", "1")
     wait_until_listening(trained, process)
@@ -77,6 +102,70 @@ def test_a_checkpoint_answers_and_the_model_of_now_is_not_touched(trained: Run) 
     assert then["tuned"] != now["tuned"]
     told = [p.step for p in read_history(trained).prompts]
     assert told == [last, first, last]
+
+
+def test_the_adapter_of_then_answers_over_the_same_base(
+    tmp_path: Path, causal_folder: Path
+) -> None:
+    run = tea(tmp_path, causal_folder, "lora")
+    process = start_worker(run, "--serve-minutes", "1")  # it goes on to serve
+    try:
+        while read_history(run).finished is None:
+            assert process.poll() is None, run.log_path.read_text()
+            time.sleep(0.1)
+        first, *_, last = [c.step for c in read_history(run).checkpoints]
+        assert (checkpoint_path(run, first) / "adapter_config.json").exists()
+        now, then, again = (answers(run, step) for step in (None, first, None))
+    finally:
+        process.terminate()
+        process.wait()
+    assert now == again
+    assert then["base"] == now["base"] == pytest.approx(_by_hand(causal_folder), abs=1e-5)
+    for told, step in ((then, first), (now, last)):
+        by_hand = _by_hand(causal_folder, checkpoint_path(run, step))
+        assert told["tuned"] == pytest.approx(by_hand, abs=1e-5)
+    assert abs(then["tuned"] - now["tuned"]) > 1e-3
+
+
+def _by_hand(base: Path, adapter: Path | None = None) -> float:
+    """The same log-likelihood with transformers and peft alone."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(prompt_text(PROMPT, ""))["input_ids"]]])
+    with torch.no_grad():
+        scores = model.eval()(ids).logits[0, -2].log_softmax(-1)
+    return float(scores[ids[0, -1]])
+
+
+def test_the_last_checkpoint_stays_loaded_where_there_is_room(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = Run(shutil.copytree(trained.path, tmp_path / "copy"))
+    first, *_, last = [c.step for c in read_history(trained).checkpoints]
+    with Listener(trained) as listener, closing(EventWriter(trained.events_path)) as events:
+        s = Session(trained, load_config(trained.path / "run.toml"), events, listener)
+        load_finished(s)
+        s.step = 10_000  # as in training: neither checkpoint is the model of now
+        once = at_checkpoint(s, asked_at(first)).tuned
+        assert at_checkpoint(s, asked_at(first)).tuned is once
+        assert at_checkpoint(s, asked_at(last)).tuned is not once
+        assert s.earlier is not None
+        assert s.earlier[0] == last
+        assert at_checkpoint(s, asked_at(None)) is s
+        make_room_for_training(s)
+        assert s.earlier is not None
+        monkeypatch.setattr(travel, "free_memory", lambda device: 1 << 10)
+        make_room_for_training(s)
+        assert s.earlier is None
+        (note,) = read_history(trained).notes[-1:]
+        assert f"checkpoint of step {last} does not stay loaded" in note.text
+        at_checkpoint(s, asked_at(first))
+        shutil.rmtree(checkpoint_path(trained, first))
+        with pytest.raises(RunError, match=f"step {first} was not kept"):
+            at_checkpoint(s, asked_at(first))
+        assert s.earlier is None
 
 
 @settings(deadline=None)

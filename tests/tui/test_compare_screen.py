@@ -136,7 +136,7 @@ def test_the_sentence_says_what_came_out() -> None:
         "no difference shown: d (+3.0 points)."
     )
     unpaired = {**document("ab"), "unpaired": [{"run": "b", "reason": "other rows"}]}
-    assert tell_outcome(unpaired) == ("No evidence either way: b is not paired with a: other rows.")
+    assert tell_outcome(unpaired) == ("No evidence either way: b is not paired with a.")
 
 
 def test_curves_fit_and_tell_themselves_apart_without_colour(tmp_path: Path) -> None:

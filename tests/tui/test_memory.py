@@ -150,7 +150,7 @@ def _drop(terminal: Terminal, how: str) -> None:
         terminal.hang_up()
         os.waitpid(terminal.pid, 0)
         terminal.status = 0
-    assert time.monotonic() - began < 3.0  # a second, on a machine that does other things too
+    assert time.monotonic() - began < 1.0  # it takes a tenth of that
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "closed"])

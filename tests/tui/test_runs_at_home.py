@@ -266,7 +266,7 @@ async def test_a_saved_view_of_another_version_does_not_stop_the_screen(
     several(tmp_path)
     (tmp_path / MEMORY_FILE).write_text('{"sort":"beauty","filter":"a>","baseline":"gone"}')
     async with shown(None, (80, 24), "4 runs") as pilot:
-        assert home(pilot).memory.sort == "newest"
+        assert home(pilot).kept.sort == "newest"
     (tmp_path / MEMORY_FILE).write_text('{"filter":"nothing>x","chosen":"gone"}')
     async with shown(None, (80, 24), "4 of 4 runs") as pilot:
         assert len(names(pilot)) == 4

@@ -8,6 +8,7 @@ from typing import Any
 from ...core.reporting.numbers import DASH, format_seconds, format_value
 from ...core.reporting.summary import describe_status, format_headline
 from ...core.runs import open_run, runs_folder
+from ..widgets.format import format_bytes
 from .show import print_json, print_table
 
 
@@ -35,9 +36,14 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
         rows.append(["epoch", f"{told['epoch']:.2f} of {told['epochs']:g}"])
     if told["eta_seconds"] is not None and told["status"] == "running":
         rows.append(["training left", format_seconds(told["eta_seconds"])])
-    if took := told["estimate"]:
-        expected = format_seconds(took["estimated_seconds"])
-        rows.append(["training took", f"{format_seconds(took['seconds'])}, estimated {expected}"])
+    took = told["estimate"] or {}
+    for name, what, as_words in (
+        ("seconds", "training took", format_seconds),
+        ("memory", "training memory", format_bytes),
+    ):
+        if name in took:
+            expected = as_words(took[f"estimated_{name}"])
+            rows.append([what, f"{as_words(took[name])}, estimated {expected}"])
     rows += [
         [name, format_value(name.rpartition("/")[2], value)]
         for name, value in told["metrics"].items()

@@ -20,10 +20,12 @@ from ..widgets.comparing import (
     start_comparing,
     write_comparison,
 )
-from ..widgets.format import wrap
+from ..widgets.format import with_minus, wrap
 from ..widgets.overlay_data import MOST_RUNS
 from ..widgets.pane import Pane
 from ..widgets.spans import Line
+from ..widgets.view_memory import desk_memory, recall_desk, recall_scrolled
+from .compare_memory import overlay_memory, recall_overlay, runs_of
 from .framed import FramedScreen
 from .keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
 
@@ -44,7 +46,7 @@ class Sentence(Pane):
         self.text, self.role = "comparing row by row …", "muted"
 
     def show_text(self, text: str, role: str) -> None:
-        self.text, self.role = visible(text), role
+        self.text, self.role = with_minus(visible(text)), role
         self.show()
 
     def draw(self, width: int, height: int) -> list[Line]:
@@ -55,13 +57,22 @@ class CompareScreen(FramedScreen[None]):
     """`named` are the runs with the names to show; the first is the baseline."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(COMPARE_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "compare"
 
     def __init__(
-        self, named: Sequence[tuple[str, Run]], folder: Path, *, ascii_only: bool = False
+        self,
+        named: Sequence[tuple[str, Run]],
+        folder: Path,
+        of: Path | None = None,
+        *,
+        ascii_only: bool = False,
     ) -> None:
+        """`of`: the run over whose screen this one lies; else it is the home of the folder."""
         super().__init__((*COMPARE_KEYS, *APP_KEYS))
         self.left_out = len(named) - MOST_RUNS
         self.named, self.folder = list(named[:MOST_RUNS]), folder
+        self.remembered_of = of or folder
+        self._left: dict[str, Any] = {}  # what is remembered and waits for its data
         self.told: Mapping[str, Any] | None = None
         self.sentence = Sentence()
         self.chart = Overlay(ascii_only=ascii_only)
@@ -81,7 +92,34 @@ class CompareScreen(FramedScreen[None]):
             [("ftev  ", "muted"), ("compare", "strong"), (f"  {names}", "muted")],
             [(count, "muted")],
         )
+        self.app.recall(self)
         start_comparing(self.named, self.post_message)
+
+    # What it remembers
+
+    def memory(self) -> dict[str, Any]:
+        if self._left:  # not yet as it was left
+            return self._left
+        return {
+            **desk_memory(self.desk),
+            "runs": [[name, run.path.name] for name, run in self.named],
+            "focus": self.pane_in_view if self.focused is not None else 0,
+            "view": overlay_memory(self.chart),
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Of the same runs alone."""
+        if runs_of(memory, self.folder) != self.named:
+            return
+        self._left = memory
+        recall_desk(self.desk, memory)
+        focus = memory.get("focus")
+        if type(focus) is int and focus in self.desk.panes:
+            self.set_focus(self.desk.panes[focus], scroll_visible=False)
+
+    def _recall_scrolled(self) -> None:
+        scrolled, self._left = self._left.get("scrolled"), {}
+        recall_scrolled(self.desk.panes, scrolled)
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange()
@@ -99,6 +137,8 @@ class CompareScreen(FramedScreen[None]):
 
     @on(CurvesRead)
     def show_curves(self, message: CurvesRead) -> None:
+        self.chart.curves = message.curves
+        recall_overlay(self.chart, self._left.get("view"))
         self.chart.show_curves(message.curves, message.failed)
 
     @on(RunsCompared)
@@ -106,14 +146,15 @@ class CompareScreen(FramedScreen[None]):
         from ...core.reporting.compared import tell_outcome
 
         self.told = message.told
+        self._recall_scrolled()
         self.sentence.show_text(tell_outcome(message.told), "strong")
         self.metrics.show_told(message.told)
         self.settings.show_config(message.told["config"], [r["name"] for r in message.told["runs"]])
 
     @on(ComparisonRefused)
     def show_refusal(self, message: ComparisonRefused) -> None:
-        first = message.reasons[0] if message.reasons else ""
-        self.sentence.show_text(f"Their figures cannot be compared. {first}", "warn")
+        self._recall_scrolled()
+        self.sentence.show_text("Their figures cannot be compared; 2 says why.", "warn")
         self.metrics.show_refused(message.reasons)
         self.settings.show_config(message.config, [name for name, _ in self.named])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.history import History
@@ -10,6 +11,7 @@ from ...core.run_facts import RunEntry
 from ...core.run_notes import read_notes
 from ...core.runs import Run
 from .compare import CompareScreen
+from .compare_memory import runs_of
 from .pick_run import PickRun
 
 if TYPE_CHECKING:
@@ -28,7 +30,15 @@ def compare_with_another(app: FtevApp, run: Run, history: History) -> None:
         ours = history.created, run.id, (name, run)
         theirs = picked.facts.created, picked.run.id, (picked.name, picked.run)
         named = [pair for _, _, pair in sorted((ours, theirs), key=lambda side: side[:2])]
-        app.push_screen(CompareScreen(named, folder, ascii_only=app.ascii_only))
+        app.push_screen(CompareScreen(named, folder, run.path, ascii_only=app.ascii_only))
 
     title = [("ftev  ", "muted"), (visible(name), "strong"), ("  compared with …", "muted")]
     app.push_screen(PickRun(title, folder, run, history.task), show)
+
+
+def compare_again(app: FtevApp, folder: Path, of: Path | None = None) -> None:
+    """The runs that were compared when the screen was left; at least two must be there."""
+    memory = app.memory_of(of or folder).screens.get(CompareScreen.REMEMBERED_AS, {})
+    named = runs_of(memory, folder)
+    if len(named) > 1:
+        app.push_screen(CompareScreen(named, folder, of, ascii_only=app.ascii_only))

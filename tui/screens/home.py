@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from textual import on
@@ -42,10 +42,13 @@ if TYPE_CHECKING:
 class HomeScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(HOME_KEYS)]
 
-    def __init__(self, runs_dir: Path) -> None:
+    REMEMBERED_AS: ClassVar[str] = "home"
+
+    def __init__(self, runs_dir: Path, *, as_left: bool = False) -> None:
+        """`as_left`: with what lay over it when it was left."""
         super().__init__((*HOME_KEYS, *APP_KEYS))
-        self.runs_dir = runs_dir
-        self.memory = read_memory(runs_dir)
+        self.runs_dir, self._as_left = runs_dir, as_left
+        self.kept = read_memory(runs_dir)
         self.scanner = Scanner(runs_dir, self.post_message)
         self.listed = RunsListed([], unread=1)
         self.marked: dict[str, None] = {}  # ids in the order of marking
@@ -61,7 +64,7 @@ class HomeScreen(FramedScreen[None]):
 
     def on_mount(self) -> None:
         self.detail.styles.height = DETAIL_LINES + 1
-        self._read_filter(self.memory.filter)
+        self._read_filter(self.kept.filter)
         self._show_title(0)
         self.scanner.start()
 
@@ -74,17 +77,40 @@ class HomeScreen(FramedScreen[None]):
 
     @on(RunsListed)
     def show_listed(self, message: RunsListed) -> None:
-        first = not self.listed.entries
+        first = not self.listed.entries and bool(message.entries)
         self.listed = message
+        if first:
+            self._recall()
         known = {entry.run.id for entry in message.entries}
         self.marked = {run_id: None for run_id in self.marked if run_id in known}
         self._show_runs()
-        if first and self.memory.chosen:
-            self.runs.choose(self.memory.chosen)
+        if first and self.kept.chosen:
+            self.runs.choose(self.kept.chosen)
             self._show_chosen()
 
+    # What it remembers beside what is kept with the runs
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.runs_dir
+
+    def memory(self) -> dict[str, Any]:
+        return {"marked": list(self.marked)} if self.listed.entries else {}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        marked = memory.get("marked")
+        if isinstance(marked, list):
+            self.marked = {run_id: None for run_id in marked if isinstance(run_id, str)}
+
+    def _recall(self) -> None:
+        on_top = self.app.recall(self).on_top
+        if self._as_left and on_top == "compare":
+            from .comparing import compare_again
+
+            self.call_later(compare_again, self.app, self.runs_dir)
+
     def _show_runs(self) -> None:
-        entries, memory = self.listed.entries, self.memory
+        entries, memory = self.listed.entries, self.kept
         passed = [e for e in entries if self._test is None or self._test(e)]
         groups = arrange(passed, memory.sort, memory.group)
         filtered = bool(entries) and not passed
@@ -100,13 +126,13 @@ class HomeScreen(FramedScreen[None]):
 
     @property
     def baseline(self) -> RunEntry | None:
-        return self._entry_of(self.memory.baseline)
+        return self._entry_of(self.kept.baseline)
 
     def _entry_of(self, run_id: str) -> RunEntry | None:
         return next((e for e in self.listed.entries if e.run.id == run_id), None)
 
     def _show_title(self, passed: int) -> None:
-        count, memory = len(self.listed.entries), self.memory
+        count, memory = len(self.listed.entries), self.kept
         told = f"{format_count(count)} runs" if count != 1 else "1 run"
         if memory.filter and count:
             told = f"{format_count(passed)} of {told}"
@@ -164,7 +190,7 @@ class HomeScreen(FramedScreen[None]):
         if self.marked:
             self.marked = {}
             self._show_runs()
-        elif self.memory.filter:
+        elif self.kept.filter:
             self._set_filter("")
         elif self.app.opened is not None:
             self.app.open_run(self.app.opened)
@@ -172,21 +198,21 @@ class HomeScreen(FramedScreen[None]):
     # How the list is looked at
 
     def _remember(self, *, tell: bool = True, **changes: str) -> None:
-        before, self.memory = self.memory, msgspec.structs.replace(self.memory, **changes)
-        if self.memory == before or not self.runs_dir.is_dir():
+        before, self.kept = self.kept, msgspec.structs.replace(self.kept, **changes)
+        if self.kept == before or not self.runs_dir.is_dir():
             return
         try:
-            write_memory(self.runs_dir, self.memory)
+            write_memory(self.runs_dir, self.kept)
         except FtevError as error:
             if tell:
                 self.key_line.show_notice(str(error), "warn")
 
     def action_sort(self) -> None:
-        self._remember(sort=following(SORTS, self.memory.sort))
+        self._remember(sort=following(SORTS, self.kept.sort))
         self._show_runs()
 
     def action_group(self) -> None:
-        self._remember(group=following(GROUPS, self.memory.group))
+        self._remember(group=following(GROUPS, self.kept.group))
         self._show_runs()
 
     def _set_filter(self, text: str) -> None:
@@ -208,7 +234,7 @@ class HomeScreen(FramedScreen[None]):
         """Pin the chosen run, or let go of it."""
         if self.chosen is None:
             return
-        pinned = self.memory.baseline == self.chosen.run.id
+        pinned = self.kept.baseline == self.chosen.run.id
         self._remember(baseline="" if pinned else self.chosen.run.id)
         self._show_runs()
 
@@ -247,7 +273,7 @@ class HomeScreen(FramedScreen[None]):
         if self._box is not None or (entry is None and purpose != "filter"):
             return
         value = note_of(entry, purpose) if entry is not None else ""
-        value = self.memory.filter if purpose == "filter" else value
+        value = self.kept.filter if purpose == "filter" else value
         from ..widgets.line_box import LineBox
 
         self._box, self._box_entry = LineBox(purpose, value), entry
@@ -268,7 +294,7 @@ class HomeScreen(FramedScreen[None]):
     def on_input_changed(self, message: Input.Changed) -> None:
         if self._box is not None and self._box.purpose == "filter":
             self._read_filter(message.value)
-            self.memory = msgspec.structs.replace(self.memory, filter=message.value)
+            self.kept = msgspec.structs.replace(self.kept, filter=message.value)
             self._show_purpose()
             self._show_runs()
 
@@ -285,9 +311,7 @@ class HomeScreen(FramedScreen[None]):
             self._write_notes(entry, box.purpose, message.value.strip())
 
     def _keep_filter(self, text: str) -> None:
-        self.memory = msgspec.structs.replace(
-            self.memory, filter="\0"
-        )  # what was typed is not kept
+        self.kept = msgspec.structs.replace(self.kept, filter="\0")  # what was typed is not kept
         self._set_filter(text)
 
     async def on_line_box_left(self, message: LineBox.Left) -> None:

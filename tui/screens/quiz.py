@@ -16,7 +16,7 @@ from ...core.reporting.text import visible
 from ...core.runs import Run
 from ..threads import in_thread
 from ..widgets.evaluation_read import ReadingFailed
-from ..widgets.format import wrap
+from ..widgets.format import with_minus, wrap
 from ..widgets.pane import Pane
 from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.spans import Line
@@ -58,6 +58,11 @@ class QuizPane(ScrolledPane):
     def right(self) -> int:
         return sum(a == q.right for q, a in zip(self.questions, self.answers, strict=False))
 
+    @property
+    def keeps_head(self) -> int:
+        """Which question it is stays in sight."""
+        return int(self.question is not None)
+
     def told(self, width: int) -> list[Line]:
         width = min(width, WIDEST)
         if not self.questions:
@@ -97,7 +102,7 @@ def question_lines(q: Question, answer: str, at: int, of: int, width: int) -> li
     word = "Right." if answer == q.right else f"No: it is {q.right}."
     role = "good" if answer == q.right else "bad"
     lines += [[], [(word, f"strong {role}")]]
-    lines += [[(text, "")] for text in wrap(visible(q.explanation), width)]
+    lines += [[(text, "")] for text in wrap(with_minus(visible(q.explanation)), width)]
     return [*lines, [], [("enter goes on; ? explains ", "muted"), (visible(_term(q)), "muted")]]
 
 

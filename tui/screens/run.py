@@ -23,11 +23,10 @@ from ..widgets.asking import (
 from ..widgets.chart import ChartPane
 from ..widgets.chart_ahead import make_ahead
 from ..widgets.evaluation_read import ReadingFailed
-from ..widgets.format import format_seconds
 from ..widgets.log import LogPane
 from ..widgets.metrics import Judgement, MetricsPane
 from ..widgets.pane import NumberedPane
-from ..widgets.pipeline import PipelinePane
+from ..widgets.pipeline import PipelinePane, told_beside_estimate
 from ..widgets.prompt import PromptPane
 from ..widgets.prompt_box import PromptBox
 from ..widgets.reviewing import ReviewFound
@@ -236,9 +235,7 @@ class RunScreen(FramedScreen[None]):
 
         took = compare_with_estimate(self.followed, self.follower.history)
         if took is not None:
-            expected = format_seconds(took["estimated_seconds"])
-            told = f"{format_seconds(took['seconds'])} of {expected} estimated;"
-            self.pipeline.asides[3] = told
+            self.pipeline.asides[3] = told_beside_estimate(took)
 
     # Panes
 
@@ -305,6 +302,11 @@ class RunScreen(FramedScreen[None]):
         from .comparing import compare_with_another
 
         compare_with_another(self.app, self.followed, self.follower.history)
+
+    def action_compare_again(self) -> None:
+        from .comparing import compare_again
+
+        compare_again(self.app, self.followed.path.parent, self.followed.path)
 
     # The screens about what came of it
 
@@ -380,7 +382,8 @@ class RunScreen(FramedScreen[None]):
 
     @on(PromptBox.Left)
     def leave_prompt(self) -> None:
-        self.prompt.focus(scroll_visible=False)
+        if self.focused is None:  # else a key behind has gone elsewhere
+            self.prompt.focus(scroll_visible=False)
 
     @on(PromptBox.Sent)
     def send_prompt(self, message: PromptBox.Sent) -> None:

@@ -14,6 +14,7 @@ OVER_THE_RUN = {  # how screens are opened again
     "evaluation": "evaluation",
     "rows": "rows",
     "layers": "layers(True)",
+    "compare": "compare_again",
 }
 MOST_DRAFT = 20_000  # characters of an unsent prompt
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from ...core.reporting.blocks import (
     Banner,
@@ -20,7 +20,7 @@ from ...core.reporting.blocks import (
     Table,
 )
 from ...core.reporting.text import visible, visible_lines
-from .format import fit, wrap
+from .format import fit, with_minus, wrap
 from .heat import matrix_lines
 from .spans import Line
 from .status import DECISION_MARKS
@@ -61,22 +61,25 @@ def _lines_of(block: Block, width: int) -> list[Line]:
         case Heading(text, level):
             return [[(fit(visible(text), min(width, len(text) + 4)).rstrip(), _heading(level))]]
         case Paragraph(text, quiet):
-            return prose(text, width, "muted" if quiet else "")
+            return prose(with_minus(text), width, "muted" if quiet else "")
         case Bullets(items):
-            return [line for item in items for line in marked("·", "muted", item, width)]
+            told = map(with_minus, items)
+            return [line for item in told for line in marked("·", "muted", item, width)]
         case Table(columns, rows, words):
-            return table_lines(columns, rows, width, words)
+            return table_lines(columns, _figures(columns, rows, words), width, words)
         case Chart():
             return prose(block.told, width, "muted")
         case Banner(decision, objective, reasons):
             mark, role = DECISION_MARKS.get(decision, ("·", "strong"))
             lines = marked(mark, role, f"{decision.upper()}  {objective}", width, f"strong {role}")
-            return lines + [line for r in reasons for line in marked("·", "muted", r, width)]
+            told = map(with_minus, reasons)
+            return lines + [line for r in told for line in marked("·", "muted", r, width)]
         case Figures(items):
-            return table_lines(("", "value", ""), items, width, words=("",))
+            figures = _figures(("", "value", ""), items, ("",))
+            return table_lines(("", "value", ""), figures, width, words=("",))
         case Notice(severity, code, text):
             mark, role = SEVERITIES.get(severity, ("·", "muted"))
-            return marked(mark, role, f"{code}: {text}", width)
+            return marked(mark, role, with_minus(f"{code}: {text}"), width)
         case Matrix(labels, counts):
             return matrix_lines(labels, counts, width)
         case Exchange():
@@ -85,6 +88,19 @@ def _lines_of(block: Block, width: int) -> list[Line]:
             return block_lines([Heading(title, 3), *blocks], width)
         case Markdown(text):
             return [[(line, "")] for line in visible_lines(text)]
+
+
+def _figures(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], words: Collection[str]
+) -> list[list[str]]:
+    """The rows with − in their figures; the first column and those of words stay as they are."""
+    return [
+        [
+            with_minus(cell) if i and name not in words else cell
+            for i, (name, cell) in enumerate(zip(columns, row, strict=False))
+        ]
+        for row in rows
+    ]
 
 
 def _heading(level: int) -> str:

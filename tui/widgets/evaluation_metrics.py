@@ -19,7 +19,7 @@ from ...core.reporting.numbers import (
 from ...core.reporting.sections.differences import read_difference
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS, Report
-from .format import fit, fit_right
+from .format import fit, fit_right, with_minus
 from .metric_rows import MetricRow, MetricTable, Value, short_title
 from .spans import GAP, Line, Span
 
@@ -98,7 +98,10 @@ def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list
     if whole:
         heads += ["p", *(["p (Holm)"] if corrected else []), "smallest"]
     table: list[list[Span]] = [[(head, "muted") for head in [*heads, "reads"]]]
-    return table + [_cells(row, models, whole, corrected) for row in rows]
+    for row in rows:
+        cells = _cells(row, models, whole, corrected)
+        table.append([(with_minus(text), role) for text, role in cells])
+    return table
 
 
 def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> list[Span]:
@@ -171,7 +174,7 @@ def tell_metric(row: Row, reference: str, width: int) -> list[Line]:
     told += f": {read_difference(c)}."
     if (least := _smallest(c)) != DASH:
         told += f" These rows would show a difference of {least}{_unit(row.metric)} or more."
-    return prose(told, width)
+    return prose(with_minus(told), width)
 
 
 def _unit(metric: str) -> str:

@@ -12,6 +12,14 @@ ABSENT = "–"
 MINUS = "−"
 
 
+_MINUS = re.compile(r"""(?<![\w.\-"'“‘])-(?=[\d.])""")
+
+
+def with_minus(text: str) -> str:
+    """A text of the report as screens show it: − before its numbers; quoted text stays as it is."""
+    return _MINUS.sub(MINUS, text)
+
+
 def format_count(value: float) -> str:
     """1,234,567"""
     return f"{value:,.0f}".replace("-", MINUS)

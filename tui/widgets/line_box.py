@@ -36,6 +36,7 @@ class LineBox(Input):
         self.focus(scroll_visible=False)
 
     def action_leave(self) -> None:
+        self.screen.set_focus(None)  # at once: the key behind this one is no letter of the line
         self.post_message(self.Left(self.purpose))
 
     def action_stay(self) -> None:

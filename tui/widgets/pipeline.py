@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from ...core.history import History, Stage
 from ...core.reporting.text import visible
-from .format import fit, fit_right, format_count, format_seconds, format_shape, progress_bar, wrap
+from .format import (
+    fit,
+    fit_right,
+    format_bytes,
+    format_count,
+    format_seconds,
+    format_shape,
+    progress_bar,
+    wrap,
+)
 from .pane import NumberedPane
 from .spans import Line, width_of
 
@@ -51,7 +60,12 @@ def pipeline_lines(
     for stage in history.stages:
         line = stage_line(history, stage, status)
         if stage.done and (aside := (asides or {}).get(stage.number)):
-            line.insert(-1, (f"  {aside}", "muted"))
+            if not line[-2][0].strip():  # where it has no shape
+                del line[-2]
+                aside = fit(aside, max(SHAPE_WIDTH, len(aside)))
+            else:
+                aside = "  " + aside
+            line.insert(-1, (aside, "muted"))
         if height <= 3 * len(history.stages):
             tight = stage.done is not None and width - width_of(line[:-1]) < LEAST_NOTE
             lines.append(line[:-1] if tight else line)
@@ -118,6 +132,16 @@ def _progress(history: History, stage: Stage, state: str) -> Line:
         (f"  {done / total * 100:3.0f} %", ""),
         (f"  {what} {format_count(done)} of {format_count(total)}", "muted"),
     ]
+
+
+def told_beside_estimate(took: Mapping[str, float]) -> str:
+    """13.9 s of 19.0 s, 956 MiB of 631 MiB estimated; `took` is of `compare_with_estimate`."""
+    told = [
+        f"{as_words(took[name])} of {as_words(took[f'estimated_{name}'])}"
+        for name, as_words in (("seconds", format_seconds), ("memory", format_bytes))
+        if name in took
+    ]
+    return f"{', '.join(told)} estimated;"
 
 
 def _how_far(history: History, stage: Stage) -> tuple[str, int, int]:

@@ -82,4 +82,5 @@ class PromptBox(TextArea):
             self.move_cursor(self.document.end)
 
     def action_leave(self) -> None:
+        self.screen.set_focus(None)  # at once: the key behind this one is no letter of the prompt
         self.post_message(self.Left())

@@ -18,9 +18,15 @@ class ScrolledPane(Pane):
         """Everything the pane has to say."""
         raise NotImplementedError
 
+    @property
+    def keeps_head(self) -> int:
+        """Lines at the top that do not scroll."""
+        return 0
+
     def draw(self, width: int, height: int) -> list[Line]:
-        lines, self.top = scrolled(self.told(width), self.top, height)
-        return lines
+        lines, kept = self.told(width), self.keeps_head
+        rest, self.top = scrolled(lines[kept:], self.top, height - kept)
+        return [*lines[:kept], *rest]
 
     def scroll_lines(self, count: int) -> None:
         self.top = max(0, self.top + count)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from .arrangement import Desk
 from .chart import ChartPane
+from .look import Look
 from .pane import NumberedPane
 from .plot import MARKERS
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
+
+    from .compare_panes import CompareDesk
     from .sections import Section
 
 MOST_LINES = 1_000_000
-OF_THE_DATA = ("name", "window", "cursor", "marker")  # right only if the run has them
+OF_THE_DATA = ("name", "shown", "window", "cursor", "marker")  # right only if they are there
 
 
-def desk_memory(desk: Desk) -> dict[str, Any]:
+def desk_memory(desk: Desk | CompareDesk) -> dict[str, Any]:
     """Which pane is in view, whether it is zoomed, and how far each is scrolled."""
     scrolled = {
         str(number): [pane.from_end, pane._hidden_above]
@@ -28,12 +33,17 @@ def desk_memory(desk: Desk) -> dict[str, Any]:
     return {"shown": desk.shown, "zoomed": desk.zoomed, "scrolled": scrolled}
 
 
-def recall_desk(desk: Desk, memory: dict[str, Any]) -> None:
+def recall_desk(desk: Desk | CompareDesk, memory: dict[str, Any]) -> None:
     shown, scrolled = memory.get("shown"), memory.get("scrolled")
     if type(shown) is int and shown in desk.panes:
         desk.shown = shown
         desk.zoomed = memory.get("zoomed") is True
-    for number, pane in desk.panes.items():
+    recall_scrolled(desk.panes, scrolled)
+
+
+def recall_scrolled(panes: Mapping[int, Widget], scrolled: object) -> None:
+    """Panes that have their lines already: how far they are scrolled is bounded by them."""
+    for number, pane in panes.items():
         ends = scrolled.get(str(number)) if isinstance(scrolled, dict) else None
         if isinstance(pane, NumberedPane) and isinstance(ends, list) and _are_lines(ends):
             pane.from_end, pane._hidden_above = ends
@@ -45,9 +55,7 @@ def _are_lines(ends: list[Any]) -> bool:
 
 def chart_memory(pane: ChartPane) -> dict[str, Any]:
     """Axis, window, smoothing and the rest of the view; the cursor as the step it stands on."""
-    view = pane.view
-    told = {f.name: getattr(view, f.name) for f in fields(view)}
-    told["marker"] = MARKERS.index(view.marker)
+    told = look_memory(pane.view)
     cursor, steps = told.pop("cursor"), pane.data.history.steps.step
     told["cursor_step"] = steps[cursor] if cursor is not None and cursor < len(steps) else None
     return {"view": told, "as_table": pane.as_table}
@@ -61,15 +69,25 @@ def recall_chart(pane: ChartPane, memory: dict[str, Any]) -> None:
         return
     if (name := told.get("name")) in pane.data.names:
         view.name = str(name)
+    recall_look(view, told)
+    step = told.get("cursor_step")
+    if type(step) is int and len(pane.data):
+        view.cursor = pane.data.index_at(step, "step")
+
+
+def look_memory(view: Look) -> dict[str, Any]:
+    told = {f.name: getattr(view, f.name) for f in fields(view)}
+    return {**told, "marker": MARKERS.index(view.marker)}
+
+
+def recall_look(view: Look, told: dict[str, Any]) -> None:
     for f in fields(view):
         value = told.get(f.name)
         if f.name not in OF_THE_DATA and _alike(value, getattr(view, f.name)):
             setattr(view, f.name, value)
-    window, step, marker = told.get("window"), told.get("cursor_step"), told.get("marker")
-    if isinstance(window, list) and len(window) == 2 and all(map(_is_finite, window)):
+    window, marker = told.get("window"), told.get("marker")
+    if isinstance(window, list) and len(window) == 2 and all(map(is_finite, window)):
         view.window = (window[0], window[1]) if window[0] < window[1] else None
-    if type(step) is int and len(pane.data):
-        view.cursor = pane.data.index_at(step, "step")
     if type(marker) is int and 0 <= marker < len(MARKERS) and view.marker in MARKERS[:-1]:
         view.marker = MARKERS[marker]  # an ASCII screen stays one
 
@@ -100,5 +118,5 @@ def _alike(value: object, now: object) -> bool:
     return isinstance(now, float) and value in SMOOTHINGS
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from ..judged import judged_analysis
 from ..numbers import (
     format_count,
     format_difference,
+    format_difference_in_column,
     format_difference_interval,
     format_estimate,
     format_p,
@@ -133,7 +134,7 @@ def _bins(r: Mapping[str, Any]) -> Table:
                 f"{b['rows']:,}",
                 format_value("ece", b["confidence"]),
                 format_estimate("accuracy", _accuracy(b)),
-                format_difference("accuracy", b["accuracy"] - b["confidence"]),
+                format_difference_in_column("accuracy", b["accuracy"] - b["confidence"]),
             )
             for b in r["bins"]
         ],

@@ -10,7 +10,7 @@ from ..judged import judged_analysis
 from ..numbers import (
     DASH,
     format_count,
-    format_difference,
+    format_difference_in_column,
     format_difference_interval,
     format_estimate,
     format_p,
@@ -95,5 +95,5 @@ def _row(metric: str, has_reference: bool, s: Mapping[str, Any]) -> list[str]:
     if has_reference:
         before = s.get("reference")
         cells.append(format_value(metric, before["value"]) if before else DASH)
-    difference = f"{format_difference(metric, rest['difference'])} ({ends})"
+    difference = f"{format_difference_in_column(metric, rest['difference'])} ({ends})"
     return [*cells, difference, format_p(rest["p_corrected"])]
