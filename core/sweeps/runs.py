@@ -10,7 +10,6 @@ from pathlib import Path
 from ..config import RunConfig
 from ..errors import FtevError
 from ..history import History, read_history
-from ..reporting.numbers import DASH
 from ..reporting.summary import run_status
 from ..run_facts import name_in_id
 from ..run_notes import RunNotes, write_notes
@@ -94,7 +93,8 @@ def create_entry_run(sweep: Sweep, entry: Entry, folder: Path) -> Run:
     """A directory like that of any run, tagged so that the home screen can group the sweep."""
     run = create_run(entry.combination.config, folder)
     told = describe_settings(entry.combination)
-    write_notes(run, RunNotes(tags=(sweep.tag,), note=told))
+    values = ", ".join(map(short_value, entry.combination.settings.values()))
+    write_notes(run, RunNotes(f"{entry.name}: {values}", (sweep.tag,), told))
     entry.run, entry.status = run, "starting"
     return run
 
@@ -103,13 +103,14 @@ def describe_settings(combination: Combination) -> str:
     """`learning_rate 5e-05, batch_size 16`: names without their tables where that is enough."""
     names = [key.rpartition(".")[2] for key in combination.settings]
     return ", ".join(
-        f"{short if names.count(short) == 1 else key} {describe_value(value)}"
+        f"{short if names.count(short) == 1 else key} {value}"
         for short, (key, value) in zip(names, combination.settings.items(), strict=True)
     )
 
 
-def describe_value(value: object) -> str:
-    return DASH if value is None else str(value)
+def short_value(value: object) -> str:
+    """For a narrow column: of a path or a hub id its last part."""
+    return value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else str(value)
 
 
 def _runs_named(name: str, folder: Path, ending: str = r"\d+") -> list[Run]:

@@ -113,6 +113,8 @@ def work_through(
             for item in [x for x in busy if x[1].is_over()]:
                 busy.remove(item)
                 item[0].read()
+                if item[0].status not in ENDED:  # it died before its first word
+                    item[0].status = "died"
                 yield Ended(item[0])
             for place in _free(machine.places, [place for _, _, place in busy])[: len(waiting)]:
                 entry = waiting.pop(0)

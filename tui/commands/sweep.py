@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
         check_rows(sweep)
         return _show(sweep, read_entries(sweep, folder), folder, options)
     with _alone(sweep):
-        emit(f"ftev: {visible(sweep.name)}: {format_count(len(sweep.combinations), 'run')}")
+        count = format_count(len(sweep.combinations), "run")
+        emit(f"ftev: {visible(sweep.name)}: {count}. `ftev-tui` shows them: /tag={sweep.tag}")
         check_rows(sweep)
         folder.mkdir(parents=True, exist_ok=True)
         machine = _machine(sweep, options)
@@ -55,7 +56,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _machine(sweep: Sweep, options: argparse.Namespace) -> Machine:
-    return ThisMachine(sweep)
+    if options.ray is None:
+        return ThisMachine(sweep)
+    from ...core.sweeps.on_ray import RayCluster
+
+    return RayCluster(sweep, options.ray)
 
 
 @contextmanager
