@@ -83,12 +83,14 @@ def load_sweep(path: Path, overrides: list[str] | None = None) -> Sweep:
         lines[key] = _line_of_over(key, lines)
     _check_size(config, values, faults, where)
     _check_swept(values, faults, where)
-    if faults:
-        _check(table, path.name, lines, faults)
-        raise ConfigError(*faults)
-    found = draw(values, config.runs, config.seed) if config.method == "random" else walk(values)
+    if faults:  # what each value by itself is refused for is told all the same
+        found = [{}, *({key: v} for key, of in values.items() if isinstance(of, list) for v in of)]
+    elif config.method == "random":
+        found = draw(values, config.runs, config.seed)
+    else:
+        found = list(walk(values))
     name = str(table["name"])
-    made = _make(name, table, list(found), faults, path.name, lines)
+    made = _make(name, table, found[:MOST_RUNS], faults, path.name, lines)
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     base = made[0].config

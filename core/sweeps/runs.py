@@ -16,8 +16,9 @@ from ..run_notes import RunNotes, write_notes
 from ..runs import Run, create_run, list_runs
 from .file import Combination, Sweep, of_the_chosen, tag_of
 
-ENDED = ("finished", "stopped", "failed", "died", "unreadable")
-NO_RESULT = ("stopped", "failed", "died", "unreadable")  # repeated only when that is asked for
+CAN_GO_ON = ("stopped", "failed", "died")  # only when that is asked for
+NO_RESULT = (*CAN_GO_ON, "unreadable")
+ENDED = ("finished", *NO_RESULT)
 
 
 @dataclass(eq=False)  # it changes while it is at work

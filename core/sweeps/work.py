@@ -13,7 +13,7 @@ from ..gpus import gpu_of, visible_gpus
 from ..launch import start_worker
 from ..runs import Run
 from .file import Sweep
-from .runs import ENDED, NO_RESULT, Entry, create_entry_run
+from .runs import CAN_GO_ON, ENDED, Entry, create_entry_run
 
 LOOK_SECONDS = 0.2
 NO_SERVING = ("--serve-minutes", "0")  # the next run waits for the device
@@ -101,7 +101,7 @@ def work_through(
     it started goes on.
     """
     waiting = [e for e in entries if e.status == "waiting" or _is_new(e)]
-    waiting += [e for e in entries if retry and e.status in NO_RESULT]
+    waiting += [e for e in entries if retry and e.status in CAN_GO_ON]
     busy: list[tuple[Entry, Job, str | None]] = []
     for entry in entries:
         if entry.run and entry not in waiting and entry.status not in ENDED:

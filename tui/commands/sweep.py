@@ -16,8 +16,8 @@ from ...core.runs import runs_folder
 from ...core.sweeps.choice import describe_sweep, measured, rank
 from ...core.sweeps.file import Sweep, check_rows, load_sweep
 from ...core.sweeps.runs import (
+    CAN_GO_ON,
     ENDED,
-    NO_RESULT,
     Entry,
     describe_settings,
     find_test_run,
@@ -96,7 +96,7 @@ def _work(
         return
     chosen = entries[ranked[0]]
     test = find_test_run(sweep, folder, chosen) or Entry(test_combination(sweep, chosen))
-    if test.status not in ENDED or (options.retry and test.status in NO_RESULT):
+    if test.status not in ENDED or (options.retry and test.status in CAN_GO_ON):
         emit(f"{chosen.name} is chosen by validation, and is evaluated on test")
     for _ in work_through(sweep, [test], folder, machine, retry=options.retry):
         pass
