@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import pytest
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
+from ftev.core.demo import write_demo
 from ftev.core.predictions import stored_splits
 from ftev.core.run_notes import read_notes
 from ftev.core.runs import Run, list_runs
+from ftev.tui.cli import main
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli", "sweep", "tastes.toml"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+DOCS = Path(__file__).parents[2] / "docs"
 PATIENCE = 180.0  # seconds: a bound on a broken test, not an expectation
 TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"))
 
@@ -123,29 +127,44 @@ def test_a_sweep_survives_an_interrupt_its_own_death_and_that_of_a_run(folder: P
     assert {read_notes(run).tags for run in runs_of(folder).values()} == {("tastes",)}
 
 
-def test_what_is_done_is_told_again_without_a_new_run(folder: Path) -> None:
+def test_what_is_done_is_told_again_without_a_new_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
     before = runs_of(folder)
-    told, messages = sweep(folder).communicate(timeout=PATIENCE)
-    assert "(chosen)" in told, messages
-    assert "`ftev-tui report" in told
+    assert main(["sweep", "tastes.toml"]) == 0
+    told = capsys.readouterr().out
+    assert "tastes-03 (chosen)" in told
+    assert f"`ftev-tui report {before['test'].id}`" in told
     assert runs_of(folder) == before
 
 
-def test_one_file_is_swept_by_one_command_at_a_time(folder: Path) -> None:
-    import fcntl
-
-    with (folder / "tastes.toml").open("rb") as file:
+def test_one_file_is_swept_by_one_command_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    with Path("tastes.toml").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refused = sweep(folder)
-        _, messages = refused.communicate(timeout=PATIENCE)
-    assert refused.returncode == 1
-    assert "is at work already" in messages
+        assert main(["sweep", "tastes.toml"]) == 1
+    assert "is at work already" in capsys.readouterr().err
 
 
-def test_a_dry_run_lists_and_starts_nothing(folder: Path) -> None:
+def test_a_dry_run_lists_and_starts_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
     before = runs_of(folder)
-    dry = sweep(folder, "--dry-run", "--json", "--set", "train.epochs=2")
-    told = json.loads(dry.communicate(timeout=PATIENCE)[0])
+    assert main(["sweep", "tastes.toml", "--dry-run", "--json", "--set", "train.epochs=2"]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert [r["status"] for r in told["runs"]] == ["waiting"] * 3
     assert runs_of(folder) == before
-    assert dry.returncode == 0
+
+
+def test_the_sample_of_the_page_makes_four_runs_of_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_demo("classification", tmp_path / "runs" / "demo_data" / "classification")
+    (tmp_path / "sweep.toml").write_text((DOCS / "sweep.toml").read_text())
+    assert main(["sweep", "sweep.toml", "--dry-run", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 4
