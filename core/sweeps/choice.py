@@ -166,7 +166,8 @@ def _why_test(sweep: Sweep, entries: Sequence[Entry], test: Entry | None) -> str
     assert test.history is not None
     readings = test.history.analyses.get("test", {}).get("test_readings", {}).get("", {})
     before = int(readings.get("runs", 0))
-    told = f"Test was held back from all {format_count(len(entries), 'run')}: on it, {value}"
+    runs = f"all {len(entries):,} runs" if len(entries) > 1 else "it"
+    told = f"Test was held back from {runs}: on it, {value}"
     if before:
         return (
             f"{told}. These test rows had been scored by {format_count(before, 'earlier run')} of "

@@ -5,18 +5,19 @@ Nothing else knows Ray. Every node needs ftev, and the runs directory and the da
 
 from __future__ import annotations
 
-import signal
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, Fault, RunError
+from ..errors import ConfigError, Fault
 from ..launch import start_worker
 from ..runs import Run
 from .file import Sweep
-from .work import Found, Job
+from .work import LOOK_SECONDS, Found, Job
 
-SAVING_SECONDS = 120.0  # for a worker to save its state when the sweep is left
+SAVING_SECONDS = 120.0  # for workers to save their state when the sweep is left
 
 
 class RayCluster:
@@ -43,28 +44,31 @@ class RayCluster:
     def find(self, run: Run) -> tuple[Job, str | None]:
         return Found(run), None
 
+    def leave(self, jobs: Sequence[Job]) -> None:
+        """Tasks end with the command that submitted them: each saves its state, and can go on."""
+        tasks = [job.task for job in jobs if isinstance(job, Task)]
+        for task in tasks:
+            self._ray.cancel(task)
+        if tasks:
+            self._ray.wait(tasks, num_returns=len(tasks), timeout=SAVING_SECONDS)
+
 
 class Task:
     """A run as a task of the cluster."""
 
     def __init__(self, ray: Any, run: Run, task: Any) -> None:
-        self._ray, self._run, self._task = ray, run, task
+        self._ray, self._run, self.task = ray, run, task
 
     def is_over(self) -> bool:
-        done, _ = self._ray.wait([self._task], timeout=0)
+        done, _ = self._ray.wait([self.task], timeout=0)
         if done:
             self._note_failure()
         return bool(done)
 
-    def leave(self) -> None:
-        """Tasks end with the command that submitted them: the state is saved, and can go on."""
-        self._ray.cancel(self._task)
-        self._ray.wait([self._task], timeout=SAVING_SECONDS)
-
     def _note_failure(self) -> None:
         """A task that could not begin has no worker that would have told why."""
         try:
-            self._ray.get(self._task)
+            self._ray.get(self.task)
         except Exception as error:  # whatever happened on the node, ftev missing there included
             with self._run.log_path.open("a", encoding="utf-8") as log:
                 log.write(f"Ray: {error}\n")
@@ -74,13 +78,17 @@ def work(path: str, arguments: tuple[str, ...]) -> int:
     """On a node: one worker, from its start to its end. A cancelled task stops it resumably."""
     process = start_worker(Run(Path(path)), *arguments)
     try:
-        return process.wait()
+        return _watch(process)
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGTERM)
-        try:
-            return process.wait(SAVING_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise RunError(f"{path}: the worker is still saving") from None
+        process.terminate()
+        return _watch(process)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> int:
+    """A look now and then: what a cancelled task is told reaches no call that waits."""
+    while (code := process.poll()) is None:
+        time.sleep(LOOK_SECONDS)
+    return code
 
 
 def _import_ray() -> Any:

@@ -24,9 +24,6 @@ class Job(Protocol):
 
     def is_over(self) -> bool: ...
 
-    def leave(self) -> None:
-        """Nobody waits for it here any more."""
-
 
 class Machine(Protocol):
     """Where workers run: as many at once as it has places. A place may be named for a GPU."""
@@ -39,6 +36,9 @@ class Machine(Protocol):
     def find(self, run: Run) -> tuple[Job, str | None]:
         """A run that is at work already, and its place."""
 
+    def leave(self, jobs: Sequence[Job]) -> None:
+        """Nobody waits for these here any more."""
+
 
 @dataclass
 class Started:
@@ -47,10 +47,6 @@ class Started:
     def is_over(self) -> bool:
         return self.process.poll() is not None
 
-    def leave(self) -> None:
-        if self.process.poll() is None:
-            self.process.returncode = 0  # it lives on: nobody waits for it here
-
 
 @dataclass
 class Found:
@@ -58,9 +54,6 @@ class Found:
 
     def is_over(self) -> bool:
         return not self.run.worker_alive()
-
-    def leave(self) -> None:
-        """It was never ours."""
 
 
 class ThisMachine:
@@ -78,6 +71,11 @@ class ThisMachine:
     def find(self, run: Run) -> tuple[Job, str | None]:
         worker = run.worker()
         return Found(run), gpu_of(worker.pid) if worker else None
+
+    def leave(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if isinstance(job, Started) and job.process.poll() is None:
+                job.process.returncode = 0  # it lives on
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,7 @@ def work_through(
             if busy:
                 time.sleep(LOOK_SECONDS)
     finally:
-        for _, job, _ in busy:
-            job.leave()
+        machine.leave([job for _, job, _ in busy])
 
 
 def _is_new(entry: Entry) -> bool:

@@ -124,11 +124,14 @@ def _tell_ended(entry: Entry, metric: str) -> str:
 def _tell_what_goes_on(sweep: Sweep, folder: Path) -> None:
     entries = read_entries(sweep, folder)
     at_work = [e.name for e in entries if e.run and e.status not in ENDED]
+    stopped = [e.name for e in entries if e.status in CAN_GO_ON]
     missing = sum(e.status == "waiting" for e in entries)
-    going = "goes on by itself" if len(at_work) == 1 else "go on by themselves"
+    goes = "goes on by itself" if len(at_work) == 1 else "go on by themselves"
+    going = f"{', '.join(at_work)} {goes}" if at_work else "no run is at work"
     say(
-        f"nothing more is started: {', '.join(at_work) or 'no run'} {going}; "
-        f"{format_count(missing, 'run')} to come. The same command takes it up from here"
+        f"nothing more is started: {going}; {format_count(missing, 'run')} to come. "
+        "The same command takes it up from here"
+        + (f"; with --retry also {', '.join(stopped)}" if stopped else "")
     )
 
 
