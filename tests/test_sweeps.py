@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ftev.core.errors import ConfigError, DataError
 from ftev.core.events import AnyEvent, ResultsComputed, RunFinished, RunStarted
-from ftev.core.gpus import visible_gpus
+from ftev.core.gpus import gpu_of, visible_gpus
 from ftev.core.history import History, fold
 from ftev.core.runs import create_run
 from ftev.core.sweeps.choice import describe_sweep, measured, rank
 from ftev.core.sweeps.combinations import Range, draw
 from ftev.core.sweeps.file import check_rows, load_sweep
 from ftev.core.sweeps.runs import create_entry_run, read_entries
-from ftev.core.sweeps.work import Began, Ended, work_through
+from ftev.core.sweeps.work import Began, Ended, ThisMachine, work_through
 
 BASE = """\
 task = "classification"
@@ -271,3 +273,33 @@ def test_the_gpus_are_those_that_this_process_may_see(monkeypatch: pytest.Monkey
     assert visible_gpus() == ["2", "GPU-abc"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
+
+
+def test_places_are_gpus_where_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def places(*overrides: str) -> list[str | None]:
+        return list(ThisMachine(load_sweep(write(tmp_path), list(overrides))).places)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert places() == ["0", "1"]
+    assert places("sweep.at_once=3") == ["0", "1", "0"]
+    assert places("train.devices=cpu") == [None]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert places("sweep.at_once=2") == [None, None]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_a_run_at_work_is_found_with_its_gpu() -> None:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "3"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as process:
+        assert gpu_of(process.pid) == "3"
+        process.kill()
+    assert gpu_of(process.pid) is None
+
+
+def test_a_table_and_a_setting_in_it_cannot_both_be_swept(tmp_path: Path) -> None:
+    text = '[sweep]\n[sweep.over]\n"train" = [1]\n"train.seed" = [1, 2]\n'
+    with pytest.raises(ConfigError) as error:
+        load_sweep(write(tmp_path, text))
+    assert "sweep.toml:12 train: is the table of train.seed" in told(error)

@@ -143,6 +143,8 @@ def _check_swept(
         if key in SAME_IN_EVERY_RUN or key.partition(".")[0] in SAME_IN_EVERY_RUN:
             what = "must be the same in every run, or they could not be compared"
             faults.append(Fault(where(key), what))
+        if inner := next((other for other in values if other.startswith(f"{key}.")), None):
+            faults.append(Fault(where(key), f"is the table of {inner}, which is swept over too"))
 
 
 def _make(
@@ -171,7 +173,7 @@ def _make(
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key; what is in the way is replaced, and the check tells of it."""
+    """Set a dotted key. A value in the way of its table gives way: the base's check told of it."""
     *sections, name = key.split(".")
     for section in sections:
         inner = table.setdefault(section, {})
