@@ -170,6 +170,8 @@ class EvaluateConfig:
     """Tokens in a forward pass of evaluation, padding counted."""
     probe: bool = True
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
+    test: bool = True
+    """Whether test is read at the end; false holds its rows back, as the runs of a sweep do."""
     slices: list[str] = field(default_factory=list)
     """Columns whose values split the evaluated rows: each slice gets its own figures."""
     self_test_rows: int = 32

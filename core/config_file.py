@@ -22,6 +22,14 @@ _KEY = re.compile(r"^\s*([\w.\-\"']+)\s*=")
 
 def load_config(path: Path, overrides: list[str] | None = None) -> RunConfig:
     """Read and check a run.toml. Raises ConfigError with every fault, each with its line."""
+    table, lines = read_table(path, overrides)
+    return check_config(table, path.name, lines)
+
+
+def read_table(
+    path: Path, overrides: list[str] | None = None
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """The tables of a TOML file, overridden, and the line of each key. Raises ConfigError."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         table = tomllib.loads(text)
@@ -36,7 +44,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> RunConfig:
     lines = key_lines(text)
     apply_overrides(table, overrides or [], lines)
     table.setdefault("folder", str(path.parent.resolve()))
-    return check_config(table, path.name, lines)
+    return table, lines
 
 
 def check_config(
@@ -44,15 +52,11 @@ def check_config(
 ) -> RunConfig:
     """Nested tables to a RunConfig. Raises ConfigError with every fault at once."""
     faults: list[Fault] = []
-    lines = lines or {}
 
     def where(key: str) -> str:
-        known = next((lines[k] for k in _ancestors(key) if k in lines), None)
-        if known is None:
-            return f"{source} {key}"
-        return f"--set {key}" if known == 0 else f"{source}:{known} {key}"
+        return place_of(key, source, lines or {})
 
-    values = _checked(RunConfig, table, "", faults, where)
+    values = checked(RunConfig, table, "", faults, where)
     if faults:
         raise ConfigError(*faults)
     config = RunConfig(**values)
@@ -61,6 +65,14 @@ def check_config(
         raise ConfigError(*faults)
     config = replace(config, data=_without_empty_shares(config.data))
     return config if config.name else replace(config, name=default_name(config))
+
+
+def place_of(key: str, source: str, lines: dict[str, int]) -> str:
+    """Where a setting was given: file and line, else the table above it, else the flag."""
+    known = next((lines[k] for k in _ancestors(key) if k in lines), None)
+    if known is None:
+        return f"{source} {key}"
+    return f"--set {key}" if known == 0 else f"{source}:{known} {key}"
 
 
 def _without_empty_shares(data: DataConfig) -> DataConfig:
@@ -106,14 +118,14 @@ def _ancestors(key: str) -> list[str]:
 _hints = cache(get_type_hints)  # two thirds of what it costs to read a config
 
 
-def _checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any) -> dict[str, Any]:
+def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any) -> dict[str, Any]:
     """Values of one class, each converted to its type; what does not fit becomes a fault."""
     hints: dict[str, Any] = _hints(cls)
     values: dict[str, Any] = {}
     names = [f.name for f in fields(cls)]
     for key in table:
         if key not in names:
-            faults.append(Fault(where(prefix + key), "unknown setting", _nearest(key, prefix)))
+            faults.append(Fault(where(prefix + key), "unknown setting", _nearest(key, prefix, cls)))
     for name in names:
         key, hint = prefix + name, hints[name]
         if name not in table:
@@ -126,7 +138,7 @@ def _checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any
                 faults.append(Fault(where(key), f"must be a table, not {value!r}"))
                 continue
             before = len(faults)
-            inner = _checked(section, value, key + ".", faults, where)
+            inner = checked(section, value, key + ".", faults, where)
             if len(faults) == before:
                 values[name] = section(**inner)
             continue
@@ -145,9 +157,9 @@ _REQUIRED = {
 }
 
 
-def _nearest(key: str, prefix: str) -> str:
+def _nearest(key: str, prefix: str, cls: type) -> str:
     known = [s.path for s in settings()]
-    local = [p[len(prefix) :] for p in known if p.startswith(prefix)]
+    local = [s.path for s in settings(cls)]
     if close := difflib.get_close_matches(key, local, 1):
         return f"Did you mean {prefix}{close[0]}?"
     last = {p.rsplit(".", 1)[-1]: p for p in known}
@@ -286,6 +298,11 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
             f"must be a number, not {target}",
         )
     e = c.evaluate
+    fault(
+        not e.test and not (c.data.train and c.data.validation),
+        "evaluate.test",
+        "is false, and there is no validation: nothing would be evaluated",
+    )
     fault(e.completions < 0, "evaluate.completions", "must not be negative", "0 makes none")
     fault(e.completion_tokens < 1, "evaluate.completion_tokens", "must be at least 1")
     fault(

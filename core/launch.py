@@ -26,15 +26,17 @@ WORKER = "ftev.core.engine"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def start_worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+def start_worker(run: Run, *arguments: str, gpu: str | None = None) -> subprocess.Popen[bytes]:
     """Start the run's worker in a session of its own: it outlives this process and its terminal.
 
     `arguments`: --resume continues from the last checkpoint, --serve answers prompts only,
-    --serve-minutes N overrules how long it serves afterwards.
+    --serve-minutes N overrules how long it serves afterwards. `gpu` is the only one it sees.
     """
     if run.worker_alive():
         raise RunError(f"{run.id}: a worker is already running")
     environment = {**WAITING, **os.environ, "PYTHONUNBUFFERED": "1"}
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     with run.log_path.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", WORKER, str(run.path), *arguments],

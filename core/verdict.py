@@ -63,7 +63,8 @@ def judge(history: History, config: RunConfig) -> Verdict:
         if a
     ]
     if declared != "test":
-        told = "there is no test split: validation also chose the checkpoint"
+        missing = "there is no test split" if config.evaluate.test else "test is held back"
+        told = f"{missing}: validation also chose the checkpoint"
         answers.append(Answer(0, told, {"at": ["data"]}))
     votes = [a.vote for a in answers]
     if -1 in votes:

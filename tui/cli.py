@@ -163,6 +163,20 @@ def _add_starting(commands: _Commands) -> None:
     )
     _add_how(evaluate)
 
+    sweep = commands.add("sweep", "sweep", "many runs over a grid or at random; validation chooses")
+    sweep.add_argument("config", metavar="SWEEP.toml")
+    _add_settings(sweep)
+    sweep.add_argument("--dry-run", action="store_true", help="list the runs; start nothing")
+    sweep.add_argument("--retry", action="store_true", help="go on with runs that failed, too")
+    sweep.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const="auto",
+        help="on a Ray cluster that is there already (needs ftev[ray])",
+    )
+    _add_gate(sweep)
+
     check = commands.add("check", "check", "look at the data of a config; starts nothing")
     check.add_argument("config", metavar="RUN.toml")
     _add_settings(check)

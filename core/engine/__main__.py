@@ -179,11 +179,12 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
 
 def prepare_evaluation_data(s: Session) -> None:
     with s.stage(4) as told:
-        if "test" in s.dataset.splits:
+        if "test" in s.dataset.splits and s.config.evaluate.test:
             s.prepare("test")
             told.update(s.shapes("test"))
         else:
-            told["note"] = "no test data: results are on validation, which chose the checkpoint"
+            missing = "test is held back" if "test" in s.dataset.splits else "no test data"
+            told["note"] = f"{missing}: results are on validation, which chose the checkpoint"
 
 
 def evaluate_models(s: Session) -> None:

@@ -63,7 +63,7 @@ def follow_own(follower: Follower, process: subprocess.Popen[bytes]) -> bool:
     Returns whether it was interrupted.
     """
     interrupted = False
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         while True:
             try:
                 follower.follow(lambda: process.poll() is None)
@@ -87,7 +87,7 @@ def _ask_to_stop(run: Run, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM counts as Ctrl-C: whoever ends a foreground run wants the device back."""
 
     def interrupt(*_: Any) -> None:

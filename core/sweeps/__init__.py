@@ -1,0 +1,1 @@
+"""Many runs over a grid or a random search, and the one that validation chooses."""

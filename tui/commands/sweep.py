@@ -1,0 +1,183 @@
+"""`ftev-tui sweep SWEEP.toml`: many runs, and the one that validation chooses."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import Fault, RunError
+from ...core.reporting.numbers import DASH, format_count, format_estimate, format_seconds
+from ...core.reporting.text import visible
+from ...core.runs import runs_folder
+from ...core.sweeps.choice import describe_sweep, measured, rank
+from ...core.sweeps.file import Sweep, check_rows, load_sweep
+from ...core.sweeps.runs import (
+    CAN_GO_ON,
+    ENDED,
+    Entry,
+    describe_settings,
+    find_test_run,
+    read_entries,
+    test_combination,
+)
+from ...core.sweeps.work import Began, Machine, ThisMachine, work_through
+from .follow import Emit, printer, terminated_as_interrupted
+from .outcome import INTERRUPTED, OBJECTIVE_NOT_MET
+from .show import print_json, print_table, say
+
+FAILED = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    sweep = load_sweep(Path(options.config), options.overrides)
+    folder = runs_folder(options.runs_dir)
+    emit = printer(to_stderr=options.json)
+    if options.dry_run:
+        check_rows(sweep)
+        return _show(sweep, read_entries(sweep, folder), folder, options)
+    with _alone(sweep):
+        count = format_count(len(sweep.combinations), "run")
+        emit(f"ftev: {visible(sweep.name)}: {count}. `ftev-tui` shows them: /tag={sweep.tag}")
+        check_rows(sweep)
+        folder.mkdir(parents=True, exist_ok=True)
+        machine = _machine(sweep, options)
+        entries = read_entries(sweep, folder)
+        try:
+            with terminated_as_interrupted():
+                _work(sweep, entries, folder, machine, options, emit)
+        except KeyboardInterrupt:
+            _tell_what_goes_on(sweep, folder)
+            return INTERRUPTED
+        return _show(sweep, entries, folder, options)
+
+
+def _machine(sweep: Sweep, options: argparse.Namespace) -> Machine:
+    if options.ray is None:
+        return ThisMachine(sweep)
+    from ...core.sweeps.on_ray import RayCluster
+
+    return RayCluster(sweep, options.ray)
+
+
+@contextmanager
+def _alone(sweep: Sweep) -> Iterator[None]:
+    """Two of them would start every run twice. The file itself is the lock: it leaves no trace."""
+    with sweep.path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            remedy = "`ftev-tui` shows its runs"
+            raise RunError(Fault(str(sweep.path), "is at work already", remedy)) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _work(
+    sweep: Sweep,
+    entries: list[Entry],
+    folder: Path,
+    machine: Machine,
+    options: argparse.Namespace,
+    emit: Emit,
+) -> None:
+    """All the runs, and then the chosen one's evaluation on test."""
+    before = [e for e in entries if e.status in ENDED]
+    for entry in before:
+        emit(_tell_ended(entry, sweep.metric))
+    for told in work_through(sweep, entries, folder, machine, retry=options.retry):
+        emit(_tell(told, sweep.metric, len(entries)))
+    ranked = rank([e.history for e in entries], sweep.metric)
+    if not ranked or not sweep.base.data.test:
+        return
+    chosen = entries[ranked[0]]
+    test = find_test_run(sweep, folder, chosen) or Entry(test_combination(sweep, chosen))
+    if test.status not in ENDED or (options.retry and test.status in CAN_GO_ON):
+        emit(f"{chosen.name} is chosen by validation, and is evaluated on test")
+    for _ in work_through(sweep, [test], folder, machine, retry=options.retry):
+        pass
+
+
+def _tell(told: Any, metric: str, count: int) -> str:
+    if not isinstance(told, Began):
+        return _tell_ended(told.entry, metric)
+    entry = told.entry
+    where = f" on GPU {told.place}" if told.place else ""
+    verb = "goes on" if told.again else "starts"
+    number = f"{entry.combination.number} of {count}"
+    return visible(f"{entry.name} {verb}{where} ({number}): {describe_settings(entry.combination)}")
+
+
+def _tell_ended(entry: Entry, metric: str) -> str:
+    if entry.status == "finished":
+        value = format_estimate(metric, measured(entry.history, metric))
+        return visible(f"{entry.name} finished: {metric} {value} on validation")
+    why = f": {entry.error}" if entry.error else ""
+    log = f"; see {entry.run.log_path}" if entry.run and not why else ""
+    return visible(f"{entry.name} {entry.status}{why}{log}")
+
+
+def _tell_what_goes_on(sweep: Sweep, folder: Path) -> None:
+    entries = read_entries(sweep, folder)
+    at_work = [e.name for e in entries if e.run and e.status not in ENDED]
+    stopped = [e.name for e in entries if e.status in CAN_GO_ON]
+    missing = sum(e.status == "waiting" for e in entries)
+    goes = "goes on by itself" if len(at_work) == 1 else "go on by themselves"
+    going = f"{', '.join(at_work)} {goes}" if at_work else "no run is at work"
+    say(
+        f"nothing more is started: {going}; {format_count(missing, 'run')} to come. "
+        "The same command takes it up from here"
+        + (f"; with --retry also {', '.join(stopped)}" if stopped else "")
+    )
+
+
+def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Namespace) -> int:
+    told = describe_sweep(sweep, entries, folder)
+    if options.json:
+        print_json(told)
+    else:
+        show_sweep(told, dry=options.dry_run)
+    if options.dry_run:
+        return 0
+    test = told["test"]
+    if told["chosen"] is None or (test is not None and test["result"] is None):
+        return FAILED
+    decision = test["verdict"]["decision"] if test else None
+    return OBJECTIVE_NOT_MET if options.gate and decision != "ship" else 0
+
+
+def show_sweep(told: Mapping[str, Any], *, dry: bool = False) -> None:
+    metric, settings = told["metric"], told["settings"]
+    columns = ("run", *settings, "status", f"{metric} on validation", "took")
+    rows = [
+        [
+            _mark(run["name"], told["chosen"]),
+            *(visible(run["settings"][name], 40) for name in settings),
+            run["status"],
+            format_estimate(metric, run["validation"]),
+            format_seconds(run["seconds"]) if run["seconds"] is not None else DASH,
+        ]
+        for run in told["runs"]
+    ]
+    print_table(columns, rows, words=("run", "status", columns[-2]))
+    if dry:
+        return
+    for error in [f"{r['name']}: {r['error']}" for r in told["runs"] if r["error"]]:
+        print(visible(error))
+    print(f"\n{visible(told['why'])}.")
+    if (test := told["test"]) and test["verdict"]:
+        verdict = test["verdict"]
+        print(f"verdict: {verdict['decision']} (objective: {visible(verdict['objective'])})")
+        for reason in verdict["reasons"]:
+            print(f"  {visible(reason)}")
+        print(f"`ftev-tui report {test['id']}` has every number of it.")
+    for note in told["notes"]:
+        print(f"\n{visible(note)}.")
+
+
+def _mark(name: str, chosen: str | None) -> str:
+    return f"{name} (chosen)" if name == chosen else name
