@@ -20,7 +20,6 @@ from ..config import RunConfig
 from ..data import Dataset
 from ..events import (
     Event,
-    EventWriter,
     Note,
     Progress,
     SplitPrepared,
@@ -34,6 +33,7 @@ from .devices import choose_device, drawn_from
 from .errors import Stopped
 from .listen import Listener
 from .models import Loaded, load
+from .outbox import Outbox
 from .pairing import reads_alike
 from .probe import Probe
 from .rows import RENDER, TokenRows
@@ -48,7 +48,7 @@ class Session:
 
     run: Run
     config: RunConfig
-    events: EventWriter
+    events: Outbox
     listener: Listener
     device: torch.device = field(init=False)
     dataset: Dataset = field(init=False)
@@ -74,6 +74,10 @@ class Session:
 
     def write(self, *events: Event) -> None:
         self.events.write(*events)
+
+    def flush(self) -> None:
+        """Wait until what was written is in the file, where somebody will now look for it."""
+        self.events.flush()
 
     def note(self, text: str, level: str = "info") -> None:
         self.write(Note(level=level, text=text))
