@@ -6,41 +6,19 @@ On a processor the same operations are called and wait for nothing: it is enough
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from device_waits import Waits
 from ftev.core.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.masks import padded_right
 from ftev.core.engine.models import load
 from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.train import Trainer, plan_training, read_steps, train
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
-WAITS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal")
 TEXTS = ["a cold day", "tea", "the kettle boils and the cup is warm", "what a good day"] * 6
-
-
-class Waits(TorchDispatchMode):
-    """Names of the operations that bring a number, or a size, from the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.calls = 0
-
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = op.__name__.partition(".")[0]
-        self.calls += 1
-        by_mask = name.startswith("index") and any(
-            isinstance(v, torch.Tensor) and v.dtype == torch.bool for v in tree_iter(args[1:])
-        )
-        if name in WAITS or by_mask:
-            self.found.append(name)
-        return op(*args, **(kwargs or {}))
 
 
 def trainer(task: str, folder: Path, **settings: int) -> Trainer:
@@ -69,8 +47,25 @@ def test_a_step_reads_nothing_back(
     with Waits() as waits:
         taken = list(train(t))
     assert waits.calls > 100
-    assert waits.found == []
+    assert not waits.found
     assert all(np.isfinite(s.loss_sum) for s in read_steps(taken))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("task", ["classification", "generation"])
+def test_a_gpu_is_never_waited_for(task: str, causal_folder: Path, encoder_folder: Path) -> None:
+    t = trainer(task, encoder_folder if task == "classification" else causal_folder, batch_size=5)
+    t.loaded.model.to("cuda")
+    t = Trainer(t.loaded, t.rows, t.plan, t.settings)
+    steps = train(t)
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rest = list(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert rest
 
 
 def test_what_would_wait_is_seen() -> None:
@@ -79,7 +74,7 @@ def test_what_would_wait_is_seen() -> None:
         numbers[0].item()
         numbers[numbers > 1]
         bool(numbers.sum() == 6)
-    assert waits.found == ["_local_scalar_dense", "index", "_local_scalar_dense"]
+    assert waits.found == {"_local_scalar_dense": 2, "index": 1}
 
 
 @pytest.mark.parametrize("task", ["classification", "generation"])
