@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import torch
 from msgspec.structs import replace
 
-from ..analyses import Frames
 from ..config import RunConfig
 from ..data import Dataset
 from ..events import (
@@ -37,6 +36,9 @@ from .outbox import Outbox
 from .pairing import reads_alike
 from .probe import Probe
 from .rows import RENDER, TokenRows
+
+if TYPE_CHECKING:
+    from ..analyses import Frames  # brings SciPy's statistics, which no step needs
 
 PROBE_FILE = "probe.safetensors"
 PROGRESS_SECONDS = 0.5
