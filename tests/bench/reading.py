@@ -67,10 +67,10 @@ def read_peer(folder: Path) -> list[float]:
 
 def read_raw(folder: Path) -> int:
     """Only the records of the file as messages, nothing kept."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     (path,) = folder.iterdir()
-    return sum(1 for _ in EventFileLoader(str(path)).Load())
+    return sum(1 for _ in LegacyEventFileLoader(str(path)).Load())
 
 
 def read_ours(path: Path) -> History:
@@ -151,7 +151,9 @@ def followed(count: int, told: bool) -> tuple[list[float], float]:
 
         follower = Follower(run, post)
         follower.start()
-        time.sleep(1.0)
+        while follower._changes is None:  # as long as the first reading takes
+            time.sleep(0.1)
+        time.sleep(0.5)
         ready.set()
         command = [sys.executable, __file__, "--write", str(run.events_path), str(count)]
         subprocess.run(command, check=True)
