@@ -1,9 +1,9 @@
 """What the events cost a training run, also on a slow disk, and that no step waits for the GPU.
 
-    python tests/bench/streaming.py [--rounds 12] [--seconds 1.2]
+    python tests/bench/streaming.py [--rounds 10] [--seconds 2]
 
 Every turn goes on with the same training: a worker's loop with its events, its listener and its
-telemetry (sampled 20 times as often as in a run, so that each turn has its share), or the bare
+telemetry (sampled five times as often as in a run, so that each turn has its share), or the bare
 loop `for step in train(t): pass`. The bare loop has two turns a round: how far these two lie apart
 is the noise. A slow disk is a file whose every write takes 30 ms.
 """
@@ -135,7 +135,7 @@ class Turns:
     """The same training, a few steps a turn."""
 
     def __init__(self, t: Trainer, seconds: float) -> None:
-        self.t, self.inside = t, 0.0
+        self.t, self.inside, self.cpu, self.wall = t, 0.0, 0.0, 0.0
         self._steps = train(t)
         for _ in itertools.islice(self._steps, 5):
             pass
@@ -154,9 +154,17 @@ class Turns:
             self.inside += time.thread_time() - spent
             yield step
 
+    def _timed(self, work: Callable[[], object]) -> None:
+        begun, spent = time.perf_counter(), time.process_time()
+        work()
+        self.cpu, self.wall = time.process_time() - spent, time.perf_counter() - begun
+
     def bare(self) -> None:
-        for _ in self._next(self.t):
-            pass
+        def loop() -> None:
+            for _ in self._next(self.t):
+                pass
+
+        self._timed(loop)
 
     def with_events(self, events: Timed) -> None:
         config = RunConfig(task="classification", model=ModelConfig(base="none"))
@@ -164,7 +172,7 @@ class Turns:
         with Listener(events.run) as listener:
             s = Session(events.run, config, events, listener)  # type: ignore[arg-type]
             with devices.Telemetry(s.write, s.device):
-                fine_tune._between_steps(s, self.t, Best())
+                self._timed(lambda: fine_tune._between_steps(s, self.t, Best()))
 
 
 def cost(turns: Turns, rounds: int) -> dict[str, tuple[float, float, float, float]]:
@@ -181,10 +189,9 @@ def cost(turns: Turns, rounds: int) -> dict[str, tuple[float, float, float, floa
     for r in range(rounds):
         for name in [*sides] if r % 2 else [*reversed(sides)]:
             turns.inside = 0.0
-            begun, spent = time.perf_counter(), time.process_time()
             sides[name]()
-            cpu[name] += time.process_time() - spent
-            wall[name].append(time.perf_counter() - begun)
+            cpu[name] += turns.cpu
+            wall[name].append(turns.wall)
             inside[name] += turns.inside
         print(".", end="", file=sys.stderr, flush=True)
     found = {}
@@ -216,11 +223,11 @@ def waits() -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=1.2, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     args = parser.parse_args()
     torch.set_num_threads(1)  # so that a step is the main thread's time
-    devices.SAMPLE_SECONDS = 0.25
+    devices.SAMPLE_SECONDS = 1.0
     rows = []
     for words, shape, length in (
         ("1 M parameters, 8 × 32 tokens", TINY, 32),
