@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -61,23 +62,26 @@ def worker_run(task: str, folder: Path, number: int, *flags: str) -> tuple[str, 
 
 
 def command_to_first_event(task: str, folder: Path) -> float:
-    """Seconds from typing `ftev-tui train` to RunStarted in the file; the run is then ended."""
+    """Seconds from typing `ftev-tui train` to the first event in the file; the run ends there."""
     config, runs = write_demo(task, folder / task), folder / "typed"
     before = set(runs.glob("*"))
     typed = [sys.executable, "-m", "ftev.tui.cli", "train", str(config)]
     began = time.time()
     command = subprocess.Popen(
-        [*typed, "--headless", "--runs-dir", str(runs)], stdout=subprocess.DEVNULL
+        [*typed, "--headless", "--runs-dir", str(runs)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         while True:
             for run in set(runs.glob("*")) - before:
                 events = run / "events.jsonl"
-                if events.exists() and (line := events.read_bytes().partition(b"\n")[0]):
-                    return float(json.loads(line)["time"]) - began
+                if events.exists() and b"\n" in (text := events.read_bytes()):
+                    started = json.loads(text.partition(b"\n")[0])
+                    os.kill(started["pid"], signal.SIGKILL)  # its worker would outlive it
+                    return float(started["time"]) - began
             time.sleep(0.005)
     finally:
-        command.terminate()  # who follows asks its worker to stop
         command.wait()
 
 
