@@ -87,12 +87,11 @@ def command_to_first_event(task: str, folder: Path) -> float:
 
 NAMES = {
     "RunStarted": "run started, the first event",
-    "ColumnsFound": "data read",
-    "StageStarted 1": "torch and transformers imported",
-    "ModelLoaded": "base model loaded",
+    "ColumnsFound": "torch, transformers and polars imported, data read",
+    "ModelLoaded": "code of the architecture imported, base model loaded",
     "SplitPrepared train": "training data tokenised",
     "StageStarted 3": "leakage looked for",
-    "TrainingPlanned": "probe of the base fitted, training planned",
+    "TrainingPlanned": "probe of the base fitted (classification), training planned",
     "Evaluated validation": "base evaluated: step 0",
     "StepDone": "first step, written with those of a quarter second",
 }
