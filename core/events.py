@@ -401,12 +401,20 @@ class EventWriter:
 
     def write(self, *events: Event) -> None:
         """Stamp and append events; one system call however many they are."""
+        self.append(self.lines(*events))
+
+    def lines(self, *events: Event) -> bytes:
+        """Events as they will stand in the file; those without a time have the present one."""
         now = time.time()
-        self._file.write(
-            b"".join(
-                encode_event(e if e.time else msgspec.structs.replace(e, time=now)) for e in events
-            )
+        return b"".join(
+            encode_event(e if e.time else msgspec.structs.replace(e, time=now)) for e in events
         )
+
+    def append(self, lines: bytes) -> None:
+        """Whole lines. Raises OSError where the disk takes no more."""
+        left = memoryview(lines)
+        while left:  # a disk that runs full takes a part and refuses the rest
+            left = left[self._file.write(left) :]
 
     def close(self) -> None:
         self._file.close()

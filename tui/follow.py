@@ -21,11 +21,13 @@ from ..core.events import EventReader
 from ..core.history import History
 from ..core.reporting.text import visible
 from ..core.runs import Run
+from .changes import Changes
 from .widgets.metrics import Judgement
 
 CHUNK = 1 << 20  # bytes read a go
 FOLDED_AT_ONCE = 2_000  # events folded under one hold of the lock
 FAST_SECONDS, SLOW_SECONDS, IDLE_SECONDS = 0.25, 0.5, 1.0
+GATHER_SECONDS = 0.01  # what is written one after the other is shown together
 MANY_EVENTS = 50  # a go: from here on a picture less often tells as much
 QUIET_GOES = 20  # goes without news before the pace falls
 ALIVE_SECONDS = 1.5
@@ -98,6 +100,7 @@ class Follower(threading.Thread):
         self._prepare, self._afterwards = prepare, afterwards
         self._reader = EventReader(run.events_path, CHUNK)
         self._stopped = threading.Event()
+        self._changes: Changes | None = None
         self._quiet = 0
         self._events_read = 0  # in the last go
         self._alive_told: bool | None = None
@@ -107,6 +110,8 @@ class Follower(threading.Thread):
 
     def stop(self) -> None:
         self._stopped.set()
+        if self._changes is not None:
+            self._changes.wake()
 
     @property
     def stopped(self) -> bool:
@@ -116,18 +121,30 @@ class Follower(threading.Thread):
         with contextlib.suppress(RuntimeError):  # the screen closed its loop between two posts
             self._look_at_worker(time.monotonic())
             self._catch_up()
-            while not self._stopped.is_set():
-                self._go()
-                self._stopped.wait(self._pause())
+            with contextlib.closing(Changes(self.run_followed.path)) as self._changes:
+                while not self._stopped.is_set():
+                    told = self._go()
+                    self._rest(self._changes, told)
 
-    def _go(self) -> None:
+    def _rest(self, changes: Changes, told: bool) -> None:
+        """Wait for what is new; after news for as long as a picture shall stand."""
+        pause = self._pause()
+        if told:
+            self._stopped.wait(pause)
+        if not self._stopped.is_set():
+            changes.wait(pause)
+            self._stopped.wait(GATHER_SECONDS)
+
+    def _go(self) -> bool:
+        """Read and tell what is new; whether anything was."""
         grew = self._read()
         self._quiet = 0 if grew else self._quiet + 1
         self._look_at_worker(time.monotonic())
-        self._look_at_log()
+        log_grew = self._look_at_log()
         if grew:
             self._post(HistoryGrew(self.history.version))
             self._judge()
+        return grew or log_grew
 
     def _pause(self) -> float:
         if self._quiet < QUIET_GOES:
@@ -176,11 +193,13 @@ class Follower(threading.Thread):
             self._alive_told = self.alive
             self._post(WorkerSeen(self.alive))
 
-    def _look_at_log(self) -> None:
+    def _look_at_log(self) -> bool:
         size = _size(self.run_followed.log_path)
-        if size != self._log_size:
-            self._log_size = size
-            self._post(LogGrew(read_tail(self.run_followed.log_path)))
+        if size == self._log_size:
+            return False
+        self._log_size = size
+        self._post(LogGrew(read_tail(self.run_followed.log_path)))
+        return True
 
     def _judge(self) -> None:
         """Weigh the results once the last of them is there. Its imports are heavy: never before."""

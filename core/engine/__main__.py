@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 from ..config import RunConfig
 from ..errors import FtevError
-from ..events import EventWriter, RunFinished, RunStarted
+from ..events import RunFinished, RunStarted
 from ..runs import Run, last_checkpoint
 from .errors import Stopped, explain
 from .listen import Listener
+from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .devices import Telemetry
@@ -55,28 +56,29 @@ def _run(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     """Tell the story and, whatever happens in it, write down how it ended."""
     from ..config_file import load_config  # before torch: the first event names the first seconds
 
-    events = EventWriter(run.events_path)
     config = load_config(run.path / "run.toml")
     resume = last_checkpoint(run) if args.resume else None
-    events.write(_started(run, config, resume))
     session: Session | None = None
     ended = RunFinished(status="finished")
-    try:
-        session = _session(run, config, events, listener)
-        story(session, resume)
-    except Stopped:
-        ended = RunFinished(status="stopped")
-    except Exception as error:
-        traceback.print_exc()
-        code = error.exit_code if isinstance(error, FtevError) else 1
-        ended = RunFinished(status="failed", error=explain(error), exit_code=code)
-    events.write(ended)
-    if session is not None and ended.status == "finished":
-        from .serve import serve
+    with Outbox(run.events_path) as events:
+        events.write(_started(run, config, resume))
+        try:
+            session = _session(run, config, events, listener)
+            story(session, resume)
+        except Stopped:
+            ended = RunFinished(status="stopped")
+        except Exception as error:
+            traceback.print_exc()
+            code = error.exit_code if isinstance(error, FtevError) else 1
+            ended = RunFinished(status="failed", error=explain(error), exit_code=code)
+        events.write(ended)
+        events.flush()
+        if session is not None and ended.status == "finished":
+            from .serve import serve
 
-        _write_report(run)
-        minutes = args.serve_minutes
-        serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
+            _write_report(run)
+            minutes = args.serve_minutes
+            serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
     return ended.exit_code
 
 
@@ -208,7 +210,7 @@ def evaluate_models(s: Session) -> None:
         told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))
 
 
-def _session(run: Run, config: RunConfig, events: EventWriter, listener: Listener) -> Session:
+def _session(run: Run, config: RunConfig, events: Outbox, listener: Listener) -> Session:
     from transformers.utils import logging
 
     from .session import Session
@@ -236,15 +238,16 @@ def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
     from .serve import load_finished, refuse, serve
 
     listener.state = "loading"
-    try:
-        config = load_config(run.path / "run.toml")
-        s = _session(run, config, EventWriter(run.events_path), listener)
-        load_finished(s)
-    except Exception as error:
-        traceback.print_exc()
-        refuse(listener, explain(error))
-        return 1
-    serve(s, config.evaluate.serve_minutes if minutes is None else minutes)
+    with Outbox(run.events_path) as events:
+        try:
+            config = load_config(run.path / "run.toml")
+            s = _session(run, config, events, listener)
+            load_finished(s)
+        except Exception as error:
+            traceback.print_exc()
+            refuse(listener, explain(error))
+            return 1
+        serve(s, config.evaluate.serve_minutes if minutes is None else minutes)
     return 0
 
 

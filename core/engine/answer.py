@@ -61,6 +61,7 @@ def answer_question(s: Session, question: Question, *, holding: bool) -> None:
         return
     if not traced:
         s.write(told)
+        s.flush()  # who was answered may look for it at once
     question.answers.put(Done())
 
 

@@ -105,6 +105,8 @@ class Batch:
     mask: Tensor  # int64 [rows, tokens]
     scored: Tensor | None = None  # bool [rows, tokens], generation
     labels: Tensor | None = None  # int64 [rows], classification
+    places: Tensor | None = None  # int64 [targets], of `scored` in the flattened ids
+    padded: bool = True
 
     @property
     def positions(self) -> Tensor:
@@ -137,6 +139,7 @@ def collate(
         tokens[i, place], mask[i, place] = ids[r], 1
         if scored is not None:
             targets[i, place] = scored[r]
+    targets[:, 0] = False  # nothing stands before it
 
     def move(array: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(array)
@@ -149,4 +152,6 @@ def collate(
         mask=move(mask),
         scored=move(targets) if scored is not None else None,
         labels=move(labels[rows]) if labels is not None else None,
+        places=move(np.flatnonzero(targets)) if scored is not None else None,
+        padded=not mask.all(),
     )

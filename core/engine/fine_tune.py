@@ -195,6 +195,7 @@ def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
             s.write(_saved(s, t, best, 0.0))
         return
     s.listener.state = "saving"
+    s.flush()  # a resumed run does not take again the steps that lead here
     started = time.monotonic()
     save_checkpoint(s.run, t, best)
     s.saved_step = t.position.step

@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import torch
 from msgspec.structs import replace
 
-from ..analyses import Frames
 from ..config import RunConfig
 from ..data import Dataset
 from ..events import (
     Event,
-    EventWriter,
     Note,
     Progress,
     SplitPrepared,
@@ -34,9 +32,13 @@ from .devices import choose_device, drawn_from
 from .errors import Stopped
 from .listen import Listener
 from .models import Loaded, load
+from .outbox import Outbox
 from .pairing import reads_alike
 from .probe import Probe
 from .rows import RENDER, TokenRows
+
+if TYPE_CHECKING:
+    from ..analyses import Frames  # brings SciPy's statistics, which no step needs
 
 PROBE_FILE = "probe.safetensors"
 PROGRESS_SECONDS = 0.5
@@ -48,7 +50,7 @@ class Session:
 
     run: Run
     config: RunConfig
-    events: EventWriter
+    events: Outbox
     listener: Listener
     device: torch.device = field(init=False)
     dataset: Dataset = field(init=False)
@@ -75,6 +77,10 @@ class Session:
 
     def write(self, *events: Event) -> None:
         self.events.write(*events)
+
+    def flush(self) -> None:
+        """Wait until what was written is in the file, where somebody will now look for it."""
+        self.events.flush()
 
     def note(self, text: str, level: str = "info") -> None:
         self.write(Note(level=level, text=text))

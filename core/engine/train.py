@@ -19,6 +19,7 @@ from ..config import TrainConfig
 from ..events import StepDone
 from .batches import Batch, Step, collate, plan_epoch
 from .devices import autocast
+from .masks import padded_right
 from .models import Loaded, ScoredPositions
 from .rows import TokenRows
 
@@ -213,15 +214,15 @@ def _collate(t: Trainer, rows: Any) -> Batch:
 
 def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
-    with autocast(t.loaded.device, t.precision):
+    with autocast(t.loaded.device, t.precision), padded_right(batch.padded):
         if t.head is None:
             assert batch.labels is not None
             logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
             return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
-        assert batch.scored is not None
-        chosen = batch.scored[:, 1:]
-        states = t.head.hidden(batch.ids, batch.mask)[:, :-1][chosen]
-        return _projected_loss(t.head, states, batch.ids[:, 1:][chosen])
+        assert batch.places is not None  # indices: a mask of booleans would wait for the GPU
+        states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
+        states = states.index_select(0, batch.places - 1)
+        return _projected_loss(t.head, states, batch.ids.flatten()[batch.places])
 
 
 def _projected_loss(head: ScoredPositions, states: Tensor, targets: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import polars as pl
 from ..config import EarlyStopping
 from ..events import Evaluated
 from ..metrics import METRICS, classification_metrics, confusion, text_metrics
-from ..results import evaluate_classification
 from .checkpoints import Best
 from .evaluate import score_labels, score_tokens
 from .models import Loaded
@@ -108,6 +107,8 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
     found = classification_metrics(counts, s.labels, s.positive)
     if name in found:
         return found[name]
+    from ..results import evaluate_classification  # brings SciPy: few runs are chosen by these
+
     whole = evaluate_classification(frame, s.labels, s.positive, draws=1)
     return whole.metrics[name].value if name in whole.metrics else math.nan
 
