@@ -104,6 +104,7 @@ class Batch:
     ids: Tensor  # int64 [rows, tokens]
     mask: Tensor  # int64 [rows, tokens]
     scored: Tensor | None = None  # bool [rows, tokens], generation
+    before: Tensor | None = None  # int64 [targets]: flat places just before the targets
     labels: Tensor | None = None  # int64 [rows], classification
 
     @property
@@ -148,5 +149,7 @@ def collate(
         ids=move(tokens),
         mask=move(mask),
         scored=move(targets) if scored is not None else None,
+        # found here: looking for them on a GPU would wait for it
+        before=move(np.flatnonzero(targets) - 1) if scored is not None else None,
         labels=move(labels[rows]) if labels is not None else None,
     )

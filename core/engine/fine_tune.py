@@ -136,6 +136,12 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
     for step in train(t):
         pending.append(step)
         s.step = s.listener.step = step.step
+        if step.backed_off:
+            s.note(
+                f"memory ran out in step {step.step:,}: from here on each batch is computed in "
+                f"{step.backed_off} pieces, slower and with the same result",
+                "warning",
+            )
         evaluate = "validation" in s.rows and _evaluation_due(s, t, step)
         if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
             s.write(*read_steps(pending))

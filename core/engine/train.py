@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from ..config import TrainConfig
 from ..events import StepDone
+from .back_off import in_parts
 from .batches import Batch, Step, collate, plan_epoch
+from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .models import Loaded, ScoredPositions
 from .rows import TokenRows
+from .vocabulary_loss import vocabulary_loss
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
@@ -33,6 +36,7 @@ class Position:
     step: int = 0  # optimizer steps taken
     epoch: int = 0  # whole epochs taken
     batch: int = 0  # steps taken in this epoch
+    pieces: int = 1  # into which each part of a step is cut, since memory ran out
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Stepped:
     started: float
     ended: float
     ends_epoch: int | None = None  # number of the epoch that this step completes
+    backed_off: int = 0  # pieces that its parts were cut into, where memory ran out in this step
 
     def seconds(self) -> float:
         return self.ended - self.started
@@ -148,6 +153,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.accelerator = Accelerator(cpu=self.loaded.device.type == "cpu")
+        if self.loaded.device.type == "cpu":
+            use_cpu_kernels(self.loaded.model)
         self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         causal = self.rows.scored is not None
         self.head = ScoredPositions(self.loaded.model) if causal else None
@@ -156,9 +163,13 @@ class Trainer:
 
 
 def train(t: Trainer) -> Iterator[Stepped]:
-    """Take the planned steps from the trainer's position on, yielding after each.
+    """Take the planned steps from the trainer's position on, yielding after each."""
+    with memory_kept(t.loaded.device):
+        yield from _take_steps(t)
 
-    The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
+
+def _take_steps(t: Trainer) -> Iterator[Stepped]:
+    """The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
     however many parts it is computed in (T5). A step whose gradient is not finite changes no
     weight.
     """
@@ -171,11 +182,10 @@ def train(t: Trainer) -> Iterator[Stepped]:
             rows = np.concatenate(steps[batch])
             count = max(1, int(t.targets[rows].sum()))
             rate = learning_rate(position.step, t.plan, t.settings)
-            loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
-            for part in steps[batch]:
-                loss = _summed_loss(t, _collate(t, part))
-                t.accelerator.backward(loss / count)
-                loss_sum += loss.detach().double()
+            before = position.pieces
+            loss_sum, position.pieces = in_parts(
+                steps[batch], before, partial(_gradients, t, count), t.optimizer.zero_grad
+            )
             norm = _clip(t)
             for group in t.optimizer.param_groups:
                 group["lr"] = rate
@@ -197,7 +207,18 @@ def train(t: Trainer) -> Iterator[Stepped]:
                 started=started,
                 ended=time.time(),
                 ends_epoch=epoch + 1 if ends else None,
+                backed_off=position.pieces if position.pieces > before else 0,
             )
+
+
+def _gradients(t: Trainer, count: int, parts: Step) -> Tensor:
+    """Add the gradients of a step's parts; returns the sum of their losses, float64."""
+    loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
+    for part in parts:
+        loss = _summed_loss(t, _collate(t, part))
+        t.accelerator.backward(loss / count)
+        loss_sum += loss.detach().double()
+    return loss_sum
 
 
 def _whole_epoch(t: Trainer, epoch: int) -> int:
@@ -218,26 +239,9 @@ def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
             assert batch.labels is not None
             logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
             return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
-        assert batch.scored is not None
-        chosen = batch.scored[:, 1:]
-        states = t.head.hidden(batch.ids, batch.mask)[:, :-1][chosen]
-        return _projected_loss(t.head, states, batch.ids[:, 1:][chosen])
-
-
-def _projected_loss(head: ScoredPositions, states: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy of chosen positions, summed; where they are many, by chunks.
-
-    A chunk's logits are made once more in the backward pass instead of being kept (L4).
-    """
-
-    def loss(states: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(head.logits(states), targets, reduction="sum")
-
-    if len(targets) <= head.chunk:
-        return loss(states, targets)
-    starts = range(0, len(targets), head.chunk)
-    pairs = [(states[i : i + head.chunk], targets[i : i + head.chunk]) for i in starts]
-    return torch.stack([checkpoint(loss, *pair, use_reentrant=False) for pair in pairs]).sum()
+        assert batch.before is not None
+        states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)[batch.before]
+        return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
 
 
 def _clip(t: Trainer) -> Tensor:
