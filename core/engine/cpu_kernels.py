@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .models import unwrapped
+
 NAME = "ftev_cpu"  # what transformers knows this attention by
 MOST_SCORES = 1 << 25  # attention scores of a layer that are kept: 64 MB in bfloat16
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
@@ -28,8 +30,8 @@ def use_cpu_kernels(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p))
-    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+                setattr(module, name, Dropout(child.p).train(child.training))
+    inner = unwrapped(model)
     if getattr(inner.config, "_attn_implementation", None) == "sdpa":
         from transformers import AttentionInterface, AttentionMaskInterface
         from transformers.masking_utils import sdpa_mask

@@ -27,7 +27,9 @@ def vocabulary_loss(head: ScoredPositions, states: Tensor, targets: Tensor) -> T
     """
     matrix = head.matrix
     if matrix is not None and len(targets):
-        total: Tensor = _ChunkedLoss.apply(states, matrix, targets, head.chunk)
+        total: Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+            states, matrix, targets, head.chunk
+        )
         return total
 
     def loss(states: Tensor, targets: Tensor) -> Tensor:
