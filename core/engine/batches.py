@@ -138,18 +138,19 @@ def collate(
         tokens[i, place], mask[i, place] = ids[r], 1
         if scored is not None:
             targets[i, place] = scored[r]
-
-    def move(array: NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if device.type == "cuda":
-            return tensor.pin_memory().to(device, non_blocking=True)
-        return tensor
-
     return Batch(
-        ids=move(tokens),
-        mask=move(mask),
-        scored=move(targets) if scored is not None else None,
+        ids=to_device(tokens, device),
+        mask=to_device(mask, device),
+        scored=to_device(targets, device) if scored is not None else None,
         # found here: looking for them on a GPU would wait for it
-        before=move(np.flatnonzero(targets) - 1) if scored is not None else None,
-        labels=move(labels[rows]) if labels is not None else None,
+        before=to_device(np.flatnonzero(targets) - 1, device) if scored is not None else None,
+        labels=to_device(labels[rows], device) if labels is not None else None,
     )
+
+
+def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """The array as a tensor; a GPU is not waited for."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor

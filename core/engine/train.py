@@ -22,6 +22,7 @@ from .batches import Batch, Step, collate, plan_epoch
 from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .models import Loaded, ScoredPositions
+from .packing import pack, packed_states, use_packing
 from .rows import TokenRows
 from .vocabulary_loss import vocabulary_loss
 
@@ -150,6 +151,7 @@ class Trainer:
     precision: str = "float32"
     position: Position = field(default_factory=Position)
     optimizer: Any = None
+    packed: bool | None = None  # generation: rows end to end; None where the device gains by it
 
     def __post_init__(self) -> None:
         self.accelerator = Accelerator(cpu=self.loaded.device.type == "cpu")
@@ -158,6 +160,10 @@ class Trainer:
         self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         causal = self.rows.scored is not None
         self.head = ScoredPositions(self.loaded.model) if causal else None
+        if self.packed is None:
+            self.packed = self.head is not None and use_packing(
+                self.head, self.rows, self.precision
+            )
         self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
         self.targets, self.lengths = self.rows.targets, self.rows.lengths
 
@@ -215,7 +221,8 @@ def _gradients(t: Trainer, count: int, parts: Step) -> Tensor:
     """Add the gradients of a step's parts; returns the sum of their losses, float64."""
     loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
     for part in parts:
-        loss = _summed_loss(t, _collate(t, part))
+        with autocast(t.loaded.device, t.precision):
+            loss = _packed_loss(t, part) if t.packed else _padded_loss(t, _collate(t, part))
         t.accelerator.backward(loss / count)
         loss_sum += loss.detach().double()
     return loss_sum
@@ -232,16 +239,23 @@ def _collate(t: Trainer, rows: Any) -> Batch:
     return collate(t.rows.ids, rows, pad, device, scored=t.rows.scored, labels=t.rows.labels)
 
 
-def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
+def _padded_loss(t: Trainer, batch: Batch) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
-    with autocast(t.loaded.device, t.precision):
-        if t.head is None:
-            assert batch.labels is not None
-            logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
-            return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
-        assert batch.before is not None
-        states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)[batch.before]
-        return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
+    if t.head is None:
+        assert batch.labels is not None
+        logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
+        return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
+    assert batch.before is not None
+    states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)[batch.before]
+    return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
+
+
+def _packed_loss(t: Trainer, rows: Any) -> Tensor:
+    """The same, of rows that are not padded."""
+    assert t.head is not None
+    packed = pack(t.rows, rows, t.loaded.device)
+    states = packed_states(t.head, packed)[packed.before]
+    return vocabulary_loss(t.head, states, packed.ids[0][packed.before + 1])
 
 
 def _clip(t: Trainer) -> Tensor:
