@@ -94,7 +94,7 @@ def _start(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
             epochs=settings.epochs,
             warmup_steps=t.plan.warmup_steps(settings),
             rows_per_step=len(rows) / len(t.plan.epochs[0]),
-            padding=padding_ratio(t.plan.epochs[0], t.lengths),
+            padding=1.0 if t.packed else padding_ratio(t.plan.epochs[0], t.lengths),
         )
     )
     return t, best
