@@ -104,8 +104,8 @@ class Batch:
     ids: Tensor  # int64 [rows, tokens]
     mask: Tensor  # int64 [rows, tokens]
     scored: Tensor | None = None  # bool [rows, tokens], generation
+    before: Tensor | None = None  # int64 [targets]: flat places just before the targets
     labels: Tensor | None = None  # int64 [rows], classification
-    places: Tensor | None = None  # int64 [targets], of `scored` in the flattened ids
     padded: bool = True
 
     @property
@@ -140,18 +140,20 @@ def collate(
         if scored is not None:
             targets[i, place] = scored[r]
     targets[:, 0] = False  # nothing stands before it
-
-    def move(array: NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if device.type == "cuda":
-            return tensor.pin_memory().to(device, non_blocking=True)
-        return tensor
-
     return Batch(
-        ids=move(tokens),
-        mask=move(mask),
-        scored=move(targets) if scored is not None else None,
-        labels=move(labels[rows]) if labels is not None else None,
-        places=move(np.flatnonzero(targets)) if scored is not None else None,
+        ids=to_device(tokens, device),
+        mask=to_device(mask, device),
+        scored=to_device(targets, device) if scored is not None else None,
+        # found here: looking for them on a GPU would wait for it
+        before=to_device(np.flatnonzero(targets) - 1, device) if scored is not None else None,
+        labels=to_device(labels[rows], device) if labels is not None else None,
         padded=not mask.all(),
     )
+
+
+def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """The array as a tensor; a GPU is not waited for."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor

@@ -96,7 +96,7 @@ def _start(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
             epochs=settings.epochs,
             warmup_steps=t.plan.warmup_steps(settings),
             rows_per_step=len(rows) / len(t.plan.epochs[0]),
-            padding=padding_ratio(t.plan.epochs[0], t.lengths),
+            padding=1.0 if t.packed else padding_ratio(t.plan.epochs[0], t.lengths),
         )
     )
     return t, best
@@ -138,6 +138,12 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
     for step in train(t):
         pending.append(step)
         s.step = s.listener.step = step.step
+        if step.backed_off:
+            s.note(
+                f"memory ran out in step {step.step:,}: from here on each batch is computed in "
+                f"{step.backed_off} pieces, slower and with the same result",
+                "warning",
+            )
         evaluate = "validation" in s.rows and _evaluation_due(s, t, step)
         if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
             s.write(*read_steps(pending))

@@ -14,6 +14,8 @@ from typing import Any
 from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
+from .cpu_kernels import NAME as ON_CPU
+
 
 @contextlib.contextmanager
 def padded_right(padded: bool) -> Iterator[None]:
@@ -38,8 +40,10 @@ def padded_right(padded: bool) -> Iterator[None]:
             **more,
         )
 
-    ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] = mask
+    for name in ("sdpa", ON_CPU):
+        ALL_MASK_ATTENTION_FUNCTIONS[name] = mask
     try:
         yield
     finally:
-        del ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
+        for name in ("sdpa", ON_CPU):
+            del ALL_MASK_ATTENTION_FUNCTIONS[name]

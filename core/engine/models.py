@@ -369,6 +369,13 @@ class ScoredPositions(nn.Module):
             return out.last_hidden_state
         return self.model(input_ids=ids, attention_mask=mask, use_cache=False, **places).logits
 
+    @property
+    def matrix(self) -> Tensor | None:
+        """The projection's weight, [vocabulary, hidden], where it is one matrix and no more."""
+        head = self._causal.get_output_embeddings()
+        plain = self.short_way and type(head) is nn.Linear and head.bias is None
+        return head.weight if plain else None
+
     def logits(self, states: Tensor) -> Tensor:
         """float32 logits of the states given: [chosen, hidden] -> [chosen, vocabulary] (L3)."""
         if not self.short_way:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from ..config import TrainConfig
 from ..events import StepDone
+from .back_off import in_parts
 from .batches import Batch, Step, collate, plan_epoch
+from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .masks import padded_right
 from .models import Loaded, ScoredPositions
+from .packing import pack, packed_states, use_packing
 from .rows import TokenRows
+from .vocabulary_loss import vocabulary_loss
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
@@ -34,6 +38,7 @@ class Position:
     step: int = 0  # optimizer steps taken
     epoch: int = 0  # whole epochs taken
     batch: int = 0  # steps taken in this epoch
+    pieces: int = 1  # into which each part of a step is cut, since memory ran out
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ class Stepped:
     started: float
     ended: float
     ends_epoch: int | None = None  # number of the epoch that this step completes
+    backed_off: int = 0  # pieces that its parts were cut into, where memory ran out in this step
 
     def seconds(self) -> float:
         return self.ended - self.started
@@ -146,20 +152,31 @@ class Trainer:
     precision: str = "float32"
     position: Position = field(default_factory=Position)
     optimizer: Any = None
+    packed: bool | None = None  # generation: rows end to end; None where the device gains by it
 
     def __post_init__(self) -> None:
         self.accelerator = Accelerator(cpu=self.loaded.device.type == "cpu")
+        if self.loaded.device.type == "cpu":
+            use_cpu_kernels(self.loaded.model)
         self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         causal = self.rows.scored is not None
         self.head = ScoredPositions(self.loaded.model) if causal else None
+        if self.packed is None:
+            self.packed = self.head is not None and use_packing(
+                self.head, self.rows, self.precision
+            )
         self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
         self.targets, self.lengths = self.rows.targets, self.rows.lengths
 
 
 def train(t: Trainer) -> Iterator[Stepped]:
-    """Take the planned steps from the trainer's position on, yielding after each.
+    """Take the planned steps from the trainer's position on, yielding after each."""
+    with memory_kept(t.loaded.device):
+        yield from _take_steps(t)
 
-    The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
+
+def _take_steps(t: Trainer) -> Iterator[Stepped]:
+    """The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
     however many parts it is computed in (T5). A step whose gradient is not finite changes no
     weight.
     """
@@ -172,11 +189,10 @@ def train(t: Trainer) -> Iterator[Stepped]:
             rows = np.concatenate(steps[batch])
             count = max(1, int(t.targets[rows].sum()))
             rate = learning_rate(position.step, t.plan, t.settings)
-            loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
-            for part in steps[batch]:
-                loss = _summed_loss(t, _collate(t, part))
-                t.accelerator.backward(loss / count)
-                loss_sum += loss.detach().double()
+            before = position.pieces
+            loss_sum, position.pieces = in_parts(
+                steps[batch], before, partial(_gradients, t, count), t.optimizer.zero_grad
+            )
             norm = _clip(t)
             for group in t.optimizer.param_groups:
                 group["lr"] = rate
@@ -198,7 +214,19 @@ def train(t: Trainer) -> Iterator[Stepped]:
                 started=started,
                 ended=time.time(),
                 ends_epoch=epoch + 1 if ends else None,
+                backed_off=position.pieces if position.pieces > before else 0,
             )
+
+
+def _gradients(t: Trainer, count: int, parts: Step) -> Tensor:
+    """Add the gradients of a step's parts; returns the sum of their losses, float64."""
+    loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
+    for part in parts:
+        with autocast(t.loaded.device, t.precision):
+            loss = _packed_loss(t, part) if t.packed else _padded_loss(t, _collate(t, part))
+        t.accelerator.backward(loss / count)
+        loss_sum += loss.detach().double()
+    return loss_sum
 
 
 def _whole_epoch(t: Trainer, epoch: int) -> int:
@@ -212,33 +240,25 @@ def _collate(t: Trainer, rows: Any) -> Batch:
     return collate(t.rows.ids, rows, pad, device, scored=t.rows.scored, labels=t.rows.labels)
 
 
-def _summed_loss(t: Trainer, batch: Batch) -> Tensor:
+def _padded_loss(t: Trainer, batch: Batch) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
-    with autocast(t.loaded.device, t.precision), padded_right(batch.padded):
+    with padded_right(batch.padded):
         if t.head is None:
             assert batch.labels is not None
             logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
             return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
-        assert batch.places is not None  # indices: a mask of booleans would wait for the GPU
+        assert batch.before is not None
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
-        states = states.index_select(0, batch.places - 1)
-        return _projected_loss(t.head, states, batch.ids.flatten()[batch.places])
+    states = states.index_select(0, batch.before)
+    return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
 
 
-def _projected_loss(head: ScoredPositions, states: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy of chosen positions, summed; where they are many, by chunks.
-
-    A chunk's logits are made once more in the backward pass instead of being kept (L4).
-    """
-
-    def loss(states: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(head.logits(states), targets, reduction="sum")
-
-    if len(targets) <= head.chunk:
-        return loss(states, targets)
-    starts = range(0, len(targets), head.chunk)
-    pairs = [(states[i : i + head.chunk], targets[i : i + head.chunk]) for i in starts]
-    return torch.stack([checkpoint(loss, *pair, use_reentrant=False) for pair in pairs]).sum()
+def _packed_loss(t: Trainer, rows: Any) -> Tensor:
+    """The same, of rows that are not padded."""
+    assert t.head is not None
+    packed = pack(t.rows, rows, t.loaded.device)
+    states = packed_states(t.head, packed)[packed.before]
+    return vocabulary_loss(t.head, states, packed.ids[0][packed.before + 1])
 
 
 def _clip(t: Trainer) -> Tensor:
