@@ -2,6 +2,9 @@
 
     python -m ftev.core.engine RUN_DIRECTORY [--resume | --serve] [--serve-minutes N]
 
+or, on several devices, the same under torchrun: the first process tells the story, the others do
+what it orders.
+
 The worker has no terminal and outlives whoever started it. It writes facts into the run directory,
 answers prompts between optimizer steps, and when the run is over serves prompts until it is idle.
 """
@@ -13,25 +16,32 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..config import RunConfig
 from ..errors import FtevError
 from ..events import EventWriter, RunFinished, RunStarted
-from ..runs import Run, last_checkpoint
+from ..runs import SILENT_SECONDS, Run, last_checkpoint, step_of
 from .errors import Stopped, explain
 from .listen import Listener
+from .members import Members, lost_the_line, place_in_world, way_on
 
 if TYPE_CHECKING:
     from .session import Session
+
+CERTAINTY_SECONDS = 2 * SILENT_SECONDS  # by then a rank that cannot be reached is known to be lost
 
 
 def main() -> int:
     args = _arguments()
     run = Run(Path(args.run).resolve())
+    rank, world = place_in_world()
+    if rank:
+        return _follow(Members(run, rank, world))
     with Listener(run) as listener:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: listener.stop.set())
@@ -59,16 +69,15 @@ def _run(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     resume = last_checkpoint(run) if args.resume else None
     events.write(_started(run, config, resume))
     session: Session | None = None
-    ended = RunFinished(status="finished")
+    members = Members(run, *place_in_world())
+    members.watch(lambda lost: _end_without(lost, run, events, listener))
     try:
-        session = _session(run, config, events, listener)
+        session = _session(run, config, events, listener, members)
         story(session, resume)
-    except Stopped:
-        ended = RunFinished(status="stopped")
+        ended = RunFinished(status="finished")
     except Exception as error:
-        traceback.print_exc()
-        code = error.exit_code if isinstance(error, FtevError) else 1
-        ended = RunFinished(status="failed", error=explain(error), exit_code=code)
+        ended = _ending(error, members)
+    members.leave()
     events.write(ended)
     if session is not None and ended.status == "finished":
         from .serve import serve
@@ -84,12 +93,15 @@ def story(s: Session, resume: Path | None) -> None:
     from .devices import Telemetry
 
     read_data(s)
+    s.ranks.order("read_data")
     with Telemetry(s.write, s.device):
+        s.ranks.order("load_base_model")
         load_base_model(s)
         prepare_training_data(s)
         fine_tune(s, resume)
         prepare_evaluation_data(s)
         evaluate_models(s)
+    s.ranks.order("end")
 
 
 def read_data(s: Session) -> None:
@@ -166,14 +178,20 @@ def fine_tune(s: Session, resume: Path | None) -> None:
             fit_probe_on_base(s)
             told["note"] = train_to_the_best(s, resume)
         else:
-            assert s.config.model.tuned is not None
-            s.keep_base(s.tuned)
-            s.tuned = s.load(s.config.model.tuned)
-            s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
+            s.ranks.order("take_given_model")
+            take_given_model(s)
             s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
         models.save(s.tuned, s.run.model_path)
+
+
+def take_given_model(s: Session) -> None:
+    """What was loaded is the base; the tuned model is a given one."""
+    assert s.config.model.tuned is not None
+    s.keep_base(s.tuned)
+    s.tuned = s.load(s.config.model.tuned)
+    s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
 
 
 def prepare_evaluation_data(s: Session) -> None:
@@ -206,14 +224,63 @@ def evaluate_models(s: Session) -> None:
         told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))
 
 
-def _session(run: Run, config: RunConfig, events: EventWriter, listener: Listener) -> Session:
+def _session(
+    run: Run,
+    config: RunConfig,
+    events: EventWriter | None,
+    listener: Listener,
+    members: Members | None = None,
+) -> Session:
+    if members is not None:
+        members.wait_for_all(listener.stop)
     from transformers.utils import logging
 
+    from .devices import on_cpu
+    from .ranks import Ranks, join
     from .session import Session
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return Session(run, config, events, listener)
+    ranks = Ranks() if members is None else join(on_cpu(config))
+    return Session(run, config, events, listener, ranks)
+
+
+def _follow(members: Members) -> int:
+    """A rank that is not the first: it works on what it is told, and ends when the first ends."""
+    from ..config_file import load_config
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the first decides on a stop
+        signal.signal(number, signal.SIG_IGN)
+    members.arrive()
+    members.watch(lambda _: os._exit(0))
+    try:
+        run = members.run
+        session = _session(run, load_config(run.path / "run.toml"), None, Listener(run), members)
+        from .follow import Follower
+
+        chapters = (read_data, load_base_model, take_given_model)
+        Follower(session, {chapter.__name__: chapter for chapter in chapters}).follow()
+    except Exception as error:
+        traceback.print_exc()
+        if lost_the_line(error):
+            time.sleep(CERTAINTY_SECONDS)
+        members.fail(explain(error))
+        os._exit(1)
+    members.leave()
+    return 0
+
+
+def _ending(error: Exception, members: Members) -> RunFinished:
+    """How a run ends that did not come to its end."""
+    if isinstance(error, Stopped):
+        if lost := members.lost():  # torchrun ends the others when one is lost: nobody asked
+            return _failed_without(lost, members.run)
+        return RunFinished(status="stopped")
+    traceback.print_exc()
+    if lost_the_line(error):
+        time.sleep(CERTAINTY_SECONDS)  # until it is told which rank is lost, and the run ends
+    code = error.exit_code if isinstance(error, FtevError) else 1
+    return RunFinished(status="failed", error=explain(error), exit_code=code)
 
 
 def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
@@ -224,7 +291,7 @@ def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
         pid=os.getpid(),
         host=socket.gethostname(),
         ftev_version=metadata.version("ftev"),
-        resumed_from_step=int(resume.name.removeprefix("step_")) if resume else 0,
+        resumed_from_step=step_of(resume) if resume else 0,
     )
 
 
@@ -244,6 +311,17 @@ def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
         return 1
     serve(s, config.evaluate.serve_minutes if minutes is None else minutes)
     return 0
+
+
+def _end_without(lost: str, run: Run, events: EventWriter, listener: Listener) -> NoReturn:
+    """End the run at once, from a thread: the story may wait for the lost rank for ever."""
+    events.write(_failed_without(lost, run))
+    listener.__exit__()
+    os._exit(1)
+
+
+def _failed_without(lost: str, run: Run) -> RunFinished:
+    return RunFinished(status="failed", error=f"{lost}. {way_on(run)}", exit_code=1)
 
 
 def _write_report(run: Run) -> None:

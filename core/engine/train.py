@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -20,7 +20,9 @@ from ..events import StepDone
 from .batches import Batch, Step, collate, plan_epoch
 from .devices import autocast
 from .models import Loaded, ScoredPositions
+from .ranks import Ranks
 from .rows import TokenRows
+from .spread import Spread, whole
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
@@ -112,6 +114,15 @@ class Stepped:
         return self.ended - self.started
 
 
+def sum_losses(ranks: Ranks, steps: Sequence[Stepped]) -> list[Stepped]:
+    """The steps with the losses of all ranks: each has told its own share's so far."""
+    if ranks.alone or not steps:
+        return list(steps)
+    device = steps[0].loss_sum.device
+    sums = ranks.sum(torch.stack([s.loss_sum for s in steps])).to(device)
+    return [replace(s, loss_sum=loss) for s, loss in zip(steps, sums, strict=True)]
+
+
 def read_steps(steps: Sequence[Stepped]) -> list[StepDone]:
     """Facts about steps, in one transfer: reading each by itself would wait for the GPU."""
     if not steps:
@@ -143,14 +154,16 @@ class Trainer:
     plan: Plan
     settings: TrainConfig
     precision: str = "float32"
+    ranks: Ranks = field(default_factory=Ranks)
     position: Position = field(default_factory=Position)
     optimizer: Any = None
 
     def __post_init__(self) -> None:
-        self.accelerator = Accelerator(cpu=self.loaded.device.type == "cpu")
-        self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         causal = self.rows.scored is not None
         self.head = ScoredPositions(self.loaded.model) if causal else None
+        on_cpu = self.loaded.device.type == "cpu"
+        self.spread = Spread(self.loaded.model, on_cpu, self.ranks, self.settings.sharding)
+        self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
         self.targets, self.lengths = self.rows.targets, self.rows.lengths
 
@@ -159,8 +172,8 @@ def train(t: Trainer) -> Iterator[Stepped]:
     """Take the planned steps from the trainer's position on, yielding after each.
 
     The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
-    however many parts it is computed in (T5). A step whose gradient is not finite changes no
-    weight.
+    however many parts it is computed in, on however many devices (T5). A step whose gradient is
+    not finite changes no weight.
     """
     position, model = t.position, t.loaded.model
     for epoch in range(position.epoch, len(t.plan.epochs)):
@@ -172,9 +185,12 @@ def train(t: Trainer) -> Iterator[Stepped]:
             count = max(1, int(t.targets[rows].sum()))
             rate = learning_rate(position.step, t.plan, t.settings)
             loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
-            for part in steps[batch]:
-                loss = _summed_loss(t, _collate(t, part))
-                t.accelerator.backward(loss / count)
+            parts = list(t.ranks.parts(steps[batch], t.lengths))
+            for i, (part, weight) in enumerate(parts, 1):
+                with t.spread.part(last=i == len(parts)):
+                    work = partial(_summed_loss, t, _collate(t, part))
+                    loss = t.spread.loss(work, weight)
+                    t.spread.accelerator.backward(loss / (count / t.ranks.world))
                 loss_sum += loss.detach().double()
             norm = _clip(t)
             for group in t.optimizer.param_groups:
@@ -246,4 +262,4 @@ def _clip(t: Trainer) -> Tensor:
     norm = nn.utils.get_total_norm(gradients)
     if t.settings.max_grad_norm:
         nn.utils.clip_grads_with_norm_(t.trained, t.settings.max_grad_norm, norm)
-    return norm
+    return whole(norm)
