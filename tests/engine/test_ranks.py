@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -25,10 +26,11 @@ from ftev.core.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
+from ftev.core.config_file import dump_config  # noqa: E402
 from ftev.core.engine.ranks import deal  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker  # noqa: E402
-from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.runs import Run, create_run, step_of  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 
@@ -61,8 +63,6 @@ def ended(run: Run, process: subprocess.Popen[bytes]) -> History:
 
 def without_dropout(folder: Path, to: Path) -> Path:
     """A copy of a model: dropout would draw for other rows on every rank."""
-    import shutil
-
     shutil.copytree(folder, to)
     told = json.loads((to / "config.json").read_text())
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
@@ -110,6 +110,7 @@ def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
             batch_size=10,
             learning_rate=1e-3,
             gradient_accumulation_steps=2,
+            keep_checkpoints=3,
             devices=1,
         ),
         evaluate=EvaluateConfig(completions=4, completion_tokens=4, self_test_rows=4),
@@ -164,39 +165,59 @@ def test_a_classifier_on_two_processes_is_that_of_one(reviews: RunConfig, tmp_pa
     assert_same_numbers(one, two)
 
 
-def test_a_language_model_shared_out_over_two_is_that_of_one(
-    verses: RunConfig, tmp_path: Path
+@pytest.fixture
+def whole(verses: RunConfig, tmp_path: Path) -> Run:
+    """A language model's run in one process, with the checkpoints of its three epochs."""
+    run = create_run(verses, tmp_path / "runs")
+    ended(run, started(run))
+    return run
+
+
+def as_of(run: Run, step: int, to: Path, config: RunConfig | None = None) -> Run:
+    """A copy of a run whose newest checkpoint is that of a step."""
+    shutil.copytree(run.path, to)
+    copy = Run(to)
+    for path in copy.checkpoints.iterdir():
+        if step_of(path) > step:
+            shutil.rmtree(path)
+    if config is not None:
+        (to / "run.toml").write_text(dump_config(config), encoding="utf-8")
+    return copy
+
+
+def test_one_two_and_shared_out_over_two_go_on_from_each_others_checkpoints(
+    verses: RunConfig, whole: Run, tmp_path: Path
 ) -> None:
-    one = create_run(verses, tmp_path / "runs")
-    two = create_run(on(verses, 2, "full"), tmp_path / "runs")
-    processes = [started(run) for run in (one, two)]
-    for run, process in zip((one, two), processes, strict=True):
-        ended(run, process)
-    assert_same_numbers(one, two)
-    names = {path.name for path in (two.checkpoints / "step_000012").iterdir()}
+    shared = as_of(whole, 4, tmp_path / "shared", on(verses, 2, "full"))
+    history = ended(shared, started(shared, "--resume"))
+    assert history.started is not None
+    assert history.started.resumed_from_step == 4
+    assert_same_numbers(whole, shared)
+    names = {path.name for path in (shared.checkpoints / "step_000008").iterdir()}
     assert {f"optimizer.0000{i}-of-00002.safetensors" for i in (0, 1)} < names
     assert "model.safetensors" in names
 
+    again = as_of(shared, 8, tmp_path / "again")
+    ended(again, started(again, "--resume", devices=1))
+    assert_same_numbers(whole, again)
 
-def rank_one(run: Run) -> int:
-    return int(json.loads((run.path / "ranks" / "1.json").read_bytes())["pid"])
 
-
-def test_a_lost_rank_ends_the_run_which_goes_on_in_one_process_or_two(
-    verses: RunConfig, tmp_path: Path
+def test_a_lost_rank_ends_the_run_and_it_goes_on_in_one_process(
+    verses: RunConfig, whole: Run, tmp_path: Path
 ) -> None:
-    whole = create_run(verses, tmp_path / "runs")
-    first = started(whole)
-    longer = on(verses, 2)
-    run = create_run(longer, tmp_path / "runs")
+    run = create_run(on(verses, 2), tmp_path / "runs")
     process = started(run)
     wait_for(lambda: bool(read_history(run).checkpoints), "a checkpoint")
-    os.kill(rank_one(run), signal.SIGKILL)
+    pid = json.loads((run.path / "ranks" / "1.json").read_bytes())["pid"]
+    os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
-    process.wait(timeout=PATIENCE)
-    seconds = time.monotonic() - killed
+    wait_for(lambda: not run.worker_alive(), "the end of the run")
+    assert time.monotonic() - killed < 20  # heartbeats are not waited for on one host
+    assert process.wait(timeout=PATIENCE) != 0
     lost = read_history(run)
     assert lost.finished is not None
     assert lost.finished.status == "failed"
-    print(seconds, lost.finished.error)
-    ended(whole, first)
+    assert f"rank 1 of 2 (process {pid} on " in lost.finished.error
+    assert f"`ftev-tui resume {run.id}` goes on from step " in lost.finished.error
+    ended(run, started(run, "--resume", devices=1))
+    assert_same_numbers(whole, run)
