@@ -36,7 +36,7 @@ def start_worker(run: Run, *arguments: str, devices: int | None = None) -> subpr
     """
     if run.worker_alive():
         raise RunError(f"{run.id}: a worker is already running")
-    processes = 1 if "--serve" in arguments else devices or processes_of(run.config())
+    processes = 1 if "--serve" in arguments else processes_of(run.config(), devices)
     environment = {**WAITING, **_threads(processes), **os.environ, "PYTHONUNBUFFERED": "1"}
     with run.log_path.open("ab") as log:
         return subprocess.Popen(

@@ -27,13 +27,15 @@ def count_gpus() -> int:
         pynvml.nvmlShutdown()
 
 
-def processes_of(config: RunConfig, gpus: int | None = None) -> int:
+def processes_of(config: RunConfig, devices: int | None = None, gpus: int | None = None) -> int:
     """One process a device. Raises ConfigError where more GPUs are asked for than there are.
 
-    A number on a machine without GPUs is that many processes on its CPU. `gpus`: how many there
-    are; None looks.
+    A number on a machine without GPUs is that many processes on its CPU. `devices` overrules the
+    config; `gpus`: how many there are, None looks.
     """
-    asked = config.train.devices
+    asked = config.train.devices if devices is None else devices
+    if isinstance(asked, int) and asked < 1:
+        raise ConfigError(Fault("devices", f"must be at least 1, not {asked}"))
     if asked in ("cpu", 1):
         return 1
     found = count_gpus() if gpus is None else gpus

@@ -48,7 +48,7 @@ def main() -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if args.serve:
             return _serve_only(run, listener, args.serve_minutes)
-        return _run(run, listener, args)
+        return work(run, listener, args)
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(run: Run, listener: Listener, args: argparse.Namespace) -> int:
+def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     """Tell the story and, whatever happens in it, write down how it ended."""
     from ..config_file import load_config  # before torch: the first event names the first seconds
 
@@ -261,9 +261,11 @@ def _follow(members: Members) -> int:
         chapters = (read_data, load_base_model, take_given_model)
         Follower(session, {chapter.__name__: chapter for chapter in chapters}).follow()
     except Exception as error:
-        traceback.print_exc()
         if lost_the_line(error):
-            time.sleep(CERTAINTY_SECONDS)
+            print(f"rank {members.rank}: another rank is out of reach: {error}", flush=True)
+            time.sleep(CERTAINTY_SECONDS)  # the watch ends this process when the first is gone
+        else:
+            traceback.print_exc()
         members.fail(explain(error))
         os._exit(1)
     members.leave()

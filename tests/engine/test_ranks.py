@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -27,6 +28,8 @@ from ftev.core.config import (  # noqa: E402
     TrainConfig,
 )
 from ftev.core.config_file import dump_config  # noqa: E402
+from ftev.core.engine.__main__ import work  # noqa: E402
+from ftev.core.engine.listen import Listener  # noqa: E402
 from ftev.core.engine.ranks import deal  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker  # noqa: E402
@@ -49,12 +52,23 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def started(run: Run, *arguments: str, devices: int | None = None) -> subprocess.Popen[bytes]:
-    return start_worker(run, "--serve-minutes", "0", *arguments, devices=devices)
+def alone(run: Run, *, resume: bool = False) -> History:
+    """The run in this very process, which has torch already."""
+    with Listener(run) as listener:
+        work(run, listener, argparse.Namespace(resume=resume, serve_minutes=0.0))
+    return finished(run)
+
+
+def started(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+    return start_worker(run, "--serve-minutes", "0", *arguments)
 
 
 def ended(run: Run, process: subprocess.Popen[bytes]) -> History:
     process.wait(timeout=PATIENCE)
+    return finished(run)
+
+
+def finished(run: Run) -> History:
     history = read_history(run)
     assert history.finished is not None, run.log_path.read_text()
     assert history.finished.status == "finished", run.log_path.read_text()
@@ -87,15 +101,16 @@ def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
         name="reviews",
         model=ModelConfig(base=str(without_dropout(encoder_folder, tmp_path / "base"))),
         data=DataConfig(train="train.csv", validation="validation.csv", test="test.csv"),
-        train=TrainConfig(epochs=2, batch_size=8, learning_rate=3e-3, devices=1),
+        train=TrainConfig(epochs=2, batch_size=8, learning_rate=3e-3, devices="cpu"),
         folder=str(tmp_path),
     )
 
 
-@pytest.fixture
-def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
+@pytest.fixture(scope="module")
+def verses(tmp_path_factory: pytest.TempPathFactory, causal_folder: Path) -> RunConfig:
     """A language model: rows of unequal numbers of targets, in parts of a step."""
-    with (tmp_path / "train.csv").open("w", newline="") as file:
+    folder = tmp_path_factory.mktemp("verses")
+    with (folder / "train.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["prompt", "completion"])
         for i in range(45):
@@ -111,10 +126,10 @@ def verses(tmp_path: Path, causal_folder: Path) -> RunConfig:
             learning_rate=1e-3,
             gradient_accumulation_steps=2,
             keep_checkpoints=3,
-            devices=1,
+            devices="cpu",
         ),
         evaluate=EvaluateConfig(completions=4, completion_tokens=4, self_test_rows=4),
-        folder=str(tmp_path),
+        folder=str(folder),
     )
 
 
@@ -159,29 +174,29 @@ def test_rows_are_dealt_out_once_and_evenly() -> None:
 
 
 def test_a_classifier_on_two_processes_is_that_of_one(reviews: RunConfig, tmp_path: Path) -> None:
-    one, two = (create_run(on(reviews, n), tmp_path / "runs") for n in (1, 2))
-    processes = [started(run) for run in (one, two)]
-    assert [p.wait(timeout=PATIENCE) for p in processes] == [0, 0], two.log_path.read_text()
+    one, two = (create_run(config, tmp_path / "runs") for config in (reviews, on(reviews, 2)))
+    process = started(two)
+    alone(one)
+    ended(two, process)
     assert_same_numbers(one, two)
 
 
-@pytest.fixture
-def whole(verses: RunConfig, tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def whole(verses: RunConfig) -> Run:
     """A language model's run in one process, with the checkpoints of its three epochs."""
-    run = create_run(verses, tmp_path / "runs")
-    ended(run, started(run))
+    run = create_run(verses, Path(verses.folder) / "runs")
+    alone(run)
     return run
 
 
-def as_of(run: Run, step: int, to: Path, config: RunConfig | None = None) -> Run:
-    """A copy of a run whose newest checkpoint is that of a step."""
+def as_of(run: Run, step: int, to: Path, config: RunConfig) -> Run:
+    """A copy of a run whose newest checkpoint is that of a step, configured otherwise."""
     shutil.copytree(run.path, to)
     copy = Run(to)
     for path in copy.checkpoints.iterdir():
         if step_of(path) > step:
             shutil.rmtree(path)
-    if config is not None:
-        (to / "run.toml").write_text(dump_config(config), encoding="utf-8")
+    (to / "run.toml").write_text(dump_config(config), encoding="utf-8")
     return copy
 
 
@@ -197,8 +212,8 @@ def test_one_two_and_shared_out_over_two_go_on_from_each_others_checkpoints(
     assert {f"optimizer.0000{i}-of-00002.safetensors" for i in (0, 1)} < names
     assert "model.safetensors" in names
 
-    again = as_of(shared, 8, tmp_path / "again")
-    ended(again, started(again, "--resume", devices=1))
+    again = as_of(shared, 8, tmp_path / "again", verses)
+    alone(again, resume=True)
     assert_same_numbers(whole, again)
 
 
@@ -219,5 +234,6 @@ def test_a_lost_rank_ends_the_run_and_it_goes_on_in_one_process(
     assert lost.finished.status == "failed"
     assert f"rank 1 of 2 (process {pid} on " in lost.finished.error
     assert f"`ftev-tui resume {run.id}` goes on from step " in lost.finished.error
-    ended(run, started(run, "--resume", devices=1))
-    assert_same_numbers(whole, run)
+    again = as_of(run, lost.step, tmp_path / "again", verses)
+    alone(again, resume=True)
+    assert_same_numbers(whole, again)
