@@ -85,6 +85,7 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
         _write_report(run)
         minutes = args.serve_minutes
         serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
+    events.close()
     return ended.exit_code
 
 
@@ -147,7 +148,8 @@ def load_base_model(s: Session) -> None:
                 models.add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
         precision = s.precision if s.config.trains else s.config.evaluate.precision
-        found = replace(describe_device(s.device, precision), trains=s.config.trains)
+        device = describe_device(s.device, precision)
+        found = replace(device, trains=s.config.trains, devices=s.ranks.world)
         s.write(found, described)
         told["note"] = models.in_words(described)
 
