@@ -16,24 +16,21 @@ import os
 import signal
 import socket
 import sys
-import time
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..config import RunConfig
-from ..errors import FtevError
 from ..events import EventWriter, RunFinished, RunStarted
-from ..runs import SILENT_SECONDS, Run, last_checkpoint, step_of
-from .errors import Stopped, explain
+from ..runs import Run, last_checkpoint, step_of
+from .endings import end_without, ending_of, give_up, leave
+from .errors import explain
 from .listen import Listener
-from .members import Members, lost_the_line, place_in_world, way_on
+from .members import Members, place_in_world
 
 if TYPE_CHECKING:
     from .session import Session
-
-CERTAINTY_SECONDS = 2 * SILENT_SECONDS  # by then a rank that cannot be reached is known to be lost
 
 
 def main() -> int:
@@ -48,7 +45,8 @@ def main() -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if args.serve:
             return _serve_only(run, listener, args.serve_minutes)
-        return work(run, listener, args)
+        code = work(run, listener, args)
+    return code if world == 1 else leave(code)
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,13 +68,13 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     events.write(_started(run, config, resume))
     session: Session | None = None
     members = Members(run, *place_in_world())
-    members.watch(lambda lost: _end_without(lost, run, events, listener))
+    members.watch(lambda lost: end_without(lost, run, events, listener))
     try:
         session = _session(run, config, events, listener, members)
         story(session, resume)
         ended = RunFinished(status="finished")
     except Exception as error:
-        ended = _ending(error, members)
+        ended = ending_of(error, members)
     members.leave()
     events.write(ended)
     if session is not None and ended.status == "finished":
@@ -263,28 +261,9 @@ def _follow(members: Members) -> int:
         chapters = (read_data, load_base_model, take_given_model)
         Follower(session, {chapter.__name__: chapter for chapter in chapters}).follow()
     except Exception as error:
-        if lost_the_line(error):
-            print(f"rank {members.rank}: another rank is out of reach: {error}", flush=True)
-            time.sleep(CERTAINTY_SECONDS)  # the watch ends this process when the first is gone
-        else:
-            traceback.print_exc()
-        members.fail(explain(error))
-        os._exit(1)
+        give_up(error, members)
     members.leave()
-    return 0
-
-
-def _ending(error: Exception, members: Members) -> RunFinished:
-    """How a run ends that did not come to its end."""
-    if isinstance(error, Stopped):
-        if lost := members.lost():  # torchrun ends the others when one is lost: nobody asked
-            return _failed_without(lost, members.run)
-        return RunFinished(status="stopped")
-    traceback.print_exc()
-    if lost_the_line(error):
-        time.sleep(CERTAINTY_SECONDS)  # until it is told which rank is lost, and the run ends
-    code = error.exit_code if isinstance(error, FtevError) else 1
-    return RunFinished(status="failed", error=explain(error), exit_code=code)
+    return leave(0)
 
 
 def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
@@ -315,17 +294,6 @@ def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
         return 1
     serve(s, config.evaluate.serve_minutes if minutes is None else minutes)
     return 0
-
-
-def _end_without(lost: str, run: Run, events: EventWriter, listener: Listener) -> NoReturn:
-    """End the run at once, from a thread: the story may wait for the lost rank for ever."""
-    events.write(_failed_without(lost, run))
-    listener.__exit__()
-    os._exit(1)
-
-
-def _failed_without(lost: str, run: Run) -> RunFinished:
-    return RunFinished(status="failed", error=f"{lost}. {way_on(run)}", exit_code=1)
 
 
 def _write_report(run: Run) -> None:

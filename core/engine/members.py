@@ -110,7 +110,8 @@ class Members:
 
     def watch(self, when_lost: Callable[[str], None]) -> None:
         """Call back, from a thread, with what was lost."""
-        threading.Thread(target=self._watch, args=(when_lost,), daemon=True).start()
+        if self.world > 1:
+            threading.Thread(target=self._watch, args=(when_lost,), daemon=True).start()
 
     def _watch(self, when_lost: Callable[[str], None]) -> None:
         while not self._over.wait(LOOK_SECONDS):

@@ -40,7 +40,9 @@ class Spread:
     def __init__(self, model: Any, cpu: bool, ranks: Ranks, sharding: str) -> None:
         # A weight without a gradient would otherwise stop DDP, which a mixture of experts has now
         # and then; the price is a walk through the graph a step. Buffers here are constants.
-        ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+        ddp = DistributedDataParallelKwargs(
+            find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
         self.accelerator = Accelerator(cpu=cpu, kwargs_handlers=[ddp])
         self.world = ranks.world
         self.sharded = not ranks.alone and sharding == "full"

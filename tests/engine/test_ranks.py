@@ -193,6 +193,7 @@ def as_of(run: Run, step: int, to: Path, config: RunConfig) -> Run:
     """A copy of a run whose newest checkpoint is that of a step, configured otherwise."""
     shutil.copytree(run.path, to)
     copy = Run(to)
+    copy.worker_path.unlink()  # it names this process, which lives
     for path in copy.checkpoints.iterdir():
         if step_of(path) > step:
             shutil.rmtree(path)
