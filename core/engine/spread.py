@@ -92,7 +92,7 @@ class Spread:
     def scatter_weights(self) -> None:
         for module in self._shards():
             module.reshard()
-            module.set_reshard_after_forward(True, recurse=False)
+            module.set_reshard_after_forward(module is not self.outer, recurse=False)
 
     def _shards(self) -> list[FSDPModule]:
         if not self.sharded:
@@ -110,9 +110,12 @@ def _shard(outer: Under, device: str, world: int) -> Under:
     for module in reversed(list(outer.modules())):  # what lies within before what is around it
         if type(module).__name__ in layers:
             fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    fully_shard(outer, mesh=mesh, reshard_after_forward=True)
+    root = fully_shard(
+        outer, mesh=mesh, reshard_after_forward=False
+    )  # wanted again at once, backwards
     with torch.no_grad():  # the first forward fixes what is the root: a layer alone must not be it
         outer(lambda: torch.zeros(()))
+    root.reshard()  # the optimizer is to be given this rank's part
     return outer
 
 

@@ -31,6 +31,7 @@ from ftev.core.config_file import dump_config  # noqa: E402
 from ftev.core.engine.__main__ import work  # noqa: E402
 from ftev.core.engine.listen import Listener  # noqa: E402
 from ftev.core.engine.ranks import deal  # noqa: E402
+from ftev.core.events import EventReader  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker  # noqa: E402
 from ftev.core.runs import Run, create_run, step_of  # noqa: E402
@@ -163,6 +164,12 @@ def assert_same_numbers(one: Run, two: Run) -> None:
             assert np.allclose(rows[0][column], rows[1][column], atol=1e-4)
 
 
+def kinds(run: Run) -> list[str]:
+    """What a run tells, without what is told every so many seconds."""
+    told = (type(e).__name__ for e in EventReader(run.events_path).read_all())
+    return [kind for kind in told if kind not in ("Progress", "SystemSampled")]
+
+
 def test_rows_are_dealt_out_once_and_evenly() -> None:
     lengths = np.random.default_rng(0).integers(1, 200, size=101)
     rows = np.arange(0, 101)
@@ -179,6 +186,10 @@ def test_a_classifier_on_two_processes_is_that_of_one(reviews: RunConfig, tmp_pa
     alone(one)
     ended(two, process)
     assert_same_numbers(one, two)
+    assert kinds(one) == kinds(two)  # one event log, whose story is the same
+    found = read_history(two).device
+    assert found is not None
+    assert found.devices == 2
 
 
 @pytest.fixture(scope="module")
