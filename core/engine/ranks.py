@@ -24,9 +24,9 @@ from .members import place_in_world
 
 Rows = NDArray[np.int64]
 ORDER_BYTES = 256
-# What the devices exchange within a step must come soon; an order may be long in coming, while the
-# first rank searches for leakage or answers a prompt: whether it lives is told by its heartbeat.
-STEP_TIMEOUT = timedelta(minutes=30)
+# What ranks exchange within a piece of work must come soon; an order may be long in coming, while
+# the first rank searches for leakage or answers a prompt: that it lives is told by its heartbeat.
+WORK_TIMEOUT = timedelta(minutes=30)
 ORDER_TIMEOUT = timedelta(days=30)
 
 
@@ -39,10 +39,11 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run as seen from one. `group`: their line for orders, over the CPU."""
+    """The processes of a run as seen from one, and their lines over the CPU's network."""
 
     rank: int = 0
     world: int = 1
+    orders: Any = None
     group: Any = None
 
     @property
@@ -60,12 +61,12 @@ class Ranks:
         told = msgspec.json.encode(Order(name, list(values)))
         line = torch.zeros(ORDER_BYTES, dtype=torch.uint8)
         line[: len(told)] = torch.frombuffer(bytearray(told), dtype=torch.uint8)
-        distributed.broadcast(line, 0, group=self.group)
+        distributed.broadcast(line, 0, group=self.orders)
 
     def hear(self) -> Order:
         """Wait for what the first rank says."""
         line = torch.empty(ORDER_BYTES, dtype=torch.uint8)
-        distributed.broadcast(line, 0, group=self.group)
+        distributed.broadcast(line, 0, group=self.orders)
         return msgspec.json.decode(line.numpy().tobytes().rstrip(b"\0"), type=Order)
 
     def gather(self, piece: Any) -> list[Any]:
@@ -128,6 +129,8 @@ def join(cpu: bool) -> Ranks:
         raise ConfigError(Fault("torchrun", what, "Start as many as there are GPUs"))
     from accelerate import PartialState
 
-    PartialState(cpu=cpu, timeout=STEP_TIMEOUT)
-    group = distributed.new_group(backend="gloo", timeout=ORDER_TIMEOUT)
-    return Ranks(rank, world, group)
+    PartialState(cpu=cpu, timeout=WORK_TIMEOUT)
+    orders, group = (
+        distributed.new_group(backend="gloo", timeout=t) for t in (ORDER_TIMEOUT, WORK_TIMEOUT)
+    )
+    return Ranks(rank, world, orders, group)
