@@ -119,7 +119,9 @@ class TrainConfig:
     seed: int = 42
     """Seed of splits, order, initialisation and dropout."""
     devices: int | Literal["auto", "cpu"] = "auto"
-    """How many devices; "auto" takes one GPU where there is one, else the CPU."""
+    """A process each: GPUs, or without any the CPU; "auto" is every GPU, else one process."""
+    sharding: Literal["none", "full"] = "none"
+    """Over several devices: "full" shares out weights, gradients and optimizer of large models."""
 
 
 @dataclass(frozen=True, kw_only=True)

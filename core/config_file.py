@@ -229,10 +229,10 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     fault(t.max_grad_norm < 0, "train.max_grad_norm", "must not be negative")
     fault(t.keep_checkpoints < 1, "train.keep_checkpoints", "must be at least 1")
     fault(
-        isinstance(t.devices, int) and t.devices != 1,
+        isinstance(t.devices, int) and t.devices < 1,
         "train.devices",
-        "runs on one device only so far",
-        "Write 1",
+        "must be at least 1",
+        'Write a number, "auto" or "cpu"',
     )
     if t.early_stopping:
         fault(t.early_stopping.patience < 1, "train.early_stopping.patience", "must be at least 1")

@@ -18,6 +18,7 @@ import msgspec
 
 from .control import AskStatus, AskStop, ask
 from .errors import ConfigError, ModelError, RunError
+from .processes import processes_of
 from .runs import Run
 
 WORKER = "ftev.core.engine"
@@ -26,26 +27,46 @@ WORKER = "ftev.core.engine"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def start_worker(run: Run, *arguments: str, gpu: str | None = None) -> subprocess.Popen[bytes]:
+def start_worker(
+    run: Run, *arguments: str, gpu: str | None = None, devices: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start the run's worker in a session of its own: it outlives this process and its terminal.
 
     `arguments`: --resume continues from the last checkpoint, --serve answers prompts only,
     --serve-minutes N overrules how long it serves afterwards. `gpu` is the only one it sees.
+    `devices`: another number than the run's own, as a resumed run may have. Raises ConfigError
+    where there are not so many.
     """
     if run.worker_alive():
         raise RunError(f"{run.id}: a worker is already running")
-    environment = {**WAITING, **os.environ, "PYTHONUNBUFFERED": "1"}
+    alone = "--serve" in arguments or gpu is not None
+    processes = 1 if alone else processes_of(run.config(), devices)
+    environment = {**WAITING, **_threads(processes), **os.environ, "PYTHONUNBUFFERED": "1"}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     with run.log_path.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", WORKER, str(run.path), *arguments],
+            [*_command(processes), str(run.path), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=environment,
         )
+
+
+def _command(processes: int) -> list[str]:
+    """A process, or several under torchrun, which starts none of them again: a run is resumed."""
+    if processes == 1:
+        return [sys.executable, "-m", WORKER]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, f"--nproc-per-node={processes}", "--max-restarts=0", "-m", WORKER]
+
+
+def _threads(processes: int) -> dict[str, str]:
+    """Several processes share the cores: with as many threads each they would slow each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"OMP_NUM_THREADS": str(max(1, (cores or 1) // processes))} if processes > 1 else {}
 
 
 def wait_until_listening(

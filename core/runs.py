@@ -214,8 +214,12 @@ def _may_be_folder(path: Path) -> bool:
         return False
 
 
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step_"))
+
+
 def last_checkpoint(run: Run) -> Path | None:
     """The newest whole checkpoint."""
     names = (p.parent for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}"))
     steps = [p for p in names if p.name.removeprefix("step_").isdigit()]
-    return max(steps, key=lambda p: int(p.name.removeprefix("step_")), default=None)
+    return max(steps, key=step_of, default=None)

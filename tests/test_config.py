@@ -94,7 +94,7 @@ def test_what_must_be_given_is_asked_for(tmp_path: Path) -> None:
         ("train.epochs=nan", "train.epochs: must be a number greater than 0"),
         ("train.epochs=inf", "train.epochs: must be a number greater than 0"),
         ("train.warmup_ratio=1.0", "train.warmup_ratio: must lie in [0, 1)"),
-        ("train.devices=2", "train.devices: runs on one device only so far"),
+        ("train.devices=0", "train.devices: must be at least 1"),
         ("data.validation=1.5", "data.validation: a share must lie between 0 and 1"),
         ("data.labels=['a', 'a']", "data.labels: needs at least two different labels"),
         ("objective.metric=acuracy", "objective.metric: there is no metric 'acuracy'"),

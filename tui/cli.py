@@ -198,10 +198,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_how(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser)
-    _add_where_shown(parser)
+    _add_where_shown(parser).add_argument(
+        "--prepare", action="store_true", help="make the run's directory, start nothing; print it"
+    )
 
 
-def _add_where_shown(parser: argparse.ArgumentParser) -> None:
+def _add_where_shown(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--headless", action="store_true", help="print progress and return the outcome"
@@ -210,6 +212,7 @@ def _add_where_shown(parser: argparse.ArgumentParser) -> None:
         "--detach", action="store_true", help="return when the worker listens; print the run"
     )
     _add_gate(parser)
+    return how
 
 
 def _add_gate(parser: argparse.ArgumentParser) -> None:
@@ -293,6 +296,9 @@ def _add_steering(commands: _Commands) -> None:
     commands.add_for_run("checkpoint", "steer", "save a checkpoint at the next step")
     resume = commands.add_for_run("resume", "resume", "go on with a paused or ended run")
     _add_where_shown(resume)
+    resume.add_argument(
+        "--devices", type=int, metavar="N", help="on another number of devices than before"
+    )
 
 
 def _add_models(commands: _Commands) -> None:

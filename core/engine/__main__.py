@@ -2,6 +2,9 @@
 
     python -m ftev.core.engine RUN_DIRECTORY [--resume | --serve] [--serve-minutes N]
 
+or, on several devices, the same under torchrun: the first process tells the story, the others do
+what it orders.
+
 The worker has no terminal and outlives whoever started it. It writes facts into the run directory,
 answers prompts between optimizer steps, and when the run is over serves prompts until it is idle.
 """
@@ -19,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import RunConfig
-from ..errors import FtevError
 from ..events import RunFinished, RunStarted
-from ..runs import Run, last_checkpoint
-from .errors import Stopped, explain
+from ..runs import Run, last_checkpoint, step_of
+from .endings import end_without, ending_of, give_up, leave
+from .errors import explain
 from .listen import Listener
+from .members import Members, place_in_world
 from .outbox import Outbox
 
 if TYPE_CHECKING:
@@ -34,13 +38,17 @@ if TYPE_CHECKING:
 def main() -> int:
     args = _arguments()
     run = Run(Path(args.run).resolve())
+    rank, world = place_in_world()
+    if rank:
+        return _follow(Members(run, rank, world))
     with Listener(run) as listener:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: listener.stop.set())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if args.serve:
             return _serve_only(run, listener, args.serve_minutes)
-        return _run(run, listener, args)
+        code = work(run, listener, args)
+    return code if world == 1 else leave(code)
 
 
 def _arguments() -> argparse.Namespace:
@@ -52,25 +60,24 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(run: Run, listener: Listener, args: argparse.Namespace) -> int:
+def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     """Tell the story and, whatever happens in it, write down how it ended."""
     from ..config_file import load_config  # before torch: the first event names the first seconds
 
     config = load_config(run.path / "run.toml")
     resume = last_checkpoint(run) if args.resume else None
     session: Session | None = None
-    ended = RunFinished(status="finished")
     with Outbox(run.events_path) as events:
         events.write(_started(run, config, resume))
+        members = Members(run, *place_in_world())
+        members.watch(lambda lost: end_without(lost, run, events, listener))
         try:
-            session = _session(run, config, events, listener)
+            session = _session(run, config, events, listener, members)
             story(session, resume)
-        except Stopped:
-            ended = RunFinished(status="stopped")
+            ended = RunFinished(status="finished")
         except Exception as error:
-            traceback.print_exc()
-            code = error.exit_code if isinstance(error, FtevError) else 1
-            ended = RunFinished(status="failed", error=explain(error), exit_code=code)
+            ended = ending_of(error, members)
+        members.leave()
         events.write(ended)
         events.flush()
         if session is not None and ended.status == "finished":
@@ -87,12 +94,15 @@ def story(s: Session, resume: Path | None) -> None:
     from .devices import Telemetry
 
     read_data(s)
+    s.ranks.order("read_data")
     with Telemetry(s.write, s.device) as telemetry:
+        s.ranks.order("load_base_model")
         load_base_model(s)
         prepare_training_data(s)
         fine_tune(s, resume, telemetry)
         prepare_evaluation_data(s)
         evaluate_models(s)
+    s.ranks.order("end")
 
 
 def read_data(s: Session) -> None:
@@ -138,7 +148,8 @@ def load_base_model(s: Session) -> None:
                 models.add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
         precision = s.precision if s.config.trains else s.config.evaluate.precision
-        found = replace(describe_device(s.device, precision), trains=s.config.trains)
+        device = describe_device(s.device, precision)
+        found = replace(device, trains=s.config.trains, devices=s.ranks.world)
         s.write(found, described)
         told["note"] = models.in_words(described)
 
@@ -169,14 +180,20 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
             fit_probe_on_base(s)
             told["note"] = train_to_the_best(s, resume)
         else:
-            assert s.config.model.tuned is not None
-            s.keep_base(s.tuned)
-            s.tuned = s.load(s.config.model.tuned)
-            s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
+            s.ranks.order("take_given_model")
+            take_given_model(s)
             s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
         models.save(s.tuned, s.run.model_path)
+
+
+def take_given_model(s: Session) -> None:
+    """What was loaded is the base; the tuned model is a given one."""
+    assert s.config.model.tuned is not None
+    s.keep_base(s.tuned)
+    s.tuned = s.load(s.config.model.tuned)
+    s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
 
 
 def prepare_evaluation_data(s: Session) -> None:
@@ -210,14 +227,46 @@ def evaluate_models(s: Session) -> None:
         told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))
 
 
-def _session(run: Run, config: RunConfig, events: Outbox, listener: Listener) -> Session:
+def _session(
+    run: Run,
+    config: RunConfig,
+    events: Outbox | None,
+    listener: Listener,
+    members: Members | None = None,
+) -> Session:
+    if members is not None:
+        members.wait_for_all(listener.stop)
     from transformers.utils import logging
 
+    from .devices import on_cpu
+    from .ranks import Ranks, join
     from .session import Session
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return Session(run, config, events, listener)
+    ranks = Ranks() if members is None else join(on_cpu(config))
+    return Session(run, config, events, listener, ranks)
+
+
+def _follow(members: Members) -> int:
+    """A rank that is not the first: it works on what it is told, and ends when the first ends."""
+    from ..config_file import load_config
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the first decides on a stop
+        signal.signal(number, signal.SIG_IGN)
+    members.arrive()
+    members.watch(lambda _: os._exit(0))
+    try:
+        run = members.run
+        session = _session(run, load_config(run.path / "run.toml"), None, Listener(run), members)
+        from .follow import Follower
+
+        chapters = (read_data, load_base_model, take_given_model)
+        Follower(session, {chapter.__name__: chapter for chapter in chapters}).follow()
+    except Exception as error:
+        give_up(error, members)
+    members.leave()
+    return leave(0)
 
 
 def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
@@ -228,7 +277,7 @@ def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
         pid=os.getpid(),
         host=socket.gethostname(),
         ftev_version=metadata.version("ftev"),
-        resumed_from_step=int(resume.name.removeprefix("step_")) if resume else 0,
+        resumed_from_step=step_of(resume) if resume else 0,
     )
 
 

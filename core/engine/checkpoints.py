@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ..errors import RunError
 from ..runs import TRAINING_STATE, Run
 from .models import save
+from .spread import local, placed_like
 from .train import Position, Trainer
 
 TENSORS = "training_state.safetensors"
+SHARD = "optimizer.{:0>5}-of-{:0>5}.safetensors"  # a rank's part, where the state is shared out
 
 
 @dataclass
@@ -53,29 +58,52 @@ def checkpoint_path(run: Run, step: int) -> Path:
 
 
 def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
-    """Write the state after the last step taken."""
+    """Write the state after the last step taken; every rank has to be told to.
+
+    The first rank writes it. Where the optimizer's state is shared out, each writes its own part.
+    """
     path = checkpoint_path(run, t.position.step)
     temporary = path.with_name(path.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save(t.loaded, temporary)
-    save_file(_tensors(t), temporary / TENSORS)
-    (temporary / TRAINING_STATE).write_bytes(msgspec.json.encode(_state(t, best)))
-    _sync(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
-    _sync_folder(path.parent)
+    if t.ranks.is_first:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    random_states = t.ranks.gather(_random_states(t))  # the others wait for the folder here
+    if t.spread.sharded:
+        t.ranks.meet()
+        save_file(_optimizer_tensors(t), temporary / SHARD.format(t.ranks.rank, t.ranks.world))
+        t.spread.gather_weights()
+    if t.ranks.is_first:
+        save(t.loaded, temporary, t.spread.gathered(t.loaded.model))
+        tensors = {n: v for states in random_states for n, v in states.items()}
+        save_file(
+            tensors | ({} if t.spread.sharded else _optimizer_tensors(t)), temporary / TENSORS
+        )
+        (temporary / TRAINING_STATE).write_bytes(msgspec.json.encode(_state(t, best)))
+    if t.spread.sharded:
+        t.spread.scatter_weights()
+        t.ranks.meet()  # every part is written
+    if t.ranks.is_first:
+        _sync(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        _sync_folder(path.parent)
     return path
 
 
-def _tensors(t: Trainer) -> dict[str, torch.Tensor]:
-    tensors = {"random.torch": torch.get_rng_state()}
+def _random_states(t: Trainer) -> dict[str, torch.Tensor]:
+    of_rank = f".{t.ranks.rank}" if t.ranks.rank else ""
+    states = {f"random.torch{of_rank}": torch.get_rng_state()}
     if t.loaded.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(t.loaded.device)
-    for i, parameter in enumerate(_parameters(t)):
-        for name, value in t.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{i}.{name}"] = value.detach().contiguous()
-    return tensors
+        states[f"random.cuda{of_rank}"] = torch.cuda.get_rng_state(t.loaded.device)
+    return states
+
+
+def _optimizer_tensors(t: Trainer) -> dict[str, torch.Tensor]:
+    return {
+        f"optimizer.{i}.{name}": local(value.detach()).contiguous()
+        for i, parameter in enumerate(_parameters(t))
+        for name, value in t.optimizer.state.get(parameter, {}).items()
+    }
 
 
 def _parameters(t: Trainer) -> list[torch.nn.Parameter]:
@@ -110,18 +138,11 @@ def read_state(path: Path) -> Saved:
 def restore_training(path: Path, t: Trainer) -> Best:
     """Optimizer, position and all random states; the model's weights are loaded before."""
     saved = read_state(path)
-    tensors = load_file(path / TENSORS)
-    for i, parameter in enumerate(_parameters(t)):
-        prefix = f"optimizer.{i}."
-        found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-        if found:
-            t.optimizer.state[parameter] = {
-                k: v if k == "step" and parameter.device.type == "cpu" else v.to(parameter.device)
-                for k, v in found.items()
-            }
-    torch.set_rng_state(tensors["random.torch"])
-    if "random.cuda" in tensors and t.loaded.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], t.loaded.device)
+    with ExitStack() as stack:
+        names = [TENSORS, *sorted(p.name for p in path.glob("optimizer.*.safetensors"))]
+        files = [stack.enter_context(safe_open(path / name, "pt")) for name in names]
+        _restore_optimizer(t, files)
+        _restore_random(t, files[0], saved.position.step)
     version, numbers, gauss = saved.python_random
     random.setstate((version, tuple(numbers), gauss))
     n = saved.numpy_random
@@ -129,6 +150,38 @@ def restore_training(path: Path, t: Trainer) -> Best:
     np.random.set_state((n["kind"], keys, n["position"], n["has_gauss"], n["cached"]))
     t.position = saved.position
     return saved.best
+
+
+def _restore_optimizer(t: Trainer, files: Sequence[Any]) -> None:
+    """A tensor at a time, from as many parts as it was saved in to as many as it is needed in."""
+    places: dict[str, list[Any]] = {}
+    for file in files:
+        for key in file.keys():  # noqa: SIM118  (no mapping)
+            places.setdefault(key, []).append(file)
+    for i, parameter in enumerate(_parameters(t)):
+        prefix = f"optimizer.{i}."
+        found = {k[len(prefix) :]: held for k, held in places.items() if k.startswith(prefix)}
+        if not found:
+            continue
+        state = t.optimizer.state[parameter] = {}
+        for name, held in found.items():
+            parts = [file.get_tensor(prefix + name) for file in held]
+            value = torch.cat(parts) if len(parts) > 1 and parts[0].ndim else parts[0]
+            if name != "step" or parameter.device.type != "cpu":
+                value = placed_like(parameter, value)
+            state[name] = value
+
+
+def _restore_random(t: Trainer, file: Any, step: int) -> None:
+    """The rank's own state; one that did not take part before begins with a state of its own."""
+    of_rank = f".{t.ranks.rank}" if t.ranks.rank else ""
+    known = set(file.keys())
+    if f"random.torch{of_rank}" not in known:
+        torch.manual_seed(hash((t.settings.seed, t.ranks.rank, step)))
+        return
+    torch.set_rng_state(file.get_tensor(f"random.torch{of_rank}"))
+    if f"random.cuda{of_rank}" in known and t.loaded.device.type == "cuda":
+        torch.cuda.set_rng_state(file.get_tensor(f"random.cuda{of_rank}"), t.loaded.device)
 
 
 def drop_old_checkpoints(run: Run, keep: int, best_step: int) -> None:

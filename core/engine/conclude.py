@@ -34,9 +34,9 @@ from ..runs import file_sha256
 from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .pairing import same_tokens
-from .probe import features
 from .rows import window_texts
 from .session import Session
+from .shares import read_features
 from .validate import evaluated, score
 
 
@@ -134,11 +134,8 @@ def _score_models(s: Session, split: str) -> Frames:
 
 
 def _score_probe(s: Session, split: str) -> pl.DataFrame:
-    settings, rows = s.config.evaluate, s.rows_for(s.base, split)
-    work = features(s.base, rows, settings.precision, settings.batch_tokens)
-    found = s.drive(work, f"probing the base on {split}", len(rows))
     assert s.probe is not None
-    return s.probe.score(found, rows)
+    return s.probe.score(read_features(s, s.base, split), s.rows_for(s.base, split))
 
 
 def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.DataFrame) -> None:

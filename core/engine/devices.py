@@ -23,9 +23,13 @@ LOOK_SECONDS = 0.1  # 16 µs of processor time a look
 SMALL_MODEL = 10_000_000  # parameters under which bfloat16 costs a CPU more in casts than it saves
 
 
+def on_cpu(config: RunConfig) -> bool:
+    return config.train.devices == "cpu" or not torch.cuda.is_available()
+
+
 def choose_device(config: RunConfig) -> torch.device:
-    """One GPU where there is one, unless the config says cpu."""
-    if config.train.devices == "cpu" or not torch.cuda.is_available():
+    """This process's GPU where there is one, unless the config says cpu."""
+    if on_cpu(config):
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
 

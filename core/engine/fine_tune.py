@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from ..events import (
     TrainingPlanned,
 )
 from ..reporting.kept import chosen_by
+from ..runs import step_of
 from .answer import answer_probes, answer_waiting
 from .batches import padding_ratio
 from .checkpoints import (
@@ -30,9 +33,11 @@ from .checkpoints import (
 )
 from .errors import Stopped
 from .models import attach_adapter
-from .probe import features, fit_probe
+from .probe import fit_probe
+from .ranks import Ranks
 from .session import PROBE_FILE, Session
-from .train import Stepped, Trainer, plan_training, read_steps, train
+from .shares import read_features
+from .train import Stepped, Trainer, plan_training, read_steps, sum_losses, train
 from .travel import make_room_for_training
 from .validate import metric_value, out_of_patience, update_best, validate
 
@@ -48,11 +53,9 @@ def fit_probe_on_base(s: Session) -> None:
     found = {}
     for split in ("train", "validation"):
         if split in s.rows:
-            rows, settings = s.rows[split], s.config.evaluate
-            assert rows.labels is not None
-            work = features(base, rows, settings.precision, settings.batch_tokens)
-            x = s.drive(work, f"probing the base on {split}", len(rows))
-            found[split] = (x, rows.labels)
+            labels = s.rows[split].labels
+            assert labels is not None
+            found[split] = (read_features(s, base, split), labels)
     fitting = fit_probe(found["train"], found.get("validation"), s.labels)
     s.probe = s.drive(fitting, "fitting the probe", 1)
     s.probe.save(s.run.path / PROBE_FILE)
@@ -60,33 +63,37 @@ def fit_probe_on_base(s: Session) -> None:
 
 def train_to_the_best(s: Session, resume: Path | None) -> str:
     """Train as planned, leave the best model in the session, and say in a line how it went."""
-    t, best = _start(s, resume)
+    s.ranks.order("start_training", step_of(resume) if resume else None)
+    t, best = start_training(s, resume)
     if resume is None:
-        _evaluate_step_zero(s)
+        with _all_weights(s, t):
+            _evaluate_step_zero(s)
     started = time.monotonic()
     s.interruptible = False
     reason = _between_steps(s, t, best)
     s.interruptible = True
     s.earlier = None  # what follows loads models of its own
-    if best.step and best.step != t.position.step:
-        _load_weights(s, checkpoint_path(s.run, best.step))
     kept = best.step or t.position.step
+    if kept != t.position.step or t.spread.sharded:
+        s.ranks.order("load_weights", kept)
+        load_weights(s, checkpoint_path(s.run, kept))
     s.write(TrainingEnded(reason=reason, step=t.position.step, best_step=kept))
     s.step = kept
     seconds = time.monotonic() - started
     return f"{t.position.step:,} steps in {seconds:,.0f} s, {reason}; kept step {kept:,}"
 
 
-def _start(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
-    settings, rows = s.config.train, s.rows["train"]
+def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
+    settings, rows = s.config.train, s.rows_for(s.tuned, "train")
     best = Best()
     if resume is None:
-        _seed(settings.seed)
-        t = Trainer(s.tuned, rows, plan_training(rows, settings), settings, s.precision)
+        _seed(settings.seed + s.ranks.rank)  # dropout draws for other rows on every rank
     else:
-        _load_weights(s, resume)
+        load_weights(s, resume)
         s.precision = read_state(resume).precision
-        t = Trainer(s.tuned, rows, plan_training(rows, settings), settings, s.precision)
+    plan = plan_training(rows, settings)
+    t = Trainer(s.tuned, rows, plan, settings, s.precision, s.ranks)
+    if resume is not None:
         best = restore_training(resume, t)
     s.step = t.position.step
     s.write(
@@ -108,7 +115,7 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_weights(s: Session, path: Path) -> None:
+def load_weights(s: Session, path: Path) -> None:
     """Put a checkpoint's weights in the place of the tuned model's."""
     if s.config.model.adapter == "lora":
         s.tuned = attach_adapter(s.load(s.config.model.base), str(path), trainable=True)
@@ -135,7 +142,7 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
     pending: list[Stepped] = []
     flushed = epoch_started = time.monotonic()
     s.listener.state = "training"
-    for step in train(t):
+    for step in _led(s.ranks, train(t)):
         pending.append(step)
         s.step = s.listener.step = step.step
         if step.backed_off:
@@ -146,9 +153,9 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
             )
         evaluate = "validation" in s.rows and _evaluation_due(s, t, step)
         if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
-            s.write(*read_steps(pending))
+            _tell(s, pending)
             pending, flushed = [], time.monotonic()
-        is_best = evaluate and _evaluate(s, best, step)
+        is_best = evaluate and _evaluate(s, t, best, step)
         if step.ends_epoch:
             seconds = time.monotonic() - epoch_started
             s.write(EpochDone(epoch=step.ends_epoch, step=step.step, seconds=seconds))
@@ -156,20 +163,54 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
         if is_best or step.ends_epoch or s.listener.checkpoint.is_set():
             _checkpoint(s, t, best)
         if s.listener.stop.is_set():
-            s.write(*read_steps(pending))
+            _tell(s, pending)
             _checkpoint(s, t, best)
             raise Stopped
         if s.listener.pause.is_set():
-            s.write(*read_steps(pending))
+            _tell(s, pending)
             pending = []
             _pause(s, t, best)
-        answer_waiting(s, holding=True)
+        _answer(s, t, holding=True)
         make_room_for_training(s)
         if out_of_patience(best, s.config.train.early_stopping):
             return "early stopping"
         s.listener.state = "training"
-    s.write(*read_steps(pending))
+    _tell(s, pending)
     return "completed"
+
+
+def _led(ranks: Ranks, steps: Iterator[Stepped]) -> Iterator[Stepped]:
+    """The steps, each ordered before it is taken; after the last there is nothing to do."""
+    while True:
+        ranks.order("step")
+        if (step := next(steps, None)) is None:
+            return
+        yield step
+
+
+def _tell(s: Session, steps: list[Stepped]) -> None:
+    """Write steps down: their sums come back from the devices, and from the other ranks."""
+    if steps:
+        s.ranks.order("sum_losses")
+        s.write(*read_steps(sum_losses(s.ranks, steps)))
+
+
+def _answer(s: Session, t: Trainer, *, holding: bool) -> None:
+    if not s.listener.questions.empty():
+        with _all_weights(s, t):
+            answer_waiting(s, holding=holding)
+
+
+@contextmanager
+def _all_weights(s: Session, t: Trainer) -> Iterator[None]:
+    """Where weights are shared out, each rank has them all meanwhile, as evaluation needs them."""
+    if t.spread.sharded:
+        s.ranks.order("gather_weights")
+        t.spread.gather_weights()
+    yield
+    if t.spread.sharded:
+        s.ranks.order("scatter_weights")
+        t.spread.scatter_weights()
 
 
 def _evaluation_due(s: Session, t: Trainer, step: Stepped) -> bool:
@@ -182,10 +223,11 @@ def _evaluation_due(s: Session, t: Trainer, step: Stepped) -> bool:
     return int(step.epoch / every + 1e-9) > int(before / every + 1e-9)
 
 
-def _evaluate(s: Session, best: Best, step: Stepped) -> bool:
+def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> bool:
     """Validate and answer the config's prompts; whether this is the best model so far."""
-    event, frame = validate(s, "tuned", s.tuned, step.epoch)
-    answer_probes(s)
+    with _all_weights(s, t):
+        event, frame = validate(s, "tuned", s.tuned, step.epoch)
+        answer_probes(s)
     metric = chosen_by(s.config)
     value = metric_value(s, metric, event, frame)
     loss = metric_value(s, "loss", event, frame)
@@ -203,6 +245,7 @@ def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
     s.listener.state = "saving"
     s.flush()  # a resumed run does not take again the steps that lead here
     started = time.monotonic()
+    s.ranks.order("save_checkpoint")
     save_checkpoint(s.run, t, best)
     s.saved_step = t.position.step
     drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, best.step)
@@ -220,7 +263,7 @@ def _pause(s: Session, t: Trainer, best: Best) -> None:
     s.write(Paused(step=s.step))
     s.listener.state = "paused"
     while s.listener.pause.is_set() and not s.listener.stop.is_set():
-        answer_waiting(s, holding=False)
+        _answer(s, t, holding=False)
         if s.listener.checkpoint.is_set():
             _checkpoint(s, t, best)
             s.listener.state = "paused"

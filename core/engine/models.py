@@ -273,9 +273,12 @@ def attach_adapter(base: Loaded, folder: str, *, trainable: bool = False) -> Loa
     return Loaded(model, base.tokenizer, base.max_length, base.labels)
 
 
-def save(loaded: Loaded, folder: Path) -> None:
-    """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained."""
-    loaded.model.save_pretrained(folder)
+def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+    """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained.
+
+    `weights`: what stands for its own, where those are shared out over devices.
+    """
+    loaded.model.save_pretrained(folder, state_dict=weights)
     loaded.tokenizer.save_pretrained(folder)
 
 

@@ -35,6 +35,7 @@ from .models import Loaded, load
 from .outbox import Outbox
 from .pairing import reads_alike
 from .probe import Probe
+from .ranks import Ranks
 from .rows import RENDER, TokenRows
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ class Session:
 
     run: Run
     config: RunConfig
-    events: Outbox
+    events: Outbox | None  # the first rank's: the others write nothing
     listener: Listener
+    ranks: Ranks = field(default_factory=Ranks)
     device: torch.device = field(init=False)
     dataset: Dataset = field(init=False)
     leakage: Leakage | None = None
@@ -76,11 +78,13 @@ class Session:
         self.device = choose_device(self.config)
 
     def write(self, *events: Event) -> None:
-        self.events.write(*events)
+        if self.events is not None:
+            self.events.write(*events)
 
     def flush(self) -> None:
         """Wait until what was written is in the file, where somebody will now look for it."""
-        self.events.flush()
+        if self.events is not None:
+            self.events.flush()
 
     def note(self, text: str, level: str = "info") -> None:
         self.write(Note(level=level, text=text))
@@ -131,6 +135,10 @@ class Session:
         if self._base is not None and self._base.adapter_off:
             self._base = None
 
+    def name_of(self, loaded: Loaded) -> str:
+        """What another rank calls its copy of a model."""
+        return "tuned" if loaded is self.tuned else "base"
+
     @property
     def untrained(self) -> Loaded:
         """The base's weights without a second copy, as long as training has not begun."""
@@ -153,6 +161,8 @@ class Session:
 
     def rows_for(self, loaded: Loaded, split: str) -> TokenRows:
         """A split as a model reads it: two given models may have tokenizers of their own."""
+        if split not in self.rows:  # on a rank that is told to score it
+            self.prepare(split)
         if reads_alike(self.prepared_by[split], loaded):
             return self.rows[split]
         source = self.dataset.splits[split]

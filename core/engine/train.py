@@ -5,26 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import TrainConfig
 from ..events import StepDone
-from .back_off import in_parts
+from .back_off import cut_finer, in_parts
 from .batches import Batch, Step, collate, plan_epoch
 from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .masks import padded_right
 from .models import Loaded, ScoredPositions
 from .packing import pack, packed_states, use_packing
+from .ranks import Ranks
 from .rows import TokenRows
+from .spread import Spread, whole
 from .vocabulary_loss import vocabulary_loss
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
@@ -119,6 +120,15 @@ class Stepped:
         return self.ended - self.started
 
 
+def sum_losses(ranks: Ranks, steps: Sequence[Stepped]) -> list[Stepped]:
+    """The steps with the losses of all ranks: each has told its own share's so far."""
+    if ranks.alone or not steps:
+        return list(steps)
+    device = steps[0].loss_sum.device
+    sums = ranks.sum(torch.stack([s.loss_sum for s in steps])).to(device)
+    return [replace(s, loss_sum=loss) for s, loss in zip(steps, sums, strict=True)]
+
+
 def read_steps(steps: Sequence[Stepped]) -> list[StepDone]:
     """Facts about steps, in one transfer: reading each by itself would wait for the GPU."""
     if not steps:
@@ -150,21 +160,23 @@ class Trainer:
     plan: Plan
     settings: TrainConfig
     precision: str = "float32"
+    ranks: Ranks = field(default_factory=Ranks)
     position: Position = field(default_factory=Position)
     optimizer: Any = None
     packed: bool | None = None  # generation: rows end to end; None where the device gains by it
 
     def __post_init__(self) -> None:
-        self.accelerator = Accelerator(cpu=self.loaded.device.type == "cpu")
-        if self.loaded.device.type == "cpu":
+        on_cpu = self.loaded.device.type == "cpu"
+        if on_cpu:
             use_cpu_kernels(self.loaded.model)
-        self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         causal = self.rows.scored is not None
         self.head = ScoredPositions(self.loaded.model) if causal else None
         if self.packed is None:
             self.packed = self.head is not None and use_packing(
                 self.head, self.rows, self.precision
             )
+        self.spread = Spread(self.loaded.model, on_cpu, self.ranks, self.settings.sharding)
+        self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
         self.targets, self.lengths = self.rows.targets, self.rows.lengths
 
@@ -177,8 +189,8 @@ def train(t: Trainer) -> Iterator[Stepped]:
 
 def _take_steps(t: Trainer) -> Iterator[Stepped]:
     """The gradient of a step is that of (sum of losses) / (number of targets) over the whole step,
-    however many parts it is computed in (T5). A step whose gradient is not finite changes no
-    weight.
+    however many parts it is computed in, on however many devices (T5). A step whose gradient is
+    not finite changes no weight.
     """
     position, model = t.position, t.loaded.model
     for epoch in range(position.epoch, len(t.plan.epochs)):
@@ -190,9 +202,12 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
             count = max(1, int(t.targets[rows].sum()))
             rate = learning_rate(position.step, t.plan, t.settings)
             before = position.pieces
-            loss_sum, position.pieces = in_parts(
-                steps[batch], before, partial(_gradients, t, count), t.optimizer.zero_grad
-            )
+            if t.ranks.alone:
+                loss_sum, position.pieces = in_parts(
+                    steps[batch], before, partial(_gradients, t, count), t.optimizer.zero_grad
+                )
+            else:  # what one rank did again alone, the others would wait for
+                loss_sum = _gradients(t, count, cut_finer(steps[batch], before))
             norm = _clip(t)
             for group in t.optimizer.param_groups:
                 group["lr"] = rate
@@ -218,15 +233,22 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
             )
 
 
-def _gradients(t: Trainer, count: int, parts: Step) -> Tensor:
-    """Add the gradients of a step's parts; returns the sum of their losses, float64."""
+def _gradients(t: Trainer, count: int, step: Step) -> Tensor:
+    """Add the gradients of a step's parts; returns the sum of this rank's losses, float64."""
     loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
-    for part in parts:
-        with autocast(t.loaded.device, t.precision):
-            loss = _packed_loss(t, part) if t.packed else _padded_loss(t, _collate(t, part))
-        t.accelerator.backward(loss / count)
+    parts = list(t.ranks.parts(step, t.lengths))
+    for i, (part, weight) in enumerate(parts, 1):
+        with t.spread.part(last=i == len(parts)):
+            loss = t.spread.loss(partial(_summed_loss, t, part), weight)
+            t.spread.accelerator.backward(loss / (count / t.ranks.world))
         loss_sum += loss.detach().double()
     return loss_sum
+
+
+def _summed_loss(t: Trainer, rows: Any) -> Tensor:
+    """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
+    with autocast(t.loaded.device, t.precision):
+        return _packed_loss(t, rows) if t.packed else _padded_loss(t, _collate(t, rows))
 
 
 def _whole_epoch(t: Trainer, epoch: int) -> int:
@@ -241,7 +263,6 @@ def _collate(t: Trainer, rows: Any) -> Batch:
 
 
 def _padded_loss(t: Trainer, batch: Batch) -> Tensor:
-    """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
     with padded_right(batch.padded):
         if t.head is None:
             assert batch.labels is not None
@@ -254,7 +275,7 @@ def _padded_loss(t: Trainer, batch: Batch) -> Tensor:
 
 
 def _packed_loss(t: Trainer, rows: Any) -> Tensor:
-    """The same, of rows that are not padded."""
+    """The same without padding, the rows end to end."""
     assert t.head is not None
     packed = pack(t.rows, rows, t.loaded.device)
     states = packed_states(t.head, packed)[packed.before]
@@ -267,4 +288,4 @@ def _clip(t: Trainer) -> Tensor:
     norm = nn.utils.get_total_norm(gradients)
     if t.settings.max_grad_norm:
         nn.utils.clip_grads_with_norm_(t.trained, t.settings.max_grad_norm, norm)
-    return norm
+    return whole(norm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,27 @@ from ..metrics import METRICS, classification_metrics, confusion, text_metrics
 from .checkpoints import Best
 from .evaluate import score_labels, score_tokens
 from .models import Loaded
+from .rows import TokenRows
 from .session import Session
+from .shares import compute
 
 
 def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
     """Predictions of a model on a prepared split, a row an example."""
-    rows, settings = s.rows_for(loaded, split), s.config.evaluate
+    s.ranks.order("score", s.name_of(loaded), split)
+    return _in_label_order(score_share(s, loaded, split, what), loaded.labels, s.labels)
+
+
+def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
+    """This rank's part in it; the first one gets the whole."""
+    settings = s.config.evaluate
     scorer = score_labels if s.config.is_classification else score_tokens
-    work = scorer(loaded, rows, settings.precision, settings.batch_tokens)
-    frame: pl.DataFrame = s.drive(work, f"{what} on {split}", len(rows))
-    return _in_label_order(frame, loaded.labels, s.labels)
+
+    def work(rows: TokenRows) -> Iterator[Any]:
+        return scorer(loaded, rows, settings.precision, settings.batch_tokens)
+
+    frame: pl.DataFrame = compute(s, s.rows_for(loaded, split), work, f"{what} on {split}")
+    return frame
 
 
 def _in_label_order(

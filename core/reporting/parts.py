@@ -56,6 +56,8 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
             "precision": device.precision,
             "threads": device.threads,
         }
+        if device.devices > 1:
+            told["device"]["devices"] = device.devices
     if model:
         told["model"] = {
             "name": model.name,

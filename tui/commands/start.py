@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 
 from ...core.config import RunConfig
@@ -14,7 +15,7 @@ from .show import can_draw_screen, print_json, say
 
 def announce(options: argparse.Namespace, what: str) -> None:
     """A first line at once: the imports behind it take a while."""
-    if options.json or options.detach:
+    if options.json or options.detach or _prepares(options):
         say(f"ftev: {what} …")
     else:
         print(f"ftev: {what} …", flush=True)
@@ -23,21 +24,33 @@ def announce(options: argparse.Namespace, what: str) -> None:
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
     from ...core.data import read_run_data
+    from ...core.processes import processes_of
 
     refuse_early_gate(options)
+    if not _prepares(options):  # what is prepared here may be meant for another machine
+        processes_of(config)
     read_run_data(config)
     return show_new(create_run(config, runs_folder(options.runs_dir)), options)
 
 
+def _prepares(options: argparse.Namespace) -> bool:
+    """A resumed run is there already."""
+    return getattr(options, "prepare", False)
+
+
 def refuse_early_gate(options: argparse.Namespace) -> None:
     """A detached command returns before there is a verdict: its 0 would pass the gate."""
-    if options.detach and options.gate:
+    if options.gate and (options.detach or _prepares(options)):
         remedy = "Leave one out; when the run is over, ask `ftev-tui report RUN --gate`"
-        raise ConfigError(Fault("--gate", "cannot be answered with --detach", remedy))
+        other = "--detach" if options.detach else "--prepare"
+        raise ConfigError(Fault("--gate", f"cannot be answered with {other}", remedy))
 
 
 def show_new(run: Run, options: argparse.Namespace, *arguments: str) -> int:
     """Start the run's worker and show it as the options say."""
+    if _prepares(options):
+        print(run.path.resolve())
+        return 0
     if options.detach:
         return _detach(run, options, arguments)
     if options.headless or options.json or not can_draw_screen():
@@ -45,10 +58,18 @@ def show_new(run: Run, options: argparse.Namespace, *arguments: str) -> int:
     return _show_screen(run, options, arguments)
 
 
-def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
-    from ...core.launch import start_worker, wait_until_listening
+def _start_worker(
+    run: Run, options: argparse.Namespace, arguments: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
+    from ...core.launch import start_worker
 
-    process = start_worker(run, *arguments)
+    return start_worker(run, *arguments, devices=getattr(options, "devices", None))
+
+
+def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    from ...core.launch import wait_until_listening
+
+    process = _start_worker(run, options, arguments)
     wait_until_listening(run, process)
     process.returncode = 0  # it lives on: nobody waits for it here
     if options.json:
@@ -61,7 +82,6 @@ def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -
 
 
 def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
-    from ...core.launch import start_worker
     from .follow import Follower, follow_own, printer
     from .outcome import INTERRUPTED, describe_death, exit_code, tell_outcome
 
@@ -69,7 +89,7 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
     follower = Follower(run, emit)
     if arguments:  # a resumed run has told a part of its story before
         follower.skip_past()
-    process = start_worker(run, *arguments, "--serve-minutes", "0")
+    process = _start_worker(run, options, (*arguments, "--serve-minutes", "0"))
     interrupted = follow_own(follower, process)
     history = follower.history
     if history.finished is None and not interrupted:
@@ -95,9 +115,7 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
 
 def _show_screen(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
     """The screen of a run whose worker outlives it. Leaving before the end is no failure."""
-    from ...core.launch import start_worker
-
-    process = start_worker(run, *arguments)
+    process = _start_worker(run, options, arguments)
     code = draw_screen(run, options)
     process.poll()
     process.returncode = process.returncode or 0

@@ -77,6 +77,7 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
     from ...core.draft import check_draft
     from ...core.estimate import write_estimate
     from ...core.look import place_faults
+    from ...core.processes import processes_of
     from ...core.runs import create_run
 
     config = check_draft(draft).config
@@ -90,6 +91,7 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
         post(StartRefused(f"the data cannot be used: {error.faults[0]}", faults))
         return
     try:
+        processes_of(config)
         run = create_run(config, runs_dir)
         if estimate is not None:
             write_estimate(run, estimate)

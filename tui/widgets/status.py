@@ -124,7 +124,8 @@ def title_left(run: Run, history: History) -> Line:
     if model:
         told.append(f"{_base_name(model.name)}, {format_short_count(model.parameters)} parameters")
     if device:
-        told.append(f"{device.device} {device.precision}")
+        times = f"{device.devices} × " if device.devices > 1 else ""
+        told.append(f"{times}{device.device} {device.precision}")
     return [
         ("ftev  ", "muted"),
         (visible(name), "strong"),

@@ -23,7 +23,8 @@ def show_environment(report: Mapping[str, Any]) -> list[Block]:
         threads = f", {format_count(device['threads'], 'thread')}" if device["threads"] else ""
         name, precision = device["name"], device["precision"]
         verb = "scored" if run.get("tuned") else "training"
-        told.append(f"{device['device']} ({name}), {verb} in {precision}{threads}.")
+        several = f"{device['devices']} devices, the first " if "devices" in device else ""
+        told.append(f"{several}{device['device']} ({name}), {verb} in {precision}{threads}.")
     if model := run.get("model"):
         trained = "" if run.get("tuned") else f", {model['trainable']:,} of them trained"
         told.append(f"{model['architecture']}, {model['parameters']:,} parameters{trained}.")

@@ -1,0 +1,184 @@
+"""The processes of a run, rank by rank: whether they live, and what ended them.
+
+Each rank but the first has a file `ranks/N.json` in the run directory with its process and a
+heartbeat; the first one's is worker.json. Life is told as everywhere: by process id and start time
+on this host, by the heartbeat on another. A thread looks, so that a process which waits for a lost
+one inside a collective operation is ended too, and nothing ever hangs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ..errors import RunError
+from ..runs import (
+    HEARTBEAT_SECONDS,
+    SILENT_SECONDS,
+    Run,
+    last_checkpoint,
+    process_start,
+    step_of,
+)
+from .errors import Stopped
+
+LOOK_SECONDS = 0.25
+GRACE_SECONDS = 5.0  # for this rank to tell by itself the error that another one has met
+ARRIVAL_SECONDS = 600.0  # a rank that has not come by then is not waited for
+
+
+def place_in_world() -> tuple[int, int]:
+    """This process's rank and how many there are, as torchrun says."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A rank's process; `error` once it has ended with one."""
+
+    pid: int
+    started: float
+    host: str
+    error: str = ""
+
+
+class Members:
+    """One rank's view of all of them. Used in one process only, it has nobody to look for."""
+
+    def __init__(self, run: Run, rank: int = 0, world: int = 1) -> None:
+        self.run, self.rank, self.world = run, rank, world
+        self._over = threading.Event()
+        self._end = threading.Lock()  # who holds it ends the run
+        self._host = socket.gethostname()
+        self._known: dict[int, Member] = {}
+        self._beats: dict[int, tuple[float, float]] = {}  # heartbeat, and when it came to be so
+
+    def path(self, rank: int) -> Path:
+        return self.run.path / "ranks" / f"{rank}.json" if rank else self.run.worker_path
+
+    def arrive(self) -> None:
+        """Write this rank's file and keep its heart beating; the first rank has its own."""
+        self.path(self.rank).parent.mkdir(exist_ok=True)
+        self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _write(self, error: str = "") -> None:
+        pid = os.getpid()
+        path = self.path(self.rank)
+        temporary = path.with_suffix(".tmp")
+        member = Member(pid, process_start(pid), self._host, error)
+        temporary.write_bytes(msgspec.json.encode(member))
+        temporary.rename(path)
+
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.path(self.rank))
+
+    def fail(self, error: str) -> None:
+        """Leave word of why this rank ends."""
+        with contextlib.suppress(OSError):
+            self._write(error)
+
+    def leave(self) -> None:
+        """The work of all is done: who ends from now on is not missed."""
+        with self._end:
+            self._over.set()
+
+    def others(self) -> list[int]:
+        """The ranks that this one looks after: the first all, the others the first."""
+        return list(range(1, self.world)) if self.rank == 0 else [0]
+
+    def wait_for_all(self, stop: threading.Event) -> None:
+        """Wait until every other rank is there. Raises RunError where one will not come."""
+        deadline = time.monotonic() + ARRIVAL_SECONDS
+        while missing := [rank for rank in self.others() if not self._is_there(rank)]:
+            if lost := self.lost():
+                raise RunError(lost)
+            if stop.is_set():
+                raise Stopped
+            if time.monotonic() > deadline:
+                name = self._name(missing[0])
+                raise RunError(f"{name} did not come within {ARRIVAL_SECONDS:.0f} s")
+            time.sleep(LOOK_SECONDS)
+
+    def watch(self, when_lost: Callable[[str], None]) -> None:
+        """Call back, from a thread, with what was lost."""
+        if self.world > 1:
+            threading.Thread(target=self._watch, args=(when_lost,), daemon=True).start()
+
+    def _watch(self, when_lost: Callable[[str], None]) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            if not (lost := self.lost()):
+                continue
+            failed = any(self._known[rank].error for rank in self.others() if rank in self._known)
+            if failed and self._over.wait(GRACE_SECONDS):
+                return
+            with self._end:
+                if not self._over.is_set():
+                    when_lost(lost)
+            return
+
+    def lost(self) -> str:
+        """Which rank that was there is there no more, and how it went; nothing where none is."""
+        missing = [rank for rank in self.others() if not self._is_there(rank)]
+        gone = [rank for rank in missing if rank in self._known]
+        if not gone:
+            return ""
+        # One that left no word was lost first: the others' words are of what they then met.
+        rank = min(gone, key=lambda r: (bool(self._known[r].error), r))
+        member = self._known[rank]
+        name = f"{self._name(rank)} (process {member.pid} on {member.host})"
+        if member.error:
+            return f"{name} failed: {member.error}"
+        if member.host == self._host:
+            return f"{name} was lost: its process is gone, killed or crashed; see worker.log"
+        return f"{name} was lost: no heartbeat for {SILENT_SECONDS:.0f} s"
+
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} of {self.world}"
+
+    def _is_there(self, rank: int) -> bool:
+        """Whether a rank lives. What an earlier worker left behind has never been there."""
+        path = self.path(rank)
+        try:
+            member = msgspec.json.decode(path.read_bytes(), type=Member)
+            beat = path.stat().st_mtime
+        except (OSError, msgspec.MsgspecError):  # not there yet, or storage out of reach
+            return rank in self._known and self._beats_still(rank, None)
+        if member.host == self._host:
+            alive = process_start(member.pid) == member.started and not member.error
+        else:
+            alive = self._beats_still(rank, beat) and not member.error
+        if alive or (rank in self._known and self._known[rank].pid == member.pid):
+            self._known[rank] = member
+        return alive
+
+    def _beats_still(self, rank: int, beat: float | None) -> bool:
+        """By changes of the heartbeat as seen here: the clocks of two hosts may differ."""
+        now = time.monotonic()
+        last, since = self._beats.get(rank, (beat, -SILENT_SECONDS + now))
+        if beat is not None and beat != last:
+            last, since = beat, now
+        self._beats[rank] = (last or 0.0, since)
+        return now - since < SILENT_SECONDS
+
+
+def lost_the_line(error: Exception) -> bool:
+    """Whether an error says that another rank cannot be reached: the reason lies there."""
+    told = str(error).lower()
+    return any(word in told for word in ("gloo", "nccl", "connection reset", "connection closed"))
+
+
+def way_on(run: Run) -> str:
+    """What a run that lost a rank can do."""
+    checkpoint = last_checkpoint(run)
+    if checkpoint is None:
+        return "There is no checkpoint yet: start the run anew"
+    return f"`ftev-tui resume {run.id}` goes on from step {step_of(checkpoint):,}"

@@ -1,0 +1,251 @@
+"""A run on several processes: the numbers of one, one story, an end where one of them is lost."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+torch = pytest.importorskip("torch", reason="the engine's tests need torch")
+
+from ftev.core.config import (  # noqa: E402
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from ftev.core.config_file import dump_config  # noqa: E402
+from ftev.core.engine.__main__ import work  # noqa: E402
+from ftev.core.engine.listen import Listener  # noqa: E402
+from ftev.core.engine.ranks import deal  # noqa: E402
+from ftev.core.events import EventReader  # noqa: E402
+from ftev.core.history import History, read_history  # noqa: E402
+from ftev.core.launch import start_worker  # noqa: E402
+from ftev.core.runs import Run, create_run, step_of  # noqa: E402
+
+PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes on the CPU, also where there is a GPU: what is tested is the same everywhere."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def alone(run: Run, *, resume: bool = False) -> History:
+    """The run in this very process, which has torch already."""
+    with Listener(run) as listener:
+        work(run, listener, argparse.Namespace(resume=resume, serve_minutes=0.0))
+    return finished(run)
+
+
+def started(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+    return start_worker(run, "--serve-minutes", "0", *arguments)
+
+
+def ended(run: Run, process: subprocess.Popen[bytes]) -> History:
+    process.wait(timeout=PATIENCE)
+    return finished(run)
+
+
+def finished(run: Run) -> History:
+    history = read_history(run)
+    assert history.finished is not None, run.log_path.read_text()
+    assert history.finished.status == "finished", run.log_path.read_text()
+    return history
+
+
+def without_dropout(folder: Path, to: Path) -> Path:
+    """A copy of a model: dropout would draw for other rows on every rank."""
+    shutil.copytree(folder, to)
+    told = json.loads((to / "config.json").read_text())
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        told[name] = 0.0
+    (to / "config.json").write_text(json.dumps(told))
+    return to
+
+
+@pytest.fixture
+def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
+    """A classifier; the last step of an epoch has one row, which is fewer than there are ranks."""
+    rows = [("what a good cup", "good"), ("the tea was bad", "bad"), ("a warm day and", "good")]
+    for name, count in (("train.csv", 33), ("validation.csv", 9), ("test.csv", 15)):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            for i in range(count):
+                text, label = rows[i % 3]
+                writer.writerow([f"{text} {'warm ' * (i % 5)}{name[:2]} {i}", label])
+    return RunConfig(
+        task="classification",
+        name="reviews",
+        model=ModelConfig(base=str(without_dropout(encoder_folder, tmp_path / "base"))),
+        data=DataConfig(train="train.csv", validation="validation.csv", test="test.csv"),
+        train=TrainConfig(epochs=2, batch_size=8, learning_rate=3e-3, devices="cpu"),
+        folder=str(tmp_path),
+    )
+
+
+@pytest.fixture(scope="module")
+def verses(tmp_path_factory: pytest.TempPathFactory, causal_folder: Path) -> RunConfig:
+    """A language model: rows of unequal numbers of targets, in parts of a step."""
+    folder = tmp_path_factory.mktemp("verses")
+    with (folder / "train.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "completion"])
+        for i in range(45):
+            writer.writerow([f"cup number {i} is", "warm tea " * (1 + i % 4) + f"of day {i % 7}"])
+    return RunConfig(
+        task="generation",
+        name="verses",
+        model=ModelConfig(base=str(causal_folder), precision="float32"),
+        data=DataConfig(train="train.csv", validation=0.2),
+        train=TrainConfig(
+            epochs=3,
+            batch_size=10,
+            learning_rate=1e-3,
+            gradient_accumulation_steps=2,
+            keep_checkpoints=3,
+            devices="cpu",
+        ),
+        evaluate=EvaluateConfig(completions=4, completion_tokens=4, self_test_rows=4),
+        folder=str(folder),
+    )
+
+
+def on(config: RunConfig, devices: int, sharding: str = "none") -> RunConfig:
+    settings = replace(config.train, devices=devices, sharding=sharding)  # type: ignore[arg-type]
+    return replace(config, train=settings)
+
+
+def losses(history: History) -> list[float]:
+    return list(history.steps.loss)
+
+
+def assert_same_numbers(one: Run, two: Run) -> None:
+    """Every step, every evaluation, every stored row."""
+    a, b = read_history(one), read_history(two)
+    assert losses(b) == pytest.approx(losses(a), abs=1e-5)
+    assert list(b.steps.loss_count) == list(a.steps.loss_count)
+    assert list(b.steps.tokens) == list(a.steps.tokens)
+    assert list(b.steps.grad_norm) == pytest.approx(list(a.steps.grad_norm), rel=1e-3)
+    pairs = [[(e.split, e.model, e.step, e.rows) for e in h.evaluations] for h in (a, b)]
+    assert pairs[0] == pairs[1]
+    for x, y in zip(a.evaluations, b.evaluations, strict=True):
+        assert y.loss_sum / y.loss_count == pytest.approx(x.loss_sum / x.loss_count, abs=1e-5)
+    assert set(a.stored) == set(b.stored)
+    assert a.stored
+    for name in a.stored:
+        rows = [pl.read_parquet(run.path / name) for run in (one, two)]
+        assert rows[0]["row_id"].to_list() == rows[1]["row_id"].to_list()
+        assert rows[1]["row_id"].n_unique() == rows[1].height
+        for column in {"nll"} & set(rows[0].columns):  # the majority has none
+            assert np.allclose(rows[0][column], rows[1][column], atol=1e-4)
+
+
+def kinds(run: Run) -> list[str]:
+    """What a run tells, without what is told every so many seconds."""
+    told = (type(e).__name__ for e in EventReader(run.events_path).read_all())
+    return [kind for kind in told if kind not in ("Progress", "SystemSampled")]
+
+
+def test_rows_are_dealt_out_once_and_evenly() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, size=101)
+    rows = np.arange(0, 101)
+    hands = deal(rows, lengths, 4)
+    assert sorted(np.concatenate(hands)) == rows.tolist()
+    tokens = [int(lengths[hand].sum()) for hand in hands]
+    assert max(tokens) < 1.05 * min(tokens)
+    assert [len(hand) for hand in deal(rows[:2], lengths, 4)] == [1, 1, 0, 0]
+
+
+def test_a_classifier_on_two_processes_is_that_of_one(reviews: RunConfig, tmp_path: Path) -> None:
+    one, two = (create_run(config, tmp_path / "runs") for config in (reviews, on(reviews, 2)))
+    process = started(two)
+    alone(one)
+    ended(two, process)
+    assert_same_numbers(one, two)
+    assert kinds(one) == kinds(two)  # one event log, whose story is the same
+    found = read_history(two).device
+    assert found is not None
+    assert found.devices == 2
+
+
+@pytest.fixture(scope="module")
+def whole(verses: RunConfig) -> Run:
+    """A language model's run in one process, with the checkpoints of its three epochs."""
+    run = create_run(verses, Path(verses.folder) / "runs")
+    alone(run)
+    return run
+
+
+def as_of(run: Run, step: int, to: Path, config: RunConfig) -> Run:
+    """A copy of a run whose newest checkpoint is that of a step, configured otherwise."""
+    shutil.copytree(run.path, to)
+    copy = Run(to)
+    copy.worker_path.unlink()  # it names this process, which lives
+    for path in copy.checkpoints.iterdir():
+        if step_of(path) > step:
+            shutil.rmtree(path)
+    (to / "run.toml").write_text(dump_config(config), encoding="utf-8")
+    return copy
+
+
+def test_one_two_and_shared_out_over_two_go_on_from_each_others_checkpoints(
+    verses: RunConfig, whole: Run, tmp_path: Path
+) -> None:
+    shared = as_of(whole, 4, tmp_path / "shared", on(verses, 2, "full"))
+    history = ended(shared, started(shared, "--resume"))
+    assert history.started is not None
+    assert history.started.resumed_from_step == 4
+    assert_same_numbers(whole, shared)
+    names = {path.name for path in (shared.checkpoints / "step_000008").iterdir()}
+    assert {f"optimizer.0000{i}-of-00002.safetensors" for i in (0, 1)} < names
+    assert "model.safetensors" in names
+
+    again = as_of(shared, 8, tmp_path / "again", verses)
+    alone(again, resume=True)
+    assert_same_numbers(whole, again)
+
+
+def test_a_lost_rank_ends_the_run_and_it_goes_on_in_one_process(
+    verses: RunConfig, whole: Run, tmp_path: Path
+) -> None:
+    run = create_run(on(verses, 2), tmp_path / "runs")
+    process = started(run)
+    wait_for(lambda: bool(read_history(run).checkpoints), "a checkpoint")
+    pid = json.loads((run.path / "ranks" / "1.json").read_bytes())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for(lambda: not run.worker_alive(), "the end of the run")
+    assert time.monotonic() - killed < 20  # heartbeats are not waited for on one host
+    assert process.wait(timeout=PATIENCE) != 0
+    lost = read_history(run)
+    assert lost.finished is not None
+    assert lost.finished.status == "failed"
+    assert f"rank 1 of 2 (process {pid} on " in lost.finished.error
+    assert f"`ftev-tui resume {run.id}` goes on from step " in lost.finished.error
+    again = as_of(run, lost.step, tmp_path / "again", verses)
+    alone(again, resume=True)
+    assert_same_numbers(whole, again)
