@@ -1,7 +1,12 @@
-"""Completions made token by token, the models in turn, so that they stream side by side."""
+"""Completions made token by token, streamed side by side.
+
+Two models take turns. A base and its adapter share their weights: after the first token of each,
+which is never held up for the other, they are the two rows of one batch.
+"""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +17,7 @@ from torch import Tensor
 
 from ..control import AskPrompt, Completed, ScoredToken, TokenMade
 from .models import Loaded
+from .side_by_side import can_pair, join_caches, read_together
 from .token_scores import TAIL, TOP, UNFINISHED, named, score
 
 
@@ -51,10 +57,54 @@ def generate(
     for voice in voices:
         voice.prompt = _fit(voice.prompt or prompt, voice.loaded, asked.max_new_tokens)
     inputs = [list(v.prompt or ()) for v in voices]
-    while any(not v.finished for v in voices):
-        for i, voice in enumerate(voices):
-            if not voice.finished:
-                inputs[i] = yield from _next_token(voice, inputs[i], asked, randoms[i])
+    cache = None
+    for turn in itertools.count():
+        for voice in voices:
+            if not voice.finished and len(voice.made) >= asked.max_new_tokens:
+                yield _completed(voice)
+        still = [i for i, voice in enumerate(voices) if not voice.finished]
+        if not still:
+            return
+        if turn == 1 and len(still) == 2:
+            cache = _together(voices)
+        for i, logits in _turns(voices, inputs, still, cache):
+            inputs[i] = yield from _next_token(voices[i], inputs[i], logits, asked, randoms[i])
+        left = [i for i in still if not voices[i].finished]
+        if cache is not None and len(left) == 1:
+            cache.batch_select_indices(torch.tensor(left, device=voices[0].loaded.device))
+            voices[left[0]].cache, cache = cache, None
+
+
+def _together(voices: Sequence[Voice]) -> Any:
+    """One cache for both voices where they are a base and its adapter; else None."""
+    if not can_pair(*(voice.loaded for voice in voices)):
+        return None
+    return join_caches([voice.cache for voice in voices])
+
+
+def _turns(
+    voices: Sequence[Voice], inputs: list[list[int]], still: list[int], cache: Any
+) -> Iterator[tuple[int, Tensor]]:
+    """Each open voice with its logits: [tokens read, vocabulary]."""
+    if cache is not None:
+        pair = [voice.loaded for voice in voices]
+        logits = read_together(pair, cache, [ids[0] for ids in inputs])
+        yield from ((i, logits[i : i + 1]) for i in still)
+        return
+    for i in still:
+        yield i, _read(voices[i], inputs[i])
+
+
+def _read(voice: Voice, ids: list[int]) -> Tensor:
+    with voice.loaded.active() as model:
+        out = model(
+            input_ids=torch.tensor([ids], device=voice.loaded.device),
+            past_key_values=voice.cache,
+            use_cache=True,
+        )
+    voice.cache = out.past_key_values
+    logits: Tensor = out.logits[0]
+    return logits
 
 
 def _fit(prompt: list[int], loaded: Loaded, new_tokens: int) -> list[int]:
@@ -63,21 +113,10 @@ def _fit(prompt: list[int], loaded: Loaded, new_tokens: int) -> list[int]:
 
 
 def _next_token(
-    voice: Voice, ids: list[int], asked: AskPrompt, random: torch.Generator
+    voice: Voice, ids: list[int], rows: Tensor, asked: AskPrompt, random: torch.Generator
 ) -> Generator[TokenMade | Completed, None, list[int]]:
-    """One more token of a voice; returns what it reads next."""
+    """One more token of a voice that read `ids`; returns what it reads next."""
     loaded = voice.loaded
-    if len(voice.made) >= asked.max_new_tokens:
-        yield _completed(voice)
-        return ids
-    with loaded.active() as model:
-        out = model(
-            input_ids=torch.tensor([ids], device=loaded.device),
-            past_key_values=voice.cache,
-            use_cache=True,
-        )
-    voice.cache = out.past_key_values
-    rows = out.logits[0]
     top = TOP if asked.details else 0
     if asked.likelihoods == "all" and not voice.made:
         voice.scores += score(loaded, rows[:-1], ids[1:], top)

@@ -22,7 +22,9 @@ from .devices import free_memory
 DEFAULT_MAX_LENGTH = 512
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
 CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
-CPU_CHUNK_ELEMENTS = 7 << 20  # 28 MiB: of more than 32 each chunk would be new memory from the kernel
+CPU_CHUNK_ELEMENTS = (
+    7 << 20
+)  # 28 MiB: of more than 32 each chunk would be new memory from the kernel
 COPY_ROOM = 1.5  # times the size of a bfloat16 copy that must be free to make one
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
