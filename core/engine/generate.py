@@ -6,9 +6,10 @@ which is never held up for the other, they are the two rows of one batch.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor
 
 from ..control import AskPrompt, Completed, ScoredToken, TokenMade
-from .models import Loaded
-from .side_by_side import can_pair, join_caches, read_together
+from .models import Loaded, takes
+from .side_by_side import can_pair, join_caches, reading_together
 from .token_scores import TAIL, TOP, UNFINISHED, named, score
+
+Together = Callable[[list[int]], Tensor]  # one token of each in, logits of both out
 
 
 @dataclass
@@ -57,25 +60,32 @@ def generate(
     for voice in voices:
         voice.prompt = _fit(voice.prompt or prompt, voice.loaded, asked.max_new_tokens)
     inputs = [list(v.prompt or ()) for v in voices]
-    cache = None
-    for turn in itertools.count():
-        for voice in voices:
-            if not voice.finished and len(voice.made) >= asked.max_new_tokens:
-                yield _completed(voice)
-        still = [i for i, voice in enumerate(voices) if not voice.finished]
-        if not still:
-            return
-        if turn == 1 and len(still) == 2:
-            cache = _together(voices)
-        for i, logits in _turns(voices, inputs, still, cache):
-            inputs[i] = yield from _next_token(voices[i], inputs[i], logits, asked, randoms[i])
-        left = [i for i in still if not voices[i].finished]
-        if cache is not None and len(left) == 1:
-            cache.batch_select_indices(torch.tensor(left, device=voices[0].loaded.device))
-            voices[left[0]].cache, cache = cache, None
+    with contextlib.ExitStack() as paired:
+        cache: Any = None
+        read: Together | None = None
+        for turn in itertools.count():
+            for voice in voices:
+                if not voice.finished and len(voice.made) >= asked.max_new_tokens:
+                    yield _completed(voice)
+            still = [i for i, voice in enumerate(voices) if not voice.finished]
+            if not still:
+                return
+            if turn == 1 and len(still) == 2 and (cache := _one_cache(voices)) is not None:
+                pair = [voice.loaded for voice in voices]
+                read = paired.enter_context(reading_together(pair, cache))
+            every = asked.likelihoods == "all" and turn == 0
+            for i, logits in _turns(voices, inputs, still, read, every):
+                inputs[i] = yield from _next_token(voices[i], inputs[i], logits, asked, randoms[i])
+            left = [i for i in still if not voices[i].finished]
+            if read is not None and len(left) < 2:
+                paired.close()
+                read = None
+                for i in left:
+                    cache.batch_select_indices(torch.tensor([i], device=voices[i].loaded.device))
+                    voices[i].cache = cache
 
 
-def _together(voices: Sequence[Voice]) -> Any:
+def _one_cache(voices: Sequence[Voice]) -> Any:
     """One cache for both voices where they are a base and its adapter; else None."""
     if not can_pair(*(voice.loaded for voice in voices)):
         return None
@@ -83,24 +93,29 @@ def _together(voices: Sequence[Voice]) -> Any:
 
 
 def _turns(
-    voices: Sequence[Voice], inputs: list[list[int]], still: list[int], cache: Any
+    voices: Sequence[Voice],
+    inputs: list[list[int]],
+    still: list[int],
+    read: Together | None,
+    every: bool,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Each open voice with its logits: [tokens read, vocabulary]."""
-    if cache is not None:
-        pair = [voice.loaded for voice in voices]
-        logits = read_together(pair, cache, [ids[0] for ids in inputs])
+    """Each open voice with its logits of the last token, or of every one: [tokens, vocabulary]."""
+    if read is not None:
+        logits = read([ids[0] for ids in inputs])
         yield from ((i, logits[i : i + 1]) for i in still)
         return
     for i in still:
-        yield i, _read(voices[i], inputs[i])
+        yield i, _read(voices[i], inputs[i], every)
 
 
-def _read(voice: Voice, ids: list[int]) -> Tensor:
+def _read(voice: Voice, ids: list[int], every: bool) -> Tensor:
+    last = {} if every or not takes(voice.loaded.model, "logits_to_keep") else {"logits_to_keep": 1}
     with voice.loaded.active() as model:
         out = model(
             input_ids=torch.tensor([ids], device=voice.loaded.device),
             past_key_values=voice.cache,
             use_cache=True,
+            **last,
         )
     voice.cache = out.past_key_values
     logits: Tensor = out.logits[0]

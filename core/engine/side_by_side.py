@@ -7,13 +7,14 @@ other part of peft (scaling, casts, several active adapters) does as it always d
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from .few_rows import few_rows
 from .models import Loaded, unwrapped
 
 _apart: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # what `_keeps_rows` found
@@ -100,12 +101,22 @@ def join_caches(caches: list[Any]) -> Any:
     return caches[0]
 
 
-@torch.inference_mode()
-def read_together(pair: list[Loaded], cache: Any, tokens: list[int]) -> Tensor:
-    """Logits after one more token of each: [2, vocabulary]. The cache grows in place."""
+@contextlib.contextmanager
+def reading_together(pair: list[Loaded], cache: Any) -> Iterator[Callable[[list[int]], Tensor]]:
+    """Gives what reads one more token of each into the cache: logits of [2, vocabulary].
+
+    The model stays as it is made here between two tokens: to walk its modules at every token would
+    cost a sixth of the time.
+    """
     off = next(row for row, loaded in enumerate(pair) if loaded.adapter_off)
     tuned = pair[1 - off]
-    ids = torch.tensor(tokens, device=tuned.device)[:, None]
-    with tuned.active() as model, without_adapter(model, off):
-        logits: Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
-    return logits
+    device = tuned.device
+    with tuned.active() as model, without_adapter(model, off), few_rows(model, len(pair)):
+
+        def read(tokens: list[int]) -> Tensor:
+            ids = torch.tensor(tokens, device=device)[:, None]
+            out = model(input_ids=ids, past_key_values=cache, use_cache=True)
+            logits: Tensor = out.logits[:, -1]
+            return logits
+
+        yield read
