@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,7 @@ import torch
 from ftev.core.engine.evaluate import score_tokens
 from ftev.core.engine.models import Loaded
 from ftev.core.engine.rows import TokenRows
-from measure import alternate, peak_memory, section, table
+from measure import alternate, section, table
 
 VOCABULARY, WINDOW = 50_000, 512
 SIZES = (1, 4, 8, 16)  # batch sizes that lm-eval is tried with
@@ -63,7 +66,7 @@ def tokenizer() -> Any:
 
 
 def requests(kind: str, count: int) -> list[Request]:
-    """Documents of about 150 tokens; contexts of about 100 with endings of 2 to 23, some four each."""
+    """Documents of about 150 tokens; contexts of about 100, endings of 2 to 23, some four each."""
     random = np.random.default_rng(3)
 
     def tokens(n: int) -> list[int]:
@@ -144,9 +147,24 @@ def memory(side: str, precision: str, kind: str, size: int, count: int) -> None:
         work(requests(kind, count))
         print(torch.cuda.max_memory_allocated() / 2**20 - before)
         return
-    before = peak_memory()
+    before, most, done = resident(), [0.0], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.002):
+            most[0] = max(most[0], resident())
+
+    watch = threading.Thread(target=look)
+    watch.start()
     work(requests(kind, count))
-    print(peak_memory() - before)
+    done.set()
+    watch.join()
+    print(most[0] - before)
+
+
+def resident() -> float:
+    """MiB of this process in memory now: what it had at most while it loaded would hide the work."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize() / 2**20
 
 
 def compared(precision: str, kind: str, count: int, rounds: int) -> list[object]:
