@@ -20,7 +20,7 @@ from .rows import TokenRows, encode
 from .shared_contexts import Tree, can_share, collate_trees, trees
 
 BY_BUDGET = Layout()
-CPU_TOKENS = 1_024  # of a forward pass: a CPU gains nothing from more and pays in memory
+CPU_TOKENS = 512  # of a forward pass: a CPU gains nothing from more and pays in memory
 CPU_BLOCK = 4  # positions whose logits are made float32 at a time: 200 kB each at 50,000 tokens
 Scores = pl.DataFrame
 FloatArray = NDArray[np.float64]
@@ -195,6 +195,7 @@ def _score_positions(
         size = CPU_BLOCK if logits.device.type == "cpu" else len(chunk)
         for i in range(0, len(chunk), size):
             yield _score_block(logits[i : i + size].float(), chunk[i : i + size], ranked)
+        del logits  # or the next chunk stands beside it
 
 
 def _score_block(logits: Tensor, targets: Tensor, ranked: bool) -> tuple[Tensor, Tensor, Tensor]:

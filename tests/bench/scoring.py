@@ -162,7 +162,7 @@ def memory(side: str, precision: str, kind: str, size: int, count: int) -> None:
 
 
 def resident() -> float:
-    """MiB of this process in memory now: what it had at most while it loaded would hide the work."""
+    """MiB of this process in memory now: its peak while it loaded would hide the work."""
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * resource.getpagesize() / 2**20
 
