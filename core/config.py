@@ -169,7 +169,7 @@ class EvaluateConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic in evaluation; the log-softmax is float32 and sums are float64 in either case."""
     batch_tokens: int = 8192
-    """Tokens in a forward pass of evaluation, padding counted."""
+    """Tokens in a forward pass of evaluation, padding counted; on a CPU scoring takes 512."""
     probe: bool = True
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
     test: bool = True

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .batches import Batch, Rows, collate, evaluation_batches
 from .devices import autocast
-from .models import Loaded, unwrapped
+from .few_rows import few_rows
+from .models import Loaded, at_precision, unwrapped
 
 
 @dataclass
@@ -47,6 +48,7 @@ def complete(
     ids = [np.asarray(p, dtype=np.int32) for p in prompts]
     lengths = np.fromiter((len(p) + limit for p in prompts), dtype=np.int64, count=len(prompts))
     done = 0
+    loaded = at_precision(loaded, precision)
     with loaded.active() as model, autocast(loaded.device, precision):
         taken = inspect.signature(unwrapped(model).forward).parameters
         parts = evaluation_batches(lengths, budget)
@@ -77,13 +79,14 @@ def _answer_together(
     rows = list(answers)  # those still in the batch
     for step in range(1, limit + 1):
         extra = {"position_ids": positions, "logits_to_keep": 1}
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            **{name: value for name, value in extra.items() if name in told},
-        )
+        with few_rows(model, len(rows)):
+            out = model(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+                **{name: value for name, value in extra.items() if name in told},
+            )
         cache = out.past_key_values
         chosen = out.logits[:, -1].float().argmax(-1)
         _add_tokens(rows, chosen.tolist(), stop)
@@ -91,7 +94,7 @@ def _answer_together(
         yield (len(answers) - len(kept)) * limit + len(kept) * step
         if not kept:
             return
-        if len(kept) <= len(rows) // 2:  # copying the cache is worth it when the batch halves
+        if len(kept) < len(rows):  # growing the cache copies it at every step as it is
             index = torch.tensor(kept, device=ids.device)
             cache.batch_select_indices(index)
             rows, chosen = [rows[i] for i in kept], chosen[index]
@@ -102,7 +105,7 @@ def _answer_together(
 def _add_tokens(rows: list[Answer], chosen: list[int], stop: set[int]) -> None:
     for answer, token in zip(rows, chosen, strict=True):
         if answer.ended:
-            continue  # its row is computed on until the batch is cut: nobody reads it
+            continue
         if token in stop:
             answer.ended, answer.stop = True, token
         else:

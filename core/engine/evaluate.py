@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from .batches import Batch, Layout, collate
 from .devices import autocast
-from .models import Loaded, ScoredPositions, without_cache
+from .models import Loaded, ScoredPositions, at_precision, without_cache
 from .rows import TokenRows, encode
+from .shared_contexts import Tree, can_share, collate_trees, trees
 
 BY_BUDGET = Layout()
+CPU_TOKENS = 512  # of a forward pass: a CPU gains nothing from more and pays in memory
+CPU_BLOCK = 4  # positions whose logits are made float32 at a time: 200 kB each at 50,000 tokens
 Scores = pl.DataFrame
 FloatArray = NDArray[np.float64]
 
@@ -30,6 +34,7 @@ def score_labels(
     labels = loaded.labels
     assert rows.labels is not None
     log_probabilities = np.empty((len(rows), len(labels)))
+    loaded = at_precision(loaded, precision)
     with loaded.active() as model, autocast(loaded.device, precision):
         uncached = without_cache(model)
         for done, part, batch in _batches(loaded, rows, budget, layout):
@@ -56,31 +61,45 @@ def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArr
     )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is scored of one batch: the state before each target, the target, the row it is of."""
+
+    done: int  # rows
+    states: Tensor
+    targets: Tensor
+    owners: NDArray[np.int64]
+
+
 @torch.inference_mode()
 def score_tokens(
     loaded: Loaded, rows: TokenRows, precision: str, budget: int, layout: Layout = BY_BUDGET
 ) -> Iterator[int | Scores]:
-    """Yields rows done, at last a frame: row_id, nll (nats), tokens, correct, bytes."""
-    assert rows.scored is not None
+    """Yields rows done, at last a frame: row_id, nll (nats), tokens, correct, bytes.
+
+    A context that rows share is read once, where the model allows it and no layout is asked for.
+    """
     nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
-    head = ScoredPositions(loaded.model)
+    with loaded.active():  # what the model can do is tried in its own precision
+        head = ScoredPositions(loaded.model)
+        shared = _trees(head, rows, loaded.max_length) if layout == BY_BUDGET else []
     if not head.short_way:  # every position is projected: the batch shall be no wider than a chunk
         budget = min(budget, head.chunk)
+    loaded = at_precision(loaded, precision)
+    head.model = loaded.model
+    done = 0
     with loaded.active(), autocast(loaded.device, precision):
-        for done, part, batch in _batches(loaded, rows, budget, layout):
-            assert batch.scored is not None
-            targets = batch.scored[:, 1:]
-            places = batch.positions if layout.pad_left else None
-            states = head.hidden(batch.ids, batch.mask, places)[:, :-1][targets]
-            found = [
-                (t, c) for t, c, _ in _score_positions(head, states, batch.ids[:, 1:][targets])
-            ]
+        alone = np.setdiff1d(np.arange(len(rows)), [row for tree in shared for row in tree.rows])
+        for asked in chain(
+            _ask_trees(loaded, head, shared, budget),
+            _ask_rows(loaded, head, rows, alone, layout, budget),
+        ):
+            found = [(t, c) for t, c, _ in _score_positions(head, asked.states, asked.targets)]
             if found:
-                row = torch.nonzero(targets)[:, 0].cpu().numpy()
-                lost = torch.cat([t for t, _ in found]).cpu().numpy()
-                right = torch.cat([c for _, c in found]).cpu().numpy()
-                nll[part] = np.bincount(row, weights=-lost, minlength=len(part))
-                correct[part] = np.bincount(row, weights=right, minlength=len(part))
+                lost, right = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
+                np.add.at(nll, asked.owners, -lost)
+                np.add.at(correct, asked.owners, right)
+            done += asked.done
             yield done
     yield pl.DataFrame(
         {
@@ -94,11 +113,58 @@ def score_tokens(
     )
 
 
+def _trees(head: ScoredPositions, rows: TokenRows, widest: int) -> list[Tree]:
+    found = trees(rows, widest)
+    return found if found and can_share(head, widest) else []
+
+
+def _ask_trees(
+    loaded: Loaded, head: ScoredPositions, shared: list[Tree], budget: int
+) -> Iterator[Asked]:
+    lengths = np.array([len(tree.ids) for tree in shared], dtype=np.int64)
+    for part in BY_BUDGET.batches(lengths, _fitting(budget, loaded)):
+        chosen = [shared[i] for i in part]
+        batch = collate_trees(chosen, loaded.tokenizer.pad_token_id, loaded.device)
+        states = head.hidden(batch.ids, batch.mask, batch.positions)[batch.at]
+        count = sum(len(tree.rows) for tree in chosen)
+        yield Asked(count, states, batch.targets, batch.owners)
+
+
+def _ask_rows(
+    loaded: Loaded,
+    head: ScoredPositions,
+    rows: TokenRows,
+    alone: NDArray[np.int64],
+    layout: Layout,
+    budget: int,
+) -> Iterator[Asked]:
+    for _, part, batch in _batches(loaded, rows, budget, layout, alone):
+        assert batch.scored is not None
+        targets = batch.scored[:, 1:]
+        if layout.pad_left:
+            states = head.hidden(batch.ids, batch.mask, batch.positions)
+        else:  # what stands behind a row is seen by none of its tokens
+            states = head.hidden(batch.ids, torch.ones_like(batch.mask))
+        owners = part[torch.nonzero(targets)[:, 0].cpu().numpy()]
+        yield Asked(len(part), states[:, :-1][targets], batch.ids[:, 1:][targets], owners)
+
+
+def _fitting(budget: int, loaded: Loaded) -> int:
+    return min(budget, CPU_TOKENS) if loaded.device.type == "cpu" else budget
+
+
 def _batches(
-    loaded: Loaded, rows: TokenRows, budget: int, layout: Layout
+    loaded: Loaded,
+    rows: TokenRows,
+    budget: int,
+    layout: Layout,
+    chosen: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.int64], Batch]]:
+    """Rows done, the rows of a batch, and the batch: of all rows or of those chosen."""
+    chosen = np.arange(len(rows)) if chosen is None else chosen
     done, lengths, pad = 0, rows.lengths, loaded.tokenizer.pad_token_id
-    for part in layout.batches(lengths, budget):
+    for places in layout.batches(lengths[chosen], _fitting(budget, loaded)):
+        part = chosen[places]
         done += len(part)
         width = min(int(lengths[part].max()) + layout.extra, loaded.max_length)
         yield (
@@ -117,17 +183,30 @@ def _batches(
 
 
 def _score_positions(
-    head: ScoredPositions, states: Tensor, targets: Tensor
+    head: ScoredPositions, states: Tensor, targets: Tensor, *, ranked: bool = False
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """By chunks: log-likelihood (float64), whether it was the first choice, its rank."""
-    size = head.chunk
-    for start in range(0, len(targets), size):
-        logits = head.logits(states[start : start + size])
-        wanted = logits.gather(1, targets[start : start + size, None])
-        likelihood = (wanted[:, 0] - logits.logsumexp(-1)).double()
-        rank = (logits > wanted).sum(-1) + 1
-        first = logits.argmax(-1) == targets[start : start + size]
-        yield likelihood, first, rank
+    """By chunks: log-likelihood (float64), whether it was the first choice, its rank if wanted.
+
+    On the CPU a chunk is gone through in blocks of rows that its caches hold.
+    """
+    for start in range(0, len(targets), head.chunk):
+        chunk = targets[start : start + head.chunk]
+        logits = head.projected(states[start : start + head.chunk])
+        size = CPU_BLOCK if logits.device.type == "cpu" else len(chunk)
+        for i in range(0, len(chunk), size):
+            yield _score_block(logits[i : i + size].float(), chunk[i : i + size], ranked)
+        del logits  # or the next chunk stands beside it
+
+
+def _score_block(logits: Tensor, targets: Tensor, ranked: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """`logits`: float32 [targets, vocabulary]. Of equal logits the first is the model's choice."""
+    wanted = logits.gather(1, targets[:, None])
+    first = wanted[:, 0] == logits.amax(-1)
+    if len(equal := first.nonzero()[:, 0]):  # to find its place costs more than to find the most
+        first[equal] = logits[equal].argmax(-1) == targets[equal]
+    rank = (logits > wanted).sum(-1) + 1 if ranked else targets.new_empty(0)
+    likelihood = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    return likelihood.double(), first, rank
 
 
 @dataclass(frozen=True)
@@ -176,6 +255,7 @@ def score_text(
     """Log-likelihood of a whole text in rolling windows; yields tokens done, at last the score."""
     ids = encode(loaded, [text])[0]
     window = loaded.max_length
+    loaded = at_precision(loaded, precision)
     head = ScoredPositions(loaded.model)
     likelihoods: list[float] = []
     ranks: list[int] = []
@@ -185,7 +265,7 @@ def score_text(
             inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
             states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]
             targets = torch.tensor(ids[start:end], device=loaded.device)
-            for likelihood, _, rank in _score_positions(head, states, targets):
+            for likelihood, _, rank in _score_positions(head, states, targets, ranked=True):
                 likelihoods += likelihood.tolist()
                 ranks += rank.tolist()
             yield end

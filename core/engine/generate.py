@@ -1,9 +1,15 @@
-"""Completions made token by token, the models in turn, so that they stream side by side."""
+"""Completions made token by token, streamed side by side.
+
+Two models take turns. A base and its adapter share their weights: after the first token of each,
+which is never held up for the other, they are the two rows of one batch.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +17,11 @@ import torch
 from torch import Tensor
 
 from ..control import AskPrompt, Completed, ScoredToken, TokenMade
-from .models import Loaded
+from .models import Loaded, takes
+from .side_by_side import can_pair, join_caches, reading_together
 from .token_scores import TAIL, TOP, UNFINISHED, named, score
+
+Together = Callable[[list[int]], Tensor]  # one token of each in, logits of both out
 
 
 @dataclass
@@ -51,10 +60,66 @@ def generate(
     for voice in voices:
         voice.prompt = _fit(voice.prompt or prompt, voice.loaded, asked.max_new_tokens)
     inputs = [list(v.prompt or ()) for v in voices]
-    while any(not v.finished for v in voices):
-        for i, voice in enumerate(voices):
-            if not voice.finished:
-                inputs[i] = yield from _next_token(voice, inputs[i], asked, randoms[i])
+    with contextlib.ExitStack() as paired:
+        cache: Any = None
+        read: Together | None = None
+        for turn in itertools.count():
+            for voice in voices:
+                if not voice.finished and len(voice.made) >= asked.max_new_tokens:
+                    yield _completed(voice)
+            still = [i for i, voice in enumerate(voices) if not voice.finished]
+            if not still:
+                return
+            if turn == 1 and len(still) == 2 and (cache := _one_cache(voices)) is not None:
+                pair = [voice.loaded for voice in voices]
+                read = paired.enter_context(reading_together(pair, cache))
+            every = asked.likelihoods == "all" and turn == 0
+            for i, logits in _turns(voices, inputs, still, read, every):
+                inputs[i] = yield from _next_token(voices[i], inputs[i], logits, asked, randoms[i])
+            left = [i for i in still if not voices[i].finished]
+            if read is not None and len(left) < 2:
+                paired.close()
+                read = None
+                for i in left:
+                    cache.batch_select_indices(torch.tensor([i], device=voices[i].loaded.device))
+                    voices[i].cache = cache
+
+
+def _one_cache(voices: Sequence[Voice]) -> Any:
+    """One cache for both voices where they are a base and its adapter; else None."""
+    if not can_pair(*(voice.loaded for voice in voices)):
+        return None
+    return join_caches([voice.cache for voice in voices])
+
+
+def _turns(
+    voices: Sequence[Voice],
+    inputs: list[list[int]],
+    still: list[int],
+    read: Together | None,
+    every: bool,
+) -> Iterator[tuple[int, Tensor]]:
+    """Each open voice with its logits of the last token, or of every one: [tokens, vocabulary]."""
+    if read is not None:
+        logits = read([ids[0] for ids in inputs])
+        yield from ((i, logits[i : i + 1]) for i in still)
+        return
+    for i in still:
+        yield i, _read(voices[i], inputs[i], every)
+
+
+def _read(voice: Voice, ids: list[int], every: bool) -> Tensor:
+    last = {} if every or not takes(voice.loaded.model, "logits_to_keep") else {"logits_to_keep": 1}
+    with voice.loaded.active() as model:
+        out = model(
+            input_ids=torch.tensor([ids], device=voice.loaded.device),
+            past_key_values=voice.cache,
+            use_cache=True,
+            **last,
+        )
+    voice.cache = out.past_key_values
+    logits: Tensor = out.logits[0]
+    return logits
 
 
 def _fit(prompt: list[int], loaded: Loaded, new_tokens: int) -> list[int]:
@@ -63,21 +128,10 @@ def _fit(prompt: list[int], loaded: Loaded, new_tokens: int) -> list[int]:
 
 
 def _next_token(
-    voice: Voice, ids: list[int], asked: AskPrompt, random: torch.Generator
+    voice: Voice, ids: list[int], rows: Tensor, asked: AskPrompt, random: torch.Generator
 ) -> Generator[TokenMade | Completed, None, list[int]]:
-    """One more token of a voice; returns what it reads next."""
+    """One more token of a voice that read `ids`; returns what it reads next."""
     loaded = voice.loaded
-    if len(voice.made) >= asked.max_new_tokens:
-        yield _completed(voice)
-        return ids
-    with loaded.active() as model:
-        out = model(
-            input_ids=torch.tensor([ids], device=loaded.device),
-            past_key_values=voice.cache,
-            use_cache=True,
-        )
-    voice.cache = out.past_key_values
-    rows = out.logits[0]
     top = TOP if asked.details else 0
     if asked.likelihoods == "all" and not voice.made:
         voice.scores += score(loaded, rows[:-1], ids[1:], top)

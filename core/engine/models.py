@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +17,15 @@ from ..config import RunConfig
 from ..demo import find_model
 from ..errors import ModelError
 from ..events import ModelLoaded
+from .devices import free_memory
 
 DEFAULT_MAX_LENGTH = 512
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
 CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
+CPU_CHUNK_ELEMENTS = (
+    7 << 20
+)  # 28 MiB: of more than 32 each chunk would be new memory from the kernel
+COPY_ROOM = 1.5  # times the size of a bfloat16 copy that must be free to make one
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
 
@@ -322,6 +328,24 @@ def takes(model: Any, argument: str) -> bool:
     return argument in inspect.signature(unwrapped(model).forward).parameters
 
 
+def at_precision(loaded: Loaded, precision: str) -> Loaded:
+    """The model itself, or for bfloat16 a copy whose weights are rounded once and not each pass.
+
+    The model that may be in training is not touched. Where memory has no room for the copy,
+    autocast rounds each weight when it is used.
+    """
+    half = 2 * sum(p.numel() for p in loaded.model.parameters())
+    room = free_memory(loaded.device)
+    if precision == "float32" or (room is not None and room < half * COPY_ROOM):
+        return loaded
+    with torch.inference_mode(False), torch.no_grad():
+        rounded = {
+            id(p): nn.Parameter(p.to(torch.bfloat16), requires_grad=False)
+            for p in loaded.model.parameters()
+        }
+        return replace(loaded, model=copy.deepcopy(loaded.model, rounded))
+
+
 def without_cache(model: Any) -> dict[str, bool]:
     """What a forward pass is told so that it keeps no keys and values (L8)."""
     return {"use_cache": False} if takes(model, "use_cache") else {}
@@ -361,7 +385,9 @@ class ScoredPositions(nn.Module):
     @property
     def chunk(self) -> int:
         """Positions projected at a time, so that their logits stay within CHUNK_ELEMENTS."""
-        return max(1, CHUNK_ELEMENTS // int(self.model.config.vocab_size))
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        elements = min(CHUNK_ELEMENTS, CPU_CHUNK_ELEMENTS) if on_cpu else CHUNK_ELEMENTS
+        return max(1, elements // int(self.model.config.vocab_size))
 
     def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None) -> Tensor:
         """Last hidden states, or logits where the short way is closed."""
@@ -381,9 +407,11 @@ class ScoredPositions(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """float32 logits of the states given: [chosen, hidden] -> [chosen, vocabulary] (L3)."""
-        if not self.short_way:
-            return states.float()
-        return self._causal.get_output_embeddings()(states).float()
+        return self.projected(states).float()
+
+    def projected(self, states: Tensor) -> Tensor:
+        """The same in the precision that the model computes in."""
+        return self._causal.get_output_embeddings()(states) if self.short_way else states
 
     @torch.no_grad()
     def _agrees(self) -> bool:

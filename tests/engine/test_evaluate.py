@@ -269,7 +269,7 @@ def test_L3_a_certain_wrong_answer_is_finite_because_no_softmax_is_taken(causal:
     class Certain:
         chunk = 10
 
-        def logits(self, states: torch.Tensor) -> torch.Tensor:
+        def projected(self, states: torch.Tensor) -> torch.Tensor:
             return logits
 
     (found,) = _score_positions(Certain(), logits, torch.tensor([1]))  # type: ignore[arg-type]
