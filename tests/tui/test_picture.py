@@ -78,7 +78,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def test_the_terminal_shows_what_a_picture_drawn_anew_shows(terminal: Terminal) -> None:
     """After each key: nothing is left of what was there before, and nothing is missing."""
     terminal.wait_for("running")
-    for key in ("?", "q", "\r", "2", "3", "4", "+", "?", "q", "t", "\x1b[B", "h"):
+    for key in ("?", "q", "\r", "2", "4", "+", "?", "q", "t", "h"):
         terminal.press(key)
         _settle(terminal)
         seen = _cells(terminal)
@@ -107,10 +107,10 @@ def test_a_focus_key_sends_two_borders_and_no_more(terminal: Terminal) -> None:
 
 
 def _settle(terminal: Terminal) -> None:
-    """Until nothing came for half a second."""
+    """Until nothing came for a third of a second."""
     for _ in range(20):
         before = terminal.bytes_read
-        terminal.read(0.5)
+        terminal.read(0.33)
         if terminal.bytes_read == before:
             return
 

@@ -128,6 +128,19 @@ MARKERS = (BRAILLE, BLOCK, ASCII)
 _BRAILLE_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _DOTS = " " + "".join(chr(0x2800 + bits) for bits in range(1, 256))
 _BLOCKS = " ▀▄█"
+
+
+def _runs(bits: tuple[int, ...]) -> list[list[int]]:
+    """The bits of a column of dots from one row to another, both included."""
+    rows = range(len(bits))
+    return [[sum(bits[start : end + 1]) for end in rows] for start in rows]
+
+
+_RUNS = {
+    "braille": [_runs(column) for column in _BRAILLE_BITS],
+    "block": [_runs((1, 2))],
+    "ascii": [_runs((1,))],
+}
 LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
 
 
@@ -150,19 +163,24 @@ class Raster:
         self.width, self.height, self.marker = width, height, marker
         self.dots_across, self.dots_down = width * marker.across, height * marker.down
         self._bits = [[0] * width for _ in range(height)]
+        self._runs = _RUNS[marker.name]
         self._roles = [[""] * width for _ in range(height)]
         self._signs: dict[int, dict[int, str]] = {}  # by line, then column of cells
 
     def set_dots(self, x: int, top: int, bottom: int, role: str) -> None:
         """A vertical run of dots; coordinates in dots, both ends included."""
         column, in_cell = divmod(x, self.marker.across)
-        if not 0 <= column < self.width:
+        top, bottom = max(0, top), min(self.dots_down - 1, bottom)
+        if not 0 <= column < self.width or top > bottom:
             return
-        for y in range(max(0, top), min(self.dots_down - 1, bottom) + 1):
-            cell, down = divmod(y, self.marker.down)
-            bit = _BRAILLE_BITS[in_cell][down] if self.marker is BRAILLE else 1 << down
-            self._bits[cell][column] |= bit
+        runs, down = self._runs[in_cell], self.marker.down
+        (cell, start), (last, end) = divmod(top, down), divmod(bottom, down)
+        while cell < last:
+            self._bits[cell][column] |= runs[start][down - 1]
             self._roles[cell][column] = role
+            cell, start = cell + 1, 0
+        self._bits[cell][column] |= runs[start][end]
+        self._roles[cell][column] = role
 
     def draw_dotted(self, y: int, role: str, every: int = 3) -> None:
         """A dotted line across the whole width."""
