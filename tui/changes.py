@@ -22,16 +22,23 @@ class Changes:
         self._lock = threading.Lock()
         self._ear, self._bell = os.pipe()
         self._told = _watch(folder)
+        self.tells = False  # it has told of a change: there is no need to look as well
         self._poll = select.poll()
         for file in (self._ear, self._told):
             if file >= 0:
                 self._poll.register(file, select.POLLIN)
 
-    def wait(self, seconds: float) -> None:
-        """Return at the next change, at one since the last wait, or when the time is up."""
+    def wait(self, seconds: float) -> bool:
+        """Return at the next change, at one since the last wait, or when the time is up.
+
+        Whether it was a change.
+        """
         ready = [file for file, _ in self._poll.poll(1000 * seconds)]
-        if self._told in ready:
-            os.read(self._told, 1 << 16)
+        if self._told not in ready:
+            return False
+        os.read(self._told, 1 << 16)
+        self.tells = True
+        return True
 
     def wake(self) -> None:
         """End the wait, and all later ones."""

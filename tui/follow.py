@@ -131,8 +131,8 @@ class Follower(threading.Thread):
         pause = self._pause()
         if told:
             self._stopped.wait(pause)
-        if not self._stopped.is_set():
-            changes.wait(pause)
+        longest = ALIVE_SECONDS if changes.tells else pause
+        if not self._stopped.is_set() and changes.wait(longest):
             self._stopped.wait(GATHER_SECONDS)
 
     def _go(self) -> bool:
