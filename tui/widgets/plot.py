@@ -191,16 +191,18 @@ class Raster:
         """A line through the columns of a series, each from its least to its greatest value."""
         before: tuple[int, int] | None = None
         for part in parts:
-            top, bottom = scale.row(part.high), scale.row(part.low)
+            top = bottom = first = last = scale.row(part.high)
+            if part.low < part.high:
+                bottom, first, last = map(scale.row, (part.low, part.first, part.last))
             if before and part.x - before[0] == 1:
                 if before[1] > bottom:
                     bottom = before[1] - 1
                 elif before[1] < top:
                     top = before[1] + 1
             elif before:
-                self._draw_line(before, (part.x, scale.row(part.first)), role)
+                self._draw_line(before, (part.x, first), role)
             self.set_dots(part.x, top, bottom, role)
-            before = part.x, scale.row(part.last)
+            before = part.x, last
 
     def _draw_line(self, start: tuple[int, int], end: tuple[int, int], role: str) -> None:
         (x0, y0), (x1, y1) = start, end
