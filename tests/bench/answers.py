@@ -2,8 +2,8 @@
 
     python tests/bench/answers.py [ROWS] [BATCH] [NEW_TOKENS]
 
-Llama shape of 130 M parameters, random weights by seed, a LoRA adapter of rank 16, in float32, where
-the tokens must be equal, and with bfloat16 weights, where batches round otherwise.
+Llama shape of 130 M parameters, random weights by seed, a LoRA adapter of rank 16. In float32
+the tokens must be equal; with bfloat16 weights batches round otherwise.
 """
 
 from __future__ import annotations
