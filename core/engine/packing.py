@@ -2,9 +2,9 @@
 
 Positions begin anew with each row and attention stays within it. Nothing is padded, but it needs
 attention that takes the rows' bounds: torch's variable-length kernel, on CUDA only. On a CPU the
-same costs a mask over all pairs of tokens, which is more than the padding of rows of like length
-(5 to 10 %), so there batches are padded. Whether a model keeps its rows apart is tried on real
-rows before any is packed; one that does not is trained on padded batches.
+same would need a mask over all pairs of tokens, so there rows of like length are padded. Whether a
+model keeps its rows apart is tried on real rows before any is packed; one that does not is trained
+on padded batches.
 """
 
 from __future__ import annotations
