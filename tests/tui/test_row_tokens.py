@@ -14,6 +14,7 @@ from ftev.core.errors import ModelError
 from ftev.core.runs import Run
 from ftev.tui.screens.examples import ExamplesScreen
 from ftev.tui.screens.row import RowScreen
+from ftev.tui.terminal import to_ascii
 from ftev.tui.widgets.row_tokens import RowQuestion, RowTokens, read_tokens, token_lines
 from ftev.tui.widgets.spans import Line
 from test_evaluation_screen import on_screen, press
@@ -61,14 +62,14 @@ async def test_k_shows_the_tokens_and_takes_them_away(
         await press(pilot, "enter", "k scores this row again")
         screen = asks(pilot, answer)
         assert "k tokens" in picture(pilot)
-        await press(pilot, "k", "this row under base and tuned … scoring this row under base")
+        await press(pilot, "k", "scoring this row under base …")
         go_on.set()
         await seen(pilot, "1 of 3 tokens lost")
         told = picture(pilot)
         assert "tuned  average log-likelihood −1.583 nats a token, 3 tokens" in told
         assert "2 of 3 tokens gained" in told
         assert "+1.75 nats" in told
-        assert "rank 9 → 77.9 %, rank 1" in told
+        assert "−2.000 → −0.250, rank 9 → 1" in told
         assert "≥ 10 %" in told
         await press(pilot, "k", "k scores this row again")
         go_on.clear()
@@ -108,7 +109,7 @@ async def test_what_fails_is_told_in_a_sentence_and_leaving_ends_the_engine(
         asks(pilot, fails)
         await press(pilot, "k", "The tokens cannot be shown: model/: there is no tuned model")
         asks(pilot, waits)
-        await press(pilot, "k", "starting the engine")
+        await press(pilot, "k", "scoring this row under base and tuned …")
         assert started.wait(10)
         await press(pilot, "escape", "100 rows")
         assert Engine.killed.wait(10)
@@ -127,6 +128,9 @@ def test_stored_losses_other_tokens_and_hostile_ones() -> None:
     assert "base   average log-likelihood −1.583 nats a token, 3 tokens, as stored" in told
     assert ", stored: −2.000" in told
     assert "0 of 3 tokens gained" in told
+    told = plain(token_lines(RowTokens(scored=read_tokens(TOLD)), {}, 100))
+    assert "−∞ → −3.000" in told
+    assert to_ascii(told).isascii()
     other = {"base": TOLD["base"], "tuned": [["Wh", -1.0, 1], [HOSTILE, -1.0, 2]]}
     told = plain(token_lines(RowTokens(scored=read_tokens(other)), {}, 100))
     assert "different tokens" in told

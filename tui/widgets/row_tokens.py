@@ -20,7 +20,7 @@ from ...core.reporting.text import visible
 from ..threads import Post, in_thread
 from .block_lines import prose
 from .format import fit, fit_right, format_number, format_signed
-from .shading import legend, shade, told_share
+from .shading import legend, shade
 from .spans import Line
 
 MODELS = ("base", "tuned")
@@ -116,8 +116,8 @@ def token_lines(tokens: RowTokens | None, losses: Mapping[str, float], width: in
     if tokens.failed:
         return prose(f"✗ The tokens cannot be shown: {tokens.failed}", width, "bad")
     if tokens.scored is None:
-        told = tokens.progress or "starting the engine"
-        return prose(f"scoring this row under base and tuned … {told}", width, "muted")
+        told = tokens.progress or "scoring this row under base and tuned"
+        return prose(f"{told} …", width, "muted")
     lines: list[Line] = [[("likelihood of each scored token", "strong")], legend(), []]
     for model in MODELS:
         lines += _under(model, tokens.scored[model], losses.get(model), width)
@@ -150,19 +150,19 @@ def _changes(scored: Scored, width: int) -> list[Line]:
         head = f"{len(rows):,} of {len(before):,} tokens {kind}"
         head += f", the {MOST} that {kind} most:" if len(rows) > MOST else ":" if rows else ""
         lines.append([(f"{sign} ", role), (head, "strong")])
-        lines += [_change(t, scored) for t in rows[:MOST]]
+        lines += [_change(t) for t in rows[:MOST]]
         lines.append([])
     return lines
 
 
-def _change(t: Mapping[str, Any], scored: Scored) -> Line:
-    """`  “tea”  +2.31 nats  0.4 %, rank 12 → 4.1 %, rank 3`"""
-    base, tuned = (scored[m][t["position"]] for m in MODELS)
+def _change(t: Mapping[str, Any]) -> Line:
+    """`  12  “tea”  +2.31 nats   −5.520 → −3.210, rank 12 → 3`"""
+    values = f"{format_number(t['from'])} → {format_number(t['to'])}"
     return [
-        (f"{fit_right(format(t['position'] + 1, ','), 6)}  ", "muted"),
+        (fit_right(f"{t['position'] + 1:,}", 6) + "  ", "muted"),
         (fit(f"“{visible(t['token'])}”", NAME_WIDTH), ""),
-        (fit_right(format_signed(t["difference"], 2), 8) + " nats  ", ""),
-        (f"{told_share(base)} → {told_share(tuned)}", "muted"),
+        (fit_right(format_signed(t["difference"], 2), 8) + " nats   ", ""),
+        (f"{values}, rank {t['rank_from']:,} → {t['rank_to']:,}", "muted"),
     ]
 
 
