@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +23,13 @@ from ftev.core.launch import ask_engine  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
+TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}<s>{{ m['content'] }}:"
+    "{% else %}{{ m['content'] }}</s>{% endif %}{% endfor %}"
+)
 
-def finished(folder: Path, causal: Path, rows: list[dict[str, str]]) -> Run:
+
+def finished(folder: Path, causal: Path, rows: list[dict[str, Any]]) -> Run:
     """A run over these rows that keeps another model than its base."""
     (folder / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows[:2])))
@@ -85,6 +92,22 @@ def test_a_row_may_be_a_window_of_a_document(tmp_path: Path, causal_folder: Path
     long = " ".join(f"the kettle {i} boils and the cup is warm" for i in range(30))
     run = finished(tmp_path, causal_folder, [{"text": "a good day for tea"}, {"text": long}])
     same_as_stored(run, [0, 1, 2, 5])
+
+
+def test_of_a_chat_the_turns_of_the_assistant_are_scored(
+    tmp_path: Path, causal_folder: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(causal_folder, base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(base)
+    turns = [("user", "tea"), ("assistant", "a cup"), ("user", "warm"), ("assistant", "a day")]
+    chat = [{"role": role, "content": text} for role, text in turns]
+    run = finished(tmp_path, base, [{"messages": chat}, {"messages": chat[:2]}])
+    same_as_stored(run)
+    told = row_tokens(Question(str(run.path), "test", 0))
+    assert "".join(t[0] for t in told["tuned"]) == "a cup</s>a day</s>"
 
 
 def test_asked_as_a_screen_asks_and_what_cannot_be_shown(

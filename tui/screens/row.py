@@ -147,7 +147,7 @@ class RowScreen(ReadingScreen):
         if message.number == self.question.number:
             self.pane.tokens = message.tokens
             self.pane.show()
-            if message.tokens.scored is not None:
+            if not message.tokens.progress:
                 self.pane.see_tokens()
 
     async def action_prompt(self) -> None:
