@@ -98,7 +98,7 @@ def stop_worker(run: Run, seconds: float = 120.0) -> None:
 
 
 def ask_engine(
-    module: Literal["likelihood", "preview"],
+    module: Literal["likelihood", "preview", "row_tokens"],
     question: dict[str, Any],
     tell: Callable[[str], None],
     started: Callable[[subprocess.Popen[bytes]], None] | None = None,

@@ -114,7 +114,7 @@ async def test_the_sections_of_a_language_model(written: Run) -> None:
         await press(pilot, "f", "loss fell 100")
         told = await press(pilot, "enter", "row ")
         assert "nats a token" in told
-        assert "Token likelihoods of single rows are not stored" in told
+        assert "k scores this row again" in told
         await press(pilot, "escape 4", "▸4 Answers")
         await press(pilot, "6", "underfitting")
 

@@ -255,6 +255,7 @@ ROW_KEYS = (
     *both_ways(LEFT_RIGHT, "next_row({})", -1, "the row before, the next row", "rows"),
     *both_ways(UP_DOWN, "scroll({})", -1, "scroll a long row", "scroll"),
     *both_ways(PAGES, "scroll({})", -10, "ten lines at a time"),
+    Key("k", "k", "likelihoods", "the row's tokens, shaded by likelihood, or none", "tokens"),
     Key("p", "p", "prompt", "ask base and tuned about this text", "prompt"),
     Key("escape,enter", "esc", "out", "back to the list", "back"),
 )

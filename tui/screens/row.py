@@ -14,22 +14,37 @@ from ..threads import in_thread
 from ..widgets.example_rows import Examples
 from ..widgets.pane import Pane
 from ..widgets.row_detail import RowDetail, RowRead, read_row, row_lines
+from ..widgets.row_tokens import RowQuestion, RowTokens, RowTokensTold, token_lines
 from ..widgets.scrolled_pane import ScrolledPane
 from ..widgets.scrolling import moved
 from ..widgets.spans import Line
-from .keys import ROW_KEYS, to_bindings
+from ..widgets.status import KeyLine
+from .keys import APP_KEYS, ROW_KEYS, hints, to_bindings
 from .reading import ReadingScreen
 
 WIDEST = 120  # cells of text: longer lines are hard to read
+CLASSIFIER = "A classifier's row has probabilities, not likelihoods of tokens: they stand above."
 
 
 class RowPane(ScrolledPane):
     detail: RowDetail | None = None
+    tokens: RowTokens | None = None  # none: nobody asked
+    above = 0  # lines before those of the tokens
 
     def told(self, width: int) -> list[Line]:
         if self.detail is None:
             return [[("reading the row …", "muted")]]
-        return row_lines(self.detail, min(width, WIDEST))
+        width = min(width, WIDEST)
+        lines = row_lines(self.detail, width)
+        if "label" not in self.detail.found:
+            self.above = len(lines)
+            lines += token_lines(self.tokens, self.detail.losses, width)
+        return lines
+
+    def see_tokens(self) -> None:
+        """To the lines of the tokens, below the row."""
+        self.top = self.above
+        self.show()
 
 
 class RowScreen(ReadingScreen):
@@ -51,12 +66,18 @@ class RowScreen(ReadingScreen):
         self.opener = opener
         self.history = history
         self.pane = RowPane(id="row")
+        self.question = RowQuestion(self.post_message)
+        if examples.labelled:
+            self.key_line = KeyLine(hints((*ROW_KEYS, *APP_KEYS), without=("tokens",)))
 
     def panes(self) -> Iterable[Pane]:
         return (self.pane,)
 
     def on_mount(self) -> None:
         self._read()
+
+    def on_unmount(self) -> None:
+        self.question.end()
 
     def _read(self) -> None:
         of = len(self.places)
@@ -89,9 +110,45 @@ class RowScreen(ReadingScreen):
         at = moved(self.at, count, len(self.places))
         if at != self.at:
             self.at, self.pane.top = at, 0
+            self._show_tokens(None)
             if self.opener is not None:
                 self.opener.cursor = at
             self._read()
+
+    def action_likelihoods(self) -> None:
+        """Ask the engine for this row's tokens, or take them away."""
+        if self.examples.labelled:
+            self.key_line.show_notice(CLASSIFIER)
+        elif self.pane.tokens is not None and not self.pane.tokens.failed:
+            self._show_tokens(None)
+        elif self.pane.detail is not None and self.history is not None:
+            split = self.pane.detail.split
+            told = self.history.splits.get(split)
+            self._show_tokens(RowTokens())
+            self.question.put(
+                {
+                    "run": str(self.run_shown.path),
+                    "split": split,
+                    "row_id": self.pane.detail.found["row_id"],
+                    "sha256": told.sha256 if told is not None else "",
+                }
+            )
+
+    def _show_tokens(self, tokens: RowTokens | None) -> None:
+        """Whatever was asked before is given up."""
+        self.question.end()
+        self.pane.tokens = tokens
+        self.pane.show()
+        if tokens is not None:
+            self.pane.see_tokens()
+
+    @on(RowTokensTold)
+    def show_tokens(self, message: RowTokensTold) -> None:
+        if message.number == self.question.number:
+            self.pane.tokens = message.tokens
+            self.pane.show()
+            if not message.tokens.progress:
+                self.pane.see_tokens()
 
     async def action_prompt(self) -> None:
         """Back to the run, with this text in its prompt box."""

@@ -25,10 +25,6 @@ MODELS = ("majority", "probe", "base", "tuned")
 SHOWN_LABELS = 6
 BAR_WIDTH = 16
 MEASURES = ("exact_match", "chrf", "bleu")
-LIKELIHOODS = (
-    "Token likelihoods of single rows are not stored. p asks base and tuned about this text; "
-    "there, k shows the likelihoods of its tokens."
-)
 
 
 @dataclass
@@ -133,7 +129,7 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
 
 
 def row_lines(d: RowDetail, width: int) -> list[Line]:
-    """Everything, top to bottom: what it is, the text, the truth, the models, the marks."""
+    """Top to bottom: what it is, the marks, the text, the truth, the models."""
     lines = [_title(d), []]
     lines += _marks(d, width)
     lines.append([("prompt" if d.answers and not d.probabilities and d.truth else "text", "muted")])
@@ -234,7 +230,7 @@ def _written(d: RowDetail, width: int) -> list[Line]:
         if model in d.answers:
             lines += _text(d.answers[model] or "nothing", width, "")
         lines.append([])
-    return [*lines, *prose(LIKELIHOODS, width, "muted")]
+    return lines
 
 
 def _role(model: str) -> str:
