@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,9 @@ def test_places_are_gpus_where_there_are_some(
 def test_a_run_at_work_is_found_with_its_gpu() -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "3"}
     with subprocess.Popen(["sleep", "60"], env=environment) as process:
+        end = time.monotonic() + 10
+        while gpu_of(process.pid) is None and time.monotonic() < end:
+            time.sleep(0.01)  # its environment is there once it has been executed
         assert gpu_of(process.pid) == "3"
         process.kill()
     assert gpu_of(process.pid) is None
