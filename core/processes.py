@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from .config import RunConfig
 from .errors import ConfigError, Fault
+from .gpus import visible_gpus
 
 
 def count_gpus() -> int:
     """NVIDIA devices that a worker started here would see; 0 without a driver."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # no package, no driver, or one without NVML: there is nothing to count
-        return 0
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    except pynvml.NVMLError:
-        return 0
-    finally:
-        pynvml.nvmlShutdown()
+    return len(visible_gpus())
 
 
 def processes_of(config: RunConfig, devices: int | None = None, gpus: int | None = None) -> int:
