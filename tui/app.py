@@ -158,7 +158,6 @@ class FtevApp(App[int]):
             leave_when_the_line_drops()
 
     def on_ready(self) -> None:
-        gc.freeze()  # what is there now stays: walking through it again and again costs a tenth
         gc.enable()
         self.set_timer(AHEAD_SECONDS, self._import_ahead)
 
