@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -139,6 +139,36 @@ async def test_rows_are_filtered_ordered_and_opened(classified: Run) -> None:
         await press(pilot, "left", "199 of 200 in this list")
         await press(pilot, "p", "Open the run first")
         await press(pilot, "escape s", "rows of validation")
+
+
+async def test_the_last_question_counts_whatever_is_answered_last(
+    classified: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with on_screen(ExamplesScreen(classified), "200 rows") as pilot:
+        threads: list[Callable[[], object]] = []
+        monkeypatch.setattr("ftev.tui.screens.examples.in_thread", threads.append)
+        await pilot.press("slash", *"label=negative")
+        assert len(threads) == len("label=negative")
+        for find in reversed(threads):
+            find()
+        await seen(pilot, "95 of 200 rows")
+
+
+async def test_the_rows_of_a_reference_left_behind_are_not_shown(
+    classified: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with on_screen(EvaluationScreen(classified), "linear probe") as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, EvaluationScreen)
+        await press(pilot, "3", "✓ fixed")
+        threads: list[Callable[[], object]] = []
+        monkeypatch.setattr("ftev.tui.widgets.example_rows.in_thread", threads.append)
+        await pilot.press("m", "m")
+        for read in reversed(threads):
+            read()
+        await pilot.pause(0.1)
+        assert screen.flips.examples is not None
+        assert screen.flips.examples.reference == screen.reference
 
 
 async def test_ten_myriads_of_rows_move_at_once(tmp_path: Path) -> None:

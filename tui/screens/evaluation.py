@@ -158,10 +158,7 @@ class EvaluationScreen(ReadingScreen):
 
     @on(ReadingFailed)
     def show_failure(self, message: ReadingFailed) -> None:
-        if self.pane.shown is None:
-            self.pane.state, self.verdict.state = message.text, ""
-        else:
-            self.flips.failed = message.text
+        self.pane.state, self.verdict.state = message.text, ""
         self.verdict.show()
         self.pane.show()
 
@@ -207,8 +204,12 @@ class EvaluationScreen(ReadingScreen):
 
     @on(ExamplesRead)
     def show_examples(self, message: ExamplesRead) -> None:
+        if (message.split, message.reference) != (self.split, self.reference):
+            return
         e = message.examples
-        if e.split != self.split:
+        if e is None:
+            self.flips.failed = message.failed
+            self.pane.show()
             return
         self.flips.examples = e
         self.flips.kind = min(self.flips.kind, max(0, len(e.kinds) - 1))

@@ -45,9 +45,6 @@ class RowsSelected(Message):
     places: Any
     asked: int
 
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, RowsSelected) and self.asked >= message.asked
-
 
 class ExamplesScreen(ReadingScreen):
     KEYS, NAME = EXAMPLES_KEYS, "Examples"
@@ -138,6 +135,11 @@ class ExamplesScreen(ReadingScreen):
 
     @on(ExamplesRead)
     def show_examples(self, message: ExamplesRead) -> None:
+        if (message.split, message.reference) != (self.split, self.reference):
+            return
+        if message.examples is None:
+            self._show_failure(message.failed)
+            return
         self.rows.examples = e = message.examples
         self.kind = self.kind if self.kind in e.kinds else ""
         self.order = self.order if self.order in e.orders else "row"
@@ -145,7 +147,10 @@ class ExamplesScreen(ReadingScreen):
 
     @on(ReadingFailed)
     def show_failure(self, message: ReadingFailed) -> None:
-        self.rows.state, self.rows.places = message.text, []
+        self._show_failure(message.text)
+
+    def _show_failure(self, text: str) -> None:
+        self.rows.state, self.rows.places = text, []
         self.rows.show()
 
     def _select(self) -> None:

@@ -12,7 +12,7 @@ from ...core.errors import FtevError
 from ...core.history import History
 from ...core.runs import Run
 from ..threads import in_thread
-from .evaluation_read import CLEAN, ReadingFailed, stored_split
+from .evaluation_read import CLEAN, stored_split
 from .row_query import Query, Term
 
 if TYPE_CHECKING:
@@ -53,9 +53,15 @@ class Examples:
 
 @dataclass
 class ExamplesRead(Message):
-    """The rows of a split, against a reference."""
+    """The rows of the split and against the reference that were asked for, or why there are none.
 
-    examples: Examples
+    Two questions are read by two threads: the older may be answered last.
+    """
+
+    split: str
+    reference: str
+    examples: Examples | None
+    failed: str = ""
 
 
 def read_examples(
@@ -65,13 +71,15 @@ def read_examples(
     reference: str,
     post: Callable[[Message], object],
 ) -> None:
-    """Read the predictions of a split in a thread; `ReadingFailed` says why there are none."""
+    """Read the predictions of a split in a thread."""
 
     def read() -> None:
         try:
-            post(ExamplesRead(examples_of(run, history, split, reference)))
+            examples = examples_of(run, history, split, reference)
         except FtevError as error:
-            post(ReadingFailed(str(error)))
+            post(ExamplesRead(split, reference, None, str(error)))
+        else:
+            post(ExamplesRead(split, reference, examples))
 
     in_thread(read)
 
