@@ -29,12 +29,13 @@ def range_of(drawn: Iterable[tuple[list[Part], bool]]) -> tuple[float, float]:
     lows: list[float] = []
     highs: list[float] = []
     for parts, clipped in drawn:
-        ends = sorted(p.low for p in parts), sorted(p.high for p in parts)
         spare = int(len(parts) * OUTLIER_SHARE)
         if clipped and spare:
-            ends = ends[0][spare:], ends[1][:-spare]
-        lows += ends[0]
-        highs += ends[1]
+            lows += sorted(p.low for p in parts)[spare:]
+            highs += sorted(p.high for p in parts)[:-spare]
+        else:
+            lows += [p.low for p in parts]
+            highs += [p.high for p in parts]
     return min(lows, default=0.0), max(highs, default=1.0)
 
 

@@ -33,6 +33,7 @@ class Pane(Widget):
         self._role_styles: dict[str, Style] = {}
         self._made: list[tuple[tuple[Span, ...], Strip]] = []  # the lines drawn last
         self._made_width = -1
+        self._rendered: tuple[Region, list[Strip]] = Region(), []
         # held while drawing, which a key asks for at any time, while a thread writes
         self.guard: AbstractContextManager[Any] = nullcontext()
 
@@ -61,6 +62,14 @@ class Pane(Widget):
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(size.width, self.rich_style)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Textual asks every pane for all of its lines where one of them has changed anywhere."""
+        cache = self._styles_cache
+        kept = len(cache._cache) >= crop.height and not cache._dirty_lines
+        if not kept or self._rendered[0] != crop:
+            self._rendered = crop, super().render_lines(crop)
+        return self._rendered[1]
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from codecs import charmap_decode
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from .pyramid import Pyramid
@@ -125,22 +127,18 @@ class Marker:
 
 BRAILLE, BLOCK, ASCII = Marker("braille", 2, 4), Marker("block", 1, 2), Marker("ascii", 1, 1)
 MARKERS = (BRAILLE, BLOCK, ASCII)
-_BRAILLE_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-_DOTS = " " + "".join(chr(0x2800 + bits) for bits in range(1, 256))
-_BLOCKS = " ▀▄█"
-
-
-def _runs(bits: tuple[int, ...]) -> list[list[int]]:
-    """The bits of a column of dots from one row to another, both included."""
-    rows = range(len(bits))
-    return [[sum(bits[start : end + 1]) for end in rows] for start in rows]
-
-
-_RUNS = {
-    "braille": [_runs(column) for column in _BRAILLE_BITS],
-    "block": [_runs((1, 2))],
-    "ascii": [_runs((1,))],
+_BITS = {  # of the dots of a cell, column by column
+    "braille": ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)),
+    "block": ((1, 2),),
+    "ascii": ((1,),),
 }
+_SIGNS = {  # by the bits of a cell
+    "braille": " " + "".join(chr(0x2800 + bits) for bits in range(1, 256)),
+    "block": " ▀▄█",
+    "ascii": " *",
+}
+_TOUCHED = bytes([0] + [255] * 255)
+_RUN_OF_EQUALS = re.compile(rb"(.)\1*", re.DOTALL)
 LETTERS = {"validation": "o", "reference": "-", "muted": ".", "train": "*"}
 
 
@@ -149,46 +147,61 @@ def letter_of(role: str) -> str:
     return LETTERS.get(role, "*")
 
 
-def _after(before: int, row: int) -> tuple[int, int]:
-    """Top and bottom of the dots that lead on from a row in the column before."""
-    if row > before:
-        return before + 1, row
-    return (row, before - 1) if row < before else (row, row)
+@lru_cache(64)
+def _dots_above(marker: Marker, height: int) -> list[list[int]]:
+    """The dots above each row of dots, as the bits of a column of cells, a byte a cell."""
+    above = []
+    for bits in _BITS[marker.name]:
+        rows = (bit << 8 * cell for cell in range(height) for bit in bits)
+        above.append(list(accumulate(rows, initial=0)))
+    return above
 
 
 class Raster:
-    """A grid of cells in which dots are set; a cell has the role of the last one who drew in it."""
+    """A grid of cells in which dots are set; a cell has the role of the last one who drew in it.
+
+    Dots and roles are kept as integers with a byte a cell, column by column: a run of dots costs
+    one operation however long it is. Charts are half of what a picture of a run costs.
+    """
 
     def __init__(self, width: int, height: int, marker: Marker) -> None:
         self.width, self.height, self.marker = width, height, marker
         self.dots_across, self.dots_down = width * marker.across, height * marker.down
-        self._bits = [[0] * width for _ in range(height)]
-        self._runs = _RUNS[marker.name]
-        self._roles = [[""] * width for _ in range(height)]
-        self._signs: dict[int, dict[int, str]] = {}  # by line, then column of cells
+        self._bits = self._roles = 0
+        self._names = [""]  # a role is kept as its place here
+        self._signs: dict[tuple[int, int], tuple[str, str]] = {}  # by line and column of cells
+        self._above = _dots_above(marker, height)
 
     def set_dots(self, x: int, top: int, bottom: int, role: str) -> None:
         """A vertical run of dots; coordinates in dots, both ends included."""
-        column, in_cell = divmod(x, self.marker.across)
         top, bottom = max(0, top), min(self.dots_down - 1, bottom)
-        if not 0 <= column < self.width or top > bottom:
-            return
-        runs, down = self._runs[in_cell], self.marker.down
-        (cell, start), (last, end) = divmod(top, down), divmod(bottom, down)
-        while cell < last:
-            self._bits[cell][column] |= runs[start][down - 1]
-            self._roles[cell][column] = role
-            cell, start = cell + 1, 0
-        self._bits[cell][column] |= runs[start][end]
-        self._roles[cell][column] = role
+        if 0 <= x < self.dots_across and top <= bottom:
+            self.draw_runs([(x, top, bottom)], role)
+
+    def draw_runs(self, runs: Iterable[tuple[int, int, int]], role: str) -> None:
+        """Vertical runs of dots (x, top, bottom) that are all within the raster."""
+        across, above = self.marker.across, self._above
+        columns = [0] * self.width
+        for x, top, bottom in runs:
+            until = above[x % across]
+            columns[x // across] |= until[bottom + 1] - until[top]
+        cells = b"".join([column.to_bytes(self.height, "little") for column in columns])
+        if role not in self._names:
+            self._names.append(role)
+        number = bytes([0] + [self._names.index(role)] * 255)
+        touched = int.from_bytes(cells.translate(_TOUCHED), "little")
+        self._bits |= int.from_bytes(cells, "little")
+        self._roles &= ~touched
+        self._roles |= int.from_bytes(cells.translate(number), "little")
 
     def draw_dotted(self, y: int, role: str, every: int = 3) -> None:
         """A dotted line across the whole width."""
-        for x in range(0, self.dots_across, every):
-            self.set_dots(x, y, y, role)
+        if 0 <= y < self.dots_down:
+            self.draw_runs(((x, y, y) for x in range(0, self.dots_across, every)), role)
 
     def draw_parts(self, parts: list[Part], scale: Scale, role: str) -> None:
         """A line through the columns of a series, each from its least to its greatest value."""
+        runs: list[tuple[int, int, int]] = []
         before: tuple[int, int] | None = None
         for part in parts:
             top = bottom = first = last = scale.row(part.high)
@@ -200,49 +213,68 @@ class Raster:
                 elif before[1] < top:
                     top = before[1] + 1
             elif before:
-                self._draw_line(before, (part.x, first), role)
-            self.set_dots(part.x, top, bottom, role)
+                runs += _line_between(before, (part.x, first))
+            runs.append((part.x, top, bottom))
             before = part.x, last
-
-    def _draw_line(self, start: tuple[int, int], end: tuple[int, int], role: str) -> None:
-        (x0, y0), (x1, y1) = start, end
-        y = y0
-        for x in range(x0 + 1, x1):
-            towards = round(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
-            self.set_dots(x, *_after(y, towards), role)
-            y = towards
-        self.set_dots(x1, *_after(y, y1), role)
+        self.draw_runs(runs, role)
 
     def put_sign(self, x: int, y: int, sign: str, role: str) -> None:
         """A character in the cell that holds the dot (x, y)."""
         column, cell = x // self.marker.across, y // self.marker.down
         if 0 <= column < self.width and 0 <= cell < self.height:
-            self._signs.setdefault(cell, {})[column] = sign
-            self._roles[cell][column] = role
+            self._signs[cell, column] = sign, role
 
     def mark_column(self, x: int, role: str) -> None:
-        """Give a column of cells a role of its own, a thin line where it is empty."""
+        """A thin line where a column of cells is empty."""
         column = x // self.marker.across
         if not 0 <= column < self.width:
             return
-        for cell in range(self.height):
-            signs = self._signs.setdefault(cell, {})
-            if not self._bits[cell][column] and column not in signs:
-                signs[column] = "│" if self.marker is not ASCII else "|"
-                self._roles[cell][column] = role
+        sign = "│" if self.marker is not ASCII else "|"
+        for cell, row in enumerate(self._rows(self._bits)):
+            if not row[column]:
+                self._signs.setdefault((cell, column), (sign, role))
 
     def lines(self) -> list[Line]:
-        return [self._line(cell) for cell in range(self.height)]
+        rows = zip(self._rows(self._bits), self._rows(self._roles), strict=True)
+        lines = [self._line(bits, roles) for bits, roles in rows]
+        for (cell, column), (sign, role) in self._signs.items():
+            lines[cell] = _with_sign(lines[cell], column, sign, role)
+        return lines
 
-    def _line(self, cell: int) -> Line:
-        roles = self._roles[cell]
-        if self.marker is ASCII:
-            bits = zip(self._bits[cell], roles, strict=True)
-            signs = [letter_of(role) if bit else " " for bit, role in bits]
+    def _rows(self, cells: int) -> list[bytes]:
+        columns = cells.to_bytes(self.width * self.height, "little")
+        return [columns[row :: self.height] for row in range(self.height)]
+
+    def _line(self, bits: bytes, roles: bytes) -> Line:
+        names = self._names
+        text = charmap_decode(bits, "strict", _SIGNS[self.marker.name])[0]
+        line = []
+        for run in _RUN_OF_EQUALS.finditer(roles):
+            role, part = names[run[0][0]], text[run.start() : run.end()]
+            if self.marker is ASCII:
+                part = part.replace("*", letter_of(role))
+            line.append((part, role))
+        return line
+
+
+def _line_between(start: tuple[int, int], end: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Runs of dots from one dot to another that is not in the next column, both rows included."""
+    (x0, y0), (x1, y1) = start, end
+    before = y0
+    for x in range(x0 + 1, x1 + 1):
+        y = round(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
+        yield (x, before + 1, y) if y > before else (x, y, before - 1) if y < before else (x, y, y)
+        before = y
+
+
+def _with_sign(line: Line, column: int, sign: str, role: str) -> Line:
+    """The line with one of its characters replaced."""
+    changed: Line = []
+    for text, before in line:
+        if 0 <= column < len(text):
+            parts = [(text[:column], before), (sign, role), (text[column + 1 :], before)]
+            changed += [part for part in parts if part[0]]
         else:
-            table = _DOTS if self.marker is BRAILLE else _BLOCKS
-            signs = [table[bit] for bit in self._bits[cell]]
-        for column, sign in self._signs.get(cell, {}).items():
-            signs[column] = sign
-        edges = [0, *(i for i in range(1, self.width) if roles[i] != roles[i - 1]), self.width]
-        return [("".join(signs[a:b]), roles[a]) for a, b in pairwise(edges) if a < b]
+            changed.append((text, before))
+        column -= len(text)
+    return changed

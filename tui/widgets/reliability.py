@@ -39,9 +39,11 @@ def reliability_lines(
 
 def _draw_diagonal(raster: Raster) -> None:
     """What a perfectly calibrated model would show."""
+    runs = []
     for x in range(0, raster.dots_across, max(1, raster.marker.across)):
         y = _flip(x / max(1, raster.dots_across - 1), raster.dots_down)
-        raster.set_dots(x, y, y, "muted")
+        runs.append((x, y, y))
+    raster.draw_runs(runs, "muted")
 
 
 def _place(share: float, dots: int) -> int:

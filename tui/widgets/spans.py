@@ -76,7 +76,7 @@ def text_of(line: Line) -> str:
 
 
 def width_of(line: Line) -> int:
-    return sum(cell_len(text) for text, _ in line)
+    return sum([len(text) if text.isascii() else cell_len(text) for text, _ in line])
 
 
 def cut(line: Line, width: int) -> Line:

@@ -205,18 +205,21 @@ def curve_lines(
     marker = ASCII if ascii_only else BRAILLE
     raster = Raster(width, down, marker)
     last = max(1, len(panel.stops) - 1)
+    runs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in CURVES}
     before: dict[str, int] = {}
     for x in range(raster.dots_across):
         stop = panel.stops[round(x / max(1, raster.dots_across - 1) * last)]
         f = panel.figures(stop)
-        for name, role in CURVES:
+        for name, _ in CURVES:
             value = getattr(f, name)
             if value != value:
                 continue
             y = raster.dots_down - 1 - round(value * (raster.dots_down - 1))
             top, bottom = sorted((y, before.get(name, y)))
-            raster.set_dots(x, top, bottom, role)
+            runs[name].append((x, top, bottom))
             before[name] = y
+    for name, role in CURVES:
+        raster.draw_runs(runs[name], role)
     chosen = bisect_left(panel.stops, panel.chosen)
     for at, role in ((chosen, "muted"), (panel.at, "accent")):
         raster.mark_column(round(at / last * (raster.dots_across - 1)), role)
