@@ -27,7 +27,6 @@ from textual.timer import Timer
 
 from ..core.runs import Run
 from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
-from .escape import keep_escape_apart
 from .lean import lean
 from .memory import Keeper, Memory, Remembering, read_memory
 from .picture import Picture
@@ -36,12 +35,10 @@ from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
 from .screens.run import RunScreen
 from .terminal import (
-    FEW_ABILITIES,
     AsciiFilter,
     leave_when_the_line_drops,
     speaks_unicode,
     supervised,
-    within,
 )
 from .typed_ahead import KeyDone, TypedAhead
 from .widgets.generation import GenerationSettings
@@ -96,16 +93,14 @@ class FtevApp(App[int]):
             self._filters = [NoColor()]
 
     def get_driver_class(self) -> type[Driver]:
-        base, term = super().get_driver_class(), os.environ.get("TERM", "")
-        keep_escape_apart()
-        if term not in FEW_ABILITIES:
+        from textual.drivers.linux_driver import LinuxDriver
+
+        base = super().get_driver_class()
+        if base is not LinuxDriver:
             return base
+        from .driver import driver_for
 
-        class Modest(base):  # type: ignore[misc, valid-type]
-            def write(self, data: str) -> None:
-                super().write(within(term, data))
-
-        return Modest
+        return driver_for(os.environ.get("TERM", ""))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._safe]

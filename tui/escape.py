@@ -52,10 +52,3 @@ def pieces(data: str, *, after_escape: bool) -> Iterator[tuple[str, bool]]:
             start, ends_escape = n, True
         behind = character == ESCAPE
     yield data[start:], ends_escape
-
-
-def keep_escape_apart() -> None:
-    """Have Textual's driver read with this parser; it takes it by name when the screen starts."""
-    from textual.drivers import linux_driver
-
-    vars(linux_driver)["XTermParser"] = KeysApart
