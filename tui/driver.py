@@ -27,6 +27,12 @@ class QuietDriver(LinuxDriver):
         super().__init__(*args, **options)
         self._ear, self._bell = os.pipe()
 
+    def _run_input_thread(self) -> None:
+        try:
+            self.run_input_thread()
+        except Exception as error:  # Textual's own shows it and ends with 0
+            self._app.call_later(self._app._handle_exception, error)
+
     def run_input_thread(self) -> None:
         """Tell the app of keys until the bell rings."""
         parser = KeysApart(self._debug)

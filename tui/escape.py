@@ -18,6 +18,7 @@ ESCAPE = "\x1b"
 PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 # What goes on behind escape: sequences; alt+enter, alt+backspace; words back and on as of iTerm.
 GOES_ON = frozenset("[O]P_\x1b\r\n\x7f\x08bf")
+ALT_ENTER = "[13;3u"  # behind escape, as newer terminals send it; Textual reads escape, \r as enter
 
 
 class KeysApart(XTermParser):
@@ -25,21 +26,31 @@ class KeysApart(XTermParser):
 
     def __init__(self, debug: bool = False) -> None:
         super().__init__(debug)
-        self._escape_waits = self._is_pasted = False
+        self._ends_in_escape = self._is_pasted = False
+
+    @property
+    def _escape_waits(self) -> bool:
+        """Whether what comes next may go on from an escape: once its time is over it is a key."""
+        return self._ends_in_escape and self._timeout_time is not None
 
     def feed(self, data: str) -> Iterable[Message]:
         was_pasted = self._is_pasted
-        begins, ends = data.rfind(PASTE_BEGINS), data.rfind(PASTE_ENDS)
-        self._is_pasted = begins > ends or (was_pasted and ends < 0)
+        begins, closes = data.rfind(PASTE_BEGINS), data.rfind(PASTE_ENDS)
+        self._is_pasted = begins > closes or (was_pasted and closes < 0)
         if was_pasted or begins >= 0:
+            self._ends_in_escape = False
             yield from super().feed(data)
             return
-        for part, ends_escape in pieces(data, after_escape=self._escape_waits):
+        waits, ends = self._escape_waits, data.endswith(ESCAPE)
+        data = data.replace(ESCAPE + "\r", ESCAPE + ALT_ENTER)
+        if waits and data.startswith("\r"):
+            data = ALT_ENTER + data[1:]
+        for part, ends_escape in pieces(data, after_escape=waits):
             if ends_escape:
                 self._timeout_time = 0.0  # the time of the escape is over
                 yield from self.tick()
             yield from super().feed(part)
-        self._escape_waits = data.endswith(ESCAPE)
+        self._ends_in_escape = ends
 
 
 def pieces(data: str, *, after_escape: bool) -> Iterator[tuple[str, bool]]:

@@ -39,13 +39,35 @@ def test_a_line_is_still_broken_and_an_arrow_in_two_pieces_still_one_key(
 ) -> None:
     terminal.press("pup\x1b\rdown")
     terminal.wait_for("down")
-    rows = terminal.text().splitlines()
-    assert not any("updown" in row for row in rows)
+    rows = [row.strip(" ┃▎") for row in terminal.text().splitlines()]
+    assert "down" in rows[rows.index("up") + 1], terminal.text()
     terminal.press("\x1b")
     time.sleep(0.03)  # a packet behind
     terminal.press("[D")
     terminal.press("-")
     terminal.wait_for("dow-n")
+
+
+def test_a_key_long_behind_escape_is_that_key(terminal: Terminal) -> None:
+    terminal.press("\x1b")
+    terminal.wait_for("1 run")
+    terminal.press("?")
+    terminal.wait_for("╭─ Keys")
+    terminal.press("\x1b")
+    terminal.read(5.0, lambda: "╭─ Keys" not in terminal.text())
+    terminal.press("\r")
+    terminal.wait_for("step 93 of 140")
+
+
+def test_a_parser_that_fails_ends_with_a_code(running: Run) -> None:
+    broken = "import ftev.tui.escape as e; e.KeysApart.feed = lambda self, data: 1 / 0; "
+    terminal = Terminal([sys.executable, "-c", broken + PROGRAM, str(running.path)], 80, 24)
+    try:
+        terminal.read(20.0, lambda: "step 93" in terminal.text())
+        terminal.press("6")
+        assert terminal.wait() == 1
+    finally:
+        terminal.close()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +81,9 @@ def test_a_line_is_still_broken_and_an_arrow_in_two_pieces_still_one_key(
         (["\x1b", "[D"], ["left"]),
         (["\x1bOP", "x"], ["f1", "x"]),
         (["ab", "é"], ["a", "b", "é"]),
+        (["\x1b\r"], ["alt+enter"]),
+        (["\x1b", "\r"], ["alt+enter"]),
+        (["a\x1b\rb"], ["a", "alt+enter", "b"]),
     ],
 )
 def test_what_a_terminal_sends_as_keys(pieces: list[str], told: list[str]) -> None:
@@ -70,7 +95,6 @@ def test_what_a_terminal_sends_as_keys(pieces: list[str], told: list[str]) -> No
 @pytest.mark.parametrize(
     "sent",
     [
-        ["\x1b\r"],
         ["\x1b\x7f"],
         ["\x1bb", "\x1bf"],
         ["\x1b[<0;5;7M\x1b[<0;5;7m"],
@@ -82,6 +106,17 @@ def test_the_rest_is_as_textual_reads_it(sent: list[str]) -> None:
     ours, theirs = KeysApart(), XTermParser()
     for piece in [*sent, ""]:
         assert [repr(e) for e in ours.feed(piece)] == [repr(e) for e in theirs.feed(piece)]
+
+
+@pytest.mark.parametrize("next_key", ["g", "/", "\r", "\x1b", "\x1b[A"])
+def test_a_key_long_behind_an_escape(monkeypatch: pytest.MonkeyPatch, next_key: str) -> None:
+    parser, clock = KeysApart(), time.monotonic()
+    monkeypatch.setattr("textual._parser.get_time", lambda: clock)
+    assert not list(parser.feed("\x1b"))
+    clock += 1
+    assert [e.key for e in parser.tick() if isinstance(e, Key)] == ["escape"]
+    alone = [e.key for e in KeysApart().feed(next_key) if isinstance(e, Key)]
+    assert [e.key for e in parser.feed(next_key) if isinstance(e, Key)] == alone
 
 
 def test_behind_a_paste_keys_are_apart_again() -> None:
