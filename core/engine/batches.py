@@ -99,12 +99,11 @@ def padding_ratio(plan: Sequence[Step], lengths: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded rows. `scored[i, t]` says whether token t of row i is a target."""
+    """Padded rows, and where their targets are."""
 
     ids: Tensor  # int64 [rows, tokens]
     mask: Tensor  # int64 [rows, tokens]
-    scored: Tensor | None = None  # bool [rows, tokens], generation
-    before: Tensor | None = None  # int64 [targets]: flat places just before the targets
+    before: Tensor | None = None  # int64 [targets]: flat places just before them, generation
     labels: Tensor | None = None  # int64 [rows], classification
     padded: bool = True
 
@@ -143,7 +142,6 @@ def collate(
     return Batch(
         ids=to_device(tokens, device),
         mask=to_device(mask, device),
-        scored=to_device(targets, device) if scored is not None else None,
         # found here: looking for them on a GPU would wait for it
         before=to_device(np.flatnonzero(targets) - 1, device) if scored is not None else None,
         labels=to_device(labels[rows], device) if labels is not None else None,

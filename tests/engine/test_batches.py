@@ -67,8 +67,8 @@ def test_M1_padding_is_masked_by_position_though_its_id_occurs_in_the_text() -> 
     scored = [np.array([False, True, True]), np.array([False, True])]
     batch = collate(ids, np.array([0, 1]), 2, torch.device("cpu"), scored=scored)
     assert batch.mask.tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert batch.scored is not None
-    assert batch.scored.tolist() == [[False, True, True], [False, True, False]]
+    assert batch.before is not None
+    assert batch.before.tolist() == [0, 1, 3]  # before targets 1 and 2 of row 0 and 1 of row 1
 
 
 def test_left_padding_puts_the_end_of_rows_together() -> None:

@@ -269,12 +269,41 @@ def test_L3_a_certain_wrong_answer_is_finite_because_no_softmax_is_taken(causal:
     class Certain:
         chunk = 10
 
-        def projected(self, states: torch.Tensor) -> torch.Tensor:
+        def room(self, states: torch.Tensor) -> None:
+            return None
+
+        def projected(self, states: torch.Tensor, room: None) -> torch.Tensor:
             return logits
 
-    (found,) = _score_positions(Certain(), logits, torch.tensor([1]))  # type: ignore[arg-type]
-    assert float(found[0]) == -200.0
+    found, first, _ = _score_positions(Certain(), logits, torch.tensor([1]))  # type: ignore[arg-type]
+    assert found.tolist() == [-200.0]
+    assert first.tolist() == [False]
     assert logits.softmax(-1)[0, 1].log() == -math.inf
+
+
+def test_L4_every_chunk_of_logits_stands_in_the_same_memory(
+    causal: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "CPU_CHUNK_ELEMENTS", 10 * causal.model.config.vocab_size)
+    found = []
+    project = ScoredPositions.projected
+
+    def projected(
+        self: ScoredPositions, states: torch.Tensor, room: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        found.append((logits := project(self, states, room)).data_ptr())
+        return logits
+
+    rows = rows_of(causal, made_texts(30))
+    told = scores(causal, rows, 1)
+    monkeypatch.setattr(ScoredPositions, "projected", projected)
+    kept = scores(causal, rows, 1)
+    assert len(found) > 10
+    assert len(set(found[1:])) == 1  # the first asks whether the short way is right
+    monkeypatch.setattr(ScoredPositions, "room", lambda self, states: None)
+    monkeypatch.setattr(ScoredPositions, "projected", lambda self, s, room=None: project(self, s))
+    assert scores(causal, rows, 1)["nll"].to_list() == pytest.approx(told["nll"].to_list())
+    assert kept.equals(told)
 
 
 def test_L4_logits_of_a_whole_batch_are_never_held(
