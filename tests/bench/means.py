@@ -17,12 +17,13 @@ import subprocess
 import sys
 
 from classifier import ENVIRONMENT, find_model
+from means_of_kernels import MEASURES as OF_KERNELS
 from means_of_memory import less_memory, way
 from means_of_scoring import MEASURES as OF_SCORING
 from means_of_training import MEASURES as OF_TRAINING
 from measure import section, table
 
-MEASURES = OF_TRAINING | OF_SCORING | {"memory": less_memory}
+MEASURES = OF_TRAINING | OF_KERNELS | OF_SCORING | {"memory": less_memory}
 PACKAGES = ("torch", "transformers", "accelerate", "peft")
 HEAD = ("means", "against", "time without / with", "memory without → with", "in ftev")
 ON_A_GPU = (
@@ -33,8 +34,10 @@ ON_A_GPU = (
     ("8-bit or paged optimizers", "AdamW in float32", "no"),
 )
 WORDS = (
-    "Time is the CPU time without the means over that with it: above 1 it pays. Memory is what the "
-    "process grows by above the loaded model."
+    "Time is the CPU time without the means over that with it: above 1 it pays; ftev does what "
+    "costs time only for the memory it saves. Memory is what the process grows by above the loaded "
+    "model. torch.compile compiles each width and each number of rows anew; rows end to end need a "
+    "mask over all pairs of their tokens, which grows with the square of the batch."
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from causal import made_model
-from means_of_training import _wait, encoder, grown, settings, times
+from means_of_training import encoder, grown, settings, times, wait
 
 STEPS = 3  # timed, after one that is not
 WAYS = ("as it is", "in 4 pieces", "activations computed again")
@@ -71,7 +71,7 @@ def way(args: argparse.Namespace, kind: str, name: str, precision: str) -> dict[
 
     def work() -> None:
         for done in train(t):
-            _wait()
+            wait()
             taken.append(done)
             marks.append(clock())
 
