@@ -145,12 +145,8 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
     for step in _led(s.ranks, train(t)):
         pending.append(step)
         s.step = s.listener.step = step.step
-        if step.backed_off:
-            s.note(
-                f"memory ran out in step {step.step:,}: from here on each batch is computed in "
-                f"{step.backed_off} pieces, slower and with the same result",
-                "warning",
-            )
+        if step.backed_off or step.twice:
+            s.note(_backed_off(step), "warning")
         evaluate = "validation" in s.rows and _evaluation_due(s, t, step)
         if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
             _tell(s, pending)
@@ -177,6 +173,19 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
         s.listener.state = "training"
     _tell(s, pending)
     return "completed"
+
+
+def _backed_off(step: Stepped) -> str:
+    """What is done otherwise from a step on in which memory ran out."""
+    ways = []
+    if step.backed_off:
+        ways.append(f"each batch is computed in {step.backed_off} pieces")
+    if step.twice:
+        ways.append("activations are computed again instead of being kept")
+    return (
+        f"memory ran out in step {step.step:,}: from here on {' and '.join(ways)}, slower and with "
+        "the same result"
+    )
 
 
 def _led(ranks: Ranks, steps: Iterator[Stepped]) -> Iterator[Stepped]:

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from ..config import TrainConfig
 from ..events import StepDone
-from .back_off import cut_finer, in_parts
+from .back_off import compute_twice, cut_finer, in_parts
 from .batches import Batch, Step, collate, plan_epoch
 from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .masks import padded_right
-from .models import Loaded, ScoredPositions
+from .models import Loaded, ScoredPositions, without_cache
 from .packing import pack, packed_states, use_packing
 from .ranks import Ranks
 from .rows import TokenRows
@@ -40,6 +40,7 @@ class Position:
     epoch: int = 0  # whole epochs taken
     batch: int = 0  # steps taken in this epoch
     pieces: int = 1  # into which each part of a step is cut, since memory ran out
+    twice: bool = False  # activations are computed again and not kept, since single rows ran out
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Stepped:
     ended: float
     ends_epoch: int | None = None  # number of the epoch that this step completes
     backed_off: int = 0  # pieces that its parts were cut into, where memory ran out in this step
+    twice: bool = False  # whether it is the first whose activations were not kept
 
     def seconds(self) -> float:
         return self.ended - self.started
@@ -179,6 +181,14 @@ class Trainer:
         self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
         self.targets, self.lengths = self.rows.targets, self.rows.lengths
+        self.uncached = without_cache(self.loaded.model)
+
+    def spare_memory(self) -> bool:
+        """Keep no activations from here on; False where that is so already or cannot be."""
+        if self.position.twice:
+            return False
+        self.position.twice = compute_twice(self.loaded.model)
+        return self.position.twice
 
 
 def train(t: Trainer) -> Iterator[Stepped]:
@@ -193,6 +203,8 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
     not finite changes no weight.
     """
     position, model = t.position, t.loaded.model
+    if position.twice:  # as it was when this run was saved
+        compute_twice(model)
     for epoch in range(position.epoch, len(t.plan.epochs)):
         steps = t.plan.epochs[epoch]
         for batch in range(position.batch, len(steps)):
@@ -201,10 +213,14 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
             rows = np.concatenate(steps[batch])
             count = max(1, int(t.targets[rows].sum()))
             rate = learning_rate(position.step, t.plan, t.settings)
-            before = position.pieces
+            before, twice = position.pieces, position.twice
             if t.ranks.alone:
                 loss_sum, position.pieces = in_parts(
-                    steps[batch], before, partial(_gradients, t, count), t.optimizer.zero_grad
+                    steps[batch],
+                    before,
+                    partial(_gradients, t, count),
+                    t.optimizer.zero_grad,
+                    t.spare_memory,
                 )
             else:  # what one rank did again alone, the others would wait for
                 loss_sum = _gradients(t, count, cut_finer(steps[batch], before))
@@ -230,6 +246,7 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
                 ended=time.time(),
                 ends_epoch=epoch + 1 if ends else None,
                 backed_off=position.pieces if position.pieces > before else 0,
+                twice=position.twice and not twice,
             )
 
 
@@ -266,8 +283,8 @@ def _padded_loss(t: Trainer, batch: Batch) -> Tensor:
     with padded_right(batch.padded):
         if t.head is None:
             assert batch.labels is not None
-            logits = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
-            return functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
+            out = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask, **t.uncached)
+            return functional.cross_entropy(out.logits.float(), batch.labels, reduction="sum")
         assert batch.before is not None
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
     states = states.index_select(0, batch.before)

@@ -24,6 +24,7 @@ BENCHMARKS = (
     "reading",
     "start",
     "growth",
+    "means",
 )
 
 
