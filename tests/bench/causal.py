@@ -14,7 +14,6 @@ checkpointing, its fastest way; where flash-attn is installed, with it.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import resource
@@ -22,210 +21,40 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
+from causal_sides import (
+    OWN,
+    PEER,
+    SAME,
+    SIDES,
+    SIZES,
+    clocks,
+    made_model,
+    made_rows,
+    train_ours,
+    train_theirs,
+)
 from measure import section, table
 from quality import INTERVAL, Gap, text_gaps
 
 PACKAGES = ("torch", "transformers", "accelerate", "trl")
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-PEER, SAME, OWN = "SFTTrainer", "ftev, the same steps", "ftev, own batches"
-SIDES = (PEER, SAME, OWN)  # the first tells the others its steps and which rows they had
-CLOSE = 0.01  # nats by which the same steps may end apart: bfloat16 rounds
-# hidden, layers, heads, inner, vocabulary
-SIZES = {
-    "1m": (128, 4, 4, 384, 1_000),
-    "10m": (384, 6, 6, 1024, 4_000),
-    "10m-50k": (384, 6, 6, 1024, 50_000),
-    "0.1b": (768, 12, 12, 2048, 32_000),
-    "0.5b": (1280, 22, 20, 3584, 50_000),
-    "1b": (2048, 16, 32, 8192, 50_000),
-}
-# size of the model, and how many times --tokens it learns from
-CASES = {
-    "completions": ("10m", 1),
-    "texts": ("10m", 1),
-    "completions-50k": ("10m-50k", 0.6),
-    "texts-50k": ("10m-50k", 0.6),
-    "learned": ("1m", 8),  # until the loss has fallen far
+# nats by which the same steps may end apart: a precision rounds other shapes in another way
+CLOSE = {"bfloat16": 0.01, "float32": 1e-4}
+# size of the model, how many times --tokens it learns from, precision, sides
+CASES: dict[str, tuple[str, float, str, Sequence[str]]] = {
+    "completions": ("10m", 1, "bfloat16", SIDES),
+    "texts": ("10m", 1, "bfloat16", SIDES),
+    "completions-50k": ("10m-50k", 0.6, "bfloat16", SIDES),
+    "texts-50k": ("10m-50k", 0.6, "bfloat16", SIDES),
+    "learned": ("1m", 5, "bfloat16", SIDES),  # until the loss has fallen far
+    "texts, float32": ("1m", 2, "float32", (PEER, SAME)),  # nothing is rounded away
 }
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' sheets
-USED = 500  # words that occur
-PAD, BOS, EOS = 0, 1, 2
-
-
-def made_rows(case: str, tokens: int, longest: int, vocabulary: int, seed: int) -> Any:
-    """Rows of lognormal length until there are so many tokens, as ftev holds them."""
-    from ftev.core.engine.rows import TokenRows
-
-    random = np.random.default_rng(seed)
-    words = np.random.default_rng(0).choice(np.arange(3, vocabulary), USED, replace=False)
-    follows = np.random.default_rng(0).permutation(USED)
-    rows = TokenRows(scored=[])
-    assert rows.scored is not None
-    while sum(map(len, rows.ids)) < tokens:
-        middle = 4.0 if case.startswith("completions") else 5.0
-        n = int(np.clip(random.lognormal(middle, 0.7), 8, longest - 2))
-        place, row = int(random.integers(USED)), [BOS]
-        for likely in random.random(n) < 0.8:
-            place = int(follows[place]) if likely else int(random.integers(USED))
-            row.append(int(words[place]))
-        ids = np.asarray([*row, EOS], dtype=np.int32)
-        start = int(len(ids) * 0.5) if case.startswith("completions") else 1
-        rows.scored.append(np.arange(len(ids)) >= start)
-        rows.ids.append(ids)
-        rows.row_ids.append(len(rows.row_ids))
-        rows.bytes.append(len(ids))
-    return rows
-
-
-def made_model(size: str, longest: int, seed: int) -> Any:
-    """A Llama shape with weights drawn by seed, and a tokenizer of as many words."""
-    import torch
-    from ftev.core.engine.models import Loaded
-    from tokenizers import Tokenizer, models
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    hidden, layers, heads, inner, vocabulary = SIZES[size]
-    named = {"<pad>": PAD, "<s>": BOS, "</s>": EOS} | {f"w{i}": i for i in range(3, vocabulary)}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(named, unk_token="<pad>")),
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-    )
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=inner,
-        vocab_size=vocabulary,
-        max_position_embeddings=max(2048, longest),
-        pad_token_id=PAD,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-        tie_word_embeddings=True,
-    )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Loaded(LlamaForCausalLM(config).to(device), tokenizer, longest)
-
-
-def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
-    from ftev.core.config import TrainConfig
-    from ftev.core.engine.batches import padding_ratio
-    from ftev.core.engine.train import Plan, Trainer, plan_training, read_steps, train
-
-    settings = TrainConfig(
-        epochs=args.epochs,
-        learning_rate=args.learning_rate,
-        batch_tokens=args.batch_tokens,
-        warmup_ratio=0.0,
-        weight_decay=0.0,
-        seed=args.seed,
-    )
-    theirs = json.loads(args.steps.read_text())
-    if args.side == SAME:
-        small = args.batch_tokens // (1 if loaded.device.type == "cuda" else 2)
-        plan = Plan([[in_parts(step, rows.lengths, small) for step in e] for e in theirs])
-    else:  # a budget counts padding: raised until there are no more steps than theirs
-        plan = plan_training(rows, settings)
-        args.more = plan.max_steps / sum(map(len, theirs)) - 1
-        while plan.max_steps > sum(map(len, theirs)):
-            settings = replace(settings, batch_tokens=settings.batch_tokens + 8)
-            plan = plan_training(rows, settings)
-    args.padding = padding_ratio(plan.epochs[0], rows.lengths)
-    args.started = clocks()
-    return len(read_steps(list(train(Trainer(loaded, rows, plan, settings, args.precision)))))
-
-
-def in_parts(step: list[int], lengths: Any, budget: int) -> list[Any]:
-    """The rows of a step, those of like length together."""
-    from ftev.core.engine.batches import cut_by_tokens
-
-    chosen = np.array(step)
-    return cut_by_tokens(chosen[np.argsort(lengths[chosen], kind="stable")], lengths, budget)
-
-
-def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    labels = [np.where(s, i, -100).tolist() for i, s in zip(rows.ids, rows.scored, strict=True)]
-    data = Dataset.from_dict({"input_ids": [i.tolist() for i in rows.ids], "labels": labels})
-    cuda = loaded.device.type == "cuda"
-    if cuda and importlib.util.find_spec("flash_attn"):
-        loaded.model.set_attn_implementation("flash_attention_2")
-    together = args.batch_tokens // args.longest
-    at_once = together if cuda else 1  # on a CPU one block at a time is its faster way
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = SFTTrainer(
-            model=loaded.model,
-            args=SFTConfig(
-                output_dir=folder,
-                packing=True,
-                max_length=args.longest,
-                per_device_train_batch_size=at_once,
-                gradient_accumulation_steps=max(1, together // at_once),
-                num_train_epochs=args.epochs,
-                learning_rate=args.learning_rate,
-                gradient_checkpointing=False,
-                bf16=args.precision == "bfloat16",
-                optim="adamw_torch_fused",
-                use_cpu=not cuda,
-                seed=args.seed,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
-            train_dataset=data,
-            processing_class=loaded.tokenizer,
-        )
-        seen: list[list[int]] = []
-        trainer.data_collator = noting(trainer.data_collator, rows, seen)
-        args.started = clocks()  # packing is preparation, as tokenising is
-        done = int(trainer.train().global_step)
-    epochs = np.array_split(np.arange(len(seen)), args.epochs)
-    group = max(1, together // at_once)
-    steps = [
-        [list(chain(*(seen[i] for i in part[k : k + group]))) for k in range(0, len(part), group)]
-        for part in epochs
-    ]
-    assert sum(map(len, steps)) == done
-    assert all(sorted(chain(*epoch)) == list(range(len(rows))) for epoch in steps)
-    args.steps.write_text(json.dumps(steps))
-    return done
-
-
-def noting(collate: Any, rows: Any, seen: list[list[int]]) -> Any:
-    """The collator, which also notes the rows that each micro-batch packs."""
-    places: dict[bytes, list[int]] = {}
-    for i, ids in enumerate(rows.ids):
-        places.setdefault(ids.tobytes(), []).append(i)
-
-    def batch(examples: list[dict[str, Any]]) -> Any:
-        found = []
-        for example in examples:
-            ids = np.asarray(example["input_ids"], dtype=np.int32)
-            for row in np.split(ids, np.cumsum(example["seq_lengths"])[:-1]):
-                equal = places[row.tobytes()]
-                equal.append(equal.pop(0))  # equal rows, and those of a new epoch, in turn
-                found.append(equal[-1])
-        seen.append(found)
-        return collate(examples)
-
-    return batch
-
-
-def clocks() -> tuple[float, float]:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return time.perf_counter(), used.ru_utime + used.ru_stime
 
 
 def one_side(args: argparse.Namespace) -> None:
@@ -237,7 +66,7 @@ def one_side(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     transformers.utils.logging.set_verbosity_error()
-    size, times = CASES[args.case]
+    size, times, args.precision, _ = CASES[args.case]
     size = args.size or size
     loaded = made_model(size, args.longest, args.seed)
     vocabulary = SIZES[size][-1]
@@ -378,10 +207,10 @@ def report(
         "of peak",
     )
     words = in_words(
-        {s: [speed(c, s, "cpu") / speed(c, PEER, "cpu") for c in args.cases] for s in SIDES},
-        {s: [gaps[c, s] for c in args.cases] for s in SIDES if s != PEER},
-        {s: max(median(c, s, "padding") for c in args.cases) for s in SIDES},
-        max(median(c, OWN, "more") for c in args.cases),
+        gaps,
+        {key: speed(*key, "cpu") / speed(key[0], PEER, "cpu") for key in gaps},
+        {key: median(*key, "padding") for key in gaps},
+        max((median(*key, "more") for key in gaps), default=0),
     )
     chunks, whole = child("chunks"), child("whole logits")
     assert abs(chunks["loss"] - whole["loss"]) < 1e-3 * whole["loss"]
@@ -398,42 +227,43 @@ def report(
     return section(title, command, PACKAGES, table(head, lines), words, memory)
 
 
+Key = tuple[str, str]  # case and side of ftev
+
+
 def in_words(
-    speeds: dict[str, list[float]],
-    gaps: dict[str, list[Gap]],
-    padding: dict[str, float],
-    more: float,
+    gaps: dict[Key, Gap], speeds: dict[Key, float], padding: dict[Key, float], more: float
 ) -> str:
     """How fast, and whether the sides learned the same."""
-    most = {side: max(abs(g.value) for g in found) for side, found in gaps.items()}
-    assert most[SAME] < CLOSE, gaps
-    ahead = sum(g.value < 0 and not g.equal for g in gaps[OWN])
-    behind = sum(g.behind for g in gaps[OWN])
+    for (case, side), gap in gaps.items():
+        assert side == OWN or abs(gap.value) < CLOSE[CASES[case][2]], (case, gap)
+    own = [gap for (_, side), gap in gaps.items() if side == OWN]
+    lower, higher = (sum(not g.equal and g.behind == how for g in own) for how in (False, True))
+
+    def apart(side: str, precision: str) -> str:
+        found = [
+            abs(g.value) for (c, s), g in gaps.items() if (s, CASES[c][2]) == (side, precision)
+        ]
+        return f"{max(found):.1g}" if found else "(not run)"
+
+    def span(found: dict[Key, float], side: str) -> str:
+        ratios = [value for key, value in found.items() if key[1] == side]
+        return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "(not run)"
+
     return (
         "Loss: nats a token on rows that no side saw, and how far ftev's stands above SFTTrainer's "
         f"(below 0: ahead), {INTERVAL}. All sides take the same rows in as many steps, with the "
-        "same optimizer and the same linear schedule without warm-up. "
-        f"With the very rows of each of SFTTrainer's steps ftev's loss differs by {most[SAME]:.4f} "
-        "at most, which is how bfloat16 rounds other shapes: no row sees another in SFTTrainer's "
-        "packing, and both sides average over the targets of a whole step. "
-        f"With batches of its own it differs by {most[OWN]:.4f} at most, {told_of(ahead, behind)}: "
-        "other rows stand together, those of like length. A budget of tokens counts padding, so "
+        "same optimizer and the same linear schedule without warm-up. With the very rows of each "
+        f"of SFTTrainer's steps ftev's loss differs by {apart(SAME, 'bfloat16')} nats at most in "
+        f"bfloat16 and by {apart(SAME, 'float32')} in float32: what is left is rounding. With "
+        f"batches of its own it differs by {apart(OWN, 'bfloat16')} at most, clearly lower in "
+        f"{lower} and clearly higher in {higher} of {len(own)} cases: rows of like length stand "
+        "together, and after so few steps their order tells. A budget of tokens counts padding, so "
         f"batches of SFTTrainer's tokens a step would be up to {more:.0%} more steps, which learn "
-        "more from the same rows: it is raised until the steps are as many. "
-        f"By CPU time {span(speeds[SAME])} times SFTTrainer's tokens with the same steps and "
-        f"{span(speeds[OWN])} with own batches. ftev computes at most {padding[SAME]:.2f} and "
-        f"{padding[OWN]:.2f} tokens for each real one; SFTTrainer packs."
+        "more from the same rows: it is raised until the steps are as many. By CPU time "
+        f"{span(speeds, SAME)} times SFTTrainer's tokens with the same steps and "
+        f"{span(speeds, OWN)} with own batches. ftev computes {span(padding, SAME)} and "
+        f"{span(padding, OWN)} tokens for each real one; SFTTrainer packs."
     )
-
-
-def told_of(ahead: int, behind: int) -> str:
-    return f"clearly lower in {ahead or 'no'} case{'s' * (ahead != 1)} and clearly higher in " + (
-        f"{behind or 'none'}"
-    )
-
-
-def span(ratios: list[float]) -> str:
-    return f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
 def arguments() -> argparse.Namespace:
@@ -446,7 +276,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch-tokens", type=int, default=2048)
-    parser.add_argument("--precision", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--side")
@@ -468,7 +297,7 @@ def main() -> None:
             folder = Path(name)
             for _ in range(args.rounds):
                 for case in args.cases:
-                    for side in SIDES:
+                    for side in CASES[case][-1]:
                         files = folder / f"{case}.json", folder / f"{case} {side}.parquet"
                         given = ["--steps", str(files[0]), "--scores", str(files[1])]
                         told = child(side, "--case", case, *given)
