@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 PEER, SAME, OWN = "SFTTrainer", "ftev, the same steps", "ftev, own batches"
+FREE = "ftev, own batches and steps"
 SIDES = (PEER, SAME, OWN)  # the first tells the others its steps and which rows they had
 # hidden, layers, heads, inner, vocabulary
 SIZES = {
@@ -106,7 +107,7 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
     else:  # a budget counts padding: raised until there are no more steps than theirs
         plan = plan_training(rows, settings)
         args.more = plan.max_steps / sum(map(len, theirs)) - 1
-        while plan.max_steps > sum(map(len, theirs)):
+        while args.side == OWN and plan.max_steps > sum(map(len, theirs)):
             settings = replace(settings, batch_tokens=settings.batch_tokens + 8)
             plan = plan_training(rows, settings)
     args.padding = padding_ratio(plan.epochs[0], rows.lengths)
