@@ -31,6 +31,7 @@ from causal_sides import (
     OWN,
     PEER,
     SAME,
+    SHUFFLED,
     SIDES,
     SIZES,
     clocks,
@@ -52,7 +53,7 @@ CASES: dict[str, tuple[str, float, str, Sequence[str]]] = {
     "texts": ("10m", 1, "bfloat16", SIDES),
     "completions-50k": ("10m-50k", 0.6, "bfloat16", SIDES),
     "texts-50k": ("10m-50k", 0.6, "bfloat16", SIDES),
-    "learned": ("1m", 5, "bfloat16", (*SIDES, FREE)),  # until the loss has fallen far
+    "learned": ("1m", 5, "bfloat16", (*SIDES, SHUFFLED, FREE)),  # until the loss has fallen far
     "texts, float32": ("1m", 2, "float32", (PEER, SAME)),  # nothing is rounded away
 }
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' sheets
@@ -246,7 +247,9 @@ def in_words(
         ]
         return f"{max(found):.1g}" if found else "(not run)"
 
-    free = ", ".join(f"{gap.value:+.4f}" for (_, side), gap in gaps.items() if side == FREE)
+    def of(wanted: str) -> str:
+        found = [f"{gap.value:+.3f}" for (_, side), gap in gaps.items() if side == wanted]
+        return ", ".join(found) or "(not run)"
 
     def span(found: dict[Key, float], side: str) -> str:
         ratios = [value for key, value in found.items() if key[1] == side]
@@ -260,9 +263,11 @@ def in_words(
         f"bfloat16 and by {apart(SAME, 'float32')} in float32: what is left is rounding. With "
         f"batches of its own it differs by {apart(OWN, 'bfloat16')} at most, clearly lower in "
         f"{lower} and clearly higher in {higher} of {len(own)} cases: rows of like length stand "
-        "together, and after so few steps their order tells. A budget of tokens counts padding, so "
-        f"batches of SFTTrainer's tokens a step are up to {more:.0%} more steps: for this it is "
-        f"raised until the steps are as many. Where it is not, the loss stands {free} from "
+        "together, but after so few steps any other order moves the loss, a random one of mixed "
+        f"rows by {of(SHUFFLED)}, and the intervals cover rows and not orders. A budget of tokens "
+        f"counts padding, so batches of SFTTrainer's tokens a step are up to {more:.0%} more "
+        "steps: for this it is raised until the steps are as many. Where it is not, the loss "
+        f"stands {of(FREE)} from "
         "SFTTrainer's, from the same rows. By CPU time "
         f"{span(speeds, SAME)} times SFTTrainer's tokens with the same steps and "
         f"{span(speeds, OWN)} with own batches. ftev computes {span(padding, SAME)} and "

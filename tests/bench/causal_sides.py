@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 PEER, SAME, OWN = "SFTTrainer", "ftev, the same steps", "ftev, own batches"
-FREE = "ftev, own batches and steps"
+FREE, SHUFFLED = "ftev, own batches and steps", "ftev, rows shuffled into as many steps"
 SIDES = (PEER, SAME, OWN)  # the first tells the others its steps and which rows they had
 # hidden, layers, heads, inner, vocabulary
 SIZES = {
@@ -101,7 +101,9 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
         seed=args.seed,
     )
     theirs = json.loads(args.steps.read_text())
-    if args.side == SAME:
+    if args.side == SHUFFLED:
+        theirs = [shuffled(rows.lengths, len(epoch), args.seed) for epoch in theirs]
+    if args.side in (SAME, SHUFFLED):
         small = args.batch_tokens // (1 if loaded.device.type == "cuda" else 2)
         plan = Plan([[in_parts(step, rows.lengths, small) for step in e] for e in theirs])
     else:  # a budget counts padding: raised until there are no more steps than theirs
@@ -113,6 +115,14 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
     args.padding = padding_ratio(plan.epochs[0], rows.lengths)
     args.started = clocks()
     return len(read_steps(list(train(Trainer(loaded, rows, plan, settings, args.precision)))))
+
+
+def shuffled(lengths: Any, steps: int, seed: int) -> list[list[int]]:
+    """All rows in a random order, cut into steps of about as many tokens."""
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    ends = np.cumsum(lengths[order])
+    place = (ends - 1) * steps // ends[-1]
+    return [order[place == i].tolist() for i in range(steps)]
 
 
 def in_parts(step: list[int], lengths: Any, budget: int) -> list[Any]:
