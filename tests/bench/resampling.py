@@ -5,7 +5,7 @@
 scikit-learn has no intervals: the other side draws the rows anew and asks for every metric of ours
 again. A few of its draws are timed and the time is multiplied, which says so. Both sides have the
 same arrays; their metrics are asserted to be equal. Then ROC AUC, average precision and both curves
-alone, without intervals.
+alone, without intervals: of two labels, and of many, each against the rest.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from measure import alternate, peak_memory, section, table
 from sklearn import metrics as sk
 
 FloatArray = Any
+WANTED = 1_000  # times scikit-learn in a loop
+MANY = 10  # of many labels, those whose curves are compared
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -159,24 +161,38 @@ def theirs_ranked(truth: FloatArray, scores: FloatArray) -> tuple[Any, ...]:
     return area, average, false, true, precision, recall
 
 
-def ranked(rows: int) -> list[list[str]]:
+def assert_equal_curves(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> None:
+    np.testing.assert_allclose(ours[:2], theirs[:2], atol=1e-12, rtol=0)
+    np.testing.assert_allclose(ours[2], theirs[2][1:], atol=1e-12, rtol=0)
+    np.testing.assert_allclose(ours[3], theirs[3][1:], atol=1e-12, rtol=0)
+    np.testing.assert_allclose(ours[4][::-1], theirs[4][:-1], atol=1e-12, rtol=0)
+
+
+def ranked(rows: int, many: int) -> list[list[str]]:
+    """Two labels with scores of two kinds, and many labels: of these, MANY are ranked."""
     truth, _, p = made(rows, 2)
+    cases = [
+        ("2 labels, no two scores equal", [(truth, p[:, 1])]),
+        ("2 labels, scores rounded to 0.001", [(truth, p[:, 1].round(3))]),
+    ]
+    if many > 2:
+        truth, _, p = made(rows, many)
+        each = [((truth == c).astype(int), p[:, c].copy()) for c in range(min(many, MANY))]
+        cases.append((f"{len(each)} of {many} labels, each against the rest", each))
+        del p
     found = []
-    for words, scores in (("no two equal", p[:, 1]), ("rounded to 0.001", p[:, 1].round(3))):
+    for words, pairs in cases:
         spent = alternate(
             {
-                "ours": lambda s=scores: ours_ranked(truth, s),
-                "peer": lambda s=scores: theirs_ranked(truth, s),
+                "ours": lambda pairs=pairs: [ours_ranked(*pair) for pair in pairs],
+                "peer": lambda pairs=pairs: [theirs_ranked(*pair) for pair in pairs],
             },
-            rounds=5,
+            rounds=5 if len(pairs) == 1 else 1,
         )
-        ours, theirs = spent["ours"].result, spent["peer"].result
-        np.testing.assert_allclose(ours[:2], theirs[:2], atol=1e-12, rtol=0)
-        np.testing.assert_allclose(ours[2], theirs[2][1:], atol=1e-12, rtol=0)
-        np.testing.assert_allclose(ours[3], theirs[3][1:], atol=1e-12, rtol=0)
-        np.testing.assert_allclose(ours[4][::-1], theirs[4][:-1], atol=1e-12, rtol=0)
+        for ours, theirs in zip(spent["ours"].result, spent["peer"].result, strict=True):
+            assert_equal_curves(ours, theirs)
         a, b = spent["ours"].median_cpu, spent["peer"].median_cpu
-        found.append([words, f"{1000 * a:.0f} ms", f"{1000 * b:.0f} ms", f"{b / a:.1f} ×"])
+        found.append([words, f"{1000 * a:,.0f} ms", f"{1000 * b:,.0f} ms", f"{b / a:.1f} ×"])
     return found
 
 
@@ -186,11 +202,13 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[2, 100])
     parser.add_argument("--peer-draws", type=int, nargs="+", default=[3, 1])
     args = parser.parse_args()
-    curves = ranked(args.rows)
+    curves = ranked(args.rows, max(args.labels))
     rows, pairs = [], list(zip(args.labels, args.peer_draws, strict=True))
     for labels, draws in pairs:
         rows += every_metric(args.rows, labels, draws)
     told = " and ".join(f"{d} ({n} labels)" for n, d in pairs)
+    short = [row[0] for row in rows if float(row[-1][:-2].replace(",", "")) < WANTED]
+    below = f"Below {WANTED:,} times: {'; '.join(short) or 'none'}. "
     print(
         section(
             "Metrics with intervals",
@@ -204,6 +222,8 @@ def main() -> None:
             "that are not empty, as many as were asked for: their cost grows with those cells and "
             "not with rows. Loss, Brier score, areas and calibration of more than 5,000 rows have "
             "theirs from the normal limit of the bootstrap, as the method beside them says. "
+            "An interval of counts needs a draw of every such cell, of "
+            f"{max(args.labels)} labels up to {max(args.labels) ** 2:,} of them. {below}"
             f"Peak memory {peak_memory() / 1024:.1f} GiB, scikit-learn's included.",
             "ROC AUC, average precision and every point of both curves, equal to 1e-12, CPU time:",
             table(["scores", "ours", "scikit-learn", "ratio"], curves),
