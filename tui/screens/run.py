@@ -373,10 +373,7 @@ class RunScreen(FramedScreen[None]):
     # The prompt
 
     async def action_prompt(self) -> None:
-        if refusal := self.travel.refusal():
-            self.key_line.show_notice(refusal, "warn")
-            return
-        if can_answer(self):
+        if can_answer(self, self.travel.refusal()):
             self.action_go_to_pane(5)
             await self.prompt.enter_box()
 

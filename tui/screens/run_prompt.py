@@ -13,15 +13,22 @@ if TYPE_CHECKING:
     from .run import RunScreen
 
 WAITING = "waiting for the worker …"
-NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
+NOTHING_ANSWERS = "No worker is alive, and the weights of this run are not here."
 
 
-def can_answer(screen: RunScreen) -> bool:
-    """Whether there is a model to ask; if not, that is told."""
-    if screen.followed.worker_alive() or screen.followed.model_path.exists():
-        return True
-    screen.key_line.show_notice(NOTHING_ANSWERS, "warn")
-    return False
+def can_answer(screen: RunScreen, refused: str = "") -> bool:
+    """Whether there is a model to ask; if not, why not is told. `refused`: another reason."""
+    refused = refused or _nothing_answers(screen)
+    if refused:
+        from .refusal import Refusal
+
+        screen.app.push_screen(Refusal("Nothing can answer", refused))
+    return not refused
+
+
+def _nothing_answers(screen: RunScreen) -> str:
+    there = screen.followed.worker_alive() or screen.followed.model_path.exists()
+    return "" if there else NOTHING_ANSWERS
 
 
 def ask_models(screen: RunScreen, text: str, seed: int) -> None:
