@@ -52,7 +52,7 @@ from .keys import (
 )
 from .run_memory import OVER_THE_RUN, recall_run, run_memory
 from .run_prompt import ask_models, can_answer, open_layers, open_settings, open_token
-from .run_questions import ask_first
+from .run_questions import Order, OrderTold, ask_first, tell_answer, tell_what_is_done
 from .travel import Travel
 
 ENDED = ("finished", "stopped", "failed", "died")
@@ -87,6 +87,7 @@ class RunScreen(FramedScreen[None]):
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
+        self.order: Order | None = None  # the last one, until it is done
         self.pipeline, self.trace, self.metrics = PipelinePane(), TracePane(), MetricsPane()
         self.chart, self.prompt, self.log_pane = (
             Chart(ascii_only=ascii_only),
@@ -186,6 +187,7 @@ class RunScreen(FramedScreen[None]):
         self.chart.show_history(history)
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
+        tell_what_is_done(self)
         self._first_paint.close()
         self.app.remember_soon(SEEN_SECONDS)
 
@@ -426,6 +428,10 @@ class RunScreen(FramedScreen[None]):
 
     def action_checkpoint(self) -> None:
         ask_first(self, "checkpoint")
+
+    @on(OrderTold)
+    def show_answer_to_order(self, message: OrderTold) -> None:
+        tell_answer(self, message)
 
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")
