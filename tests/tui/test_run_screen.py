@@ -254,7 +254,7 @@ async def test_nothing_is_asked_of_a_worker_that_is_not_there(finished: Run, sho
         await pilot.press("S")
         await seen(pilot, "No worker is alive")
         await pilot.press("p")
-        await seen(pilot, "the weights of this run are not here")
+        await seen(pilot, "the weights of this run are not")
         assert run_screen(pilot).prompt.box is None
 
 

@@ -30,10 +30,12 @@ from ..widgets.pipeline import PipelinePane, told_beside_estimate
 from ..widgets.prompt import PromptPane
 from ..widgets.prompt_box import PromptBox
 from ..widgets.reviewing import ReviewFound
+from ..widgets.spans import Line
 from ..widgets.status import (
     TwoEnds,
     machine,
     pace,
+    resumable_step,
     title_left,
     title_right,
 )
@@ -87,6 +89,7 @@ class RunScreen(FramedScreen[None]):
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
+        self.resumable: int | None = None  # the step that an ended run can go on from
         self.order: Order | None = None  # the last one, until it is done
         self.pipeline, self.trace, self.metrics = PipelinePane(), TracePane(), MetricsPane()
         self.chart, self.prompt, self.log_pane = (
@@ -175,9 +178,13 @@ class RunScreen(FramedScreen[None]):
             self._choose_first_pane()
             self._recall()
         self.title_line.show_ends(title_left(run, history), title_right(status))
-        self.status_line.show_ends(pace(history, status, self.size.width), machine(history, status))
+        self.resumable = resumable_step(run, status)
+        told_pace = pace(history, status, self.size.width, run.id, self.resumable)
+        self.status_line.show_ends(told_pace, machine(history, status))
         without = FOR_THE_WORKER if status in ENDED else ()
-        self.key_line.show_hints(hints(LIVE_HINTS, without))
+        resumes: list[Line] = [[("P", "accent"), (" resume", "muted")]]
+        told = resumes if self.resumable is not None else []
+        self.key_line.show_hints([*told, *hints(LIVE_HINTS, without)])
         self.pipeline.show_history(history, status)
         self.trace.show_history(history)
         if self.travel.moment is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...core.control import AskPrompt
+from ...core.runs import step_of, weights_of
 from ..widgets.answers import Exchange
 from ..widgets.asking import ask_prompt
 from ..widgets.generation import GenerationSettings
+from .run_questions import way_on
 
 if TYPE_CHECKING:
     from .run import RunScreen
@@ -27,8 +29,21 @@ def can_answer(screen: RunScreen, refused: str = "") -> bool:
 
 
 def _nothing_answers(screen: RunScreen) -> str:
-    there = screen.followed.worker_alive() or screen.followed.model_path.exists()
-    return "" if there else NOTHING_ANSWERS
+    run, history = screen.followed, screen.follower.history
+    if run.worker_alive() or run.model_path.exists():
+        return ""
+    if weights_of(run, history.best_step) is None:
+        return NOTHING_ANSWERS
+    return way_on(screen) if history.finished is None else ""
+
+
+def _step_of_weights(screen: RunScreen) -> int | None:
+    """The step whose checkpoint answers for a run that ended before its model was saved."""
+    run, history = screen.followed, screen.follower.history
+    if history.finished is None or run.model_path.exists():
+        return None
+    weights = weights_of(run, history.best_step)
+    return step_of(weights) if weights is not None else None
 
 
 def ask_models(screen: RunScreen, text: str, seed: int) -> None:
@@ -44,7 +59,7 @@ def ask_models(screen: RunScreen, text: str, seed: int) -> None:
         details=likelihoods != "none",
     )
     words = settings.in_words(seed) if screen.follower.history.task == "generation" else ""
-    words = screen.travel.in_words(words)
+    words = screen.travel.in_words(words, _step_of_weights(screen))
     exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
     exchange.step = screen.travel.moment.step if screen.travel.moment else None
     screen.prompt.begin(exchange)

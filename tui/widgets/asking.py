@@ -8,7 +8,7 @@ from textual.message import Message
 
 from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
 from ...core.errors import FtevError
-from ...core.launch import start_worker, wait_until_listening
+from ...core.launch import resume_worker, start_worker, wait_until_listening
 from ...core.runs import Run
 from ..threads import Post, in_thread
 from .answers import Exchange
@@ -77,6 +77,21 @@ def _ask_request(run: Run, request: Request, post: Post) -> None:
         post(RequestTold(" ".join(told) or "done"))
     except FtevError as error:
         post(RequestTold(str(error), failed=True))
+
+
+def resume_run(run: Run, post: Post) -> None:
+    """Start a worker that goes on with an ended run; only what is in its way is told."""
+    in_thread(lambda: _resume_run(run, post))
+
+
+def _resume_run(run: Run, post: Post) -> None:
+    try:
+        worker = resume_worker(run)
+    except (FtevError, OSError) as error:
+        post(RequestTold(str(error), failed=True))
+        return
+    post(RequestTold("starting a worker"))
+    worker.wait()  # an ended child is to be taken note of
 
 
 def write_report(run: Run, post: Post) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.history import History
 from ...core.reporting.text import visible
-from ...core.runs import Run
+from ...core.runs import Run, last_checkpoint, step_of
 from .format import (
     format_bytes,
     format_clock,
@@ -143,21 +143,32 @@ def title_right(status: str) -> Line:
     return [(f"{mark} {status}", f"strong {role}")]
 
 
-def pace(history: History, status: str, width: int) -> Line:
-    """Where the run stands: stage, step, what is left, speed; or how it ended."""
+def resumable_step(run: Run, status: str) -> int | None:
+    """The step from which a run that ended early can go on; None where none is here."""
+    newest = last_checkpoint(run) if status in ("stopped", "failed", "died") else None
+    return step_of(newest) if newest is not None else None
+
+
+def pace(
+    history: History, status: str, width: int, run_id: str = "", resumable: int | None = None
+) -> Line:
+    """Where the run stands: stage, step, what is left, speed; or how it ended, and goes on."""
     if status == "failed":
         error = history.finished.error if history.finished else ""
         return [("failed  ", "bad"), (visible(error.partition("\n")[0]), "")]
     if status == "died":
-        kept = max((c.step for c in history.checkpoints), default=0)
-        then = (
-            f"ftev-tui resume continues from step {kept:,}" if kept else "no checkpoint was saved"
-        )
-        return [(f"the worker died at step {history.step:,}", "bad"), (f"   {then}", "muted")]
+        line: Line = [(f"the worker died at step {history.step:,}", "bad")]
+        if resumable is None:
+            return [*line, ("   no checkpoint is here to go on from", "muted")]
+        return [*line, *_way_on(run_id, resumable, width - width_of(line))]
     if status in ("finished", "stopped"):
-        return _ended(history)
+        line = _ended(history)
+        if resumable is None:
+            return line
+        way = _way_on(run_id, resumable, width - width_of(line[:1]))
+        return [*line, *way] if width_of(line) + width_of(way) < width else [*line[:1], *way]
     stage = history.current_stage
-    line: Line = [(ACTIVITIES[stage.number - 1] if stage else _between(history), "strong")]
+    line = [(ACTIVITIES[stage.number - 1] if stage else _between(history), "strong")]
     if history.max_steps:
         line += [("   step ", "muted"), (format_count(history.step), "strong")]
         line.append((f" of {format_count(history.max_steps)}", "muted"))
@@ -171,6 +182,14 @@ def pace(history: History, status: str, width: int) -> Line:
     if speed and not history.ended:
         line += [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
     return line
+
+
+def _way_on(run_id: str, step: int, room: int) -> Line:
+    """How an ended run goes on, as much of it as there is room for."""
+    command = f"P or ftev-tui resume {visible(run_id)}"
+    ways = f"{command} goes on from step {step:,}", command, f"P goes on from step {step:,}"
+    way = next((w for w in ways if len(w) + 3 < room), ways[-1])
+    return [("   " + way, "muted")]
 
 
 def _between(history: History) -> str:
