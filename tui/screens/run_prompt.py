@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...core.control import AskPrompt
 from ...core.runs import step_of, weights_of
-from ..widgets.answers import Exchange
+from ..widgets.answers import WAITING, Exchange
 from ..widgets.asking import ask_prompt
 from ..widgets.generation import GenerationSettings
 from .run_questions import way_on
@@ -14,7 +14,6 @@ from .run_questions import way_on
 if TYPE_CHECKING:
     from .run import RunScreen
 
-WAITING = "waiting for the worker …"
 NOTHING_ANSWERS = "No worker is alive, and the weights of this run are not here."
 
 

@@ -17,6 +17,7 @@ MODELS = ("base", "tuned")
 LABEL_WIDTH = 20  # cells at most
 SHARE_WIDTH = 8
 CHANGE_WIDTH = 6
+WAITING, LOADING = "waiting for the worker …", "loading base and tuned model …"
 
 
 @dataclass
@@ -63,8 +64,9 @@ class Exchange:
 
 
 def exchange_of(event: PromptAnswered) -> Exchange:
-    """A prompt that the run itself answered at an evaluation."""
-    exchange = Exchange(event.prompt, message=f"asked by the run at step {event.step}")
+    """A prompt that was answered before: one of the run's own at an evaluation, or a person's."""
+    who = "the run" if event.probe else "a person"
+    exchange = Exchange(event.prompt, message=f"asked by {who} at step {event.step:,}")
     for model in MODELS:
         answer = exchange.answer(model)
         answer.text = getattr(event, model)

@@ -11,7 +11,7 @@ from ...core.errors import FtevError
 from ...core.launch import resume_worker, start_worker, wait_until_listening
 from ...core.runs import Run
 from ..threads import Post, in_thread
-from .answers import Exchange
+from .answers import LOADING, Exchange
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
 CONTROL_SECONDS = 30.0
@@ -61,7 +61,7 @@ def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, pos
 
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
-    post(AnswerTold(exchange, "loading base and tuned model …"))
+    post(AnswerTold(exchange, LOADING))
     minutes = max(LEAST_MINUTES, run.config().evaluate.serve_minutes)
     wait_until_listening(run, start_worker(run, "--serve", "--serve-minutes", f"{minutes:g}"))
 
