@@ -11,6 +11,7 @@ from .format import (
     format_count,
     format_seconds,
     format_short_count,
+    short_model_name,
     wrap,
 )
 from .pane import Pane
@@ -122,7 +123,9 @@ def title_left(run: Run, history: History) -> Line:
     name = started.name if started and started.name else run.id
     told = [history.task] if history.task else []
     if model:
-        told.append(f"{_base_name(model.name)}, {format_short_count(model.parameters)} parameters")
+        told.append(
+            f"{short_model_name(model.name)}, {format_short_count(model.parameters)} parameters"
+        )
     if device:
         times = f"{device.devices} × " if device.devices > 1 else ""
         told.append(f"{times}{device.device} {device.precision}")
@@ -131,11 +134,6 @@ def title_left(run: Run, history: History) -> Line:
         (visible(name), "strong"),
         ("  " + visible(" · ".join(told)), "muted"),
     ]
-
-
-def _base_name(name: str) -> str:
-    """The last part of a hub id or a path."""
-    return name.rstrip("/").rpartition("/")[2] or name
 
 
 def title_right(status: str) -> Line:
@@ -177,7 +175,7 @@ def pace(
         line.append((f" of {history.plan.epochs:g}", "muted"))
     left = history.eta_seconds()
     if left and status == "running":
-        line += [("   ", ""), (format_clock(left), "strong"), (" left", "muted")]
+        line += [("   ", ""), (format_clock(left), "strong"), (" of steps left", "muted")]
     speed = history.tokens_per_second()
     if speed and not history.ended:
         line += [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
@@ -204,10 +202,11 @@ def _round_speed(speed: float) -> str:
 def _ended(history: History) -> Line:
     end = history.finished.time if history.finished else history.last_time
     took = end - history.created if history.created else 0.0
-    line: Line = [(f"{format_count(history.step)} steps in {format_seconds(took)}", "")]
+    did = f"{format_count(history.step)} steps" if history.trains else "evaluated"
+    line: Line = [(f"{did} in {format_seconds(took)}", "")]
     if history.ended and history.ended.reason != "completed":
         line.append((f"   {visible(history.ended.reason)}", "muted"))
-    if history.best_step is not None:
+    if history.best_step is not None and history.trains:
         line.append((f"   kept: step {format_count(history.best_step)}", "muted"))
     return line
 
