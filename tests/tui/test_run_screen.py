@@ -59,11 +59,18 @@ async def test_below_the_smallest_size_there_is_one_sentence(running: Run, shown
             "79",
             "×",
             "23.",
+            "q",
+            "leaves.",
         ]
+        await pilot.press("p", "h", "S", "y", "4", "ctrl+p")
+        assert [type(s) for s in pilot.app.screen_stack] == [RunScreen]
+        assert pilot.app.focused is None
         await pilot.resize_terminal(80, 24)
         await seen(pilot, "base model loaded")
         await pilot.resize_terminal(1, 1)
         await pilot.pause()
+        await pilot.press("q")
+        assert pilot.app.return_code == 0
 
 
 async def test_a_finished_run_opens_on_its_metrics_and_verdict(finished: Run, shown: Shown) -> None:
