@@ -30,7 +30,7 @@ from ..widgets.pipeline import PipelinePane, told_beside_estimate
 from ..widgets.prompt import PromptPane
 from ..widgets.prompt_box import PromptBox
 from ..widgets.reviewing import ReviewFound
-from ..widgets.spans import Line
+from ..widgets.spans import Line, width_of
 from ..widgets.status import (
     TwoEnds,
     machine,
@@ -60,6 +60,7 @@ from .travel import Travel
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
+AROUND = 3  # cells beside and between the two ends of the line of status
 SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
 
 
@@ -179,8 +180,10 @@ class RunScreen(FramedScreen[None]):
             self._recall()
         self.title_line.show_ends(title_left(run, history), title_right(status))
         self.resumable = resumable_step(run, status)
-        told_pace = pace(history, status, self.size.width, run.id, self.resumable)
-        self.status_line.show_ends(told_pace, machine(history, status))
+        right = machine(history, status)
+        room = self.size.width - width_of(right) - AROUND
+        left = pace(history, status, room, run.id, self.resumable)
+        self.status_line.show_ends(left, right)
         without = FOR_THE_WORKER if status in ENDED else ()
         resumes: list[Line] = [[("P", "accent"), (" resume", "muted")]]
         told = resumes if self.resumable is not None else []

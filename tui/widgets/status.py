@@ -24,7 +24,7 @@ ACTIVITIES = (  # what goes on while each stage runs
     "preparing the evaluation data",
     "evaluating",
 )
-ROOMY = 100  # cells from which on the line of pace tells the epoch too
+ROOMY = 84  # cells for the pace from which on it tells the epoch too
 HINT_GAP = "   "
 STATUS_MARKS = {
     "starting": ("·", "muted"),
@@ -150,7 +150,10 @@ def resumable_step(run: Run, status: str) -> int | None:
 def pace(
     history: History, status: str, width: int, run_id: str = "", resumable: int | None = None
 ) -> Line:
-    """Where the run stands: stage, step, what is left, speed; or how it ended, and goes on."""
+    """Where the run stands: stage, step, what is left, speed; or how it ended, and goes on.
+
+    `width`: the cells there are for it, beside what is told of the machine.
+    """
     if status == "failed":
         error = history.finished.error if history.finished else ""
         return [("failed  ", "bad"), (visible(error.partition("\n")[0]), "")]
@@ -178,7 +181,8 @@ def pace(
         line += [("   ", ""), (format_clock(left), "strong"), (" of steps left", "muted")]
     speed = history.tokens_per_second()
     if speed and not history.ended:
-        line += [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
+        told: Line = [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
+        line += told if width_of(line) + width_of(told) <= width else []
     return line
 
 
