@@ -71,7 +71,7 @@ class Travel:
             return ""
         return (
             f"The checkpoint of step {self.moment.step:,} was not kept, so nothing can answer "
-            "as it did. esc returns to now."
+            "as it did. Behind this box, esc returns to now."
         )
 
 
