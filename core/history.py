@@ -209,6 +209,11 @@ class History:
         return self.started.task if self.started else ""
 
     @property
+    def trains(self) -> bool:
+        """False once it is known that two given models are evaluated as they are."""
+        return self.device is None or self.device.trains
+
+    @property
     def step(self) -> int:
         return self.steps.step[-1] if len(self.steps) else 0
 

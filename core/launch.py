@@ -90,6 +90,25 @@ def stop_worker(run: Run, seconds: float = 120.0) -> None:
     """Ask the worker to save and end, and wait until it is gone."""
     for _ in ask(run, AskStop()):
         pass
+    _wait_until_gone(run, seconds)
+
+
+def resume_worker(run: Run) -> subprocess.Popen[bytes]:
+    """Start a worker that goes on with an ended run; one that only answers prompts makes way."""
+    make_way(run)
+    return start_worker(run, "--resume")
+
+
+def make_way(run: Run, seconds: float = 120.0) -> None:
+    """Have the worker of an ended run end, where one is still there to answer prompts."""
+    if run.worker_alive():
+        with contextlib.suppress(RunError):  # it is ending by itself
+            for _ in ask(run, AskStop()):
+                pass
+        _wait_until_gone(run, seconds)
+
+
+def _wait_until_gone(run: Run, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while run.worker_alive():
         if time.monotonic() > deadline:

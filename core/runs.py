@@ -218,6 +218,15 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step_"))
 
 
+def weights_of(run: Run, kept_step: int | None) -> Path | None:
+    """The weights of an ended run: its model, else the checkpoint of the step that was kept, else
+    the newest one. None where none of them is here."""
+    if run.model_path.exists():
+        return run.model_path
+    kept = run.checkpoints / f"step_{kept_step or 0:06d}"
+    return kept if (kept / TRAINING_STATE).exists() else last_checkpoint(run)
+
+
 def last_checkpoint(run: Run) -> Path | None:
     """The newest whole checkpoint."""
     names = (p.parent for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}"))

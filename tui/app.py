@@ -34,6 +34,7 @@ from .safety import SafeFilter
 from .screens.colours import ROLE_COLOURS, THEMES, theme_name
 from .screens.keys import APP_KEYS, to_bindings
 from .screens.run import RunScreen
+from .screens.small import is_too_small
 from .terminal import (
     AsciiFilter,
     leave_when_the_line_drops,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 gc.freeze()  # what was imported stays: walking through it all would cost as much as it saved
 gc.enable()
+LEAVING = "q", "ctrl+q"
 REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
 STALLED_SECONDS = 0.5
@@ -167,6 +169,10 @@ class FtevApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         new_key = isinstance(event, events.Key) and not event.is_forwarded
+        if isinstance(event, events.Key) and new_key and is_too_small(self.size):
+            if event.key in LEAVING:
+                self.action_leave()
+            return
         if isinstance(event, events.Key) and new_key and self.typed_ahead.must_wait(event):
             return
         target = self.focused or self.screen if new_key else None

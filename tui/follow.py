@@ -178,6 +178,8 @@ class Follower(threading.Thread):
         except RunError:  # closed to us for now: the screen stays with what it has
             return False
         self._events_read = len(events)
+        if events and not self.alive:  # who wrote them may have begun since the last look
+            self._see_worker()
         for start in range(0, len(events), FOLDED_AT_ONCE):
             with self.lock:
                 self.history.add_all(events[start : start + FOLDED_AT_ONCE])
@@ -188,6 +190,9 @@ class Follower(threading.Thread):
         if now - self._alive_at < ALIVE_SECONDS:
             return
         self._alive_at = now
+        self._see_worker()
+
+    def _see_worker(self) -> None:
         self.alive = self.run_followed.worker_alive()
         if self.alive != self._alive_told:
             self._alive_told = self.alive

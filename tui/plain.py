@@ -117,7 +117,7 @@ def _tell_step(e: StepDone, h: History) -> list[str]:
         f"{h.tokens_per_second():,.0f} tokens/s"
     )
     left = h.eta_seconds()
-    return [told + (f", {format_seconds(left)} of training left" if left is not None else "")]
+    return [told + (f", {format_seconds(left)} of steps left" if left is not None else "")]
 
 
 def _tell_evaluation(e: Evaluated, h: History) -> list[str]:

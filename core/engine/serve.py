@@ -7,6 +7,7 @@ import time
 from ..control import Failed
 from ..errors import RunError
 from ..history import read_history
+from ..runs import step_of, weights_of
 from .answer import answer_waiting
 from .listen import Listener
 from .probe import load_probe
@@ -27,15 +28,17 @@ def serve(s: Session, minutes: float) -> None:
 
 
 def load_finished(s: Session) -> None:
-    """The models of a finished run, as it left them."""
-    if not s.run.model_path.exists():
-        raise RunError(f"{s.run.id}: its weights are not here, so it cannot answer prompts")
+    """The models of a run that has ended, as it left them."""
     history = read_history(s.run)
+    weights = weights_of(s.run, history.best_step)
+    if weights is None:
+        raise RunError(f"{s.run.id}: its weights are not here, so it cannot answer prompts")
     s.labels, s.positive = tuple(history.labels), history.positive
-    s.step = history.best_step or history.step
+    is_model = weights == s.run.model_path
+    s.step = history.best_step or history.step if is_model else step_of(weights)
     s.form = history.columns.form if history.columns else "text"
     s.spaced = bool(history.columns and history.columns.spaced)
-    s.tuned = s.load(str(s.run.model_path))
+    s.tuned = s.load(str(weights))
     s.base_has_head = bool(history.model and not history.model.new_head)
     path = s.run.path / PROBE_FILE
     if path.exists():

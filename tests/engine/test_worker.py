@@ -33,7 +33,7 @@ from ftev.core.control import (  # noqa: E402
 )
 from ftev.core.errors import RunError  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
-from ftev.core.launch import start_worker, stop_worker, wait_until_listening  # noqa: E402
+from ftev.core.launch import resume_worker, start_worker, stop_worker, wait_until_listening  # noqa: E402
 from ftev.core.predictions import read_predictions  # noqa: E402
 from ftev.core.report import build_report, render_markdown  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
@@ -150,7 +150,9 @@ def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path:
     assert all_agree(run)
 
 
-def test_a_stopped_run_saves_its_state_and_resumes(verses: RunConfig, tmp_path: Path) -> None:
+def test_a_stopped_run_saves_its_state_answers_and_resumes(
+    verses: RunConfig, tmp_path: Path
+) -> None:
     verses = replace(verses, train=replace(verses.train, epochs=400.0))
     run = create_run(verses, tmp_path / "runs")
     process = start_worker(run)
@@ -162,7 +164,14 @@ def test_a_stopped_run_saves_its_state_and_resumes(verses: RunConfig, tmp_path: 
     assert history.checkpoints[-1].step == history.step
     with pytest.raises(RunError, match="no worker"):
         list(ask(run, AskPause()))
-    process = start_worker(run, "--resume")
+    answering = start_worker(run, "--serve", "--serve-minutes", "1")
+    wait_until_listening(run, answering)
+    told = list(ask(run, AskPrompt(text="cup number 5 is", max_new_tokens=3), timeout=PATIENCE))
+    assert {r.model for r in told if isinstance(r, Completed)} == {"base", "tuned"}
+    asked = read_history(run).prompts[-1]
+    assert asked.step == (history.best_step or history.step)  # of the checkpoint that was kept
+    process = resume_worker(run)  # who only answers makes way
+    answering.wait(timeout=PATIENCE)
     wait_for(lambda: read_history(run).step > history.step, "a step after the stop")
     stop_worker(run)
     process.wait(timeout=PATIENCE)

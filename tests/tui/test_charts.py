@@ -361,7 +361,7 @@ async def test_enter_at_the_cursor_travels_and_escape_returns(
         await seen(pilot, "was not kept")
         await pilot.press("p")
         await seen(pilot, "The checkpoint of step 98 was not kept")
-        await pilot.press("escape")
+        await pilot.press("enter", "escape")
         await seen(pilot, "SHIP")
         assert screen.chart.cursor_step == 98
         await pilot.press("escape")

@@ -128,3 +128,21 @@ def test_the_log_is_read_from_its_end(follower: Follower, told: list[Message]) -
 def test_a_newer_message_takes_the_place_of_one_that_waits() -> None:
     assert HistoryGrew(2).can_replace(HistoryGrew(1))
     assert not HistoryGrew(2).can_replace(WorkerSeen(True))
+
+
+def test_a_worker_that_begins_is_seen_with_its_first_words(
+    tmp_path: Path, told: list[Message]
+) -> None:
+    run = make_run(tmp_path)
+    follower = Follower(run, told.append)
+    follower._look_at_worker(time.monotonic())
+    assert not follower.alive
+    live_worker(run)
+    write_events(run, story()[:1])
+    follower._go()
+    assert follower.history.status(follower.alive) == "running"
+    assert [type(m) for m in told if isinstance(m, WorkerSeen | HistoryGrew)] == [
+        WorkerSeen,
+        WorkerSeen,
+        HistoryGrew,
+    ]

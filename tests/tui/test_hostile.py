@@ -75,13 +75,13 @@ def told(lines: list[Line]) -> str:
     return "\n".join(text_of(line).rstrip() for line in lines)
 
 
-async def test_a_long_notice_is_told_whole_and_the_trace_bears_the_name(
+async def test_a_trace_that_nothing_can_answer_says_why_and_else_bears_the_name(
     shown: Shown, finished: Run
 ) -> None:
     async with shown(finished, size=(80, 24)) as pilot:
         await pilot.press("l")
         await seen(pilot, NOTHING_ANSWERS[:40])
-        assert " ".join(picture(pilot).split()).endswith(NOTHING_ANSWERS)
+        await pilot.press("escape")
         finished.model_path.mkdir()
         await pilot.press("l")
         await seen(pilot, "prediction trace")

@@ -276,9 +276,12 @@ def test_the_log_ends_with_the_error() -> None:
 
 
 def test_the_line_of_pace_says_how_it_ended() -> None:
-    assert text_of(pace(live(), "died", 100)) == (
-        "the worker died at step 93   ftev-tui resume continues from step 84"
+    assert text_of(pace(live(), "died", 100, "some-run", 84)) == (
+        "the worker died at step 93   P or ftev-tui resume some-run goes on from step 84"
     )
+    assert text_of(pace(live(), "died", 60, "some-run", 84)).endswith("ftev-tui resume some-run")
+    assert text_of(pace(live(), "died", 50, "some-run", 84)).endswith("P goes on from step 84")
+    assert "no checkpoint is here" in text_of(pace(live(), "died", 100))
     assert text_of(pace(fold(story()), "finished", 100)).startswith("140 steps in ")
     assert text_of(pace(History(), "starting", 100)) == "waiting for the worker"
     assert "step 93 of 140   epoch 3.32 of 5" in text_of(pace(live(), "running", 120))

@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.control import AskPrompt, Completed, CrossScored, ScoredToken, TokenMade
+from ftev.core.control import (
+    AskPrompt,
+    Completed,
+    CrossScored,
+    Held,
+    Labelled,
+    ScoredToken,
+    TokenMade,
+)
 from ftev.core.events import PromptAnswered
 from ftev.core.runs import Run
 from ftev.tui.screens.run import RunScreen
 from ftev.tui.screens.token import top_lines
-from ftev.tui.widgets.answers import Exchange
+from ftev.tui.widgets.answers import LOADING, WAITING, Exchange, exchange_of
 from ftev.tui.widgets.asking import AnswerTold, ReplyCame
 from ftev.tui.widgets.filmstrip import strip_lines
 from ftev.tui.widgets.generation import GenerationSettings, read_settings
@@ -222,3 +230,36 @@ async def test_the_keys_of_the_prompt_pane(
         screen = pilot.app.screen_stack[0]
         assert isinstance(screen, RunScreen)
         assert len(screen.prompt.answers.exchanges) == 3
+
+
+@pytest.mark.parametrize("before", [WAITING, LOADING])
+def test_what_is_waited_for_is_not_told_above_an_answer(before: str) -> None:
+    exchange = Exchange("the", message=before, running=True)
+    add_reply(exchange, TokenMade(model="base", text="a"))
+    assert exchange.message == ""
+    add_reply(exchange, Held(step=84))
+    add_reply(exchange, TokenMade(model="base", text="b"))
+    assert exchange.message == "training is held at step 84 while the models answer"
+
+
+@pytest.mark.parametrize(("width", "why"), [(40, "no probe"), (90, "no labels: no head, no probe")])
+def test_a_base_without_a_probe_says_why_it_has_no_labels(width: int, why: str) -> None:
+    exchange = Exchange("the", running=True)
+    labels = {"good": 0.9, "bad": 0.1}
+    add_reply(exchange, Labelled(model="tuned", name="tuned", probabilities=labels))
+    lines = block_of(exchange, width, View()).lines
+    (told,) = (t for t in texts(lines) if why in t)
+    assert told.startswith("good")
+    assert told.endswith("90.0 %")
+    assert max(width_of(line) for line in lines) <= width
+    add_reply(exchange, Labelled(model="base", name="probe", probabilities=labels))
+    assert not any("no probe" in t for t in texts(block_of(exchange, width, View()).lines))
+
+
+def test_who_asked_is_told() -> None:
+    assert exchange_of(PromptAnswered(prompt="a", step=1_775)).message == (
+        "asked by a person at step 1,775"
+    )
+    assert exchange_of(PromptAnswered(prompt="a", step=775, probe=True)).message == (
+        "asked by the run at step 775"
+    )

@@ -59,11 +59,18 @@ async def test_below_the_smallest_size_there_is_one_sentence(running: Run, shown
             "79",
             "×",
             "23.",
+            "q",
+            "leaves.",
         ]
+        await pilot.press("p", "h", "S", "y", "4", "ctrl+p")
+        assert [type(s) for s in pilot.app.screen_stack] == [RunScreen]
+        assert pilot.app.focused is None
         await pilot.resize_terminal(80, 24)
         await seen(pilot, "base model loaded")
         await pilot.resize_terminal(1, 1)
         await pilot.pause()
+        await pilot.press("q")
+        assert pilot.app.return_code == 0
 
 
 async def test_a_finished_run_opens_on_its_metrics_and_verdict(finished: Run, shown: Shown) -> None:
@@ -254,7 +261,7 @@ async def test_nothing_is_asked_of_a_worker_that_is_not_there(finished: Run, sho
         await pilot.press("S")
         await seen(pilot, "No worker is alive")
         await pilot.press("p")
-        await seen(pilot, "the weights of this run are not here")
+        await seen(pilot, "the weights of this run are not")
         assert run_screen(pilot).prompt.box is None
 
 

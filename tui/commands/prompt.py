@@ -18,9 +18,10 @@ from ...core.control import (
     ask,
 )
 from ...core.errors import RunError
+from ...core.history import read_history
 from ...core.launch import start_worker, wait_until_listening
 from ...core.reporting.text import visible, visible_lines
-from ...core.runs import Run, open_run, runs_folder
+from ...core.runs import Run, open_run, runs_folder, weights_of
 from .show import let_interrupt, print_json, print_table, say
 
 SERVE_MINUTES = "5"  # a worker started for a prompt waits so long for the next one
@@ -59,11 +60,16 @@ def asked(options: argparse.Namespace) -> AskPrompt:
 
 
 def see_to_worker(found: Run) -> None:
-    """A finished run whose worker has gone gets one that only answers."""
+    """An ended run whose worker has gone gets one that only answers."""
     if found.worker_alive():
         return
-    if not found.model_path.exists():
+    history = read_history(found)
+    if weights_of(found, history.best_step) is None:
         raise RunError(f"{found.id}: no worker is running, and no tuned model was saved to load")
+    if history.finished is None and not found.model_path.exists():
+        raise RunError(
+            f"{found.id}: its worker died. `ftev-tui resume {found.id}` goes on; then it answers"
+        )
     say(f"{found.id}: loading its models")
     process = start_worker(found, "--serve", "--serve-minutes", SERVE_MINUTES)
     wait_until_listening(found, process)

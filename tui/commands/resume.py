@@ -7,6 +7,7 @@ import argparse
 from ...core.control import AskResume, ask
 from ...core.errors import RunError
 from ...core.history import read_history
+from ...core.launch import make_way
 from ...core.runs import Run, open_run, runs_folder
 from .start import announce, show_new
 from .steer import tell
@@ -14,11 +15,12 @@ from .steer import tell
 
 def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
-    if found.worker_alive():
-        return _go_on(found, options)
     history = read_history(found)
+    if found.worker_alive() and not history.finished:
+        return _go_on(found, options)
     if history.finished and history.finished.status == "finished":
         raise RunError(f"{found.id} is finished: nothing is left to resume")
+    make_way(found)
     announce(options, f"{found.id} goes on")
     return show_new(found, options, "--resume")
 

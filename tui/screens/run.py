@@ -30,10 +30,12 @@ from ..widgets.pipeline import PipelinePane, told_beside_estimate
 from ..widgets.prompt import PromptPane
 from ..widgets.prompt_box import PromptBox
 from ..widgets.reviewing import ReviewFound
+from ..widgets.spans import Line, width_of
 from ..widgets.status import (
     TwoEnds,
     machine,
     pace,
+    resumable_step,
     title_left,
     title_right,
 )
@@ -52,12 +54,13 @@ from .keys import (
 )
 from .run_memory import OVER_THE_RUN, recall_run, run_memory
 from .run_prompt import ask_models, can_answer, open_layers, open_settings, open_token
-from .run_questions import ask_first
+from .run_questions import Order, OrderTold, ask_first, tell_answer, tell_what_is_done
 from .travel import Travel
 
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
+AROUND = 3  # cells beside and between the two ends of the line of status
 SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
 
 
@@ -87,6 +90,8 @@ class RunScreen(FramedScreen[None]):
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
+        self.resumable: int | None = None  # the step that an ended run can go on from
+        self.order: Order | None = None  # the last one, until it is done
         self.pipeline, self.trace, self.metrics = PipelinePane(), TracePane(), MetricsPane()
         self.chart, self.prompt, self.log_pane = (
             Chart(ascii_only=ascii_only),
@@ -174,9 +179,15 @@ class RunScreen(FramedScreen[None]):
             self._choose_first_pane()
             self._recall()
         self.title_line.show_ends(title_left(run, history), title_right(status))
-        self.status_line.show_ends(pace(history, status, self.size.width), machine(history, status))
+        self.resumable = resumable_step(run, status)
+        right = machine(history, status)
+        room = self.size.width - width_of(right) - AROUND
+        left = pace(history, status, room, run.id, self.resumable)
+        self.status_line.show_ends(left, right)
         without = FOR_THE_WORKER if status in ENDED else ()
-        self.key_line.show_hints(hints(LIVE_HINTS, without))
+        resumes: list[Line] = [[("P", "accent"), (" resume", "muted")]]
+        told = resumes if self.resumable is not None else []
+        self.key_line.show_hints([*told, *hints(LIVE_HINTS, without)])
         self.pipeline.show_history(history, status)
         self.trace.show_history(history)
         if self.travel.moment is not None:
@@ -186,6 +197,7 @@ class RunScreen(FramedScreen[None]):
         self.chart.show_history(history)
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
+        tell_what_is_done(self)
         self._first_paint.close()
         self.app.remember_soon(SEEN_SECONDS)
 
@@ -373,10 +385,7 @@ class RunScreen(FramedScreen[None]):
     # The prompt
 
     async def action_prompt(self) -> None:
-        if refusal := self.travel.refusal():
-            self.key_line.show_notice(refusal, "warn")
-            return
-        if can_answer(self):
+        if can_answer(self, self.travel.refusal()):
             self.action_go_to_pane(5)
             await self.prompt.enter_box()
 
@@ -429,6 +438,10 @@ class RunScreen(FramedScreen[None]):
 
     def action_checkpoint(self) -> None:
         ask_first(self, "checkpoint")
+
+    @on(OrderTold)
+    def show_answer_to_order(self, message: OrderTold) -> None:
+        tell_answer(self, message)
 
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")

@@ -5,23 +5,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...core.control import AskPrompt
-from ..widgets.answers import Exchange
+from ...core.runs import step_of, weights_of
+from ..widgets.answers import WAITING, Exchange
 from ..widgets.asking import ask_prompt
 from ..widgets.generation import GenerationSettings
+from .run_questions import way_on
 
 if TYPE_CHECKING:
     from .run import RunScreen
 
-WAITING = "waiting for the worker …"
-NOTHING_ANSWERS = "No worker is alive and the weights of this run are not here: nothing can answer."
+NOTHING_ANSWERS = "No worker is alive, and the weights of this run are not here."
 
 
-def can_answer(screen: RunScreen) -> bool:
-    """Whether there is a model to ask; if not, that is told."""
-    if screen.followed.worker_alive() or screen.followed.model_path.exists():
-        return True
-    screen.key_line.show_notice(NOTHING_ANSWERS, "warn")
-    return False
+def can_answer(screen: RunScreen, refused: str = "") -> bool:
+    """Whether there is a model to ask; if not, why not is told. `refused`: another reason."""
+    refused = refused or _nothing_answers(screen)
+    if refused:
+        from .refusal import Refusal
+
+        screen.app.push_screen(Refusal("Nothing can answer", refused))
+    return not refused
+
+
+def _nothing_answers(screen: RunScreen) -> str:
+    run, history = screen.followed, screen.follower.history
+    if run.worker_alive() or run.model_path.exists():
+        return ""
+    if weights_of(run, history.best_step) is None:
+        return NOTHING_ANSWERS
+    return way_on(screen) if history.finished is None else ""
+
+
+def _step_of_weights(screen: RunScreen) -> int | None:
+    """The step whose checkpoint answers for a run that ended before its model was saved."""
+    run, history = screen.followed, screen.follower.history
+    if history.finished is None or run.model_path.exists():
+        return None
+    weights = weights_of(run, history.best_step)
+    return step_of(weights) if weights is not None else None
 
 
 def ask_models(screen: RunScreen, text: str, seed: int) -> None:
@@ -37,7 +58,7 @@ def ask_models(screen: RunScreen, text: str, seed: int) -> None:
         details=likelihoods != "none",
     )
     words = settings.in_words(seed) if screen.follower.history.task == "generation" else ""
-    words = screen.travel.in_words(words)
+    words = screen.travel.in_words(words, _step_of_weights(screen))
     exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
     exchange.step = screen.travel.moment.step if screen.travel.moment else None
     screen.prompt.begin(exchange)

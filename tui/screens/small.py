@@ -11,8 +11,11 @@ from ..widgets.spans import Line
 
 
 class TooSmall(Pane):
+    """While it is shown, keys do nothing but leave: what they would do cannot be seen."""
+
     def draw(self, width: int, height: int) -> list[Line]:
-        told = f"ftev needs {SMALLEST.width} × {SMALLEST.height} cells; this is {width} × {height}."
+        needs = f"ftev needs {SMALLEST.width} × {SMALLEST.height} cells"
+        told = f"{needs}; this is {width} × {height}. q leaves."
         return [[(text, "")] for text in wrap(told, width)]
 
 

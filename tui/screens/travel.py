@@ -55,11 +55,15 @@ class Travel:
         moment = self.moment
         return replace(request, checkpoint=moment.step) if moment and moment.kept else request
 
-    def in_words(self, settings: str) -> str:
-        """How a prompt is answered from here: the step comes first, it changes the answer most."""
-        if self.moment is None:
+    def in_words(self, settings: str, weights: int | None = None) -> str:
+        """How a prompt is answered from here: the step comes first, it changes the answer most.
+
+        `weights`: the step whose checkpoint answers for now, where that is not the tuned model.
+        """
+        step = self.moment.step if self.moment else weights
+        if step is None:
             return settings
-        return f"as of step {self.moment.step:,}" + (f", {settings}" if settings else "")
+        return f"as of step {step:,}" + (f", {settings}" if settings else "")
 
     def refusal(self) -> str:
         """Why nobody can answer as of this moment; empty where somebody can."""
@@ -67,7 +71,7 @@ class Travel:
             return ""
         return (
             f"The checkpoint of step {self.moment.step:,} was not kept, so nothing can answer "
-            "as it did. esc returns to now."
+            "as it did. Behind this box, esc returns to now."
         )
 
 

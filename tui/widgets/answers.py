@@ -17,6 +17,8 @@ MODELS = ("base", "tuned")
 LABEL_WIDTH = 20  # cells at most
 SHARE_WIDTH = 8
 CHANGE_WIDTH = 6
+NO_BASE = "no labels: no head, no probe", "no probe"  # why the base has no labels to give
+WAITING, LOADING = "waiting for the worker …", "loading base and tuned model …"
 
 
 @dataclass
@@ -63,8 +65,9 @@ class Exchange:
 
 
 def exchange_of(event: PromptAnswered) -> Exchange:
-    """A prompt that the run itself answered at an evaluation."""
-    exchange = Exchange(event.prompt, message=f"asked by the run at step {event.step}")
+    """A prompt that was answered before: one of the run's own at an evaluation, or a person's."""
+    who = "the run" if event.probe else "a person"
+    exchange = Exchange(event.prompt, message=f"asked by {who} at step {event.step:,}")
     for model in MODELS:
         answer = exchange.answer(model)
         answer.text = getattr(event, model)
@@ -119,8 +122,14 @@ def label_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
         fit(visible(a.name or m), bars + SHARE_WIDTH) for a, m in ((base, "base"), (tuned, "tuned"))
     ]
     lines.append([(" ".join(head) + " " + fit_right("change", CHANGE_WIDTH), "muted")])
-    for label in labels[: max(1, height - len(lines))]:
+    first = len(lines)
+    for label in labels[: max(1, height - first)]:
         lines.append(_label_line(label, base, tuned, name_width, bars))
+    if tuned.probabilities and not base.probabilities:  # base answers first: it never will
+        room = bars + SHARE_WIDTH
+        told = next((text for text in NO_BASE if len(text) <= room), NO_BASE[-1])
+        name, _, _, *rest = lines[first]
+        lines[first] = [name, (fit(told, room) + " ", "muted"), *rest]
     return lines
 
 

@@ -8,10 +8,10 @@ from textual.message import Message
 
 from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
 from ...core.errors import FtevError
-from ...core.launch import start_worker, wait_until_listening
+from ...core.launch import resume_worker, start_worker, wait_until_listening
 from ...core.runs import Run
 from ..threads import Post, in_thread
-from .answers import Exchange
+from .answers import LOADING, Exchange
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
 CONTROL_SECONDS = 30.0
@@ -61,7 +61,7 @@ def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, pos
 
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
-    post(AnswerTold(exchange, "loading base and tuned model …"))
+    post(AnswerTold(exchange, LOADING))
     minutes = max(LEAST_MINUTES, run.config().evaluate.serve_minutes)
     wait_until_listening(run, start_worker(run, "--serve", "--serve-minutes", f"{minutes:g}"))
 
@@ -77,6 +77,21 @@ def _ask_request(run: Run, request: Request, post: Post) -> None:
         post(RequestTold(" ".join(told) or "done"))
     except FtevError as error:
         post(RequestTold(str(error), failed=True))
+
+
+def resume_run(run: Run, post: Post) -> None:
+    """Start a worker that goes on with an ended run; only what is in its way is told."""
+    in_thread(lambda: _resume_run(run, post))
+
+
+def _resume_run(run: Run, post: Post) -> None:
+    try:
+        worker = resume_worker(run)
+    except (FtevError, OSError) as error:
+        post(RequestTold(str(error), failed=True))
+        return
+    post(RequestTold("starting a worker"))
+    worker.wait()  # an ended child is to be taken note of
 
 
 def write_report(run: Run, post: Post) -> None:

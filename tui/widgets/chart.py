@@ -21,6 +21,9 @@ from .plot import ASCII, BRAILLE
 from .plot_pane import PlotPane
 from .spans import Line
 
+_NOT_YET = "The loss is drawn here from the first step on."
+_NEVER = "Two given models are evaluated: there is no training to draw."
+
 
 class ChartPane(PlotPane):
     NUMBER, NAME = 4, "Charts"
@@ -68,7 +71,7 @@ class ChartPane(PlotPane):
     def draw(self, width: int, height: int) -> list[Line]:
         self._forget_steps_taken_back()
         if not len(self.data) and not self.data.validation:
-            return [[("The loss is drawn here from the first step on.", "muted")]]
+            return [[(_NOT_YET if self.data.history.trains else _NEVER, "muted")]]
         if self.as_table:
             lines, self.from_end = table_lines(self.data, width, height, self.from_end)
             return lines

@@ -137,6 +137,14 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…"
 
 
+def short_model_name(name: str) -> str:
+    """The last part of a hub id or a path; of a run's `model` folder the run."""
+    parts = [part for part in name.split("/") if part]
+    if len(parts) > 1 and parts[-1] == "model":
+        return parts[-2]
+    return parts[-1] if parts else name
+
+
 def fit_right(text: str, width: int) -> str:
     """Exactly `width` cells: padded on the left, or cut."""
     missing = width - cell_len(text)
@@ -163,6 +171,11 @@ def wrap(text: str, width: int) -> list[str]:
         *full, line = _chop(word, width)
         lines += full
     return [*lines, line]
+
+
+def with_dots(text: str, width: int) -> str:
+    """A text that goes on: its first words and an ellipsis, in at most `width` cells."""
+    return next(iter(wrap(text, width - 2)), "") + " …"
 
 
 def _chop(word: str, width: int) -> list[str]:

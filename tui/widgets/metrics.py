@@ -16,7 +16,7 @@ from ...core.events import TextScored
 from ...core.history import History
 from ...core.reporting.text import visible
 from ..ahead import RECEIPTS, import_ahead
-from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
+from .format import ABSENT, MINUS, format_count, format_signed, with_dots, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
 from .pane import NumberedPane
@@ -24,6 +24,7 @@ from .scrolling import moved
 from .spans import GAP, Column, Line, Span, header, row
 from .status import DECISION_MARKS
 
+TWO_LINES = 15  # lines from which on a reason may have two of them
 ROOMY = 26  # lines from which on nothing is told in brief
 BRIEF_ROWS = 3
 CHANGE, INTERVAL = "change", "95 % interval"
@@ -164,11 +165,22 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
     lines: list[Line] = [[(word, f"strong {role}"), (GAP + first, "")]]
     lines += [[(" " * (len(word) + 2) + text, "")] for text in rest]
     brief = height < ROOMY
+    most = 2 if height >= TWO_LINES else 1
     for reason in judgement.reasons[: max(1, height // 5) if brief else None]:
         told = visible(reason)
-        parts = [fit(_shortened(told, width - 2), width - 2)] if brief else wrap(told, width - 2)
+        parts = _in_brief(told, width - 2, most) if brief else wrap(told, width - 2)
         lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]
+
+
+def _in_brief(reason: str, width: int, most: int) -> list[str]:
+    """A reason in at most so many lines; what has no room is left out by the word."""
+    whole = wrap(reason, width)
+    if len(whole) > most:
+        whole = wrap(_shortened(reason, width), width)
+    if len(whole) > most:
+        whole = [*whole[: most - 1], with_dots(" ".join(whole[most - 1 : most + 1]), width)]
+    return whole
 
 
 def _shortened(reason: str, width: int) -> str:

@@ -58,7 +58,7 @@ def pipeline_lines(
     """A line a stage; with room to spare the notes are shown in full beneath."""
     lines: list[Line] = []
     for stage in history.stages:
-        line = stage_line(history, stage, status)
+        line = stage_line(history, stage, status, width)
         if stage.done and (aside := (asides or {}).get(stage.number)):
             if not line[-2][0].strip():  # where it has no shape
                 del line[-2]
@@ -79,7 +79,7 @@ def pipeline_lines(
     return lines
 
 
-def stage_line(history: History, stage: Stage, status: str) -> Line:
+def stage_line(history: History, stage: Stage, status: str, width: int = 1_000) -> Line:
     """✓ training data prepared    1.20 s   1,000 × 10 → 900 × 3   note"""
     state = state_of(stage, status)
     mark, role = _MARKS[state]
@@ -87,7 +87,7 @@ def stage_line(history: History, stage: Stage, status: str) -> Line:
     line: Line = [
         (f"{mark} ", role),
         (f"{stage.number} ", "muted"),
-        (fit(stage.name, NAME_WIDTH), name_role),
+        (fit(_name_of(history, stage), NAME_WIDTH), name_role),
         (fit_right(_time_of(history, stage), TIME_WIDTH) + "  ", "muted"),
     ]
     if stage.done:
@@ -95,8 +95,13 @@ def stage_line(history: History, stage: Stage, status: str) -> Line:
         line.append((fit(shape, max(SHAPE_WIDTH, len(shape))), ""))
         line.append(("  " + visible(stage.done.note), "muted"))
     elif stage.state == "running":
-        line += _progress(history, stage, state)
+        line += _progress(history, stage, state, width - width_of(line))
     return line
+
+
+def _name_of(history: History, stage: Stage) -> str:
+    """Where nothing is trained the third stage loads the tuned model that was given."""
+    return stage.name if stage.number != 3 or history.trains else "tuned model loaded"
 
 
 def state_of(stage: Stage, status: str) -> str:
@@ -123,15 +128,17 @@ def shapes(stage: Stage) -> str:
     return f"{before} → {after}" if before and after else before or after
 
 
-def _progress(history: History, stage: Stage, state: str) -> Line:
+def _progress(history: History, stage: Stage, state: str, room: int) -> Line:
+    """Bar, share and counts; the bar gives way to the counts."""
     what, done, total = _how_far(history, stage)
     if total <= 0:
         return [(state if state != "running" else "", "muted")]
-    return [
-        (progress_bar(done / total, BAR_WIDTH), "accent" if state == "running" else "warn"),
+    told: Line = [
         (f"  {done / total * 100:3.0f} %", ""),
         (f"  {what} {format_count(done)} of {format_count(total)}", "muted"),
     ]
+    bar = max(0, min(BAR_WIDTH, room - width_of(told)))
+    return [(progress_bar(done / total, bar), "accent" if state == "running" else "warn"), *told]
 
 
 def told_beside_estimate(took: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from ...core.control import (
     ScoredToken,
     TokenMade,
 )
-from .answers import Exchange
+from .answers import LOADING, WAITING, Exchange
 
 STOPPED = "stopped: what had come is kept"
 
@@ -19,8 +19,10 @@ STOPPED = "stopped: what had come is kept"
 def add_reply(exchange: Exchange, reply: AnyReply) -> None:
     """Fold one reply of the worker into the exchange."""
     if isinstance(reply, Held):
-        exchange.message = f"training is held at step {reply.step} while the models answer"
+        exchange.message = f"training is held at step {reply.step:,} while the models answer"
         return
+    if exchange.message in (WAITING, LOADING):
+        exchange.message = ""
     if isinstance(reply, TokenMade):
         answer = exchange.answer(reply.model)
         answer.text += reply.text

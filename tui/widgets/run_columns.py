@@ -11,7 +11,16 @@ from rich.cells import cell_len
 from ...core.reporting.numbers import format_difference, unit_of
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
-from .format import ABSENT, MINUS, fit, fit_right, format_age, format_count, format_seconds
+from .format import (
+    ABSENT,
+    MINUS,
+    fit,
+    fit_right,
+    format_age,
+    format_count,
+    format_seconds,
+    short_model_name,
+)
 from .plot import BRAILLE, Part, Raster, Scale
 from .spans import GAP, Line, Span, cut, width_of
 from .status import DECISION_MARKS, STATUS_MARKS
@@ -172,7 +181,7 @@ def headline_of(entry: RunEntry) -> Span:
 
 def base_of(entry: RunEntry) -> str:
     name = str(entry.facts.settings.get("model.base") or "")
-    return visible(name.rstrip("/").rpartition("/")[2])
+    return visible(short_model_name(name))
 
 
 def difference_of(entry: RunEntry, baseline: RunEntry | None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
-from .format import format_count, format_seconds, wrap
+from .format import format_count, format_seconds, with_dots, wrap
 from .pane import Pane
 from .run_columns import base_of, difference_of, same_rows
-from .spans import Line, cut
+from .spans import Line, cut, width_of
 from .status import DECISION_MARKS
 
 DETAIL_LINES = 4
@@ -38,7 +38,11 @@ def detail_lines(entry: RunEntry, baseline: RunEntry | None, width: int, height:
     if entry.notes.note:
         note = [cut([("¶ ", "muted"), (visible(entry.notes.note), "")], width)]
     room = height - len(lines) - len(against) - len(note)
-    return [*lines, *told[: max(1, room)], *against, *note][:height]
+    if len(told) > max(1, room):
+        told = told[: max(1, room)]
+        *before, (last, role) = told[-1]
+        told[-1] = [*before, (with_dots(last, width - width_of(before)), role)]
+    return [*lines, *told, *against, *note][:height]
 
 
 def _which(entry: RunEntry, width: int) -> Line:
@@ -61,7 +65,7 @@ def _outcome(entry: RunEntry, width: int) -> list[Line]:
         first, *rest = wrap(visible(facts.reason), max(10, width - len(head))) or [""]
         return [
             [(head, f"strong {role}"), (first, "")],
-            *([(" " * len(head) + t, "")] for t in rest),
+            *([(" " * len(head), ""), (t, "")] for t in rest),
         ]
     if entry.status == "failed":
         return [cut([("✗ failed: ", "bad"), (visible(facts.error), "")], width)]

@@ -31,7 +31,8 @@ def scrolled(lines: list[Line], top: int, height: int) -> tuple[list[Line], int]
 
 
 def told_hidden(above: int, below: int) -> str:
-    parts = [f"{above} lines above ↑"] * (above > 0) + [f"{below} lines below ↓"] * (below > 0)
+    counted = ((above, "above ↑"), (below, "below ↓"))
+    parts = [f"{count} line{'s' * (count > 1)} {where}" for count, where in counted if count > 0]
     return "  ".join(parts)
 
 

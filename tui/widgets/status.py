@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ...core.history import History
 from ...core.reporting.text import visible
-from ...core.runs import Run
+from ...core.runs import Run, last_checkpoint, step_of
 from .format import (
     format_bytes,
     format_clock,
     format_count,
     format_seconds,
     format_short_count,
+    short_model_name,
     wrap,
 )
 from .pane import Pane
@@ -23,7 +24,7 @@ ACTIVITIES = (  # what goes on while each stage runs
     "preparing the evaluation data",
     "evaluating",
 )
-ROOMY = 100  # cells from which on the line of pace tells the epoch too
+ROOMY = 84  # cells for the pace from which on it tells the epoch too
 HINT_GAP = "   "
 STATUS_MARKS = {
     "starting": ("·", "muted"),
@@ -122,7 +123,9 @@ def title_left(run: Run, history: History) -> Line:
     name = started.name if started and started.name else run.id
     told = [history.task] if history.task else []
     if model:
-        told.append(f"{_base_name(model.name)}, {format_short_count(model.parameters)} parameters")
+        told.append(
+            f"{short_model_name(model.name)}, {format_short_count(model.parameters)} parameters"
+        )
     if device:
         times = f"{device.devices} × " if device.devices > 1 else ""
         told.append(f"{times}{device.device} {device.precision}")
@@ -133,31 +136,40 @@ def title_left(run: Run, history: History) -> Line:
     ]
 
 
-def _base_name(name: str) -> str:
-    """The last part of a hub id or a path."""
-    return name.rstrip("/").rpartition("/")[2] or name
-
-
 def title_right(status: str) -> Line:
     mark, role = STATUS_MARKS.get(status, ("·", "muted"))
     return [(f"{mark} {status}", f"strong {role}")]
 
 
-def pace(history: History, status: str, width: int) -> Line:
-    """Where the run stands: stage, step, what is left, speed; or how it ended."""
+def resumable_step(run: Run, status: str) -> int | None:
+    """The step from which a run that ended early can go on; None where none is here."""
+    newest = last_checkpoint(run) if status in ("stopped", "failed", "died") else None
+    return step_of(newest) if newest is not None else None
+
+
+def pace(
+    history: History, status: str, width: int, run_id: str = "", resumable: int | None = None
+) -> Line:
+    """Where the run stands: stage, step, what is left, speed; or how it ended, and goes on.
+
+    `width`: the cells there are for it, beside what is told of the machine.
+    """
     if status == "failed":
         error = history.finished.error if history.finished else ""
         return [("failed  ", "bad"), (visible(error.partition("\n")[0]), "")]
     if status == "died":
-        kept = max((c.step for c in history.checkpoints), default=0)
-        then = (
-            f"ftev-tui resume continues from step {kept:,}" if kept else "no checkpoint was saved"
-        )
-        return [(f"the worker died at step {history.step:,}", "bad"), (f"   {then}", "muted")]
+        line: Line = [(f"the worker died at step {history.step:,}", "bad")]
+        if resumable is None:
+            return [*line, ("   no checkpoint is here to go on from", "muted")]
+        return [*line, *_way_on(run_id, resumable, width - width_of(line))]
     if status in ("finished", "stopped"):
-        return _ended(history)
+        line = _ended(history)
+        if resumable is None:
+            return line
+        way = _way_on(run_id, resumable, width - width_of(line[:1]))
+        return [*line, *way] if width_of(line) + width_of(way) < width else [*line[:1], *way]
     stage = history.current_stage
-    line: Line = [(ACTIVITIES[stage.number - 1] if stage else _between(history), "strong")]
+    line = [(ACTIVITIES[stage.number - 1] if stage else _between(history), "strong")]
     if history.max_steps:
         line += [("   step ", "muted"), (format_count(history.step), "strong")]
         line.append((f" of {format_count(history.max_steps)}", "muted"))
@@ -166,11 +178,20 @@ def pace(history: History, status: str, width: int) -> Line:
         line.append((f" of {history.plan.epochs:g}", "muted"))
     left = history.eta_seconds()
     if left and status == "running":
-        line += [("   ", ""), (format_clock(left), "strong"), (" left", "muted")]
+        line += [("   ", ""), (format_clock(left), "strong"), (" of steps left", "muted")]
     speed = history.tokens_per_second()
     if speed and not history.ended:
-        line += [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
+        told: Line = [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
+        line += told if width_of(line) + width_of(told) <= width else []
     return line
+
+
+def _way_on(run_id: str, step: int, room: int) -> Line:
+    """How an ended run goes on, as much of it as there is room for."""
+    command = f"P or ftev-tui resume {visible(run_id)}"
+    ways = f"{command} goes on from step {step:,}", command, f"P goes on from step {step:,}"
+    way = next((w for w in ways if len(w) + 3 < room), ways[-1])
+    return [("   " + way, "muted")]
 
 
 def _between(history: History) -> str:
@@ -185,10 +206,11 @@ def _round_speed(speed: float) -> str:
 def _ended(history: History) -> Line:
     end = history.finished.time if history.finished else history.last_time
     took = end - history.created if history.created else 0.0
-    line: Line = [(f"{format_count(history.step)} steps in {format_seconds(took)}", "")]
+    did = f"{format_count(history.step)} steps" if history.trains else "evaluated"
+    line: Line = [(f"{did} in {format_seconds(took)}", "")]
     if history.ended and history.ended.reason != "completed":
         line.append((f"   {visible(history.ended.reason)}", "muted"))
-    if history.best_step is not None:
+    if history.best_step is not None and history.trains:
         line.append((f"   kept: step {format_count(history.best_step)}", "muted"))
     return line
 
