@@ -14,6 +14,7 @@ from ftev.tui.widgets.plot import (
     Raster,
     Scale,
     column_parts,
+    edge_parts,
     nice_range,
     nice_ticks,
 )
@@ -58,6 +59,18 @@ def test_columns_cover_each_point_once() -> None:
     assert parts[0].low == 0
     assert parts[-1].high == 999
     assert all(b.low == a.high + 1 for a, b in pairwise(parts))
+
+
+def test_a_line_is_seen_between_two_of_its_points() -> None:
+    enters, leaves = edge_parts([0, 10, 20], [0.0, 1.0, 3.0], 4, 16, 50)
+    assert [(p.x, p.first) for p in enters] == [(0, pytest.approx(0.4))]
+    assert [(p.x, p.first) for p in leaves] == [(49, pytest.approx(2.2))]
+    enters, leaves = edge_parts([0, 10, 20], [0.0, 1.0, 3.0], 12, 18, 50)  # no point in sight
+    assert [p.first for p in (*enters, *leaves)] == [pytest.approx(1.4), pytest.approx(2.6)]
+    assert edge_parts([0, 10], [0.0, 1.0], 0, 10, 50) == ([], [])  # its ends are in sight
+    assert edge_parts([0, 10], [0.0, 1.0], 11, 20, 50) == ([], [])  # it ended before
+    assert edge_parts([0, 10], [math.nan, 1.0], 5, 10, 50) == ([], [])
+    assert edge_parts([], [], 0, 1, 50) == ([], [])
 
 
 def test_ticks_and_ranges_are_round() -> None:

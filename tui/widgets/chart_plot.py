@@ -18,8 +18,8 @@ from .chart_frame import (
 from .chart_legend import small_legend
 from .chart_marks import best_point, levels, marked_steps
 from .chart_view import View
-from .plot import ASCII, Part, Raster, Scale, column_parts, letter_of
-from .series import Chart
+from .plot import ASCII, Part, Raster, Scale, column_parts, edge_parts, letter_of
+from .series import Chart, Series
 from .spans import Line, cut
 
 LEAST_MAIN, SMALL_ROWS = 11, 4  # lines of the chart in front; of a small one with its title
@@ -66,13 +66,18 @@ def plain_plot(data: ChartData, view: View, chart: Chart, width: int, height: in
     left, right = view.range(data)
     dots = raster.dots_across
     parts = [column_parts(s.xs(view.axis), s.values, left, right, dots) for s in chart.series]
-    scale = _scale(data, view, chart, parts, raster.dots_down)
+    edges = [_edges(s, view.axis, left, right, dots) for s in chart.series]
+    seen = [
+        [*enters, *found, *leaves] for found, (enters, leaves) in zip(parts, edges, strict=True)
+    ]
+    scale = _scale(data, view, chart, seen, raster.dots_down)
     for level in levels(data, chart):
         if scale.low <= level.value <= scale.high:
             every = max(2, level.every * view.marker.across // 2)
             raster.draw_dotted(scale.row(level.value), level.role, every)
-    for series, found in zip(chart.series, parts, strict=True):
+    for series, found, line in zip(chart.series, parts, seen, strict=True):
         if series.as_points:
+            raster.draw_parts(line, scale, series.role)
             _draw_points(raster, found, scale, series.role)
         elif view.smoothing and series.noisy:
             raster.draw_parts(found, scale, "muted")
@@ -102,9 +107,17 @@ def _scale(data: ChartData, view: View, chart: Chart, parts: list[list[Part]], d
     return scale_of(low, high, dots, log=view.log, most=most)
 
 
+def _edges(
+    series: Series, axis: str, left: float, right: float, dots: int
+) -> tuple[list[Part], list[Part]]:
+    """Between two evaluations there may be no point in sight; the line through them is."""
+    if not series.as_points:
+        return [], []
+    return edge_parts(series.xs(axis), series.values.values, left, right, dots)
+
+
 def _draw_points(raster: Raster, parts: list[Part], scale: Scale, role: str) -> None:
-    """Points joined by a line; where they stand too close, the line alone."""
-    raster.draw_parts(parts, scale, role)
+    """The points of a line, where they do not stand too close."""
     if len(parts) * 3 <= raster.width:
         for part in parts:
             sign = letter_of(role).upper() if raster.marker is ASCII else "●"

@@ -50,6 +50,23 @@ def column_parts(
     return parts
 
 
+def edge_parts(
+    xs: Sequence[float], values: Sequence[float], left: float, right: float, dots: int
+) -> tuple[list[Part], list[Part]]:
+    """Where the line through a series enters what is in sight, and where it leaves it."""
+
+    def crossing(before: int, edge: float, column: int) -> list[Part]:
+        after = before + 1
+        if before < 0 or after >= min(len(xs), len(values)) or not xs[before] < edge < xs[after]:
+            return []
+        share = (edge - xs[before]) / (xs[after] - xs[before])
+        value = values[before] + (values[after] - values[before]) * share
+        return [Part(column, value, value, value, value)] if math.isfinite(value) else []
+
+    enters = crossing(bisect_left(xs, left) - 1, left, 0)
+    return enters, crossing(bisect_right(xs, right) - 1, right, dots - 1)
+
+
 def nice_step(span: float, count: int) -> float:
     """1, 2 or 5 times a power of ten, so that about `count` of them fill the span."""
     raw = span / max(1, count)
