@@ -562,9 +562,10 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
 def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
     numbers: dict[str, float], said: str
 ) -> None:
-    from ftev.core.reporting.sections.differences import read_difference
+    from ftev.core.reporting.outcome import read_difference
 
-    assert read_difference({"metric": "accuracy", "difference": 0.0, **numbers}) == said
+    middle = (numbers["low"] + numbers["high"]) / 2
+    assert read_difference({"metric": "accuracy", "difference": middle, **numbers}) == said
 
 
 @pytest.mark.parametrize("unseen", ["\x7f", "\x9b", "\u202e", "\u200b", "\ufeff", "\U000e0041"])

@@ -157,7 +157,6 @@ _IN_ASCII = str.maketrans(
         **dict.fromkeys("‘’", "'"),
         **dict.fromkeys("“”", '"'),
         "÷": "/",
-        "±": "~",  # of a difference of nothing: a plus would make it one
         "≡": "=",
         "★": "*",
         "⏎": "/",

@@ -16,7 +16,7 @@ from ...core.reporting.numbers import (
     format_value,
     read_number,
 )
-from ...core.reporting.sections.differences import read_difference
+from ...core.reporting.outcome import Outcome, read_difference
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS, Report
 from .format import fit, fit_right, with_minus
@@ -24,7 +24,12 @@ from .metric_rows import MetricRow, MetricTable, Value, short_title
 from .spans import GAP, Line, Span
 
 ORDER = ("majority", "probe", "base", "tuned")
-READS = {"better": ("▲", "good"), "worse": ("▼", "bad"), "cannot tell": ("·", "muted")}
+READS: dict[Outcome, Span] = {
+    "better": ("▲", "good"),
+    "worse": ("▼", "bad"),
+    "the same": ("=", "muted"),
+    "cannot tell": ("·", "muted"),
+}
 NAME_WIDTH = 14
 UNITS = {"share": "points", "points": "points", "nats": "nats"}
 

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from ...core.events import TextScored
 from ...core.history import History
+from ...core.reporting.numbers import shows_nothing
 from ...core.reporting.text import visible
 from ..ahead import RECEIPTS, import_ahead
 from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
@@ -279,7 +280,9 @@ def format_interval(change: Change, unit: str) -> str:
 def change_role(metric: MetricRow) -> str:
     """Good or bad only where the interval leaves zero out, or where there is none."""
     change = metric.change
-    if change is None or not math.isfinite(change.difference) or change.difference == 0:
+    if change is None or not math.isfinite(change.difference):
+        return "muted"
+    if shows_nothing(metric.metric, change.difference):
         return "muted"
     if not math.isnan(change.low) and not change.is_certain:
         return "muted"
