@@ -105,7 +105,7 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
         await press(pilot, "escape", "200 rows")  # the filter goes first
         await press(pilot, "escape", "called")
         await press(pilot, "6 down enter", "12 of 200 rows")
-        assert "only rows listed under label_errors" in picture(pilot)
+        assert "only the 12 test rows listed under label_errors" in picture(pilot)
 
 
 async def test_the_sections_of_a_language_model(written: Run) -> None:

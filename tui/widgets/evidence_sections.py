@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...core.reporting.blocks import Heading, Table
-from ...core.reporting.numbers import format_count
-from ...core.reporting.sections.findings import sentences_of
+from ...core.reporting.sections.findings import sentences_of, tell_listed, tell_listed_of
 from ...core.reporting.sections.slices import name_slice, show_slices
 from ...core.reporting.text import visible
 from .block_lines import SEVERITIES, block_lines, prose
@@ -34,7 +33,7 @@ class FindingsSection(ListSection):
         for i, found in enumerate(shown.report["findings"]):
             chosen = i == self.cursor
             mark, role = SEVERITIES.get(found["severity"], ("·", "muted"))
-            rows = f"   {format_count(len(found['rows']), 'row')} listed" if found["rows"] else ""
+            rows = f"   listed: {visible(tell_listed(found))}" if found["rows"] else ""
             title: Line = [
                 POINTER if chosen else ("  ", ""),
                 (f"{mark} {found['severity']}  ", role),
@@ -61,7 +60,8 @@ class FindingsSection(ListSection):
         splits = [split for split, _ in found["rows"]]
         split = shown.split if shown.split in splits else splits[0]
         ids = tuple(int(row) for at, row in found["rows"] if at == split)
-        return OpenRows(only=ids, split=split, about=f"rows listed under {found['code']}")
+        about = f"the {tell_listed_of(found, split)} listed under {found['code']}"
+        return OpenRows(only=ids, split=split, about=about)
 
     def term(self, shown: Shown) -> str | None:
         return str(shown.report["findings"][self.cursor]["code"]) if self.count(shown) else None
