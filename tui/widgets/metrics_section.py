@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core.reporting.sections.thresholds import describe_other_threshold
 from .block_lines import prose
 from .evaluation_metrics import Row, metric_lines, metric_rows, tell_changed, tell_metric
 from .sections import ListSection, Opened, OpenReceipt, Shown
@@ -18,8 +19,12 @@ class MetricsSection(ListSection):
         return len(shown.table.rows)
 
     def head(self, shown: Shown, width: int) -> list[Line]:
-        told = tell_changed(self.rows(shown), shown.reference)
-        return [*prose(told, width), []] if told else []
+        told = [
+            tell_changed(self.rows(shown), shown.reference),
+            describe_other_threshold(shown.report, shown.split),
+        ]
+        lines = [line for text in told if text for line in prose(text, width)]
+        return [*lines, []] if lines else []
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         models = list(shown.report["results"].get(shown.split, {}))
