@@ -102,6 +102,10 @@ class RowScreen(ReadingScreen):
         if message.at == self.at:
             self.pane.detail = message.detail
             self.pane.show()
+            self.go_on()
+
+    def reads_before(self, key: str) -> bool:
+        return self.pane.detail is None
 
     def action_scroll(self, count: int) -> None:
         self.pane.scroll_lines(count)

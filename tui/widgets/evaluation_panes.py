@@ -11,13 +11,15 @@ from .sections import Section, Shown
 from .spans import Line
 from .status import DECISION_MARKS
 
+READING = "reading the evaluation …"
+
 
 class VerdictPane(Pane):
     """The answer against the objective and its reasons, as many as the screen has room for."""
 
     decision = objective = ""
     reasons: tuple[str, ...] = ()
-    state = "reading the evaluation …"
+    state = READING
 
     def needed(self, width: int, height: int) -> int:
         most = 3 if height < 32 else 8
@@ -53,7 +55,7 @@ class SectionPane(Pane):
         self.shown: Shown | None = None
         self.sections: list[Section] = []
         self.at = 0
-        self.state = "reading the evaluation …"
+        self.state = READING
 
     @property
     def section(self) -> Section | None:
