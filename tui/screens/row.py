@@ -35,7 +35,7 @@ class RowPane(ScrolledPane):
         if self.detail is None:
             return [[("reading the row …", "muted")]]
         width = min(width, WIDEST)
-        lines = row_lines(self.detail, width)
+        lines = row_lines(self.detail, width, self.size.height)
         if "label" not in self.detail.found:
             self.above = len(lines)
             lines += token_lines(self.tokens, self.detail.losses, width)
