@@ -188,6 +188,21 @@ def _unit(metric: str) -> str:
     return " points" if unit_of(metric) == "share" else ""
 
 
+def tell_doubt(rows: Sequence[Row]) -> str:
+    """Why an interval without 0 may read "cannot tell"; empty where none does."""
+    doubted = [
+        c
+        for row in rows
+        if (c := row.comparison) and read_difference(c) == "cannot tell"
+        if read_number(c["low"]) > 0 or read_number(c["high"]) < 0
+    ]
+    if not doubted:
+        return ""
+    corrected = any("p_holm" in c for c in doubted)
+    raised = ", raised for testing several metrics," if corrected else ""
+    return f"“Cannot tell” beside an interval without 0: its p{raised} is above 0.05."
+
+
 def tell_changed(rows: Sequence[Row], reference: str) -> str:
     """`20 rows fixed, 6 broke against the linear probe.` Empty where answers are not labels."""
     for row in rows:
