@@ -64,7 +64,7 @@ class Exchange:
 
 def exchange_of(event: PromptAnswered) -> Exchange:
     """A prompt that the run itself answered at an evaluation."""
-    exchange = Exchange(event.prompt, message=f"asked by the run at step {event.step}")
+    exchange = Exchange(event.prompt, message=f"asked by the run at step {event.step:,}")
     for model in MODELS:
         answer = exchange.answer(model)
         answer.text = getattr(event, model)

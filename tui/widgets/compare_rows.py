@@ -22,7 +22,7 @@ from ...core.reporting.numbers import (
 )
 from ...core.reporting.outcome import Outcome, read_difference
 from ...core.reporting.text import visible
-from .format import ABSENT, MINUS, fit, wrap
+from .format import ABSENT, MINUS, fit, with_minus, wrap
 from .spans import GAP, Column, Line, Span, header, row
 from .status import DECISION_MARKS
 
@@ -125,7 +125,7 @@ def _reasons(told: Document) -> list[Line]:
         if verdict := r["verdict"]:
             sign, role = DECISION_MARKS[verdict["decision"]]
             head: Line = [(fit(f"{sign} {verdict['decision']}", 13), role)]
-            text = f"{visible(r['name'])}: {visible(verdict['objective'])}"
+            text = f"{visible(r['name'])}: {with_minus(visible(verdict['objective']))}"
             lines.append([*head, (text, "muted")])
     return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []
 

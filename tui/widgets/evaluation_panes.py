@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from ...core.reporting.text import visible
-from .format import wrap
+from .format import with_minus, wrap
 from .pane import Pane
 from .sections import Section, Shown
 from .spans import Line
@@ -38,11 +38,11 @@ class VerdictPane(Pane):
         lines: list[Line] = [
             [
                 (f"{mark} {self.decision.upper()}", f"strong {role}"),
-                (f"  {visible(self.objective)}", "strong"),
+                (f"  {with_minus(visible(self.objective))}", "strong"),
             ]
         ]
         for reason in self.reasons:
-            for i, text in enumerate(wrap(visible(reason), width - 4)):
+            for i, text in enumerate(wrap(with_minus(visible(reason)), width - 4)):
                 lines.append([("  " if i else "· ", "muted"), (text, "")])
         return lines
 

@@ -9,7 +9,7 @@ from ...core.reporting.sections.findings import sentences_of, tell_listed, tell_
 from ...core.reporting.sections.slices import name_slice, show_slices
 from ...core.reporting.text import visible
 from .block_lines import SEVERITIES, block_lines, prose
-from .format import fit
+from .format import fit, with_minus
 from .row_query import label_query
 from .sections import ELSEWHERE, POINTER, ListSection, Opened, OpenRows, Shown
 from .spans import Line
@@ -42,12 +42,13 @@ class FindingsSection(ListSection):
             ]
             lines.append(title)
             if chosen:
-                told = prose(sentences_of(found), width - 4)
-                lines += [[("    ", ""), *line] for line in told]
+                sentences = prose(with_minus(sentences_of(found)), width - 4)
+                lines += [[("    ", ""), *line] for line in sentences]
                 if found["evidence"]:
                     lines += [[("    ", ""), *line] for line in _evidence(found, width - 4)]
             else:
-                lines.append([("    ", ""), (fit(visible(found["message"]), width - 4), "muted")])
+                told = with_minus(visible(found["message"]))
+                lines.append([("    ", ""), (fit(told, width - 4), "muted")])
             lines.append([])
         return lines[:-1]
 
@@ -69,7 +70,7 @@ class FindingsSection(ListSection):
 
 def _evidence(found: Any, width: int) -> list[Line]:
     parts = [f"{name} {_told(value)}" for name, value in found["evidence"].items()]
-    return prose("evidence: " + ", ".join(parts), width, "muted")
+    return prose(with_minus("evidence: " + ", ".join(parts)), width, "muted")
 
 
 def _told(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from ...core.reporting.numbers import DASH, format_value
-from ...core.reporting.text import visible
+from ...core.reporting.text import BREAK, visible
 from .apart import cut_apart
 from .example_rows import Examples
 from .format import fit, fit_right, format_number, format_signed
@@ -85,7 +85,7 @@ def example_line(e: Examples, row: Mapping[str, Any], w: Widths, chosen: bool) -
         line.append((fit(sign, KIND_WIDTH) + GAP, role))
     line += _labelled(e, row, w) if e.labelled else _written(e, row)
     line.append(("≡ " if row["leak"] else "  ", "warn"))
-    text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", " ⏎ "), 600)
+    text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", f" {BREAK} "), 600)
     line.append((fit(text, w.text), "strong" if chosen else ""))
     return line
 

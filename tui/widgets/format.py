@@ -12,7 +12,7 @@ ABSENT = "–"
 MINUS = "−"
 
 
-_MINUS = re.compile(r"""(?<![\w.\-"'“‘])-(?=[\d.])""")
+_MINUS = re.compile(r"""(?<![\w.\-"'“‘])-(?=[\d.∞])""")
 
 
 def with_minus(text: str) -> str:

@@ -17,7 +17,7 @@ from ...core.history import History
 from ...core.reporting.numbers import shows_nothing
 from ...core.reporting.text import visible
 from ..ahead import RECEIPTS, import_ahead
-from .format import ABSENT, MINUS, fit, format_count, format_signed, wrap
+from .format import ABSENT, MINUS, fit, format_count, format_signed, with_minus, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
 from .pane import NumberedPane
@@ -161,12 +161,14 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
         return []
     _, role = DECISION_MARKS.get(judgement.decision, ("", "strong"))
     word = judgement.decision.upper()
-    first, *rest = wrap(visible(judgement.objective), max(10, width - len(word) - 2)) or [""]
+    first, *rest = wrap(
+        with_minus(visible(judgement.objective)), max(10, width - len(word) - 2)
+    ) or [""]
     lines: list[Line] = [[(word, f"strong {role}"), (GAP + first, "")]]
     lines += [[(" " * (len(word) + 2) + text, "")] for text in rest]
     brief = height < ROOMY
     for reason in judgement.reasons[: max(1, height // 5) if brief else None]:
-        told = visible(reason)
+        told = with_minus(visible(reason))
         parts = [fit(_shortened(told, width - 2), width - 2)] if brief else wrap(told, width - 2)
         lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]

@@ -19,7 +19,7 @@ STOPPED = "stopped: what had come is kept"
 def add_reply(exchange: Exchange, reply: AnyReply) -> None:
     """Fold one reply of the worker into the exchange."""
     if isinstance(reply, Held):
-        exchange.message = f"training is held at step {reply.step} while the models answer"
+        exchange.message = f"training is held at step {reply.step:,} while the models answer"
         return
     if isinstance(reply, TokenMade):
         answer = exchange.answer(reply.model)

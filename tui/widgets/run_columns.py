@@ -11,7 +11,16 @@ from rich.cells import cell_len
 from ...core.reporting.numbers import format_difference, unit_of
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
-from .format import ABSENT, MINUS, fit, fit_right, format_age, format_count, format_seconds
+from .format import (
+    ABSENT,
+    MINUS,
+    fit,
+    fit_right,
+    format_age,
+    format_count,
+    format_seconds,
+    with_minus,
+)
 from .plot import BRAILLE, Part, Raster, Scale
 from .spans import GAP, Line, Span, cut, width_of
 from .status import DECISION_MARKS, STATUS_MARKS
@@ -53,7 +62,7 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     """The least columns always, then the others in the order of their use."""
     entries = entries[:MEASURED]
     longest = max((name_width(e) for e in entries), default=0)
-    name = max(12, min(longest, NAMED, width // 4))
+    name = max(8, min(longest, NAMED, width // 4))
     told = max([LEAST_HEADLINE, *(cell_len(headline_of(e)[0]) for e in entries)])
     status = STATUS_WIDTH if width >= ROOMY else 0
     fixed = SIGNS_WIDTH + VERDICT_WIDTH + AGE_WIDTH + 2 * len(GAP) + bool(status) * len(GAP)
@@ -162,7 +171,7 @@ def headline_of(entry: RunEntry) -> Span:
     if entry.status == "unreadable":
         return "cannot be read: see to its permissions", "bad"
     if facts.headline:
-        return visible(facts.headline), ""
+        return with_minus(visible(facts.headline)), ""
     if not facts.whole:
         return "reading …", "muted"
     if entry.status in ("died", "stopped") and facts.step:

@@ -34,7 +34,7 @@ def sentences_of(f: Mapping[str, Any]) -> str:
     if rows := f.get("rows"):
         named = ", ".join(f"{split} {row}" for split, row in rows[:SHOWN_ROWS])
         more = f" and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
-        if len(rows) >= EVIDENCE_ROWS and not f.get("counted"):
+        if len(rows) >= EVIDENCE_ROWS:
             more = " and more"  # the list is cut: how many there are, the message says
         told.append(f"Rows: {named}{more}.")
         if is_cut(f):
