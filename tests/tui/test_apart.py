@@ -23,8 +23,10 @@ def test_labels_with_one_beginning_keep_their_ends() -> None:
         assert all(len(name) <= width for name in cut)
     assert cut_apart(LABELS, 10)[0] == "card_arri…"  # its beginning is enough
     assert cut_apart(LABELS, 10)[1:] == ("dec…ayment", "dec…drawal", "dec…ansfer")
-    assert fit_middle("日本語のラベル", 8) == "日…ベル "
-    assert fit_middle("short", 8) == "short   "
+    alike = ("top_up_by_card_charge", "top_up_by_bank_transfer_charge")
+    assert cut_apart(alike, 10) == ("t…d_charge", "t…r_charge")
+    assert fit_middle("日本語のラベル", 8, 2) == "日…ベル "
+    assert fit_middle("short", 8, 2) == "short   "
 
 
 def test_a_wrong_row_shows_two_labels() -> None:

@@ -23,18 +23,21 @@ def cut_apart(labels: tuple[str, ...], width: int) -> tuple[str, ...]:
     seen = [visible(label) for label in labels]
     cut = [fit(name, width) for name in seen]
     count = Counter(cut)
-    names = [
-        fit_middle(name, width) if count[short] > 1 else short
-        for name, short in zip(seen, cut, strict=True)
+    ways = [
+        [
+            fit_middle(name, width, before) if count[short] > 1 else short
+            for name, short in zip(seen, cut, strict=True)
+        ]
+        for before in range(max(1, (width - 1) // 3), 0, -1)
     ]
-    return tuple(name.rstrip() for name in names)
+    best = max(ways, key=lambda names: len(set(names)))
+    return tuple(name.rstrip() for name in best)
 
 
-def fit_middle(text: str, width: int) -> str:
-    """Exactly `width` cells: padded on the right, or with an ellipsis in the middle."""
+def fit_middle(text: str, width: int, before: int) -> str:
+    """Exactly `width` cells: padded on the right, or cut behind the first `before` cells."""
     if cell_len(text) <= width or width < 4:
         return fit(text, width)
-    before = (width - 1) // 3
     head, tail = fit(text, before + 1)[:-1], text
     while cell_len(tail) > width - 1 - cell_len(head):
         tail = tail[1:]

@@ -82,7 +82,7 @@ def _run_cells(r: Document, told: Document, c: Document | None, *, roomy: bool) 
     metric = told["metric"]
     estimate = r["metrics"][metric]
     value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate["value"])
-    cells: list[Span] = [(visible(r["name"]), ""), (value, "")]
+    cells: list[Span] = [(visible(r["name"]), ""), (_minus(value), "")]
     if c is None:
         first = r["name"] == told["baseline"]
         return [*cells, ("baseline" if first else ABSENT, "muted"), *([("", "")] * 5)]
@@ -142,7 +142,7 @@ def _others(told: Document, first: Document, r: Document, width: int) -> list[Li
     cells: list[list[Span]] = []
     for name, c in other_metrics(told, r["name"]):
         values: list[Span] = [
-            (format_value(name, side["metrics"][name]["value"]), "") for side in (first, r)
+            (_minus(format_value(name, side["metrics"][name]["value"])), "") for side in (first, r)
         ]
         cells.append([(name, ""), *values, *_change(name, c)])
     if not cells:
