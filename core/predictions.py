@@ -162,13 +162,15 @@ def read_inputs(run: Run, history: History, split: str, frame: pl.DataFrame) -> 
         return Inputs({}, f"the data file cannot be read: {error.faults[0]}")
 
 
-def read_whole_input(run: Run, history: History, split: str, rows: pl.DataFrame) -> str:
-    """The uncut input of one row, given as a frame of it; empty where the data file lacks it."""
+def read_whole_input(
+    run: Run, history: History, split: str, frame: pl.DataFrame, row_id: int
+) -> str:
+    """The uncut input of one row of a split's predictions; empty where the data file lacks it."""
     try:
-        found = _inputs_of_data(run, history, split, rows, None)
+        found = _inputs_of_data(run, history, split, frame, None)
     except FtevError:
         return ""
-    return next(iter(found.texts.values()), "")
+    return found.texts.get(row_id, "")
 
 
 def _inputs_of_data(
@@ -187,8 +189,22 @@ def _inputs_of_data(
     if found is None or told is None or found.sha256 != told.sha256:
         return Inputs({}, "the data file has changed since the run (its sha256 is another)")
     if dataset.columns.form == "text" and found.frame.height != frame.height:
-        return Inputs({}, "the rows are windows of longer documents")
+        return _windows(found.frame["text"], frame, most)
     rows = found.frame.select("row_id", "content", input_of(found.frame).alias("input"))
     joined = frame.select("row_id", "content").join(rows, on=["row_id", "content"])
     texts = joined["input"].str.slice(0, most)
     return Inputs(dict(zip(joined["row_id"], texts, strict=True)))
+
+
+def _windows(documents: pl.Series, frame: pl.DataFrame, most: int | None) -> Inputs:
+    """The text of each window: they lie one behind the other, and each counted its bytes."""
+    text, start = "".join(documents.to_list()).encode(), 0
+    rows = frame.sort("row_id")
+    if rows["bytes"].sum() != len(text):
+        told = "the rows are windows of longer documents, and some of these were not scored"
+        return Inputs({}, told)
+    texts: dict[int, str] = {}
+    for row_id, size in zip(rows["row_id"], rows["bytes"], strict=True):
+        texts[row_id] = text[start : start + size].decode(errors="ignore")[:most]
+        start += size
+    return Inputs(texts)

@@ -20,10 +20,10 @@ from .reporting.numbers import (
     format_value,
     read_number,
 )
+from .reporting.outcome import read_difference
 from .reporting.summary import (
     DEFAULT_METRIC,
     clean,
-    higher_is_better,
     judged_split,
     metric_value,
     reference_model,
@@ -204,8 +204,6 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Answer 
     )
     if c.get("fixed") is not None and c.get("broke") is not None:
         told += f", fixed {c['fixed']:,}, broke {c['broke']:,}"
-    sign = 1 if higher_is_better(metric) else -1
-    worst, best = sorted((sign * low, sign * high))
     evidence = {
         "at": ["comparisons", next(i for i, x in enumerate(history.comparisons) if x is c)],
         "difference": read_number(c["difference"]),
@@ -215,10 +213,13 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Answer 
         "metric": metric,
         "from": against,
     }
-    if worst > 0:
-        return Answer(1, f"{told}: better", evidence)
-    if best < 0:
-        return Answer(-1, f"{told}: worse", evidence)
+    match read_difference(c):
+        case "better":
+            return Answer(1, f"{told}: better", evidence)
+        case "worse":
+            return Answer(-1, f"{told}: worse", evidence)
+        case "the same":
+            return Answer(0, f"{told}: the same in every digit shown", evidence)
     return Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
 
 

@@ -536,11 +536,11 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
     run = story.write_story(tmp_path / "a")
     told_whole = headline(run, fold(story.whole()))
     assert told_whole is not None
-    assert told_whole.text == "macro_f1 74.9 % → 90.0 % (test)"
+    assert told_whole.text == "macro_f1 probe 74.9 % → 90.0 % (test)"
     clean = results(story.result((60, 60), rows=(80, 80)), split="test_clean")
     told_clean = headline(run, fold([*story.whole(), *clean]))
     assert told_clean is not None
-    assert told_clean.text == "macro_f1 74.9 % → 90.0 % (test; 75.0 % on clean rows)"
+    assert told_clean.text == "macro_f1 probe 74.9 % → 90.0 % (test; 75.0 % on clean rows)"
     assert told_clean.to_dict()["to_on_clean_rows"] == 0.75
     half = headline(run, fold([*story.beginning(), *story.epoch(1)]))
     assert half is not None
@@ -562,9 +562,10 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
 def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
     numbers: dict[str, float], said: str
 ) -> None:
-    from ftev.core.reporting.sections.differences import read_difference
+    from ftev.core.reporting.outcome import read_difference
 
-    assert read_difference({"metric": "accuracy", "difference": 0.0, **numbers}) == said
+    middle = (numbers["low"] + numbers["high"]) / 2
+    assert read_difference({"metric": "accuracy", "difference": middle, **numbers}) == said
 
 
 @pytest.mark.parametrize("unseen", ["\x7f", "\x9b", "\u202e", "\u200b", "\ufeff", "\U000e0041"])

@@ -100,7 +100,7 @@ def test_every_row_says_what_became_of_it(run: Run) -> None:
 def test_no_text_is_a_formula_and_every_text_is_visible(run: Run) -> None:
     texts = [r["input"] for r in read(write_report(run, ["csv"])[1])]
     assert texts[:4] == ["'=1+1", "'+49 30 1", "'-5 degrees", "'@here"]
-    assert texts[4:] == ["plain", "two␊lines ␛[31m", 'say "hi", ok']
+    assert texts[4:] == ["plain", "two↵lines ␛[31m", 'say "hi", ok']
 
 
 @pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "  =1", "\t=1", "＝1", "-", "@x", "\r=1"])

@@ -157,10 +157,8 @@ _IN_ASCII = str.maketrans(
         **dict.fromkeys("‘’", "'"),
         **dict.fromkeys("“”", '"'),
         "÷": "/",
-        "±": "~",  # of a difference of nothing: a plus would make it one
         "≡": "=",
         "★": "*",
-        "⏎": "/",
         "≠": "!",
         "≥": ">",
         "↵": "/",

@@ -2,7 +2,8 @@
 
 Over a slow line several keys arrive in one piece. Textual passes each on to what has the focus at
 that moment, so letters typed after `p` would act as keys of the screen, before the prompt box has
-the focus. Here a key waits until the one before it has done its work.
+the focus. Here a key waits until the one before it has done its work, and until the screen has
+read what the key is about.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from textual import events
 from textual.app import App
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.widgets import Input
 
+LEAVING = ("escape", "q", "ctrl+q", "ctrl+c", "question_mark", "f1")  # never wait for reading
 LOST_SECONDS = 0.3  # a screen that its own key closed never says that it is done
 SLOW = 10  # times as long for what is still there: the machine may be busy
 
@@ -36,10 +39,26 @@ class TypedAhead:
         self._under_way = False
 
     def must_wait(self, key: events.Key) -> bool:
-        """Whether another key is under way; then this one is kept until that is done."""
-        if self._under_way:
+        """Whether another key is under way or the screen still reads; then this one is kept."""
+        if key.key in LEAVING and not self._under_way:
+            self._waiting.clear()  # typed for a screen that is left
+        must_wait = self._under_way or self._reads_before(key)
+        if must_wait:
             self._waiting.append(key)
-        return self._under_way
+        return must_wait
+
+    def _reads_before(self, key: events.Key) -> bool:
+        """Whether the screen still reads what this key is about; text is never held up."""
+        if key.key in LEAVING or isinstance(self._app.focused, Input):
+            return False
+        reads = getattr(self._app.screen, "reads_before", None)
+        return reads is not None and bool(reads(key.key))
+
+    def go_on(self) -> None:
+        """A screen has read what keys may wait for."""
+        if self._waiting and not self._under_way:
+            self._under_way = True  # later keys queue behind
+            self._app.call_later(self._go)
 
     def follow(self, target: MessagePump) -> None:
         """A key was passed on to `target`."""
@@ -66,4 +85,10 @@ class TypedAhead:
     async def _go(self) -> None:
         self._under_way = False
         while self._waiting and not self._under_way:
+            leaving = [i for i, key in enumerate(self._waiting) if key.key in LEAVING]
+            if self._reads_before(self._waiting[0]):
+                if not leaving:
+                    return
+                for _ in range(leaving[0]):
+                    self._waiting.popleft()
             await self._app.on_event(self._waiting.popleft())

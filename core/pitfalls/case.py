@@ -18,7 +18,10 @@ Row = tuple[str, int]
 
 @dataclass(frozen=True)
 class Finding:
-    """One pitfall. `rows` are (split, row) of the evidence; `evidence` the numbers behind it."""
+    """One pitfall. `rows` are (split, row) of the evidence; `evidence` the numbers behind it.
+
+    `counted`: how many rows of each split it is about, where it knows; `rows` lists the first.
+    """
 
     code: str
     severity: Literal["error", "warning", "info"]
@@ -26,6 +29,7 @@ class Finding:
     evidence: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     remedy: str = ""
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def _leakage(case: Case) -> Iterator[Finding]:
         | _adjusted_numbers(case),
         list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
         "Take these rows out of one side; read the results on the clean rows",
+        {split: rows for split, rows in found.leaked.items() if rows},
     )
 
 
@@ -87,6 +88,7 @@ def _repeated_test_rows(case: Case) -> Iterator[Finding]:
         {"split": name, "rows": split.rows, "distinct": split.distinct_rows},
         copies[: EVIDENCE_ROWS if len(copies) >= min(repeated, EVIDENCE_ROWS) else LISTED],
         f"Keep one of each in {name} if the copies are an accident of how the rows were gathered",
+        {name: repeated},
     )
 
 
@@ -185,6 +187,7 @@ def _label_errors(case: Case) -> Iterator[Finding]:
             },
             listed[:EVIDENCE_ROWS],
             f"Read the listed rows of {split} and correct what is wrong, then evaluate again",
+            {split: suspected},
         )
 
 

@@ -44,6 +44,7 @@ def _truncation(case: Case) -> Iterator[Finding]:
             },
             _rows_of(s, "truncated_completions" if s.truncated_completions else "truncated_rows"),
             "Raise model.max_length where the model allows it, or shorten the rows",
+            {name: s.truncated_completions or s.truncated_rows},
         )
 
 
@@ -64,6 +65,7 @@ def _nothing_to_score(case: Case) -> Iterator[Finding]:
                 {"split": name, "rows": s.unscored_rows},
                 _rows_of(s, "unscored_rows"),
                 "Look at rows whose prompt fills the whole window",
+                {name: s.unscored_rows},
             )
 
 
@@ -80,6 +82,7 @@ def _end_not_scored(case: Case) -> Iterator[Finding]:
                 _rows_of(s, "rows_without_eos"),
                 "Check that the tokenizer's end-of-text token is what its template closes a turn "
                 "with",
+                {name: s.rows_without_eos},
             )
 
 

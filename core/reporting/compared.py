@@ -16,8 +16,14 @@ from .numbers import (
     format_p,
     read_number,
 )
+from .outcome import Outcome, read_difference
 
-SIGNIFICANT = 0.05  # of the p adjusted for several runs
+GROUPS: dict[Outcome, str] = {
+    "better": "better",
+    "worse": "worse",
+    "the same": "the same in every digit shown",
+    "cannot tell": "no difference shown",
+}
 Document = Mapping[str, Any]  # what `core.compare.compare_runs` gives
 
 
@@ -32,13 +38,11 @@ def tell_outcome(told: Document) -> str:
             return _tell_one(found[0], baseline)
         why = "" if name in reasons else f": {metric} cannot be paired"
         return f"No evidence either way: {name} is not paired with {baseline}{why}."
-    groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    groups: dict[Outcome, list[str]] = {}
     for c in found:
         change = f"{c['to']} ({format_difference(metric, c['difference'])})"
-        groups[verdict_of(c)].append(change)
-    parts = [f"better: {', '.join(groups[1])}"] * bool(groups[1])
-    parts += [f"worse: {', '.join(groups[-1])}"] * bool(groups[-1])
-    parts += [f"no difference shown: {', '.join(groups[0])}"] * bool(groups[0])
+        groups.setdefault(read_difference(c), []).append(change)
+    parts = [f"{word}: {', '.join(groups[o])}" for o, word in GROUPS.items() if o in groups]
     parts += [f"not paired: {', '.join(reasons)}"] * bool(reasons)
     return f"{metric} on {split} against {baseline}: {'; '.join(parts)}."
 
@@ -47,15 +51,17 @@ def _tell_one(c: Document, baseline: str) -> str:
     metric, name = c["metric"], c["to"]
     change = format_difference(metric, c["difference"])
     ends = format_difference_interval(metric, c["low"], c["high"])
-    told = f"{change} in {metric} on {c['split']} (paired 95 %: {ends}, p {_p(c['p'])})"
+    where = f"{change} in {metric} on {c['split']}"
+    told = f"{where} (paired 95 %: {ends}, p {_p(c['p'])})"
     counted = ""
     if c.get("fixed") is not None and c.get("broke") is not None:
         counted = f"; it fixed {c['fixed']:,} rows and broke {c['broke']:,}"
-    match verdict_of(c):
-        case 1:
-            return f"{name} is better than {baseline}: {told}{counted}."
-        case -1:
-            return f"{name} is worse than {baseline}: {told}{counted}."
+    match read_difference(c):
+        case "better" | "worse" as read:
+            return f"{name} is {read} than {baseline}: {told}{counted}."
+        case "the same":
+            same = f"{name} and {baseline} are the same in every digit shown"
+            return f"{same}: {where} (paired 95 %: {ends})."
     return f"No difference is shown between {name} and {baseline}: {told}{_could_show(c)}."
 
 
@@ -74,15 +80,6 @@ def _could_show(c: Document) -> str:
 
 def primary_comparisons(told: Document) -> list[Document]:
     return [c for c in told["comparisons"] if c["metric"] == told["metric"]]
-
-
-def verdict_of(c: Document) -> int:
-    """1 better, -1 worse, 0 not shown: by the interval, and by Holm's p where there are several."""
-    sign = 1 if METRICS[c["metric"]].higher_is_better else -1
-    worst, best = sorted((sign * read_number(c["low"]), sign * read_number(c["high"])))
-    if read_number(c.get("p_holm", 0.0)) >= SIGNIFICANT:
-        return 0
-    return 1 if worst > 0 else -1 if best < 0 else 0
 
 
 def comparison_blocks(told: Document) -> list[Block]:

@@ -25,7 +25,7 @@ from .text import visible
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 # Words of a cell that are told in a colour and a sign too: the class of the style sheet.
-TONES = {"better": " better", "worse": " worse", "cannot tell": " cannot"}
+TONES = {"better": " better", "worse": " worse", "the same": " cannot", "cannot tell": " cannot"}
 SHADES = 8  # classes of the style sheet, from white to full
 
 

@@ -23,7 +23,7 @@ from .blocks import (
 )
 from .numbers import DASH, format_value
 from .sections import show_all
-from .text import visible
+from .text import BREAK, visible
 
 TEXT_LENGTH = 400  # characters of a cell, an answer or a prompt
 SENTENCES_LENGTH = 4_000
@@ -88,7 +88,7 @@ def render_block(block: Block) -> str:
 
 def escape(text: Any, limit: int = TEXT_LENGTH) -> str:
     """Text of a user's file or a model as Markdown that shows it as it is, on one line."""
-    told = str(text).replace("\r\n", "\n").replace("\n", " ⏎ ")
+    told = str(text).replace("\r\n", "\n").replace("\n", f" {BREAK} ")
     told = _MARKUP.sub(_escape_mark, visible(told, limit).replace("&", "&amp;"))
     return _TAG.sub("&lt;", told).replace(">", "&gt;")
 

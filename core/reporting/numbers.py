@@ -70,6 +70,12 @@ def format_difference_interval(metric: str, low: Any, high: Any) -> str:
     return " to ".join(_signed(metric, end, _digits(metric, ends)) for end in ends)
 
 
+def shows_nothing(metric: str, difference: Any) -> bool:
+    """Whether a difference is 0 in every digit that is shown of it."""
+    number = read_number(difference)
+    return not _signed(metric, number, _digits(metric, [number])).strip("+-0.")
+
+
 def _digits(metric: str, values: list[float]) -> int:
     """Decimals that tell these differences apart from 0."""
     match unit_of(metric):
@@ -88,7 +94,7 @@ def _signed(metric: str, number: float, digits: int) -> str:
         return spell(number)
     scale = 100 if unit_of(metric) == "share" else 1
     told = f"{number * scale:+,.{digits}f}"
-    return told if float(told.replace(",", "")) or number >= 0 else told[1:]  # -0.000 is no loss
+    return told if told.strip("+-0.") else told[1:]  # nothing is neither more nor less
 
 
 def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:

@@ -226,4 +226,5 @@ def describe_finding(f: Finding) -> dict[str, Any]:
         "evidence": f.evidence,
         "rows": [list(row) for row in f.rows],
         "remedy": f.remedy,
+        **({"counted": f.counted} if f.counted else {}),
     }

@@ -35,9 +35,12 @@ class Headline:
 
     @property
     def text(self) -> str:
+        """`accuracy probe 80.0 % → 90.0 % (test)`; a reference without a name is the base."""
         value = format_value(self.metric, self.value)
         if self.reference is not None:
-            value = f"{format_value(self.metric, self.reference)} → {value}"
+            known = self.reference_model or "base"
+            named = "" if known in ("base", "step 0") else f"{known} "
+            value = f"{named}{format_value(self.metric, self.reference)} → {value}"
         where = self.split
         if self.clean_value is not None:
             where += f"; {format_value(self.metric, self.clean_value)} on clean rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+BREAK = "↵"  # one sign for a line break, wherever text stands on one line
 LONGEST = 100_000  # characters of one text
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reorders what is read
 _UNSEEN = "\u2028\u2029\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
@@ -27,6 +28,13 @@ def _cut(text: str, limit: int) -> str:
 
 def _picture(match: re.Match[str]) -> str:
     code = ord(match[0])
+    if code == 0x0A:
+        return BREAK
     if code < 0x20:
         return chr(0x2400 + code)
     return "\u2421" if code == 0x7F else f"<U+{code:04X}>"
+
+
+def quoted(text: str) -> str:
+    """A token between quotes: its spaces count."""
+    return f"'{visible(text)}'"

@@ -67,7 +67,7 @@ def test_a_failure_and_notes_are_told_on_one_line_each() -> None:
         Note(level="warning", text="a\x1b[31mb\nc"),
         RunFinished(status="failed", error="out of memory"),
     ]
-    assert told(events) == ["warning: a␛[31mb␊c", "run failed: out of memory"]
+    assert told(events) == ["warning: a␛[31mb↵c", "run failed: out of memory"]
 
 
 def test_an_epoch_without_validation_says_what_it_knows() -> None:

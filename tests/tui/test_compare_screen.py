@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from conftest import Shown, picture, seen
-from ftev.core.reporting.compared import tell_outcome, verdict_of
+from ftev.core.reporting.compared import tell_outcome
+from ftev.core.reporting.outcome import read_difference
 from ftev.core.run_notes import RunNotes, write_notes
 from ftev.core.runs import Run
 from ftev.tui.screens.compare import CompareScreen
@@ -46,9 +47,9 @@ async def test_marked_runs_are_compared_row_by_row(tmp_path: Path, shown: Shown)
     two_alike(tmp_path)
     async with shown(None, (160, 45), "2 runs") as pilot:
         await pilot.press("space", "space", "c")
-        await seen(pilot, "No difference is shown between ", 30.0)
+        await seen(pilot, "are the same in every digit shown", 30.0)
         told = picture(pilot)
-        for text in ("plain", "longer [/]", "train.epochs", "· not shown", "95 % interval"):
+        for text in ("plain", "longer [/]", "train.epochs", "= the same", "95 % interval"):
             assert text in told
         screen = compared(pilot)
         view = screen.chart.view
@@ -104,7 +105,7 @@ async def test_a_run_is_compared_with_one_picked_from_a_list(tmp_path: Path, sho
         await seen(pilot, "▸  plain")
         assert "longer" not in picture(pilot).partition("\n")[2]
         await pilot.press("down", "up", "end", "enter")
-        await seen(pilot, "No difference is shown between longer [/] and plain", 30.0)
+        await seen(pilot, "longer [/] and plain are the same in every digit shown", 30.0)
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, RunScreen)
 
@@ -130,7 +131,7 @@ def test_the_sentence_says_what_came_out() -> None:
     assert tell_outcome(document("ab", same)).endswith("could have shown 2.5 points or more.")
     worse = difference("c", -0.05, -0.01, p_holm=0.02)
     doubtful = difference("d", 0.01, 0.05, p_holm=0.06)
-    assert verdict_of(doubtful) == 0
+    assert read_difference(doubtful) == "cannot tell"
     assert tell_outcome(document("abcd", {**better, "p_holm": 0.02}, worse, doubtful)) == (
         "macro_f1 on test against a: better: b (+3.0 points); worse: c (-3.0 points); "
         "no difference shown: d (+3.0 points)."

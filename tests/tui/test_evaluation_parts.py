@@ -34,7 +34,8 @@ from ftev.tui.widgets.reliability import reliability_lines
 from ftev.tui.widgets.row_query import Term, label_query, read_query
 from ftev.tui.widgets.spans import text_of, width_of
 from ftev.tui.widgets.table_lines import table_lines
-from ftev.tui.widgets.thresholds import curve_lines, read_thresholds, threshold_lines
+from ftev.tui.widgets.threshold_curves import curve_lines
+from ftev.tui.widgets.thresholds import read_thresholds, threshold_lines
 from stored_runs import labelled, write_run
 from test_safety import DANGEROUS, HOSTILE
 

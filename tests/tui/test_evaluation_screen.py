@@ -102,10 +102,12 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
         counts = read_history(classified).results["test"]["tuned"]["confusion"]["counts"]
         told = await press(pilot, "right enter", f"{counts[0][1]} of 200 rows")
         assert "/ label=" in told
-        await press(pilot, "escape", "200 rows")  # the filter goes first
-        await press(pilot, "escape", "called")
+        await press(pilot, "f", "No row is like that")  # none of them was fixed
+        await press(pilot, "escape", f"{counts[0][1]} of 200 rows")
+        assert "label=" in picture(pilot)
+        await press(pilot, "escape", 'called "')
         await press(pilot, "6 down enter", "12 of 200 rows")
-        assert "only rows listed under label_errors" in picture(pilot)
+        assert "only the 12 test rows listed under label_errors" in picture(pilot)
 
 
 async def test_the_sections_of_a_language_model(written: Run) -> None:

@@ -45,7 +45,7 @@ from ftev.tui.widgets import format as f
         (f.format_share(math.nan), "–"),
         (f.format_signed(0.1234, 3), "+0.123"),
         (f.format_signed(-0.05, 3), "−0.050"),
-        (f.format_signed(-0.0001, 3), "±0.000"),
+        (f.format_signed(-0.0001, 3), "0.000"),
         (f.format_shape(1000, 10), "1,000 × 10"),
         (f.format_shape(900, -1), "900 rows"),
         (f.format_shape(-1, 3), "3 columns"),

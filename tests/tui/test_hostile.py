@@ -158,7 +158,7 @@ def test_in_ascii_the_legend_names_the_letters_that_are_drawn() -> None:
 
 def test_a_difference_of_thousands_is_written_as_the_values_are() -> None:
     assert format_signed(-1056.27, 2) == "−1,056.27"
-    assert format_signed(-0.004, 2) == "±0.00"
+    assert format_signed(-0.004, 2) == "0.00"
     assert format_signed(0.25, 1) == "+0.2"
 
 
@@ -194,7 +194,7 @@ def test_the_newest_run_is_first_whatever_its_directory_is_called() -> None:
 
 
 def test_in_ascii_a_difference_of_nothing_is_no_gain() -> None:
-    assert to_ascii(format_signed(0.0, 1)) == "~0.0"
+    assert to_ascii(format_signed(0.0, 1)) == "0.0"
     assert to_ascii(format_signed(-1.5, 1)) == "-1.5"
 
 

@@ -56,7 +56,7 @@ def test_hostile_text_of_a_row_is_pictured(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {"base": wrong, "tuned": right})
     told = ftev("flips", str(run.path), "--kind", "fixed")
     assert ESCAPE not in told.stdout
-    assert "␛[2Jgone␊next" in told.stdout
+    assert "␛[2Jgone↵next" in told.stdout
 
 
 def pl_text(text: str):  # type: ignore[no-untyped-def]

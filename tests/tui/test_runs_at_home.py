@@ -110,8 +110,8 @@ async def test_baseline_marks_and_trash(tmp_path: Path, shown: Shown) -> None:
     write_events(other, story(name="other", seed=2))
     async with shown(None, (120, 40), "5 runs") as pilot:
         await pilot.press("end", "b", "home")
-        await seen(pilot, "+0.0 pts")
-        assert "macro_f1 +0.0 pts from first: c tests it row by row" in picture(pilot)
+        await seen(pilot, "0.0 pts")
+        assert "macro_f1 0.0 pts from first: c tests it row by row" in picture(pilot)
         await pilot.press("space", "space")
         await seen(pilot, "2 marked")
         await pilot.press("escape")

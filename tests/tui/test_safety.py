@@ -53,7 +53,7 @@ def test_control_characters_become_pictures(payload: str) -> None:
 
 
 def test_what_they_look_like() -> None:
-    assert visible("a\x1b[0m\x7f\x9b\u202e\n") == "a␛[0m␡<U+009B><U+202E>␊"
+    assert visible("a\x1b[0m\x7f\x9b\u202e\n") == "a␛[0m␡<U+009B><U+202E>↵"
     assert visible_lines("a\tb\r\nc\rd") == ["a    b", "c␍d"]
     assert visible("x" * 10, limit=4) == "xxxx…"
 

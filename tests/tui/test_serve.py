@@ -48,6 +48,7 @@ def test_the_page_asks_nothing_of_other_hosts() -> None:
         page = _page()
         assert "textual.js" in page
         assert "googleapis" not in page
+        assert '.xterm-helper-textarea")?.focus()' in page  # keys are heard without a click
     finally:
         terminal.close()
 

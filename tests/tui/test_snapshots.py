@@ -111,7 +111,7 @@ SCREENS = (
     Pictured("question", RUNNING, "step 93 of", ("S",), "Stop this run?"),
     Pictured("tokens", LIVE_VERSE, "step 93 of", ("5", "enter"), last=_talk),
     Pictured("trace", LIVE_VERSE, "step 93 of", ("l", "down"), "after layer 2"),
-    Pictured("compare", _first(_compare), "No difference is shown"),
+    Pictured("compare", _first(_compare), "are the same in every"),
     Pictured("new", _first(_form), "ready: S starts", ("end", "home", "down")),
     Pictured("metrics", EVALUATION, "linear probe", ("down",)),
     Pictured("labels", EVALUATION, "linear probe", ("2", "right"), "called"),

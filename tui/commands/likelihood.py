@@ -10,7 +10,7 @@ from ...core.errors import ConfigError, Fault
 from ...core.launch import ask_engine
 from ...core.numbers.token_changes import token_changes
 from ...core.reporting.numbers import format_value
-from ...core.reporting.text import visible
+from ...core.reporting.text import quoted, visible
 from .show import print_json, print_table, say
 
 MOST = 10  # tokens told that gained, and that lost, unless every one is asked for
@@ -97,7 +97,7 @@ def _show_changes(change: dict[str, Any], tokens: list[dict[str, Any]]) -> None:
     rows = [
         [
             f"{t['position']:,}",
-            repr(t["token"]),
+            quoted(t["token"]),
             f"{float(t['from']):.3f}",
             f"{float(t['to']):.3f}",
             f"{float(t['difference']):+.3f}",
@@ -113,7 +113,7 @@ def _show_changes(change: dict[str, Any], tokens: list[dict[str, Any]]) -> None:
 
 def _show_tokens(model: dict[str, Any]) -> None:
     rows = [
-        [f"{i:,}", repr(token), f"{float(likelihood):.3f}", f"{rank:,}"]
+        [f"{i:,}", quoted(token), f"{float(likelihood):.3f}", f"{rank:,}"]
         for i, (token, likelihood, rank) in enumerate(model["per_token"])
     ]
     print()

@@ -20,7 +20,7 @@ from ...core.control import (
 from ...core.errors import RunError
 from ...core.history import read_history
 from ...core.launch import start_worker, wait_until_listening
-from ...core.reporting.text import visible, visible_lines
+from ...core.reporting.text import quoted, visible, visible_lines
 from ...core.runs import Run, open_run, runs_folder, weights_of
 from .show import let_interrupt, print_json, print_table, say
 
@@ -158,7 +158,7 @@ def _finish(reply: Completed) -> None:
 def _token_rows(reply: Completed) -> list[list[str]]:
     def row(t: ScoredToken) -> list[str]:
         value = "" if t.log_likelihood is None else f"{t.log_likelihood:.3f}"
-        return [repr(visible(t.text)), value, "" if t.rank is None else f"{t.rank:,}"]
+        return [quoted(t.text), value, "" if t.rank is None else f"{t.rank:,}"]
 
     return [row(t) for t in reply.likelihoods]
 

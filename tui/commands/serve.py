@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Keys are heard without a click, from the first picture on and where one comes back to the page.
+FOCUS = """<script>
+  const hear = () => document.querySelector(".xterm-helper-textarea")?.focus();
+  new MutationObserver(hear).observe(document.body, {attributes: true, attributeFilter: ["class"]});
+  window.addEventListener("focus", hear);
+</script>"""
 _FONT = re.compile(r"<link[^>]*fonts\.googleapis[^>]*>")
 
 
@@ -63,7 +69,7 @@ def _server(options: argparse.Namespace, places: list[str]) -> Any:
         async def handle_index(self, request: web.Request) -> Any:
             self.public_url = f"{request.scheme}://{request.host}"
             response = await super().handle_index(request)
-            response.text = _FONT.sub("", response.text)
+            response.text = _FONT.sub("", response.text).replace("</body>", FOCUS + "</body>")
             return response
 
         async def handle_websocket(self, request: web.Request) -> Any:

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from ...core.reporting.text import visible
 from ...core.runs import Run
+from ..widgets.apart import name_runs
 from ..widgets.compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
 from ..widgets.comparing import (
     ComparisonRefused,
@@ -70,7 +71,7 @@ class CompareScreen(FramedScreen[None]):
         """`of`: the run over whose screen this one lies; else it is the home of the folder."""
         super().__init__((*COMPARE_KEYS, *APP_KEYS))
         self.left_out = len(named) - MOST_RUNS
-        self.named, self.folder = list(named[:MOST_RUNS]), folder
+        self.named, self.folder = name_runs(named[:MOST_RUNS]), folder
         self.remembered_of = of or folder
         self._left: dict[str, Any] = {}  # what is remembered and waits for its data
         self.told: Mapping[str, Any] | None = None

@@ -16,7 +16,7 @@ from ...core.runs import Run
 from ..ahead import RECEIPTS, import_ahead
 from ..widgets.asking import write_report
 from ..widgets.calibration_section import CalibrationSection
-from ..widgets.evaluation_panes import SectionPane, VerdictPane
+from ..widgets.evaluation_panes import READING, SectionPane, VerdictPane
 from ..widgets.evaluation_read import (
     MODEL_WORDS,
     EvaluationRead,
@@ -49,6 +49,7 @@ from .keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from .reading import ReadingScreen
 
 FLIPS, CALIBRATION = 3, 4
+MOVING = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
 NOTHING = (
     "Nothing is evaluated yet. Results are computed when training has ended; until then the "
     "metrics pane of the run shows what validation says."
@@ -101,6 +102,7 @@ class EvaluationScreen(ReadingScreen):
         self._size_verdict()
         if not splits:
             self.pane.show()
+            self.go_on()
             return
         generates = message.report["run"]["task"] == "generation"
         self.pane.sections = [
@@ -115,6 +117,7 @@ class EvaluationScreen(ReadingScreen):
         self.app.recall(self)
         if self.pane.shown is None:
             self._choose(splits[0], "")
+        self.go_on()
 
     # What it remembers
 
@@ -161,6 +164,7 @@ class EvaluationScreen(ReadingScreen):
         self.pane.state, self.verdict.state = message.text, ""
         self.verdict.show()
         self.pane.show()
+        self.go_on()
 
     @property
     def flips(self) -> FlipSection:
@@ -210,6 +214,7 @@ class EvaluationScreen(ReadingScreen):
         if e is None:
             self.flips.failed = message.failed
             self.pane.show()
+            self.go_on()
             return
         self.flips.examples = e
         self.flips.kind = min(self.flips.kind, max(0, len(e.kinds) - 1))
@@ -218,6 +223,7 @@ class EvaluationScreen(ReadingScreen):
         if isinstance(calibration, CalibrationSection):
             self._read_panel(calibration, e.frames.get("tuned"))
         self.pane.show()
+        self.go_on()
 
     def _read_panel(self, section: CalibrationSection, frame: Any) -> None:
         """The threshold panel in a thread: numpy is imported there."""
@@ -235,6 +241,13 @@ class EvaluationScreen(ReadingScreen):
         if isinstance(section, CalibrationSection) and message.split == self.split:
             section.panel, section.panel_split = message.panel, message.split
             self.pane.show()
+
+    def reads_before(self, key: str) -> bool:
+        """Every key waits for the report; one that moves among flips, for their rows."""
+        if not self.pane.sections:
+            return self.pane.state == READING
+        waits = self.pane.section is self.flips and key in MOVING
+        return waits and self.flips.examples is None and not self.flips.failed
 
     def _show(self) -> None:
         self.pane.show_tabs()

@@ -68,10 +68,12 @@ class ExamplesScreen(ReadingScreen):
         self.split, self.reference = split, reference
         self._is_given = bool(split)  # else rows as they were looked at last
         self.query_text, self.only, self.about = query, only, about
+        self._failed = False
         self.kind, self.order = "", "row"
         self.rows = ExampleList()
         self.info = Info()
-        self._asked = 0
+        self._asked = self._answered = 0
+        self._opened_with = (query, only, "")
 
     def panes(self) -> Iterable[Pane]:
         return (self.info, self.rows)
@@ -151,7 +153,14 @@ class ExamplesScreen(ReadingScreen):
 
     def _show_failure(self, text: str) -> None:
         self.rows.state, self.rows.places = text, []
+        self._failed = True
         self.rows.show()
+        self.go_on()
+
+    def reads_before(self, key: str) -> bool:
+        if self.rows.examples is None:
+            return not self._failed
+        return self._answered < self._asked
 
     def _select(self) -> None:
         """Find the rows in a thread; the answer to an older question is dropped."""
@@ -177,6 +186,8 @@ class ExamplesScreen(ReadingScreen):
         self.rows.state = "No row is like that. esc takes the filter away."
         self._show_title()
         self.rows.show()
+        self._answered = message.asked
+        self.go_on()
 
     def _show_title(self) -> None:
         e = self.rows.examples
@@ -252,6 +263,7 @@ class ExamplesScreen(ReadingScreen):
             return
         self.split = following(splits, whole)
         self.only, self.about, self.reference, self.rows.cursor = (), "", None, 0
+        self._opened_with, self._failed = ("", (), ""), False
         self._is_given = True
         self.rows.examples, self.rows.places, self.rows.state = None, [], "reading the rows …"
         self._show_title()
@@ -277,9 +289,10 @@ class ExamplesScreen(ReadingScreen):
         self.set_focus(None)
 
     def action_out(self) -> None:
-        """Out of the filter first, then of the kind, then of this screen."""
-        if self.query_text or self.only or self.kind:
-            self.query_text, self.only, self.about, self.kind = "", (), "", ""
+        """Back to the rows that were opened, where others were asked for; then out of here."""
+        if (self.query_text, self.only, self.kind) != self._opened_with:
+            self.query_text, self.only, self.kind = self._opened_with
+            self.about = self.about if self.only or self.query_text else ""
             self._select()
             return
         super().action_out()

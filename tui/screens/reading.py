@@ -16,6 +16,13 @@ class ReadingScreen(FramedScreen[None]):
     def __init__(self) -> None:
         super().__init__((*self.KEYS, *APP_KEYS))
 
+    def reads_before(self, key: str) -> bool:
+        """Whether what a key is about is still being read; `go_on` says that it was."""
+        return False
+
+    def go_on(self) -> None:
+        self.app.typed_ahead.go_on()
+
     def show_title(self, name: str, about: str, right: Line) -> None:
         self.title_line.show_ends(
             [("ftev  ", "muted"), (name, "strong"), (f"  {about}", "muted")], right

@@ -35,7 +35,7 @@ class RowPane(ScrolledPane):
         if self.detail is None:
             return [[("reading the row …", "muted")]]
         width = min(width, WIDEST)
-        lines = row_lines(self.detail, width)
+        lines = row_lines(self.detail, width, self.size.height)
         if "label" not in self.detail.found:
             self.above = len(lines)
             lines += token_lines(self.tokens, self.detail.losses, width)
@@ -102,6 +102,10 @@ class RowScreen(ReadingScreen):
         if message.at == self.at:
             self.pane.detail = message.detail
             self.pane.show()
+            self.go_on()
+
+    def reads_before(self, key: str) -> bool:
+        return self.pane.detail is None
 
     def action_scroll(self, count: int) -> None:
         self.pane.scroll_lines(count)

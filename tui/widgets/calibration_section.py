@@ -12,7 +12,8 @@ from .block_lines import block_lines, prose
 from .reliability import reliability_lines
 from .sections import ELSEWHERE, SIDE_BY_SIDE, Section, Shown, beside
 from .spans import Line
-from .thresholds import Thresholds, curve_lines, threshold_lines
+from .threshold_curves import curve_lines
+from .thresholds import Thresholds, threshold_lines
 
 
 class CalibrationSection(Section):
@@ -110,7 +111,10 @@ class CalibrationSection(Section):
         if here == panel.chosen:
             where = "This is the threshold of the best F1 on validation; predictions are at 0.5."
             if panel.in_use:
-                where = "This is the threshold that the objective chose on validation."
+                where = (
+                    "This is the threshold that the objective chose on validation; "
+                    "1 Metrics is of predictions at 0.5."
+                )
         else:
             where = "0 goes back to the chosen one."
             if shown.split != "validation":

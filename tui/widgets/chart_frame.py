@@ -77,7 +77,8 @@ def _y_ticks(scale: Scale, rows: int) -> list[float]:
 
 def _y_label(value: float, unit: str) -> str:
     if unit == "share":
-        return f"{value * 100:.4g} %"
+        told = f"{value * 100:.4g}"
+        return f"{told} %" if len(told) < GUTTER - 3 else f"{told}%"
     if unit == "GiB":
         told = f"{value:.3g} GiB"
         return told if len(told) < GUTTER - 1 else f"{value:.3g}Gi"

@@ -12,7 +12,6 @@ from ...core.reporting.compared import (
     format_setting,
     other_metrics,
     primary_comparisons,
-    verdict_of,
 )
 from ...core.reporting.numbers import (
     format_difference,
@@ -21,14 +20,20 @@ from ...core.reporting.numbers import (
     format_p,
     format_value,
 )
+from ...core.reporting.outcome import Outcome, read_difference
 from ...core.reporting.text import visible
-from .format import ABSENT, MINUS, fit, wrap
+from .format import ABSENT, MINUS, fit, with_minus, wrap
 from .spans import GAP, Column, Line, Span, header, row
 from .status import DECISION_MARKS
 
 SETTING_WIDTH, LEAST_VALUE = 28, 10
 ROOMY = 100  # cells from which on a value has its own interval beside it
-OUTCOMES = {1: ("▲ better", "good"), -1: ("▼ worse", "bad"), 0: ("· not shown", "muted")}
+OUTCOMES: dict[Outcome, Span] = {
+    "better": ("▲ better", "good"),
+    "worse": ("▼ worse", "bad"),
+    "the same": ("= the same", "muted"),
+    "cannot tell": ("· not shown", "muted"),
+}
 Document = Mapping[str, Any]
 
 
@@ -77,11 +82,11 @@ def _run_cells(r: Document, told: Document, c: Document | None, *, roomy: bool) 
     metric = told["metric"]
     estimate = r["metrics"][metric]
     value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate["value"])
-    cells: list[Span] = [(visible(r["name"]), ""), (value, "")]
+    cells: list[Span] = [(visible(r["name"]), ""), (_minus(value), "")]
     if c is None:
         first = r["name"] == told["baseline"]
         return [*cells, ("baseline" if first else ABSENT, "muted"), *([("", "")] * 5)]
-    word, role = OUTCOMES[verdict_of(c)]
+    word, role = OUTCOMES[read_difference(c)]
     return [
         *cells,
         (_difference(c), "strong"),
@@ -120,7 +125,7 @@ def _reasons(told: Document) -> list[Line]:
         if verdict := r["verdict"]:
             sign, role = DECISION_MARKS[verdict["decision"]]
             head: Line = [(fit(f"{sign} {verdict['decision']}", 13), role)]
-            text = f"{visible(r['name'])}: {visible(verdict['objective'])}"
+            text = f"{visible(r['name'])}: {with_minus(visible(verdict['objective']))}"
             lines.append([*head, (text, "muted")])
     return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []
 
@@ -137,7 +142,7 @@ def _others(told: Document, first: Document, r: Document, width: int) -> list[Li
     cells: list[list[Span]] = []
     for name, c in other_metrics(told, r["name"]):
         values: list[Span] = [
-            (format_value(name, side["metrics"][name]["value"]), "") for side in (first, r)
+            (_minus(format_value(name, side["metrics"][name]["value"])), "") for side in (first, r)
         ]
         cells.append([(name, ""), *values, *_change(name, c)])
     if not cells:
@@ -151,8 +156,7 @@ def _others(told: Document, first: Document, r: Document, width: int) -> list[Li
 def _change(metric: str, c: Document | None) -> list[Span]:
     if c is None:
         return [(ABSENT, "muted")] * 3
-    outcome = verdict_of({**c, "p_holm": 0.0})
-    role = {1: "good", -1: "bad", 0: ""}[outcome]
+    role = {"better": "good", "worse": "bad"}.get(read_difference(c), "")
     return [
         (_difference(c), role),
         (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),

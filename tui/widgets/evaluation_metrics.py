@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ...core.reporting.numbers import (
     format_value,
     read_number,
 )
-from ...core.reporting.sections.differences import read_difference
+from ...core.reporting.outcome import Outcome, read_difference
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS, Report
 from .format import fit, fit_right, with_minus
@@ -24,7 +24,12 @@ from .metric_rows import MetricRow, MetricTable, Value, short_title
 from .spans import GAP, Line, Span
 
 ORDER = ("majority", "probe", "base", "tuned")
-READS = {"better": ("▲", "good"), "worse": ("▼", "bad"), "cannot tell": ("·", "muted")}
+READS: dict[Outcome, Span] = {
+    "better": ("▲", "good"),
+    "worse": ("▼", "bad"),
+    "the same": ("=", "muted"),
+    "cannot tell": ("·", "muted"),
+}
 NAME_WIDTH = 14
 UNITS = {"share": "points", "points": "points", "nats": "nats"}
 
@@ -80,16 +85,41 @@ def metric_lines(
     """Header and rows in the fullest form that fits."""
     shown = [m for m in ORDER if m in models] + [m for m in models if m not in ORDER]
     few = [m for m in (reference, "tuned") if m in shown]
-    for columns, whole in ((shown, True), (few, True), (shown, False), (few, False)):
-        table = _table(rows, columns, whole)
-        widths = [max(len(line[i][0]) for line in table) for i in range(len(table[0]))]
-        if sum(widths) + len(GAP) * (len(widths) - 1) + NAME_WIDTH + 4 <= width:
+    for table in _forms(rows, shown, few):
+        widths = _widths(table)
+        if _fits(widths, width):
             break
     lines: list[Line] = []
     for at, cells in enumerate(table):
         row = rows[at - 1] if at else None
         lines.append(_line(row, cells, widths, chosen=at - 1 == cursor))
     return lines
+
+
+def _forms(
+    rows: Sequence[Row], shown: Sequence[str], few: Sequence[str]
+) -> Iterator[list[list[Span]]]:
+    """The table, fuller forms first; in the last ones signs stand without their words."""
+    for columns, whole in ((shown, True), (few, True), (shown, False), (few, False)):
+        yield _table(rows, columns, whole)
+    for columns in (few, few[-1:]):
+        yield _signs_alone(_table(rows, columns, False))
+
+
+def _signs_alone(table: Sequence[Sequence[Span]]) -> list[list[Span]]:
+    """Without the words behind the signs: the sentence below has them."""
+    return [
+        [*line[:-1], ("" if not at else line[-1][0][:1], line[-1][1])]
+        for at, line in enumerate(table)
+    ]
+
+
+def _widths(table: Sequence[Sequence[Span]]) -> list[int]:
+    return [max(len(line[i][0]) for line in table) for i in range(len(table[0]))]
+
+
+def _fits(widths: Sequence[int], width: int) -> bool:
+    return sum(widths) + len(GAP) * (len(widths) - 1) + NAME_WIDTH + 4 <= width
 
 
 def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list[Span]]:
@@ -181,6 +211,21 @@ def _unit(metric: str) -> str:
     from ...core.reporting.numbers import unit_of
 
     return " points" if unit_of(metric) == "share" else ""
+
+
+def tell_doubt(rows: Sequence[Row]) -> str:
+    """Why an interval without 0 may read "cannot tell"; empty where none does."""
+    doubted = [
+        c
+        for row in rows
+        if (c := row.comparison) and read_difference(c) == "cannot tell"
+        if read_number(c["low"]) > 0 or read_number(c["high"]) < 0
+    ]
+    if not doubted:
+        return ""
+    corrected = any("p_holm" in c for c in doubted)
+    raised = ", raised for several metrics," if corrected else ""
+    return f"· beside an interval without 0: p{raised} is over 0.05."
 
 
 def tell_changed(rows: Sequence[Row], reference: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from textual.content import Content
 
 from ...core.reporting.text import visible
-from .format import wrap
+from .format import with_minus, wrap
 from .pane import Pane
 from .sections import Section, Shown
 from .spans import Line
 from .status import DECISION_MARKS
+
+READING = "reading the evaluation …"
 
 
 class VerdictPane(Pane):
@@ -17,7 +19,7 @@ class VerdictPane(Pane):
 
     decision = objective = ""
     reasons: tuple[str, ...] = ()
-    state = "reading the evaluation …"
+    state = READING
 
     def needed(self, width: int, height: int) -> int:
         most = 3 if height < 32 else 8
@@ -36,11 +38,11 @@ class VerdictPane(Pane):
         lines: list[Line] = [
             [
                 (f"{mark} {self.decision.upper()}", f"strong {role}"),
-                (f"  {visible(self.objective)}", "strong"),
+                (f"  {with_minus(visible(self.objective))}", "strong"),
             ]
         ]
         for reason in self.reasons:
-            for i, text in enumerate(wrap(visible(reason), width - 4)):
+            for i, text in enumerate(wrap(with_minus(visible(reason)), width - 4)):
                 lines.append([("  " if i else "· ", "muted"), (text, "")])
         return lines
 
@@ -53,7 +55,7 @@ class SectionPane(Pane):
         self.shown: Shown | None = None
         self.sections: list[Section] = []
         self.at = 0
-        self.state = "reading the evaluation …"
+        self.state = READING
 
     @property
     def section(self) -> Section | None:

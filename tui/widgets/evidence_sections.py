@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...core.reporting.blocks import Heading, Table
-from ...core.reporting.numbers import format_count
-from ...core.reporting.sections.findings import sentences_of
+from ...core.reporting.sections.findings import sentences_of, tell_listed, tell_listed_of
 from ...core.reporting.sections.slices import name_slice, show_slices
 from ...core.reporting.text import visible
 from .block_lines import SEVERITIES, block_lines, prose
-from .format import fit
+from .format import fit, with_minus
 from .row_query import label_query
 from .sections import ELSEWHERE, POINTER, ListSection, Opened, OpenRows, Shown
 from .spans import Line
@@ -34,7 +33,7 @@ class FindingsSection(ListSection):
         for i, found in enumerate(shown.report["findings"]):
             chosen = i == self.cursor
             mark, role = SEVERITIES.get(found["severity"], ("·", "muted"))
-            rows = f"   {format_count(len(found['rows']), 'row')} listed" if found["rows"] else ""
+            rows = f"   listed: {visible(tell_listed(found))}" if found["rows"] else ""
             title: Line = [
                 POINTER if chosen else ("  ", ""),
                 (f"{mark} {found['severity']}  ", role),
@@ -43,12 +42,13 @@ class FindingsSection(ListSection):
             ]
             lines.append(title)
             if chosen:
-                told = prose(sentences_of(found), width - 4)
-                lines += [[("    ", ""), *line] for line in told]
+                sentences = prose(with_minus(sentences_of(found)), width - 4)
+                lines += [[("    ", ""), *line] for line in sentences]
                 if found["evidence"]:
                     lines += [[("    ", ""), *line] for line in _evidence(found, width - 4)]
             else:
-                lines.append([("    ", ""), (fit(visible(found["message"]), width - 4), "muted")])
+                told = with_minus(visible(found["message"]))
+                lines.append([("    ", ""), (fit(told, width - 4), "muted")])
             lines.append([])
         return lines[:-1]
 
@@ -61,7 +61,8 @@ class FindingsSection(ListSection):
         splits = [split for split, _ in found["rows"]]
         split = shown.split if shown.split in splits else splits[0]
         ids = tuple(int(row) for at, row in found["rows"] if at == split)
-        return OpenRows(only=ids, split=split, about=f"rows listed under {found['code']}")
+        about = f"the {tell_listed_of(found, split)} listed under {found['code']}"
+        return OpenRows(only=ids, split=split, about=about)
 
     def term(self, shown: Shown) -> str | None:
         return str(shown.report["findings"][self.cursor]["code"]) if self.count(shown) else None
@@ -69,7 +70,7 @@ class FindingsSection(ListSection):
 
 def _evidence(found: Any, width: int) -> list[Line]:
     parts = [f"{name} {_told(value)}" for name, value in found["evidence"].items()]
-    return prose("evidence: " + ", ".join(parts), width, "muted")
+    return prose(with_minus("evidence: " + ", ".join(parts)), width, "muted")
 
 
 def _told(value: Any) -> str:

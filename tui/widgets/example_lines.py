@@ -9,7 +9,8 @@ from typing import Any
 from rich.cells import cell_len
 
 from ...core.reporting.numbers import DASH, format_value
-from ...core.reporting.text import visible
+from ...core.reporting.text import BREAK, visible
+from .apart import cut_apart
 from .example_rows import Examples
 from .format import fit, fit_right, format_number, format_signed
 from .spans import GAP, Line
@@ -82,19 +83,23 @@ def example_line(e: Examples, row: Mapping[str, Any], w: Widths, chosen: bool) -
     if e.kinds:
         sign, role = KIND_SIGNS.get(row["kind"], (str(row["kind"]), "muted"))
         line.append((fit(sign, KIND_WIDTH) + GAP, role))
-    line += _labelled(row, w) if e.labelled else _written(e, row)
+    line += _labelled(e, row, w) if e.labelled else _written(e, row)
     line.append(("≡ " if row["leak"] else "  ", "warn"))
-    text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", " ⏎ "), 600)
+    text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", f" {BREAK} "), 600)
     line.append((fit(text, w.text), "strong" if chosen else ""))
     return line
 
 
-def _labelled(row: Mapping[str, Any], w: Widths) -> Line:
+def _labelled(e: Examples, row: Mapping[str, Any], w: Widths) -> Line:
+    def cut(label: object, width: int) -> str:
+        known = dict(zip(e.labels, cut_apart(e.labels, width), strict=True))
+        return fit(known.get(str(label), visible(label)), width) + GAP
+
     right = row["predicted"] == row["label"]
-    line: Line = [(fit(visible(row["label"]), w.label) + GAP, "")]
+    line: Line = [(cut(row["label"], w.label), "")]
     if w.before:
-        line.append((fit(visible(row["before"]), w.before) + GAP, "muted"))
-    line.append((fit(visible(row["predicted"]), w.label) + GAP, "tuned" if right else "bad"))
+        line.append((cut(row["before"], w.before), "muted"))
+    line.append((cut(row["predicted"], w.label), "tuned" if right else "bad"))
     sure = row.get("confidence")
     told = DASH if sure is None else format_value("accuracy", sure)
     line.append((fit_right(told, NUMBER_WIDTH) + GAP, ""))

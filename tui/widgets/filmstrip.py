@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from ...core.events import PromptAnswered
-from ...core.reporting.text import visible
+from ...core.reporting.text import BREAK, visible
 from .format import bar, fit, fit_right, format_share, format_signed, wrap
-from .shading import BREAK, first_difference, shade, split_at
+from .shading import first_difference, shade, split_at
 from .spans import Line
 
 STEP_WIDTH = 13

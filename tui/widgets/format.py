@@ -12,7 +12,7 @@ ABSENT = "–"
 MINUS = "−"
 
 
-_MINUS = re.compile(r"""(?<![\w.\-"'“‘])-(?=[\d.])""")
+_MINUS = re.compile(r"""(?<![\w.\-"'“‘])-(?=[\d.∞])""")
 
 
 def with_minus(text: str) -> str:
@@ -108,12 +108,12 @@ def format_share(value: float) -> str:
 
 
 def format_signed(value: float, decimals: int) -> str:
-    """+0.123, −0.050, and ±0.000 where nothing is left after rounding"""
+    """+0.123, −0.050, and 0.000 where nothing is left after rounding"""
     if not math.isfinite(value):
         return ABSENT
     text = f"{value:+,.{decimals}f}"
     if not text.strip("+-0."):
-        return "±" + text[1:]
+        return text[1:]
     return text.replace("-", MINUS)
 
 

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from ...core.reporting.numbers import DASH, format_value
 from ...core.reporting.text import visible
+from .apart import cut_apart
 from .format import fit, fit_right
 from .spans import SHADE_LEVELS, Line
 
@@ -84,20 +85,22 @@ def matrix_lines(
     at = view or MatrixView()
     _keep_seen(at, across, down, len(labels))
     rows, columns = range(at.top, at.top + down), range(at.left, at.left + across)
-    heads = [str(j + 1) if numbered else seen[j] for j in columns]
+    shown = cut_apart(tuple(labels), names)
+    above = cut_apart(tuple(labels), cell - 1)
+    heads = [str(j + 1) if numbered else above[j] for j in columns]
     corner = fit(CORNER, names + number)
     lines: list[Line] = [
         [
             (corner, "muted"),
             *(
-                (fit_right(fit(h, min(cell - 1, cell_len(h))), cell), _head_role(view, j))
+                (fit_right(h, cell), _head_role(view, j))
                 for j, h in zip(columns, heads, strict=True)
             ),
             (fit_right("recall", RECALL_WIDTH), "muted"),
         ]
     ]
     for i in rows:
-        lines.append(_row_line(i, seen[i], counts[i], columns, (names, number, cell), view))
+        lines.append(_row_line(i, shown[i], counts[i], columns, (names, number, cell), view))
     if across < len(labels) or down < len(labels):
         lines.append([(_told_part(at, across, down, len(labels)), "muted")])
     return lines

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...core.reporting.numbers import format_value
 from ...core.reporting.text import visible
+from .apart import cut_apart
 from .block_lines import prose
 from .format import fit, fit_right
 from .heat import MatrixView, matrix_lines, tell_cell, worst_cells
@@ -146,11 +147,13 @@ class LabelsSection(Section):
         line: Line = [("  ", ""), (fit(head, size), "muted")]
         line += [(fit_right("F1" if n == "f1" else n, 10), "muted") for n in names]
         lines: list[Line] = [[*line, (fit_right("rows", 6), "muted")]]
-        for i, (label, row) in enumerate(self._ordered(shown)):
+        ordered = self._ordered(shown)
+        names_shown = cut_apart(tuple(label for label, _ in ordered), size)
+        for i, (_, row) in enumerate(ordered):
             chosen = self.view == LABELS and i == self.label
             cells: Line = [
                 POINTER if chosen else ("  ", ""),
-                (fit(visible(label), size), "strong" if chosen else ""),
+                (fit(names_shown[i], size), "strong" if chosen else ""),
             ]
             cells += [(fit_right(format_value(n, row.get(n)), 10), "") for n in names]
             lines.append([*cells, (fit_right(f"{int(row.get('support', 0)):,}", 6), "muted")])
@@ -172,6 +175,7 @@ class LabelsSection(Section):
                 (fit_right("of truth", 9), "muted"),
             ]
         ]
+        names = cut_apart(tuple(labels), size)
         for i, cell in enumerate(cells):
             chosen = self.view == WORST and i == self.worst
             share = format_value("recall", cell.rows / sum(counts[cell.truth]))
@@ -179,9 +183,9 @@ class LabelsSection(Section):
             lines.append(
                 [
                     POINTER if chosen else ("  ", ""),
-                    (fit(visible(labels[cell.truth]), size), role),
+                    (fit(names[cell.truth], size), role),
                     (" → ", "muted"),
-                    (fit(visible(labels[cell.predicted]), size), role),
+                    (fit(names[cell.predicted], size), role),
                     (fit_right(f"{cell.rows:,}", 7), "bad"),
                     (fit_right(share, 9), "muted"),
                 ]

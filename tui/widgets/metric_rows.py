@@ -232,7 +232,7 @@ def _live_table(history: History) -> MetricTable | None:
     if not series:
         return None
     first, last = series[0], series[-1]
-    before, after = f"step {first.step}", f"step {last.step}"
+    before, after = f"step {first.step:,}", f"step {last.step:,}"
     columns = (before, after) if first is not last else (before,)
     rows = [_live_loss(first, last, columns), _live_accuracy(history, first, last, columns)]
     return MetricTable("validation", last.rows, columns, [r for r in rows if r])

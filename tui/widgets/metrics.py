@@ -14,9 +14,10 @@ from textual.message import Message
 
 from ...core.events import TextScored
 from ...core.history import History
+from ...core.reporting.numbers import shows_nothing
 from ...core.reporting.text import visible
 from ..ahead import RECEIPTS, import_ahead
-from .format import ABSENT, MINUS, format_count, format_signed, with_dots, wrap
+from .format import ABSENT, MINUS, format_count, format_signed, with_dots, with_minus, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
 from .pane import NumberedPane
@@ -161,13 +162,15 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
         return []
     _, role = DECISION_MARKS.get(judgement.decision, ("", "strong"))
     word = judgement.decision.upper()
-    first, *rest = wrap(visible(judgement.objective), max(10, width - len(word) - 2)) or [""]
+    first, *rest = wrap(
+        with_minus(visible(judgement.objective)), max(10, width - len(word) - 2)
+    ) or [""]
     lines: list[Line] = [[(word, f"strong {role}"), (GAP + first, "")]]
     lines += [[(" " * (len(word) + 2) + text, "")] for text in rest]
     brief = height < ROOMY
     most = 2 if height >= TWO_LINES else 1
     for reason in judgement.reasons[: max(1, height // 5) if brief else None]:
-        told = visible(reason)
+        told = with_minus(visible(reason))
         parts = _in_brief(told, width - 2, most) if brief else wrap(told, width - 2)
         lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]
@@ -291,7 +294,9 @@ def format_interval(change: Change, unit: str) -> str:
 def change_role(metric: MetricRow) -> str:
     """Good or bad only where the interval leaves zero out, or where there is none."""
     change = metric.change
-    if change is None or not math.isfinite(change.difference) or change.difference == 0:
+    if change is None or not math.isfinite(change.difference):
+        return "muted"
+    if shows_nothing(metric.metric, change.difference):
         return "muted"
     if not math.isnan(change.low) and not change.is_certain:
         return "muted"

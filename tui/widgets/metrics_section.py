@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from ...core.reporting.sections.thresholds import describe_other_threshold
 from .block_lines import prose
-from .evaluation_metrics import Row, metric_lines, metric_rows, tell_changed, tell_metric
+from .evaluation_metrics import (
+    Row,
+    metric_lines,
+    metric_rows,
+    tell_changed,
+    tell_doubt,
+    tell_metric,
+)
 from .sections import ListSection, Opened, OpenReceipt, Shown
 from .spans import Line
 
@@ -18,8 +26,12 @@ class MetricsSection(ListSection):
         return len(shown.table.rows)
 
     def head(self, shown: Shown, width: int) -> list[Line]:
-        told = tell_changed(self.rows(shown), shown.reference)
-        return [*prose(told, width), []] if told else []
+        told = [
+            tell_changed(self.rows(shown), shown.reference),
+            describe_other_threshold(shown.report, shown.split),
+        ]
+        lines = [line for text in told if text for line in prose(text, width)]
+        return [*lines, []] if lines else []
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         models = list(shown.report["results"].get(shown.split, {}))
@@ -30,7 +42,9 @@ class MetricsSection(ListSection):
         rows = self.rows(shown)
         if not rows:
             return []
-        return [[], *tell_metric(rows[self.cursor], shown.reference, width)]
+        doubt = tell_doubt(rows)
+        lines = prose(doubt, width, "muted") if doubt else []
+        return [[], *lines, *tell_metric(rows[self.cursor], shown.reference, width)]
 
     def opened(self, shown: Shown) -> Opened:
         return OpenReceipt(self.cursor) if self.count(shown) else None

@@ -241,12 +241,12 @@ class Raster:
         if 0 <= column < self.width and 0 <= cell < self.height:
             self._signs[cell, column] = sign, role
 
-    def mark_column(self, x: int, role: str) -> None:
+    def mark_column(self, x: int, role: str, sign: str = "") -> None:
         """A thin line where a column of cells is empty."""
         column = x // self.marker.across
         if not 0 <= column < self.width:
             return
-        sign = "│" if self.marker is not ASCII else "|"
+        sign = sign or ("│" if self.marker is not ASCII else "|")
         for cell, row in enumerate(self._rows(self._bits)):
             if not row[column]:
                 self._signs.setdefault((cell, column), (sign, role))

@@ -23,6 +23,7 @@ from .spans import Line
 
 MODELS = ("majority", "probe", "base", "tuned")
 SHOWN_LABELS = 6
+LEAST_TEXT = 4  # lines of a long text before the answers to it
 BAR_WIDTH = 16
 MEASURES = ("exact_match", "chrf", "bleu")
 
@@ -42,6 +43,7 @@ class RowDetail:
     measures: dict[str, dict[str, float]] = field(default_factory=dict)
     leak: tuple[str, int, str, float] | None = None
     suspected: Mapping[str, Any] | None = None  # what confident learning says of its label
+    missing: str = ""  # why there is no text
 
 
 @dataclass
@@ -78,7 +80,7 @@ def detail_of(history: History, e: Examples, places: Any, at: int) -> RowDetail:
     row_id = found["row_id"]
     text = str(found["text"])
     detail = RowDetail(stored_split(e.split), found, text, len(text) >= TEXT_CHARACTERS)
-    detail.leak = e.leaks.get(row_id)
+    detail.leak, detail.missing = e.leaks.get(row_id), e.missing
     for model in (m for m in MODELS if m in e.frames):
         rows = e.frames[model].filter(pl.col("row_id") == row_id)
         if not rows.height:
@@ -111,9 +113,9 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
 
     added = False
     row_id = detail.found["row_id"]
-    frame = next(iter(e.frames.values())).filter(pl.col("row_id") == row_id)
-    if detail.cut and (frame.height and "content" in frame.columns):
-        whole = read_whole_input(run, history, detail.split, frame)
+    frame = next(iter(e.frames.values()))
+    if detail.cut and "content" in frame.columns:
+        whole = read_whole_input(run, history, detail.split, frame, row_id)
         if whole:
             detail.text, detail.cut, added = whole, False, True
     if not e.labelled and detail.answers and detail.truth:
@@ -128,18 +130,25 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
     return added
 
 
-def row_lines(d: RowDetail, width: int) -> list[Line]:
-    """Top to bottom: what it is, the marks, the text, the truth, the models."""
-    lines = [_title(d), []]
-    lines += _marks(d, width)
-    lines.append([("prompt" if d.answers and not d.probabilities and d.truth else "text", "muted")])
-    lines += _text(d.text or "The text of this row is not stored.", width, "")
+def row_lines(d: RowDetail, width: int, height: int = 1_000) -> list[Line]:
+    """Top to bottom: what it is, the marks, the text, the truth, the models.
+
+    A text that would push the others out of `height` lines is begun there and told whole below.
+    """
+    name = "prompt" if d.answers and not d.probabilities and d.truth else "text"
+    why = f" ({d.missing})" if d.missing else ""
+    text = _text(d.text or f"The text of this row is not stored{visible(why)}.", width, "")
     if d.cut:
-        lines.append([("… cut where it was stored", "muted")])
-    lines.append([])
-    if "label" in d.found:
-        return [*lines, *_labelled(d, width)]
-    return [*lines, *_written(d, width)]
+        text.append([("… cut where it was stored", "muted")])
+    most = max(LEAST_TEXT, height // 3)
+    is_long = len(text) > most + 2
+    head = f"{name}, the first {most} of {len(text):,} lines; the whole is below"
+    lines = [_title(d), [], *_marks(d, width), [(head if is_long else name, "muted")]]
+    lines += [*(text[:most] if is_long else text), []]
+    lines += _labelled(d, width) if "label" in d.found else _written(d, width)
+    if is_long:
+        lines += [[], [(f"{name}, whole", "muted")], *text]
+    return lines
 
 
 def _title(d: RowDetail) -> Line:

@@ -20,6 +20,7 @@ from .format import (
     format_count,
     format_seconds,
     short_model_name,
+    with_minus,
 )
 from .plot import BRAILLE, Part, Raster, Scale
 from .spans import GAP, Line, Span, cut, width_of
@@ -62,7 +63,7 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     """The least columns always, then the others in the order of their use."""
     entries = entries[:MEASURED]
     longest = max((name_width(e) for e in entries), default=0)
-    name = max(12, min(longest, NAMED, width // 4))
+    name = max(8, min(longest, NAMED, width // 4))
     told = max([LEAST_HEADLINE, *(cell_len(headline_of(e)[0]) for e in entries)])
     status = STATUS_WIDTH if width >= ROOMY else 0
     fixed = SIGNS_WIDTH + VERDICT_WIDTH + AGE_WIDTH + 2 * len(GAP) + bool(status) * len(GAP)
@@ -171,7 +172,7 @@ def headline_of(entry: RunEntry) -> Span:
     if entry.status == "unreadable":
         return "cannot be read: see to its permissions", "bad"
     if facts.headline:
-        return visible(facts.headline), ""
+        return with_minus(visible(facts.headline)), ""
     if not facts.whole:
         return "reading …", "muted"
     if entry.status in ("died", "stopped") and facts.step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
-from .format import format_count, format_seconds, with_dots, wrap
+from .format import format_count, format_seconds, with_dots, with_minus, wrap
 from .pane import Pane
 from .run_columns import base_of, difference_of, same_rows
 from .spans import Line, cut, width_of
@@ -62,7 +62,7 @@ def _outcome(entry: RunEntry, width: int) -> list[Line]:
     if facts.decision:
         sign, role = DECISION_MARKS.get(facts.decision, ("·", ""))
         head = f"{sign} {visible(facts.decision)}: "
-        first, *rest = wrap(visible(facts.reason), max(10, width - len(head))) or [""]
+        first, *rest = wrap(with_minus(visible(facts.reason)), max(10, width - len(head))) or [""]
         return [
             [(head, f"strong {role}"), (first, "")],
             *([(" " * len(head), ""), (t, "")] for t in rest),

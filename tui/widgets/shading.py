@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from ...core.control import ScoredToken
-from ...core.reporting.text import visible_lines
+from ...core.reporting.text import BREAK, visible_lines
 from .format import format_share
 from .spans import Line, Span
 
 PARTS = "◆"  # where two answers part
-BREAK = "↵"
 NO_TOKEN = -1
 
 

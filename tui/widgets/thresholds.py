@@ -14,14 +14,13 @@ from ...core.reporting.numbers import DASH, format_value
 from ...core.reporting.text import visible
 from ..threads import in_thread
 from .format import fit, fit_right
-from .plot import ASCII, BRAILLE, Raster
 from .spans import Line, Span
 
 if TYPE_CHECKING:
     import polars as pl
 
 STOPS = 200  # thresholds that the keys visit
-CURVES = (("precision", "train"), ("recall", "validation"), ("f1", "tuned"))
+MOST_DIGITS = 7  # of a threshold; 9 cells hold them
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ def _share(above: float, below: float) -> float:
 class Thresholds:
     """Every distinct probability of the positive label from the least up, and the rows from there.
 
-    `found[i]` and `false[i]` count rows whose probability is at least `scores[i]`.
+    `found[i]` and `false[i]` count rows whose probability is at least `scores[i]`; the last score
+    is above them all.
     """
 
     positive: str
@@ -155,14 +155,14 @@ def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
     """The figures at the threshold under the cursor and at the chosen one, beside each other."""
     now, chosen, half = (panel.figures(t) for t in (panel.threshold, panel.chosen, 0.5))
     names = ["threshold", "precision", "recall", "F1"]
-    columns = [[format_value("brier", f.threshold)] for f in (now, chosen, half)]
+    columns = [[format_threshold(panel, f.threshold)] for f in (now, chosen, half)]
     for column, f in zip(columns, (now, chosen, half), strict=True):
         column += [format_value("f1", v) if v == v else DASH for v in (f.precision, f.recall, f.f1)]
     if panel.prices:
         names.append("cost a row")
         for column, f in zip(columns, (now, chosen, half), strict=True):
             column.append(f"{f.cost(*panel.prices):.3g}")
-    told = "chosen" if panel.in_use else "best F1"
+    told = name_chosen(panel)
     lines: list[Line] = [
         _line("", [("here", "strong accent"), (told, "muted"), ("at 0.5", "muted")])
     ]
@@ -174,8 +174,29 @@ def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
     return lines
 
 
+def format_threshold(panel: Thresholds, threshold: float) -> str:
+    """Three decimals, or as many as tell it from the stops beside it; `> 0.997` calls no row."""
+    if threshold == panel.scores[-1]:  # the next float above the highest probability
+        return f"> {_short(panel, panel.scores[-2], MOST_DIGITS - 2)}"
+    return _short(panel, threshold, MOST_DIGITS)
+
+
+def _short(panel: Thresholds, value: float, most: int) -> str:
+    at = bisect_left(panel.stops, value)
+    beside = [panel.stops[i] for i in (at - 1, at + 1) if 0 <= i < len(panel.stops)]
+    for digits in range(3, most):
+        told = f"{value:.{digits}f}"
+        if all(told != f"{other:.{digits}f}" for other in beside):
+            return told
+    return f"{value:.{most}f}"
+
+
 def _line(name: str, cells: Sequence[Span], size: int = 12) -> Line:
     return [(fit(name, size), "muted"), *((fit_right(text, 9), role) for text, role in cells)]
+
+
+def name_chosen(panel: Thresholds) -> str:
+    return "chosen" if panel.in_use else "best F1"
 
 
 def _confusion_lines(
@@ -193,36 +214,3 @@ def _confusion_lines(
         here, other, middle = (f"{getattr(f, key):,}" for f in (now, chosen, half))
         lines.append(_line(name, [(here, f"strong {role}"), (other, ""), (middle, "muted")]))
     return lines
-
-
-def curve_lines(
-    panel: Thresholds, width: int, height: int, *, ascii_only: bool = False
-) -> list[Line]:
-    """Precision, recall and F1 over the thresholds the keys visit; lines mark here and chosen."""
-    down = height - 1
-    if width < 20 or down < 3:
-        return []
-    marker = ASCII if ascii_only else BRAILLE
-    raster = Raster(width, down, marker)
-    last = max(1, len(panel.stops) - 1)
-    runs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in CURVES}
-    before: dict[str, int] = {}
-    for x in range(raster.dots_across):
-        stop = panel.stops[round(x / max(1, raster.dots_across - 1) * last)]
-        f = panel.figures(stop)
-        for name, _ in CURVES:
-            value = getattr(f, name)
-            if value != value:
-                continue
-            y = raster.dots_down - 1 - round(value * (raster.dots_down - 1))
-            top, bottom = sorted((y, before.get(name, y)))
-            runs[name].append((x, top, bottom))
-            before[name] = y
-    for name, role in CURVES:
-        raster.draw_runs(runs[name], role)
-    chosen = bisect_left(panel.stops, panel.chosen)
-    for at, role in ((chosen, "muted"), (panel.at, "accent")):
-        raster.mark_column(round(at / last * (raster.dots_across - 1)), role)
-    legend: Line = [("0 … 1 by rows called positive  ", "muted")]
-    legend += [(f"{'F1' if name == 'f1' else name} ", role) for name, role in CURVES]
-    return [*raster.lines(), legend]

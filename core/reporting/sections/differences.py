@@ -14,16 +14,16 @@ from ..numbers import (
     format_p,
     read_number,
 )
-from ..summary import REFERENCES, SPLITS, clean, higher_is_better, place
+from ..outcome import read_difference
+from ..summary import REFERENCES, SPLITS, clean, place
 
 Rows = Sequence[Mapping[str, Any]]
-LEVEL = 0.05
 
 SHOWN_SPLITS = tuple(name for split in SPLITS for name in (split, clean(split)))
 HOW = (
     "Both models were scored on the same rows, and every resample takes the same rows of both. "
     "“Better” and “worse” stand where the whole interval lies on one side of 0 and p is at most "
-    "0.05{corrected}. {p} "
+    "0.05{corrected}; “the same” stands where no digit of the difference is left to show. {p} "
     "“Smallest detectable” is the difference that so many rows would have shown in 80 of 100 "
     "cases. The intervals cover the choice of these rows, not another fine-tuning run."
 )
@@ -80,18 +80,6 @@ def _row(c: Mapping[str, Any], holm: bool) -> list[str]:
         read_difference(c),
         DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+"),
     ]
-
-
-def read_difference(c: Mapping[str, Any]) -> str:
-    """What a difference says: better, worse, or that it cannot tell.
-
-    By its interval and, where it has one, its p: Holm's for all but the declared metric (S6).
-    """
-    low, high = read_number(c["low"]), read_number(c["high"])
-    p = read_number(c.get("p_holm", c.get("p")))
-    if not (low > 0 or high < 0) or p > LEVEL:
-        return "cannot tell"
-    return "better" if (low > 0) == higher_is_better(c["metric"]) else "worse"
 
 
 def _methods(rows: Rows) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...pitfalls.case import EVIDENCE_ROWS
 from ..blocks import Block, Heading, Notice, Paragraph
+from ..numbers import format_count
 
 SHOWN_ROWS = 5
 NONE_FOUND = (
@@ -33,10 +34,31 @@ def sentences_of(f: Mapping[str, Any]) -> str:
     if rows := f.get("rows"):
         named = ", ".join(f"{split} {row}" for split, row in rows[:SHOWN_ROWS])
         more = f" and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
-        if len(rows) >= EVIDENCE_ROWS:  # the list is cut: how many there are, the message says
-            more = " and more"
+        if len(rows) >= EVIDENCE_ROWS:
+            more = " and more"  # the list is cut: how many there are, the message says
         told.append(f"Rows: {named}{more}.")
+        if is_cut(f):
+            told.append(f"Listed: {tell_listed(f)}.")
     return " ".join(told)
+
+
+def tell_listed(f: Mapping[str, Any]) -> str:
+    """`34 of 112 test rows, 16 validation rows`: how many rows of each split are listed."""
+    splits = dict.fromkeys(split for split, _ in f["rows"])
+    return ", ".join(tell_listed_of(f, split) for split in splits)
+
+
+def tell_listed_of(f: Mapping[str, Any], split: str) -> str:
+    """`34 of 112 test rows`; the whole is left out where it is listed, or not known."""
+    listed = sum(1 for at, _ in f["rows"] if at == split)
+    every = max(listed, int(f.get("counted", {}).get(split, 0)))
+    told = format_count(every, f"{split} row")
+    return told if listed == every else f"{listed:,} of {told}"
+
+
+def is_cut(f: Mapping[str, Any]) -> bool:
+    counted: Mapping[str, int] = f.get("counted", {})
+    return sum(counted.values()) > len(f["rows"])
 
 
 def _ended(text: str) -> str:

@@ -10,6 +10,7 @@ from ..blocks import Block, Fold, Heading, Paragraph, Table
 from ..numbers import format_count, format_estimate
 from ..summary import SPLITS, clean, place
 from .differences import SHOWN_SPLITS
+from .thresholds import describe_other_threshold
 
 MODELS = ("majority", "probe", "base", "tuned")
 Models = Mapping[str, Mapping[str, Any]]
@@ -24,6 +25,8 @@ def show_metrics(report: Mapping[str, Any]) -> list[Block]:
     for split in splits:
         blocks = _split(split, results[split])
         told += [Heading(split, 3), *blocks] if split == splits[0] else [Fold(split, blocks)]
+    if splits and (other := describe_other_threshold(report, splits[0])):
+        told.append(Paragraph(other))
     if told and (windows := describe_windows(report)):
         told.append(Paragraph(windows, quiet=True))
     if references := describe_references(report):

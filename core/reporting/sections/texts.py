@@ -7,6 +7,7 @@ from typing import Any
 
 from ..blocks import Block, Exchange, Heading, Paragraph, Table
 from ..numbers import format_value, read_number
+from ..text import quoted
 
 PREFIX = (
     "The prefix is one token of context and is not scored. "
@@ -52,7 +53,7 @@ def _show_changes(source: str, found: Mapping[str, Any]) -> Iterator[Block]:
 def _change_row(kind: str, t: Mapping[str, Any]) -> list[str]:
     before, after = (read_number(t[side]) for side in ("from", "to"))
     return [
-        repr(t["token"]),
+        quoted(t["token"]),
         "likelier" if kind == "gained" else "less likely",
         f"{t['position']:,}",
         f"{before:.3f}",

@@ -40,6 +40,19 @@ def show_thresholds(report: Mapping[str, Any]) -> list[Block]:
     return blocks + ([_curve(known)] if "curve" in known else [])
 
 
+def describe_other_threshold(report: Mapping[str, Any], split: str) -> str:
+    """What the figures at 0.5 leave out where the objective chose another threshold."""
+    found = (report.get("analyses") or {}).get(split, {}).get("thresholds", {}).get("tuned", {})
+    if not found.get("in_use") or "at_threshold" not in found:
+        return ""
+    way = found["at_threshold"]
+    figures = (f"{_title(m)} {_estimate_of(way, m)}" for m in ("precision", "recall", "f1"))
+    return (
+        "These figures are of predictions at 0.5. At the threshold "
+        f"{way['threshold']:.3g}, which the objective chose on validation: {', '.join(figures)}."
+    )
+
+
 def describe_aim(aim: Mapping[str, Any], positive: str) -> str:
     """What the objective asks of the threshold."""
     match aim["kind"]:
@@ -91,22 +104,36 @@ def _point(p: Mapping[str, Any]) -> str:
 
 
 def _figures(r: Mapping[str, Any]) -> Table:
-    before, after = r["at_half"]["metrics"], r["at_threshold"]["metrics"]
-    names = [name for name in ("precision", "recall", "f1", "cost") if name in after]
+    before, after = r["at_half"], r["at_threshold"]
+    names = [n for n in ("precision", "recall", "f1", "cost") if n in after["metrics"]]
     rows = []
     for name in names:
         change = r["changes"].get(name)
+        if name == "precision" and not (_called(before) and _called(after)):
+            change = None
         rows.append(
             (
                 _title(name),
-                _estimate(name, before.get(name)),
-                _estimate(name, after[name]),
+                _estimate_of(before, name),
+                _estimate_of(after, name),
                 _difference(name, change) if change else DASH,
                 format_p(change["p"]) if change else DASH,
             )
         )
     threshold = f"at {r['at_threshold']['threshold']:.3f} (95 %)"
     return Table(("", "at 0.5 (95 %)", threshold, "change (paired 95 %)", "p"), rows)
+
+
+def _estimate_of(way: Mapping[str, Any], name: str) -> str:
+    """An estimate at 0.5 or at the threshold; precision only where a row is called positive."""
+    if name == "precision" and not _called(way):
+        return DASH
+    return _estimate(name, way["metrics"].get(name))
+
+
+def _called(way: Mapping[str, Any]) -> int:
+    """Rows called positive."""
+    return sum(_count_of(way, truth, 1) for truth in (0, 1))
 
 
 def _estimate(name: str, estimate: Mapping[str, Any] | None) -> str:
@@ -135,13 +162,13 @@ def _confusions(r: Mapping[str, Any]) -> Table:
     return Table(
         ("rows that are", "at 0.5", f"at {r['at_threshold']['threshold']:.3f}"),
         [
-            (told, *(f"{_count(r[way], truth, called):,}" for way in ("at_half", "at_threshold")))
+            (told, *(f"{_count_of(r[w], truth, called):,}" for w in ("at_half", "at_threshold")))
             for told, truth, called in kinds
         ],
     )
 
 
-def _count(way: Mapping[str, Any], truth: int, called: int) -> int:
+def _count_of(way: Mapping[str, Any], truth: int, called: int) -> int:
     return int(way["confusion"]["counts"][truth][called])
 
 

@@ -1,0 +1,40 @@
+"""A finding that counts more rows than it lists says so, beside the list and in its sentence."""
+
+from __future__ import annotations
+
+import story
+from ftev.core.events import LeakageFound
+from ftev.core.findings import find
+from ftev.core.history import fold
+from ftev.core.reporting.parts import describe_finding
+from ftev.core.reporting.sections.findings import sentences_of, tell_listed, tell_listed_of
+
+
+def leakage(test: int, validation: int, pairs: int) -> dict[str, object]:
+    """Found among rows, of which the first pairs stand in the list, two of test to one other."""
+    rows = [("validation" if i % 3 == 0 else "test", i) for i in range(pairs)]
+    event = LeakageFound(
+        exact=test,
+        near=0,
+        ngram=0,
+        pairs=[("train", 1, split, row, "exact", 1.0) for split, row in rows],
+        leaked={"test": test, "validation": validation},
+    )
+    found = find(fold([*story.whole(), event]), story.config())
+    return describe_finding(next(f for f in found if f.code == "leakage"))
+
+
+def test_a_cut_list_says_how_many_there_are() -> None:
+    found = leakage(112, 55, 90)
+    assert found["counted"] == {"test": 112, "validation": 55}
+    assert tell_listed(found) == "17 of 55 validation rows, 33 of 112 test rows"
+    assert tell_listed_of(found, "test") == "33 of 112 test rows"
+    assert sentences_of(found).endswith(
+        "and more. Listed: 17 of 55 validation rows, 33 of 112 test rows."
+    )
+
+
+def test_a_whole_list_says_nothing_more() -> None:
+    found = leakage(4, 2, 6)
+    assert tell_listed(found) == "2 validation rows, 4 test rows"
+    assert "Listed" not in sentences_of(found)
