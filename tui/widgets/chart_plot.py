@@ -75,9 +75,11 @@ def plain_plot(data: ChartData, view: View, chart: Chart, width: int, height: in
         if scale.low <= level.value <= scale.high:
             every = max(2, level.every * view.marker.across // 2)
             raster.draw_dotted(scale.row(level.value), level.role, every)
-    for series, found, line in zip(chart.series, parts, seen, strict=True):
-        if series.as_points:
+    for series, line in zip(chart.series, seen, strict=True):
+        if series.as_points:  # below the others: what was measured are its points
             raster.draw_parts(line, scale, series.role)
+    for series, found in zip(chart.series, parts, strict=True):
+        if series.as_points:
             _draw_points(raster, found, scale, series.role)
         elif view.smoothing and series.noisy:
             raster.draw_parts(found, scale, "muted")
