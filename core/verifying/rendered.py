@@ -33,8 +33,10 @@ def check_rendered(stored: StoredRun) -> Iterator[Check]:
             yield Check(name, "as written", "another", None, told)
         else:
             line = _first_difference(was, render(build_report(stored.run, stored.history)))
+            kind = name.rpartition(".")[2]
             told = (
-                f"{name}, line {line}: is not what the events give; `ftev-tui report` rewrites it"
+                f"{name}, line {line}: is not what the events give; "
+                f"`ftev-tui report {stored.run.id} --format {kind}` writes it anew"
             )
             yield Check(name, "as written", "another", False, told)
 
