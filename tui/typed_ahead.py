@@ -36,11 +36,11 @@ class TypedAhead:
         self._app = app
         self._waiting: deque[events.Key] = deque()
         self._number = 0
-        self._under_way = False
+        self._under_way = self._goes_on = False
 
     def must_wait(self, key: events.Key) -> bool:
         """Whether another key is under way or the screen still reads; then this one is kept."""
-        if key.key in LEAVING and not self._under_way:
+        if key.key in LEAVING and not self._under_way and not self._goes_on:
             self._waiting.clear()  # typed for a screen that is left
         must_wait = self._under_way or self._reads_before(key)
         if must_wait:
@@ -91,4 +91,8 @@ class TypedAhead:
                     return
                 for _ in range(leaving[0]):
                     self._waiting.popleft()
-            await self._app.on_event(self._waiting.popleft())
+            self._goes_on = True  # what waits behind this key was typed after it
+            try:
+                await self._app.on_event(self._waiting.popleft())
+            finally:
+                self._goes_on = False
