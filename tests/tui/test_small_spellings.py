@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ftev.tui.widgets.evaluation_panes import VerdictPane
 from ftev.tui.widgets.format import with_minus
 from ftev.tui.widgets.metric_rows import metric_tables
 from ftev.tui.widgets.spans import text_of, width_of
+from ftev.tui.widgets.trace import trace_lines
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 
@@ -59,3 +61,12 @@ def test_what_a_metric_reads_is_whole_or_a_sign(name: str, width: int) -> None:
     for line in lines[1:]:
         assert text_of(line).split()[-1] in ("better", "worse", "same", "tell", *"▲▼=·")
         assert width_of(line) <= width
+
+
+def test_what_is_said_of_an_epoch_has_the_minus_of_its_numbers() -> None:
+    history = read_history(Run(SAMPLES / "classification"))
+    said = "validation loss fell by 0.007, accuracy -0.5 points: loss and accuracy disagree"
+    history.epochs = [replace(epoch, observation=said) for epoch in history.epochs]
+    told = " ".join(text_of(line) for line in trace_lines(history, 200))
+    assert "accuracy −0.5 points" in told
+    assert "-0.5" not in told

@@ -6,7 +6,15 @@ import math
 
 from ...core.events import Evaluated
 from ...core.history import Epoch, History
-from .format import ABSENT, format_number, format_seconds, format_share, format_signed, wrap
+from .format import (
+    ABSENT,
+    format_number,
+    format_seconds,
+    format_share,
+    format_signed,
+    with_minus,
+    wrap,
+)
 from .pane import NumberedPane
 from .spans import GAP, Column, Line, header, row, table_width
 
@@ -49,7 +57,7 @@ def trace_lines(history: History, width: int) -> list[Line]:
     best = min((e.validation_loss for e in history.epochs), default=math.nan)
     for epoch in history.epochs:
         cells = _epoch_row(epoch, columns, epoch.validation_loss == best)
-        lines += _with_words(columns, cells, epoch.observation, width)
+        lines += _with_words(columns, cells, with_minus(epoch.observation), width)
     return lines
 
 
