@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.widgets import Input
 
-LEAVING = ("escape", "q", "ctrl+q", "ctrl+c", "question_mark", "f1")  # never wait for reading
+NEVER_WAIT = ("escape", "q", "ctrl+q", "ctrl+c", "question_mark", "f1")  # for what is read
 LOST_SECONDS = 0.3  # a screen that its own key closed never says that it is done
 SLOW = 10  # times as long for what is still there: the machine may be busy
 
@@ -40,7 +40,7 @@ class TypedAhead:
 
     def must_wait(self, key: events.Key) -> bool:
         """Whether another key is under way or the screen still reads; then this one is kept."""
-        if key.key in LEAVING and not self._under_way and not self._goes_on:
+        if key.key in NEVER_WAIT and not self._under_way and not self._goes_on:
             self._waiting.clear()  # typed for a screen that is left
         must_wait = self._under_way or self._reads_before(key)
         if must_wait:
@@ -49,7 +49,7 @@ class TypedAhead:
 
     def _reads_before(self, key: events.Key) -> bool:
         """Whether the screen still reads what this key is about; text is never held up."""
-        if key.key in LEAVING or isinstance(self._app.focused, Input):
+        if key.key in NEVER_WAIT or isinstance(self._app.focused, Input):
             return False
         reads = getattr(self._app.screen, "reads_before", None)
         return reads is not None and bool(reads(key.key))
@@ -85,7 +85,7 @@ class TypedAhead:
     async def _go(self) -> None:
         self._under_way = False
         while self._waiting and not self._under_way:
-            leaving = [i for i, key in enumerate(self._waiting) if key.key in LEAVING]
+            leaving = [i for i, key in enumerate(self._waiting) if key.key in NEVER_WAIT]
             if self._reads_before(self._waiting[0]):
                 if not leaving:
                     return

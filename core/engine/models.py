@@ -419,8 +419,7 @@ class ScoredPositions(nn.Module):
     def room(self, states: Tensor) -> Tensor | None:
         """For the logits of a chunk, to be used again and again; None where they need their own.
 
-        Chunks that are freed leave holes that small tensors settle in, and each such chunk takes
-        new memory: 40 to 240 MiB of it for 48 documents.
+        A chunk of new memory each time leaves holes that small tensors settle in.
         """
         matrix = self.matrix
         if matrix is None or matrix.dtype != states.dtype or states.requires_grad:
