@@ -22,7 +22,6 @@ from ..events import (
 from ..reporting.kept import chosen_by
 from ..runs import step_of
 from .answer import answer_probes, answer_waiting
-from .batches import padding_ratio
 from .checkpoints import (
     Best,
     checkpoint_path,
@@ -103,7 +102,7 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
             epochs=settings.epochs,
             warmup_steps=t.plan.warmup_steps(settings),
             rows_per_step=len(rows) / len(t.plan.epochs[0]),
-            padding=1.0 if t.packed else padding_ratio(t.plan.epochs[0], t.lengths),
+            padding=t.padding(),
         )
     )
     return t, best

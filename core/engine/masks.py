@@ -16,6 +16,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
 from .cpu_kernels import NAME as ON_CPU
 
+PACKED = "ftev_packed"  # what transformers knows the attention of packed rows by
+
 
 @contextlib.contextmanager
 def padded_right(padded: bool) -> Iterator[None]:
@@ -40,10 +42,10 @@ def padded_right(padded: bool) -> Iterator[None]:
             **more,
         )
 
-    for name in ("sdpa", ON_CPU):
+    for name in ("sdpa", ON_CPU, PACKED):
         ALL_MASK_ATTENTION_FUNCTIONS[name] = mask
     try:
         yield
     finally:
-        for name in ("sdpa", ON_CPU):
+        for name in ("sdpa", ON_CPU, PACKED):
             del ALL_MASK_ATTENTION_FUNCTIONS[name]

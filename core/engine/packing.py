@@ -1,17 +1,18 @@
-"""Rows of a language model one after another in one sequence, none seeing another (M5).
+"""A step's rows in one pass without padding, none seeing another (M5).
 
-Positions begin anew with each row and attention stays within it. Nothing is padded, but it needs
-attention that takes the rows' bounds: torch's variable-length kernel, on CUDA only. On a CPU the
-same would need a mask over all pairs of tokens, so there rows of like length are padded. Whether a
-model keeps its rows apart is tried on real rows before any is packed; one that does not is trained
-on padded batches.
+The layers of a model take the tokens of all rows end to end; around them, embeddings and head see
+the padded batch as ever. So it works for encoders and language models alike, whatever their heads.
+Only attention has to know the rows. torch's variable-length kernel (CUDA, causal, bfloat16) is told
+where each begins; elsewhere rows of like length lie side by side and attend together, padded to the
+longest of their group. Whether a model keeps its rows apart that way is tried on real rows before
+any is packed; one that does not is trained on padded batches.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,127 +20,240 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .batches import Rows, to_device
+from . import cpu_kernels
+from .batches import Batch, Rows, collate, cut_by_length, to_device
 from .devices import autocast
-from .models import ScoredPositions, unwrapped
+from .masks import PACKED, padded_right
+from .models import Loaded, ScoredPositions, unwrapped
 from .rows import TokenRows
 
-NAME = "ftev_packed"  # what transformers knows this attention by
 DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
-UNKNOWN = ("softcap", "s_aux", "position_bias", "sliding_window", "cache")  # not in the kernel here
-CLOSE = {"float32": 1e-4, "bfloat16": 3e-2}  # share of the states' norm
+UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")  # what attention here does not know
+CLOSE = {"float32": 1e-4, "bfloat16": 3e-2}  # share of the outputs' norm
+# What a group of rows costs beside its tokens, in tokens: its attention is a few small operations.
+# Of 8 to 256 on a CPU, 32 took the least time (MiniLM); on CUDA an estimate from kernel launches.
+GROUP_PRICE = {"cpu": 32, "cuda": 512}
+# On a CPU a pass is filled up to a multiple of this: oneDNN keeps a program for each shape it met,
+# and so many of them scattered over memory cost 0.6 GiB in 40 steps and a fifth of the time.
+WHOLE = 64
+# What one more pass costs, in places of the padded batch, which embeddings and head alone compute.
+PACKED_PRICE = 8_192
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that lie side by side, padded to the same width."""
+
+    rows: int
+    width: int
+    mask: Tensor | None  # bool [rows, 1, 1, width]: where there are tokens; None where everywhere
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows laid end to end: tensors are [1, tokens]."""
+    """How the rows of a padded batch, [rows, width], lie end to end as [1, tokens]."""
 
-    ids: Tensor
-    positions: Tensor
-    bounds: Tensor  # int32 [rows + 1]: where each row begins, and the end
-    longest: int
-    before: Tensor  # int64 [targets]: places just before the targets
+    rows: int
+    width: int
+    places: Tensor  # int64 [tokens]: flat places in the padded batch
+    tokens: int  # of the rows and their groups; what comes behind fills up
+    groups: list[Group] = field(default_factory=list)
+    bounds: Tensor | None = None  # int32 [rows + 1]: where each row begins, and the end
+    _told: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # same for each layer
+
+    def pack(self, value: Any) -> Any:
+        """What is laid out as the padded batch, end to end; anything else as it is."""
+        if isinstance(value, tuple):
+            return tuple(map(self.pack, value))
+        if not isinstance(value, Tensor) or value.ndim < 2 or value.shape[1] != self.width:
+            return value
+        if value.shape[0] not in (1, self.rows):
+            return value
+        if id(value) not in self._told:
+            alike = value.shape[0] == 1  # the same for every row, as positions are
+            places = self.places % self.width if alike else self.places
+            self._told[id(value)] = (value, value.flatten(0, 1).index_select(0, places)[None])
+        return self._told[id(value)][1]
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        """[1, tokens, hidden] as the padded batch; padding is 0."""
+        empty = tokens.new_zeros(self.rows * self.width, tokens.shape[-1])
+        filled = empty.index_copy(0, self.places[: self.tokens], tokens[0, : self.tokens])
+        return filled.view(self.rows, self.width, -1)
 
 
-def pack(rows: TokenRows, chosen: Rows, device: torch.device) -> Packed:
-    assert rows.scored is not None
-    lengths = np.array([len(rows.ids[r]) for r in chosen])
-    places = [np.arange(n) for n in lengths]
-    targets = np.flatnonzero(np.concatenate([rows.scored[r] for r in chosen]))
-    ids = np.concatenate([rows.ids[r] for r in chosen]).astype(np.int64)
+def by_bounds(lengths: NDArray[np.int64], device: torch.device) -> Packed:
+    """Rows so long, shortest first, end to end."""
+    width = int(lengths[-1])
+    places = np.concatenate([i * width + np.arange(n) for i, n in enumerate(lengths)])
+    bounds = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
     return Packed(
-        ids=to_device(ids[None], device),
-        positions=to_device(np.concatenate(places)[None], device),
-        bounds=to_device(np.concatenate([[0], lengths.cumsum()]).astype(np.int32), device),
-        longest=int(lengths.max()),
-        before=to_device(targets - 1, device),  # a row's first token is never one (L2)
+        len(lengths),
+        width,
+        to_device(places, device),
+        len(places),
+        bounds=to_device(bounds, device),
     )
 
 
-def packed_states(head: ScoredPositions, packed: Packed) -> Tensor:
-    """Last hidden states of packed rows: [tokens, hidden]."""
-    causal = unwrapped(head.model)
-    bounds: dict[str, Any] = {}
-    if causal.config._attn_implementation == NAME:
-        bounds = {"cu_seq_lens_q": packed.bounds, "max_length_q": packed.longest}
-    with _rows_are_bounds(bool(bounds)):
-        out = getattr(causal, causal.base_model_prefix)(
-            input_ids=packed.ids, position_ids=packed.positions, use_cache=False, **bounds
-        )
-    return out.last_hidden_state[0]
+def by_groups(lengths: NDArray[np.int64], device: torch.device) -> Packed:
+    """Rows so long, shortest first, end to end in groups of like length."""
+    width, parts, groups = int(lengths[-1]), [], []
+    for rows in cut_by_length(np.arange(len(lengths)), lengths, GROUP_PRICE[device.type]):
+        wide = int(lengths[rows[-1]])
+        parts.append((rows[:, None] * width + np.arange(wide)).ravel())
+        mask = np.arange(wide) < lengths[rows, None]
+        told = None if mask.all() else to_device(mask, device)[:, None, None]
+        groups.append(Group(len(rows), wide, told))
+    tokens = sum(map(len, parts))
+    if device.type == "cpu" and tokens % WHOLE:
+        parts.append(np.zeros(WHOLE - tokens % WHOLE, dtype=np.int64))
+        groups.append(Group(1, len(parts[-1]), None))
+    return Packed(len(lengths), width, to_device(np.concatenate(parts), device), tokens, groups)
 
 
-def use_packing(head: ScoredPositions, rows: TokenRows, precision: str) -> bool:
-    """Give a model on CUDA the attention that packed rows need; whether it keeps them apart."""
-    causal = unwrapped(head.model)
-    before = getattr(causal.config, "_attn_implementation", None)
-    dropout = any(getattr(causal.config, name, 0) for name in DROPOUTS)  # not in the kernel
-    device = next(causal.parameters()).device
-    if device.type != "cuda" or precision != "bfloat16" or before != "sdpa" or dropout:
-        return False
+def layers_of(model: nn.Module) -> nn.ModuleList | None:
+    """The stack of layers that a model's tokens go through; None where it is not one stack."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    inner = unwrapped(model)
+    if inner.config.is_encoder_decoder or getattr(inner.config, "layerdrop", 0):
+        return None
+    found = [
+        module
+        for module in inner.modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module)
+        and all(isinstance(layer, GradientCheckpointingLayer) for layer in module)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+_packed: Packed | None = None  # how the batch under way lies in the layers; None: padded
+
+
+@contextlib.contextmanager
+def packing(model: nn.Module, packed: Packed | None) -> Iterator[None]:
+    """While entered, the model's layers take a batch's tokens end to end. Its backward pass belongs
+    here too, where activations are computed again.
+    """
+    global _packed
+    layers = layers_of(model)
+    if packed is None or layers is None:
+        yield
+        return
+
+    def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return packed.pack(given), {name: packed.pack(value) for name, value in named.items()}
+
+    def after(_: nn.Module, __: Any, out: Any) -> Any:
+        return (packed.unpack(out[0]), *out[1:]) if isinstance(out, tuple) else packed.unpack(out)
+
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+    hooks.append(layers[-1].register_forward_hook(after))
+    _packed = packed
+    try:
+        yield
+    finally:
+        _packed = None
+        for hook in hooks:
+            hook.remove()
+
+
+Way = Callable[[NDArray[np.int64], torch.device], Packed]  # by_bounds or by_groups
+
+
+def way_of_packing(
+    loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str
+) -> Way | None:
+    """Give a model the attention that packed rows need, and tell which; None where it does not keep
+    them apart.
+    """
+    inner = unwrapped(loaded.model)
+    before = getattr(inner.config, "_attn_implementation", None)
+    ours = ("sdpa", cpu_kernels.NAME, PACKED)
+    if (
+        before not in ours
+        or layers_of(loaded.model) is None
+        or loaded.device.type not in GROUP_PRICE
+    ):
+        return None
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(PACKED, attend)
+    AttentionMaskInterface.register(PACKED, sdpa_mask)
+    inner.set_attn_implementation(PACKED)
+    on_cpu = loaded.device.type == "cpu"
+    kernel = head is not None and not on_cpu and _has_kernel(inner, precision)
+    for way in (by_bounds, by_groups) if kernel else (by_groups,):
+        if keeps_rows_apart(loaded, head, rows, "float32" if on_cpu else precision, way):
+            return way
+    inner.set_attn_implementation(before)
+    return None
+
+
+def _has_kernel(inner: Any, precision: str) -> bool:
+    if precision != "bfloat16" or any(getattr(inner.config, name, 0) for name in DROPOUTS):
+        return False  # neither is in the kernel
     try:
         from torch.nn.attention import varlen  # noqa: F401  (torch 2.10)
     except ImportError:
         return False
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, _mask)
-    causal.set_attn_implementation(NAME)
-    if keeps_rows_apart(head, rows, precision):
-        return True
-    causal.set_attn_implementation(before)
-    return False
+    return True
 
 
 @torch.no_grad()
-def keeps_rows_apart(head: ScoredPositions, rows: TokenRows, precision: str) -> bool:
-    """A row's states are its own: after one row, after another, and alone."""
-    if not head.short_way or len(rows) < 3:
+def keeps_rows_apart(
+    loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str, way: Way
+) -> bool:
+    """What a model makes of a row is the row's own: after one row, after another, and alone."""
+    by_length = np.argsort(rows.lengths, kind="stable")
+    if len(rows) < 4 or (head is not None and not head.short_way):
         return False
-    device = next(head.model.parameters()).device
-    first, other, row = np.argsort(rows.lengths, kind="stable")[np.array([-1, -2, len(rows) // 2])]
-    was_training = head.model.training
-    head.model.eval()
+    row, others = by_length[-1], (by_length[:2], by_length[1:3])
+    model, was_training = loaded.model, loaded.model.training
+    model.eval()
     try:
-        with autocast(device, precision):
-            after = [_last_row(head, rows, [r, row], device) for r in (first, other)]
-            alone = to_device(rows.ids[row].astype(np.int64)[None], device)
-            wanted = head.hidden(alone, torch.ones_like(alone))[0].float()
-    except (RuntimeError, TypeError, ValueError, AttributeError):  # what it cannot, it need not
+        with autocast(loaded.device, precision):
+            one, two = (_last_row(loaded, head, rows, [*r, row], way) for r in others)
+            wanted = _last_row(loaded, head, rows, [row], None)
+    except Exception:  # whatever a model's code cannot do with packed rows, it need not
         return False
     finally:
-        head.model.train(was_training)
+        model.train(was_training)
     close = CLOSE[precision] * float(wanted.norm())
-    apart = float((after[0] - after[1]).norm()) <= 0.1 * close
-    return apart and float((after[0] - wanted).norm()) <= close
+    apart = float((one - two).norm()) <= 0.1 * close
+    return apart and float((one - wanted).norm()) <= close
 
 
 def _last_row(
-    head: ScoredPositions, rows: TokenRows, chosen: Sequence[int], device: torch.device
+    loaded: Loaded,
+    head: ScoredPositions | None,
+    rows: TokenRows,
+    chosen: Sequence[int],
+    way: Way | None,
 ) -> Tensor:
-    numbers: NDArray[np.int64] = np.asarray(chosen, dtype=np.int64)
-    return packed_states(head, pack(rows, numbers, device))[-len(rows.ids[chosen[-1]]) :].float()
+    """What a model makes of the last row: the states of its tokens, or the scores of its labels."""
+    batch, packed = packed_batch(loaded, rows, np.asarray(chosen, dtype=np.int64), way)
+    with packing(loaded.model, packed), padded_right(batch.padded and packed is None):
+        if head is not None:
+            return head.hidden(batch.ids, batch.mask)[-1].float()
+        return loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits[-1].float()
 
 
-_bounded = False  # whether the forward pass under way is told the bounds of its rows
-
-
-@contextlib.contextmanager
-def _rows_are_bounds(told: bool) -> Iterator[None]:
-    global _bounded
-    _bounded = told
-    try:
-        yield
-    finally:
-        _bounded = False
-
-
-def _mask(*given: Any, **named: Any) -> Tensor | None:
-    """Packed rows need no mask; padded ones, as in evaluation, torch's usual one."""
-    from transformers.masking_utils import sdpa_mask
-
-    return None if _bounded else sdpa_mask(*given, **named)
+def packed_batch(
+    loaded: Loaded, rows: TokenRows, chosen: Rows, way: Way | None
+) -> tuple[Batch, Packed | None]:
+    """Rows as a padded batch, shortest first, and how they lie end to end where they differ."""
+    lengths = np.array([len(rows.ids[r]) for r in chosen])
+    by_length = np.argsort(lengths, kind="stable")
+    pad, device = loaded.tokenizer.pad_token_id, loaded.device
+    own = chosen[by_length]
+    batch = collate(rows.ids, own, pad, device, scored=rows.scored, labels=rows.labels)
+    if way is None or not batch.padded:
+        return batch, None
+    return batch, way(lengths[by_length], device)
 
 
 def attend(
@@ -153,31 +267,69 @@ def attend(
     is_causal: bool | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention of packed rows, [1, heads, tokens, size]; of others, torch's own."""
+    """Attention within packed rows, [1, heads, tokens, size]; of padded ones, the usual."""
+    usual: Any = cpu_kernels.attend if query.device.type == "cpu" else _torchs()
+    if _packed is None:
+        return usual(module, query, key, value, attention_mask, dropout, scaling, is_causal, **more)
+    window = more.pop("sliding_window", None)
+    narrow = window is not None and window < _packed.width
+    if narrow or attention_mask is not None or any(more.get(n) is not None for n in UNKNOWN):
+        raise ValueError("this model's attention is more than packed rows know")
+    if _packed.bounds is not None:
+        return _within_bounds(_packed, query, key, value, dropout, scaling), None
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    found = []
+    with _in_float32(query.device):
+        for group, *parts in _by_group(_packed.groups, query, key, value):
+            # where a token sees only what stands before it, padding behind a row needs no mask
+            mask = None if causal else group.mask
+            out, _ = usual(module, *parts, mask, dropout, scaling, is_causal, **more)
+            found.append(out.flatten(0, 1))
+    return torch.cat(found)[None].to(query.dtype), None
+
+
+def _torchs() -> Any:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    bounds, longest = more.pop("cu_seq_lens_q", None), more.pop("max_length_q", None)
-    if bounds is None:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout, scaling, is_causal, **more
-        )
+    return sdpa_attention_forward
+
+
+def _in_float32(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """On a CPU small products are made in float32: oneDNN's in bfloat16 keep a program a shape."""
+    if device.type == "cpu":
+        return torch.autocast("cpu", enabled=False)
+    return contextlib.nullcontext()
+
+
+def _by_group(groups: Sequence[Group], *states: Tensor) -> Iterator[Any]:
+    """Each group with its share of the states, [rows, heads, width, size] each."""
+    sizes = [group.rows * group.width for group in groups]
+    for group, *shares in zip(groups, *(torch.split(x[0], sizes, 1) for x in states), strict=True):
+        parts = [x.unflatten(1, (group.rows, group.width)).transpose(0, 1) for x in shares]
+        yield group, *(x.float() if x.device.type == "cpu" else x for x in parts)
+
+
+def _within_bounds(
+    packed: Packed, query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None
+) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    if dropout or any(more.get(name) is not None for name in UNKNOWN):
-        raise ValueError("this model's attention is more than the packed kernel knows")
+    if dropout:
+        raise ValueError("the packed kernel knows no dropout")
     dtype = torch.get_autocast_dtype("cuda")
     q, k, v = (x[0].transpose(0, 1).to(dtype) for x in (query, key, value))
+    assert packed.bounds is not None
     out = varlen_attn(
         q,
         k,
         v,
-        bounds,
-        bounds,
-        longest,
-        longest,
+        packed.bounds,
+        packed.bounds,
+        packed.width,
+        packed.width,
         scale=scaling,
         window_size=(-1, 0),  # causal
         enable_gqa=q.shape[1] != k.shape[1],
     )
     assert isinstance(out, Tensor)
-    return out[None], None
+    return out[None]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,20 @@ from torch.nn import functional
 from ..config import TrainConfig
 from ..events import StepDone
 from .back_off import compute_twice, cut_finer, in_parts
-from .batches import Batch, Step, collate, plan_epoch
+from .batches import PART_PRICE, Batch, Rows, Step, cut_by_length, padding_ratio, plan_epoch
 from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .masks import padded_right
 from .models import Loaded, ScoredPositions, without_cache
-from .packing import pack, packed_states, use_packing
+from .packing import (
+    GROUP_PRICE,
+    PACKED_PRICE,
+    by_bounds,
+    by_groups,
+    packed_batch,
+    packing,
+    way_of_packing,
+)
 from .ranks import Ranks
 from .rows import TokenRows
 from .spread import Spread, whole
@@ -30,6 +39,7 @@ from .vocabulary_loss import vocabulary_loss
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
+SAMPLED = 100  # steps whose padding is counted
 
 
 @dataclass
@@ -47,7 +57,7 @@ class Position:
 class Plan:
     """The steps of every epoch: which rows, in which order."""
 
-    epochs: list[list[Step]]
+    epochs: list[list[Rows]]
 
     @property
     def max_steps(self) -> int:
@@ -59,7 +69,7 @@ class Plan:
 
 def plan_training(rows: TokenRows, settings: TrainConfig) -> Plan:
     """Whole epochs and a part of one where `epochs` is no whole number; cut at max_steps."""
-    epochs: list[list[Step]] = []
+    epochs: list[list[Rows]] = []
     lengths, left = rows.lengths, settings.max_steps or math.inf
     for epoch in range(math.ceil(settings.epochs)):
         steps = plan_epoch(lengths, settings, epoch)
@@ -165,7 +175,7 @@ class Trainer:
     ranks: Ranks = field(default_factory=Ranks)
     position: Position = field(default_factory=Position)
     optimizer: Any = None
-    packed: bool | None = None  # generation: rows end to end; None where the device gains by it
+    may_pack: bool = True  # rows end to end, where the model keeps them apart
 
     def __post_init__(self) -> None:
         on_cpu = self.loaded.device.type == "cpu"
@@ -173,15 +183,38 @@ class Trainer:
             use_cpu_kernels(self.loaded.model)
         causal = self.rows.scored is not None
         self.head = ScoredPositions(self.loaded.model) if causal else None
-        if self.packed is None:
-            self.packed = self.head is not None and use_packing(
-                self.head, self.rows, self.precision
-            )
+        self.packing = (
+            way_of_packing(self.loaded, self.head, self.rows, self.precision)
+            if self.may_pack
+            else None
+        )
         self.spread = Spread(self.loaded.model, on_cpu, self.ranks, self.settings.sharding)
         self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
         self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
         self.targets, self.lengths = self.rows.targets, self.rows.lengths
         self.uncached = without_cache(self.loaded.model)
+
+    def parts(self, step: Rows) -> Step:
+        """The micro-batches of a step: what they add up to does not depend on them (T5)."""
+        by_length = step[np.argsort(self.lengths[step], kind="stable")]
+        pieces = np.array_split(by_length, self.settings.gradient_accumulation_steps)
+        pieces = [piece for piece in pieces if len(piece)]
+        price, most = PART_PRICE, float(self.settings.batch_tokens or math.inf)
+        if self.packing:  # only embeddings and head see padding
+            price, most = PACKED_PRICE, math.inf
+        cut = [cut_by_length(piece, self.lengths, price, most) for piece in pieces]
+        return list(chain.from_iterable(cut))
+
+    def padding(self) -> float:
+        """Tokens that the layers compute for each real one, over the first steps."""
+        parts = [part for step in self.plan.epochs[0][:SAMPLED] for part in self.parts(step)]
+        if self.packing is by_bounds:
+            return 1.0
+        if self.packing is by_groups:
+            price = GROUP_PRICE[self.loaded.device.type]
+            cut = [cut_by_length(part, self.lengths, price) for part in parts]
+            parts = list(chain.from_iterable(cut))
+        return padding_ratio(parts, self.lengths)
 
     def spare_memory(self) -> bool:
         """Keep no activations from here on; False where that is so already or cannot be."""
@@ -210,20 +243,21 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
         for batch in range(position.batch, len(steps)):
             started = time.time()
             model.train()
-            rows = np.concatenate(steps[batch])
+            rows = steps[batch]
+            parts = t.parts(rows)
             count = max(1, int(t.targets[rows].sum()))
             rate = learning_rate(position.step, t.plan, t.settings)
             before, twice = position.pieces, position.twice
             if t.ranks.alone:
                 loss_sum, position.pieces = in_parts(
-                    steps[batch],
+                    parts,
                     before,
                     partial(_gradients, t, count),
                     t.optimizer.zero_grad,
                     t.spare_memory,
                 )
             else:  # what one rank did again alone, the others would wait for
-                loss_sum = _gradients(t, count, cut_finer(steps[batch], before))
+                loss_sum = _gradients(t, count, cut_finer(parts, before))
             norm = _clip(t)
             for group in t.optimizer.param_groups:
                 group["lr"] = rate
@@ -255,48 +289,32 @@ def _gradients(t: Trainer, count: int, step: Step) -> Tensor:
     loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
     parts = list(t.ranks.parts(step, t.lengths))
     for i, (part, weight) in enumerate(parts, 1):
-        with t.spread.part(last=i == len(parts)):
-            loss = t.spread.loss(partial(_summed_loss, t, part), weight)
+        batch, packed = packed_batch(t.loaded, t.rows, part, t.packing)
+        with t.spread.part(last=i == len(parts)), packing(t.loaded.model, packed):
+            padded = batch.padded and packed is None
+            loss = t.spread.loss(partial(_summed_loss, t, batch, padded), weight)
             t.spread.accelerator.backward(loss / (count / t.ranks.world))
         loss_sum += loss.detach().double()
     return loss_sum
 
 
-def _summed_loss(t: Trainer, rows: Any) -> Tensor:
+def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
-    with autocast(t.loaded.device, t.precision):
-        return _packed_loss(t, rows) if t.packed else _padded_loss(t, _collate(t, rows))
-
-
-def _whole_epoch(t: Trainer, epoch: int) -> int:
-    """Steps that the whole epoch would have had, also where it is cut short."""
-    own = len(t.plan.epochs[epoch])
-    return max(own, len(t.plan.epochs[0])) if t.settings.batch_tokens is None else own
-
-
-def _collate(t: Trainer, rows: Any) -> Batch:
-    pad, device = t.loaded.tokenizer.pad_token_id, t.loaded.device
-    return collate(t.rows.ids, rows, pad, device, scored=t.rows.scored, labels=t.rows.labels)
-
-
-def _padded_loss(t: Trainer, batch: Batch) -> Tensor:
-    with padded_right(batch.padded):
+    with autocast(t.loaded.device, t.precision), padded_right(padded):
         if t.head is None:
             assert batch.labels is not None
             out = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask, **t.uncached)
             return functional.cross_entropy(out.logits.float(), batch.labels, reduction="sum")
         assert batch.before is not None
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
-    states = states.index_select(0, batch.before)
-    return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
+        states = states.index_select(0, batch.before)
+        return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
 
 
-def _packed_loss(t: Trainer, rows: Any) -> Tensor:
-    """The same without padding, the rows end to end."""
-    assert t.head is not None
-    packed = pack(t.rows, rows, t.loaded.device)
-    states = packed_states(t.head, packed)[packed.before]
-    return vocabulary_loss(t.head, states, packed.ids[0][packed.before + 1])
+def _whole_epoch(t: Trainer, epoch: int) -> int:
+    """Steps that the whole epoch would have had, also where it is cut short."""
+    own = len(t.plan.epochs[epoch])
+    return max(own, len(t.plan.epochs[0])) if t.settings.batch_tokens is None else own
 
 
 def _clip(t: Trainer) -> Tensor:

@@ -31,7 +31,7 @@ class Small:
     def __init__(self, t: Trainer, room: int) -> None:
         self.seen: list[int] = []
         self.room = room
-        self.hook = t.loaded.model.model.layers[1].register_forward_pre_hook(self.check)
+        self.hook = t.loaded.model.model.embed_tokens.register_forward_pre_hook(self.check)
 
     def check(self, module: Any, given: tuple[torch.Tensor, ...]) -> None:
         self.seen.append(len(given[0]))

@@ -1,12 +1,15 @@
+import math
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 from ftev.core.config import TrainConfig
 from ftev.core.engine.batches import (
     collate,
+    cut_by_length,
     cut_by_tokens,
     evaluation_batches,
-    padding_ratio,
     plan_epoch,
 )
 from hypothesis import given
@@ -26,24 +29,68 @@ LENGTHS = np.random.Generator(np.random.PCG64(0)).lognormal(3, 0.8, 500).astype(
 )
 def test_every_row_is_planned_once_and_the_same_each_time(settings: TrainConfig) -> None:
     plan = plan_epoch(LENGTHS, settings, epoch=1)
-    rows = np.concatenate([part for step in plan for part in step])
-    assert sorted(rows.tolist()) == list(range(len(LENGTHS)))
+    assert sorted(np.concatenate(plan).tolist()) == list(range(len(LENGTHS)))
     again = plan_epoch(LENGTHS, settings, epoch=1)
-    flat = [p.tolist() for s in plan for p in s]
-    assert flat == [p.tolist() for s in again for p in s]
+    assert [step.tolist() for step in plan] == [step.tolist() for step in again]
     other = plan_epoch(LENGTHS, settings, epoch=2)
-    assert flat != [p.tolist() for s in other for p in s]
+    assert np.concatenate(plan).tolist() != np.concatenate(other).tolist()
 
 
-def test_only_one_batch_is_short() -> None:
-    sizes = [sum(map(len, step)) for step in plan_epoch(LENGTHS, TrainConfig(batch_size=16), 0)]
-    assert sorted(sizes)[1:] == [16] * (len(sizes) - 1)
+def test_only_the_last_step_is_short() -> None:
+    sizes = [len(step) for step in plan_epoch(LENGTHS, TrainConfig(batch_size=16), 0)]
+    assert sizes == [16] * (len(LENGTHS) // 16) + [len(LENGTHS) % 16]
 
 
-def test_padding_falls_below_ten_percent_in_token_budget_batches() -> None:
-    lengths = np.tile(LENGTHS, 8)
-    plan = plan_epoch(lengths, TrainConfig(batch_tokens=1024), 0)
-    assert padding_ratio(plan, lengths) < 1.10
+def test_steps_of_a_token_budget_are_alike_and_pass_it_by_a_row_at_most() -> None:
+    tokens = [LENGTHS[step].sum() for step in plan_epoch(LENGTHS, TrainConfig(batch_tokens=600), 0)]
+    assert len(tokens) == -(-LENGTHS.sum() // 600)
+    assert max(tokens) <= 600 + LENGTHS.max()
+    assert min(tokens) >= 600 - 2 * LENGTHS.max()
+
+
+def test_rows_longer_than_a_token_budget_have_steps_of_their_own() -> None:
+    lengths = np.array([500, 1, 1, 500, 500])
+    steps = plan_epoch(lengths, TrainConfig(batch_tokens=100), 0)
+    assert sorted(np.concatenate(steps).tolist()) == [0, 1, 2, 3, 4]
+    assert all((lengths[step] == 500).sum() <= 1 for step in steps)
+
+
+def test_no_rows_make_no_steps() -> None:
+    empty = np.empty(0, dtype=np.int64)
+    assert plan_epoch(empty, TrainConfig(), 0) == []
+    assert plan_epoch(empty, TrainConfig(batch_tokens=9), 0) == []
+
+
+def test_the_length_of_a_row_does_not_tell_which_step_it_is_in() -> None:
+    """Sorted, the mean lengths of steps would differ as the rows themselves do."""
+    means = [LENGTHS[step].mean() for step in plan_epoch(LENGTHS, TrainConfig(batch_size=25), 0)]
+    assert np.std(means) < 2 * LENGTHS.std() / 25**0.5
+
+
+def least_by_trying(lengths: list[int], price: float, most: float) -> float:
+    """The least cost of all ways to cut sorted rows where their length changes."""
+    sorted_, best = sorted(lengths), float("inf")
+    places = [i for i in range(1, len(sorted_)) if sorted_[i] != sorted_[i - 1]]
+    for count in range(len(places) + 1):
+        for cut in combinations(places, count):
+            parts = np.split(np.array(sorted_), cut)
+            tokens = [int(part[-1]) * len(part) for part in parts]
+            if all(n <= most or len(set(p)) == 1 for n, p in zip(tokens, parts, strict=True)):
+                best = min(best, sum(tokens) + price * len(parts))
+    return best
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=9),
+    st.sampled_from([0, 3, 10, 100]),
+    st.sampled_from([15, 40, math.inf]),
+)
+def test_parts_by_length_cost_the_least(lengths: list[int], price: float, most: float) -> None:
+    array = np.array(lengths)
+    parts = cut_by_length(np.arange(len(array)), array, price, most)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(array)))
+    cost = sum(array[part].max() * len(part) + price for part in parts)
+    assert cost == least_by_trying(lengths, price, most)
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 400))

@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Trainer]]] = {
     "classifier, bfloat16": ("encoder_folder", lambda f: classifier(f, precision="bfloat16")),
     "causal": ("causal_folder", causal),
     "causal, bfloat16": ("causal_folder", lambda f: causal(f, precision="bfloat16")),
-    "causal, packed": ("causal_folder", lambda f: causal(f, packed=True)),
+    "causal, padded": ("causal_folder", lambda f: causal(f, may_pack=False)),
     "causal, LoRA": ("causal_folder", lambda f: causal(f, adapter=True)),
 }
 
@@ -113,17 +113,18 @@ def test_losses_and_gradients_are_the_same_and_less_is_kept(
 class Full:
     """Memory that runs out at single rows, until nothing of a layer is kept; then at `room` rows.
 
-    What it holds: rows that the second layer was given, forward.
+    What it holds: rows that the embedding was given.
     """
 
     def __init__(self, t: Trainer, room: int = 99) -> None:
         self.seen: list[int] = []
         self.room = room
-        t.loaded.model.model.layers[1].register_forward_pre_hook(self.check)
+        self.layer = t.loaded.model.model.layers[1]
+        t.loaded.model.model.embed_tokens.register_forward_pre_hook(self.check)
 
-    def check(self, layer: Any, given: tuple[torch.Tensor, ...]) -> None:
+    def check(self, _: Any, given: tuple[torch.Tensor, ...]) -> None:
         self.seen.append(len(given[0]))
-        if len(given[0]) > (self.room if layer.gradient_checkpointing else 0):
+        if len(given[0]) > (self.room if self.layer.gradient_checkpointing else 0):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
