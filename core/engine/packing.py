@@ -36,6 +36,8 @@ GROUP_PRICE = {"cpu": 32, "cuda": 512}
 # On a CPU a pass is filled up to a multiple of this: oneDNN keeps a program for each shape it met,
 # and so many of them scattered over memory cost 0.6 GiB in 40 steps and a fifth of the time.
 WHOLE = 64
+# On a CPU attention of groups so narrow is in float32: there is a shape for every few of them.
+SHORT = 64
 # What one more pass costs, in places of the padded batch, which embeddings and head alone compute.
 PACKED_PRICE = 8_192
 
@@ -279,13 +281,15 @@ def attend(
         return _within_bounds(_packed, query, key, value, dropout, scaling), None
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     found = []
-    with _in_float32(query.device):
-        for group, *parts in _by_group(_packed.groups, query, key, value):
-            # where a token sees only what stands before it, padding behind a row needs no mask
-            mask = None if causal else group.mask
-            out, _ = usual(module, *parts, mask, dropout, scaling, is_causal, **more)
-            found.append(out.flatten(0, 1))
-    return torch.cat(found)[None].to(query.dtype), None
+    for group, *states in _by_group(_packed.groups, query, key, value):
+        # where a token sees only what stands before it, padding behind a row needs no mask
+        mask = None if causal else group.mask
+        small = query.device.type == "cpu" and group.width <= SHORT
+        with torch.autocast("cpu", enabled=False) if small else contextlib.nullcontext():
+            given = [x.float() for x in states] if small else states
+            out, _ = usual(module, *given, mask, dropout, scaling, is_causal, **more)
+        found.append(out.flatten(0, 1).to(value.dtype))
+    return torch.cat(found)[None], None
 
 
 def _torchs() -> Any:
@@ -294,19 +298,12 @@ def _torchs() -> Any:
     return sdpa_attention_forward
 
 
-def _in_float32(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """On a CPU small products are made in float32: oneDNN's in bfloat16 keep a program a shape."""
-    if device.type == "cpu":
-        return torch.autocast("cpu", enabled=False)
-    return contextlib.nullcontext()
-
-
 def _by_group(groups: Sequence[Group], *states: Tensor) -> Iterator[Any]:
     """Each group with its share of the states, [rows, heads, width, size] each."""
     sizes = [group.rows * group.width for group in groups]
     for group, *shares in zip(groups, *(torch.split(x[0], sizes, 1) for x in states), strict=True):
-        parts = [x.unflatten(1, (group.rows, group.width)).transpose(0, 1) for x in shares]
-        yield group, *(x.float() if x.device.type == "cpu" else x for x in parts)
+        shape = (group.rows, group.width)
+        yield group, *(x.unflatten(1, shape).transpose(0, 1) for x in shares)
 
 
 def _within_bounds(

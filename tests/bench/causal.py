@@ -4,9 +4,9 @@
 
 A Llama-shaped model is drawn from a config by seed. All sides train it on the same token ids with
 the same targets, epochs, learning rate and its schedule, precision and number of steps, each in a
-process of its own, in turn; then ftev's evaluator scores all of them on rows that none saw. One
-side of ftev takes the very steps of SFTTrainer, row by row: its loss must be the same. The other
-cuts batches as ftev does. Rows are made by seed: each token has one likely successor. Only the
+process of its own, in turn; then ftev's evaluator scores all of them on rows that none saw. ftev
+takes the very steps of SFTTrainer, row by row: its loss must be the same. In one case it also draws
+steps of its own. Rows are made by seed: each token has one likely successor. Only the
 training itself is timed. SFTTrainer packs best fit first (bfd) and runs without activation
 checkpointing, its fastest way; where flash-attn is installed, with it.
 """
@@ -27,11 +27,9 @@ from typing import Any
 
 import polars as pl
 from causal_sides import (
-    FREE,
     OWN,
     PEER,
     SAME,
-    SHUFFLED,
     SIDES,
     SIZES,
     clocks,
@@ -53,8 +51,8 @@ CASES: dict[str, tuple[str, float, str, Sequence[str]]] = {
     "texts": ("10m", 1, "bfloat16", SIDES),
     "completions-50k": ("10m-50k", 0.6, "bfloat16", SIDES),
     "texts-50k": ("10m-50k", 0.6, "bfloat16", SIDES),
-    "learned": ("1m", 5, "bfloat16", (*SIDES, SHUFFLED, FREE)),  # until the loss has fallen far
-    "texts, float32": ("1m", 2, "float32", (PEER, SAME)),  # nothing is rounded away
+    "learned": ("1m", 5, "bfloat16", (*SIDES, OWN)),  # until the loss has fallen far
+    "texts, float32": ("1m", 2, "float32", SIDES),  # nothing is rounded away
 }
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' sheets
 
@@ -82,7 +80,6 @@ def one_side(args: argparse.Namespace) -> None:
     told["wall"], told["cpu"] = (b - a for a, b in zip(args.started, ended, strict=True))
     told["tokens"] = int(rows.lengths.sum()) * args.epochs
     told["padding"] = getattr(args, "padding", 1.0)
-    told["more"] = getattr(args, "more", 0.0)
     if loaded.device.type == "cuda":
         told["memory"] = torch.cuda.max_memory_allocated() / 2**20
     else:
@@ -212,7 +209,6 @@ def report(
         gaps,
         {key: speed(*key, "cpu") / speed(key[0], PEER, "cpu") for key in gaps},
         {key: median(*key, "padding") for key in gaps},
-        max((median(*key, "more") for key in gaps), default=0),
     )
     chunks, whole = child("chunks"), child("whole logits")
     assert abs(chunks["loss"] - whole["loss"]) < 1e-3 * whole["loss"]
@@ -232,46 +228,29 @@ def report(
 Key = tuple[str, str]  # case and side of ftev
 
 
-def in_words(
-    gaps: dict[Key, Gap], speeds: dict[Key, float], padding: dict[Key, float], more: float
-) -> str:
+def in_words(gaps: dict[Key, Gap], speeds: dict[Key, float], padding: dict[Key, float]) -> str:
     """How fast, and whether the sides learned the same."""
     for (case, side), gap in gaps.items():
         assert side != SAME or abs(gap.value) < CLOSE[CASES[case][2]], (case, gap)
-    own = [gap for (_, side), gap in gaps.items() if side == OWN]
-    lower, higher = (sum(not g.equal and g.behind == how for g in own) for how in (False, True))
 
-    def apart(side: str, precision: str) -> str:
+    def apart(precision: str) -> str:
         found = [
-            abs(g.value) for (c, s), g in gaps.items() if (s, CASES[c][2]) == (side, precision)
+            abs(g.value) for (c, s), g in gaps.items() if (s, CASES[c][2]) == (SAME, precision)
         ]
         return f"{max(found):.1g}" if found else "(not run)"
 
-    def of(wanted: str) -> str:
-        found = [f"{gap.value:+.3f}" for (_, side), gap in gaps.items() if side == wanted]
-        return ", ".join(found) or "(not run)"
-
-    def span(found: dict[Key, float], side: str) -> str:
-        ratios = [value for key, value in found.items() if key[1] == side]
-        return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "(not run)"
-
+    own = [f"{gap.value:+.3f}" for (_, side), gap in gaps.items() if side == OWN]
     return (
         "Loss: nats a token on rows that no side saw, and how far ftev's stands above SFTTrainer's "
         f"(below 0: ahead), {INTERVAL}. All sides take the same rows in as many steps, with the "
         "same optimizer and the same linear schedule without warm-up. With the very rows of each "
-        f"of SFTTrainer's steps ftev's loss differs by {apart(SAME, 'bfloat16')} nats at most in "
-        f"bfloat16 and by {apart(SAME, 'float32')} in float32: what is left is rounding. With "
-        f"batches of its own it differs by {apart(OWN, 'bfloat16')} at most, clearly lower in "
-        f"{lower} and clearly higher in {higher} of {len(own)} cases: rows of like length stand "
-        "together, but after so few steps any other order moves the loss, a random one of mixed "
-        f"rows by {of(SHUFFLED)}, and the intervals cover rows and not orders. A budget of tokens "
-        f"counts padding, so batches of SFTTrainer's tokens a step are up to {more:.0%} more "
-        "steps: for this it is raised until the steps are as many. Where it is not, the loss "
-        f"stands {of(FREE)} from "
-        "SFTTrainer's, from the same rows. By CPU time "
-        f"{span(speeds, SAME)} times SFTTrainer's tokens with the same steps and "
-        f"{span(speeds, OWN)} with own batches. ftev computes {span(padding, SAME)} and "
-        f"{span(padding, OWN)} tokens for each real one; SFTTrainer packs."
+        f"of SFTTrainer's steps ftev's loss differs by {apart('bfloat16')} nats at most in "
+        f"bfloat16 and by {apart('float32')} in float32: what is left is rounding. With as many "
+        f"steps of rows drawn in its own order it stands {', '.join(own) or '(not run)'} from "
+        "SFTTrainer's, as any other order would: the interval covers rows and not orders. By CPU "
+        f"time {min(speeds.values()):.2f} to {max(speeds.values()):.2f} times SFTTrainer's tokens. "
+        f"ftev's layers compute {min(padding.values()):.2f} to {max(padding.values()):.2f} tokens "
+        "for each real one; SFTTrainer packs."
     )
 
 

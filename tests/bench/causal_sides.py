@@ -8,15 +8,13 @@ import json
 import resource
 import tempfile
 import time
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-PEER, SAME, OWN = "SFTTrainer", "ftev, the same steps", "ftev, own batches"
-FREE, SHUFFLED = "ftev, own batches and steps", "ftev, rows shuffled into as many steps"
-SIDES = (PEER, SAME, OWN)  # the first tells the others its steps and which rows they had
+PEER, SAME, OWN = "SFTTrainer", "ftev, the same steps", "ftev, steps of its own"
+SIDES = (PEER, SAME)  # the first tells the others its steps and which rows they had
 # hidden, layers, heads, inner, vocabulary
 SIZES = {
     "1m": (128, 4, 4, 384, 1_000),
@@ -88,49 +86,24 @@ def made_model(size: str, longest: int, seed: int) -> Any:
 
 
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
+    """With the rows of each of their steps, or as many steps of rows in an order of its own."""
     from ftev.core.config import TrainConfig
-    from ftev.core.engine.batches import padding_ratio
     from ftev.core.engine.train import Plan, Trainer, plan_training, read_steps, train
 
+    theirs = [[np.array(step) for step in epoch] for epoch in json.loads(args.steps.read_text())]
     settings = TrainConfig(
         epochs=args.epochs,
         learning_rate=args.learning_rate,
-        batch_tokens=args.batch_tokens,
+        batch_tokens=-(-int(rows.lengths.sum()) // len(theirs[0])),
         warmup_ratio=0.0,
         weight_decay=0.0,
         seed=args.seed,
     )
-    theirs = json.loads(args.steps.read_text())
-    if args.side == SHUFFLED:
-        theirs = [shuffled(rows.lengths, len(epoch), args.seed) for epoch in theirs]
-    if args.side in (SAME, SHUFFLED):
-        small = args.batch_tokens // (1 if loaded.device.type == "cuda" else 2)
-        plan = Plan([[in_parts(step, rows.lengths, small) for step in e] for e in theirs])
-    else:  # a budget counts padding: raised until there are no more steps than theirs
-        plan = plan_training(rows, settings)
-        args.more = plan.max_steps / sum(map(len, theirs)) - 1
-        while args.side == OWN and plan.max_steps > sum(map(len, theirs)):
-            settings = replace(settings, batch_tokens=settings.batch_tokens + 8)
-            plan = plan_training(rows, settings)
-    args.padding = padding_ratio(plan.epochs[0], rows.lengths)
+    plan = Plan(theirs) if args.side == SAME else plan_training(rows, settings)
     args.started = clocks()
-    return len(read_steps(list(train(Trainer(loaded, rows, plan, settings, args.precision)))))
-
-
-def shuffled(lengths: Any, steps: int, seed: int) -> list[list[int]]:
-    """All rows in a random order, cut into steps of about as many tokens."""
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    ends = np.cumsum(lengths[order])
-    place = (ends - 1) * steps // ends[-1]
-    return [order[place == i].tolist() for i in range(steps)]
-
-
-def in_parts(step: list[int], lengths: Any, budget: int) -> list[Any]:
-    """The rows of a step, those of like length together."""
-    from ftev.core.engine.batches import cut_by_tokens
-
-    chosen = np.array(step)
-    return cut_by_tokens(chosen[np.argsort(lengths[chosen], kind="stable")], lengths, budget)
+    t = Trainer(loaded, rows, plan, settings, args.precision)
+    args.padding = t.padding()
+    return len(read_steps(list(train(t))))
 
 
 def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any) -> int:

@@ -5,8 +5,8 @@
 First how fast: on texts of lognormal length, made by seed from words whose mix tells the label.
 Then how good: on real rows where they are there, trained to the end with several seeds, each side
 scored on the same held-out rows, with the CPU time that it took to get there. Every side trains the
-same model on the same token ids with the same learning rate, schedule, optimizer, epochs and about
-as many steps, in a process of its own, sides in turn; one evaluator, ftev's own, scores all of
+same model on the same token ids with the same learning rate, schedule, optimizer, epochs and rows a
+step, in a process of its own, sides in turn; one evaluator, ftev's own, scores all of
 them. Only the training itself is timed: loading, tokenising and scoring are not.
 """
 
@@ -45,7 +45,6 @@ PACKAGES = ("torch", "transformers", "accelerate")
 # Threads that wait sleep, on every side: spinning would be counted as work.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 REAL = Path(__file__).resolve().parents[3] / "shared/data/sms_spam/SMSSpamCollection"
-BY_ROWS = "ftev, batches by rows"
 
 
 @dataclass
@@ -105,8 +104,8 @@ def how_fast(args: argparse.Namespace, folder: Path) -> list[str]:
     words = (
         f"Speed: {last['tokens'] // args.epochs:,} tokens of texts made by seed, lengths "
         f"lognormal, at most {args.longest} tokens a text, epochs: {args.epochs}; ftev in "
-        f"{last['precision']}, {last['budget']} tokens a step, padding counted, Trainer's steps "
-        f"of {args.batch_size} rows. Tokens are real ones, padding left out."
+        f"{last['precision']}, every side with {args.batch_size} rows a step. Tokens are real "
+        "ones, padding left out."
     )
     return [table(head, lines), words]
 
@@ -126,17 +125,15 @@ def how_good(args: argparse.Namespace, folder: Path) -> list[str]:
     held_out = rows.filter(~pl.col("train"))["label"].to_list()
     counts = {label: held_out.count(label) for label in labels}
     positive = default_positive(labels, counts) if len(labels) == 2 else None
-    found = {side: Taken() for side in (OURS, BY_ROWS, BEST, DEFAULTS)}
+    found = {side: Taken() for side in SIDES}
     for seed in args.seeds:
         for side, taken in found.items():
             more = ["--epochs", str(args.good_epochs), "--seed", str(seed)]
-            more += ["--batch-tokens", "0"] if side == BY_ROWS else []
-            told, scores = run_side(OURS if side == BY_ROWS else side, rows_file, *more)
+            told, scores = run_side(side, rows_file, *more)
             taken.told.append(told)
             taken.scores.append(scores)
     gaps = {
-        (side, peer): label_gaps(found[peer].scores, found[side].scores, labels, positive)
-        for side in (OURS, BY_ROWS)
+        peer: label_gaps(found[peer].scores, found[OURS].scores, labels, positive)
         for peer in (BEST, DEFAULTS)
     }
     where = args.data.name if args.data else REAL.name if REAL.is_file() else "texts made by seed"
@@ -173,24 +170,24 @@ def reached(found: dict[str, Taken], labels: Sequence[str], positive: str | None
     return table(("trained to the end", "steps", "CPU", "accuracy", told, "loss"), lines)
 
 
-def differences(found: dict[str, Taken], gaps: dict[tuple[str, str], dict[str, Gap]]) -> str:
+def differences(found: dict[str, Taken], gaps: dict[str, dict[str, Gap]]) -> str:
     lines = [
         (
-            f"{side}, less {peer}",
+            f"ftev, less {peer}",
             *gap.values(),
             ", ".join(f"{x:+.3f}" for x in gap["loss"].seeds),
-            f"{found[peer].mean('cpu') / found[side].mean('cpu'):.2f} ×",
+            f"{found[peer].mean('cpu') / found[OURS].mean('cpu'):.2f} ×",
         )
-        for (side, peer), gap in gaps.items()
+        for peer, gap in gaps.items()
     ]
     head = ("", "accuracy", "F1", "loss", "loss, each seed", "CPU to get there, in ours")
     return table(head, lines)
 
 
-def in_words(gaps: dict[tuple[str, str], dict[str, Gap]]) -> str:
+def in_words(gaps: dict[str, dict[str, Gap]]) -> str:
     behind = [
-        f"{name} of {side} against {peer}"
-        for (side, peer), gap in gaps.items()
+        f"{name} against {peer}"
+        for peer, gap in gaps.items()
         for name, g in gap.items()
         if g.behind
     ]
@@ -198,9 +195,8 @@ def in_words(gaps: dict[tuple[str, str], dict[str, Gap]]) -> str:
     return (
         f"Differences with {INTERVAL}, the same for both sides and all seeds; they cover the "
         "choice of rows, not other seeds, and say how far apart the sides may still be. By them "
-        f"{clear}. With batches by rows ftev takes as many rows a step as Trainer and groups them "
-        "by length: what it gains there comes from the loop and its precision; the rest, from "
-        "batches of a token budget, raised until there are no more steps than Trainer's."
+        f"{clear}. Trainer's best flags put rows of like length together; ftev draws them at "
+        "random, as Trainer's defaults do."
     )
 
 
@@ -221,7 +217,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--batch-tokens", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--side")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import resource
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +108,6 @@ def run_config(args: argparse.Namespace) -> Any:
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
-        batch_tokens=args.batch_tokens or None,
         warmup_ratio=0.0,
         weight_decay=0.0,
         seed=args.seed,
@@ -119,32 +116,15 @@ def run_config(args: argparse.Namespace) -> Any:
 
 
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, Any]:
-    """In batches of a token budget, or of so many rows where `--batch-tokens 0` asks for it.
-
-    A budget counts padding: without one given it is raised until the steps are as many as those
-    of Trainer.
-    """
     from ftev.core.engine.devices import training_precision
     from ftev.core.engine.train import Trainer, plan_training, read_steps, train
 
     config = run_config(args)
     size = sum(p.numel() for p in loaded.model.parameters())
     precision = training_precision(config, loaded.device, size)
-    settings, plan = config.train, plan_training(rows, config.train)
-    if args.batch_tokens is None:
-        budget = round(args.batch_size * float(rows.lengths.mean()))
-        settings = replace(settings, batch_tokens=budget)
-        plan = plan_training(rows, settings)
-        while plan.max_steps > math.ceil(len(rows) / args.batch_size) * args.epochs:
-            budget += 8
-            settings = replace(settings, batch_tokens=budget)
-            plan = plan_training(rows, settings)
-    steps = list(train(Trainer(loaded, rows, plan, settings, precision)))
-    return {
-        "steps": len(read_steps(steps)),
-        "precision": precision,
-        "budget": settings.batch_tokens,
-    }
+    plan = plan_training(rows, config.train)
+    steps = list(train(Trainer(loaded, rows, plan, config.train, precision)))
+    return {"steps": len(read_steps(steps)), "precision": precision}
 
 
 def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -> dict[str, Any]:

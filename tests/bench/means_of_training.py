@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import numpy as np
 from causal import made_model, made_rows
 from classifier import made_rows as made_texts
 from measure import Spent, alternate
@@ -56,15 +56,19 @@ def settings(**asked: Any) -> Any:
 def training(loaded: Any, rows: Any, asked: Any, precision: str, **more: Any) -> Any:
     """A side: one epoch from the same weights; returns the mean loss of a target."""
     import torch
+    from ftev.core.engine import train as training_loop
+    from ftev.core.engine.batches import PART_PRICE
     from ftev.core.engine.train import Trainer, plan_training, read_steps, train
 
     before = {n: w.clone() for n, w in loaded.model.state_dict().items()}
-    plan = more.pop("plan", None) or plan_training(rows, asked)
+    plan, price = plan_training(rows, asked), more.pop("part_price", PART_PRICE)
 
     def work() -> float:
         loaded.model.load_state_dict(before)
         torch.manual_seed(0)
-        steps = read_steps(list(train(Trainer(loaded, rows, plan, asked, precision, **more))))
+        t = Trainer(loaded, rows, plan, asked, precision, **more)
+        with mock.patch.object(training_loop, "PART_PRICE", price):
+            steps = read_steps(list(train(t)))
         return sum(s.loss_sum for s in steps) / sum(s.loss_count for s in steps)
 
     return work
@@ -78,84 +82,94 @@ def alike(spent: Mapping[str, Spent], tolerance: float) -> None:
 def epochs(args: argparse.Namespace) -> Rows:
     """Batches and precision by the time of an epoch; what preparation could save at most."""
     from ftev.core.engine.batches import padding_ratio
+    from ftev.core.engine.packing import packed_batch
     from ftev.core.engine.rows import classification_rows
-    from ftev.core.engine.train import Plan, Trainer, _collate, plan_training
+    from ftev.core.engine.train import Trainer, plan_training
 
     loaded, rows = encoder(args)
-    ids, budget = np.arange(len(rows)), round(32 * float(rows.lengths.mean()))
-    by_length, by_budget = settings(batch_size=32), settings(batch_tokens=budget)
+    asked = settings(batch_size=32)
     frame = made_texts(args.rows, 256, 1).with_row_index("row_id")
-    in_order = Plan([[[ids[i : i + 32]] for i in range(0, len(ids), 32)]])
-    plans = (in_order, plan_training(rows, by_length), plan_training(rows, by_budget))
-    t = Trainer(loaded, rows, plans[2], by_budget, "bfloat16")
-    parts = [part for step in plans[2].epochs[0] for part in step]
-    ours = training(loaded, rows, by_budget, "bfloat16")
+    plan = plan_training(rows, asked)
+    sides: dict[str, Any] = {
+        "whole": lambda t: [[step] for step in t.plan.epochs[0]],
+        "parts": lambda t: [t.parts(step) for step in t.plan.epochs[0]],
+    }
+    padded = Trainer(loaded, rows, plan, asked, "bfloat16", may_pack=False)
+    packed = Trainer(loaded, rows, plan, asked, "bfloat16")
+    assert packed.packing
+    padding = {
+        name: f"{padding_ratio([p for step in cut(padded) for p in step], rows.lengths):.2f}"
+        for name, cut in sides.items()
+    } | {"packed": f"{packed.padding():.2f}"}
+    ours = training(loaded, rows, asked, "bfloat16")
     ours()  # the first turn of all
     spent = alternate(
         {
-            "in order": training(loaded, rows, by_length, "bfloat16", plan=in_order),
-            "by length": training(loaded, rows, by_length, "bfloat16"),
-            "ours": ours,
-            "float32": training(loaded, rows, by_budget, "float32"),
+            "whole": training(loaded, rows, asked, "bfloat16", may_pack=False, part_price=1e9),
+            "parts": training(loaded, rows, asked, "bfloat16", may_pack=False),
+            "packed": ours,
+            "float32": training(loaded, rows, asked, "float32"),
         },
         args.rounds,
     )
     alike(spent, 0.1)
+    parts = [part for step in plan.epochs[0] for part in packed.parts(step)]
     spent |= alternate(
         {
-            "ten collated": lambda: [_collate(t, part) for part in parts * 10],
+            "ten collated": lambda: [
+                packed_batch(loaded, rows, part, packed.packing) for part in parts * 10
+            ],
             "ten tokenised": lambda: [list(classification_rows(frame, loaded)) for _ in range(10)],
         },
         args.rounds,
         warm_up=True,
     )
-    padding = [f"{padding_ratio(p.epochs[0], rows.lengths):.2f} tokens a real one" for p in plans]
     collated, tokenised = (
-        0.1 / paid(spent, "ours", name) for name in ("ten collated", "ten tokenised")
+        0.1 / paid(spent, "packed", name) for name in ("ten collated", "ten tokenised")
     )
-    against = f"32 rows in file order: {padding[0]}"
+    whole = f"padded to the longest: {padding['whole']} tokens a real one"
     fast = "where the hardware has it and the model 10 M parameters"
     kept = "for all epochs and models of a run; not between runs"
     most = f"{1 + collated:.4f} × at most: making batches is {collated:.2%} of an epoch"
     told = f"{1 + tokenised:.4f} × at most: tokenising is {tokenised:.2%} of one epoch"
     return [
         [
-            f"32 rows of like length: {padding[1]}",
-            against,
-            times(paid(spent, "in order", "by length")),
+            f"32 random rows in parts of like length: {padding['parts']}",
+            whole,
+            times(paid(spent, "whole", "parts")),
             "",
-            "always",
+            "where rows cannot be packed",
         ],
         [
-            f"rows of like length by a budget of tokens: {padding[2]}",
-            against,
-            times(paid(spent, "in order", "ours")),
+            f"32 random rows packed, attention by groups: {padding['packed']}",
+            whole,
+            times(paid(spent, "whole", "packed")),
             "",
-            "with train.batch_tokens",
+            "wherever a model keeps rows apart",
         ],
-        ["bfloat16", "float32", times(paid(spent, "float32", "ours")), "", fast],
+        ["bfloat16", "float32", times(paid(spent, "float32", "packed")), "", fast],
         ["the next batch made by a thread", "made when it is needed", most, "", "no"],
         ["texts tokenised once and kept", "at every start", told, "", kept],
     ]
 
 
 def packing(args: argparse.Namespace) -> Rows:
+    """A language model: rows packed, against parts of like length."""
     loaded = made_model("10m", 512, 1)
-    if loaded.device.type == "cuda":
-        return []  # there the row of variable-length attention tells it
     rows = made_rows("completions", 2_500, 512, 4_000, 1)
     asked = settings(batch_tokens=1_024)
     spent = alternate(
         {
-            "padded": training(loaded, rows, asked, "bfloat16", packed=False),
-            "packed": training(loaded, rows, asked, "bfloat16", packed=True),
+            "padded": training(loaded, rows, asked, "bfloat16", may_pack=False),
+            "packed": training(loaded, rows, asked, "bfloat16"),
         },
         args.rounds,
         warm_up=True,
     )
     alike(spent, 0.02)
-    told = ["rows end to end, a mask over all pairs of tokens", "rows of like length, padded"]
-    return [[*told, times(paid(spent, "padded", "packed")), "", "on GPUs alone"]]
+    told = ["rows of a language model packed", "in parts of like length, padded"]
+    kept = "wherever a model keeps rows apart"
+    return [[*told, times(paid(spent, "padded", "packed")), "", kept]]
 
 
 def grown(work: Callable[[], Any]) -> float:
