@@ -97,7 +97,7 @@ class TrainConfig:
     batch_size: int = 32
     """Examples an optimizer step, over all devices."""
     batch_tokens: int | None = None
-    """Tokens an optimizer step, padding counted; replaces batch_size."""
+    """Tokens an optimizer step, about, padding left out; replaces batch_size."""
     gradient_accumulation_steps: int = 1
     """Parts a step is computed in: less memory, the same result."""
     warmup_ratio: float = 0.06

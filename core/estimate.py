@@ -35,8 +35,8 @@ class Estimate(msgspec.Struct, frozen=True):
 
     steps: int
     tokens: int  # real tokens read in training
-    state_bytes: int = 0  # weights, gradients and optimizer
-    activation_bytes: int = 0
+    state_bytes: int = 0  # weights, gradients and optimizer, of one device
+    activation_bytes: int = 0  # of one device
     tokens_per_second: float = 0.0
     from_runs: tuple[str, ...] = ()  # the runs on this machine that the pace is taken from
 
@@ -68,13 +68,13 @@ def estimate_run(config: RunConfig, model: Mapping[str, Any], pace: Pace) -> Est
     each = train.batch_tokens or train.batch_size  # of tokens or of rows
     a_pass = math.ceil((tokens if train.batch_tokens else rows) / each)
     steps = max(1, math.ceil(a_pass * train.epochs))
-    share = 1.0
+    share, shared = 1.0, _devices(config) if train.sharding == "full" else 1
     if train.max_steps and train.max_steps < steps:
         share, steps = train.max_steps / steps, train.max_steps
     return Estimate(
         steps=steps,
         tokens=round(tokens * train.epochs * share),
-        state_bytes=int(model["state_bytes"]),
+        state_bytes=int(model["state_bytes"]) // shared,
         activation_bytes=_activations(config, model, told),
         tokens_per_second=pace.tokens_per_second,
         from_runs=pace.runs,
@@ -82,14 +82,20 @@ def estimate_run(config: RunConfig, model: Mapping[str, Any], pace: Pace) -> Est
 
 
 def _activations(config: RunConfig, model: Mapping[str, Any], told: Mapping[str, Any]) -> int:
-    """Of one part of a step, at its long rows: the 95th percentile."""
-    parts, train = config.train.gradient_accumulation_steps, config.train
-    tokens = train.batch_tokens or train.batch_size * int(told["p95"])
-    tokens = min(math.ceil(tokens / parts), int(told["tokens"]))
+    """Of one device's share of a part of a step; its rows are packed, so padding does not count."""
+    train, whole = config.train, int(told["tokens"])
+    step = train.batch_tokens or train.batch_size * whole / int(told["rows"])
+    shares = train.gradient_accumulation_steps * _devices(config)
+    tokens = min(max(math.ceil(step / shares), int(told["p95"])), whole)
     unit = BYTES_A_UNIT * (1 if config.model.precision == "bfloat16" else 2)
     body = tokens * int(model.get("layers", 0)) * int(model.get("hidden", 0)) * unit
     head = 0 if config.is_classification else tokens * int(model.get("vocab", 0)) * BYTES_A_LOGIT
     return body + head
+
+
+def _devices(config: RunConfig) -> int:
+    """As many as are asked for by number; "auto" is not known here."""
+    return config.train.devices if isinstance(config.train.devices, int) else 1
 
 
 def find_pace(config: RunConfig, folder: Path) -> Pace:

@@ -74,7 +74,10 @@ def test_steps_tokens_and_memory_follow_from_rows_and_settings() -> None:
     found = estimate_run(config(), MODEL, Pace())
     assert found is not None
     assert (found.steps, found.tokens, found.seconds) == (12, 6_000, None)
-    assert found.activation_bytes == 32 * 30 * 2 * 8 * 68
+    assert found.activation_bytes == 32 * 20 * 2 * 8 * 68  # 20 tokens a row, as none is padded
+    one_row = estimate_run(config(train__batch_size=1), MODEL, Pace())
+    assert one_row is not None
+    assert one_row.activation_bytes == 30 * 2 * 8 * 68  # a long one
     less = estimate_run(config(train__max_steps=6), MODEL, Pace(1_000.0, ("a",)))
     assert less is not None
     assert (less.steps, less.tokens, less.seconds) == (6, 3_000, 3.0)
@@ -82,6 +85,15 @@ def test_steps_tokens_and_memory_follow_from_rows_and_settings() -> None:
     assert by_tokens is not None
     assert by_tokens.steps == 12
     assert estimate_run(config(model__tuned="other"), MODEL, Pace()) is None
+
+
+def test_several_devices_share_a_step_and_shards_the_state() -> None:
+    four = estimate_run(config(train__devices=4), MODEL, Pace())
+    assert four is not None
+    assert (four.activation_bytes, four.state_bytes) == (32 * 20 // 4 * 2 * 8 * 68, 1_000)
+    shared = estimate_run(config(train__devices=4, train__sharding="full"), MODEL, Pace())
+    assert shared is not None
+    assert shared.state_bytes == 250
 
 
 def test_the_pace_is_that_of_earlier_runs_of_the_same_base_here(tmp_path: Path) -> None:

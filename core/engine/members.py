@@ -1,9 +1,10 @@
 """The processes of a run, rank by rank: whether they live, and what ended them.
 
 Each rank but the first has a file `ranks/N.json` in the run directory with its process and a
-heartbeat; the first one's is worker.json. Life is told as everywhere: by process id and start time
-on this host, by the heartbeat on another. A thread looks, so that a process which waits for a lost
-one inside a collective operation is ended too, and nothing ever hangs.
+heartbeat; the first one's is worker.json. Life is told by process id and start time on this host,
+and everywhere by the heartbeat: a process that was stopped, or whose node hangs, lives and does not
+move. A thread looks, so that a process which waits for a lost one inside a collective operation is
+ended too, and nothing ever hangs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from .errors import Stopped
 
 LOOK_SECONDS = 0.25
 GRACE_SECONDS = 5.0  # for this rank to tell by itself the error that another one has met
+STUCK_SECONDS = 120.0  # without a heartbeat, though the process lives on this host
+HELD_SECONDS = 5.0  # between two looks: this process was held up itself
 ARRIVAL_SECONDS = 600.0  # a rank that has not come by then is not waited for
 
 
@@ -58,6 +61,7 @@ class Members:
         self._host = socket.gethostname()
         self._known: dict[int, Member] = {}
         self._beats: dict[int, tuple[float, float]] = {}  # heartbeat, and when it came to be so
+        self._looked = time.monotonic()
 
     def path(self, rank: int) -> Path:
         return self.run.path / "ranks" / f"{rank}.json" if rank else self.run.worker_path
@@ -137,6 +141,8 @@ class Members:
         name = f"{self._name(rank)} (process {member.pid} on {member.host})"
         if member.error:
             return f"{name} failed: {member.error}"
+        if process_start(member.pid) == member.started and member.host == self._host:
+            return f"{name} was lost: alive, but it has not moved for {STUCK_SECONDS:.0f} s"
         if member.host == self._host:
             return f"{name} was lost: its process is gone, killed or crashed; see worker.log"
         return f"{name} was lost: no heartbeat for {SILENT_SECONDS:.0f} s"
@@ -152,22 +158,29 @@ class Members:
             beat = path.stat().st_mtime
         except (OSError, msgspec.MsgspecError):  # not there yet, or storage out of reach
             return rank in self._known and self._beats_still(rank, None)
-        if member.host == self._host:
-            alive = process_start(member.pid) == member.started and not member.error
-        else:
-            alive = self._beats_still(rank, beat) and not member.error
+        here = member.host == self._host
+        alive = self._beats_still(rank, beat, here) and not member.error
+        if here:
+            alive = alive and process_start(member.pid) == member.started
         if alive or (rank in self._known and self._known[rank].pid == member.pid):
             self._known[rank] = member
         return alive
 
-    def _beats_still(self, rank: int, beat: float | None) -> bool:
-        """By changes of the heartbeat as seen here: the clocks of two hosts may differ."""
+    def _beats_still(self, rank: int, beat: float | None, here: bool = False) -> bool:
+        """By changes of the heartbeat as seen here: the clocks of two hosts may differ.
+
+        The first one counts where the process is on this host and its life known, else it may be
+        what an earlier worker left; and there is more patience with it.
+        """
         now = time.monotonic()
-        last, since = self._beats.get(rank, (beat, -SILENT_SECONDS + now))
+        if now - self._looked > HELD_SECONDS:  # this one did not move either: nothing is known
+            self._beats = {r: (b, now) for r, (b, _) in self._beats.items()}
+        self._looked = now
+        last, since = self._beats.get(rank, (beat, now if here else now - SILENT_SECONDS))
         if beat is not None and beat != last:
             last, since = beat, now
         self._beats[rank] = (last or 0.0, since)
-        return now - since < SILENT_SECONDS
+        return now - since < (STUCK_SECONDS if here else SILENT_SECONDS)
 
 
 def lost_the_line(error: Exception) -> bool:

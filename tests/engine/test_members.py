@@ -66,10 +66,35 @@ def test_a_rank_of_another_host_is_lost_with_its_heartbeat(
     assert not first._is_there(2)  # old or new, nobody knows before it beats
     write(first, 2, far, beat=52.0)
     assert first._is_there(2)
-    now += members.SILENT_SECONDS - 1
-    assert first.lost() == ""
+    for _ in range(int(members.SILENT_SECONDS) - 1):
+        now += 1
+        assert first.lost() == ""
     now += 2
     assert first.lost() == "rank 2 of 3 (process 7 on elsewhere) was lost: no heartbeat for 30 s"
+
+
+def test_a_process_that_lives_and_does_not_move_is_lost_in_the_end(
+    first: Members, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(members.time, "monotonic", lambda: now)
+    write(first, 1, here(first, process.pid), beat=50.0)
+    write(first, 2, here(first, os.getpid()), beat=50.0)
+
+    def for_seconds(count: int) -> None:
+        nonlocal now
+        for second in range(count):
+            now += 1
+            os.utime(first.path(2), (now, now))
+            assert first.lost() == "", second
+
+    for_seconds(int(members.STUCK_SECONDS) - 1)
+    now += 1_000  # this process was stopped too, as by ctrl+z: it cannot know
+    for_seconds(int(members.STUCK_SECONDS) - 1)
+    now += 2
+    os.utime(first.path(2), (now, now))
+    assert first.lost().startswith("rank 1 of 3")
+    assert first.lost().endswith("was lost: alive, but it has not moved for 120 s")
 
 
 def test_of_two_lost_ranks_the_one_without_a_word_is_named(

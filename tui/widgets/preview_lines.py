@@ -224,7 +224,7 @@ def _estimate_lines(preview: Preview, model: Mapping[str, Any], width: int) -> l
     state = format_bytes(model["state_bytes"])
     if estimate is None:
         return [*lines, [(f"memory  {state} for weights, gradients and optimizer", "")]]
-    whole = format_bytes(estimate.memory_bytes)
+    whole, state = format_bytes(estimate.memory_bytes), format_bytes(estimate.state_bytes)
     told = [
         f"steps   {estimate.steps:,}, over {estimate.tokens:,} tokens",
         f"memory  about {whole}: {state} for weights, gradients and optimizer, "
