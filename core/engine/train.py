@@ -23,15 +23,8 @@ from .cpu_kernels import memory_kept, use_cpu_kernels
 from .devices import autocast
 from .masks import padded_right
 from .models import Loaded, ScoredPositions, without_cache
-from .packing import (
-    GROUP_PRICE,
-    PACKED_PRICE,
-    by_bounds,
-    by_groups,
-    packed_batch,
-    packing,
-    way_of_packing,
-)
+from .packed_layout import GROUP_PRICE, by_bounds, by_groups
+from .packing import PACKED_PRICE, packed_batch, packing, way_of_packing
 from .ranks import Ranks
 from .rows import TokenRows
 from .spread import Spread, whole

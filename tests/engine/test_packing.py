@@ -12,16 +12,8 @@ from ftev.core.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine import packing
 from ftev.core.engine.cpu_kernels import use_cpu_kernels
 from ftev.core.engine.models import Loaded, ScoredPositions, load
-from ftev.core.engine.packing import (
-    WHOLE,
-    Packed,
-    Way,
-    attend,
-    by_bounds,
-    by_groups,
-    packed_batch,
-    way_of_packing,
-)
+from ftev.core.engine.packed_layout import WHOLE, Packed, by_bounds, by_groups
+from ftev.core.engine.packing import Way, attend, packed_batch, way_of_packing
 from ftev.core.engine.rows import TokenRows
 from ftev.core.engine.train import Trainer, plan_training, read_steps, train
 from test_train import weights
