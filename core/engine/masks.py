@@ -17,6 +17,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from .cpu_kernels import NAME as ON_CPU
 
 PACKED = "ftev_packed"  # what transformers knows the attention of packed rows by
+SDPA = ("sdpa", ON_CPU, PACKED)  # all of them torch's own outside a training step
 
 
 @contextlib.contextmanager
@@ -42,10 +43,10 @@ def padded_right(padded: bool) -> Iterator[None]:
             **more,
         )
 
-    for name in ("sdpa", ON_CPU, PACKED):
+    for name in SDPA:
         ALL_MASK_ATTENTION_FUNCTIONS[name] = mask
     try:
         yield
     finally:
-        for name in ("sdpa", ON_CPU, PACKED):
+        for name in SDPA:
             del ALL_MASK_ATTENTION_FUNCTIONS[name]

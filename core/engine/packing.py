@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from . import cpu_kernels
 from .batches import Batch, Rows, collate
 from .devices import autocast
-from .masks import PACKED, padded_right
+from .masks import PACKED, SDPA, padded_right
 from .models import Loaded, ScoredPositions, unwrapped
 from .packed_layout import GROUP_PRICE, Group, Packed, by_bounds, by_groups
 from .rows import TokenRows
@@ -95,9 +95,8 @@ def way_of_packing(
     """
     inner = unwrapped(loaded.model)
     before = getattr(inner.config, "_attn_implementation", None)
-    ours = ("sdpa", cpu_kernels.NAME, PACKED)
     if (
-        before not in ours
+        before not in SDPA
         or layers_of(loaded.model) is None
         or loaded.device.type not in GROUP_PRICE
     ):

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .masks import SDPA
 from .models import ScoredPositions, takes
 from .rows import TokenRows
 
@@ -140,7 +141,7 @@ def can_share(head: ScoredPositions, widest: int) -> bool:
     """
     config = head.model.config
     windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
-    if not head.short_way or getattr(config, "_attn_implementation", "") != "sdpa":
+    if not head.short_way or getattr(config, "_attn_implementation", "") not in SDPA:
         return False
     if not takes(head.model, "position_ids") or any(w and w < widest for w in windows):
         return False

@@ -15,6 +15,7 @@ from ftev.core.engine.models import Loaded, ScoredPositions, load
 from ftev.core.engine.packed_layout import WHOLE, Packed, by_bounds, by_groups
 from ftev.core.engine.packing import Way, attend, packed_batch, way_of_packing
 from ftev.core.engine.rows import TokenRows
+from ftev.core.engine.shared_contexts import can_share
 from ftev.core.engine.train import Trainer, plan_training, read_steps, train
 from test_train import weights
 from torch import Tensor
@@ -139,6 +140,19 @@ def test_packed_training_in_bfloat16_with_dropout_learns() -> None:
     t = trainer(loaded, "classification", settings, precision="bfloat16")
     steps = read_steps(list(train(t)))
     assert steps[-1].loss_sum < 0.2 * steps[0].loss_sum
+
+
+def test_a_model_trained_on_packed_rows_is_scored_as_ever() -> None:
+    loaded = made("generation", "Llama")
+    t = trainer(loaded, "generation")
+    list(train(t))
+    assert t.packing and t.head
+    assert can_share(t.head, 64)  # contexts are read once, as those of the base
+    batch, _ = packed_batch(loaded, t.rows, np.arange(8), None)
+    with torch.no_grad():
+        after = t.head.hidden(batch.ids, batch.mask)
+        loaded.model.set_attn_implementation("sdpa")
+        torch.testing.assert_close(after, t.head.hidden(batch.ids, batch.mask))
 
 
 def test_a_model_that_does_not_keep_rows_apart_is_found_out() -> None:
