@@ -146,7 +146,8 @@ def test_a_model_trained_on_packed_rows_is_scored_as_ever() -> None:
     loaded = made("generation", "Llama")
     t = trainer(loaded, "generation")
     list(train(t))
-    assert t.packing and t.head
+    assert t.packing
+    assert t.head
     assert can_share(t.head, 64)  # contexts are read once, as those of the base
     batch, _ = packed_batch(loaded, t.rows, np.arange(8), None)
     with torch.no_grad():
