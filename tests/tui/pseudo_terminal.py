@@ -98,6 +98,8 @@ class Terminal:
                 break
             with contextlib.suppress(OSError, ValueError):
                 self.read(0.05)
+        with contextlib.suppress(OSError, ValueError):  # what it wrote last
+            self.read(0.05)
         assert self.status is not None, "the program goes on"
         return self.status
 
