@@ -57,7 +57,7 @@ def way(args: argparse.Namespace, kind: str, name: str, precision: str) -> dict[
     from ftev.core.engine.train import Plan, Position, Trainer, read_steps, train
 
     loaded, rows = made(args, kind)
-    step = [np.arange(len(rows.ids))]
+    step = np.arange(len(rows.ids))
     position = Position(
         pieces=4 if name == "in 4 pieces" else 1, twice=name == "activations computed again"
     )
