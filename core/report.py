@@ -22,6 +22,7 @@ from .findings import find
 from .history import History, read_history
 from .reporting.parts import (
     describe_answers,
+    describe_comparisons,
     describe_data,
     describe_epochs,
     describe_finding,
@@ -59,7 +60,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         "references": describe_references(history),
         "headline": _headline(run, history),
         "results": history.results,
-        "comparisons": history.comparisons,
+        "comparisons": describe_comparisons(history),
         "analyses": history.analyses,
         "texts": describe_texts(history),
         "answers": describe_answers(history),

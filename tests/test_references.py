@@ -140,6 +140,8 @@ def test_S3_differences_of_answers_are_paired() -> None:
         assert "7 answered rows" in found[name].method
     assert found["exact_match"].p == pytest.approx(0.0625)  # fixed 5, broke 0 (S4)
     assert "fixed 5, broke 0" in found["exact_match"].method
+    assert (found["exact_match"].fixed, found["exact_match"].broke) == (5, 0)
+    assert all(c.fixed is None for name, c in found.items() if name != "exact_match")
     assert "sign-flip" in found["rougeL"].method
 
 

@@ -98,10 +98,18 @@ def test_the_document_has_the_promised_parts(run: Run) -> None:
 def test_the_numbers_are_those_of_the_events(run: Run) -> None:
     report = build_report(run)
     assert report["results"]["test"] == story.RESULTS
-    assert report["comparisons"] == story.COMPARISONS
+    assert [c["difference"] for c in report["comparisons"]] == [
+        c["difference"] for c in story.COMPARISONS
+    ]
     assert report["epochs"][1]["validation_loss"] == pytest.approx(0.40)
     assert report["epochs"][1]["train_loss"] == pytest.approx(0.425)
     assert report["references"]["random_loss"] == pytest.approx(math.log(2))
+
+
+def test_V15_older_runs_lose_the_counts_that_do_not_add_up_to_a_metric(run: Run) -> None:
+    assert any("fixed" in c and c["metric"] != "accuracy" for c in story.COMPARISONS)
+    counted = {c["metric"] for c in build_report(run)["comparisons"] if "fixed" in c}
+    assert counted == {c["metric"] for c in story.COMPARISONS} & {"accuracy"}
 
 
 def test_json_spells_what_it_cannot_say(run: Run) -> None:

@@ -66,7 +66,7 @@ class Comparison(
     high: float
     p: float
     method: str
-    fixed: int | None = None  # rows wrong before and right after; classification only
+    fixed: int | None = None  # rows wrong before and right after: of accuracy and exact match
     broke: int | None = None  # rows right before and wrong after
     smallest_detectable: float | None = None  # at 80 % power; absent where no row changed enough
     p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
@@ -108,6 +108,7 @@ class Difference:
     p_method: str = BOOTSTRAP_P
     smallest: float | None = None
     ends: Interval | None = None  # where they are not the percentiles of the draws
+    changed: tuple[int, int] | None = None  # rows fixed and broken, where they add up to it (V15)
 
 
 Differences = dict[str, Difference]
@@ -137,12 +138,10 @@ def compare(
         check_same_rows(a, b, names)
         found = _text_differences(a, b, resampling)
         found |= _answer_differences(frame_a, frame_b, names, resampling)
-        changed: dict[str, Any] = {}
     else:
         before, after = (read_classification(f, labels) for f in (frame_a, frame_b))
         check_same_rows(before, after, names)
         found = _classification_differences((before, after), labels, positive, resampling)
-        changed = dict(zip(("fixed", "broke"), _fixed_and_broke(before, after), strict=True))
     wanted = metrics if metrics is not None else [m for m in found if not METRICS[m].same_as]
     return [
         Comparison(
@@ -151,7 +150,6 @@ def compare(
             from_model=from_model,
             to_model=to_model,
             **_numbers(found[name], len(frame_a)),
-            **changed,
         )
         for name in wanted
         if name in found
@@ -164,12 +162,15 @@ def _numbers(d: Difference, n: int) -> dict[str, Any]:
         low, high = d.ends
     smallest = smallest_detectable_of(standard_error(d.draws)) if d.smallest is None else d.smallest
     told: float | None = None if np.isnan(smallest) else smallest
+    fixed, broke = d.changed or (None, None)
     return {
         "difference": d.value,
         "low": low,
         "high": high,
         "p": paired_p(d.draws) if d.p is None else d.p,
         "method": f"{d.p_method}; {interval}",
+        "fixed": fixed,
+        "broke": broke,
         "smallest_detectable": told,
     }
 
@@ -227,6 +228,7 @@ def _count_differences(
         p=p.exact,
         p_method=p.method,
         smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
+        changed=(fixed, broke),
     )
     return found
 
@@ -307,4 +309,5 @@ def _exact_difference(d: Difference, a: ReferenceRows, b: ReferenceRows) -> Diff
         p=p.exact,
         p_method=f"{p.method}, fixed {fixed:,}, broke {broke:,}",
         smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
+        changed=(fixed, broke),
     )

@@ -49,6 +49,9 @@ def _text(
     return Metric(name, title, "generation", direction, unit, formula, function_of=function_of)
 
 
+# "Fixed a, broke b" adds up to these and to no other metric (V15).
+ADD_UP = frozenset({"accuracy", "exact_match"})
+
 _PER_LABEL = "over the labels that occur in truth or predictions"
 _WEIGHTED = "each label weighted by its number of true rows"
 _ONE_VS_REST = "with more than two labels: mean over the labels present, each against the rest"

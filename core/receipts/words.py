@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..numbers.metric_table import ADD_UP
+
 BY_ROW = "each row counts once"
 BY_TOKEN = "each scored token counts once: a long row weighs more than a short one"
 BY_LABEL = "each label counts the same, however few rows it has"
@@ -88,8 +90,8 @@ def positive_of(metric: str, result: Mapping[str, Any]) -> str | None:
 
 
 def counts_answers(metric: str) -> bool:
-    """Whether a metric is of the labels answered: rows fixed and broken move no other."""
-    return metric not in ("loss", "brier", "ece", "roc_auc", "average_precision")
+    """Whether rows fixed and broken add up to the metric's difference (V15)."""
+    return metric in ADD_UP
 
 
 def weighting_of(metric: str, task: str, result: Mapping[str, Any]) -> str:

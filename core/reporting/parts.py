@@ -12,6 +12,7 @@ from ..config import RunConfig
 from ..events import SplitPrepared, TextScored
 from ..findings import Finding
 from ..history import History
+from ..numbers.metric_table import ADD_UP
 from ..runs import Run
 from .kept import describe_kept
 from .numbers import format_time
@@ -174,6 +175,16 @@ def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
         "value": [e.loss_sum / e.loss_count for e in measured],
     }
     return {name: series for name, series in told.items() if series["step"]}
+
+
+def describe_comparisons(history: History) -> list[dict[str, Any]]:
+    """As they were written down; in older runs other metrics carry the rows fixed and broken."""
+    return [
+        c
+        if c["metric"] in ADD_UP
+        else {key: value for key, value in c.items() if key not in ("fixed", "broke")}
+        for c in history.comparisons
+    ]
 
 
 def describe_references(history: History) -> dict[str, float]:
