@@ -17,6 +17,16 @@ def choosers(config: RunConfig) -> list[str]:
     return [name for name in CHOOSERS if getattr(config.objective, name) is not None]
 
 
+def declared_metric(config: RunConfig) -> str | None:
+    """The metric that the objective asks for by name or by a threshold; None where it has none.
+
+    A cost is no metric of a model alone: it has prices, and its own place in the results.
+    """
+    by_threshold = {"recall_at_least": "recall", "precision_at_least": "precision"}
+    found = next((by_threshold[n] for n in choosers(config) if n in by_threshold), None)
+    return config.objective.metric or found
+
+
 def threshold_contradictions(c: RunConfig) -> Iterator[tuple[str, str, str]]:
     """Settings that cannot be meant: key, what is wrong, what to do."""
     given = choosers(c)

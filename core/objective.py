@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .history import History
-from .reporting.numbers import format_interval, format_value, read_number
+from .reporting.numbers import (
+    format_difference_interval,
+    format_interval,
+    format_value,
+    read_number,
+)
+from .reporting.outcome import LEVEL
+from .reporting.summary import unclean
 
 FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
 
@@ -22,71 +29,92 @@ class Answer:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def threshold_in_use(history: History, split: str) -> Mapping[str, Any]:
-    """The results at the threshold that the objective asked for; empty where there are none."""
-    found = history.analyses.get(split, {}).get("thresholds", {}).get("tuned", {})
-    if not found.get("in_use") or "metrics" not in found.get("at_threshold", {}):
-        return {}
-    return dict(found["at_threshold"])
+def thresholds_of(history: History, split: str) -> Mapping[str, Any]:
+    """What is known of the tuned model's threshold on a split; empty where there is none."""
+    found: Mapping[str, Any] = history.analyses.get(split, {}).get("thresholds", {})
+    return dict(found.get("tuned", {}))
 
 
-def threshold_holds(history: History, split: str, leaked: bool = False) -> Answer | None:
-    """What chose the threshold on validation, asked again of these rows (B2).
-
-    `leaked`: the verdict rests on the clean rows, and the threshold was tried on all of them.
-    """
-    found = history.analyses.get(split, {}).get("thresholds", {}).get("tuned", {})
-    kind = found.get("aim", {}).get("kind", "f1")
-    if kind == "f1":  # shown, and asked for by nobody
-        return None
-    at = ["analyses", split, "thresholds", "tuned"]
-    chosen = threshold_in_use(history, split)
-    if not chosen:
-        return Answer(0, f"no threshold is in use: {found.get('why_not', 'unknown')}", {"at": at})
-    told = f"at the threshold {chosen['threshold']:.3g} chosen on validation"
-    if leaked:
-        return Answer(
-            0,
-            f"{told}, {split} was measured with the rows in it that repeat an earlier split: "
-            "that proves nothing",
-            {"at": at},
+def threshold_holds(history: History, split: str) -> list[Answer]:
+    """What chose the threshold on validation, asked again of these rows (B2, V6)."""
+    found = thresholds_of(history, split)
+    if not found and (whole := unclean(split)) != split and thresholds_of(history, whole):
+        if thresholds_of(history, whole)["aim"]["kind"] == "f1":
+            return []
+        told = (
+            f"the chosen threshold was measured with rows of {whole} that repeat an earlier split"
         )
-    if kind == "cost":
-        return _cost_holds(found.get("changes", {}).get("cost"), split, told, at)
-    metric = str(kind).removesuffix("_at_least")
-    estimate, target = chosen["metrics"].get(metric), read_number(found["aim"].get("target"))
+        return [Answer(0, told, {"at": ["analyses", whole, "thresholds", "tuned"]})]
+    kind = str(found.get("aim", {}).get("kind", "f1"))
+    if kind == "f1":  # shown, and asked for by nobody
+        return []
+    at = ["analyses", split, "thresholds", "tuned"]
+    if not found.get("in_use") or "at_threshold" not in found:
+        why = found.get("why_not", "it was not measured on these rows")
+        return [Answer(0, f"no threshold is in use: {why}", {"at": at})]
+    where = f"at the threshold {found['at_threshold']['threshold']:.3g} chosen on validation"
+    answers = [] if kind == "cost" else [_target_holds(history, split, found, where)]
+    rivals = found.get("against", [])
+    answers += [_beats_rival(r, split, where, [*at, "against", i]) for i, r in enumerate(rivals)]
+    return answers or [Answer(0, f"{where}, no other rule was measured", {"at": at})]
+
+
+def _target_holds(history: History, split: str, found: Mapping[str, Any], where: str) -> Answer:
+    """The recall or precision that was asked for, on these rows."""
+    metric = str(found["aim"]["kind"]).removesuffix("_at_least")
+    target = read_number(found["aim"].get("target"))
+    tuned = history.results.get(split, {}).get("tuned", {})
+    at = ["results", split, "tuned", "metrics", metric]
+    estimate = tuned.get("metrics", {}).get(metric)
+    if tuned.get("threshold") is None:  # an older run measured its results at 0.5
+        at = ["analyses", split, "thresholds", "tuned", "at_threshold", "metrics", metric]
+        estimate = found["at_threshold"].get("metrics", {}).get(metric)
     if estimate is None:
-        return Answer(0, f"{told}, {metric} on {split} is not defined", {"at": at})
+        return Answer(0, f"{where}, {metric} on {split} is not defined", {"at": at[:-1]})
     low, high = read_number(estimate["low"]), read_number(estimate["high"])
-    rows = int(history.results.get(split, {}).get("tuned", {}).get("n") or 0)
-    vote, why = against_target(estimate, rows, target, at_least=True)
+    vote, why = against_target(estimate, int(tuned.get("n") or 0), target, at_least=True)
     value = format_value(metric, estimate["value"])
     interval = format_interval(metric, low, high)
     return Answer(
         vote,
-        f'{told}, {metric} of "{found["positive"]}" on {split} is {value} (95 %: {interval}), '
+        f'{where}, {metric} of "{found["positive"]}" on {split} is {value} (95 %: {interval}), '
         f"asked for {format_value(metric, target)}: {why}",
-        {"at": [*at, "at_threshold", "metrics", metric], "low": low, "high": high}
-        | {"target": target},
+        {"at": at, "low": low, "high": high, "target": target},
     )
 
 
-def _cost_holds(
-    change: Mapping[str, Any] | None, split: str, told: str, at: list[str]
-) -> Answer | None:
-    """Whether the chosen threshold costs less than the usual one; silent where neither does."""
-    if change is None:
-        return None
-    low, high = read_number(change["low"]), read_number(change["high"])
-    if not (high < 0 or low > 0):
-        return None
-    more = "less" if high < 0 else "more"
+RIVALS = {"probe": "the linear probe", "base": "the base"}
+
+
+def _beats_rival(c: Mapping[str, Any], split: str, where: str, at: list[Any]) -> Answer:
+    """The chosen rule against a constant answer, or the reference at a threshold of its own."""
+    metric, less_is_better = str(c["metric"]), c["metric"] == "cost"
+    low, high, p = (read_number(c[key]) for key in ("low", "high", "p"))
+    shown = p <= LEVEL and (low > 0 or high < 0)
+    vote = 0 if not shown else 1 if (high < 0) == less_is_better else -1
+    rule = RIVALS.get(c["rule"], c["rule"])
+    if "threshold" in c:
+        rule += f" at its own threshold {c['threshold']:.3g}"
+    told = "costs {:.3g} a row" if less_is_better else "has a " + metric + " of {}"
+    values = [c["value"], c["other"]]
+    texts = values if less_is_better else [format_value(metric, v) for v in values]
+    ends = (
+        f"{low:+.3g} to {high:+.3g}"
+        if less_is_better
+        else format_difference_interval(metric, low, high)
+    )
+    word = {1: "better", -1: "worse", 0: "no difference is shown"}[vote]
     return Answer(
-        1 if high < 0 else -1,
-        f"{told}, {split} costs {abs(read_number(change['difference'])):,.3g} a row {more} than at "
-        f"the usual one (paired 95 %: {low:+,.3g} to {high:+,.3g})",
-        {"at": [*at, "changes", "cost"], "low": low, "high": high},
+        vote,
+        f"{where}, the tuned model {told.format(texts[0])} on {split}, "
+        f"{rule} {'' if less_is_better else 'one of '}{_plain(texts[1])} "
+        f"(paired 95 %: {ends}): {word}",
+        {"at": at, "difference": read_number(c["difference"]), "low": low, "high": high},
     )
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def against_target(

@@ -86,6 +86,7 @@ class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     method: str | None = None  # how a model answers that was not made for the task
     answered: int | None = None  # rows with an answer and a reference, where they are not all rows
     signatures: dict[str, str] | None = None  # metric against references -> how it was computed
+    threshold: float | None = None  # of the positive label, where predictions are not at 0.5
 
 
 def evaluate_classification(
@@ -119,6 +120,7 @@ def evaluate_classification(
         positive=positive,
         undefined=undefined_labels(counts, labels),
         method=frame["method"][0] if "method" in frame.columns else None,
+        threshold=frame["threshold"][0] if "threshold" in frame.columns else None,
     )
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .config import RunConfig
+from .decision import choosers, declared_metric
 from .findings import Finding, find
 from .history import History
-from .objective import Answer, against_target, threshold_holds, threshold_in_use
+from .objective import Answer, against_target, threshold_holds
 from .reporting.numbers import (
     format_count,
     format_difference,
@@ -55,7 +56,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
         a
         for a in (
             _meets_target(history, config, split),
-            threshold_holds(history, declared, leaked=split != declared),
+            *threshold_holds(history, split),
             _beats_reference(history, config, split),
             _is_not_absurd(history, config),
             _is_clean(history, objective_metric(history, config), split),
@@ -84,7 +85,7 @@ def _leading_vote(decision: Decision) -> int:
 
 
 def objective_metric(history: History, config: RunConfig) -> str:
-    return config.objective.metric or DEFAULT_METRIC.get(history.task or config.task, "loss")
+    return declared_metric(config) or DEFAULT_METRIC.get(history.task or config.task, "loss")
 
 
 def describe_objective(history: History, config: RunConfig) -> str:
@@ -99,6 +100,8 @@ def describe_objective(history: History, config: RunConfig) -> str:
     if o.at_most is not None:
         return f"{name} at most {format_value(metric, o.at_most)}"
     if aim := _describe_aim(config, positive):
+        if o.metric is None:
+            return f"{aim}, better there than the reference and than a constant answer"
         return f"{aim}, and {name} better than before"
     return f"{name} better than before (no target was declared)"
 
@@ -137,11 +140,8 @@ def _meets_target(history: History, config: RunConfig, split: str) -> Answer | N
         return None
     at = ["results", split, "tuned", "metrics", metric]
     estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
-    where = ""
-    if (chosen := threshold_in_use(history, split)) and metric in chosen["metrics"]:
-        estimate = chosen["metrics"][metric]
-        where = f", at the threshold {chosen['threshold']:.3g} chosen on validation,"
-        at = ["analyses", split, "thresholds", "tuned", "at_threshold", "metrics", metric]
+    chosen = history.results[split]["tuned"].get("threshold")
+    where = f", at the threshold {chosen:.3g} chosen on validation," if chosen is not None else ""
     if estimate is None:
         return _not_computed(metric, split)
     low, high = read_number(estimate["low"]), read_number(estimate["high"])
@@ -190,8 +190,8 @@ def find_comparison(
 def _beats_reference(history: History, config: RunConfig, split: str) -> Answer | None:
     metric = objective_metric(history, config)
     against = reference_model(history.results[split])
-    if against is None:
-        return None
+    if against is None or (choosers(config) and config.objective.metric is None):
+        return None  # a threshold's own rivals answer: `threshold_holds`
     c = find_comparison(history, split, metric)
     name = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}[against]
     if c is None:

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.analyses import analyse
-from ftev.core.analyses.thresholds import thresholds
+from ftev.core.analyses.thresholds import at_operating_point, own_answers, thresholds
 from ftev.core.config import CostConfig, ObjectiveConfig
 from ftev.core.events import decode_event, encode_event
 from ftev.core.numbers.bootstrap import Resampling
@@ -15,6 +15,7 @@ from ftev.core.numbers.thresholds import (
     NOTHING,
     Aim,
     choose,
+    exchange_p,
     figures,
     sweep,
     thin,
@@ -23,7 +24,7 @@ from ftev.core.numbers.thresholds import (
 from ftev.core.reporting.blocks import Chart, Paragraph, Table
 from ftev.core.reporting.sections.thresholds import show_thresholds
 from ftev.core.results import evaluate_classification
-from ftev.core.statistics import wilson
+from ftev.core.statistics import mcnemar, wilson
 from scored_splits import LABELS, binary, evaluation, predictions
 from sklearn import metrics as sk
 
@@ -197,6 +198,112 @@ def test_B2_the_change_is_paired_and_holds_its_value():
     assert found["changes"]["cost"]["p"] < 0.01
 
 
+def at_point(objective, **frames):
+    """Frames of test at the thresholds that validation chose, as the worker stores them."""
+    known = {model: predictions(400, seed=i) for i, model in enumerate(frames)}
+    return at_operating_point(frames, known, LABELS, "spam", objective), known
+
+
+def test_V13_results_are_at_the_threshold_that_the_objective_chose():
+    objective = ObjectiveConfig(recall_at_least=0.95)
+    raw = {"tuned": predictions(300, seed=7), "probe": predictions(300, seed=7, skill=0.5)}
+    frames, known = at_point(objective, **raw)
+    for model, frame in frames.items():
+        [threshold] = set(frame["threshold"])
+        expected = chosen(Aim("recall_at_least", 0.95), *numbers(known[model]))
+        assert threshold == expected  # each model's own
+        called = frame["probabilities"].list.get(1) >= threshold
+        assert (frame["predicted"] == "spam").to_list() == called.to_list()
+        assert frame["predicted_at_half"].to_list() == raw[model]["predicted"].to_list()
+        assert own_answers(frame).equals(raw[model].select(own_answers(frame).columns))
+    result = evaluate_classification(frames["tuned"], LABELS, "spam")
+    truth, scores = numbers(raw["tuned"])
+    assert result.threshold == frames["tuned"]["threshold"][0]
+    assert (
+        result.confusion.counts
+        == sk.confusion_matrix(truth, scores >= threshold_of(frames)).tolist()
+    )
+    found = {
+        a.model: a.result
+        for a in thresholds(evaluation(objective=objective, validation=known["tuned"], **frames))
+    }["tuned"]
+    at = found["at_threshold"]
+    assert at["confusion"]["counts"] == result.confusion.counts
+    assert at["metrics"]["recall"]["value"] == result.metrics["recall"].value
+    half = evaluate_classification(raw["tuned"], LABELS, "spam").confusion.counts
+    assert found["at_half"]["confusion"]["counts"] == half
+    false = result.confusion.counts[0][1]
+    assert at["false_positives_per_1000"] == pytest.approx(1000 * false / 300)
+
+
+def threshold_of(frames):
+    return frames["tuned"]["threshold"][0]
+
+
+def test_V13_without_a_chosen_threshold_predictions_are_the_models_own():
+    raw = {"tuned": predictions(100)}
+    assert at_point(ObjectiveConfig(metric="recall"), **raw)[0]["tuned"].equals(raw["tuned"])
+    nothing = at_operating_point(raw, {}, LABELS, "spam", ObjectiveConfig(recall_at_least=0.9))
+    assert nothing["tuned"].equals(raw["tuned"])
+    assert evaluate_classification(raw["tuned"], LABELS, "spam").threshold is None
+
+
+def test_V13_a_row_without_a_prediction_gets_none_from_a_threshold():
+    frame = predictions(50).with_columns(
+        predicted=pl.when(pl.col("row_id") == 3).then(None).otherwise("predicted")
+    )
+    frames, _ = at_point(ObjectiveConfig(recall_at_least=0.9), tuned=frame)
+    assert frames["tuned"]["predicted"].null_count() == 1
+
+
+def test_V6_the_rule_is_set_against_constants_and_the_reference_at_its_own_threshold():
+    objective = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
+    frames, known = at_point(
+        objective, tuned=predictions(500, seed=5), probe=predictions(500, seed=5, skill=0.2)
+    )
+    e = evaluation(objective=objective, validation=known["tuned"], **frames)
+    [found] = [a.result for a in thresholds(e) if a.model == "tuned"]
+    rivals = {r["rule"]: r for r in found["against"]}
+    assert list(rivals) == ['calling every row "spam"', 'calling no row "spam"', "probe"]
+    truth, _ = numbers(frames["tuned"])
+    assert rivals['calling every row "spam"']["other"] == pytest.approx(1 - truth.mean())
+    assert rivals['calling no row "spam"']["other"] == pytest.approx(20 * truth.mean())
+    assert rivals["probe"]["threshold"] == frames["probe"]["threshold"][0]
+    for r in rivals.values():
+        assert r["difference"] == pytest.approx(r["value"] - r["other"])
+        assert r["low"] <= r["difference"] <= r["high"]
+
+
+def test_S2b_the_p_of_two_ways_of_calling_is_that_of_all_exchanges():
+    rng = np.random.default_rng(2)
+    positive, before, after = (rng.random(12) < 0.5 for _ in range(3))
+    changed = np.flatnonzero(before != after)
+
+    def cost(called):
+        return (3 * (called & ~positive) + 5 * (~called & positive)).sum()
+
+    every = []
+    for code in range(2 ** len(changed)):
+        b, a = before.copy(), after.copy()
+        swapped = changed[[bool(code >> i & 1) for i in range(len(changed))]]
+        b[swapped], a[swapped] = after[swapped], before[swapped]
+        every.append(abs(cost(a) - cost(b)))
+    expected = np.mean(np.array(every) >= abs(cost(after) - cost(before)) - 1e-9)
+    aim = Aim("cost", fp=3, fn=5)
+    assert exchange_p(positive, before, after, aim, "cost", Resampling()) == pytest.approx(expected)
+
+
+def test_S2b_many_changed_rows_draw_their_exchanges():
+    rng = np.random.default_rng(3)
+    positive = rng.random(4000) < 0.3
+    before, after = (rng.random(4000) < 0.5 for _ in range(2))
+    aim = Aim("cost", fp=1, fn=1)
+    p = exchange_p(positive, before, after, aim, "cost", Resampling())
+    right_b, right_a = before == positive, after == positive
+    exact = mcnemar(int((right_b & ~right_a).sum()), int((~right_b & right_a).sum())).exact
+    assert p == pytest.approx(exact, abs=0.02)
+
+
 def test_without_an_objective_the_threshold_is_shown_but_not_used():
     found = results(tuned=predictions(300), validation=predictions(300, seed=1))
     assert found["tuned"]["aim"] == {"kind": "f1"}
@@ -277,7 +384,11 @@ def test_section_shows_the_trade_off_with_the_chosen_point():
     [(x, y, word)] = chart.marks
     assert (x, y) in set(zip(chart.lines[0].x, chart.lines[0].y, strict=True))
     assert word.startswith("threshold 0.")
-    figures_, confusions = (b for b in blocks if isinstance(b, Table))
+    figures_, confusions, against = (b for b in blocks if isinstance(b, Table))
+    assert [row[0] for row in against.rows] == [
+        'calling every row "spam"',
+        'calling no row "spam"',
+    ]
     assert [row[0] for row in figures_.rows] == ["precision", "recall", "F1", "cost a row"]
     counted = [int(row[2].replace(",", "")) for row in confusions.rows]
     assert sum(counted) == 400

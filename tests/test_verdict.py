@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import story
-from ftev.core.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
+from ftev.core.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.diagnosis import judge
 from ftev.core.events import (
     AnalysisComputed,
@@ -153,23 +153,53 @@ def test_B2_a_recall_asked_for_is_judged_at_the_frozen_threshold(
     assert told in reason
 
 
-def test_a_target_is_judged_at_the_threshold_in_use() -> None:
-    event = chosen({"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.97, 0.99))
-    verdict = judge(fold([*BETTER, event]), config(metric="recall", at_least=0.95))
+def test_V13_a_target_is_judged_at_the_threshold_of_the_results() -> None:
+    told = []
+    for event in BETTER:
+        if isinstance(event, ResultsComputed) and event.model == "tuned":
+            event = msgspec.structs.replace(event, result={**event.result, "threshold": 0.07})
+        told.append(event)
+    verdict = judge(fold(told), config(metric="recall", at_least=0.5))
     [reason] = [r for r in verdict.reasons if "target" in r]
-    assert "recall on test, at the threshold 0.07 chosen on validation, is 98.0 %" in reason
-    assert judge(fold(BETTER), config(metric="recall", at_least=0.95)).decision == "hold"
+    assert "recall on test, at the threshold 0.07 chosen on validation, is 90.0 %" in reason
+
+
+def rival(metric: str, ends: tuple[float, float], p: float = 0.001, **more: Any) -> dict[str, Any]:
+    low, high = ends
+    return {"rule": 'calling every row "fraud"', "metric": metric, "value": 1.014, "other": 0.786,
+            "difference": (low + high) / 2, "low": low, "high": high, "p": p, **more}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "decision"), [(-0.5, -0.1, "ship"), (0.1, 0.5, "hold"), (-0.1, 0.1, "ship")]
+    ("against", "decision", "word"),
+    [
+        ([rival("cost", (-0.5, -0.1))], "ship", "better"),
+        ([rival("cost", (0.1, 0.4))], "hold", "worse"),
+        ([rival("cost", (-0.1, 0.1))], "no evidence", "no difference is shown"),
+        ([rival("cost", (-0.5, -0.1), p=0.2)], "no evidence", "no difference is shown"),
+        ([rival("cost", (-0.5, -0.1)), rival("cost", (0.1, 0.4))], "hold", "worse"),
+        ([], "no evidence", "no other rule was measured"),
+    ],
 )
-def test_a_threshold_that_costs_more_on_test_is_held(
-    low: float, high: float, decision: str
+def test_V6_a_threshold_is_shown_cheaper_than_constant_answers_and_the_reference(
+    against: list[dict[str, Any]], decision: str, word: str
 ) -> None:
-    changes = {"cost": {"difference": (low + high) / 2, "low": low, "high": high}}
-    event = chosen({"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.9, 0.95), changes=changes)
-    assert judge(fold([*BETTER, event]), config()).decision == decision
+    event = chosen({"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.9, 0.95), against=against)
+    settings = config(cost=CostConfig(fp=1, fn=20))
+    verdict = judge(fold([*BETTER, event]), settings)
+    assert verdict.decision == decision
+    assert word in verdict.reasons[0]
+
+
+def test_V6_a_rule_dearer_than_calling_every_row_positive_is_held() -> None:
+    event = chosen(
+        {"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.9, 0.95), against=[rival("cost", (0.1, 0.4))]
+    )
+    verdict = judge(fold([*BETTER, event]), config(cost=CostConfig(fp=1, fn=20)))
+    assert verdict.reasons[0] == (
+        "at the threshold 0.07 chosen on validation, the tuned model costs 1.01 a row on test, "
+        'calling every row "fraud" 0.786 (paired 95 %: +0.1 to +0.4): worse'
+    )
 
 
 def test_a_threshold_that_was_asked_for_and_not_found_is_no_evidence() -> None:
@@ -200,7 +230,7 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
             clean.append(ComparisonsComputed(comparisons=rows))
     verdict = judge(fold([*BETTER, leak, event, *clean]), config())
     assert verdict.decision == "no evidence"
-    assert "rows in it that repeat an earlier split" in verdict.reasons[0]
+    assert "rows of test that repeat an earlier split" in verdict.reasons[0]
     assert judge(fold([*BETTER, leak, *clean]), config()).decision == "ship"
 
 

@@ -7,7 +7,7 @@ torch: the worker calls them at the end of a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ..events import AnalysisComputed, spell_numbers
 from .calibration import calibration
@@ -17,11 +17,21 @@ from .evaluation import Analysis, Evaluation, Frames
 from .flips import find_flips
 from .label_errors import find_label_errors
 from .slices import slices
-from .thresholds import thresholds
+from .thresholds import at_operating_point, thresholds
 
-__all__ = ["ANALYSES", "Analysis", "Evaluation", "Frames", "analyse"]
+__all__ = [
+    "ANALYSES",
+    "Analysis",
+    "Evaluation",
+    "Frames",
+    "analyse",
+    "at_operating_point",
+    "thresholds",
+]
 
-ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (
+Look = Callable[[Evaluation], Iterator[Analysis]]
+
+ANALYSES: tuple[Look, ...] = (
     find_flips,
     calibration,
     thresholds,
@@ -32,9 +42,9 @@ ANALYSES: tuple[Callable[[Evaluation], Iterator[Analysis]], ...] = (
 )
 
 
-def analyse(e: Evaluation) -> Iterator[AnalysisComputed]:
+def analyse(e: Evaluation, looks: Sequence[Look] = ANALYSES) -> Iterator[AnalysisComputed]:
     """Every analysis that applies to a split, as facts to be written down."""
-    for look in ANALYSES:
+    for look in looks:
         for found in look(e):
             plain = spell_numbers(found.result)
             yield AnalysisComputed(split=e.split, name=found.name, model=found.model, result=plain)

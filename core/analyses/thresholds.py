@@ -1,8 +1,12 @@
-"""The threshold of a binary task: chosen on validation, frozen, then applied to test (B2)."""
+"""The threshold of a binary task: chosen on validation, frozen, then applied (B2).
+
+Where an objective asks for a threshold, each model has its own, and its predictions are made at
+it before anything is measured: one operating point for every figure of a run (V13).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,13 +18,72 @@ from ..config import ObjectiveConfig
 from ..metrics import FloatArray, IntArray
 from ..numbers.bootstrap import Resampling, interval_of, paired_p
 from ..numbers.scored import positive_label, read_classification
-from ..numbers.thresholds import Aim, Sweep, choose, figures, sweep, thin, trivial
+from ..numbers.thresholds import Aim, Sweep, choose, exchange_p, figures, sweep, thin, trivial
 from ..statistics import wilson
-from .evaluation import Analysis, Evaluation
+from .evaluation import Analysis, Evaluation, Frames, reference_of
 
 RESAMPLING = Resampling()
 WILSON = "Wilson 95 %"
+AT_HALF = "predicted_at_half"  # what the model answers by itself, beside `predicted`
 Mask = NDArray[np.bool_]
+
+
+def at_operating_point(
+    frames: Frames,
+    validation: Frames,
+    labels: Sequence[str],
+    positive: str | None,
+    objective: ObjectiveConfig,
+) -> Frames:
+    """The frames with `predicted` at each model's own threshold, and the columns added by it:
+    `threshold`, and `predicted_at_half`. Unchanged where no objective asks for a threshold, or
+    where validation gives the tuned model none.
+    """
+    aim = aim_of(objective)
+    if aim.kind == "f1" or positive is None or len(labels) != 2:
+        return frames
+    chosen = {model: _threshold(validation.get(model), labels, positive, aim) for model in frames}
+    if chosen.get("tuned") is None:
+        return frames
+    return {
+        model: frame if (t := chosen[model]) is None else _called(frame, labels, positive, t)
+        for model, frame in frames.items()
+    }
+
+
+def _threshold(
+    known: pl.DataFrame | None, labels: Sequence[str], positive: str, aim: Aim
+) -> float | None:
+    if known is None or "probabilities" not in known.columns:
+        return None
+    is_positive, scores = _scores(known, labels, positive)
+    if not np.isfinite(scores).all():
+        return None
+    s = sweep(is_positive, scores)
+    index = choose(s, aim)
+    return None if index is None else float(s.thresholds[index])
+
+
+def _called(
+    frame: pl.DataFrame, labels: Sequence[str], positive: str, threshold: float
+) -> pl.DataFrame:
+    """A row without a prediction keeps none."""
+    [other] = [label for label in labels if label != positive]
+    score = pl.col("probabilities").list.get(list(labels).index(positive))
+    called = pl.when(score >= threshold).then(pl.lit(positive)).otherwise(pl.lit(other))
+    unknown = pl.col("predicted").is_null()
+    return frame.with_columns(
+        pl.when(unknown).then(pl.lit(None, pl.String)).otherwise(called).alias("predicted"),
+        pl.col("predicted").alias(AT_HALF),
+        threshold=pl.lit(threshold),
+    )
+
+
+def own_answers(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `predicted` as the model itself answers, without a chosen threshold."""
+    if AT_HALF not in frame.columns:
+        return frame
+    return frame.with_columns(pl.col(AT_HALF).alias("predicted")).drop(AT_HALF, "threshold")
 
 
 def thresholds(e: Evaluation) -> Iterator[Analysis]:
@@ -31,7 +94,7 @@ def thresholds(e: Evaluation) -> Iterator[Analysis]:
         if "probabilities" not in frame.columns:
             continue
         known = frame if e.split == "validation" else e.validation.get(model)
-        yield Analysis("thresholds", _result(e, frame, known), model)
+        yield Analysis("thresholds", _result(e, model, frame, known), model)
 
 
 def aim_of(objective: ObjectiveConfig) -> Aim:
@@ -45,7 +108,9 @@ def aim_of(objective: ObjectiveConfig) -> Aim:
     return Aim()
 
 
-def _result(e: Evaluation, frame: pl.DataFrame, known: pl.DataFrame | None) -> dict[str, Any]:
+def _result(
+    e: Evaluation, model: str, frame: pl.DataFrame, known: pl.DataFrame | None
+) -> dict[str, Any]:
     aim = aim_of(e.config.objective)
     positive = _positive(e, frame)
     found: dict[str, Any] = {
@@ -56,7 +121,7 @@ def _result(e: Evaluation, frame: pl.DataFrame, known: pl.DataFrame | None) -> d
     }
     if known is None or "probabilities" not in known.columns:
         return found | {"why_not": "there are no validation rows to choose a threshold on"}
-    is_positive, scores, _ = _read(e, known, positive)
+    is_positive, scores = _scores(known, e.labels, positive)
     if not np.isfinite(scores).all():
         return found | {"why_not": "a probability on validation is not a number"}
     s = sweep(is_positive, scores)
@@ -71,6 +136,8 @@ def _result(e: Evaluation, frame: pl.DataFrame, known: pl.DataFrame | None) -> d
         found["calls"] = called
     if e.split != "validation":
         found |= _applied(e, frame, positive, aim, float(s.thresholds[index]))
+    if found["in_use"] and model == "tuned" and e.split != "validation":
+        found["against"] = list(_rivals(e, positive, aim, float(s.thresholds[index])))
     return found
 
 
@@ -83,13 +150,18 @@ def _positive(e: Evaluation, frame: pl.DataFrame) -> str:
     return positive
 
 
-def _read(e: Evaluation, frame: pl.DataFrame, positive: str) -> tuple[Mask, FloatArray, Mask]:
-    """Which rows are positive, their probability of it, and which were predicted so, each [n]."""
-    rows = read_classification(frame, e.labels)
-    code = e.labels.index(positive)
+def _scores(frame: pl.DataFrame, labels: Sequence[str], positive: str) -> tuple[Mask, FloatArray]:
+    """Which rows are positive, and their probability of it, each [n]."""
+    rows = read_classification(frame, labels)
+    code = list(labels).index(positive)
     assert rows.probabilities is not None
-    scores = np.ascontiguousarray(rows.probabilities[:, code])
-    return rows.truth == code, scores, rows.predicted == code
+    return rows.truth == code, np.ascontiguousarray(rows.probabilities[:, code])
+
+
+def _answers(frame: pl.DataFrame, labels: Sequence[str], positive: str) -> Mask:
+    """Which rows are predicted positive, [n]."""
+    rows = read_classification(frame, labels)
+    return np.asarray(rows.predicted == list(labels).index(positive))
 
 
 def _why_not(s: Sweep, aim: Aim, positive: str) -> str:
@@ -125,10 +197,10 @@ def _applied(
     e: Evaluation, frame: pl.DataFrame, positive: str, aim: Aim, threshold: float
 ) -> dict[str, Any]:
     """The frozen threshold on these rows, beside the predictions as they are, and the change."""
-    is_positive, scores, predicted = _read(e, frame, positive)
+    is_positive, scores = _scores(frame, e.labels, positive)
     if not np.isfinite(scores).all():
         return {"in_use": False, "why_not": f"a probability on {e.split} is not a number"}
-    after = scores >= threshold
+    predicted, after = _answers(own_answers(frame), e.labels, positive), scores >= threshold
     counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING)
     n, labels = len(scores), _other_first(e, positive)
     ways = [
@@ -149,7 +221,44 @@ def _applied(
         if not np.isnan(pair).any()
     }
     ways[1]["threshold"] = threshold
+    ways[1]["false_positives_per_1000"] = 1000 * float(counts[1][1]) / n
     return {"at_half": ways[0], "at_threshold": ways[1], "changes": changes}
+
+
+def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterator[dict[str, Any]]:
+    """The chosen rule against the constant answers and the reference at its own threshold (V6).
+
+    By cost where it has a price; else by what a threshold of that aim is to have the most of.
+    """
+    is_positive, scores = _scores(e.frames["tuned"], e.labels, positive)
+    after = scores >= threshold
+    constants = {f'calling every row "{positive}"': np.ones_like(after)}
+    metric = "cost" if aim.priced else "precision"
+    if aim.priced:
+        constants[f'calling no row "{positive}"'] = np.zeros_like(after)
+    for rule, before in constants.items():
+        yield {"rule": rule} | _difference(is_positive, before, after, aim, metric)
+    reference = reference_of(e.frames)
+    if reference in (None, "majority"):
+        return
+    frame = e.frames[str(reference)]
+    before = _answers(frame, e.labels, positive)
+    wanted = {"recall_at_least": "precision", "precision_at_least": "recall"}.get(aim.kind, "cost")
+    found: dict[str, Any] = {"rule": str(reference), "model": str(reference)}
+    if "threshold" in frame.columns:
+        found["threshold"] = frame["threshold"][0]
+    yield found | _difference(is_positive, before, after, aim, wanted)
+
+
+def _difference(
+    is_positive: Mask, before: Mask, after: Mask, aim: Aim, metric: str
+) -> dict[str, Any]:
+    """Paired: the chosen rule less the other one, on the same rows."""
+    _, values, draws = figures(is_positive, before, after, aim, RESAMPLING)
+    first, second = values[metric][:, 0]
+    change = _change(second - first, draws[metric][1] - draws[metric][0], len(after))
+    p = exchange_p(is_positive, before, after, aim, metric, RESAMPLING)
+    return {"metric": metric, "value": float(second), "other": float(first)} | change | {"p": p}
 
 
 def _other_first(e: Evaluation, positive: str) -> list[str]:

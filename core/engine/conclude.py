@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import polars as pl
 
-from ..analyses import Analysis, Evaluation, Frames, analyse
+from ..analyses import Analysis, Evaluation, Frames, analyse, at_operating_point, thresholds
 from ..analyses.forgetting import forgetting
+from ..decision import declared_metric
 from ..events import (
     AnalysisComputed,
     ComparisonsComputed,
@@ -43,7 +45,12 @@ from .validate import evaluated, score
 def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store predictions, results and comparisons."""
     frames = _score_models(s, split)
-    if not s.config.is_classification and split == judged_split(s):
+    if split == "validation":
+        s.validation = frames
+    if s.config.is_classification:
+        task = (s.labels, s.positive, s.config.objective)
+        frames = at_operating_point(frames, s.validation, *task)
+    elif split == judged_split(s):
         frames = with_answers(s, split, frames)
     s.run.predictions.mkdir(exist_ok=True)
     told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
@@ -51,8 +58,13 @@ def evaluate_split(s: Session, split: str) -> None:
         _store(s, split, model, frame, told[frame.height])
         s.write(_result(s, split, model, frame))
     clean_frames = _measure_clean_rows(s, split, frames)
-    for fact in analyse(_evaluation(s, split, frames, told[frames["tuned"].height])):
+    evaluation = _evaluation(s, split, frames, told[frames["tuned"].height])
+    for fact in analyse(evaluation):
         s.write(fact)
+    if s.config.is_classification and clean_frames:
+        others = replace(evaluation, split=clean(split), frames=clean_frames)
+        for fact in analyse(others, [thresholds]):
+            s.write(fact)
     if split == "test":
         s.write(_count_readings(s))
     found = _compare_models(s, split, frames) + _compare_models(s, clean(split), clean_frames)
@@ -85,8 +97,6 @@ def judged_split(s: Session) -> str:
 
 
 def _evaluation(s: Session, split: str, frames: Frames, told: pl.DataFrame) -> Evaluation:
-    if split == "validation":
-        s.validation = frames
     return Evaluation(
         split=split,
         frames=frames,
@@ -206,7 +216,7 @@ def _references(s: Session, frames: Frames) -> list[str]:
 def compare_frames(s: Session, split: str, reference: str, frames: Frames) -> list[Comparison]:
     task = (s.labels, s.positive) if s.config.is_classification else (None, None)
     found = compare(split, reference, frames[reference], "tuned", frames["tuned"], *task)
-    return adjust_secondary(found, s.config.objective.metric or DEFAULT_METRIC[s.config.task])
+    return adjust_secondary(found, declared_metric(s.config) or DEFAULT_METRIC[s.config.task])
 
 
 def score_texts(s: Session) -> None:

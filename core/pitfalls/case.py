@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..config import RunConfig
+from ..decision import declared_metric
 from ..history import History
 from ..reporting.summary import DEFAULT_METRIC, judged_split, reference_model
 
@@ -73,7 +74,7 @@ class Case:
     @property
     def metric(self) -> str:
         """The primary metric: the declared one, else the default of the task."""
-        declared = self.config.objective.metric if self.config else None
+        declared = declared_metric(self.config) if self.config else None
         return declared or DEFAULT_METRIC.get(self.task, "loss")
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from ..numbers.metric_table import METRICS
 
 DASH = "–"
+COST = "cost"  # a row, in the unit of the objective's prices: no metric without them
 
 
 def read_number(value: Any) -> float:
@@ -20,6 +21,8 @@ def read_number(value: Any) -> float:
 def unit_of(metric: str) -> str:
     if metric in METRICS:
         return METRICS[metric].unit
+    if metric == COST:
+        return "price"
     return "nats" if metric.endswith("loss") else "share"
 
 

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..decision import choosers, declared_metric
 from ..errors import FtevError
 from ..estimate import compare_with_estimate
 from ..history import History, read_history
 from ..numbers.metric_table import METRICS
 from ..run_notes import read_notes
 from ..runs import Run
-from .numbers import DASH, format_time, format_value, read_number
+from .numbers import COST, DASH, format_time, format_value, read_number
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -32,6 +33,7 @@ class Headline:
     reference: float | None = None
     reference_model: str | None = None
     clean_value: float | None = None  # on the rows that repeat nothing of an earlier split
+    price: str = ""  # of a threshold that the objective chose, in words
 
     @property
     def text(self) -> str:
@@ -44,6 +46,8 @@ class Headline:
         where = self.split
         if self.clean_value is not None:
             where += f"; {format_value(self.metric, self.clean_value)} on clean rows"
+        if self.price:
+            where += f"; {self.price}"
         return f"{self.metric} {value} ({where})"
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +65,11 @@ class Headline:
 def clean(split: str) -> str:
     """The name under which the rows of a split that repeat nothing of an earlier one are told."""
     return f"{split}_clean"
+
+
+def unclean(split: str) -> str:
+    """The split whose clean rows are told under this name, else the name itself."""
+    return split.removesuffix("_clean")
 
 
 def place(order: tuple[str, ...], name: str) -> int:
@@ -90,10 +99,8 @@ def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
 
 def primary_metric(run: Run, history: History, config: RunConfig | None = None) -> str:
     """The metric declared before the run, else the default of its task."""
-    try:
-        declared = (config or run.config()).objective.metric
-    except FtevError:  # a copied run may have lost its configuration
-        declared = None
+    known = config or _config_of(run)
+    declared = declared_metric(known) if known else None
     return declared or DEFAULT_METRIC.get(history.task, "loss")
 
 
@@ -121,8 +128,45 @@ def headline(run: Run, history: History, config: RunConfig | None = None) -> Hea
             before = metric_value(results.get(against or ""), metric)
             others = history.results.get(clean(split), {}).get("tuned")
             known = against if before is not None else None
-            return Headline(metric, split, value, before, known, metric_value(others, metric))
+            price = describe_price(results["tuned"])
+            figure = Headline(
+                metric, split, value, before, known, metric_value(others, metric), price
+            )
+            return _of_cost(history, config or _config_of(run), figure)
     return _validation_headline(history)
+
+
+def describe_price(result: Mapping[str, Any]) -> str:
+    """What a threshold that the objective chose costs in rows falsely called positive (V13)."""
+    chosen, positive = result.get("threshold"), result.get("positive")
+    confusion = result.get("confusion")
+    if chosen is None or not confusion or positive not in confusion["labels"]:
+        return ""
+    code = confusion["labels"].index(positive)
+    false = sum(row[code] for i, row in enumerate(confusion["counts"]) if i != code)
+    rows = max(1, int(result.get("n") or 0))
+    return f"at {chosen:.3g}, {1000 * false / rows:.3g} false positives per 1,000 rows"
+
+
+def _config_of(run: Run) -> RunConfig | None:
+    try:
+        return run.config()
+    except FtevError:  # a copied run may have lost its configuration
+        return None
+
+
+def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> Headline:
+    """The cost a row, where the objective has prices and names no metric."""
+    if config is None or config.objective.metric or "cost" not in choosers(config):
+        return figure
+    found = history.analyses.get(figure.split, {}).get("thresholds", {}).get("tuned", {})
+    cost = found.get("at_threshold", {}).get("metrics", {}).get(COST)
+    if cost is None or not found.get("in_use"):
+        return figure
+    rival: Mapping[str, Any] = next((r for r in found.get("against", []) if r.get("model")), {})
+    before = read_number(rival["other"]) if rival else None
+    value = read_number(cost["value"])
+    return Headline(COST, figure.split, value, before, rival.get("model"), None, figure.price)
 
 
 def _validation_headline(history: History) -> Headline | None:
@@ -215,7 +259,8 @@ def format_headline(told: Mapping[str, Any] | None) -> str:
 
 
 def higher_is_better(metric: str) -> bool:
-    return METRICS[metric].higher_is_better if metric in METRICS else not metric.endswith("loss")
+    known = METRICS.get(metric)
+    return known.higher_is_better if known else not metric.endswith(("loss", COST))
 
 
 def _name(run: Run, history: History) -> str:

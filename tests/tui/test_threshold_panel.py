@@ -74,15 +74,20 @@ def with_cost() -> dict[str, object]:
     aim = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
     found = thresholds(evaluation(objective=aim, validation=frame, tuned=frame))
     result = next(a.result for a in found if a.model == "tuned")
-    return {"analyses": {"test": {"thresholds": {"tuned": result}}}, "results": {}}
+    at = result["chosen"]["threshold"]
+    return {
+        "analyses": {"test": {"thresholds": {"tuned": result}}},
+        "results": {"test": {"tuned": {"threshold": at}}},
+    }
 
 
-def test_figures_at_half_say_that_another_threshold_is_in_use() -> None:
+def test_V13_figures_say_their_threshold_and_what_they_would_be_at_half() -> None:
     report = with_cost()
     sentence = describe_other_threshold(report, "test")
-    assert sentence.startswith("These figures are of predictions at 0.5. At the threshold 0.3")
-    assert "F1 100.0 %" in sentence
-    assert describe_other_threshold({"analyses": {}}, "test") == ""
+    assert "calls a row “spam” from a probability of 0.3" in sentence
+    assert "every figure of it is at that threshold" in sentence
+    assert "At 0.5 it would have precision –, recall 0.0 %" in sentence
+    assert describe_other_threshold({"analyses": {}, "results": {}}, "test") == ""
 
 
 def test_precision_of_no_row_is_a_dash_in_the_report_as_on_the_screen() -> None:

@@ -113,7 +113,7 @@ class CalibrationSection(Section):
             if panel.in_use:
                 where = (
                     "This is the threshold that the objective chose on validation; "
-                    "1 Metrics is of predictions at 0.5."
+                    "predictions and all figures are at it."
                 )
         else:
             where = "0 goes back to the chosen one."

@@ -30,7 +30,7 @@ def show_thresholds(report: Mapping[str, Any]) -> list[Block]:
     if "at_threshold" in r:
         n = format_count(r["at_threshold"]["n"], "row")
         blocks += [Paragraph(f"On {split} ({n}), which had no part in the choice:"), _figures(r)]
-        blocks += [_confusions(r)]
+        blocks += [_confusions(r), *_against(r)]
         blocks += [Paragraph(text) for text in _kept_promise(split, r)]
     elif "chosen" in r:
         blocks.append(
@@ -41,15 +41,17 @@ def show_thresholds(report: Mapping[str, Any]) -> list[Block]:
 
 
 def describe_other_threshold(report: Mapping[str, Any], split: str) -> str:
-    """What the figures at 0.5 leave out where the objective chose another threshold."""
+    """At which threshold the figures of a split stand, and what they would be at 0.5."""
+    chosen = report["results"].get(split, {}).get("tuned", {}).get("threshold")
     found = (report.get("analyses") or {}).get(split, {}).get("thresholds", {}).get("tuned", {})
-    if not found.get("in_use") or "at_threshold" not in found:
+    way = found.get("at_half")
+    if chosen is None or way is None:
         return ""
-    way = found["at_threshold"]
     figures = (f"{_title(m)} {_estimate_of(way, m)}" for m in ("precision", "recall", "f1"))
     return (
-        "These figures are of predictions at 0.5. At the threshold "
-        f"{way['threshold']:.3g}, which the objective chose on validation: {', '.join(figures)}."
+        f"The tuned model calls a row “{found['positive']}” from a probability of {chosen:.3g} on, "
+        f"which the objective chose on validation: every figure of it is at that threshold. "
+        f"At 0.5 it would have {', '.join(figures)}."
     )
 
 
@@ -66,6 +68,22 @@ def describe_aim(aim: Mapping[str, Any], positive: str) -> str:
             right = f'at least {_share(aim["target"])} right among the rows called "{positive}"'
             return f"{right}, with the most recall"
     return f'the most F1 of "{positive}"'
+
+
+def _against(r: Mapping[str, Any]) -> list[Block]:
+    """The chosen rule beside the constant answers and the reference at a threshold of its own."""
+    if not r.get("against"):
+        return []
+    rows = []
+    for c in r["against"]:
+        name = c["metric"]
+        rule = c["rule"] + (f" at {c['threshold']:.3g}" if "threshold" in c else "")
+        ours, theirs = (_cost(c[k]) if name == "cost" else format_value(name, c[k]) for k in VALUES)
+        rows.append((rule, _title(name), theirs, ours, _difference(name, c), format_p(c["p"])))
+    return [Table(("against", "by", "it has", "tuned has", "change (paired 95 %)", "p"), rows)]
+
+
+VALUES = ("value", "other")
 
 
 def _choice(r: Mapping[str, Any]) -> list[str]:
