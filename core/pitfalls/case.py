@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,9 +11,12 @@ from typing import Any, Literal
 from ..config import RunConfig
 from ..decision import declared_metric
 from ..history import History
+from ..reporting.numbers import read_number
+from ..reporting.outcome import Outcome, read_difference
 from ..reporting.summary import DEFAULT_METRIC, judged_split, reference_model
 
 EVIDENCE_ROWS = 50
+SURE = 0.02  # p of a difference that a finding rests on, both sides together
 NAMES = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
 Row = tuple[str, int]
 
@@ -69,7 +73,15 @@ class Case:
     @property
     def trains(self) -> bool:
         """False where two given models are set against each other."""
-        return self.config is None or self.config.trains
+        return self.config.trains if self.config else self.history.trains
+
+    @property
+    def adapter(self) -> bool:
+        """Whether the run trained an adapter on frozen weights."""
+        if self.config is not None:
+            return self.config.model.adapter != "none"
+        model = self.history.model
+        return model is not None and model.trainable < model.parameters
 
     @property
     def metric(self) -> str:
@@ -85,9 +97,9 @@ class Case:
         o = self.config.objective
         return o.at_least if o.at_least is not None else o.at_most
 
-    def comparison(self, metric: str) -> Mapping[str, Any]:
-        """The paired difference from the reference to tuned on the judged split; else empty."""
-        wanted = (self.split, metric, self.reference, "tuned")
+    def comparison(self, metric: str, reference: str | None = None) -> Mapping[str, Any]:
+        """The paired difference from a reference to tuned on the judged split; else empty."""
+        wanted = (self.split, metric, reference or self.reference, "tuned")
         for c in self.history.comparisons:
             if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == wanted:
                 return c
@@ -102,6 +114,15 @@ class Case:
         """Rows of each label of train that has any."""
         train = self.history.splits.get("train")
         return {k: n for k, n in train.labels.items() if n} if train else {}
+
+
+def is_shown(c: Mapping[str, Any], outcome: Outcome) -> bool:
+    """Whether a paired difference shows this, and surely enough for a finding.
+
+    A run is looked at in many ways: each may be wrong in one run of a hundred, on either side.
+    """
+    p = read_number(c.get("p_holm", c.get("p"))) if c else math.nan
+    return bool(c) and read_difference(c) == outcome and not p > SURE
 
 
 Look = Callable[[Case], Iterator[Finding]]

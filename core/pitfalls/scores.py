@@ -3,54 +3,195 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..numbers.metric_table import METRICS
-from ..reporting.numbers import format_estimate, format_value, read_number
+from ..reporting.metric_names import name_metric
+from ..reporting.numbers import (
+    format_count,
+    format_difference,
+    format_difference_interval,
+    format_estimate,
+    format_value,
+    read_number,
+)
 from ..reporting.summary import higher_is_better, metric_value
-from .case import NAMES, Case, Finding, Look
+from . import remedies
+from .case import EVIDENCE_ROWS, NAMES, Case, Finding, Look, is_shown
 
 PARADOX_GAP = 0.15  # accuracy above balanced accuracy by this much hides a failing label
 POOR_RECALL = 0.5
 ONE_SIDED = 0.75  # share of the commonest label from which accuracy says little
+BELOW_CHANCE = -2.33  # standard errors: p = 0.01 on this side
+MANY_ROWS = 4  # of a label: none found of fewer could be chance for one that is found half the time
 OF_ONE_LABEL = ("precision", "recall", "f1")  # they need a positive label
 BY_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
 
 
+def _no_prediction(case: Case) -> Iterator[Finding]:
+    """Rows whose scores are no numbers: they count as wrong, and the model is broken (V5)."""
+    rows = list(case.tuned.get("no_prediction") or [])
+    if not rows or case.split is None:
+        return
+    yield Finding(
+        "no_prediction",
+        "error",
+        f"the tuned model has no prediction for {len(rows):,} of {case.tuned['n']:,} rows of "
+        f"{case.split}: their scores are not finite, and they count as wrong",
+        {"rows": len(rows)},
+        [(case.split, int(row)) for row in rows[:EVIDENCE_ROWS]],
+        remedies.learn_less(case, "Load the model in float32 and evaluate again"),
+        {case.split: len(rows)},
+    )
+
+
+def _swapped_labels(case: Case) -> Iterator[Finding]:
+    """Right less often than the same answers would be in any other order, shown by permutation."""
+    counts = _confusion(case.tuned)
+    if counts is None:
+        return
+    labels = case.tuned["confusion"]["labels"]
+    rows = sum(map(sum, counts))
+    right, chance, error = sum(r[i] for i, r in enumerate(counts)), *right_by_chance(counts)
+    if not error or (right + 0.5 - chance) / error > BELOW_CHANCE:
+        return
+    wrong = [(n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if i != j]
+    most, truth, answer = max(wrong)
+    yield Finding(
+        "labels_swapped",
+        "error",
+        f"the tuned model is right on {right:,} of {rows:,} rows of {case.split}; the same answers "
+        f"in random order would be on {chance:,.0f}: below chance, so labels are probably swapped "
+        f'("{labels[truth]}" is answered "{labels[answer]}" {most:,} times)',
+        {"right": right, "chance": chance, "standard_error": error, "rows": rows},
+        remedy=f"Compare what the labels mean in train and in {case.split}"
+        if case.trains
+        else f"Compare the model's labels with those of {case.split}, and set data.label_map",
+    )
+
+
+def _confusion(result: Mapping[str, Any]) -> list[list[int]] | None:
+    """Counts by truth and prediction; None for other tasks and for rows of one label only."""
+    counts = (result.get("confusion") or {}).get("counts")
+    return counts if counts and sum(any(row) for row in counts) > 1 else None
+
+
+def right_by_chance(counts: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """Right rows where answers are dealt to rows at random: mean and standard error (Hoeffding)."""
+    truth = [sum(row) for row in counts]
+    answers = [sum(column) for column in zip(*counts, strict=True)]
+    n = sum(truth)
+    both = sum(t * a for t, a in zip(truth, answers, strict=True))
+    if n < 2:
+        return both / max(1, n), 0.0
+    squares = sum(
+        t * a * ((i == j) - answers[i] / n - truth[j] / n + both / n**2) ** 2
+        for i, t in enumerate(truth)
+        for j, a in enumerate(answers)
+    )
+    return both / n, math.sqrt(squares / (n - 1))
+
+
+def _never_predicted(case: Case) -> Iterator[Finding]:
+    """Every label that has rows and is never answered."""
+    counts = _confusion(case.tuned)
+    if counts is None or case.split is None:
+        return
+    labels = case.tuned["confusion"]["labels"]
+    answered = [any(column) for column in zip(*counts, strict=True)]
+    missed = {labels[i]: sum(row) for i, row in enumerate(counts) if any(row) and not answered[i]}
+    if not missed:
+        return
+    named = ", ".join(f'"{label}" ({format_count(n, "row")})' for label, n in missed.items())
+    yield Finding(
+        "labels_never_predicted",
+        "warning" if max(missed.values()) >= MANY_ROWS else "info",
+        f"the tuned model never predicts {format_count(len(missed), 'label')} that {case.split} "
+        f"has: {named}",
+        {"split": case.split, "support": missed, "answered": sum(answered)},
+        remedy=remedies.learn_more(
+            case, "Take a model that was trained on these labels", "or give these labels more rows"
+        ),
+    )
+
+
+def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
+    """A linear layer on the frozen base is shown to be better than what training made of it."""
+    c = case.comparison(case.metric, "probe")
+    if not is_shown(c, "worse"):
+        return
+    metric, name = case.metric, name_metric(case.metric, case.tuned.get("positive"))
+    before, after = (metric_value(case.results.get(m), metric) for m in ("probe", "tuned"))
+    change = format_difference(metric, c["difference"])
+    interval = format_difference_interval(metric, c["low"], c["high"])
+    yield Finding(
+        "probe_beats_tuned",
+        "error",
+        f"a linear layer on the frozen base beats the tuned model on {case.split}: {name} "
+        f"{format_value(metric, before)} against {format_value(metric, after)} ({change}, paired "
+        f"95 %: {interval})",
+        {"metric": metric, "probe": before, "tuned": after, "difference": c["difference"]}
+        | {"low": c["low"], "high": c["high"]},
+        remedy=remedies.learn_more(
+            case, "Do not use this model: the linear probe is simpler and better"
+        ),
+    )
+
+
 def _accuracy_paradox(case: Case) -> Iterator[Finding]:
+    """A label whose rows are shown to be missed, which accuracy hides.
+
+    Only an accuracy that always answering the commonest label would not beat is a paradox; below
+    that it is a label that is missed.
+    """
     if not case.is_classification or not case.tuned:
         return
     accuracy, balanced = (metric_value(case.tuned, m) for m in ("accuracy", "balanced_accuracy"))
     failing = _failing_label(case.tuned)
     if accuracy is None or balanced is None or failing is None:
         return
-    label, recall, support = failing
-    if accuracy - balanced < PARADOX_GAP or not recall < POOR_RECALL:
+    label, found, support = failing
+    shown = _is_missed(found, support)
+    if accuracy - balanced < PARADOX_GAP or not shown or _found_by_threshold(case, label):
         return
-    if _found_by_threshold(case, label):
-        return
-    found = round(recall * support)
+    largest, share = _largest_label(case.tuned)
+    paradox = accuracy >= share and label != largest
+    recall = format_value("recall", found / support)
+    told = (
+        f"accuracy on {case.split} is {format_value('accuracy', accuracy)}, yet only {recall} of "
+        f'the rows that are "{label}" are found ({found:,} of {support:,})'
+    )
+    if paradox:
+        told += ": the accuracy comes from the larger label"
+    else:
+        told += f'; always answering "{largest}" has {format_value("accuracy", share)}'
     yield Finding(
-        "accuracy_paradox",
+        "accuracy_paradox" if paradox else "label_missed",
         "error",
-        f"accuracy on {case.split} is {format_value('accuracy', accuracy)}, yet only "
-        f'{format_value("recall", recall)} of the rows that are "{label}" are found '
-        f"({found:,} of {support:,}): the accuracy comes from the larger label",
+        told,
         {
             "accuracy": accuracy,
             "balanced_accuracy": balanced,
+            "majority": share,
             "label": label,
-            "recall": recall,
+            "recall": found / support,
             "found": found,
             "support": support,
         },
-        remedy="Judge by recall of that label or macro_f1; give the label more rows",
+        remedy=remedies.for_label(case, label, "recall"),
     )
 
 
-def _failing_label(result: dict[str, Any]) -> tuple[str, float, int] | None:
-    """The positive label where it fails, else the one that is found least: recall and rows."""
+def _is_missed(found: int, support: int) -> bool:
+    """Whether fewer than half are found, by the whole interval."""
+    from ..statistics import wilson  # brings SciPy: a screen that only folds does without
+
+    return wilson(found, support).high < POOR_RECALL
+
+
+def _failing_label(result: dict[str, Any]) -> tuple[str, int, int] | None:
+    """The positive label where it fails, else the one that is found least: found, and rows."""
     rows = {k: r for k, r in (result.get("per_class") or {}).items() if r.get("support")}
     if not rows:
         return None
@@ -58,7 +199,15 @@ def _failing_label(result: dict[str, Any]) -> tuple[str, float, int] | None:
     label = str(result.get("positive"))
     if recalls.get(label, math.inf) >= POOR_RECALL:
         label = min(recalls, key=lambda x: recalls[x])
-    return label, recalls[label], int(rows[label]["support"])
+    support = int(rows[label]["support"])
+    return label, round(recalls[label] * support), support
+
+
+def _largest_label(result: dict[str, Any]) -> tuple[str, float]:
+    """The commonest true label and its share: what always answering it has for accuracy."""
+    rows = {k: int(r.get("support", 0)) for k, r in result["per_class"].items()}
+    label = max(rows, key=lambda k: rows[k])
+    return label, rows[label] / sum(rows.values())
 
 
 def _found_by_threshold(case: Case, label: str) -> bool:
@@ -76,14 +225,17 @@ def _worse_than_guessing(case: Case) -> Iterator[Finding]:
     if case.task != "generation" or guess is None:
         return
     loss = metric_value(case.tuned or None, "loss")
-    if loss is not None and loss >= guess:
+    estimate = case.tuned.get("metrics", {}).get("loss", {})
+    low = read_number(estimate.get("low"))
+    if loss is not None and (loss if math.isnan(low) else low) >= guess:
         yield Finding(
             "worse_than_guessing",
             "error",
             f"the tuned model's loss on {case.split} is {loss:.3f}; guessing tokens at random has "
             f"{guess:.3f} (ln V)",
             {"loss": loss, "random_loss": guess},
-            remedy="The model does not know this kind of text: train longer, or take another base",
+            remedy="The model does not know this kind of text. "
+            + remedies.learn_more(case, "Take another model", "or take another base"),
         )
 
 
@@ -192,7 +344,11 @@ def _target_already_met(case: Case) -> Iterator[Finding]:
 
 
 LOOKS: tuple[Look, ...] = (
+    _no_prediction,
+    _swapped_labels,
+    _probe_beats_tuned,
     _accuracy_paradox,
+    _never_predicted,
     _wrong_metric,
     _worse_than_guessing,
     _target_already_met,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..events import SplitPrepared, TextScored
 from ..reporting.numbers import format_count, read_number
 from .case import EVIDENCE_ROWS, Case, Finding, Look, Row
+from .remedies import learn_less
 
 TRUNCATED_SHARE = 0.01
 FORGOTTEN = 0.02  # nats a token: a smaller loss of likelihood is not called forgetting
@@ -160,9 +161,7 @@ def _forgetting(case: Case) -> Iterator[Finding]:
             "low": None if math.isnan(low) else low,
             "high": None if math.isnan(high) else high,
         },
-        remedy="Train less or with an adapter, lower train.learning_rate, or mix in neutral text"
-        if case.trains
-        else "Weigh what was gained against it, or choose a model that was tuned more gently",
+        remedy=learn_less(case, "Weigh what was gained against it, or choose a gentler tuning"),
     )
 
 

@@ -4,59 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 
 from ..history import History
 from ..reporting.numbers import format_count
 from .case import Case, Finding, Look
+from .course import (
+    diverged,
+    ended_near_floor,
+    hardly_moved,
+    rose,
+    training,
+    training_fell,
+    unit,
+    windows,
+)
+from .remedies import learn_more, steadier
 
 RISE = 0.02  # of the least validation loss: a smaller rise is not called overfitting
 GAIN = 0.005  # of a loss: a smaller fall between evaluations is no gain
 FALL = 0.02  # of a loss: so much a fall in the last epoch, and training was still under way
+LITTLE_LEFT = 0.02  # of the loss of knowing nothing: from there no fall can be asked for
 LEVEL_EVALUATIONS = 3  # without a gain after the best one, to speak of a plateau
-WINDOWS = 500  # places at which a mean is taken
-FEW_STEPS = 20  # fewer say nothing about a trend
-CLIMB = 0.2  # of the lowest mean loss: more than noise, where it is also CERTAIN
-CERTAIN = 4.0  # standard errors
-NEAR_FLOOR = 0.95  # of the loss of knowing nothing: at or above, little was learnt
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Mean training loss over consecutive steps."""
-
-    first: int  # place of its first step in the series
-    last_step: int
-    mean: float
-    error: float  # standard error of the mean
-
-
-def _windows(history: History) -> list[_Window]:
-    """Means over a tenth of the steps, sliding; empty for few steps and losses not finite.
-
-    The first and the last are at the ends of the series, at most `WINDOWS` more between them.
-    """
-    loss, step = history.steps.loss, history.steps.step
-    n = len(loss)
-    if n < FEW_STEPS or not all(map(math.isfinite, loss)):
-        return []
-    k = max(5, n // 10)
-    sums = [0.0, *accumulate(loss)]
-    squares = [0.0, *accumulate(x * x for x in loss)]
-    found = []
-    for i in [*range(0, n - k, max(1, (n - k) // WINDOWS)), n - k]:
-        mean = (sums[i + k] - sums[i]) / k
-        variance = max(0.0, (squares[i + k] - squares[i]) / k - mean * mean)
-        found.append(_Window(i, step[i + k - 1], mean, math.sqrt(variance / (k - 1))))
-    return found
-
-
-def _rose(low: _Window, high: _Window) -> bool:
-    """By more than a share of the loss, and by more than its noise."""
-    error = math.hypot(low.error, high.error)
-    rise = high.mean - low.mean
-    return rise > CLIMB * low.mean and rise > CERTAIN * error
 
 
 def _validation(history: History) -> list[tuple[int, float, float]]:
@@ -76,7 +44,7 @@ def _overfitting(case: Case) -> Iterator[Finding]:
     best = min(range(len(series)), key=lambda i: series[i][2])
     step, epoch, least = series[best]
     rise = series[-1][2] - least
-    if best == len(series) - 1 or rise <= RISE * least or not _train_loss_fell(history):
+    if best == len(series) - 1 or rise <= RISE * least or not training_fell(history, step):
         return
     kept = history.best_step
     saved = kept is not None and kept <= step
@@ -96,28 +64,25 @@ def _which_was_kept(history: History) -> str:
     return "" if kept is None else f"; the checkpoint of step {kept:,} was kept"
 
 
-def _train_loss_fell(history: History) -> bool:
-    told = [e.train_loss for e in history.epochs if math.isfinite(e.train_loss)]
-    return len(told) < 2 or told[-1] < told[0]
-
-
 def _underfitting(case: Case) -> Iterator[Finding]:
     """Little learnt by the end, or ended while both losses still fell."""
-    epochs = [e for e in case.history.epochs if math.isfinite(e.train_loss)]
-    if case.history.ended is None or not epochs:
+    history = case.history
+    epochs = [e for e in history.epochs if math.isfinite(e.train_loss)]
+    if history.ended is None or not epochs or training(case).diverged:
         return
-    loss, floor = epochs[-1].train_loss, _floor(case)
-    if floor and loss >= NEAR_FLOOR * floor[0] and not _hardly_moved(case.history):
+    near = ended_near_floor(case)
+    if near and not hardly_moved(history):
+        loss, least, what = near
         yield Finding(
             "underfitting",
             "warning",
-            f"in its last epoch the training loss is {loss:.3f}, and {floor[1]} has "
-            f"{floor[0]:.3f}: the model has learnt little",
-            {"train_loss": loss, "floor": floor[0]},
-            remedy="Train longer, raise train.learning_rate, or take a larger base",
+            f"in its last epoch the training loss is {loss:.3f}, and {what} has {least:.3f}: the "
+            "model has learnt little",
+            {"train_loss": loss, "floor": least},
+            remedy=learn_more(case, "", "or take a larger base"),
         )
-    elif len(epochs) > 1 and case.history.ended.reason == "completed":
-        yield from _still_falling([e.train_loss for e in epochs], _validation(case.history))
+    elif len(epochs) > 1 and history.ended.reason == "completed":
+        yield from _still_falling([e.train_loss for e in epochs], _validation(history))
 
 
 def _still_falling(
@@ -140,39 +105,20 @@ def _still_falling(
     )
 
 
-def _floor(case: Case) -> tuple[float, str] | None:
-    """The loss of knowing nothing of the input, in nats, and what has it."""
-    if not case.is_classification:
-        guess = case.history.random_loss
-        return None if guess is None else (guess, "guessing tokens at random (ln V)")
-    counts = case.train_labels()
-    total = sum(counts.values())
-    if len(counts) < 2:
-        return None
-    entropy = -sum(n / total * math.log(n / total) for n in counts.values())
-    return entropy, "always answering with the labels' shares of train"
-
-
-def _hardly_moved(history: History) -> bool:
-    windows = _windows(history)
-    if not windows:
-        return False
-    first, last = windows[0], windows[-1]
-    return abs(first.mean - last.mean) < FALL * first.mean
-
-
 def _nothing_learnt(case: Case) -> Iterator[Finding]:
-    if case.history.ended is None or not _hardly_moved(case.history):
+    history = case.history
+    if history.ended is None or not hardly_moved(history):
         return
-    first, *_, last = _windows(case.history)
-    peak = max(case.history.steps.learning_rate)
+    first, *_, last = windows(history)
+    if first.mean < LITTLE_LEFT * unit(case):
+        return
     yield Finding(
         "loss_never_fell",
         "warning",
         f"training loss was {first.mean:.3f} over the steps up to {first.last_step:,} and "
         f"{last.mean:.3f} over the last ones: training changed next to nothing",
-        {"first": first.mean, "last": last.mean, "learning_rate": peak},
-        remedy=f"Raise train.learning_rate (it was {peak:.3g} at its peak), and check the labels",
+        {"first": first.mean, "last": last.mean, "learning_rate": max(history.steps.learning_rate)},
+        remedy=learn_more(case, "", "and check that the labels follow from the texts"),
     )
 
 
@@ -205,32 +151,32 @@ def _level_since(losses: Sequence[float]) -> int | None:
 
 def _unsteady(case: Case) -> Iterator[Finding]:
     """Divergence, and a loss that rises from its first steps on."""
-    windows = _windows(case.history)
-    if not windows:
+    found = windows(case.history)
+    if not found:
         return
-    steps, low, last = len(case.history.steps), min(windows, key=lambda w: w.mean), windows[-1]
-    early = [w for w in windows if w.first <= steps // 2]
-    peak, rate = max(early, key=lambda w: w.mean), max(case.history.steps.learning_rate)
-    from_start = low.first <= steps // 10
-    if _rose(low, last) and not from_start:
+    if gone := diverged(case):
+        low, last = gone
         yield Finding(
             "loss_diverged",
             "warning",
-            f"training loss fell to {low.mean:.3f} by step {low.last_step:,} and then rose to "
-            f"{last.mean:.3f} at the end: training diverged" + _which_was_kept(case.history),
-            {"lowest": low.mean, "step": low.last_step, "last": last.mean},
-            remedy="Lower train.learning_rate, or stop earlier",
+            f"training loss rose from {low.mean:.3f} (step {low.last_step:,}) to {last.mean:.3f} "
+            "at the end: training diverged" + _which_was_kept(case.history),
+            {"lowest": low.mean, "step": low.last_step, "last": last.mean, "floor": unit(case)},
+            remedy=steadier(case),
         )
-    elif _rose(windows[0], peak):
-        recovered = last.mean < windows[0].mean
+        return
+    steps, first, last = len(case.history.steps), found[0], found[-1]
+    peak = max((w for w in found if w.first <= steps // 2), key=lambda w: w.mean)
+    if rose(case, first, peak):
+        recovered, rate = last.mean < first.mean, max(case.history.steps.learning_rate)
         yield Finding(
             "learning_rate_too_high",
             "info" if recovered else "warning",
-            f"training loss rose at once, from {windows[0].mean:.3f} over the steps up to "
-            f"{windows[0].last_step:,} to {peak.mean:.3f} by step {peak.last_step:,}, "
+            f"training loss rose at once, from {first.mean:.3f} over the steps up to "
+            f"{first.last_step:,} to {peak.mean:.3f} by step {peak.last_step:,}, "
             f"and ended at {last.mean:.3f}: a learning rate of {rate:.3g} is too high for a start",
-            {"first": windows[0].mean, "peak": peak.mean, "last": last.mean, "learning_rate": rate},
-            remedy="Lower train.learning_rate, or raise train.warmup_ratio",
+            {"first": first.mean, "peak": peak.mean, "last": last.mean, "learning_rate": rate},
+            remedy=steadier(case),
         )
 
 
@@ -242,18 +188,26 @@ def _not_finite(case: Case) -> Iterator[Finding]:
             "warning",
             f"{skipped:,} of {len(steps):,} steps made no update: gradient not finite",
             {"skipped": skipped, "steps": len(steps)},
-            remedy="Lower train.learning_rate, or train in float32",
+            remedy=f"{steadier(case)}, or train in float32",
         )
     bad = [s for s, x in zip(steps.step, steps.loss, strict=True) if not math.isfinite(x)]
     if bad:
         yield Finding(
             "loss_not_finite",
-            "error",
+            "error" if _is_spoilt(case.history, bad[0]) else "warning",
             f"training loss is not a finite number from step {bad[0]:,} on "
-            f"({format_count(len(bad), 'step')})",
-            {"first_step": bad[0], "steps": len(bad)},
-            remedy="Lower train.learning_rate, or train in float32",
+            f"({format_count(len(bad), 'step')}){_which_was_kept(case.history)}",
+            {"first_step": bad[0], "steps": len(bad), "kept_step": case.history.best_step},
+            remedy=f"{steadier(case)}, or train in float32",
         )
+
+
+def _is_spoilt(history: History, first_bad: int) -> bool:
+    """Whether the weights that are kept are from after the loss was lost for good."""
+    if math.isfinite(history.steps.loss[-1]):
+        return False
+    kept = history.best_step
+    return kept is None or kept >= first_bad
 
 
 LOOKS: tuple[Look, ...] = (
