@@ -194,6 +194,10 @@ class Evaluated(Event, frozen=True, tag=True):
     ] = []  # truth, prediction, count: the cells that are not empty
     unscored_rows: int = 0
     seconds: float = 0.0
+    no_prediction: int = 0  # rows whose scores are not finite: they count as wrong
+    # Against earlier evaluations inside training, row by row: earlier step, difference of the
+    # losses (later - earlier), its paired standard error over rows
+    changes: list[tuple[int, float, float]] = []
 
 
 class EpochDone(Event, frozen=True, tag=True):

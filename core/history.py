@@ -56,6 +56,7 @@ STAGES = (
     "evaluated",
 )
 LAST_TIME = 253_402_214_400.0  # the last day of the year 9999: dates end there
+NOISE_ERRORS = 2.0  # standard errors within which a change of a loss is noise
 RATE_WINDOW = 30  # steps over which speed is averaged
 
 
@@ -161,6 +162,19 @@ class Epoch:
     accuracy_change: float  # against step 0
     seconds: float
     observation: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the validation loss changed between two evaluations, over the same rows under both."""
+
+    difference: float  # later - earlier, nats per row or token
+    standard_error: float
+
+    @property
+    def level(self) -> bool:
+        """Whether it is noise: nothing else decides that (V10)."""
+        return abs(self.difference) <= NOISE_ERRORS * self.standard_error
 
 
 @dataclass
@@ -270,6 +284,18 @@ class History:
             if e.split == "validation" and e.model == "tuned":
                 at.setdefault(e.step, e)
         return [at[s] for s in sorted(at)]
+
+    def change(self, earlier_step: int, later_step: int) -> Change | None:
+        """How the validation loss changed between two steps (V10).
+
+        None where it was not measured row by row: in runs of older versions, between evaluations
+        too far apart to be kept, or where a loss is not finite.
+        """
+        later = next((e for e in self.validation_series() if e.step == later_step), None)
+        for step, difference, error in later.changes if later else []:
+            if step == earlier_step:
+                return Change(difference, error)
+        return None
 
     def read(self, reader: EventReader) -> bool:
         """Fold what is new in one bounded go; True when there was something."""

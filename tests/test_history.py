@@ -32,7 +32,7 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ftev.core.history import RATE_WINDOW, Epoch, History, fold, read_history
+from ftev.core.history import RATE_WINDOW, Change, Epoch, History, fold, read_history
 from ftev.core.reporting.parts import describe_references
 from ftev.core.runs import Run
 from hypothesis import given
@@ -377,3 +377,17 @@ def test_events_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:
     run.events_path.mkdir()  # as one without permission, which root would read
     with pytest.raises(RunError, match=r"events\.jsonl: cannot be read: Is a directory"):
         read_history(run)
+
+
+def test_V10_a_change_within_two_standard_errors_is_level() -> None:
+    """100 rows, losses 0.245 and 0.241, whose rows differ by 0.03 or so: level."""
+    later = replace(story.validated(1), changes=[(0, -0.004, 0.003), (2, 0.2, 0.05)])
+    history = fold([story.validated(0), later])
+    change = history.change(0, 4)
+    assert change == Change(-0.004, 0.003)
+    assert change.level
+    risen = history.change(2, 4)
+    assert risen is not None
+    assert not risen.level
+    assert history.change(0, 8) is None
+    assert history.change(4, 0) is None

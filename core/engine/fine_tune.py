@@ -85,6 +85,8 @@ def train_to_the_best(s: Session, resume: Path | None) -> str:
 def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
     settings, rows = s.config.train, s.rows_for(s.tuned, "train")
     best = Best()
+    if s.ranks.is_first:
+        s.validation_rows.forget_after(step_of(resume) if resume else -1)
     if resume is None:
         _seed(settings.seed + s.ranks.rank)  # dropout draws for other rows on every rank
     else:
@@ -239,6 +241,7 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> bool:
     metric = chosen_by(s.config)
     value = metric_value(s, metric, event, frame)
     loss = metric_value(s, "loss", event, frame)
+    s.validation_rows.thin_out({best.step})
     return update_best(best, value, step.step, metric, s.config.train.early_stopping, loss)
 
 

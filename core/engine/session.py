@@ -37,6 +37,7 @@ from .pairing import reads_alike
 from .probe import Probe
 from .ranks import Ranks
 from .rows import RENDER, TokenRows
+from .validation_rows import ValidationRows
 
 if TYPE_CHECKING:
     from ..analyses import Frames  # brings SciPy's statistics, which no step needs
@@ -76,6 +77,11 @@ class Session:
 
     def __post_init__(self) -> None:
         self.device = choose_device(self.config)
+
+    @property
+    def validation_rows(self) -> ValidationRows:
+        """The rows of evaluations inside training."""
+        return ValidationRows.of(self.run)
 
     def write(self, *events: Event) -> None:
         if self.events is not None:

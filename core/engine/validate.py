@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from ..config import EarlyStopping
 from ..events import Evaluated
-from ..metrics import METRICS, classification_metrics, confusion, text_metrics
+from ..metrics import (
+    METRICS,
+    classification_metrics,
+    confusion,
+    count_metrics,
+    margins,
+    text_metrics,
+)
+from ..reporting.kept import chosen_by
 from .checkpoints import Best
 from .evaluate import score_labels, score_tokens
 from .models import Loaded
@@ -52,14 +61,23 @@ def _in_label_order(
 def validate(
     s: Session, model: str, loaded: Loaded, epoch: float
 ) -> tuple[Evaluated, pl.DataFrame]:
-    """Score validation and write the sums down."""
+    """Score validation, write the sums down and keep the rows."""
     started = time.monotonic()
     s.listener.state = "evaluating"
     frame = score(s, loaded, "validation", f"evaluating {model}")
     seconds = time.monotonic() - started
     event = evaluated(s, "validation", model, frame, epoch=epoch, seconds=seconds)
+    event = replace(event, changes=s.validation_rows.changes(s.step, frame))
+    asked = _needs_probabilities(chosen_by(s.config))
+    s.validation_rows.keep(s.step, epoch, frame, probabilities=asked)
     s.write(event)
     return event, frame
+
+
+def _needs_probabilities(metric: str) -> bool:
+    """Whether labels alone do not give it."""
+    of_counts = count_metrics(margins(np.zeros((2, 2))), 0)
+    return metric != "loss" and metric not in of_counts
 
 
 def evaluated(

@@ -13,6 +13,8 @@ from ftev.core.engine.models import Loaded, load
 from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.train import Trainer, learning_rate, plan_training, read_steps, train
 from ftev.core.engine.validate import out_of_patience, update_best
+from ftev.core.engine.validation_rows import NEWEST, ValidationRows, loss_change
+from ftev.core.history import Change
 from ftev.core.runs import Run
 from scoring import scores
 from tensors import Seen
@@ -253,3 +255,64 @@ def test_T3_of_equal_values_the_lower_loss_is_best() -> None:
     assert update_best(best, 0.9, 3, "accuracy", None, 0.4)
     assert not update_best(best, 0.8, 4, "accuracy", None, 0.1)
     assert (best.step, best.value, best.loss) == (3, 0.9, 0.4)
+
+
+def rows_scored(nll: list[float], tokens: list[int] | None = None) -> pl.DataFrame:
+    frame = pl.DataFrame({"row_id": range(len(nll)), "nll": nll})
+    return frame if tokens is None else frame.with_columns(tokens=pl.Series(tokens))
+
+
+def test_V10_a_change_of_the_loss_has_the_standard_error_of_its_rows() -> None:
+    """100 rows, 0.245 to 0.241: each row moves by up to 0.1, so 0.004 is noise."""
+    before = np.full(100, 0.245)
+    moved = np.where(np.arange(100) % 2, 0.05, -0.05) - 0.004
+    found = loss_change(rows_scored(list(before)), rows_scored(list(before + moved)))
+    assert found is not None
+    assert found == pytest.approx((-0.004, moved.std(ddof=1) / 10))
+    assert Change(*found).level
+    steady = loss_change(rows_scored(list(before)), rows_scored(list(before - 0.004)))
+    assert steady is not None
+    assert steady == pytest.approx((-0.004, 0.0), abs=1e-12)
+    assert not Change(-0.004, 0.0015).level
+
+
+def test_V10_the_change_of_a_language_model_is_a_ratio_of_sums() -> None:
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 50, 400)
+    before = rng.gamma(2, 1, 400) * tokens
+    after = before - rng.normal(0.1, 0.5, 400) * tokens
+    found = loss_change(
+        rows_scored(list(before), list(tokens)), rows_scored(list(after), list(tokens))
+    )
+    assert found is not None
+    assert found[0] == pytest.approx((after.sum() - before.sum()) / tokens.sum())
+    drawn = rng.integers(0, 400, (2_000, 400))
+    ratios = (after - before)[drawn].sum(1) / tokens[drawn].sum(1)
+    assert found[1] == pytest.approx(ratios.std(ddof=1), rel=0.06)
+
+
+def test_V10_rows_that_differ_or_are_not_finite_give_no_change() -> None:
+    rows = rows_scored([1.0, 2.0, 3.0])
+    assert loss_change(rows, rows_scored([1.0, 2.0])) is None
+    assert loss_change(rows, rows_scored([1.0, math.nan, 3.0])) is None
+    assert loss_change(rows_scored([1.0], [3]), rows_scored([2.0], [3])) is None
+    nothing_scored = rows_scored([1.0, 2.0, 0.0], [2, 2, 0])
+    found = loss_change(nothing_scored, rows_scored([2.0, 4.0, 0.0], [2, 2, 0]))
+    assert found is not None
+    assert found[0] == pytest.approx(0.75)
+
+
+def test_V10_of_hundreds_of_evaluations_the_telling_ones_are_kept(tmp_path: Path) -> None:
+    kept = ValidationRows(tmp_path / "validation")
+    kept.folder.mkdir()
+    for step in range(401):
+        loss = 0.1 if step == 150 else 1.0
+        kept.keep(step, step / 4, rows_scored([loss, loss + 1]), probabilities=False)
+        kept.thin_out({77} if step >= 77 else set())
+    steps = kept.steps()
+    assert {0, 77, 150, 400, 399, 396} <= set(steps)
+    assert [s for s in steps if s % 4 == 0][-NEWEST:] == list(range(276, 401, 4))
+    assert len(steps) <= 2 * NEWEST + 3
+    kept.forget_after(150)
+    assert kept.steps()[-1] == 150
+    assert [step for step, *_ in kept.changes(151, rows_scored([1.0, 2.0]))] == kept.steps()

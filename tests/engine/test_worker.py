@@ -144,6 +144,10 @@ def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path:
     assert 0 < resumed.started.resumed_from_step <= died.step
     assert list(resumed.steps.step) == list(range(1, 21))
     assert list(resumed.steps.loss_sum) == list(expected.steps.loss_sum)
+    for earlier, later in ((0, 10), (5, 10), (10, 20), (15, 20)):
+        change = resumed.change(earlier, later)
+        assert change is not None
+        assert change == expected.change(earlier, later)
     one = load_file(whole.model_path / "model.safetensors")
     two = load_file(run.model_path / "model.safetensors")
     assert all(torch.equal(value, two[name]) for name, value in one.items())
