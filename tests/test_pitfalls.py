@@ -33,6 +33,7 @@ from msgspec.structs import replace
 STARTED = RunStarted(run="r", name="r", task="classification", pid=1, host="h", ftev_version="0")
 WRITES = replace(STARTED, task="generation")
 LABELS = LabelsFixed(labels=story.LABELS, positive="positive")
+ACCURACY = story.config(metric="accuracy")
 ENDED = TrainingEnded(reason="completed", step=100, best_step=100)
 
 
@@ -286,11 +287,35 @@ def test_S7_a_test_set_too_small_for_the_claim() -> None:
     ]
     claim = story.config(metric="accuracy", at_least=0.91)  # the probe has 88 %: 3 points more
     finding = shown(events, "test_too_small", claim)
-    assert "differences in accuracy below 6.0 points cannot be shown" in finding.message
+    assert "differences in accuracy below 6.0 points cannot be shown reliably" in finding.message
+    assert finding.severity == "warning"
     assert "the target asks for 3.0 points more than the linear probe has" in finding.message
     assert "about 800 for this target" in finding.remedy  # 200 × (6 ÷ 3)²
     plain = [*events[:-1], compared("accuracy", 0.2, 0.05, "probe")]
     assert found(plain, "test_too_small", claim) is None
+
+
+def test_S2b_few_rows_that_can_never_show_anything_are_named_so() -> None:
+    def of(rows: int, p: float, least: float | None, **more: Any) -> Finding | None:
+        c = story.comparison("accuracy", 1.0, 0.0) | {"p": p, "smallest_detectable": least}
+        result = story.result((rows - rows // 2, rows // 2), rows=(rows - rows // 2, rows // 2))
+        events = [STARTED, *scored(result | more, probe=result)]
+        return found([*events, ComparisonsComputed(comparisons=[c])], "test_too_small", ACCURACY)
+
+    five = of(5, 0.0625, None)  # 0 broke, 5 fixed: the interval is [+100, +100]
+    assert five is not None
+    assert "5 rows: no difference between two models can be shown on so few" in five.message
+    assert five.severity == "warning"
+    assert five.evidence["smallest_detectable"] is None
+    shown_on_60 = of(60, 0.0004, 0.2)
+    assert shown_on_60 is not None
+    assert "below 20.0 points cannot be shown reliably" in shown_on_60.message
+    assert shown_on_60.severity == "info"  # a larger one was shown
+    clustered = of(40, 0.0625, 0.2, clusters=5)
+    assert clustered is not None
+    assert "no difference between two models can be shown" in clustered.message
+    assert of(400, 0.0004, 0.02) is None
+    assert of(400, 1.0, None) is None  # two models that agree on every row are not too few rows
 
 
 def test_T3_a_test_split_read_before_is_told() -> None:
@@ -326,7 +351,7 @@ def test_B1_probabilities_that_are_off() -> None:
     finding = shown([*results, calibration(0.15, 0.0001)], "poorly_calibrated")
     assert "off by 15.0 % on average" in finding.message
     assert "would show 4.0 % on 200 rows" in finding.message
-    assert "too sure of itself: a temperature of 1.80" in finding.message
+    assert "over-confident: a temperature of 1.80" in finding.message
     assert found([*results, calibration(0.045, 0.3)], "poorly_calibrated") is None
     assert found(results, "poorly_calibrated") is None
 

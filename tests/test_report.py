@@ -450,7 +450,7 @@ def test_a_small_test_set_is_told_unless_the_difference_is_plain() -> None:
     unclear = better(0.01, 0.05)
     history = told(*results(story.result((88, 92))), unclear)
     assert (
-        "differences in macro_f1 below 6.0 points cannot be shown"
+        "differences in macro F1 below 6.0 points cannot be shown reliably"
         in found(history, "test_too_small").message
     )
     assert "test_too_small" not in codes(told(*results(story.result((88, 92))), better()))

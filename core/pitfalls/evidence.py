@@ -6,11 +6,20 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ..reporting.numbers import format_count, format_difference, format_value, read_number
+from ..reporting.metric_names import name_metric
+from ..reporting.numbers import (
+    format_count,
+    format_difference,
+    format_value,
+    read_number,
+    unit_of,
+)
+from ..reporting.outcome import read_difference
 from ..reporting.summary import metric_value
 from .case import NAMES, Case, Finding, Look
 
 SMALL_SPLIT = 100  # rows
+LEAST_CHANGED = 6  # all changed in one direction: fewer have an exact p above 0.05 (2 / 2^5)
 CLAIM = 0.05  # a difference in shares that users want to see proven
 MISCALIBRATED = 0.03  # ECE above its null value
 
@@ -26,37 +35,55 @@ def _no_test_set(case: Case) -> Iterator[Finding]:
 
 
 def _too_small(case: Case) -> Iterator[Finding]:
-    """Few rows, an undecided difference, or a claim below what so many rows can show."""
+    """Few rows, an undecided difference, or a claim below what so many rows can show (S7)."""
     if case.split is None:
         return
     rows, claim = int(case.tuned.get("n") or 0), _claim(case)
     metric = case.metric if case.comparison(case.metric) else "accuracy"
     compared = case.comparison(metric)
     least = abs(read_number(compared.get("smallest_detectable")))
-    undecided = read_number(compared.get("low")) <= 0 <= read_number(compared.get("high"))
+    undecided = not compared or read_difference(compared) == "cannot tell"
     beyond = claim is not None and undecided and 0 < claim < least
-    share = metric in ("accuracy", "macro_f1", "recall", "precision", "f1", "balanced_accuracy")
-    if not (rows < SMALL_SPLIT or beyond or (share and undecided and least > CLAIM)):
+    wide = unit_of(metric) == "share" and undecided and least > CLAIM
+    never = _independent(case.tuned) < LEAST_CHANGED or (
+        undecided and _is_out_of_reach(metric, least)
+    )
+    if not (rows < SMALL_SPLIT or beyond or wide or never):
         return
     told = f"{case.split} has {format_count(rows, 'row')}"
-    if math.isfinite(least):
+    if never:
+        told += ": no difference between two models can be shown on so few, whatever they answer"
+    elif math.isfinite(least):
         plain = format_difference(metric, least).lstrip("+")
-        told += f": differences in {metric} below {plain} cannot be shown"
+        name = name_metric(metric, case.tuned.get("positive"))
+        told += f": differences in {name} below {plain} cannot be shown reliably"
     if beyond and claim is not None:
         asked = format_difference(case.metric, claim).lstrip("+")
         told += f", and the target asks for {asked} more than {NAMES[case.reference or 'base']} has"
     yield Finding(
         "test_too_small",
-        "warning",
+        "warning" if undecided or never else "info",
         told,
         {
             "rows": rows,
             "metric": metric,
-            "smallest_detectable": None if math.isnan(least) else least,
+            "smallest_detectable": None if never or math.isnan(least) else least,
             "claimed": claim,
         },
-        remedy=_rows_needed(rows, least, claim if beyond else None),
+        remedy="Judge nothing by these rows; evaluate on hundreds"
+        if never
+        else _rows_needed(rows, least, claim if beyond else None),
     )
+
+
+def _independent(result: dict[str, Any]) -> int:
+    """Clusters where rows come in such, else rows."""
+    return int(result.get("clusters") or result.get("n") or 0)
+
+
+def _is_out_of_reach(metric: str, least: float) -> bool:
+    """Whether only a difference that cannot be would be shown."""
+    return unit_of(metric) == "share" and least > 1
 
 
 def _claim(case: Case) -> float | None:
@@ -109,7 +136,7 @@ def _poorly_calibrated(case: Case) -> Iterator[Finding]:
         f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "
         f"{found['n']:,} rows" + _by_temperature(found.get("temperature") or {}),
         {"ece": error, "null": chance, "p": p},
-        remedy="Do not read its probabilities as shares; fit a temperature on validation",
+        remedy="Do not read its probabilities as frequencies; fit a temperature on validation",
     )
 
 
@@ -118,7 +145,7 @@ def _by_temperature(fitted: dict[str, Any]) -> str:
     value = read_number(fitted.get("value"))
     if math.isnan(value) or value == 1:
         return ""
-    way = "too sure of itself" if value > 1 else "less sure than it may be"
+    way = "over-confident" if value > 1 else "under-confident"
     after = format_value("ece", fitted["ece"]["after"])
     told = f"a temperature of {value:.2f}, fitted on validation, makes it {after}"
     return f". The model is {way}: {told}"
