@@ -191,7 +191,7 @@ class Evaluated(Event, frozen=True, tag=True):
     bytes: int = 0
     confusion: list[
         tuple[int, int, int]
-    ] = []  # truth, prediction, count: the cells that are not empty
+    ] = []  # truth, prediction, count of cells with rows; past the last label: no prediction
     unscored_rows: int = 0
     seconds: float = 0.0
     no_prediction: int = 0  # rows whose scores are not finite: they count as wrong

@@ -5,7 +5,7 @@ explicit label list. The same arithmetic gives the metric itself and, with a lea
 its bootstrap distribution.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "Metric",
     "classification_metrics",
     "confusion",
+    "confusion_of_cells",
     "count_metrics",
     "default_positive",
     "majority_counts",
@@ -56,12 +57,33 @@ def confusion(truth: NDArray[Any], predicted: NDArray[Any], n_labels: int) -> In
     return np.bincount(joint, minlength=n_labels**2).reshape(n_labels, n_labels)
 
 
-def margins(counts: NDArray[Any]) -> Margins:
-    """Diagonal, row sums and column sums of confusion counts [..., C, C]."""
+def margins(counts: NDArray[Any], no_prediction: Sequence[int] | None = None) -> Margins:
+    """Diagonal, row sums and column sums of confusion counts [..., C, C].
+
+    Rows without a prediction, [C] by true label, are support that no predicted column counts.
+    """
     counts = np.asarray(counts, dtype=np.float64)
-    return Margins(
-        np.diagonal(counts, axis1=-2, axis2=-1).copy(), counts.sum(axis=-1), counts.sum(axis=-2)
-    )
+    support = counts.sum(axis=-1)
+    if no_prediction is not None:
+        support = support + np.asarray(no_prediction, dtype=np.float64)
+    return Margins(np.diagonal(counts, axis1=-2, axis2=-1).copy(), support, counts.sum(axis=-2))
+
+
+def confusion_of_cells(
+    cells: Iterable[tuple[int, int, int]], n_labels: int
+) -> tuple[IntArray, list[int] | None]:
+    """Cells of (truth, prediction, rows) to counts [C, C] and the rows without a prediction.
+
+    A prediction outside the labels is none: its rows are counted by true label.
+    """
+    counts = np.zeros((n_labels, n_labels), dtype=np.int64)
+    none = [0] * n_labels
+    for truth, predicted, n in cells:
+        if 0 <= predicted < n_labels:
+            counts[truth, predicted] += n
+        else:
+            none[truth] += n
+    return counts, none if any(none) else None
 
 
 def count_metrics(m: Margins, positive: int | None) -> dict[str, FloatArray]:
@@ -84,8 +106,11 @@ def count_metrics(m: Margins, positive: int | None) -> dict[str, FloatArray]:
         found[f"macro_{name}"] = _ratio(values.sum(axis=-1), labels_present, np.nan)
         weighted = _ratio((values * m.support).sum(axis=-1), rows, np.nan)
         found[f"weighted_{name}"] = weighted
-        found[f"micro_{name}"] = accuracy  # one answer a row: all three are right rows ÷ rows
-    found["weighted_recall"] = accuracy
+    right, named = m.right.sum(axis=-1), m.predicted.sum(axis=-1)
+    # One answer per row: all three are right rows ÷ rows, but for rows without a prediction.
+    found["micro_precision"] = _ratio(right, named)
+    found["micro_recall"] = found["weighted_recall"] = accuracy
+    found["micro_f1"] = _ratio(2 * right, rows + named, np.nan)
     found["mcc"] = _mcc(m)
     if positive is not None and m.right.shape[-1] == 2:
         found |= _positive_metrics(m, positive)
@@ -109,7 +134,8 @@ def _mcc(m: Margins) -> FloatArray:
     rows = m.support.sum(axis=-1)
     together = m.right.sum(axis=-1) * rows - (m.support * m.predicted).sum(axis=-1)
     truth = rows**2 - (m.support**2).sum(axis=-1)
-    predicted = rows**2 - (m.predicted**2).sum(axis=-1)
+    no_prediction = rows - m.predicted.sum(axis=-1)  # a column of its own, which no row is right in
+    predicted = rows**2 - (m.predicted**2).sum(axis=-1) - no_prediction**2
     return _ratio(together, np.sqrt(truth) * np.sqrt(predicted))
 
 
@@ -121,28 +147,35 @@ def _ratio(above: Any, below: Any, otherwise: Any = 0.0) -> FloatArray:
 
 
 def classification_metrics(
-    counts: NDArray[Any], labels: Sequence[str], positive: str | None
+    counts: NDArray[Any],
+    labels: Sequence[str],
+    positive: str | None,
+    no_prediction: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """Metrics of confusion counts [C, C]; a metric that does not apply is absent.
+
+    Rows without a prediction, [C] by true label, count as wrong.
 
     So is the precision of a positive label that is never predicted: 0 ÷ 0 is no share of anything.
     Its F1 is 0, where it has true rows.
     Raises ValueError when `positive` is not among `labels`.
     """
     code = None if positive is None else list(labels).index(positive)
-    m = margins(counts)
+    m = margins(counts, no_prediction)
     found = count_metrics(m, code)
     if code is not None and m.predicted[code] == 0:
         found.pop("precision", None)
     return {name: float(value) for name, value in found.items() if not np.isnan(value)}
 
 
-def per_class(counts: NDArray[Any], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+def per_class(
+    counts: NDArray[Any], labels: Sequence[str], no_prediction: Sequence[int] | None = None
+) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and support (an int) of each label in truth or predictions.
 
     Where only the precision or only the recall has nothing to divide by, it is 0.
     """
-    m = margins(counts)
+    m = margins(counts, no_prediction)
     columns = {
         "precision": _ratio(m.right, m.predicted),
         "recall": _ratio(m.right, m.support),
@@ -156,9 +189,11 @@ def per_class(counts: NDArray[Any], labels: Sequence[str]) -> dict[str, dict[str
     }
 
 
-def undefined_labels(counts: NDArray[Any], labels: Sequence[str]) -> list[str]:
+def undefined_labels(
+    counts: NDArray[Any], labels: Sequence[str], no_prediction: Sequence[int] | None = None
+) -> list[str]:
     """The labels that occur in neither truth nor predictions: no macro average holds them."""
-    m = margins(counts)
+    m = margins(counts, no_prediction)
     return [label for i, label in enumerate(labels) if m.support[i] + m.predicted[i] == 0]
 
 

@@ -17,7 +17,8 @@ from .runs import Run
 
 INPUT_CHARACTERS = 500  # of a row's input text that are stored beside its predictions
 REWRITE = "Run the evaluation again to rewrite it"
-# What each task stores of a row, never null, and what may stand beside it.
+# What each task stores of a row, and what may stand beside it; of the former only `predicted` may
+# be null, where a model gave no prediction.
 NEEDED = {
     "classification": {"row_id": "whole numbers", "label": "text", "predicted": "text"},
     "generation": {
@@ -32,6 +33,7 @@ OPTIONAL = {
     "nll": "numbers",
     "probabilities": "lists of numbers",
     "content": "hashes",
+    "cluster": "whole numbers",
     **dict.fromkeys(("input", "prompt", "completion", "reference", "method"), "text"),
 }
 
@@ -126,7 +128,10 @@ def _is_of(dtype: pl.DataType, kind: str) -> bool:
 
 
 def _row_faults(frame: pl.DataFrame, task: str, labels: int) -> list[str]:
-    needed = [*NEEDED[task], *(c for c in ("nll", "probabilities") if c in frame.columns)]
+    needed = [
+        *(c for c in NEEDED[task] if c != "predicted"),
+        *(c for c in ("nll", "probabilities") if c in frame.columns),
+    ]
     empty = {name: frame[name].null_count() for name in dict.fromkeys(needed)}
     found = [
         f"column {name!r} has no value in {format_count(count, 'row')}"

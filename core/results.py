@@ -6,16 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
+import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
 from .metrics import (
-    METRICS,
     FloatArray,
     IntArray,
+    Margins,
     classification_metrics,
     confusion,
     majority_label,
+    margins,
     per_class,
     text_metrics,
     undefined_labels,
@@ -67,9 +69,10 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     denominator: float | None = None
 
 
-class Confusion(msgspec.Struct, frozen=True):
+class Confusion(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: list[str]
     counts: list[list[int]]  # rows are truth, columns predictions
+    no_prediction: list[int] | None = None  # rows without one, by true label; None where none is
 
 
 class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -83,6 +86,7 @@ class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     positive: str | None = None
     undefined: list[str] = []  # labels in neither truth nor predictions
     unscored: list[int] = []  # ids of rows with nothing to score
+    no_prediction: list[int] = []  # ids of rows whose scores are not finite: they count as wrong
     method: str | None = None  # how a model answers that was not made for the task
     answered: int | None = None  # rows with an answer and a reference, where they are not all rows
     signatures: dict[str, str] | None = None  # metric against references -> how it was computed
@@ -103,7 +107,7 @@ def evaluate_classification(
     intervals, the rest the percentile bootstrap over rows. Raises DataError.
     """
     rows = read_classification(frame, labels)
-    counts = confusion(rows.truth, rows.predicted, len(labels))
+    counts, none = _confusion_of(rows, len(labels))
     positive = positive_label(labels, positive, rows.truth)
     code = None if positive is None else list(labels).index(positive)
     resampling = Resampling(seed, draws)
@@ -115,10 +119,11 @@ def evaluate_classification(
         n=rows.n,
         loss=estimates["loss"].value if "loss" in estimates else None,
         metrics=estimates,
-        per_class=per_class(counts, labels),
-        confusion=Confusion(list(labels), counts.tolist()),
+        per_class=per_class(counts, labels, none),
+        confusion=Confusion(list(labels), counts.tolist(), none),
         positive=positive,
-        undefined=undefined_labels(counts, labels),
+        undefined=undefined_labels(counts, labels, none),
+        no_prediction=rows.row_id[rows.predicted == len(labels)].tolist(),
         method=frame["method"][0] if "method" in frame.columns else None,
         threshold=frame["threshold"][0] if "threshold" in frame.columns else None,
     )
@@ -155,6 +160,7 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         loss=values["loss"],
         metrics=estimates,
         unscored=unscored,
+        no_prediction=rows.row_id[~np.isfinite(rows.sums[:, 0])].tolist(),
         answered=answers.n if answers else None,
         signatures=answers.signatures if answers else None,
     )
@@ -186,30 +192,42 @@ def majority_frame(
     return frame.select("row_id", "label", predicted=pl.lit(answer))
 
 
+def _confusion_of(rows: ClassificationRows, n_labels: int) -> tuple[IntArray, list[int] | None]:
+    """Counts [C, C], and by true label the rows without a prediction; None where none is."""
+    known = rows.predicted < n_labels
+    counts = confusion(rows.truth[known], rows.predicted[known], n_labels)
+    none = None if known.all() else np.bincount(rows.truth[~known], minlength=n_labels).tolist()
+    return counts, none
+
+
 def _count_estimates(
     rows: ClassificationRows, labels: Sequence[str], code: int | None, resampling: Resampling
 ) -> dict[str, Estimate]:
-    counts = confusion(rows.truth, rows.predicted, len(labels))
+    counts, none = _confusion_of(rows, len(labels))
     cells = joint_cells(rows.truth, (rows.predicted,), len(labels))
     sums = cells.sums(0)
     drawn = bootstrap_cells(cells.counts, lambda c: sums.metrics(c, code), resampling)
-    values = classification_metrics(counts, labels, None if code is None else labels[code])
-    shares = _shares_of_rows(counts, code)
+    positive = None if code is None else labels[code]
+    values = classification_metrics(counts, labels, positive, none)
+    shares = _shares_of_rows(margins(counts, none), code)
     return {
-        name: _wilson_estimate(value, shares[METRICS[name].same_as or name])
-        if (METRICS[name].same_as or name) in shares
+        name: _wilson_estimate(value, shares[name])
+        if name in shares
         else _estimate(value, drawn[name], rows.n, resampling.method())
         for name, value in values.items()
     }
 
 
-def _shares_of_rows(counts: IntArray, code: int | None) -> dict[str, tuple[int, int]]:
+def _shares_of_rows(m: Margins, code: int | None) -> dict[str, tuple[float, float]]:
     """The metrics that are a share of independent rows, as (rows that count, rows)."""
-    shares = {"accuracy": (int(counts.trace()), int(counts.sum()))}
-    if code is not None and len(counts) == 2:
-        right = int(counts[code, code])
-        shares["precision"] = right, int(counts[:, code].sum())
-        shares["recall"] = right, int(counts[code].sum())
+    right, rows, named = (float(x.sum()) for x in (m.right, m.support, m.predicted))
+    shares = dict.fromkeys(("accuracy", "micro_recall", "weighted_recall"), (right, rows))
+    shares["micro_precision"] = right, named
+    if named == rows:  # else it is the share of neither
+        shares["micro_f1"] = right, rows
+    if code is not None and len(m.right) == 2:
+        shares["precision"] = float(m.right[code]), float(m.predicted[code])
+        shares["recall"] = float(m.right[code]), float(m.support[code])
     return shares
 
 
@@ -245,7 +263,7 @@ def _ece_estimate(
     return replace(percentile, low=low, high=high, method=method)
 
 
-def _wilson_estimate(value: float, share: tuple[int, int]) -> Estimate:
+def _wilson_estimate(value: float, share: tuple[float, float]) -> Estimate:
     method = WILSON if share[1] else NOTHING
     return Estimate(value, *wilson(*share), method, *map(float, share))
 

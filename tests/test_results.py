@@ -340,3 +340,79 @@ def test_C4_precision_is_compared_only_where_both_models_have_one():
     names = {c.metric for c in compare("test", "majority", silent, "tuned", found, SPAM, "spam")}
     assert "precision" not in names
     assert {"recall", "f1", "macro_precision"} <= names
+
+
+def without_predictions(rows):
+    """As a run stores rows whose scores are not finite."""
+    lost = pl.col("row_id").is_in(rows)
+    spoilt = pl.lit([math.nan] * len(SPAM), pl.List(pl.Float64))
+    return classified(40).with_columns(
+        predicted=pl.when(lost).then(None).otherwise(pl.col("predicted")),
+        probabilities=pl.when(lost).then(spoilt).otherwise(pl.col("probabilities")),
+    )
+
+
+def test_V5_rows_without_a_prediction_count_as_wrong():
+    lost = [3, 7, 20]
+    frame = without_predictions(lost)
+    found = evaluate_classification(frame, SPAM, "spam")
+    truth = frame["label"].to_list()
+    predicted = frame["predicted"].fill_null("none").to_list()
+    assert found.n == 40
+    assert found.no_prediction == lost
+    assert found.confusion is not None
+    assert found.confusion.no_prediction == [sum(truth[i] == label for i in lost) for label in SPAM]
+    assert sum(map(sum, found.confusion.counts)) == 37
+    assert {k: row["support"] for k, row in found.per_class.items()} == {
+        label: truth.count(label) for label in SPAM
+    }
+    values = {name: e.value for name, e in found.metrics.items()}
+    pair = truth, predicted
+    by_label = sk.precision_recall_fscore_support(*pair, labels=SPAM, zero_division=0)
+    expected = {
+        "accuracy": sk.accuracy_score(*pair),
+        "balanced_accuracy": sk.recall_score(*pair, labels=SPAM, average="macro"),
+        "macro_f1": float(np.mean(by_label[2])),
+        "mcc": sk.matthews_corrcoef(*pair),
+        "precision": by_label[0][1],
+        "recall": by_label[1][1],
+        "f1": by_label[2][1],
+        "micro_precision": sk.precision_score(*pair, labels=SPAM, average="micro"),
+        "micro_f1": sk.f1_score(*pair, labels=SPAM, average="micro"),
+    }
+    assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert found.metrics["accuracy"].denominator == 40
+
+
+def test_V5_probability_metrics_of_rows_without_a_prediction_stay_nan():
+    found = evaluate_classification(without_predictions([3]), SPAM, "spam")
+    for name in ("loss", "brier", "ece", "roc_auc", "average_precision"):
+        assert math.isnan(found.metrics[name].value), name
+        assert math.isnan(found.metrics[name].low), name
+
+
+def test_V5_a_label_outside_the_list_is_still_an_error():
+    frame = without_predictions([3]).with_columns(
+        predicted=pl.when(pl.col("row_id") == 5).then(pl.lit("eggs")).otherwise("predicted")
+    )
+    with pytest.raises(DataError, match=r"of 1 row .*eggs"):
+        evaluate_classification(frame, SPAM)
+
+
+def test_V5_comparisons_count_rows_without_a_prediction_as_wrong():
+    whole = classified(40)
+    lost = without_predictions([3, 7, 20])
+    accuracy = by_metric(compare("test", "base", whole, "tuned", lost, SPAM))["accuracy"]
+    right = int((whole["predicted"] == whole["label"]).gather([3, 7, 20]).sum())
+    assert accuracy.difference == pytest.approx(-right / 40)
+    assert (accuracy.fixed, accuracy.broke) == (0, right)
+
+
+def test_V5_rows_of_a_language_model_without_a_finite_loss_are_listed():
+    frame = generated().with_columns(
+        nll=pl.when(pl.col("row_id") == 4).then(math.nan).otherwise(pl.col("nll"))
+    )
+    found = evaluate_text(frame)
+    assert found.no_prediction == [4]
+    assert math.isnan(found.loss)
+    assert evaluate_text(generated()).no_prediction == []

@@ -129,7 +129,7 @@ def describe_flips(rows: pl.DataFrame, listed: int) -> Result:
         "rows": {k: list_rows(rows, k, listed) for k in kinds if k in CHANGED},
     }
     if "label" in rows.columns:
-        other = (pl.col("kind") == "wrong") & (pl.col("from") != pl.col("to"))
+        other = (pl.col("kind") == "wrong") & pl.col("from").ne_missing(pl.col("to"))
         told["wrong_otherwise"] = rows.filter(other).height
     else:
         told |= _describe_changes(rows, told["counts"])

@@ -152,7 +152,7 @@ def _rows(
             "text": texts.get(row_id, ""),
         }
         if probe is not None:
-            row["probe"] = e.labels[probe.predicted[place]]
+            row["probe"] = [*e.labels, None][probe.predicted[place]]
         listed.append(row)
     return listed
 

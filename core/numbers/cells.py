@@ -29,29 +29,36 @@ class Cells:
 
 
 def joint_cells(truth: NDArray[Any], predicted: tuple[NDArray[Any], ...], n_labels: int) -> Cells:
-    """Count the combinations of label codes [n], truth first."""
+    """Count the combinations of label codes [n], truth first.
+
+    The predicted code `n_labels`, one past the last, is that of a row without a prediction.
+    """
+    known = n_labels + 1
     joint = truth.astype(np.int64)
     for codes in predicted:
-        joint = joint * n_labels + codes
-    size = n_labels ** (1 + len(predicted))
+        joint = joint * known + codes
+    size = known ** (1 + len(predicted))
     if size <= DENSE_CODES:
         table = np.bincount(joint, minlength=size)
         found = np.flatnonzero(table)
         counts = table[found]
     else:
         found, counts = np.unique(joint, return_counts=True)
-    parts = np.unravel_index(found, (n_labels,) * (1 + len(predicted)))
+    parts = np.unravel_index(found, (known,) * (1 + len(predicted)))
     return Cells(counts, parts[0], tuple(parts[1:]), n_labels)
 
 
 class CellSums:
-    """Sums cell counts into the margins of one model's confusion matrix."""
+    """Sums cell counts into the margins of one model's confusion matrix.
+
+    Cells without a prediction are support alone: no predicted column counts them.
+    """
 
     def __init__(self, truth: IntArray, predicted: IntArray, n_labels: int) -> None:
         cells = np.arange(len(truth))
-        right = truth == predicted
-        lines = np.concatenate((truth[right], n_labels + truth, 2 * n_labels + predicted))
-        columns = np.concatenate((cells[right], cells, cells))
+        right, named = truth == predicted, predicted < n_labels
+        lines = np.concatenate((truth[right], n_labels + truth, 2 * n_labels + predicted[named]))
+        columns = np.concatenate((cells[right], cells, cells[named]))
         shape = (3 * n_labels, len(truth))
         self._matrix = sparse.csr_array((np.ones(len(lines)), (lines, columns)), shape=shape)
         self._n_labels = n_labels

@@ -28,9 +28,11 @@ Ratios = dict[str, Ratio]
 BY_LABEL = ("precision", "recall", "f1")
 
 
-def label_ratios(counts: NDArray[Any], labels: Sequence[str]) -> dict[str, Ratios]:
+def label_ratios(
+    counts: NDArray[Any], labels: Sequence[str], no_prediction: Sequence[int] | None = None
+) -> dict[str, Ratios]:
     """Precision, recall and F1 of each label in truth or predictions, from counts [C, C]."""
-    m = margins(counts)
+    m = margins(counts, no_prediction)
     return {
         label: {
             "precision": Ratio(float(m.right[i]), float(m.predicted[i])),
@@ -42,9 +44,14 @@ def label_ratios(counts: NDArray[Any], labels: Sequence[str]) -> dict[str, Ratio
     }
 
 
-def count_ratios(counts: NDArray[Any], labels: Sequence[str], positive: str | None) -> Ratios:
+def count_ratios(
+    counts: NDArray[Any],
+    labels: Sequence[str],
+    positive: str | None,
+    no_prediction: Sequence[int] | None = None,
+) -> Ratios:
     """Every metric of confusion counts [C, C]; the perhaps undefined ones with a denominator 0."""
-    m, by_label = margins(counts), label_ratios(counts, labels)
+    m, by_label = margins(counts, no_prediction), label_ratios(counts, labels, no_prediction)
     rows, right = float(m.support.sum()), float(m.right.sum())
     found = {"accuracy": Ratio(right, rows), "mcc": _mcc(m)}
     found |= {
@@ -74,6 +81,7 @@ def _mcc(m: Margins) -> Ratio:
     rows = m.support.sum()
     together = m.right.sum() * rows - (m.support * m.predicted).sum()
     truth, predicted = (rows**2 - (x**2).sum() for x in (m.support, m.predicted))
+    predicted -= (rows - m.predicted.sum()) ** 2  # rows without a prediction
     return Ratio(float(together), float(np.sqrt(truth) * np.sqrt(predicted)))
 
 

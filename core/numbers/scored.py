@@ -37,7 +37,7 @@ class ClassificationRows:
 
     row_id: IntArray  # [n]
     truth: IntArray  # [n]
-    predicted: IntArray  # [n]
+    predicted: IntArray  # [n]; one past the last label where a row has no prediction
     probabilities: FloatArray | None  # [n, C]
     content_name = "the true label"  # what must agree between two models
 
@@ -86,13 +86,15 @@ class TextRows:
 def read_classification(frame: pl.DataFrame, labels: Sequence[str]) -> ClassificationRows:
     """Rows of row_id, label, predicted and, where there, probabilities in the order of `labels`.
 
-    Raises DataError for missing columns, repeated or missing row ids, labels that are not in the
-    list, and probabilities of another length.
+    A `predicted` that is null is no prediction. Raises DataError for missing columns, repeated or
+    missing row ids, labels that are not in the list, and probabilities of another length.
     """
     frame = _ordered(frame, ("row_id", "label", "predicted"))
-    codes = [_codes(frame, column, labels) for column in ("label", "predicted")]
     return ClassificationRows(
-        frame["row_id"].to_numpy(), codes[0], codes[1], _probabilities(frame, len(labels))
+        frame["row_id"].to_numpy(),
+        _codes(frame, "label", labels).to_numpy(),
+        _codes(frame, "predicted", labels, may_lack=True).fill_null(len(labels)).to_numpy(),
+        _probabilities(frame, len(labels)),
     )
 
 
@@ -162,14 +164,17 @@ def _ordered(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame
 
 
-def _codes(frame: pl.DataFrame, column: str, labels: Sequence[str]) -> IntArray:
+def _codes(
+    frame: pl.DataFrame, column: str, labels: Sequence[str], may_lack: bool = False
+) -> pl.Series:
     known = frame[column].cast(pl.Enum(list(labels)), strict=False)
-    if known.null_count():
-        unknown = frame.filter(known.is_null())
+    allowed = frame[column].null_count() if may_lack else 0
+    if known.null_count() > allowed:
+        unknown = frame.filter(known.is_null() & (frame[column].is_not_null() | (not may_lack)))
         named = unknown[column].unique(maintain_order=True).head(SHOWN).to_list()
         ids = _ids(unknown["row_id"].to_numpy())
         raise _fault(f"{column} of {ids} is not in the label list: {', '.join(map(repr, named))}")
-    return known.to_physical().cast(pl.Int64).to_numpy()
+    return known.to_physical().cast(pl.Int64)
 
 
 def _probabilities(frame: pl.DataFrame, n_labels: int) -> FloatArray | None:

@@ -17,7 +17,7 @@ from ..history import History
 from ..nearest import nearest
 from ..numbers.metric_table import METRICS
 from ..numbers.ratios import Ratio
-from ..reporting.numbers import read_number
+from ..reporting.numbers import format_count, read_number
 from ..reporting.summary import REFERENCES, judged_split
 from ..statistics import COVERS
 from .forms import DifferenceReceipt, IntervalReceipt, Part, Receipt
@@ -210,6 +210,8 @@ def _notes(
         yield f"computed by: {signatures[metric]}"
     if ratio is not None and ratio.denominator == 0:
         yield ZERO
+    if missing := len(result.get("no_prediction") or []):
+        yield f"{format_count(missing, 'row')} without a prediction: scores that are not finite"
     if result.get("undefined") and metric.startswith("macro_"):
         yield f"left out, in neither truth nor predictions: {', '.join(result['undefined'])}"
     if model == TUNED and not math.isnan(read_number(estimate.get("low"))):

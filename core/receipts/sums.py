@@ -16,7 +16,8 @@ def ratio_of(
 ) -> Ratio | None:
     """From the confusion counts, else as stored, else from the sums of the final evaluation."""
     if table := result.get("confusion"):
-        found = count_ratios(table["counts"], table["labels"], result.get("positive"))
+        none = table.get("no_prediction")
+        found = count_ratios(table["counts"], table["labels"], result.get("positive"), none)
         if metric in found:
             return found[metric]
     estimate = result.get("metrics", {}).get(metric, {})
@@ -44,8 +45,10 @@ def label_parts(result: Mapping[str, Any], metric: str) -> list[Part]:
     table = result.get("confusion")
     if not table:
         return []
-    found = label_ratios(table["counts"], table["labels"])
-    support = {label: sum(row) for label, row in zip(table["labels"], table["counts"], strict=True)}
+    none = table.get("no_prediction") or [0] * len(table["labels"])
+    found = label_ratios(table["counts"], table["labels"], none)
+    rows = zip(table["labels"], table["counts"], none, strict=True)
+    support = {label: sum(row) + missing for label, row, missing in rows}
     return [
         Part(label, ratios[name].quotient, *ratios[name])
         for label, ratios in found.items()

@@ -93,7 +93,8 @@ def _columns_of(model: str, frame: pl.DataFrame) -> pl.DataFrame:
         found.append(pl.col("predicted").alias(f"{model}_prediction"))
         if "probabilities" in frame.columns:
             found.append(pl.col("probabilities").list.max().alias(f"{model}_confidence"))
-        found.append((pl.col("predicted") == pl.col("label")).alias(f"{model}_correct"))
+        right = (pl.col("predicted") == pl.col("label")).fill_null(False)
+        found.append(right.alias(f"{model}_correct"))
     others = [c for c in frame.columns if c not in OWN_COLUMNS and not frame[c].dtype.is_nested()]
     names = {"correct": "correct_tokens"} if "tokens" in others else {}
     return frame.select(*found, *(pl.col(c).alias(f"{model}_{names.get(c, c)}") for c in others))

@@ -48,15 +48,11 @@ def _value(history: History, e: Evaluated, metric: str) -> float:
 
 
 def _of_counts(history: History, e: Evaluated, metric: str) -> float:
-    import numpy as np  # a history is folded and shown without it
-
-    from ..metrics import classification_metrics
+    from ..metrics import classification_metrics, confusion_of_cells
 
     labels = _order(history)
-    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for truth, predicted, n in e.confusion:
-        counts[truth, predicted] = n
-    return classification_metrics(counts, labels, history.positive).get(metric, math.nan)
+    counts, none = confusion_of_cells(e.confusion, len(labels))
+    return classification_metrics(counts, labels, history.positive, none).get(metric, math.nan)
 
 
 def _order(history: History) -> Sequence[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 BREAK = "↵"  # one sign for a line break, wherever text stands on one line
+NO_PREDICTION = "no prediction"  # of a row whose scores are not finite
 LONGEST = 100_000  # characters of one text
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reorders what is read
 _UNSEEN = "\u2028\u2029\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"

@@ -90,10 +90,11 @@ def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         told |= {"loss_count": sums["tokens"], "count": sums["tokens"]}
         told |= {"correct": sums["correct"], "bytes": sums["bytes"]}
         return told | {"unscored_rows": int((frame["tokens"] == 0).sum())}
-    codes = {label: i for i, label in enumerate(labels)}
+    codes: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
     cells = frame.group_by("label", "predicted").len()
     told |= {"loss_count": frame.height, "count": frame.height}
     told["correct"] = int((frame["label"] == frame["predicted"]).sum())
+    codes[None] = len(labels)  # no prediction
     return told | {
         "confusion": {f"{codes.get(t, t)},{codes.get(p, p)}": n for t, p, n in cells.iter_rows()}
     }

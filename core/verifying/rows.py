@@ -45,6 +45,9 @@ def _against_probabilities(frame: pl.DataFrame, labels: Sequence[str]) -> Iterat
     ]
     truth, chosen = (known.get(place, null_on_oob=True) for place in places)
     unlike = chosen < known.max() - NEAR
+    spoilt = known.eval(~pl.element().is_finite()).list.any()
+    lacks = pl.col("predicted").is_null() & ~spoilt
+    yield from _rows(frame, lacks, "no prediction, and every probability is a number")
     yield from _rows(frame, unlike, "the prediction is not the label of the highest probability")
     if "nll" in frame.columns:
         off = (pl.col("nll") + truth.log()).abs() > NEAR * (1 + pl.col("nll").abs())

@@ -47,10 +47,11 @@ def _of_counts(e: Evaluated, labels: list[str], positive: str | None) -> dict[st
     predicted: Counts = defaultdict(int)
     for truth, prediction, count in e.confusion:
         support[truth] += count
-        predicted[prediction] += count
+        predicted[prediction] += count  # one past the last label: no prediction
         if truth == prediction:
             right[truth] += count
-    present = [k for k in support.keys() | predicted.keys() if support[k] + predicted[k]]
+    named = [k for k in support.keys() | predicted.keys() if k < len(labels)]
+    present = [k for k in named if support[k] + predicted[k]]
     precision = {k: _ratio(right[k], predicted[k]) for k in present}
     recall = {k: _ratio(right[k], support[k]) for k in present}
     f1 = {k: _ratio(2 * right[k], support[k] + predicted[k]) for k in present}

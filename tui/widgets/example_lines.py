@@ -9,7 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from ...core.reporting.numbers import DASH, format_value
-from ...core.reporting.text import BREAK, visible
+from ...core.reporting.text import BREAK, NO_PREDICTION, visible
 from .apart import cut_apart
 from .example_rows import Examples
 from .format import fit, fit_right, format_number, format_signed
@@ -92,6 +92,8 @@ def example_line(e: Examples, row: Mapping[str, Any], w: Widths, chosen: bool) -
 
 def _labelled(e: Examples, row: Mapping[str, Any], w: Widths) -> Line:
     def cut(label: object, width: int) -> str:
+        if label is None:
+            return fit(NO_PREDICTION, width) + GAP
         known = dict(zip(e.labels, cut_apart(e.labels, width), strict=True))
         return fit(known.get(str(label), visible(label)), width) + GAP
 

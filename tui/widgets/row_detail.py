@@ -11,7 +11,7 @@ from textual.message import Message
 
 from ...core.history import History
 from ...core.reporting.numbers import DASH, format_value, read_number
-from ...core.reporting.text import visible, visible_lines
+from ...core.reporting.text import NO_PREDICTION, visible, visible_lines
 from ...core.runs import Run
 from ..threads import in_thread
 from .block_lines import prose
@@ -88,7 +88,7 @@ def detail_of(history: History, e: Examples, places: Any, at: int) -> RowDetail:
         row = rows.row(0, named=True)
         if e.labelled:
             detail.truth = str(row["label"])
-            detail.answers[model] = str(row["predicted"])
+            detail.answers[model] = str(row["predicted"] or NO_PREDICTION)
             if row.get("probabilities") is not None:
                 named = zip(e.labels, row["probabilities"], strict=False)
                 detail.probabilities[model] = dict(named)
