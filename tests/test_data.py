@@ -175,6 +175,9 @@ def test_text_file_without_shares_stays_whole(tmp_path: Path) -> None:
     )
 
 
+CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+
+
 def test_chats_keep_roles_and_contents_only(tmp_path: Path) -> None:
     chat = [
         {"role": "user", "content": "hi", "name": "x"},
@@ -186,6 +189,15 @@ def test_chats_keep_roles_and_contents_only(tmp_path: Path) -> None:
     assert dataset.splits["train"].frame["messages"].to_list() == [
         [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
     ]
+
+
+def test_E2_weights_and_reasoning_survive_reading(tmp_path: Path) -> None:
+    thought = {"role": "assistant", "content": "hello", "reasoning_content": "hm", "weight": 0}
+    chats = [[*CHAT, thought], [*CHAT, {"role": "assistant", "content": "yes", "weight": True}]]
+    write_jsonl(tmp_path / "a.jsonl", [{"messages": [*chat, *CHAT]} for chat in chats])
+    read_chats = read(tmp_path, "generation", train="a.jsonl").splits["train"].frame["messages"]
+    turns = [chat[2] for chat in read_chats.to_list()]
+    assert [(t["weight"], t["reasoning_content"]) for t in turns] == [(0.0, "hm"), (1.0, None)]
 
 
 def test_control_characters_are_data(tmp_path: Path) -> None:

@@ -107,6 +107,18 @@ def test_labels_of_the_config_bind_train_too(tmp_path: Path) -> None:
         ([{"role": "user"}], "message 1 has no role and content"),
         ([{"role": "assistant", "content": " "}], "message 1, of the assistant, is empty"),
         ([{"role": "user", "content": None}], "the content of message 1 is nothing, not text"),
+        (
+            [{"role": "assistant", "content": "b", "weight": 0}],
+            "every message of the assistant has weight 0",
+        ),
+        (
+            [{"role": "assistant", "content": "b", "weight": 0.5}],
+            "message 1 has weight 0.5, which is neither 0 nor 1",
+        ),
+        (
+            [{"role": "assistant", "content": "b", "reasoning_content": 3}],
+            "the reasoning_content of message 1 is a number, not text",
+        ),
     ],
 )
 def test_chats_that_cannot_be_learnt(tmp_path: Path, chat: Any, what: str) -> None:

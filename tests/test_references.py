@@ -157,3 +157,24 @@ def test_one_answer_has_no_interval() -> None:
     estimate = evaluate_text(frame([ANSWERS[0], *[None] * 6]), draws=50).metrics["bleu"]
     assert estimate.value == pytest.approx(100)
     assert np.isnan(estimate.low)
+
+
+def test_E2_reasoning_is_left_out_of_answers_and_references_alike() -> None:
+    """What is measured is the text after the last `</think>`; what is shown keeps it."""
+    plain = read_references(frame(ANSWERS))
+    thought = [f"<think>a</think> or {i}</think>\n\n{a}" for i, a in enumerate(ANSWERS)]
+    asked = [f"<think>\nother words\n</think>\n\n{r}" for r in REFERENCES]
+    for answers, references in ((thought, asked), (thought, REFERENCES), (ANSWERS, asked)):
+        rows = read_references(frame(answers, references))
+        assert rows is not None
+        assert plain is not None
+        assert np.array_equal(rows.sums, plain.sums)
+        assert rows.references == tuple(references)
+        assert all(told.endswith("after the last </think>") for told in rows.signatures.values())
+    assert not any("</think>" in told for told in plain.signatures.values())
+
+
+def test_E2_reasoning_that_never_ends_is_all_there_is_to_measure() -> None:
+    rows = read_references(frame(["<think>the tea"], ["the tea"]))
+    assert rows is not None
+    assert values_of(rows)["exact_match"] == 0

@@ -26,8 +26,7 @@ from .choices import (
 )
 from .completions import Answer, answer_text, complete
 from .evaluate import score_tokens
-from .generate import stop_ids
-from .models import Loaded, is_causal, load_causal
+from .models import Loaded, is_causal, load_causal, stop_ids
 from .pairing import same_tokens
 from .questions import FORMS, Question, answer_limit, draw_questions, fit_prompt, questions
 from .rows import TokenRows

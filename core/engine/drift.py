@@ -56,6 +56,7 @@ def take(rows: TokenRows, index: Index) -> TokenRows:
         scored=chosen(rows.scored),
         labels=None if rows.labels is None else rows.labels[index],
         bytes=chosen(rows.bytes) if rows.bytes else [],
+        ends=chosen(rows.ends) if rows.ends else [],
     )
 
 

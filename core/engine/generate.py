@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..control import AskPrompt, Completed, ScoredToken, TokenMade
-from .models import Loaded, takes
+from .models import Loaded, stop_ids, takes
 from .side_by_side import can_pair, join_caches, reading_together
 from .token_scores import TAIL, TOP, UNFINISHED, named, score
 
@@ -162,13 +162,6 @@ def choose(logits: Tensor, asked: AskPrompt, random: torch.Generator) -> int:
     keep &= before < asked.top_p
     keep[0] = True
     return int(index[torch.multinomial(probabilities * keep, 1, generator=random)])
-
-
-def stop_ids(loaded: Loaded) -> set[int]:
-    """EOS of the tokenizer and of the model's generation settings, the same for both (G1)."""
-    told = getattr(loaded.model.generation_config, "eos_token_id", None)
-    ids = told if isinstance(told, list) else [told]
-    return {int(i) for i in [*ids, loaded.tokenizer.eos_token_id] if i is not None}
 
 
 def _new_text(voice: Voice) -> str:

@@ -72,6 +72,13 @@ class Loaded:
             self.model.train(was_training)
 
 
+def stop_ids(loaded: Loaded) -> set[int]:
+    """EOS of the tokenizer and of the model's generation settings, the same for both (G1)."""
+    told = getattr(loaded.model.generation_config, "eos_token_id", None)
+    ids = told if isinstance(told, list) else [told]
+    return {int(i) for i in [*ids, loaded.tokenizer.eos_token_id] if i is not None}
+
+
 def source(name: str, revision: str | None = None) -> dict[str, Any]:
     """What every `from_pretrained` is told: where from, and that code there never runs."""
     return {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..config import RunConfig
 from ..config_file import check_config
 from ..data import read_run_data
+from ..demo import find_model
 from .models import Loaded, load_tokenizer, loading, max_length, source
 from .pipe import answer_stdin, tell
 from .rows import RENDER, TokenRows
@@ -61,10 +62,24 @@ def _without_weights(config: RunConfig) -> Loaded:
     with loading(base, "configuration"), torch.device("meta"):
         told = AutoConfig.from_pretrained(**source(base, revision))
         model = kind.from_config(told, trust_remote_code=False)
+        if not config.is_classification:
+            model.generation_config = _generation_settings(config) or model.generation_config
     limit = max_length(model, tokenizer)
     if config.model.max_length:
         limit = min(limit, config.model.max_length)
     return Loaded(model, tokenizer, limit)
+
+
+def _generation_settings(config: RunConfig) -> Any:
+    """Where the folder keeps them: they may name more end tokens than the tokenizer."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(
+            find_model(config.model.base), revision=config.model.revision
+        )
+    except OSError:  # many models have none
+        return None
 
 
 def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from .models import Loaded
-from .rows import Message, encode, prompt_text, render_messages
+from .chats import Message, counts, render_chat, render_prompt, runs
+from .models import Loaded, stop_ids
+from .rows import encode, prompt_text
 
 LEAST_LIMIT = 16  # tokens: where references are a word or two, an answer still shows itself
 FORMS = ("prompt_completion", "messages")  # how rows with references are made
@@ -52,15 +53,29 @@ def _of_pairs(frame: pl.DataFrame, loaded: Loaded) -> Iterator[Question]:
 
 
 def _of_chats(frame: pl.DataFrame, loaded: Loaded) -> Iterator[Question]:
-    """The last assistant turn of each chat is the reference; all before it is the prompt."""
+    """The last assistant turn that is scored is the reference; all before it is the prompt."""
     for number, chat in frame.select("row_id", "messages").iter_rows():
-        last = max((k for k, m in enumerate(chat) if m["role"] == "assistant"), default=0)
+        last = max((k for k, message in enumerate(chat) if counts(message)), default=0)
         if not last:
             continue
-        reference = chat[last]["content"]
-        ids = render_messages(chat[:last], loaded.tokenizer, add_generation_prompt=True)
-        length = len(encode(loaded, [reference])[0])
+        ids = render_prompt(chat[:last], loaded.tokenizer)
+        reference, length = _reference(chat[: last + 1], loaded)
         yield Question(number, _told(chat[:last]), reference, length, ids)
+
+
+def _reference(chat: list[Message], loaded: Loaded) -> tuple[str, int]:
+    """What the last turn says, its reasoning as the template renders it, and its tokens.
+
+    Every token that the model must write counts, or an answer with reasoning would not fit.
+    """
+    stop, message = stop_ids(loaded), chat[-1]
+    ids, scored = render_chat(chat, loaded.tokenizer, stop)
+    start, end = list(runs(scored))[-1]
+    written = ids[start : end - 1] if ids[end - 1] in stop else ids[start:end]
+    if not message.get("reasoning_content"):
+        return message["content"], len(written)
+    text: str = loaded.tokenizer.decode(written, clean_up_tokenization_spaces=False)
+    return text, len(written)
 
 
 def _told(chat: Sequence[Message]) -> str:

@@ -6,23 +6,21 @@ cut, with a scored EOS. Prompt and completion are joined as token ids (M3).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
+from jinja2 import TemplateError
 from numpy.typing import NDArray
 
 from ..errors import DataError, Fault
 from ..events import SplitPrepared
-from .models import Loaded
+from .chats import render_chat, render_prompt, scored_text
+from .models import Loaded, stop_ids
 
 CHUNK = 2_000  # rows tokenised at a time
 EXAMPLES = 50  # rows named of those that lost something
-GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")
-Message = dict[str, str]
 
 
 @dataclass
@@ -34,6 +32,7 @@ class TokenRows:
     scored: list[NDArray[np.bool_]] | None = None  # generation
     labels: NDArray[np.int64] | None = None  # classification
     bytes: list[int] = field(default_factory=list)  # UTF-8 bytes of the scored text
+    ends: list[int] = field(default_factory=list)  # place of the scored end token, -1 without one
     truncated_rows: int = 0
     truncated_tokens: int = 0
     rows_without_eos: int = 0
@@ -126,6 +125,7 @@ def text_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
             end = starts[start + size] if start + size < len(starts) else len(text)
             rows.bytes.append(len(text[starts[start] if k else 0 : end].encode()))
             rows.row_ids.append(number)
+            rows.ends.append(len(piece) if start + size >= len(ids) else -1)
         if i % CHUNK == CHUNK - 1:
             yield i + 1
     if len(set(rows.row_ids)) != len(rows.row_ids):  # some documents took several windows
@@ -142,8 +142,8 @@ def completion_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows |
         prompts = encode(loaded, [prompt_text(p, c) for p, c in chunk])
         completions = encode(loaded, [c for _, c in chunk])
         for prompt, completion, (_, text) in zip(prompts, completions, chunk, strict=True):
-            _add_pair(rows, loaded, prompt, completion)
-            rows.bytes.append(len(text.encode()))
+            kept = _add_pair(rows, loaded, prompt, completion)
+            rows.bytes.append(len(_beginning(text, kept, completion, loaded).encode()))
         yield start + len(chunk)
     yield rows
 
@@ -162,8 +162,19 @@ def encode(loaded: Loaded, texts: Sequence[str]) -> list[list[int]]:
     return ids
 
 
-def _add_pair(rows: TokenRows, loaded: Loaded, prompt: list[int], completion: list[int]) -> None:
-    """Join; what is too long loses the prompt's beginning first, then the completion's end."""
+def _beginning(text: str, kept: int, ids: list[int], loaded: Loaded) -> str:
+    """The part of a text that its first `kept` tokens stand for."""
+    if kept >= len(ids):
+        return text
+    coded = loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return text[: coded["offset_mapping"][kept - 1][1]] if kept else ""
+
+
+def _add_pair(rows: TokenRows, loaded: Loaded, prompt: list[int], completion: list[int]) -> int:
+    """Join; what is too long loses the prompt's beginning first, then the completion's end.
+
+    Returns how many tokens of the completion and its EOS are left.
+    """
     assert rows.scored is not None
     full = [*completion, loaded.tokenizer.eos_token_id]
     room = loaded.max_length - 1
@@ -180,6 +191,8 @@ def _add_pair(rows: TokenRows, loaded: Loaded, prompt: list[int], completion: li
     scored = np.zeros(1 + len(head) + len(kept), dtype=bool)
     scored[1 + len(head) :] = True
     rows.scored.append(scored)
+    rows.ends.append(len(scored) - 1 if len(kept) == len(full) else -1)
+    return len(kept)
 
 
 def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
@@ -195,26 +208,17 @@ def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
     rows = TokenRows(scored=[], row_ids=frame["row_id"].to_list())
     assert rows.scored is not None
     chats, faults = frame["messages"].to_list(), []
-    eos = loaded.tokenizer.eos_token_id
+    stop = stop_ids(loaded)
     for i, chat in enumerate(chats):
         try:
-            ids, scored = render_chat(chat, loaded.tokenizer)
-        except ValueError as error:
+            ids, scored = render_chat(chat, loaded.tokenizer, stop)
+        except (ValueError, TemplateError) as error:
             faults.append(Fault(f"row {rows.row_ids[i]}", str(error)))
             continue
-        lost = max(0, len(ids) - loaded.max_length)
-        if lost:
-            rows.count("truncated_rows", rows.row_ids[i])
-        if any(scored[loaded.max_length :]):
-            rows.count("truncated_completions", rows.row_ids[i])
-        rows.truncated_tokens += lost
-        rows.ids.append(np.asarray(ids[: loaded.max_length], dtype=np.int32))
-        rows.scored.append(np.asarray(scored[: loaded.max_length], dtype=bool))
-        said = "".join(m["content"] for m in chat if m["role"] == "assistant")
+        _add_chat(rows, loaded, rows.row_ids[i], (ids, scored), stop)
+        kept = rows.ids[-1].tolist(), rows.scored[-1].tolist()
+        said = scored_text(chat, loaded.tokenizer, *kept)
         rows.bytes.append(len(said.encode()))
-        ends = [t for t, s in zip(ids, scored, strict=True) if s]
-        if not lost and eos not in ends[-2:]:
-            rows.count("rows_without_eos", rows.row_ids[i])
         if i % CHUNK == CHUNK - 1:
             yield i + 1
     if faults:
@@ -222,46 +226,28 @@ def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
     yield rows
 
 
-def render_chat(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
-    """Ids of a chat and which of them an assistant said, end of turn included.
-
-    By the template's generation markers where it has them, else by prefix difference, verified:
-    raises ValueError where a shorter rendering is no prefix of the longer one.
-    """
-    if GENERATION_MARKER.search(tokenizer.chat_template):
-        coded = tokenizer.apply_chat_template(
-            chat, return_dict=True, return_assistant_tokens_mask=True
-        )
-        scored = [bool(m) for m in coded["assistant_masks"]]
-        return _never_the_first(list(coded["input_ids"]), scored)
-    ids = render_messages(chat, tokenizer)
-    scored = [False] * len(ids)
-    for k, message in enumerate(chat):
-        if message["role"] != "assistant":
-            continue
-        before = render_messages(chat[:k], tokenizer, add_generation_prompt=True) if k else []
-        after = render_messages(chat[: k + 1], tokenizer)
-        if ids[: len(before)] != before or ids[: len(after)] != after:
-            raise ValueError(
-                "the template changes earlier turns when later ones are added, "
-                "so what the assistant said cannot be told apart"
-            )
-        scored[len(before) : len(after)] = [True] * (len(after) - len(before))
-    return _never_the_first(ids, scored)
-
-
-def render_messages(
-    chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
-) -> list[int]:
-    coded = tokenizer.apply_chat_template(
-        chat, return_dict=True, add_generation_prompt=add_generation_prompt
-    )
-    return list(coded["input_ids"])
-
-
-def _never_the_first(ids: list[int], scored: list[bool]) -> tuple[list[int], list[bool]]:
-    """The first token of a row has nothing before it and is never a target (L2)."""
-    return ids, [False, *scored[1:]]
+def _add_chat(
+    rows: TokenRows,
+    loaded: Loaded,
+    row_id: int,
+    rendered: tuple[list[int], list[bool]],
+    stop: set[int],
+) -> None:
+    """A rendered chat without what is too long; its end is the last token that is scored (M1)."""
+    assert rows.scored is not None
+    (ids, scored), room = rendered, loaded.max_length
+    if len(ids) > room:
+        rows.count("truncated_rows", row_id)
+    if any(scored[room:]):
+        rows.count("truncated_completions", row_id)
+    rows.truncated_tokens += max(0, len(ids) - room)
+    rows.ids.append(np.asarray(ids[:room], dtype=np.int32))
+    rows.scored.append(np.asarray(scored[:room], dtype=bool))
+    last = max((i for i, one in enumerate(scored) if one), default=-1)
+    ended = last >= 0 and ids[last] in stop
+    rows.ends.append(last if ended and last < room else -1)
+    if not ended and len(ids) <= room:
+        rows.count("rows_without_eos", row_id)
 
 
 def begin_with_space(completions: pl.Series) -> bool:
@@ -276,7 +262,7 @@ def prompt_ids(loaded: Loaded, text: str, form: str, *, spaced: bool = False) ->
     """
     if form == "messages" and loaded.tokenizer.chat_template:
         chat = [{"role": "user", "content": text}]
-        return render_messages(chat, loaded.tokenizer, add_generation_prompt=True)
+        return render_prompt(chat, loaded.tokenizer)
     shown = prompt_text(text, " " * spaced) if form == "prompt_completion" else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]

@@ -15,11 +15,12 @@ import numpy as np
 import polars as pl
 
 from ..metrics import FloatArray, IntArray
-from ..reading.inputs import normalise_text
+from ..reading.inputs import END_OF_REASONING, answer_part, normalise_text
 from .bootstrap import Draws
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"
+AFTER_REASONING = f"of the text after the last {END_OF_REASONING}"
 ORDERS = 4  # word n-grams of BLEU
 CHARACTERS = 6  # character n-grams of chrF
 BETA_2 = 4.0  # chrF weighs recall twice: beta 2, squared
@@ -90,7 +91,9 @@ def read_references(frame: pl.DataFrame) -> ReferenceRows | None:
     if rows is None:
         return None
     answers, references = rows["completion"].to_list(), rows["reference"].to_list()
-    sums, signatures = _sums(answers, references)
+    sums, signatures = _sums([*map(answer_part, answers)], [*map(answer_part, references)])
+    if any(END_OF_REASONING in text for text in (*answers, *references)):
+        signatures = {m: f"{told}, {AFTER_REASONING}" for m, told in signatures.items()}
     return ReferenceRows(rows["row_id"].to_numpy(), tuple(references), sums, signatures)
 
 

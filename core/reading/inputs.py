@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 CONTENT_BYTES = 8
+END_OF_REASONING = "</think>"
 # What str.split() takes for white space, save a single space, which stays as it is.
 _SPACES = r"[\t-\r\x1c-\x1f ]{2,}|[\t-\r\x1c-\x1f]"
 
@@ -34,6 +35,12 @@ def chat_input(chat: list[dict[str, Any]]) -> str:
 def normalise_text(text: str) -> str:
     """The text as inputs are compared, and answers with their references by exact match."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def answer_part(text: str) -> str:
+    """What is said after the reasoning: after the last `</think>`, else the whole text."""
+    _, tag, answer = text.rpartition(END_OF_REASONING)
+    return answer.strip() if tag else text
 
 
 def normalise(texts: pl.Series) -> pl.Series:

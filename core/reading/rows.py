@@ -15,7 +15,11 @@ from .tables import Table
 
 SLICE = "slice:"  # before the name of a carried column: a file may call one "text" or "line"
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
-MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+MESSAGE: dict[str, type[pl.DataType]] = {"role": pl.String, "content": pl.String}
+MORE_OF_A_MESSAGE: dict[str, type[pl.DataType]] = {  # kept where some message has it
+    "reasoning_content": pl.String,  # rendered by templates that know it
+    "weight": pl.Float64,  # 0: context, not scored
+}
 _NAMES = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
 
 
@@ -114,13 +118,12 @@ def _read_messages(column: pl.Series, name: str, table: Table, bad: Faults) -> p
         return Fault(table.where(row), f'column "{name}": {faults[row]}', MEND)
 
     bad.add_each("messages", faults, fault)
-    chats = [
-        None
-        if row in faults
-        else [{"role": turn["role"], "content": turn["content"]} for turn in chat]
-        for row, chat in enumerate(raw)
-    ]
-    return pl.Series("messages", chats, dtype=MESSAGES)
+    good = [None if row in faults else chat for row, chat in enumerate(raw)]
+    turns = [turn for chat in good for turn in chat or ()]
+    more = {k: t for k, t in MORE_OF_A_MESSAGE.items() if any(u.get(k) is not None for u in turns)}
+    known = MESSAGE | more
+    chats = [chat and [{key: turn.get(key) for key in known} for turn in chat] for chat in good]
+    return pl.Series("messages", chats, dtype=pl.List(pl.Struct(known)), strict=False)
 
 
 def find_chat_fault(chat: Any) -> str:
@@ -138,8 +141,23 @@ def find_chat_fault(chat: Any) -> str:
             return f"the content of message {number} is {name_type(turn['content'])}, not text"
         if turn["role"] == "assistant" and not turn["content"].strip():
             return f"message {number}, of the assistant, is empty"
-    if all(turn["role"] != "assistant" for turn in chat):
+        if fault := _find_extra_fault(turn, number):
+            return fault
+    answers = [turn for turn in chat if turn["role"] == "assistant"]
+    if not answers:
         return "no message is of the assistant: there is nothing to learn"
+    if all(turn.get("weight") == 0 for turn in answers):
+        return "every message of the assistant has weight 0: there is nothing to learn"
+    return ""
+
+
+def _find_extra_fault(turn: dict[str, Any], number: int) -> str:
+    """What is wrong with the keys that a message may have beside role and content."""
+    weight, reasoning = turn.get("weight"), turn.get("reasoning_content")
+    if weight not in (None, 0, 1):
+        return f"message {number} has weight {show_value(weight)}, which is neither 0 nor 1"
+    if not isinstance(reasoning, str | None):
+        return f"the reasoning_content of message {number} is {name_type(reasoning)}, not text"
     return ""
 
 

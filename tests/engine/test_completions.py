@@ -15,8 +15,8 @@ from ftev.core.control import AskPrompt, Completed  # noqa: E402
 from ftev.core.engine.completions import Answer, answer_text, complete  # noqa: E402
 from ftev.core.engine.conclude_text import answer_rows  # noqa: E402
 from ftev.core.engine.evaluate import score_tokens  # noqa: E402
-from ftev.core.engine.generate import Voice, generate, stop_ids  # noqa: E402
-from ftev.core.engine.models import Loaded, load  # noqa: E402
+from ftev.core.engine.generate import Voice, generate  # noqa: E402
+from ftev.core.engine.models import Loaded, load, stop_ids  # noqa: E402
 from ftev.core.engine.questions import (  # noqa: E402
     answer_limit,
     draw_questions,

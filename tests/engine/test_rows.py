@@ -3,14 +3,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 from ftev.core.config import ModelConfig, RunConfig
+from ftev.core.engine.chats import render_chat
 from ftev.core.engine.models import Loaded, load
+from ftev.core.engine.questions import questions
 from ftev.core.engine.rows import (
     TokenRows,
     chat_rows,
     completion_rows,
     encode,
     prompt_ids,
-    render_chat,
     text_rows,
 )
 from ftev.core.errors import DataError
@@ -224,3 +225,176 @@ def test_M4_a_chat_that_loses_its_whole_completion_is_listed(loaded: Loaded) -> 
     assert (told.truncated_rows, told.unscored_rows) == (1, 1)
     assert told.examples["unscored_rows"] == [8]
     assert told.truncated_tokens > 0
+
+
+def with_template(loaded: Loaded, end: str, template: str) -> Loaded:
+    """The model with a template whose turns end with a token of that name."""
+    if loaded.tokenizer.convert_tokens_to_ids(end) is None:
+        loaded.tokenizer.add_special_tokens({"eos_token": end})
+    loaded.tokenizer.eos_token = end
+    loaded.tokenizer.chat_template = template
+    return loaded
+
+
+def chat_ml(end: str, after: str = "") -> str:
+    """Turns with a header, an end token, and what a template puts behind it."""
+    return (
+        "{% for m in messages %}<{{ m['role'] }}>{{ '\\n' }}{{ m['content'] }}"
+        + end
+        + "{{ '"
+        + after.replace("\n", "\\n")
+        + "' }}{% endfor %}{% if add_generation_prompt %}<assistant>{{ '\\n' }}{% endif %}"
+    )
+
+
+def one_chat(loaded: Loaded, chat: list[dict[str, object]]) -> TokenRows:
+    *_, rows = chat_rows(pl.DataFrame({"row_id": [0], "messages": [chat]}), loaded)
+    assert isinstance(rows, TokenRows)
+    return rows
+
+
+def said_by(loaded: Loaded, rows: TokenRows) -> str:
+    assert rows.scored is not None
+    text: str = loaded.tokenizer.decode(rows.ids[0][rows.scored[0]])
+    return text
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>"])
+@pytest.mark.parametrize("after", ["", "\n", "\n\n", " \n \n", "\t\n  "])
+def test_E1_white_space_after_the_end_token_changes_nothing(
+    loaded: Loaded, end: str, after: str
+) -> None:
+    rows = one_chat(with_template(loaded, end, chat_ml(end, after)), CHAT)
+    assert rows.rows_without_eos == 0
+    assert said_by(loaded, rows) == f"it is{end}a good day{end}"
+    assert rows.ids[0][rows.ends[0]] == loaded.tokenizer.eos_token_id
+    assert rows.bytes == [len("it isa good day")]
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\n\n"])
+def test_E1_an_end_that_generation_stops_at_is_an_end(loaded: Loaded, after: str) -> None:
+    """Chat models often end a turn with another token than the tokenizer's EOS."""
+    loaded.tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    loaded.tokenizer.chat_template = chat_ml("<end_of_turn>", after)
+    assert one_chat(loaded, CHAT).rows_without_eos == 1
+    turn = loaded.tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    loaded.model.generation_config.eos_token_id = [loaded.tokenizer.eos_token_id, turn]
+    rows = one_chat(loaded, CHAT)
+    assert rows.rows_without_eos == 0
+    assert rows.ids[0][rows.ends[0]] == turn
+
+
+def test_E1_an_end_token_inside_an_answer_is_not_its_end(loaded: Loaded) -> None:
+    loaded.tokenizer.chat_template = chat_ml(".", "\n")
+    chat = [CHAT[0], {"role": "assistant", "content": "it is</s> warm"}]
+    rows = one_chat(loaded, chat)
+    assert rows.rows_without_eos == 1
+    assert rows.ends == [-1]
+
+
+HEADLESS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [PLAIN, HEADLESS, chat_ml("</s>")])
+@pytest.mark.parametrize("first", [0, 1])
+def test_E2_no_header_and_no_earlier_turn_is_scored(
+    loaded: Loaded, template: str, first: int
+) -> None:
+    """Also of a turn that nothing comes before, and of a template that knows no prompt."""
+    loaded.tokenizer.chat_template = template
+    rows = one_chat(loaded, CHAT[first:2])
+    assert said_by(loaded, rows) == "it is</s>"
+    if first == 0:
+        assert rows.scored is not None
+        before = rows.ids[0][~rows.scored[0]].tolist()
+        assert prompt_ids(loaded, "is the tea warm", "messages") == before
+
+
+@pytest.mark.parametrize("template", [PLAIN, MARKED, chat_ml("</s>", "\n")])
+def test_E2_turns_of_weight_0_are_context(loaded: Loaded, template: str) -> None:
+    loaded.tokenizer.chat_template = template
+    chat = [CHAT[0], {**CHAT[1], "weight": 0.0}, CHAT[2], {**CHAT[3], "weight": 1.0}]
+    rows = one_chat(loaded, chat)
+    assert said_by(loaded, rows) == "a good day</s>"
+    assert rows.bytes == [len("a good day")]
+    chat = [CHAT[0], {**CHAT[1], "weight": None}, CHAT[2], {**CHAT[3], "weight": 0.0}]
+    rows = one_chat(loaded, chat)
+    assert said_by(loaded, rows) == "it is</s>"
+    assert rows.ids[0][rows.ends[0]] == loaded.tokenizer.eos_token_id
+    [asked] = questions(pl.DataFrame({"row_id": [0], "messages": [chat]}), loaded, "messages")
+    assert asked.reference == "it is"
+    assert asked.prompt == "user: is the tea warm"
+
+
+# As templates of reasoning models do: earlier reasoning is dropped, the last is written out.
+THINKING = (
+    "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m['role'] == 'user' %}"
+    "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}<{{ m['role'] }}>{{ '\\n' }}"
+    "{% if m['role'] == 'assistant' %}{% if loop.index0 > ns.last %}<think>"
+    "{{ m.reasoning_content or '' }}</think>{{ '\\n' }}{% endif %}"
+    "{{ m['content'].split('</think>')[-1] }}{% else %}{{ m['content'] }}{% endif %}"
+    "</s>{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{{ '\\n' }}{% endif %}"
+)
+
+
+def test_E2_a_template_that_drops_earlier_reasoning_is_read(loaded: Loaded) -> None:
+    loaded.tokenizer.chat_template, loaded.max_length = THINKING, 128
+    chat = [
+        CHAT[0],
+        {**CHAT[1], "reasoning_content": "warm"},
+        CHAT[2],
+        {**CHAT[3], "reasoning_content": "cold tea"},
+    ]
+    rows = one_chat(loaded, chat)
+    assert said_by(loaded, rows) == "it is</s><think>cold tea</think>\na good day</s>"
+    assert rows.bytes == [len("it is<think>cold tea</think>\na good day")]
+    assert rows.rows_without_eos == 0
+
+
+def test_E2_a_prompt_that_opens_reasoning_is_not_scored(loaded: Loaded) -> None:
+    loaded.max_length = 128
+    loaded.tokenizer.chat_template = THINKING.replace(
+        "<assistant>{{ '\\n' }}{% endif %}", "<assistant>{{ '\\n' }}<think>{% endif %}"
+    )
+    chat = [CHAT[0], CHAT[1], CHAT[2], {**CHAT[3], "reasoning_content": "cold tea"}]
+    rows = one_chat(loaded, chat)
+    assert said_by(loaded, rows) == "it is</s>cold tea</think>\na good day</s>"
+
+
+def test_E2_an_answer_without_the_reasoning_that_its_prompt_opens_is_refused(
+    loaded: Loaded,
+) -> None:
+    loaded.tokenizer.chat_template = PLAIN.replace(
+        "<assistant>{% endif %}", "<assistant><think>{% endif %}"
+    )
+    with pytest.raises(DataError, match="row 0: the template's prompt opens reasoning"):
+        one_chat(loaded, CHAT[:2])
+
+
+def test_E2_a_reference_with_reasoning_is_as_long_as_it_is_written(loaded: Loaded) -> None:
+    loaded.tokenizer.chat_template, loaded.max_length = THINKING, 128
+    chat = [CHAT[0], {**CHAT[1], "reasoning_content": "warm tea"}]
+    [asked] = questions(pl.DataFrame({"row_id": [0], "messages": [chat]}), loaded, "messages")
+    assert asked.reference == "<think>warm tea</think>\nit is"
+    assert asked.reference_tokens == len(encode(loaded, [asked.reference])[0])
+
+
+def test_E2_a_truncated_row_counts_the_bytes_that_are_scored(loaded: Loaded) -> None:
+    rows = pair_rows(loaded, "tea", "wärm " * 100)
+    assert rows.scored is not None
+    said = loaded.tokenizer.decode(rows.ids[0][rows.scored[0]])
+    assert rows.bytes == [len(said.encode())]
+    assert rows.ends == [-1]
+    loaded.tokenizer.chat_template = PLAIN
+    chat = [CHAT[0], {"role": "assistant", "content": "warm " * 100}]
+    rows = one_chat(loaded, chat)
+    assert rows.bytes == [len(said_by(loaded, rows).encode())]
+    assert rows.ends == [-1]
+
+
+def test_a_chat_that_the_template_refuses_is_named(loaded: Loaded) -> None:
+    loaded.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}" + PLAIN
+    with pytest.raises(DataError, match="row 0: roles must alternate"):
+        one_chat(loaded, CHAT)

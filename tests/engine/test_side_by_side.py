@@ -15,8 +15,8 @@ import peft  # noqa: E402
 from ftev.core.config import LoraConfig, ModelConfig, RunConfig  # noqa: E402
 from ftev.core.control import AskPrompt, Completed, TokenMade  # noqa: E402
 from ftev.core.engine import generate as generation  # noqa: E402
-from ftev.core.engine.generate import Voice, generate, stop_ids  # noqa: E402
-from ftev.core.engine.models import Loaded, add_adapter, load  # noqa: E402
+from ftev.core.engine.generate import Voice, generate  # noqa: E402
+from ftev.core.engine.models import Loaded, add_adapter, load, stop_ids  # noqa: E402
 from ftev.core.engine.rows import prompt_ids  # noqa: E402
 from ftev.core.engine.side_by_side import can_pair, join_caches, without_adapter  # noqa: E402
 from peft import get_peft_model  # noqa: E402
