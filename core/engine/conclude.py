@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-import msgspec
 import polars as pl
 
-from ..analyses import Analysis, Evaluation, Frames, analyse, at_operating_point, thresholds
+from ..analyses import Analysis, Evaluation, Frames, at_operating_point
 from ..analyses.forgetting import forgetting
-from ..decision import declared_metric
 from ..events import (
     AnalysisComputed,
-    ComparisonsComputed,
     PredictionsStored,
-    ResultsComputed,
     TextScored,
     spell_numbers,
 )
+from ..measure import measure
 from ..numbers.token_changes import greatest_changes
 from ..predictions import INPUT_CHARACTERS
 from ..reading.inputs import input_of
 from ..readings import count_test_readings
-from ..reporting.summary import DEFAULT_METRIC, clean
 from ..results import (
-    Comparison,
-    adjust_secondary,
-    compare,
-    evaluate_classification,
-    evaluate_text,
     majority_frame,
 )
 from ..runs import file_sha256
@@ -43,7 +33,7 @@ from .validate import evaluated, score
 
 
 def evaluate_split(s: Session, split: str) -> None:
-    """Score a split with every model that applies; store predictions, results and comparisons."""
+    """Score a split with every model that applies; store the rows and all that is made of them."""
     frames = _score_models(s, split)
     if split == "validation":
         s.validation = frames
@@ -56,33 +46,30 @@ def evaluate_split(s: Session, split: str) -> None:
     told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
         _store(s, split, model, frame, told[frame.height])
-        s.write(_result(s, split, model, frame))
-    clean_frames = _measure_clean_rows(s, split, frames)
+        if model != "majority":
+            s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
     evaluation = _evaluation(s, split, frames, told[frames["tuned"].height])
-    for fact in analyse(evaluation):
+    for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split)):
         s.write(fact)
-    if s.config.is_classification and clean_frames:
-        others = replace(evaluation, split=clean(split), frames=clean_frames)
-        for fact in analyse(others, [thresholds]):
-            s.write(fact)
     if split == "test":
         s.write(_count_readings(s))
-    found = _compare_models(s, split, frames) + _compare_models(s, clean(split), clean_frames)
-    s.write(ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found))))
 
 
-def _compare_models(s: Session, split: str, frames: Frames) -> list[Comparison]:
-    """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
-    found: list[Comparison] = []
-    if s.form == "text" and frames and not same_tokens(s.base, s.tuned):
-        s.note(
-            f"base and tuned cut the documents of {split} into different windows: "
-            "they are not compared row by row; read bits_per_byte"
-        )
-        return found
-    for reference in _references(s, frames):
-        found += compare_frames(s, split, reference, frames)
-    return found
+def _comparable(s: Session, split: str) -> bool:
+    if s.form != "text" or same_tokens(s.base, s.tuned):
+        return True
+    s.note(
+        f"base and tuned cut the documents of {split} into different windows: "
+        "they are not compared row by row; read bits_per_byte"
+    )
+    return False
+
+
+def _leaked(s: Session, split: str) -> frozenset[int]:
+    """Rows that repeat an earlier split; a text's rows are windows, not the source's records."""
+    if s.leakage is None or s.form == "text":
+        return frozenset()
+    return frozenset(s.leakage.leaked_rows(split))
 
 
 def _count_readings(s: Session) -> AnalysisComputed:
@@ -107,21 +94,6 @@ def _evaluation(s: Session, split: str, frames: Frames, told: pl.DataFrame) -> E
         positive=s.positive,
         validation=s.validation,
     )
-
-
-def _measure_clean_rows(s: Session, split: str, frames: Frames) -> Frames:
-    """The same results on the rows that repeat nothing of an earlier split, where some do (D2).
-
-    Returns those rows; without leakage, or where nothing else is left, there are none.
-    """
-    leaked = s.leakage.leaked_rows(split) if s.leakage else frozenset()
-    if not leaked or s.form == "text":  # a text's rows are windows, not the source's records
-        return {}
-    kept = {m: f.filter(~pl.col("row_id").is_in(list(leaked))) for m, f in frames.items()}
-    found = {model: frame for model, frame in kept.items() if frame.height}
-    for model, frame in found.items():
-        s.write(_measured(s, clean(split), model, frame))
-    return found
 
 
 def _score_models(s: Session, split: str) -> Frames:
@@ -191,32 +163,6 @@ def _windows_told(s: Session, split: str, height: int) -> pl.DataFrame:
         "input": window_texts(rows, s.tuned, INPUT_CHARACTERS) if known else [],
     }
     return pl.DataFrame(told, schema={"row_id": pl.Int64, "content": pl.UInt64, "input": pl.String})
-
-
-def _result(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:
-    if model != "majority":
-        s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
-    return _measured(s, split, model, frame)
-
-
-def _measured(s: Session, split: str, model: str, frame: pl.DataFrame) -> ResultsComputed:
-    if s.config.is_classification:
-        result = evaluate_classification(frame, s.labels, s.positive)
-    else:
-        result = evaluate_text(frame)
-    plain = spell_numbers(msgspec.to_builtins(result))
-    return ResultsComputed(split=split, model=model, result=plain)
-
-
-def _references(s: Session, frames: Frames) -> list[str]:
-    """What the tuned model is set against, the most telling first."""
-    return [m for m in ("base", "probe", "majority") if m in frames]
-
-
-def compare_frames(s: Session, split: str, reference: str, frames: Frames) -> list[Comparison]:
-    task = (s.labels, s.positive) if s.config.is_classification else (None, None)
-    found = compare(split, reference, frames[reference], "tuned", frames["tuned"], *task)
-    return adjust_secondary(found, declared_metric(s.config) or DEFAULT_METRIC[s.config.task])
 
 
 def score_texts(s: Session) -> None:
