@@ -6,70 +6,95 @@ import math
 from typing import TYPE_CHECKING
 
 from .findings import Finding, find
+from .pitfalls.course import between, fell
 from .verdict import Verdict, judge
 
 if TYPE_CHECKING:
-    from .history import Epoch
+    from .history import Change, Epoch, History
 
 __all__ = ["Finding", "Verdict", "find", "judge", "observe_epoch"]
 
-STEADY = 0.01  # relative change of a loss that is called level
 
+def observe_epoch(history: History, now: Epoch) -> str:
+    """One sentence on an epoch that ended, from its losses and those of the epochs before.
 
-def observe_epoch(epochs: list[Epoch], skipped_steps: int = 0) -> str:
-    """One sentence on the last epoch, computed from the losses and accuracies so far."""
-    now = epochs[-1]
+    `History.change` alone says whether the validation loss moved (V10); the training loss has the
+    noise of its steps.
+    """
     if not math.isfinite(now.train_loss):
         return "training loss is not finite: lower the learning rate"
-    told = f"; {skipped_steps} steps skipped (gradient not finite)" if skipped_steps else ""
-    if len(epochs) == 1:
-        return _observe_first(now) + told
-    return _observe_change(epochs) + told
+    skipped = history.steps.skipped
+    told = f"; {skipped} steps skipped (gradient not finite)" if skipped else ""
+    before = history.epochs[-1] if history.epochs else None
+    return (
+        _observe_change(history, before, now) if before else _observe_first(history, now)
+    ) + told
 
 
-def _observe_first(now: Epoch) -> str:
+def _observe_first(history: History, now: Epoch) -> str:
     if not math.isfinite(now.validation_loss):
         return "nothing to judge it by: there is no validation split"
-    change = now.accuracy_change
-    if math.isfinite(change) and abs(change) >= 0.005:
-        verb = "rose" if change > 0 else "fell"
-        return f"accuracy {verb} by {abs(change) * 100:.1f} points in the first epoch"
-    return "little learnt yet: accuracy has hardly moved"
+    change = history.change(0, now.step)
+    accuracy = _accuracy(now.accuracy_change)
+    if change is None:
+        return f"validation loss is {now.validation_loss:.3f}{accuracy}"
+    if change.level:
+        return f"validation loss is level ({change.difference:+.3f}){accuracy}: little learnt yet"
+    verb = "fell" if change.difference < 0 else "rose"
+    return f"validation loss {verb} by {_by(change)} in the first epoch{accuracy}"
 
 
-def _observe_change(epochs: list[Epoch]) -> str:
-    before, now = epochs[-2], epochs[-1]
-    train = now.train_loss - before.train_loss
+def _observe_change(history: History, before: Epoch, now: Epoch) -> str:
+    train = _train_fell(history, before, now)
     if not math.isfinite(now.validation_loss) or not math.isfinite(before.validation_loss):
-        return f"training loss {_moved(train, before.train_loss)}"
-    validation = now.validation_loss - before.validation_loss
-    told = [e for e in epochs[:-1] if math.isfinite(e.validation_loss)]
-    best = min(told, key=lambda e: e.validation_loss)
-    level = STEADY * abs(before.validation_loss)
-    points = (now.validation_accuracy - before.validation_accuracy) * 100
-    if validation > level and train < 0:
-        begins = (
-            "overfitting begins" if best is before else f"overfitting since epoch {best.epoch + 1}"
-        )
-        return f"validation loss rose by {_by(validation)} while training loss fell: {begins}"
-    if validation > level:
-        return f"both losses rose (validation by {_by(validation)}): training is unstable"
-    if validation < -level:
-        gain = f", accuracy {points:+.1f} points" if abs(points) >= 0.05 else ""
-        means = "still learning"
-        if points <= -0.05:
-            means = "loss and accuracy disagree, little more to gain"
-        return f"validation loss fell by {_by(validation)}{gain}: {means}"
-    return f"validation loss is level ({validation:+.3f}): little more to gain"
+        return f"training loss {_moved(train)} ({before.train_loss:.3f} → {now.train_loss:.3f})"
+    change = history.change(before.step, now.step)
+    accuracy = _accuracy(now.validation_accuracy - before.validation_accuracy)
+    if change is None:
+        losses = f"{before.validation_loss:.3f} → {now.validation_loss:.3f}"
+        return f"validation loss went {losses}{accuracy}"
+    if change.level:
+        return f"validation loss is level ({change.difference:+.3f}){accuracy}"
+    if change.difference < 0:
+        return f"validation loss fell by {_by(change)}{accuracy}: still learning"
+    told = f"validation loss rose by {_by(change)}"
+    if train is False:
+        return f"both losses rose (validation by {_by(change)}): training is unstable"
+    if not train:
+        return told + accuracy
+    return f"{told} while training loss fell{_overfitting(history, before, now)}"
 
 
-def _moved(change: float, reference: float) -> str:
-    if abs(change) <= STEADY * abs(reference):
-        return "is level"
-    return f"{'rose' if change > 0 else 'fell'} by {_by(change)}"
+def _train_fell(history: History, before: Epoch, now: Epoch) -> bool | None:
+    start = history.epochs[-2].step if len(history.epochs) > 1 else -1
+    return fell(
+        between(history, start, before.step),
+        between(history, before.step, now.step),
+    )
 
 
-def _by(change: float) -> str:
+def _overfitting(history: History, before: Epoch, now: Epoch) -> str:
+    """Nothing where the loss is not above its lowest."""
+    finite = [e for e in history.epochs if math.isfinite(e.validation_loss)]
+    best = min(finite, key=lambda e: e.validation_loss)
+    change = history.change(best.step, now.step)
+    if change is None or change.level:
+        return ""
+    return (
+        ": overfitting begins" if best is before else f": overfitting since epoch {best.epoch + 1}"
+    )
+
+
+def _moved(has_fallen: bool | None) -> str:
+    return "is level" if has_fallen is None else "fell" if has_fallen else "rose"
+
+
+def _accuracy(change: float) -> str:
+    """A figure beside the loss, which says nothing by itself."""
+    return f", accuracy {change * 100:+.1f} points" if abs(change) >= 0.0005 else ""
+
+
+def _by(change: Change) -> str:
     """Two decimals, three where two would say 0.00 or 0.01."""
-    size = abs(change)
+    size = abs(change.difference)
     return f"{size:.2f}" if size >= 0.015 else f"{size:.3f}"

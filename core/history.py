@@ -406,7 +406,7 @@ class History:
             accuracy_change=accuracy - _ratio(start.correct, start.count) if start else math.nan,
             seconds=e.seconds,
         )
-        row.observation = observe_epoch([*self.epochs, row], self.steps.skipped)
+        row.observation = observe_epoch(self, row)
         self.epochs.append(row)
 
     def _add_checkpoint(self, e: CheckpointSaved) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from ftev.core.runs import Run
 
 T0 = 1_790_000_000.0
 STEPS_PER_EPOCH = 4
+STANDARD_ERROR = 0.01  # of each change of the validation loss
 VALIDATION = ((0.70, 10), (0.50, 15), (0.40, 18), (0.45, 17))  # loss, right of 20, step 0 first
 LABELS = ["negative", "positive"]
 
@@ -170,7 +172,15 @@ def validated(epoch: int) -> Evaluated:
         loss_count=20,
         correct=right,
         count=20,
+        changes=changes([loss for loss, _ in VALIDATION[: epoch + 1]]),
     )
+
+
+def changes(losses: Sequence[float], every: int = STEPS_PER_EPOCH) -> list[Any]:
+    """Of the last of these validation losses against each earlier one (V10)."""
+    return [
+        (i * every, losses[-1] - earlier, STANDARD_ERROR) for i, earlier in enumerate(losses[:-1])
+    ]
 
 
 def epoch(number: int) -> list[AnyEvent]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.diagnosis import observe_epoch
 from ftev.core.errors import RunError
 from ftev.core.events import (
     AnyEvent,
@@ -32,7 +31,7 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ftev.core.history import RATE_WINDOW, Change, Epoch, History, fold, read_history
+from ftev.core.history import RATE_WINDOW, Change, History, fold, read_history
 from ftev.core.reporting.parts import describe_references
 from ftev.core.runs import Run
 from hypothesis import given
@@ -61,10 +60,6 @@ def planned(max_steps: int) -> TrainingPlanned:
         rows_per_step=1,
         padding=1,
     )
-
-
-def row(epoch: int, train: float, validation: float, accuracy: float, change: float) -> Epoch:
-    return Epoch(epoch, epoch * 4, train, validation, accuracy, change, seconds=1.0)
 
 
 def test_a_whole_story_is_told() -> None:
@@ -197,53 +192,71 @@ def test_skipped_steps_are_counted_and_told() -> None:
     assert "2 steps skipped" in history.epochs[0].observation
 
 
+Trained = list[tuple[float, float]]  # training and validation loss of each epoch
+NONE = math.nan
+
+
+def observed(epochs: Trained, error: float = 0.01, start: float = 0.7) -> str:
+    """The line of the last epoch; each change of the validation loss has the same error."""
+    losses, events = [start, *(v for _, v in epochs)], story.beginning()[:-1]
+    for i, (train, validation) in enumerate([(0.0, start), *epochs]):
+        if i:
+            steps = [story.step((i - 1) * 4 + k, train + 0.001 * (k % 2)) for k in (1, 2, 3, 4)]
+            events += steps
+        if not math.isnan(validation):
+            changes = [(4 * j, validation - losses[j], error) for j in range(i)] if error else []
+            known = [c for c in changes if not math.isnan(c[1])]
+            sums = {"loss_sum": validation * 20, "changes": known}
+            events.append(replace(story.validated(0), step=4 * i, epoch=float(i), **sums))
+        if i:
+            events.append(EpochDone(epoch=i, step=4 * i, seconds=1.0))
+    return fold(events).epochs[-1].observation
+
+
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("epochs", "told"),
     [
-        ([row(1, 0.6, 0.5, 0.8, 0.3)], "accuracy rose by 30.0 points in the first epoch"),
-        ([row(1, 0.6, 0.5, 0.5, 0.0)], "little learnt yet: accuracy has hardly moved"),
+        ([(0.6, 0.5)], "validation loss fell by 0.20 in the first epoch"),
+        ([(0.6, 0.69)], "validation loss is level (-0.010): little learnt yet"),
+        ([(0.6, 0.8)], "validation loss rose by 0.10 in the first epoch"),
+        ([(0.6, NONE)], "nothing to judge it by: there is no validation split"),
+        ([(NONE, 0.5)], "training loss is not finite: lower the learning rate"),
+        ([(0.6, 0.5), (0.4, 0.4)], "validation loss fell by 0.10: still learning"),
+        ([(0.6, 0.5), (0.4, 0.485)], "validation loss is level (-0.015)"),
         (
-            [row(1, 0.6, math.nan, math.nan, math.nan)],
-            "nothing to judge it by: there is no validation split",
-        ),
-        ([row(1, math.nan, 0.5, 0.8, 0.3)], "training loss is not finite: lower the learning rate"),
-        (
-            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.40, 0.85, 0)],
-            "validation loss fell by 0.10, accuracy +5.0 points: still learning",
-        ),
-        (
-            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.49, 0.795, 0)],
-            "validation loss fell by 0.010, accuracy -0.5 points: "
-            "loss and accuracy disagree, little more to gain",
-        ),
-        (
-            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.4, 0.54, 0.8, 0)],
+            [(0.6, 0.5), (0.4, 0.54)],
             "validation loss rose by 0.04 while training loss fell: overfitting begins",
         ),
         (
-            [row(1, 0.6, 0.40, 0.8, 0), row(2, 0.4, 0.50, 0.8, 0), row(3, 0.3, 0.60, 0.8, 0)],
+            [(0.6, 0.4), (0.4, 0.5), (0.3, 0.6)],
             "validation loss rose by 0.10 while training loss fell: overfitting since epoch 2",
         ),
         (
-            [row(1, 0.6, 0.50, 0.8, 0), row(2, 0.9, 0.70, 0.8, 0)],
+            [(0.6, 0.4), (0.4, 0.35), (0.4, 0.39)],
+            "validation loss rose by 0.04",  # the training loss is level
+        ),
+        (
+            [(0.6, 0.5), (0.9, 0.7)],
             "both losses rose (validation by 0.20): training is unstable",
         ),
+        ([(0.6, 0.5), (0.5, 0.501)], "validation loss is level (+0.001)"),
         (
-            [row(1, 0.6, 0.500, 0.8, 0), row(2, 0.5, 0.501, 0.8, 0)],
-            "validation loss is level (+0.001): little more to gain",
-        ),
-        (
-            [row(1, 0.6, math.nan, 0.5, 0), row(2, 0.5, 0.40, 0.8, 0), row(3, 0.4, 0.5, 0.8, 0)],
+            [(0.6, NONE), (0.5, 0.4), (0.4, 0.5)],
             "validation loss rose by 0.10 while training loss fell: overfitting begins",
         ),
-        (
-            [row(1, 0.6, math.nan, math.nan, math.nan), row(2, 0.4, math.nan, math.nan, math.nan)],
-            "training loss fell by 0.20",
-        ),
+        ([(0.6, NONE), (0.4, NONE)], "training loss fell (0.600 → 0.400)"),
     ],
 )
-def test_observations_come_from_the_numbers(rows: list[Epoch], told: str) -> None:
-    assert observe_epoch(rows) == told
+def test_V10_observations_come_from_the_one_rule_of_noise(epochs: Trained, told: str) -> None:
+    assert observed(epochs).replace("0.601", "0.600").replace("0.401", "0.400") == told
+
+
+def test_V10_the_noise_of_the_rows_decides_and_not_the_size_of_the_change() -> None:
+    """100 rows, 0.245 → 0.241: level."""
+    course = [(0.3, 0.245), (0.2, 0.241)]
+    assert observed(course, error=0.008) == "validation loss is level (-0.004)"
+    assert observed(course, error=0.001) == "validation loss fell by 0.004: still learning"
+    assert observed(course, error=0.0) == "validation loss went 0.245 → 0.241"  # an older run
 
 
 def test_events_of_the_future_do_not_stop_a_reader(tmp_path: Path) -> None:

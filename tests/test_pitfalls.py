@@ -449,8 +449,8 @@ def noise(i: int) -> float:
     return 0.02 * math.sin(i * 12.9898)
 
 
-def validated(*losses: float) -> list[AnyEvent]:
-    """An evaluation of 100 rows after each epoch, from step 0 on."""
+def validated(*losses: float, error: float = 0.005) -> list[AnyEvent]:
+    """An evaluation of 100 rows after each epoch, from step 0 on; `error` of each change (V10)."""
     return [
         Evaluated(
             split="validation",
@@ -462,6 +462,9 @@ def validated(*losses: float) -> list[AnyEvent]:
             loss_count=100,
             correct=50,
             count=100,
+            changes=[(25 * j, loss - earlier, error) for j, earlier in enumerate(losses[:i])]
+            if error
+            else [],
         )
         for i, loss in enumerate(losses)
     ]
@@ -489,6 +492,30 @@ def test_overfitting_and_the_checkpoint_that_was_kept() -> None:
     assert shown(kept, "overfitting").severity == "info"
     level = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.352, 0.351)]
     assert found(with_epochs(level), "overfitting") is None
+    unknown = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.8, error=0)]
+    assert found(with_epochs(unknown), "overfitting") is None  # an older run: nobody knows
+    noisy = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.8, error=0.3)]
+    assert found(with_epochs(noisy), "overfitting") is None
+
+
+def test_F_overfitting_is_measured_from_the_best_evaluation() -> None:
+    """The training loss that must have fallen is that since the best one, not since step 0."""
+
+    def halts(i: int) -> float:  # falls by step 50, level from there on
+        return falling(min(i, 50)) + noise(i)
+
+    events = [*trained(halts), *validated(0.7, 0.4, 0.35, 0.5, 0.8)]
+    assert found(with_epochs(events), "overfitting") is None
+    above_start = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.6)]
+    assert shown(with_epochs(above_start), "overfitting").evidence["rise"] == pytest.approx(0.25)
+
+
+def test_the_lowest_of_many_evaluations_needs_a_larger_rise() -> None:
+    """2.5 standard errors are beyond noise between two, and chance for the lowest of five."""
+    events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.36, 0.3625)]
+    assert found(with_epochs(events), "overfitting") is None
+    clear = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.36, 0.3675)]
+    assert found(with_epochs(clear), "overfitting") is not None
 
 
 def test_underfitting_near_the_loss_of_knowing_nothing() -> None:
@@ -508,10 +535,12 @@ def test_underfitting_while_both_losses_fall() -> None:
     events = [*trained(falling), *validated(0.7, 0.5, 0.4, 0.3, 0.2)]
     finding = shown(with_epochs(events), "underfitting")
     assert "both losses were still falling when training ended" in finding.message
-    assert "validation loss by 33 %" in finding.message
+    assert "validation loss from 0.300 to 0.200" in finding.message
     stopped = [e for e in with_epochs(events) if e is not ENDED]
     early = [*stopped, replace(ENDED, reason="early stopping")]
     assert found(early, "underfitting") is None
+    noisy = [*trained(falling), *validated(0.7, 0.5, 0.4, 0.3, 0.2, error=0.06)]
+    assert found(with_epochs(noisy), "underfitting") is None
 
 
 def test_a_loss_that_never_fell() -> None:
@@ -524,9 +553,13 @@ def test_a_loss_that_never_fell() -> None:
 def test_a_loss_that_no_longer_improves() -> None:
     events = [*trained(falling), *validated(0.7, 0.4, 0.4, 0.401, 0.399)]
     finding = shown(with_epochs(events), "loss_plateau")
-    assert "no longer improves since epoch 1 (step 25): 0.400" in finding.message
+    assert "validation loss is level since epoch 1 (step 25): 0.400" in finding.message
     still = [*trained(falling), *validated(0.7, 0.4, 0.38, 0.36, 0.34)]
     assert found(with_epochs(still), "loss_plateau") is None
+    noisy = [*trained(falling), *validated(0.7, 0.4, 0.38, 0.36, 0.34, error=0.05)]
+    assert found(with_epochs(noisy), "loss_plateau") is not None
+    never = [*trained(falling), *validated(0.7, 0.7, 0.701, 0.7, 0.699)]
+    assert found(with_epochs(never), "loss_plateau") is None  # nothing was gained to be kept
 
 
 def test_divergence() -> None:

@@ -78,7 +78,7 @@ def fell(before: Window | None, after: Window | None) -> bool | None:
 def training_fell(history: History, step: int) -> bool | None:
     """The same from the steps that led to one to as many at the end of training."""
     steps = history.steps.step
-    k = max(5, len(steps) // 10)
+    k = max(3, len(steps) // 10)
     i = bisect_left(steps, step)
     if not len(steps) or len(steps) < 2 * k:
         return None
@@ -133,12 +133,16 @@ def diverged(case: Case) -> tuple[Window, Window] | None:
 
 
 def hardly_moved(history: History) -> bool:
-    """Training changed next to nothing: its loss fell neither clearly nor by much."""
+    """Training changed next to nothing: neither its own loss nor that of validation shows it."""
     found = windows(history)
     if not found or not math.isfinite(found[0].error):
         return False
     first, last = found[0], found[-1]
-    return not fell(first, last) and abs(first.mean - last.mean) < FLAT * first.mean
+    if fell(first, last) or abs(first.mean - last.mean) >= FLAT * first.mean:
+        return False
+    series = history.validation_series()
+    change = history.change(series[0].step, series[-1].step) if len(series) > 1 else None
+    return change is None or change.level
 
 
 def ended_near_floor(case: Case) -> tuple[float, float, str] | None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
 
-from ..history import History
+from ..history import NOISE_ERRORS, History
 from ..reporting.numbers import format_count
 from .case import Case, Finding, Look
 from .course import (
+    between,
     diverged,
     ended_near_floor,
+    fell,
     hardly_moved,
     rose,
     training,
@@ -20,43 +25,70 @@ from .course import (
 )
 from .remedies import learn_more, steadier
 
-RISE = 0.02  # of the least validation loss: a smaller rise is not called overfitting
-GAIN = 0.005  # of a loss: a smaller fall between evaluations is no gain
-FALL = 0.02  # of a loss: so much a fall in the last epoch, and training was still under way
 LITTLE_LEFT = 0.02  # of the loss of knowing nothing: from there no fall can be asked for
-LEVEL_EVALUATIONS = 3  # without a gain after the best one, to speak of a plateau
+LEVEL_AFTER = 3  # evaluations that are level with an earlier one, to speak of a plateau
+FALSE_RISE = 0.01  # chance that the lowest of many equal evaluations lies this far below the last
 
 
-def _validation(history: History) -> list[tuple[int, float, float]]:
-    """(step, epoch, loss) of each evaluation; empty where one is not finite."""
+@dataclass(frozen=True)
+class Point:
+    """The tuned model on validation at one step."""
+
+    step: int
+    epoch: float
+    loss: float
+
+
+def _validation(history: History) -> list[Point]:
+    """Empty where a loss is not finite."""
     series = [
-        (e.step, e.epoch, e.loss_sum / e.loss_count)
+        Point(e.step, e.epoch, e.loss_sum / e.loss_count)
         for e in history.validation_series()
         if e.loss_count
     ]
-    return series if all(math.isfinite(loss) for _, _, loss in series) else []
+    return series if all(math.isfinite(p.loss) for p in series) else []
 
 
 def _overfitting(case: Case) -> Iterator[Finding]:
+    """Validation loss at the end is shown above its lowest, since when training loss fell."""
     history, series = case.history, _validation(case.history)
     if len(series) < 3:
         return
-    best = min(range(len(series)), key=lambda i: series[i][2])
-    step, epoch, least = series[best]
-    rise = series[-1][2] - least
-    if best == len(series) - 1 or rise <= RISE * least or not training_fell(history, step):
+    best, last = min(series, key=lambda p: p.loss), series[-1]
+    change = history.change(best.step, last.step)
+    if change is None or change.difference <= _clear_rise(len(series)) * change.standard_error:
+        return
+    if change.level or not training_fell(history, best.step):
         return
     kept = history.best_step
-    saved = kept is not None and kept <= step
+    saved = kept is not None and kept <= best.step
+    since = _risen_since(history, series, best)
     yield Finding(
         "overfitting",
         "info" if saved else "warning",
-        f"overfitting since epoch {series[best + 1][1]:.3g}: validation loss rose from {least:.3f} "
-        f"(epoch {epoch:.3g}, step {step:,}) to {series[-1][2]:.3f} while training loss fell"
+        f"overfitting since epoch {since.epoch:.3g}: validation loss rose from {best.loss:.3f} "
+        f"(epoch {best.epoch:.3g}, step {best.step:,}) to {last.loss:.3f} while training loss fell"
         + _which_was_kept(history),
-        {"step": step, "epoch": epoch, "rise": rise, "kept_step": kept},
+        {"step": best.step, "epoch": best.epoch, "rise": change.difference, "kept_step": kept}
+        | {"standard_error": change.standard_error},
         remedy="" if saved else "Fewer epochs, early stopping, or more data",
     )
+
+
+def _clear_rise(evaluations: int) -> float:
+    """Standard errors beyond which the lowest of so many is no accident (Bonferroni)."""
+    return max(NOISE_ERRORS, NormalDist().inv_cdf(1 - FALSE_RISE / max(1, evaluations - 1)))
+
+
+def _risen_since(history: History, series: list[Point], best: Point) -> Point:
+    """The first evaluation after the lowest from which none is level with it again."""
+    since = series[-1]
+    for point in reversed(series[series.index(best) + 1 :]):
+        change = history.change(best.step, point.step)
+        if change is None or change.level:
+            break
+        since = point
+    return since
 
 
 def _which_was_kept(history: History) -> str:
@@ -82,25 +114,30 @@ def _underfitting(case: Case) -> Iterator[Finding]:
             remedy=learn_more(case, "", "or take a larger base"),
         )
     elif len(epochs) > 1 and history.ended.reason == "completed":
-        yield from _still_falling([e.train_loss for e in epochs], _validation(history))
+        yield from _still_falling(history)
 
 
-def _still_falling(
-    train: Sequence[float], validation: list[tuple[int, float, float]]
-) -> Iterator[Finding]:
-    if len(validation) < 2:
+def _still_falling(history: History) -> Iterator[Finding]:
+    series, ends = _validation(history), [-1, *(e.step for e in history.epochs)]
+    if len(series) < 2 or len(ends) < 3:
         return
-    losses = [loss for _, _, loss in validation]
-    fell_train, fell = 1 - train[-1] / train[-2], 1 - losses[-1] / losses[-2]
-    if fell_train < FALL or fell < FALL or losses[-1] > min(losses):
+    before, last = series[-2:]
+    change = history.change(before.step, last.step)
+    train = [between(history, *pair) for pair in pairwise(ends)][-2:]
+    if change is None or change.level or change.difference > 0 or not fell(*train):
+        return
+    assert train[0] is not None  # it fell from somewhere
+    assert train[1] is not None
+    if last.loss > min(p.loss for p in series):
         return
     yield Finding(
         "underfitting",
         "info",
-        f"both losses were still falling when training ended: training loss by "
-        f"{fell_train * 100:.0f} % in the last epoch (to {train[-1]:.3f}), validation loss by "
-        f"{fell * 100:.0f} % since the evaluation before (to {losses[-1]:.3f})",
-        {"train_fall": fell_train, "validation_fall": fell, "validation_loss": losses[-1]},
+        f"both losses were still falling when training ended: training loss from "
+        f"{train[0].mean:.3f} to {train[1].mean:.3f} in the last epoch, validation loss from "
+        f"{before.loss:.3f} to {last.loss:.3f} since the evaluation before",
+        {"train_fall": train[0].mean - train[1].mean, "validation_fall": -change.difference}
+        | {"standard_error": change.standard_error, "validation_loss": last.loss},
         remedy="Raise train.epochs: more is likely to be gained",
     )
 
@@ -123,28 +160,32 @@ def _nothing_learnt(case: Case) -> Iterator[Finding]:
 
 
 def _plateau(case: Case) -> Iterator[Finding]:
-    """No gain since an evaluation, and no rise either: that would be overfitting."""
+    """What was gained was gained early: every later evaluation is level with an earlier one."""
     series = _validation(case.history)
-    losses = [loss for _, _, loss in series]
-    since = _level_since(losses)
+    since = _level_since(case.history, series)
     if since is None:
         return
-    step, epoch, level = series[since]
+    point, last = series[since], series[-1]
     yield Finding(
         "loss_plateau",
         "info",
-        f"validation loss no longer improves since epoch {epoch:.2g} (step {step:,}): {level:.3f} "
-        f"then, {losses[-1]:.3f} at the end, {len(losses) - 1 - since:,} evaluations later",
-        {"step": step, "epoch": epoch, "loss": level, "last": losses[-1]},
+        f"validation loss is level since epoch {point.epoch:.2g} (step {point.step:,}): "
+        f"{point.loss:.3f} then, {last.loss:.3f} at the end, {len(series) - 1 - since:,} "
+        "evaluations later; what lies between is noise",
+        {"step": point.step, "epoch": point.epoch, "loss": point.loss, "last": last.loss},
         remedy="Fewer epochs would have done; a gain takes other data, settings or another base",
     )
 
 
-def _level_since(losses: Sequence[float]) -> int | None:
-    """The first evaluation after step 0 that no later one leaves; None where that is a late one."""
-    for i in range(1, len(losses) - LEVEL_EVALUATIONS):
-        low, high = losses[i] * (1 - GAIN), losses[i] * (1 + RISE)
-        if all(low <= later <= high for later in losses[i + 1 :]):
+def _level_since(history: History, series: Sequence[Point]) -> int | None:
+    """The first evaluation that gained on step 0 and that no later one leaves; else None."""
+    for i in range(1, len(series) - LEVEL_AFTER):
+        gained = history.change(series[0].step, series[i].step)
+        if gained is None or gained.level or gained.difference > 0:
+            continue
+        later = [history.change(series[i].step, p.step) for p in series[i + 1 :]]
+        known = [change for change in later if change is not None]
+        if len(known) >= LEVEL_AFTER and later[-1] and all(change.level for change in known):
             return i
     return None
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..history import Epoch, History
+from ..history import Change, Epoch, History
+from ..pitfalls.course import training_fell
 from .question import Question, ask
 
-RISE = 0.02  # of a loss: smaller changes are called level
-CLEAR = f"{RISE * 100:.0f} %"
 TEXTS = {
     "overfits": "It learns its training rows by heart by now: on rows it was not trained on, the "
-    f"loss ends more than {CLEAR} above its lowest, and training loss fell since then",
+    "loss ends above its lowest by more than noise, and training loss fell since then",
     "learning": "It was still learning what carries over: in the last epoch alone the loss on rows "
-    f"it was not trained on fell by more than {CLEAR}",
-    "level": "It has got what these rows can give: on rows it was not trained on, the loss ends "
-    f"within {CLEAR} of its lowest, and the last epoch brought no more than {CLEAR}",
-    "unstable": "Training is unsteady: the loss rose both on the rows it was trained on and on "
-    "the others",
+    "it was not trained on fell by more than noise",
+    "level": "It has got what these rows can show: on rows it was not trained on, the last epoch "
+    "and the distance from the lowest loss are both within noise",
+    "unstable": "Training is unsteady: the loss rose beyond noise both on the rows it was trained "
+    "on and on the others",
 }
 ALONE = "The fall of the training loss by itself proves that the model became better on new rows"
 SEE = {
@@ -31,28 +30,43 @@ SEE = {
 
 @dataclass(frozen=True)
 class Course:
-    """Both losses by epoch, each finite."""
+    """Both losses by epoch, each finite, and what the one rule of noise says of them (V10)."""
 
     epochs: list[Epoch]
+    kind: str
+    from_best: Change | None  # None where the last epoch has the lowest loss
+    in_last: Change
 
     @property
     def best(self) -> Epoch:
         return min(self.epochs, key=lambda e: e.validation_loss)
 
-    @property
-    def kind(self) -> str:
-        last, best = self.epochs[-1], self.best
-        if last.validation_loss > best.validation_loss * (1 + RISE):
-            return "overfits" if last.train_loss < best.train_loss else "unstable"
-        before = self.epochs[-2].validation_loss
-        return "learning" if last.validation_loss < before * (1 - RISE) else "level"
-
 
 def course_of(history: History) -> Course | None:
-    """None for fewer than two epochs with both losses, or a loss that is not finite."""
-    epochs = history.epochs
+    """None for fewer than two epochs, a loss that is not finite, or changes that say two things."""
+    epochs = list(history.epochs)
     finite = [math.isfinite(e.train_loss) and math.isfinite(e.validation_loss) for e in epochs]
-    return Course(list(epochs)) if len(epochs) > 1 and all(finite) else None
+    if len(epochs) < 2 or not all(finite):
+        return None
+    last, best = epochs[-1], min(epochs, key=lambda e: e.validation_loss)
+    in_last = history.change(epochs[-2].step, last.step)
+    from_best = history.change(best.step, last.step)
+    if in_last is None or (from_best is None and best is not last):
+        return None
+    kind = _kind(history, best, in_last, from_best)
+    return Course(epochs, kind, from_best, in_last) if kind else None
+
+
+def _kind(history: History, best: Epoch, in_last: Change, from_best: Change | None) -> str:
+    """Empty where no reading is the only true one."""
+    risen = from_best is not None and not from_best.level
+    fell_last = not in_last.level and in_last.difference < 0
+    if not risen:
+        return "learning" if fell_last else "level" if in_last.level else ""
+    if fell_last:
+        return ""
+    train = training_fell(history, best.step)
+    return "" if train is None else "overfits" if train else "unstable"
 
 
 def about_losses(history: History, seed: int) -> Question | None:
@@ -65,11 +79,19 @@ def about_losses(history: History, seed: int) -> Question | None:
         f"{last.train_loss:.3f}. Validation loss was {first.validation_loss:.3f} after the first "
         f"epoch, {course.epochs[-2].validation_loss:.3f} after the last but one and "
         f"{last.validation_loss:.3f} after the last; its lowest was {best.validation_loss:.3f}, "
-        f"after epoch {best.epoch}. What does that say?"
+        f"after epoch {best.epoch}. {_noise(course)} What does that say?"
     )
     kind = course.kind
     wrong = [TEXTS[other] for other in _others(kind)]
     return ask("loss", text, TEXTS[kind], [*wrong, ALONE], (_why(history, course), SEE[kind]), seed)
+
+
+def _noise(course: Course) -> str:
+    """What a change must exceed, so that the question can be answered from its own figures."""
+    told = f"Changes within ±{2 * course.in_last.standard_error:.3f} over the last epoch"
+    if course.from_best and course.best is not course.epochs[-2]:
+        told += f" and ±{2 * course.from_best.standard_error:.3f} since the lowest"
+    return f"{told} are noise."
 
 
 def _others(kind: str) -> list[str]:
@@ -91,10 +113,10 @@ def _why(history: History, course: Course) -> str:
     told = {
         "overfits": f"Since epoch {best.epoch} validation loss rose by {change:.3f}, and {train}: "
         "what is learnt now holds for the training rows only.",
-        "learning": f"Validation loss fell by {fall:.3f} in the last epoch. These rows were not "
-        "trained on, so the gain is real, and another epoch may bring more.",
+        "learning": f"Validation loss fell by {fall:.3f} in the last epoch, more than noise. These "
+        "rows were not trained on, so the gain carries over, and another epoch may bring more.",
         "level": f"The last epoch changed validation loss by {-fall:+.3f}, and it ends "
-        f"{change:.3f} above its lowest: more epochs would hardly help.",
+        f"{change:.3f} above its lowest: both are noise, and more epochs would hardly help.",
         "unstable": f"Since epoch {best.epoch} validation loss rose by {change:.3f}, and {train}: "
         "lower the learning rate.",
     }[course.kind]

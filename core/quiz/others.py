@@ -52,7 +52,9 @@ def about_guessing(history: History, seed: int) -> Question | None:
     if split is None or guess is None:
         return None
     loss = metric_value(history.results[split]["tuned"], "loss")
-    if loss is None or not math.isfinite(loss) or math.isclose(loss, guess, rel_tol=0.01):
+    estimate = history.results[split]["tuned"].get("metrics", {}).get("loss", {})
+    low, high = read_number(estimate.get("low")), read_number(estimate.get("high"))
+    if loss is None or not math.isfinite(loss) or not (high < guess or low > guess):
         return None
     things = "tokens" if history.task == "generation" else "labels"
     text = (
@@ -113,7 +115,8 @@ def about_steps(history: History, seed: int) -> Question | None:
     if first.step != 0 or not all(math.isfinite(e.loss_sum) for e in (first, last)):
         return None
     start, now = first.loss_sum / first.loss_count, last.loss_sum / last.loss_count
-    if math.isclose(start, now, rel_tol=0.01):
+    change = history.change(first.step, last.step)
+    if change is None or change.level:
         return None
     text = (
         f"Validation loss was {start:.3f} at step 0 and is {now:.3f} at step {last.step:,}. "
@@ -129,8 +132,8 @@ def about_steps(history: History, seed: int) -> Question | None:
         "Nothing: step 0 is not an evaluation of any model",
     ]
     why = (
-        f"Lower is better, and {now - start:+.3f} nats is the change on rows that were not trained "
-        "on. Validation also chooses the checkpoint, so it cannot be the last word."
+        f"Lower is better. {now - start:+.3f} nats is the change on rows that were not trained on, "
+        "more than noise. Validation also chooses the checkpoint, so it cannot be the last word."
     )
     return ask("steps", text, right, wrong, (why, ["step 0", "validation split", "loss"]), seed)
 

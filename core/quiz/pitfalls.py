@@ -12,13 +12,14 @@ from ..findings import Finding
 from ..glossary import explain, lookup
 from ..history import History
 from ..reporting.leaked import NOT_COMPARED, was_compared
-from ..reporting.numbers import format_count, format_value
+from ..reporting.numbers import format_count, format_value, read_number
 from ..reporting.summary import judged_split, metric_value
 from .losses import course_of
 from .question import Question, ask
 
 NONE = "None: the numbers of this run show no pitfall"
 FOUND = 0.5  # recall of every label from which nobody speaks of a paradox
+EVEN = 2.0  # times the rows of the smallest label: up to that nobody speaks of imbalance
 WRONG = 2  # pitfalls offered that this run does not have
 POOL = (
     "leakage",
@@ -68,7 +69,18 @@ def _is_clearly_absent(history: History, split: str, code: str) -> bool:
         return not any(s.truncated_rows for s in history.splits.values())
     if code == "accuracy_paradox":
         return _worst_recall(history.results[split]["tuned"]) >= FOUND
+    if code == "class_imbalance":
+        counts = _train_counts(history)
+        return len(counts) > 1 and max(counts) <= EVEN * min(counts)
+    if code == "worse_than_guessing":
+        loss = history.results[split]["tuned"].get("metrics", {}).get("loss", {})
+        return read_number(loss.get("high")) < (history.random_loss or 0)
     return True
+
+
+def _train_counts(history: History) -> list[int]:
+    train = history.splits.get("train")
+    return [n for n in train.labels.values() if n] if train else []
 
 
 def _worst_recall(result: dict[str, Any]) -> float:
@@ -135,8 +147,7 @@ def _measured(findings: list[Finding]) -> Iterator[str]:
 
 
 def _label_facts(history: History, result: dict[str, Any]) -> Iterator[str]:
-    train = history.splits.get("train")
-    counts = [n for n in train.labels.values() if n] if train else []
+    counts = _train_counts(history)
     if len(counts) > 1:
         most, least = max(counts), min(counts)
         yield f"Train has {most:,} rows of its largest label, {least:,} of its smallest."

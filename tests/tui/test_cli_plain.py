@@ -24,7 +24,8 @@ def test_an_epoch_is_one_line_with_its_observation() -> None:
     lines = told([*story.beginning(), *story.epoch(1)])
     assert (
         "epoch 1: training loss 0.625, validation loss 0.500, accuracy 75.0 % (+25.0 points "
-        "since step 0), 2.0 s: accuracy rose by 25.0 points in the first epoch"
+        "since step 0), 2.0 s: validation loss fell by 0.20 in the first epoch, accuracy "
+        "+25.0 points"
     ) in lines
 
 

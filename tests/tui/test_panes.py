@@ -67,7 +67,7 @@ def test_the_trace_has_a_row_an_epoch_with_its_words() -> None:
     assert told[1].endswith("before training")
     assert told[2] == (
         "    1       0.580      0.497    71.0 %   +22.0  "
-        "accuracy rose by 22.0 points in the first epoch"
+        "validation loss is 0.497, accuracy +22.0 points"
     )
     assert "▾" in told[4]
     assert len(told) == 5
@@ -76,7 +76,7 @@ def test_the_trace_has_a_row_an_epoch_with_its_words() -> None:
 def test_the_words_go_below_the_numbers_in_a_narrow_pane() -> None:
     told = texts(trace_lines(live(), 60))
     assert told[3].split()[0] == "1"
-    assert told[4] == "       accuracy rose by 22.0 points in the first epoch"
+    assert told[4] == "       validation loss is 0.497, accuracy +22.0 points"
 
 
 def test_a_trace_without_epochs_says_what_will_stand_there() -> None:
@@ -134,7 +134,8 @@ def test_a_change_is_good_or_bad_only_where_zero_is_left_out() -> None:
     assert role("accuracy", 0.1, 0.2) == "muted"
     assert role("accuracy", -0.1, 0.05) == "bad"
     assert role("loss", -0.1, 0.05) == "good"
-    assert role("loss", 0.1) == "bad"
+    assert role("loss", 0.1, 0.05) == "bad"
+    assert role("loss", 0.1) == "muted"  # nobody knows its noise
 
 
 def test_held_out_texts_stand_with_their_difference() -> None:

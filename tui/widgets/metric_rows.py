@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.events import Evaluated
-from ...core.history import History
+from ...core.history import NOISE_ERRORS, History
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.outcome import read_difference
 from ...core.reporting.summary import SPLITS
 
 MODELS = ("majority", "probe", "base", "tuned")
@@ -83,10 +84,13 @@ class Change:
     fixed: int | None = None
     broke: int | None = None
     smallest_detectable: float = math.nan
+    outcome: str = ""  # what the report reads from it; empty: by the interval alone
 
     @property
     def is_certain(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether it is shown: by the report's rule, else by an interval that leaves zero out."""
+        if self.outcome:
+            return self.outcome in ("better", "worse")
         return self.low > 0 or self.high < 0
 
 
@@ -211,12 +215,20 @@ def _comparison(history: History, split: str, metric: str, before: str) -> Chang
                 told.get("fixed"),
                 told.get("broke"),
                 _number(told.get("smallest_detectable")),
+                _outcome(told),
             )
     results = history.results[split]
     a, b = _estimates(results.get(before, {})), _estimates(results.get("tuned", {}))
     if metric in a and metric in b:
         return Change(b[metric].value - a[metric].value)
     return None
+
+
+def _outcome(told: Mapping[str, Any]) -> str:
+    try:
+        return read_difference(told)
+    except (KeyError, TypeError, ValueError):  # a comparison that lacks its figures
+        return "cannot tell"
 
 
 def _number(value: Any) -> float:
@@ -234,17 +246,32 @@ def _live_table(history: History) -> MetricTable | None:
     first, last = series[0], series[-1]
     before, after = f"step {first.step:,}", f"step {last.step:,}"
     columns = (before, after) if first is not last else (before,)
-    rows = [_live_loss(first, last, columns), _live_accuracy(history, first, last, columns)]
+    rows = [
+        _live_loss(history, first, last, columns),
+        _live_accuracy(history, first, last, columns),
+    ]
     return MetricTable("validation", last.rows, columns, [r for r in rows if r])
 
 
-def _live_loss(first: Evaluated, last: Evaluated, columns: tuple[str, ...]) -> MetricRow | None:
+def _live_loss(
+    history: History, first: Evaluated, last: Evaluated, columns: tuple[str, ...]
+) -> MetricRow | None:
     if not first.loss_count or not last.loss_count:
         return None
     a, b = first.loss_sum / first.loss_count, last.loss_sum / last.loss_count
     values = dict(zip(columns, (Value(a), Value(b)), strict=False))
-    change = Change(b - a) if len(columns) > 1 else None
+    change = _change_of_loss(history, first, last) if len(columns) > 1 else None
     return MetricRow("loss", values, change, columns[0])
+
+
+def _change_of_loss(history: History, first: Evaluated, last: Evaluated) -> Change:
+    """With the interval that says what is noise, where the rows' own losses are known (V10)."""
+    known = history.change(first.step, last.step)
+    if known is None:
+        return Change(last.loss_sum / last.loss_count - first.loss_sum / first.loss_count)
+    noise = NOISE_ERRORS * known.standard_error
+    low, high = known.difference - noise, known.difference + noise
+    return Change(known.difference, low, high, method="± 2 standard errors, rows paired")
 
 
 def _live_accuracy(

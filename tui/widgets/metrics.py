@@ -292,13 +292,13 @@ def format_interval(change: Change, unit: str) -> str:
 
 
 def change_role(metric: MetricRow) -> str:
-    """Good or bad only where the interval leaves zero out, or where there is none."""
+    """Good or bad only where the difference is shown."""
     change = metric.change
     if change is None or not math.isfinite(change.difference):
         return "muted"
     if shows_nothing(metric.metric, change.difference):
         return "muted"
-    if not math.isnan(change.low) and not change.is_certain:
+    if not change.is_certain:
         return "muted"
     return "good" if (change.difference < 0) == metric.lower_is_better else "bad"
 
@@ -319,7 +319,6 @@ def text_lines(texts: list[TextScored], width: int) -> list[Line]:
     for source, group in groupby(ordered, key=lambda t: t.source):
         found = {t.model: t.log_likelihood / t.tokens for t in group}
         base, tuned = found.get("base", math.nan), found.get("tuned", math.nan)
-        better = tuned > base
         lines.append(
             row(
                 columns,
@@ -327,7 +326,7 @@ def text_lines(texts: list[TextScored], width: int) -> list[Line]:
                     (visible(source).replace("_", " ").replace(":", " "), ""),
                     (format_value(Value(base), "nats"), "base"),
                     (format_value(Value(tuned), "nats"), "tuned"),
-                    (format_signed(tuned - base, 3), "good" if better else "bad"),
+                    (format_signed(tuned - base, 3), ""),  # one text: no noise is known
                 ],
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...core.events import Evaluated
-from ...core.history import Epoch, History
+from ...core.history import Change, Epoch, History
 from .format import (
     ABSENT,
     format_number,
@@ -56,7 +56,8 @@ def trace_lines(history: History, width: int) -> list[Line]:
         lines += _with_words(columns, _start_row(start, columns), "before training", width)
     best = min((e.validation_loss for e in history.epochs), default=math.nan)
     for epoch in history.epochs:
-        cells = _epoch_row(epoch, columns, epoch.validation_loss == best)
+        change = history.change(0, epoch.step)
+        cells = _epoch_row(epoch, columns, epoch.validation_loss == best, change)
         lines += _with_words(columns, cells, with_minus(epoch.observation), width)
     return lines
 
@@ -89,13 +90,13 @@ def _start_row(start: Evaluated, columns: list[Column]) -> Line:
     return row(columns, cells[: len(columns)])
 
 
-def _epoch_row(epoch: Epoch, columns: list[Column], best: bool) -> Line:
+def _epoch_row(epoch: Epoch, columns: list[Column], best: bool, change: Change | None) -> Line:
     cells = [
         (str(epoch.epoch), "strong"),
         (_loss(epoch.train_loss), "train"),
         ((LOWEST if best else "") + _loss(epoch.validation_loss), "validation"),
         (format_share(epoch.validation_accuracy), ""),
-        (_points(epoch.accuracy_change), _direction(epoch.accuracy_change)),
+        (_points(epoch.accuracy_change), _direction(epoch.accuracy_change, change)),
         (format_seconds(epoch.seconds), "muted"),
     ]
     return row(columns, cells[: len(columns)])
@@ -109,10 +110,12 @@ def _points(change: float) -> str:
     return format_signed(change * 100, 1)
 
 
-def _direction(change: float) -> str:
-    if not math.isfinite(change) or abs(change) < 5e-4:
+def _direction(points: float, change: Change | None) -> str:
+    """Good or bad only where the loss says the same, beyond noise (V10)."""
+    if not math.isfinite(points) or abs(points) < 5e-4 or change is None or change.level:
         return "muted"
-    return "good" if change > 0 else "bad"
+    better = change.difference < 0
+    return "muted" if (points > 0) != better else "good" if better else "bad"
 
 
 def _with_words(columns: list[Column], cells: Line, words: str, width: int) -> list[Line]:

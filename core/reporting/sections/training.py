@@ -91,8 +91,7 @@ def _ends(line: Line) -> str:
     (x0, y0), (x1, y1) = told[0], told[-1]
     if x0 == x1:
         return f"was {y0:.3f} at step {x0:,.0f}"
-    verb = "rose" if y1 > y0 else "fell"
-    return f"{verb} from {y0:.3f} (step {x0:,.0f}) to {y1:.3f} (step {x1:,.0f})"
+    return f"went from {y0:.3f} (step {x0:,.0f}) to {y1:.3f} (step {x1:,.0f})"
 
 
 def _kept(report: Report, lines: Sequence[Line]) -> list[tuple[float, float, str]]:
