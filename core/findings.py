@@ -6,10 +6,23 @@ from .config import RunConfig
 from .history import History
 from .pitfalls import answers, data, evidence, scores, texts, training
 from .pitfalls.case import Case, Finding, Look
+from .reporting.summary import place
 
 __all__ = ["LOOKS", "Finding", "find"]
 
 SEVERITIES = ("error", "warning", "info")
+# Of a severity those come first that say how far the judged figures bear a judgement.
+ON_EVIDENCE = (
+    "deploy_parity",
+    "self_test",
+    "leakage",
+    "no_test_set",
+    "test_too_small",
+    "test_read_before",
+    "repeated_test_rows",
+    "target_already_met",
+    "wrong_metric",
+)
 LOOKS: tuple[Look, ...] = (
     *scores.LOOKS,
     *evidence.LOOKS,
@@ -21,10 +34,14 @@ LOOKS: tuple[Look, ...] = (
 
 
 def find(history: History, config: RunConfig | None = None) -> list[Finding]:
-    """Every pitfall the history shows, the gravest first.
+    """Every pitfall the history shows, by its effect on the decision: no error ships (V8).
 
     Without the configuration those are left out that need to know the declared objective.
     """
     case = Case(history, config)
     found = [finding for look in LOOKS for finding in look(case)]
-    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+    return sorted(found, key=by_effect)
+
+
+def by_effect(f: Finding) -> tuple[int, int]:
+    return SEVERITIES.index(f.severity), place(ON_EVIDENCE, f.code)

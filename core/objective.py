@@ -22,9 +22,12 @@ FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
 
 @dataclass(frozen=True)
 class Answer:
-    """What one question found: in favour (1), against (-1), or not to be told (0)."""
+    """What one question found: in favour (1), against (-1), or not to be told (0).
 
-    vote: int
+    None is a remark: it stands among the reasons and decides nothing.
+    """
+
+    vote: int | None
     reason: str
     evidence: dict[str, Any] = field(default_factory=dict)
 

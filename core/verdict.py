@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .chance import against_chance
 from .config import RunConfig
 from .decision import choosers, declared_metric
-from .findings import Finding, find
+from .findings import find
 from .history import History
+from .numbers.metric_table import METRICS
 from .objective import Answer, against_target, threshold_holds
+from .pitfalls.data import LEAKED_SHARE
+from .reporting.metric_names import name_metric
 from .reporting.numbers import (
     format_count,
     format_difference,
@@ -20,6 +24,7 @@ from .reporting.numbers import (
     format_interval,
     format_value,
     read_number,
+    spell,
 )
 from .reporting.outcome import read_difference
 from .reporting.summary import (
@@ -31,8 +36,8 @@ from .reporting.summary import (
 )
 
 Decision = Literal["ship", "hold", "no evidence"]
-NEVER_SHIP = ("accuracy_paradox", "worse_than_guessing", "worse_answers")
-LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
+VOID = ("wrong_metric",)  # errors that show nothing against the model, and nothing for it
+MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
 
 
 @dataclass(frozen=True)
@@ -52,36 +57,41 @@ def judge(history: History, config: RunConfig) -> Verdict:
     if declared is None:
         return Verdict("no evidence", objective, [_why_nothing(history)], [{"at": ["run"]}])
     split = _clean_split(history, config, declared)
-    answers = [
-        a
-        for a in (
-            _meets_target(history, config, split),
-            *threshold_holds(history, split),
-            _beats_reference(history, config, split),
-            _is_not_absurd(history, config),
-            _is_clean(history, objective_metric(history, config), split),
-        )
-        if a
-    ]
-    if declared != "test":
-        missing = "there is no test split" if config.evaluate.test else "test is held back"
-        told = f"{missing}: validation also chose the checkpoint"
-        answers.append(Answer(0, told, {"at": ["data"]}))
-    votes = [a.vote for a in answers]
-    if -1 in votes:
-        decision: Decision = "hold"
-    elif 0 in votes or 1 not in votes:
-        decision = "no evidence"
-    else:
-        decision = "ship"
-    ordered = sorted(answers, key=lambda a: abs(a.vote - _leading_vote(decision)))
-    if split != declared:
-        ordered.append(_why_clean(history, objective_metric(history, config), declared))
+    answers = list(_answers(history, config, declared, split))
+    decision = _decide(answers)
+    ordered = sorted(answers, key=lambda a: _effect(a, decision))
     return Verdict(decision, objective, [a.reason for a in ordered], [a.evidence for a in ordered])
 
 
-def _leading_vote(decision: Decision) -> int:
-    return {"ship": 1, "no evidence": 0, "hold": -1}[decision]
+def _answers(history: History, config: RunConfig, declared: str, split: str) -> Iterator[Answer]:
+    """Every question, the gravest first: where two weigh the same, it is named first."""
+    metric = objective_metric(history, config)
+    yield from _errors(history, config)
+    yield from _loss_is_finite(history, split)
+    yield from _is_better_than_guessing(history, split)
+    yield from _meets_target(history, config, split)
+    yield from threshold_holds(history, split)
+    yield from _beats_reference(history, config, split)
+    yield from _loses_accuracy(history, metric, split)
+    yield from _is_clean(history, metric, split)
+    yield from _is_judged_on_test(history, config, declared)
+    yield from _reached_its_end(history)
+    if split != declared:
+        yield _why_clean(history, metric, declared)
+
+
+def _decide(answers: Sequence[Answer]) -> Decision:
+    votes = [a.vote for a in answers]
+    if -1 in votes:
+        return "hold"
+    return "no evidence" if 0 in votes or 1 not in votes else "ship"
+
+
+def _effect(answer: Answer, decision: Decision) -> int:
+    """What made the decision comes first, remarks last."""
+    if answer.vote is None:
+        return 3
+    return abs(answer.vote - {"ship": 1, "no evidence": 0, "hold": -1}[decision])
 
 
 def objective_metric(history: History, config: RunConfig) -> str:
@@ -92,9 +102,7 @@ def describe_objective(history: History, config: RunConfig) -> str:
     """`recall of "fraud" at least 85.0 %`, or that the tuned model be better."""
     metric, o = objective_metric(history, config), config.objective
     positive = o.positive or history.positive
-    name = metric
-    if metric in ("precision", "recall", "f1") and positive:
-        name = f'{metric} of "{positive}"'
+    name = name_metric(metric, positive)
     if o.at_least is not None:
         return f"{name} at least {format_value(metric, o.at_least)}"
     if o.at_most is not None:
@@ -133,32 +141,62 @@ def _why_nothing(history: History) -> str:
     return "the final evaluation has not been made"
 
 
-def _meets_target(history: History, config: RunConfig, split: str) -> Answer | None:
+def _errors(history: History, config: RunConfig) -> Iterator[Answer]:
+    """What no target and no difference can make good: each is named (leaked rows further on)."""
+    for f in find(history, config):
+        if f.severity == "error" and f.code != "leakage":
+            vote = 0 if f.code in VOID else -1
+            yield Answer(vote, f.message, {"at": ["findings"], "code": f.code, **f.evidence})
+
+
+def _loss_is_finite(history: History, split: str) -> Iterator[Answer]:
+    """A model without a loss never ships (V5); rows without a prediction are a finding."""
+    result = history.results[split]["tuned"]
+    loss = result.get("loss", result["metrics"].get("loss", {}).get("value"))
+    if loss is not None and not math.isfinite(read_number(loss)):
+        told = f"the tuned model's loss on {split} is {spell(read_number(loss))}: it is not finite"
+        yield Answer(-1, told, {"at": ["results", split, "tuned"]})
+
+
+def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
+    """Better than a reference is not enough: the reference may know nothing itself (V1)."""
+    standing = against_chance(history, split, "tuned")
+    if standing is None:
+        if history.task == "classification":
+            told = f"nothing shows on {split} whether the tuned model is better than guessing"
+            yield Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
+    elif standing.outcome == "worse":
+        yield Answer(-1, f"{standing.text}: worse than guessing", standing.evidence)
+    elif standing.outcome == "cannot tell":
+        yield Answer(0, f"{standing.text}: not shown better than guessing", standing.evidence)
+
+
+def _meets_target(history: History, config: RunConfig, split: str) -> Iterator[Answer]:
     metric, o = objective_metric(history, config), config.objective
     target = o.at_least if o.at_least is not None else o.at_most
     if target is None:
-        return None
+        return
     at = ["results", split, "tuned", "metrics", metric]
     estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
     chosen = history.results[split]["tuned"].get("threshold")
     where = f", at the threshold {chosen:.3g} chosen on validation," if chosen is not None else ""
     if estimate is None:
-        return _not_computed(metric, split)
+        yield _not_computed(metric, split)
+        return
     low, high = read_number(estimate["low"]), read_number(estimate["high"])
     value, goal = format_value(metric, estimate["value"]), format_value(metric, target)
     told = (
-        f"{metric} on {_rows_of(history, split)}{where} is {value} "
+        f"{name_metric(metric, history.positive)} on {_rows_of(history, split)}{where} is {value} "
         f"(95 %: {format_interval(metric, low, high)}), target {goal}"
     )
     numbers = {"value": read_number(estimate["value"]), "low": low, "high": high, "target": target}
-    evidence = {"at": at, **numbers}
     rows = int(history.results[split]["tuned"].get("n") or 0)
     vote, why = against_target(estimate, rows, target, at_least=o.at_least is not None)
-    return Answer(vote, f"{told}: {why}", evidence)
+    yield Answer(vote, f"{told}: {why}", {"at": at, **numbers})
 
 
 def _not_computed(metric: str, split: str) -> Answer:
-    told = f"{metric} was not computed on {split}: it does not apply here"
+    told = f"{name_metric(metric)} was not computed on {split}: it does not apply here"
     return Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
 
 
@@ -187,32 +225,46 @@ def find_comparison(
     return None
 
 
-def _beats_reference(history: History, config: RunConfig, split: str) -> Answer | None:
+def _beats_reference(history: History, config: RunConfig, split: str) -> Iterator[Answer]:
+    """Against the first reference that is better than guessing itself; the others are named.
+
+    The majority guesses, and stands for the rows' own shares: whoever is better than guessing and
+    beats it has gained something. Of a reference that knows nothing only a loss counts.
+    """
+    if choosers(config) and config.objective.metric is None:
+        return  # a threshold's own rivals answer: `threshold_holds`
     metric = objective_metric(history, config)
-    against = reference_model(history.results[split])
-    if against is None or (choosers(config) and config.objective.metric is None):
-        return None  # a threshold's own rivals answer: `threshold_holds`
-    c = find_comparison(history, split, metric)
-    name = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}[against]
+    left = dict(history.results[split])
+    while against := reference_model(left):
+        answer = _against(history, metric, split, against)
+        known = None if against == "majority" else against_chance(history, split, against)
+        if known is None or known.outcome == "better":
+            yield answer
+            return
+        told = f"{MODELS[against]} is no better than guessing, so beating it is no reason to ship"
+        yield Answer(None, f"{known.text}: {told}", known.evidence)
+        if answer.vote == -1:
+            yield answer
+        del left[against]
+    if config.objective.at_least is None and config.objective.at_most is None:
+        told = (
+            f"no reference on {split} is better than guessing: declare a target, such as at_least"
+        )
+        yield Answer(0, told, {"at": ["results", split]})
+
+
+def _against(history: History, metric: str, split: str, against: str) -> Answer:
+    c = find_comparison(history, split, metric, against)
     if c is None:
-        return _unpaired(history, split, metric, name)
+        return _unpaired(history, split, metric, MODELS[against])
     low, high = read_number(c["low"]), read_number(c["high"])
     change = format_difference(metric, c["difference"])
     told = (
-        f"{metric} on {_rows_of(history, split)} changes by {change} "
-        f"against {name} (paired 95 %: {format_difference_interval(metric, low, high)})"
+        f"{name_metric(metric, history.positive)} on {_rows_of(history, split)} changes by "
+        f"{change} against {MODELS[against]} "
+        f"(paired 95 %: {format_difference_interval(metric, low, high)}){_flips(c, metric)}"
     )
-    if c.get("fixed") is not None and c.get("broke") is not None:
-        told += f", fixed {c['fixed']:,}, broke {c['broke']:,}"
-    evidence = {
-        "at": ["comparisons", next(i for i, x in enumerate(history.comparisons) if x is c)],
-        "difference": read_number(c["difference"]),
-        "low": low,
-        "high": high,
-        "split": split,
-        "metric": metric,
-        "from": against,
-    }
+    evidence = _paired_evidence(history, c)
     match read_difference(c):
         case "better":
             return Answer(1, f"{told}: better", evidence)
@@ -223,6 +275,31 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Answer 
     return Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
 
 
+def _paired_evidence(history: History, c: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {name: read_number(c[name]) for name in ("difference", "low", "high")}
+    named = {name: c[name] for name in ("split", "metric", "from")}
+    at = ["comparisons", next(i for i, x in enumerate(history.comparisons) if x is c)]
+    return {"at": at, **figures, **named}
+
+
+def _flips(c: Mapping[str, Any], metric: str) -> str:
+    """`, fixed 12, broke 3`: they are the terms of a difference in right rows, and of no other."""
+    right_rows = metric in METRICS and METRICS[metric].tested_as in ("accuracy", "exact_match")
+    if not right_rows or c.get("fixed") is None or c.get("broke") is None:
+        return ""
+    return f", fixed {c['fixed']:,}, broke {c['broke']:,}"
+
+
+def _loses_accuracy(history: History, metric: str, split: str) -> Iterator[Answer]:
+    """Another metric was declared, and may win; what it cost in right rows is named (V15)."""
+    against = reference_model(history.results[split])
+    if not against or metric not in METRICS or METRICS[metric].tested_as == "accuracy":
+        return
+    c = find_comparison(history, split, "accuracy", against)
+    if c is not None and read_difference(c) == "worse":
+        yield replace(_against(history, "accuracy", split, against), vote=None)
+
+
 def _detectable(c: Mapping[str, Any], metric: str) -> str:
     least = read_number(c.get("smallest_detectable"))
     if math.isnan(least):
@@ -231,25 +308,30 @@ def _detectable(c: Mapping[str, Any], metric: str) -> str:
     return f"; these rows could have shown {told} or more"
 
 
-def _unpaired(history: History, split: str, metric: str, name: str) -> Answer | None:
+def _unpaired(history: History, split: str, metric: str, name: str) -> Answer:
     value = metric_value(history.results[split]["tuned"], metric)
     if value is None:
         return _not_computed(metric, split)
-    told = f"{metric} was not compared row by row with {name}"
+    told = f"{name_metric(metric)} was not compared row by row with {name}"
     return Answer(0, told, {"at": ["comparisons"]})
 
 
-def _is_not_absurd(history: History, config: RunConfig) -> Answer | None:
-    """What no target and no difference can make good."""
-    found: list[Finding] = [f for f in find(history, config) if f.code in NEVER_SHIP]
-    if not found:
-        return None
-    worst = found[0]
-    return Answer(-1, worst.message, {"at": ["findings"], "code": worst.code, **worst.evidence})
+def _is_judged_on_test(history: History, config: RunConfig, split: str) -> Iterator[Answer]:
+    if split != "test":
+        missing = "there is no test split" if config.evaluate.test else "test is held back"
+        told = f"{missing}: validation also chose the checkpoint"
+        yield Answer(0, told, {"at": ["data"]})
+
+
+def _reached_its_end(history: History) -> Iterator[Answer]:
+    """What comes last is whether the saved weights are those that were scored."""
+    if history.finished and history.finished.status != "finished":
+        told = f"the run was {history.finished.status} before its last check of the saved weights"
+        yield Answer(0, told, {"at": ["run"]})
 
 
 def _why_clean(history: History, metric: str, split: str) -> Answer:
-    """Why clean rows are judged, and what all rows give: told after the votes were counted."""
+    """Why clean rows are judged, and what all rows give: it decides nothing."""
     whole, kept = (history.results[name]["tuned"] for name in (split, clean(split)))
     rows, others = int(whole.get("n") or 0), int(kept.get("n") or 0)
     leaked = rows - others
@@ -260,21 +342,24 @@ def _why_clean(history: History, metric: str, split: str) -> Answer:
     )
     estimate = whole.get("metrics", {}).get(metric)
     if estimate is not None:
-        told += f"; on all rows {metric} is {format_estimate(metric, estimate)}"
+        name, figure = name_metric(metric, history.positive), format_estimate(metric, estimate)
+        told += f"; on all rows {name} is {figure}"
     at = ["results", split, "tuned", "metrics", metric]
-    return Answer(0, told, {"at": at, "leaked": leaked, "rows": rows})
+    return Answer(None, told, {"at": at, "leaked": leaked, "rows": rows})
 
 
-def _is_clean(history: History, metric: str, split: str) -> Answer | None:
+def _is_clean(history: History, metric: str, split: str) -> Iterator[Answer]:
     rows = history.results[split]["tuned"].get("n") or 0
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
-        return None
+        return
     told = (
-        f"{leaked:,} of {rows:,} {split} rows repeat a row of an earlier split: the figures flatter"
+        f"{leaked:,} of {rows:,} {split} rows repeat a row of an earlier split: "
+        "the figures are optimistic"
     )
     others = history.results.get(clean(split), {}).get("tuned", {})
     if metric in others.get("metrics", {}):
         figure = format_estimate(metric, others["metrics"][metric])
-        told += f". On the other {others['n']:,} rows {metric} is {figure}"
-    return Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})
+        name = name_metric(metric, history.positive)
+        told += f". On the other {others['n']:,} rows {name} is {figure}"
+    yield Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})

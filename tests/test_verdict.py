@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import story
+from ftev.core.chance import permutation_p
 from ftev.core.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.diagnosis import judge
 from ftev.core.events import (
@@ -17,15 +19,20 @@ from ftev.core.events import (
     AnyEvent,
     ComparisonsComputed,
     LabelsFixed,
+    ModelLoaded,
     ResultsComputed,
     RunFinished,
     RunStarted,
 )
+from ftev.core.findings import Finding, by_effect, find
 from ftev.core.history import fold
 from ftev.core.numbers.comparisons import Comparison, adjust_secondary
 from ftev.core.objective import against_target
 from ftev.core.report import build_report
+from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare, evaluate_classification
+from ftev.core.verdict import Verdict, find_comparison
+from scipy.stats import fisher_exact
 from statsmodels.stats.multitest import multipletests
 
 LABELS = ("fine", "fraud")
@@ -161,7 +168,9 @@ def test_V13_a_target_is_judged_at_the_threshold_of_the_results() -> None:
         told.append(event)
     verdict = judge(fold(told), config(metric="recall", at_least=0.5))
     [reason] = [r for r in verdict.reasons if "target" in r]
-    assert "recall on test, at the threshold 0.07 chosen on validation, is 90.0 %" in reason
+    assert (
+        'recall of "fraud" on test, at the threshold 0.07 chosen on validation, is 90.0' in reason
+    )
 
 
 def rival(metric: str, ends: tuple[float, float], p: float = 0.001, **more: Any) -> dict[str, Any]:
@@ -304,3 +313,221 @@ def test_S6_a_metric_equal_to_the_primary_is_the_primary() -> None:
     rows = [comparison("accuracy", 0.03), comparison("mcc", 0.02), comparison("macro_f1", 0.04)]
     adjusted = {c.metric: c.p_holm for c in adjust_secondary(rows, "micro_f1")}
     assert adjusted == {"accuracy": None, "mcc": 0.04, "macro_f1": 0.04}
+
+
+# V1: better than guessing
+
+
+def judged(before: pl.DataFrame, after: pl.DataFrame, **objective: Any) -> Verdict:
+    metric = objective.get("metric", "macro_f1")
+    return judge(fold(evaluated(before, after, metric)), config(**objective))
+
+
+def test_V1_better_than_a_reference_and_not_than_guessing_is_no_evidence() -> None:
+    """45.0 % of 300 rows, MCC -0.111, against a probe that answers one label."""
+    before = predicted((150, 0), (150, 0))
+    after = predicted((60, 90), (75, 75))
+    history = fold(evaluated(before, after, "macro_f1"))
+    tuned = history.results["test"]["tuned"]["metrics"]
+    assert tuned["accuracy"]["value"] == pytest.approx(0.45)
+    assert (tuned["mcc"]["value"], tuned["mcc"]["high"] > 0) == (pytest.approx(-0.101, abs=0.02), 1)
+    assert read_difference(find_comparison(history, "test", "macro_f1", "probe")) == "better"
+    verdict = judge(history, config())
+    assert verdict.decision == "no evidence"
+    assert verdict.reasons[0].startswith("balanced accuracy on test is 45.0 % (95 %: ")
+    assert verdict.reasons[0].endswith("guessing has 50.0 %: not shown better than guessing")
+    met = judge(history, config(metric="recall", at_least=0.4))
+    assert met.decision == "no evidence"
+
+
+def test_V1_worse_than_guessing_is_held() -> None:
+    verdict = judged(predicted((150, 0), (150, 0)), predicted((40, 110), (110, 40)))
+    assert verdict.decision == "hold"
+    assert any(reason.endswith("worse than guessing") for reason in verdict.reasons)
+
+
+def test_V1_a_reference_that_guesses_is_named_and_beating_it_ships_nothing() -> None:
+    before, after = predicted((150, 0), (150, 0)), predicted((130, 20), (20, 130))
+    verdict = judged(before, after)
+    assert verdict.decision == "no evidence"
+    assert verdict.reasons[0].startswith("no reference on test is better than guessing")
+    assert (
+        "the linear probe is no better than guessing, so beating it is no reason to ship"
+        in (verdict.reasons[-1])
+    )
+    assert judged(before, after, metric="macro_f1", at_least=0.8).decision == "ship"
+    assert judged(after, before, metric="macro_f1").decision == "hold"
+
+
+def test_V1_after_a_reference_that_guesses_comes_the_next() -> None:
+    before, after = predicted((150, 0), (150, 0)), predicted((130, 20), (20, 130))
+    events = evaluated(before, after, "macro_f1")
+    result = msgspec.to_builtins(evaluate_classification(before, LABELS, "fraud"))
+    events.insert(2, ResultsComputed(split="test", model="majority", result=result))
+    found = compare("test", "majority", before, "tuned", after, LABELS, "fraud")
+    plain = msgspec.to_builtins(adjust_secondary(found, "macro_f1"))
+    events.insert(-1, ComparisonsComputed(comparisons=plain))
+    assert judge(fold(events), config()).decision == "ship"
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "decision"),
+    [
+        ((11.7, 11.6, 11.8), (8.1, 8.05, 8.15), "hold"),  # `worse_than_guessing` is an error
+        ((11.7, 11.6, 11.8), (7.95, 7.8, 8.1), "no evidence"),
+        ((11.7, 11.6, 11.8), (6.0, 5.9, 6.1), "no evidence"),
+        ((7.0, 6.9, 7.1), (6.0, 5.9, 6.1), "ship"),
+    ],
+)
+def test_V1_a_language_model_is_below_ln_V(
+    base: tuple[float, float, float], tuned: tuple[float, float, float], decision: str
+) -> None:
+    def loss(figures: tuple[float, float, float]) -> dict[str, Any]:
+        value, low, high = figures
+        estimate = {"value": value, "low": low, "high": high, "method": "bootstrap"}
+        return {"n": 300, "loss": value, "metrics": {"loss": estimate}}
+
+    change = tuned[0] - base[0]
+    compared = {"split": "test", "metric": "loss", "from": "base", "to": "tuned", "p": 0.0001,
+                "difference": change, "low": change - 0.1, "high": change + 0.1,
+                "method": ""}  # fmt: skip
+    events: list[AnyEvent] = [
+        msgspec.structs.replace(STARTED, task="generation"),
+        ModelLoaded(name="m", architecture="A", parameters=1, trainable=1, layers=1,
+                    vocab_size=2981, max_length=64),
+        ResultsComputed(split="test", model="base", result=loss(base)),
+        ResultsComputed(split="test", model="tuned", result=loss(tuned)),
+        ComparisonsComputed(comparisons=[compared]),
+        RunFinished(status="finished"),
+    ]  # fmt: skip
+    terms = replace(config(), task="generation")
+    verdict = judge(fold(events), terms)
+    assert verdict.decision == decision
+    if base[0] > 8:
+        told = "the base is no better than guessing, so beating it is no reason to ship"
+        assert any(told in reason and "guessing has 8.000 (ln V)" in reason
+                   for reason in verdict.reasons)  # fmt: skip
+    met = judge(fold(events), replace(terms, objective=ObjectiveConfig(metric="loss", at_most=6.5)))
+    assert met.decision == ("ship" if tuned[0] == 6.0 else "hold")
+
+
+def test_V1_few_rows_are_tested_exactly() -> None:
+    """Of 5 rows all right the interval may be narrow; Fisher's p is 0.2."""
+    assert permutation_p([[3, 0], [0, 2]]) == pytest.approx(0.2)
+    table = [[7, 2], [1, 9]]
+    one_sided = fisher_exact(table, alternative="greater").pvalue
+    assert permutation_p(table) == pytest.approx(2 * one_sided)
+    assert permutation_p([[5, 0], [5, 0]]) == 1.0
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 60)
+    answers = np.where(rng.random(60) < 0.25, truth, rng.integers(0, 4, 60))
+    counts = np.zeros((4, 5), int)
+    np.add.at(counts, (truth, answers), 1)
+
+    def balanced(named: Any) -> float:
+        return float(np.mean([(named[truth == k] == k).mean() for k in range(4)]))
+
+    drawn = np.array([balanced(rng.permutation(answers)) for _ in range(10_000)])
+    middle = drawn.mean()
+    expected = np.mean(np.abs(drawn - middle) >= abs(balanced(answers) - middle))
+    assert permutation_p(counts.tolist()) == pytest.approx(expected, abs=0.002)
+
+
+# V5, V3, V8, V15
+
+GOOD = evaluated(predicted((120, 30), (60, 90)), predicted((140, 10), (10, 140)), "macro_f1")
+
+
+def with_tuned(events: list[AnyEvent], **more: Any) -> list[AnyEvent]:
+    return [
+        msgspec.structs.replace(e, result={**e.result, **more})
+        if isinstance(e, ResultsComputed) and e.model == "tuned"
+        else e
+        for e in events
+    ]
+
+
+def test_V5_a_model_with_rows_without_a_prediction_never_ships() -> None:
+    assert judge(fold(GOOD), config()).decision == "ship"
+    verdict = judge(fold(with_tuned(GOOD, no_prediction=[3, 17, 40])), config())
+    assert verdict.decision == "hold"
+    assert verdict.reasons[0].startswith("the tuned model has no prediction for 3 of 300 rows")
+    assert verdict.evidence[0]["rows"] == 3
+    assert sum("no prediction" in reason for reason in verdict.reasons) == 1
+    verdict = judge(fold(with_tuned(GOOD, loss="NaN")), config())
+    assert (verdict.decision, verdict.reasons[0]) == (
+        "hold", "the tuned model's loss on test is NaN: it is not finite")  # fmt: skip
+
+
+def parity(**more: Any) -> AnyEvent:
+    told = {"rows": 32, "passed": False, "largest_loss_drift": 0.61, "tolerance": 0.0001,
+            "changed_predictions": 2, "skipped": [], **more}  # fmt: skip
+    return AnalysisComputed(split="test", name="parity", model="tuned", result=told)
+
+
+def test_V3_saved_weights_that_do_not_agree_never_ship() -> None:
+    verdict = judge(fold([*GOOD, parity()]), config())
+    assert verdict.decision == "hold"
+    assert verdict.reasons[0] == (
+        "the saved weights do not give the scores of 32 test rows: a row's loss drifts by 0.61, "
+        "1.0e-04 is allowed; 2 predictions changed"
+    )
+    failed = {"weights": "read back from model/", "reason": "no such file", "failed": True}
+    event = parity(largest_loss_drift=0.0, changed_predictions=0, skipped=[failed])
+    verdict = judge(fold([*GOOD, event]), config())
+    assert verdict.decision == "hold"
+    assert verdict.reasons[0].endswith("test rows; read back from model/: no such file")
+    assert judge(fold([*GOOD, parity(passed=True)]), config()).decision == "ship"
+
+
+def test_V3_a_self_test_that_does_not_agree_never_ships() -> None:
+    event = msgspec.structs.replace(parity(), name="self_test")
+    verdict = judge(fold([*GOOD, event]), config())
+    assert verdict.decision == "hold"
+    assert "scores 32 test rows otherwise in other batches" in verdict.reasons[0]
+
+
+def test_V8_every_error_finding_is_named_and_errors_come_first() -> None:
+    history = fold([*GOOD, parity(), msgspec.structs.replace(parity(), name="self_test")])
+    found = find(history, config())
+    errors = [f.code for f in found if f.severity == "error"]
+    assert errors == [f.code for f in found][: len(errors)] == ["deploy_parity", "self_test"]
+    verdict = judge(history, config())
+    assert [e.get("code") for e in verdict.evidence[:2]] == errors
+    assert verdict.decision == "hold"
+
+
+def test_V8_warnings_on_the_evidence_come_before_the_others() -> None:
+    def finding(code: str, severity: Any) -> Finding:
+        return Finding(code, severity, "")
+
+    found = [finding("overfitting", "warning"), finding("small_classes", "info"),
+             finding("no_test_set", "warning"), finding("worse_answers", "error")]  # fmt: skip
+    ordered = [f.code for f in sorted(found, key=by_effect)]
+    assert ordered == ["worse_answers", "no_test_set", "overfitting", "small_classes"]
+
+
+def test_V15_fixed_and_broke_stand_beside_accuracy_alone() -> None:
+    assert "fixed" not in " ".join(judge(fold(GOOD), config()).reasons)
+    [reason] = [r for r in judge(fold(GOOD), config(metric="accuracy")).reasons if "changes" in r]
+    assert ", fixed 70, broke 0" in reason or ", fixed 7" in reason
+
+
+def test_V15_a_loss_in_accuracy_is_named_where_another_metric_won() -> None:
+    before = predicted((9780, 20), (160, 40))
+    after = predicted((9400, 400), (20, 180))
+    verdict = judged(before, after, metric="balanced_accuracy")
+    assert verdict.decision == "ship"
+    assert verdict.reasons[-1].startswith("accuracy on test changes by -2.4 points against")
+    assert verdict.reasons[-1].endswith("worse")
+
+
+def test_V13_precision_recall_and_f1_are_named_with_their_class() -> None:
+    verdict = judge(fold(GOOD), config(metric="recall", at_least=0.5))
+    assert all(r.startswith('recall of "fraud"') for r in verdict.reasons if "recall" in r)
+
+
+def test_a_stopped_run_ships_nothing() -> None:
+    verdict = judge(fold([*GOOD[:-1], RunFinished(status="stopped")]), config())
+    assert verdict.decision == "no evidence"
+    assert verdict.reasons[0].startswith("the run was stopped before its last check")

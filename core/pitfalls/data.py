@@ -15,6 +15,7 @@ IMBALANCE = 5.0  # rows of the largest label to one of the smallest
 SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
 LISTED = 5
 REPEATED = 0.02  # of the held-out rows: with fewer copies the intervals hardly change
+LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
 NOISY = 0.01  # of the labels, suspected for a strong reason
 
 
@@ -26,10 +27,9 @@ def _leakage(case: Case) -> Iterator[Finding]:
     leaked = tell_leaked(found.leaked)
     layers = f"{found.exact:,} exactly, {found.near:,} nearly, {found.ngram:,} by 13 words in a row"
     told = f"{leaked}: {layers}; the layers overlap" if leaked else ""
-    into_test = bool(found.leaked.get("test"))
     yield Finding(
         "leakage",
-        "error" if into_test and found.exact else "warning",
+        "error" if found.exact and _voids_test(case, found.leaked.get("test", 0)) else "warning",
         (told or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
         {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
         | _adjusted_numbers(case),
@@ -37,6 +37,13 @@ def _leakage(case: Case) -> Iterator[Finding]:
         "Take these rows out of one side; read the results on the clean rows",
         {split: rows for split, rows in found.leaked.items() if rows},
     )
+
+
+def _voids_test(case: Case, leaked: int) -> bool:
+    """Whether leaked test rows leave nothing to judge by: where there are results, none clean."""
+    results = case.history.results
+    rows = results.get("test", {}).get("tuned", {}).get("n", 0)
+    return leaked > LEAKED_SHARE * rows and "tuned" not in results.get(clean("test"), {})
 
 
 def _adjusted_numbers(case: Case) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ..reporting.metric_names import name_metric
 from ..reporting.numbers import (
     format_count,
     format_difference,
+    format_drift,
     format_value,
     read_number,
     unit_of,
@@ -29,7 +30,7 @@ def _no_test_set(case: Case) -> Iterator[Finding]:
         yield Finding(
             "no_test_set",
             "warning",
-            f"judged on {case.split}, which also chose the checkpoint: the figures flatter",
+            f"judged on {case.split}, which also chose the checkpoint: the figures are optimistic",
             remedy="Keep rows apart: [data] test = a file, or a share such as 0.1",
         )
 
@@ -151,4 +152,42 @@ def _by_temperature(fitted: dict[str, Any]) -> str:
     return f". The model is {way}: {told}"
 
 
-LOOKS: tuple[Look, ...] = (_no_test_set, _too_small, _read_before, _poorly_calibrated)
+def _does_not_agree(case: Case) -> Iterator[Finding]:
+    """Rows scored anew must score the same: in other batches (L5), and as what ships (G3, V3)."""
+    for split, analyses in case.history.analyses.items():
+        for model, r in analyses.get("self_test", {}).items():
+            if not r.get("passed", True):
+                what = f"the {model} model scores {_sampled(r, split)} otherwise in other batches"
+                yield _disagreement(
+                    "self_test", what, r, "Do not trust its scores: report this run"
+                )
+        for r in analyses.get("parity", {}).values():
+            if not r.get("passed", True):
+                what = f"the saved weights do not give the scores of {_sampled(r, split)}"
+                yield _disagreement("deploy_parity", what, r, "Do not ship model/: save it anew")
+
+
+def _sampled(r: dict[str, Any], split: str) -> str:
+    return format_count(int(r.get("rows", 0)), f"{split} row")
+
+
+def _disagreement(code: str, what: str, r: dict[str, Any], remedy: str) -> Finding:
+    failed = [f"{x['weights']}: {x['reason']}" for x in r.get("skipped", ()) if x.get("failed")]
+    drift, within = (read_number(r.get(k)) for k in ("largest_loss_drift", "tolerance"))
+    changed = int(r.get("changed_predictions") or 0)
+    if not failed or changed or not drift <= within:
+        what += (
+            f": a row's loss drifts by {format_drift(drift)}, {format_drift(within)} is allowed; "
+            f"{format_count(changed, 'prediction')} changed"
+        )
+    numbers = {"drift": drift, "tolerance": within, "changed": changed}
+    return Finding(code, "error", "; ".join([what, *failed]), numbers, remedy=remedy)
+
+
+LOOKS: tuple[Look, ...] = (
+    _does_not_agree,
+    _no_test_set,
+    _too_small,
+    _read_before,
+    _poorly_calibrated,
+)

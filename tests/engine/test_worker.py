@@ -286,7 +286,7 @@ def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path:
     verdict = judge(history, asked)
     reason = next(r for r in verdict.reasons if "target" in r)
     assert "accuracy on test_clean (20 of 40 rows, those that repeat nothing" in reason
-    assert not any("figures flatter" in r for r in verdict.reasons)
+    assert not any("optimistic" in r for r in verdict.reasons)
 
 
 def test_T3_a_second_run_knows_that_the_test_rows_were_read(
