@@ -70,6 +70,10 @@ class DataConfig:
     """Format of the files; "auto" goes by the ending, else by the contents."""
     header: bool | Literal["auto"] = "auto"
     """Whether the first line of a csv or tsv file names the columns."""
+    encoding: str = "auto"
+    """Encoding of text files, such as utf-8, utf-16 or windows-1252; "auto" takes UTF-8 only."""
+    separator: str = "auto"
+    """Character between the columns of a csv file; "auto" goes by its line `sep=` or contents."""
     labels: list[str] | None = None
     """The labels in their order; default: those of train, sorted."""
     bad_rows: Literal["stop", "skip"] = "stop"

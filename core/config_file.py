@@ -198,6 +198,15 @@ def _set(table: dict[str, Any], key: str, value: Any) -> str:
     return ""
 
 
+def _is_encoding(name: str) -> bool:
+    """Whether bytes can be read as text by that name."""
+    try:
+        b"a".decode(name if name != "auto" else "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
     from .decision import threshold_contradictions
@@ -271,6 +280,19 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         c.data.labels is not None and len(set(c.data.labels)) < 2,
         "data.labels",
         "needs at least two different labels",
+    )
+    fault(
+        not _is_encoding(c.data.encoding),
+        "data.encoding",
+        f"there is no text encoding {c.data.encoding!r}",
+        'Write "auto", "utf-8", "utf-16", "windows-1252" or another that Python knows',
+    )
+    separator = c.data.separator
+    fault(
+        separator != "auto" and (len(separator) != 1 or separator in '"\r\n' or separator > "~"),
+        "data.separator",
+        f"{separator!r} cannot stand between columns",
+        'Write "auto" or one character, such as ";"',
     )
     for key, name in (
         ("objective.metric", c.objective.metric),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from .reading.columns import (
     named_columns,
 )
 from .reading.faults import Faults, show_value
+from .reading.labels import is_scale, sort_labels, tell_scale
 from .reading.rows import check_labels, select_rows, with_content
 from .reading.sources import find_source
 from .reading.splits import assign_splits, split_document
@@ -99,10 +101,15 @@ def read_dataset(
         check_slices(slices, judged, fatal)
     frames: dict[str, pl.DataFrame] = {}
     labels: tuple[str, ...] = ()
-    if columns:
+    unread = [table.files[0] for table in tables.values() if not table.columns]
+    if data.bad_rows == "skip":
+        for name in unread:
+            fatal.add("no rows", name, "has no good row left")
+    if columns and not unread:
         frames = {name: select_rows(table, columns, bad, slices) for name, table in tables.items()}
         if columns.form == "text_label":
-            labels = _find_labels(data, frames, tables, fatal)
+            complete = not bad.total or data.bad_rows == "skip"
+            labels = _find_labels(data, frames, tables, fatal, complete=complete)
             frames = {n: check_labels(f, labels, tables[n], bad) for n, f in frames.items()}
     if not bad.total or data.bad_rows == "skip":
         _check_filled(frames, tables, fatal)
@@ -125,7 +132,7 @@ def _read_tables(
     """The tables of the splits that have a source of their own."""
     named = frozenset((*named_columns(data).values(), *slices))
     header = None if data.header == "auto" else bool(data.header)
-    reading = Reading(task, data.format, header, named, KNOWN_NAMES)
+    reading = Reading(task, data.format, header, named, KNOWN_NAMES, data.encoding, data.separator)
     tables: dict[str, Table] = {}
     for split in SPLITS:
         given = getattr(data, split)
@@ -158,6 +165,7 @@ def _find_all_columns(
 ) -> Columns | None:
     """Columns by the first source; the others must have them too."""
     ordered = [tables[name] for name in ("train", "test", "validation") if name in tables]
+    ordered = [table for table in ordered if table.columns]  # else no record could be read
     if not ordered:
         return None
     columns = find_columns(data, task, ordered[0], fatal)
@@ -177,27 +185,25 @@ def _find_labels(
     frames: Mapping[str, pl.DataFrame],
     tables: Mapping[str, Table],
     fatal: Faults,
+    *,
+    complete: bool,  # else bad rows may hold the labels that are missing
 ) -> tuple[str, ...]:
     """Those of the config, else of train (of all splits, where nothing is trained), sorted."""
     if data.labels is not None:
         labels = tuple(map(str, data.labels))
+        if len(set(labels)) != len(labels):
+            fatal.add("labels", "data.labels", "names a label twice")
     else:
         known = [frames["train"]] if "train" in frames else list(frames.values())
-        labels = sort_labels({label for frame in known for label in frame["label"].unique()})
-    if len(set(labels)) != len(labels):
-        fatal.add("labels", "data.labels", "names a label twice")
-    if len(labels) == 1:
+        counts = Counter(label for frame in known for label in frame["label"])
+        labels = sort_labels(counts)
+        if is_scale(counts):
+            fatal.add("labels", next(iter(tables.values())).files[0], *tell_scale(labels))
+    if len(labels) == 1 and complete:
         name = "data.labels" if data.labels else next(iter(tables.values())).files[0]
         what = f"has fewer than 2 labels (only {show_value(labels[0])})"
         fatal.add("labels", name, what, "There is nothing to tell apart; check the label column")
     return labels
-
-
-def sort_labels(labels: set[str]) -> tuple[str, ...]:
-    """By number where all are whole numbers (2 before 10), else by text."""
-    if all(label.removeprefix("-").isdecimal() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))
 
 
 def _check_filled(

@@ -115,7 +115,9 @@ def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     named = named_columns(data)
     header = None if data.header == "auto" else bool(data.header)
     needed = frozenset((*named.values(), *config.evaluate.slices))
-    reading = Reading(config.task, data.format, header, needed, KNOWN_NAMES)
+    reading = Reading(
+        config.task, data.format, header, needed, KNOWN_NAMES, data.encoding, data.separator
+    )
     sources = []
     for split in FILES:
         given = getattr(data, split)

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
-from ftev.core.data import sort_labels
 from ftev.core.reading import tables
 from ftev.core.reading.inputs import content_hash, normalise, normalise_text
+from ftev.core.reading.labels import sort_labels
 from ftev.core.reading.sources import hub_url, sniff_format
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,14 +201,15 @@ def test_E2_weights_and_reasoning_survive_reading(tmp_path: Path) -> None:
 
 
 def test_control_characters_are_data(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"text,label\nnul \x00 here,a\nescape \x1b[31m,b\n")
+    (tmp_path / "a.csv").write_bytes(b"text,label\nbell \x07 here,a\nescape \x1b[31m,b\n")
     frame = read(tmp_path, train="a.csv").splits["train"].frame
-    assert frame["text"].to_list() == ["nul \x00 here", "escape \x1b[31m"]
+    assert frame["text"].to_list() == ["bell \x07 here", "escape \x1b[31m"]
 
 
 def test_labels_are_text_in_order(tmp_path: Path) -> None:
     assert sort_labels({"10", "9", "-1"}) == ("-1", "9", "10")
     assert sort_labels({"b", "a", "10"}) == ("10", "a", "b")
+    assert sort_labels({"1.5", "10", "2.0"}) == ("1.5", "2.0", "10")
     write_csv(tmp_path / "a.csv", [("one text", " yes "), ("another text", "no")])
     assert read(tmp_path, train="a.csv").labels == ("no", "yes")
     assert read(tmp_path, train="a.csv", labels=["yes", "no"]).labels == ("yes", "no")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from ..config import DataConfig
 from .faults import Faults, show_value
+from .labels import is_scale, sort_labels, tell_scale
 from .tables import Table
 
 Form = Literal["text_label", "text", "prompt_completion", "messages"]
@@ -100,6 +102,8 @@ def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Column
         taken = {named[r] for r in named if r != role}
         if column := named.get(role) or _only_candidate(role, table, taken):
             roles[role] = column
+        elif role == "label" and (scale := _scale(table, taken)):
+            fatal.add("columns", table.files[0], *scale)
         else:
             _ask(role, table, fatal)
     if "label" in roles and roles["label"] == roles.get("text"):
@@ -194,10 +198,10 @@ def _may_be_text(column: pl.Series) -> bool:
 
 
 def _may_be_label(column: pl.Series) -> bool:
-    """Not a list, not a fraction, and not something else in each row."""
+    """Not a list, and not something else in each row."""
     if column.dtype == pl.Object:
         return _may_be_text(column)
-    if not (_may_be_text(column) or column.dtype.is_integer() or column.dtype == pl.Boolean):
+    if not (_may_be_text(column) or column.dtype.is_numeric() or column.dtype == pl.Boolean):
         return False
     return len(column) < 20 or column.n_unique() <= len(column) / 2
 
@@ -222,6 +226,18 @@ def _looks_like_label(column: pl.Series) -> bool:
         and bool((values.str.len_chars() <= _SHOWN_LABEL).all())
         and not values.str.contains("\n").any()
     )
+
+
+def _scale(table: Table, taken: set[str]) -> tuple[str, str] | None:
+    """What to say where a column with the name of a label holds numbers on a scale."""
+    for name, column in table.columns.items():
+        if name in taken or name.lower() not in LABEL_NAMES or column.dtype == pl.Object:
+            continue
+        values = Counter(column.drop_nulls().cast(pl.String).str.strip_chars().to_list())
+        if is_scale(values):
+            what, remedy = tell_scale(sort_labels(values))
+            return what, f'{remedy}, with label = "{name}"'
+    return None
 
 
 def _by_lower_name(table: Table) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..errors import Fault
-from .faults import Faults
+from .faults import Faults, Place
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -26,6 +26,11 @@ NEWLINE, RETURN, QUOTE = 10, 13, 34
 LONGEST_NAME = 64  # characters of a cell that may still be a column's name
 NOT_UTF8 = "holds bytes that are not UTF-8"
 STRAY_QUOTE = "holds a quote that is not closed where the field ends"
+SEPARATORS = (",", ";", "\t", "|")
+_SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n"\x80-\xff])"?(?=\r?\n)', re.IGNORECASE)
+_QUOTED = re.compile(rb'"[^"]*"')
+_SEEN, _LINES = 64 * 1024, 20  # bytes and lines by which a separator is found
+DAMAGED = "Mend what is damaged: the rest of the file is UTF-8"
 MEND = 'Mend it, or set bad_rows = "skip" under [data]'
 
 
@@ -44,7 +49,7 @@ class Records:
 class Layout:
     """How a delimited file is to be read."""
 
-    separator: str
+    separator: str  # one character; "auto" until the file was looked at
     quoted: bool  # off for tab-separated files, where a bare quote is text
     header: bool | None  # None: the contents decide
     named: frozenset[str]  # columns that the config names: together they make a header
@@ -72,6 +77,8 @@ def read_delimited(data: bytes, layout: Layout, shown: str, bad: Faults) -> Reco
         cells = _cells(scan)
     assert cells is not None
     frame, keep, width = cells
+    if blank := _count_blank_end(frame, keep):
+        frame, keep = frame[:-blank], keep[:-blank]
     header = keep.any() and bool(keep[0]) and _has_header(frame, layout)
     names = (
         _header_names(frame.row(0)) if header else [f"column_{i + 1}" for i in range(frame.width)]
@@ -81,16 +88,28 @@ def read_delimited(data: bytes, layout: Layout, shown: str, bad: Faults) -> Reco
     return Records(
         {name: frame.to_series(i)[first:].alias(name) for i, name in enumerate(names)},
         np.flatnonzero(keep)[first:] - first,
-        scan.line[keep][first:],
+        scan.line[: len(keep)][keep][first:],
         len(keep) - first,
         int((~keep).sum()),
     )
 
 
+def take_separator_line(data: bytes) -> tuple[bytes, str]:
+    """The rows without Excel's line `sep=;`, which stays as an empty line, and what it names."""
+    match = _SEPARATOR_LINE.match(data)
+    return (data[match.end() :], match[1].decode()) if match else (data, "")
+
+
 def find_separator(data: bytes) -> str:
-    """The separator of a csv file: one without commas may use `;` or tabs."""
-    first = data.split(b"\n", 1)[0]
-    return next((s for s in (",", ";", "\t") if s.encode() in first), ",")
+    """The separator of a csv file: one that divides all of its first lines alike, else the first.
+
+    Commas win where two do, then `;`, tabs and `|`.
+    """
+    lines = [_QUOTED.sub(b"", line) for line in data[:_SEEN].split(b"\n")[:_LINES] if line.strip()]
+    counts = {s: [line.count(s.encode()) for line in lines] for s in SEPARATORS}
+    alike = [s for s, found in counts.items() if len(set(found)) == 1 and found[0]]
+    named = [s for s, found in counts.items() if found and found[0]]
+    return next(iter(alike + named), ",")
 
 
 def undecodable_lines(data: bytes) -> list[int]:
@@ -129,17 +148,31 @@ def _cells(scan: _Scan) -> tuple[pl.DataFrame, Mask, int] | None:
     return (frame, keep, width) if frame.height == keep.sum() else None
 
 
+def _count_blank_end(frame: pl.DataFrame, keep: Mask) -> int:
+    """Rows of separators only at the very end, which spreadsheets leave below the last row."""
+    if frame.width < 2 or not frame.height or not keep[-1] or any(frame.row(-1)):
+        return 0
+    full = np.flatnonzero(frame.select(pl.any_horizontal(pl.all() != "")).to_series().to_numpy())
+    odd = np.flatnonzero(~keep)
+    blank = frame.height - 1 - int(full[-1]) if len(full) else frame.height
+    return min(blank, len(keep) - 1 - int(odd[-1]) if len(odd) else blank)
+
+
 def _report(scan: _Scan, width: int, shown: str, bad: Faults) -> None:
     for record, what in scan.faults.items():
-        bad.add(what, f"{shown}:{scan.line[record]}", what, MEND)
+        remedy = DAMAGED if what == NOT_UTF8 else MEND
+        bad.add(what, Place(shown, int(scan.line[record])), what, remedy)
     odd = np.flatnonzero(scan.fields != width)
     odd = odd[~np.isin(odd, list(scan.faults))]
 
-    def fault(record: int) -> Fault:
-        what = f"has {scan.fields[record]} fields where the others have {width}"
-        return Fault(f"{shown}:{scan.line[record]}", what, MEND)
-
-    bad.add_each("wrong number of fields", odd.tolist(), fault)
+    for number in np.unique(scan.fields[odd]).tolist():
+        what = f"has {number} fields where the others have {width}"
+        bad.add_each(
+            what,
+            odd[scan.fields[odd] == number].tolist(),
+            lambda record: Place(shown, int(scan.line[record])),
+            (what, MEND),
+        )
 
 
 def _scan_bytes(data: bytes, layout: Layout) -> _Scan | None:

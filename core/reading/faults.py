@@ -3,50 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ..errors import Fault
 
-LISTED = 50  # faults of one kind that are written out; the rest are counted
+LISTED = 20  # lines, or runs of lines, of one kind of fault that are named
+KINDS = 50  # kinds of fault that are told; the rest are counted
 SHOWN = 40  # characters of a value in a message
+
+
+class Place(NamedTuple):
+    """A line of a file, from 1; 0 is the file as a whole."""
+
+    file: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass
+class Alike:
+    """Faults of one kind in one file: the first in full, and the lines of all of them."""
+
+    first: Fault
+    lines: dict[int, None]  # in the order they were found, each once: splits may share a file
+
+    def as_fault(self) -> Fault:
+        others = [*self.lines][1:]
+        if not others:
+            return self.first
+        named = name_lines(others)
+        told = f"{len(others):,} more {'line' if len(others) == 1 else 'lines'} like it"
+        return replace(self.first, what=f"{self.first.what} ({told}: {named})")
 
 
 @dataclass
 class Faults:
-    """The first `LISTED` faults of each kind in full, and how many there are of each."""
+    """Every kind of fault told once a file, with its lines."""
 
-    listed: dict[str, list[Fault]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], Alike] = field(default_factory=dict)
 
-    def add(self, kind: str, where: str, what: str, remedy: str = "") -> None:
-        self.add_each(kind, [0], lambda _: Fault(where, what, remedy))
+    def add(self, kind: str, place: Place | str, what: str, remedy: str = "") -> None:
+        """A fault of a line is told once for its kind; one of a whole file is its own kind."""
+        at = place if isinstance(place, Place) else Place(place)
+        self.add_each(kind if at.line else what, [0], lambda _: at, (what, remedy))
 
-    def add_each(self, kind: str, rows: Iterable[int], fault: Callable[[int], Fault]) -> None:
-        """A fault for each row; `fault` is called only for those that are listed."""
-        listed = self.listed.setdefault(kind, [])
+    def add_each(
+        self,
+        kind: str,
+        rows: Iterable[int],
+        place: Callable[[int], Place],
+        told: tuple[str, str] | Callable[[int], tuple[str, str]],
+    ) -> None:
+        """A fault for each row; `told`: what is wrong and the remedy, of the first if asked."""
         for row in rows:
-            self.counts[kind] = self.counts.get(kind, 0) + 1
-            if len(listed) < LISTED:
-                listed.append(fault(row))
+            at = place(row)
+            if alike := self.kinds.get((kind, at.file)):
+                alike.lines[at.line] = None
+            else:
+                words = told(row) if callable(told) else told
+                self.kinds[kind, at.file] = Alike(Fault(str(at), *words), {at.line: None})
 
     def merge(self, others: Faults) -> None:
-        for kind, listed in others.listed.items():
-            mine = self.listed.setdefault(kind, [])
-            mine += listed[: LISTED - len(mine)]
-            self.counts[kind] = self.counts.get(kind, 0) + others.counts[kind]
+        for key, alike in others.kinds.items():
+            if mine := self.kinds.get(key):
+                mine.lines |= alike.lines
+            else:
+                self.kinds[key] = alike
 
     @property
     def total(self) -> int:
-        return sum(self.counts.values())
+        return sum(len(alike.lines) for alike in self.kinds.values())
 
     def listing(self) -> list[Fault]:
-        """Everything that is listed, kind by kind, each with the count of what is not."""
-        out: list[Fault] = []
-        for kind, listed in self.listed.items():
-            out += listed
-            if rest := self.counts.get(kind, 0) - len(listed):
-                out.append(Fault("", f"{rest:,} more like the one before ({kind})"))
-        return out
+        """A fault for each kind and file, and the count of what is not told."""
+        kinds = list(self.kinds.values())
+        out = [alike.as_fault() for alike in kinds[:KINDS]]
+        rest = len(kinds) - len(out)
+        return [*out, Fault("", f"{rest:,} more kinds of fault")] if rest else out
+
+
+def name_lines(lines: list[int]) -> str:
+    """`3, 5 to 9, 12`: the first `LISTED` numbers or runs of numbers."""
+    runs: list[list[int]] = []
+    for line in sorted(lines):
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    told = [f"{a}" if a == b else f"{a} to {b}" for a, b in runs[:LISTED]]
+    return ", ".join(told) + (", …" if len(runs) > LISTED else "")
 
 
 def show_value(value: object) -> str:

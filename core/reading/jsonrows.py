@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
-from .delimited import MEND, NOT_UTF8, Records
-from .faults import Faults
+from .delimited import DAMAGED, MEND, NOT_UTF8, Records
+from .faults import Faults, Place
 
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+# RecursionError: thousands of brackets within each other.
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DEEPEST = 100  # values within each other: deeper ones could not be shown or compared
+TOO_DEEP = f"holds more than {DEEPEST} values within each other"
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_DTYPES = ((str, pl.String), (bool, pl.Boolean), (int, pl.Int64), (float, pl.Float64))
+_NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 
 
 def read_json_lines(data: bytes, shown: str, bad: Faults) -> Records:
@@ -27,9 +34,9 @@ def read_json_lines(data: bytes, shown: str, bad: Faults) -> Records:
             objects.append(_decode_object(raw))
             numbers.append(count)
             lines.append(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            kind, what = _why_broken(raw, error)
-            bad.add(kind, f"{shown}:{line}", what, MEND)
+        except BROKEN as error:
+            kind, what, remedy = _why_broken(raw, error)
+            bad.add(kind, Place(shown, line), what, remedy)
         count += 1
     return _records(objects, numbers, lines, count)
 
@@ -39,11 +46,12 @@ def read_json_array(data: bytes, shown: str, fatal: Faults, bad: Faults) -> Reco
     start = data[:64].lstrip()[:1]
     try:
         raws = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except BROKEN as error:
         if start == b"{" and not _is_one_object(data):
             return read_json_lines(data, shown, bad)
         what = "is one object, not a list of objects" if start == b"{" else f"is broken: {error}"
-        fatal.add("broken JSON", f"{shown}:{_line_of(data, error)}", what, "Write [{…}, {…}]")
+        what = TOO_DEEP if isinstance(error, RecursionError) else what
+        fatal.add("broken JSON", Place(shown, _line_of(data, error)), what, "Write [{…}, {…}]")
         return _records([], [], [], 0)
     objects, numbers, lines = [], [], []
     for number, (raw, line) in enumerate(zip(raws, _first_lines(data, raws), strict=True)):
@@ -51,16 +59,33 @@ def read_json_array(data: bytes, shown: str, fatal: Faults, bad: Faults) -> Reco
             objects.append(_decode_object(raw))
             numbers.append(number)
             lines.append(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            kind, what = _why_broken(bytes(raw), error)
-            bad.add(kind, f"{shown}:{line}", what, MEND)
+        except BROKEN as error:
+            kind, what, remedy = _why_broken(bytes(raw), error)
+            bad.add(kind, Place(shown, line), what, remedy)
     return _records(objects, numbers, lines, len(raws))
+
+
+def _decode_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    """One object. RecursionError where values stand too deep within each other."""
+    found = _decoder.decode(raw)
+    if bytes(raw).count(b"[") + bytes(raw).count(b"{") > DEEPEST and _depth(found) > DEEPEST:
+        raise RecursionError
+    return found
+
+
+def _depth(value: object) -> int:
+    """Containers within each other; level by level, so that no stack grows."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        depth += 1
+        level = [v for each in level for v in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def to_series(name: str, values: list[Any]) -> pl.Series:
     """Values of one type as that type; mixed ones stay what they are (dtype Object)."""
     types = set(map(type, values)) - {type(None)}
-    for accepted, dtype in ((str, pl.String), (bool, pl.Boolean), (int, pl.Int64)):
+    for accepted, dtype in _DTYPES:
         if types <= {accepted}:
             try:
                 return pl.Series(name, values, dtype=dtype)
@@ -79,20 +104,31 @@ def _records(
     )
 
 
-def _why_broken(raw: bytes, error: Exception) -> tuple[str, str]:
-    if isinstance(error, msgspec.ValidationError):
-        return "not an object", "is not a JSON object with a key for each column"
+def _why_broken(raw: bytes, error: Exception) -> tuple[str, str, str]:
+    if isinstance(error, RecursionError):
+        return TOO_DEEP, TOO_DEEP, MEND
     try:
         raw.decode()
     except UnicodeDecodeError:
-        return NOT_UTF8, NOT_UTF8
-    return "broken JSON", f"is not valid JSON: {error}"
+        return NOT_UTF8, NOT_UTF8, DAMAGED
+    if isinstance(error, msgspec.ValidationError):
+        if "out of range" in str(error):
+            what = "holds a number that is too large"
+            return what, what, MEND
+        return "not an object", "is not a JSON object with a key for each column", MEND
+    if raw.rstrip().endswith(b",") and _is_one_object(raw.rstrip()[:-1]):
+        what = "ends in a comma, as in a list, and JSON lines have none between them"
+        return what, what, "Take the commas away from the ends of the lines"
+    if _NOT_A_NUMBER.search(raw):
+        what = "holds NaN or Infinity, which JSON does not have"
+        return what, what, "Write null, or leave such rows out"
+    return "broken JSON", f"is not valid JSON: {error}", MEND
 
 
 def _is_one_object(data: bytes) -> bool:
     try:
         _decode_object(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BROKEN:
         return False
     return True
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import Fault
 from .columns import Columns
 from .delimited import MEND
 from .faults import Faults, show_value
@@ -51,14 +50,12 @@ def check_labels(
         return frame
     strange = frame.filter(~known)
     row_of = dict(zip(table.row_id, range(len(table.row_id)), strict=True))
+    places = [row_of[row] for row in strange["row_id"]]
     remedy = "Known labels: " + ", ".join(show_value(label) for label in labels[:20])
     remedy += " …" if len(labels) > 20 else ""
-
-    def fault(i: int) -> Fault:
-        what = f"label {show_value(strange['label'][i])} is unknown to the training data"
-        return Fault(table.where(row_of[strange["row_id"][i]]), what, remedy)
-
-    bad.add_each("unknown label", range(strange.height), fault)
+    for place, label in zip(places, strange["label"], strict=True):
+        what = f"label {show_value(label)} is unknown to the training data"
+        bad.add_each(what, [place], table.place, (what, remedy))
     return frame.filter(known)
 
 
@@ -74,14 +71,20 @@ def _read_role(role: str, name: str, table: Table, bad: Faults) -> pl.Series:
     if empty.any():
         _report(empty, f"{role} is empty", name, table, bad)
         values = values.set(empty, None)
+    nul = values.str.contains("\0", literal=True).fill_null(False)
+    if nul.any():
+        _report(nul, f"{role} holds a NUL character", name, table, bad)
+        values = values.set(nul, None)
     return values.alias(role)
 
 
 def _texts(role: str, column: pl.Series, name: str, table: Table, bad: Faults) -> pl.Series:
-    """A column as text; a label may be an integer or a boolean too."""
-    accepted = (str, int, bool) if role == "label" else (str,)
-    whole = column.dtype.is_integer() or column.dtype == pl.Boolean
-    if column.dtype in (pl.String, pl.Categorical, pl.Enum) or (role == "label" and whole):
+    """A column as text; a label may be a number or a boolean too (`labels` has the rule)."""
+    accepted = (str, int, bool, float) if role == "label" else (str,)
+    plain = column.dtype.is_numeric() or column.dtype == pl.Boolean
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum) or (role == "label" and plain):
+        if column.dtype.is_float():
+            column = column.fill_nan(None)
         missing, values = column.is_null(), column.cast(pl.String)
     else:
         raw = column.to_list()
@@ -100,24 +103,21 @@ def _label_text(value: object) -> str:
 
 
 def _report(mask: pl.Series, kind: str, name: str, table: Table, bad: Faults) -> None:
-    def fault(row: int) -> Fault:
-        value = table.columns[name][row]
+    def tell(row: int) -> tuple[str, str]:
         shown = f'{kind} in column "{name}"'
         if kind.endswith("not text"):
+            value = table.columns[name][row]
             shown = f'column "{name}" holds {name_type(value)} ({show_value(value)}), not text'
-        return Fault(table.where(row), shown, MEND)
+        return shown, MEND
 
-    bad.add_each(kind, mask.arg_true().to_list(), fault)
+    bad.add_each(f"{kind} in {name}", mask.arg_true().to_list(), table.place, tell)
 
 
 def _read_messages(column: pl.Series, name: str, table: Table, bad: Faults) -> pl.Series:
     raw = column.to_list()
     faults = {row: what for row, chat in enumerate(raw) if (what := find_chat_fault(chat))}
-
-    def fault(row: int) -> Fault:
-        return Fault(table.where(row), f'column "{name}": {faults[row]}', MEND)
-
-    bad.add_each("messages", faults, fault)
+    for row, what in faults.items():
+        bad.add(f"{name}: {what}", table.place(row), f'column "{name}": {what}', MEND)
     good = [None if row in faults else chat for row, chat in enumerate(raw)]
     turns = [turn for chat in good for turn in chat or ()]
     more = {k: t for k, t in MORE_OF_A_MESSAGE.items() if any(u.get(k) is not None for u in turns)}

@@ -71,16 +71,15 @@ def hub_url(name: str, split: str) -> str:
     return f"{HUB}{dataset}@~parquet/{config or 'default'}/{part or split}/*.parquet"
 
 
-def find_format(path: Path, wanted: str, task: str) -> str:
-    """The format of a file: as wanted, else by its ending, else by how it begins."""
+def find_format(path: Path, data: bytes, wanted: str, task: str) -> str:
+    """The format of a file: as wanted, else by its ending, else by how its bytes begin."""
     if wanted != "auto":
         return wanted
     by_ending = ENDINGS.get(path.suffix.lower(), "")
     # A .txt file of "label<TAB>text" lines is usual; a document has no labels.
     if by_ending and not (by_ending == "text" and task == "classification"):
         return by_ending
-    with path.open("rb") as file:
-        return sniff_format(file.read(_SNIFFED))
+    return sniff_format(data[:_SNIFFED])
 
 
 def sniff_format(head: bytes) -> str:

@@ -7,24 +7,30 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from .delimited import (
-    MEND,
+    DAMAGED,
     NOT_UTF8,
     Layout,
     Records,
     find_separator,
     read_delimited,
+    take_separator_line,
     undecodable_lines,
 )
-from .faults import Faults
+from .encodings import Decoded, decode
+from .faults import Faults, Place
 from .jsonrows import read_json_array, read_json_lines, to_series
 from .sources import Source, find_format
 
-BOM = b"\xef\xbb\xbf"
+_PACKED = (
+    (b"\x1f\x8b", "is compressed", "Unpack it with gunzip"),
+    (b"PK\x03\x04", "is a spreadsheet or a zip archive", "Save its sheet as CSV, or unpack it"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ class Table:
     sha256: str  # of the bytes of all files
     documents: bool = False  # plain text: a file is one document
 
-    def where(self, row: int) -> str:
-        return f"{self.files[self.file[row]]}:{self.line[row]}"
+    def place(self, row: int) -> Place:
+        return Place(self.files[self.file[row]], self.line[row])
 
     @property
     def has_header(self) -> bool:
@@ -58,6 +64,8 @@ class Reading:
     header: bool | None  # None: the contents decide
     named: frozenset[str]  # columns that the config names
     known: frozenset[str]  # usual names of columns, in lower case
+    encoding: str = "auto"  # as in DataConfig
+    separator: str = "auto"  # as in DataConfig
 
 
 def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) -> Table | None:
@@ -70,17 +78,18 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
     header = reading.header
     for name, path in zip(source.names, source.paths, strict=True):
         try:
-            forms.append(find_format(path, reading.format, reading.task))
             data = path.read_bytes()
         except OSError as error:
             fatal.add("unreadable", name, f"cannot be read: {error.strerror or error}")
             continue
         digest.update(data)
-        if what := _useless(data):
-            fatal.add("unusable file", name, *what)
+        usable = _usable(path, data, reading)
+        if usable.what:
+            fatal.add("unusable file", name, usable.what, usable.remedy)
             continue
-        layout = Layout("", False, header, reading.named, reading.known)
-        records = _read_file(data, forms[-1], (name, layout), fatal, bad)
+        forms.append(find_format(path, usable.data, reading.format, reading.task))
+        layout = Layout(reading.separator, False, header, reading.named, reading.known)
+        records = _read_file(usable.data, forms[-1], (name, layout), fatal, bad)
         read.append(records)
         if header is None and forms[-1] in ("csv", "tsv") and records.columns:
             header = list(records.columns) != [
@@ -97,15 +106,17 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
     return None if fatal.total else table
 
 
-def _useless(data: bytes) -> tuple[str, str] | None:
-    """Why a file as a whole cannot be used, and what to do."""
-    if not data.removeprefix(BOM).strip():
-        return "is empty", "Name a file with rows in it"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "is UTF-16, not UTF-8", "Save it as UTF-8"
-    if data.startswith(b"\x1f\x8b"):
-        return "is compressed", "Unpack it with gunzip"
-    return None
+def _usable(path: Path, data: bytes, reading: Reading) -> Decoded:
+    """The contents of a file, text as UTF-8; or why the file as a whole cannot be used."""
+    for start, what, remedy in _PACKED:
+        if data.startswith(start):
+            return Decoded(what=what, remedy=remedy)
+    if find_format(path, data[:4], reading.format, reading.task) == "parquet":
+        return Decoded(data)
+    decoded = decode(data, reading.encoding)
+    if not decoded.what and not decoded.data.strip(b"\0 \t\r\n"):
+        return Decoded(what="is empty", remedy="Name a file with rows in it")
+    return decoded
 
 
 def _read_file(
@@ -114,14 +125,15 @@ def _read_file(
     shown, layout = named_layout
     if form == "parquet":
         return _read_parquet(io.BytesIO(data), shown, fatal, pl.read_parquet)
-    data = data.removeprefix(BOM)
     if form == "jsonl":
         return read_json_lines(data, shown, bad)
     if form == "json":
         return read_json_array(data, shown, fatal, bad)
     if form == "text":
         return _read_document(data, shown, bad)
-    separator = "\t" if form == "tsv" else find_separator(data)
+    data, told = take_separator_line(data)
+    separator = layout.separator if layout.separator != "auto" else told
+    separator = separator or ("\t" if form == "tsv" else find_separator(data))
     layout = Layout(separator, form == "csv", layout.header, layout.named, layout.known)
     return read_delimited(data, layout, shown, bad)
 
@@ -129,7 +141,7 @@ def _read_file(
 def _read_document(data: bytes, shown: str, bad: Faults) -> Records:
     broken = set(undecodable_lines(data))
     for line in sorted(broken):
-        bad.add(NOT_UTF8, f"{shown}:{line}", NOT_UTF8, MEND)
+        bad.add(NOT_UTF8, Place(shown, line), NOT_UTF8, DAMAGED)
     if broken:
         lines = data.split(b"\n")
         data = b"\n".join(line for i, line in enumerate(lines, 1) if i not in broken)
