@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,6 +53,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
     config = _config(run)
     report: dict[str, Any] = {
         "schema": SCHEMA,
+        "written_by": version(),
         "run": describe_run(run, history, config),
         "data": describe_data(history),
         "stages": describe_stages(history),
@@ -80,6 +82,11 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
             "evidence": verdict.evidence,
         }
     return report
+
+
+def version() -> str:
+    """The version of ftev at work: a report that another wrote may judge and word otherwise."""
+    return metadata.version("ftev")
 
 
 def write_report(

@@ -7,7 +7,6 @@ computed; what cannot be is said to be unchecked.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +17,9 @@ from .data import read_dataset
 from .errors import FtevError, RunError
 from .history import read_history
 from .predictions import REWRITE, read_frame, task_of
-from .report import build_report, render_json
 from .reporting.numbers import format_count
 from .results import majority_frame
 from .runs import Run, file_sha256
-from .verifying.agreement import ABSENT, Disagreement, find_disagreements
 from .verifying.analysed import check_analyses
 from .verifying.recomputed import (
     check_comparisons,
@@ -30,16 +27,14 @@ from .verifying.recomputed import (
     check_sums,
 )
 from .verifying.rendered import check_rendered
+from .verifying.reported import check_report
 from .verifying.rows import (
     Contradiction,
     contradictions_between,
     contradictions_within,
     differing_predictions,
 )
-from .verifying.stored import BROKEN, CLEAN, UNCHECKED, Check, StoredRun, agreed, cannot
-
-# Parts that every report.json has; others were added later, and an older file may lack them.
-PROMISED = ("schema", "run", "data", "stages", "epochs", "results", "comparisons", "findings")
+from .verifying.stored import BROKEN, CLEAN, UNCHECKED, Check, StoredRun, cannot
 
 
 def verify(run: Run) -> list[Check]:
@@ -55,7 +50,7 @@ def verify(run: Run) -> list[Check]:
     checks += check_results(stored)
     checks += check_comparisons(stored)
     checks += check_analyses(stored)
-    checks += _check_report(stored)
+    checks += check_report(stored)
     checks += check_rendered(stored)
     return checks
 
@@ -99,7 +94,8 @@ def _check_sources(stored: StoredRun) -> Iterator[Check]:
     """The rows' content against the data files, where they are still there."""
     try:
         c = stored.run.config()
-        stored.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder))
+        slices = tuple(c.evaluate.slices)
+        stored.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder), slices)
     except FtevError as error:
         why = str(error).splitlines()[0]
         yield Check(
@@ -151,35 +147,3 @@ def _contradictions(
         if rows := differing_predictions(frame, expected):
             answer = expected["predicted"][0]
             yield Contradiction(rows, f"the commonest label of train is {answer!r}")
-
-
-def _check_report(stored: StoredRun) -> Iterator[Check]:
-    """report.json against the events: what it says must follow from them."""
-    path = stored.run.path / "report.json"
-    try:
-        was = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        told = "report.json is not there: `ftev-tui report RUN --format json` writes it"
-        yield Check("report.json", "absent", UNCHECKED, None, told)
-        return
-    except (OSError, ValueError) as error:
-        told = f"report.json cannot be read: {error}"
-        yield Check("report.json", "unreadable", UNCHECKED, False, told)
-        return
-    now = json.loads(render_json(build_report(stored.run, stored.history)))
-    for part in dict.fromkeys((*PROMISED, *was)):
-        if part == "reviews":  # people may have judged more since
-            continue
-        pair = was.get(part, ABSENT), now.get(part, ABSENT)
-        found = [d for d in find_disagreements(*pair, part) if not _is_allowed(stored, d)]
-        where = "report.json, against events.jsonl"
-        yield agreed(f"report.json {part}", "as written", found, where)
-
-
-def _is_allowed(stored: StoredRun, d: Disagreement) -> bool:
-    """The folder may be renamed, and an older report may know less of run and data."""
-    started = stored.history.started
-    if d.place == "run.id":
-        return started is not None and d.stored == started.run
-    later = ("run.", "data.", "stages[", "verdict.evidence")
-    return d.stored == ABSENT and d.place.startswith(later)

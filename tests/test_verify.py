@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,10 +168,51 @@ def test_an_edited_page_is_named_with_its_line(tmp_path: Path, task: str, name: 
     lines = path.read_text().split("\n")
     lines[4] += " 99.9 %"
     path.write_text("\n".join(lines))
-    assert f"{name}, line 5: is not what the events give" in told(run)
-    rename_version(run, "0.0.1")
-    write_report(run, ("json",))
-    assert {c.what: c.ok for c in verify(run)}[name] is None
+    assert f"{name}, line 5: 99.9 is not what the events give" in told(run)
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_another_number_is_wrong_and_other_words_are_not(
+    tmp_path: Path, task: str, name: str
+) -> None:
+    run = copied(tmp_path, task)
+    path = run.path / name
+    whole = path.read_text()
+    shown = re.search(r"95 %: \S*?(\d\d\.\d|\d\.\d\d\d)", whole)
+    assert shown is not None
+    path.write_text(whole[: shown.start(1)] + "77.7" + whole[shown.end(1) :])
+    assert f"77.7 written, {shown[1]} computed" in told(run)
+    path.write_text(whole.replace("Both models were scored", "The two models were scored"))
+    [check] = [c for c in verify(run) if c.what == name]
+    assert check.ok is None
+    assert "1 of its lines are worded otherwise" in check.told
+    assert check.unchecked > 0
+
+
+def test_a_report_of_an_earlier_version_is_no_wrong_number(tmp_path: Path, task: str) -> None:
+    run = copied(tmp_path, task)
+
+    def edit(document: dict[str, Any]) -> None:
+        del document["written_by"]
+        document["verdict"]["decision"] = "no evidence"
+        document["findings"][0]["message"] = "Something was said in other words."
+        document["comparisons"][1]["fixed"] = 3
+        del document["findings"][0]["remedy"]
+
+    edit_report(run, edit)
+    assert not failures(run)
+    unchecked = {c.what: c.told for c in verify(run) if c.ok is None}
+    assert "written by an earlier version of ftev" in unchecked["report.json verdict"]
+    assert "report.json findings" in unchecked
+    edit_report(run, lambda d: d["comparisons"][1].update(difference=0.5))
+    assert "comparisons[1].difference: 0.5 stored" in told(run)
+
+
+def test_a_report_written_while_the_run_went_on_is_said_to_be_one(tmp_path: Path) -> None:
+    run = copied(tmp_path, "classification")
+    edit_report(run, lambda d: (d["run"].update(status="running"), d.update(results={})))
+    assert not failures(run)
+    assert any("written while the run was running" in c.told for c in verify(run))
 
 
 def rename_version(run: Run, version: str) -> None:
@@ -246,14 +287,67 @@ def test_an_interval_of_another_method_is_unchecked_and_its_number_is_not(tmp_pa
     assert {c.what: c for c in verify(run)}["test tuned loss"].ok is False
 
 
-def test_a_renamed_folder_is_the_same_run(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
-    started = read_history(run).started
-    assert started is not None
-    edit_report(run, lambda d: d["run"].update(id=started.run))
-    assert not failures(run)
-    edit_report(run, lambda d: d["run"].update(id="another"))
-    assert "run.id" in told(run)
+@pytest.mark.parametrize("name", ["another", "with a space", "näme_*x*|`", "latest"])
+def test_a_copy_under_any_name_is_the_same_run(tmp_path: Path, task: str, name: str) -> None:
+    first = copied(tmp_path, task, signed=True)
+    shutil.copytree(first.path, tmp_path / name)
+    assert not [c.told for c in verify(Run(tmp_path / name)) if c.ok is False]
+    write_report(Run(tmp_path / name))  # and a copy of that one
+    shutil.copytree(tmp_path / name, tmp_path / "copy of a copy")
+    checks = {c.what: c for c in verify(Run(tmp_path / "copy of a copy"))}
+    assert not [c.told for c in checks.values() if c.ok is False]
+    assert checks["report.md"].ok is checks["report.html"].ok is True
+
+
+def numbers_of(document: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all numbers that are not 0."""
+    if isinstance(document, dict | list):
+        items = document.items() if isinstance(document, dict) else enumerate(document)
+        for key, value in items:
+            yield from numbers_of(value, (*place, key))
+    elif isinstance(document, int | float) and not isinstance(document, bool) and document:
+        yield place
+
+
+def moved(document: Any, place: tuple[Any, ...]) -> None:
+    *way, last = place
+    for key in way:
+        document = document[key]
+    document[last] *= 1.01
+
+
+@pytest.mark.parametrize("analysis", ["flips", "calibration", "thresholds", "slices"])
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.6, 0.99])
+def test_one_changed_number_of_an_analysis_is_found_from_the_rows_alone(
+    tmp_path: Path, analysis: str, at: float
+) -> None:
+    run = copied(tmp_path, "classification")  # its data file is gone with its folder
+    lines = run.events_path.read_text().splitlines()
+    of_test = '"kind":"AnalysisComputed"', '"split":"test"', f'"name":"{analysis}"'
+    place = next(i for i, line in enumerate(lines) if all(part in line for part in of_test))
+    event = json.loads(lines[place])
+    places = list(numbers_of(event["result"]))
+    moved(event["result"], places[int(at * len(places))])
+    lines[place] = json.dumps(event)
+    run.events_path.write_text("\n".join(lines) + "\n")
+    write_report(run)
+    found = [c.what for c in failures(run)]
+    assert found == [f"test {analysis} {event['model']}"]
+
+
+def test_the_numbers_that_could_not_be_checked_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(tmp_path, "classification", signed=True)
+    assert main(["verify", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"[\d,]+ numbers compared, 0 of them differ; \d+ could not be checked", out)
+    assert re.search(r"unchecked \(\d+ numbers\): test parity tuned: needs a model", out)
+    edit_report(run, lambda d: d["results"]["test"]["tuned"].update(n=201))
+    assert main(["verify", str(run.path), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["numbers"]["differing"] == 1
+    assert document["numbers"]["numbers"] > 5_000
 
 
 def test_a_run_without_results_cannot_be_verified(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ..numbers.slices import (
     shares_p,
 )
 from ..reading.inputs import input_of
-from ..reading.rows import SLICE
+from ..reading.rows import CHARACTERS, SLICE
 from ..statistics import holm, mcnemar, wilson
 from .evaluation import Analysis, Evaluation
 
@@ -197,8 +197,8 @@ def _groupings(e: Evaluation, row_id: NDArray[Any], notes: list[str]) -> list[Gr
         notes.append("long documents were scored in windows: only their tokens can be sliced by")
         return []
     found = []
-    lengths = input_of(source).str.len_chars().to_numpy() if _has_input(source) else None
-    if lengths is not None and (g := quartiles(lengths, "characters")):
+    lengths = _lengths(source)
+    if lengths is not None and (g := quartiles(lengths.to_numpy(), "characters")):
         found.append(g)
     for name in e.config.evaluate.slices:
         if SLICE + name not in source.columns:
@@ -208,8 +208,13 @@ def _groupings(e: Evaluation, row_id: NDArray[Any], notes: list[str]) -> list[Gr
     return found
 
 
-def _has_input(source: pl.DataFrame) -> bool:
-    return any(role in source.columns for role in ("text", "prompt", "messages"))
+def _lengths(source: pl.DataFrame) -> pl.Series | None:
+    """Characters of each input: as they were stored, else counted; None where they are unknown."""
+    if CHARACTERS in source.columns:
+        return None if source[CHARACTERS].null_count() else source[CHARACTERS]
+    if any(role in source.columns for role in ("text", "prompt", "messages")):
+        return input_of(source).str.len_chars()
+    return None
 
 
 def _aligned(source: pl.DataFrame, row_id: NDArray[Any]) -> pl.DataFrame | None:

@@ -18,6 +18,7 @@ from ..measure import measure
 from ..numbers.token_changes import greatest_changes
 from ..predictions import INPUT_CHARACTERS
 from ..reading.inputs import input_of
+from ..reading.rows import CHARACTERS, SLICE
 from ..readings import count_test_readings
 from ..results import (
     majority_frame,
@@ -138,15 +139,22 @@ def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.Dat
 
 
 def _rows_told(s: Session, split: str, height: int) -> pl.DataFrame:
-    """What tells scored rows again elsewhere, by row_id: the hash of the input, and how it begins.
+    """What tells scored rows again elsewhere, by row_id: the hash of the input, how it begins, its
+    length, and the columns that slices go by, so that nothing but these rows is needed for them.
 
     `height` is how many rows were scored: windows of documents have ids of their own and no hash.
     """
     if _are_windows(s, split, height):
         return _windows_told(s, split, height)
     source = s.dataset.splits[split].frame
-    text = input_of(source).str.slice(0, INPUT_CHARACTERS).alias("input")
-    return source.select("row_id", "content", text)
+    text = input_of(source)
+    return source.select(
+        "row_id",
+        "content",
+        text.str.slice(0, INPUT_CHARACTERS).alias("input"),
+        text.str.len_chars().alias(CHARACTERS),
+        pl.selectors.starts_with(SLICE),
+    )
 
 
 def _are_windows(s: Session, split: str, height: int) -> bool:

@@ -12,6 +12,7 @@ from .faults import Faults, show_value
 from .inputs import content_hash, input_of, normalise
 from .tables import Table
 
+CHARACTERS = "characters"  # column of the length of the whole input, beside its stored beginning
 SLICE = "slice:"  # before the name of a carried column: a file may call one "text" or "line"
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 MESSAGE: dict[str, type[pl.DataType]] = {"role": pl.String, "content": pl.String}

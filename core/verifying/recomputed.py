@@ -20,7 +20,7 @@ from ..results import (
     evaluate_classification,
     evaluate_text,
 )
-from .agreement import ABSENT, Disagreement, find_disagreements
+from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .stored import (
     BROKEN,
     UNCHECKED,
@@ -48,8 +48,6 @@ ALWAYS = frozenset(
         "unscored",
         "difference",
         "p",
-        "fixed",
-        "broke",
     ]
 )
 BY_METHOD = ("method", "low", "high", "p", "p_holm", "smallest_detectable")
@@ -75,7 +73,8 @@ def check_sums(stored: StoredRun) -> Iterator[Check]:
             yield cannot(what, f"predictions/{e.split}.{e.model}.parquet", error)
             continue
         found = [*find_disagreements({k: was[k] for k in now}, now)]
-        yield agreed(what, f"loss sum {was['loss_sum']:.6g}", found, f"events.jsonl, {what}")
+        where, shown = f"events.jsonl, {what}", f"loss sum {was['loss_sum']:.6g}"
+        yield agreed(what, shown, found, where, of={k: was[k] for k in now})
 
 
 def _sums_of(e: Evaluated) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
             frame = rows_behind(stored, split, model)
             if frame is None:
                 told = f"{split} {model}: its rows are not known, so its metrics are not checked"
-                yield Check(f"{split} {model}", UNCHECKED, UNCHECKED, None, told)
+                yield _unchecked(f"{split} {model}", UNCHECKED, told, result)
                 continue
             try:
                 again = _measure(stored, frame)
@@ -132,7 +131,7 @@ def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) 
         shown = format_estimate(name, estimate)
         if again is None:
             told = f"{what} {name}: is not made from these rows alone"
-            yield Check(f"{what} {name}", shown, UNCHECKED, None, told)
+            yield _unchecked(f"{what} {name}", shown, told, estimate)
             continue
         yield _agreed_number(
             f"{what} {name}", (shown, format_estimate(name, again)), estimate, again
@@ -143,7 +142,7 @@ def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) 
     rest = {key: value for key, value in was.items() if key in now and key != "metrics"}
     found = disagreements_of(rest, {key: value for key, value in now.items() if key != "metrics"})
     counted = ", ".join(key.replace("_", " ") for key in rest)
-    yield agreed(f"{what} {counted}", f"{rest['n']:,} rows", found, f"{what} result")
+    yield agreed(f"{what} {counted}", f"{rest['n']:,} rows", found, f"{what} result", of=rest)
 
 
 def check_comparisons(stored: StoredRun) -> Iterator[Check]:
@@ -155,7 +154,7 @@ def check_comparisons(stored: StoredRun) -> Iterator[Check]:
         title = f"{split} {before} → {after}"
         if frames[0] is None or frames[1] is None:
             told = f"{title}: the rows of both are needed"
-            yield Check(title, UNCHECKED, UNCHECKED, None, told)
+            yield _unchecked(title, UNCHECKED, told, rows)
             continue
         try:
             found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
@@ -183,7 +182,7 @@ def _compare_difference(title: str, was: dict[str, Any], now: dict[str, Any] | N
     what, shown = f"{title} {name}", format_difference(name, was["difference"])
     if now is None:
         told = f"{what}: is not made from these rows alone"
-        return Check(what, shown, UNCHECKED, None, told)
+        return _unchecked(what, shown, told, was)
     return _agreed_number(what, (shown, format_difference(name, now["difference"])), was, now)
 
 
@@ -197,8 +196,13 @@ def _agreed_number(
         told = (
             f"{what}: the number agrees; its interval was made by another method ({was['method']})"
         )
-        return Check(what, *shown, None, told)
-    return agreed(what, shown[0], found, what, shown[1])
+        rest = sum(count_numbers(d.stored) for d in found)
+        return Check(what, *shown, None, told, count_numbers(was) - rest, unchecked=rest)
+    return agreed(what, shown[0], found, what, shown[1], of=was)
+
+
+def _unchecked(what: str, shown: str, told: str, of: Any) -> Check:
+    return Check(what, shown, UNCHECKED, None, told, unchecked=count_numbers(of))
 
 
 def _kind(record: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -12,25 +13,32 @@ from ..errors import FtevError
 from ..history import History
 from ..leakage import find_leakage
 from ..runs import Run
-from .agreement import Disagreement
+from .agreement import Disagreement, count_numbers
 
 Frames = dict[str, pl.DataFrame]
 
 UNCHECKED = "–"
 CLEAN = "_clean"
 BROKEN = (FtevError, pl.exceptions.PolarsError)  # what rows raise that were changed
-LISTED = 20  # disagreements of one document that are told
+LISTED = 20  # disagreements of one document that are shown
+LONGEST = 200  # characters of a value that are shown
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. `ok` is None where it could not be checked; `told` says why."""
+    """One thing that was looked at. `ok` is None where it could not be checked; `told` says why.
+
+    `numbers` were compared, of which `differing` are not the same; `unchecked` could not be.
+    """
 
     what: str
     stored: str
     again: str
     ok: bool | None
     told: str = ""
+    numbers: int = 0
+    differing: int = 0
+    unchecked: int = 0
 
 
 @dataclass
@@ -53,16 +61,34 @@ class StoredRun:
 
 
 def agreed(
-    what: str, shown: str, found: list[Disagreement], where: str, again: str | None = None
+    what: str,
+    shown: str,
+    found: list[Disagreement],
+    where: str,
+    again: str | None = None,
+    *,
+    of: Any = None,
+    unchecked: int = 0,
 ) -> Check:
-    """A check that holds where nothing disagrees, else with the places and both numbers."""
+    """A check that holds where nothing disagrees, else with the places and both numbers.
+
+    `of` is the stored document that was compared; `unchecked` of its numbers were not.
+    """
+    numbers = count_numbers(of) - unchecked
     if not found:
-        return Check(what, shown, again or shown, True)
+        return Check(what, shown, again or shown, True, "", numbers, unchecked=unchecked)
     told = "; ".join(
-        f"{d.place}: {d.stored!r} stored, {d.again!r} computed" for d in found[:LISTED]
+        f"{d.place}: {_brief(d.stored)} stored, {_brief(d.again)} computed" for d in found[:LISTED]
     )
     more = f"; {len(found) - LISTED:,} more" if len(found) > LISTED else ""
-    return Check(what, shown, again or "another", False, f"{where}: {told}{more}")
+    told = f"{where}: {told}{more}"
+    differing = min(numbers, sum(max(1, count_numbers(d.stored)) for d in found))
+    return Check(what, shown, again or "another", False, told, numbers, differing, unchecked)
+
+
+def _brief(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= LONGEST else f"{told[:LONGEST]} …"
 
 
 def cannot(what: str, files: str, error: Exception) -> Check:

@@ -28,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
         print(_sum_up(checks))
         for c in checks:
             if c.ok is None:
-                print(f"unchecked: {visible(c.told)}")
+                many = f" ({format_count(c.unchecked, 'number')})" if c.unchecked else ""
+                print(f"unchecked{many}: {visible(c.told)}")
     sys.stdout.flush()
     for c in wrong:
         print(f"ftev: {visible(c.told)}", file=sys.stderr)
@@ -46,9 +47,16 @@ def _document(run: str, checks: list[Check]) -> dict[str, object]:
                 "recomputed": c.again,
                 "ok": c.ok,
                 "told": c.told,
+                "numbers": c.numbers,
+                "differing": c.differing,
+                "unchecked": c.unchecked,
             }
             for c in checks
         ],
+        "numbers": {
+            name: sum(getattr(c, name) for c in checks)
+            for name in ("numbers", "differing", "unchecked")
+        },
     }
 
 
@@ -56,4 +64,9 @@ def _sum_up(checks: list[Check]) -> str:
     agreed, wrong = (sum(c.ok is value for c in checks) for value in (True, False))
     unchecked = len(checks) - agreed - wrong
     told = f"{format_count(len(checks), 'check')}: {agreed:,} agree, {wrong:,} do not"
-    return told + (f", {unchecked:,} could not be made" if unchecked else "")
+    told += f", {unchecked:,} could not be made" if unchecked else ""
+    numbers, differing, left = (
+        sum(getattr(c, name) for c in checks) for name in ("numbers", "differing", "unchecked")
+    )
+    told += f". {format_count(numbers, 'number')} compared, {differing:,} of them differ"
+    return f"{told}; {left:,} could not be checked, for the reasons below." if left else f"{told}."

@@ -33,6 +33,8 @@ def show_environment(report: Mapping[str, Any]) -> list[Block]:
     if run.get("ftev_version"):
         packages = "".join(f", {name} {version}" for name, version in run["packages"].items())
         told.append(f"ftev {run['ftev_version']}{packages}.")
+    if report.get("written_by"):
+        told.append(f"Written by ftev {report['written_by']}.")
     if run.get("config_sha256"):
         told.append(f"run.toml has sha256 {run['config_sha256'][:12]}.")
     if run.get("unreadable_lines"):
