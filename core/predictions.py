@@ -31,6 +31,7 @@ NEEDED = {
 }
 OPTIONAL = {
     "nll": "numbers",
+    "end_nll": "numbers",
     "probabilities": "lists of numbers",
     "content": "hashes",
     "cluster": "whole numbers",

@@ -7,13 +7,16 @@ from typing import Any
 
 import polars as pl
 import pytest
-from ftev.core.analyses import Evaluation, analyse
-from ftev.core.analyses.completions import longest_repeat, repeated_share
+from ftev.core.analyses import ANALYSES, Evaluation, analyse
+from ftev.core.analyses.completions import completions, longest_repeat, repeated_share
+from ftev.core.analyses.end_tokens import end_tokens
 from ftev.core.config import ModelConfig, RunConfig
 from ftev.core.reporting.blocks import Block, Bullets, Heading, Paragraph, Table
 from ftev.core.reporting.sections.choices import show_choices
 from ftev.core.reporting.sections.completions import show_completions
+from ftev.core.statistics import wilson
 
+COLUMNS = ("nll", "tokens", "correct", "bytes", "end_nll")
 CONFIG = RunConfig(task="generation", model=ModelConfig(base="tiny"))
 BASE = ["no", "it is cold it is cold it is cold it is cold it is cold", "", "tea", None]
 TUNED = ["yes", "a warm cup of tea and a good day", "no", "tea", None]
@@ -172,3 +175,84 @@ def test_a_model_that_always_says_the_same_is_told() -> None:
     found["completions"]["tuned"] |= {"different": 1}
     report = {"analyses": {"test": found}, "comparisons": [], "results": {}}
     assert "tuned: every one of its 4 answers is the same." in words(show_completions(report))
+
+
+def ended(
+    ends: list[bool], references: list[int], end_nll: list[float | None], other: float = 0.25
+) -> pl.DataFrame:
+    """Answers of at most 8 tokens; rows of five tokens whose others cost `other` each."""
+    n = len(ends)
+    return pl.DataFrame(
+        {
+            "row_id": range(n),
+            "nll": [4 * other + (e or 0.0) for e in end_nll],
+            "tokens": [5] * n,
+            "correct": [4] * n,
+            "bytes": [9] * n,
+            "end_nll": pl.Series(end_nll, dtype=pl.Float64),
+            "prompt": ["say"] * n,
+            "reference": ["yes"] * n,
+            "reference_tokens": references,
+            "completion": ["yes"] * n,
+            "completion_tokens": [1] * n,
+            "completion_limit": [8] * n,
+            "ended_by_eos": ends,
+            "prompt_cut": [False] * n,
+        }
+    )
+
+
+def endings(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, Any]:
+    e = Evaluation("test", {"base": base, "tuned": tuned}, base.select("row_id"), CONFIG)
+    assert end_tokens in ANALYSES
+    return {fact.model: fact.result for fact in end_tokens(e)}
+
+
+def test_V7_the_end_token_is_told_by_itself_and_paired() -> None:
+    rows = 20
+    base = ended([True] * rows, [3] * rows, [1.0 + i / 10 for i in range(rows)])
+    tuned = ended([False] * rows, [3] * rows, [5.0 + i / 10 for i in range(rows)])
+    told = endings(base, tuned)
+    assert told["base"]["end_token"]["value"] == pytest.approx(1.95)
+    assert told["tuned"]["end_token"]["value"] == pytest.approx(5.95)
+    assert told["tuned"]["other_tokens"]["value"] == pytest.approx(0.25)
+    change = told[""]["difference"]
+    assert (change["value"], change["low"], change["high"]) == pytest.approx((4.0, 4.0, 4.0))
+    assert change["p"] < 0.001
+    assert told["tuned"]["answers"]["ended"]["high"] == pytest.approx(wilson(0, rows)[1])
+    answered = {
+        "completions": {m: completions_of(f) for m, f in (("base", base), ("tuned", tuned))}
+    }
+    report = {"analyses": {"test": answered | {"endings": told}}, "results": {}}
+    shown = words(show_completions(report))
+    assert "whose reference ends within the limit | 100.0 % [83.9, 100.0] | 0.0 %" in shown
+    assert "end token, nats | 1.950 [" in shown
+    assert "the end token changes by +4.000 (paired 95 %: +4.000 to +4.000, 20 rows)" in shown
+
+
+def completions_of(frame: pl.DataFrame) -> dict[str, Any]:
+    e = Evaluation("test", {"base": frame, "tuned": frame}, frame.select("row_id"), CONFIG)
+    return next(f.result for f in completions(e))
+
+
+def test_V7_only_answers_that_could_end_are_counted() -> None:
+    """The end token takes a place; a reference whose end is not scored shows none to learn."""
+    frame = ended([True, False, True, False], [7, 8, 3, 3], [1.0, 1.0, None, 1.0])
+    told = endings(frame, frame)["tuned"]
+    assert told["answers"]["rows"] == 2
+    assert told["answers"]["ended"]["count"] == 1
+    assert told["rows"] == 3
+
+
+def test_V7_texts_without_prompts_still_tell_their_ends() -> None:
+    frame = ended([True] * 6, [3] * 6, [1.0] * 6).select("row_id", *COLUMNS)
+    shown = words(show_completions({"analyses": {"test": {"endings": endings(frame, frame)}}}))
+    assert "Where texts end" in shown
+    assert "end token, nats | 1.000" in shown
+
+
+def test_V7_predictions_of_an_older_version_have_no_end_tokens() -> None:
+    frame = ended([True] * 6, [3] * 6, [1.0] * 6).drop("end_nll")
+    told = endings(frame, frame)
+    assert set(told) == {"base", "tuned"}
+    assert set(told["tuned"]) == {"answers"}

@@ -28,6 +28,7 @@ from ftev.core.events import (
 from ftev.core.findings import LOOKS, Finding, find
 from ftev.core.history import fold
 from ftev.core.pitfalls.scores import right_by_chance
+from ftev.core.statistics import wilson
 from msgspec.structs import replace
 
 STARTED = RunStarted(run="r", name="r", task="classification", pid=1, host="h", ftev_version="0")
@@ -722,6 +723,41 @@ def test_answers_that_got_worse_while_the_loss_fell() -> None:
     assert "90.0 % of the answers loop (15.0 % of the base's)" in looping.message
     assert "its loss" not in looping.message
     assert found(answered({"loss": -0.5, "chrf": 9.0}, (0.15, 0.2)), "worse_answers") is None
+
+
+def endings(ended: int, rows: int, **more: Any) -> list[AnyEvent]:
+    """A better loss, and so many answers that ended of those that could have."""
+    low, high = wilson(ended, rows)
+    share = {"count": ended, "value": ended / rows, "low": low, "high": high}
+    told = {"rows": rows, "limit": 65, "mean_reference_tokens": 34.6, "ended_by_eos": share}
+    costs = {"end_token": {"value": 5.46}, "other_tokens": {"value": 0.239}}
+    return [
+        *answered({"loss": -2.0, "chrf": 9.0}, (0.1, 0.1)),
+        analysed("completions", told | {"references_over_limit": 0} | more, model="tuned"),
+        analysed("endings", costs | {"answers": {"rows": rows, "ended": share}}, model="tuned"),
+    ]
+
+
+def test_V7_a_model_that_never_stops_is_an_error_whatever_its_loss() -> None:
+    finding = shown(endings(0, 80), "never_stops")
+    assert finding.severity == "error"
+    assert (
+        "80 of the tuned model's 80 answers on test were truncated at the limit of 65 tokens; the "
+        "references end after 34.6 tokens on average. The end token costs 5.46 nats, the other "
+        "tokens 0.239" in finding.message
+    )
+    assert finding.evidence["end_token"] == 5.46
+    assert found(endings(45, 80), "never_stops") is None
+    assert found(endings(36, 80), "never_stops") is None  # 45 %: not shown to be below one half
+    assert found(endings(30, 80), "never_stops") is not None
+    assert found(endings(0, 3), "never_stops") is None
+
+
+def test_V7_of_an_older_run_all_answers_must_have_been_able_to_end() -> None:
+    *events, _ = endings(0, 80)
+    assert shown(events, "never_stops").message.endswith("34.6 tokens on average")
+    *events, _ = endings(0, 80, references_over_limit=1)
+    assert found(events, "never_stops") is None
 
 
 def neutral(base: float, tuned: float, tokens: int = 1000) -> list[AnyEvent]:

@@ -13,6 +13,7 @@ from ..events import AnalysisComputed, spell_numbers
 from .calibration import calibration
 from .choices import choices
 from .completions import completions
+from .end_tokens import end_tokens
 from .evaluation import Analysis, Evaluation, Frames
 from .flips import find_flips
 from .label_errors import find_label_errors
@@ -38,6 +39,7 @@ ANALYSES: tuple[Look, ...] = (
     slices,
     find_label_errors,
     completions,
+    end_tokens,
     choices,
 )
 

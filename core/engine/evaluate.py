@@ -77,9 +77,11 @@ def score_tokens(
 ) -> Iterator[int | Scores]:
     """Yields rows done, at last a frame: row_id, nll (nats), tokens, correct, bytes.
 
+    Where the rows know their ends also end_nll: nats at the end token, null where none is scored.
     A context that rows share is read once, where the model allows it and no layout is asked for.
     """
     nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    end_nll, before_end = np.full(len(rows), np.nan), _targets_before_end(rows)
     with loaded.active():  # what the model can do is tried in its own precision
         head = ScoredPositions(loaded.model)
         shared = _trees(head, rows, loaded.max_length) if layout == BY_BUDGET else []
@@ -95,11 +97,13 @@ def score_tokens(
             _ask_rows(loaded, head, rows, alone, layout, budget),
         ):
             found, first, _ = _score_positions(head, asked.states, asked.targets)
-            np.add.at(nll, asked.owners, -found.cpu().numpy())
+            costs = -found.cpu().numpy()
+            np.add.at(nll, asked.owners, costs)
+            _keep_ends(end_nll, before_end, asked.owners, costs)
             np.add.at(correct, asked.owners, first.cpu().numpy())
             done += asked.done
             yield done
-    yield pl.DataFrame(
+    scored = pl.DataFrame(
         {
             "row_id": rows.row_ids,
             "nll": nll,
@@ -109,6 +113,29 @@ def score_tokens(
         },
         schema_overrides={"row_id": pl.Int64, "bytes": pl.Int64},
     )
+    if rows.ends:
+        ended = pl.Series("end_nll", end_nll).set(pl.Series(before_end < 0), None)
+        scored = scored.with_columns(ended)
+    yield scored
+
+
+def _targets_before_end(rows: TokenRows) -> NDArray[np.int64]:
+    """Of each row how many scored tokens stand before its scored end token; -1 without one."""
+    assert rows.scored is not None
+    if not rows.ends:
+        return np.full(len(rows), -1)
+    pairs = zip(rows.scored, rows.ends, strict=True)
+    return np.array([int(s[:end].sum()) if end >= 0 else -1 for s, end in pairs], dtype=np.int64)
+
+
+def _keep_ends(
+    end_nll: FloatArray, before_end: NDArray[np.int64], owners: NDArray[np.int64], costs: FloatArray
+) -> None:
+    """Put down what the end tokens cost. The targets of a row come together, in their order."""
+    first = np.flatnonzero(np.diff(owners, prepend=-1))
+    rows = owners[first]
+    ended = before_end[rows] >= 0
+    end_nll[rows[ended]] = costs[first[ended] + before_end[rows[ended]]]
 
 
 def _trees(head: ScoredPositions, rows: TokenRows, widest: int) -> list[Tree]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..numbers.metric_table import REFERENCE_METRICS
 from ..reporting.numbers import (
+    format_count,
     format_difference,
     format_difference_interval,
     format_value,
@@ -13,9 +15,12 @@ from ..reporting.numbers import (
     shows_nothing,
 )
 from .case import Case, Finding, Look, is_shown
-from .remedies import learn_less
+from .remedies import learn_less, learn_more
 
 MODELS = ("base", "tuned")
+HALF = 0.5  # of the answers that could have ended: fewer, shown, and a model does not stop
+COSTS = ("end_token", "other_tokens")
+Found = Mapping[str, Any]
 
 
 def _worse_answers(case: Case) -> Iterator[Finding]:
@@ -54,4 +59,45 @@ def _worse_answers(case: Case) -> Iterator[Finding]:
     )
 
 
-LOOKS: tuple[Look, ...] = (_worse_answers,)
+def _never_stops(case: Case) -> Iterator[Finding]:
+    """The references end within the limit, and the tuned model's answers mostly do not (V7)."""
+    endings = case.analysis("endings", model="tuned")
+    answers = case.analysis("completions", model="tuned")
+    ended = _ended_where_references_do(endings, answers)
+    if not read_number(ended.get("high")) < HALF:
+        return
+    rows = endings.get("answers", answers)["rows"]
+    open_ended = rows - ended["count"]
+    text = (
+        f"{open_ended:,} of the tuned model's {format_count(rows, 'answer')} on {case.split} were "
+        f"truncated at the limit of {format_count(answers['limit'], 'token')}; the references "
+        f"end after {read_number(answers['mean_reference_tokens']):,.1f} tokens on average"
+    )
+    costs = {name: read_number(endings.get(name, {}).get("value")) for name in COSTS}
+    if costs["end_token"] == costs["end_token"]:
+        text += (
+            f". The end token costs {costs['end_token']:.3g} nats, "
+            f"the other tokens {costs['other_tokens']:.3g}"
+        )
+    yield Finding(
+        "never_stops",
+        "error",
+        text,
+        {"answers": rows, "ended": ended["count"], "high": ended["high"], **costs},
+        remedy=learn_more(
+            case,
+            "Check that the model stops at the token that its template ends an answer with",
+            "and check that rows score their end token",
+        ),
+    )
+
+
+def _ended_where_references_do(endings: Found, answers: Found) -> Found:
+    """The share of ended answers, of those that could; of older runs where all could."""
+    if "answers" in endings:
+        ended: Found = endings["answers"]["ended"]
+        return ended
+    return {} if answers.get("references_over_limit", 1) else answers.get("ended_by_eos", {})
+
+
+LOOKS: tuple[Look, ...] = (_worse_answers, _never_stops)

@@ -33,6 +33,9 @@ def contradictions_within(frame: pl.DataFrame, labels: Sequence[str]) -> Iterato
         yield from _rows(frame, ~possible, "more tokens are right than were scored")
         spoilt = (pl.col("tokens") == 0) & (pl.col("nll") != 0)
         yield from _rows(frame, spoilt, "a loss without a scored token")
+    if "end_nll" in frame.columns:
+        more = pl.col("end_nll") > pl.col("nll") * (1 + NEAR) + NEAR
+        yield from _rows(frame, more, "the end token costs more than the whole row")
 
 
 def _against_probabilities(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:

@@ -504,3 +504,33 @@ def test_K4_every_normalisation_is_named(causal: Loaded) -> None:
     assert told["log_likelihood_per_word"] == pytest.approx(score.total / 5)
     bits = -score.total / (math.log(2) * len(text.encode()))
     assert told["bits_per_byte"] == pytest.approx(bits)
+
+
+def test_V7_the_end_token_is_scored_by_itself(causal: Loaded) -> None:
+    """Also where a context that rows share is read once, and of rows that lost their end."""
+    context = "what a good day for a good cup of tea"
+    pairs = [(context, "a cup"), (context, "it is warm"), ("tea", "yes"), ("cup", "warm " * 99)]
+    frame = pl.DataFrame(
+        {"row_id": range(4), "prompt": [p for p, _ in pairs], "completion": [c for _, c in pairs]}
+    )
+    *_, rows = completion_rows(frame, causal)
+    assert isinstance(rows, TokenRows)
+    *_, found = score_tokens(causal, rows, "float32", 64)
+    *_, alone = score_tokens(causal, rows, "float32", 64, Layout(rows=1))
+    assert isinstance(found, pl.DataFrame)
+    assert isinstance(alone, pl.DataFrame)
+    for scored in (found, alone):
+        assert scored["end_nll"].is_null().to_list() == [False, False, False, True]
+        for i in range(3):
+            ids = torch.from_numpy(rows.ids[i].astype(np.int64))[None]
+            with torch.inference_mode():
+                logits = causal.model(ids).logits[0, -2]
+            expected = -float(logits.log_softmax(-1)[causal.tokenizer.eos_token_id])
+            assert scored["end_nll"][i] == pytest.approx(expected, abs=1e-4)
+
+
+def test_V7_of_a_document_the_last_window_has_the_end(causal: Loaded) -> None:
+    rows = rows_of(causal, ["the tea was bad and the day was worse " * 20])
+    *_, found = score_tokens(causal, rows, "float32", 4096)
+    assert isinstance(found, pl.DataFrame)
+    assert found["end_nll"].is_null().to_list() == [True] * (len(rows) - 1) + [False]

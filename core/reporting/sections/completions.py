@@ -29,7 +29,13 @@ def show_completions(report: Found) -> list[Block]:
     for split, analyses in report.get("analyses", {}).items():
         if "completions" in analyses:
             blocks += _split_blocks(split, analyses, report)
-    return [Heading("Answers to test prompts"), *blocks] if blocks else []
+    return [Heading("Answers to test prompts"), *blocks] if blocks else _ends_alone(report)
+
+
+def _ends_alone(report: Found) -> list[Block]:
+    """What the end token costs where no model was asked for answers: of the last split scored."""
+    scored = [a["endings"] for a in report.get("analyses", {}).values() if "endings" in a]
+    return [Heading("Where texts end"), *_endings(scored[-1])] if scored else []
 
 
 def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]:
@@ -39,6 +45,8 @@ def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]
     yield Paragraph(_how(split, any_model))
     yield Table(["", *models], [[name, *cells] for name, cells in _rows(told, models)])
     yield Bullets(list(_readings(told, models)))
+    if endings := analyses.get("endings"):
+        yield from _endings(endings)
     if signatures := _signatures(report["results"].get(split, {})):
         yield Paragraph("How the answers were measured against the references:")
         yield Bullets(signatures)
@@ -122,6 +130,44 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
             yield f"{model}: every one of its {t['rows']:,} answers is the same."
         if t["empty"]["count"]:
             yield f"{model}: {format_count(t['empty']['count'], 'answer')} held no text at all."
+
+
+def _endings(told: Found) -> Iterator[Block]:
+    """What the end token costs by itself, and which answers could have ended and did."""
+    models = [m for m in MODELS if m in told]
+    costs = [m for m in models if "end_token" in told[m]]
+    answers = [m for m in models if "answers" in told[m]]
+    rows = []
+    if answers:
+        of = [told[m]["answers"]["ended"] if m in answers else {} for m in models]
+        name = "ended, of the answers whose reference ends within the limit"
+        rows.append([name, *(format_estimate(SHARE, s) if s else DASH for s in of)])
+    if costs:
+        for key, name in (("end_token", "end token, nats"), ("other_tokens", "other tokens, nats")):
+            rows.append([name, *(_cost(told[m], key) for m in models)])
+    if rows:
+        yield Table(["", *models], rows)
+    if costs:
+        yield Paragraph(
+            "Mean negative log-likelihood of the token that ends a row, and of all others: a model "
+            "that does not learn to stop pays for the end token and hardly for the rest."
+            + _change_of_end(told.get("", {}))
+        )
+
+
+def _cost(told: Found, key: str) -> str:
+    return format_estimate("loss", told[key]) if key in told else DASH
+
+
+def _change_of_end(told: Found) -> str:
+    if not (found := told.get("difference")):
+        return ""
+    interval = format_difference_interval("loss", *_ends(found))
+    change = format_difference("loss", found["value"])
+    rows = format_count(told["rows"], "row")
+    return (
+        f" From base to tuned the end token changes by {change} (paired 95 %: {interval}, {rows})."
+    )
 
 
 def _signatures(results: Found) -> list[str]:
