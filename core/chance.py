@@ -12,6 +12,7 @@ from .objective import thresholds_of
 from .reporting.metric_names import name_metric
 from .reporting.numbers import format_interval, format_value, read_number
 
+MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
 LEVEL = 0.05
 EXACT_ROWS = (
     1_000  # up to which a test stands beside the interval: bootstraps of few rows are narrow
@@ -34,12 +35,12 @@ class Standing:
     @property
     def text(self) -> str:
         """`balanced accuracy on test is 45.0 % (95 %: 39.2 % to 50.9 %), guessing has 50.0 %`."""
-        name = name_metric(self.metric)
+        of = "" if self.model == "tuned" else f" of {MODELS.get(self.model, self.model)}"
         value = format_value(self.metric, self.value)
         ends = format_interval(self.metric, self.low, self.high)
         guess = format_value(self.metric, self.guessing)
         why = " (ln V)" if self.metric == "loss" else ""
-        return f"{name} on {self.path[1]} is {value} (95 %: {ends}), guessing has {guess}{why}"
+        return f"{name_metric(self.metric)}{of} on {self.path[1]} is {value} (95 %: {ends}), guessing has {guess}{why}"
 
     @property
     def evidence(self) -> dict[str, Any]:

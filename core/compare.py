@@ -245,11 +245,7 @@ def _describe(side: Side, metrics: Sequence[str]) -> Document:
     }
     if side.config is not None:
         verdict = judge(side.history, side.config)
-        document["verdict"] = {
-            "decision": verdict.decision,
-            "objective": verdict.objective,
-            "reasons": verdict.reasons,
-        }
+        document["verdict"] = verdict.to_dict()
     return document
 
 

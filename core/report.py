@@ -75,12 +75,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
         report["reviews"] = describe_reviews(run)
     if config is not None:
         verdict = judge(history, config)
-        report["verdict"] = {
-            "decision": verdict.decision,
-            "objective": verdict.objective,
-            "reasons": verdict.reasons,
-            "evidence": verdict.evidence,
-        }
+        report["verdict"] = verdict.to_dict()
     return report
 
 

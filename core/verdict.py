@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .chance import against_chance
+from .chance import MODELS, against_chance
 from .config import RunConfig
 from .decision import choosers, declared_metric
 from .findings import find
@@ -37,7 +37,6 @@ from .reporting.summary import (
 
 Decision = Literal["ship", "hold", "no evidence"]
 VOID = ("wrong_metric",)  # errors that show nothing against the model, and nothing for it
-MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,28 @@ class Verdict:
     objective: str
     reasons: list[str] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
+    preliminary: str = ""  # what is still to come; empty where the run has ended (V9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in report.json: `preliminary` is absent once the run has ended."""
+        told = {name: getattr(self, name) for name in ("decision", "objective", "reasons")}
+        told["evidence"] = self.evidence
+        return told | ({"preliminary": self.preliminary} if self.preliminary else {})
 
 
 def judge(history: History, config: RunConfig) -> Verdict:
     """Ship, hold or no evidence. Ship takes every question answered in favour."""
-    objective = describe_objective(history, config)
+    objective, to_come = describe_objective(history, config), _still_to_come(history, config)
     declared = judged_split(history)
     if declared is None:
-        return Verdict("no evidence", objective, [_why_nothing(history)], [{"at": ["run"]}])
+        reasons = [_why_nothing(history)]
+        return Verdict("no evidence", objective, reasons, [{"at": ["run"]}], to_come)
     split = _clean_split(history, config, declared)
     answers = list(_answers(history, config, declared, split))
     decision = _decide(answers)
     ordered = sorted(answers, key=lambda a: _effect(a, decision))
-    return Verdict(decision, objective, [a.reason for a in ordered], [a.evidence for a in ordered])
+    reasons, evidence = [a.reason for a in ordered], [a.evidence for a in ordered]
+    return Verdict(decision, objective, reasons, evidence, to_come)
 
 
 def _answers(history: History, config: RunConfig, declared: str, split: str) -> Iterator[Answer]:
@@ -78,6 +86,27 @@ def _answers(history: History, config: RunConfig, declared: str, split: str) -> 
     yield from _reached_its_end(history)
     if split != declared:
         yield _why_clean(history, metric, declared)
+
+
+def _still_to_come(history: History, config: RunConfig) -> str:
+    """What a run that has not ended has still to measure; empty of one that has."""
+    if history.finished:
+        return ""
+    split = "test" if _awaits_test(history, config) else judged_split(history) or "validation"
+    known = history.analyses.get(split, {})
+    missing = {
+        f"results on {split}": "tuned" not in history.results.get(split, {}),
+        "paired differences": all(c["split"] != split for c in history.comparisons),
+        "self-test": bool(config.evaluate.self_test_rows) and "self_test" not in known,
+        "deploy parity": bool(config.evaluate.parity_rows) and "parity" not in known,
+    }
+    told = ", ".join(name for name, is_missing in missing.items() if is_missing)
+    return f"the run has not ended; still to come: {told}" if told else "the run has not ended"
+
+
+def _awaits_test(history: History, config: RunConfig) -> bool:
+    known = "test" in history.splits or bool(config.data.test)
+    return config.evaluate.test and (known or "test" in history.results)
 
 
 def _decide(answers: Sequence[Answer]) -> Decision:
@@ -138,7 +167,7 @@ def _why_nothing(history: History) -> str:
         return f"the run failed before anything was evaluated: {history.finished.error}"
     if history.finished:
         return f"the run was {history.finished.status} before the final evaluation"
-    return "the final evaluation has not been made"
+    return "the final evaluation is still to come"
 
 
 def _errors(history: History, config: RunConfig) -> Iterator[Answer]:
@@ -241,7 +270,7 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
         if known is None or known.outcome == "better":
             yield answer
             return
-        told = f"{MODELS[against]} is no better than guessing, so beating it is no reason to ship"
+        told = "it is no better than guessing, so beating it is no reason to ship"
         yield Answer(None, f"{known.text}: {told}", known.evidence)
         if answer.vote == -1:
             yield answer
@@ -319,6 +348,8 @@ def _unpaired(history: History, split: str, metric: str, name: str) -> Answer:
 def _is_judged_on_test(history: History, config: RunConfig, split: str) -> Iterator[Answer]:
     if split != "test":
         missing = "there is no test split" if config.evaluate.test else "test is held back"
+        if not history.finished and _awaits_test(history, config):
+            missing = "results on test are still to come"
         told = f"{missing}: validation also chose the checkpoint"
         yield Answer(0, told, {"at": ["data"]})
 

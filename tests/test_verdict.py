@@ -29,6 +29,7 @@ from ftev.core.history import fold
 from ftev.core.numbers.comparisons import Comparison, adjust_secondary
 from ftev.core.objective import against_target
 from ftev.core.report import build_report
+from ftev.core.reporting.metric_names import name_decision
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare, evaluate_classification
 from ftev.core.verdict import Verdict, find_comparison
@@ -404,7 +405,7 @@ def test_V1_a_language_model_is_below_ln_V(
     verdict = judge(fold(events), terms)
     assert verdict.decision == decision
     if base[0] > 8:
-        told = "the base is no better than guessing, so beating it is no reason to ship"
+        told = "it is no better than guessing, so beating it is no reason to ship"
         assert any(told in reason and "guessing has 8.000 (ln V)" in reason
                    for reason in verdict.reasons)  # fmt: skip
     met = judge(fold(events), replace(terms, objective=ObjectiveConfig(metric="loss", at_most=6.5)))
@@ -531,3 +532,50 @@ def test_a_stopped_run_ships_nothing() -> None:
     verdict = judge(fold([*GOOD[:-1], RunFinished(status="stopped")]), config())
     assert verdict.decision == "no evidence"
     assert verdict.reasons[0].startswith("the run was stopped before its last check")
+
+
+# V9: preliminary
+
+
+def test_V9_a_run_that_has_not_ended_is_preliminary_and_says_what_is_missing() -> None:
+    verdict = judge(fold(GOOD[:-1]), config())
+    assert verdict.decision == "ship"
+    assert verdict.preliminary == ("the run has not ended; still to come: self-test, deploy parity")
+    assert verdict.to_dict()["preliminary"] == verdict.preliminary
+    assert name_decision(verdict.to_dict()) == "preliminary: ship"
+    ended = judge(fold(GOOD), config())
+    assert ended.preliminary == ""
+    assert "preliminary" not in ended.to_dict()
+    assert name_decision(ended.to_dict()) == "ship"
+    before = judge(fold(GOOD[:2]), config())
+    assert before.preliminary.startswith("the run has not ended; still to come: results on test")
+    assert before.reasons == ["the final evaluation is still to come"]
+
+
+def test_V9_a_split_that_is_on_its_way_is_not_called_missing() -> None:
+    on_validation: list[AnyEvent] = [
+        msgspec.structs.replace(e, split="validation") if isinstance(e, ResultsComputed) else e
+        for e in GOOD[:-2]
+    ]
+    verdict = judge(fold(on_validation), config())
+    assert "still to come: results on test, paired differences" in verdict.preliminary
+    told = " ".join(verdict.reasons)
+    assert "results on test are still to come: validation also chose the checkpoint" in told
+    assert "no test split" not in told
+    without = replace(config(), data=DataConfig(train="t.csv"))
+    assert "no test split" in " ".join(judge(fold(on_validation), without).reasons)
+
+
+def test_V9_a_report_of_a_running_run_never_says_ship_alone(tmp_path: Path) -> None:
+    from ftev.core.report import render_html, render_markdown
+    from ftev.tui.commands.outcome import gate_code
+
+    report = build_report(story.write_story(tmp_path / "run", GOOD[:-1], config()))
+    assert report["verdict"]["decision"] == "ship"
+    text = render_markdown(report)
+    assert "## Preliminary verdict: ship" in text
+    assert "Verdict: ship" not in text
+    assert "Preliminary: ship" in render_html(report)
+    assert gate_code(report) == 3
+    ended = build_report(story.write_story(tmp_path / "ended", GOOD, config()))
+    assert gate_code(ended) == 0

@@ -21,6 +21,8 @@ def about_shipping(history: History, config: RunConfig | None, seed: int) -> Que
     if config is None or judged_split(history) is None:
         return None
     verdict = judge(history, config)
+    if verdict.preliminary:
+        return None
     facts = ". ".join(_fact(reason) for reason in sorted(verdict.reasons))
     text = f"The objective: {verdict.objective}. {facts}. Would you ship this?"
     right = DECISIONS[verdict.decision]

@@ -66,11 +66,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Banner:
-    """The verdict: the first thing that is read."""
+    """The verdict: the first thing that is read. `preliminary`: what is still to come."""
 
     decision: str
     objective: str
     reasons: Sequence[str]
+    preliminary: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..numbers.metric_table import METRICS
 from .blocks import Block, Bullets, Heading, Paragraph, Table
+from .metric_names import name_decision
 from .numbers import (
     DASH,
     format_difference,
@@ -111,7 +112,7 @@ def comparison_blocks(told: Document) -> list[Block]:
 
 def _run_row(r: Document, metric: str) -> list[str]:
     verdict = r["verdict"]
-    told = f"{verdict['decision']}: {verdict['objective']}" if verdict else DASH
+    told = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else DASH
     return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
 
 

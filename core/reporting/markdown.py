@@ -111,8 +111,11 @@ def _join(lines: Sequence[Sequence[str]]) -> str:
 
 def _banner(banner: Banner) -> str:
     reasons = "\n".join(f"- {escape(reason, SENTENCES_LENGTH)}" for reason in banner.reasons)
-    title = f"## Verdict: {escape(banner.decision)}"
-    return "\n\n".join([title, f"Objective: {escape(banner.objective)}", reasons]).strip()
+    title = f"## {'Preliminary verdict' if banner.preliminary else 'Verdict'}: "
+    parts = [title + escape(banner.decision), f"Objective: {escape(banner.objective)}"]
+    if banner.preliminary:
+        parts.append(f"Preliminary: {escape(banner.preliminary)}.")
+    return "\n\n".join([*parts, reasons]).strip()
 
 
 def _matrix(matrix: Matrix) -> str:

@@ -1,6 +1,9 @@
-"""What a metric is called on screens and in reports, with the label that it belongs to."""
+"""What a metric and a decision are called on screens and in reports."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from ..numbers.metric_table import METRICS
 
@@ -26,3 +29,9 @@ def name_metric(metric: str, positive: str | None = None) -> str:
     """`macro F1`, `recall of "fraud"`: metrics of one label name it wherever it is known."""
     name = _NAMES.get(metric, metric.replace("_", " ") if metric in METRICS else metric)
     return f'{name} of "{positive}"' if positive and metric in OF_ONE_LABEL else name
+
+
+def name_decision(verdict: Mapping[str, Any]) -> str:
+    """`ship`, or `preliminary: ship` where the run has not ended (V9)."""
+    decision = str(verdict["decision"])
+    return f"preliminary: {decision}" if verdict.get("preliminary") else decision

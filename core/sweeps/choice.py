@@ -101,11 +101,7 @@ def _describe_test(entry: Entry, metric: str) -> Document:
     told["verdict"] = None
     if history is not None and told["result"] is not None:
         verdict = judge(history, entry.combination.config)
-        told["verdict"] = {
-            "decision": verdict.decision,
-            "objective": verdict.objective,
-            "reasons": verdict.reasons,
-        }
+        told["verdict"] = verdict.to_dict()
         readings = history.analyses.get("test", {}).get("test_readings", {}).get("", {})
         told["read_before"] = int(readings.get("runs", 0))
     return told

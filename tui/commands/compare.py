@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.compare import compare_runs
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.metric_names import name_decision
 from ...core.reporting.numbers import (
     DASH,
     format_count,
@@ -59,7 +60,7 @@ def show_comparison(told: Mapping[str, Any]) -> None:
 
 def _run_row(r: Mapping[str, Any], metric: str) -> list[str]:
     verdict = r["verdict"]
-    told = f"{verdict['decision']}: {verdict['objective']}" if verdict else "no configuration"
+    told = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else "no configuration"
     return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
 
 

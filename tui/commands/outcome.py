@@ -8,6 +8,7 @@ from typing import Any
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
 from ...core.report import build_report
+from ...core.reporting.metric_names import name_decision
 from ...core.reporting.numbers import DASH, format_difference, format_estimate
 from ...core.reporting.numbers import format_difference_interval as format_ends
 from ...core.reporting.summary import judged_split, reference_model
@@ -34,7 +35,8 @@ def exit_code(history: History, report: dict[str, Any], *, gate: bool) -> int:
 
 
 def gate_code(report: dict[str, Any]) -> int:
-    return 0 if report.get("verdict", {}).get("decision") == "ship" else OBJECTIVE_NOT_MET
+    verdict = report.get("verdict")
+    return 0 if verdict and name_decision(verdict) == "ship" else OBJECTIVE_NOT_MET
 
 
 def tell_outcome(run: Run, history: History, emit: Callable[[str], None]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Fault, RunError
+from ...core.reporting.metric_names import name_decision
 from ...core.reporting.numbers import DASH, format_count, format_estimate, format_seconds
 from ...core.reporting.text import visible
 from ...core.runs import runs_folder
@@ -146,8 +147,8 @@ def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Na
     test = told["test"]
     if told["chosen"] is None or (test is not None and test["result"] is None):
         return FAILED
-    decision = test["verdict"]["decision"] if test else None
-    return OBJECTIVE_NOT_MET if options.gate and decision != "ship" else 0
+    passed = test is not None and name_decision(test["verdict"]) == "ship"
+    return OBJECTIVE_NOT_MET if options.gate and not passed else 0
 
 
 def show_sweep(told: Mapping[str, Any], *, dry: bool = False) -> None:
@@ -171,7 +172,7 @@ def show_sweep(told: Mapping[str, Any], *, dry: bool = False) -> None:
     print(f"\n{visible(told['why'])}.")
     if (test := told["test"]) and test["verdict"]:
         verdict = test["verdict"]
-        print(f"verdict: {verdict['decision']} (objective: {visible(verdict['objective'])})")
+        print(f"verdict: {name_decision(verdict)} (objective: {visible(verdict['objective'])})")
         for reason in verdict["reasons"]:
             print(f"  {visible(reason)}")
         print(f"`ftev-tui report {test['id']}` has every number of it.")

@@ -97,6 +97,7 @@ class EvaluationScreen(ReadingScreen):
         elif told:
             self.verdict.decision, self.verdict.objective = told["decision"], told["objective"]
             self.verdict.reasons = tuple(told["reasons"])
+            self.verdict.preliminary = told.get("preliminary", "")
         else:
             self.verdict.state = "No objective was declared before this run."
         self._size_verdict()

@@ -19,6 +19,7 @@ from ...core.reporting.blocks import (
     Paragraph,
     Table,
 )
+from ...core.reporting.metric_names import name_decision
 from ...core.reporting.text import visible, visible_lines
 from .format import fit, with_minus, wrap
 from .heat import matrix_lines
@@ -69,9 +70,11 @@ def _lines_of(block: Block, width: int) -> list[Line]:
             return table_lines(columns, _figures(columns, rows, words), width, words)
         case Chart():
             return prose(block.told, width, "muted")
-        case Banner(decision, objective, reasons):
+        case Banner(decision, objective, reasons, to_come):
             mark, role = DECISION_MARKS.get(decision, ("·", "strong"))
-            lines = marked(mark, role, f"{decision.upper()}  {objective}", width, f"strong {role}")
+            word = name_decision({"decision": decision, "preliminary": to_come}).upper()
+            lines = marked(mark, role, f"{word}  {objective}", width, f"strong {role}")
+            lines += marked("·", "muted", to_come, width) if to_come else []
             told = map(with_minus, reasons)
             return lines + [line for r in told for line in marked("·", "muted", r, width)]
         case Figures(items):

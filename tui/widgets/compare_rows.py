@@ -13,6 +13,7 @@ from ...core.reporting.compared import (
     other_metrics,
     primary_comparisons,
 )
+from ...core.reporting.metric_names import name_decision
 from ...core.reporting.numbers import (
     format_difference,
     format_difference_interval,
@@ -125,6 +126,8 @@ def _reasons(told: Document) -> list[Line]:
         if verdict := r["verdict"]:
             sign, role = DECISION_MARKS[verdict["decision"]]
             head: Line = [(fit(f"{sign} {verdict['decision']}", 13), role)]
+            if verdict.get("preliminary"):
+                head = [(fit(f"{sign} {name_decision(verdict)} ", 26), role)]
             text = f"{visible(r['name'])}: {with_minus(visible(verdict['objective']))}"
             lines.append([*head, (text, "muted")])
     return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []

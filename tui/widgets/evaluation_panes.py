@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from ...core.reporting.metric_names import name_decision
 from ...core.reporting.text import visible
 from .format import with_minus, wrap
 from .pane import Pane
@@ -17,7 +18,7 @@ READING = "reading the evaluation …"
 class VerdictPane(Pane):
     """The answer against the objective and its reasons, as many as the screen has room for."""
 
-    decision = objective = ""
+    decision = objective = preliminary = ""
     reasons: tuple[str, ...] = ()
     state = READING
 
@@ -31,17 +32,22 @@ class VerdictPane(Pane):
             lines[height - 1] = [*lines[height - 1], (" …", "muted")]
         return lines[:height]
 
+    @property
+    def _word(self) -> str:
+        return name_decision({"decision": self.decision, "preliminary": self.preliminary})
+
     def _lines(self, width: int) -> list[Line]:
         if not self.decision:
             return [[(text, "muted")] for text in wrap(self.state, width)]
         mark, role = DECISION_MARKS.get(self.decision, ("·", "strong"))
         lines: list[Line] = [
             [
-                (f"{mark} {self.decision.upper()}", f"strong {role}"),
+                (f"{mark} {self._word.upper()}", f"strong {role}"),
                 (f"  {with_minus(visible(self.objective))}", "strong"),
             ]
         ]
-        for reason in self.reasons:
+        reasons = (*filter(None, [self.preliminary]), *self.reasons)
+        for reason in reasons:
             for i, text in enumerate(wrap(with_minus(visible(reason)), width - 4)):
                 lines.append([("  " if i else "· ", "muted"), (text, "")])
         return lines

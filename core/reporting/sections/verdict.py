@@ -21,7 +21,8 @@ Report = Mapping[str, Any]
 def show_verdict(report: Report) -> list[Block]:
     told: list[Block] = []
     if verdict := report.get("verdict"):
-        told.append(Banner(verdict["decision"], verdict["objective"], verdict["reasons"]))
+        asked, to_come = verdict["objective"], verdict.get("preliminary", "")
+        told.append(Banner(verdict["decision"], asked, verdict["reasons"], to_come))
     if figures := headline_figures(report):
         told.append(Figures(figures))
     told.append(Paragraph(describe_run(report["run"])))
