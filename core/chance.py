@@ -40,7 +40,8 @@ class Standing:
         ends = format_interval(self.metric, self.low, self.high)
         guess = format_value(self.metric, self.guessing)
         why = " (ln V)" if self.metric == "loss" else ""
-        return f"{name_metric(self.metric)}{of} on {self.path[1]} is {value} (95 %: {ends}), guessing has {guess}{why}"
+        figure = f"{name_metric(self.metric)}{of} on {self.path[1]} is {value}"
+        return f"{figure} (95 %: {ends}), guessing has {guess}{why}"
 
     @property
     def evidence(self) -> dict[str, Any]:
