@@ -76,6 +76,8 @@ class DataConfig:
     """Character between the columns of a csv file; "auto" goes by its line `sep=` or contents."""
     labels: list[str] | None = None
     """The labels in their order; default: those of train, sorted."""
+    label_map: dict[str, str] | None = None
+    """What a model's labels are called in the data: { LABEL_0 = "negative" }; the others as is."""
     bad_rows: Literal["stop", "skip"] = "stop"
     """"stop" lists every bad row and starts nothing; "skip" leaves them out and counts them."""
     near_duplicates: bool = True

@@ -231,7 +231,12 @@ def expected(hint: Any) -> str:
     if few := choices(hint):
         return "one of " + ", ".join(show_value(value) for value in few)
     names = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
-    told = [names.get(m, "a list") for m in members(hint) if get_origin(m) is not Literal]
+    wide = {dict: 'a table like { a = "b" }'}
+    told = [
+        names.get(m, wide.get(get_origin(m) or m, "a list"))
+        for m in members(hint)
+        if get_origin(m) is not Literal
+    ]
     told += [f'"{v}"' for m in members(hint) if get_origin(m) is Literal for v in get_args(m)]
     return " or ".join(dict.fromkeys(told))
 
@@ -258,9 +263,19 @@ def read_value(hint: Any, text: str) -> Any:
                 return kind(text)
             except ValueError:
                 continue
+    if any(get_origin(kind) is dict for kind in kinds):
+        return _read_table(text)
     if any(get_origin(kind) is list for kind in kinds):
         return _read_list(text, alone=str in kinds)
     return text
+
+
+def _read_table(text: str) -> Any:
+    """A TOML table on one line; other text as it is."""
+    try:
+        return tomllib.loads(f"table = {text}")["table"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _read_list(text: str, alone: bool) -> Any:
@@ -280,6 +295,9 @@ def show_value(value: Any) -> str:
     """A value as a person writes it on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        pairs = [_array([key])[1:-1] + f" = {_array([v])[1:-1]}" for key, v in value.items()]
+        return "{ " + ", ".join(pairs) + " }"
     if not isinstance(value, list):
         return str(value)
     shown = BETWEEN.join(map(str, value))

@@ -85,6 +85,7 @@ class ModelLoaded(Event, frozen=True, tag=True):
     max_length: int
     prefix: str = ""  # the one token that scoring puts first (generation)
     new_head: bool = False  # a freshly initialised classifier sits on the base
+    replaced_labels: list[str] = []  # of the base's own head, where the new one took its place
 
 
 class SplitPrepared(Event, frozen=True, tag=True):

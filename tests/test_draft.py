@@ -45,6 +45,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
             kinds.append(st.sampled_from(get_args(kind)))
         elif get_origin(kind) is list:
             kinds.append(st.lists(TEXT, max_size=3))
+        elif get_origin(kind) is dict:
+            kinds.append(st.dictionaries(TEXT, TEXT, max_size=3))
         else:
             kinds.append(
                 {

@@ -32,6 +32,7 @@ from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .devices import Telemetry
+    from .models import Loaded
     from .session import Session
 
 
@@ -108,7 +109,7 @@ def story(s: Session, resume: Path | None) -> None:
 def read_data(s: Session) -> None:
     """Every bad row stops the run here, before a model is loaded."""
     from ..data import read_run_data
-    from ..events import ColumnsFound, LabelsFixed
+    from ..events import ColumnsFound
     from ..metrics import default_positive
     from .rows import begin_with_space
 
@@ -125,9 +126,9 @@ def read_data(s: Session) -> None:
     s.write(ColumnsFound(form=s.form, columns=s.dataset.columns.sources, spaced=s.spaced))
     if c.is_classification:
         counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
-        s.labels = s.dataset.labels
-        s.positive = c.objective.positive or default_positive(s.labels, counted.label_counts())
-        s.write(LabelsFixed(labels=list(s.labels), positive=s.positive))
+        s.data_labels = labels = s.dataset.labels
+        s.positive = c.objective.positive or default_positive(labels, counted.label_counts())
+        s.fix_labels(labels)
 
 
 def load_base_model(s: Session) -> None:
@@ -137,21 +138,47 @@ def load_base_model(s: Session) -> None:
     from .devices import describe_device, drawn_from, training_precision
 
     with s.stage(1) as told:
-        s.tuned = s.load(s.config.model.base)
+        check_label_map(s)
+        s.tuned = s.load(s.config.model.base, trainable=s.config.trains)
         if s.config.is_classification:
             s.base_has_head = not s.tuned.new_head
-            s.labels = s.tuned.labels
+            take_labels(s, s.tuned)
         described = models.describe(s.tuned, s.config.model.base)
         s.precision = training_precision(s.config, s.device, described.parameters)
-        if s.config.trains and s.config.model.adapter == "lora":
+        if s.config.trains and s.config.model.adapter == "lora" and not s.tuned.has_adapter:
             with drawn_from(s.config.train.seed):
                 models.add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
+        for text in models.notes_on_base(s.tuned, s.config):
+            s.note(text)
         precision = s.precision if s.config.trains else s.config.evaluate.precision
         device = describe_device(s.device, precision)
         found = replace(device, trains=s.config.trains, devices=s.ranks.world)
         s.write(found, described)
         told["note"] = models.in_words(described)
+
+
+def check_label_map(s: Session) -> None:
+    """Names in data.label_map that neither a model nor the data know end the run here."""
+    from .heads import check_label_map as check
+    from .models import own_labels
+
+    if not s.config.is_classification or not s.config.data.label_map:
+        return
+    given = [name for name in (s.config.model.base, s.config.model.tuned) if name]
+    heads = {name: own_labels(s.config, name) for name in given}
+    check(s.config.data.label_map, heads, s.data_labels)
+
+
+def take_labels(s: Session, loaded: Loaded) -> None:
+    """The labels of the run: a trained model's own order; in `eval` the data's, and what else a
+    head can answer, which is a wrong prediction here."""
+    from .heads import merge_labels
+
+    own = loaded.labels
+    labels = own if s.config.trains else merge_labels(s.labels, [own])
+    if labels != s.labels:
+        s.fix_labels(labels)
 
 
 def prepare_training_data(s: Session) -> None:
@@ -193,6 +220,7 @@ def take_given_model(s: Session) -> None:
     assert s.config.model.tuned is not None
     s.keep_base(s.tuned)
     s.tuned = s.load(s.config.model.tuned)
+    take_labels(s, s.tuned)
     s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
 
 

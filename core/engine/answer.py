@@ -139,23 +139,29 @@ def _finite(tokens: list[ScoredToken]) -> list[ScoredToken]:
 
 def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
     """What each model takes the text for. A base without a head of its own speaks by its probe."""
-    frame = pl.DataFrame({"row_id": [0], "text": [asked.text], "label": [s.labels[0]]})
-    *_, rows = classification_rows(frame, s.tuned)
-    assert isinstance(rows, TokenRows)
     settings = s.config.evaluate
     if "base" in asked.models and s.base_has_head:
-        yield _labelled("base", "base", _scored(s, s.base, rows), s.labels)
+        yield _labelled("base", "base", _scored(s, s.base, asked.text), s.base.labels)
     elif "base" in asked.models and s.probe is not None:
+        rows = _rows_of(s.base, asked.text)
         *_, found = features(s.base, rows, settings.precision, settings.batch_tokens)
         assert not isinstance(found, int)
         probabilities = s.probe.probabilities(found)[0].tolist()
         yield _labelled("base", BASE_BY_PROBE, probabilities, s.labels)
     if "tuned" in asked.models:
-        yield _labelled("tuned", "tuned", _scored(s, s.tuned, rows), s.labels)
+        yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text), s.tuned.labels)
 
 
-def _scored(s: Session, loaded: Loaded, rows: TokenRows) -> list[float]:
-    settings = s.config.evaluate
+def _rows_of(loaded: Loaded, text: str) -> TokenRows:
+    """A text as this model reads it."""
+    frame = pl.DataFrame({"row_id": [0], "text": [text], "label": [loaded.labels[0]]})
+    *_, rows = classification_rows(frame, loaded)
+    assert isinstance(rows, TokenRows)
+    return rows
+
+
+def _scored(s: Session, loaded: Loaded, text: str) -> list[float]:
+    settings, rows = s.config.evaluate, _rows_of(loaded, text)
     *_, scored = score_labels(loaded, rows, settings.precision, settings.batch_tokens)
     assert isinstance(scored, pl.DataFrame)
     probabilities: list[float] = scored["probabilities"][0].to_list()

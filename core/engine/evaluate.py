@@ -41,9 +41,18 @@ def score_labels(
             places = {"position_ids": batch.positions} if layout.pad_left else {}
             told = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
             logits = told.logits.float()
-            log_probabilities[part] = logits.double().log_softmax(-1).cpu().numpy()
+            log_probabilities[part] = by_label(loaded, logits.double().log_softmax(-1))
             yield done
     yield labelled(rows, labels, log_probabilities)
+
+
+def by_label(loaded: Loaded, log_probabilities: Tensor) -> FloatArray:
+    """[rows, outputs] to [rows, labels]: outputs of one label are added."""
+    found: FloatArray = log_probabilities.cpu().numpy()
+    if not loaded.outputs:
+        return found
+    of_label = [[o == label for o in loaded.outputs] for label in loaded.labels]
+    return np.stack([np.logaddexp.reduce(found[:, own], axis=1) for own in of_label], axis=1)
 
 
 def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArray) -> Scores:

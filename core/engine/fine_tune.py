@@ -31,7 +31,6 @@ from .checkpoints import (
     save_checkpoint,
 )
 from .errors import Stopped
-from .models import attach_adapter
 from .probe import fit_probe
 from .ranks import Ranks
 from .session import PROBE_FILE, Session
@@ -48,7 +47,7 @@ def fit_probe_on_base(s: Session) -> None:
     """The linear probe on the base, before its weights change (C6)."""
     if not s.config.is_classification or not s.config.evaluate.probe or "train" not in s.rows:
         return
-    base = s.tuned.as_base() if s.config.trains and s.tuned.has_adapter else s.untrained
+    base = s.tuned.as_base() if s.adapts_base else s.untrained
     found = {}
     for split in ("train", "validation"):
         if split in s.rows:
@@ -118,11 +117,7 @@ def _seed(seed: int) -> None:
 
 def load_weights(s: Session, path: Path) -> None:
     """Put a checkpoint's weights in the place of the tuned model's."""
-    if s.config.model.adapter == "lora":
-        s.tuned = attach_adapter(s.load(s.config.model.base), str(path), trainable=True)
-        s.tuned.model.to(s.device)
-    else:
-        s.tuned = s.load(str(path))
+    s.tuned = s.load(str(path), trainable=True)
     s.forget_base()
 
 

@@ -5,19 +5,31 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from ..adapter_files import WEIGHTS, SavedAdapter, read_adapter
 from ..config import RunConfig
 from ..demo import find_model
 from ..errors import ModelError
 from ..events import ModelLoaded
 from .devices import free_memory
+from .heads import (
+    listed,
+    name_outputs,
+    own_names,
+    read_outputs,
+    redraw_head,
+    refuse_head,
+    refuse_unsaved,
+)
 
 DEFAULT_MAX_LENGTH = 512
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
@@ -26,6 +38,7 @@ CPU_CHUNK_ELEMENTS = (
     7 << 20
 )  # 28 MiB: of more than 32 each chunk would be new memory from the kernel
 COPY_ROOM = 1.5  # times the size of a bfloat16 copy that must be free to make one
+PEFT_HEADS = frozenset({"classifier", "score"})  # what peft saves of a classifier by itself
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
 
@@ -39,7 +52,9 @@ class Loaded:
     labels: tuple[str, ...] = ()  # classification: in the order of the model's outputs
     new_head: bool = False
     adapter_off: bool = False
-    new_modules: tuple[str, ...] = ()  # what the folder had no weights for
+    new_modules: tuple[str, ...] = ()  # what the folder had no weights for, or others' labels
+    outputs: tuple[str, ...] = ()  # the label of each output, where several are of one label
+    replaced: tuple[str, ...] = ()  # labels of the base's own head, in whose place a new one is
 
     @property
     def device(self) -> torch.device:
@@ -79,6 +94,56 @@ def stop_ids(loaded: Loaded) -> set[int]:
     return {int(i) for i in [*ids, loaded.tokenizer.eos_token_id] if i is not None}
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from: its weights (a whole path or a hub id), and an adapter on them."""
+
+    name: str  # as it was asked for
+    weights: str
+    revision: str | None = None
+    adapter: SavedAdapter | None = None
+
+    @property
+    def tokenizer(self) -> str:
+        """What the tokenizer is loaded from: the adapter's folder, where it was saved there."""
+        if self.adapter and (self.adapter.folder / "tokenizer_config.json").exists():
+            return str(self.adapter.folder)
+        return self.weights
+
+    @cached_property
+    def saved(self) -> dict[str, list[int]]:
+        """The adapter's weights as the model names them, with their shapes."""
+        path = self.adapter.folder / WEIGHTS if self.adapter else None
+        if path is None or not path.exists():
+            return {}
+        with loading(self.name, "adapter"), safe_open(path, "pt") as file:
+            return {_bare(k): file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
+
+    @property
+    def head_rows(self) -> int:
+        """Labels of the head that the adapter holds; 0 where it holds none."""
+        heads = {("", head, "weight") for head in PEFT_HEADS} | {
+            ("classifier", "out_proj", "weight")
+        }
+        found = {("", *name.split("."))[-3:]: shape[0] for name, shape in self.saved.items()}
+        return next((rows for name, rows in found.items() if name in heads), 0)
+
+
+def _bare(key: str) -> str:
+    """A weight's name in the model that an adapter stands on."""
+    return key.removeprefix("base_model.model.")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a classifier is loaded for."""
+
+    trains: bool = True  # another head may be put in the place of its own
+    complete: bool = False  # nothing of it may be new
+    trainable: bool = False  # its adapter is trained on
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+
 def source(name: str, revision: str | None = None) -> dict[str, Any]:
     """What every `from_pretrained` is told: where from, and that code there never runs."""
     return {
@@ -103,71 +168,95 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 
 def load_classifier(name: str, labels: Sequence[str], revision: str | None = None) -> Loaded:
-    """A sequence classifier over `labels`; its head is new unless it already knows these labels."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    """A sequence classifier to be trained; its head is new unless it answers with these labels."""
+    return _load_classifier(Origin(name, _absolute(find_model(name)), revision), labels, Asked())
 
-    tokenizer = load_tokenizer(name, revision)
-    with loading(name, "model"):
-        config = AutoConfig.from_pretrained(
-            find_model(name), revision=revision, trust_remote_code=False
-        )
-        known = _known_labels(config, labels)
-        order = known or tuple(labels)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            **source(name, revision),
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            num_labels=len(order),
-            id2label=dict(enumerate(order)),
-            label2id={label: i for i, label in enumerate(order)},
-        )
-    untrained = bool(info["missing_keys"]) or bool(info["mismatched_keys"])
-    new_head = untrained or known is None
-    if new_head:
-        order = tuple(labels)
-        if not untrained:
-            _forget_head(model)
-        model.config.id2label = dict(enumerate(order))
-        model.config.label2id = {label: i for i, label in enumerate(order)}
+
+def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loaded:
+    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
+    with loading(origin.name, "model"):
+        config = _read_config(origin, labels, asked)
+        outputs = read_outputs(config, labels, asked.label_map)
+        keeps = outputs.fits(labels, trains=asked.trains)
+        if asked.trains:
+            name_outputs(config, outputs.names if keeps else labels)
+        model, info = _read_weights(origin, config)
+    missing = set(info["missing_keys"]) - origin.saved.keys()
+    resized = {key for key, *_ in info["mismatched_keys"]} - origin.saved.keys()
+    new = missing | resized
+    has_head = not missing or origin.adapter is not None
+    if has_head and not keeps and (asked.complete or not asked.trains or origin.adapter):
+        raise refuse_head(origin.name, outputs, labels)
+    if new and asked.complete:
+        raise refuse_unsaved(origin.name, sorted(new))
+    if not new and not keeps:
+        new = set(redraw_head(model))
     model.config.pad_token_id = tokenizer.pad_token_id
-    lacking = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    new = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
-    return Loaded(model, tokenizer, max_length(model, tokenizer), order, new_head, new_modules=new)
+    own = outputs.names if keeps else tuple(labels)
+    loaded = Loaded(
+        model,
+        tokenizer,
+        max_length(model, tokenizer),
+        labels=tuple(dict.fromkeys(own)),
+        new_head=bool(new),
+        new_modules=tuple(sorted({key.rpartition(".")[0] for key in new})),
+        outputs=own if len(set(own)) < len(own) else (),
+        replaced=outputs.own if has_head and not keeps else (),
+    )
+    return attach_adapter(loaded, origin, trainable=asked.trainable)
 
 
-def _forget_head(model: Any) -> None:
-    """A head of as many other labels says nothing about these."""
-    for name, module in model.named_children():
-        if name != model.base_model_prefix:
-            for parameter in module.parameters():
-                if parameter.ndim > 1:
-                    nn.init.normal_(parameter, std=model.config.initializer_range)
-                else:
-                    nn.init.zeros_(parameter)
+def _read_config(origin: Origin, labels: Sequence[str], asked: Asked) -> Any:
+    """A classifier's configuration. An adapter's names its labels; one without was saved by an
+    earlier ftev beside a run's own labels, or by others who left them unnamed."""
+    from transformers import AutoConfig
+
+    adapter = origin.adapter
+    if adapter and (adapter.folder / "config.json").exists():
+        return AutoConfig.from_pretrained(adapter.folder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(
+        origin.weights, revision=origin.revision, trust_remote_code=False
+    )
+    if rows := origin.head_rows:
+        fits = read_outputs(config, labels, {}).fits(labels, trains=True)
+        if asked.trains and asked.complete and rows == len(labels) and not fits:
+            name_outputs(config, labels)
+        elif rows != config.num_labels:
+            config.num_labels = rows
+    return config
 
 
-def _known_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...] | None:
-    """The model's own label order where it is a classifier of exactly these labels."""
-    own = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
-    if set(own) == set(labels):
-        return own
-    numbered = tuple(str(i) for i in range(len(own)))
-    if set(labels) == set(numbered) and own == tuple(f"LABEL_{i}" for i in range(len(own))):
-        return numbered
-    return None
+def _read_weights(origin: Origin, config: Any) -> tuple[Any, dict[str, Any]]:
+    from transformers import AutoModelForSequenceClassification
+
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        origin.weights,
+        revision=origin.revision,
+        config=config,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    return model, info
 
 
 def load_causal(name: str, revision: str | None = None) -> Loaded:
+    return _load_causal(Origin(name, _absolute(find_model(name)), revision))
+
+
+def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
     from transformers import AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(name, revision)
+    name, tokenizer = origin.name, load_tokenizer(origin.tokenizer, origin.revision)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
     with loading(name, "model"):
         model, info = AutoModelForCausalLM.from_pretrained(
-            **source(name, revision),
+            origin.weights,
+            revision=origin.revision,
+            trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
@@ -175,7 +264,8 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
-    return Loaded(model, tokenizer, max_length(model, tokenizer))
+    loaded = Loaded(model, tokenizer, max_length(model, tokenizer))
+    return attach_adapter(loaded, origin, trainable=trainable)
 
 
 def is_causal(config: RunConfig) -> bool:
@@ -189,19 +279,55 @@ def is_causal(config: RunConfig) -> bool:
     return any(name.endswith(CAUSAL) for name in found.architectures or ())
 
 
-def load(config: RunConfig, name: str, labels: Sequence[str] = ()) -> Loaded:
-    """Base or tuned model of a run, by its task; an adapter folder brings its base with it."""
-    if (Path(name) / "adapter_config.json").exists():
-        base = load(config, config.model.base, labels)
-        return attach_adapter(base, name)
-    revision = config.model.revision if name == config.model.base else None
+def load(
+    config: RunConfig, name: str, labels: Sequence[str] = (), *, trainable: bool = False
+) -> Loaded:
+    """Base or tuned model of a run, by its task; an adapter folder brings its base with it.
+
+    Whatever is no base must be whole: weights that its files lack would be drawn at random.
+    `trainable`: its adapter is to be trained on.
+    """
+    origin = find_origin(config, name)
     if config.is_classification:
-        loaded = load_classifier(name, labels, revision)
+        is_base = name == config.model.base
+        asked = Asked(
+            trains=config.trains,
+            complete=not is_base or name == config.model.tuned,
+            trainable=trainable,
+            label_map=(config.data.label_map or {}) if is_base or not config.trains else {},
+        )
+        loaded = _load_classifier(origin, labels, asked)
     else:
-        loaded = load_causal(name, revision)
+        loaded = _load_causal(origin, trainable=trainable)
     if config.model.max_length:
         loaded.max_length = min(config.model.max_length, loaded.max_length)
     return loaded
+
+
+def find_origin(config: RunConfig, name: str) -> Origin:
+    """Where a model of a run comes from. What a run saved stands on its own base."""
+    adapter = read_adapter(name)
+    if adapter is None:
+        revision = config.model.revision if name == config.model.base else None
+        return Origin(name, _absolute(find_model(name)), revision)
+    is_base = name == config.model.base
+    if adapter.has_base and (is_base or not config.trains):
+        return Origin(name, _absolute(adapter.base), adapter.revision, adapter)
+    if is_base:
+        raise ModelError(f"{name}: this adapter's base, {adapter.base or 'unnamed'}, is not here")
+    base = find_origin(config, config.model.base)
+    return Origin(name, base.weights, base.revision, adapter)
+
+
+def own_labels(config: RunConfig, name: str) -> tuple[str, ...]:
+    """The labels that a model's own configuration names, without its weights."""
+    with loading(name, "configuration"):
+        return own_names(_read_config(find_origin(config, name), (), Asked()))
+
+
+def _absolute(name: str) -> str:
+    """A folder's whole path, which what is saved keeps; a hub id as it is."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 def max_length(model: Any, tokenizer: Any) -> int:
@@ -244,7 +370,6 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
 
     lora = config.model.lora
     task = TaskType.SEQ_CLS if config.is_classification else TaskType.CAUSAL_LM
-    targets = None if lora.target_modules == "auto" else lora.target_modules
     try:
         loaded.model = get_peft_model(
             loaded.model,
@@ -253,7 +378,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
                 r=lora.r,
                 lora_alpha=lora.alpha,
                 lora_dropout=lora.dropout,
-                target_modules=targets,
+                target_modules=find_targets(loaded.model, lora.target_modules),
                 modules_to_save=_saved_whole(loaded),
             ),
         )
@@ -264,26 +389,49 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
         ) from error
 
 
+def find_targets(model: Any, asked: list[str] | str) -> list[str] | str:
+    """The layers that get an adapter. "auto": those that peft knows for the architecture, else
+    every linear layer of its attention, else every linear layer but the head."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+    from transformers.pytorch_utils import Conv1D
+
+    if asked != "auto":
+        return asked
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    known = KNOWN.get(model.config.model_type, ())
+    if isinstance(known, str):
+        return known
+    if any(name.rpartition(".")[2] in known for name in linear):
+        return list(known)
+    return [name for name in linear if "att" in name.rpartition(".")[0]] or "all-linear"
+
+
 def _saved_whole(loaded: Loaded) -> list[str] | None:
     """New modules beside the head: peft saves heads by name, and would leave a random pooler out.
 
     Its weights stand in no folder: left out of the adapter, they are drawn anew by who loads it.
     """
-    if not loaded.labels:
-        return None
-    heads = ("classifier", "score")
-    new = [m for m in loaded.new_modules if not any(part in heads for part in m.split("."))]
-    return [*heads, *new]
+    new = [m for m in loaded.new_modules if not PEFT_HEADS.intersection(m.split("."))]
+    return new or None
 
 
-def attach_adapter(base: Loaded, folder: str, *, trainable: bool = False) -> Loaded:
-    from peft import PeftModel
+def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -> Loaded:
+    """The model with its adapter on it, where it has one; its file must hold all of it."""
+    from peft import PeftModel, get_peft_model_state_dict
 
-    with loading(folder, "adapter"):
+    if origin.adapter is None:
+        return loaded
+    folder = str(origin.adapter.folder)
+    with loading(origin.name, "adapter"):
         model = PeftModel.from_pretrained(
-            base.model, folder, is_trainable=trainable, use_safetensors=True
+            loaded.model, folder, is_trainable=trainable, use_safetensors=True
         )
-    return Loaded(model, base.tokenizer, base.max_length, base.labels)
+        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if lacking := {_bare(key) for key in wanted} - origin.saved.keys():
+        raise refuse_unsaved(origin.name, sorted(lacking))
+    for told in model.peft_config.values():  # a path as it was saved may be relative
+        told.base_model_name_or_path, told.revision = origin.weights, origin.revision
+    return replace(loaded, model=model)
 
 
 def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
@@ -293,6 +441,10 @@ def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None)
     """
     loaded.model.save_pretrained(folder, state_dict=weights)
     loaded.tokenizer.save_pretrained(folder)
+    if loaded.has_adapter and loaded.labels:  # its base's configuration does not know them
+        config = copy.deepcopy(loaded.model.config)
+        config.architectures = [type(unwrapped(loaded.model)).__name__]
+        config.save_pretrained(folder)
 
 
 def describe(loaded: Loaded, name: str) -> ModelLoaded:
@@ -309,7 +461,24 @@ def describe(loaded: Loaded, name: str) -> ModelLoaded:
         max_length=loaded.max_length,
         prefix=tokenizer.convert_ids_to_tokens(loaded.prefix_id) if causal else "",
         new_head=loaded.new_head,
+        replaced_labels=list(loaded.replaced),
     )
+
+
+def notes_on_base(loaded: Loaded, config: RunConfig) -> list[str]:
+    """What somebody must know of the model that a run starts from: a new head, a given adapter."""
+    base, notes = config.model.base, []
+    if loaded.replaced:
+        notes.append(
+            f"{base} has a head that answers with {listed(loaded.replaced)}; the data's labels are "
+            f"{listed(loaded.labels)}. A new head is trained in its place. [data] label_map keeps "
+            "the old one, where the labels mean the same"
+        )
+    elif loaded.new_head and config.trains:
+        notes.append(f"{base} has no head for these labels: a new one is trained")
+    if config.trains and (adapter := read_adapter(base)):
+        notes.append(f"the adapter of {base} is trained on, as it is: {adapter.in_words()}")
+    return notes
 
 
 def in_words(m: ModelLoaded) -> str:

@@ -6,7 +6,7 @@ import time
 
 from ..control import Failed
 from ..errors import RunError
-from ..history import read_history
+from ..history import History, read_history
 from ..runs import step_of, weights_of
 from .answer import answer_waiting
 from .listen import Listener
@@ -38,11 +38,20 @@ def load_finished(s: Session) -> None:
     s.step = history.best_step or history.step if is_model else step_of(weights)
     s.form = history.columns.form if history.columns else "text"
     s.spaced = bool(history.columns and history.columns.spaced)
+    s.data_labels = _data_labels(s, history)
     s.tuned = s.load(str(weights))
     s.base_has_head = bool(history.model and not history.model.new_head)
     path = s.run.path / PROBE_FILE
     if path.exists():
         s.probe = load_probe(path, s.labels)
+
+
+def _data_labels(s: Session, history: History) -> tuple[str, ...]:
+    """A given model's head may know more labels than the rows that it was scored on."""
+    if s.config.trains:
+        return s.labels
+    known = {label for split in history.splits.values() for label in split.labels}
+    return tuple(label for label in s.labels if label in known)
 
 
 def refuse(listener: Listener, text: str) -> None:

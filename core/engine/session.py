@@ -15,10 +15,12 @@ import polars as pl
 import torch
 from msgspec.structs import replace
 
+from ..adapter_files import read_adapter
 from ..config import RunConfig
 from ..data import Dataset
 from ..events import (
     Event,
+    LabelsFixed,
     Note,
     Progress,
     SplitPrepared,
@@ -65,7 +67,8 @@ class Session:
     rows: dict[str, TokenRows] = field(default_factory=dict)
     prepared_by: dict[str, Loaded] = field(default_factory=dict)  # whose tokens `rows` are
     validation: Frames = field(default_factory=dict)  # final predictions, to fit thresholds on
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # of the data, and what else a given model's head answers
+    data_labels: tuple[str, ...] = ()
     positive: str | None = None
     step: int = 0
     saved_step: int = -1  # of the newest checkpoint
@@ -118,10 +121,10 @@ class Session:
                 told = now
         return last
 
-    def load(self, name: str) -> Loaded:
+    def load(self, name: str, *, trainable: bool = False) -> Loaded:
         """A model of this run's task on its device; a new head is drawn from the run's seed."""
         with drawn_from(self.config.train.seed):
-            loaded = load(self.config, name, self.labels)
+            loaded = load(self.config, name, self.data_labels, trainable=trainable)
         loaded.model.to(self.device)
         return loaded
 
@@ -129,9 +132,21 @@ class Session:
     def base(self) -> Loaded:
         """The tuned model with its adapter off, else a copy, loaded when first asked for."""
         if self._base is None:
-            adapter = self.tuned.has_adapter
-            self._base = self.tuned.as_base() if adapter else self.load(self.config.model.base)
+            off = self.adapts_base
+            self._base = self.tuned.as_base() if off else self.load(self.config.model.base)
         return self._base
+
+    @property
+    def adapts_base(self) -> bool:
+        """Whether the base is the tuned model with its adapter off: not where the base is itself
+        an adapter that is trained on, nor where two models are given."""
+        base = self.config.model.base
+        return self.config.trains and self.tuned.has_adapter and read_adapter(base) is None
+
+    def fix_labels(self, labels: tuple[str, ...]) -> None:
+        """The order of stored probabilities and confusion cells, and whose label is positive."""
+        self.labels = labels
+        self.write(LabelsFixed(labels=list(labels), positive=self.positive))
 
     def keep_base(self, loaded: Loaded) -> None:
         self._base = loaded

@@ -222,7 +222,7 @@ def label_task(loaded: Loaded, ids: list[int]) -> Task:
     return Task(
         loaded.model,
         lambda out: out.logits[0],
-        lambda i: loaded.labels[i],
+        lambda i: (loaded.outputs or loaded.labels)[i],
         read_place(loaded, ids),
         "the model's own classifier (with the pooler before it), put on each layer's state",
         dict(without_cache(loaded.model)),

@@ -33,7 +33,7 @@ from .shares import compute
 def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
     """Predictions of a model on a prepared split, a row an example."""
     s.ranks.order("score", s.name_of(loaded), split)
-    return _in_label_order(score_share(s, loaded, split, what), loaded.labels, s.labels)
+    return in_label_order(score_share(s, loaded, split, what), loaded.labels, s.labels)
 
 
 def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
@@ -48,14 +48,15 @@ def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFra
     return frame
 
 
-def _in_label_order(
+def in_label_order(
     frame: pl.DataFrame, own: tuple[str, ...], labels: tuple[str, ...]
 ) -> pl.DataFrame:
-    """Probabilities in the order of the run's labels: a given model may have its own."""
+    """Probabilities in the order of the run's labels; 0 for those that a given model lacks."""
     if own == labels or "probabilities" not in frame.columns:
         return frame
-    places = [own.index(label) for label in labels]
-    return frame.with_columns(pl.col("probabilities").list.gather(places))
+    places = [own.index(label) if label in own else len(own) for label in labels]
+    ordered = pl.col("probabilities").list.concat(pl.lit([0.0])).list.gather(places)
+    return frame.with_columns(ordered.alias("probabilities"))
 
 
 def validate(
