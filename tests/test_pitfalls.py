@@ -414,24 +414,39 @@ def test_small_classes_are_told_before_and_after() -> None:
     assert found([STARTED, LABELS, even], "small_classes") is None
 
 
-def test_suspect_labels_are_told() -> None:
+def test_V12_suspect_labels_are_told_graver_the_more_there_are() -> None:
     told = {
         "n": 200,
-        "suspected": 6,
-        "unlikely": 4,
-        "estimated": 7.4,
-        "cells": [{"label": "a", "suggested": "b", "rows": 5}],
+        "suspected": 36,
+        "share": 0.19,
+        "low": 0.12,
+        "high": 0.26,
+        "model": "probe",
+        "estimated": 38.0,
+        "cells": [{"label": "a", "suggested": "b", "rows": 25}],
         "rows": [{"row_id": 9}],
     }
     finding = shown([STARTED, analysed("label_errors", told)], "label_errors")
-    assert "6 of 200 labels in test may be wrong" in finding.message
-    assert 'most often "a" that looks like "b" (5)' in finding.message
-    assert "estimates 7, and 4 have a probability below 5 %" in finding.message
+    assert "about 19.0 % of the labels in test are probably wrong" in finding.message
+    assert "(95 %: 12.0 % to 26.0 %)" in finding.message
+    assert "36 of 200 rows are suspect" in finding.message
+    assert 'most often "a" that looks like "b" (25)' in finding.message
     assert finding.severity == "warning"
     assert finding.rows == [("test", 9)]
-    weak = analysed("label_errors", {**told, "unlikely": 0})
-    assert shown([STARTED, weak], "label_errors").severity == "info"
+    few = analysed("label_errors", {**told, "share": 0.03, "low": 0.01})
+    assert shown([STARTED, few], "label_errors").severity == "info"
     assert not found([STARTED, analysed("label_errors", {**told, "suspected": 0})], "label_errors")
+    older = {name: value for name, value in told.items() if name != "share"}
+    assert not found([STARTED, analysed("label_errors", older)], "label_errors")
+
+
+def test_V12_a_diverged_model_gives_no_hint_of_labels() -> None:
+    told = {"n": 200, "suspected": 36, "share": 0.2, "low": 0.1, "high": 0.3}
+    gone = trained(lambda i: 0.7 if i < 40 else 3.0 + i)
+    by_tuned = analysed("label_errors", {**told, "model": "tuned"})
+    by_probe = analysed("label_errors", {**told, "model": "probe"})
+    assert found([STARTED, *gone, by_tuned], "label_errors") is None
+    assert found([STARTED, *gone, by_probe], "label_errors") is not None
 
 
 # Training

@@ -1,12 +1,14 @@
 """Labels that are probably wrong, by confident learning (Northcutt, Jiang and Chuang 2021).
 
-Only held-out rows are looked at: a model has learnt the labels of its training rows by heart.
+Only held-out rows are looked at: a model has learnt the labels of its training rows by heart. And
+only where a model has learnt the task, and errs where it is sure: what an unsure model calls wrong
+says nothing of the labels (V12).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..metrics import FloatArray, IntArray
+from ..numbers.label_noise import balanced_accuracy, fit_label_noise
 from ..numbers.scored import ClassificationRows, read_classification
 from .evaluation import Analysis, Evaluation
 
@@ -21,7 +24,9 @@ LISTED = 100
 TEXT_LENGTH = 200  # characters of a row's text
 UNLIKELY = 0.05  # probability of the given label under which a suspicion is a strong one
 SPLITS = ("validation", "test")
-AT_ONCE = 1 << 20  # rows whose probabilities are compared at a time
+SURE = 0.02  # p of no label being wrong, from which rows are listed
+NOT_LEARNT = "no model is shown to know these labels better than chance"
+UNSURE_ERRORS = "the errors lie where the model is unsure: they are no sign of wrong labels"
 CAVEAT = (
     "A label is suspected where the model's answer differs from it, the answer's probability is "
     "at least as high as rows of that label have on the average, and the given label's is lower "
@@ -32,31 +37,63 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Rows by place, the most suspect first, and how many labels are wrong by the estimate."""
+    """Rows by place, the most suspect first."""
 
     places: IntArray  # [suspected]
     thresholds: FloatArray  # [C] mean probability of a label on the rows that carry it
-    estimated: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The model whose probabilities speak of the labels."""
+
+    name: str
+    rows: ClassificationRows
+    probabilities: FloatArray  # [n, C], all finite
 
 
 def find_label_errors(e: Evaluation) -> Iterator[Analysis]:
-    """Suspect labels of a held-out split by the tuned model, with the probe's opinion."""
+    """Suspect labels of a held-out split, by the better of the tuned model and the probe."""
     if e.split not in SPLITS or not e.labels or "tuned" not in e.frames:
         return
-    rows = read_classification(e.frames["tuned"], e.labels)
-    if rows.probabilities is None or not np.isfinite(rows.probabilities).all():
+    judges = [j for j in (_judge(e, name) for name in ("tuned", "probe")) if j]
+    if not judges:
         return
-    probe = read_classification(e.frames["probe"], e.labels) if "probe" in e.frames else None
-    found = suspect(rows.truth, rows.probabilities)
-    yield Analysis("label_errors", _describe(e, rows, probe, found))
+    scores = [balanced_accuracy(j.rows.truth, j.rows.predicted, len(e.labels)) for j in judges]
+    best = max(range(len(judges)), key=lambda i: scores[i][0])
+    n = judges[best].rows.n
+    if len(e.labels) < 2 or not scores[best][1] > 1 / len(e.labels):
+        yield Analysis("label_errors", _nothing(n, NOT_LEARNT))
+        return
+    judge = judges[best]
+    noise = fit_label_noise(judge.rows.truth, judge.probabilities)
+    known = {"model": judge.name, **asdict(noise)}
+    if noise.p > SURE:
+        yield Analysis("label_errors", _nothing(n, UNSURE_ERRORS) | known)
+        return
+    probe = next((j.rows for j in judges if j.name == "probe" and j is not judge), None)
+    found = suspect(judge.rows.truth, judge.probabilities)
+    yield Analysis("label_errors", _describe(e, judge, probe, found, noise.share) | known)
+
+
+def _judge(e: Evaluation, name: str) -> Judge | None:
+    """None where a model has no probabilities, or one of them is no number."""
+    if name not in e.frames:
+        return None
+    rows = read_classification(e.frames[name], e.labels)
+    if rows.probabilities is None or not np.isfinite(rows.probabilities).all():
+        return None
+    return Judge(name, rows, rows.probabilities)
+
+
+def _nothing(n: int, why: str) -> dict[str, Any]:
+    return {"n": n, "suspected": 0, "unlikely": 0, "estimated": 0.0, "why_not": why}
 
 
 def suspect(truth: NDArray[Any], probabilities: FloatArray) -> Suspicion:
     """Suspect rows of int codes [n] and probabilities [n, C].
 
-    Ranked by the probability of the given label less that of the answer. The estimate is that of
-    the confident joint: rows of each label, by the label whose threshold their probability passes
-    (the likeliest of these), scaled to the rows of that label.
+    Ranked by the probability of the given label less that of the answer.
     """
     n, n_labels = probabilities.shape
     given = probabilities[np.arange(n), truth]
@@ -68,49 +105,21 @@ def suspect(truth: NDArray[Any], probabilities: FloatArray) -> Suspicion:
     is_suspect = (answer != truth) & (top >= thresholds[answer]) & (given < thresholds[truth])
     places = np.flatnonzero(is_suspect)
     order = np.argsort(given[places] - top[places], kind="stable")
-    joint = _confident_joint(truth, probabilities, thresholds)
-    return Suspicion(places[order], thresholds, _expected_errors(joint, support))
-
-
-def _confident_joint(
-    truth: NDArray[Any], probabilities: FloatArray, thresholds: FloatArray
-) -> IntArray:
-    """Rows [given, confident label]; a row that passes no threshold is in no cell."""
-    n_labels = len(thresholds)
-    joint = np.zeros((n_labels, n_labels), dtype=np.int64)
-    for start in range(0, len(truth), AT_ONCE):
-        part = probabilities[start : start + AT_ONCE]
-        with np.errstate(invalid="ignore"):
-            passed = np.where(part >= thresholds, part, -1.0)
-        confident = passed.argmax(axis=1)
-        counted = passed[np.arange(len(part)), confident] >= 0
-        cells = truth[start : start + AT_ONCE][counted] * n_labels + confident[counted]
-        joint += np.bincount(cells, minlength=n_labels**2).reshape(n_labels, n_labels)
-    return joint
-
-
-def _expected_errors(joint: IntArray, support: IntArray) -> float:
-    """The share off the diagonal of each label's row, times the rows of that label."""
-    confident = joint.sum(axis=1)
-    off = confident - np.diagonal(joint)
-    return float(
-        (np.divide(off, confident, out=np.zeros(len(off)), where=confident > 0) * support).sum()
-    )
+    return Suspicion(places[order], thresholds)
 
 
 def _describe(
-    e: Evaluation, rows: ClassificationRows, probe: ClassificationRows | None, found: Suspicion
+    e: Evaluation, judge: Judge, probe: ClassificationRows | None, found: Suspicion, share: float
 ) -> dict[str, Any]:
-    assert rows.probabilities is not None
-    answers = rows.probabilities[found.places].argmax(axis=1)
-    given = rows.truth[found.places]
+    answers = judge.probabilities[found.places].argmax(axis=1)
+    given = judge.rows.truth[found.places]
     result: dict[str, Any] = {
-        "n": rows.n,
+        "n": judge.rows.n,
         "suspected": len(found.places),
-        "unlikely": int((rows.probabilities[found.places, given] < UNLIKELY).sum()),
-        "estimated": found.estimated,
+        "unlikely": int((judge.probabilities[found.places, given] < UNLIKELY).sum()),
+        "estimated": share * judge.rows.n,
         "cells": _cells(given, answers, e.labels),
-        "rows": _rows(e, rows, probe, found.places[:LISTED]),
+        "rows": _rows(e, judge, probe, found.places[:LISTED]),
         "thresholds": dict(zip(e.labels, found.thresholds.tolist(), strict=True)),
         "caveat": CAVEAT,
     }
@@ -134,14 +143,14 @@ def _cells(given: IntArray, answers: IntArray, labels: Sequence[str]) -> list[di
 
 
 def _rows(
-    e: Evaluation, rows: ClassificationRows, probe: ClassificationRows | None, places: IntArray
+    e: Evaluation, judge: Judge, probe: ClassificationRows | None, places: IntArray
 ) -> list[dict[str, Any]]:
-    assert rows.probabilities is not None
+    rows = judge.rows
     ids = rows.row_id[places].tolist()
     texts = _texts(e.source, ids)
     listed = []
     for place, row_id in zip(places.tolist(), ids, strict=True):
-        p = rows.probabilities[place]
+        p = judge.probabilities[place]
         answer = int(p.argmax())
         row = {
             "row_id": row_id,

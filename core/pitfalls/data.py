@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from ..history import History
 from ..reporting.leaked import tell_leaked
-from ..reporting.numbers import format_count, format_estimate, read_number
+from ..reporting.numbers import (
+    format_count,
+    format_estimate,
+    format_interval,
+    format_value,
+    read_number,
+)
 from ..reporting.summary import clean
 from .case import EVIDENCE_ROWS, Case, Finding, Look
+from .course import training
 
 IMBALANCE = 5.0  # rows of the largest label to one of the smallest
 SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
 LISTED = 5
 REPEATED = 0.02  # of the held-out rows: with fewer copies the intervals hardly change
 LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
-NOISY = 0.01  # of the labels, suspected for a strong reason
+NOISY = 0.08  # of the labels estimated wrong: from there a warning
 
 
 def _leakage(case: Case) -> Iterator[Finding]:
@@ -170,30 +178,34 @@ def _prepared_rows(history: History) -> tuple[str, dict[str, int]]:
 
 
 def _label_errors(case: Case) -> Iterator[Finding]:
+    """Wrong labels of held-out rows, graver the more there are (V12)."""
     for split in ("test", "validation"):
         found = case.analysis("label_errors", split)
         suspected, rows = int(found.get("suspected", 0)), int(found.get("n", 0))
-        if not suspected:
+        share, low = read_number(found.get("share")), read_number(found.get("low"))
+        by_tuned = found.get("model", "tuned") == "tuned"
+        if not suspected or math.isnan(share) or (by_tuned and training(case).diverged):
             continue
-        strong, estimated = int(found.get("unlikely", 0)), read_number(found["estimated"])
         listed = [(split, int(r["row_id"])) for r in found.get("rows", [])]
+        model = "tuned model" if by_tuned else "linear probe"
         yield Finding(
             "label_errors",
-            "warning" if strong > NOISY * rows else "info",
-            f"{suspected:,} of {format_count(rows, 'label')} in {split} may be wrong"
-            f"{_commonest_cell(found)}; confident learning estimates {estimated:,.0f}"
-            + (f", and {strong:,} have a probability below 5 %" if strong else "")
-            + ". A model that is surely wrong looks the same: read the rows",
+            "warning" if share >= NOISY else "info",
+            f"about {format_value('accuracy', share)} of the labels in {split} are probably wrong "
+            f"(95 %: {format_interval('accuracy', low, found['high'])}): the {model} errs as often "
+            f"where it is sure. {suspected:,} of {format_count(rows, 'row')} are suspect"
+            f"{_commonest_cell(found)}",
             {
                 "split": split,
+                "model": found.get("model"),
+                "share": share,
+                "low": low,
+                "high": read_number(found["high"]),
                 "suspected": suspected,
-                "unlikely": strong,
-                "estimated": estimated,
-                "probe_agrees": found.get("probe_agrees"),
                 "rows": rows,
             },
             listed[:EVIDENCE_ROWS],
-            f"Read the listed rows of {split} and correct what is wrong, then evaluate again",
+            f"Read the listed rows of {split}, correct what is wrong, and evaluate again",
             {split: suspected},
         )
 

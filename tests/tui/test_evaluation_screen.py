@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from conftest import Shown, picture, seen
+from ftev.core.events import AnalysisComputed, EventWriter
 from ftev.core.history import read_history
 from ftev.core.report import build_report
 from ftev.core.runs import Run
@@ -96,7 +97,18 @@ async def test_split_reference_receipt_and_what_a_metric_means(classified: Run) 
         await press(pilot, "6 question_mark", "(finding)")
 
 
+def suspect_labels(run: Run, rows: int) -> None:
+    """Say of the first test rows that their labels are probably wrong."""
+    listed = pl.read_parquet(run.predictions / "test.tuned.parquet")["row_id"][:rows].to_list()
+    result = {"n": 200, "suspected": rows, "share": 0.2, "low": 0.1, "high": 0.3, "model": "probe"}
+    named = {"rows": [{"row_id": row, "label": "", "suggested": ""} for row in listed]}
+    writer = EventWriter(run.events_path)
+    writer.write(AnalysisComputed(split="test", name="label_errors", result=result | named))
+    writer.close()
+
+
 async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Run) -> None:
+    suspect_labels(classified, 12)
     async with on_screen(EvaluationScreen(classified), "linear probe") as pilot:
         await press(pilot, "2", "rightly called so")
         counts = read_history(classified).results["test"]["tuned"]["confusion"]["counts"]
@@ -118,7 +130,7 @@ async def test_the_sections_of_a_language_model(written: Run) -> None:
         assert "nats a token" in told
         assert "k scores this row again" in told
         await press(pilot, "escape 4", "▸4 Answers")
-        await press(pilot, "6", "underfitting")
+        await press(pilot, "6", "6 Findings")
 
 
 async def test_rows_are_filtered_ordered_and_opened(classified: Run) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Block, Heading, Paragraph, Table
-from ..numbers import format_count, format_value, read_number
+from ..numbers import format_count, format_interval, format_value
 from ..text import visible
 
 SPLITS = ("test", "validation")
+MODELS = {"tuned": "tuned model", "probe": "linear probe"}
 SHOWN_ROWS = 20
 SHOWN_CELLS = 10
 TEXT_LENGTH = 120  # characters
@@ -28,9 +29,14 @@ def show_label_errors(report: Mapping[str, Any]) -> list[Block]:
 def _of_split(split: str, found: Mapping[str, Any]) -> list[Block]:
     told = (
         f"{format_count(found['suspected'], 'label')} of the {found['n']:,} rows of {split} "
-        f"{'is' if found['suspected'] == 1 else 'are'} suspect; by the confident joint about "
-        f"{read_number(found['estimated']):,.0f} are wrong."
+        f"{'is' if found['suspected'] == 1 else 'are'} suspect."
     )
+    if found.get("share") is not None:
+        told += (
+            f" By the errors where the {MODELS[found['model']]} is sure, "
+            f"{format_value('accuracy', found['share'])} of the labels are wrong (95 %: "
+            f"{format_interval('accuracy', found['low'], found['high'])})."
+        )
     if found.get("probe_agrees") is not None:
         told += f" In {found['probe_agrees']:,} of them the linear probe gives the same answer."
     rows = found["rows"][:SHOWN_ROWS]
