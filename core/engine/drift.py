@@ -11,7 +11,6 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from ..analyses.thresholds import own_answers
 from .batches import Layout
 from .evaluate import score_labels, score_tokens
 from .models import Loaded
@@ -78,7 +77,7 @@ def measure(stored: pl.DataFrame, found: pl.DataFrame) -> dict[str, Any]:
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0.0, np.abs(after - before))
     answer = "predicted" if "predicted" in stored.columns else "correct"
-    changed = own_answers(stored)[answer].ne_missing(found[answer]).to_numpy()
+    changed = stored[answer].ne_missing(found[answer]).to_numpy()
     ids = stored["row_id"].to_numpy()
     return {
         "largest_nll_drift": float(apart.max(initial=0.0)),

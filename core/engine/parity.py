@@ -17,6 +17,7 @@ import polars as pl
 import torch
 from safetensors import safe_open
 
+from ..analyses.thresholds import own_answers
 from ..events import AnalysisComputed, spell_numbers
 from ..reporting.kept import chosen_by
 from ..results import evaluate_classification, evaluate_text
@@ -62,7 +63,7 @@ def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
         load=lambda folder: _load_as_others_would(s, folder),
         score=scorer(rows, settings.precision, settings.batch_tokens),
         metric=_metric(s),
-        stored=pl.read_parquet(s.run.predictions / f"{split}.tuned.parquet")[index],
+        stored=own_answers(pl.read_parquet(s.run.predictions / f"{split}.tuned.parquet"))[index],
         within=tolerance(s.device, settings.precision),
     )
     found = s.drive(compare_weights(shipped), f"deploy parity on {split}", 3)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..analyses.thresholds import own_answers
 from ..events import AnalysisComputed, spell_numbers
 from .batches import Layout
 from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
@@ -38,7 +39,7 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
         if not len(index):
             continue
         rows = take(every, index)
-        stored = pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet")[index]
+        stored = own_answers(pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet"))[index]
         again = scorer(rows, settings.precision, settings.batch_tokens)
         what = f"self-test of the {model} model on {split}"
         work = score_layouts(loaded, stored, again, rows.lengths)
