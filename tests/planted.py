@@ -91,7 +91,7 @@ class Rows:
 
 @dataclass
 class World:
-    """Texts and labels drawn from one place, so that splits are alike unless a case changes them."""
+    """Texts and labels drawn from one place: splits are alike unless a case changes them."""
 
     rng: np.random.Generator
     labels: tuple[str, ...] = ("no", "yes")
@@ -445,7 +445,7 @@ def generated(
     facts: Sequence[AnyEvent] = (),
     **more: Any,
 ) -> Made:
-    """A finished run of a language model; `text` of the rows is the prompt, `label` the completion."""
+    """A finished run of a language model; rows have the prompt as text, the completion as label."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in splits.items():
         rows.write(folder / f"{name}.csv")

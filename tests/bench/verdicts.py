@@ -1,0 +1,997 @@
+"""The verdict bench: runs with a planted truth, and what ftev finds and decides.
+
+    python tests/bench/verdicts.py [--seeds 5] [--only NAME] [--draws 1000] [--no-null]
+
+Each kind is made with every seed from stored predictions of models whose skill is known. The table
+says which findings were planted, found and false, and whether the verdict was right. The second
+table counts how often "ship" was said where nothing was gained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import polars as pl
+from ftev.core.config import CostConfig, ObjectiveConfig
+from ftev.core.errors import FtevError
+from ftev.core.events import AnalysisComputed, TextScored
+from measure import section, table
+from planted import (
+    Array,
+    Frames,
+    Made,
+    Rows,
+    World,
+    Writer,
+    answers,
+    classified,
+    course,
+    frame_of,
+    generated,
+    scored,
+    text_frame,
+    texts,
+)
+
+SHIP, HOLD, NONE = "ship", "hold", "no evidence"
+NOT_SHIP = (HOLD, NONE)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A planted truth: `must` be found, `may` be found, and the verdicts that are right."""
+
+    name: str
+    make: Callable[[np.random.Generator, Path], Made]
+    verdicts: tuple[str, ...]
+    must: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(
+    name: str, verdicts: str | tuple[str, ...], must: str = "", may: str = ""
+) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    def register(make: Callable[..., Made]) -> Callable[..., Made]:
+        right = (verdicts,) if isinstance(verdicts, str) else verdicts
+        KINDS[name] = Kind(name, make, right, frozenset(must.split()), frozenset(may.split()))
+        return make
+
+    return register
+
+
+# Classifiers
+
+
+@dataclass
+class Setting:
+    """What a classifier's case may change."""
+
+    rows: tuple[int, int, int] = (600, 300, 500)
+    labels: tuple[str, ...] = ("no", "yes")
+    prior: tuple[float, ...] = (0.5, 0.5)
+    probe: float = 0.5
+    tuned: float = 1.3
+    objective: ObjectiveConfig | None = None
+    course: Any = None
+    spoil: Callable[[np.random.Generator, World, dict[str, Rows]], None] | None = None
+    predict: Callable[..., Frames] | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def run(rng: np.random.Generator, folder: Path, s: Setting) -> Made:
+    world = World(rng, s.labels, s.prior)
+    names = ("train", "validation", "test")
+    splits = {n: world.rows(k) for n, k in zip(names, s.rows, strict=True) if k}
+    truths = {n: dict(zip(r.text, r.label, strict=True)) for n, r in splits.items()}
+    if s.spoil:
+        s.spoil(rng, world, splits)
+
+    def predict(split: str, source: pl.DataFrame) -> Frames:
+        """By the true labels, whatever a case has written into the files instead of them."""
+        given = source["label"].to_list()
+        truth = [truths[split].get(t, g) for t, g in zip(source["text"], given, strict=True)]
+        truth = [t if t in s.labels else g for t, g in zip(truth, given, strict=True)]
+        hard = rng.normal(size=(len(truth), len(s.labels)))
+        skills = {"probe": s.probe, "tuned": s.tuned}
+        frames = {m: scored(rng, truth, s.labels, k, hard, s.prior) for m, k in skills.items()}
+        frames = {
+            m: f.with_columns(row_id=source["row_id"], label=pl.Series(given))
+            for m, f in frames.items()
+        }
+        return s.predict(rng, split, source, frames) if s.predict else frames
+
+    return classified(folder, splits, predict, s.objective, s.course, **s.more)
+
+
+@kind("no gain: labels shuffled", NOT_SHIP, may="loss_never_fell underfitting label_errors")
+def no_gain_shuffled(rng: np.random.Generator, folder: Path) -> Made:
+    flat = course([0.693] * 3, [0.695, 0.694, 0.693, 0.694])
+    return run(rng, folder, Setting(probe=0, tuned=0, course=flat))
+
+
+@kind("no gain: tuned as good as the probe", NOT_SHIP)
+def no_gain(rng: np.random.Generator, folder: Path) -> Made:
+    return run(rng, folder, Setting(probe=1, tuned=1))
+
+
+@kind("random labels, 20 rows", NOT_SHIP, must="test_too_small", may="loss_never_fell underfitting")
+def random_few(rng: np.random.Generator, folder: Path) -> Made:
+    flat = course([0.693] * 3, [0.695, 0.694, 0.693, 0.694], rows=20)
+    return run(rng, folder, Setting(rows=(200, 20, 20), probe=0, tuned=0, course=flat))
+
+
+@kind("two identical models", NONE)
+def identical(rng: np.random.Generator, folder: Path) -> Made:
+    def same(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        return {"probe": frames["tuned"], "tuned": frames["tuned"]}
+
+    return run(rng, folder, Setting(predict=same))
+
+
+@kind("real gain, large", SHIP)
+def gain_large(rng: np.random.Generator, folder: Path) -> Made:
+    return run(rng, folder, Setting())
+
+
+@kind("real gain, small, many rows", SHIP)
+def gain_small(rng: np.random.Generator, folder: Path) -> Made:
+    return run(rng, folder, Setting(rows=(600, 300, 6000), probe=1.0, tuned=1.2))
+
+
+@kind("real gain, small, few rows", (SHIP, NONE), may="test_too_small")
+def gain_small_few(rng: np.random.Generator, folder: Path) -> Made:
+    return run(rng, folder, Setting(rows=(600, 300, 300), probe=1.0, tuned=1.15))
+
+
+@kind("real gain on 20 labels", SHIP, may="small_classes")
+def gain_many(rng: np.random.Generator, folder: Path) -> Made:
+    labels = tuple(f"intent {i}" for i in range(20))
+    prior = (0.05,) * 20
+    return run(rng, folder, Setting((1200, 600, 1000), labels, prior, probe=1.0, tuned=2.2))
+
+
+@kind("gain exactly at the margin", NOT_SHIP)
+def at_margin(rng: np.random.Generator, folder: Path) -> Made:
+    """The tuned model fixes five rows in a hundred and breaks none: not more than the margin."""
+
+    def fixes(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        n = source.height
+        wrong = np.arange(n) < round(0.2 * n)
+        still = np.arange(n) < round(0.15 * n)
+        return {m: answered_wrongly(source, w) for m, w in (("probe", wrong), ("tuned", still))}
+
+    aim = ObjectiveConfig(metric="accuracy", better_by=0.05)
+    return run(rng, folder, Setting(objective=aim, predict=fixes))
+
+
+def answered_wrongly(source: pl.DataFrame, wrong: Array) -> pl.DataFrame:
+    """Sure answers, wrong on these rows."""
+    truth = source["label"].to_list()
+    codes = np.array([("no", "yes").index(t) for t in truth])
+    p = np.full((len(codes), 2), 0.1)
+    p[np.arange(len(codes)), np.where(wrong, 1 - codes, codes)] = 0.9
+    return frame_of(truth, ("no", "yes"), p).with_columns(row_id=source["row_id"])
+
+
+def all_fixed(rng: Any, split: str, source: pl.DataFrame, frames: Frames) -> Frames:
+    """The probe is always wrong, the tuned model always right."""
+    n = source.height
+    wrong = {"probe": np.ones(n, bool), "tuned": np.zeros(n, bool)}
+    return {m: answered_wrongly(source, w) for m, w in wrong.items()}
+
+
+def few_rows(n: int) -> Callable[[np.random.Generator, Path], Made]:
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        aim = ObjectiveConfig(metric="accuracy")
+        return run(rng, folder, Setting((400, 100, n), objective=aim, predict=all_fixed))
+
+    return make
+
+
+FEW = "small_classes swapped_labels overconfident poorly_calibrated"
+kind("4 test rows, every flip in favour", NONE, "test_too_small", FEW)(few_rows(4))
+kind("5 test rows, every flip in favour", NONE, "test_too_small", FEW)(few_rows(5))
+kind("6 test rows, every flip in favour", (NONE, SHIP), "test_too_small", FEW)(few_rows(6))
+kind("20 test rows, every flip in favour", SHIP, "test_too_small", FEW)(few_rows(20))
+
+
+@kind(
+    "99 to 1, always the majority",
+    NOT_SHIP,
+    must="class_imbalance never_predicted",
+    may="accuracy_paradox small_classes wrong_metric worse_than_probe underfitting",
+)
+def ninety_nine(rng: np.random.Generator, folder: Path) -> Made:
+    def constant(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        p = np.tile([0.99, 0.01], (source.height, 1))
+        tuned = frame_of(source["label"].to_list(), ("no", "yes"), p)
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    return run(
+        rng,
+        folder,
+        Setting(prior=(0.99, 0.01), rows=(1000, 400, 1000), predict=constant, probe=0.3),
+    )
+
+
+@kind(
+    "98 % accuracy, 12 % recall of fraud",
+    HOLD,
+    must="accuracy_paradox class_imbalance",
+    may="poorly_calibrated small_classes wrong_metric label_errors worse_than_probe",
+)
+def fraud(rng: np.random.Generator, folder: Path) -> Made:
+    def finds_few(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        truth = source["label"].to_list()
+        found = rng.random(len(truth)) < np.where(np.array(truth) == "yes", 0.12, 0.001)
+        p = np.where(found, 0.8, 0.02)
+        tuned = frame_of(truth, ("no", "yes"), np.stack([1 - p, p], axis=1))
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    return run(
+        rng,
+        folder,
+        Setting(
+            prior=(0.98, 0.02),
+            rows=(2000, 800, 3000),
+            probe=0.2,
+            objective=ObjectiveConfig(metric="accuracy", positive="yes", at_least=0.9),
+            predict=finds_few,
+        ),
+    )
+
+
+@kind(
+    "constant answer, even labels",
+    NOT_SHIP,
+    must="never_predicted",
+    may="worse_than_probe underfitting",
+)
+def constant(rng: np.random.Generator, folder: Path) -> Made:
+    def always(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        p = np.tile([0.51, 0.49], (source.height, 1))
+        tuned = frame_of(source["label"].to_list(), ("no", "yes"), p)
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    return run(rng, folder, Setting(predict=always, probe=0.3))
+
+
+@kind(
+    "a probe that beats the tuned model",
+    HOLD,
+    must="worse_than_probe",
+)
+def probe_wins(rng: np.random.Generator, folder: Path) -> Made:
+    return run(rng, folder, Setting(probe=1.5, tuned=0.8))
+
+
+@kind(
+    "a reference worse than chance",
+    NOT_SHIP,
+    may="swapped_labels underfitting",
+)
+def worse_reference(rng: np.random.Generator, folder: Path) -> Made:
+    def inverted(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        wrong = rng.random(source.height)
+        return {
+            "probe": answered_wrongly(source, wrong < 0.9),
+            "tuned": answered_wrongly(source, wrong < 0.52),
+        }
+
+    return run(rng, folder, Setting(predict=inverted))
+
+
+@kind("base better than tuned", HOLD, may="worse_than_probe")
+def base_better(rng: np.random.Generator, folder: Path) -> Made:
+    def with_base(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        return {"base": frames["probe"], "tuned": frames["tuned"]}
+
+    return run(rng, folder, Setting(probe=1.6, tuned=1.0, predict=with_base))
+
+
+# Leakage
+
+
+def copies(share: float, near: bool = False) -> Callable[..., None]:
+    """A share of the test rows repeat rows of train, to the letter or but for one word."""
+
+    def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+        test, train = splits["test"], splits["train"]
+        k = round(share * len(test))
+        for i in range(k):
+            j = i % len(train)
+            text = train.text[j]
+            if near:
+                text = f"{text} {text.split()[0][:2]}"
+            test.text[i], test.label[i] = text, train.label[j]
+
+    return spoil
+
+
+def knows_copies(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+    return frames
+
+
+def leaked(share: float, near: bool) -> Callable[[np.random.Generator, Path], Made]:
+    """No better than the probe, but for the rows that it has seen."""
+
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        def remembers(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+            if split != "test":
+                return frames
+            seen = np.arange(source.height) < round(share * source.height)
+            sure = answered_wrongly(source, np.zeros(source.height, bool))
+            own = frames["tuned"]
+            mixed = [s if known else o for s, o, known in zip(
+                sure["probabilities"].to_list(), own["probabilities"].to_list(), seen, strict=True
+            )]  # fmt: skip
+            tuned = frame_of(source["label"].to_list(), ("no", "yes"), np.array(mixed))
+            return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+        return run(
+            rng,
+            folder,
+            Setting(
+                rows=(600, 300, 500),
+                probe=1,
+                tuned=1,
+                spoil=copies(share, near),
+                predict=remembers,
+            ),
+        )
+
+    return make
+
+
+LEAK = "overconfident poorly_calibrated repeated_test_rows test_train_shift text_shift"
+for near in (False, True):
+    word = "near" if near else "exact"
+    for share in (0.05, 0.3, 1.0):
+        kind(f"{word} leakage of {share:.0%}, no gain", NOT_SHIP, "leakage", LEAK)(
+            leaked(share, near)
+        )
+
+
+@kind("test is the train file", NOT_SHIP, must="leakage same_file", may=LEAK)
+def same_file(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
+        splits["test"] = splits["train"]
+
+    return run(rng, folder, Setting(tuned=2.5, spoil=spoil))
+
+
+def groups(share: float) -> Callable[[np.random.Generator, Path], Made]:
+    """A share of test rows belong to customers whose rows were trained on."""
+
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+            for at, rows in enumerate(splits.values()):
+                rows.more["customer"] = [f"c{at}-{i // 2}" for i in range(len(rows))]
+            test, train = splits["test"], splits["train"]
+            for i in range(round(share * len(test))):
+                test.more["customer"][i] = train.more["customer"][i % len(train)]
+
+        def remembers(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+            if split != "test":
+                return frames
+            seen = np.arange(source.height) < round(share * source.height)
+            wrong = ~seen & (frames["tuned"]["predicted"] != frames["tuned"]["label"]).to_numpy()
+            return frames | {"tuned": answered_wrongly(source, wrong)}
+
+        more = {"data": {"group": "customer"}}
+        setting = Setting(probe=1, tuned=1, spoil=spoil, predict=remembers, more=more)
+        return run(rng, folder, setting)
+
+    return make
+
+
+for share in (0.05, 0.3, 1.0):
+    kind(f"group leakage of {share:.0%}, no gain", NOT_SHIP, "group_leakage", LEAK)(groups(share))
+
+
+# Labels
+
+
+def noisy(share: float) -> Callable[[np.random.Generator, Path], Made]:
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+            for name in ("validation", "test"):
+                rows = splits[name]
+                for i in np.flatnonzero(rng.random(len(rows)) < share):
+                    rows.label[i] = "no" if rows.label[i] == "yes" else "yes"
+
+        return run(rng, folder, Setting(rows=(600, 500, 1000), probe=0.8, tuned=2.2, spoil=spoil))
+
+    return make
+
+
+kind("label noise 0 %", SHIP)(noisy(0))
+kind("label noise 5 %", SHIP, may="label_errors poorly_calibrated")(noisy(0.05))
+kind("label noise 20 %", (SHIP, NONE), "label_errors", "poorly_calibrated")(noisy(0.2))
+kind("label noise 40 %", (SHIP, NONE, HOLD), "", "label_errors poorly_calibrated")(noisy(0.4))
+
+
+@kind(
+    "labels of test swapped",
+    NOT_SHIP,
+    must="swapped_labels",
+    may="poorly_calibrated worse_than_probe label_errors",
+)
+def swapped(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
+        splits["test"].label[:] = ["no" if x == "yes" else "yes" for x in splits["test"].label]
+
+    return run(rng, folder, Setting(tuned=1.5, spoil=spoil))
+
+
+@kind(
+    "labels differ in case only",
+    NOT_SHIP,
+    must="label_variants",
+    may="label_errors accuracy_paradox class_imbalance",
+)
+def case_only(rng: np.random.Generator, folder: Path) -> Made:
+    labels = ("NO", "YES", "no", "yes")
+    prior = (1 / 6, 1 / 6, 1 / 3, 1 / 3)
+
+    def blind(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        """Knows yes from no, and nothing of how it is written."""
+        out = {}
+        for model, share in (("probe", 0.7), ("tuned", 0.9)):
+            truth = source["label"].to_list()
+            right = rng.random(len(truth)) < share
+            p = np.full((len(truth), 4), 0.01)
+            for i, t in enumerate(truth):
+                code = ("no", "yes").index(t.lower())
+                code = code if right[i] else 1 - code
+                p[i, 2 + code], p[i, code] = 0.65, 0.33
+            p /= p.sum(axis=1, keepdims=True)
+            out[model] = frame_of(truth, labels, p).with_columns(row_id=source["row_id"])
+        return out
+
+    return run(rng, folder, Setting(labels=labels, prior=prior, predict=blind))
+
+
+@kind("a label of train that test has not", SHIP, may="small_classes label_shift test_train_shift")
+def absent(rng: np.random.Generator, folder: Path) -> Made:
+    labels = ("a", "b", "c")
+
+    def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
+        for name in ("validation", "test"):
+            rows = splits[name]
+            keep = [i for i, x in enumerate(rows.label) if x != "c"]
+            splits[name] = rows.take(keep)
+
+    prior = (0.45, 0.45, 0.1)
+    return run(rng, folder, Setting(labels=labels, prior=prior, probe=0.8, tuned=1.8, spoil=spoil))
+
+
+@kind(
+    "a label that is never predicted",
+    NOT_SHIP,
+    must="never_predicted",
+    may="accuracy_paradox poorly_calibrated label_errors class_imbalance worse_than_probe",
+)
+def never(rng: np.random.Generator, folder: Path) -> Made:
+    labels = ("a", "b", "c")
+
+    def drops(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        p = np.array(frames["tuned"]["probabilities"].to_list())
+        p[:, 2] = 1e-4
+        p /= p.sum(axis=1, keepdims=True)
+        tuned = frame_of(source["label"].to_list(), labels, p)
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    return run(
+        rng,
+        folder,
+        Setting(labels=labels, prior=(0.35, 0.35, 0.3), probe=1.0, tuned=1.2, predict=drops),
+    )
+
+
+# Train and test drawn differently
+
+
+@kind(
+    "labels shifted",
+    (SHIP, NONE, HOLD),
+    must="label_shift",
+    may="test_train_shift poorly_calibrated class_imbalance",
+)
+def label_shift(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+        other = World(rng, world.labels, (0.8, 0.2), world.vocabulary)
+        splits["test"] = other.rows(len(splits["test"]))
+
+    return run(rng, folder, Setting(spoil=spoil))
+
+
+@kind("lengths shifted", SHIP, must="length_shift", may="text_shift test_train_shift")
+def length_shift(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+        rows = splits["test"]
+        longer = texts(rng, len(rows), world.vocabulary, (12, 30))
+        splits["test"] = Rows(longer, rows.label)
+
+    return run(rng, folder, Setting(spoil=spoil))
+
+
+@kind("another vocabulary", SHIP, must="text_shift", may="length_shift")
+def text_shift(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+        rows, half = splits["test"], world.vocabulary[:200]
+        splits["test"] = Rows(texts(rng, len(rows), half), rows.label)
+
+    return run(rng, folder, Setting(spoil=spoil))
+
+
+# Thresholds
+
+
+@kind(
+    "cost dearer than a constant answer",
+    HOLD,
+    may="class_imbalance poorly_calibrated test_too_small label_shift",
+)
+def dear(rng: np.random.Generator, folder: Path) -> Made:
+    """Validation's rows are easy, test's are not: the threshold that was cheap there is dear."""
+
+    def moved(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        if split == "validation":
+            return frames
+        truth = source["label"].to_list()
+        hard = rng.normal(size=(len(truth), 2))
+        tuned = scored(rng, truth, ("no", "yes"), 0.02, hard, (0.8, 0.2))
+        p = np.array(tuned["probabilities"].to_list())[:, 1]
+        p = np.clip(p * rng.uniform(0.02, 0.9, len(p)), 1e-4, 1)
+        tuned = frame_of(truth, ("no", "yes"), np.stack([1 - p, p], axis=1))
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    aim = ObjectiveConfig(positive="yes", cost=CostConfig(fp=1, fn=20))
+    return run(
+        rng,
+        folder,
+        Setting(prior=(0.8, 0.2), rows=(800, 400, 1500), objective=aim, predict=moved, tuned=2.0),
+    )
+
+
+@kind("cost shown less than every rival's", SHIP, may="class_imbalance")
+def cheap(rng: np.random.Generator, folder: Path) -> Made:
+    aim = ObjectiveConfig(positive="yes", cost=CostConfig(fp=1, fn=5))
+    return run(
+        rng,
+        folder,
+        Setting(prior=(0.7, 0.3), rows=(800, 800, 3000), objective=aim, probe=0.5, tuned=1.8),
+    )
+
+
+@kind("recall target met", SHIP, may="class_imbalance")
+def recall_met(rng: np.random.Generator, folder: Path) -> Made:
+    aim = ObjectiveConfig(positive="yes", recall_at_least=0.8)
+    half = frames_with_margin
+    return run(
+        rng,
+        folder,
+        Setting(
+            prior=(0.7, 0.3),
+            rows=(800, 1500, 4000),
+            objective=aim,
+            probe=0.5,
+            tuned=2.2,
+            predict=half,
+        ),
+    )
+
+
+def frames_with_margin(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+    """Validation is a little harder: its threshold finds more of test than was asked for."""
+    if split != "validation":
+        return frames
+    out = {}
+    for model, frame in frames.items():
+        p = np.array(frame["probabilities"].to_list())
+        logit = np.log(p[:, 1] / p[:, 0]) - 0.8
+        p1 = 1 / (1 + np.exp(-logit))
+        made = frame_of(source["label"].to_list(), ("no", "yes"), np.stack([1 - p1, p1], axis=1))
+        out[model] = made.with_columns(row_id=source["row_id"])
+    return out
+
+
+@kind(
+    "recall target met on validation by chance", NOT_SHIP, may="class_imbalance poorly_calibrated"
+)
+def recall_missed(rng: np.random.Generator, folder: Path) -> Made:
+    def easier(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        if split != "validation":
+            return frames
+        out = {}
+        for model, frame in frames.items():
+            p = np.array(frame["probabilities"].to_list())
+            logit = np.log(p[:, 1] / p[:, 0]) + 1.2 * (source["label"] == "yes").to_numpy()
+            p1 = 1 / (1 + np.exp(-logit))
+            made = frame_of(source["label"].to_list(), ("no", "yes"), np.stack([1 - p1, p1], 1))
+            out[model] = made.with_columns(row_id=source["row_id"])
+        return out
+
+    aim = ObjectiveConfig(positive="yes", recall_at_least=0.9)
+    return run(
+        rng,
+        folder,
+        Setting(prior=(0.7, 0.3), rows=(800, 400, 2000), objective=aim, tuned=1.3, predict=easier),
+    )
+
+
+# Training that went wrong
+
+
+@kind("overfitting", (SHIP, NONE), must="overfitting")
+def overfits(rng: np.random.Generator, folder: Path) -> Made:
+    told = course(
+        [0.5, 0.25, 0.1, 0.03, 0.01], [0.69, 0.48, 0.46, 0.58, 0.75, 0.95], spread=0.6, kept=5
+    )
+    return run(rng, folder, Setting(course=told))
+
+
+@kind(
+    "learning rate too small",
+    NOT_SHIP,
+    must="loss_never_fell",
+    may="underfitting worse_than_probe never_predicted test_too_small",
+)
+def rate_small(rng: np.random.Generator, folder: Path) -> Made:
+    flat = course([0.692] * 3, [0.6931, 0.6931, 0.693, 0.693], spread=0.01, noise=0.02)
+    return run(rng, folder, Setting(probe=0.8, tuned=0, course=flat))
+
+
+@kind(
+    "learning rate too large",
+    NOT_SHIP,
+    must="learning_rate_too_high",
+    may="loss_diverged underfitting worse_than_probe never_predicted overfitting",
+)
+def rate_large(rng: np.random.Generator, folder: Path) -> Made:
+    told = course([6.0, 3.0, 2.5], [0.69, 5.0, 3.0, 2.6], spread=2.0, noise=0.1)
+    return run(rng, folder, Setting(probe=0.8, tuned=0, course=told))
+
+
+@kind(
+    "training diverges late",
+    NOT_SHIP,
+    must="loss_diverged",
+    may="overfitting worse_than_probe never_predicted underfitting",
+)
+def diverges(rng: np.random.Generator, folder: Path) -> Made:
+    told = course([0.5, 0.4, 5.0], [0.69, 0.5, 0.45, 4.0], spread=1.0, kept=3)
+    return run(rng, folder, Setting(probe=0.8, tuned=0, course=told))
+
+
+@kind("test rows without a finite score", HOLD, may="poorly_calibrated")
+def not_finite(rng: np.random.Generator, folder: Path) -> Made:
+    def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        if split != "test":
+            return frames
+        p = np.array(frames["tuned"]["probabilities"].to_list())
+        p[:3] = np.nan
+        tuned = frame_of(source["label"].to_list(), ("no", "yes"), p)
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    return run(rng, folder, Setting(tuned=2, predict=broken))
+
+
+def with_fact(fact: AnalysisComputed) -> Callable[[np.random.Generator, Path], Made]:
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        return run(rng, folder, Setting(course=[*course([0.5, 0.4], [0.69, 0.5, 0.45]), fact]))
+
+    return make
+
+
+def drift(name: str, passed: bool) -> AnalysisComputed:
+    result = {
+        "rows": 32,
+        "of": 500,
+        "precision": "float32",
+        "device": "cpu",
+        "unit": "row",
+        "metric": "macro_f1",
+        "passed": passed,
+        "tolerance": 1e-5,
+        "largest_nll_drift": 0.0 if passed else 1.7,
+        "largest_loss_drift": 0.0 if passed else 1.7,
+        "changed_predictions": 0 if passed else 21,
+        "changed_rows": [] if passed else [1, 2, 3],
+        "scored": 0.9,
+        "weights": [
+            {
+                "weights": "model/",
+                "metric": 0.9 if passed else 0.5,
+                "largest_nll_drift": 0.0 if passed else 1.7,
+                "largest_loss_drift": 0.0 if passed else 1.7,
+                "worst_row": 3,
+                "changed_predictions": 0 if passed else 21,
+                "changed_rows": [] if passed else [1, 2, 3],
+                "tolerance": 1e-5,
+            }
+        ],
+        "layouts": [],
+        "skipped": [],
+        "left_out": [],
+    }
+    return AnalysisComputed(split="test", name=name, model="tuned", result=result)
+
+
+kind("saved weights agree with those scored", SHIP)(with_fact(drift("parity", True)))
+kind("saved weights altered after scoring", HOLD, "deploy_parity")(
+    with_fact(drift("parity", False))
+)
+kind("self-test that does not agree", HOLD, "self_test")(with_fact(drift("self_test", False)))
+
+
+# Language models
+
+
+@dataclass
+class Text:
+    """What a language model's case may change."""
+
+    rows: tuple[int, int, int] = (400, 150, 300)
+    base: float = 3.2
+    tuned: float = 2.6
+    writers: tuple[Writer, Writer] = (Writer(0.3), Writer(0.6))
+    objective: ObjectiveConfig | None = None
+    course: Any = None
+    facts: Sequence[Any] = ()
+    change: Callable[[Frames], Frames] | None = None
+    length: tuple[int, int] = (20, 45)
+
+
+def write(rng: np.random.Generator, folder: Path, s: Text) -> Made:
+    world = World(rng)
+    splits = {}
+    for name, n in zip(("train", "validation", "test"), s.rows, strict=True):
+        prompts = texts(rng, n, world.vocabulary)
+        splits[name] = Rows(prompts, texts(rng, n, world.vocabulary, s.length))
+
+    def predict(split: str, source: pl.DataFrame) -> Frames:
+        prompts, references = source["prompt"].to_list(), source["completion"].to_list()
+        tokens = np.array([len(r.split()) + 1 for r in references])
+        hard, out = rng.normal(size=len(tokens)), {}
+        for model, nats, writer in zip(
+            ("base", "tuned"), (s.base, s.tuned), s.writers, strict=True
+        ):
+            frame = text_frame(rng, hard, tokens, nats).with_columns(row_id=source["row_id"])
+            if split == "test":
+                frame = answers(rng, frame, prompts, references, world.vocabulary, writer, 65)
+            out[model] = frame
+        return s.change(out) if s.change else out
+
+    return generated(folder, splits, predict, s.objective, s.course, s.facts)
+
+
+@kind("language model: real gain", SHIP)
+def text_gain(rng: np.random.Generator, folder: Path) -> Made:
+    return write(rng, folder, Text())
+
+
+@kind("language model: no gain", NOT_SHIP)
+def text_none(rng: np.random.Generator, folder: Path) -> Made:
+    return write(rng, folder, Text(tuned=3.2, writers=(Writer(0.3), Writer(0.3))))
+
+
+@kind("language model: base better", HOLD, may="worse_answers overfitting")
+def text_worse(rng: np.random.Generator, folder: Path) -> Made:
+    return write(rng, folder, Text(base=2.6, tuned=3.2, writers=(Writer(0.6), Writer(0.3))))
+
+
+@kind(
+    "language model: both worse than guessing",
+    NOT_SHIP,
+    must="worse_than_guessing",
+    may="underfitting",
+)
+def text_guess(rng: np.random.Generator, folder: Path) -> Made:
+    """ln V is 6.24: beating a base at 11.7 nats is no reason to ship."""
+    return write(rng, folder, Text(base=11.7, tuned=7.5, writers=(Writer(0.0), Writer(0.0))))
+
+
+@kind(
+    "language model: base worse than guessing, tuned too little better",
+    NOT_SHIP,
+    may="underfitting worse_than_guessing",
+)
+def text_base_guess(rng: np.random.Generator, folder: Path) -> Made:
+    return write(rng, folder, Text(base=11.7, tuned=6.24, writers=(Writer(0.0), Writer(0.0))))
+
+
+@kind("language model never stops", HOLD, must="never_stops", may="worse_answers")
+def text_never_stops(rng: np.random.Generator, folder: Path) -> Made:
+    loose = Writer(0.6, ends=0.0, end_nats=5.46)
+    return write(rng, folder, Text(rows=(400, 100, 80), tuned=0.239, writers=(Writer(0.3), loose)))
+
+
+@kind("language model loops", HOLD, must="worse_answers", may="never_stops")
+def text_loops(rng: np.random.Generator, folder: Path) -> Made:
+    return write(rng, folder, Text(writers=(Writer(0.5), Writer(0.5, loops=0.6))))
+
+
+@kind("answers got worse while the loss fell", HOLD, must="worse_answers")
+def text_answers_worse(rng: np.random.Generator, folder: Path) -> Made:
+    return write(rng, folder, Text(writers=(Writer(0.7), Writer(0.3))))
+
+
+@kind("language model forgets", (SHIP, NONE, HOLD), must="forgetting")
+def text_forgets(rng: np.random.Generator, folder: Path) -> Made:
+    def told(model: str, nats: float) -> TextScored:
+        return TextScored(
+            source="general_text",
+            model=model,
+            tokens=5_000,
+            bytes=20_000,
+            log_likelihood=-nats * 5_000,
+            prefix="<s>",
+            window=128,
+            stride=127,
+        )
+
+    found = {"value": 0.8, "low": 0.7, "high": 0.9, "windows": 40, "difference": 0.8}
+    facts = [
+        told("base", 3.0),
+        told("tuned", 3.8),
+        AnalysisComputed(split="general_text", name="forgetting", result=found),
+    ]
+    return write(rng, folder, Text(facts=facts))
+
+
+@kind("language model memorises", NOT_SHIP, must="overfitting", may="worse_answers")
+def text_memorises(rng: np.random.Generator, folder: Path) -> Made:
+    told = course([2.0, 0.6, 0.1, 0.02], [3.2, 3.0, 3.3, 3.9, 4.6], spread=1.0, kept=4)
+    return write(
+        rng, folder, Text(base=3.2, tuned=4.4, writers=(Writer(0.3), Writer(0.25)), course=told)
+    )
+
+
+@kind("a loss that is not finite", HOLD)
+def text_nan(rng: np.random.Generator, folder: Path) -> Made:
+    def broken(frames: Frames) -> Frames:
+        lost = pl.when(pl.col("row_id") == 2).then(float("nan")).otherwise("nll")
+        return frames | {"tuned": frames["tuned"].with_columns(nll=lost)}
+
+    return write(rng, folder, Text(change=broken))
+
+
+@kind("truncated training rows", (SHIP, NONE), must="truncation")
+def text_truncated(rng: np.random.Generator, folder: Path) -> Made:
+    from ftev.core.events import SplitPrepared
+
+    cut = SplitPrepared(
+        split="train",
+        rows=400,
+        columns=2,
+        truncated_rows=120,
+        truncated_tokens=9_000,
+        truncated_completions=100,
+    )
+    return write(rng, folder, Text(facts=[cut]))
+
+
+# How often nothing is shipped
+
+
+def make(name: str, seed: int) -> tuple[str, int, str, list[str], str]:
+    """Kind, seed, decision, findings that warn or worse, and the fault where it could not be made."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            made = KINDS[name].make(rng, Path(folder) / "run")
+            verdict = made.verdict
+            found = sorted({f.code for f in made.findings if f.severity != "info"})
+            informed = sorted({f.code for f in made.findings if f.severity == "info"})
+        except FtevError as error:
+            return name, seed, "refused", [], str(error).splitlines()[0]
+        except Exception:
+            return name, seed, "broken", [], traceback.format_exc()
+    return name, seed, verdict.decision, [*found, *(f"({c})" for c in informed)], ""
+
+
+def judged(name: str, results: Sequence[tuple[str, int, str, list[str], str]]) -> dict[str, Any]:
+    """What came of one kind over its seeds."""
+    k, decisions = KINDS[name], Counter(r[2] for r in results)
+    expected = false = 0
+    found, extra = Counter[str](), Counter[str]()
+    for _, _, _, codes, _ in results:
+        plain = {c.strip("()") for c in codes}
+        warned = {c for c in codes if not c.startswith("(")}
+        expected += len(k.must & plain)
+        found.update(k.must & plain)
+        wrong = warned - k.must - k.may
+        false += len(wrong)
+        extra.update(wrong)
+    right = sum(n for d, n in decisions.items() if d in k.verdicts)
+    return {
+        "kind": k,
+        "runs": len(results),
+        "found": expected,
+        "planted": len(k.must) * len(results),
+        "false": extra,
+        "missed": {c: len(results) - found[c] for c in k.must if found[c] < len(results)},
+        "decisions": decisions,
+        "right": right,
+    }
+
+
+def report(outcomes: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for o in outcomes:
+        k: Kind = o["kind"]
+        given = ", ".join(f"{d} {n}" for d, n in o["decisions"].most_common())
+        false = ", ".join(f"{c} {n}" for c, n in o["false"].most_common()) or "–"
+        planted = ", ".join(sorted(k.must)) or "–"
+        found = f"{o['found']} of {o['planted']}" if o["planted"] else "–"
+        rows.append(
+            (
+                k.name,
+                planted,
+                found,
+                false,
+                " or ".join(k.verdicts),
+                given,
+                f"{o['right']} of {o['runs']}",
+            )
+        )
+    head = ("planted", "findings expected", "found", "false", "verdict expected", "given", "right")
+    return table(head, rows)
+
+
+def totals(outcomes: Sequence[dict[str, Any]]) -> str:
+    runs, right = (sum(o[key] for o in outcomes) for key in ("runs", "right"))
+    found, planted = (sum(o[key] for o in outcomes) for key in ("found", "planted"))
+    with_false = sum(sum(o["false"].values()) for o in outcomes)
+    ships = sum(o["decisions"][SHIP] for o in outcomes if SHIP not in o["kind"].verdicts)
+    return (
+        f"{len(outcomes)} kinds, {runs} runs: {right} verdicts right, {ships} wrong ships; "
+        f"{found} of {planted} planted pitfalls found ({100 * found / max(1, planted):.1f} %); "
+        f"{with_false} false findings ({100 * with_false / runs:.1f} for each hundred runs)."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    names = [n for n in KINDS if args.only in n]
+    work = [(n, s) for n in names for s in range(args.seeds)]
+    started, results = time.monotonic(), []
+    with ProcessPoolExecutor(args.processes) as pool:
+        for done, outcome in enumerate(pool.map(make, *zip(*work, strict=True)), start=1):
+            results.append(outcome)
+            if outcome[4]:
+                print(outcome[0], outcome[1], outcome[4], sep="\n", file=sys.stderr)
+            print(f"\r{done} of {len(work)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    outcomes = [judged(n, [r for r in results if r[0] == n]) for n in names]
+    seconds = f"One pass took {time.monotonic() - started:.0f} s."
+    command = "python tests/bench/verdicts.py"
+    parts = (report(outcomes), totals(outcomes), seconds)
+    print(section("Verdicts on planted truths", command, ("numpy", "polars", "scipy"), *parts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
