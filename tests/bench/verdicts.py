@@ -23,11 +23,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import msgspec
 import numpy as np
 import polars as pl
 from ftev.core.config import CostConfig, ObjectiveConfig
 from ftev.core.errors import FtevError
 from ftev.core.events import AnalysisComputed, TextScored
+from ftev.core.numbers.bootstrap import Resampling
+from ftev.core.reporting.outcome import read_difference
+from ftev.core.results import compare
 from measure import section, table
 from planted import (
     Array,
@@ -62,6 +66,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {}
+ALWAYS = {"test_too_small"}  # that so many rows could not have shown more is true of every tie
 
 
 def kind(
@@ -204,7 +209,7 @@ def few_rows(n: int) -> Callable[[np.random.Generator, Path], Made]:
     return make
 
 
-FEW = "small_classes swapped_labels overconfident poorly_calibrated"
+FEW = "small_classes labels_swapped poorly_calibrated wrong_metric probe_beats_tuned"
 kind("4 test rows, every flip in favour", NONE, "test_too_small", FEW)(few_rows(4))
 kind("5 test rows, every flip in favour", NONE, "test_too_small", FEW)(few_rows(5))
 kind("6 test rows, every flip in favour", (NONE, SHIP), "test_too_small", FEW)(few_rows(6))
@@ -214,8 +219,8 @@ kind("20 test rows, every flip in favour", SHIP, "test_too_small", FEW)(few_rows
 @kind(
     "99 to 1, always the majority",
     NOT_SHIP,
-    must="class_imbalance never_predicted",
-    may="accuracy_paradox small_classes wrong_metric worse_than_probe underfitting",
+    must="class_imbalance labels_never_predicted",
+    may="accuracy_paradox small_classes wrong_metric probe_beats_tuned underfitting",
 )
 def ninety_nine(rng: np.random.Generator, folder: Path) -> Made:
     def constant(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
@@ -234,7 +239,7 @@ def ninety_nine(rng: np.random.Generator, folder: Path) -> Made:
     "98 % accuracy, 12 % recall of fraud",
     HOLD,
     must="accuracy_paradox class_imbalance",
-    may="poorly_calibrated small_classes wrong_metric label_errors worse_than_probe",
+    may="poorly_calibrated small_classes wrong_metric label_errors probe_beats_tuned",
 )
 def fraud(rng: np.random.Generator, folder: Path) -> Made:
     def finds_few(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
@@ -260,8 +265,8 @@ def fraud(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "constant answer, even labels",
     NOT_SHIP,
-    must="never_predicted",
-    may="worse_than_probe underfitting",
+    must="labels_never_predicted",
+    may="probe_beats_tuned underfitting",
 )
 def constant(rng: np.random.Generator, folder: Path) -> Made:
     def always(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
@@ -275,7 +280,7 @@ def constant(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "a probe that beats the tuned model",
     HOLD,
-    must="worse_than_probe",
+    must="probe_beats_tuned",
 )
 def probe_wins(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting(probe=1.5, tuned=0.8))
@@ -284,7 +289,7 @@ def probe_wins(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "a reference worse than chance",
     NOT_SHIP,
-    may="swapped_labels underfitting",
+    may="labels_swapped underfitting",
 )
 def worse_reference(rng: np.random.Generator, folder: Path) -> Made:
     def inverted(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
@@ -297,7 +302,7 @@ def worse_reference(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting(predict=inverted))
 
 
-@kind("base better than tuned", HOLD, may="worse_than_probe")
+@kind("base better than tuned", HOLD)
 def base_better(rng: np.random.Generator, folder: Path) -> Made:
     def with_base(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
         return {"base": frames["probe"], "tuned": frames["tuned"]}
@@ -430,8 +435,8 @@ kind("label noise 40 %", (SHIP, NONE, HOLD), "", "label_errors poorly_calibrated
 @kind(
     "labels of test swapped",
     NOT_SHIP,
-    must="swapped_labels",
-    may="poorly_calibrated worse_than_probe label_errors",
+    must="labels_swapped",
+    may="poorly_calibrated probe_beats_tuned label_errors",
 )
 def swapped(rng: np.random.Generator, folder: Path) -> Made:
     def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
@@ -485,8 +490,8 @@ def absent(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "a label that is never predicted",
     NOT_SHIP,
-    must="never_predicted",
-    may="accuracy_paradox poorly_calibrated label_errors class_imbalance worse_than_probe",
+    must="labels_never_predicted",
+    may="accuracy_paradox poorly_calibrated label_errors class_imbalance probe_beats_tuned",
 )
 def never(rng: np.random.Generator, folder: Path) -> Made:
     labels = ("a", "b", "c")
@@ -652,7 +657,7 @@ def overfits(rng: np.random.Generator, folder: Path) -> Made:
     "learning rate too small",
     NOT_SHIP,
     must="loss_never_fell",
-    may="underfitting worse_than_probe never_predicted test_too_small",
+    may="underfitting probe_beats_tuned labels_never_predicted test_too_small",
 )
 def rate_small(rng: np.random.Generator, folder: Path) -> Made:
     flat = course([0.692] * 3, [0.6931, 0.6931, 0.693, 0.693], spread=0.01, noise=0.02)
@@ -663,7 +668,7 @@ def rate_small(rng: np.random.Generator, folder: Path) -> Made:
     "learning rate too large",
     NOT_SHIP,
     must="learning_rate_too_high",
-    may="loss_diverged underfitting worse_than_probe never_predicted overfitting",
+    may="loss_diverged underfitting probe_beats_tuned labels_never_predicted overfitting",
 )
 def rate_large(rng: np.random.Generator, folder: Path) -> Made:
     told = course([6.0, 3.0, 2.5], [0.69, 5.0, 3.0, 2.6], spread=2.0, noise=0.1)
@@ -674,14 +679,14 @@ def rate_large(rng: np.random.Generator, folder: Path) -> Made:
     "training diverges late",
     NOT_SHIP,
     must="loss_diverged",
-    may="overfitting worse_than_probe never_predicted underfitting",
+    may="overfitting probe_beats_tuned labels_never_predicted underfitting",
 )
 def diverges(rng: np.random.Generator, folder: Path) -> Made:
     told = course([0.5, 0.4, 5.0], [0.69, 0.5, 0.45, 4.0], spread=1.0, kept=3)
     return run(rng, folder, Setting(probe=0.8, tuned=0, course=told))
 
 
-@kind("test rows without a finite score", HOLD, may="poorly_calibrated")
+@kind("test rows without a finite score", HOLD, must="no_prediction", may="poorly_calibrated")
 def not_finite(rng: np.random.Generator, folder: Path) -> Made:
     def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
         if split != "test":
@@ -865,7 +870,7 @@ def text_memorises(rng: np.random.Generator, folder: Path) -> Made:
     )
 
 
-@kind("a loss that is not finite", HOLD)
+@kind("a loss that is not finite", HOLD, must="no_prediction")
 def text_nan(rng: np.random.Generator, folder: Path) -> Made:
     def broken(frames: Frames) -> Frames:
         lost = pl.when(pl.col("row_id") == 2).then(float("nan")).otherwise("nll")
@@ -889,11 +894,107 @@ def text_truncated(rng: np.random.Generator, folder: Path) -> Made:
     return write(rng, folder, Text(facts=[cut]))
 
 
-# How often nothing is shipped
+# How often a gain is shown where there is none
+
+ROWS = (4, 5, 6, 10, 20, 50, 200, 1000, 5000)
+SKILL = 1.0
+
+
+def equal_classifiers(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    truth = [("no", "yes")[int(x)] for x in rng.random(n) < 0.4]
+    hard = rng.normal(size=(n, 2))
+    a, b = (scored(rng, truth, ("no", "yes"), SKILL, hard, (0.6, 0.4)) for _ in range(2))
+    return a, b
+
+
+def clustered(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Every row four times over, the copies in one cluster."""
+    pair = equal_classifiers(rng, max(1, n // 4))
+    copies = [pl.concat([f.with_columns(cluster=pl.col("row_id"))] * 4) for f in pair]
+    first, second = (f.with_columns(row_id=pl.int_range(f.height)) for f in copies)
+    return first, second
+
+
+def equal_texts(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    vocabulary = texts(rng, 1, [f"w{i}" for i in range(60)], (60, 61))[0].split()
+    references = texts(rng, n, vocabulary, (3, 12))
+    tokens = np.array([len(r.split()) + 1 for r in references])
+    hard, writer = rng.normal(size=n), Writer(0.8)
+    a, b = (
+        answers(
+            rng, text_frame(rng, hard, tokens, 2.0), references, references, vocabulary, writer, 20
+        )
+        for _ in range(2)
+    )
+    return a, b
+
+
+NULLS: dict[str, Callable[[np.random.Generator, int], tuple[pl.DataFrame, pl.DataFrame]]] = {
+    "two labels": equal_classifiers,
+    "two labels, clusters of 4": clustered,
+    "texts and answers": equal_texts,
+}
+
+
+def shown(name: str, n: int, seed: int, draws: int) -> Counter[str]:
+    """Of `draws` pairs of equally good models, how often each metric is shown to be better."""
+    found = Counter[str]()
+    labels = None if name == "texts and answers" else ("no", "yes")
+    positive = "yes" if labels else None
+    for i in range(draws):
+        rng = np.random.default_rng([seed, i, n, *name.encode()])
+        before, after = NULLS[name](rng, n)
+        resampling = Resampling(seed=i, draws=1_000)
+        for c in compare(
+            "test", "base", before, "tuned", after, labels, positive, None, resampling
+        ):
+            found[f"{c.metric} of"] += 1
+            found[c.metric] += read_difference(msgspec.to_builtins(c)) == "better"
+    return found
+
+
+def _draws(name: str, n: int, draws: int) -> int:
+    """Answers to thousands of prompts take seconds to measure: a tenth of the draws there."""
+    return draws // 10 if name == "texts and answers" and n > 1000 else draws
+
+
+def null_table(draws: int, processes: int) -> tuple[str, str]:
+    """Rows of the table, and the worst rate in words."""
+    parts = 4
+    work = [
+        (name, n, part, draws // parts) for name in NULLS for n in ROWS for part in range(parts)
+    ]
+    totals_: dict[tuple[str, int], Counter[str]] = {}
+    with ProcessPoolExecutor(processes) as pool:
+        for (name, n, *_), found in zip(
+            work, pool.map(shown, *zip(*work, strict=True)), strict=True
+        ):
+            totals_.setdefault((name, n), Counter()).update(found)
+            print(f"\r{name}, {n} rows      ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    rows, worst = [], (0.0, "")
+    for name in NULLS:
+        metrics = {m for n in ROWS for m in totals_[name, n] if not m.endswith(" of")}
+        for metric in sorted(metrics):
+            rates = [_rate(totals_[name, n], metric) for n in ROWS]
+            rows.append((name, metric, *(f"{100 * r:.1f}" for r in rates)))
+            high = max(zip(rates, ROWS, strict=True))
+            worst = max(worst, (high[0], f"{metric}, {name}, {high[1]:,} rows"))
+    head = ("equally good", "metric", *(f"{n:,}" for n in ROWS))
+    told = f"The highest of {len(rows) * len(ROWS)} rates is {100 * worst[0]:.1f} % ({worst[1]})"
+    error = 100 * np.sqrt(0.025 * 0.975 / draws)
+    return table(head, rows), f"{told}; the nominal rate is 2.5 %, ± {2 * error:.1f} by chance."
+
+
+def _rate(found: Counter[str], metric: str) -> float:
+    return found[metric] / max(1, found[f"{metric} of"])
+
+
+# What came of it
 
 
 def make(name: str, seed: int) -> tuple[str, int, str, list[str], str]:
-    """Kind, seed, decision, findings that warn or worse, and the fault where it could not be made."""
+    """Kind, seed, decision, findings (those of severity info in brackets), and any fault."""
     rng = np.random.default_rng([seed, *name.encode()])
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -918,7 +1019,7 @@ def judged(name: str, results: Sequence[tuple[str, int, str, list[str], str]]) -
         warned = {c for c in codes if not c.startswith("(")}
         expected += len(k.must & plain)
         found.update(k.must & plain)
-        wrong = warned - k.must - k.may
+        wrong = warned - k.must - k.may - ALWAYS
         false += len(wrong)
         extra.update(wrong)
     right = sum(n for d, n in decisions.items() if d in k.verdicts)
@@ -974,6 +1075,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="kinds whose name holds this")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--draws", type=int, default=1000, help="pairs of equal models; 0: none")
     args = parser.parse_args()
     names = [n for n in KINDS if args.only in n]
     work = [(n, s) for n in names for s in range(args.seeds)]
@@ -988,7 +1090,10 @@ def main() -> int:
     outcomes = [judged(n, [r for r in results if r[0] == n]) for n in names]
     seconds = f"One pass took {time.monotonic() - started:.0f} s."
     command = "python tests/bench/verdicts.py"
-    parts = (report(outcomes), totals(outcomes), seconds)
+    parts = [report(outcomes), totals(outcomes), seconds]
+    if args.draws:
+        parts += ["How often (in %) a gain is shown where both models are equally good:"]
+        parts += null_table(args.draws, args.processes)
     print(section("Verdicts on planted truths", command, ("numpy", "polars", "scipy"), *parts))
     return 0
 
