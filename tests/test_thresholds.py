@@ -25,6 +25,7 @@ from ftev.core.reporting.blocks import Chart, Paragraph, Table
 from ftev.core.reporting.sections.thresholds import show_thresholds
 from ftev.core.results import evaluate_classification
 from ftev.core.statistics import mcnemar, wilson
+from ftev.core.verifying.rows import contradictions_within
 from scored_splits import LABELS, binary, evaluation, predictions
 from sklearn import metrics as sk
 
@@ -439,3 +440,13 @@ def test_L6_a_probability_that_is_no_number_is_said():
     assert found["why_not"] == "a probability on validation is not a number"
     found = results(tuned=broken, validation=frame)["tuned"]
     assert found["why_not"] == "a probability on test is not a number"
+
+
+def test_V13_verify_holds_predictions_to_their_threshold():
+    frames, _ = at_point(ObjectiveConfig(recall_at_least=0.95), tuned=predictions(200, seed=7))
+    assert not list(contradictions_within(frames["tuned"], LABELS))
+    other = pl.when(pl.col("predicted") == "spam").then(pl.lit("ham")).otherwise(pl.lit("spam"))
+    changed = pl.when(pl.col("row_id") == 5).then(other).otherwise("predicted")
+    spoilt = frames["tuned"].with_columns(predicted=changed)
+    [found] = contradictions_within(spoilt, LABELS)
+    assert (found.rows, found.what) == ([5], "the prediction is not that of the threshold")

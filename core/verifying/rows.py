@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ..analyses.thresholds import AT_HALF
+
 NEAR = 1e-9  # of a probability or a loss: they were stored as they were computed
 SHOWN = 5
 
@@ -42,9 +44,10 @@ def _against_probabilities(frame: pl.DataFrame, labels: Sequence[str]) -> Iterat
     """The prediction is the likeliest label, and the loss that of the true one."""
     known = pl.col("probabilities").list
     codes = {label: i for i, label in enumerate(labels)}
+    own = AT_HALF if AT_HALF in frame.columns else "predicted"
     places = [
         pl.col(column).replace_strict(codes, default=None, return_dtype=pl.Int64)
-        for column in ("label", "predicted")
+        for column in ("label", own)
     ]
     truth, chosen = (known.get(place, null_on_oob=True) for place in places)
     unlike = chosen < known.max() - NEAR
@@ -52,10 +55,23 @@ def _against_probabilities(frame: pl.DataFrame, labels: Sequence[str]) -> Iterat
     lacks = pl.col("predicted").is_null() & ~spoilt
     yield from _rows(frame, lacks, "no prediction, and every probability is a number")
     yield from _rows(frame, unlike, "the prediction is not the label of the highest probability")
+    if "threshold" in frame.columns:
+        yield from _against_threshold(frame, labels)
     if "nll" in frame.columns:
         off = (pl.col("nll") + truth.log()).abs() > NEAR * (1 + pl.col("nll").abs())
         defined = (truth > 1e-300) & pl.col("nll").is_finite()
         yield from _rows(frame, defined & off, "the loss is not that of the true label")
+
+
+def _against_threshold(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:
+    """One of the two labels is predicted exactly where its probability reaches the threshold."""
+
+    def wrong(code: int) -> pl.Expr:
+        reached = pl.col("probabilities").list.get(code) >= pl.col("threshold")
+        return (pl.col("predicted") == labels[code]) != reached
+
+    positive = min(range(len(labels)), key=lambda code: frame.filter(wrong(code)).height)
+    yield from _rows(frame, wrong(positive), "the prediction is not that of the threshold")
 
 
 def contradictions_between(
