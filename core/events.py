@@ -156,8 +156,8 @@ class ModelsCompared(Event, frozen=True, tag=True):
 
 class TrainingPlanned(Event, frozen=True, tag=True):
     max_steps: int
-    steps_per_epoch: int
-    epochs: float
+    steps_per_epoch: int  # of a whole epoch
+    epochs: float  # that the steps come to
     warmup_steps: int
     rows_per_step: float
     padding: float  # padded tokens a real one
@@ -202,9 +202,11 @@ class Evaluated(Event, frozen=True, tag=True):
 
 
 class EpochDone(Event, frozen=True, tag=True):
+    """A whole epoch was taken; a part of one at a run's end is none."""
+
     epoch: int
     step: int
-    seconds: float
+    seconds: float  # of training: pauses and evaluations left out
 
 
 class CheckpointSaved(Event, frozen=True, tag=True):

@@ -128,7 +128,8 @@ def _tell_evaluation(e: Evaluated, h: History) -> list[str]:
         told += f" loss {e.loss_sum / e.loss_count:.3f},"
     if e.count:
         told += f" {_accuracy(h)} {format_value('accuracy', e.correct / e.count)},"
-    return [f"{told} {format_count(e.rows, 'row')}"]
+    told += f" {format_count(e.rows, 'row')}"
+    return [told + (f", {e.no_prediction:,} without a prediction" if e.no_prediction else "")]
 
 
 def _accuracy(h: History) -> str:

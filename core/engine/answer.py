@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 from collections.abc import Iterator
 
@@ -171,5 +172,7 @@ def _scored(s: Session, loaded: Loaded, text: str) -> list[float]:
 def _labelled(
     model: str, name: str, probabilities: list[float], labels: tuple[str, ...]
 ) -> Labelled:
+    if not all(map(math.isfinite, probabilities)):  # the model has no answer (V5)
+        return Labelled(model=model, name=name, probabilities={})
     ranked = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
     return Labelled(model=model, name=name, probabilities=dict(ranked))

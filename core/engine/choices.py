@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .evaluate import score_tokens
+from .evaluate import most_likely, score_tokens
 from .models import Loaded
 from .questions import fit_prompt
 from .rows import TokenRows, completion_rows, encode
@@ -114,10 +114,10 @@ def zero_shot_frame(
         {
             "row_id": frame["row_id"],
             "label": frame["label"].cast(pl.String),
-            "predicted": [labels[i] for i in sums.argmax(1)],
+            "predicted": most_likely(labels, sums),
             "probabilities": pl.Series(np.exp(log_probabilities)).arr.to_list(),
             "nll": -log_probabilities[np.arange(len(truth)), truth],
-            "chosen_by_byte": [labels[i] for i in (sums / size).argmax(1)],
+            "chosen_by_byte": most_likely(labels, sums / size),
             "candidates": [len(labels)] * len(truth),
             "fallbacks": scores.fallbacks,
             "text_cut": scores.cut,

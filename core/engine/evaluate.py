@@ -56,18 +56,27 @@ def by_label(loaded: Loaded, log_probabilities: Tensor) -> FloatArray:
 
 
 def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArray) -> Scores:
-    """Predictions as they are stored. `log_probabilities`: [rows, labels], nats."""
+    """Predictions as they are stored. `log_probabilities`: [rows, labels], nats.
+
+    A row whose scores are not finite has no prediction (V5).
+    """
     assert rows.labels is not None
     return pl.DataFrame(
         {
             "row_id": rows.row_ids,
             "label": [labels[i] for i in rows.labels],
-            "predicted": [labels[i] for i in log_probabilities.argmax(1)],
+            "predicted": most_likely(labels, log_probabilities),
             "probabilities": pl.Series(np.exp(log_probabilities)).arr.to_list(),
             "nll": -log_probabilities[np.arange(len(rows)), rows.labels],
         },
-        schema_overrides={"row_id": pl.Int64},
+        schema_overrides={"row_id": pl.Int64, "predicted": pl.String},
     )
+
+
+def most_likely(labels: Sequence[str], scores: FloatArray) -> list[str | None]:
+    """The label with the highest score of each row; none where a score is not finite (V5)."""
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(scores), axis=1)
+    return [labels[i] if ok else None for i, ok in zip(scores.argmax(1), finite, strict=True)]
 
 
 @dataclass(frozen=True)

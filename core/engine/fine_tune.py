@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import Fault, RunError
 from ..events import (
     CheckpointSaved,
     EpochDone,
@@ -20,7 +22,7 @@ from ..events import (
     TrainingPlanned,
 )
 from ..reporting.kept import chosen_by
-from ..runs import step_of
+from ..runs import TRAINING_STATE, step_of
 from .answer import answer_probes, answer_waiting
 from .checkpoints import (
     Best,
@@ -35,7 +37,16 @@ from .probe import fit_probe
 from .ranks import Ranks
 from .session import PROBE_FILE, Session
 from .shares import read_features
-from .train import Stepped, Trainer, plan_training, read_steps, sum_losses, train
+from .train import (
+    DIVERGED_STEPS,
+    Stepped,
+    Trainer,
+    note_divergence,
+    plan_training,
+    read_steps,
+    sum_losses,
+    train,
+)
 from .travel import make_room_for_training
 from .validate import metric_value, out_of_patience, update_best, validate
 
@@ -66,19 +77,19 @@ def train_to_the_best(s: Session, resume: Path | None) -> str:
     if resume is None:
         with _all_weights(s, t):
             _evaluate_step_zero(s)
-    started = time.monotonic()
     s.interruptible = False
     reason = _between_steps(s, t, best)
     s.interruptible = True
     s.earlier = None  # what follows loads models of its own
+    _refuse_a_diverged_end(s, t, best)
     kept = best.step or t.position.step
     if kept != t.position.step or t.spread.sharded:
         s.ranks.order("load_weights", kept)
         load_weights(s, checkpoint_path(s.run, kept))
     s.write(TrainingEnded(reason=reason, step=t.position.step, best_step=kept))
     s.step = kept
-    seconds = time.monotonic() - started
-    return f"{t.position.step:,} steps in {seconds:,.0f} s, {reason}; kept step {kept:,}"
+    seconds = f"{t.position.seconds:,.0f} s of training"
+    return f"{t.position.step:,} steps in {seconds}, {reason}; kept step {kept:,}"
 
 
 def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
@@ -99,10 +110,10 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
     s.write(
         TrainingPlanned(
             max_steps=t.plan.max_steps,
-            steps_per_epoch=len(t.plan.epochs[0]),
-            epochs=settings.epochs,
+            steps_per_epoch=t.plan.whole[0],
+            epochs=t.plan.length,
             warmup_steps=t.plan.warmup_steps(settings),
-            rows_per_step=len(rows) / len(t.plan.epochs[0]),
+            rows_per_step=len(rows) / t.plan.whole[0],
             padding=t.padding(),
         )
     )
@@ -136,7 +147,7 @@ def _evaluate_step_zero(s: Session) -> None:
 def _between_steps(s: Session, t: Trainer, best: Best) -> str:
     """The loop. Returns why it ended: completed or early stopping; raises Stopped when asked to."""
     pending: list[Stepped] = []
-    flushed = epoch_started = time.monotonic()
+    flushed = time.monotonic()
     s.listener.state = "training"
     for step in _led(s.ranks, train(t)):
         pending.append(step)
@@ -144,22 +155,24 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
         if step.backed_off or step.twice:
             s.note(_backed_off(step), "warning")
         evaluate = "validation" in s.rows and _evaluation_due(s, t, step)
-        if evaluate or step.ends_epoch or time.monotonic() - flushed > FLUSH_SECONDS:
-            _tell(s, pending)
+        due = time.monotonic() - flushed > FLUSH_SECONDS or _may_have_diverged(t, pending)
+        if evaluate or step.ends_epoch or step.is_last or due:
+            _tell(s, t, pending)
             pending, flushed = [], time.monotonic()
-        is_best = evaluate and _evaluate(s, t, best, step)
+        is_best, finite = _evaluate(s, t, best, step) if evaluate else (False, True)
         if step.ends_epoch:
-            seconds = time.monotonic() - epoch_started
+            seconds, t.position.epoch_seconds = t.position.epoch_seconds, 0.0
             s.write(EpochDone(epoch=step.ends_epoch, step=step.step, seconds=seconds))
-            epoch_started = time.monotonic()
-        if is_best or step.ends_epoch or s.listener.checkpoint.is_set():
+        finite = finite and not t.position.not_finite
+        ends = step.ends_epoch or step.is_last
+        if is_best or (ends and finite) or s.listener.checkpoint.is_set():
             _checkpoint(s, t, best)
         if s.listener.stop.is_set():
-            _tell(s, pending)
+            _tell(s, t, pending)
             _checkpoint(s, t, best)
             raise Stopped
         if s.listener.pause.is_set():
-            _tell(s, pending)
+            _tell(s, t, pending)
             pending = []
             _pause(s, t, best)
         _answer(s, t, holding=True)
@@ -167,8 +180,51 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
         if out_of_patience(best, s.config.train.early_stopping):
             return "early stopping"
         s.listener.state = "training"
-    _tell(s, pending)
+    _tell(s, t, pending)
     return "completed"
+
+
+def _may_have_diverged(t: Trainer, pending: list[Stepped]) -> bool:
+    """Whether the steps not read yet could be the last that divergence needs (V5)."""
+    return t.position.not_finite + len(pending) >= DIVERGED_STEPS
+
+
+def _diverged(s: Session, since: int, why: str) -> RunError:
+    """The end of a run whose model computes nothing any more, with the checkpoint to go back to."""
+    kept = max((step for step in _checkpoints(s) if _is_finite(s, step, since)), default=None)
+    if kept is None:
+        there = "No checkpoint with finite scores was saved before"
+    else:
+        path = checkpoint_path(s.run, kept).relative_to(s.run.path)
+        there = f"The last checkpoint with finite scores is that of step {kept:,}, in {path}"
+    return RunError(
+        Fault("", f"diverged since step {since:,}: {why}. {there}", "Lower train.learning_rate")
+    )
+
+
+def _checkpoints(s: Session) -> list[int]:
+    return [step_of(p.parent) for p in s.run.checkpoints.glob(f"step_*/{TRAINING_STATE}")]
+
+
+def _is_finite(s: Session, step: int, since: int) -> bool:
+    """By its own evaluation; without one, by the step that was taken from it."""
+    rows = s.validation_rows.read(step)
+    return step < since - 1 if rows is None else bool(rows["nll"].is_finite().all())
+
+
+def _refuse_a_diverged_end(s: Session, t: Trainer, best: Best) -> None:
+    """A model whose scores are not finite is not the result of a run (V5).
+
+    Without validation, the last step decides.
+    """
+    last = t.position.step
+    rows = s.validation_rows.read(last)
+    broken = t.position.not_finite > 0 if rows is None else not rows["nll"].is_finite().all()
+    since = last - max(0, t.position.not_finite - 1)
+    if broken and not best.step:
+        raise _diverged(s, since, "the model's scores are not finite at the end of training")
+    if t.position.not_finite:
+        s.note(f"no gradient was finite from step {since:,} to the last, step {last:,}", "warning")
 
 
 def _backed_off(step: Stepped) -> str:
@@ -193,11 +249,23 @@ def _led(ranks: Ranks, steps: Iterator[Stepped]) -> Iterator[Stepped]:
         yield step
 
 
-def _tell(s: Session, steps: list[Stepped]) -> None:
-    """Write steps down: their sums come back from the devices, and from the other ranks."""
-    if steps:
-        s.ranks.order("sum_losses")
-        s.write(*read_steps(sum_losses(s.ranks, steps)))
+def _tell(s: Session, t: Trainer, steps: list[Stepped]) -> None:
+    """Write steps down: their sums come back from the devices, and from the other ranks.
+
+    Raises RunError once training has diverged.
+    """
+    if not steps:
+        return
+    s.ranks.order("sum_losses")
+    facts = read_steps(sum_losses(s.ranks, steps))
+    s.write(*facts)
+    took = math.fsum(fact.seconds for fact in facts)
+    t.position.seconds += took
+    t.position.epoch_seconds += took
+    since = note_divergence(t.position, facts)
+    if since is not None:
+        why = f"{DIVERGED_STEPS} steps in a row had no finite gradient"
+        raise _diverged(s, since, why)
 
 
 def _answer(s: Session, t: Trainer, *, holding: bool) -> None:
@@ -220,16 +288,19 @@ def _all_weights(s: Session, t: Trainer) -> Iterator[None]:
 
 def _evaluation_due(s: Session, t: Trainer, step: Stepped) -> bool:
     every = s.config.train.eval_every
-    if step.ends_epoch:
+    if step.ends_epoch or step.is_last:
         return True
     if isinstance(every, int):
         return step.step % every == 0
-    before = step.epoch - 1 / len(t.plan.epochs[0])
+    before = step.epoch - 1 / t.plan.whole[int(step.epoch)]
     return int(step.epoch / every + 1e-9) > int(before / every + 1e-9)
 
 
-def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> bool:
-    """Validate and answer the config's prompts; whether this is the best model so far."""
+def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> tuple[bool, bool]:
+    """Validate and answer the config's prompts.
+
+    Whether this is the best model so far, and whether it has a prediction for every row.
+    """
     with _all_weights(s, t):
         event, frame = validate(s, "tuned", s.tuned, step.epoch)
         answer_probes(s)
@@ -237,7 +308,8 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> bool:
     value = metric_value(s, metric, event, frame)
     loss = metric_value(s, "loss", event, frame)
     s.validation_rows.thin_out({best.step})
-    return update_best(best, value, step.step, metric, s.config.train.early_stopping, loss)
+    stop = s.config.train.early_stopping
+    return update_best(best, value, step.step, metric, stop, loss), not event.no_prediction
 
 
 def _checkpoint(s: Session, t: Trainer, best: Best) -> None:

@@ -32,6 +32,7 @@ from .vocabulary_loss import vocabulary_loss
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
+DIVERGED_STEPS = 20  # in a row without a finite gradient: no batch is to blame any more
 SAMPLED = 100  # steps whose padding is counted
 
 
@@ -44,6 +45,9 @@ class Position:
     batch: int = 0  # steps taken in this epoch
     pieces: int = 1  # into which each part of a step is cut, since memory ran out
     twice: bool = False  # activations are computed again and not kept, since single rows ran out
+    not_finite: int = 0  # steps in a row, up to the last, without a finite gradient and loss
+    seconds: float = 0.0  # of training: pauses and evaluations left out
+    epoch_seconds: float = 0.0  # the same in this epoch
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,29 @@ class Plan:
     """The steps of every epoch: which rows, in which order."""
 
     epochs: list[list[Rows]]
+    whole: list[int]  # steps that each of them has where it is not cut short
 
     @property
     def max_steps(self) -> int:
         return sum(len(e) for e in self.epochs)
+
+    @property
+    def length(self) -> float:
+        """Epochs that the steps come to."""
+        return math.fsum(len(e) / n for e, n in zip(self.epochs, self.whole, strict=True))
 
     def warmup_steps(self, settings: TrainConfig) -> int:
         return math.ceil(self.max_steps * settings.warmup_ratio)
 
 
 def plan_training(rows: TokenRows, settings: TrainConfig) -> Plan:
-    """Whole epochs and a part of one where `epochs` is no whole number; cut at max_steps."""
+    """Whole epochs and a part of one where `epochs` is no whole number; cut at max_steps.
+
+    max_steps changes how far a run goes, never what an epoch or a step is. The learning rate's
+    schedule ends with the run, as in transformers.
+    """
     epochs: list[list[Rows]] = []
+    whole: list[int] = []
     lengths, left = rows.lengths, settings.max_steps or math.inf
     for epoch in range(math.ceil(settings.epochs)):
         steps = plan_epoch(lengths, settings, epoch)
@@ -70,15 +85,17 @@ def plan_training(rows: TokenRows, settings: TrainConfig) -> Plan:
         keep = min(len(steps), left, max(1, round(len(steps) * part)))
         if keep:
             epochs.append(steps[: int(keep)])
+            whole.append(len(steps))
         left -= keep
-    return Plan(epochs)
+    return Plan(epochs, whole)
 
 
 def learning_rate(step: int, plan: Plan, settings: TrainConfig) -> float:
-    """The rate of the step-th update, counted from 0: warm-up, then the schedule down to zero."""
+    """The rate of the step-th update, counted from 0, as `transformers.get_scheduler` has it: from
+    0 up to the peak, then the schedule down to 0 (E5)."""
     warmup, total = plan.warmup_steps(settings), plan.max_steps
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
+        return settings.learning_rate * step / warmup
     if settings.schedule == "constant":
         return settings.learning_rate
     share = (step - warmup) / max(1, total - warmup)
@@ -117,7 +134,8 @@ class Stepped:
     tokens: int
     started: float
     ended: float
-    ends_epoch: int | None = None  # number of the epoch that this step completes
+    ends_epoch: int | None = None  # number of the whole epoch that this step completes
+    is_last: bool = False
     backed_off: int = 0  # pieces that its parts were cut into, where memory ran out in this step
     twice: bool = False  # whether it is the first whose activations were not kept
 
@@ -135,10 +153,15 @@ def sum_losses(ranks: Ranks, steps: Sequence[Stepped]) -> list[Stepped]:
 
 
 def read_steps(steps: Sequence[Stepped]) -> list[StepDone]:
-    """Facts about steps, in one transfer: reading each by itself would wait for the GPU."""
+    """Facts about steps, in one transfer: reading each by itself would wait for the GPU.
+
+    What a GPU had still to compute is waited for here: it belongs to the time of these steps.
+    """
     if not steps:
         return []
+    started = time.time()
     numbers = torch.stack([torch.stack([s.loss_sum, s.grad_norm.double()]) for s in steps]).tolist()
+    waited = (time.time() - started) / len(steps)
     return [
         StepDone(
             time=s.ended,
@@ -149,11 +172,21 @@ def read_steps(steps: Sequence[Stepped]) -> list[StepDone]:
             learning_rate=s.learning_rate,
             grad_norm=norm,
             tokens=s.tokens,
-            seconds=s.seconds(),
+            seconds=s.seconds() + waited,
             skipped=not math.isfinite(norm),
         )
         for s, (loss, norm) in zip(steps, numbers, strict=True)
     ]
+
+
+def note_divergence(position: Position, steps: Sequence[StepDone]) -> int | None:
+    """The step since which training has diverged, once that is sure (V5); counts on until then."""
+    for step in steps:
+        finite = math.isfinite(step.grad_norm) and math.isfinite(step.loss_sum)
+        position.not_finite = 0 if finite else position.not_finite + 1
+        if position.not_finite >= DIVERGED_STEPS:
+            return step.step - position.not_finite + 1
+    return None
 
 
 @dataclass
@@ -259,11 +292,11 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
             t.optimizer.step()
             t.optimizer.zero_grad(set_to_none=True)
             position.step += 1
-            ends = batch + 1 == len(steps)
+            ends, whole = batch + 1 == len(steps), t.plan.whole[epoch]
             position.epoch, position.batch = (epoch + 1, 0) if ends else (epoch, batch + 1)
             yield Stepped(
                 step=position.step,
-                epoch=epoch + (batch + 1) / _whole_epoch(t, epoch),
+                epoch=epoch + (batch + 1) / whole,
                 loss_sum=loss_sum,
                 loss_count=count,
                 learning_rate=rate,
@@ -271,7 +304,8 @@ def _take_steps(t: Trainer) -> Iterator[Stepped]:
                 tokens=int(t.lengths[rows].sum()),
                 started=started,
                 ended=time.time(),
-                ends_epoch=epoch + 1 if ends else None,
+                ends_epoch=epoch + 1 if batch + 1 == whole else None,
+                is_last=ends and epoch + 1 == len(t.plan.epochs),
                 backed_off=position.pieces if position.pieces > before else 0,
                 twice=position.twice and not twice,
             )
@@ -302,12 +336,6 @@ def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
         states = states.index_select(0, batch.before)
         return vocabulary_loss(t.head, states, batch.ids.flatten()[batch.before + 1])
-
-
-def _whole_epoch(t: Trainer, epoch: int) -> int:
-    """Steps that the whole epoch would have had, also where it is cut short."""
-    own = len(t.plan.epochs[epoch])
-    return max(own, len(t.plan.epochs[0])) if t.settings.batch_tokens is None else own
 
 
 def _clip(t: Trainer) -> Tensor:

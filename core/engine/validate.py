@@ -104,6 +104,7 @@ def _class_sums(frame: pl.DataFrame, labels: tuple[str, ...]) -> dict[str, Any]:
         "correct": int((frame["label"] == frame["predicted"]).sum()),
         "count": frame.height,
         "confusion": _cells(frame, labels),
+        "no_prediction": frame["predicted"].null_count(),
     }
 
 
@@ -115,17 +116,21 @@ def _token_sums(frame: pl.DataFrame) -> dict[str, Any]:
         "count": tokens,
         "bytes": int(frame["bytes"].sum()),
         "unscored_rows": int((frame["tokens"] == 0).sum()),
+        "no_prediction": int((~frame["nll"].is_finite()).sum()),
     }
 
 
 def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int, int]]:
     index = {label: i for i, label in enumerate(labels)}
-    counted = frame.group_by("label", "predicted").len().sort("label", "predicted")
+    answered = frame.drop_nulls("predicted")  # the others are `no_prediction`
+    counted = answered.group_by("label", "predicted").len().sort("label", "predicted")
     return [(index[t], index[p], n) for t, p, n in counted.iter_rows()]
 
 
 def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -> float:
-    """One metric of an evaluation; NaN where it does not apply."""
+    """One metric of an evaluation; NaN where it does not apply, or a row has no prediction (V5)."""
+    if event.no_prediction:
+        return math.nan
     if name == "loss":
         return event.loss_sum / event.loss_count if event.loss_count else math.nan
     if not s.config.is_classification:

@@ -196,3 +196,58 @@ def test_the_report_shows_both(run: Run) -> None:
     assert texts[0] == "Can these numbers be repeated?"
     assert sum("they agree with the stored scores" in text for text in texts) >= 2
     assert not any("DO NOT AGREE" in text for text in texts)
+
+
+def diverged(folder: Path, encoder_folder: Path, **train: Any) -> tuple[Run, History]:
+    """A classifier whose first step with an effect is one of 1e30; four steps an epoch."""
+    texts = [("what a good cup", "good"), ("the tea was bad", "bad"), ("a warm day", "good")]
+    rows = [(f"{texts[i % 3][0]} {i}", texts[i % 3][1]) for i in range(40)]
+    write_rows(folder / "train.csv", ("text", "label"), rows)
+    settings = {"batch_size": 8, "learning_rate": 1e30, "max_grad_norm": 0.0, "eval_every": 1}
+    config = RunConfig(
+        task="classification",
+        name="diverged",
+        model=ModelConfig(base=str(encoder_folder)),
+        data=DataConfig(train="train.csv", validation=0.2),
+        train=TrainConfig(**settings | train, devices="cpu"),
+        evaluate=EvaluateConfig(prompts=["a warm cup"], probe=False),
+        folder=str(folder),
+    )
+    run = create_run(config, folder / "runs")
+    process = start_worker(run, "--serve-minutes", "0")
+    assert process.wait(timeout=PATIENCE) == 1, run.log_path.read_text()
+    return run, read_history(run)
+
+
+def test_V5_a_diverged_run_fails_and_keeps_its_last_finite_checkpoint(
+    tmp_path: Path, encoder_folder: Path
+) -> None:
+    """Warm-up leaves the first step without effect: its checkpoint is a finite one."""
+    run, history = diverged(tmp_path, encoder_folder, epochs=30.0, warmup_ratio=0.001)
+    assert history.finished is not None
+    assert (history.finished.status, history.finished.exit_code) == ("failed", 1)
+    told = history.finished.error
+    assert "diverged since step 3: 20 steps in a row had no finite gradient" in told
+    assert "checkpoint with finite scores is that of step 1, in checkpoints/step_000001" in told
+    assert history.step == 22
+    assert history.status(run.worker_alive()) == "failed"
+    assert [p.name for p in run.checkpoints.iterdir()] == ["step_000001"]
+    assert (history.best_step, history.ended, history.results) == (1, None, {})
+    broken = history.evaluation("validation", "tuned", 2)
+    assert broken is not None
+    assert broken.no_prediction == broken.rows == 8
+    assert (broken.correct, broken.confusion) == (0, [])
+    assert math.isnan(broken.loss_sum)
+    assert history.change(1, 2) is None
+    assert history.prompts[-1].tuned_probabilities == {}
+    assert not run.model_path.exists()
+
+
+def test_V5_a_run_without_a_finite_model_fails_however_short(
+    tmp_path: Path, encoder_folder: Path
+) -> None:
+    run, history = diverged(tmp_path, encoder_folder, max_steps=3, warmup_ratio=0.0)
+    assert history.finished is not None
+    assert "diverged since step 2" in history.finished.error
+    assert "No checkpoint with finite scores was saved before" in history.finished.error
+    assert not run.checkpoints.exists()

@@ -5,19 +5,33 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import story
 import torch
 from ftev.core.config import EarlyStopping, ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine import models
 from ftev.core.engine.checkpoints import Best, read_state, restore_training, save_checkpoint
+from ftev.core.engine.evaluate import most_likely
 from ftev.core.engine.models import Loaded, load
 from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
-from ftev.core.engine.train import Trainer, learning_rate, plan_training, read_steps, train
+from ftev.core.engine.train import (
+    DIVERGED_STEPS,
+    Position,
+    Trainer,
+    learning_rate,
+    note_divergence,
+    plan_training,
+    read_steps,
+    train,
+)
 from ftev.core.engine.validate import out_of_patience, update_best
 from ftev.core.engine.validation_rows import NEWEST, ValidationRows, loss_change
+from ftev.core.events import StepDone
 from ftev.core.history import Change
 from ftev.core.runs import Run
+from msgspec.structs import replace
 from scoring import scores
 from tensors import Seen
+from transformers import get_scheduler
 
 PROMPTS = [
     "a cold day",
@@ -109,20 +123,47 @@ def test_gradients_are_scaled_down_to_the_norm_given(causal_folder: Path) -> Non
     assert moved < 1e-6
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.06, 0.25])
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
-def test_the_learning_rate_rises_then_follows_its_schedule(
-    causal_folder: Path, schedule: str
+def test_E5_the_learning_rate_is_that_of_transformers(
+    causal_folder: Path, schedule: str, warmup: float
 ) -> None:
-    settings = TrainConfig(batch_size=1, epochs=5, warmup_ratio=0.25, schedule=schedule)  # type: ignore[arg-type]
+    settings = TrainConfig(batch_size=1, epochs=5, warmup_ratio=warmup, schedule=schedule)  # type: ignore[arg-type]
     plan = trainer(causal_folder, settings).plan
     assert plan.max_steps == 40
-    rates = [learning_rate(i, plan, settings) / settings.learning_rate for i in range(40)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1.0
-    middle = {"linear": 0.5, "cosine": 0.5, "constant": 1.0}[schedule]
-    assert rates[25] == pytest.approx(middle)
-    last = {"linear": 1 / 30, "cosine": 0.00274, "constant": 1.0}[schedule]
-    assert rates[-1] == pytest.approx(last, rel=1e-2)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
+    name = "constant_with_warmup" if schedule == "constant" else schedule
+    oracle = get_scheduler(name, optimizer, plan.warmup_steps(settings), plan.max_steps)
+    for step in range(40):
+        expected = optimizer.param_groups[0]["lr"]
+        assert learning_rate(step, plan, settings) == pytest.approx(expected, rel=1e-12, abs=1e-20)
+        optimizer.step()
+        oracle.step()
+    assert (learning_rate(0, plan, settings) == 0.0) == (warmup > 0)
+
+
+def test_E5_max_steps_changes_how_far_a_run_goes_and_nothing_else(causal_folder: Path) -> None:
+    common = {"batch_size": 3, "epochs": 4.0, "learning_rate": 1e-3, "schedule": "constant"}
+    whole = trainer(causal_folder, TrainConfig(**common, warmup_ratio=0.0))  # type: ignore[arg-type]
+    every = read_steps(list(train(whole)))
+    for limit in (2, 3, 7):
+        settings = TrainConfig(**common, warmup_ratio=0.0, max_steps=limit)  # type: ignore[arg-type]
+        t = trainer(causal_folder, settings)
+        assert t.plan.whole[0] == 3
+        assert t.plan.length == pytest.approx(limit / 3)
+        taken = list(train(t))
+        assert [s.ends_epoch for s in taken] == [None, None, 1, None, None, 2, None][:limit]
+        assert [s.is_last for s in taken] == [False] * (limit - 1) + [True]
+        for cut, full in zip(read_steps(taken), every[:limit], strict=True):
+            assert (cut.loss_sum, cut.epoch) == (full.loss_sum, full.epoch)
+
+
+def test_E5_an_epoch_of_a_token_budget_is_not_shortened_by_max_steps(causal_folder: Path) -> None:
+    full = trainer(causal_folder, TrainConfig(batch_tokens=20, epochs=2)).plan
+    cut = trainer(causal_folder, TrainConfig(batch_tokens=20, epochs=2, max_steps=2)).plan
+    assert cut.max_steps == 2 < len(full.epochs[0])
+    assert cut.whole[0] == full.whole[0] == len(full.epochs[0])
+    assert all(np.array_equal(a, b) for a, b in zip(cut.epochs[0], full.epochs[0], strict=False))
 
 
 def test_a_part_of_an_epoch_and_max_steps_cut_the_plan(causal_folder: Path) -> None:
@@ -316,3 +357,27 @@ def test_V10_of_hundreds_of_evaluations_the_telling_ones_are_kept(tmp_path: Path
     kept.forget_after(150)
     assert kept.steps()[-1] == 150
     assert [step for step, *_ in kept.changes(151, rows_scored([1.0, 2.0]))] == kept.steps()
+
+
+def test_V5_twenty_steps_in_a_row_without_a_finite_gradient_are_divergence() -> None:
+    def steps(first: int, finite: list[bool]) -> list[StepDone]:
+        norms = [1.0 if ok else math.nan for ok in finite]
+        return [replace(story.step(first + i), grad_norm=norm) for i, norm in enumerate(norms)]
+
+    position = Position()
+    assert note_divergence(position, steps(1, [True, *[False] * (DIVERGED_STEPS - 1)])) is None
+    assert note_divergence(position, steps(21, [True])) is None
+    assert position.not_finite == 0
+    assert note_divergence(position, steps(22, [False] * 12)) is None
+    assert note_divergence(position, steps(34, [False] * 8)) == 22
+    position = Position()
+    lost = [replace(s, loss_sum=math.inf) for s in steps(1, [True] * 20)]
+    assert note_divergence(position, lost) == 1
+
+
+def test_V5_a_row_whose_scores_are_not_finite_has_no_prediction() -> None:
+    scores = np.log(np.array([[0.2, 0.8], [0.5, 0.5]]))
+    assert most_likely(("no", "yes"), scores) == ["yes", "no"]
+    scores[0, 0] = math.nan
+    scores[1, 1] = math.inf
+    assert most_likely(("no", "yes"), scores) == [None, None]
