@@ -188,12 +188,29 @@ def prepare_training_data(s: Session) -> None:
         for split in ("train", "validation"):
             if split in s.dataset.splits:
                 s.prepare(split)
+        check_tokens(s, s.config.model.base)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
         s.write(s.leakage.as_event())
         if "train" in s.rows:
             told.update(s.shapes("train"))
         else:
             told["note"] = "no training data"
+
+
+def check_tokens(s: Session, name: str) -> None:
+    """Before anything is trained or scored: a token without an embedding stops the run, or warns.
+
+    Test rows are looked at too, which otherwise are tokenised after training.
+    """
+    from .conclude import texts_as_rows
+    from .vocabulary import check_vocabulary, tokens_without_embedding
+
+    if not tokens_without_embedding(s.tuned):
+        return
+    rows = {split: s.render(split, s.tuned) for split in s.dataset.splits}
+    rows |= texts_as_rows(s)
+    if told := check_vocabulary(s.tuned, name, rows):
+        s.note(told, "warning")
 
 
 def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
@@ -209,6 +226,7 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
         else:
             s.ranks.order("take_given_model")
             take_given_model(s)
+            check_tokens(s, str(s.config.model.tuned))
             s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"

@@ -34,6 +34,7 @@ from .session import Session
 from .token_scores import cross_score
 from .traced import BASE_BY_PROBE, trace_text
 from .travel import at_checkpoint, step_asked
+from .vocabulary import check_prompt
 
 
 def answer_waiting(s: Session, *, holding: bool) -> None:
@@ -96,12 +97,14 @@ def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
         yield from label_text(s, asked)
         return
     prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced)
+    check_prompt(s.tuned, prompt)
     sources = {"base": s.base, "tuned": s.tuned} if "base" in asked.models else {"tuned": s.tuned}
     voices = [Voice(name, loaded) for name, loaded in sources.items() if name in asked.models]
     aligned = s.config.trains or len(voices) < 2 or same_tokens(s.base, s.tuned)
     for voice in voices:
         if not aligned and voice.name == "base":
             voice.prompt = prompt_ids(s.base, asked.text, s.form, spaced=s.spaced)
+            check_prompt(s.base, voice.prompt)
     for reply in generate(voices, prompt, asked):
         yield _plain(reply)
     if asked.details and asked.likelihoods != "none" and len(voices) == 2:
@@ -158,6 +161,7 @@ def _rows_of(loaded: Loaded, text: str) -> TokenRows:
     frame = pl.DataFrame({"row_id": [0], "text": [text], "label": [loaded.labels[0]]})
     *_, rows = classification_rows(frame, loaded)
     assert isinstance(rows, TokenRows)
+    check_prompt(loaded, rows.ids[0].tolist())
     return rows
 
 

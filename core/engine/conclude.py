@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 
 from ..analyses import Analysis, Evaluation, Frames, at_operating_point
@@ -27,7 +28,7 @@ from ..runs import file_sha256
 from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .pairing import same_tokens
-from .rows import window_texts
+from .rows import TokenRows, encode, window_texts
 from .session import Session
 from .shares import read_features
 from .validate import evaluated, score
@@ -175,11 +176,7 @@ def _windows_told(s: Session, split: str, height: int) -> pl.DataFrame:
 
 def score_texts(s: Session) -> None:
     """Log-likelihood of held-out and of neutral text, base and tuned (K1 to K5)."""
-    texts = {f"held_out:{i}": text for i, text in enumerate(s.config.evaluate.held_out)}
-    if s.config.evaluate.general_text:
-        path = s.folder / s.config.evaluate.general_text
-        texts["general_text"] = path.read_bytes().decode("utf-8-sig", errors="replace")
-    for source, text in texts.items():
+    for source, text in _texts(s).items():
         found = {}
         for model, loaded in (("base", s.base), ("tuned", s.tuned)):
             work = score_text(loaded, text, s.config.evaluate.precision)
@@ -188,6 +185,25 @@ def score_texts(s: Session) -> None:
         for fact in _changes(source, **found):
             plain = spell_numbers(fact.result)
             s.write(AnalysisComputed(split=source, name=fact.name, result=plain))
+
+
+def _texts(s: Session) -> dict[str, str]:
+    texts = {f"held_out:{i}": text for i, text in enumerate(s.config.evaluate.held_out)}
+    if s.config.evaluate.general_text:
+        path = s.folder / s.config.evaluate.general_text
+        texts["general_text"] = path.read_bytes().decode("utf-8-sig", errors="replace")
+    return texts
+
+
+def texts_as_rows(s: Session) -> dict[str, TokenRows]:
+    """The texts and prompts of the configuration as token ids, by where they come from."""
+    texts = _texts(s)
+    texts |= {f"prompt:{i}": text for i, text in enumerate(s.config.evaluate.prompts)}
+    ids = encode(s.tuned, list(texts.values()))
+    return {
+        name: TokenRows(ids=[np.asarray(one, dtype=np.int32)], row_ids=[0])
+        for name, one in zip(texts, ids, strict=True)
+    }
 
 
 def _changes(source: str, base: TextScore, tuned: TextScore) -> Iterator[Analysis]:

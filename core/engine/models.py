@@ -20,6 +20,7 @@ from ..config import RunConfig
 from ..demo import find_model
 from ..errors import ModelError
 from ..events import ModelLoaded
+from .causality import refuse_looking_ahead, refuse_masked
 from .devices import free_memory
 from .heads import (
     listed,
@@ -247,12 +248,16 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
 
 
 def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     name, tokenizer = origin.name, load_tokenizer(origin.tokenizer, origin.revision)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
     with loading(name, "model"):
+        config = AutoConfig.from_pretrained(
+            origin.weights, revision=origin.revision, trust_remote_code=False
+        )
+        refuse_masked(config, name)
         model, info = AutoModelForCausalLM.from_pretrained(
             origin.weights,
             revision=origin.revision,
@@ -264,8 +269,9 @@ def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
-    loaded = Loaded(model, tokenizer, max_length(model, tokenizer))
-    return attach_adapter(loaded, origin, trainable=trainable)
+    longest = max_length(model, tokenizer)
+    refuse_looking_ahead(model, name, longest)
+    return attach_adapter(Loaded(model, tokenizer, longest), origin, trainable=trainable)
 
 
 def is_causal(config: RunConfig) -> bool:
@@ -333,7 +339,7 @@ def _absolute(name: str) -> str:
 def max_length(model: Any, tokenizer: Any) -> int:
     limits = [DEFAULT_MAX_LENGTH]
     positions = getattr(model.config, "max_position_embeddings", None)
-    if positions:
+    if positions and positions > 0:  # -1: without a limit
         offset = _position_offset(model)
         limits.append(positions - offset)
     if tokenizer.model_max_length < NO_LIMIT:

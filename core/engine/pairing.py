@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..events import ModelsCompared
 from .models import Loaded
+from .vocabulary import tokens_without_embedding
 
 EXAMPLES = 5
 PARTS = (
@@ -41,7 +40,9 @@ def compare_models(base: Loaded, tuned: Loaded) -> ModelsCompared:
         for name, field in PARTS
         if getattr(base.tokenizer, field, None) != getattr(tuned.tokenizer, field, None)
     ]
-    outside = next((n for n, m in (("base", base), ("tuned", tuned)) if _too_few_rows(m)), "")
+    outside = next(
+        (n for n, m in (("base", base), ("tuned", tuned)) if tokens_without_embedding(m)), ""
+    )
     return ModelsCompared(
         same_vocabulary=not differing,
         same_template=not parts,
@@ -52,9 +53,3 @@ def compare_models(base: Loaded, tuned: Loaded) -> ModelsCompared:
         differing_parts=parts,
         outside=outside,
     )
-
-
-def _too_few_rows(loaded: Loaded) -> bool:
-    """Whether a token has an id beyond the rows of the embedding."""
-    embedding: Any = loaded.model.get_input_embeddings()
-    return max(loaded.tokenizer.get_vocab().values(), default=0) >= embedding.weight.shape[0]

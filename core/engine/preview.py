@@ -19,9 +19,11 @@ from ..config import RunConfig
 from ..config_file import check_config
 from ..data import read_run_data
 from ..demo import find_model
+from .causality import refuse_masked
 from .models import Loaded, load_tokenizer, loading, max_length, source
 from .pipe import answer_stdin, tell
 from .rows import RENDER, TokenRows
+from .vocabulary import check_vocabulary
 
 SHOWN_TOKENS = 60
 SHOWN_ROWS, WHOLE_ROW = 3, 600  # rows and tokens of each that a screen shows
@@ -40,12 +42,13 @@ def preview(question: Question) -> dict[str, Any]:
     tell(progress=f"loading the tokenizer of {config.model.base}")
     loaded = _without_weights(config)
     loaded.labels = dataset.labels
-    splits = {}
+    splits, rows_of = {}, {}
     for name, split in dataset.splits.items():
         tell(progress=f"tokenising {name}")
         *_, rows = RENDER[dataset.columns.form](split.frame, loaded)
         assert isinstance(rows, TokenRows)
-        splits[name] = _lengths(rows, loaded)
+        splits[name], rows_of[name] = _lengths(rows, loaded), rows
+    check_vocabulary(loaded, config.model.base, rows_of)
     return {"max_length": loaded.max_length, "splits": splits, **_size(loaded, config)}
 
 
@@ -61,6 +64,8 @@ def _without_weights(config: RunConfig) -> Loaded:
     kind = AutoModelForSequenceClassification if config.is_classification else AutoModelForCausalLM
     with loading(base, "configuration"), torch.device("meta"):
         told = AutoConfig.from_pretrained(**source(base, revision))
+        if not config.is_classification:
+            refuse_masked(told, base)
         model = kind.from_config(told, trust_remote_code=False)
         if not config.is_classification:
             model.generation_config = _generation_settings(config) or model.generation_config

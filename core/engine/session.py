@@ -172,12 +172,16 @@ class Session:
 
     def prepare(self, split: str) -> TokenRows:
         """Tokenise a split and write down what masking and truncation left of it."""
-        source = self.dataset.splits[split]
-        render = RENDER[self.form]
-        work = render(source.frame, self.tuned)
-        rows: TokenRows = self.drive(work, f"tokenising {split}", source.frame.height)
+        rows = self.render(split, self.tuned)
         self.rows[split], self.prepared_by[split] = rows, copy(self.tuned)
         self.write(self.describe(split))
+        return rows
+
+    def render(self, split: str, loaded: Loaded, again: str = "") -> TokenRows:
+        """The rows of a split as a model reads them."""
+        frame = self.dataset.splits[split].frame
+        work = RENDER[self.form](frame, loaded)
+        rows: TokenRows = self.drive(work, f"tokenising {split}{again}", frame.height)
         return rows
 
     def rows_for(self, loaded: Loaded, split: str) -> TokenRows:
@@ -186,10 +190,7 @@ class Session:
             self.prepare(split)
         if reads_alike(self.prepared_by[split], loaded):
             return self.rows[split]
-        source = self.dataset.splits[split]
-        work = RENDER[self.form](source.frame, loaded)
-        rows: TokenRows = self.drive(work, f"tokenising {split} again", source.frame.height)
-        return rows
+        return self.render(split, loaded, " again")
 
     def shapes(self, split: str) -> dict[str, Any]:
         """Rows and columns of a split before and after it was prepared, and a line about it."""

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +8,21 @@ from ftev.core.config import ModelConfig, RunConfig
 from ftev.core.engine.models import describe, load, save
 from ftev.core.errors import ModelError
 from safetensors.torch import load_file
+from transformers import (
+    AutoTokenizer,
+    BertForMaskedLM,
+    BertLMHeadModel,
+    ElectraForMaskedLM,
+    Gemma2ForCausalLM,
+    GPT2LMHeadModel,
+    MambaForCausalLM,
+    MistralForCausalLM,
+    MixtralForCausalLM,
+    OPTForCausalLM,
+    RobertaForCausalLM,
+    RobertaForMaskedLM,
+    XLNetLMHeadModel,
+)
 
 
 def config(task: str, base: Path) -> RunConfig:
@@ -75,6 +91,73 @@ def test_a_missing_model_is_one_clear_error(name: str, monkeypatch: pytest.Monke
 def test_an_encoder_is_no_causal_model(encoder_folder: Path) -> None:
     with pytest.raises(ModelError):
         load(config("generation", encoder_folder), str(encoder_folder))
+
+
+def folder_of(model: Any, causal_folder: Path, folder: Path) -> Path:
+    """A model with the tokenizer of the tiny causal one."""
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(causal_folder).save_pretrained(folder)
+    return folder
+
+
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.mark.parametrize("kind", [BertForMaskedLM, RobertaForMaskedLM, ElectraForMaskedLM])
+def test_E3_a_masked_language_model_is_refused_as_a_causal_one(
+    kind: Any, causal_folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    folder = folder_of(kind(kind.config_class(**SMALL)), causal_folder, tmp_path / "masked")
+    with pytest.raises(ModelError, match=rf"{folder}: {kind.__name__} is a masked language model"):
+        load(config("generation", folder), str(folder))
+
+
+XLNET = {"vocab_size": 320, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [(BertLMHeadModel, SMALL), (RobertaForCausalLM, SMALL), (XLNetLMHeadModel, XLNET)],
+)
+def test_E3_a_model_that_sees_later_tokens_is_refused(
+    kind: Any, taken: dict[str, Any], causal_folder: Path, tmp_path: Path
+) -> None:
+    """Its class says causal, and its configuration does not."""
+    torch.manual_seed(0)
+    folder = folder_of(kind(kind.config_class(**taken)), causal_folder, tmp_path / "looking")
+    with pytest.raises(ModelError, match="the logits of earlier tokens move by"):
+        load(config("generation", folder), str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (BertLMHeadModel, {"is_decoder": True}),
+        (MistralForCausalLM, {"num_key_value_heads": 4, "sliding_window": 4}),
+        (Gemma2ForCausalLM, {"num_key_value_heads": 4, "sliding_window": 4, "head_dim": 8}),
+        (MixtralForCausalLM, {"num_key_value_heads": 4, "num_local_experts": 4}),
+        (MambaForCausalLM, {}),
+        (GPT2LMHeadModel, {}),
+        (OPTForCausalLM, {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+    ],
+)
+def test_E3_causal_models_of_all_kinds_are_let_in(
+    kind: Any, more: dict[str, Any], causal_folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = kind(kind.config_class(**SMALL, **more))
+    folder = folder_of(model, causal_folder, tmp_path / "causal")
+    loaded = load(config("generation", folder), str(folder))
+    ids = torch.arange(12)[None]
+    assert loaded.model(ids).logits.isfinite().all()
 
 
 def test_the_length_is_what_model_tokenizer_and_config_allow(causal_folder: Path) -> None:

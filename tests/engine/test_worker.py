@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ from ftev.core.report import build_report, render_markdown  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
 from ftev.core.verify import verify  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 
@@ -123,6 +125,40 @@ def test_bad_data_ends_the_run_before_a_model_is_loaded(reviews: RunConfig, tmp_
     assert "train.csv:2" in history.finished.error
     assert "train.csv:3" in history.finished.error
     assert history.model is None
+
+
+def test_E4_a_token_without_an_embedding_ends_the_run_before_it_trains(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    """Of a test row too, which is tokenised after training; where no row uses it, it is a note."""
+    folder = tmp_path / "added"
+    shutil.copytree(verses.model.base, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<ticket>", "</ticket>"]})
+    tokenizer.save_pretrained(folder)
+    data = replace(verses.data, test=str(tmp_path / "test.csv"))
+    config = replace(
+        verses,
+        data=data,
+        model=replace(verses.model, base=str(folder)),
+        train=replace(verses.train, max_steps=1),
+    )
+    rows = "prompt,completion\nhow,warm tea\nwhen is <ticket>9</ticket>,today\n"
+    (tmp_path / "test.csv").write_text(rows)
+    history = finish(create_run(config, tmp_path / "runs"))
+    assert history.finished is not None
+    assert history.finished.status == "failed"
+    assert history.finished.error.startswith(
+        f"{folder}: the tokenizer has 322 tokens and the model embeddings for 320; it cannot read "
+        "'<ticket>' (id 320), '</ticket>' (id 321), which stand in 1 row of test (1). Save"
+    )
+    assert history.step == 0
+    (tmp_path / "test.csv").write_text(rows.replace("<ticket>9</ticket>", "it"))
+    history = finish(create_run(config, tmp_path / "runs"))
+    assert history.finished is not None
+    assert history.finished.status == "finished"
+    [told] = [n.text for n in history.notes if "embeddings" in n.text]
+    assert "No row uses the others: '<ticket>' (id 320), '</ticket>' (id 321)" in told
 
 
 def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path: Path) -> None:
