@@ -20,8 +20,9 @@ from ftev.core.events import (
     SplitPrepared,
     spell_numbers,
 )
+from ftev.core.loading_code import loading_code
 from ftev.core.report import build_report, write_report
-from ftev.core.reporting.card import render_card
+from ftev.core.reporting.card import CARD_FOLDER, render_card
 from ftev.core.reporting.csv_files import safe_text
 from ftev.core.runs import Run
 from huggingface_hub import ModelCard, ModelCardData
@@ -220,6 +221,17 @@ def test_a_sample_run_gives_every_format(tmp_path: Path) -> None:
         "rows.validation.csv",
     }
     assert build_report(run)["results"] == spell_numbers(build_report(run)["results"])
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_V3_a_card_prints_the_calls_that_parity_runs(run: Run, adapter: bool) -> None:
+    report = build_report(run)
+    report["analyses"] = {"test": {"parity": {"tuned": {"adapter": adapter}}}}
+    text = render_card(report | {"findings": []}, None)
+    code = loading_code(report["run"]["task"], CARD_FOLDER, adapter=adapter)
+    assert f"```python\n{code}```" in text
+    assert ("PeftModel" in code) == adapter
+    compile(code, "card", "exec")
 
 
 def test_a_card_names_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import nullcontext
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -256,18 +258,20 @@ def evaluate_models(s: Session) -> None:
     from .answer import answer_probes
     from .conclude import evaluate_split, score_texts
     from .parity import parity
+    from .read_back import Reader
     from .self_test import self_test
 
     with s.stage(5) as told:
         splits = [name for name in ("validation", "test") if name in s.rows]
-        for split in splits:
-            evaluate_split(s, split)
-        if not s.config.is_classification:
-            score_texts(s)
-        if not s.config.trains:  # in training they are answered at each evaluation
-            answer_probes(s)
-        for check in (self_test, parity):  # of the split that the verdict rests upon
-            for fact in check(s, splits[-1]):
+        with Reader() if s.config.evaluate.parity_rows else nullcontext() as reader:
+            for split in splits:
+                evaluate_split(s, split)
+            if not s.config.is_classification:
+                score_texts(s)
+            if not s.config.trains:  # in training they are answered at each evaluation
+                answer_probes(s)
+            judged = splits[-1]  # the verdict rests upon it
+            for fact in chain(self_test(s, judged), parity(s, judged, reader)):
                 s.write(fact)
         rows = sum(len(s.rows[name]) for name in splits)
         told.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))

@@ -373,6 +373,7 @@ def loading(name: str, what: str) -> Iterator[None]:
 def add_adapter(loaded: Loaded, config: RunConfig) -> None:
     """Wrap the model with a fresh LoRA adapter; a new classifier head is trained with it."""
     from peft import LoraConfig, TaskType, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     lora = config.model.lora
     task = TaskType.SEQ_CLS if config.is_classification else TaskType.CAUSAL_LM
@@ -385,6 +386,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
                 lora_alpha=lora.alpha,
                 lora_dropout=lora.dropout,
                 target_modules=find_targets(loaded.model, lora.target_modules),
+                fan_in_fan_out=any(isinstance(m, Conv1D) for m in loaded.model.modules()),
                 modules_to_save=_saved_whole(loaded),
             ),
         )

@@ -1,13 +1,15 @@
 """Deploy parity: what was scored is what ships (G3).
 
-The model in memory, the same with its adapter merged in, and the weights read back from the run's
-`model/` folder score a sample of the rows whose stored scores the results were made from.
+The model in memory, the same with its adapter merged in, and the run's `model/` folder, loaded as
+the model card says in a process of its own (V3), score a sample of the rows whose stored scores the
+results were made from.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,51 +21,59 @@ from safetensors import safe_open
 
 from ..analyses.thresholds import own_answers
 from ..events import AnalysisComputed, spell_numbers
+from ..loading_code import loading_code
 from ..reporting.kept import chosen_by
 from ..results import evaluate_classification, evaluate_text
 from .batches import Layout
-from .devices import drawn_from, free_memory
+from .devices import free_memory
 from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
 from .errors import Stopped, explain
-from .models import Loaded, load, unwrapped
+from .models import Loaded, unwrapped
+from .read_back import NotRead, NotTested, ReadBack, Reader, Request
+from .rows import TokenRows
 from .session import Session
+from .validate import in_label_order
 
 # W + BA rounds otherwise than Wx + B(Ax): merged weights are allowed ten times the drift.
 MERGED_TOLERANCE = 10.0
+SLOWER = 20.0  # times as long as the other forms took, reading back may take beyond its start
 ROOM = 2.0  # times the model's size that must be free before it is held once more
 Measure = Callable[[pl.DataFrame], float]
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """What there is to compare: the tuned model, its folder, and how to load and to score."""
+    """What there is to compare: the tuned model, its folder, and how to score both."""
 
     tuned: Loaded
     folder: Path
-    load: Callable[[str], Loaded]
     score: Scored
+    read_back: Callable[[float], Iterator[int | ReadBack]]  # given the seconds it may take
     metric: Measure
     stored: pl.DataFrame  # the rows of the sample as they were scored
+    labels: tuple[str, ...]  # in the order of the stored probabilities
     within: float  # nats of a row's loss
 
 
-def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
+def parity(s: Session, split: str, reader: Reader | None) -> Iterator[AnalysisComputed]:
     """Compare what can be shipped with the stored scores of a split; at most one fact."""
     settings = s.config.evaluate
-    if not settings.parity_rows:
+    if reader is None:
         return
     every = s.rows_for(s.tuned, split)
     index = sample(every, settings.parity_rows)
     if not len(index):
         return
     rows = take(every, index)
+    request = _request(s, rows)
     shipped = Shipped(
         tuned=s.tuned,
         folder=s.run.model_path,
-        load=lambda folder: _load_as_others_would(s, folder),
         score=scorer(rows, settings.precision, settings.batch_tokens),
+        read_back=lambda seconds: reader.score(request, rows, s.tuned.labels, seconds),
         metric=_metric(s),
         stored=own_answers(pl.read_parquet(s.run.predictions / f"{split}.tuned.parquet"))[index],
+        labels=s.labels,
         within=tolerance(s.device, settings.precision),
     )
     found = s.drive(compare_weights(shipped), f"deploy parity on {split}", 3)
@@ -79,12 +89,27 @@ def parity(s: Session, split: str) -> Iterator[AnalysisComputed]:
     yield AnalysisComputed(split=split, name="parity", model="tuned", result=spell_numbers(result))
 
 
-def _load_as_others_would(s: Session, folder: str) -> Loaded:
-    """Weights that the folder lacks must not come out right because this run knows its seed."""
-    with drawn_from(s.config.train.seed + 1):
-        loaded = load(s.config, folder, s.labels)
-    loaded.model.to(s.device)
-    return loaded
+def _request(s: Session, rows: TokenRows) -> Request:
+    """The code of the model card with this run's folder in it, and what scoring takes."""
+    folder = str(s.run.model_path.resolve())
+    given = not s.config.trains  # a given model is saved with the label names that it came with
+    return Request(
+        code=loading_code(s.config.task, folder, adapter=s.tuned.has_adapter),
+        device=str(s.device),
+        precision=s.config.evaluate.precision,
+        batch_tokens=s.config.evaluate.batch_tokens,
+        max_length=s.tuned.max_length,
+        threads=torch.get_num_threads(),
+        labels=list(s.data_labels),
+        label_map=(s.config.data.label_map or {}) if given else {},
+        texts=read_again(s.tuned.tokenizer, rows),
+    )
+
+
+def read_again(tokenizer: Any, rows: TokenRows) -> list[tuple[str, list[int]]]:
+    """The rows as text and the tokens that the tokenizer makes of it now."""
+    texts: list[str] = tokenizer.batch_decode(rows.ids)
+    return [(text, tokenizer(text).input_ids) for text in texts]
 
 
 def _metric(s: Session) -> Measure:
@@ -105,18 +130,23 @@ def compare_weights(p: Shipped) -> Iterator[int | dict[str, Any]]:
     """Yields the forms compared so far, at last the drift of each against the stored scores."""
     measured: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
-    for number, (name, within, make) in enumerate(_forms(p)):
-        lacking = "" if make is None else lacking_memory(p.tuned)
+    for number, (name, within, score) in enumerate(_forms(p)):
+        lacking = "" if number == 0 else lacking_memory(p.tuned)
         if lacking:
             skipped.append({"weights": name, "reason": lacking})
             continue
         try:
-            measured.append(_measured(p, name, within, make() if make else p.tuned))
-        except Stopped:
+            for found in score():
+                if isinstance(found, ReadBack):
+                    measured.append(_measured(p, name, within, found))
+                yield number
+        except (Stopped, GeneratorExit):
             raise
+        except NotTested as error:
+            skipped.append({"weights": name, "reason": str(error)})
         except Exception as error:  # what cannot be loaded or merged cannot be shipped
-            skipped.append({"weights": name, "reason": explain(error), "failed": True})
-        yield number + 1
+            reason = str(error) if isinstance(error, NotRead) else explain(error)
+            skipped.append({"weights": name, "reason": reason, "failed": True})
     whole = summarise(measured, p.within, bool(p.tuned.labels))
     yield {
         **whole,
@@ -128,16 +158,26 @@ def compare_weights(p: Shipped) -> Iterator[int | dict[str, Any]]:
     }
 
 
-Form = tuple[str, float, Callable[[], Loaded] | None]
+Form = tuple[str, float, Callable[[], Iterator[int | ReadBack]]]
 
 
 def _forms(p: Shipped) -> list[Form]:
-    adapted = p.tuned.has_adapter
-    forms: list[Form] = [("in memory, adapter on" if adapted else "in memory", p.within, None)]
+    adapted, started = p.tuned.has_adapter, time.monotonic()
+    in_memory = "in memory, adapter on" if adapted else "in memory"
+    forms: list[Form] = [(in_memory, p.within, lambda: _scored(p, p.tuned))]
     if adapted:
-        forms.append(("adapter merged", p.within * MERGED_TOLERANCE, lambda: merged(p.tuned)))
-    forms.append(("read back from model/", p.within, lambda: p.load(str(p.folder))))
-    return forms
+        within = p.within * MERGED_TOLERANCE
+        forms.append(("adapter merged", within, lambda: _scored(p, merged(p.tuned))))
+
+    def patience() -> float:
+        return SLOWER * (time.monotonic() - started)
+
+    return [*forms, ("read back from model/", p.within, lambda: p.read_back(patience()))]
+
+
+def _scored(p: Shipped, loaded: Loaded) -> Iterator[int | ReadBack]:
+    *_, frame = p.score(loaded, Layout())
+    yield ReadBack(frame, loaded.labels, dtype_of(loaded), tied(loaded))
 
 
 def merged(tuned: Loaded) -> Loaded:
@@ -145,15 +185,15 @@ def merged(tuned: Loaded) -> Loaded:
     return replace(tuned, model=copy.deepcopy(tuned.model).merge_and_unload())
 
 
-def _measured(p: Shipped, name: str, within: float, loaded: Loaded) -> dict[str, Any]:
-    *_, frame = p.score(loaded, Layout())
+def _measured(p: Shipped, name: str, within: float, found: ReadBack) -> dict[str, Any]:
+    frame = in_label_order(found.frame, found.labels, p.labels)
     return {
         "weights": name,
         "tolerance": within,
         **measure(p.stored, frame),
         "metric": p.metric(frame),
-        "dtype": dtype_of(loaded),
-        "tied_embeddings": tied(loaded),
+        "dtype": found.dtype,
+        "tied_embeddings": found.tied_embeddings,
     }
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from ..config import RunConfig
 from ..demo import SHIPPED
+from ..loading_code import loading_code
 from ..numbers.metric_table import METRICS
 from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
 from .markdown import render_blocks
@@ -51,6 +52,7 @@ AUTHORED = {
     "Risks": "To be written by the author: what a wrong answer costs, and whom. Nothing here was "
     "measured on groups of people, on attacks, or on other kinds of text than the test rows.",
 }
+CARD_FOLDER = "path/to/this/folder"
 COVERS = (
     "The intervals cover the choice of these test rows. They do not cover another fine-tuning run, "
     "other kinds of text, or a world that changes."
@@ -178,6 +180,7 @@ def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) ->
         Heading(run["name"], 1),
         Paragraph(_summary(report)),
         *(block for block in show_verdict(report) if isinstance(block, Banner)),
+        *_how_to_load(report),
         *_authored("Intended use", before),
         *_retitled("Training data", show_data(report)),
         *show_leakage(report),
@@ -203,6 +206,14 @@ def _summary(report: Mapping[str, Any]) -> str:
     among = f" It answers with one of {len(labels):,} labels." if labels else ""
     told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
     return told + "every number in it can be computed again from the stored predictions."
+
+
+def _how_to_load(report: Mapping[str, Any]) -> list[Block]:
+    """The calls that load the folder beside the card; deploy parity runs this very code."""
+    found = [a["parity"]["tuned"] for a in report["analyses"].values() if "parity" in a]
+    adapter = found[-1]["adapter"] if found else report["run"].get("adapter") == "lora"
+    code = loading_code(report["run"]["task"], CARD_FOLDER, adapter=adapter)
+    return [Heading("How to load it"), Markdown(f"```python\n{code}```")]
 
 
 def _retitled(title: str, blocks: list[Block]) -> list[Block]:

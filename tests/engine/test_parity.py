@@ -1,10 +1,14 @@
-"""G3: adapter, merged and reloaded weights agree, and weights that were altered are caught."""
+"""G3, V3: adapter, merged and reloaded weights agree; altered ones are caught.
+
+They are loaded as the model card says, by another process in another folder. One such process
+answers for all tests here: starting it takes seconds.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,19 @@ from ftev.core.config import LoraConfig, ModelConfig, RunConfig
 from ftev.core.engine import parity
 from ftev.core.engine.drift import scorer
 from ftev.core.engine.models import Loaded, add_adapter, load, save
-from ftev.core.engine.parity import Shipped, compare_weights, lacking_memory
+from ftev.core.engine.parity import Shipped, compare_weights, lacking_memory, read_again
+from ftev.core.engine.read_back import Reader, Request
 from ftev.core.engine.rows import TokenRows
+from ftev.core.loading_code import loading_code
 from safetensors.torch import load_file, save_file
 from scoring import made_texts, rows_of_labels, rows_of_texts, scores
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 LABELS = ("good", "bad")
 TEXTS = made_texts(24, seed=5)
@@ -45,7 +58,13 @@ def tuned_model(config: RunConfig, *, lora: bool) -> Loaded:
     return loaded
 
 
-def shipped(config: RunConfig, tuned: Loaded, folder: Path) -> Shipped:
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    with Reader() as reader:
+        yield reader
+
+
+def shipped(config: RunConfig, tuned: Loaded, folder: Path, reader: Reader) -> Shipped:
     rows: TokenRows
     rows = rows_of_labels(tuned, TEXTS) if tuned.labels else rows_of_texts(tuned, TEXTS)
     stored = scores(tuned, rows)
@@ -56,13 +75,25 @@ def shipped(config: RunConfig, tuned: Loaded, folder: Path) -> Shipped:
             return float((frame["label"] == frame["predicted"]).mean())  # type: ignore[arg-type]
         return float(frame["nll"].sum() / frame["tokens"].sum())
 
+    request = Request(
+        code=loading_code(config.task, str(folder), adapter=tuned.has_adapter),
+        device="cpu",
+        precision="float32",
+        batch_tokens=512,
+        max_length=tuned.max_length,
+        threads=1,
+        labels=list(tuned.labels),
+        label_map={},
+        texts=read_again(tuned.tokenizer, rows),
+    )
     return Shipped(
         tuned=tuned,
         folder=folder,
-        load=lambda name: load(config, name, tuned.labels),
         score=scorer(rows, "float32", 512),
+        read_back=lambda seconds: reader.score(request, rows, tuned.labels, seconds),
         metric=metric,
         stored=stored,
+        labels=tuned.labels,
         within=1e-5,
     )
 
@@ -83,8 +114,10 @@ def config(request: pytest.FixtureRequest, encoder_folder: Path, causal_folder: 
     return config_of(folder, request.param)
 
 
-def test_G3_whole_weights_read_back_score_the_same(config: RunConfig, tmp_path: Path) -> None:
-    found = compared(shipped(config, tuned_model(config, lora=False), tmp_path))
+def test_G3_whole_weights_read_back_score_the_same(
+    config: RunConfig, tmp_path: Path, reader: Reader
+) -> None:
+    found = compared(shipped(config, tuned_model(config, lora=False), tmp_path, reader))
     assert found["passed"]
     assert list(forms(found)) == ["in memory", READ_BACK]
     again = forms(found)[READ_BACK]
@@ -97,10 +130,12 @@ def test_G3_whole_weights_read_back_score_the_same(config: RunConfig, tmp_path: 
     assert not found["skipped"]
 
 
-def test_G3_adapter_merged_and_reloaded_agree(config: RunConfig, tmp_path: Path) -> None:
+def test_G3_adapter_merged_and_reloaded_agree(
+    config: RunConfig, tmp_path: Path, reader: Reader
+) -> None:
     tuned = tuned_model(config, lora=True)
     before = {k: v.clone() for k, v in tuned.model.state_dict().items()}
-    p = shipped(config, tuned, tmp_path)
+    p = shipped(config, tuned, tmp_path, reader)
     found = compared(p)
     assert found["passed"]
     assert list(forms(found)) == ["in memory, adapter on", "adapter merged", READ_BACK]
@@ -144,9 +179,9 @@ def half(folder: Path) -> None:
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("breakage", [alter_one, half])
 def test_G3_altered_weights_are_caught(
-    config: RunConfig, lora: bool, breakage: Callable[[Path], None], tmp_path: Path
+    config: RunConfig, lora: bool, breakage: Callable[[Path], None], tmp_path: Path, reader: Reader
 ) -> None:
-    p = shipped(config, tuned_model(config, lora=lora), tmp_path)
+    p = shipped(config, tuned_model(config, lora=lora), tmp_path, reader)
     breakage(tmp_path)
     found = compared(p)
     assert not found["passed"]
@@ -156,9 +191,11 @@ def test_G3_altered_weights_are_caught(
     assert found["stored_dtype"] == ("BF16" if breakage is half else "F32")
 
 
-def test_G3_labels_in_another_order_are_caught(encoder_folder: Path, tmp_path: Path) -> None:
+def test_G3_labels_in_another_order_are_caught(
+    encoder_folder: Path, tmp_path: Path, reader: Reader
+) -> None:
     config = config_of(encoder_folder, "classification")
-    p = shipped(config, tuned_model(config, lora=False), tmp_path)
+    p = shipped(config, tuned_model(config, lora=False), tmp_path, reader)
     forget_labels(tmp_path)
     found = compared(p)
     assert not found["passed"]
@@ -166,8 +203,10 @@ def test_G3_labels_in_another_order_are_caught(encoder_folder: Path, tmp_path: P
     assert found["changed_rows"]
 
 
-def test_G3_weights_that_cannot_be_read_are_caught(config: RunConfig, tmp_path: Path) -> None:
-    p = shipped(config, tuned_model(config, lora=False), tmp_path / "model")
+def test_G3_weights_that_cannot_be_read_are_caught(
+    config: RunConfig, tmp_path: Path, reader: Reader
+) -> None:
+    p = shipped(config, tuned_model(config, lora=False), tmp_path / "model", reader)
     shutil.rmtree(tmp_path / "model")
     found = compared(p)
     assert not found["passed"]
@@ -177,10 +216,10 @@ def test_G3_weights_that_cannot_be_read_are_caught(config: RunConfig, tmp_path: 
 
 
 def test_G3_no_copy_is_made_where_memory_is_short(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, tmp_path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned = tuned_model(config, lora=True)
-    p = shipped(config, tuned, tmp_path)
+    p = shipped(config, tuned, tmp_path, reader)
     assert lacking_memory(tuned) == ""
     size = sum(t.numel() * t.element_size() for t in tuned.model.parameters())
     monkeypatch.setattr(parity, "free_memory", lambda device: 2 * size - 1)
@@ -191,3 +230,77 @@ def test_G3_no_copy_is_made_where_memory_is_short(
     assert found["passed"]  # nothing disagrees; the report says what was not tested
     monkeypatch.setattr(parity, "free_memory", lambda device: None)
     assert lacking_memory(tuned) == ""
+
+
+SIZES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+SHAPE = SIZES | {"intermediate_size": 48, "max_position_embeddings": 64}
+DISTIL = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": 64}
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+MODERN = {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": SHAPE,
+    "distilbert": DISTIL,
+    "roberta": SHAPE | {"max_position_embeddings": 80},
+    "deberta-v2": SHAPE | {"type_vocab_size": 0, "pooler_hidden_size": 32},
+    "modernbert": SHAPE | MODERN,
+}
+DECODERS: dict[str, dict[str, Any]] = {"gpt2": GPT2, "llama": SHAPE}
+THREE = ("no", "perhaps", "yes")
+
+
+def base_model(kind: str, folder: Path, tokenizer: Any, *, head: int) -> Path:
+    """A tiny base: with a head of so many other labels, or 0 for a language model's."""
+    torch.manual_seed(4)
+    told = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(kind, **told, **(ENCODERS | DECODERS)[kind])
+    if head:
+        config.num_labels = head
+        made = AutoModelForSequenceClassification.from_config(config)
+    else:
+        language = AutoModelForCausalLM if kind in DECODERS else AutoModelForMaskedLM
+        made = language.from_config(config)
+    for parameter in made.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("head", [0, 2, 3])
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])
+def test_V3_what_is_saved_loads_elsewhere_as_its_card_says(
+    kind: str,
+    lora: bool,
+    head: int,
+    encoder_folder: Path,
+    causal_folder: Path,
+    tmp_path: Path,
+    reader: Reader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokens = AutoTokenizer.from_pretrained(causal_folder if kind in DECODERS else encoder_folder)
+    base_model(kind, tmp_path / "base", tokens, head=head)
+    monkeypatch.chdir(tmp_path)  # the base is named as a person would, relative to here
+    config = RunConfig(task="classification", model=ModelConfig(base="base"))
+    torch.manual_seed(1)
+    tuned = load(config, "base", THREE)
+    assert tuned.new_head
+    if lora:
+        add_adapter(tuned, config)  # target_modules = "auto"
+    with torch.no_grad():
+        for parameter in tuned.model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn_like(parameter)
+    p = shipped(config, tuned, tmp_path / "model", reader)
+    found = compared(p)
+    assert not found["skipped"], found["skipped"]
+    assert found["passed"]
+    assert forms(found)[READ_BACK]["largest_loss_drift"] <= 1e-5
+    assert load(config, str(tmp_path / "model"), THREE).labels == THREE
+    saved = AutoConfig.from_pretrained(tmp_path / "model")
+    assert tuple(saved.id2label[i] for i in range(3)) == THREE
+    if lora:
+        told = json.loads((tmp_path / "model" / "adapter_config.json").read_text())
+        assert told["base_model_name_or_path"] == str(tmp_path / "base")
