@@ -256,3 +256,20 @@ def test_V7_predictions_of_an_older_version_have_no_end_tokens() -> None:
     told = endings(frame, frame)
     assert set(told) == {"base", "tuned"}
     assert set(told["tuned"]) == {"answers"}
+
+
+def test_bleu_of_short_answers_is_explained() -> None:
+    rows = ended([True] * 6, [3] * 6, [1.0] * 6)
+    e = Evaluation("test", {"base": rows, "tuned": rows}, rows.select("row_id"), CONFIG)
+    found = {f.name: f.result for f in completions(e) if f.model in ("tuned", "")}
+    assert found["short_answers"] == {"rows": 6, "answers": 6, "references": 6, "tokens": 4}
+    told = {name: {"tuned": result, "": result} for name, result in found.items()}
+    shown = words(show_completions({"analyses": {"test": told}, "results": {}}))
+    assert (
+        "BLEU counts sequences of 4 tokens: 6 of 6 answers and 6 references are shorter, so BLEU "
+        "is near 0 even where they agree. Read exact match and chrF instead." in shown
+    )
+    long = pl.lit("a good cup of tea")
+    rows = rows.with_columns(completion=long, reference=long)
+    e = Evaluation("test", {"tuned": rows}, rows.select("row_id"), CONFIG)
+    assert "short_answers" not in {f.name for f in completions(e)}

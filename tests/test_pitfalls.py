@@ -775,6 +775,17 @@ def test_V7_of_an_older_run_all_answers_must_have_been_able_to_end() -> None:
     assert found(events, "never_stops") is None
 
 
+def test_bleu_of_short_answers_is_a_warning_where_it_decides() -> None:
+    short = {"rows": 9, "answers": 9, "references": 8, "tokens": 4}
+    events = [*answered({"bleu": 0.0}, (0.1, 0.1)), analysed("short_answers", short, model="tuned")]
+    finding = shown(events, "bleu_of_short_answers")
+    assert finding.severity == "info"
+    assert "9 of 9 answers and 8 references are shorter" in finding.message
+    by_bleu = story.config(metric="bleu")
+    assert shown(events, "bleu_of_short_answers", by_bleu).severity == "warning"
+    assert found(events[:-1], "bleu_of_short_answers") is None
+
+
 def neutral(base: float, tuned: float, tokens: int = 1000) -> list[AnyEvent]:
     """Both models on a neutral text, by their mean log-likelihood a token."""
     text = TextScored(

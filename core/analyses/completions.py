@@ -15,7 +15,7 @@ import polars as pl
 
 from ..metrics import FloatArray
 from ..numbers.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
-from ..numbers.references import answered, read_references
+from ..numbers.references import ORDERS, answered, read_references
 from ..reading.inputs import normalise_text
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation
@@ -34,6 +34,8 @@ def completions(e: Evaluation) -> Iterator[Analysis]:
     }
     for model, rows in found.items():
         yield Analysis("completions", _describe(rows, e.frames[model].height), model)
+        if short := _short_texts(rows):
+            yield Analysis("short_answers", short, model)
     if set(found) == set(MODELS):
         yield Analysis("examples", _examples(found))
         if crossed := _cross_scores(found):
@@ -61,6 +63,19 @@ def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
         "repeated_4grams_of_references": repeated_share(rows["reference"].to_list()),
         "longest_repeat": max(repeats),
     }
+
+
+def _short_texts(rows: pl.DataFrame) -> dict[str, Any]:
+    """How many answers and references are too short for BLEU; empty where neither mostly are.
+
+    A text of fewer than four tokens has no sequence of four: its BLEU is 0 though it be right.
+    """
+    read = read_references(rows)
+    assert read is not None
+    answers, references = (read.tokens < ORDERS).sum(axis=0).tolist()
+    if 2 * max(answers, references) <= read.n:
+        return {}
+    return {"rows": read.n, "answers": answers, "references": references, "tokens": ORDERS}
 
 
 def share(count: int, n: int) -> dict[str, Any]:

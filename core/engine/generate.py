@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -153,15 +154,24 @@ def choose(logits: Tensor, asked: AskPrompt, random: torch.Generator) -> int:
     """Greedy at temperature 0, else sampled after top-k and top-p cuts. `logits`: [vocabulary]."""
     if asked.temperature <= 0:
         return int(logits.argmax())
-    ordered, index = (logits / asked.temperature).sort(descending=True)
-    probabilities = ordered.softmax(-1)
-    keep = torch.ones_like(probabilities, dtype=torch.bool)
+    return int(torch.multinomial(sampled_from(logits, asked), 1, generator=random))
+
+
+def sampled_from(logits: Tensor, asked: AskPrompt) -> Tensor:
+    """Probabilities that a token is drawn by: temperature, top-k, then top-p of what is left.
+
+    As transformers' warpers do it: tokens equal to the k-th stay, and the likeliest always does.
+    """
+    scores = logits / asked.temperature
     if asked.top_k > 0:
-        keep[asked.top_k :] = False
-    before = probabilities.cumsum(-1) - probabilities
-    keep &= before < asked.top_p
-    keep[0] = True
-    return int(index[torch.multinomial(probabilities * keep, 1, generator=random)])
+        least = scores.topk(min(asked.top_k, len(scores))).values[-1]
+        scores = scores.masked_fill(scores < least, -math.inf)
+    if asked.top_p < 1:
+        ascending, index = scores.sort()
+        unlikely = ascending.softmax(-1).cumsum(-1) <= 1 - asked.top_p
+        unlikely[-1] = False
+        scores = scores.masked_fill(unlikely.scatter(0, index, unlikely), -math.inf)
+    return scores.softmax(-1)
 
 
 def _new_text(voice: Voice) -> str:

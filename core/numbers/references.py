@@ -54,6 +54,11 @@ class ReferenceRows:
         """[n] 1 where the answer equals its reference."""
         return self.sums[:, 1]
 
+    @property
+    def tokens(self) -> FloatArray:
+        """[n, 2] tokens of answers and references as BLEU counts them."""
+        return self.sums[:, 2:4]
+
     def features(self, rows: slice) -> FloatArray:
         return self.sums[rows]
 

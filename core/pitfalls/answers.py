@@ -14,6 +14,7 @@ from ..reporting.numbers import (
     read_number,
     shows_nothing,
 )
+from ..reporting.sections.completions import bleu_of_short
 from .case import Case, Finding, Look, is_shown
 from .remedies import learn_less, learn_more
 
@@ -100,4 +101,18 @@ def _ended_where_references_do(endings: Found, answers: Found) -> Found:
     return {} if answers.get("references_over_limit", 1) else answers.get("ended_by_eos", {})
 
 
-LOOKS: tuple[Look, ...] = (_worse_answers, _never_stops)
+def _short_answers(case: Case) -> Iterator[Finding]:
+    """BLEU of texts without a sequence of four tokens says nothing."""
+    short = case.analysis("short_answers", model="tuned")
+    if short:
+        chosen = case.metric == "bleu"
+        yield Finding(
+            "bleu_of_short_answers",
+            "warning" if chosen else "info",
+            bleu_of_short(short),
+            dict(short),
+            remedy='Set objective.metric = "exact_match"' if chosen else "Read exact match or chrF",
+        )
+
+
+LOOKS: tuple[Look, ...] = (_worse_answers, _never_stops, _short_answers)

@@ -4,9 +4,10 @@ import pytest
 import torch
 from ftev.core.config import LoraConfig, ModelConfig, RunConfig
 from ftev.core.control import AskPrompt, Completed, TokenMade
-from ftev.core.engine.generate import Voice, choose, generate
+from ftev.core.engine.generate import Voice, choose, generate, sampled_from
 from ftev.core.engine.models import Loaded, add_adapter, load
 from ftev.core.engine.rows import prompt_ids
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,37 @@ def test_an_eos_ends_the_answer(loaded: Loaded) -> None:
     assert choose(logits, AskPrompt(text="", temperature=0), random) == 3
     assert choose(logits, AskPrompt(text="", temperature=1, top_k=1), random) == 3
     assert choose(logits, AskPrompt(text="", temperature=1, top_p=0.01), random) == 3
+
+
+def sampling(top_k: int, top_p: float, temperature: float = 1.0) -> AskPrompt:
+    return AskPrompt(text="", temperature=temperature, top_k=top_k, top_p=top_p)
+
+
+def test_E5_top_p_counts_what_top_k_left() -> None:
+    logits = torch.tensor([0.3, 0.25, 0.2, 0.15, 0.1]).log()
+    assert sampled_from(logits, sampling(2, 0.5)).tolist() == [1, 0, 0, 0, 0]
+    assert sampled_from(logits, sampling(0, 0.5)).tolist() == pytest.approx(
+        [0.3 / 0.55, 0.25 / 0.55, 0, 0, 0]
+    )
+    assert sampled_from(logits, sampling(0, 0.0)).tolist() == [1, 0, 0, 0, 0]
+    assert sampled_from(logits, sampling(99, 1.0)).tolist() == pytest.approx(logits.exp().tolist())
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 3, 50, 500])
+@pytest.mark.parametrize("top_p", [0.0, 1e-9, 0.1, 0.5, 0.9, 0.999, 1.0])
+@pytest.mark.parametrize("ties", [False, True])
+def test_E5_samples_are_drawn_as_by_transformers(top_k: int, top_p: float, ties: bool) -> None:
+    random = torch.Generator().manual_seed(top_k)
+    for temperature in (0.3, 1.0, 2.0):
+        logits = torch.randn(1, 200, generator=random) * 3
+        logits = logits.round() if ties else logits
+        expected = TemperatureLogitsWarper(temperature)(None, logits)
+        if top_k:
+            expected = TopKLogitsWarper(top_k)(None, expected)
+        if top_p < 1:
+            expected = TopPLogitsWarper(top_p)(None, expected)
+        found = sampled_from(logits[0], sampling(top_k, top_p, temperature))
+        assert torch.equal(found, expected.softmax(-1)[0])
 
 
 def test_a_long_prompt_is_cut_to_leave_room_for_the_answer(loaded: Loaded) -> None:

@@ -98,7 +98,7 @@ def answer_head(answer: Answer, model: str, width: int) -> Line:
     """Who speaks, and how long the answer is."""
     told = ""
     if answer.done and answer.tokens:
-        end = "ended by itself" if answer.ended_by_eos else "cut at the limit"
+        end = "ended by itself" if answer.ended_by_eos else "truncated at the limit"
         told = f"{answer.tokens} tokens, {format_seconds(answer.seconds)}, {end}"
         if cell_len(visible(answer.name) + told) + 2 > width:
             told = f"{answer.tokens} tokens, {end}"

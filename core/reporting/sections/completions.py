@@ -50,10 +50,21 @@ def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]
     if signatures := _signatures(report["results"].get(split, {})):
         yield Paragraph("How the answers were measured against the references:")
         yield Bullets(signatures)
+    if short := analyses.get("short_answers", {}).get("tuned"):
+        yield Paragraph(bleu_of_short(short) + " Read exact match and chrF instead.")
     if "cross_scoring" in analyses:
         yield from _cross_scoring(analyses["cross_scoring"][""])
     if "examples" in analyses:
         yield from _examples(analyses["examples"][""])
+
+
+def bleu_of_short(told: Found) -> str:
+    """Why BLEU is low where answers are right."""
+    return (
+        f"BLEU counts sequences of {told['tokens']} tokens: {told['answers']:,} of "
+        f"{format_count(told['rows'], 'answer')} and {told['references']:,} references are "
+        "shorter, so BLEU is near 0 even where they agree."
+    )
 
 
 def _how(split: str, told: Found) -> str:
@@ -67,7 +78,7 @@ def _how(split: str, told: Found) -> str:
     )
     if told["prompts_cut"]:
         text += (
-            " Prompts whose beginning was cut to leave room for so long an answer: "
+            " Prompts whose beginning was truncated to leave room for so long an answer: "
             f"{told['prompts_cut']:,}."
         )
     if over := told["references_over_limit"]:
@@ -114,8 +125,8 @@ def _length(value: Any) -> str:
 
 def _readings(told: Found, models: list[str]) -> Iterator[str]:
     yield (
-        "An answer that does not end by itself was cut at the limit. A model that learned where to "
-        "end does so about as often, and about as late, as the references."
+        "An answer that does not end by itself was truncated at the limit. A model that learned "
+        "where to end does so about as often, and about as late, as the references."
     )
     yield (
         "An answer loops where 40 characters or more repeat at once what stood just before them. "
@@ -125,7 +136,8 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
         t = told[model]
         if read_number(t["ended_by_eos"]["value"]) < 0.5:
             cut = t["rows"] - t["ended_by_eos"]["count"]
-            yield f"{model}: {cut:,} of {format_count(t['rows'], 'answer')} were cut at the limit."
+            answers = format_count(t["rows"], "answer")
+            yield f"{model}: {cut:,} of {answers} were truncated at the limit."
         if t["different"] == 1 < t["different_references"]:
             yield f"{model}: every one of its {t['rows']:,} answers is the same."
         if t["empty"]["count"]:
