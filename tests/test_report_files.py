@@ -234,6 +234,15 @@ def test_V3_a_card_prints_the_calls_that_parity_runs(run: Run, adapter: bool) ->
     compile(code, "card", "exec")
 
 
+def test_V13_a_card_says_the_threshold_that_its_figures_are_at(run: Run) -> None:
+    report = build_report(run)
+    assert "Answer “positive” where" not in render_card(report, run.config())
+    split = report["headline"]["split"]
+    report["results"][split]["tuned"]["threshold"] = 0.0557
+    card = render_card(report, run.config())
+    assert "Answer “positive” where its probability is at least 0.0557" in card
+
+
 def test_a_card_names_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:
     report = build_report(run)
     report["run"] |= {"base": "/home/someone/models/gone", "tuned": "./models/mine"}

@@ -213,7 +213,21 @@ def _how_to_load(report: Mapping[str, Any]) -> list[Block]:
     found = [a["parity"]["tuned"] for a in report["analyses"].values() if "parity" in a]
     adapter = found[-1]["adapter"] if found else report["run"].get("adapter") == "lora"
     code = loading_code(report["run"]["task"], CARD_FOLDER, adapter=adapter)
-    return [Heading("How to load it"), Markdown(f"```python\n{code}```")]
+    blocks: list[Block] = [Heading("How to load it"), Markdown(f"```python\n{code}```")]
+    return blocks + [Paragraph(text) for text in _how_to_decide(report)]
+
+
+def _how_to_decide(report: Mapping[str, Any]) -> list[str]:
+    """The operating point of the figures below, where it is not the likeliest label (V13)."""
+    split = _judged(report)
+    tuned = report["results"][split]["tuned"] if split else {}
+    if tuned.get("threshold") is None:
+        return []
+    label = visible(tuned["positive"])
+    return [
+        f"Answer “{label}” where its probability is at least {tuned['threshold']!r}, and the other "
+        "label elsewhere: this threshold was chosen on validation, and every figure below is at it."
+    ]
 
 
 def _retitled(title: str, blocks: list[Block]) -> list[Block]:
