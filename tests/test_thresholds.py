@@ -390,7 +390,10 @@ def test_section_shows_the_trade_off_with_the_chosen_point():
         'calling every row "spam"',
         'calling no row "spam"',
     ]
-    assert [row[0] for row in figures_.rows] == ["precision", "recall", "F1", "cost a row"]
+    assert [row[0] for row in figures_.rows] == [
+        *(f'{name} of "spam"' for name in ("precision", "recall", "F1")),
+        "cost per row",
+    ]
     counted = [int(row[2].replace(",", "")) for row in confusions.rows]
     assert sum(counted) == 400
 
@@ -407,7 +410,7 @@ def test_section_says_whether_the_target_holds_on_test(hits, said):
     validation = binary([1] * 10 + [0] * 10, [0.6] * 10 + [0.1] * 10)
     test = binary([1] * 100 + [0] * 10, [0.6] * hits + [0.4] * (100 - hits) + [0.1] * 10)
     _, text = told(ObjectiveConfig(recall_at_least=0.8), test, validation)
-    assert f"recall on test is {hits}.0 %" in text
+    assert f'recall of "spam" on test is {hits}.0 %' in text
     assert said in text
 
 

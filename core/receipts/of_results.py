@@ -17,6 +17,7 @@ from ..history import History
 from ..nearest import nearest
 from ..numbers.metric_table import METRICS
 from ..numbers.ratios import Ratio
+from ..reporting.metric_names import title_metric
 from ..reporting.numbers import format_count, read_number
 from ..reporting.summary import REFERENCES, judged_split
 from ..statistics import COVERS
@@ -46,7 +47,7 @@ def receipt(
     numerator_is, denominator_is = words_of(metric, history.task, result)
     return Receipt(
         metric=metric,
-        title=known.title,
+        title=title_metric(metric, result.get("positive")),
         split=split,
         model=model,
         value=read_number(estimate["value"]),

@@ -20,6 +20,7 @@ from ..loading_code import loading_code
 from ..numbers.metric_table import METRICS
 from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
 from .markdown import render_blocks
+from .metric_names import title_metric
 from .numbers import read_number
 from .sections.data import show_data, show_leakage
 from .sections.differences import show_differences
@@ -141,6 +142,7 @@ def _eval_results(report: Mapping[str, Any]) -> list[Any]:
     split = _judged(report)
     if split is None:
         return []
+    positive = report["results"][split]["tuned"].get("positive")
     source = visible(report["data"].get(split, {}).get("source") or split)
     return [
         EvalResult(
@@ -149,7 +151,7 @@ def _eval_results(report: Mapping[str, Any]) -> list[Any]:
             dataset_name=source,
             dataset_split=split,
             metric_type=HUB_METRICS.get(name, (name, {}))[0],
-            metric_name=METRICS[name].title if name in METRICS else name,
+            metric_name=title_metric(name, positive),
             metric_args=HUB_METRICS.get(name, (name, {}))[1] or None,
             metric_value=value,
         )

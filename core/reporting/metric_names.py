@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..numbers.metric_table import METRICS
@@ -35,3 +35,25 @@ def name_decision(verdict: Mapping[str, Any]) -> str:
     """`ship`, or `preliminary: ship` where the run has not ended (V9)."""
     decision = str(verdict["decision"])
     return f"preliminary: {decision}" if verdict.get("preliminary") else decision
+
+
+def name_in_table(metric: str, positive: str | None) -> str:
+    """The key that files have, but for metrics of one label, which name it."""
+    return name_metric(metric, positive) if positive and metric in OF_ONE_LABEL else metric
+
+
+def title_metric(metric: str, positive: str | None = None) -> str:
+    """The title in full, as beside a formula: `precision of "fraud"`."""
+    if metric not in METRICS:
+        return metric
+    title = METRICS[metric].title
+    if not positive or metric not in OF_ONE_LABEL:
+        return title
+    of = f' of "{positive}"'
+    named = title.replace(" of the positive label", of)
+    return named if named != title else title + of
+
+
+def positive_label_of(results: Iterable[Mapping[str, Any]]) -> str | None:
+    """The positive label of a binary task, by the first result that names one."""
+    return next((str(r["positive"]) for r in results if r.get("positive")), None)

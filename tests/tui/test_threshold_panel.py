@@ -33,7 +33,7 @@ def told(panel: Thresholds, width: int = 60, *, ascii_only: bool = False) -> lis
 def test_curves_are_known_without_colour() -> None:
     panel = panel_of(predictions(400, seed=3))
     *_, axis, legend = told(panel)
-    assert axis.startswith("all rows called positive")
+    assert axis.startswith('all rows called "')
     assert axis.endswith("none")
     names = [part for part in legend.split() if part.isascii()]
     assert names[:3] == ["precision", "recall", "F1"]
@@ -86,12 +86,12 @@ def test_V13_figures_say_their_threshold_and_what_they_would_be_at_half() -> Non
     sentence = describe_other_threshold(report, "test")
     assert "calls a row “spam” from a probability of 0.3" in sentence
     assert "every figure of it is at that threshold" in sentence
-    assert "At 0.5 it would have precision –, recall 0.0 %" in sentence
+    assert 'At 0.5 it would have precision of "spam" –, recall of "spam" 0.0 %' in sentence
     assert describe_other_threshold({"analyses": {}, "results": {}}, "test") == ""
 
 
 def test_precision_of_no_row_is_a_dash_in_the_report_as_on_the_screen() -> None:
     tables = [b for b in show_thresholds(with_cost()) if isinstance(b, Table)]
-    precision = next(row for row in tables[0].rows if row[0] == "precision")
+    precision = next(row for row in tables[0].rows if row[0].startswith("precision of"))
     assert precision[1] == "–"
     assert precision[3] == "–"

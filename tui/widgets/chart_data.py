@@ -12,6 +12,7 @@ from ...core.config import EarlyStopping, RunConfig
 from ...core.events import Evaluated, RunStarted
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.metric_names import OF_ONE_LABEL, name_metric
 from .evaluation_values import evaluation_values
 from .metric_rows import short_title
 from .plot import nice_step
@@ -134,7 +135,8 @@ class ChartData:
             return Chart(name, "loss", "nats", (training, validation))
         if name in self._measured:
             known = METRICS.get(name)
-            points = self._points(short_title(name), self._measured[name])
+            title = _title(name, self.history.positive)
+            points = self._points(title, self._measured[name])
             better = known is None or known.higher_is_better
             return Chart(name, points.name, known.unit if known else "", (points,), not better)
         if name == "learning_rate":
@@ -276,6 +278,12 @@ class ChartData:
         """The place of the last evaluation at or before a step."""
         found = bisect_left(self.validation, step + 1, key=lambda e: e.step) - 1
         return found if found >= 0 else None
+
+
+def _title(metric: str, positive: str | None) -> str:
+    """Short, but for metrics of one label, which name it."""
+    named = positive and metric in OF_ONE_LABEL
+    return name_metric(metric, positive) if named else short_title(metric)
 
 
 def evaluation_order(first: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.reporting.metric_names import name_metric, positive_label_of
 from ...core.reporting.numbers import (
     DASH,
     format_count,
@@ -42,6 +43,7 @@ class Row:
     estimates: Mapping[str, Mapping[str, Any]]
     comparison: Mapping[str, Any] | None
     primary: bool
+    positive: str | None = None  # the label of precision, recall and F1
 
 
 def metric_rows(report: Report, split: str, reference: str, table: MetricTable) -> list[Row]:
@@ -52,11 +54,11 @@ def metric_rows(report: Report, split: str, reference: str, table: MetricTable) 
         for c in report["comparisons"]
         if (c["split"], c["from"], c["to"]) == (split, reference, "tuned")
     }
-    rows = []
+    rows, positive = [], positive_label_of(results.values())
     for row in table.rows:
         found = {m: _estimate(results[m], row.metric) for m in results}
         known = {m: e for m, e in found.items() if e is not None}
-        rows.append(Row(row.metric, known, compared.get(row.metric), row.primary))
+        rows.append(Row(row.metric, known, compared.get(row.metric), row.primary, positive))
     return rows
 
 
@@ -189,7 +191,8 @@ def _role(model: str) -> str:
 
 def tell_metric(row: Row, reference: str, width: int) -> list[Line]:
     """The metric under the cursor in sentences: what changed, how sure that is, what would show."""
-    told = f"{row.metric} of tuned is {format_estimate(row.metric, row.estimates.get('tuned'))}"
+    name = name_metric(row.metric, row.positive)
+    told = f"{name} of tuned is {format_estimate(row.metric, row.estimates.get('tuned'))}"
     c = row.comparison
     if c is None:
         return prose(f"{told}. Nothing was compared with it.", width)

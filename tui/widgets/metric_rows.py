@@ -14,6 +14,7 @@ from typing import Any
 from ...core.events import Evaluated
 from ...core.history import NOISE_ERRORS, History
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.metric_names import positive_label_of
 from ...core.reporting.outcome import read_difference
 from ...core.reporting.summary import SPLITS
 
@@ -125,6 +126,7 @@ class MetricTable:
     rows_scored: int
     columns: tuple[str, ...]  # models, or moments of the tuned one
     rows: list[MetricRow] = field(default_factory=list)
+    positive: str = ""  # the label that precision, recall and F1 belong to
 
     @property
     def title(self) -> str:
@@ -172,7 +174,8 @@ def _final_table(history: History, split: str, primary: str) -> MetricTable:
         for name in sorted(named, key=lambda name: _metric_order(name, primary))
     ]
     scored = max((int(_number(results[m].get("n", 0))) for m in models), default=0)
-    return MetricTable(split, scored, models, rows)
+    positive = positive_label_of(results.values()) or ""
+    return MetricTable(split, scored, models, rows, positive)
 
 
 def _repeats(name: str) -> bool:
@@ -250,7 +253,9 @@ def _live_table(history: History) -> MetricTable | None:
         _live_loss(history, first, last, columns),
         _live_accuracy(history, first, last, columns),
     ]
-    return MetricTable("validation", last.rows, columns, [r for r in rows if r])
+    return MetricTable(
+        "validation", last.rows, columns, [r for r in rows if r], history.positive or ""
+    )
 
 
 def _live_loss(

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from ...core.events import TextScored
 from ...core.history import History
+from ...core.reporting.metric_names import OF_ONE_LABEL
 from ...core.reporting.numbers import shows_nothing
 from ...core.reporting.text import visible
 from ..ahead import RECEIPTS, import_ahead
@@ -209,10 +210,10 @@ def table_lines(table: MetricTable, width: int, cursor: int | None) -> list[Line
 
 
 def _title(table: MetricTable) -> Line:
-    return [
-        (visible(table.title), "strong"),
-        (f"  {format_count(table.rows_scored)} rows", "muted"),
-    ]
+    told = f"  {format_count(table.rows_scored)} rows"
+    if table.positive and any(row.metric in OF_ONE_LABEL for row in table.rows):
+        told += f', precision, recall and F1 of "{visible(table.positive, 24)}"'
+    return [(visible(table.title), "strong"), (told, "muted")]
 
 
 def _chosen_columns(table: MetricTable, width: int) -> tuple[list[str], list[list[Span]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from ...core.reporting.text import visible
 from .plot import ASCII, BRAILLE, Raster
 from .spans import Line, cut
 from .thresholds import Thresholds, name_chosen
@@ -35,7 +36,7 @@ def curve_lines(
         raster.mark_column(round(at / last * (raster.dots_across - 1)), role, sign)
     marks = f"{here_sign} here" if chosen == panel.at else f"{here_sign} here  {chosen_sign} "
     marks += "" if chosen == panel.at else name_chosen(panel)
-    left, right = "all rows called positive", "none"
+    left, right = f'all rows called "{visible(panel.positive, 24)}"', "none"
     gap = " " * max(1, (width - len(left) - len(marks) - len(right)) // 2)
     axis: Line = [(left + gap, "muted"), (marks, ""), (gap + right, "muted")]
     return [*raster.lines(), cut(axis, width), cut(_legend(ascii_only), width)]

@@ -7,15 +7,19 @@ from typing import Any
 
 from ...numbers.metric_table import METRICS
 from ..blocks import Block, Heading, Table
+from ..metric_names import positive_label_of, title_metric
 from ..numbers import DASH
 
 
 def show_computed(report: Mapping[str, Any]) -> list[Block]:
     methods = _methods(report["results"])
+    positive = positive_label_of(
+        r for models in report["results"].values() for r in models.values()
+    )
     rows = [
         [
             name,
-            METRICS[name].title,
+            title_metric(name, positive),
             METRICS[name].formula,
             METRICS[name].direction,
             "; ".join(sorted(m for m in methods[name] if m)) or DASH,

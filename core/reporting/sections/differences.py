@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..blocks import Block, Fold, Heading, Paragraph, Table
+from ..metric_names import name_in_table, positive_label_of
 from ..numbers import (
     DASH,
     format_count,
@@ -46,7 +47,9 @@ def show_differences(report: Mapping[str, Any]) -> list[Block]:
     told: list[Block] = [Heading("Paired differences")]
     for key in ordered:
         split, before, after = key
-        title, blocks = f"{before} → {after} on {split}", _group(groups[key])
+        positive = positive_label_of(report["results"].get(split, {}).values())
+        named = [{**c, "name": name_in_table(c["metric"], positive)} for c in groups[key]]
+        title, blocks = f"{before} → {after} on {split}", _group(named)
         told += [Heading(title, 3), *blocks] if key == ordered[0] else [Fold(title, blocks)]
     holm = any("p_holm" in c for c in report["comparisons"])
     corrected = ", p (Holm) where it is told" if holm else ""
@@ -72,7 +75,7 @@ def _table(rows: Rows) -> Table:
 def _row(c: Mapping[str, Any], holm: bool) -> list[str]:
     least = read_number(c.get("smallest_detectable"))
     return [
-        c["metric"],
+        c["name"],
         format_difference(c["metric"], c["difference"]),
         format_difference_interval(c["metric"], c["low"], c["high"]),
         format_p(c.get("p")),
@@ -86,7 +89,7 @@ def _methods(rows: Rows) -> str:
     """How p and interval were made; the method of most metrics is said once, for the others."""
     by_method: dict[str, list[str]] = {}
     for c in rows:
-        by_method.setdefault(str(c["method"]), []).append(c["metric"])
+        by_method.setdefault(str(c["method"]), []).append(c["name"])
     ordered = sorted(by_method, key=lambda method: len(by_method[method]))
     told = []
     for method in ordered:

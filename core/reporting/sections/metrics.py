@@ -7,6 +7,7 @@ from typing import Any
 
 from ...numbers.metric_table import METRICS
 from ..blocks import Block, Fold, Heading, Paragraph, Table
+from ..metric_names import name_in_table, name_metric, positive_label_of
 from ..numbers import format_count, format_estimate
 from ..summary import SPLITS, clean, place
 from .differences import SHOWN_SPLITS
@@ -43,17 +44,22 @@ def _on_clean_rows(report: Mapping[str, Any]) -> str:
     if before is None or after is None:
         return ""
     rows, others = whole["n"], kept["n"]
+    name = name_metric(metric, whole.get("positive"))
     return (
         f"Of {format_count(rows, f'{split} row')} {rows - others:,} repeat a row of an earlier "
-        f"split. {metric} of tuned on all rows is {format_estimate(metric, before)}; on the "
+        f"split. {name} of tuned on all rows is {format_estimate(metric, before)}; on the "
         f"{others:,} others ({clean(split)}) it is {format_estimate(metric, after)}."
     )
 
 
 def _split(split: str, models: Models) -> list[Block]:
     shown = [m for m in MODELS if m in models] + [m for m in models if m not in MODELS]
+    positive = positive_label_of(models.values())
     rows = [
-        [name, *(format_estimate(name, models[m]["metrics"].get(name)) for m in shown)]
+        [
+            name_in_table(name, positive),
+            *(format_estimate(name, models[m]["metrics"].get(name)) for m in shown),
+        ]
         for name in metric_names(models)
     ]
     return [
@@ -76,7 +82,7 @@ def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
         told.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")
     if unscored := max((len(r.get("unscored", [])) for r in models.values()), default=0):
         told.append(f"{format_count(unscored, 'row')} had nothing to score.")
-    if positive := next((r["positive"] for r in models.values() if r.get("positive")), ""):
+    if positive := positive_label_of(models.values()):
         told.append(f"The positive label is “{positive}”.")
     if "probe" in shown:
         told.append("The probe is a linear classifier on the frozen base model.")

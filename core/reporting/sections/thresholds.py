@@ -7,6 +7,7 @@ from typing import Any
 
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
 from ..judged import judged_analysis
+from ..metric_names import name_metric
 from ..numbers import (
     DASH,
     format_count,
@@ -47,7 +48,10 @@ def describe_other_threshold(report: Mapping[str, Any], split: str) -> str:
     way = found.get("at_half")
     if chosen is None or way is None:
         return ""
-    figures = (f"{_title(m)} {_estimate_of(way, m)}" for m in ("precision", "recall", "f1"))
+    figures = (
+        f"{_title(m, found['positive'])} {_estimate_of(way, m)}"
+        for m in ("precision", "recall", "f1")
+    )
     return (
         f"The tuned model calls a row “{found['positive']}” from a probability of {chosen:.3g} on, "
         f"which the objective chose on validation: every figure of it is at that threshold. "
@@ -79,7 +83,16 @@ def _against(r: Mapping[str, Any]) -> list[Block]:
         name = c["metric"]
         rule = c["rule"] + (f" at {c['threshold']:.3g}" if "threshold" in c else "")
         ours, theirs = (_cost(c[k]) if name == "cost" else format_value(name, c[k]) for k in VALUES)
-        rows.append((rule, _title(name), theirs, ours, _difference(name, c), format_p(c["p"])))
+        rows.append(
+            (
+                rule,
+                _title(name, r["positive"]),
+                theirs,
+                ours,
+                _difference(name, c),
+                format_p(c["p"]),
+            )
+        )
     return [Table(("against", "by", "it has", "tuned has", "change (paired 95 %)", "p"), rows)]
 
 
@@ -95,7 +108,7 @@ def _choice(r: Mapping[str, Any]) -> list[str]:
     told = (
         f'A row is called "{r["positive"]}" when its probability of that is at least '
         f"{chosen['threshold']:.3f}: on {rows} ({r['fitted_positives']:,} of them "
-        f'"{r["positive"]}") this gives {asked}. There: {_point(chosen)}.'
+        f'"{r["positive"]}") this gives {asked}. There: {_point(chosen, r["positive"])}.'
     )
     if not r["in_use"]:
         told = (
@@ -112,9 +125,9 @@ def _choice(r: Mapping[str, Any]) -> list[str]:
     return out
 
 
-def _point(p: Mapping[str, Any]) -> str:
+def _point(p: Mapping[str, Any], positive: str) -> str:
     told = [
-        f"{_title(name)} {format_value(name, p[name])}"
+        f"{_title(name, positive)} {format_value(name, p[name])}"
         for name in ("precision", "recall", "f1")
         if read_number(p[name]) == read_number(p[name])
     ]
@@ -131,7 +144,7 @@ def _figures(r: Mapping[str, Any]) -> Table:
             change = None
         rows.append(
             (
-                _title(name),
+                _title(name, r["positive"]),
                 _estimate_of(before, name),
                 _estimate_of(after, name),
                 _difference(name, change) if change else DASH,
@@ -198,7 +211,8 @@ def _kept_promise(split: str, r: Mapping[str, Any]) -> list[str]:
         return []
     found = r["at_threshold"]["metrics"][name]
     low, high = read_number(found["low"]), read_number(found["high"])
-    told = f"{name} on {split} is {format_estimate(name, found)}, target {_share(aim['target'])}: "
+    title = _title(name, r["positive"])
+    told = f"{title} on {split} is {format_estimate(name, found)}, target {_share(aim['target'])}: "
     if low >= aim["target"]:
         return [told + "the whole interval meets it."]
     if high < aim["target"]:
@@ -214,11 +228,11 @@ def _curve(r: Mapping[str, Any]) -> Chart:
         point = read_number(chosen["recall"]), read_number(chosen["precision"])
         if point[1] == point[1]:
             marks.append((*point, f"threshold {chosen['threshold']:.3f}"))
-    at = f"; at the threshold: {_point(chosen)}" if chosen else ""
+    at = f"; at the threshold: {_point(chosen, r['positive'])}" if chosen else ""
     return Chart(
-        title="Precision against recall on validation, a point a threshold",
-        x=f'recall of "{r["positive"]}"',
-        y="precision",
+        title="Precision against recall on validation, a point per threshold",
+        x=_title("recall", r["positive"]),
+        y=_title("precision", r["positive"]),
         lines=(Line("tuned", recall, precision),),
         told=f"{len(recall):,} points of the precision/recall curve are in report.json{at}.",
         marks=marks,
@@ -232,8 +246,8 @@ def _known(x: Sequence[Any], y: Sequence[Any]) -> tuple[list[float], list[float]
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def _title(name: str) -> str:
-    return {"f1": "F1", "cost": "cost a row"}.get(name, name)
+def _title(name: str, positive: str) -> str:
+    return "cost per row" if name == "cost" else name_metric(name, positive)
 
 
 def _share(value: float) -> str:
