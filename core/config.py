@@ -8,21 +8,62 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import textwrap
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 Columns = str | None
+MOST = 1e12  # of any number: what lies beyond is a slip, and too much for a float or an int64
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number of a setting may be; NaN and infinities are refused in every case."""
+
+    at_least: float = -MOST
+    at_most: float = MOST
+    above: float = -math.inf
+    below: float = math.inf
+    remedy: str = ""
+
+    def fault(self, value: float) -> str:
+        """What is wrong with a number; empty where nothing is."""
+        if not math.isfinite(value):
+            return f"must be a number, not {value}"
+        inside = self.at_least <= value <= self.at_most and self.above < value < self.below
+        return "" if inside else f"must be {self}"
+
+    def __str__(self) -> str:
+        """`at least 1`, `above 0 and at most 1`"""
+        ends = (
+            ("at least", self.at_least),
+            ("above", self.above),
+            ("at most", self.at_most),
+            ("below", self.below),
+        )
+        told = [f"{word} {end:,.10g}" for word, end in ends if abs(end) < MOST]
+        return " and ".join(told) or f"between {-MOST:,.10g} and {MOST:,.10g}"
+
+
+Count = Annotated[int, Bounds(at_least=1)]
+CountOrNone = Annotated[int | None, Bounds(at_least=1)]
+NoneOrMore = Annotated[int, Bounds(at_least=0, remedy="0 is none")]
+Amount = Annotated[float, Bounds(at_least=0)]
+Positive = Annotated[float, Bounds(above=0)]
+Share = Annotated[float, Bounds(at_least=0, below=1)]
+Target = Annotated[float | None, Bounds()]
+TargetShare = Annotated[float | None, Bounds(above=0, at_most=1, remedy="0.9 means 90 %")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    r: int = 8
+    r: Count = 8
     """Rank of the low-rank update."""
-    alpha: int = 16
+    alpha: Count = 16
     """Scale of the update: it is multiplied by alpha / r."""
-    dropout: float = 0.0
+    dropout: Share = 0.0
     """Share of adapter inputs dropped in training."""
     target_modules: list[str] | Literal["auto", "all-linear"] = "auto"
     """Names of the layers that get an adapter; "auto" takes what peft knows for the model."""
@@ -40,7 +81,7 @@ class ModelConfig:
     """Settings of the adapter."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
-    max_length: int | None = None
+    max_length: Annotated[int | None, Bounds(at_least=2)] = None
     """Tokens a row at most, longer rows are cut; default: what the model allows, up to 512."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic in training; "auto" is bfloat16 autocast where the device is fast at it."""
@@ -50,9 +91,9 @@ class ModelConfig:
 class DataConfig:
     train: str | list[str] | None = None
     """File, glob or hub dataset to learn from: csv, tsv, jsonl, json, parquet or plain text."""
-    validation: str | float | None = 0.1
+    validation: Annotated[str | float | None, Bounds(at_least=0, below=1)] = 0.1
     """File, or share of train to split off, to choose checkpoints and stop early; 0 for none."""
-    test: str | float | None = None
+    test: Annotated[str | float | None, Bounds(at_least=0, below=1)] = None
     """File, or share of train to split off; read once, at the end."""
     text: Columns = None
     """Column with the input text; found by itself where names and contents leave no doubt."""
@@ -86,45 +127,47 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    patience: int = 3
+    patience: Count = 3
     """Evaluations without a gain before training stops."""
-    min_delta: float = 0.0
+    min_delta: Amount = 0.0
     """The reference moves only when the gain exceeds this (in the metric's unit)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    epochs: float = 3.0
+    epochs: Positive = 3.0
     """Passes over train."""
-    max_steps: int | None = None
+    max_steps: CountOrNone = None
     """Optimizer steps at most; overrides epochs where it is less."""
-    learning_rate: float = 5e-5
+    learning_rate: Positive = 5e-5
     """Peak learning rate of AdamW."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples an optimizer step, over all devices."""
-    batch_tokens: int | None = None
+    batch_tokens: CountOrNone = None
     """Tokens an optimizer step, about, padding left out; replaces batch_size."""
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: Count = 1
     """Parts a step is computed in: less memory, the same result."""
-    warmup_ratio: float = 0.06
+    warmup_ratio: Share = 0.06
     """Share of the steps over which the learning rate rises from zero."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
-    weight_decay: float = 0.01
+    weight_decay: Amount = 0.01
     """Decoupled weight decay; biases and norms are spared."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Amount = 1.0
     """Gradients are scaled down to this norm; 0 turns clipping off."""
-    eval_every: float | int = 1.0
+    eval_every: Annotated[float | int, Bounds(above=0)] = 1.0
     """Validation every so many epochs (a float) or steps (an integer); also at each epoch's end."""
     early_stopping: EarlyStopping | None = None
     """Stop when validation no longer improves."""
     best_metric: str | None = None
     """Validation metric that chooses the best checkpoint; default: the objective's, else loss."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """Checkpoints kept beside the best one."""
-    seed: int = 42
+    seed: Annotated[int, Bounds(at_least=0, at_most=2**32 - 1)] = 42
     """Seed of splits, order, initialisation and dropout."""
-    devices: int | Literal["auto", "cpu"] = "auto"
+    devices: Annotated[
+        int | Literal["auto", "cpu"], Bounds(at_least=1, remedy='Write a number, "auto" or "cpu"')
+    ] = "auto"
     """A process each: GPUs, or without any the CPU; "auto" is every GPU, else one process."""
     sharding: Literal["none", "full"] = "none"
     """Over several devices: "full" shares out weights, gradients and optimizer of large models."""
@@ -132,9 +175,9 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CostConfig:
-    fp: float = 1.0
+    fp: Amount = 1.0
     """Price of a false positive: a row called positive that is not."""
-    fn: float = 1.0
+    fn: Amount = 1.0
     """Price of a false negative: a positive row that is missed."""
 
 
@@ -144,15 +187,15 @@ class ObjectiveConfig:
     """The one primary metric, declared before the run; default: macro_f1 or loss, by task."""
     positive: str | None = None
     """The positive class of a binary task; default: the rarer one."""
-    at_least: float | None = None
+    at_least: Target = None
     """The metric must reach this for the model to ship."""
-    at_most: float | None = None
+    at_most: Target = None
     """The same for metrics where less is better."""
     cost: CostConfig | None = None
     """Prices of wrong answers: the threshold with the least cost on validation is used."""
-    recall_at_least: float | None = None
+    recall_at_least: TargetShare = None
     """Share of the positive rows to be found: the most precise threshold that does so is used."""
-    precision_at_least: float | None = None
+    precision_at_least: TargetShare = None
     """Share of right rows among those called positive: the threshold that finds most is used."""
 
 
@@ -160,11 +203,11 @@ class ObjectiveConfig:
 class EvaluateConfig:
     prompts: list[str] = field(default_factory=list)
     """Prompts re-run at each evaluation, base and tuned."""
-    max_new_tokens: int = 48
+    max_new_tokens: Count = 48
     """Length of an answer to such a prompt, in tokens."""
-    completions: int = 200
+    completions: NoneOrMore = 200
     """Test rows whose prompts base and tuned answer at the end, drawn by seed; 0 for none."""
-    completion_tokens: int = 256
+    completion_tokens: Count = 256
     """Tokens of such an answer at most; fewer where one and a half of the longest reference do."""
     zero_shot: bool | Literal["auto"] = "auto"
     """Whether a base that is a language model labels untrained; "auto" up to a million tokens."""
@@ -174,7 +217,7 @@ class EvaluateConfig:
     """Texts whose average log-likelihood is told for base and tuned."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic in evaluation; the log-softmax is float32 and sums are float64 in either case."""
-    batch_tokens: int = 8192
+    batch_tokens: Count = 8192
     """Tokens in a forward pass of evaluation, padding counted; on a CPU scoring takes 512."""
     probe: bool = True
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
@@ -182,11 +225,11 @@ class EvaluateConfig:
     """Whether test is read at the end; false holds its rows back, as the runs of a sweep do."""
     slices: list[str] = field(default_factory=list)
     """Columns whose values split the evaluated rows: each slice gets its own figures."""
-    self_test_rows: int = 32
+    self_test_rows: NoneOrMore = 32
     """Rows of the final evaluation scored anew in other batches and paddings; 0 for none."""
-    parity_rows: int = 32
+    parity_rows: NoneOrMore = 32
     """Rows scored anew with the saved (and the merged) weights, to see what ships; 0 for none."""
-    serve_minutes: float = 30.0
+    serve_minutes: Amount = 30.0
     """How long the worker answers prompts after the run before it frees the device."""
 
 
@@ -226,6 +269,7 @@ class Setting:
     type: Any
     default: Any  # MISSING where a value must be given
     sentence: str
+    bounds: Bounds | None = None  # of a number
 
     @property
     def required(self) -> bool:
@@ -249,6 +293,14 @@ def _sentences(cls: type) -> dict[str, str]:
     return found
 
 
+@cache
+def bounds_of(cls: type) -> dict[str, Bounds]:
+    """The bounds of the numbers among a class's fields, by name."""
+    hints = get_type_hints(cls, include_extras=True).items()
+    annotated = [(n, hint.__metadata__) for n, hint in hints if get_origin(hint) is Annotated]
+    return {n: b for n, known in annotated for b in known if isinstance(b, Bounds)}
+
+
 def section_type(hint: Any) -> type | None:
     """The config class behind a field's type, if it is a table of settings."""
     return next((t for t in (hint, *get_args(hint)) if is_dataclass(t)), None)  # type: ignore[return-value]
@@ -262,7 +314,8 @@ def settings(cls: type = RunConfig, prefix: str = "") -> list[Setting]:
             out += settings(section, f"{prefix}{f.name}.")
             continue
         default = f.default_factory() if f.default_factory is not MISSING else f.default
-        out.append(Setting(prefix + f.name, hints[f.name], default, _sentences(cls)[f.name]))
+        sentence, bounds = _sentences(cls)[f.name], bounds_of(cls).get(f.name)
+        out.append(Setting(prefix + f.name, hints[f.name], default, sentence, bounds))
     return out
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from .config import DataConfig, RunConfig, section_type, settings, to_dict
+from .config import DataConfig, RunConfig, bounds_of, section_type, settings, to_dict
 from .errors import ConfigError, Fault
 
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
@@ -57,10 +57,13 @@ def check_config(
         return place_of(key, source, lines or {})
 
     values = checked(RunConfig, table, "", faults, where)
-    if faults:
-        raise ConfigError(*faults)
-    config = RunConfig(**values)
-    faults += [Fault(where(key), what, remedy) for key, what, remedy in _contradictions(config)]
+    wrong = {f.where for f in faults}
+    try:
+        config = RunConfig(**values)
+    except TypeError:  # what must be given is not: that was told
+        raise ConfigError(*faults) from None
+    told = [Fault(where(key), what, remedy) for key, what, remedy in _contradictions(config)]
+    faults += [fault for fault in told if fault.where not in wrong]
     if faults:
         raise ConfigError(*faults)
     config = replace(config, data=_without_empty_shares(config.data))
@@ -137,18 +140,28 @@ def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any)
             if not isinstance(value, dict):
                 faults.append(Fault(where(key), f"must be a table, not {value!r}"))
                 continue
-            before = len(faults)
             inner = checked(section, value, key + ".", faults, where)
-            if len(faults) == before:
+            with suppress(TypeError):  # what must be given is not: that was told
                 values[name] = section(**inner)
             continue
         try:
-            values[name] = msgspec.convert(value, hint)
-        except msgspec.ValidationError as error:
+            converted = msgspec.convert(value, hint)
+        except (msgspec.ValidationError, OverflowError) as error:
             faults.append(Fault(where(key), f"{value!r} does not fit: {error}"))
+            continue
+        if wrong := _out_of_bounds(cls, name, converted):
+            faults.append(Fault(where(key), wrong, bounds_of(cls)[name].remedy))
+        else:
+            values[name] = converted
     if cls is RunConfig and "model" not in table:
         faults.append(Fault(where("model.base"), "must be given", _REQUIRED["model.base"]))
     return values
+
+
+def _out_of_bounds(cls: type, name: str, value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    bounds = bounds_of(cls).get(name) if is_number else None
+    return bounds.fault(value) if bounds else ""
 
 
 _REQUIRED = {
@@ -209,8 +222,8 @@ def _is_encoding(name: str) -> bool:
 
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
-    from .decision import threshold_contradictions
-    from .numbers.metric_table import METRICS, REFERENCE_METRICS
+    from .decision import objective_contradictions, threshold_contradictions
+    from .numbers.metric_table import REFERENCE_METRICS
 
     t, out = c.train, []
 
@@ -218,43 +231,6 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         if bad:
             out.append((key, what, remedy))
 
-    for key in (
-        "epochs",
-        "learning_rate",
-        "batch_size",
-        "gradient_accumulation_steps",
-        "eval_every",
-    ):
-        finite = 0 < getattr(t, key) < math.inf
-        fault(not finite, f"train.{key}", "must be a number greater than 0")
-    fault(
-        t.batch_tokens is not None and t.batch_tokens < 1,
-        "train.batch_tokens",
-        "must be at least 1",
-    )
-    fault(t.max_steps is not None and t.max_steps < 1, "train.max_steps", "must be at least 1")
-    fault(not 0 <= t.warmup_ratio < 1, "train.warmup_ratio", "must lie in [0, 1)")
-    fault(t.weight_decay < 0, "train.weight_decay", "must not be negative")
-    fault(t.max_grad_norm < 0, "train.max_grad_norm", "must not be negative")
-    fault(t.keep_checkpoints < 1, "train.keep_checkpoints", "must be at least 1")
-    fault(
-        isinstance(t.devices, int) and t.devices < 1,
-        "train.devices",
-        "must be at least 1",
-        'Write a number, "auto" or "cpu"',
-    )
-    if t.early_stopping:
-        fault(t.early_stopping.patience < 1, "train.early_stopping.patience", "must be at least 1")
-        fault(
-            t.early_stopping.min_delta < 0, "train.early_stopping.min_delta", "must not be negative"
-        )
-    fault(
-        c.model.max_length is not None and c.model.max_length < 2,
-        "model.max_length",
-        "must be at least 2",
-    )
-    for key in ("self_test_rows", "parity_rows"):
-        fault(getattr(c.evaluate, key) < 0, f"evaluate.{key}", "must not be negative", "0 is none")
     fault(not c.model.base.strip(), "model.base", "is empty", _REQUIRED["model.base"])
     fault(
         c.trains and not c.data.train, "data.train", "must be given", "Name the file to learn from"
@@ -270,7 +246,6 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         share = getattr(c.data, key)
         if isinstance(share, float):
             shares += share
-            fault(not 0 <= share < 1, f"data.{key}", "a share must lie between 0 and 1")
     fault(
         shares >= 1 and not out,
         "data.validation",
@@ -294,39 +269,12 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         f"{separator!r} cannot stand between columns",
         'Write "auto" or one character, such as ";"',
     )
-    for key, name in (
-        ("objective.metric", c.objective.metric),
-        ("train.best_metric", t.best_metric),
-    ):
-        if name is None:
-            continue
-        if name not in METRICS:
-            close = difflib.get_close_matches(name, list(METRICS), 1)
-            known = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(METRICS)
-            fault(True, key, f"there is no metric {name!r}", known)
-    metric = METRICS.get(c.objective.metric or "")
-    if metric is not None:
-        fault(
-            metric.task not in ("both", c.task),
-            "objective.metric",
-            f"{metric.name} is measured for {metric.task}, and the task is {c.task}",
-            "Known: " + ", ".join(n for n, m in METRICS.items() if m.task in ("both", c.task)),
-        )
-    for key in ("at_least", "at_most"):
-        target = getattr(c.objective, key)
-        fault(
-            target is not None and not math.isfinite(target),
-            f"objective.{key}",
-            f"must be a number, not {target}",
-        )
     e = c.evaluate
     fault(
         not e.test and not (c.data.train and c.data.validation),
         "evaluate.test",
         "is false, and there is no validation: nothing would be evaluated",
     )
-    fault(e.completions < 0, "evaluate.completions", "must not be negative", "0 makes none")
-    fault(e.completion_tokens < 1, "evaluate.completion_tokens", "must be at least 1")
     fault(
         t.best_metric in REFERENCE_METRICS,
         "train.best_metric",
@@ -338,9 +286,4 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         "evaluate.completions",
         f"is 0, and the objective is {c.objective.metric}, which needs answers",
     )
-    fault(
-        c.objective.at_least is not None and c.objective.at_most is not None,
-        "objective.at_least",
-        "at_least and at_most cannot both be given",
-    )
-    return out + list(threshold_contradictions(c))
+    return out + list(objective_contradictions(c)) + list(threshold_contradictions(c))

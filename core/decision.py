@@ -8,7 +8,20 @@ from collections.abc import Iterator, Sequence
 
 from .config import RunConfig
 from .errors import ConfigError, Fault
+from .numbers.metric_table import METRICS, Metric, Unit
 
+Contradiction = tuple[str, str, str]  # the setting, what is wrong, what to do
+RANGES: dict[Unit, tuple[float, float]] = {
+    "share": (0, 1),
+    "coefficient": (-1, 1),
+    "squared error": (0, 2),
+    "nats": (0, math.inf),
+    "perplexity": (1, math.inf),
+    "bits": (0, math.inf),
+    "points": (0, 100),
+}
+DEFAULT_METRIC = {"classification": "macro_f1", "generation": "loss"}
+OF_ONE_LABEL = ("precision", "recall", "f1")
 CHOOSERS = ("cost", "recall_at_least", "precision_at_least")
 
 
@@ -27,7 +40,54 @@ def declared_metric(config: RunConfig) -> str | None:
     return config.objective.metric or found
 
 
-def threshold_contradictions(c: RunConfig) -> Iterator[tuple[str, str, str]]:
+def objective_contradictions(c: RunConfig) -> Iterator[Contradiction]:
+    """A metric that there is not, and targets that it cannot have (V4)."""
+    for key, name in (
+        ("objective.metric", c.objective.metric),
+        ("train.best_metric", c.train.best_metric),
+    ):
+        yield from metric_contradictions(c, key, name)
+    o = c.objective
+    if o.at_least is not None and o.at_most is not None:
+        yield "objective.at_least", "at_least and at_most cannot both be given", ""
+        return
+    metric = METRICS.get(declared_metric(c) or DEFAULT_METRIC[c.task])
+    for key, target in (("at_least", o.at_least), ("at_most", o.at_most)):
+        if metric is not None and target is not None:
+            yield from target_contradictions(metric, f"objective.{key}", target)
+
+
+def metric_contradictions(c: RunConfig, key: str, name: str | None) -> Iterator[Contradiction]:
+    """A metric that is misspelt, or that belongs to another task."""
+    if name is None:
+        return
+    known = [n for n, m in METRICS.items() if m.task in ("both", c.task)]
+    if name not in METRICS:
+        close = difflib.get_close_matches(name, known, 1)
+        remedy = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(known)
+        yield key, f"there is no metric {name!r}", remedy
+    elif name not in known:
+        what = f"{name} is measured for {METRICS[name].task}, and the task is {c.task}"
+        yield key, what, "Known: " + ", ".join(known)
+
+
+def target_contradictions(metric: Metric, key: str, target: float) -> Iterator[Contradiction]:
+    """A target against the metric's direction, out of its range, or met by every model."""
+    asked = key.rpartition(".")[2]
+    right = "at_least" if metric.higher_is_better else "at_most"
+    if asked != right:
+        better = "more" if metric.higher_is_better else "less"
+        yield key, f"cannot be asked of {metric.name}: {better} is better", f"Write {right}"
+        return
+    low, high = RANGES[metric.unit] if metric.name != "average_log_likelihood" else (-math.inf, 0)
+    if not (low < target <= high if metric.higher_is_better else low <= target < high):
+        ends = ("above", "and at most") if metric.higher_is_better else ("at least", "and below")
+        told = " ".join(f"{w} {e:g}" for w, e in zip(ends, (low, high), strict=True))
+        remedy = "0.85 means 85 %" if metric.unit == "share" else ""
+        yield key, f"must be {told} for {metric.name}, not {target:g}", remedy
+
+
+def threshold_contradictions(c: RunConfig) -> Iterator[Contradiction]:
     """Settings that cannot be meant: key, what is wrong, what to do."""
     given = choosers(c)
     if len(given) > 1:
@@ -37,16 +97,8 @@ def threshold_contradictions(c: RunConfig) -> Iterator[tuple[str, str, str]]:
             yield f"objective.{name}", "is for classification; this task is generation", ""
         elif c.data.labels is not None and len(c.data.labels) > 2:
             yield f"objective.{name}", _two_labels(c.data.labels), _USE_METRIC
-    for name in CHOOSERS[1:]:
-        share = getattr(c.objective, name)
-        if share is not None and not 0 < share <= 1:
-            yield f"objective.{name}", "must be above 0 and at most 1", "0.9 means 90 %"
-    if cost := c.objective.cost:
-        for name in ("fp", "fn"):
-            if not 0 <= getattr(cost, name) < math.inf:
-                yield f"objective.cost.{name}", "must be a number of at least 0", ""
-        if cost.fp == cost.fn == 0:
-            yield "objective.cost", "makes every answer free", "Give one of fp and fn a price"
+    if (cost := c.objective.cost) and cost.fp == cost.fn == 0:
+        yield "objective.cost", "makes every answer free", "Give one of fp and fn a price"
     names = c.evaluate.slices
     if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
         yield "evaluate.slices", f"names {repeated[0]!r} twice", ""
@@ -69,6 +121,10 @@ def check_objective(config: RunConfig, labels: Sequence[str]) -> None:
         close = difflib.get_close_matches(positive, labels, 1)
         remedy = f'Did you mean "{close[0]}"?' if close else "Labels: " + ", ".join(labels[:20])
         faults.append(Fault("objective.positive", f"there is no label {positive!r}", remedy))
+    metric = config.objective.metric
+    if len(labels) != 2 and metric in OF_ONE_LABEL:
+        what = f"{metric} belongs to one positive label of two; there are {len(labels):,} labels"
+        faults.append(Fault("objective.metric", what, f"Declare macro_{metric}"))
     if len(labels) != 2:
         faults += [
             Fault(f"objective.{name}", _two_labels(labels), _USE_METRIC)

@@ -10,9 +10,9 @@ import msgspec
 import polars as pl
 
 from .analyses import Evaluation, Frames, analyse, thresholds
-from .decision import declared_metric
+from .decision import DEFAULT_METRIC, declared_metric
 from .events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
-from .reporting.summary import DEFAULT_METRIC, REFERENCES, clean
+from .reporting.summary import REFERENCES, clean
 from .results import (
     Comparison,
     adjust_secondary,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .chance import MODELS, against_chance
 from .config import RunConfig
-from .decision import choosers, declared_metric
+from .decision import DEFAULT_METRIC, choosers, declared_metric
 from .findings import find
 from .history import History
 from .numbers.metric_table import METRICS
@@ -28,7 +28,6 @@ from .reporting.numbers import (
 )
 from .reporting.outcome import read_difference
 from .reporting.summary import (
-    DEFAULT_METRIC,
     clean,
     judged_split,
     metric_value,

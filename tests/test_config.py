@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ftev.core.config import (
+    Bounds,
     DataConfig,
     EarlyStopping,
     EvaluateConfig,
@@ -14,11 +17,14 @@ from ftev.core.config import (
     ModelConfig,
     ObjectiveConfig,
     RunConfig,
+    Setting,
     TrainConfig,
     settings,
 )
 from ftev.core.config_file import check_config, dump_config, key_lines, load_config
 from ftev.core.data import read_run_data
+from ftev.core.decision import DEFAULT_METRIC
+from ftev.core.draft import Draft, check_draft, members, read_value
 from ftev.core.errors import ConfigError
 from ftev.core.numbers.metric_table import METRICS
 from hypothesis import given
@@ -90,19 +96,19 @@ def test_what_must_be_given_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("train.epochs=0", "train.epochs: must be a number greater than 0"),
-        ("train.epochs=nan", "train.epochs: must be a number greater than 0"),
-        ("train.epochs=inf", "train.epochs: must be a number greater than 0"),
-        ("train.warmup_ratio=1.0", "train.warmup_ratio: must lie in [0, 1)"),
+        ("train.epochs=0", "train.epochs: must be above 0"),
+        ("train.epochs=nan", "train.epochs: must be a number, not nan"),
+        ("train.epochs=inf", "train.epochs: must be a number, not inf"),
+        ("train.warmup_ratio=1.0", "train.warmup_ratio: must be at least 0 and below 1"),
         ("train.devices=0", "train.devices: must be at least 1"),
-        ("data.validation=1.5", "data.validation: a share must lie between 0 and 1"),
+        ("data.validation=1.5", "data.validation: must be at least 0 and below 1"),
         ("data.labels=['a', 'a']", "data.labels: needs at least two different labels"),
         ("objective.metric=acuracy", "objective.metric: there is no metric 'acuracy'"),
         ("model.max_length=1", "model.max_length: must be at least 2"),
         ("train.early_stopping.patience=0", "train.early_stopping.patience: must be at least 1"),
         ("objective.recall_at_least=1.5", "objective.recall_at_least: must be above 0 and at most"),
         ("objective.precision_at_least=0", "objective.precision_at_least: must be above 0 and at"),
-        ("objective.cost={ fp = -1, fn = 20 }", "objective.cost.fp: must be a number of at least"),
+        ("objective.cost={ fp = -1, fn = 20 }", "objective.cost.fp: must be at least 0"),
         ("objective.cost={ fp = 0, fn = 0 }", "objective.cost: makes every answer free"),
         ("evaluate.slices=['a', 'a']", "evaluate.slices: names 'a' twice"),
     ],
@@ -276,9 +282,12 @@ configs = st.builds(
 
 
 def is_measured(config: RunConfig) -> bool:
-    """Whether the objective is a metric of the task."""
-    metric = config.objective.metric
-    return metric is None or METRICS[metric].task in ("both", config.task)
+    """Whether the objective is a metric of the task, and its target in the metric's direction."""
+    metric, target = config.objective.metric, config.objective.at_least
+    if metric is not None and METRICS[metric].task not in ("both", config.task):
+        return False
+    asked = METRICS[metric or DEFAULT_METRIC[config.task]]
+    return target is None or (asked.higher_is_better and asked.unit != "nats" and target > 0)
 
 
 @given(configs.filter(is_measured))
@@ -316,3 +325,124 @@ def test_an_objective_that_cannot_be_met_is_refused(
         load_config(path)
     assert told in str(found.value)
     assert found.value.exit_code == 2
+
+
+# V4: a target in the metric's direction
+
+
+@pytest.mark.parametrize(
+    ("task", "setting", "told"),
+    [
+        ("classification", 'metric = "accuracy"\nat_most = 0.9',
+         "objective.at_most: cannot be asked of accuracy: more is better. Write at_least"),
+        ("classification", "at_most = 0.9", "objective.at_most: cannot be asked of macro_f1"),
+        ("generation", "at_least = 3.0",
+         "objective.at_least: cannot be asked of loss: less is better. Write at_most"),
+        ("classification", 'metric = "brier"\nat_least = 0.2', "cannot be asked of brier"),
+        ("classification", 'metric = "accuracy"\nat_least = 85',
+         "must be above 0 and at most 1 for accuracy, not 85. 0.85 means 85 %"),
+        ("classification", 'metric = "accuracy"\nat_least = 0', "must be above 0 and at most 1"),
+        ("generation", 'metric = "bleu"\nat_least = 120', "must be above 0 and at most 100"),
+        ("generation", 'metric = "perplexity"\nat_most = 0.5', "must be at least 1"),
+    ],
+)  # fmt: skip
+def test_V4_a_target_is_in_the_direction_of_its_metric(
+    tmp_path: Path, task: str, setting: str, told: str
+) -> None:
+    text = f"{LEAST.replace('classification', task)}[objective]\n{setting}\n"
+    [found] = faults(tmp_path, text)
+    assert told in found
+    assert "run.toml:" in found
+
+
+def test_V4_targets_in_the_right_direction_are_taken(tmp_path: Path) -> None:
+    assert load(tmp_path, LEAST, "objective.metric=brier", "objective.at_most=0.2")
+    assert load(tmp_path, LEAST, "objective.metric=mcc", "objective.at_least=-0.1")
+    text = LEAST.replace("classification", "generation")
+    log_likelihood = "objective.metric=average_log_likelihood"
+    assert load(tmp_path, text, log_likelihood, "objective.at_least=-2.5")
+    assert load(tmp_path, text, "objective.at_most=3.0")
+
+
+def test_V4_a_metric_of_two_labels_is_refused_for_three(tmp_path: Path) -> None:
+    rows = "".join(f"text number {i},{'abc'[i % 3]}\n" for i in range(30))
+    (tmp_path / "train.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    config = load(tmp_path, LEAST, "objective.metric=recall")
+    with pytest.raises(ConfigError, match="belongs to one positive label of two; there are 3"):
+        read_run_data(config)
+
+
+def test_a_best_metric_of_another_task_is_refused(tmp_path: Path) -> None:
+    [found] = faults(tmp_path, LEAST, "train.best_metric=token_accuracy")
+    assert "token_accuracy is measured for generation" in found
+
+
+# Bounds: every number
+
+
+def numbers() -> list[Setting]:
+    """Every setting that takes a number."""
+    return [s for s in settings() if {int, float} & {*members(s.type)}]
+
+
+def outside(bounds: Bounds) -> list[float]:
+    """A number just past each end of the bounds."""
+    ends = [bounds.at_least - 1, bounds.at_most * 2 + 1]
+    ends += [end for end in (bounds.above, bounds.below) if math.isfinite(end)]
+    return ends
+
+
+def refused(folder: Path, setting: Setting, value: float) -> None:
+    """The value is a fault that names the setting: in the file, by --set and in the form."""
+    written = repr(int(value)) if float not in members(setting.type) and math.isfinite(value) else (
+        repr(float(value)))  # fmt: skip
+    [by_set] = faults(folder, LEAST, f"{setting.path}={written}")
+    assert by_set.startswith(f"--set {setting.path}: "), by_set
+    section, _, name = setting.path.rpartition(".")
+    text = LEAST if section == "data" else f"{LEAST}[{section}]\n"
+    text += f"{name} = {written}\n"
+    if section == "model":
+        text = LEAST.replace('base = "tiny"', f'base = "tiny"\n{name} = {written}')
+    [in_file] = faults(folder, text)
+    assert re.match(rf"run\.toml:\d+ {setting.path}: ", in_file), in_file
+    given = {"task": "classification", "model.base": "tiny", "data.train": "train.csv"}
+    read = read_value(setting.type, written)
+    checked = check_draft(Draft({**given, setting.path: read}))
+    assert [f.path for f in checked.faults] == [setting.path]
+
+
+def test_there_are_numbers_to_bound() -> None:
+    assert len(numbers()) > 30
+
+
+@pytest.mark.parametrize("setting", numbers(), ids=lambda s: s.path)
+def test_every_number_has_bounds_and_is_refused_outside_of_them(
+    tmp_path: Path, setting: Setting
+) -> None:
+    assert setting.bounds is not None, f"{setting.path} has no bounds"
+    for value in (math.nan, math.inf, -math.inf, *outside(setting.bounds)):
+        refused(tmp_path, setting, value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("train.batch_tokens=0", "evaluate.batch_tokens=0", "model.lora.r=0", "train.seed=-1"),
+        *("model.lora.dropout=2.0", "evaluate.max_new_tokens=-1", "train.weight_decay=nan"),
+        *("train.learning_rate=inf", "train.warmup_ratio=2", "evaluate.serve_minutes=nan"),
+        *("train.early_stopping.patience=-1", "train.seed=99999999999", "train.max_steps=0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(tmp_path: Path, setting: str) -> None:
+    [found] = faults(tmp_path, LEAST, setting)
+    assert found.startswith(f"--set {setting.partition('=')[0]}: must be ")
+
+
+def test_faults_of_every_kind_are_listed_at_once(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path, LEAST, "train.epochs=many", "model.lora.r=0", "train.warmup_ratio=2",
+        "objective.at_most=0.5", "train.learning_rat=1", "data.labels=['a', 'a']",
+    )  # fmt: skip
+    keys = {f.removeprefix("--set ").partition(":")[0] for f in found}
+    assert keys == {"train.epochs", "model.lora.r", "train.warmup_ratio", "objective.at_most",
+                    "train.learning_rat", "data.labels"}  # fmt: skip

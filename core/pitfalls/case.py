@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..config import RunConfig
-from ..decision import declared_metric
+from ..decision import DEFAULT_METRIC, declared_metric
 from ..history import History
 from ..reporting.numbers import read_number
 from ..reporting.outcome import Outcome, read_difference
-from ..reporting.summary import DEFAULT_METRIC, judged_split, reference_model
+from ..reporting.summary import judged_split, reference_model
 
 EVIDENCE_ROWS = 50
 SURE = 0.02  # p of a difference that a finding rests on, both sides together

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..decision import choosers, declared_metric
+from ..decision import DEFAULT_METRIC, choosers, declared_metric
 from ..errors import FtevError
 from ..estimate import compare_with_estimate
 from ..history import History, read_history
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..config import RunConfig
 
 SPLITS = ("test", "validation", "train")  # the first that has results speaks for a run
-DEFAULT_METRIC = {"classification": "macro_f1", "generation": "loss"}
 REFERENCES = ("base", "probe", "majority")  # what a tuned model is set against, best first
 
 

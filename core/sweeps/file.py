@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from ..config import RunConfig
 from ..config_file import check_config, checked, place_of, read_table
+from ..decision import DEFAULT_METRIC
 from ..errors import ConfigError, DataError, Fault
 from ..numbers.metric_table import METRICS
-from ..reporting.summary import DEFAULT_METRIC
 from .combinations import Values, draw, grid_size, read_values, walk
 
 MOST_RUNS = 1_000

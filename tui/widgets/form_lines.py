@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from ...core.config import Bounds
 from ...core.draft import expected, show_value
 from ...core.reporting.text import visible
 from .form_fields import Field
@@ -93,7 +94,10 @@ def shorten(text: str, width: int, kind: str) -> str:
 def foot_lines(at: Field, width: int, height: int) -> list[Line]:
     """What the focused field is for, what it takes, and everything that is wrong with it."""
     default = f"   default {show_value(at.setting.default)}" if _has_default(at) else ""
-    head: Line = [(at.path, "strong"), (f"   {expected(at.setting.type)}", "muted")]
+    takes = expected(at.setting.type)
+    if at.setting.bounds not in (None, Bounds()):
+        takes += f", {at.setting.bounds}"
+    head: Line = [(at.path, "strong"), (f"   {takes}", "muted")]
     lines = [cut([*head, (visible(default), "muted")], width)]
     lines += [[(text, "")] for text in wrap(at.setting.sentence.replace("\n", " "), width)]
     for fault in at.faults:
