@@ -416,3 +416,26 @@ def test_V5_rows_of_a_language_model_without_a_finite_loss_are_listed():
     assert found.no_prediction == [4]
     assert math.isnan(found.loss)
     assert evaluate_text(generated()).no_prediction == []
+
+
+def test_E2_models_scored_on_other_texts_are_compared_by_their_answers_alone() -> None:
+    """Another template renders a row otherwise: its loss is of another text."""
+    frame = pl.DataFrame(
+        {
+            "row_id": range(6),
+            "nll": [1.0] * 6,
+            "tokens": [3] * 6,
+            "correct": [2] * 6,
+            "bytes": [9] * 6,
+            "completion": ["yes"] * 6,
+            "reference": ["yes"] * 6,
+        }
+    )
+    other = frame.with_columns(bytes=pl.lit(12), completion=pl.lit("no"))
+    found = {c.metric for c in compare("test", "base", frame, "tuned", other)}
+    assert "exact_match" in found
+    assert "loss" not in found
+    with pytest.raises(DataError, match="the raw text differs"):
+        compare("test", "base", frame.drop("completion"), "tuned", other)
+    with pytest.raises(DataError, match="not scored on the same rows"):
+        compare("test", "base", frame, "tuned", other.head(5))

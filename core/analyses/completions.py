@@ -16,7 +16,7 @@ import polars as pl
 from ..metrics import FloatArray
 from ..numbers.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
 from ..numbers.references import ORDERS, answered, read_references
-from ..reading.inputs import normalise_text
+from ..reading.inputs import answer_part, normalise_text
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation
 
@@ -51,7 +51,7 @@ def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
         "of": of,
         "limit": limit,
         "ended_by_eos": share(int(rows["ended_by_eos"].sum()), n),
-        "empty": share(sum(not a.strip() for a in answers), n),
+        "empty": share(sum(not answer_part(a).strip() for a in answers), n),
         "looping": share(sum(r >= LOOP for r in repeats), n),
         "different": len({normalise_text(a) for a in answers}),
         "different_references": len({normalise_text(r) for r in rows["reference"]}),

@@ -26,7 +26,7 @@ from ..events import PromptAnswered
 from .evaluate import score_labels
 from .generate import Voice, generate
 from .listen import Question
-from .models import Loaded
+from .models import Loaded, stop_ids
 from .pairing import same_tokens
 from .probe import features
 from .rows import TokenRows, classification_rows, prompt_ids
@@ -102,6 +102,8 @@ def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
     voices = [Voice(name, loaded) for name, loaded in sources.items() if name in asked.models]
     aligned = s.config.trains or len(voices) < 2 or same_tokens(s.base, s.tuned)
     for voice in voices:
+        if aligned:  # the same for both (G1)
+            voice.stops = set().union(*(stop_ids(v.loaded) for v in voices))
         if not aligned and voice.name == "base":
             voice.prompt = prompt_ids(s.base, asked.text, s.form, spaced=s.spaced)
             check_prompt(s.base, voice.prompt)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..reading.inputs import END_OF_REASONING
 from .batches import Batch, Rows, collate, evaluation_batches
 from .devices import autocast
 from .few_rows import few_rows
@@ -118,7 +119,18 @@ def _next_inputs(chosen: Tensor, mask: Tensor, positions: Tensor) -> tuple[Tenso
 
 
 def answer_text(loaded: Loaded, answer: Answer) -> str:
-    text: str = loaded.tokenizer.decode(
-        answer.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    """The answer without special tokens, but with the end of its reasoning where that is one."""
+    tokenizer, tokens = loaded.tokenizer, answer.tokens
+    end = tokenizer.get_vocab().get(END_OF_REASONING)
+    if end is None or end not in tokens or end not in tokenizer.all_special_ids:
+        return _plain_text(tokenizer, tokens)
+    cut = len(tokens) - tokens[::-1].index(end)
+    parts = [_plain_text(tokenizer, part) for part in (tokens[: cut - 1], tokens[cut:])]
+    return END_OF_REASONING.join(parts)
+
+
+def _plain_text(tokenizer: Any, tokens: list[int]) -> str:
+    text: str = tokenizer.decode(
+        tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return text

@@ -16,6 +16,7 @@ from ..events import (
     spell_numbers,
 )
 from ..measure import measure
+from ..numbers.scored import are_same_rows, read_text
 from ..numbers.token_changes import greatest_changes
 from ..predictions import INPUT_CHARACTERS
 from ..reading.inputs import input_of
@@ -51,20 +52,24 @@ def evaluate_split(s: Session, split: str) -> None:
         if model != "majority":
             s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
     evaluation = _evaluation(s, split, frames, told[frames["tuned"].height])
-    for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split)):
+    for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split, frames)):
         s.write(fact)
     if split == "test":
         s.write(_count_readings(s))
 
 
-def _comparable(s: Session, split: str) -> bool:
-    if s.form != "text" or same_tokens(s.base, s.tuned):
+def _comparable(s: Session, split: str, frames: Frames) -> bool:
+    """Whether base and tuned were scored on the same texts, or can be compared by their answers."""
+    if s.config.is_classification:
         return True
-    s.note(
-        f"base and tuned cut the documents of {split} into different windows: "
-        "they are not compared row by row; read bits_per_byte"
-    )
-    return False
+    if s.form == "text" and not same_tokens(s.base, s.tuned):
+        told = f"base and tuned cut the documents of {split} into different windows"
+    elif are_same_rows(*(read_text(frames[model]) for model in ("base", "tuned"))):
+        return True
+    else:
+        told = f"base and tuned render or truncate rows of {split} differently"
+    s.note(f"{told}: their losses are not compared row by row; read bits_per_byte")
+    return all("completion" in frames[model].columns for model in ("base", "tuned"))
 
 
 def _leaked(s: Session, split: str) -> frozenset[int]:

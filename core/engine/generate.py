@@ -40,6 +40,7 @@ class Voice:
     finished: bool = False
     prompt: list[int] | None = None  # its own, where it reads other tokens than its neighbour
     stop: int = -1  # the token that ended it
+    stops: set[int] = field(default_factory=set)  # what ends an answer; its model's own where empty
 
     @property
     def answered(self) -> list[int]:
@@ -141,7 +142,7 @@ def _next_token(
     likelihood = float(logits[token] - logits.logsumexp(-1))
     if asked.likelihoods != "none":
         voice.scores += score(loaded, logits[None], [token], top)
-    if token in stop_ids(loaded):
+    if token in (voice.stops or stop_ids(loaded)):
         voice.ended, voice.stop = True, token
         yield _completed(voice)
         return [token]

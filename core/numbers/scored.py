@@ -118,6 +118,11 @@ def positive_label(labels: Sequence[str], positive: str | None, truth: NDArray[A
     return positive or default_positive(labels, dict(zip(labels, counts.tolist(), strict=True)))
 
 
+def are_same_rows(a: Rows, b: Rows) -> bool:
+    """Whether both models were scored on the same rows with the same content."""
+    return np.array_equal(a.row_id, b.row_id) and np.array_equal(a.content, b.content)
+
+
 def check_same_rows(a: Rows, b: Rows, names: tuple[str, str]) -> None:
     """Raise DataError unless both models were scored on the same rows with the same content."""
     _check_same_ids(a.row_id, b.row_id, names)

@@ -27,8 +27,9 @@ def input_of(frame: pl.DataFrame) -> pl.Series:
 
 
 def chat_input(chat: list[dict[str, Any]]) -> str:
-    """The turns before the last answer; all of them where nothing comes before it."""
-    last = max((i for i, turn in enumerate(chat) if turn["role"] == "assistant"), default=0)
+    """The turns before the last answer that counts; all of them where nothing comes before it."""
+    answers = (i for i, t in enumerate(chat) if t["role"] == "assistant" and t.get("weight") != 0)
+    last = max(answers, default=0)
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in chat[: last or len(chat)])
 
 

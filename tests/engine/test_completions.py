@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +220,15 @@ def test_a_long_prompt_keeps_its_prefix_and_its_end() -> None:
     assert fit_prompt([1, 2, 3], 3) == [1, 2, 3]
     assert fit_prompt([1, 2], 1) == [1]
     assert np.all(np.diff(fit_prompt(list(range(50)), 8)[1:]) == 1)
+
+
+def test_E2_the_end_of_reasoning_stays_in_an_answer_where_it_is_a_special_token(
+    loaded: Loaded,
+) -> None:
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+    plain = tokenizer("<think>cold</think>warm tea", add_special_tokens=False).input_ids
+    ours = replace(loaded, tokenizer=tokenizer)
+    assert answer_text(ours, Answer(plain)) == "<think>cold</think>warm tea"
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    special = tokenizer("<think>cold</think>warm tea</s>", add_special_tokens=False).input_ids
+    assert answer_text(ours, Answer(special)) == "cold</think>warm tea"
