@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from .metrics import (
-    FloatArray,
     IntArray,
-    Margins,
     classification_metrics,
     confusion,
     majority_label,
@@ -24,19 +26,34 @@ from .metrics import (
 )
 from .numbers.bootstrap import (
     DRAWS,
+    Draws,
     Resampling,
+    RowScores,
+    Statistic,
+    beyond_of,
     bootstrap_cells,
     bootstrap_rows,
     interval_of,
+    shown_interval,
     values_of,
+    widened,
 )
-from .numbers.calibration import ECE_METHOD, ece_interval
-from .numbers.cells import joint_cells
+from .numbers.calibration import ECE_METHOD, ece_interval, how_ece
+from .numbers.cells import Cells, joint_cells
+from .numbers.clusters import Clustered, Clusters, MarginScores, design_effect, told_clusters
 from .numbers.comparisons import Comparison, adjust_secondary, compare
 from .numbers.probabilities import ProbabilityScores
 from .numbers.ratios import described, probability_ratios, reference_ratios, text_ratios
 from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
+from .numbers.smoothing import (
+    Ends,
+    few_cells,
+    smoothed_counts,
+    smoothed_margins,
+    smoothed_method,
+    smoothed_scores,
+)
 from .statistics import wilson
 
 __all__ = [
@@ -52,6 +69,7 @@ __all__ = [
 ]
 
 WILSON = "Wilson 95 %"
+F1_WILSON = "Wilson 95 % of the rows that are or are called positive"
 NOTHING = "no interval: nothing to divide by"
 
 
@@ -67,6 +85,7 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str
     numerator: float | None = None
     denominator: float | None = None
+    design_effect: float | None = None  # of clusters: variance in relation to independent rows
 
 
 class Confusion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,6 +98,7 @@ class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """A model on a split, as in report.json (`msgspec.to_builtins`); what is None is absent."""
 
     n: int  # rows scored
+    clusters: int | None = None  # of rows that belong together; None where every row is by itself
     loss: float | None = None
     metrics: dict[str, Estimate]
     per_class: dict[str, dict[str, float]] | None = None
@@ -104,7 +124,8 @@ def evaluate_classification(
 
     `labels` is the explicit, ordered list that probabilities follow. With two labels and no
     `positive`, the rarer one in these rows is positive. Proportions of rows have Wilson
-    intervals, the rest the percentile bootstrap over rows. Raises DataError.
+    intervals, the rest the percentile bootstrap over rows; where next to no row is wrong (or
+    right), the smoothed one. Rows of one `cluster` are resampled together. Raises DataError.
     """
     rows = read_classification(frame, labels)
     counts, none = _confusion_of(rows, len(labels))
@@ -114,9 +135,11 @@ def evaluate_classification(
     estimates = _count_estimates(rows, labels, code, resampling)
     if rows.probabilities is not None:
         scores = ProbabilityScores(rows.truth, rows.probabilities, code)
-        estimates |= _probability_estimates(scores, resampling)
+        few = few_cells(joint_cells(rows.truth, (rows.predicted,), len(labels)))
+        estimates |= _probability_estimates(scores, rows.clusters, few, resampling)
     return ModelResult(
         n=rows.n,
+        clusters=None if rows.clusters is None else rows.clusters.count,
         loss=estimates["loss"].value if "loss" in estimates else None,
         metrics=estimates,
         per_class=per_class(counts, labels, none),
@@ -143,13 +166,10 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     if not values:
         return ModelResult(n=0, metrics={}, unscored=unscored)
     resampling = Resampling(seed, draws)
-    drawn, by_rows = bootstrap_rows([rows], resampling)
+    drawn = _drawn(rows, rows.clusters, resampling)
     ratios = text_ratios(rows.sums.sum(axis=0))
     estimates = {
-        name: replace(
-            _estimate(value, drawn[0][name], rows.n, resampling.method(limit=not by_rows)),
-            **described(ratios, name),
-        )
+        name: replace(drawn.estimate(name, value), **described(ratios, name))
         for name, value in values.items()
     }
     answers = read_references(frame)
@@ -157,6 +177,7 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         estimates |= _reference_estimates(answers, resampling)
     return ModelResult(
         n=rows.n,
+        clusters=None if rows.clusters is None else rows.clusters.count,
         loss=values["loss"],
         metrics=estimates,
         unscored=unscored,
@@ -168,20 +189,59 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
 
 def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict[str, Estimate]:
     """Answers against references; the number of rows stands in the method: it is not `n`."""
-    values = values_of(answers)
-    drawn, by_rows = bootstrap_rows([answers], resampling)
-    method = resampling.method(limit=not by_rows)
-    found = {
-        name: _estimate(value, drawn[0][name], answers.n, method) for name, value in values.items()
-    }
+    values, clusters = values_of(answers), answers.clusters
+    drawn = _drawn(answers, clusters, resampling)
+    found = {name: drawn.estimate(name, value) for name, value in values.items()}
     found["exact_match"] = _wilson_estimate(
-        values["exact_match"], (int(answers.exact.sum()), answers.n)
+        values["exact_match"], (float(answers.exact.sum()), answers.n), answers.exact, clusters
     )
     ratios, told = reference_ratios(answers), f", {answers.n:,} answered rows"
     return {
         name: replace(e, method=e.method + told, **described(ratios, name))
         for name, e in found.items()
     }
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What the intervals of a model's metrics are made from."""
+
+    resampling: Resampling
+    clusters: Clusters | None
+    n: int  # rows, or clusters
+    draws: Draws
+    how: Callable[[str], str]  # the draws of a metric were made
+    ends: Ends | None = None  # where draws of the rows degenerate
+    by_row: Draws | None = None  # draws of single rows, where `draws` are of clusters
+
+    def estimate(self, name: str, value: float) -> Estimate:
+        effect = None
+        if self.by_row is not None:
+            effect = design_effect(self.draws[name], self.by_row[name])
+        if self.ends is not None and name in self.ends.worst and self.n > 1:
+            ends = self.ends.interval(name, value)
+            (low, high), method = shown_interval(ends, smoothed_method(self.resampling))
+        else:
+            (low, high), method = interval_of(self.draws[name], self.n, self.how(name))
+        method += told_clusters(self.clusters, effect)
+        return Estimate(value, low, high, method, design_effect=effect)
+
+
+def _drawn(
+    rows: RowScores,
+    clusters: Clusters | None,
+    resampling: Resampling,
+    ends: Ends | None = None,
+) -> _Drawn:
+    model = rows if clusters is None else Clustered(rows, clusters)
+    draws, by_rows = bootstrap_rows([model], resampling)
+
+    def how(name: str) -> str:
+        expanded = isinstance(rows, ProbabilityScores) and rows.is_expanded(name, by_rows)
+        return resampling.method(limit=not by_rows, first_order=expanded)
+
+    by_row = None if clusters is None else bootstrap_rows([rows], resampling)[0][0]
+    return _Drawn(resampling, clusters, model.n, draws[0], how, ends, by_row)
 
 
 def majority_frame(
@@ -205,69 +265,113 @@ def _count_estimates(
 ) -> dict[str, Estimate]:
     counts, none = _confusion_of(rows, len(labels))
     cells = joint_cells(rows.truth, (rows.predicted,), len(labels))
-    sums = cells.sums(0)
-    drawn = bootstrap_cells(cells.counts, lambda c: sums.metrics(c, code), resampling)
     positive = None if code is None else labels[code]
     values = classification_metrics(counts, labels, positive, none)
-    shares = _shares_of_rows(margins(counts, none), code)
-    return {
-        name: _wilson_estimate(value, shares[name])
-        if name in shares
-        else _estimate(value, drawn[name], rows.n, resampling.method())
-        for name, value in values.items()
+    shares = _shares_of_rows(rows, len(labels), code)
+    few = few_cells(cells)
+    drawn = _drawn_counts(rows, cells, (len(labels), code), few, resampling)
+    found = {name: drawn.estimate(name, value) for name, value in values.items()}
+    found |= {
+        name: _wilson_estimate(values[name], *shares[name]) for name in shares if name in values
     }
+    if few and "f1" in values and rows.clusters is None and code is not None:
+        m = margins(counts, none)
+        both = float(m.support[code] + m.predicted[code])
+        found["f1"] = _f1_estimate(values["f1"], float(m.right[code]), both)
+    return found
 
 
-def _shares_of_rows(m: Margins, code: int | None) -> dict[str, tuple[float, float]]:
-    """The metrics that are a share of independent rows, as (rows that count, rows)."""
-    right, rows, named = (float(x.sum()) for x in (m.right, m.support, m.predicted))
-    shares = dict.fromkeys(("accuracy", "micro_recall", "weighted_recall"), (right, rows))
-    shares["micro_precision"] = right, named
-    if named == rows:  # else it is the share of neither
-        shares["micro_f1"] = right, rows
-    if code is not None and len(m.right) == 2:
-        shares["precision"] = float(m.right[code]), float(m.predicted[code])
-        shares["recall"] = float(m.right[code]), float(m.support[code])
+def _drawn_counts(
+    rows: ClassificationRows,
+    cells: Cells,
+    task: tuple[int, int | None],
+    few: bool,
+    resampling: Resampling,
+) -> _Drawn:
+    def of_cells(cells: Cells) -> Statistic:
+        sums = cells.sums(0)
+        return lambda counts: sums.metrics(counts, task[1])
+
+    plain = bootstrap_cells(cells.counts, of_cells(cells), resampling)
+    if rows.clusters is None:
+        ends = smoothed_counts(cells, of_cells, resampling) if few else None
+        return _Drawn(resampling, None, rows.n, plain, lambda _: resampling.method(), ends)
+    scores = MarginScores(rows.truth, rows.predicted, *task)
+    ends = smoothed_margins([scores], rows.clusters, resampling) if few else None
+    return dataclasses.replace(_drawn(scores, rows.clusters, resampling, ends), by_row=plain)
+
+
+Share = tuple[tuple[float, float], NDArray[Any], Clusters | None]
+
+
+def _shares_of_rows(rows: ClassificationRows, n_labels: int, code: int | None) -> dict[str, Share]:
+    """The metrics that are a share of rows: (rows that count, rows), which do, their clusters."""
+    right, named = rows.truth == rows.predicted, rows.predicted < n_labels
+
+    def share(of: NDArray[np.bool_]) -> Share:
+        kept = right[of]
+        clusters = None if rows.clusters is None else rows.clusters.where(of)
+        return (float(kept.sum()), float(len(kept))), kept, clusters
+
+    every = share(np.ones(rows.n, dtype=bool))
+    shares = dict.fromkeys(("accuracy", "micro_recall", "weighted_recall"), every)
+    shares["micro_precision"] = every if named.all() else share(named)
+    if named.all():  # else it is the share of neither
+        shares["micro_f1"] = every
+    if code is not None and n_labels == 2:
+        shares["precision"] = share(rows.predicted == code)
+        shares["recall"] = share(rows.truth == code)
     return shares
 
 
 def _probability_estimates(
-    scores: ProbabilityScores, resampling: Resampling
+    scores: ProbabilityScores,
+    clusters: Clusters | None,
+    few: bool,
+    resampling: Resampling,
 ) -> dict[str, Estimate]:
-    values = values_of(scores)
-    drawn, by_rows = bootstrap_rows([scores], resampling)
-    ratios = probability_ratios(scores)
+    values, ratios = values_of(scores), probability_ratios(scores)
+    finite = bool(np.isfinite(scores.probabilities).all())
+    ends = smoothed_scores([scores], clusters, resampling) if few and finite else None
+    drawn = _drawn(scores, clusters, resampling, ends)
     found = {
-        name: replace(
-            _estimate(
-                value,
-                drawn[0][name],
-                scores.n,
-                resampling.method(limit=not by_rows, first_order=scores.is_expanded(name, by_rows)),
-            ),
-            **described(ratios, name),
-        )
+        name: replace(drawn.estimate(name, value), **described(ratios, name))
         for name, value in values.items()
     }
-    return found | {"ece": _ece_estimate(found["ece"], drawn[0]["ece"], scores, resampling)}
+    return found | {"ece": _ece_estimate(found["ece"], drawn, scores)}
 
 
-def _ece_estimate(
-    percentile: Estimate, draws: FloatArray, scores: ProbabilityScores, resampling: Resampling
-) -> Estimate:
+def _ece_estimate(found: Estimate, drawn: _Drawn, scores: ProbabilityScores) -> Estimate:
     """Resampling adds to the bias of an ECE: its interval is not that of percentiles."""
-    if math.isnan(percentile.low):  # there is none, and the method says why
-        return percentile
-    low, high = ece_interval(percentile.value, draws, scores.null)
-    method = ECE_METHOD.format(draws=resampling.draws, seed=resampling.seed)
-    return replace(percentile, low=low, high=high, method=method)
+    draws = drawn.draws["ece"]
+    if math.isnan(found.low) or np.isnan(draws).any():  # there is none, and the method says why
+        return found
+    null = scores.null
+    if drawn.clusters is not None:  # gaps of dependent rows cancel less
+        effect = math.sqrt(drawn.clusters.design_effect(scores.answers.right))
+        null = null._replace(value=null.value * effect, high=null.high * effect)
+    low, high = ece_interval(found.value, draws, null, beyond_of(drawn.n))
+    if drawn.ends is not None:
+        high = max(high, drawn.ends.interval("ece", found.value).high)
+    method = how_ece(ECE_METHOD, drawn.resampling) + widened(drawn.n)
+    method += told_clusters(drawn.clusters, found.design_effect)
+    if drawn.ends is not None:
+        method += ", the upper end that of the smoothed bootstrap where it is higher"
+    return replace(found, low=low, high=high, method=method)
 
 
-def _wilson_estimate(value: float, share: tuple[float, float]) -> Estimate:
-    method = WILSON if share[1] else NOTHING
-    return Estimate(value, *wilson(*share), method, *map(float, share))
+def _f1_estimate(value: float, right: float, both: float) -> Estimate:
+    """F1 = 2 J ÷ (1 + J), and J is a share: of the rows that are or are called positive."""
+    low, high = (2 * j / (1 + j) for j in wilson(right, both - right))
+    return Estimate(value, low, high, F1_WILSON)
 
 
-def _estimate(value: float, draws: FloatArray, n: int, method: str) -> Estimate:
-    (low, high), method = interval_of(draws, n, method)
-    return Estimate(value, low, high, method)
+def _wilson_estimate(
+    value: float, share: tuple[float, float], right: NDArray[Any], clusters: Clusters | None
+) -> Estimate:
+    """Of clusters: with so many rows as would say as much if they were independent."""
+    count, n = share
+    effect = None if clusters is None or not n else clusters.design_effect(right)
+    low, high = wilson(count / (effect or 1), n / (effect or 1))
+    method = (WILSON if n else NOTHING) + told_clusters(clusters, effect)
+    return Estimate(value, low, high, method, count, n, effect)

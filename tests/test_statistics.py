@@ -9,7 +9,6 @@ from ftev.core.numbers.bootstrap import (
     Resampling,
     bootstrap_cells,
     bootstrap_rows,
-    paired_p,
     percentile_interval,
     standard_error,
 )
@@ -19,9 +18,12 @@ from ftev.core.numbers.scored import TextRows
 from ftev.core.statistics import (
     holm,
     mcnemar,
+    mcnemar_power,
     sign_flip,
     smallest_detectable,
     smallest_detectable_of,
+    smallest_shown,
+    tango,
     wilson,
 )
 from hypothesis import given, settings
@@ -191,12 +193,6 @@ def test_S2_infinite_draws_are_ranked_and_not_interpolated():
     assert percentile_interval(draws) == (2.0, math.inf)
 
 
-def test_S3_p_of_the_same_draws():
-    assert paired_p(np.zeros(99)) == 1.0
-    assert paired_p(np.arange(-1.0, 98.0)) == 2 * 3 / 100  # -1 and 0 are not above 0
-    assert math.isnan(paired_p(np.full(5, math.nan)))
-
-
 @pytest.mark.parametrize(
     ("b", "c", "exact", "mid_p"),
     [
@@ -316,3 +312,40 @@ def test_S7_without_changed_rows_nothing_small_could_have_been_shown():
 def test_S7_of_a_standard_error():
     assert math.isnan(smallest_detectable_of(0.0))
     assert smallest_detectable_of(0.01) == pytest.approx(0.02802, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "share", "difference"), [(60, 0.3, 0.2), (300, 0.1, 0.05)])
+def test_S2b_power_of_the_exact_test_is_that_of_simulated_rows(n, share, difference):
+    rng = np.random.default_rng(0)
+    shares = [(share + difference) / 2, (share - difference) / 2, 1 - share]
+    counts = rng.multinomial(n, shares, size=4_000)
+    shown = np.mean([mcnemar(b, c).exact <= 0.05 for b, c, _ in counts])
+    assert mcnemar_power(n, share, difference) == pytest.approx(shown, abs=0.02)
+
+
+@unhurried
+@given(st.integers(6, 1_500), st.floats(0.001, 0.9))
+def test_S2b_the_smallest_shown_difference_has_80_percent_power(n, share):
+    found = smallest_shown(n, share)
+    assert mcnemar_power(n, share, found) >= 0.8
+    assert found >= 0.9 * smallest_detectable(n, share)
+
+
+def test_S2b_five_rows_show_no_difference():
+    assert math.isnan(smallest_shown(5, 1.0))
+    assert smallest_shown(6, 0.0) < 1
+
+
+def test_V14_tango_has_a_width_where_no_row_changed():
+    z2 = stats.norm.ppf(0.975) ** 2
+    assert tango(0, 0, 50) == pytest.approx((-z2 / (50 + z2), z2 / (50 + z2)))
+    assert tango(0, 5, 5) == pytest.approx((-1.0, -tango(5, 0, 5).low))
+
+
+@pytest.mark.parametrize(("share", "difference", "n"), [(0.3, 0.1, 40), (0.1, 0.08, 30)])
+def test_V14_tango_holds_the_true_difference(share, difference, n):
+    rng = np.random.default_rng(0)
+    shares = [(share + difference) / 2, (share - difference) / 2, 1 - share]
+    counts = rng.multinomial(n, shares, size=2_000)
+    held = [low <= difference <= high for low, high in (tango(b, c, n) for b, c, _ in counts)]
+    assert np.mean(held) >= 0.93

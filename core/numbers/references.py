@@ -17,6 +17,7 @@ import polars as pl
 from ..metrics import FloatArray, IntArray
 from ..reading.inputs import END_OF_REASONING, answer_part, normalise_text
 from .bootstrap import Draws
+from .clusters import Clusters, read_clusters
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"
@@ -39,6 +40,7 @@ class ReferenceRows:
     references: tuple[str, ...]
     sums: FloatArray  # [n, k]
     signatures: dict[str, str]  # metric -> how exactly it was computed
+    clusters: Clusters | None = None
     content_name = "the reference"  # what must agree between two models
 
     @property
@@ -99,7 +101,8 @@ def read_references(frame: pl.DataFrame) -> ReferenceRows | None:
     sums, signatures = _sums([*map(answer_part, answers)], [*map(answer_part, references)])
     if any(END_OF_REASONING in text for text in (*answers, *references)):
         signatures = {m: f"{told}, {AFTER_REASONING}" for m, told in signatures.items()}
-    return ReferenceRows(rows["row_id"].to_numpy(), tuple(references), sums, signatures)
+    ids = rows["row_id"].to_numpy()
+    return ReferenceRows(ids, tuple(references), sums, signatures, read_clusters(rows))
 
 
 def _sums(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray, dict[str, str]]:

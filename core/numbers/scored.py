@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, Fault
 from ..metrics import FloatArray, IntArray, default_positive, text_metrics_of_totals
 from .bootstrap import Draws
+from .clusters import Clusters, read_clusters
 
 SHOWN = 5  # row ids named in an error
 TEXT_COLUMNS = ("nll", "tokens", "correct", "bytes")
@@ -39,6 +40,7 @@ class ClassificationRows:
     truth: IntArray  # [n]
     predicted: IntArray  # [n]; one past the last label where a row has no prediction
     probabilities: FloatArray | None  # [n, C]
+    clusters: Clusters | None = None
     content_name = "the true label"  # what must agree between two models
 
     @property
@@ -56,6 +58,7 @@ class TextRows:
 
     row_id: IntArray  # [n]
     sums: FloatArray  # [n, 4]: nll in nats, scored tokens, correct tokens, bytes of raw text
+    clusters: Clusters | None = None
     content_name = "the raw text"  # by its bytes
 
     @property
@@ -71,7 +74,8 @@ class TextRows:
         return self.sums[:, 1]
 
     def where(self, kept: NDArray[np.bool_]) -> TextRows:
-        return TextRows(self.row_id[kept], self.sums[kept])
+        clusters = None if self.clusters is None else self.clusters.where(kept)
+        return TextRows(self.row_id[kept], self.sums[kept], clusters)
 
     def features(self, rows: slice) -> FloatArray:
         return self.sums[rows]
@@ -86,8 +90,9 @@ class TextRows:
 def read_classification(frame: pl.DataFrame, labels: Sequence[str]) -> ClassificationRows:
     """Rows of row_id, label, predicted and, where there, probabilities in the order of `labels`.
 
-    A `predicted` that is null is no prediction. Raises DataError for missing columns, repeated or
-    missing row ids, labels that are not in the list, and probabilities of another length.
+    A `predicted` that is null is no prediction; rows of one `cluster` belong together. Raises
+    DataError for missing columns, repeated or missing row ids, labels that are not in the list, and
+    probabilities of another length.
     """
     frame = _ordered(frame, ("row_id", "label", "predicted"))
     return ClassificationRows(
@@ -95,6 +100,7 @@ def read_classification(frame: pl.DataFrame, labels: Sequence[str]) -> Classific
         _codes(frame, "label", labels).to_numpy(),
         _codes(frame, "predicted", labels, may_lack=True).fill_null(len(labels)).to_numpy(),
         _probabilities(frame, len(labels)),
+        read_clusters(frame),
     )
 
 
@@ -102,7 +108,7 @@ def read_text(frame: pl.DataFrame) -> TextRows:
     """Rows of row_id, nll, tokens, correct and bytes. Raises DataError as above."""
     frame = _ordered(frame, ("row_id", *TEXT_COLUMNS))
     sums = frame.select(pl.col(*TEXT_COLUMNS).cast(pl.Float64).fill_null(float("nan")))
-    return TextRows(frame["row_id"].to_numpy(), sums.to_numpy())
+    return TextRows(frame["row_id"].to_numpy(), sums.to_numpy(), read_clusters(frame))
 
 
 def positive_label(labels: Sequence[str], positive: str | None, truth: NDArray[Any]) -> str | None:

@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from .bootstrap import Draws, Resampling, bootstrap_cells
+from .cells import joint_cells
+from .exchange import Null, exchange_cells
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Kind = Literal["f1", "cost", "recall_at_least", "precision_at_least"]
 
 CURVE_POINTS = 200
-EXACT_EXCHANGES = 100_000  # pairs of counts up to which every exchange is counted
 NOTHING = "no row"
 EVERYTHING = "every row"
 
@@ -178,44 +178,29 @@ def figures(
     return counts.astype(np.int64), _paired(observed), _paired(drawn)
 
 
-def exchange_p(
+@dataclass(frozen=True)
+class _Called:
+    """Values of calling rows positive, from the margins of the other and the positive label."""
+
+    aim: Aim
+
+    def metrics_of_totals(self, totals: FloatArray) -> Draws:
+        right, found, _, positives, _, called = np.moveaxis(totals, -1, 0)
+        tables = np.stack((right, called - found, positives - found, found), axis=-1)
+        return _values(tables.reshape(-1, 4), self.aim)
+
+
+def exchange_calls(
     is_positive: NDArray[np.bool_],
     before: NDArray[np.bool_],
     after: NDArray[np.bool_],
     aim: Aim,
-    metric: str,
     resampling: Resampling,
-) -> float:
-    """Two-sided permutation p of a difference between two ways of calling rows positive (S2b).
-
-    The two answers to a row are exchanged at random. Only rows that they call differently count,
-    so all exchanges are two binomial numbers: every pair of them, or draws where these are many.
-    """
-    cells = np.bincount(4 * is_positive + 2 * before.astype(np.int64) + after, minlength=8)
-    changed = [int(cells[i] + cells[i + 1]) for i in (1, 5)]  # of the other rows, of the positive
-    if (changed[0] + 1) * (changed[1] + 1) <= EXACT_EXCHANGES:
-        moved = np.stack(np.meshgrid(*(np.arange(k + 1) for k in changed), indexing="ij"), -1)
-        moved = moved.reshape(-1, 2)
-        weights = np.prod([binom.pmf(moved[:, i], changed[i], 0.5) for i in (0, 1)], axis=0)
-    else:
-        rng = np.random.default_rng(resampling.seed)
-        moved = rng.binomial(changed, 0.5, size=(resampling.draws, 2))
-        moved[0] = cells[1], cells[5]  # the observed one is among them
-        weights = np.full(len(moved), 1 / len(moved))
-    exchanged = np.repeat(cells[None, :], len(moved), axis=0)
-    for i, at in enumerate((1, 5)):
-        exchanged[:, at], exchanged[:, at + 1] = moved[:, i], changed[i] - moved[:, i]
-    found = abs(_change(exchanged, aim, metric))
-    observed = abs(_change(cells[None, :], aim, metric))[0]
-    reached = found >= observed - 1e-12
-    return float(min(1.0, weights[reached].sum())) if np.isfinite(observed) else float("nan")
-
-
-def _change(cells: NDArray[Any], aim: Aim, metric: str) -> FloatArray:
-    """A metric of `after` less that of `before`, of joint cells [m, 8]; 0 where one is undefined
-    in an exchange."""
-    first, second = (_values(_tables(cells, way), aim)[metric] for way in (0, 1))
-    return np.asarray(second - first)
+) -> Null:
+    """The differences that chance alone makes between two ways of calling rows positive (S2b)."""
+    cells = joint_cells(is_positive, (before.astype(np.int64), after.astype(np.int64)), 2)
+    way = _Called(aim)
+    return exchange_cells(cells, (way, way), resampling)
 
 
 def _paired(found: Mapping[str, FloatArray]) -> Draws:
