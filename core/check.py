@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, to_dict
+from .drawn import tell_draws
 from .errors import Fault, RunError
-from .events import LabelsFixed, RunStarted, SplitPrepared
+from .events import AnyEvent, LabelsFixed, RunStarted, SplitPrepared
 from .findings import Finding, find
 from .history import fold
 
@@ -133,16 +134,10 @@ def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck
 def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding]:
     """The findings of a run that has told no more than its data."""
     started = RunStarted(run="", name="", task=config.task, pid=0, host="", ftev_version="")
-    splits = [
-        SplitPrepared(
-            split=s.name,
-            rows=s.frame.height,
-            columns=s.columns_in,
-            labels=s.label_counts(),
-            skipped_rows=dataset.skipped_rows.get(s.name, 0),
-            distinct_rows=s.distinct_rows if dataset.columns.form != "text" else 0,
-        )
+    splits: list[AnyEvent] = [
+        SplitPrepared(split=s.name, rows=s.frame.height, **dataset.facts(s.name))
         for s in dataset.splits.values()
     ]
     labels = LabelsFixed(labels=list(dataset.labels))
-    return find(fold([started, *splits, labels, leakage.as_event()]))
+    told = [dataset.columns_found(), *splits, labels, leakage.as_event(), *tell_draws(dataset)]
+    return find(fold([started, *told]), config)

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from .config import DataConfig, RunConfig
 from .decision import check_objective
 from .errors import DataError, Fault
+from .events import ColumnsFound
 from .reading.columns import (
     KNOWN_NAMES,
     Columns,
@@ -22,8 +24,8 @@ from .reading.columns import (
 )
 from .reading.faults import Faults, show_value
 from .reading.labels import is_scale, sort_labels, tell_scale
-from .reading.rows import check_labels, select_rows, with_content
-from .reading.sources import find_source
+from .reading.rows import check_labels, find_unread_keys, select_rows, with_content
+from .reading.sources import find_ending, find_source
 from .reading.splits import assign_splits, split_document
 from .reading.tables import Reading, Table, read_source
 
@@ -53,6 +55,14 @@ class Split:
         """Different inputs among the rows, by their normalised text (D1)."""
         return self.frame["content"].n_unique()
 
+    @property
+    def line_offset(self) -> int:
+        """What to add to a row's id for its line; 0 where rows have none, or not the same."""
+        if find_ending(self.sources[0]) in ("", "parquet"):
+            return 0
+        offsets = (self.frame["line"] - self.frame["row_id"]).unique()
+        return int(offsets[0]) if len(offsets) == 1 and len(self.sources) == 1 else 0
+
     def label_counts(self) -> dict[str, int]:
         """Rows of each label that occurs, by label; empty without labels."""
         if "label" not in self.frame.columns:
@@ -69,6 +79,30 @@ class Dataset:
     labels: tuple[str, ...]  # in their order; empty for generation
     skipped: list[Fault]  # bad rows left out, when the config says so; long lists end in a count
     skipped_rows: dict[str, int]  # rows left out of each source (lines, of a plain text)
+    unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
+    unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What is known of a split before its rows become tokens: fields of `SplitPrepared`."""
+        split = self.splits[name]
+        return {
+            "columns": split.columns_in,
+            "source": ", ".join(split.sources),
+            "sha256": split.sha256,
+            "labels": split.label_counts(),
+            "skipped_rows": self.skipped_rows.get(name, 0),
+            "distinct_rows": split.distinct_rows if self.columns.form != "text" else 0,
+            "line_offset": split.line_offset if self.columns.form != "text" else 0,
+        }
+
+    def columns_found(self) -> ColumnsFound:
+        """Which columns were taken, and which nothing reads."""
+        return ColumnsFound(
+            form=self.columns.form,
+            columns=self.columns.sources,
+            unread=list(self.unread),
+            unread_keys=list(self.unread_keys),
+        )
 
 
 def read_run_data(config: RunConfig) -> Dataset:
@@ -118,7 +152,17 @@ def read_dataset(
     assert columns is not None
     skipped = {name: _count_skipped(tables[name], frame) for name, frame in frames.items()}
     splits = _make_splits(frames, tables, _shares(data), seed)
-    return Dataset(splits, columns, labels, bad.listing(), skipped)
+    first = _in_order(tables)[0]
+    read = {*columns.sources.values(), *slices}
+    return Dataset(
+        splits,
+        columns,
+        labels,
+        bad.listing(),
+        skipped,
+        tuple(name for name in first.columns if name not in read),
+        find_unread_keys(first, columns),
+    )
 
 
 def _read_tables(
@@ -160,12 +204,17 @@ def _judged_table(data: DataConfig, tables: Mapping[str, Table]) -> Table | None
     return tables.get("validation", tables.get("train"))
 
 
+def _in_order(tables: Mapping[str, Table]) -> list[Table]:
+    """Those with columns, the one first that decides which is which."""
+    ordered = [tables[name] for name in ("train", "test", "validation") if name in tables]
+    return [table for table in ordered if table.columns]  # else no record could be read
+
+
 def _find_all_columns(
     data: DataConfig, task: str, tables: Mapping[str, Table], fatal: Faults
 ) -> Columns | None:
     """Columns by the first source; the others must have them too."""
-    ordered = [tables[name] for name in ("train", "test", "validation") if name in tables]
-    ordered = [table for table in ordered if table.columns]  # else no record could be read
+    ordered = _in_order(tables)
     if not ordered:
         return None
     columns = find_columns(data, task, ordered[0], fatal)

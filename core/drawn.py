@@ -14,16 +14,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .events import AnalysisComputed
 from .reading.inputs import input_of, normalise
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from .data import Split
+    from .data import Dataset, Split
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+NAME = "draws"  # of the analysis
 LEVEL = 0.01  # of false alarms over all questions of two splits
 LABEL_DISTANCE = 0.05  # share of rows that would need another label, beyond what chance gives
 LENGTH_DISTANCE = 0.1  # greatest distance between the two distributions (Kolmogorov and Smirnov)
@@ -67,6 +69,15 @@ class Wording:
     low: float
     high: float
     rows: int  # of both splits that were read
+
+
+def tell_draws(dataset: Dataset) -> list[AnalysisComputed]:
+    """How the rows that judge differ from train, where both are single rows and not documents."""
+    judging = next((name for name in ("test", "validation") if name in dataset.splits), "")
+    if not judging or "train" not in dataset.splits or dataset.columns.form == "text":
+        return []
+    found = compare_draws(dataset.splits["train"], dataset.splits[judging])
+    return [AnalysisComputed(split=judging, name=NAME, result=found)] if found else []
 
 
 def compare_draws(before: Split, split: Split, seed: int = 0) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class SplitPrepared(Event, frozen=True, tag=True):
     examples: dict[str, list[int]] = {}  # name of a count above -> the first ids of its rows
     distinct_rows: int = 0  # different inputs among its rows; 0: rows are windows, or an older run
     rows_sha256: str = ""  # of the inputs of its rows in any order: what test readings go by
+    line_offset: int = 0  # a row's line in `source` is its id + this; 0: not the same for all rows
 
 
 class ColumnsFound(Event, frozen=True, tag=True):
@@ -116,6 +117,8 @@ class ColumnsFound(Event, frozen=True, tag=True):
 
     form: str
     columns: dict[str, str]  # role to the name it has in the files
+    unread: list[str] = []  # columns that nothing reads
+    unread_keys: list[str] = []  # keys of messages that nothing reads
     spaced: bool = False  # most completions begin with white space
 
 
@@ -134,11 +137,15 @@ class LeakageFound(Event, frozen=True, tag=True):
     ngram: int
     conflicting_labels: int = 0
     pairs: list[tuple[str, int, str, int, str, float]] = []
-    leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split
+    leaked: dict[str, int] = {}  # split -> rows that repeat one of an earlier split, or its group
     note: str = ""
     conflicts: list[tuple[str, int, str, int]] = []  # split, row, split, row: the first of them
     splits: list[str] = []  # those compared, the earliest first
     pairs_found: int = 0  # of which `pairs` lists the first
+    groups: dict[str, int] = {}  # split -> groups of data.group that an earlier split has too
+    group_rows: dict[str, int] = {}  # split -> rows of these groups
+    same: list[tuple[str, str]] = []  # pairs of splits with the same rows
+    shares: dict[str, float] = {}  # running text: split -> share of it that repeats
 
 
 class ModelsCompared(Event, frozen=True, tag=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .config import RunConfig
 from .history import History
-from .pitfalls import answers, data, evidence, scores, texts, training
+from .pitfalls import answers, data, evidence, scores, splits, texts, training
 from .pitfalls.case import Case, Finding, Look
 from .reporting.summary import place
 
@@ -15,7 +15,11 @@ SEVERITIES = ("error", "warning", "info")
 ON_EVIDENCE = (
     "deploy_parity",
     "self_test",
+    "same_rows",
     "leakage",
+    "group_in_two_splits",
+    "label_variants",
+    "drawn_differently",
     "no_test_set",
     "test_too_small",
     "test_read_before",
@@ -26,6 +30,7 @@ ON_EVIDENCE = (
 LOOKS: tuple[Look, ...] = (
     *scores.LOOKS,
     *evidence.LOOKS,
+    *splits.LOOKS,
     *data.LOOKS,
     *training.LOOKS,
     *texts.LOOKS,

@@ -8,7 +8,8 @@ counts in a layer when it repeats an earlier row: of an earlier split, or earlie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ORDER = ("train", "validation", "test")
 LAYERS = ("exact", "near", "ngram")
+Grouped = dict[str, dict[str, frozenset[int]]]
 PAIRS_LISTED = 500
 CONTRADICTIONS_LISTED = 50
 # Measured on 2 cores: about a minute for the near layer at either limit.
@@ -63,10 +65,17 @@ class Leakage:
     notes: list[str]  # what was left out, and why
     contradictions: list[Contradiction] = field(default_factory=list)  # the first of `conflicts`
     splits: list[str] = field(default_factory=list)  # those compared, the earliest first
+    grouped: Grouped = field(default_factory=dict)  # split -> group of an earlier split -> row_ids
+    same: list[tuple[str, str]] = field(default_factory=list)  # splits that hold the same rows
+    shares: dict[str, float] = field(default_factory=dict)  # running text that repeats, by letters
 
     def leaked_rows(self, split: str) -> frozenset[int]:
         """The rows without which a score is free of leakage (D2)."""
-        return self.leaked.get(split, frozenset())
+        return self.leaked.get(split, frozenset()) | self.group_rows(split)
+
+    def group_rows(self, split: str) -> frozenset[int]:
+        """The rows of groups that stand in an earlier split as well."""
+        return frozenset().union(*self.grouped.get(split, {}).values())
 
     @property
     def conflicting_labels(self) -> int:
@@ -80,11 +89,15 @@ class Leakage:
             ngram=self.crossing["ngram"],
             conflicting_labels=self.conflicting_labels,
             pairs=[*self.pairs],
-            leaked={split: len(rows) for split, rows in self.leaked.items() if rows},
+            leaked={s: len(rows) for s in self.splits if (rows := self.leaked_rows(s))},
             note="; ".join(self.notes),
             conflicts=[*self.contradictions],
             splits=[*self.splits],
             pairs_found=sum(self.counts.values()),
+            groups={split: len(groups) for split, groups in self.grouped.items()},
+            group_rows={split: len(self.group_rows(split)) for split in self.grouped},
+            same=self.same,
+            shares=self.shares,
         )
 
 
@@ -106,7 +119,63 @@ def find_leakage(splits: Mapping[str, Split], near: bool = True) -> Leakage:
         links.append(_link_ngram(runs, members))
     repeats = _to_rows(pl.concat(links), rows, members)
     conflicts = _find_conflicts(rows)
-    return _summary(repeats, conflicts, names, notes, _list_conflicts(conflicts, rows, names))
+    found = _summary(repeats, conflicts, names, notes, _list_conflicts(conflicts, rows, names))
+    return replace(
+        found,
+        grouped=_find_groups(splits, names),
+        same=_find_same(splits, names),
+        shares=_share_of_text(splits, names, rows, repeats),
+    )
+
+
+def _find_groups(splits: Mapping[str, Split], names: list[str]) -> Grouped:
+    """Rows of each split whose group stands in a split before it."""
+    seen: set[str] = set()
+    grouped: Grouped = {}
+    for name in names:
+        frame = splits[name].frame
+        if "group" not in frame.columns:
+            continue
+        rows = frame.drop_nulls("group").group_by("group").agg("row_id")
+        of_group = {group: frozenset(ids) for group, ids in rows.iter_rows()}
+        if again := {group: ids for group, ids in of_group.items() if group in seen}:
+            grouped[name] = again
+        seen |= of_group.keys()
+    return grouped
+
+
+def _find_same(splits: Mapping[str, Split], names: list[str]) -> list[tuple[str, str]]:
+    """Pairs of splits with the same rows, answers too, in any order."""
+    return [
+        (a, b)
+        for a, b in combinations(names, 2)
+        if splits[a].frame["content"].sort().equals(splits[b].frame["content"].sort())
+        and sorted(_whole_rows(splits[a].frame)) == sorted(_whole_rows(splits[b].frame))
+    ]
+
+
+def _whole_rows(frame: pl.DataFrame) -> list[tuple[int, str]]:
+    answers = [name for name in ("label", "completion", "messages") if name in frame.columns]
+    rows = frame.select("content", *answers).iter_rows()
+    return [(content, repr(answer)) for content, *answer in rows]
+
+
+def _share_of_text(
+    splits: Mapping[str, Split], names: list[str], rows: pl.DataFrame, repeats: pl.DataFrame
+) -> dict[str, float]:
+    """How much of running text repeats an earlier split: its rows are documents, so that one that
+    repeats in part counts by that part."""
+    if {"text", "label"} & set(splits[names[0]].frame.columns) != {"text"}:
+        return {}
+    part = repeats.filter(pl.col("a") != pl.col("b")).group_by("place").agg(pl.max("similarity"))
+    sizes = rows.select("split", "place", letters=pl.col("input").str.len_chars())
+    told = (
+        sizes.join(part, on="place", how="left")
+        .with_columns(again=pl.col("letters") * pl.col("similarity").fill_null(0.0))
+        .group_by("split")
+        .agg(pl.sum("again") / pl.sum("letters"))
+    )
+    return {names[index]: share for index, share in told.iter_rows() if share}
 
 
 def _rows(index: int, split: Split) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from .findings import find
 from .history import History
 from .numbers.metric_table import METRICS
 from .objective import Answer, against_target, threshold_holds
-from .pitfalls.data import LEAKED_SHARE
+from .pitfalls.splits import LEAKED_SHARE
 from .reporting.metric_names import name_metric
 from .reporting.numbers import (
     format_count,

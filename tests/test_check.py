@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,61 @@ def test_rows_of_test_that_stand_in_train_are_found(folder: Path) -> None:
     result = check_run(load_config(folder / "run.toml", ["data.validation=0"]))
     assert result.leakage["exact"] == 3
     assert {(p[0], p[2]) for p in result.pairs} == {("train", "test")}
+    leak = next(f for f in result.findings if f.code == "leakage")
+    assert leak.severity == "warning", "20 rows are left to judge by"
+    write_rows(folder / "test.csv", rows(40, "ham") + rows(10, "spam", 1000))
+    result = check_run(load_config(folder / "run.toml", ["data.validation=0"]))
     assert next(f for f in result.findings if f.code == "leakage").severity == "error"
+
+
+def test_F_the_same_file_for_train_and_test_is_an_error(folder: Path) -> None:
+    result = check_run(load_config(folder / "run.toml", ["data.test=train.csv"]))
+    assert "same_rows" not in {f.code for f in result.findings}, "validation was taken from train"
+    config = load_config(folder / "run.toml", ["data.test=train.csv", "data.validation=0"])
+    errors = {f.code: f.message for f in check_run(config).findings if f.severity == "error"}
+    assert {"same_rows", "leakage"} <= set(errors)
+    assert "train and test hold the same rows (train.csv)" in errors["same_rows"]
+    config = load_config(folder / "run.toml", ["data.validation=test.csv"])
+    assert "same_rows" in {f.code for f in check_run(config).findings if f.severity == "error"}
+    shares = load_config(folder / "run.toml", ["data.test=0.2"])
+    assert not [f for f in check_run(shares).findings if f.severity == "error"]
+
+
+def test_F_what_nothing_reads_is_named(folder: Path) -> None:
+    def unread(*overrides: str) -> list[str]:
+        result = check_run(load_config(folder / "run.toml", list(overrides)))
+        return [f.message for f in result.findings if f.code == "unread_columns"]
+
+    assert unread() == []
+    text = (folder / "train.csv").read_text().splitlines()
+    lines = [f"{line},x{i},y" for i, line in enumerate(text[1:])]
+    (folder / "train.csv").write_text("\n".join(["text,label,id,tier", *lines]) + "\n")
+    assert unread() == ['nothing reads 2 columns of the data: "id", "tier"']
+    assert unread("data.group=id") == ['nothing reads 1 column of the data: "tier"']
+    chats = [
+        {"role": "user", "content": f"hi {i}", "name": "Ann", "tool_calls": None} for i in range(9)
+    ]
+    answer = {"role": "assistant", "content": "hello"}
+    rows = "".join(json.dumps({"messages": [chat, answer]}) + "\n" for chat in chats)
+    (folder / "chats.jsonl").write_text(rows)
+    found = unread("task=generation", "data.train=chats.jsonl", "data.test=0.2")
+    assert found == ['nothing reads 1 message key of the data: "name"']
+
+
+def test_F_spellings_of_one_label_are_an_error_before_anything_starts(folder: Path) -> None:
+    mixed = [(text, label.upper() if i % 2 else label) for i, (text, label) in enumerate(FEW)]
+    write_rows(folder / "train.csv", mixed)
+    write_rows(folder / "test.csv", rows(15, "ham", 2000))
+    found = {f.code: f for f in check_run(load_config(folder / "run.toml")).findings}
+    variants = found["label_variants"]
+    assert variants.severity == "error"
+    assert '"HAM" (15 rows) and "ham" (30 rows); "SPAM" (5 rows)' in variants.message
+    named = 'data.labels=["ham", "HAM", "spam", "SPAM"]'
+    found = {f.code: f for f in check_run(load_config(folder / "run.toml", [named])).findings}
+    assert found["label_variants"].severity == "warning", "these labels are meant as they stand"
+
+
+FEW = rows(30, "ham") + rows(10, "spam", 1000)
 
 
 def test_duplicates_within_a_split_are_counted(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from itertools import combinations
 from pathlib import Path
@@ -187,3 +188,45 @@ def test_D2_nothing_is_deleted(tmp_path: Path) -> None:
     both = splits(train=["a text"], test=["a text", "b text"])
     find_leakage(both)
     assert both["test"].frame.height == 2
+
+
+def with_groups(found: Split, groups: list[str | None]) -> Split:
+    frame = found.frame.with_columns(group=pl.Series(groups, dtype=pl.String))
+    return dataclasses.replace(found, frame=frame)
+
+
+def test_F_rows_of_a_group_that_stands_in_an_earlier_split_are_not_clean() -> None:
+    texts = splits(train=["one thing", "another"], test=["this", "that", "these", "those"])
+    train = with_groups(texts["train"], ["ann", None])
+    test = with_groups(texts["test"], ["ann", "bob", None, "ann"])
+    found = find_leakage({"train": train, "test": test})
+    assert found.leaked_rows("test") == {0, 3}
+    event = found.as_event()
+    assert (event.groups, event.group_rows, event.leaked) == ({"test": 1}, {"test": 2}, {"test": 2})
+    assert find_leakage(texts).as_event().groups == {}
+    apart = with_groups(texts["test"], ["cy", "bob", None, "bob"])
+    assert find_leakage({"train": train, "test": apart}).leaked_rows("test") == frozenset()
+
+
+def test_F_splits_with_the_same_rows_in_any_order() -> None:
+    rows = ["first text", "second text", "third text"]
+    assert find_leakage(splits(train=rows, test=rows[::-1])).same == [("train", "test")]
+    assert find_leakage(splits(train=rows, test=rows[:2])).same == []
+    other = {"train": split("train", rows), "test": split("test", rows, ["a", "b", "a"])}
+    assert find_leakage(other).same == [], "the answers differ"
+
+
+def test_F_how_much_of_running_text_repeats() -> None:
+    def document(name: str, *texts: str) -> Split:
+        made = split(name, list(texts))
+        return dataclasses.replace(made, frame=made.frame.drop("label"))
+
+    words = [f"{a}{b}" for a in WORDS for b in WORDS]
+    old, new = " ".join(words[:100]), " ".join(words[100:200])
+    half = find_leakage({"train": document("train", old), "test": document("test", old, new)})
+    assert half.shares["test"] == pytest.approx(len(old) / len(old + new))
+    part = find_leakage({"train": document("train", old), "test": document("test", old + new)})
+    assert 0.3 < part.shares["test"] < 0.6
+    none = find_leakage({"train": document("train", old), "test": document("test", new)})
+    assert none.shares == {}
+    assert find_leakage(splits(train=[old], test=[old])).shares == {}

@@ -14,6 +14,7 @@ from ftev.core.config import ModelConfig, RunConfig
 from ftev.core.events import (
     AnalysisComputed,
     AnyEvent,
+    ColumnsFound,
     ComparisonsComputed,
     Evaluated,
     LabelsFixed,
@@ -375,6 +376,99 @@ def test_D2_leakage_tells_the_score_on_clean_rows() -> None:
     assert found([STARTED, LeakageFound(exact=0, near=0, ngram=0)], "leakage") is None
 
 
+def test_F_leakage_that_leaves_nothing_to_judge_by_is_an_error() -> None:
+    test = SplitPrepared(split="test", rows=200, columns=2)
+    for layer in ({"exact": 200}, {"near": 200}, {"ngram": 200}):
+        counts = {"exact": 0, "near": 0, "ngram": 0} | layer
+        leak = LeakageFound(**counts, leaked={"test": 200})
+        assert shown([STARTED, test, leak], "leakage").severity == "error"
+        judged = [STARTED, test, leak, *scored(story.result((88, 92)))]
+        assert shown(judged, "leakage").severity == "error"
+    some = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
+    clean = scored(story.result((70, 75), rows=(80, 80)), split="test_clean")
+    assert shown([STARTED, test, some], "leakage").severity == "warning"
+    judged = [STARTED, test, some, *scored(story.result((88, 92))), *clean]
+    assert shown(judged, "leakage").severity == "warning"
+
+
+def test_F_documents_that_repeat_in_part_count_by_that_part() -> None:
+    """Their windows are many and the documents few: 1 of 500 would look like no leakage."""
+    test = SplitPrepared(split="test", rows=500, columns=2)
+    leak = LeakageFound(exact=1, near=0, ngram=0, leaked={"test": 1}, shares={"test": 0.5})
+    events = [WRITES, test, leak, *scored({"n": 500, "metrics": {}})]
+    assert shown(events, "leakage").severity == "error"
+    events[2] = replace(leak, shares={"test": 0.001})
+    assert shown(events, "leakage").severity == "warning"
+
+
+def test_F_a_group_in_two_splits() -> None:
+    test = SplitPrepared(split="test", rows=200, columns=2)
+    leak = LeakageFound(
+        exact=0, near=0, ngram=0, groups={"test": 3}, group_rows={"test": 60}, leaked={"test": 60}
+    )
+    finding = shown([STARTED, test, leak], "group_in_two_splits")
+    assert "3 groups of test stand in an earlier split too, with 60 test rows" in finding.message
+    assert finding.severity == "warning"
+    every = replace(leak, group_rows={"test": 200}, leaked={"test": 200})
+    assert shown([STARTED, test, every], "group_in_two_splits").severity == "error"
+    none = LeakageFound(exact=0, near=0, ngram=0)
+    assert found([STARTED, test, none], "group_in_two_splits") is None
+    assert found([STARTED, test, leak], "leakage") is None, "no row repeats another"
+
+
+def test_F_the_same_rows_in_two_splits() -> None:
+    leak = LeakageFound(exact=9, near=0, ngram=0, same=[("train", "test")])
+    test = SplitPrepared(split="test", rows=9, columns=2, source="a.csv")
+    assert shown([STARTED, test, leak], "same_rows").severity == "error"
+    other = replace(leak, same=[("train", "validation")])
+    assert shown([STARTED, test, other], "same_rows").severity == "warning"
+    assert found([STARTED, test, replace(leak, same=[])], "same_rows") is None
+
+
+DRAWS = {
+    "before": "train",
+    "labels": {"p": 1e-4, "label": "a", "share_before": 0.5, "share": 0.3, "shown": True},
+    "lengths": {"p": 1e-4, "median_before": 40.0, "median": 90.0, "shown": True},
+    "wording": {"p": 1e-4, "auc": 0.9, "low": 0.85, "high": 0.95, "shown": True},
+}
+
+
+def test_F_train_and_test_drawn_differently() -> None:
+    test = SplitPrepared(split="test", rows=200, columns=2)
+    message = shown([STARTED, test, analysed("draws", DRAWS)], "drawn_differently").message
+    assert '"a" is the label of 30.0 % of test and of 50.0 % of train' in message
+    assert "longer than 90 characters, and half of those of train longer than 40" in message
+    assert "AUC 0.90, 95 %: 0.85 to 0.95; 0.5 is chance" in message
+    alike = {k: {**v, "shown": False} for k, v in DRAWS.items() if isinstance(v, dict)}
+    assert not found([STARTED, test, analysed("draws", alike)], "drawn_differently")
+    assert not found([STARTED, test], "drawn_differently")
+
+
+def test_F_spellings_of_one_label() -> None:
+    """28 of 48 rows are right as they are, and 43 with upper and lower case as one."""
+    names = ["NO", "YES", "no", "yes"]
+    counts = [[2, 0, 6, 1], [0, 3, 1, 5], [3, 0, 11, 1], [0, 1, 2, 12]]
+    rows = dict(zip(names, map(sum, counts), strict=True))
+    test = SplitPrepared(split="test", rows=48, columns=2, labels=rows)
+    result = {"n": 48, "metrics": {}, "confusion": {"labels": names, "counts": counts}}
+    events = [STARTED, LabelsFixed(labels=names), test]
+    finding = shown(events, "label_variants")
+    assert '"NO" (9 rows) and "no" (15 rows); "YES" (9 rows) and "yes" (15 rows)' in finding.message
+    assert finding.severity == "error"
+    message = shown([*events, *scored(result)], "label_variants").message
+    assert "Of 48 test rows 28 are right (58.3 %); with spellings taken as one, 43 are" in message
+    for same in (["1", "1.0"], ["a b", "a  b"], ["\ufb01ne", "FINE"]):
+        assert found([STARTED, LabelsFixed(labels=same)], "label_variants")
+    for other in (["1", "1.5", "10"], ["a", "b"], ["good", "very good"], ["v1.0", "v1"]):
+        assert not found([STARTED, LabelsFixed(labels=other)], "label_variants")
+
+
+def test_F_what_nothing_reads() -> None:
+    columns = ColumnsFound(form="text_label", columns={"text": "t"}, unread=["id"])
+    assert shown([STARTED, columns], "unread_columns").severity == "info"
+    assert not found([STARTED, replace(columns, unread=[])], "unread_columns")
+
+
 def test_copies_within_the_test_rows_are_told() -> None:
     test = SplitPrepared(split="test", rows=1115, columns=2, distinct_rows=1033)
     pairs = [("test", 3, "test", 7, "exact", 1.0), ("train", 3, "test", 8, "exact", 1.0)]
@@ -400,7 +494,14 @@ def test_D1_contradicting_labels_are_told_with_their_rows() -> None:
     )
     finding = shown([STARTED, leak], "conflicting_labels")
     assert "2 rows repeat an input that has another label before" in finding.message
-    assert "for instance test 7 and train 3; 1 of these pairs cross splits" in finding.message
+    told = "for instance test row 7 (counted from 0) and train row 3 (counted from 0); 1 of these"
+    assert f"{told} pairs cross splits" in finding.message
+    splits = [
+        SplitPrepared(split=name, rows=9, columns=2, source=f"{name}.csv", line_offset=2)
+        for name in ("train", "test")
+    ]
+    placed = shown([STARTED, *splits, leak], "conflicting_labels").message
+    assert "for instance line 9 of test.csv and line 5 of train.csv; 1 of" in placed
     assert finding.rows == [("train", 3), ("test", 7), ("train", 1), ("train", 2)]
     assert found([STARTED, replace(leak, conflicting_labels=0)], "conflicting_labels") is None
 

@@ -110,8 +110,9 @@ def story(s: Session, resume: Path | None) -> None:
 
 def read_data(s: Session) -> None:
     """Every bad row stops the run here, before a model is loaded."""
+    from msgspec.structs import replace
+
     from ..data import read_run_data
-    from ..events import ColumnsFound
     from ..metrics import default_positive
     from .rows import begin_with_space
 
@@ -125,7 +126,7 @@ def read_data(s: Session) -> None:
     if s.form == "prompt_completion":
         seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.spaced = begin_with_space(seen.frame["completion"])
-    s.write(ColumnsFound(form=s.form, columns=s.dataset.columns.sources, spaced=s.spaced))
+    s.write(replace(s.dataset.columns_found(), spaced=s.spaced))
     if c.is_classification:
         counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.data_labels = labels = s.dataset.labels
@@ -184,6 +185,7 @@ def take_labels(s: Session, loaded: Loaded) -> None:
 
 
 def prepare_training_data(s: Session) -> None:
+    from ..drawn import tell_draws
     from ..leakage import find_leakage
 
     with s.stage(2) as told:
@@ -192,7 +194,7 @@ def prepare_training_data(s: Session) -> None:
                 s.prepare(split)
         check_tokens(s, s.config.model.base)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
-        s.write(s.leakage.as_event())
+        s.write(s.leakage.as_event(), *tell_draws(s.dataset))
         if "train" in s.rows:
             told.update(s.shapes("train"))
         else:

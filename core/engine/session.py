@@ -217,11 +217,7 @@ class Session:
         source = self.dataset.splits[split]
         return replace(
             self.rows[split].describe(split, source.columns_in),
-            source=", ".join(source.sources),
-            sha256=source.sha256,
-            labels=source.label_counts(),
-            skipped_rows=self.dataset.skipped_rows.get(split, 0),
-            distinct_rows=source.distinct_rows if self.form != "text" else 0,
+            **self.dataset.facts(split),
             rows_sha256=_sha256_of_rows(source.frame) if split == "test" else "",
         )
 

@@ -58,6 +58,11 @@ class Case:
         return judged_split(self.history)
 
     @property
+    def judging(self) -> str:
+        """The judged split; before there are results, the one that will be."""
+        return self.split or ("test" if "test" in self.history.splits else "validation")
+
+    @property
     def results(self) -> Mapping[str, dict[str, Any]]:
         """Results by model on the judged split; empty before there are any."""
         return self.history.results[self.split] if self.split else {}

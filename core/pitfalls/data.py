@@ -1,21 +1,16 @@
-"""What is wrong with the rows: shared, contradictory, uneven, mislabelled."""
+"""What is wrong with the rows: contradictory, uneven, mislabelled, not read."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from ..history import History
-from ..reporting.leaked import tell_leaked
-from ..reporting.numbers import (
-    format_count,
-    format_estimate,
-    format_interval,
-    format_value,
-    read_number,
-)
-from ..reporting.summary import clean
+from ..reading.labels import find_variants, fold_label, sort_labels
+from ..reporting.numbers import format_count, format_interval, format_value, read_number
+from ..reporting.row_names import name_row
 from .case import EVIDENCE_ROWS, Case, Finding, Look
 from .course import training
 
@@ -23,68 +18,12 @@ IMBALANCE = 5.0  # rows of the largest label to one of the smallest
 SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
 LISTED = 5
 REPEATED = 0.02  # of the held-out rows: with fewer copies the intervals hardly change
-LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
 NOISY = 0.08  # of the labels estimated wrong: from there a warning
-
-
-def _leakage(case: Case) -> Iterator[Finding]:
-    found = case.history.leakage
-    if found is None or not (found.exact or found.near or found.ngram):
-        return
-    pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
-    leaked = tell_leaked(found.leaked)
-    layers = f"{found.exact:,} exactly, {found.near:,} nearly, {found.ngram:,} by 13 words in a row"
-    told = f"{leaked}: {layers}; the layers overlap" if leaked else ""
-    yield Finding(
-        "leakage",
-        "error" if found.exact and _voids_test(case, found.leaked.get("test", 0)) else "warning",
-        (told or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
-        {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
-        | _adjusted_numbers(case),
-        list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
-        "Take these rows out of one side; read the results on the clean rows",
-        {split: rows for split, rows in found.leaked.items() if rows},
-    )
-
-
-def _voids_test(case: Case, leaked: int) -> bool:
-    """Whether leaked test rows leave nothing to judge by: where there are results, none clean."""
-    results = case.history.results
-    rows = results.get("test", {}).get("tuned", {}).get("n", 0)
-    return leaked > LEAKED_SHARE * rows and "tuned" not in results.get(clean("test"), {})
-
-
-def _adjusted_numbers(case: Case) -> dict[str, Any]:
-    """The primary metric of tuned on all rows and on the clean ones."""
-    split, metric = case.split, case.metric
-    if split is None:
-        return {}
-    others = case.history.results.get(clean(split), {}).get("tuned", {})
-    before, after = (r.get("metrics", {}).get(metric) for r in (case.tuned, others))
-    if before is None or after is None:
-        return {}
-    return {
-        "metric": metric,
-        "all_rows": read_number(before["value"]),
-        "clean_rows": read_number(after["value"]),
-    }
-
-
-def _adjusted(case: Case) -> str:
-    if not _adjusted_numbers(case) or case.split is None:
-        return ""
-    split, metric = case.split, case.metric
-    others = case.history.results[clean(split)]["tuned"]
-    before, after = (format_estimate(metric, r["metrics"][metric]) for r in (case.tuned, others))
-    return (
-        f". {metric} on all {format_count(case.tuned['n'], 'row')} of {split} is {before}; "
-        f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
-    )
 
 
 def _repeated_test_rows(case: Case) -> Iterator[Finding]:
     """Copies within the rows that judge; before there are results, within those that will."""
-    name = case.split or ("test" if "test" in case.history.splits else "validation")
+    name = case.judging
     split = case.history.splits.get(name)
     if split is None or not split.distinct_rows:
         return
@@ -115,7 +54,8 @@ def _conflicting_labels(case: Case) -> Iterator[Finding]:
     told = f"{found.conflicting_labels:,} rows repeat an input that has another label before"
     if found.conflicts:
         a, row_a, b, row_b = found.conflicts[0]
-        told += f", for instance {b} {row_b} and {a} {row_a}"
+        splits = case.history.splits
+        told += f", for instance {name_row(splits, b, row_b)} and {name_row(splits, a, row_a)}"
         if len(found.conflicts) >= found.conflicting_labels:
             told += f"; {across:,} of these pairs cross splits"
     pairs = [row for a, i, b, j in found.conflicts for row in ((a, i), (b, j))]
@@ -217,6 +157,78 @@ def _commonest_cell(found: dict[str, Any]) -> str:
     return f', most often "{cell["label"]}" that looks like "{cell["suggested"]}" ({cell["rows"]})'
 
 
+def _unread(case: Case) -> Iterator[Finding]:
+    found = case.history.columns
+    for kind, names in (
+        ("column", found.unread if found else []),
+        ("message key", found.unread_keys if found else []),
+    ):
+        if not names:
+            continue
+        listed = ", ".join(f'"{name}"' for name in names)
+        yield Finding(
+            "unread_columns",
+            "info",
+            f"nothing reads {format_count(len(names), kind)} of the data: {listed}",
+            {"kind": kind, "names": list(names)},
+            remedy="If the model needs one of them, write it into the text or the prompt",
+        )
+
+
+def _label_variants(case: Case) -> Iterator[Finding]:
+    """Spellings of one label, each learnt as a label of its own. Named in the config, it is meant
+    so."""
+    counts: Counter[str] = Counter(dict.fromkeys(case.history.labels, 0))
+    for split in case.history.splits.values():
+        counts.update(split.labels)
+    groups = find_variants(sort_labels(counts))
+    if not groups:
+        return
+    told = "; ".join(
+        " and ".join(f'"{label}" ({format_count(counts[label], "row")})' for label in group)
+        for group in groups[:LISTED]
+    )
+    meant = case.config is not None and case.config.data.labels is not None
+    yield Finding(
+        "label_variants",
+        "warning" if meant else "error",
+        f'labels differ only in case, spaces or ".0", and each counts as one of its own: {told}'
+        + ("; …" if len(groups) > LISTED else "")
+        + _tell_folded(case),
+        {"groups": groups, **_folded(case)},
+        remedy="Write each label in one way only; if they do differ, name all of them in "
+        "data.labels",
+    )
+
+
+def _folded(case: Case) -> dict[str, int]:
+    """Rows of the judged split that are right, as they are and with spellings taken as one."""
+    confusion = case.tuned.get("confusion") or {}
+    names, table = confusion.get("labels", []), confusion.get("counts", [])
+    if not names:
+        return {}
+    keys = [fold_label(str(name)) for name in names]
+    right = sum(row[i] for i, row in enumerate(table))
+    alike = sum(
+        n
+        for key, row in zip(keys, table, strict=True)
+        for k, n in zip(keys, row, strict=True)
+        if k == key
+    )
+    return {"rows": int(case.tuned.get("n") or 0), "right": int(right), "folded": int(alike)}
+
+
+def _tell_folded(case: Case) -> str:
+    f = _folded(case)
+    if not f or not f["rows"]:
+        return ""
+    return (
+        f". Of {format_count(f['rows'], f'{case.split} row')} {f['right']:,} are right "
+        f"({f['right'] / f['rows'] * 100:.1f} %); with spellings taken as one, {f['folded']:,} are "
+        f"({f['folded'] / f['rows'] * 100:.1f} %)"
+    )
+
+
 def _rows_skipped(case: Case) -> Iterator[Finding]:
     for name, s in case.history.splits.items():
         if s.skipped_rows:
@@ -229,11 +241,12 @@ def _rows_skipped(case: Case) -> Iterator[Finding]:
 
 
 LOOKS: tuple[Look, ...] = (
-    _leakage,
     _repeated_test_rows,
     _conflicting_labels,
     _label_errors,
     _imbalance,
     _small_classes,
     _rows_skipped,
+    _label_variants,
+    _unread,
 )

@@ -127,6 +127,16 @@ def _read_messages(column: pl.Series, name: str, table: Table, bad: Faults) -> p
     return pl.Series("messages", chats, dtype=pl.List(pl.Struct(known)), strict=False)
 
 
+def find_unread_keys(table: Table, columns: Columns) -> tuple[str, ...]:
+    """Keys of messages that nothing reads, in the order in which they are met."""
+    if columns.form != "messages":
+        return ()
+    chats = table.columns[columns.sources["messages"]].to_list()
+    turns = (turn for chat in chats if isinstance(chat, list) for turn in chat)
+    found = {key: None for turn in turns if isinstance(turn, dict) for key in turn if turn[key]}
+    return tuple(key for key in found if key not in MESSAGE | MORE_OF_A_MESSAGE)
+
+
 def find_chat_fault(chat: Any) -> str:
     """What is wrong with a chat; empty if nothing is."""
     if not isinstance(chat, list):

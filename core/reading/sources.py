@@ -75,11 +75,16 @@ def find_format(path: Path, data: bytes, wanted: str, task: str) -> str:
     """The format of a file: as wanted, else by its ending, else by how its bytes begin."""
     if wanted != "auto":
         return wanted
-    by_ending = ENDINGS.get(path.suffix.lower(), "")
+    by_ending = find_ending(path.name)
     # A .txt file of "label<TAB>text" lines is usual; a document has no labels.
     if by_ending and not (by_ending == "text" and task == "classification"):
         return by_ending
     return sniff_format(data[:_SNIFFED])
+
+
+def find_ending(name: str) -> str:
+    """The format that a file's ending speaks for; empty where it speaks for none."""
+    return ENDINGS.get(Path(name).suffix.lower(), "")
 
 
 def sniff_format(head: bytes) -> str:

@@ -92,6 +92,9 @@ def describe_data(history: History) -> dict[str, Any]:
             "splits": found.splits or list(history.splits),
             "pairs": [list(pair) for pair in found.pairs[:LISTED_PAIRS]],
             "pairs_found": found.pairs_found,
+            "groups": found.groups,
+            "group_rows": found.group_rows,
+            "same": [list(pair) for pair in found.same],
             "note": found.note,
         }
     return data
@@ -117,6 +120,7 @@ def describe_split(s: SplitPrepared) -> dict[str, Any]:
             "skipped_rows",
             "rows_without_eos",
             "distinct_rows",
+            "line_offset",
         )
     }
     return told | {name: n for name, n in counts.items() if n}

@@ -93,7 +93,7 @@ def _which_pairs(found: Mapping[str, Any], shown: int) -> str:
 
 
 def _layers(found: Mapping[str, Any]) -> str:
-    leaked = tell_leaked(found.get("leaked", {}))
+    leaked = tell_leaked(found.get("leaked", {}), found.get("group_rows"))
     if not was_compared(found.get("splits", [])):
         told = f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
         return _with_notes(told, found)
