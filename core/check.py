@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, to_dict
-from .drawn import tell_draws
 from .errors import Fault, RunError
 from .events import AnyEvent, LabelsFixed, RunStarted, SplitPrepared
 from .findings import Finding, find
@@ -133,6 +132,8 @@ def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck
 
 def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding]:
     """The findings of a run that has told no more than its data."""
+    from .drawn import tell_draws
+
     started = RunStarted(run="", name="", task=config.task, pid=0, host="", ftev_version="")
     splits: list[AnyEvent] = [
         SplitPrepared(split=s.name, rows=s.frame.height, **dataset.facts(s.name))
