@@ -223,6 +223,23 @@ class CheckpointSaved(Event, frozen=True, tag=True):
     best: bool = False
 
 
+class CheckpointChosen(Event, frozen=True, tag=True):
+    """Which checkpoint is kept as of an evaluation, and the best one by the metric alone (V11).
+
+    They differ where the metric cannot tell them apart and the one that is kept has a lower loss.
+    """
+
+    at: int  # step of the evaluation
+    metric: str
+    step: int  # of the checkpoint that is kept
+    value: float
+    loss: float
+    top_step: int
+    top_value: float
+    top_loss: float
+    p: float | None = None  # of the paired difference between the two; absent where they are one
+
+
 class TrainingEnded(Event, frozen=True, tag=True):
     """Why the loop ended: "completed", "early stopping", "stopped", and which step is kept."""
 
@@ -335,6 +352,7 @@ AnyEvent = (
     | Evaluated
     | EpochDone
     | CheckpointSaved
+    | CheckpointChosen
     | TrainingEnded
     | Paused
     | Resumed

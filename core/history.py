@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from msgspec.structs import replace
+
 from .events import (
     AnalysisComputed,
     AnyEvent,
+    CheckpointChosen,
     CheckpointSaved,
     ColumnsFound,
     ComparisonsComputed,
@@ -146,6 +149,11 @@ class Samples:
         for name in ("time", "memory", "cpu", "peak_memory", "device_memory", "device_use"):
             getattr(self, name).append(getattr(e, name))
 
+    def cut_after(self, time: float) -> None:
+        keep = bisect_right(self.time, time)
+        for name in ("time", "memory", "cpu", "peak_memory", "device_memory", "device_use"):
+            del getattr(self, name)[keep:]
+
     def __len__(self) -> int:
         return len(self.time)
 
@@ -203,6 +211,7 @@ class History:
     evaluations: list[Evaluated] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    choices: list[CheckpointChosen] = field(default_factory=list)  # the last one holds
     best_step: int | None = None
     prompts: list[PromptAnswered] = field(default_factory=list)
     texts: list[TextScored] = field(default_factory=list)
@@ -216,6 +225,7 @@ class History:
     system: SystemSampled | None = None
     samples: Samples = field(default_factory=Samples)
     unreadable_lines: int = 0
+    places: dict[tuple[Any, ...], int] = field(default_factory=dict, repr=False)  # of evaluations
     version: int = 0  # grows with every event: a screen draws when it has changed
 
     @property
@@ -250,14 +260,23 @@ class History:
             return math.log(len(self.labels)) if len(self.labels) > 1 else None
         return math.log(self.model.vocab_size) if self.model and self.model.vocab_size else None
 
+    @property
+    def training_seconds(self) -> float:
+        """Time that the steps took, over all workers of the run: no pauses, no evaluations."""
+        return math.fsum(self.steps.seconds)
+
     def tokens_per_second(self) -> float:
-        """Real tokens a second over the last steps, pauses and evaluations left out."""
+        """Real tokens a second over the last steps, pauses and evaluations left out; 0 where no
+        step is being taken."""
+        if self.paused or self.finished:
+            return 0.0
         seconds = sum(self.steps.seconds[-RATE_WINDOW:])
         return sum(self.steps.tokens[-RATE_WINDOW:]) / seconds if seconds > 0 else 0.0
 
     def eta_seconds(self) -> float | None:
-        """Until the last step at the pace of the last ones, evaluations left out."""
-        if not self.plan or not len(self.steps) or self.ended:
+        """Until the last step at the pace of the last ones, evaluations left out; None where no
+        step is being taken."""
+        if not self.plan or not len(self.steps) or self.ended or self.paused or self.finished:
             return None
         recent = self.steps.seconds[-RATE_WINDOW:]
         return max(0, self.max_steps - self.step) * sum(recent) / len(recent)
@@ -366,14 +385,42 @@ class History:
         self.started, self.finished, self.ended, self.paused = e, None, None, False
         self.progress = None
         for stage in self.stages:
-            stage.state, stage.done = "waiting", None
-        cut = e.resumed_from_step
-        self.steps.cut_after(cut)
-        self.evaluations = [x for x in self.evaluations if x.step <= cut and x.split != "test"]
-        self.epochs = [x for x in self.epochs if x.step <= cut]
+            stage.state, stage.started, stage.done = "waiting", 0.0, None
+        self._forget_after(e.resumed_from_step)
+
+    def _forget_after(self, cut: int) -> None:
+        """What this worker makes again: all after the step that it goes on from, or everything.
+
+        What was asked by a person stays: nobody asks it again.
+        """
+        self.evaluations = [x for x in self.evaluations if x.step <= cut and _in_training(x)]
         self.checkpoints = [x for x in self.checkpoints if x.step <= cut]
-        self.prompts = [x for x in self.prompts if x.step <= cut]
+        self.choices = [x for x in self.choices if x.at <= cut]
+        until = self._time_of(cut)
+        if not cut:
+            self.evaluations = []
+        self.steps.cut_after(cut)
+        self.samples.cut_after(until)
+        self.places = {_key(x): i for i, x in enumerate(self.evaluations)}
+        self.epochs = [x for x in self.epochs if x.step <= cut]
+        self.prompts = [x for x in self.prompts if not x.probe or 0 < cut >= x.step]
+        self.notes = [x for x in self.notes if x.time <= until]
+        self.best_step = self._last_choice()
+        self.texts = []
         self.results, self.comparisons, self.analyses, self.stored = {}, [], {}, {}
+
+    def _time_of(self, cut: int) -> float:
+        """When the last of what stays was written."""
+        if not cut:
+            return 0.0
+        steps = self.steps.time[: bisect_right(self.steps.step, cut)]
+        told = [x.time for x in (*self.evaluations, *self.checkpoints)]
+        return max([*steps[-1:], *told], default=math.inf)
+
+    def _last_choice(self) -> int | None:
+        if self.choices:
+            return self.choices[-1].step
+        return next((c.step for c in reversed(self.checkpoints) if c.best), None)
 
     def _add_finish(self, e: RunFinished) -> None:
         self.finished, self.progress = e, None
@@ -409,10 +456,31 @@ class History:
         row.observation = observe_epoch(self, row)
         self.epochs.append(row)
 
+    def _add_evaluation(self, e: Evaluated) -> None:
+        """One that was made before is replaced."""
+        place = self.places.setdefault(_key(e), len(self.evaluations))
+        self.evaluations[place : place + 1] = [e]
+
     def _add_checkpoint(self, e: CheckpointSaved) -> None:
-        self.checkpoints.append(e)
+        """One that is told of again took the time that it took."""
+        before = next((c for c in self.checkpoints if c.step == e.step), e)
+        self.checkpoints = [c for c in self.checkpoints if c.step != e.step]
+        self.checkpoints.append(replace(e, seconds=max(before.seconds, e.seconds)))
         if e.best:
             self.best_step = e.step
+
+    def _add_choice(self, e: CheckpointChosen) -> None:
+        self.choices = [c for c in self.choices if c.at != e.at] + [e]
+        self.best_step = e.step
+
+    def _add_prompt(self, e: PromptAnswered) -> None:
+        if e.probe:
+            asked = e.prompt, e.step
+            self.prompts = [p for p in self.prompts if not p.probe or (p.prompt, p.step) != asked]
+        self.prompts.append(e)
+
+    def _add_note(self, e: Note) -> None:
+        self.notes = [n for n in self.notes if (n.level, n.text) != (e.level, e.text)] + [e]
 
     def _add_end(self, e: TrainingEnded) -> None:
         self.ended, self.best_step = e, e.best_step
@@ -454,21 +522,31 @@ _FOLDS: dict[type, Any] = {
     ModelsCompared: _set("models_compared"),
     TrainingPlanned: _set("plan"),
     StepDone: lambda h, e: h._add_step(e),
-    Evaluated: lambda h, e: h.evaluations.append(e),
+    Evaluated: History._add_evaluation,
     EpochDone: History._add_epoch,
     CheckpointSaved: History._add_checkpoint,
+    CheckpointChosen: History._add_choice,
     TrainingEnded: History._add_end,
     Paused: lambda h, e: setattr(h, "paused", True),
     Resumed: lambda h, e: setattr(h, "paused", False),
     SystemSampled: History._add_system,
-    PromptAnswered: lambda h, e: h.prompts.append(e),
+    PromptAnswered: History._add_prompt,
     TextScored: History._add_text,
     PredictionsStored: lambda h, e: h.stored.__setitem__(e.path, e),
     ResultsComputed: History._add_results,
     ComparisonsComputed: lambda h, e: h.comparisons.extend(e.comparisons),
     AnalysisComputed: History._add_analysis,
-    Note: lambda h, e: h.notes.append(e),
+    Note: History._add_note,
 }
+
+
+def _key(e: Evaluated) -> tuple[Any, ...]:
+    return e.split, e.model, e.step, _in_training(e)
+
+
+def _in_training(e: Evaluated) -> bool:
+    """Not of the last stage, which every worker that comes to it makes anew."""
+    return e.epoch >= 0 and e.split != "test"
 
 
 def _is_stage(e: StageStarted | StageDone) -> bool:

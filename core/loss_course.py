@@ -9,7 +9,11 @@ from pathlib import Path
 
 PARTS = 64  # at most; at least half as many once there are enough steps
 CHUNK = 1 << 20
-_LOSS = re.compile(rb'"loss_sum":"?(-?[\w.+-]+)"?,"loss_count":(\d+),"learning_rate"')
+_FACT = re.compile(
+    rb'"loss_sum":"?(-?[\w.+-]+)"?,"loss_count":(\d+),"learning_rate"'
+    rb'|^\{"kind":"(RunStarted)"[^\n]*?(?:"resumed_from_step":(\d+)|$)',
+    re.MULTILINE,
+)
 
 
 class LossCourse:
@@ -38,6 +42,16 @@ class LossCourse:
             self._lows[-1] = min(self._lows[-1], loss)
             self._highs[-1] = max(self._highs[-1], loss)
 
+    def cut_after(self, step: int) -> None:
+        """Forget the later steps. A part that holds some of them keeps their values: they come
+        again."""
+        size = self._steps_a_part
+        parts = math.ceil(step / size)
+        if parts > len(self._lows) or step >= (len(self._lows) - 1) * size + self._in_last:
+            return
+        del self._lows[parts:], self._highs[parts:]
+        self._in_last = step - (parts - 1) * size if parts else 0
+
     def _join(self) -> None:
         self._lows = [min(self._lows[i : i + 2]) for i in range(0, PARTS, 2)]
         self._highs = [max(self._highs[i : i + 2]) for i in range(0, PARTS, 2)]
@@ -58,7 +72,7 @@ def read_course(path: Path, course: LossCourse) -> LossCourse:
                 whole = block.rfind(b"\n") + 1
                 if not whole:
                     break
-                course.extend(_losses(block[:whole]))
+                _take_up(block[:whole], course)
                 course.offset += whole
                 file.seek(course.offset)
     except OSError:  # gone or closed to us: what was read stays
@@ -66,9 +80,17 @@ def read_course(path: Path, course: LossCourse) -> LossCourse:
     return course
 
 
-def _losses(block: bytes) -> Iterable[float]:
-    for total, count in _LOSS.findall(block):
-        try:
-            yield float(total) / int(count) if int(count) else math.nan
-        except ValueError:
-            yield math.nan
+def _take_up(block: bytes, course: LossCourse) -> None:
+    """The losses of a block; a worker that goes on from a step makes the later ones again."""
+    for total, count, started, step in _FACT.findall(block):
+        if started:
+            course.cut_after(int(step or 0))
+        else:
+            course.extend([_loss(total, int(count))])
+
+
+def _loss(total: bytes, count: int) -> float:
+    try:
+        return float(total) / count if count else math.nan
+    except ValueError:
+        return math.nan

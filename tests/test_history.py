@@ -11,6 +11,7 @@ import story
 from ftev.core.errors import RunError
 from ftev.core.events import (
     AnyEvent,
+    CheckpointChosen,
     CheckpointSaved,
     ComparisonsComputed,
     EpochDone,
@@ -21,22 +22,40 @@ from ftev.core.events import (
     ModelLoaded,
     Note,
     Paused,
+    PromptAnswered,
     ResultsComputed,
     Resumed,
     RunFinished,
     RunStarted,
     StageDone,
     StageStarted,
+    SystemSampled,
     TextScored,
     TrainingEnded,
     TrainingPlanned,
 )
 from ftev.core.history import RATE_WINDOW, Change, History, fold, read_history
+from ftev.core.loss_course import LossCourse, read_course
+from ftev.core.reporting.kept import describe_kept, reason_kept
 from ftev.core.reporting.parts import describe_references
 from ftev.core.runs import Run
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
+
+def chosen(at: int, step: int, top: int, p: float | None = None) -> CheckpointChosen:
+    return CheckpointChosen(
+        at=at,
+        metric="accuracy",
+        step=step,
+        value=0.91,
+        loss=0.241,
+        top_step=top,
+        top_value=0.92 if step != top else 0.91,
+        top_loss=0.382,
+        p=p,
+    )
 
 
 def resumed(step: int) -> RunStarted:
@@ -404,3 +423,89 @@ def test_V10_a_change_within_two_standard_errors_is_level() -> None:
     assert not risen.level
     assert history.change(0, 8) is None
     assert history.change(4, 0) is None
+
+
+def test_V11_one_sentence_says_which_checkpoint_is_kept_and_why() -> None:
+    tied = fold([*story.beginning(), *story.epoch(1), *story.epoch(2), chosen(8, 8, 4, 1.0)])
+    told = reason_kept(tied)
+    assert told == (
+        "Step 8 was kept: accuracy on validation, 91.0 %, cannot be told from the 92.0 % of step 4 "
+        "(p = 1.00), and its loss is lower, 0.241 against 0.382."
+    )
+    kept = describe_kept(tied, story.config())
+    assert kept is not None
+    assert (kept["step"], kept["reason"]) == (8, told)
+    alone = fold([*story.beginning(), *story.epoch(1), *story.epoch(2), chosen(8, 8, 8)])
+    assert reason_kept(alone) == (
+        "Step 8 was kept: its accuracy on validation, 91.0 %, is the best of 2 evaluations."
+    )
+    assert reason_kept(fold(story.whole())) == ""
+
+
+def test_a_resumed_worker_replaces_what_a_killed_one_wrote() -> None:
+    """Killed between an evaluation and its checkpoint, or in its last stage: by key, each once."""
+    probe = PromptAnswered(prompt="good?", step=8, probe=True)
+    asked = PromptAnswered(prompt="mine", step=7)
+    final = replace(story.validated(2), epoch=-1.0)
+    note = Note(level="warning", text="3 rows left out", time=1.0)
+    first = [note, *story.beginning(), *story.epoch(1), chosen(4, 4, 4)]
+    second = [*story.epoch(2)[:-1], probe, asked, chosen(8, 8, 8), final]
+    again = [note, story.beginning()[-1], *story.epoch(1)[-1:], *second]
+    whole = fold([*first, *second])
+    for cut in (4, 8):
+        later = [resumed(cut), note, *(second if cut == 4 else [final])]
+        found = fold([*first, *second, *later])
+        assert found.evaluations == whole.evaluations
+        assert found.epochs == whole.epochs
+        assert found.choices == whole.choices
+        assert found.best_step == whole.best_step == 8
+        assert found.notes == whole.notes == [note]
+        assert [p for p in found.prompts if p.probe] == [probe]
+        assert asked in found.prompts
+        assert found.steps == whole.steps
+    anew = fold([*first, *second, resumed(0)])
+    assert (anew.evaluations, anew.choices, anew.best_step, anew.notes) == ([], [], None, [])
+    assert anew.prompts == [asked]
+    for event in again:
+        anew.add(event)
+    assert anew.evaluations == whole.evaluations
+
+
+def test_samples_and_notes_after_the_cut_belong_to_steps_that_are_taken_again() -> None:
+    def sampled(time: float) -> SystemSampled:
+        return SystemSampled(memory=1, cpu=1.0, time=time)
+
+    steps = [replace(story.step(n), time=10.0 * n) for n in range(1, 6)]
+    late = Note(level="info", text="late", time=45.0)
+    events = [*(e for n, s in enumerate(steps, 1) for e in (s, sampled(10.0 * n))), late]
+    history = fold([*events, resumed(3)])
+    assert list(history.samples.time) == [10.0, 20.0, 30.0]
+    assert history.notes == []
+
+
+def test_a_checkpoint_told_of_again_is_one() -> None:
+    saved = CheckpointSaved(step=4, path="a", seconds=0.5, best=True)
+    assert fold([saved, replace(saved, seconds=0.0)]).checkpoints == [saved]
+
+
+def test_a_run_that_takes_no_steps_has_no_speed() -> None:
+    steps = [*story.beginning(), *story.epoch(1)]
+    assert fold(steps).tokens_per_second() > 0
+    for last in (Paused(step=4), RunFinished(status="stopped")):
+        history = fold([*steps, last])
+        assert history.tokens_per_second() == 0.0
+        assert history.eta_seconds() is None
+    going_on = fold([*steps, Paused(step=4), Resumed(step=4)])
+    assert going_on.tokens_per_second() > 0
+    assert going_on.training_seconds == pytest.approx(2.0)
+
+
+def test_the_course_of_losses_forgets_what_a_resumed_worker_takes_again(tmp_path: Path) -> None:
+    steps = [story.step(n, loss=float(n)) for n in range(1, 201)]
+    killed, again = [*steps[:150]], steps[100:]
+    run = story.write_story(tmp_path / "a", [*killed, resumed(100), *again])
+    whole = story.write_story(tmp_path / "b", list(steps))
+    found = read_course(run.events_path, LossCourse()).parts()
+    assert found == read_course(whole.events_path, LossCourse()).parts()
+    anew = story.write_story(tmp_path / "c", [*killed, resumed(0), *steps])
+    assert read_course(anew.events_path, LossCourse()).parts() == found

@@ -27,6 +27,7 @@ from ..core.events import (
     TrainingPlanned,
 )
 from ..core.history import STAGES, History
+from ..core.reporting.kept import reason_kept
 from ..core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ..core.reporting.numbers import (
     format_count,
@@ -154,8 +155,9 @@ def _tell_checkpoint(e: CheckpointSaved, h: History) -> list[str]:
 
 def _tell_end(e: TrainingEnded, h: History) -> list[str]:
     told = f"training ended at step {e.step:,}: {e.reason}"
-    kept = f"; the model of step {e.best_step:,} is kept" if e.best_step >= 0 else ""
-    return [told + kept]
+    if reason := reason_kept(h):
+        return [told, f"  {reason}"]
+    return [told + (f"; the model of step {e.best_step:,} is kept" if e.best_step >= 0 else "")]
 
 
 def _tell_analysis(e: AnalysisComputed, h: History) -> list[str]:

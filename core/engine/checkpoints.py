@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +33,18 @@ SHARD = "optimizer.{:0>5}-of-{:0>5}.safetensors"  # a rank's part, where the sta
 
 @dataclass
 class Best:
-    """The best evaluation so far, and how many there were since the reference moved (T2)."""
+    """The evaluation whose checkpoint is kept, and how many there were since the reference moved.
+
+    `top` is the best by the metric alone: the one that is kept must not be told apart from it.
+    """
 
     value: float | None = None
     step: int = 0
-    loss: float | None = None  # which of two equal values is better
+    loss: float | None = None
+    p: float | None = None  # of the difference between the two, where they are not one
+    top_value: float | None = None
+    top_step: int = 0
+    top_loss: float | None = None
     reference: float | None = None  # moves only when the gain exceeds min_delta
     since: int = 0
 
@@ -184,15 +191,15 @@ def _restore_random(t: Trainer, file: Any, step: int) -> None:
         torch.cuda.set_rng_state(file.get_tensor(f"random.cuda{of_rank}"), t.loaded.device)
 
 
-def drop_old_checkpoints(run: Run, keep: int, best_step: int) -> None:
-    """Keep the newest ones and the best one."""
+def drop_old_checkpoints(run: Run, keep: int, spared: Collection[int]) -> None:
+    """Keep the newest ones and those that are spared."""
     steps = sorted(
         int(p.name.removeprefix("step_"))
         for p in run.checkpoints.glob("step_*")
         if p.name.removeprefix("step_").isdigit()
     )
     for step in steps[:-keep]:
-        if step != best_step:
+        if step not in spared:
             shutil.rmtree(checkpoint_path(run, step), ignore_errors=True)
 
 

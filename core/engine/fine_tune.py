@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from ..errors import Fault, RunError
 from ..events import (
+    CheckpointChosen,
     CheckpointSaved,
     EpochDone,
     Paused,
@@ -48,7 +50,7 @@ from .train import (
     train,
 )
 from .travel import make_room_for_training
-from .validate import metric_value, out_of_patience, update_best, validate
+from .validate import metric_value, out_of_patience, paired_p, update_best, validate
 
 FLUSH_SECONDS = 0.25  # how often losses come back from the device
 PAUSE_SECONDS = 0.05
@@ -117,6 +119,8 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
             padding=t.padding(),
         )
     )
+    if resume is not None:  # the worker that saved it may have been killed before it told so
+        s.write(_saved(s, t, best, 0.0))
     return t, best
 
 
@@ -159,13 +163,13 @@ def _between_steps(s: Session, t: Trainer, best: Best) -> str:
         if evaluate or step.ends_epoch or step.is_last or due:
             _tell(s, t, pending)
             pending, flushed = [], time.monotonic()
-        is_best, finite = _evaluate(s, t, best, step) if evaluate else (False, True)
+        needed, finite = _evaluate(s, t, best, step) if evaluate else (False, True)
         if step.ends_epoch:
             seconds, t.position.epoch_seconds = t.position.epoch_seconds, 0.0
             s.write(EpochDone(epoch=step.ends_epoch, step=step.step, seconds=seconds))
         finite = finite and not t.position.not_finite
         ends = step.ends_epoch or step.is_last
-        if is_best or (ends and finite) or s.listener.checkpoint.is_set():
+        if needed or (ends and finite) or s.listener.checkpoint.is_set():
             _checkpoint(s, t, best)
         if s.listener.stop.is_set():
             _tell(s, t, pending)
@@ -299,7 +303,7 @@ def _evaluation_due(s: Session, t: Trainer, step: Stepped) -> bool:
 def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> tuple[bool, bool]:
     """Validate and answer the config's prompts.
 
-    Whether this is the best model so far, and whether it has a prediction for every row.
+    Whether its checkpoint is needed (V11), and whether it has a prediction for every row.
     """
     with _all_weights(s, t):
         event, frame = validate(s, "tuned", s.tuned, step.epoch)
@@ -307,9 +311,29 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: Stepped) -> tuple[bool, 
     metric = chosen_by(s.config)
     value = metric_value(s, metric, event, frame)
     loss = metric_value(s, "loss", event, frame)
-    s.validation_rows.thin_out({best.step})
-    stop = s.config.train.early_stopping
-    return update_best(best, value, step.step, metric, stop, loss), not event.no_prediction
+    before = best.step, best.top_step
+    stop, paired = s.config.train.early_stopping, partial(paired_p, s, metric)
+    needed = update_best(best, value, step.step, metric, stop, loss, paired)
+    if (best.step, best.top_step) != before:
+        s.write(_chosen(best, step.step, metric))
+    s.validation_rows.thin_out({best.step, best.top_step})
+    return needed, not event.no_prediction
+
+
+def _chosen(best: Best, at: int, metric: str) -> CheckpointChosen:
+    assert best.value is not None
+    assert best.top_value is not None
+    return CheckpointChosen(
+        at=at,
+        metric=metric,
+        step=best.step,
+        value=best.value,
+        loss=math.nan if best.loss is None else best.loss,
+        top_step=best.top_step,
+        top_value=best.top_value,
+        top_loss=math.nan if best.top_loss is None else best.top_loss,
+        p=best.p,
+    )
 
 
 def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
@@ -326,7 +350,7 @@ def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
     s.ranks.order("save_checkpoint")
     save_checkpoint(s.run, t, best)
     s.saved_step = t.position.step
-    drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, best.step)
+    drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, {best.step, best.top_step})
     s.write(_saved(s, t, best, time.monotonic() - started))
 
 

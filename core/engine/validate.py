@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ from .models import Loaded
 from .rows import TokenRows
 from .session import Session
 from .shares import compute
+
+LEVEL = 0.05  # a p above it does not tell two checkpoints apart
+
+PValue = Callable[[int, int], float]  # of two steps
 
 
 def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
@@ -156,30 +161,86 @@ def update_best(
     metric: str,
     stop: EarlyStopping | None,
     loss: float = math.nan,
+    p_value: PValue = lambda earlier, later: 0.0,
 ) -> bool:
-    """Whether this evaluation is the best so far (T2); of equal values the lower loss is better.
+    """Whether the checkpoint of this evaluation is needed: it is kept, or the best by the metric.
 
-    NaN is never best. The reference of early stopping moves only when the gain exceeds min_delta.
+    NaN is never best. The reference of early stopping moves only when the gain exceeds min_delta
+    (T2).
     """
-    higher = METRICS[metric].direction == "higher"
-
-    def gain(over: float) -> float:
-        return value - over if higher else over - value
-
-    is_best = not math.isnan(value) and (
-        best.value is None
-        or gain(best.value) > 0
-        or (gain(best.value) == 0 and best.loss is not None and loss < best.loss)
-    )
-    if is_best:
-        best.value, best.step = value, step
-        best.loss = None if math.isnan(loss) else loss
+    sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
+    needed = False
+    if not math.isnan(value):
+        new = Candidate(step, value, math.inf if math.isnan(loss) else loss)
+        needed = _choose(best, new, sign, p_value)
     min_delta = stop.min_delta if stop else 0.0
-    if not math.isnan(value) and (best.reference is None or gain(best.reference) > min_delta):
+    if not math.isnan(value) and (
+        best.reference is None or sign * (value - best.reference) > min_delta
+    ):
         best.reference, best.since = value, 0
     else:
         best.since += 1
-    return is_best
+    return needed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluation that may choose the checkpoint."""
+
+    step: int
+    value: float
+    loss: float
+
+
+def _choose(best: Best, new: Candidate, sign: float, p_value: PValue) -> bool:
+    """Keep, of those that the metric cannot tell from the best one, the one of the lowest loss.
+
+    Each is held against the best by the metric and never against the one that is kept, or a chain
+    of small losses would lead downhill. One that was told apart once is out for good: its weights
+    are gone, which bounds the checkpoints on disk.
+    """
+    known = {c.step: c for c in (*_candidates(best), new)}
+    top = max(known.values(), key=lambda c: (sign * c.value, -c.loss))
+    kept, p = top, None
+    for candidate in known.values():
+        if candidate.loss < kept.loss and candidate is not top:
+            found = p_value(candidate.step, top.step)
+            if found > LEVEL:
+                kept, p = candidate, found
+    best.value, best.step, best.loss, best.p = kept.value, kept.step, _told(kept.loss), p
+    best.top_value, best.top_step, best.top_loss = top.value, top.step, _told(top.loss)
+    return new in (top, kept)
+
+
+def _candidates(best: Best) -> Iterator[Candidate]:
+    """The one that was kept and the best by the metric, as far as there are any."""
+    for step, value, loss in (
+        (best.step, best.value, best.loss),
+        (best.top_step, best.top_value, best.top_loss),
+    ):
+        if value is not None:
+            yield Candidate(step, value, math.inf if loss is None else loss)
+
+
+def _told(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
+
+
+def paired_p(s: Session, metric: str, earlier: int, later: int) -> float:
+    """p of the metric's difference between two evaluations over the same validation rows (S2b).
+
+    0, which tells them apart, where that cannot be computed: then the metric alone decides.
+    """
+    from ..results import compare  # brings SciPy: most runs never ask
+
+    rows = [s.validation_rows.read(step) for step in (earlier, later)]
+    if rows[0] is None or rows[1] is None:
+        return 0.0
+    labels = s.labels if s.config.is_classification else None
+    found = compare(
+        "validation", "earlier", rows[0], "later", rows[1], labels, s.positive, metrics=[metric]
+    )
+    return next((c.p for c in found if not math.isnan(c.p)), 0.0)
 
 
 def out_of_patience(best: Best, stop: EarlyStopping | None) -> bool:

@@ -10,6 +10,8 @@ from ..config import RunConfig
 from ..events import Evaluated
 from ..history import History
 from ..numbers.metric_table import REFERENCE_METRICS
+from .metric_names import name_metric
+from .numbers import format_value
 
 
 def describe_kept(history: History, config: RunConfig | None) -> dict[str, Any] | None:
@@ -23,7 +25,29 @@ def describe_kept(history: History, config: RunConfig | None) -> dict[str, Any] 
     metric = chosen_by(config)
     told: dict[str, Any] = {"step": e.step, "metric": metric, "epoch": e.epoch}
     value = _value(history, e, metric)
-    return told if math.isnan(value) else told | {"value": value}
+    loss = _value(history, e, "loss")
+    told |= {} if math.isnan(value) else {"value": value}
+    told |= {} if math.isnan(loss) else {"loss": loss}
+    reason = reason_kept(history)
+    return told | ({"reason": reason} if reason else {})
+
+
+def reason_kept(history: History) -> str:
+    """Which checkpoint is kept and why, in a sentence (V11); empty where the run does not say."""
+    if not history.choices or history.choices[-1].step != history.best_step:
+        return ""
+    c = history.choices[-1]
+    name, value = name_metric(c.metric, history.positive), format_value(c.metric, c.value)
+    if c.step == c.top_step or c.p is None:
+        count = sum(e.step > 0 for e in history.validation_series())
+        of = f"the best of {count:,} evaluations" if count > 1 else "the only evaluation"
+        return f"Step {c.step:,} was kept: its {name} on validation, {value}, is {of}."
+    top = format_value(c.metric, c.top_value)
+    return (
+        f"Step {c.step:,} was kept: {name} on validation, {value}, cannot be told from the {top} "
+        f"of step {c.top_step:,} (p = {c.p:.2f}), and its loss is lower, {c.loss:.3f} against "
+        f"{c.top_loss:.3f}."
+    )
 
 
 def chosen_by(config: RunConfig) -> str:

@@ -23,7 +23,7 @@ from ftev.core.engine.train import (
     read_steps,
     train,
 )
-from ftev.core.engine.validate import out_of_patience, update_best
+from ftev.core.engine.validate import PValue, out_of_patience, update_best
 from ftev.core.engine.validation_rows import NEWEST, ValidationRows, loss_change
 from ftev.core.events import StepDone
 from ftev.core.history import Change
@@ -280,6 +280,48 @@ def test_T5_the_loss_of_a_step_is_one_division_over_its_parts(causal_folder: Pat
     assert step.loss_sum == pytest.approx(frame["nll"].sum(), rel=1e-5)
     means = [frame[p]["nll"].sum() / n for p, n in zip(planned, targets, strict=True)]
     assert abs(float(np.mean(means)) - step.loss_sum / step.loss_count) > 1e-4
+
+
+def told_apart(*pairs: tuple[int, int]) -> PValue:
+    """A test that tells only these pairs of steps apart."""
+    known = {frozenset(pair) for pair in pairs}
+    return lambda a, b: 0.001 if frozenset((a, b)) in known else 0.8
+
+
+def test_V11_of_checkpoints_that_the_metric_cannot_tell_apart_the_lowest_loss_is_kept() -> None:
+    """92 % at step 44 (loss 0.382), 91 % at step 145 (loss 0.241), 100 rows: step 145."""
+    best = Best()
+    same = told_apart()
+    assert update_best(best, 0.92, 44, "accuracy", None, 0.382, same)
+    assert update_best(best, 0.91, 145, "accuracy", None, 0.241, same)
+    assert (best.step, best.value, best.loss, best.p) == (145, 0.91, 0.241, 0.8)
+    assert (best.top_step, best.top_value, best.top_loss) == (44, 0.92, 0.382)
+    assert not update_best(best, 0.91, 150, "accuracy", None, 0.25, same)
+    apart = Best()
+    update_best(apart, 0.92, 44, "accuracy", None, 0.382, told_apart((44, 145)))
+    assert not update_best(apart, 0.80, 145, "accuracy", None, 0.241, told_apart((44, 145)))
+    assert (apart.step, apart.p) == (44, None)
+
+
+def test_V11_a_chain_of_small_losses_does_not_lead_downhill() -> None:
+    """Each is like the one before, and the last is worse than the best one."""
+    best, test = Best(), told_apart((1, 3))
+    for step, value, loss in ((1, 0.92, 0.40), (2, 0.90, 0.35), (3, 0.88, 0.30)):
+        update_best(best, value, step, "accuracy", None, loss, test)
+    assert (best.step, best.top_step) == (2, 1)
+    # a new best one that is told apart from the one that was kept, but not from the best before
+    update_best(best, 0.95, 4, "accuracy", None, 0.5, told_apart((2, 4)))
+    assert (best.step, best.top_step) == (1, 4)
+
+
+def test_V11_where_the_metric_follows_the_loss_nothing_is_tested() -> None:
+    def never(a: int, b: int) -> float:
+        raise AssertionError
+
+    best = Best()
+    for step, loss in enumerate((3.0, 2.0, 2.5, 1.0), 1):
+        update_best(best, math.exp(loss), step, "perplexity", None, loss, never)
+    assert (best.step, best.top_step) == (4, 4)
 
 
 def test_plans_of_the_same_seed_are_the_same(causal_folder: Path) -> None:

@@ -39,6 +39,7 @@ from ftev.core.predictions import read_predictions  # noqa: E402
 from ftev.core.report import build_report, render_markdown  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
 from ftev.core.verify import verify  # noqa: E402
+from msgspec.structs import replace as replace_event  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
@@ -188,6 +189,63 @@ def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path:
     two = load_file(run.model_path / "model.safetensors")
     assert all(torch.equal(value, two[name]) for name, value in one.items())
     assert all_agree(run)
+
+
+def facts_by_key(history: History) -> dict[str, object]:
+    """What a run measured, each under its key; times and durations left out."""
+    evaluations = [replace_event(e, time=0.0, seconds=0.0) for e in history.evaluations]
+    return {
+        "steps": list(zip(history.steps.step, history.steps.loss_sum, strict=True)),
+        "evaluations": evaluations,
+        "epochs": [(e.epoch, e.step, e.train_loss, e.observation) for e in history.epochs],
+        "checkpoints": [(c.step, c.best) for c in history.checkpoints],
+        "choices": [replace_event(c, time=0.0) for c in history.choices],
+        "prompts": [replace_event(p, time=0.0) for p in history.prompts],
+        "notes": [(n.level, n.text) for n in history.notes],
+        "texts": [replace_event(t, time=0.0) for t in history.texts],
+        "analyses": {s: {n: sorted(m) for n, m in a.items()} for s, a in history.analyses.items()},
+        "stages": [(s.number, s.state) for s in history.stages],
+        "best": (history.best_step, history.ended and history.ended.reason),
+    }
+
+
+@pytest.mark.parametrize("last", ["evaluation", "nothing but step 0", "all but the end"])
+def test_a_killed_run_that_is_resumed_has_every_fact_once(
+    verses: RunConfig, tmp_path: Path, last: str
+) -> None:
+    """Killed for real, at the very line after which it was."""
+    verses = replace(verses, train=replace(verses.train, eval_every=2))
+    whole = create_run(verses, tmp_path / "runs")
+    expected = facts_by_key(finish(whole))
+    run = create_run(verses, tmp_path / "runs")
+    process = start_worker(run, "--serve-minutes", "0")
+    wait_for(lambda: enough(read_history(run), last), last)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    if last == "evaluation":  # killed between an evaluation and its checkpoint
+        keep_until(run, "Evaluated", 6)
+    found = facts_by_key(finish(run, "--resume"))
+    for name, value in expected.items():
+        assert found[name] == value, name
+
+
+def enough(history: History, last: str) -> bool:
+    if last == "evaluation":
+        return any(e.step >= 8 for e in history.evaluations)
+    if last == "all but the end":
+        return bool(history.results)
+    return bool(history.evaluations)
+
+
+def keep_until(run: Run, kind: str, step: int) -> None:
+    """Leave in a run directory what a worker had written up to a line, and its checkpoints."""
+    lines = run.events_path.read_bytes().splitlines(keepends=True)
+    mark = f'"kind":"{kind}"'.encode()
+    at = next(i for i, e in enumerate(lines) if mark in e and f'"step":{step},'.encode() in e)
+    run.events_path.write_bytes(b"".join(lines[: at + 1]))
+    for path in run.checkpoints.glob("step_*"):
+        if int(path.name.removeprefix("step_")) >= step:
+            shutil.rmtree(path)
 
 
 def test_a_stopped_run_saves_its_state_answers_and_resumes(

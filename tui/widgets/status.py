@@ -206,6 +206,7 @@ def _round_speed(speed: float) -> str:
 def _ended(history: History) -> Line:
     end = history.finished.time if history.finished else history.last_time
     took = end - history.created if history.created else 0.0
+    took = history.training_seconds if history.trains else took
     did = f"{format_count(history.step)} steps" if history.trains else "evaluated"
     line: Line = [(f"{did} in {format_seconds(took)}", "")]
     if history.ended and history.ended.reason != "completed":

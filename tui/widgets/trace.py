@@ -6,6 +6,7 @@ import math
 
 from ...core.events import Evaluated
 from ...core.history import Change, Epoch, History
+from ...core.reporting.kept import reason_kept
 from .format import (
     ABSENT,
     format_number,
@@ -53,13 +54,33 @@ def trace_lines(history: History, width: int) -> list[Line]:
     lines = [header(columns)]
     start = history.evaluation("validation", "tuned", 0)
     if start:
-        lines += _with_words(columns, _start_row(start, columns), "before training", width)
+        lines += _with_words(
+            columns, _evaluation_row(start, columns, "0"), "before training", width
+        )
     best = min((e.validation_loss for e in history.epochs), default=math.nan)
-    for epoch in history.epochs:
-        change = history.change(0, epoch.step)
-        cells = _epoch_row(epoch, columns, epoch.validation_loss == best, change)
-        lines += _with_words(columns, cells, with_minus(epoch.observation), width)
+    for step, cells, words in _rows(history, columns, best):
+        reason = reason_kept(history) if step == history.best_step else ""
+        said = ". ".join(part for part in (words, reason) if part)
+        lines += _with_words(columns, cells, with_minus(said), width)
     return lines
+
+
+def _rows(history: History, columns: list[Column], best: float) -> list[tuple[int, Line, str]]:
+    """The epochs, and between them the evaluation whose checkpoint is kept and that of the last
+    step, where no epoch ends: step, cells, words."""
+    rows = []
+    for e in history.epochs:
+        change = history.change(0, e.step)
+        rows.append(
+            (e.step, _epoch_row(e, columns, e.validation_loss == best, change), e.observation)
+        )
+    known = {0, *(step for step, *_ in rows)}
+    rows += [
+        (e.step, _evaluation_row(e, columns, f"{e.epoch:.2f}"[:5]), "")
+        for e in history.validation_series()
+        if e.step not in known and e.step in (history.best_step, history.max_steps)
+    ]
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _columns(history: History, width: int) -> list[Column]:
@@ -76,11 +97,12 @@ def _columns(history: History, width: int) -> list[Column]:
     return columns
 
 
-def _start_row(start: Evaluated, columns: list[Column]) -> Line:
-    loss = start.loss_sum / start.loss_count if start.loss_count else math.nan
-    accuracy = start.correct / start.count if start.count else math.nan
+def _evaluation_row(e: Evaluated, columns: list[Column], epoch: str) -> Line:
+    """An evaluation at which no epoch ends."""
+    loss = e.loss_sum / e.loss_count if e.loss_count else math.nan
+    accuracy = e.correct / e.count if e.count else math.nan
     cells = [
-        ("0", "muted"),
+        (epoch, "muted"),
         (ABSENT, "muted"),
         (_loss(loss), "muted"),
         (format_share(accuracy), "muted"),

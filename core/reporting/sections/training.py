@@ -39,7 +39,9 @@ def describe_choice(report: Report) -> str:
         return ""
     metric, epoch = kept["metric"], read_number(kept["epoch"])
     shown = f" ({format_value(metric, kept['value'])})" if "value" in kept else ""
-    told = f"The model of step {kept['step']:,} was kept: best {metric} on validation{shown}."
+    told = kept.get("reason") or (
+        f"The model of step {kept['step']:,} was kept: best {metric} on validation{shown}."
+    )
     if abs(epoch - round(epoch)) > WHOLE:
         told += (
             f" That evaluation lies inside epoch {math.ceil(epoch)}: the table has no row of it."
