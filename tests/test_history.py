@@ -448,9 +448,9 @@ def test_a_resumed_worker_replaces_what_a_killed_one_wrote() -> None:
     asked = PromptAnswered(prompt="mine", step=7)
     final = replace(story.validated(2), epoch=-1.0)
     note = Note(level="warning", text="3 rows left out", time=1.0)
-    first = [note, *story.beginning(), *story.epoch(1), chosen(4, 4, 4)]
+    first = [*story.beginning(), note, *story.epoch(1), chosen(4, 4, 4)]
     second = [*story.epoch(2)[:-1], probe, asked, chosen(8, 8, 8), final]
-    again = [note, story.beginning()[-1], *story.epoch(1)[-1:], *second]
+    again = [*first[1:], *second]
     whole = fold([*first, *second])
     for cut in (4, 8):
         later = [resumed(cut), note, *(second if cut == 4 else [final])]
@@ -469,6 +469,7 @@ def test_a_resumed_worker_replaces_what_a_killed_one_wrote() -> None:
     for event in again:
         anew.add(event)
     assert anew.evaluations == whole.evaluations
+    assert anew.steps == whole.steps
 
 
 def test_samples_and_notes_after_the_cut_belong_to_steps_that_are_taken_again() -> None:
