@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .config import RunConfig
 from .errors import ModelError
 
+Contradiction = tuple[str, str, str]  # a setting, what is wrong, and a remedy
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
@@ -56,3 +58,29 @@ def read_adapter(name: str) -> SavedAdapter | None:
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from None
     return SavedAdapter(path.parent, str(base), revision, told)
+
+
+def train_on(config: RunConfig, given: dict[str, Any]) -> tuple[RunConfig, list[Contradiction]]:
+    """The config of a run whose base is an adapter: it is trained on with the settings it has.
+
+    `given`: the table [model] as it was written, which must not ask for others.
+    """
+    adapter = read_adapter(config.model.base) if config.trains else None
+    if adapter is None:
+        return config, []
+    found: list[Contradiction] = []
+    if not adapter.is_lora:
+        kind = str(adapter.told.get("peft_type"))
+        found.append(("model.base", f"holds an adapter of the kind {kind}", "Only LoRA is trained"))
+    if given.get("adapter", "lora") != "lora":
+        remedy = 'Write "lora"; to train every weight, merge the adapter into its base first'
+        found.append(("model.adapter", "must be lora: the base is an adapter", remedy))
+    settings, lora = adapter.settings(), given.get("lora")
+    lora = lora if isinstance(lora, dict) else {}
+    for name, value in settings.items():
+        asked = lora.get(name, value)
+        if asked != value and asked not in ("auto", "all-linear"):
+            what = f"is {asked}, and the adapter that is trained on has {value}"
+            found.append((f"model.lora.{name}", what, "Leave it out, or name the adapter's base"))
+    model = replace(config.model, adapter="lora", lora=replace(config.model.lora, **settings))
+    return replace(config, model=model), found

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from .adapter_files import train_on
 from .config import DataConfig, RunConfig, bounds_of, section_type, settings, to_dict
 from .errors import ConfigError, Fault
 
@@ -59,10 +60,11 @@ def check_config(
     values = checked(RunConfig, table, "", faults, where)
     wrong = {f.where for f in faults}
     try:
-        config = RunConfig(**values)
+        config, found = train_on(RunConfig(**values), table["model"])
     except TypeError:  # what must be given is not: that was told
         raise ConfigError(*faults) from None
-    told = [Fault(where(key), what, remedy) for key, what, remedy in _contradictions(config)]
+    found += _contradictions(config)
+    told = [Fault(where(key), what, remedy) for key, what, remedy in found]
     faults += [fault for fault in told if fault.where not in wrong]
     if faults:
         raise ConfigError(*faults)

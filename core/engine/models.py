@@ -279,8 +279,9 @@ def is_causal(config: RunConfig) -> bool:
     from transformers import AutoConfig
 
     with loading(config.model.base, "model"):
+        origin = find_origin(config, config.model.base)
         found = AutoConfig.from_pretrained(
-            find_model(config.model.base), revision=config.model.revision, trust_remote_code=False
+            origin.weights, revision=origin.revision, trust_remote_code=False
         )
     return any(name.endswith(CAUSAL) for name in found.architectures or ())
 
@@ -294,6 +295,9 @@ def load(
     `trainable`: its adapter is to be trained on.
     """
     origin = find_origin(config, name)
+    made_for = origin.adapter.told.get("task_type") if origin.adapter else None
+    if made_for and made_for != ("SEQ_CLS" if config.is_classification else "CAUSAL_LM"):
+        raise ModelError(f"{name}: this adapter was made for {made_for}, not for {config.task}")
     if config.is_classification:
         is_base = name == config.model.base
         asked = Asked(

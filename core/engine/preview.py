@@ -15,12 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..adapter_files import read_adapter
 from ..config import RunConfig
 from ..config_file import check_config
 from ..data import read_run_data
-from ..demo import find_model
 from .causality import refuse_masked
-from .models import Loaded, load_tokenizer, loading, max_length, source
+from .models import (
+    Loaded,
+    add_adapter,
+    find_origin,
+    load_tokenizer,
+    loading,
+    max_length,
+    source,
+)
 from .pipe import answer_stdin, tell
 from .rows import RENDER, TokenRows
 from .vocabulary import check_vocabulary
@@ -49,7 +57,10 @@ def preview(question: Question) -> dict[str, Any]:
         assert isinstance(rows, TokenRows)
         splits[name], rows_of[name] = _lengths(rows, loaded), rows
     check_vocabulary(loaded, config.model.base, rows_of)
-    return {"max_length": loaded.max_length, "splits": splits, **_size(loaded, config)}
+    size = _size(loaded, config)
+    if config.trains and config.model.adapter == "lora" and not read_adapter(config.model.base):
+        add_adapter(loaded, config)  # raises where it fits no layer
+    return {"max_length": loaded.max_length, "splits": splits, **size}
 
 
 def _without_weights(config: RunConfig) -> Loaded:
@@ -59,11 +70,12 @@ def _without_weights(config: RunConfig) -> Loaded:
         AutoModelForSequenceClassification,
     )
 
-    base, revision = config.model.base, config.model.revision
-    tokenizer = load_tokenizer(base, revision)
+    base = config.model.base
+    origin = find_origin(config, base)
+    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
     kind = AutoModelForSequenceClassification if config.is_classification else AutoModelForCausalLM
     with loading(base, "configuration"), torch.device("meta"):
-        told = AutoConfig.from_pretrained(**source(base, revision))
+        told = AutoConfig.from_pretrained(**source(origin.weights, origin.revision))
         if not config.is_classification:
             refuse_masked(told, base)
         model = kind.from_config(told, trust_remote_code=False)
@@ -80,9 +92,8 @@ def _generation_settings(config: RunConfig) -> Any:
     from transformers import GenerationConfig
 
     try:
-        return GenerationConfig.from_pretrained(
-            find_model(config.model.base), revision=config.model.revision
-        )
+        origin = find_origin(config, config.model.base)
+        return GenerationConfig.from_pretrained(origin.weights, revision=origin.revision)
     except OSError:  # many models have none
         return None
 

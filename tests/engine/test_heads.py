@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig  # noqa: E402
+from ftev.core.config import (  # noqa: E402
+    DataConfig,
+    EvaluateConfig,
+    LoraConfig,
+    ModelConfig,
+    RunConfig,
+    to_dict,
+)
+from ftev.core.config_file import check_config  # noqa: E402
 from ftev.core.engine import models  # noqa: E402
 from ftev.core.engine.__main__ import (  # noqa: E402
     load_base_model,
@@ -27,6 +36,7 @@ from ftev.core.engine.outbox import Outbox  # noqa: E402
 from ftev.core.engine.session import Session  # noqa: E402
 from ftev.core.errors import ConfigError, ModelError  # noqa: E402
 from ftev.core.history import read_history  # noqa: E402
+from ftev.core.loading_code import loading_code  # noqa: E402
 from ftev.core.runs import create_run  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from scoring import made_texts  # noqa: E402
@@ -39,6 +49,7 @@ from transformers import (  # noqa: E402
 
 Made = Callable[..., Path]
 FOUR = ("NO", "YES", "no", "yes")
+THREE = ("no", "perhaps", "yes")
 TEXTS = made_texts(40, seed=3)
 
 
@@ -254,3 +265,108 @@ def test_labels_of_a_folder_are_read_without_weights(made: Made) -> None:
     (folder / "model.safetensors").unlink()
     config = RunConfig(task="classification", model=ModelConfig(base=str(folder)))
     assert models.own_labels(config, str(folder)) == FOUR
+
+
+def adapter_in(folder: Path, base: Path, labels: Sequence[str], **lora: Any) -> RunConfig:
+    """A trained adapter on a base, saved; returns the config of the run that made it."""
+    config = RunConfig(
+        task="classification",
+        model=ModelConfig(base=str(base), adapter="lora", lora=LoraConfig(**lora)),
+    )
+    loaded = models.load(config, str(base), labels)
+    models.add_adapter(loaded, config)
+    torch.manual_seed(len(str(folder)))
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.3 * torch.randn_like(parameter)
+    models.save(loaded, folder)
+    return config
+
+
+def written(**model: Any) -> dict[str, Any]:
+    return {"task": "classification", "model": model, "data": {"train": "train.csv"}}
+
+
+def test_an_adapter_as_base_goes_on_with_its_own_settings(
+    encoder_folder: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    adapter_in(first, encoder_folder, THREE, r=4, alpha=12)
+    config = check_config(written(base=str(first)))
+    assert config.model.adapter == "lora"
+    assert (config.model.lora.r, config.model.lora.alpha) == (4, 12)
+    assert check_config(to_dict(config)) == config  # as run.toml keeps it
+    loaded = models.load(config, str(first), THREE, trainable=True)
+    assert loaded.labels == THREE
+    assert not loaded.new_head
+    trained = [name for name, p in loaded.model.named_parameters() if p.requires_grad]
+    assert any("lora_A" in name for name in trained)
+    assert any("classifier" in name for name in trained)
+    assert any("pooler" in name for name in trained)
+    assert not any("word_embeddings" in name for name in trained)
+    assert "r = 4, alpha = 12" in " ".join(models.notes_on_base(loaded, config))
+    stored = load_file(first / "adapter_model.safetensors")
+    state = models.unwrapped(loaded.model).state_dict()
+    head = next(v for k, v in state.items() if k.endswith("modules_to_save.default.weight"))
+    assert any(torch.equal(head, value) for value in stored.values())
+    models.save(loaded, tmp_path / "second")
+    told = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == str(encoder_folder)
+    again = models.load(config, str(tmp_path / "second"), THREE)
+    assert again.labels == THREE
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"lora": {"r": 16}}, "is 16, and the adapter that is trained on has 4"),
+        ({"adapter": "none"}, "must be lora: the base is an adapter"),
+    ],
+)
+def test_an_adapter_as_base_has_no_other_settings(
+    model: dict[str, Any], said: str, encoder_folder: Path, tmp_path: Path
+) -> None:
+    adapter_in(tmp_path / "first", encoder_folder, THREE, r=4)
+    with pytest.raises(ConfigError, match=said):
+        check_config(written(base=str(tmp_path / "first"), **model))
+
+
+def test_V2_an_adapter_for_other_labels_is_refused(encoder_folder: Path, tmp_path: Path) -> None:
+    adapter_in(tmp_path / "first", encoder_folder, THREE)
+    config = check_config(written(base=str(tmp_path / "first")))
+    with pytest.raises(ModelError, match="no, perhaps, yes"):
+        models.load(config, str(tmp_path / "first"), ("no", "yes"))
+
+
+def test_V2_adapters_are_evaluated_on_their_own_bases(
+    encoder_folder: Path, tmp_path: Path, made: Made
+) -> None:
+    """The base in the config is not the one that the tuned adapter was trained on."""
+    adapter_in(tmp_path / "first", encoder_folder, THREE)
+    adapter_in(tmp_path / "other", made("two", ("x", "y")), THREE)
+    rows = [(text, "yes" if i % 2 else "no") for i, text in enumerate(TEXTS)]
+    s = evaluated(*asked(tmp_path / "first", tmp_path / "other", rows))
+    assert s.labels == ("no", "yes", "perhaps")
+    for model, folder in (("base", "first"), ("tuned", "other")):
+        found: dict[str, Any] = {}
+        code = loading_code("classification", str(tmp_path / folder), adapter=True)
+        exec(code, found)
+        with torch.inference_mode():
+            ids = found["tokenizer"](TEXTS[0], return_tensors="pt")
+            wanted = found["model"].eval()(**ids).logits[0].softmax(-1)
+        frame = pl.read_parquet(s.run.predictions / f"test.{model}.parquet").sort("row_id")
+        told = [float(wanted[THREE.index(label)]) for label in s.labels]
+        assert frame["probabilities"][0].to_list() == pytest.approx(told, abs=1e-5)
+
+
+@pytest.mark.parametrize("lost", ["classifier", "lora_B"])
+def test_V2_an_adapter_without_all_its_weights_is_refused(
+    lost: str, encoder_folder: Path, tmp_path: Path
+) -> None:
+    config = adapter_in(tmp_path / "first", encoder_folder, THREE)
+    path = tmp_path / "first" / "adapter_model.safetensors"
+    kept = {name: value for name, value in load_file(path).items() if lost not in name}
+    save_file(kept, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=lost):
+        models.load(config, str(tmp_path / "first"), THREE)
