@@ -598,3 +598,14 @@ def test_the_report_tells_which_evaluation_chose_the_model() -> None:
     windows = describe_windows({"run": {"form": "text", "model": model}})
     assert "at most 256 tokens, each the prefix <s> and up to 255 tokens" in windows
     assert describe_windows({"run": {"form": "messages", "model": model}}) == ""
+
+
+def test_V2_a_report_says_whose_head_is_new(tmp_path: Path) -> None:
+    from ftev.core.reporting.sections.verdict import describe_run
+
+    run = build_report(story.write_story(tmp_path / "run", story.whole()))["run"]
+    assert "The base has no head for these labels: it is new." in describe_run(run)
+    run["model"]["replaced_labels"] = ["1 star", "2 stars"]
+    assert "replaced the base's own, which answers with 1 star, 2 stars." in describe_run(run)
+    run["model"]["new_head"] = False
+    assert "head" not in describe_run(run)

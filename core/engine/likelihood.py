@@ -7,7 +7,6 @@ The result has the form of `likelihood --json`.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from typing import Any
@@ -44,9 +43,8 @@ def _score_model(name: str, request: Request) -> dict[str, Any]:
     from .models import load
 
     tell(progress=f"loading {name}")
-    base = _adapter_base(name) or name
     config = RunConfig(
-        task="generation", model=ModelConfig(base=base, max_length=request.max_length)
+        task="generation", model=ModelConfig(base=name, max_length=request.max_length)
     )
     loaded = load(config, name)
     loaded.model.to(choose_device(config))
@@ -57,17 +55,6 @@ def _score_model(name: str, request: Request) -> dict[str, Any]:
         assert isinstance(score, TextScore)
         scores.append(score)
     return _summary(name, scores)
-
-
-def _adapter_base(name: str) -> str | None:
-    """The base that an adapter folder names."""
-    from pathlib import Path
-
-    path = Path(name) / "adapter_config.json"
-    if not path.exists():
-        return None
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return str(told.get("base_model_name_or_path") or name)
 
 
 def _summary(name: str, scores: list[Any]) -> dict[str, Any]:

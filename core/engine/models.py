@@ -407,15 +407,27 @@ def find_targets(model: Any, asked: list[str] | str) -> list[str] | str:
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
     from transformers.pytorch_utils import Conv1D
 
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    if isinstance(asked, list) and not _named(model, asked):
+        there = listed(sorted({name.rpartition(".")[2] for name in linear}))
+        raise ModelError(
+            f"model.lora.target_modules: the model has no layer {listed(asked)}. "
+            f'Its linear layers are {there}; "auto" takes those of the attention'
+        )
     if asked != "auto":
         return asked
-    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
     known = KNOWN.get(model.config.model_type, ())
     if isinstance(known, str):
         return known
-    if any(name.rpartition(".")[2] in known for name in linear):
+    if _named(model, known):
         return list(known)
     return [name for name in linear if "att" in name.rpartition(".")[0]] or "all-linear"
+
+
+def _named(model: Any, targets: Sequence[str]) -> bool:
+    """Whether any module is one of these, by its name or the end of it, as peft reads them."""
+    names = [f".{name}" for name, _ in model.named_modules()]
+    return any(name.endswith(tuple(f".{t}" for t in targets)) for name in names)
 
 
 def _saved_whole(loaded: Loaded) -> list[str] | None:

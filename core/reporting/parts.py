@@ -69,6 +69,8 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
             "prefix": model.prefix,
             "new_head": model.new_head,
         }
+        if model.replaced_labels:
+            told["model"]["replaced_labels"] = model.replaced_labels
     return told
 
 

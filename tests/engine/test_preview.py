@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from ftev.core.engine.preview import Question, preview
+from ftev.core.errors import ModelError
 
 
 def test_lengths_masks_and_size_of_pairs(tmp_path: Path, causal_folder: Path) -> None:
@@ -29,3 +32,20 @@ def test_lengths_masks_and_size_of_pairs(tmp_path: Path, causal_folder: Path) ->
     assert told["layers"] > 0
     assert told["hidden"] > 0
     assert told["vocab"] > 0
+
+
+def test_check_says_where_no_layer_takes_an_adapter(encoder_folder: Path, tmp_path: Path) -> None:
+    """Case 12: it came out after the worker had started."""
+    (tmp_path / "train.csv").write_text("text,label\n" + "a warm cup,good\na cold day,bad\n" * 20)
+
+    def asked(targets: Any) -> Question:
+        lora = {"target_modules": targets}
+        model = {"base": str(encoder_folder), "adapter": "lora", "lora": lora}
+        data = {"train": str(tmp_path / "train.csv"), "validation": 0}
+        return Question(config={"task": "classification", "model": model, "data": data})
+
+    with pytest.raises(
+        ModelError, match=r"no layer q_proj. Its linear layers are classifier, dense"
+    ):
+        preview(asked(["q_proj"]))
+    assert preview(asked(["query"]))["parameters"] == preview(asked("auto"))["parameters"]

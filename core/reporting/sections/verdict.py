@@ -16,6 +16,7 @@ from ..numbers import (
 from ..summary import clean
 
 Report = Mapping[str, Any]
+SHOWN_LABELS = 12  # of a head that was replaced
 
 
 def show_verdict(report: Report) -> list[Block]:
@@ -80,13 +81,24 @@ def describe_run(run: Mapping[str, Any]) -> str:
         tuned = f", tuned model {run['tuned']}" if run.get("tuned") else ""
         if not tuned and run.get("adapter") == "lora":
             tuned = ", tuned with LoRA"
-        parts.append(f"Base model {run['base']}{tuned}.")
+        parts.append(f"Base model {run['base']}{tuned}.{_about_head(run)}")
     if run.get("max_steps"):
         parts.append(_describe_steps(run))
     if run.get("created"):
         ended = f", ended {_moment(run['finished'])}" if run.get("finished") else ""
         parts.append(f"Begun {_moment(run['created'])}{ended}.")
     return " ".join(parts)
+
+
+def _about_head(run: Mapping[str, Any]) -> str:
+    """Whether the base could answer by itself (C6): a new head is never called a base."""
+    model = run.get("model") or {}
+    if not model.get("new_head"):
+        return ""
+    if labels := model.get("replaced_labels"):
+        shown = ", ".join(labels[:SHOWN_LABELS]) + (" …" if len(labels) > SHOWN_LABELS else "")
+        return f" A new head replaced the base's own, which answers with {shown}."
+    return " The base has no head for these labels" + ("." if run.get("tuned") else ": it is new.")
 
 
 def _describe_steps(run: Mapping[str, Any]) -> str:
