@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from .history import History
 from .objective import thresholds_of
-from .reporting.metric_names import name_metric
+from .reporting.metric_names import MODELS, name_metric
 from .reporting.numbers import format_interval, format_value, read_number
 
-MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
 LEVEL = 0.05
 EXACT_ROWS = (
     1_000  # up to which a test stands beside the interval: bootstraps of few rows are narrow

@@ -54,6 +54,7 @@ Amount = Annotated[float, Bounds(at_least=0)]
 Positive = Annotated[float, Bounds(above=0)]
 Share = Annotated[float, Bounds(at_least=0, below=1)]
 Target = Annotated[float | None, Bounds()]
+Margin = Annotated[float | None, Bounds(above=0)]
 TargetShare = Annotated[float | None, Bounds(above=0, at_most=1, remedy="0.9 means 90 %")]
 
 
@@ -191,12 +192,32 @@ class ObjectiveConfig:
     """The metric must reach this for the model to ship."""
     at_most: Target = None
     """The same for metrics where less is better."""
+    better_by: Margin = None
+    """The least gain over the reference that is worth shipping, in the metric's unit."""
+    no_worse_by: Margin = None
+    """Or: shown to be no worse than the reference by more than this."""
     cost: CostConfig | None = None
     """Prices of wrong answers: the threshold with the least cost on validation is used."""
     recall_at_least: TargetShare = None
     """Share of the positive rows to be found: the most precise threshold that does so is used."""
     precision_at_least: TargetShare = None
     """Share of right rows among those called positive: the threshold that finds most is used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardrailConfig:
+    metric: str
+    """What must hold for the model to ship, beside the objective."""
+    slice: dict[str, str | int | float | bool] = field(default_factory=dict)
+    """Columns and their values: only rows that have them count; default: every row."""
+    positive: str | None = None
+    """The class of precision, recall or F1; default: the positive one of the run."""
+    no_worse_by: Margin = None
+    """No worse than the reference by more than this, in the metric's unit."""
+    at_least: Target = None
+    """The metric must reach this on these rows."""
+    at_most: Target = None
+    """The same for metrics where less is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +270,8 @@ class RunConfig:
     """What counts as good enough."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     """How it is judged."""
+    guardrail: list[GuardrailConfig] = field(default_factory=list)
+    """What must also hold: a table each, by metric and by rows."""
     folder: str = "."
     """Folder that relative paths start from; written by ftev."""
 
@@ -303,7 +326,15 @@ def bounds_of(cls: type) -> dict[str, Bounds]:
 
 def section_type(hint: Any) -> type | None:
     """The config class behind a field's type, if it is a table of settings."""
+    if get_origin(hint) is list:
+        return None
     return next((t for t in (hint, *get_args(hint)) if is_dataclass(t)), None)  # type: ignore[return-value]
+
+
+def item_type(hint: Any) -> type | None:
+    """The config class behind a field's type, if it is a list of such tables."""
+    items = get_args(hint) if get_origin(hint) is list else ()
+    return next((t for t in items if isinstance(t, type) and is_dataclass(t)), None)
 
 
 def settings(cls: type = RunConfig, prefix: str = "") -> list[Setting]:
@@ -328,6 +359,8 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     def without_none(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: without_none(v) for k, v in value.items() if v is not None}
+        if isinstance(value, list):
+            return [without_none(v) for v in value]
         return value
 
     result: dict[str, Any] = without_none(asdict(config))

@@ -6,18 +6,20 @@ import difflib
 import re
 import tomllib
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
 from .adapter_files import train_on
-from .config import DataConfig, RunConfig, bounds_of, section_type, settings, to_dict
+from .config import DataConfig, RunConfig, bounds_of, item_type, section_type, settings, to_dict
 from .errors import ConfigError, Fault
 
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
+_ITEM = re.compile(r"^\s*\[\[\s*([\w.\-\"' ]+?)\s*\]\]")
 _KEY = re.compile(r"^\s*([\w.\-\"']+)\s*=")
 
 
@@ -103,11 +105,20 @@ def dump_config(config: RunConfig) -> str:
 
 
 def key_lines(text: str) -> dict[str, int]:
-    """The line (from 1) on which each dotted key or table of a TOML text stands."""
+    """The line (from 1) on which each dotted key or table of a TOML text stands.
+
+    Tables of a list are counted from 0: `guardrail[0].metric`.
+    """
     found: dict[str, int] = {}
     prefix = ""
     for number, line in enumerate(text.splitlines(), 1):
-        if table := _TABLE.match(line):
+        if item := _ITEM.match(line):
+            name = item[1].replace('"', "").replace(" ", "")
+            place = next(i for i in count() if f"{name}[{i}]" not in found)
+            found.setdefault(name, number)
+            found[f"{name}[{place}]"] = number
+            prefix = f"{name}[{place}]."
+        elif table := _TABLE.match(line):
             prefix = table[1].replace('"', "").replace(" ", "") + "."
             found.setdefault(prefix[:-1], number)
         elif key := _KEY.match(line):
@@ -117,7 +128,8 @@ def key_lines(text: str) -> dict[str, int]:
 
 def _ancestors(key: str) -> list[str]:
     parts = key.split(".")
-    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    above = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return [*above, key.partition("[")[0]]  # of a list on one line
 
 
 _hints = cache(get_type_hints)  # two thirds of what it costs to read a config
@@ -128,14 +140,15 @@ def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any)
     hints: dict[str, Any] = _hints(cls)
     values: dict[str, Any] = {}
     names = [f.name for f in fields(cls)]
+    required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
     for key in table:
         if key not in names:
             faults.append(Fault(where(prefix + key), "unknown setting", _nearest(key, prefix, cls)))
     for name in names:
         key, hint = prefix + name, hints[name]
         if name not in table:
-            if key in _REQUIRED:
-                faults.append(Fault(where(key), "must be given", _REQUIRED[key]))
+            if name in required and not section_type(hint):
+                faults.append(Fault(where(key), "must be given", _REQUIRED.get(key, "")))
             continue
         value = table[name]
         if section := section_type(hint):
@@ -145,6 +158,9 @@ def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any)
             inner = checked(section, value, key + ".", faults, where)
             with suppress(TypeError):  # what must be given is not: that was told
                 values[name] = section(**inner)
+            continue
+        if item := item_type(hint):
+            values[name] = _tables(item, value, key, faults, where)
             continue
         try:
             converted = msgspec.convert(value, hint)
@@ -158,6 +174,24 @@ def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any)
     if cls is RunConfig and "model" not in table:
         faults.append(Fault(where("model.base"), "must be given", _REQUIRED["model.base"]))
     return values
+
+
+def _tables(cls: type, value: Any, key: str, faults: list[Fault], where: Any) -> list[Any]:
+    """A list of tables, `[[guardrail]]`; those with a fault are left out."""
+    if not isinstance(value, list):
+        faults.append(Fault(where(key), f"must be a list of tables, not {value!r}"))
+        return []
+    found = []
+    for i, table in enumerate(value):
+        place = f"{key}[{i}]"
+        if not isinstance(table, dict):
+            faults.append(Fault(where(place), f"must be a table, not {table!r}"))
+            continue
+        before = len(faults)
+        inner = checked(cls, table, f"{place}.", faults, where)
+        if len(faults) == before:
+            found.append(cls(**inner))
+    return found
 
 
 def _out_of_bounds(cls: type, name: str, value: Any) -> str:
@@ -224,7 +258,11 @@ def _is_encoding(name: str) -> bool:
 
 def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
     """Settings that are each of the right type but cannot be meant."""
-    from .decision import objective_contradictions, threshold_contradictions
+    from .decision import (
+        guardrail_contradictions,
+        objective_contradictions,
+        threshold_contradictions,
+    )
     from .numbers.metric_table import REFERENCE_METRICS
 
     t, out = c.train, []
@@ -288,4 +326,5 @@ def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
         "evaluate.completions",
         f"is 0, and the objective is {c.objective.metric}, which needs answers",
     )
-    return out + list(objective_contradictions(c)) + list(threshold_contradictions(c))
+    looks = (objective_contradictions, guardrail_contradictions, threshold_contradictions)
+    return out + [found for look in looks for found in look(c)]

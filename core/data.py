@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from .config import DataConfig, RunConfig
-from .decision import check_objective
+from .decision import check_objective, sliced_columns
 from .errors import DataError, Fault
 from .events import ColumnsFound
 from .reading.columns import (
@@ -108,14 +108,14 @@ class Dataset:
 def read_run_data(config: RunConfig) -> Dataset:
     """The rows of a run. Raises DataError as below, ConfigError for an objective they do not fit.
 
-    Each column of `evaluate.slices` must stand in the source that the run is judged by.
+    Each column of `evaluate.slices` or a guardrail must stand in the source that judges the run.
     """
     dataset = read_dataset(
         config.data,
         config.task,
         config.train.seed,
         Path(config.folder),
-        tuple(config.evaluate.slices),
+        sliced_columns(config),
     )
     check_objective(config, dataset.labels)
     return dataset

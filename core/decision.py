@@ -6,9 +6,9 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 
-from .config import RunConfig
+from .config import GuardrailConfig, RunConfig
 from .errors import ConfigError, Fault
-from .numbers.metric_table import METRICS, Metric, Unit
+from .numbers.metric_table import METRICS, REFERENCE_METRICS, Metric, Unit
 
 Contradiction = tuple[str, str, str]  # the setting, what is wrong, what to do
 RANGES: dict[Unit, tuple[float, float]] = {
@@ -55,6 +55,54 @@ def objective_contradictions(c: RunConfig) -> Iterator[Contradiction]:
     for key, target in (("at_least", o.at_least), ("at_most", o.at_most)):
         if metric is not None and target is not None:
             yield from target_contradictions(metric, f"objective.{key}", target)
+    margins = [name for name in ("better_by", "no_worse_by") if getattr(o, name) is not None]
+    if len(margins) == 2:
+        yield "objective.no_worse_by", "cannot stand beside better_by", "Keep one of them"
+    for name in margins:
+        if choosers(c) and o.metric is None:
+            what = f"has no metric beside {choosers(c)[0]}: it would say nothing"
+            yield f"objective.{name}", what, "Write objective.metric, or leave it out"
+        elif metric is not None:
+            yield from margin_contradictions(metric, f"objective.{name}", getattr(o, name))
+
+
+def guardrail_contradictions(c: RunConfig) -> Iterator[Contradiction]:
+    """Guardrails that ask for nothing, or for what their metric cannot give."""
+    for i, g in enumerate(c.guardrail):
+        key = f"guardrail[{i}]"
+        yield from metric_contradictions(c, f"{key}.metric", g.metric)
+        if g.no_worse_by is g.at_least is g.at_most is None:
+            yield key, "asks for nothing", "Give it no_worse_by, at_least or at_most"
+        if g.positive is not None and g.metric not in OF_ONE_LABEL:
+            what = f"belongs to precision, recall or f1, and the metric is {g.metric}"
+            yield f"{key}.positive", what, ""
+        if g.metric in REFERENCE_METRICS and not c.evaluate.completions:
+            what = f"is 0, and {key} is {g.metric}, which needs answers"
+            yield "evaluate.completions", what, ""
+        for name, value in g.slice.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                yield f"{key}.slice", f"no row has {value} in column {name!r}", ""
+        if (metric := METRICS.get(g.metric)) is None:
+            continue
+        for name in ("at_least", "at_most"):
+            if (target := getattr(g, name)) is not None:
+                yield from target_contradictions(metric, f"{key}.{name}", target)
+        if g.no_worse_by is not None:
+            yield from margin_contradictions(metric, f"{key}.no_worse_by", g.no_worse_by)
+
+
+def margin_contradictions(metric: Metric, key: str, margin: float) -> Iterator[Contradiction]:
+    """A margin as wide as the metric's whole range."""
+    low, high = RANGES[metric.unit]
+    if margin >= high - low:
+        remedy = "0.02 means 2 points" if metric.unit == "share" else ""
+        yield key, f"must be below {high - low:g} for {metric.name}, not {margin:g}", remedy
+
+
+def sliced_columns(config: RunConfig) -> tuple[str, ...]:
+    """The columns whose values some figures are split by; each must stand in the judged rows."""
+    by_guardrails = (name for g in config.guardrail for name in g.slice)
+    return tuple(dict.fromkeys([*config.evaluate.slices, *by_guardrails]))
 
 
 def metric_contradictions(c: RunConfig, key: str, name: str | None) -> Iterator[Contradiction]:
@@ -125,6 +173,8 @@ def check_objective(config: RunConfig, labels: Sequence[str]) -> None:
     if len(labels) != 2 and metric in OF_ONE_LABEL:
         what = f"{metric} belongs to one positive label of two; there are {len(labels):,} labels"
         faults.append(Fault("objective.metric", what, f"Declare macro_{metric}"))
+    for i, g in enumerate(config.guardrail):
+        faults += _guardrail_faults(f"guardrail[{i}]", g, labels)
     if len(labels) != 2:
         faults += [
             Fault(f"objective.{name}", _two_labels(labels), _USE_METRIC)
@@ -132,3 +182,12 @@ def check_objective(config: RunConfig, labels: Sequence[str]) -> None:
         ]
     if faults:
         raise ConfigError(*faults)
+
+
+def _guardrail_faults(key: str, g: GuardrailConfig, labels: Sequence[str]) -> Iterator[Fault]:
+    if g.positive is not None and g.positive not in labels:
+        what = f"there is no label {g.positive!r}"
+        yield Fault(f"{key}.positive", what, "Labels: " + ", ".join(labels[:20]))
+    if g.positive is None and g.metric in OF_ONE_LABEL and len(labels) != 2:
+        what = f"{g.metric} belongs to one class, and there are {len(labels):,} labels"
+        yield Fault(f"{key}.metric", what, "Name its class: positive = a label")

@@ -122,6 +122,9 @@ def _place(fault: Fault, draft: Draft) -> FieldFault:
         value = draft.given.get(path)
         what = f"{value!r} is not {expected(known[path].type)}"
         fault = replace(fault, what=what)
+    whole = path.partition("[")[0]
+    if whole != path and whole in known:  # a table of a list: the form has the list
+        return FieldFault(whole, replace(fault, what=f"{path} {fault.what}"))
     return FieldFault(path if path in known else "", fault)
 
 
@@ -309,6 +312,11 @@ def _array(items: list[Any]) -> str:
     import json
 
     def quoted(item: Any) -> str:  # a JSON string is a TOML string, but for DEL and surrogate pairs
+        if isinstance(item, dict):
+            return "{ " + ", ".join(f"{quoted(k)} = {value(v)}" for k, v in item.items()) + " }"
         return json.dumps(str(item), ensure_ascii=False).replace("\x7f", "\\u007F")
+
+    def value(item: Any) -> str:
+        return show_value(item) if isinstance(item, bool | int | float) else quoted(item)
 
     return "[" + ", ".join(map(quoted, items)) + "]"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .decision import sliced_columns
 from .draft import CheckedDraft, Draft, FieldFault, check_draft, without_faults
 from .errors import Fault, FtevError
 
@@ -75,8 +76,9 @@ def data_stamp(config: RunConfig) -> tuple[object, ...]:
         config.train.seed,
         repr(config.data),
         repr(config.objective),
+        repr(config.guardrail),
     )
-    return (*told, tuple(config.evaluate.slices), *_file_stamps(config.data, config.folder))
+    return (*told, sliced_columns(config), *_file_stamps(config.data, config.folder))
 
 
 def _file_stamps(data: DataConfig, folder: str) -> list[tuple[str, int, int]]:
@@ -114,7 +116,7 @@ def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     data = config.data
     named = named_columns(data)
     header = None if data.header == "auto" else bool(data.header)
-    needed = frozenset((*named.values(), *config.evaluate.slices))
+    needed = frozenset((*named.values(), *sliced_columns(config)))
     reading = Reading(
         config.task, data.format, header, needed, KNOWN_NAMES, data.encoding, data.separator
     )
@@ -163,8 +165,8 @@ def _setting_of(fault: Fault, config: RunConfig) -> str:
     section, dot, _ = fault.where.partition(".")
     if dot and "/" not in fault.where and section in ("data", "objective", "model", "evaluate"):
         return fault.where
-    if "(evaluate.slices)" in fault.what:
-        return "evaluate.slices"
+    if "(evaluate.slices" in fault.what:
+        return "guardrail" if config.guardrail and not config.evaluate.slices else "evaluate.slices"
     if "is not certain" in fault.what or "has no sure" in fault.what:
         return _asked_role(fault.what)
     file = fault.where.rpartition(":")[0] or fault.where

@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import polars as pl
 
-from .analyses import Evaluation, Frames, analyse, thresholds
+from .analyses import Evaluation, Frames, analyse, guardrails, thresholds
 from .decision import DEFAULT_METRIC, declared_metric
 from .events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
 from .reporting.summary import REFERENCES, clean
@@ -38,8 +38,8 @@ def measure(
     for model, frame in others.frames.items():
         yield _results(others, model, frame)
     yield from analyse(e)
-    if others.frames and e.config.is_classification and e.split != "validation":
-        yield from analyse(others, [thresholds])
+    if others.frames and e.split != "validation":
+        yield from analyse(others, [thresholds, guardrails])
     found = [c for part in (e, others) for c in _comparisons(part)] if comparable else []
     yield ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found)))
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .history import History
+from .reporting.metric_names import MODELS, name_metric
 from .reporting.numbers import (
+    format_count,
+    format_difference,
     format_difference_interval,
     format_interval,
     format_value,
     read_number,
+    unit_of,
 )
-from .reporting.outcome import LEVEL
-from .reporting.summary import unclean
+from .reporting.outcome import LEVEL, read_difference
+from .reporting.summary import higher_is_better, unclean
 
+SQUARED_Z = 3.841458820694124  # of two-sided 95 %
 FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
 
 
@@ -86,16 +92,13 @@ def _target_holds(history: History, split: str, found: Mapping[str, Any], where:
     )
 
 
-RIVALS = {"probe": "the linear probe", "base": "the base"}
-
-
 def _beats_rival(c: Mapping[str, Any], split: str, where: str, at: list[Any]) -> Answer:
     """The chosen rule against a constant answer, or the reference at a threshold of its own."""
     metric, less_is_better = str(c["metric"]), c["metric"] == "cost"
     low, high, p = (read_number(c[key]) for key in ("low", "high", "p"))
     shown = p <= LEVEL and (low > 0 or high < 0)
     vote = 0 if not shown else 1 if (high < 0) == less_is_better else -1
-    rule = RIVALS.get(c["rule"], c["rule"])
+    rule = MODELS.get(c["rule"], c["rule"])
     if "threshold" in c:
         rule += f" at its own threshold {c['threshold']:.3g}"
     told = "costs {:.3g} a row" if less_is_better else "has a " + metric + " of {}"
@@ -118,6 +121,81 @@ def _beats_rival(c: Mapping[str, Any], split: str, where: str, at: list[Any]) ->
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def guardrails_hold(history: History, split: str) -> Iterator[Answer]:
+    """Each condition of the guardrails; one that is met decides nothing more."""
+    known = history.analyses.get(split, {}).get("guardrails", {}).get("tuned")
+    if known is None:
+        yield Answer(0, f"the guardrails were not measured on {split}", {"at": ["analyses"]})
+        return
+    for i, r in enumerate(known["guardrails"]):
+        vote = {"met": None, "failed": -1}.get(r["outcome"], 0)
+        at = ["analyses", split, "guardrails", "tuned", "guardrails", i]
+        figures = r.get("change", r)
+        numbers = {
+            k: read_number(figures[k]) for k in ("difference", "low", "high") if k in figures
+        }
+        said = f"guardrail: {describe_guardrail(r, split)}: {r['why']}"
+        yield Answer(vote, said, {"at": at, "limit": r["limit"], **numbers})
+
+
+def describe_guardrail(r: Mapping[str, Any], split: str) -> str:
+    """`recall of "fraud" on 120 rows of test with tier = "gold" is 80.0 % (95 %: …), target …`"""
+    metric, change = str(r["metric"]), r.get("change")
+    chosen = " and ".join(f"{k} = {json.dumps(v)}" for k, v in r["slice"].items())
+    rows = f"{format_count(r['rows'], 'row')} of {split}" + (f" with {chosen}" if chosen else "")
+    name = f"{name_metric(metric, r.get('positive'))} on {rows}"
+    if change is not None:
+        ends = format_difference_interval(metric, change["low"], change["high"])
+        moved = format_difference(metric, change["difference"])
+        against = MODELS.get(r["from"], r["from"])
+        return f"{name} changes by {moved} against {against} (paired 95 %: {ends})"
+    if "value" not in r or r["condition"] == "no_worse_by":
+        return name
+    value, limit = format_value(metric, r["value"]), format_value(metric, r["limit"])
+    ends = format_interval(metric, r["low"], r["high"])
+    return f"{name} is {value} (95 %: {ends}), target {limit}"
+
+
+def against_margin(
+    c: Mapping[str, Any], rows: int, *, better_by: float | None = None, no_worse_by: float = 0.0
+) -> tuple[int, str]:
+    """Whether a paired difference of so many rows shows a gain of more than `better_by`, else a
+    loss of at most `no_worse_by`; with the words for it."""
+    low, high = _gain(c, rows)
+    if math.isnan(low) or math.isnan(high):
+        return 0, "it has no interval, so it proves nothing"
+    metric, outcome = str(c["metric"]), read_difference(c)
+    if better_by is not None:
+        least = _plain_difference(metric, better_by)
+        if low > better_by and outcome == "better":
+            return 1, f"the whole interval gains more than the {least} asked for"
+        if high < better_by:
+            return -1, f"the whole interval gains less than the {least} asked for"
+        return 0, f"a gain of more than the {least} asked for is not shown"
+    most = _plain_difference(metric, no_worse_by)
+    if low > -no_worse_by and (low <= 0 or outcome != "cannot tell"):
+        return 1, f"shown no worse by more than {most}"
+    if high < -no_worse_by and outcome == "worse":
+        return -1, f"shown worse by more than the {most} allowed"
+    return 0, f"that it is no worse by more than {most} is not shown"
+
+
+def _gain(c: Mapping[str, Any], rows: int) -> tuple[float, float]:
+    """The interval of the gain, more being better. Where no row changed, that of 0 of so many."""
+    low, high = read_number(c["low"]), read_number(c["high"])
+    if not higher_is_better(str(c["metric"])):
+        low, high = -high, -low
+    if low == high:
+        share = unit_of(str(c["metric"])) == "share" and rows
+        half = SQUARED_Z / (rows + SQUARED_Z) if share else math.nan  # Wilson's upper end
+        return low - half, high + half
+    return low, high
+
+
+def _plain_difference(metric: str, size: float) -> str:
+    return format_difference(metric, size).lstrip("+")
 
 
 def against_target(

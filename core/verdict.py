@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .chance import MODELS, against_chance
-from .config import RunConfig
+from .chance import against_chance
+from .config import ObjectiveConfig, RunConfig
 from .decision import DEFAULT_METRIC, choosers, declared_metric
 from .findings import find
 from .history import History
 from .numbers.metric_table import METRICS
-from .objective import Answer, against_target, threshold_holds
+from .objective import Answer, against_margin, against_target, guardrails_hold, threshold_holds
 from .pitfalls.splits import LEAKED_SHARE
-from .reporting.metric_names import name_metric
+from .reporting.metric_names import MODELS, name_metric
 from .reporting.numbers import (
     format_count,
     format_difference,
@@ -79,6 +79,8 @@ def _answers(history: History, config: RunConfig, declared: str, split: str) -> 
     yield from _meets_target(history, config, split)
     yield from threshold_holds(history, split)
     yield from _beats_reference(history, config, split)
+    if config.guardrail:
+        yield from guardrails_hold(history, split)
     yield from _loses_accuracy(history, metric, split)
     yield from _is_clean(history, metric, split)
     yield from _is_judged_on_test(history, config, declared)
@@ -96,6 +98,7 @@ def _still_to_come(history: History, config: RunConfig) -> str:
     missing = {
         f"results on {split}": "tuned" not in history.results.get(split, {}),
         "paired differences": all(c["split"] != split for c in history.comparisons),
+        "guardrails": bool(config.guardrail) and "guardrails" not in known,
         "self-test": bool(config.evaluate.self_test_rows) and "self_test" not in known,
         "deploy parity": bool(config.evaluate.parity_rows) and "parity" not in known,
     }
@@ -131,15 +134,30 @@ def describe_objective(history: History, config: RunConfig) -> str:
     metric, o = objective_metric(history, config), config.objective
     positive = o.positive or history.positive
     name = name_metric(metric, positive)
+    margin = _describe_margin(metric, config)
+    told = f", and {margin}" if margin else ""
     if o.at_least is not None:
-        return f"{name} at least {format_value(metric, o.at_least)}"
+        return f"{name} at least {format_value(metric, o.at_least)}{told}"
     if o.at_most is not None:
-        return f"{name} at most {format_value(metric, o.at_most)}"
+        return f"{name} at most {format_value(metric, o.at_most)}{told}"
     if aim := _describe_aim(config, positive):
         if o.metric is None:
             return f"{aim}, better there than the reference and than a constant answer"
-        return f"{aim}, and {name} better than before"
+        return f"{aim}, and {name} {margin or 'better than before'}"
+    if margin:
+        return f"{name} {margin}"
     return f"{name} better than before (no target was declared)"
+
+
+def _describe_margin(metric: str, config: RunConfig) -> str:
+    o = config.objective
+    if o.better_by is not None:
+        least = format_difference(metric, o.better_by).lstrip("+")
+        return f"better than the reference by more than {least}"
+    if o.no_worse_by is not None:
+        most = format_difference(metric, o.no_worse_by).lstrip("+")
+        return f"no worse than the reference by more than {most}"
+    return ""
 
 
 def _describe_aim(config: RunConfig, positive: str | None) -> str:
@@ -264,7 +282,7 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
     metric = objective_metric(history, config)
     left = dict(history.results[split])
     while against := reference_model(left):
-        answer = _against(history, metric, split, against)
+        answer = _against(history, metric, split, against, config.objective)
         known = None if against == "majority" else against_chance(history, split, against)
         if known is None or known.outcome == "better":
             yield answer
@@ -281,7 +299,9 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
         yield Answer(0, told, {"at": ["results", split]})
 
 
-def _against(history: History, metric: str, split: str, against: str) -> Answer:
+def _against(
+    history: History, metric: str, split: str, against: str, o: ObjectiveConfig | None = None
+) -> Answer:
     c = find_comparison(history, split, metric, against)
     if c is None:
         return _unpaired(history, split, metric, MODELS[against])
@@ -293,6 +313,11 @@ def _against(history: History, metric: str, split: str, against: str) -> Answer:
         f"(paired 95 %: {format_difference_interval(metric, low, high)}){_flips(c, metric)}"
     )
     evidence = _paired_evidence(history, c)
+    if o is not None and (o.better_by is not None or o.no_worse_by is not None):
+        rows = int(history.results[split]["tuned"].get("n") or 0)
+        no_worse_by = o.no_worse_by or 0.0
+        vote, why = against_margin(c, rows, better_by=o.better_by, no_worse_by=no_worse_by)
+        return Answer(vote, f"{told}: {why}", evidence)
     match read_difference(c):
         case "better":
             return Answer(1, f"{told}: better", evidence)

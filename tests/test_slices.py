@@ -306,7 +306,7 @@ def test_a_column_that_is_not_there_is_told_with_its_neighbour(tmp_path):
         sliced(tmp_path, "orgin", train="a.csv", test="a.csv")
     [fault] = caught.value.faults
     assert str(fault).startswith(
-        "a.csv: has no column 'orgin' (evaluate.slices). Did you mean \"origin\"?"
+        "a.csv: has no column 'orgin' (evaluate.slices, or a guardrail). Did you mean \"origin\"?"
     )
 
 

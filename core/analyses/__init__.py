@@ -16,6 +16,7 @@ from .completions import completions
 from .end_tokens import end_tokens
 from .evaluation import Analysis, Evaluation, Frames
 from .flips import find_flips
+from .guardrails import guardrails
 from .label_errors import find_label_errors
 from .slices import slices
 from .thresholds import at_operating_point, thresholds
@@ -27,6 +28,7 @@ __all__ = [
     "Frames",
     "analyse",
     "at_operating_point",
+    "guardrails",
     "thresholds",
 ]
 
@@ -36,6 +38,7 @@ ANALYSES: tuple[Look, ...] = (
     find_flips,
     calibration,
     thresholds,
+    guardrails,
     slices,
     find_label_errors,
     completions,

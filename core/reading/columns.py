@@ -59,10 +59,10 @@ def named_columns(data: DataConfig) -> dict[str, str]:
 
 
 def check_slices(slices: tuple[str, ...], table: Table, fatal: Faults) -> None:
-    """A fault for each column of `evaluate.slices` that the source does not have."""
+    """A fault for each column of `evaluate.slices` or a guardrail that the source does not have."""
     for name in slices:
         if name not in table.columns:
-            what = f"has no column {show_value(name)} (evaluate.slices)"
+            what = f"has no column {show_value(name)} (evaluate.slices, or a guardrail)"
             fatal.add("slices", table.files[0], what, _nearest_column(name, table))
 
 

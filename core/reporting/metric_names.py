@@ -1,4 +1,4 @@
-"""What a metric and a decision are called on screens and in reports."""
+"""What metrics, models and decisions are called on screens and in reports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..numbers.metric_table import METRICS
 
+MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
 OF_ONE_LABEL = ("precision", "recall", "f1", "average_precision")  # of two: the positive one
 _NAMES = {
     "f1": "F1",

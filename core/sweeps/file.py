@@ -17,7 +17,7 @@ from ..numbers.metric_table import METRICS
 from .combinations import Values, draw, grid_size, read_values, walk
 
 MOST_RUNS = 1_000
-SAME_IN_EVERY_RUN = ("task", "name", "folder", "model.tuned", "objective", "evaluate")
+SAME_IN_EVERY_RUN = ("task", "name", "folder", "model.tuned", "objective", "evaluate", "guardrail")
 # Of generation: they change which tokens are scored, and bits a byte stand above tokens.
 PER_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
 

@@ -91,7 +91,7 @@ def test_sections_are_walked_and_stand_apart_where_there_is_room() -> None:
 def test_the_foot_tells_type_default_sentence_and_faults() -> None:
     lines = [text_of(line) for line in foot_lines(at("train.learning_rate"), 60, 4)]
     assert lines == [
-        "train.learning_rate   a number   default 5e-05",
+        "train.learning_rate   a number, above 0   default 5e-05",
         "Peak learning rate of AdamW.",
     ]
     cut = foot_lines(at("evaluate.zero_shot"), 30, 2)

@@ -23,6 +23,7 @@ SECTIONS = {  # the first part of a setting's path, and its section of the form
     "data": "data",
     "train": "training",
     "objective": "objective",
+    "guardrail": "objective",
     "evaluate": "evaluation",
 }
 FEW = (  # what most runs are told; the rest waits behind a key

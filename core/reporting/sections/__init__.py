@@ -18,6 +18,7 @@ from .data import show_data, show_leakage
 from .differences import show_differences
 from .findings import show_findings
 from .flips import show_flips
+from .guardrails import show_guardrails
 from .label_errors import show_label_errors
 from .labels import show_labels
 from .metrics import show_metrics
@@ -36,6 +37,7 @@ Section = Callable[[Mapping[str, Any]], list[Block]]
 SECTIONS: tuple[Section, ...] = (
     show_verdict,
     show_findings,
+    show_guardrails,
     show_differences,
     show_metrics,
     show_labels,
