@@ -36,6 +36,11 @@ class SplitCheck:
     duplicates: int  # rows whose input stands earlier in the same split
     median_length: int
     longest: int
+    line_offset: int = 0  # a row's line in its source is its id + this; 0: rows have none
+
+    @property
+    def source(self) -> str:
+        return ", ".join(self.sources)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class CheckResult:
     splits: dict[str, SplitCheck]
     leakage: dict[str, int]  # rows that repeat a row of an earlier split, by layer
     leaked: dict[str, int]  # split -> its rows that repeat a row of an earlier split, each once
+    group_rows: dict[str, int]  # split -> those among them whose group stands in an earlier split
     pairs: list[tuple[str, int, str, int, str, float]]
     skipped: list[Fault]
     findings: list[Finding]
@@ -72,6 +78,7 @@ def check_run(config: RunConfig) -> CheckResult:
         splits={name: _check_split(s, dataset, leakage) for name, s in dataset.splits.items()},
         leakage=dict(leakage.crossing) | {"conflicting_labels": leakage.conflicting_labels},
         leaked=leakage.as_event().leaked,
+        group_rows=leakage.as_event().group_rows,
         pairs=[p for p in leakage.pairs if p.split_a != p.split_b],
         skipped=list(dataset.skipped),
         findings=_find(config, dataset, leakage),
@@ -127,6 +134,7 @@ def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck
         duplicates=leakage.counts.get((split.name, split.name, "exact"), 0),
         median_length=round(median) if isinstance(median, int | float) else 0,
         longest=longest if isinstance(longest, int) else 0,
+        line_offset=dataset.facts(split.name)["line_offset"],
     )
 
 

@@ -29,7 +29,7 @@ def test_a_cut_list_says_how_many_there_are() -> None:
     assert found["counted"] == {"test": 112, "validation": 55}
     assert tell_listed(found) == "17 of 55 validation rows, 33 of 112 test rows"
     assert tell_listed_of(found, "test") == "33 of 112 test rows"
-    assert sentences_of(found).endswith(
+    assert sentences_of(found, {}).endswith(
         "and more. Listed: 17 of 55 validation rows, 33 of 112 test rows."
     )
 
@@ -37,4 +37,4 @@ def test_a_cut_list_says_how_many_there_are() -> None:
 def test_a_whole_list_says_nothing_more() -> None:
     found = leakage(4, 2, 6)
     assert tell_listed(found) == "2 validation rows, 4 test rows"
-    assert "Listed" not in sentences_of(found)
+    assert "Listed" not in sentences_of(found, {})

@@ -248,7 +248,7 @@ def _settings(config: RunConfig | None) -> list[Block]:
 
 
 def _limitations(report: Mapping[str, Any]) -> list[Block]:
-    found = [sentences_of(f) for f in report["findings"] if f["severity"] != "info"]
+    found = [sentences_of(f, report["data"]) for f in report["findings"] if f["severity"] != "info"]
     return [Heading("Limitations"), Bullets([*found, COVERS])]
 
 

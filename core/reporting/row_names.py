@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 class Named(Protocol):
-    """What is known of a split's rows: `SplitPrepared`, or "data" of a report."""
+    """What is known of a split's rows: a `SplitPrepared`, say."""
 
     @property
     def source(self) -> str: ...
     @property
     def line_offset(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """The same from a report."""
+
+    source: str
+    line_offset: int
+
+
+def rows_of_report(data: Mapping[str, Any]) -> dict[str, KnownRows]:
+    """What "data" of a report knows of the rows of its splits."""
+    return {
+        name: KnownRows(s.get("source", ""), s.get("line_offset", 0))
+        for name, s in data.items()
+        if "rows" in s
+    }
 
 
 def name_row(splits: Mapping[str, Named], split: str, row: int) -> str:

@@ -14,6 +14,7 @@ from ...core.config_file import load_config
 from ...core.errors import Fault, FtevError
 from ...core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...core.reporting.numbers import DASH, format_count
+from ...core.reporting.row_names import name_row
 from ...core.reporting.text import visible
 from .show import print_json, print_table, say
 
@@ -39,6 +40,9 @@ def run(options: argparse.Namespace) -> int:
     except FtevError as error:
         if options.json:
             _print_document(result, error.faults)
+        elif result:
+            _show_findings(result)
+            sys.stdout.flush()
         raise
     if options.json:
         _print_document(result, ())
@@ -125,16 +129,20 @@ def _show_leakage(result: CheckResult) -> None:
     if not was_compared([*result.splits]):
         print(f"\n{NOT_COMPARED}")
     else:
-        leaked = tell_leaked(result.leaked) or "rows that repeat a row of an earlier split"
+        leaked = (
+            tell_leaked(result.leaked, result.group_rows)
+            or "rows that repeat a row of an earlier split"
+        )
         print(
             f"\n{leaked}: {n['exact']:,} exactly, {n['near']:,} nearly, "
             f"{n['ngram']:,} by 13 words in a row"
         )
     if n["conflicting_labels"]:
         print(f"rows whose input stands earlier with another label: {n['conflicting_labels']:,}")
+    splits = result.splits
     if result.pairs:
         rows = [
-            [f"{b} {j}", f"{a} {i}", layer, f"{likeness:.2f}"]
+            [name_row(splits, b, j), name_row(splits, a, i), layer, f"{likeness:.2f}"]
             for a, i, b, j, layer, likeness in result.pairs[:LISTED_PAIRS]
         ]
         print_table(("row", "repeats", "layer", "similarity"), rows, ("row", "repeats", "layer"))

@@ -42,7 +42,8 @@ class FindingsSection(ListSection):
             ]
             lines.append(title)
             if chosen:
-                sentences = prose(with_minus(sentences_of(found)), width - 4)
+                told = with_minus(sentences_of(found, shown.report["data"]))
+                sentences = prose(told, width - 4)
                 lines += [[("    ", ""), *line] for line in sentences]
                 if found["evidence"]:
                     lines += [[("    ", ""), *line] for line in _evidence(found, width - 4)]

@@ -8,6 +8,7 @@ from typing import Any
 from ..blocks import Block, Heading, Paragraph, Table
 from ..leaked import NOT_COMPARED, tell_leaked, was_compared
 from ..numbers import DASH, format_count, format_shape, read_number
+from ..row_names import name_row, rows_of_report
 
 LISTED_LABELS = 20
 LISTED_PAIRS = 10
@@ -71,12 +72,13 @@ def show_leakage(report: Mapping[str, Any]) -> list[Block]:
         return []
     told: list[Block] = [Heading("Leakage"), Paragraph(_layers(found))]
     if found["pairs"]:
+        splits = rows_of_report(report["data"])
         rows = [
-            [f"{b} {j}", f"{a} {i}", layer, f"{read_number(likeness):.2f}"]
+            [name_row(splits, b, j), name_row(splits, a, i), layer, f"{read_number(likeness):.2f}"]
             for a, i, b, j, layer, likeness in found["pairs"][:LISTED_PAIRS]
         ]
         columns = ["row", "repeats", "layer", "similarity"]
-        told.append(Table(columns, rows, words=("repeats", "layer")))
+        told.append(Table(columns, rows, words=("row", "repeats", "layer")))
         if rest := _which_pairs(found, len(rows)):
             told.append(Paragraph(rest, quiet=True))
     return told

@@ -8,6 +8,7 @@ from typing import Any
 from ...pitfalls.case import EVIDENCE_ROWS
 from ..blocks import Block, Heading, Notice, Paragraph
 from ..numbers import format_count
+from ..row_names import name_rows, rows_of_report
 
 SHOWN_ROWS = 5
 NONE_FOUND = (
@@ -22,21 +23,21 @@ def show_findings(report: Mapping[str, Any]) -> list[Block]:
         return [Heading("Findings"), Paragraph(NONE_FOUND)] if report["results"] else []
     return [
         Heading("Findings"),
-        *(Notice(f["severity"], f["code"], sentences_of(f)) for f in found),
+        *(Notice(f["severity"], f["code"], sentences_of(f, report["data"])) for f in found),
     ]
 
 
-def sentences_of(f: Mapping[str, Any]) -> str:
-    """What was found, what to do about it, and on which rows."""
+def sentences_of(f: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """What was found, what to do about it, and on which rows. `data`: of the report."""
     told = [_ended(f["message"])]
     if f.get("remedy"):
         told.append(_ended(f["remedy"]))
     if rows := f.get("rows"):
-        named = ", ".join(f"{split} {row}" for split, row in rows[:SHOWN_ROWS])
-        more = f" and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
-        if len(rows) >= EVIDENCE_ROWS:
-            more = " and more"  # the list is cut: how many there are, the message says
-        told.append(f"Rows: {named}{more}.")
+        if len(rows) >= EVIDENCE_ROWS:  # the list is cut: how many there are, the message says
+            named = f"{name_rows(rows_of_report(data), rows[:SHOWN_ROWS])} and more"
+        else:
+            named = name_rows(rows_of_report(data), rows, SHOWN_ROWS)
+        told.append(f"Rows: {named}.")
         if is_cut(f):
             told.append(f"Listed: {tell_listed(f)}.")
     return " ".join(told)
