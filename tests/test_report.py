@@ -544,15 +544,15 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
     run = story.write_story(tmp_path / "a")
     told_whole = headline(run, fold(story.whole()))
     assert told_whole is not None
-    assert told_whole.text == "macro_f1 probe 74.9 % → 90.0 % (test)"
+    assert told_whole.text == "macro F1 probe 74.9 % → 90.0 % (test)"
     clean = results(story.result((60, 60), rows=(80, 80)), split="test_clean")
     told_clean = headline(run, fold([*story.whole(), *clean]))
     assert told_clean is not None
-    assert told_clean.text == "macro_f1 probe 74.9 % → 90.0 % (test; 75.0 % on clean rows)"
+    assert told_clean.text == "macro F1 probe 74.9 % → 90.0 % (test; 75.0 % on clean rows)"
     assert told_clean.to_dict()["to_on_clean_rows"] == 0.75
     half = headline(run, fold([*story.beginning(), *story.epoch(1)]))
     assert half is not None
-    assert half.text == "accuracy 50.0 % → 75.0 % (validation)"
+    assert half.text == "accuracy majority 50.0 % → 75.0 % (validation, step 4)"
     assert headline(run, History()) is None
 
 

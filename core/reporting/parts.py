@@ -42,6 +42,7 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
         "steps": history.step,
         "max_steps": history.max_steps,
         "best_step": history.best_step,
+        "training_seconds": history.training_seconds,
         "ended": history.ended.reason if history.ended else None,
         "error": history.finished.error or None if history.finished else None,
         "unreadable_lines": history.unreadable_lines,

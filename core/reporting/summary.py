@@ -13,6 +13,9 @@ from ..history import History, read_history
 from ..numbers.metric_table import METRICS
 from ..run_notes import read_notes
 from ..runs import Run
+from .evaluation_values import evaluation_values
+from .live import activity, live_figure
+from .metric_names import name_metric
 from .numbers import COST, DASH, format_time, format_value, read_number
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ class Headline:
     reference: float | None = None
     reference_model: str | None = None
     clean_value: float | None = None  # on the rows that repeat nothing of an earlier split
+    positive: str | None = None  # the label of precision, recall and F1
+    step: int | None = None  # of the evaluation, while a run trains
     price: str = ""  # of a threshold that the objective chose, in words
 
     @property
@@ -40,14 +45,14 @@ class Headline:
         value = format_value(self.metric, self.value)
         if self.reference is not None:
             known = self.reference_model or "base"
-            named = "" if known in ("base", "step 0") else f"{known} "
+            named = "" if known == "base" else f"{known} "
             value = f"{named}{format_value(self.metric, self.reference)} → {value}"
-        where = self.split
+        where = self.split if self.step is None else f"{self.split}, step {self.step:,}"
         if self.clean_value is not None:
             where += f"; {format_value(self.metric, self.clean_value)} on clean rows"
         if self.price:
             where += f"; {self.price}"
-        return f"{self.metric} {value} ({where})"
+        return f"{name_metric(self.metric, self.positive)} {value} ({where})"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -58,6 +63,7 @@ class Headline:
             "to": self.value,
             "to_on_clean_rows": self.clean_value,
             "text": self.text,
+            **({} if self.step is None else {"step": self.step}),
         }
 
 
@@ -114,7 +120,7 @@ def metric_value(result: Mapping[str, Any] | None, metric: str) -> float | None:
 
 
 def headline(run: Run, history: History, config: RunConfig | None = None) -> Headline | None:
-    """The primary metric of the results, else the last validation figure.
+    """The primary metric of the results, else of the last evaluation on validation.
 
     `config` is the run's, where it was read already: a list of a thousand runs reads it once.
     """
@@ -129,10 +135,17 @@ def headline(run: Run, history: History, config: RunConfig | None = None) -> Hea
             known = against if before is not None else None
             price = describe_price(results["tuned"])
             figure = Headline(
-                metric, split, value, before, known, metric_value(others, metric), price
+                metric,
+                split,
+                value,
+                before,
+                known,
+                metric_value(others, metric),
+                results["tuned"].get("positive"),
+                price=price,
             )
             return _of_cost(history, config or _config_of(run), figure)
-    return _validation_headline(history)
+    return live_headline(history, metric)
 
 
 def describe_price(result: Mapping[str, Any]) -> str:
@@ -165,24 +178,23 @@ def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> He
     rival: Mapping[str, Any] = next((r for r in found.get("against", []) if r.get("model")), {})
     before = read_number(rival["other"]) if rival else None
     value = read_number(cost["value"])
-    return Headline(COST, figure.split, value, before, rival.get("model"), None, figure.price)
+    return Headline(COST, figure.split, value, before, rival.get("model"), price=figure.price)
 
 
-def _validation_headline(history: History) -> Headline | None:
-    series = history.validation_series()
-    if not series:
+def live_headline(history: History, metric: str) -> Headline | None:
+    """Of a run without results; never against a head that was initialised at random."""
+    found = live_figure(history, metric)
+    if found is None:
         return None
-    first, last = series[0], series[-1]
-    name = "accuracy" if history.task == "classification" else "loss"
-
-    def figure(e: Any) -> float:
-        if name == "accuracy":
-            return float(e.correct / e.count) if e.count else float("nan")
-        return float(e.loss_sum / e.loss_count) if e.loss_count else float("nan")
-
-    if first is last:
-        return Headline(name, "validation", figure(last))
-    return Headline(name, "validation", figure(last), figure(first), "step 0")
+    return Headline(
+        found.metric,
+        "validation",
+        found.value,
+        found.reference,
+        found.reference_model,
+        positive=history.positive,
+        step=found.step,
+    )
 
 
 def run_status(run: Run, history: History) -> str:
@@ -217,15 +229,21 @@ def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
     """The document of `status --json`."""
     history = history or read_history(run)
     worker, stage = run.worker(), history.current_stage
+    summary, figures = summarize(run, history), last_figures(history)
+    trains = summary["status"] == "running" and not history.ended
     return {
-        **summarize(run, history),
+        **summary,
         "path": str(run.path.resolve()),
         "stage": stage.name if stage else None,
+        "activity": activity(history, stage) if stage else None,
         "epoch": history.epoch,
         "epochs": history.plan.epochs if history.plan else None,
-        "eta_seconds": history.eta_seconds(),
-        "tokens_per_second": history.tokens_per_second(),
-        "metrics": last_metrics(history),
+        "eta_seconds": history.eta_seconds() if trains else None,
+        "tokens_per_second": history.tokens_per_second() if trains else None,
+        "training_seconds": history.training_seconds,
+        "metrics": {f.name: f.value for f in figures},
+        "positive": history.positive,
+        "metric_steps": {f.name: f.step for f in figures},
         "estimate": compare_with_estimate(run, history) if history.ended else None,
         "worker": {"pid": worker.pid, "host": worker.host, "alive": run.worker_alive()}
         if worker
@@ -234,23 +252,37 @@ def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
     }
 
 
-def last_metrics(history: History) -> dict[str, float]:
-    """The newest value of each metric, named split/metric."""
-    told: dict[str, float] = {}
+@dataclass(frozen=True)
+class Figure:
+    """A metric of the tuned model with the step that it was measured at."""
+
+    name: str  # split/metric
+    value: float
+    step: int
+
+
+def last_figures(history: History) -> list[Figure]:
+    """The newest figures of each split; those of one split are all of one step."""
+    told: list[Figure] = []
     if len(history.steps):
-        told["train/loss"] = history.steps.loss[-1]
+        told.append(Figure("train/loss", history.steps.loss[-1], history.step))
     for split in ("validation", "test"):
-        e = history.evaluation(split, "tuned")
-        if e and e.loss_count:
-            told[f"{split}/loss"] = e.loss_sum / e.loss_count
-        if e and e.count:
-            name = "accuracy" if history.task == "classification" else "token_accuracy"
-            told[f"{split}/{name}"] = e.correct / e.count
-        for metric, estimate in (
-            history.results.get(split, {}).get("tuned", {}).get("metrics", {}).items()
-        ):
-            told[f"{split}/{metric}"] = read_number(estimate["value"])
+        told += _figures_of(history, split)
     return told
+
+
+def _figures_of(history: History, split: str) -> list[Figure]:
+    """The results, which are of the checkpoint that was kept, else the last evaluation."""
+    result = history.results.get(split, {}).get("tuned")
+    if result is not None:
+        step = history.step if history.best_step is None else history.best_step
+        values = {name: read_number(e["value"]) for name, e in result["metrics"].items()}
+    else:
+        e = history.evaluation(split, "tuned")
+        if e is None:
+            return []
+        step, values = e.step, evaluation_values(e, history)
+    return [Figure(f"{split}/{name}", value, step) for name, value in values.items()]
 
 
 def format_headline(told: Mapping[str, Any] | None) -> str:

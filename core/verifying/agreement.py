@@ -71,13 +71,13 @@ def _paired(stored: Sequence[Any], again: Sequence[Any]) -> list[tuple[Any, Any]
 
 
 def _identities(records: Sequence[Any]) -> list[tuple[Any, ...]] | None:
-    """What each record is of; None where there is nothing that tells all of them apart."""
+    """What each record is of, and which of several of that; None where records do not say."""
     if not all(isinstance(r, Mapping) for r in records):
         return None
     for names in IDENTITIES:
         if all(names[0] in r for r in records):
             found = [tuple(str(r.get(name)) for name in names) for r in records]
-            return found if len(set(found)) == len(found) else None
+            return [(*key, found[:i].count(key)) for i, key in enumerate(found)]
     return None
 
 

@@ -20,6 +20,8 @@ from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, suspect
 Again = dict[tuple[str, str], object]  # results by analysis and model
 Result = Mapping[str, Any]
 ELSEWHERE = "needs a model or other runs, and is not checked"
+BY_RULE = ("label_errors",)  # an estimate, whose rule has its keys
+ANOTHER_RULE = "an earlier version of ftev estimated it by another rule; it is not checked"
 BY_ALL_SLICES = ("p_corrected", "correction", "notes")  # depend on how many slices there are
 
 
@@ -30,13 +32,16 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
         if broken:
             files = suspects(stored, split, stored.frames[split])
             yield cannot(f"{split} analyses", files, broken[0])
-        told = "cannot be made from the rows as they are" if broken else ELSEWHERE
+        why = "cannot be made from the rows as they are" if broken else ELSEWHERE
         for name, models in analyses.items():
             for model, result in models.items():
                 what = f"{split} {name} {model}".strip()
                 if (name, model) not in again:
                     many = count_numbers(result)
-                    yield Check(what, UNCHECKED, UNCHECKED, None, f"{what}: {told}", unchecked=many)
+                    yield Check(what, UNCHECKED, UNCHECKED, None, f"{what}: {why}", unchecked=many)
+                elif name in BY_RULE and set(result) != set(_as_dict(again[name, model])):
+                    told, many = f"{what}: {ANOTHER_RULE}", count_numbers(result)
+                    yield Check(what, "result", "another rule", None, told, unchecked=many)
                 elif name == "slices":
                     yield _check_slices(what, result, again[name, model])
                 else:
@@ -94,6 +99,10 @@ def _check_slices(what: str, was: Any, now: Any) -> Check:
     lost, every = len(tables[0]) - len(common), len(tables[0])
     told = f"{what}: {lost:,} of {every:,} slices need the data file, and are not checked"
     return replace(check, again="in part", ok=None, told=told)
+
+
+def _as_dict(result: object) -> Result:
+    return result if isinstance(result, Mapping) else {}
 
 
 def _slices_by_name(result: Any) -> dict[tuple[str, ...], Any]:

@@ -18,6 +18,7 @@ from ftev.core.control import AskPrompt
 from ftev.core.events import Evaluated, Event, LabelsFixed, StepDone, SystemSampled
 from ftev.core.history import History, fold
 from ftev.core.metrics import classification_metrics, text_metrics
+from ftev.core.reporting.evaluation_values import evaluation_values
 from ftev.core.runs import Run
 from ftev.tui.screens.run import RunScreen
 from ftev.tui.widgets.chart_data import ChartData
@@ -26,7 +27,6 @@ from ftev.tui.widgets.chart_legend import cursor_line, legend
 from ftev.tui.widgets.chart_marks import waited
 from ftev.tui.widgets.chart_plot import chart_lines, plot_lines, small_charts
 from ftev.tui.widgets.chart_view import View
-from ftev.tui.widgets.evaluation_values import evaluation_values
 from ftev.tui.widgets.look import AXES
 from ftev.tui.widgets.moment import confusion_lines, history_at, is_kept, nearest_moment
 from ftev.tui.widgets.pyramid import Pyramid
@@ -92,7 +92,7 @@ def test_a_generation_task_has_the_metrics_of_its_text() -> None:
     found = evaluation_values(e, history)
     expected = text_metrics(*(np.array([n]) for n in (e.loss_sum, e.count, e.correct, e.bytes)))
     assert found == {name: pytest.approx(expected[name]) for name in found}
-    assert found.keys() == expected.keys() - {"average_log_likelihood"}
+    assert found.keys() == expected.keys()
 
 
 def test_series_are_the_same_read_at_once_or_as_they_grow() -> None:

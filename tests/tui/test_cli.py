@@ -184,7 +184,7 @@ def test_list_and_status_as_promised(runs: Path) -> None:
     keys = ["id", "name", "task", "status", "created", "step", "max_steps", "headline"]
     keys += ["shown_name", "tags", "note"]
     assert all(list(entry) == keys for entry in told)
-    assert told[2]["headline"]["text"] == "macro_f1 probe 74.9 % → 90.0 % (test)"
+    assert told[2]["headline"]["text"] == "macro F1 probe 74.9 % → 90.0 % (test)"
     status = document("status", "2026-01-03", "--json", "--runs-dir", str(runs))
     assert {*keys, "stage", "epoch", "eta_seconds", "metrics", "worker", "error"} <= set(status)
     assert status["error"] == "the device ran out of memory"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ...core.reporting.metric_names import name_metric
 from ...core.reporting.numbers import DASH, format_seconds, format_value
 from ...core.reporting.summary import describe_status, format_headline
 from ...core.runs import open_run, runs_folder
@@ -27,15 +28,17 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
         ["name", told["name"]],
         ["task", told["task"]],
         ["status", told["status"]],
-        ["begun", told["created"] or DASH],
+        ["started", told["created"] or DASH],
     ]
-    if told["stage"]:
-        rows.append(["stage", told["stage"]])
+    if told["activity"]:
+        ended = told["status"] in ("stopped", "failed", "died")
+        rows.append(["ended while" if ended else "now", told["activity"]])
     if told["max_steps"]:
         rows.append(["step", f"{told['step']:,} of {told['max_steps']:,}"])
         rows.append(["epoch", f"{told['epoch']:.2f} of {told['epochs']:g}"])
     if told["eta_seconds"] is not None and told["status"] == "running":
-        rows.append(["training left", format_seconds(told["eta_seconds"])])
+        left = f"{format_seconds(told['eta_seconds'])}, {told['tokens_per_second']:,.0f} tokens/s"
+        rows.append(["steps left", left])
     took = told["estimate"] or {}
     for name, what, as_words in (
         ("seconds", "training took", format_seconds),
@@ -44,11 +47,11 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
         if name in took:
             expected = as_words(took[f"estimated_{name}"])
             rows.append([what, f"{as_words(took[name])}, estimated {expected}"])
-    rows += [
-        [name, format_value(name.rpartition("/")[2], value)]
-        for name, value in told["metrics"].items()
-    ]
     rows.append(["headline", format_headline(told["headline"])])
+    for key, value in told["metrics"].items():
+        split, _, metric = key.partition("/")
+        shown = f"{format_value(metric, value)} (step {told['metric_steps'][key]:,})"
+        rows.append([f"{split} {name_metric(metric, told['positive'])}", shown])
     if worker := told["worker"]:
         there = "alive" if worker["alive"] else "gone"
         rows.append(["worker", f"{worker['pid']} on {worker['host']}, {there}"])

@@ -9,7 +9,7 @@ from ...core.control import Accepted, AskCheckpoint, AskPause, ask
 from ...core.history import read_history
 from ...core.launch import stop_worker
 from ...core.reporting.summary import describe_status
-from ...core.runs import Run, open_run, runs_folder
+from ...core.runs import Run, last_checkpoint, open_run, runs_folder, step_of
 from .show import print_json, say
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
@@ -37,7 +37,9 @@ def stop(found: Run) -> str:
     history = read_history(found)
     if history.finished and history.finished.status == "finished":
         return f"{found.id} is finished; its worker has ended"
-    return f"{found.id} stopped at step {history.step:,}: `ftev-tui resume {found.id}` goes on"
+    newest = last_checkpoint(found)
+    goes_on = f"goes on from step {step_of(newest):,}" if newest else "starts it again from step 0"
+    return f"{found.id} stopped at step {history.step:,}: `ftev-tui resume {found.id}` {goes_on}"
 
 
 def steer(found: Run, command: str) -> str:

@@ -12,8 +12,8 @@ from ...core.config import EarlyStopping, RunConfig
 from ...core.events import Evaluated, RunStarted
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.evaluation_values import evaluation_values
 from ...core.reporting.metric_names import OF_ONE_LABEL, name_metric
-from .evaluation_values import evaluation_values
 from .metric_rows import short_title
 from .plot import nice_step
 from .pyramid import Pyramid

@@ -16,6 +16,7 @@ from ...core.events import TextScored
 from ...core.history import History
 from ...core.reporting.metric_names import OF_ONE_LABEL
 from ...core.reporting.numbers import shows_nothing
+from ...core.reporting.summary import live_headline
 from ...core.reporting.text import visible
 from ..ahead import RECEIPTS, import_ahead
 from .format import ABSENT, MINUS, format_count, format_signed, with_dots, with_minus, wrap
@@ -81,6 +82,8 @@ class MetricsPane(NumberedPane):
 
     def lines(self, width: int, height: int) -> list[Line]:
         lines = judgement_lines(self.judgement, width, height)
+        if self.judgement is None and not self.history.results:
+            lines = headline_lines(self.history, self.primary, width)
         if self.moment is not None:
             lines = moment_title(self.moment, width)
         tables = self._tables(height)
@@ -175,6 +178,14 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
         parts = _in_brief(told, width - 2, most) if brief else wrap(told, width - 2)
         lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]
+
+
+def headline_lines(history: History, primary: str, width: int) -> list[Line]:
+    """The declared metric of the last evaluation beside its reference, as `status` gives it."""
+    told = live_headline(history, primary)
+    if told is None:
+        return []
+    return [*([(text, "strong")] for text in wrap(with_minus(visible(told.text)), width)), []]
 
 
 def _in_brief(reason: str, width: int, most: int) -> list[str]:

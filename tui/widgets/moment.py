@@ -11,10 +11,10 @@ from rich.cells import cell_len
 
 from ...core.events import Evaluated
 from ...core.history import History
+from ...core.reporting.evaluation_values import evaluation_values
 from ...core.reporting.text import visible
 from ...core.runs import Run
 from .chart_data import evaluation_order
-from .evaluation_values import evaluation_values
 from .format import fit, fit_right, format_count, wrap
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .spans import Line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...core.history import History
+from ...core.reporting.live import activity
 from ...core.reporting.text import visible
 from ...core.runs import Run, last_checkpoint, step_of
 from .format import (
@@ -17,13 +18,6 @@ from .format import (
 from .pane import Pane
 from .spans import Line, join_fitting, justify, text_of, width_of
 
-ACTIVITIES = (  # what goes on while each stage runs
-    "loading the base model",
-    "preparing the training data",
-    "fine-tuning",
-    "preparing the evaluation data",
-    "evaluating",
-)
 ROOMY = 84  # cells for the pace from which on it tells the epoch too
 HINT_GAP = "   "
 STATUS_MARKS = {
@@ -169,7 +163,7 @@ def pace(
         way = _way_on(run_id, resumable, width - width_of(line[:1]))
         return [*line, *way] if width_of(line) + width_of(way) < width else [*line[:1], *way]
     stage = history.current_stage
-    line = [(ACTIVITIES[stage.number - 1] if stage else _between(history), "strong")]
+    line = [(activity(history, stage) if stage else _between(history), "strong")]
     if history.max_steps:
         line += [("   step ", "muted"), (format_count(history.step), "strong")]
         line.append((f" of {format_count(history.max_steps)}", "muted"))
@@ -179,8 +173,8 @@ def pace(
     left = history.eta_seconds()
     if left and status == "running":
         line += [("   ", ""), (format_clock(left), "strong"), (" of steps left", "muted")]
-    speed = history.tokens_per_second()
-    if speed and not history.ended:
+    speed = history.tokens_per_second() if status == "running" and not history.ended else 0.0
+    if speed:
         told: Line = [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
         line += told if width_of(line) + width_of(told) <= width else []
     return line
@@ -204,12 +198,17 @@ def _round_speed(speed: float) -> str:
 
 
 def _ended(history: History) -> Line:
-    end = history.finished.time if history.finished else history.last_time
-    took = end - history.created if history.created else 0.0
-    took = history.training_seconds if history.trains else took
-    did = f"{format_count(history.step)} steps" if history.trains else "evaluated"
-    line: Line = [(f"{did} in {format_seconds(took)}", "")]
-    if history.ended and history.ended.reason != "completed":
+    """What was done and how long it took: of steps, the time of training alone."""
+    if history.trains:
+        took = history.training_seconds
+        line: Line = [(f"{format_count(history.step)} steps in {format_seconds(took)}", "")]
+    else:
+        end = history.finished.time if history.finished else history.last_time
+        took = end - history.created if history.created else 0.0
+        line = [(f"evaluated in {format_seconds(took)}", "")]
+    if history.finished and history.finished.status == "stopped":
+        line.append(("   stopped", "muted"))
+    elif history.ended and history.ended.reason != "completed":
         line.append((f"   {visible(history.ended.reason)}", "muted"))
     if history.best_step is not None and history.trains:
         line.append((f"   kept: step {format_count(history.best_step)}", "muted"))

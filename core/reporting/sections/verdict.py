@@ -11,12 +11,14 @@ from ..numbers import (
     format_difference,
     format_difference_interval,
     format_interval,
+    format_seconds,
     format_value,
 )
 from ..summary import clean
 
 Report = Mapping[str, Any]
 SHOWN_LABELS = 12  # of a head that was replaced
+BROKEN_OFF = {"stopped": "was stopped", "failed": "failed", "died": "died"}
 
 
 def show_verdict(report: Report) -> list[Block]:
@@ -86,7 +88,7 @@ def describe_run(run: Mapping[str, Any]) -> str:
         parts.append(_describe_steps(run))
     if run.get("created"):
         ended = f", ended {_moment(run['finished'])}" if run.get("finished") else ""
-        parts.append(f"Begun {_moment(run['created'])}{ended}.")
+        parts.append(f"Started {_moment(run['created'])}{ended}.")
     return " ".join(parts)
 
 
@@ -102,11 +104,19 @@ def _about_head(run: Mapping[str, Any]) -> str:
 
 
 def _describe_steps(run: Mapping[str, Any]) -> str:
-    told = f"{run['steps']:,} of {format_count(run['max_steps'], 'step')}"
-    if run.get("ended"):
+    """How far training went; a run that ended before its evaluation is not a completed one."""
+    done, planned, best = run["steps"], run["max_steps"], run.get("best_step")
+    told = f"{done:,} of {format_count(planned, 'step')}"
+    if run.get("training_seconds"):
+        told += f" in {format_seconds(run['training_seconds'])} of training"
+    if run["status"] in BROKEN_OFF and done >= planned:
+        told += f"; the run {BROKEN_OFF[run['status']]} after training, before its evaluation ended"
+    elif run.get("ended") not in (None, "completed"):
         told += f" ({run['ended']})"
-    if run.get("best_step") is not None:
-        told += f"; the model of step {run['best_step']:,} was kept"
+    if best is not None and run.get("ended"):
+        told += f"; the model of step {best:,} was kept"
+    elif best is not None:
+        told += f"; the best checkpoint is that of step {best:,}"
     return told + "."
 
 

@@ -1,6 +1,6 @@
 """The metrics of an evaluation from the sums and counts that it wrote down, without NumPy.
 
-The same arithmetic as `core.metrics`, for a screen that must draw before NumPy is there.
+The same arithmetic as `core.metrics`, for whoever shows a run before NumPy is there.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 
-from ...core.events import Evaluated
-from ...core.history import History
+from ..events import Evaluated
+from ..history import History
 
 Counts = defaultdict[int, int]  # by label
 
@@ -34,6 +34,7 @@ def _of_text(e: Evaluated) -> dict[str, float]:
         "loss": loss,
         "perplexity": math.exp(loss) if loss < 709 else math.inf if loss >= 709 else math.nan,
         "token_accuracy": _ratio(e.correct, e.count, math.nan),
+        "average_log_likelihood": -loss,
         "bits_per_byte": _ratio(e.loss_sum, math.log(2) * e.bytes, math.nan),
     }
 
