@@ -48,7 +48,7 @@ from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
 from .numbers.smoothing import (
     Ends,
-    few_cells,
+    are_few,
     smoothed_counts,
     smoothed_margins,
     smoothed_method,
@@ -135,7 +135,7 @@ def evaluate_classification(
     estimates = _count_estimates(rows, labels, code, resampling)
     if rows.probabilities is not None:
         scores = ProbabilityScores(rows.truth, rows.probabilities, code)
-        few = few_cells(joint_cells(rows.truth, (rows.predicted,), len(labels)))
+        few = are_few(rows.truth, [rows.predicted], len(labels), rows.clusters)
         estimates |= _probability_estimates(scores, rows.clusters, few, resampling)
     return ModelResult(
         n=rows.n,
@@ -268,7 +268,7 @@ def _count_estimates(
     positive = None if code is None else labels[code]
     values = classification_metrics(counts, labels, positive, none)
     shares = _shares_of_rows(rows, len(labels), code)
-    few = few_cells(cells)
+    few = are_few(rows.truth, [rows.predicted], len(labels), rows.clusters)
     drawn = _drawn_counts(rows, cells, (len(labels), code), few, resampling)
     found = {name: drawn.estimate(name, value) for name, value in values.items()}
     found |= {

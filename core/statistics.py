@@ -141,7 +141,7 @@ def mcnemar_power(n: int, discordance: float, difference: float) -> float:
     return float(chance @ shown)
 
 
-def tango(fixed: int, broke: int, n: int) -> Interval:
+def tango(fixed: float, broke: float, n: float) -> Interval:
     """95 % score interval of a paired difference of shares, (fixed - broke) ÷ n (Tango 1998).
 
     It has a width where no row changed, and holds at the boundary.

@@ -21,6 +21,7 @@ from ..numbers.token_changes import greatest_changes
 from ..predictions import INPUT_CHARACTERS
 from ..reading.inputs import input_of
 from ..reading.rows import CHARACTERS, SLICE
+from ..reading.splits import rows_together
 from ..readings import count_test_readings
 from ..results import (
     majority_frame,
@@ -45,6 +46,7 @@ def evaluate_split(s: Session, split: str) -> None:
         frames = at_operating_point(frames, s.validation, *task)
     elif split == judged_split(s):
         frames = with_answers(s, split, frames)
+    frames = {model: _with_clusters(s, split, model, frame) for model, frame in frames.items()}
     s.run.predictions.mkdir(exist_ok=True)
     told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
@@ -56,6 +58,22 @@ def evaluate_split(s: Session, split: str) -> None:
         s.write(fact)
     if split == "test":
         s.write(_count_readings(s))
+
+
+def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The column `cluster` where rows are not independent: a group, a prompt, a document (S9)."""
+    found = rows_together(s.dataset.splits[split].frame, not s.config.is_classification)
+    if _are_windows(s, split, frame.height):
+        rows = s.rows_for(s.base if model == "base" else s.tuned, split)
+        windows = pl.DataFrame({"row_id": rows.row_ids, "document": rows.documents})
+        if found is None:
+            found = windows.rename({"document": "cluster"})
+        else:
+            found = windows.join(found.rename({"row_id": "document"}), on="document", how="left")
+            found = found.select("row_id", "cluster")
+    if found is None:
+        return frame
+    return frame.join(found, on="row_id", how="left", maintain_order="left")
 
 
 def _comparable(s: Session, split: str, frames: Frames) -> bool:

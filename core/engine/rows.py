@@ -31,6 +31,7 @@ class TokenRows:
     row_ids: list[int] = field(default_factory=list)
     scored: list[NDArray[np.bool_]] | None = None  # generation
     labels: NDArray[np.int64] | None = None  # classification
+    documents: list[int] = field(default_factory=list)  # of each window, where some took several
     bytes: list[int] = field(default_factory=list)  # UTF-8 bytes of the scored text
     ends: list[int] = field(default_factory=list)  # place of the scored end token, -1 without one
     truncated_rows: int = 0
@@ -129,7 +130,7 @@ def text_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
         if i % CHUNK == CHUNK - 1:
             yield i + 1
     if len(set(rows.row_ids)) != len(rows.row_ids):  # some documents took several windows
-        rows.row_ids = list(range(len(rows.ids)))
+        rows.documents, rows.row_ids = rows.row_ids, list(range(len(rows.ids)))
     yield rows
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from ..metrics import METRICS
+from ..metrics import METRICS, FloatArray
 from ..statistics import (
     Interval,
     holm,
@@ -52,8 +52,8 @@ from .scored import (
 from .smoothing import (
     FEW,
     Ends,
+    are_few,
     differences,
-    few_cells,
     smoothed_counts,
     smoothed_margins,
     smoothed_method,
@@ -284,10 +284,8 @@ def _count_differences(
     values = [{k: v for k, v in found.items() if not np.isnan(v)} for found in values]
     evidence = _evidence_of_counts(cells, (a, b), task, r)
     found = evidence.differences(*values)
-    changed = _changed(a, b)
-    if a.clusters is not None:
-        return found | {"accuracy": replace(found["accuracy"], changed=changed)}
-    return found | {"accuracy": _of_shares(found["accuracy"], changed, a.n)}
+    right = [(rows.truth == rows.predicted).astype(np.float64) for rows in (a, b)]
+    return found | {"accuracy": _of_shares(found["accuracy"], right[1] - right[0], a.clusters)}
 
 
 def _evidence_of_counts(
@@ -298,7 +296,8 @@ def _evidence_of_counts(
 ) -> _Evidence:
     of_cells = _statistic_of(task[1])
     models = [MarginScores(rows.truth, rows.predicted, *task) for rows in pair]
-    clusters, few = pair[0].clusters, few_cells(cells)
+    clusters = pair[0].clusters
+    few = are_few(pair[0].truth, [rows.predicted for rows in pair], task[0], clusters)
     plain = bootstrap_cells(cells.counts, of_cells(cells), r)
     if clusters is None:
         return _Evidence(
@@ -334,26 +333,24 @@ def _statistic_of(code: int | None) -> Callable[[Cells], Statistic]:
     return of_cells
 
 
-def _changed(a: ClassificationRows, b: ClassificationRows) -> tuple[int, int]:
-    """Rows that the second model fixed, and broke."""
-    right_a, right_b = a.predicted == a.truth, b.predicted == b.truth
-    return int((~right_a & right_b).sum()), int((right_a & ~right_b).sum())
+def _of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> Difference:
+    """A share of rows, of which `change` [n] is 1 where a row was fixed and -1 where it was broken.
 
-
-def _of_shares(d: Difference, changed: tuple[int, int], n: int) -> Difference:
-    """A share of independent rows: exact McNemar, and a score interval where few rows changed."""
-    fixed, broke = changed
+    Of independent rows p is exact McNemar's. Where few rows changed, the interval is a score
+    interval: of as many rows as would say as much if they were independent.
+    """
+    fixed, broke, n = int((change > 0).sum()), int((change < 0).sum()), len(change)
+    effect = 1.0 if clusters is None else clusters.design_effect(change)
+    if min(fixed, broke) / effect < FEW:
+        told = told_clusters(clusters, None if clusters is None else effect)
+        interval = tango(fixed / effect, broke / effect, n / effect)
+        d = replace(d, interval=interval, how=TANGO + told, design_effect=effect if told else None)
+    d = replace(d, changed=(fixed, broke))
+    if clusters is not None:
+        return d
     test = mcnemar(broke, fixed)
-    few = min(fixed, broke) < FEW
-    return replace(
-        d,
-        interval=tango(fixed, broke, n) if few else d.interval,
-        how=TANGO if few else d.how,
-        p=test.exact,
-        p_how=f"{test.method} and power",
-        smallest=smallest_shown(n, (fixed + broke) / n),
-        changed=changed,
-    )
+    smallest = smallest_shown(n, (fixed + broke) / n)
+    return replace(d, p=test.exact, p_how=f"{test.method} and power", smallest=smallest)
 
 
 def _row_differences(
@@ -433,11 +430,8 @@ def _answer_differences(
         return {}
     check_same_rows(a, b, names)
     found = _row_differences((a, b), a.clusters, r)
-    changed = int((b.exact > a.exact).sum()), int((b.exact < a.exact).sum())
-    exact = replace(found["exact_match"], changed=changed)
-    if a.clusters is None:
-        exact = _of_shares(exact, changed, a.n)
-        exact = replace(exact, p_how=f"{exact.p_how}, fixed {changed[0]:,}, broke {changed[1]:,}")
-    found["exact_match"] = exact
+    exact = _of_shares(found["exact_match"], b.exact - a.exact, a.clusters)
+    fixed, broke = exact.changed or (0, 0)
+    found["exact_match"] = replace(exact, p_how=f"{exact.p_how}, fixed {fixed:,}, broke {broke:,}")
     told = f", {a.n:,} answered rows"
     return {name: replace(d, how=d.how + told) for name, d in found.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .bootstrap import (
     percentile_interval,
     smoothed_cells,
 )
-from .cells import Cells
+from .cells import Cells, joint_cells
 from .clusters import Clustered, Clusters, MarginScores
 from .probabilities import ProbabilityScores
 
@@ -52,11 +53,26 @@ def smoothed_method(resampling: Resampling, paired: bool = False) -> str:
     return f"{words} (few rows on a side: gamma weights, imagined rows added), {drawn}"
 
 
-def few_cells(cells: Cells) -> bool:
-    """Whether some label has fewer than 5 right or fewer than 5 wrong rows.
+def are_few(
+    truth: IntArray, predicted: Sequence[IntArray], n_labels: int, clusters: Clusters | None
+) -> bool:
+    """Whether some label has fewer than 5 right or fewer than 5 wrong rows, or clusters of them.
 
     Of two models: fewer than 5 that one of them fixed, or broke. Labels without rows do not count.
     """
+    joint = joint_cells if clusters is None else partial(_cells_of_clusters, clusters)
+    return _few_cells(joint(truth, tuple(predicted), n_labels))
+
+
+def _cells_of_clusters(
+    clusters: Clusters, truth: IntArray, predicted: tuple[IntArray, ...], n_labels: int
+) -> Cells:
+    """Each cluster counts once in each of the cells that it has rows in."""
+    once = np.unique(np.stack((clusters.codes, truth, *predicted)), axis=1)
+    return joint_cells(once[1], tuple(once[2:]), n_labels)
+
+
+def _few_cells(cells: Cells) -> bool:
     if len(cells.predicted) == 1:
         right = cells.counts * (cells.truth == cells.predicted[0])
         support = np.bincount(cells.truth, cells.counts, minlength=cells.n_labels)

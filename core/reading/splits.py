@@ -37,6 +37,21 @@ def assign_splits(frame: pl.DataFrame, shares: Mapping[str, float], seed: int) -
     return pl.Series("split", names.tolist(), dtype=pl.String)
 
 
+def rows_together(frame: pl.DataFrame, same_input: bool) -> pl.DataFrame | None:
+    """row_id and cluster of rows that are not independent (S9); None where every row is by itself.
+
+    Rows of one `group` are together, and with `same_input` those of one input: several answers to
+    one prompt.
+    """
+    content = (
+        frame["content"].to_numpy() if same_input else np.arange(frame.height, dtype=np.uint64)
+    )
+    together = _connect(content, frame["group"]) if "group" in frame.columns else _number(content)
+    if len(np.unique(together)) == frame.height:
+        return None
+    return pl.DataFrame({"row_id": frame["row_id"], "cluster": together})
+
+
 @dataclass(frozen=True)
 class _Clusters:
     """Rows that stay together, in their seeded order, by the label that most of them have."""

@@ -25,7 +25,7 @@ from .text import visible
 
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
 PLAIN = r"^[ -~]*$"  # printable ASCII
-OWN_COLUMNS = ("row_id", "label", "predicted", "probabilities", "content", "input")
+OWN_COLUMNS = ("row_id", "label", "predicted", "probabilities", "content", "input", "cluster")
 METRIC_COLUMNS = {
     "split": pl.String,
     "model": pl.String,

@@ -1,0 +1,180 @@
+"""Rows that are not independent: resampled, exchanged and told by cluster (S9)."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from ftev.core.numbers.bootstrap import Resampling
+from ftev.core.numbers.clusters import clusters_of, read_clusters
+from ftev.core.numbers.comparisons import compare
+from ftev.core.reading.splits import rows_together
+from ftev.core.results import evaluate_classification, evaluate_text
+
+LABELS = ("no", "yes")
+DRAWS = 4_000
+
+
+def classified(n, skill, seed):
+    truth = np.random.default_rng(1).integers(0, 2, n)
+    z = np.random.default_rng(seed).normal(size=n) + skill * (2 * truth - 1)
+    p = 1 / (1 + np.exp(-z))
+    names = np.array(LABELS)
+    return pl.DataFrame(
+        {
+            "row_id": range(n),
+            "label": names[truth],
+            "predicted": names[(p >= 0.5).astype(int)],
+            "probabilities": np.stack((1 - p, p), axis=1).tolist(),
+        }
+    )
+
+
+def written(n, seed):
+    rng = np.random.default_rng(seed)
+    tokens = np.random.default_rng(1).integers(4, 30, n)
+    words = np.array(["yes it is", "no it is not", "we do not know"])
+    truth = np.random.default_rng(2).integers(0, 3, n)
+    said = np.where(rng.random(n) < 0.5, truth, rng.integers(0, 3, n))
+    return pl.DataFrame(
+        {
+            "row_id": range(n),
+            "nll": tokens * rng.gamma(3, 0.4, n),
+            "tokens": tokens,
+            "correct": rng.binomial(tokens, 0.5),
+            "bytes": tokens * 3,
+            "completion": words[said],
+            "reference": words[truth],
+        }
+    )
+
+
+def repeated(frame, times=4, clustered=True):
+    """Every row so many times, each under an id of its own, in its group."""
+    whole = pl.concat([frame] * times).with_columns(cluster=pl.col("row_id"))
+    whole = whole.with_columns(row_id=pl.int_range(pl.len()))
+    return whole if clustered else whole.drop("cluster")
+
+
+def width(estimate):
+    return estimate.high - estimate.low
+
+
+@pytest.mark.parametrize("skill", [0.8, 2.2])  # many rows are wrong, and next to none
+def test_S9_repeated_rows_have_the_intervals_of_the_single_ones(skill):
+    frame = classified(120, skill, 3)
+    one, four, naive = (
+        evaluate_classification(f, LABELS, "yes", draws=DRAWS)
+        for f in (frame, repeated(frame), repeated(frame, clustered=False))
+    )
+    assert (four.n, four.clusters, one.clusters) == (480, 120, None)
+    for name in ("accuracy", "recall", "precision", "macro_f1", "mcc", "loss", "brier"):
+        wanted = one.metrics[name]
+        assert four.metrics[name].value == pytest.approx(wanted.value)
+        assert width(four.metrics[name]) == pytest.approx(width(wanted), rel=0.06), name
+        assert width(naive.metrics[name]) < 0.62 * width(wanted), name
+        assert four.metrics[name].design_effect == pytest.approx(4, rel=0.08), name
+        assert "120 clusters of 480 rows" in four.metrics[name].method or name in (
+            "recall",
+            "precision",
+        )
+    assert width(four.metrics["accuracy"]) == pytest.approx(
+        width(one.metrics["accuracy"]), rel=0.02
+    )
+
+
+def test_S9_the_vector_holds_to_2_percent_with_many_draws():
+    frame = classified(150, 0.8, 3)
+    one, four = (evaluate_classification(f, LABELS, "yes") for f in (frame, repeated(frame)))
+    for name in ("accuracy", "macro_f1", "loss", "balanced_accuracy"):
+        ratio = width(four.metrics[name]) / width(one.metrics[name])
+        assert ratio == pytest.approx(1, abs=0.02), name
+
+
+def test_S9_repeated_rows_show_no_more_than_the_single_ones():
+    a, b = classified(80, 0.6, 3), classified(80, 0.9, 4)
+
+    def found(a, b):
+        pairs = compare("t", "a", a, "b", b, LABELS, "yes", resampling=Resampling(draws=DRAWS))
+        return {c.metric: c for c in pairs}
+
+    one, four = found(a, b), found(repeated(a), repeated(b))
+    naive = found(repeated(a, clustered=False), repeated(b, clustered=False))
+    for name in ("accuracy", "macro_f1", "loss", "brier", "ece", "roc_auc"):
+        assert four[name].p == pytest.approx(one[name].p, abs=0.035), name
+        assert naive[name].p < max(one[name].p, 2e-4), name
+        assert four[name].clusters == 80
+        assert four[name].high - four[name].low == pytest.approx(
+            one[name].high - one[name].low, rel=0.1
+        )
+        assert "by cluster" in four[name].method or "DeLong" in four[name].method
+        assert "design effect" in four[name].method
+    assert "McNemar" not in four["accuracy"].method
+    assert (four["accuracy"].fixed, four["accuracy"].broke) == (
+        4 * one["accuracy"].fixed,
+        4 * one["accuracy"].broke,
+    )
+
+
+def test_S9_texts_and_their_answers_are_resampled_by_cluster():
+    frame = written(90, 5)
+    one, four = (evaluate_text(f, draws=DRAWS) for f in (frame, repeated(frame)))
+    for name in ("loss", "bits_per_byte", "token_accuracy", "exact_match", "bleu", "chrf"):
+        assert width(four.metrics[name]) == pytest.approx(width(one.metrics[name]), rel=0.06), name
+        assert four.metrics[name].design_effect == pytest.approx(4, rel=0.08), name
+    other = written(90, 6)
+    pairs = [
+        {c.metric: c for c in compare("t", "a", x, "b", y, resampling=Resampling(draws=DRAWS))}
+        for x, y in ((frame, other), (repeated(frame), repeated(other)))
+    ]
+    for name in ("loss", "exact_match", "bleu"):
+        assert pairs[1][name].p == pytest.approx(pairs[0][name].p, abs=0.035), name
+
+
+def test_S9_a_column_without_repeats_changes_nothing():
+    frame = classified(60, 1.0, 3)
+    alone = frame.with_columns(cluster=pl.col("row_id") * 7)
+    assert evaluate_classification(alone, LABELS) == evaluate_classification(frame, LABELS)
+    assert read_clusters(frame) is None
+    missing = frame.with_columns(cluster=pl.lit(None, pl.Int64))
+    assert read_clusters(missing) is None
+
+
+def test_S9_no_wrong_row_in_few_clusters_says_no_more_than_the_clusters():
+    frame = classified(10, 50.0, 3)
+    four = evaluate_classification(repeated(frame), LABELS, "yes", draws=DRAWS).metrics
+    one = evaluate_classification(frame, LABELS, "yes", draws=DRAWS).metrics
+    assert four["accuracy"].low == pytest.approx(one["accuracy"].low)
+    assert four["macro_f1"].low == pytest.approx(one["macro_f1"].low, abs=0.03)
+
+
+def test_S9_the_design_effect_of_independent_rows_is_about_1():
+    rng = np.random.default_rng(0)
+    clusters = clusters_of(np.repeat(np.arange(500), 3))
+    assert clusters.design_effect(rng.random(1500) < 0.7) == pytest.approx(1, abs=0.15)
+    assert clusters.design_effect(np.ones(1500)) == 3
+
+
+def test_S9_groups_and_prompts_with_several_answers_are_clusters():
+    frame = pl.DataFrame(
+        {
+            "row_id": [4, 5, 6, 7],
+            "content": pl.Series([1, 2, 1, 3], dtype=pl.UInt64),
+            "group": ["x", "y", "z", "y"],
+        }
+    )
+    by_prompt = rows_together(frame.drop("group"), same_input=True)
+    assert by_prompt["cluster"].to_list() == [0, 1, 0, 2]
+    by_group = rows_together(frame, same_input=False)
+    codes = by_group["cluster"].to_list()
+    assert codes[1] == codes[3]
+    assert len(set(codes)) == 3
+    both = rows_together(frame, same_input=True)["cluster"].to_list()
+    assert (both[0] == both[2], both[1] == both[3], both[0] == both[1]) == (True, True, False)
+    assert rows_together(frame.drop("group"), same_input=False) is None
+
+
+def test_S9_an_interval_of_one_cluster_is_none():
+    frame = classified(8, 0.5, 3).with_columns(cluster=pl.lit(1))
+    found = evaluate_classification(frame, LABELS, "yes", draws=100).metrics
+    assert math.isnan(found["loss"].low)
