@@ -30,6 +30,7 @@ from ftev.core.findings import LOOKS, Finding, find
 from ftev.core.history import fold
 from ftev.core.pitfalls.scores import right_by_chance
 from ftev.core.statistics import wilson
+from ftev.core.verdict import judge
 from msgspec.structs import replace
 
 STARTED = RunStarted(run="r", name="r", task="classification", pid=1, host="h", ftev_version="0")
@@ -867,6 +868,14 @@ def test_V7_a_model_that_never_stops_is_an_error_whatever_its_loss() -> None:
     assert found(endings(36, 80), "never_stops") is None  # 45 %: not shown to be below one half
     assert found(endings(30, 80), "never_stops") is not None
     assert found(endings(0, 3), "never_stops") is None
+
+
+def test_V7_it_holds_what_a_better_loss_would_ship() -> None:
+    config = RunConfig(task="generation", model=ModelConfig(base="tiny"))
+    never, ends = (judge(fold(endings(n, 80)), config) for n in (0, 80))
+    assert never.decision == "hold"
+    assert "truncated at the limit of 65 tokens" in never.reasons[0]
+    assert not any("truncated at the limit" in reason for reason in ends.reasons)
 
 
 def test_V7_of_an_older_run_all_answers_must_have_been_able_to_end() -> None:

@@ -2,10 +2,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ftev.core.config import ModelConfig, RunConfig
 from ftev.core.engine.models import describe, load, save
+from ftev.core.engine.rows import TokenRows
+from ftev.core.engine.vocabulary import check_prompt, check_vocabulary, embeddings_of
 from ftev.core.errors import ModelError
 from safetensors.torch import load_file
 from transformers import (
@@ -158,6 +161,32 @@ def test_E3_causal_models_of_all_kinds_are_let_in(
     loaded = load(config("generation", folder), str(folder))
     ids = torch.arange(12)[None]
     assert loaded.model(ids).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("task", ["generation", "classification"])
+def test_E4_tokens_without_an_embedding_are_named_with_their_rows(
+    task: str, causal_folder: Path, encoder_folder: Path
+) -> None:
+    folder = causal_folder if task == "generation" else encoder_folder
+    loaded = load(config(task, folder), str(folder), ("no", "yes") if task[0] == "c" else ())
+    size = embeddings_of(loaded)
+    assert check_vocabulary(loaded, "base", {"train": TokenRows(ids=[ids(1)], row_ids=[0])}) == ""
+    loaded.tokenizer.add_tokens(["<ticket>", "</ticket>"])
+    first = int(loaded.tokenizer.convert_tokens_to_ids("<ticket>"))
+    assert first >= size
+    rows = TokenRows(ids=[ids(1, 2), ids(first, first + 1), ids(first)], row_ids=[4, 7, 9])
+    with pytest.raises(ModelError) as raised:
+        check_vocabulary(loaded, "base", {"train": rows})
+    assert f"'<ticket>' (id {first}), '</ticket>' (id {first + 1})" in str(raised.value)
+    assert "2 rows of train (7, 9)" in str(raised.value)
+    unused = check_vocabulary(loaded, "base", {"train": TokenRows(ids=[ids(1)], row_ids=[0])})
+    assert "No row uses the others: '<ticket>'" in unused
+    with pytest.raises(ModelError, match="prompt: the model has no embedding for '<ticket>'"):
+        check_prompt(loaded, [1, first])
+
+
+def ids(*tokens: int) -> Any:
+    return np.array(tokens, dtype=np.int32)
 
 
 def test_the_length_is_what_model_tokenizer_and_config_allow(causal_folder: Path) -> None:
