@@ -187,6 +187,8 @@ def _gain(c: Mapping[str, Any], rows: int) -> tuple[float, float]:
     low, high = read_number(c["low"]), read_number(c["high"])
     if not higher_is_better(str(c["metric"])):
         low, high = -high, -low
+    if math.isnan(low) and c["difference"] == 0 and read_number(c.get("p")) == 1:  # none changed
+        low = high = 0.0
     if low == high:
         share = unit_of(str(c["metric"])) == "share" and rows
         half = SQUARED_Z / (rows + SQUARED_Z) if share else math.nan  # Wilson's upper end

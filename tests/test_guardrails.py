@@ -297,6 +297,9 @@ def test_rows_that_all_stayed_show_as_much_as_their_number() -> None:
     assert against_margin(nothing, 5, no_worse_by=0.01)[0] == 0
     assert against_margin(nothing, 1000, no_worse_by=0.01)[0] == 1
     assert against_margin(change(0.0, 0.0, 1.0, "loss"), 1000, no_worse_by=0.01)[0] == 0
+    without = {**nothing, "low": "NaN", "high": "NaN"}
+    assert against_margin(without, 1000, no_worse_by=0.01)[0] == 1
+    assert against_margin({**without, "p": 0.5}, 1000, no_worse_by=0.01)[0] == 0
 
 
 def test_margins_decide_the_verdict() -> None:

@@ -564,7 +564,7 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
         ({"low": -0.01, "high": 0.05, "p": 0.2}, "cannot tell"),
         ({"low": 0.001, "high": 0.05, "p": 0.06}, "cannot tell"),  # the exact test disagrees
         ({"low": 0.01, "high": 0.05, "p": 0.01, "p_holm": 0.2}, "cannot tell"),
-        ({"low": 0.01, "high": 0.05, "p": math.nan}, "better"),  # the interval alone decides
+        ({"low": 0.01, "high": 0.05, "p": math.nan}, "cannot tell"),  # both must show it (S2b)
     ],
 )
 def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
