@@ -86,6 +86,7 @@ class ModelLoaded(Event, frozen=True, tag=True):
     prefix: str = ""  # the one token that scoring puts first (generation)
     new_head: bool = False  # a freshly initialised classifier sits on the base
     replaced_labels: list[str] = []  # of the base's own head, where the new one took its place
+    local: bool | None = None  # a folder of this machine, not a name of the hub; None: older runs
 
 
 class SplitPrepared(Event, frozen=True, tag=True):

@@ -15,6 +15,7 @@ from ftev.core.data import read_dataset
 from ftev.core.events import (
     ComparisonsComputed,
     LabelsFixed,
+    ModelLoaded,
     ResultsComputed,
     RunFinished,
     SplitPrepared,
@@ -28,6 +29,7 @@ from ftev.core.runs import Run
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import eval_results_to_model_index
+from msgspec.structs import replace
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"
 TEXTS = ["=1+1", "+49 30 1", "-5 degrees", "@here", "plain", "two\nlines \x1b[31m", 'say "hi", ok']
@@ -195,6 +197,37 @@ def test_a_base_that_the_hub_does_not_know_is_no_base_model(tmp_path: Path, base
     )
     run = story.write_story(tmp_path / "run", settings=settings)
     assert "base_model" not in (metadata_load(write_report(run, ["card"])[0]) or {})
+
+
+@pytest.mark.parametrize(
+    ("base", "local", "named"),
+    [
+        ("models/mine", True, None),  # a relative folder, and the card is made somewhere else
+        ("org/model", False, "org/model"),  # a folder of that name may lie here by chance
+        ("tests", False, "tests"),
+    ],
+)
+def test_the_card_names_the_base_that_the_run_loaded(
+    tmp_path: Path, base: str, local: bool, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    (tmp_path / "tests").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = RunConfig(
+        task="classification",
+        name="x",
+        model=ModelConfig(base=base),
+        data=DataConfig(train="train.csv"),
+    )
+    events = [
+        replace(e, name=base, local=local) if isinstance(e, ModelLoaded) else e
+        for e in story.whole()
+    ]
+    run = story.write_story(tmp_path / "run", events, settings=settings)
+    path = write_report(run, ["card"])[0]
+    assert (metadata_load(path) or {}).get("base_model") == named
+    shown = "mine" if local else base
+    assert f"fine-tuned from {shown}." in path.read_text()
 
 
 def test_a_card_of_hostile_texts_is_still_metadata(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_only_a_run_that_trains_has_a_speed(tmp_path: Path) -> None:
     assert died["status"] == "died"
     assert died["tokens_per_second"] is died["eta_seconds"] is None
     history = fold([*events, Paused(step=4)])
-    assert "tokens/s" in text_of(pace(history, "running", 120))
+    assert "tokens/s" in text_of(pace(fold(events), "running", 120))
     paused = text_of(pace(history, "paused", 120))
     assert "tokens/s" not in paused
     assert "left" not in paused

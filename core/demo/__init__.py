@@ -45,6 +45,7 @@ seed = {seed}
 
 [objective]
 metric = "accuracy"
+positive = "positive"
 at_least = 0.80
 
 [evaluate]

@@ -486,6 +486,7 @@ def describe(loaded: Loaded, name: str) -> ModelLoaded:
         prefix=tokenizer.convert_ids_to_tokens(loaded.prefix_id) if causal else "",
         new_head=loaded.new_head,
         replaced_labels=list(loaded.replaced),
+        local=Path(find_model(name)).is_dir(),
     )
 
 

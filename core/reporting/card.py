@@ -64,10 +64,13 @@ def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str
     """The card as Markdown with YAML metadata; `before` is the card that it replaces."""
     from huggingface_hub import ModelCardData
 
-    base_model = _hub_id(report["run"].get("base"))
-    report = _without_folders(report)
+    local = (report["run"].get("model") or {}).get("local")
+    base_model = _hub_id(report["run"].get("base"), local)
+    report = _without_folders(report, local)
     metadata = _kept_metadata(before) | _metadata(report, base_model)
-    if isinstance(before_it := metadata.get("base_model"), str) and _is_local(before_it):
+    if base_model is None and local:
+        metadata.pop("base_model", None)
+    elif isinstance(before_it := metadata.get("base_model"), str) and _is_local(before_it):
         del metadata["base_model"]
     front = ModelCardData(**metadata).to_yaml()
     return f"---\n{front}\n---\n\n{render_blocks(_blocks(report, config, before))}"
@@ -100,9 +103,13 @@ def _metadata(report: Mapping[str, Any], base_model: str | None) -> dict[str, An
     return {key: value for key, value in told.items() if value is not None}
 
 
-def _hub_id(base: str | None) -> str | None:
-    """The base model where its name is one of the hub; a folder or a shipped model is none."""
-    if base is None or base.startswith(SHIPPED) or _is_local(base):
+def _hub_id(base: str | None, local: bool | None) -> str | None:
+    """The base model where its name is one of the hub; a folder or a shipped model is none.
+
+    `local` is what the run saw when it loaded it: a report may be made in another folder, where a
+    relative path leads nowhere, or a folder has the name of a model. Older runs do not say.
+    """
+    if base is None or base.startswith(SHIPPED) or (_is_local(base) if local is None else local):
         return None
     return base if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", base) else None
 
@@ -111,19 +118,20 @@ def _is_local(name: str) -> bool:
     return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).exists()
 
 
-def _last_part(name: str) -> str:
+def _last_part(name: str, local: bool | None = None) -> str:
     """Where a file or folder lies on this machine says nothing to who reads the card."""
-    return Path(name).name if _is_local(name) and Path(name).name else name
+    is_local = _is_local(name) if local is None else local and not name.startswith(SHIPPED)
+    return Path(name).name if is_local and Path(name).name else name
 
 
-def _without_folders(report: Mapping[str, Any]) -> dict[str, Any]:
+def _without_folders(report: Mapping[str, Any], local: bool | None) -> dict[str, Any]:
     """The report with models and data files named by the last part of their paths."""
     run = dict(report["run"])
-    for key in ("base", "tuned"):
+    for key, known in (("base", local), ("tuned", None)):
         if run.get(key):
-            run[key] = _last_part(run[key])
+            run[key] = _last_part(run[key], known)
     if run.get("model", {}).get("name"):
-        run["model"] = run["model"] | {"name": _last_part(run["model"]["name"])}
+        run["model"] = run["model"] | {"name": _last_part(run["model"]["name"], local)}
     data = {
         split: told | {"source": _sources(told["source"])} if told.get("source") else told
         for split, told in report["data"].items()

@@ -69,6 +69,7 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
             "max_length": model.max_length,
             "prefix": model.prefix,
             "new_head": model.new_head,
+            **({} if model.local is None else {"local": model.local}),
         }
         if model.replaced_labels:
             told["model"]["replaced_labels"] = model.replaced_labels
