@@ -139,7 +139,7 @@ class TrainConfig:
     epochs: Positive = 3.0
     """Passes over train."""
     max_steps: CountOrNone = None
-    """Optimizer steps at most; overrides epochs where it is less."""
+    """Optimizer steps at most; fewer than `epochs` end the run and its schedule earlier."""
     learning_rate: Positive = 5e-5
     """Peak learning rate of AdamW."""
     batch_size: Count = 32
@@ -161,7 +161,7 @@ class TrainConfig:
     early_stopping: EarlyStopping | None = None
     """Stop when validation no longer improves."""
     best_metric: str | None = None
-    """Validation metric that chooses the best checkpoint; default: the objective's, else loss."""
+    """Validation metric that chooses the checkpoint; default: the objective's, else loss."""
     keep_checkpoints: Count = 2
     """Checkpoints kept beside the best one."""
     seed: Annotated[int, Bounds(at_least=0, at_most=2**32 - 1)] = 42

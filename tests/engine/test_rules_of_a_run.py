@@ -21,12 +21,14 @@ from ftev.core.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
+from ftev.core.engine.validation_rows import ValidationRows  # noqa: E402
 from ftev.core.events import AnyEvent, Evaluated, EventReader, TrainingEnded  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import start_worker  # noqa: E402
 from ftev.core.report import build_report, render_markdown  # noqa: E402
 from ftev.core.reporting.sections.parity import show_parity  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.statistics import mcnemar  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 PATIENCE = 200.0  # seconds: a bound on a broken test, not an expectation
@@ -121,16 +123,40 @@ def test_T1_the_base_is_evaluated_at_step_0_and_the_model_after_the_last(run: Ru
 def test_T3_the_best_checkpoint_is_that_of_validation_and_test_is_read_once(run: Run) -> None:
     events, history = events_of(run), read_history(run)
     series = [e for e in history.validation_series() if e.step]
-    if history.task == "classification":
-        best = max(series, key=lambda e: (e.correct / e.count, -e.loss_sum / e.loss_count))
-    else:
+    if history.task == "generation":  # V11 is of classifiers, whose metric is not the loss
         best = min(series, key=lambda e: e.loss_sum / e.loss_count)
-    assert history.best_step == best.step
+        assert history.best_step == best.step
     ended = next(i for i, e in enumerate(events) if isinstance(e, TrainingEnded))
     on_test = [i for i, e in enumerate(events) if isinstance(e, Evaluated) and e.split == "test"]
     assert min(on_test) > ended
     models = [events[i].model for i in on_test]  # type: ignore[union-attr]
     assert len(models) == len(set(models))  # each model once
+
+
+def test_V11_the_lowest_loss_is_kept_of_those_that_accuracy_cannot_tell_apart(
+    classified: Run,
+) -> None:
+    history = read_history(classified)
+    series = [e for e in history.validation_series() if e.step]
+    rows = {e.step: ValidationRows.of(classified).read(e.step) for e in series}
+    right = {s: f["label"] == f["predicted"] for s, f in rows.items() if f is not None}
+    top = max(series, key=lambda e: (e.correct, -e.loss_sum))
+
+    def is_tied(e: Evaluated) -> bool:
+        fixed = int((right[top.step] & ~right[e.step]).sum())
+        broke = int((~right[top.step] & right[e.step]).sum())
+        return mcnemar(fixed, broke).exact > 0.05
+
+    kept = min((e for e in series if is_tied(e)), key=lambda e: e.loss_sum)
+    chosen = history.choices[-1]
+    assert history.best_step == chosen.step == kept.step
+    assert (chosen.top_step, chosen.metric) == (top.step, "accuracy")
+    assert chosen.value == kept.correct / kept.count
+    assert chosen.loss == pytest.approx(kept.loss_sum / kept.loss_count)
+    report = build_report(classified)
+    told = report["run"]["kept"]["reason"]
+    assert told.startswith(f"Step {kept.step} was kept: ")
+    assert told in render_markdown(report)
 
 
 def test_D2_the_headline_stands_on_all_rows_and_on_the_clean_ones(classified: Run) -> None:
