@@ -225,7 +225,6 @@ class History:
     system: SystemSampled | None = None
     samples: Samples = field(default_factory=Samples)
     unreadable_lines: int = 0
-    places: dict[tuple[Any, ...], int] = field(default_factory=dict, repr=False)  # of evaluations
     version: int = 0  # grows with every event: a screen draws when it has changed
 
     @property
@@ -401,7 +400,6 @@ class History:
             self.evaluations = []
         self.steps.cut_after(cut)
         self.samples.cut_after(until)
-        self.places = {_key(x): i for i, x in enumerate(self.evaluations)}
         self.epochs = [x for x in self.epochs if x.step <= cut]
         self.prompts = [x for x in self.prompts if not x.probe or 0 < cut >= x.step]
         self.notes = [x for x in self.notes if x.time <= until]
@@ -455,11 +453,6 @@ class History:
         )
         row.observation = observe_epoch(self, row)
         self.epochs.append(row)
-
-    def _add_evaluation(self, e: Evaluated) -> None:
-        """One that was made before is replaced."""
-        place = self.places.setdefault(_key(e), len(self.evaluations))
-        self.evaluations[place : place + 1] = [e]
 
     def _add_checkpoint(self, e: CheckpointSaved) -> None:
         """One that is told of again took the time that it took."""
@@ -522,7 +515,7 @@ _FOLDS: dict[type, Any] = {
     ModelsCompared: _set("models_compared"),
     TrainingPlanned: _set("plan"),
     StepDone: lambda h, e: h._add_step(e),
-    Evaluated: History._add_evaluation,
+    Evaluated: lambda h, e: h.evaluations.append(e),
     EpochDone: History._add_epoch,
     CheckpointSaved: History._add_checkpoint,
     CheckpointChosen: History._add_choice,
@@ -538,10 +531,6 @@ _FOLDS: dict[type, Any] = {
     AnalysisComputed: History._add_analysis,
     Note: History._add_note,
 }
-
-
-def _key(e: Evaluated) -> tuple[Any, ...]:
-    return e.split, e.model, e.step, _in_training(e)
 
 
 def _in_training(e: Evaluated) -> bool:
