@@ -31,6 +31,7 @@ CONTRADICTIONS_LISTED = 50
 NEAR_ROWS = 200_000
 NEAR_CHARACTERS = 20_000_000
 NGRAM_WORDS = 50_000_000
+COMMON_ROWS, COMMON_SHARE = 20, 0.01  # a prompt of more rows is taken for an instruction
 
 
 class Pair(NamedTuple):
@@ -104,7 +105,8 @@ class Leakage:
 def find_leakage(splits: Mapping[str, Split], near: bool = True) -> Leakage:
     """All three layers, within and across splits. `near=False` leaves out the near-duplicates."""
     names = [name for name in ORDER if name in splits]
-    rows = _number_texts(pl.concat(_rows(i, splits[name]) for i, name in enumerate(names)))
+    every = pl.concat(_rows(i, splits[name]) for i, name in enumerate(names))
+    rows = _number_texts(_with_own_answers(every))
     texts = rows.unique("text", keep="first").sort("text")["input"]
     members = (
         rows.group_by("split", "text")
@@ -187,6 +189,30 @@ def _rows(index: int, split: Split) -> pl.DataFrame:
         "content",
         label=label,
         input=normalise(input_of(frame)),
+        answer=_answers(frame),
+    )
+
+
+def _answers(frame: pl.DataFrame) -> pl.Series:
+    """What is to be written after the input; null where nothing is."""
+    if "messages" in frame.columns:
+        return normalise(frame["messages"].list.last().struct.field("content").fill_null(""))
+    if "completion" in frame.columns:
+        return normalise(frame["completion"])
+    return pl.Series("answer", [None] * frame.height, dtype=pl.String)
+
+
+def _with_own_answers(rows: pl.DataFrame) -> pl.DataFrame:
+    """A prompt that many rows share, with other answers, is an instruction and tells no row from
+    another: such rows are compared by prompt and answer."""
+    of_prompt = pl.len().over("content"), pl.col("answer").n_unique().over("content")
+    common = (of_prompt[0] > pl.max_horizontal(COMMON_ROWS, COMMON_SHARE * pl.len())) & (
+        of_prompt[1] > 1
+    )
+    whole = pl.concat_str("input", "answer", separator=" ")
+    return rows.with_columns(
+        input=pl.when(common).then(whole).otherwise("input"),
+        content=pl.when(common).then(pl.struct("content", "answer").hash()).otherwise("content"),
     )
 
 

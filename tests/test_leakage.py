@@ -230,3 +230,18 @@ def test_F_how_much_of_running_text_repeats() -> None:
     none = find_leakage({"train": document("train", old), "test": document("test", new)})
     assert none.shares == {}
     assert find_leakage(splits(train=[old], test=[old])).shares == {}
+
+
+def test_an_instruction_that_all_prompts_share_is_no_leakage() -> None:
+    def asked(name: str, rows: list[tuple[str, str]]) -> Split:
+        frame = pl.DataFrame(rows, schema=["prompt", "completion"], orient="row")
+        frame = frame.with_row_index("row_id").cast({"row_id": pl.Int64})
+        return Split(name, with_content(frame), (f"{name}.csv",), len(rows), 2, "")
+
+    train = [("Write a verse.", f"about {word}{i}") for i, word in enumerate(WORDS * 3)]
+    fresh = [("Write a verse.", f"of {word}s and {i} others") for i, word in enumerate(WORDS)]
+    again = [("write a  verse.", "ABOUT the0"), ("What is this?", "new")]
+    found = find_leakage({"train": asked("train", train), "test": asked("test", fresh + again)})
+    assert found.leaked_rows("test") == {len(fresh)}
+    few = {"train": asked("train", train[:5]), "test": asked("test", fresh[:5])}
+    assert len(find_leakage(few).leaked_rows("test")) == 5, "a prompt of few rows is a question"
