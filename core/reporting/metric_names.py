@@ -43,6 +43,13 @@ def name_in_table(metric: str, positive: str | None) -> str:
     return name_metric(metric, positive) if positive and metric in OF_ONE_LABEL else metric
 
 
+def name_class(metrics: Iterable[str], positive: str | None) -> str:
+    """`precision, recall and F1 of "fraud"`, for a narrow table that has some of these."""
+    if not positive or not set(metrics) & set(OF_ONE_LABEL):
+        return ""
+    return f'precision, recall and F1 of "{positive}"'
+
+
 def title_metric(metric: str, positive: str | None = None) -> str:
     """The title in full, as beside a formula: `precision of "fraud"`."""
     if metric not in METRICS:

@@ -64,7 +64,7 @@ async def test_every_section_of_a_classifier(classified: Run, size: tuple[int, i
         assert "✓ SHIP" in picture(pilot)
         assert report["verdict"]["objective"] in picture(pilot)
         assert "accuracy of tuned is 90.0 %" in picture(pilot)
-        assert "balanced_accuracy of tuned" in await press(pilot, "down", "balanced_accuracy of")
+        assert "balanced accuracy of tuned" in await press(pilot, "down", "balanced accuracy of")
         await press(pilot, "2", "rightly called so")
         await press(pilot, "right", 'called "')
         await press(pilot, "o", "→")

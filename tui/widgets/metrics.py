@@ -14,7 +14,7 @@ from textual.message import Message
 
 from ...core.events import TextScored
 from ...core.history import History
-from ...core.reporting.metric_names import OF_ONE_LABEL
+from ...core.reporting.metric_names import name_class
 from ...core.reporting.numbers import shows_nothing
 from ...core.reporting.summary import live_headline
 from ...core.reporting.text import visible
@@ -222,8 +222,8 @@ def table_lines(table: MetricTable, width: int, cursor: int | None) -> list[Line
 
 def _title(table: MetricTable) -> Line:
     told = f"  {format_count(table.rows_scored)} rows"
-    if table.positive and any(row.metric in OF_ONE_LABEL for row in table.rows):
-        told += f', precision, recall and F1 of "{visible(table.positive, 24)}"'
+    if named := name_class((row.metric for row in table.rows), visible(table.positive, 24)):
+        told += f", {named}"
     return [(visible(table.title), "strong"), (told, "muted")]
 
 

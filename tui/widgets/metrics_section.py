@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core.reporting.metric_names import name_class
 from ...core.reporting.sections.thresholds import describe_other_threshold
 from .block_lines import prose
 from .evaluation_metrics import (
@@ -28,10 +29,16 @@ class MetricsSection(ListSection):
     def head(self, shown: Shown, width: int) -> list[Line]:
         told = [
             tell_changed(self.rows(shown), shown.reference),
+            self._class(shown),
             describe_other_threshold(shown.report, shown.split),
         ]
         lines = [line for text in told if text for line in prose(text, width)]
         return [*lines, []] if lines else []
+
+    def _class(self, shown: Shown) -> str:
+        """Whose precision, recall and F1 the table has."""
+        named = name_class((row.metric for row in shown.table.rows), shown.table.positive)
+        return f"In the table: {named}." if named else ""
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         models = list(shown.report["results"].get(shown.split, {}))
