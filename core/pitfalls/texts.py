@@ -146,7 +146,7 @@ def _forgetting(case: Case) -> Iterator[Finding]:
             told += f" (paired 95 %: {low:+.3f} to {high:+.3f}, {found['windows']:,} windows)"
     else:
         change, told = (_bits(tuned) - _bits(base)) * math.log(2), "by bits per byte"
-    if change < FORGOTTEN or low <= 0:
+    if change < FORGOTTEN or not low > 0:  # one window has no interval, and shows nothing
         return
     yield Finding(
         "forgetting",
