@@ -162,6 +162,7 @@ def test_V12_a_rare_label_that_is_never_answered_is_no_wrong_label() -> None:
 
 
 def test_V12_nothing_learnt_gives_no_hint() -> None:
+    why = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         p = rng.dirichlet([0.2, 0.2], size=300)  # sure of itself, and at chance
@@ -170,9 +171,9 @@ def test_V12_nothing_learnt_gives_no_hint() -> None:
         source = pl.DataFrame({"row_id": frame["row_id"]})
         e = Evaluation("test", {"tuned": frame}, source, CONFIG, ("a", "b"))
         [told] = find_label_errors(e)
-        if told.result["why_not"] == NOT_LEARNT:
-            continue
         assert told.result["suspected"] == 0
+        why.append(told.result["why_not"])
+    assert why.count(NOT_LEARNT) >= 18  # nominal: 2.5 % of runs at chance
 
 
 def test_V12_the_better_of_tuned_and_probe_is_asked() -> None:

@@ -189,7 +189,8 @@ EVAL = RunConfig(task="classification", model=ModelConfig(base="tiny", tuned="ot
 
 def test_no_adapter_is_advised_to_a_run_that_has_one() -> None:
     config = replace_config(LORA, task="generation")
-    events = neutral(-2.0, -2.5)
+    shown_by = analysed("forgetting", {"low": 0.3, "high": 0.7, "windows": 16}, "general_text")
+    events = [*neutral(-2.0, -2.5), shown_by]
     assert "adapter" not in shown(events, "forgetting", config).remedy
     full = replace_config(config, model=ModelConfig(base="tiny"))
     assert "adapter" in shown(events, "forgetting", full).remedy
