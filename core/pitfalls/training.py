@@ -58,7 +58,7 @@ def _overfitting(case: Case) -> Iterator[Finding]:
     change = history.change(best.step, last.step)
     if change is None or change.difference <= _clear_rise(len(series)) * change.standard_error:
         return
-    if change.level or not training_fell(history, best.step):
+    if not training_fell(history, best.step):
         return
     kept = history.best_step
     saved = kept is not None and kept <= best.step
