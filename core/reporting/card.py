@@ -68,10 +68,9 @@ def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str
     base_model = _hub_id(report["run"].get("base"), local)
     report = _without_folders(report, local)
     metadata = _kept_metadata(before) | _metadata(report, base_model)
-    if base_model is None and local:
+    known = metadata.get("base_model")  # else what an earlier card or its author named
+    if base_model is None and (local or (isinstance(known, str) and _is_local(known))):
         metadata.pop("base_model", None)
-    elif isinstance(before_it := metadata.get("base_model"), str) and _is_local(before_it):
-        del metadata["base_model"]
     front = ModelCardData(**metadata).to_yaml()
     return f"---\n{front}\n---\n\n{render_blocks(_blocks(report, config, before))}"
 
