@@ -265,7 +265,7 @@ def test_section_says_what_the_numbers_mean():
     assert "its confidences are off" in told
     assert "over-confident" in told
     assert "makes confidences softer and changes no answer" in told
-    assert "it helps" in told
+    assert "the loss falls" in told
     assert overconfidence(result(tuned=off)) > 0.05
     fine = sentences(section(tuned=predictions(1000)))
     assert "no miscalibration is shown" in fine

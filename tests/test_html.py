@@ -145,7 +145,7 @@ def test_holm_is_a_column_where_it_was_computed(report: dict[str, Any]) -> None:
     markdown = render_markdown(report)
     assert "| p | p (Holm) |" in markdown
     assert "| 0.0004 | 0.0312 |" in markdown
-    assert "raised for having looked at many" in markdown
+    assert "adjusted for multiple comparisons" in markdown
     assert "0.0312" in Page(render_html(report)).text
 
 

@@ -87,10 +87,10 @@ def test_a_run_without_either_says_nothing(tmp_path: Path) -> None:
 def test_agreement_is_told_with_the_rows_and_the_drift(tmp_path: Path) -> None:
     found = blocks(tmp_path, fact("self_test", self_test()), fact("parity", deployed()))
     told = text(found)
-    assert "32 of the 200 rows of test, of all lengths, scored anew by the tuned model" in told
+    assert "32 of the 200 rows of test, of all lengths, scored again by the tuned model" in told
     assert told.count("they agree with the stored scores") == 2
     assert "The largest drift of a row's loss is 2.0e-07" in told
-    assert "As stored, accuracy of these rows is 90.0 %" in told
+    assert "In the stored scores, accuracy of these rows is 90.0 %" in told
     assert "model/ holds whole weights in F32." in told
     tables = [b for b in found if isinstance(b, Table)]
     assert [row[0] for t in tables for row in t.rows] == [

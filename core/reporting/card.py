@@ -214,7 +214,9 @@ def _summary(report: Mapping[str, Any]) -> str:
     labels = report["data"].get("train", {}).get("labels") or {}
     among = f" It answers with one of {len(labels):,} labels." if labels else ""
     told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
-    return told + "every number in it can be computed again from the stored predictions."
+    return (
+        told + "its metrics can be computed again from the stored predictions (`ftev-tui verify`)."
+    )
 
 
 def _how_to_load(report: Mapping[str, Any]) -> list[Block]:

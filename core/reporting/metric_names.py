@@ -38,11 +38,6 @@ def name_decision(verdict: Mapping[str, Any]) -> str:
     return f"preliminary: {decision}" if verdict.get("preliminary") else decision
 
 
-def name_in_table(metric: str, positive: str | None) -> str:
-    """The key that files have, but for metrics of one label, which name it."""
-    return name_metric(metric, positive) if positive and metric in OF_ONE_LABEL else metric
-
-
 def name_class(metrics: Iterable[str], positive: str | None) -> str:
     """`precision, recall and F1 of "fraud"`, for a narrow table that has some of these."""
     if not positive or not set(metrics) & set(OF_ONE_LABEL):

@@ -107,7 +107,7 @@ def _temperature(split: str, model: str, r: Mapping[str, Any]) -> list[str]:
     ends = read_number(change["low"]), read_number(change["high"])
     effect = "no change of the loss is shown"
     if not math.isnan(ends[0]):
-        effect = "it helps" if ends[1] < 0 else "it hurts" if ends[0] > 0 else effect
+        effect = "the loss falls" if ends[1] < 0 else "the loss rises" if ends[0] > 0 else effect
     lean = "softer" if t["value"] > 1 else "sharper"
     loss, ece = t["loss"], t["ece"]
     told = (

@@ -192,7 +192,7 @@ def _signatures(results: Found) -> list[str]:
 
 
 def _cross_scoring(told: Found) -> Iterator[Block]:
-    yield Heading("Each model reads the other's answers", 3)
+    yield Heading("How likely each model finds the other's answers", 3)
     columns = ["answers of", "under base", "under tuned", "difference", "95 % interval"]
     rows = [
         [
@@ -227,12 +227,12 @@ def _read_text(told: Found, model: str) -> str:
         return f"The {other} model finds the {model} model's answers no less likely, {rows}."
     if model == "tuned":
         return (
-            f"The base gives {loss:.3f} nats a token less to what the tuned model says, {rows}: "
-            "the larger this gap, the more of it the base would not have said."
+            f"The base gives the tuned model's answers {loss:.3f} nats per token less, {rows}: "
+            "the larger this gap, the less likely the base was to answer so."
         )
     return (
-        f"The tuned model gives {loss:.3f} nats a token less than the base to what the base says, "
-        f"{rows}: the larger this gap, the further it has moved away from how the base answers."
+        f"The tuned model gives the base's answers {loss:.3f} nats per token less than the base "
+        f"does, {rows}: the larger this gap, the further it has moved from how the base answers."
     )
 
 

@@ -19,7 +19,7 @@ def show_data(report: Mapping[str, Any]) -> list[Block]:
     splits = {name: s for name, s in report["data"].items() if name != LEAKAGE}
     told: list[Block] = []
     if splits:
-        columns = ["split", "source", "sha256", "rows × columns", "rows cut"]
+        columns = ["split", "source", "sha256", "rows × columns", "truncated rows"]
         columns += ["rows with nothing to score", "bad rows left out"]
         rows = [_split_row(name, s) for name, s in splits.items()]
         told += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]

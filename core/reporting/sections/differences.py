@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..blocks import Block, Fold, Heading, Paragraph, Table
-from ..metric_names import name_in_table, positive_label_of
+from ..metric_names import name_metric, positive_label_of
 from ..numbers import (
     DASH,
     format_count,
@@ -30,7 +30,7 @@ HOW = (
 )
 ALONE = "p belongs to one metric by itself: only the primary metric was declared before the run."
 HOLM = (
-    "p belongs to one metric by itself. “p (Holm)” is raised for having looked at many: among the "
+    "p belongs to one metric by itself. “p (Holm)” is adjusted for multiple comparisons: among the "
     "metrics that were not declared before the run, as many as are truly unchanged, the chance "
     "that any of them falls below 0.05 is at most 5 %. The primary metric was declared, and its p "
     "stands as it is."
@@ -48,11 +48,11 @@ def show_differences(report: Mapping[str, Any]) -> list[Block]:
     for key in ordered:
         split, before, after = key
         positive = positive_label_of(report["results"].get(split, {}).values())
-        named = [{**c, "name": name_in_table(c["metric"], positive)} for c in groups[key]]
+        named = [{**c, "name": name_metric(c["metric"], positive)} for c in groups[key]]
         title, blocks = f"{before} → {after} on {split}", _group(named)
         told += [Heading(title, 3), *blocks] if key == ordered[0] else [Fold(title, blocks)]
     holm = any("p_holm" in c for c in report["comparisons"])
-    corrected = ", p (Holm) where it is told" if holm else ""
+    corrected = ", p (Holm) where there is one" if holm else ""
     return [*told, Paragraph(HOW.format(corrected=corrected, p=HOLM if holm else ALONE))]
 
 
@@ -68,8 +68,8 @@ def _group(rows: Rows) -> list[Block]:
 
 def _table(rows: Rows) -> Table:
     holm = ["p (Holm)"] if any("p_holm" in c for c in rows) else []
-    columns = ["metric", "difference", "95 % interval", "p", *holm, "reads", "smallest detectable"]
-    return Table(columns, [_row(c, bool(holm)) for c in rows], words=("reads",))
+    columns = ["metric", "difference", "95 % interval", "p", *holm, "result", "smallest detectable"]
+    return Table(columns, [_row(c, bool(holm)) for c in rows], words=("result",))
 
 
 def _row(c: Mapping[str, Any], holm: bool) -> list[str]:

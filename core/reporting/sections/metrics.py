@@ -7,7 +7,7 @@ from typing import Any
 
 from ...numbers.metric_table import METRICS
 from ..blocks import Block, Fold, Heading, Paragraph, Table
-from ..metric_names import name_in_table, name_metric, positive_label_of
+from ..metric_names import name_metric, positive_label_of
 from ..numbers import format_count, format_estimate
 from ..summary import SPLITS, clean, place
 from .differences import SHOWN_SPLITS
@@ -57,7 +57,7 @@ def _split(split: str, models: Models) -> list[Block]:
     positive = positive_label_of(models.values())
     rows = [
         [
-            name_in_table(name, positive),
+            name_metric(name, positive),
             *(format_estimate(name, models[m]["metrics"].get(name)) for m in shown),
         ]
         for name in metric_names(models)

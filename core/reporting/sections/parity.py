@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Block, Bullets, Heading, Paragraph, Table
+from ..metric_names import name_metric, positive_label_of
 from ..numbers import format_count, format_drift, format_value, read_number
 
 Result = Mapping[str, Any]
@@ -16,10 +17,11 @@ def show_parity(report: Mapping[str, Any]) -> list[Block]:
     """Self-test and deploy parity of every split that has them."""
     blocks: list[Block] = []
     for split, analyses in report["analyses"].items():
+        positive = positive_label_of(report["results"].get(split, {}).values())
         for model, result in analyses.get("self_test", {}).items():
             blocks += _self_test(split, model, result)
         for result in analyses.get("parity", {}).values():
-            blocks += _parity(split, result)
+            blocks += _parity(split, result, positive)
     return [Heading("Can these numbers be repeated?"), *blocks] if blocks else []
 
 
@@ -48,11 +50,12 @@ def layout_rows(r: Result) -> list[list[str]]:
 
 def self_test_sentence(model: str, split: str, r: Result) -> str:
     """The outcome in a sentence or two."""
-    how = f"scored anew by the {model} model in other batches and paddings"
+    how = f"scored again by the {model} model in other batches and paddings"
     return f"{_sampled(r, split)}, {how}: {_verdict(r)}"
 
 
-def _parity(split: str, r: Result) -> list[Block]:
+def _parity(split: str, r: Result, positive: str | None) -> list[Block]:
+    named = name_metric(r["metric"], positive)
     rows = [
         [
             x["weights"],
@@ -69,11 +72,11 @@ def _parity(split: str, r: Result) -> list[Block]:
         "largest loss drift",
         "tolerance",
         "changed predictions",
-        f"{r['metric']} of the sample",
+        f"{named}, sample",
         "dtype",
     )
     scored = format_value(r["metric"], r["scored"])
-    as_stored = f"As stored, {r['metric']} of these rows is {scored}."
+    as_stored = f"In the stored scores, {named} of these rows is {scored}."
     return [
         Heading(f"Deploy parity on {split}", 3),
         Paragraph(f"{parity_sentence(split, r)} {as_stored} {_units(r)}"),
@@ -86,7 +89,7 @@ def _parity(split: str, r: Result) -> list[Block]:
 def parity_sentence(split: str, r: Result) -> str:
     """The outcome in a sentence or two."""
     forms = "; ".join(x["weights"] for x in r["weights"]) or "none"
-    return f"{_sampled(r, split)}, scored anew with the tuned weights ({forms}): {_verdict(r)}"
+    return f"{_sampled(r, split)}, scored again with the tuned weights ({forms}): {_verdict(r)}"
 
 
 def _sampled(r: Result, split: str) -> str:

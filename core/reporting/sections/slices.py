@@ -64,8 +64,8 @@ def _finding(r: Mapping[str, Any], judged: list[Mapping[str, Any]]) -> str:
     metric, worse = r["metric"], worse_slices(r)
     looked = (
         f"{metric} of the tuned model in {format_count(len(judged), 'slice')} of at least 10 "
-        "rows, each against the other rows of the split, with p corrected for looking at all of "
-        "them (Holm)"
+        "rows, each against the other rows of the split, with p adjusted for the number of slices "
+        "(Holm)"
     )
     if not worse:
         return (

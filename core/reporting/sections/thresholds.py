@@ -185,10 +185,10 @@ def _confusions(r: Mapping[str, Any]) -> Table:
     """Both confusion matrices, a row a kind of answer."""
     other, positive = r["at_half"]["confusion"]["labels"]
     kinds = (
-        (f'"{positive}", found', 1, 1),
-        (f'"{positive}", missed', 1, 0),
-        (f'"{other}", wrongly called "{positive}"', 0, 1),
-        (f'"{other}", left alone', 0, 0),
+        (f'"{positive}", predicted so (true positives)', 1, 1),
+        (f'"{positive}", predicted "{other}" (false negatives)', 1, 0),
+        (f'"{other}", predicted "{positive}" (false positives)', 0, 1),
+        (f'"{other}", predicted so (true negatives)', 0, 0),
     )
     return Table(
         ("rows that are", "at 0.5", f"at {r['at_threshold']['threshold']:.3f}"),

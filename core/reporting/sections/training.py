@@ -83,8 +83,6 @@ def loss_chart(report: Report) -> Chart | None:
         name = "random guessing (ln of the labels)" if classifies else "random guessing (ln V)"
         lines.append(Line(name, (0.0, last), (guess, guess), dashed=True))
         told.append(f"Random guessing has a loss of {guess:.3f}.")
-    if marks:
-        told.append(f"The model of step {marks[0][0]:,.0f} was kept.")
     return Chart("Loss by step", "step", "loss (nats)", lines, " ".join(told), marks)
 
 
