@@ -10,6 +10,7 @@ table counts how often "ship" was said where nothing was gained.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 import numpy as np
 import polars as pl
-from ftev.core.config import CostConfig, ObjectiveConfig
+from ftev.core.config import CostConfig, ObjectiveConfig, RunConfig
+from ftev.core.config_file import load_config
+from ftev.core.demo import write_demo
 from ftev.core.errors import FtevError
 from ftev.core.events import AnalysisComputed, TextScored
+from ftev.core.history import read_history
+from ftev.core.launch import start_worker
 from ftev.core.numbers.bootstrap import Resampling
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare
+from ftev.core.runs import create_run
 from measure import section, table
 from planted import (
     Array,
@@ -894,6 +900,94 @@ def text_truncated(rng: np.random.Generator, folder: Path) -> Made:
     return write(rng, folder, Text(facts=[cut]))
 
 
+# Real trainings of the tiny models that ship with the demo, by a worker as anybody starts it
+
+
+NOISE = "label_errors"  # eight in a hundred labels of the demo's reviews are wrong
+WILD = (  # what is true of a model whose weights have run away
+    "loss_diverged learning_rate_too_high underfitting probe_beats_tuned labels_never_predicted "
+    "loss_never_fell steps_skipped loss_not_finite poorly_calibrated overfitting accuracy_paradox "
+    "deploy_parity self_test label_errors"
+)
+
+
+def trained(config: RunConfig) -> Made:
+    run = create_run(config, Path(config.folder) / "runs")
+    start_worker(run, "--serve-minutes", "0").wait()
+    return Made(read_history(run), config)
+
+
+def real(task: str, rng: np.random.Generator, folder: Path, **train: Any) -> RunConfig:
+    """The demo's data, less of it, and its model; `train` are settings of the training."""
+    config = load_config(write_demo(task, folder, seed=int(rng.integers(1 << 30))))
+    settings = {"epochs": 2.0, "eval_every": 1.0, "devices": "cpu", **train}
+    return replace(
+        config,
+        train=replace(config.train, **settings),
+        objective=ObjectiveConfig(),
+        evaluate=replace(config.evaluate, prompts=[]),
+    )
+
+
+def shuffle_labels(rng: np.random.Generator, path: Path) -> None:
+    frame = pl.read_csv(path)
+    order = rng.permutation(frame.height)
+    frame.with_columns(frame["sentiment"][order].alias("sentiment")).write_csv(path)
+
+
+@kind(
+    "real training, shuffled labels",
+    NOT_SHIP,
+    may=f"loss_never_fell underfitting overfitting {NOISE}",
+)
+def real_shuffled(rng: np.random.Generator, folder: Path) -> Made:
+    config = real("classification", rng, folder)
+    for name in ("train.csv", "test.csv"):
+        shuffle_labels(rng, folder / name)
+    return trained(config)
+
+
+@kind(
+    "real training, learning rate too small",
+    NOT_SHIP,
+    "loss_never_fell",
+    f"underfitting probe_beats_tuned labels_never_predicted poorly_calibrated {NOISE}",
+)
+def real_small_rate(rng: np.random.Generator, folder: Path) -> Made:
+    return trained(real("classification", rng, folder, learning_rate=1e-9))
+
+
+@kind("real training, learning rate far too large", NOT_SHIP, may=WILD)
+def real_large_rate(rng: np.random.Generator, folder: Path) -> Made:
+    return trained(real("classification", rng, folder, learning_rate=3.0))
+
+
+@kind("real training, verse that improves", SHIP, may="poorly_calibrated overfitting")
+def real_verse(rng: np.random.Generator, folder: Path) -> Made:
+    """The base is worse than guessing, so a target is declared: beating it would prove nothing."""
+    config = real("generation", rng, folder, epochs=3.0)
+    return trained(replace(config, objective=ObjectiveConfig(metric="loss", at_most=5.0)))
+
+
+@kind(
+    "real training, completions truncated",
+    NOT_SHIP,
+    "truncation never_stops",
+    "worse_answers end_not_scored nothing_to_score leakage",
+)
+def real_truncated(rng: np.random.Generator, folder: Path) -> Made:
+    """No completion of train has its end within the window: the model cannot learn to stop."""
+    config = real("generation", rng, folder, epochs=3.0)
+    for name in ("train.jsonl", "test.jsonl"):
+        lines = [json.loads(line)["text"] for line in (folder / name).read_text().splitlines()]
+        rows = [{"prompt": t[:20], "completion": t[20:]} for t in lines]
+        if name == "test.jsonl":
+            rows = [r | {"completion": r["completion"][:40]} for r in rows]
+        (folder / name).write_text("".join(json.dumps(r) + "\n" for r in rows))
+    data = replace(config.data, text=None, validation=0.1)
+    return trained(replace(config, data=data, model=replace(config.model, max_length=32)))
+
+
 # How often a gain is shown where there is none
 
 ROWS = (4, 5, 6, 10, 20, 50, 200, 1000, 5000)
@@ -1074,10 +1168,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--real", action="store_true", help="with trainings of tiny models")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--draws", type=int, default=1000, help="pairs of equal models; 0: none")
     args = parser.parse_args()
-    names = [n for n in KINDS if args.only in n]
+    names = [n for n in KINDS if args.only in n and (args.real or not n.startswith("real tr"))]
     work = [(n, s) for n in names for s in range(args.seeds)]
     started, results = time.monotonic(), []
     with ProcessPoolExecutor(args.processes) as pool:
