@@ -17,9 +17,9 @@ from ftev.core.analyses import Evaluation, at_operating_point
 from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.data import Dataset, read_run_data
 from ftev.core.diagnosis import Finding, Verdict, find, judge
+from ftev.core.drawn import tell_draws
 from ftev.core.events import (
     AnyEvent,
-    ColumnsFound,
     EpochDone,
     Evaluated,
     LabelsFixed,
@@ -215,12 +215,13 @@ def _classified(
     train = dataset.splits["train"]
     positive = config.objective.positive or default_positive(dataset.labels, train.label_counts())
     yield _started(config)
-    yield ColumnsFound(form="text_label", columns=dataset.columns.sources)
+    yield dataset.columns_found()
     yield LabelsFixed(labels=list(dataset.labels), positive=positive)
     yield _model(new_head=True)
     yield from prepared(dataset)
     leakage = find_leakage(dataset.splits, near=config.data.near_duplicates)
     yield leakage.as_event()
+    yield from tell_draws(dataset)
     yield from course if course is not None else healthy()
     validation: Frames = {}
     for split in ("validation", "test"):
@@ -267,18 +268,9 @@ def _model(**more: Any) -> ModelLoaded:
     )
 
 
-def prepared(dataset: Dataset, **more: Any) -> Iterator[SplitPrepared]:
+def prepared(dataset: Dataset) -> Iterator[SplitPrepared]:
     for name, split in dataset.splits.items():
-        yield SplitPrepared(
-            split=name,
-            rows=split.frame.height,
-            columns=split.columns_in,
-            source=", ".join(split.sources),
-            sha256=split.sha256,
-            labels=split.label_counts(),
-            distinct_rows=split.distinct_rows,
-            **more.get(name, {}),
-        )
+        yield SplitPrepared(split=name, rows=split.frame.height, **dataset.facts(name))
 
 
 # Training
@@ -466,10 +458,11 @@ def generated(
     leakage = find_leakage(dataset.splits)
     events: list[AnyEvent] = [
         _started(config),
-        ColumnsFound(form="prompt_completion", columns=dataset.columns.sources),
+        dataset.columns_found(),
         _model(),
         *prepared(dataset),
         leakage.as_event(),
+        *tell_draws(dataset),
         *(course if course is not None else healthy_text()),
         *_generated(config, dataset, predict, leakage),
         *facts,

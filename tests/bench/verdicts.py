@@ -370,7 +370,7 @@ def leaked(share: float, near: bool) -> Callable[[np.random.Generator, Path], Ma
     return make
 
 
-LEAK = "overconfident poorly_calibrated repeated_test_rows test_train_shift text_shift"
+LEAK = "overconfident poorly_calibrated repeated_test_rows drawn_differently"
 for near in (False, True):
     word = "near" if near else "exact"
     for share in (0.05, 0.3, 1.0):
@@ -379,7 +379,7 @@ for near in (False, True):
         )
 
 
-@kind("test is the train file", NOT_SHIP, must="leakage same_file", may=LEAK)
+@kind("test is the train file", NOT_SHIP, must="leakage same_rows", may=LEAK)
 def same_file(rng: np.random.Generator, folder: Path) -> Made:
     def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
         splits["test"] = splits["train"]
@@ -413,7 +413,9 @@ def groups(share: float) -> Callable[[np.random.Generator, Path], Made]:
 
 
 for share in (0.05, 0.3, 1.0):
-    kind(f"group leakage of {share:.0%}, no gain", NOT_SHIP, "group_leakage", LEAK)(groups(share))
+    kind(f"group leakage of {share:.0%}, no gain", NOT_SHIP, "group_in_two_splits", LEAK)(
+        groups(share)
+    )
 
 
 # Labels
@@ -455,7 +457,7 @@ def swapped(rng: np.random.Generator, folder: Path) -> Made:
     "labels differ in case only",
     NOT_SHIP,
     must="label_variants",
-    may="label_errors accuracy_paradox class_imbalance",
+    may="label_errors accuracy_paradox class_imbalance labels_never_predicted",
 )
 def case_only(rng: np.random.Generator, folder: Path) -> Made:
     labels = ("NO", "YES", "no", "yes")
@@ -479,7 +481,11 @@ def case_only(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting(labels=labels, prior=prior, predict=blind))
 
 
-@kind("a label of train that test has not", SHIP, may="small_classes label_shift test_train_shift")
+@kind(
+    "a label of train that test has not",
+    SHIP,
+    may="small_classes drawn_differently",
+)
 def absent(rng: np.random.Generator, folder: Path) -> Made:
     labels = ("a", "b", "c")
 
@@ -522,8 +528,8 @@ def never(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "labels shifted",
     (SHIP, NONE, HOLD),
-    must="label_shift",
-    may="test_train_shift poorly_calibrated class_imbalance",
+    must="drawn_differently",
+    may="drawn_differently poorly_calibrated class_imbalance",
 )
 def label_shift(rng: np.random.Generator, folder: Path) -> Made:
     def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
@@ -533,7 +539,7 @@ def label_shift(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting(spoil=spoil))
 
 
-@kind("lengths shifted", SHIP, must="length_shift", may="text_shift test_train_shift")
+@kind("lengths shifted", SHIP, must="drawn_differently", may="drawn_differently")
 def length_shift(rng: np.random.Generator, folder: Path) -> Made:
     def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
         rows = splits["test"]
@@ -543,7 +549,7 @@ def length_shift(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting(spoil=spoil))
 
 
-@kind("another vocabulary", SHIP, must="text_shift", may="length_shift")
+@kind("another vocabulary", SHIP, must="drawn_differently", may="drawn_differently")
 def text_shift(rng: np.random.Generator, folder: Path) -> Made:
     def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
         rows, half = splits["test"], world.vocabulary[:200]
@@ -558,7 +564,7 @@ def text_shift(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "cost dearer than a constant answer",
     HOLD,
-    may="class_imbalance poorly_calibrated test_too_small label_shift",
+    may="class_imbalance poorly_calibrated test_too_small drawn_differently",
 )
 def dear(rng: np.random.Generator, folder: Path) -> Made:
     """Validation's rows are easy, test's are not: the threshold that was cheap there is dear."""
