@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 import numpy as np
 import polars as pl
-from ftev.core.config import CostConfig, ObjectiveConfig, RunConfig
+from ftev.core.config import CostConfig, GuardrailConfig, ObjectiveConfig, RunConfig
 from ftev.core.config_file import load_config
 from ftev.core.demo import write_demo
 from ftev.core.errors import FtevError
@@ -177,7 +177,7 @@ def gain_many(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting((1200, 600, 1000), labels, prior, probe=1.0, tuned=2.2))
 
 
-@kind("gain exactly at the margin", NOT_SHIP)
+@kind("gain exactly at the margin", NOT_SHIP, may="poorly_calibrated label_errors")
 def at_margin(rng: np.random.Generator, folder: Path) -> Made:
     """The tuned model fixes five rows in a hundred and breaks none: not more than the margin."""
 
@@ -295,7 +295,7 @@ def probe_wins(rng: np.random.Generator, folder: Path) -> Made:
 @kind(
     "a reference worse than chance",
     NOT_SHIP,
-    may="labels_swapped underfitting",
+    may="labels_swapped underfitting poorly_calibrated",
 )
 def worse_reference(rng: np.random.Generator, folder: Path) -> Made:
     def inverted(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
@@ -651,6 +651,69 @@ def recall_missed(rng: np.random.Generator, folder: Path) -> Made:
         rng,
         folder,
         Setting(prior=(0.7, 0.3), rows=(800, 400, 2000), objective=aim, tuned=1.3, predict=easier),
+    )
+
+
+# Guardrails and clusters
+
+
+def by_tier(gold: float) -> Callable[[np.random.Generator, Path], Made]:
+    """A tuned model that gains everywhere; among gold customers it is right as often as `gold`."""
+
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+            for rows in splits.values():
+                rows.more["tier"] = ["gold" if i % 5 == 0 else "basic" for i in range(len(rows))]
+
+        def answer(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+            n = source.height
+            is_gold = np.arange(n) % 5 == 0 if split == "test" else np.zeros(n, bool)
+            before = rng.random(n) < 0.25
+            after = rng.random(n) < np.where(is_gold, 1 - gold, 0.08)
+            pair = (("probe", before), ("tuned", after))
+            return {m: answered_wrongly(source, w) for m, w in pair}
+
+        rail = GuardrailConfig(metric="accuracy", slice={"tier": "gold"}, no_worse_by=0.02)
+        more = {"guardrail": [rail]}
+        return run(rng, folder, Setting((400, 200, 2000), spoil=spoil, predict=answer, more=more))
+
+    return make
+
+
+SURE = "poorly_calibrated label_errors"
+kind("guardrail broken in one slice", HOLD, may=SURE)(by_tier(0.5))
+kind("guardrail kept in its slice", SHIP, may=SURE)(by_tier(0.95))
+
+
+@kind("clusters of 4 copies, no gain", NOT_SHIP, may=f"repeated_test_rows {SURE}")
+def clusters_of_four(rng: np.random.Generator, folder: Path) -> Made:
+    """Few customers, each with four copies of one row: rows by themselves would show anything."""
+
+    def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+        for at, (name, rows) in enumerate(splits.items()):
+            once = rows.take(range(len(rows) // 4))
+            text = [f"{t} {w}" for t in once.text for w in world.vocabulary[:4]]
+            label = [x for x in once.label for _ in range(4)]
+            customer = [f"{at}-{i}" for i in range(len(once)) for _ in range(4)]
+            splits[name] = Rows(text, label, {"customer": customer})
+
+    def by_customer(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        """Both models answer all rows of a customer alike."""
+        first = pl.int_range(source.height) // 4 * 4
+        places = pl.select(first).to_series()
+        cluster = pl.Series("cluster", (places // 4).to_list())
+        return {
+            m: f[places].with_columns(
+                row_id=source["row_id"], label=source["label"], cluster=cluster
+            )
+            for m, f in frames.items()
+        }
+
+    more = {"data": {"group": "customer"}}
+    return run(
+        rng,
+        folder,
+        Setting((400, 200, 400), probe=0.8, tuned=0.8, spoil=spoil, predict=by_customer, more=more),
     )
 
 
