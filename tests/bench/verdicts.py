@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from ftev.core.errors import FtevError
 from ftev.core.events import AnalysisComputed, TextScored
 from ftev.core.history import read_history
 from ftev.core.launch import start_worker
+from ftev.core.numbers import references
 from ftev.core.numbers.bootstrap import Resampling
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare
@@ -54,6 +56,7 @@ from planted import (
     scored,
     text_frame,
     texts,
+    words,
 )
 
 SHIP, HOLD, NONE = "ship", "hold", "no evidence"
@@ -1078,17 +1081,44 @@ def clustered(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, pl.DataFr
     return first, second
 
 
-def equal_texts(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    vocabulary = texts(rng, 1, [f"w{i}" for i in range(60)], (60, 61))[0].split()
-    references = texts(rng, n, vocabulary, (3, 12))
-    tokens = np.array([len(r.split()) + 1 for r in references])
-    hard, writer = rng.normal(size=n), Writer(0.8)
+POOL = 12_000  # rows of texts and answers, from which each pair of equal models draws its own
+
+
+@cache
+def pool() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Two equally good writers on the same rows. n-grams of a row are counted once: by the row,
+    sums are what they would be in any draw."""
+    rng = np.random.default_rng(0)
+    vocabulary = words(rng, 60)
+    asked = texts(rng, POOL, vocabulary, (3, 12))
+    tokens = np.array([len(r.split()) + 1 for r in asked])
+    hard, writer = rng.normal(size=POOL), Writer(0.8)
     a, b = (
-        answers(
-            rng, text_frame(rng, hard, tokens, 2.0), references, references, vocabulary, writer, 20
-        )
+        answers(rng, text_frame(rng, hard, tokens, 2.0), asked, asked, vocabulary, writer, 20)
         for _ in range(2)
     )
+    known: dict[tuple[str, str], Array] = {}
+    signatures: dict[str, str] = {}
+    for frame in (a, b):
+        pairs = frame["completion"].to_list(), frame["reference"].to_list()
+        sums, signatures = references._sums(*pairs)
+        known |= dict(zip(zip(*pairs, strict=True), sums, strict=True))
+    references._sums = lambda x, y: (
+        np.array([known[pair] for pair in zip(x, y, strict=True)]),
+        signatures,
+    )
+    return a, b
+
+
+def equal_texts(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    places = rng.permutation(POOL)[:n]
+    swap = rng.random(n) < 0.5  # which of the two is which, row by row
+    pair = [frame[places].with_columns(row_id=pl.int_range(n)) for frame in pool()]
+    first = pl.when(pl.Series(swap))
+    columns = [c for c in pair[0].columns if c != "row_id"]
+    joined = pair[0].join(pair[1], on="row_id", suffix="_b", maintain_order="left")
+    a = joined.select("row_id", *(first.then(c).otherwise(f"{c}_b").alias(c) for c in columns))
+    b = joined.select("row_id", *(first.then(f"{c}_b").otherwise(c).alias(c) for c in columns))
     return a, b
 
 
@@ -1107,18 +1137,13 @@ def shown(name: str, n: int, seed: int, draws: int) -> Counter[str]:
     for i in range(draws):
         rng = np.random.default_rng([seed, i, n, *name.encode()])
         before, after = NULLS[name](rng, n)
-        resampling = Resampling(seed=i, draws=1_000)
+        resampling = Resampling(seed=i, draws=400)
         for c in compare(
             "test", "base", before, "tuned", after, labels, positive, None, resampling
         ):
             found[f"{c.metric} of"] += 1
             found[c.metric] += read_difference(msgspec.to_builtins(c)) == "better"
     return found
-
-
-def _draws(name: str, n: int, draws: int) -> int:
-    """Answers to thousands of prompts take seconds to measure: a tenth of the draws there."""
-    return draws // 10 if name == "texts and answers" and n > 1000 else draws
 
 
 def null_table(draws: int, processes: int) -> tuple[str, str]:
