@@ -809,7 +809,7 @@ def answered(differences: dict[str, float], looping: tuple[float, float]) -> lis
     """Base and tuned answered: differences of metrics, each ± 0.1, and the share that loops."""
     compared = [
         {"split": "test", "from": "base", "to": "tuned", "metric": m, "difference": d}
-        | {"low": d - 0.1, "high": d + 0.1}
+        | {"low": d - 0.1, "high": d + 0.1, "p": 0.001}
         for m, d in differences.items()
     ]
     shares = [
