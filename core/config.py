@@ -33,6 +33,8 @@ class Bounds:
         if not math.isfinite(value):
             return f"must be a number, not {value}"
         inside = self.at_least <= value <= self.at_most and self.above < value < self.below
+        if value > self.at_most == MOST and max(self.above, self.at_least) > -MOST:
+            return f"must be {self} and at most {MOST:,.10g}"  # an end that else goes unsaid
         return "" if inside else f"must be {self}"
 
     def __str__(self) -> str:

@@ -225,11 +225,11 @@ def test_the_report_shows_both(run: Run) -> None:
 
 
 def diverged(folder: Path, encoder_folder: Path, **train: Any) -> tuple[Run, History]:
-    """A classifier whose first step with an effect is one of 1e30; four steps an epoch."""
+    """A classifier whose first step with an effect is one of 1e12; four steps an epoch."""
     texts = [("what a good cup", "good"), ("the tea was bad", "bad"), ("a warm day", "good")]
     rows = [(f"{texts[i % 3][0]} {i}", texts[i % 3][1]) for i in range(40)]
     write_rows(folder / "train.csv", ("text", "label"), rows)
-    settings = {"batch_size": 8, "learning_rate": 1e30, "max_grad_norm": 0.0, "eval_every": 1}
+    settings = {"batch_size": 8, "learning_rate": 1e12, "max_grad_norm": 0.0, "eval_every": 1}
     config = RunConfig(
         task="classification",
         name="diverged",
