@@ -19,7 +19,7 @@ from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, suspect
 
 Again = dict[tuple[str, str], object]  # results by analysis and model
 Result = Mapping[str, Any]
-ELSEWHERE = "needs a model or other runs, and is not checked"
+ELSEWHERE = "needs a model, the data files or other runs, and is not checked"
 BY_RULE = ("label_errors",)  # an estimate, whose rule has its keys
 ANOTHER_RULE = "an earlier version of ftev estimated it by another rule; it is not checked"
 BY_ALL_SLICES = ("p_corrected", "correction", "notes")  # depend on how many slices there are

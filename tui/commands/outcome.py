@@ -8,7 +8,7 @@ from typing import Any
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
 from ...core.report import build_report
-from ...core.reporting.metric_names import name_decision
+from ...core.reporting.metric_names import name_decision, name_metric, positive_label_of
 from ...core.reporting.numbers import DASH, format_difference, format_estimate
 from ...core.reporting.numbers import format_difference_interval as format_ends
 from ...core.reporting.summary import judged_split, reference_model
@@ -66,9 +66,12 @@ def format_results(history: History) -> list[str]:
     names = [name for name in results["tuned"].get("metrics", {}) if not _is_repeated(name)]
     columns = [f"{split} ({results['tuned'].get('n', 0):,} rows)", *models]
     columns += [f"{against} → tuned", "95 %"] if against else []
-    rows = []
+    positive, rows = positive_label_of(results.values()), []
     for name in names:
-        row = [name, *(format_estimate(name, results[m]["metrics"].get(name)) for m in models)]
+        row = [
+            name_metric(name, positive),
+            *(format_estimate(name, results[m]["metrics"].get(name)) for m in models),
+        ]
         if against:
             c = find_comparison(history, split, name)
             row.append(format_difference(name, c["difference"]) if c else DASH)
