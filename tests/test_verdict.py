@@ -412,6 +412,15 @@ def test_V1_a_language_model_is_below_ln_V(
 
 def test_V1_few_rows_are_tested_exactly() -> None:
     """Of 5 rows all right the interval may be narrow; Fisher's p is 0.2."""
+    events = evaluated(predicted((3, 0), (2, 0)), predicted((3, 0), (0, 2)), "macro_f1")
+    narrow = {"value": 1.0, "low": 0.8, "high": 1.0, "method": "bootstrap"}
+    for e in events:
+        if isinstance(e, ResultsComputed) and e.model == "tuned":
+            e.result["metrics"] |= {"balanced_accuracy": narrow, "macro_f1": narrow}
+            e.result["metrics"].pop("mcc")
+    verdict = judge(fold(events), config(metric="macro_f1", at_least=0.7))
+    assert verdict.decision == "no evidence"
+    assert verdict.reasons[0].endswith("not shown better than guessing")
     assert permutation_p([[3, 0], [0, 2]]) == pytest.approx(0.2)
     table = [[7, 2], [1, 9]]
     one_sided = fisher_exact(table, alternative="greater").pvalue
@@ -507,6 +516,14 @@ def test_V8_warnings_on_the_evidence_come_before_the_others() -> None:
 
 
 def test_V15_fixed_and_broke_stand_beside_accuracy_alone() -> None:
+    older = [  # runs of earlier versions have the counts beside every metric
+        ComparisonsComputed(comparisons=[{**c, "fixed": 80, "broke": 0} for c in e.comparisons])
+        if isinstance(e, ComparisonsComputed)
+        else e
+        for e in GOOD
+    ]
+    assert "fixed" not in " ".join(judge(fold(older), config()).reasons)
+    assert ", fixed 80, broke 0" in " ".join(judge(fold(older), config(metric="accuracy")).reasons)
     assert "fixed" not in " ".join(judge(fold(GOOD), config()).reasons)
     [reason] = [r for r in judge(fold(GOOD), config(metric="accuracy")).reasons if "changes" in r]
     assert ", fixed 70, broke 0" in reason or ", fixed 7" in reason

@@ -10,11 +10,17 @@ from ..blocks import Block, Bullets, Heading, Paragraph
 
 
 def show_guardrails(report: Mapping[str, Any]) -> list[Block]:
-    """Each condition of every split that has them, the rows that the verdict reads named there."""
+    """Each condition on the rows that the verdict reads: test, else validation."""
+    known = {
+        split: analyses["guardrails"]["tuned"]["guardrails"]
+        for split, analyses in report["analyses"].items()
+        if "guardrails" in analyses
+    }
+    judged = [split for split in known if split != "validation"] or list(known)
     told = [
         f"{r['outcome'].capitalize()}: {describe_guardrail(r, split)}; {r['why']}."
-        for split, analyses in report["analyses"].items()
-        for r in analyses.get("guardrails", {}).get("tuned", {}).get("guardrails", [])
+        for split in judged
+        for r in known[split]
     ]
     if not told:
         return []
