@@ -270,10 +270,10 @@ class RunConfig:
     """How it learns."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """What counts as good enough."""
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    """How it is judged."""
     guardrail: list[GuardrailConfig] = field(default_factory=list)
     """What must also hold: a table each, by metric and by rows."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """How it is judged."""
     folder: str = "."
     """Folder that relative paths start from; written by ftev."""
 
