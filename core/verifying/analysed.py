@@ -28,7 +28,7 @@ BY_ALL_SLICES = ("p_corrected", "correction", "notes")  # depend on how many sli
 def check_analyses(stored: StoredRun) -> Iterator[Check]:
     """A check for each stored analysis; one that fails where the rows no longer allow them."""
     for split, analyses in stored.history.analyses.items():
-        again, broken = _analyse_again(stored, split)
+        again, broken = analyse_again(stored, split)
         if broken:
             files = suspects(stored, split, stored.frames[split])
             yield cannot(f"{split} analyses", files, broken[0])
@@ -117,7 +117,7 @@ def _by_itself(part: Any) -> Any:
     return {k: _by_itself(v) for k, v in part.items() if k not in BY_ALL_SLICES}
 
 
-def _analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]]:
+def analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]]:
     """Every analysis that can be made, and what stood against the others."""
     frames = stored.frames.get(split)
     if frames is None or "tuned" not in frames:
