@@ -180,6 +180,13 @@ def test_F_a_probe_that_beats_the_tuned_model() -> None:
         assert found(told, "probe_beats_tuned", config) is None
 
 
+def test_V13_a_probe_that_finds_more_at_a_threshold_of_its_own_is_no_better_by_that() -> None:
+    events = [STARTED, LABELS, *scored(story.result((70, 70)), probe=story.result((90, 90)))]
+    events.append(compared("recall", -0.2, 0.06, "probe"))
+    assert found(events, "probe_beats_tuned", story.config(recall_at_least=0.5)) is None
+    assert found(events, "probe_beats_tuned", story.config(metric="recall")) is not None
+
+
 # Remedies
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-COUNTS = {"L": 8, "M": 5, "K": 5, "C": 7, "S": 8, "B": 2, "D": 3, "T": 5, "G": 3}
+COUNTS = {"L": 8, "M": 5, "K": 5, "C": 7, "S": 9, "B": 2, "D": 3, "T": 5, "G": 3, "V": 15, "E": 5}
 RULES = [f"{letter}{n}" for letter, count in COUNTS.items() for n in range(1, count + 1)]
-COMING = ["S2b", "S9", *(f"V{n}" for n in range(1, 16)), *(f"E{n}" for n in range(1, 6))]
+RULES.append("S2b")
 NAME = re.compile(r"test_([A-Z]\d+[a-z]?)_\w+")
 
 
@@ -50,7 +50,7 @@ def test_every_rule_has_a_test_named_after_it(rule: str, tested: set[str]) -> No
 
 
 def test_no_test_is_named_after_a_rule_that_does_not_exist(tested: set[str]) -> None:
-    assert tested <= {*RULES, *COMING}
+    assert tested <= set(RULES)
 
 
 def test_a_test_without_an_assertion_does_not_count() -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..config import RunConfig
-from ..decision import DEFAULT_METRIC, declared_metric
+from ..decision import DEFAULT_METRIC, choosers, declared_metric
 from ..history import History
 from ..reporting.numbers import read_number
 from ..reporting.outcome import Outcome, read_difference
@@ -93,6 +93,12 @@ class Case:
         """The primary metric: the declared one, else the default of the task."""
         declared = declared_metric(self.config) if self.config else None
         return declared or DEFAULT_METRIC.get(self.task, "loss")
+
+    @property
+    def judged_by_threshold(self) -> bool:
+        """Whether the objective is a threshold's aim alone: the rules that it beats decide."""
+        o = self.config.objective if self.config else None
+        return o is not None and o.metric is None and bool(self.config and choosers(self.config))
 
     @property
     def target(self) -> float | None:

@@ -119,8 +119,8 @@ def _never_predicted(case: Case) -> Iterator[Finding]:
 def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
     """A linear layer on the frozen base is shown to be better than what training made of it."""
     c = case.comparison(case.metric, "probe")
-    if not is_shown(c, "worse"):
-        return
+    if case.judged_by_threshold or not is_shown(c, "worse"):
+        return  # at thresholds of their own, rules are compared by what the objective wants most
     metric, name = case.metric, name_metric(case.metric, case.tuned.get("positive"))
     before, after = (metric_value(case.results.get(m), metric) for m in ("probe", "tuned"))
     change = format_difference(metric, c["difference"])
