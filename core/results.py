@@ -26,6 +26,7 @@ from .metrics import (
 )
 from .numbers.bootstrap import (
     DRAWS,
+    FEW_ROWS,
     Draws,
     Resampling,
     RowScores,
@@ -35,6 +36,7 @@ from .numbers.bootstrap import (
     bootstrap_rows,
     interval_of,
     shown_interval,
+    student_half,
     values_of,
     widened,
 )
@@ -69,6 +71,8 @@ __all__ = [
 ]
 
 WILSON = "Wilson 95 %"
+AT_LEAST_T = "at least Student's t"
+LOG_T = "at least Student's t of the logarithm"
 F1_WILSON = "Wilson 95 % of the rows that are or are called positive"
 NOTHING = "no interval: nothing to divide by"
 
@@ -172,6 +176,7 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         name: replace(drawn.estimate(name, value), **described(ratios, name))
         for name, value in values.items()
     }
+    estimates |= _of_skewed(estimates, drawn)
     answers = read_references(frame)
     if answers is not None:
         estimates |= _reference_estimates(answers, resampling)
@@ -185,6 +190,34 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
         answered=answers.n if answers else None,
         signatures=answers.signatures if answers else None,
     )
+
+
+def _of_skewed(estimates: Mapping[str, Estimate], drawn: _Drawn) -> dict[str, Estimate]:
+    """Losses of few rows are skewed, and percentiles of them end at the largest row: the interval
+    is at least that of Student's t on the logarithm."""
+    found: dict[str, Estimate] = {}
+    if drawn.n >= FEW_ROWS:
+        return found
+    for name in {"loss", "bits_per_byte"} & estimates.keys():
+        e = estimates[name]
+        if e.value > 0 and math.isfinite(e.low):
+            ratio = math.exp(student_half(drawn.draws[name], drawn.n) / e.value)
+            low, high = min(e.low, e.value / ratio), max(e.high, e.value * ratio)
+            found[name] = replace(e, low=low, high=high, method=f"{e.method}, {LOG_T}")
+    share = estimates["token_accuracy"]
+    if math.isfinite(share.low):
+        half = student_half(drawn.draws["token_accuracy"], drawn.n)
+        low, high = min(share.low, share.value - half), max(share.high, share.value + half)
+        how = f"{share.method}, {AT_LEAST_T}"
+        share = replace(share, low=max(0.0, low), high=min(1.0, high), method=how)
+        found["token_accuracy"] = share
+    if (loss := found.get("loss")) is not None:
+        ends = {"low": math.exp(loss.low), "high": math.exp(min(loss.high, 709.0))}
+        found["perplexity"] = replace(estimates["perplexity"], method=loss.method, **ends)
+        ends = {"low": -loss.high, "high": -loss.low}
+        name = "average_log_likelihood"
+        found[name] = replace(estimates[name], method=loss.method, **ends)
+    return found
 
 
 def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict[str, Estimate]:
@@ -218,7 +251,8 @@ class _Drawn:
         effect = None
         if self.by_row is not None:
             effect = design_effect(self.draws[name], self.by_row[name])
-        if self.ends is not None and name in self.ends.worst and self.n > 1:
+        smooth = self.ends is not None and name in self.ends.worst and math.isfinite(value)
+        if self.ends is not None and smooth and self.n > 1:
             ends = self.ends.interval(name, value)
             (low, high), method = shown_interval(ends, smoothed_method(self.resampling))
         else:

@@ -6,6 +6,7 @@ inside one statistic see one resample: their differences are paired.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,6 +86,11 @@ def beyond_of(n: int) -> float:
     if n >= FEW_ROWS or n < 2:
         return 0.025
     return float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
+
+
+def student_half(draws: FloatArray, n: int) -> float:
+    """Half the width of Student's t interval over n rows, by the spread of the draws."""
+    return float(math.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975) * standard_error(draws))
 
 
 def widened(n: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from ..statistics import (
     tango,
 )
 from .bootstrap import (
+    FEW_ROWS,
     ROWS_DRAWN,
     Draws,
     Resampling,
@@ -31,6 +33,7 @@ from .bootstrap import (
     interval_of,
     moments_of,
     shown_interval,
+    student_half,
     values_of,
     widened,
 )
@@ -53,12 +56,15 @@ from .smoothing import (
     FEW,
     Ends,
     are_few,
+    bounds,
     differences,
     smoothed_counts,
     smoothed_margins,
     smoothed_method,
+    smoothed_scores,
 )
 
+STUDENT = "Student's t"
 TANGO = "Tango score 95 %"
 RANKED = "ranks exchanged within each model"
 DELONG = "normal limit (DeLong) of the permutation p"
@@ -229,14 +235,21 @@ class _Evidence:
         )
 
     def _interval(self, name: str, value: float) -> tuple[Interval, str]:
-        if self.ends is not None and name in self.ends.worst and self.n > 1:
+        smooth = self.ends is not None and name in self.ends.worst and math.isfinite(value)
+        if self.ends is not None and smooth and self.n > 1:
             return shown_interval(
                 self.ends.interval(name, value), smoothed_method(self.resampling, paired=True)
             )
         found, how = interval_of(self.draws[name], self.n, self.how(name))
         if name == "ece" and not np.isnan(found.low):
             how = how_ece(DIFFERENCE_METHOD, self.resampling) + widened(self.n)
-            return ece_difference(value, self.draws[name], beyond_of(self.n)), how
+            found = ece_difference(value, self.draws[name], beyond_of(self.n))
+        if self.n < FEW_ROWS and not np.isnan(found.low):  # percentiles end at the largest row
+            half = student_half(self.draws[name], self.n)
+            least, most = bounds(METRICS[name].unit, paired=True)
+            low, high = min(found.low, value - half), max(found.high, value + half)
+            found = Interval(max(least, low), min(most, high))
+            how += f", at least {STUDENT}"
         return found, how
 
     def _design_effect(self, name: str) -> float | None:
@@ -264,9 +277,25 @@ def _classification_differences(
     if a.probabilities is not None and b.probabilities is not None:
         before = ProbabilityScores(a.truth, a.probabilities, code)
         after = ProbabilityScores(b.truth, b.probabilities, code)
-        found |= _row_differences((before, after), a.clusters, resampling)
+        ends = _ends_of_scores((a, b), (before, after), len(labels), resampling)
+        found |= _row_differences((before, after), a.clusters, resampling, ends)
         found = _with_ranks(found, (before, after), a.clusters, resampling)
     return found
+
+
+def _ends_of_scores(
+    pair: tuple[ClassificationRows, ClassificationRows],
+    scores: tuple[ProbabilityScores, ProbabilityScores],
+    n_labels: int,
+    r: Resampling,
+) -> Ends | None:
+    """Where few answers changed, a row that changes much may be to come; ECE has its own way."""
+    few = are_few(pair[0].truth, [rows.predicted for rows in pair], n_labels, pair[0].clusters)
+    if not few or not all(np.isfinite(s.probabilities).all() for s in scores):
+        return None
+    ends = smoothed_scores(scores, pair[0].clusters, r)
+    del ends.worst["ece"], ends.best["ece"]
+    return ends
 
 
 def _count_differences(
@@ -354,7 +383,10 @@ def _of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> 
 
 
 def _row_differences(
-    pair: tuple[RowScores, RowScores], clusters: Clusters | None, r: Resampling
+    pair: tuple[RowScores, RowScores],
+    clusters: Clusters | None,
+    r: Resampling,
+    ends: Ends | None = None,
 ) -> Differences:
     """Differences of the metrics that both have, under one resample of the rows or clusters."""
     before, after = pair
@@ -379,6 +411,7 @@ def _row_differences(
         draws=differences(*draws),
         how=how,
         null=exchange_rows(models, r, moments),
+        ends=ends,
         by_row=None if clusters is None else differences(*bootstrap_rows(pair, r)[0]),
     )
     return evidence.differences(*values)

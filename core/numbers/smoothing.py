@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import FloatArray, IntArray
+from ..metrics import METRICS, FloatArray, IntArray
 from ..statistics import Interval
 from .bootstrap import (
     Draws,
@@ -30,6 +30,7 @@ from .cells import Cells, joint_cells
 from .clusters import Clustered, Clusters, MarginScores
 from .probabilities import ProbabilityScores
 
+LEAST = 1e-9  # probability of an imagined row: its loss is finite
 FEW = 5  # rows on a side from which plain resampling will do
 
 
@@ -39,12 +40,25 @@ class Ends:
 
     worst: Draws
     best: Draws
+    paired: bool = False
 
     def interval(self, metric: str, value: float) -> Interval:
         """Holds the value itself: with no wrong row the upper end is where the value is."""
         found = [percentile_interval(draws[metric]) for draws in (self.worst, self.best)]
         ends = [x for interval in found for x in interval]
-        return Interval(min(value, *ends), max(value, *ends))
+        least, most = bounds(METRICS[metric].unit, self.paired)
+        # Gamma weights are no whole numbers: what they give passes a bound by its last bits.
+        low, high = max(least, min(ends)), min(most, max(ends))
+        return Interval(min(value, low), max(value, high))
+
+
+def bounds(unit: str, paired: bool) -> tuple[float, float]:
+    """What a metric, or a difference of two, cannot pass."""
+    if unit == "share":
+        return (-1.0, 1.0) if paired else (0.0, 1.0)
+    if unit == "coefficient":
+        return (-2.0, 2.0) if paired else (-1.0, 1.0)
+    return -np.inf, np.inf
 
 
 def smoothed_method(resampling: Resampling, paired: bool = False) -> str:
@@ -128,7 +142,7 @@ def smoothed_counts(
         )
         statistic = statistic_of(extended)
         ends.append(smoothed_cells(extended.counts.astype(np.float64), statistic, resampling))
-    return Ends(*ends)
+    return Ends(ends[0], ends[1], paired=len(cells.predicted) == 2)
 
 
 def _answers(rows: Imagined, models: int) -> Sequence[Sequence[IntArray]]:
@@ -164,8 +178,8 @@ def smoothed_scores(
 ) -> Ends:
     """Draws of probabilities. The imagined rows are the least and the most likely of each label."""
     labels = np.unique(models[0].truth)
-    weight = np.full(len(labels), weight_of(len(labels)))
     pair = len(models) == 2
+    weight = np.full(len(labels), weight_of(len(labels)) / len(models))
     worst = [_with_rows(m, labels, best=pair and i == 0) for i, m in enumerate(models)]
     best = [_with_rows(m, labels, best=not (pair and i == 0)) for i, m in enumerate(models)]
     return _ends([worst, best], weight, clusters, resampling)
@@ -174,10 +188,11 @@ def smoothed_scores(
 def _with_rows(scores: ProbabilityScores, labels: IntArray, best: bool) -> ProbabilityScores:
     of_labels = scores.probabilities[:, labels]
     places = of_labels.argmax(axis=0) if best else of_labels.argmin(axis=0)
+    imagined = np.maximum(scores.probabilities[places], LEAST)
     return replace(
         scores,
         truth=np.concatenate((scores.truth, labels)),
-        probabilities=np.concatenate((scores.probabilities, scores.probabilities[places])),
+        probabilities=np.concatenate((scores.probabilities, imagined)),
     )
 
 
@@ -195,7 +210,7 @@ def _ends(
         rows = [model if clusters is None else _clustered(model, clusters) for model in models]
         draws, _ = bootstrap_rows(rows, resampling, shapes=shapes)
         found.append(draws[0] if len(draws) == 1 else differences(*draws))
-    return Ends(*found)
+    return Ends(found[0], found[1], paired=len(ends[0]) == 2)
 
 
 def _clustered(model: MarginScores | ProbabilityScores, clusters: Clusters) -> Clustered:
