@@ -201,7 +201,8 @@ def _ended(history: History) -> Line:
     """What was done and how long it took: of steps, the time of training alone."""
     if history.trains:
         took = history.training_seconds
-        line: Line = [(f"{format_count(history.step)} steps in {format_seconds(took)}", "")]
+        steps = format_count(history.step) + (" step" if history.step == 1 else " steps")
+        line: Line = [(f"{steps} in {format_seconds(took)}", "")]
     else:
         end = history.finished.time if history.finished else history.last_time
         took = end - history.created if history.created else 0.0
