@@ -62,8 +62,11 @@ def evaluate_split(s: Session, split: str) -> None:
 
 def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> pl.DataFrame:
     """The column `cluster` where rows are not independent: a group, a prompt, a document (S9)."""
-    found = rows_together(s.dataset.splits[split].frame, not s.config.is_classification)
-    if _are_windows(s, split, frame.height):
+    source = s.dataset.splits[split].frame
+    found = rows_together(source, not s.config.is_classification)
+    if _are_windows(s, split, frame.height) and source.height == 1:
+        s.note(f"{split} is one document: intervals cover the choice of its windows, and no other")
+    elif _are_windows(s, split, frame.height):
         rows = s.rows_for(s.base if model == "base" else s.tuned, split)
         windows = pl.DataFrame({"row_id": rows.row_ids, "document": rows.documents})
         if found is None:

@@ -477,8 +477,10 @@ def test_K4_each_model_reads_with_its_own_tokenizer(
 def test_the_windows_of_a_document_are_told_and_verified(
     verses: RunConfig, causal_folder: Path, tmp_path: Path
 ) -> None:
+    import json
     import shutil
 
+    import polars as pl
     from safetensors.torch import save_file
 
     other = tmp_path / "other"
@@ -487,21 +489,28 @@ def test_the_windows_of_a_document_are_told_and_verified(
     shaken = {name: w + 0.05 * torch.randn_like(w) for name, w in weights.items()}
     save_file(shaken, other / "model.safetensors", {"format": "pt"})
     text = "a cold day makes a warm cup welcome. " * 40
-    (tmp_path / "document.txt").write_text(text)
+    documents = [{"text": text}, {"text": text[37:]}, {"text": text[74:]}]
+    lines = "".join(json.dumps(document) + "\n" for document in documents)
+    (tmp_path / "documents.jsonl").write_text(lines)
     given = replace(
         verses,
         model=replace(verses.model, tuned=str(other)),
-        data=DataConfig(test=str(tmp_path / "document.txt"), validation=None),
+        data=DataConfig(test=str(tmp_path / "documents.jsonl"), validation=None),
         evaluate=replace(verses.evaluate, prompts=(), held_out=["a warm cup"]),
     )
     run = create_run(given, tmp_path / "runs")
     history = finish(run)
     flips = history.analyses["test"]["flips"]["tuned"]
-    told = [row["input"].strip() for rows in flips["rows"].values() for row in rows]
+    told = [r["input"].strip() for rows in flips["rows"].values() for r in rows if "input" in r]
     assert told
     assert all(begin in text for begin in told)
     assert "token_changes" in history.analyses["held_out:0"]
     assert all_agree(run)
+    result = history.results["test"]["tuned"]
+    stored = pl.read_parquet(run.predictions / "test.tuned.parquet")
+    assert result["clusters"] == stored["cluster"].n_unique() == 3 < result["n"]  # S9
+    assert f"3 clusters of {result['n']} rows" in result["metrics"]["loss"]["method"]
+    assert {c["clusters"] for c in history.comparisons} == {3}
 
 
 def test_two_given_classifiers_may_order_their_labels_otherwise(
