@@ -165,13 +165,26 @@ def test_S9_groups_and_prompts_with_several_answers_are_clusters():
     )
     by_prompt = rows_together(frame.drop("group"), same_input=True)
     assert by_prompt["cluster"].to_list() == [0, 1, 0, 2]
-    by_group = rows_together(frame, same_input=False)
+    apart = frame.with_columns(content=pl.Series([1, 2, 4, 3], dtype=pl.UInt64))
+    by_group = rows_together(apart, same_input=False)
     codes = by_group["cluster"].to_list()
     assert codes[1] == codes[3]
     assert len(set(codes)) == 3
     both = rows_together(frame, same_input=True)["cluster"].to_list()
     assert (both[0] == both[2], both[1] == both[3], both[0] == both[1]) == (True, True, False)
-    assert rows_together(frame.drop("group"), same_input=False) is None
+    assert rows_together(apart.drop("group"), same_input=False) is None
+
+
+def test_S9_copies_of_one_input_are_a_cluster_where_they_are_more_than_a_few():
+    def rows(distinct: int, copies: int) -> pl.DataFrame:
+        content = [*range(distinct), *range(copies)]
+        ids = list(range(len(content)))
+        return pl.DataFrame({"row_id": ids, "content": pl.Series(content, dtype=pl.UInt64)})
+
+    assert rows_together(rows(98, 2), same_input=False) is None
+    found = rows_together(rows(90, 10), same_input=False)
+    assert found["cluster"].n_unique() == 90
+    assert found["cluster"][0] == found["cluster"][90]
 
 
 def test_S9_an_interval_of_one_cluster_is_none():

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..history import History
 from ..reading.labels import find_variants, fold_label, sort_labels
+from ..reading.splits import REPEATED
 from ..reporting.numbers import format_count, format_interval, format_value, read_number
 from ..reporting.row_names import name_row
 from .case import EVIDENCE_ROWS, Case, Finding, Look
@@ -17,7 +18,6 @@ from .course import training
 IMBALANCE = 5.0  # rows of the largest label to one of the smallest
 SMALL_SUPPORT = 10  # rows of a label: fewer, and its recall is anecdote
 LISTED = 5
-REPEATED = 0.02  # of the held-out rows: with fewer copies the intervals hardly change
 NOISY = 0.08  # of the labels estimated wrong: from there a warning
 
 
@@ -37,8 +37,8 @@ def _repeated_test_rows(case: Case) -> Iterator[Finding]:
         "repeated_test_rows",
         "info",
         f"{repeated:,} of {format_count(split.rows, f'{name} row')} repeat an earlier one of "
-        f"{name} ({format_count(split.distinct_rows, 'distinct input')}): every interval counts "
-        "copies as if they were independent, so it is narrower than it should be",
+        f"{name} ({format_count(split.distinct_rows, 'distinct input')}): copies of one input "
+        "are no new evidence, so they are resampled and exchanged together",
         {"split": name, "rows": split.rows, "distinct": split.distinct_rows},
         copies[: EVIDENCE_ROWS if len(copies) >= min(repeated, EVIDENCE_ROWS) else LISTED],
         f"Keep one of each in {name} if the copies are an accident of how the rows were gathered",

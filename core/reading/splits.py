@@ -37,19 +37,22 @@ def assign_splits(frame: pl.DataFrame, shares: Mapping[str, float], seed: int) -
     return pl.Series("split", names.tolist(), dtype=pl.String)
 
 
+REPEATED = 0.02  # of the rows: with fewer copies intervals hardly change, and exact tests stay
+
+
 def rows_together(frame: pl.DataFrame, same_input: bool) -> pl.DataFrame | None:
     """row_id and cluster of rows that are not independent (S9); None where every row is by itself.
 
     Rows of one `group` are together, and with `same_input` those of one input: several answers to
-    one prompt.
+    one prompt. So are copies of one input wherever they are more than a few.
     """
-    content = (
-        frame["content"].to_numpy() if same_input else np.arange(frame.height, dtype=np.uint64)
-    )
-    together = _connect(content, frame["group"]) if "group" in frame.columns else _number(content)
-    if len(np.unique(together)) == frame.height:
+    copies = frame.height - frame["content"].n_unique()
+    together = same_input or copies > REPEATED * frame.height
+    content = frame["content"].to_numpy() if together else np.arange(frame.height, dtype=np.uint64)
+    found = _connect(content, frame["group"]) if "group" in frame.columns else _number(content)
+    if len(np.unique(found)) == frame.height:
         return None
-    return pl.DataFrame({"row_id": frame["row_id"], "cluster": together})
+    return pl.DataFrame({"row_id": frame["row_id"], "cluster": found})
 
 
 @dataclass(frozen=True)
