@@ -35,6 +35,7 @@ from ftev.core.history import History, fold
 from ftev.core.leakage import Leakage, find_leakage
 from ftev.core.measure import measure
 from ftev.core.metrics import default_positive
+from ftev.core.reading.splits import rows_together
 from ftev.core.results import majority_frame
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
@@ -232,6 +233,11 @@ def _classified(
         frames = {
             "majority": majority_frame(frames["tuned"], dataset.labels, train.label_counts())
         } | frames
+        if (together := rows_together(source, same_input=False)) is not None:
+            frames = {
+                m: f if "cluster" in f.columns else f.join(together, on="row_id", how="left")
+                for m, f in frames.items()
+            }
         if split == "validation":
             validation = frames
         task = (dataset.labels, positive, config.objective)

@@ -720,6 +720,14 @@ def clusters_of_four(rng: np.random.Generator, folder: Path) -> Made:
     )
 
 
+@kind("five test rows, forty times each", NOT_SHIP, may=f"repeated_test_rows {FEW} label_errors")
+def five_rows(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
+        splits["test"] = splits["test"].take([i % 5 for i in range(200)])
+
+    return run(rng, folder, Setting((400, 200, 200), spoil=spoil, predict=all_fixed))
+
+
 # Training that went wrong
 
 
