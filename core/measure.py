@@ -21,6 +21,7 @@ from .results import (
     evaluate_text,
 )
 
+OF_CLEAN_ROWS = (thresholds, guardrails)  # what the verdict asks of them beyond the results
 Measured = ResultsComputed | AnalysisComputed | ComparisonsComputed
 
 
@@ -39,7 +40,7 @@ def measure(
         yield _results(others, model, frame)
     yield from analyse(e)
     if others.frames and e.split != "validation":
-        yield from analyse(others, [thresholds, guardrails])
+        yield from analyse(others, OF_CLEAN_ROWS)
     found = [c for part in (e, others) for c in _comparisons(part)] if comparable else []
     yield ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found)))
 

@@ -11,11 +11,13 @@ import polars as pl
 
 from ..analyses import ANALYSES, Evaluation
 from ..events import spell_numbers
+from ..measure import OF_CLEAN_ROWS
 from ..predictions import INPUT_CHARACTERS
 from ..reading.rows import CHARACTERS, SLICE
+from ..reporting.summary import unclean
 from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .recomputed import BY_METHOD
-from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, suspects
+from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, rows_behind, suspects
 
 Again = dict[tuple[str, str], object]  # results by analysis and model
 Result = Mapping[str, Any]
@@ -30,7 +32,7 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
     for split, analyses in stored.history.analyses.items():
         again, broken = analyse_again(stored, split)
         if broken:
-            files = suspects(stored, split, stored.frames[split])
+            files = suspects(stored, split, stored.frames[unclean(split)])
             yield cannot(f"{split} analyses", files, broken[0])
         why = "cannot be made from the rows as they are" if broken else ELSEWHERE
         for name, models in analyses.items():
@@ -119,15 +121,17 @@ def _by_itself(part: Any) -> Any:
 
 def analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]]:
     """Every analysis that can be made, and what stood against the others."""
-    frames = stored.frames.get(split)
-    if frames is None or "tuned" not in frames:
+    whole = unclean(split)
+    rows = {model: rows_behind(stored, split, model) for model in stored.frames.get(whole, {})}
+    frames = {model: frame for model, frame in rows.items() if frame is not None}
+    if "tuned" not in frames:
         return {}, []
     tuned = frames["tuned"]
-    windows = _are_windows(stored, split, tuned)
+    windows = _are_windows(stored, whole, tuned)
     evaluation = Evaluation(
         split=split,
         frames=frames,
-        source=_source(stored, split, tuned, windows),
+        source=_source(stored, whole, tuned, windows),
         windows=tuned.select("row_id", "input") if windows and "input" in tuned.columns else None,
         config=stored.run.config(),
         labels=tuple(stored.labels),
@@ -136,7 +140,7 @@ def analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]
     )
     again: Again = {}
     broken: list[Exception] = []
-    for look in ANALYSES:
+    for look in ANALYSES if split == whole else OF_CLEAN_ROWS:
         try:
             for found in look(evaluation):
                 plain = json.dumps(spell_numbers(found.result))
