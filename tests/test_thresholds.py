@@ -9,6 +9,7 @@ from ftev.core.analyses.thresholds import at_operating_point, own_answers, thres
 from ftev.core.config import CostConfig, ObjectiveConfig
 from ftev.core.events import decode_event, encode_event
 from ftev.core.numbers.bootstrap import Resampling
+from ftev.core.numbers.clusters import clusters_of
 from ftev.core.numbers.thresholds import (
     CURVE_POINTS,
     EVERYTHING,
@@ -456,3 +457,24 @@ def test_V13_verify_holds_predictions_to_their_threshold():
     spoilt = frames["tuned"].with_columns(predicted=changed)
     [found] = contradictions_within(spoilt, LABELS)
     assert (found.rows, found.what) == ([5], "the prediction is not that of the threshold")
+
+
+def test_S9_rules_on_clusters_are_as_sure_as_their_single_rows():
+    """Every row four times over in its cluster: intervals and p are those of the rows once."""
+    rng = np.random.default_rng(4)
+    once = rng.random(120) < 0.4, rng.random(120) < 0.5, rng.random(120) < 0.5
+    four = [np.repeat(rows, 4) for rows in once]
+    clusters = clusters_of(np.repeat(np.arange(120), 4))
+    width = {}
+    for name, rows, together in (("once", once, None), ("clusters", four, clusters)):
+        _, values, draws = figures(*rows, COST, Resampling(), together)
+        change = draws["cost"][1] - draws["cost"][0]
+        width[name] = np.quantile(change, 0.975) - np.quantile(change, 0.025)
+        null = exchange_calls(*rows, COST, Resampling(), together)
+        moved = values["cost"][1, 0] - values["cost"][0, 0]
+        width[f"{name} p"] = null.p("cost", moved, 10.0)
+    assert width["clusters"] == pytest.approx(width["once"], rel=0.05)
+    assert width["clusters p"] == pytest.approx(width["once p"], abs=0.02)
+    _, _, narrow = figures(*four, COST, Resampling())
+    change = narrow["cost"][1] - narrow["cost"][0]
+    assert np.quantile(change, 0.975) - np.quantile(change, 0.025) < 0.6 * width["once"]

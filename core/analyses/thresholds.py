@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..config import ObjectiveConfig
 from ..metrics import FloatArray, IntArray
 from ..numbers.bootstrap import Resampling, interval_of
+from ..numbers.clusters import Clusters, told_clusters, unit_of
 from ..numbers.exchange import Null
 from ..numbers.scored import positive_label, read_classification
 from ..numbers.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
@@ -202,23 +203,24 @@ def _applied(
     if not np.isfinite(scores).all():
         return {"in_use": False, "why_not": f"a probability on {e.split} is not a number"}
     predicted, after = _answers(own_answers(frame), e.labels, positive), scores >= threshold
-    counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING)
+    clusters = read_classification(frame, e.labels).clusters
+    counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING, clusters)
     n, labels = len(scores), _other_first(e, positive)
     ways = [
         {
             "n": n,
             "confusion": {"labels": labels, "counts": counts[way].reshape(2, 2).tolist()},
             "metrics": {
-                name: _estimate(name, values[name][way, 0], draws[name][way], counts[way])
+                name: _estimate(name, values[name][way, 0], draws[name][way], counts[way], clusters)
                 for name in values
                 if not np.isnan(values[name][way, 0])
             },
         }
         for way in (0, 1)
     ]
-    null = exchange_calls(is_positive, predicted, after, aim, RESAMPLING)
+    null = exchange_calls(is_positive, predicted, after, aim, RESAMPLING, clusters)
     changes = {
-        name: _change(name, pair[:, 0], draws[name][1] - draws[name][0], n, null)
+        name: _change(name, pair[:, 0], draws[name][1] - draws[name][0], (n, clusters), null)
         for name, pair in values.items()
         if not np.isnan(pair).any()
     }
@@ -233,13 +235,14 @@ def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterato
     By cost where it has a price; else by what a threshold of that aim is to have the most of.
     """
     is_positive, scores = _scores(e.frames["tuned"], e.labels, positive)
+    clusters = read_classification(e.frames["tuned"], e.labels).clusters
     after = scores >= threshold
     constants = {f'calling every row "{positive}"': np.ones_like(after)}
     metric = "cost" if aim.priced else "precision"
     if aim.priced:
         constants[f'calling no row "{positive}"'] = np.zeros_like(after)
     for rule, before in constants.items():
-        yield {"rule": rule} | _difference(is_positive, before, after, aim, metric)
+        yield {"rule": rule} | _difference((is_positive, clusters), before, after, aim, metric)
     reference = reference_of(e.frames)
     if reference in (None, "majority"):
         return
@@ -249,17 +252,18 @@ def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterato
     found: dict[str, Any] = {"rule": str(reference), "model": str(reference)}
     if "threshold" in frame.columns:
         found["threshold"] = frame["threshold"][0]
-    yield found | _difference(is_positive, before, after, aim, wanted)
+    yield found | _difference((is_positive, clusters), before, after, aim, wanted)
 
 
 def _difference(
-    is_positive: Mask, before: Mask, after: Mask, aim: Aim, metric: str
+    rows: tuple[Mask, Clusters | None], before: Mask, after: Mask, aim: Aim, metric: str
 ) -> dict[str, Any]:
     """Paired: the chosen rule less the other one, on the same rows."""
-    _, values, draws = figures(is_positive, before, after, aim, RESAMPLING)
+    is_positive, clusters = rows
+    _, values, draws = figures(is_positive, before, after, aim, RESAMPLING, clusters)
     pair, moved = values[metric][:, 0], draws[metric][1] - draws[metric][0]
-    null = exchange_calls(is_positive, before, after, aim, RESAMPLING)
-    change = _change(metric, pair, moved, len(after), null)
+    null = exchange_calls(is_positive, before, after, aim, RESAMPLING, clusters)
+    change = _change(metric, pair, moved, (len(after), clusters), null)
     return {"metric": metric, "value": float(pair[1]), "other": float(pair[0])} | change
 
 
@@ -268,24 +272,36 @@ def _other_first(e: Evaluation, positive: str) -> list[str]:
     return [label for label in e.labels if label != positive] + [positive]
 
 
-def _estimate(name: str, value: float, draws: FloatArray, counts: IntArray) -> dict[str, Any]:
-    """As in the results: Wilson for shares of rows, else the bootstrap."""
+def _estimate(
+    name: str, value: float, draws: FloatArray, counts: IntArray, clusters: Clusters | None
+) -> dict[str, Any]:
+    """As in the results: Wilson for shares of independent rows, else the bootstrap."""
     _, false, missed, found = counts.tolist()
     shares = {"precision": found + false, "recall": found + missed}
-    if name in shares:
+    if name in shares and clusters is None:
         (low, high), method = wilson(found, shares[name]), WILSON
     else:
-        (low, high), method = interval_of(draws, int(counts.sum()), RESAMPLING.method())
+        n = int(counts.sum()) if clusters is None else clusters.count
+        method = RESAMPLING.method() + told_clusters(clusters, None)
+        (low, high), method = interval_of(draws, n, method)
     return {"value": float(value), "low": low, "high": high, "method": method}
 
 
-def _change(name: str, values: FloatArray, draws: FloatArray, n: int, null: Null) -> dict[str, Any]:
+def _change(
+    name: str,
+    values: FloatArray,
+    draws: FloatArray,
+    rows: tuple[int, Clusters | None],
+    null: Null,
+) -> dict[str, Any]:
     before, after = values.tolist()
-    (low, high), method = interval_of(draws, n, RESAMPLING.method(paired=True))
+    n, clusters = rows
+    method = RESAMPLING.method(paired=True) + told_clusters(clusters, None)
+    (low, high), method = interval_of(draws, n if clusters is None else clusters.count, method)
     return {
         "difference": after - before,
         "low": low,
         "high": high,
         "p": null.p(name, after - before, max(abs(before), abs(after))),
-        "method": f"{null.method(RESAMPLING, 'row')}; {method}",
+        "method": f"{null.method(RESAMPLING, unit_of(clusters))}; {method}",
     }

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import Draws, Resampling, bootstrap_cells
+from .bootstrap import Draws, Resampling, bootstrap_cells, bootstrap_rows
 from .cells import joint_cells
-from .exchange import Null, exchange_cells
+from .clusters import Clustered, Clusters
+from .exchange import Null, exchange_cells, exchange_rows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -156,11 +157,13 @@ def figures(
     after: NDArray[np.bool_],
     aim: Aim,
     resampling: Resampling,
+    clusters: Clusters | None = None,
 ) -> tuple[IntArray, Draws, Draws]:
     """Two ways of calling rows positive, on the same rows.
 
     Gives their counts [2, 4] (right negatives, false positives, missed, found), the values of
-    precision, recall, F1 and cost [2], and their draws [2, draws] under one resample of the rows.
+    precision, recall, F1 and cost [2], and their draws [2, draws] under one resample of the rows,
+    or of the `clusters` that they are in (S9).
     """
     joint = 4 * is_positive + 2 * before.astype(np.int64) + after
     cells = np.bincount(joint, minlength=8)
@@ -172,10 +175,15 @@ def figures(
         pairs = [_values(_tables(whole, way), aim) for way in (0, 1)]
         return {f"{name}.{way}": pairs[way][name] for way in (0, 1) for name in pairs[way]}
 
-    drawn = bootstrap_cells(cells[kept], statistic, resampling)
     observed = statistic(cells[kept][None, :].astype(np.float64))
     counts = np.stack([_tables(cells[None, :], way)[0] for way in (0, 1)])
-    return counts.astype(np.int64), _paired(observed), _paired(drawn)
+    if clusters is None:
+        drawn = _paired(bootstrap_cells(cells[kept], statistic, resampling))
+    else:
+        rules = [Clustered(_Rule(is_positive, way, aim), clusters) for way in (before, after)]
+        ways, _ = bootstrap_rows(rules, resampling)
+        drawn = {name: np.stack([way[name] for way in ways]) for name in ways[0]}
+    return counts.astype(np.int64), _paired(observed), drawn
 
 
 @dataclass(frozen=True)
@@ -190,14 +198,45 @@ class _Called:
         return _values(tables.reshape(-1, 4), self.aim)
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """Rows under one way of calling them positive; a `bootstrap.RowScores`."""
+
+    is_positive: NDArray[np.bool_]
+    called: NDArray[np.bool_]
+    aim: Aim
+
+    @property
+    def n(self) -> int:
+        return len(self.called)
+
+    def features(self, rows: slice) -> FloatArray:
+        kinds = 2 * self.is_positive[rows].astype(np.int64) + self.called[rows]
+        return np.eye(4)[kinds]  # right negatives, false positives, missed, found
+
+    def metrics_of_totals(self, totals: FloatArray) -> Draws:
+        shape = totals.shape[:-1]
+        return {k: v.reshape(shape) for k, v in _values(totals.reshape(-1, 4), self.aim).items()}
+
+    def reweighted(self, weights: FloatArray) -> Draws:
+        return {}
+
+
 def exchange_calls(
     is_positive: NDArray[np.bool_],
     before: NDArray[np.bool_],
     after: NDArray[np.bool_],
     aim: Aim,
     resampling: Resampling,
+    clusters: Clusters | None = None,
 ) -> Null:
-    """The differences that chance alone makes between two ways of calling rows positive (S2b)."""
+    """The differences that chance alone makes between two ways of calling rows positive (S2b).
+
+    With `clusters` their rows are exchanged together (S9).
+    """
+    if clusters is not None:
+        a, b = (Clustered(_Rule(is_positive, way, aim), clusters) for way in (before, after))
+        return exchange_rows((a, b), resampling)
     cells = joint_cells(is_positive, (before.astype(np.int64), after.astype(np.int64)), 2)
     way = _Called(aim)
     return exchange_cells(cells, (way, way), resampling)

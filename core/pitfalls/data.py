@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from ..decision import REPEATED
 from ..history import History
 from ..reading.labels import find_variants, fold_label, sort_labels
-from ..reading.splits import REPEATED
 from ..reporting.numbers import format_count, format_interval, format_value, read_number
 from ..reporting.row_names import name_row
 from .case import EVIDENCE_ROWS, Case, Finding, Look

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ..decision import REPEATED
+
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 HELD_OUT = ("test", "validation")  # filled in this order; the rest is train
@@ -35,9 +37,6 @@ def assign_splits(frame: pl.DataFrame, shares: Mapping[str, float], seed: int) -
             names[np.isin(clusters.of_row, list(chosen))] = split
             taken |= chosen
     return pl.Series("split", names.tolist(), dtype=pl.String)
-
-
-REPEATED = 0.02  # of the rows: with fewer copies intervals hardly change, and exact tests stay
 
 
 def rows_together(frame: pl.DataFrame, same_input: bool) -> pl.DataFrame | None:
