@@ -49,7 +49,7 @@ class Standing:
 
 
 def against_chance(history: History, split: str, model: str) -> Standing | None:
-    """None where the figures for it are missing: no interval, or no size of the vocabulary.
+    """None where nothing could tell: no interval, no size of the vocabulary, or only one label.
 
     Classifiers: balanced accuracy against one over the labels that occur, or MCC against 0.
     Language models: loss against ln V.
@@ -59,7 +59,9 @@ def against_chance(history: History, split: str, model: str) -> Standing | None:
         guess = history.random_loss
         return None if guess is None else _standing(result, split, model, "loss", guess)
     rows = result.get("per_class") or {}
-    labels = sum(1 for row in rows.values() if row.get("support")) or len(history.labels) or 1
+    labels = sum(1 for row in rows.values() if row.get("support")) or len(history.labels)
+    if labels < 2:
+        return None  # whoever answers the one label is always right
     figures = [("balanced_accuracy", 1 / labels), ("mcc", 0.0)]
     if model == "tuned" and "threshold" not in result and _has_threshold(history, split):
         figures.append(("roc_auc", 0.5))  # an older run: its answers at 0.5 are not those that ship

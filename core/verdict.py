@@ -28,6 +28,7 @@ from .reporting.numbers import (
 )
 from .reporting.outcome import read_difference
 from .reporting.summary import (
+    REFERENCES,
     clean,
     judged_split,
     metric_value,
@@ -272,10 +273,11 @@ def find_comparison(
 
 
 def _beats_reference(history: History, config: RunConfig, split: str) -> Iterator[Answer]:
-    """Against the first reference that is better than guessing itself; the others are named.
+    """Against the first reference that is shown better than guessing; the others are named.
 
     The majority guesses, and stands for the rows' own shares: whoever is better than guessing and
-    beats it has gained something. Of a reference that knows nothing only a loss counts.
+    beats it has gained something. Beating a reference that is not shown to know anything is no
+    reason to ship; not being shown to beat it is one not to.
     """
     if choosers(config) and config.objective.metric is None:
         return  # a threshold's own rivals answer: `threshold_holds`
@@ -284,14 +286,16 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
     while against := reference_model(left):
         answer = _against(history, metric, split, against, config.objective)
         known = None if against == "majority" else against_chance(history, split, against)
+        del left[against]
         if known is None or known.outcome == "better":
             yield answer
+            yield from _loses_to(history, metric, split, left)
             return
-        told = "it is no better than guessing, so beating it is no reason to ship"
+        is_ = "is not shown to be" if known.outcome == "cannot tell" else "is no"
+        told = f"it {is_} better than guessing, so beating it is no reason to ship"
         yield Answer(None, f"{known.text}: {told}", known.evidence)
-        if answer.vote == -1:
+        if answer.vote != 1:
             yield answer
-        del left[against]
     if config.objective.at_least is None and config.objective.at_most is None:
         told = (
             f"no reference on {split} is better than guessing: declare a target, such as at_least"
@@ -299,9 +303,26 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
         yield Answer(0, told, {"at": ["results", split]})
 
 
+def _loses_to(
+    history: History, metric: str, split: str, others: Mapping[str, Any]
+) -> Iterator[Answer]:
+    """The references that were not asked: one that is shown better than the tuned model."""
+    for against in (m for m in REFERENCES if m in others and m != "probe"):  # that is a finding
+        c = find_comparison(history, split, metric, against)
+        if c is not None and read_difference(c) == "worse":
+            yield _against(history, metric, split, against)
+
+
 def _against(
     history: History, metric: str, split: str, against: str, o: ObjectiveConfig | None = None
 ) -> Answer:
+    if broken := history.results[split][against].get("no_prediction"):
+        rows = format_count(len(broken), f"{split} row")
+        told = (
+            f"{MODELS[against]} has no prediction for {rows}: it is broken, so being better than "
+            "it shows nothing"
+        )
+        return Answer(0, told, {"at": ["results", split, against], "rows": len(broken)})
     c = find_comparison(history, split, metric, against)
     if c is None:
         return _unpaired(history, split, metric, MODELS[against])

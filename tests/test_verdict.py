@@ -369,6 +369,78 @@ def test_V1_after_a_reference_that_guesses_comes_the_next() -> None:
     assert judge(fold(events), config()).decision == "ship"
 
 
+def with_reference(
+    events: list[AnyEvent], model: str, before: pl.DataFrame, after: pl.DataFrame, metric: str
+) -> list[AnyEvent]:
+    """The same with another reference, scored and compared."""
+    result = msgspec.to_builtins(evaluate_classification(before, LABELS, "fraud"))
+    found = compare("test", model, before, "tuned", after, LABELS, "fraud")
+    plain = msgspec.to_builtins(adjust_secondary(found, metric))
+    results = ResultsComputed(split="test", model=model, result=result)
+    return [*events[:-1], results, ComparisonsComputed(comparisons=plain), events[-1]]
+
+
+def test_V1_a_reference_not_shown_to_guess_must_be_beaten_too() -> None:
+    """Of two models of one skill, chance shows one better than guessing, and the other not."""
+    before, after = predicted((105, 95), (90, 110)), predicted((112, 88), (80, 120))
+    other_rows = pl.concat([after[:200].reverse(), after[200:].reverse()])
+    after = other_rows.with_columns(row_id=before["row_id"])
+    majority = predicted((200, 0), (200, 0))
+    events = with_reference(
+        evaluated(before, after, "accuracy"), "majority", majority, after, "accuracy"
+    )
+    assert (
+        read_difference(find_comparison(fold(events), "test", "accuracy", "majority")) == "better"
+    )
+    verdict = judge(fold(events), config(metric="accuracy"))
+    assert verdict.decision == "no evidence"
+    assert "against the linear probe" in verdict.reasons[0]
+    assert verdict.reasons[-1].endswith(
+        "it is not shown to be better than guessing, so beating it is no reason to ship"
+    )
+
+
+@pytest.mark.parametrize("better", ["base", "majority"])
+def test_a_reference_that_was_not_asked_and_is_better_is_held(better: str) -> None:
+    """A base that labels by itself stands behind the probe; so does a constant answer."""
+    before, after = predicted((900, 100), (60, 40)), predicted((930, 70), (30, 70))
+    other = (
+        predicted((1000, 0), (100, 0)) if better == "majority" else predicted((990, 10), (5, 95))
+    )
+    if better == "majority":
+        before, after = predicted((800, 200), (40, 60)), predicted((860, 140), (35, 65))
+    else:
+        other = other.with_columns(method=pl.lit("zero-shot"))
+    events = evaluated(before, after, "accuracy")
+    assert judge(fold(events), config(metric="accuracy")).decision == "ship"
+    events = with_reference(events, better, other, after, "accuracy")
+    verdict = judge(fold(events), config(metric="accuracy"))
+    assert verdict.decision == "hold"
+    assert f"against the {better}" in verdict.reasons[0]
+
+
+def test_V5_a_reference_without_predictions_is_no_reason_to_ship() -> None:
+    after = predicted((180, 20), (20, 180))
+    lost = pl.when(pl.col("row_id") % 3 == 0).then(None).otherwise("predicted")
+    verdict = judged(after.with_columns(predicted=lost), after)
+    assert verdict.decision == "no evidence"
+    assert verdict.reasons[0].startswith(
+        "the linear probe has no prediction for 134 test rows: it is broken"
+    )
+
+
+@pytest.mark.parametrize("rows", [300, 1200])
+def test_V1_rows_of_one_label_show_nothing(rows: int) -> None:
+    """Whoever answers the one label is always right: that is not the 100 % of guessing."""
+    before, after = (
+        predicted((0, 0), (rows // 5, rows - rows // 5)),
+        predicted((0, 0), (9, rows - 9)),
+    )
+    verdict = judged(before, after, metric="accuracy")
+    assert verdict.decision == "no evidence"
+    assert not any("guessing has" in reason for reason in verdict.reasons)
+
+
 @pytest.mark.parametrize(
     ("base", "tuned", "decision"),
     [
