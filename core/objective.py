@@ -23,6 +23,7 @@ from .reporting.outcome import LEVEL, read_difference
 from .reporting.summary import higher_is_better, unclean
 
 SQUARED_Z = 3.841458820694124  # of two-sided 95 %
+LEAST_UNITS = 6  # rows or clusters: fewer have no p at or below 0.05, whatever changed (S2b)
 FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
 
 
@@ -166,6 +167,9 @@ def against_margin(
     low, high = _gain(c, rows)
     if math.isnan(low) or math.isnan(high):
         return 0, "it has no interval, so it proves nothing"
+    units = int(c.get("clusters") or rows)
+    if 0 < units < LEAST_UNITS:
+        return 0, f"{units} rows or clusters are too few to show anything"
     metric, outcome = str(c["metric"]), read_difference(c)
     if better_by is not None:
         least = _plain_difference(metric, better_by)

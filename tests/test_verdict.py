@@ -27,7 +27,7 @@ from ftev.core.events import (
 from ftev.core.findings import Finding, by_effect, find
 from ftev.core.history import fold
 from ftev.core.numbers.comparisons import Comparison, adjust_secondary
-from ftev.core.objective import against_target
+from ftev.core.objective import against_margin, against_target
 from ftev.core.report import build_report
 from ftev.core.reporting.metric_names import name_decision
 from ftev.core.reporting.outcome import read_difference
@@ -666,3 +666,11 @@ def test_V9_a_report_of_a_running_run_never_says_ship_alone(tmp_path: Path) -> N
     assert gate_code(report) == 3
     ended = build_report(story.write_story(tmp_path / "ended", GOOD, config()))
     assert gate_code(ended) == 0
+
+
+@pytest.mark.parametrize(("rows", "clusters", "vote"), [(5, None, 0), (300, 5, 0), (6, None, 1)])
+def test_S2b_no_margin_is_shown_by_fewer_than_six_rows_or_clusters(
+    rows: int, clusters: int | None, vote: int
+) -> None:
+    c = {"metric": "loss", "difference": 0.0, "low": -0.1, "high": 0.1, "p": 0.9}
+    assert against_margin(c | {"clusters": clusters}, rows, no_worse_by=0.5)[0] == vote
