@@ -317,9 +317,9 @@ def _against(
     history: History, metric: str, split: str, against: str, o: ObjectiveConfig | None = None
 ) -> Answer:
     if broken := history.results[split][against].get("no_prediction"):
-        rows = format_count(len(broken), f"{split} row")
+        lost = format_count(len(broken), f"{split} row")
         told = (
-            f"{MODELS[against]} has no prediction for {rows}: it is broken, so being better than "
+            f"{MODELS[against]} has no prediction for {lost}: it is broken, so being better than "
             "it shows nothing"
         )
         return Answer(0, told, {"at": ["results", split, against], "rows": len(broken)})
