@@ -103,6 +103,7 @@ def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
         model=ModelConfig(base=str(without_dropout(encoder_folder, tmp_path / "base"))),
         data=DataConfig(train="train.csv", validation="validation.csv", test="test.csv"),
         train=TrainConfig(epochs=2, batch_size=8, learning_rate=3e-3, devices="cpu"),
+        evaluate=EvaluateConfig(parity_rows=0),
         folder=str(tmp_path),
     )
 
@@ -129,7 +130,9 @@ def verses(tmp_path_factory: pytest.TempPathFactory, causal_folder: Path) -> Run
             keep_checkpoints=3,
             devices="cpu",
         ),
-        evaluate=EvaluateConfig(completions=4, completion_tokens=4, self_test_rows=4),
+        evaluate=EvaluateConfig(
+            completions=4, completion_tokens=4, self_test_rows=4, parity_rows=0
+        ),
         folder=str(folder),
     )
 

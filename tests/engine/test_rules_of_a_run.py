@@ -236,7 +236,7 @@ def diverged(folder: Path, encoder_folder: Path, **train: Any) -> tuple[Run, His
         model=ModelConfig(base=str(encoder_folder)),
         data=DataConfig(train="train.csv", validation=0.2),
         train=TrainConfig(**settings | train, devices="cpu"),
-        evaluate=EvaluateConfig(prompts=["a warm cup"], probe=False),
+        evaluate=EvaluateConfig(prompts=["a warm cup"], probe=False, parity_rows=0),
         folder=str(folder),
     )
     run = create_run(config, folder / "runs")

@@ -58,7 +58,7 @@ def tea(folder: Path, causal_folder: Path, adapter: str = "none") -> Run:
         model=ModelConfig(base=str(causal_folder), adapter=adapter, precision="float32"),
         data=DataConfig(train="train.csv", validation=0.1),
         train=TrainConfig(epochs=2, batch_size=16, learning_rate=1e-2, devices="cpu"),
-        evaluate=EvaluateConfig(max_new_tokens=6),
+        evaluate=EvaluateConfig(max_new_tokens=6, parity_rows=0),
         folder=str(folder),
     )
     return create_run(config, folder / "runs")
