@@ -159,6 +159,9 @@ def test_V5_rows_without_a_prediction_are_an_error() -> None:
     assert finding.severity == "error"
     assert "no prediction for 2 of 200 rows of test" in finding.message
     assert finding.rows == [("test", 3), ("test", 5)]
+    broken = ResultsComputed(split="validation", model="tuned", result=result)
+    elsewhere = shown([STARTED, *scored(story.result((88, 92))), broken], "no_prediction")
+    assert elsewhere.rows == [("validation", 3), ("validation", 5)]
     assert found([STARTED, *scored(story.result((88, 92)))], "no_prediction") is None
 
 

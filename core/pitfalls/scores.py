@@ -16,7 +16,7 @@ from ..reporting.numbers import (
     format_value,
     read_number,
 )
-from ..reporting.summary import higher_is_better, metric_value
+from ..reporting.summary import higher_is_better, metric_value, unclean
 from . import remedies
 from .case import EVIDENCE_ROWS, NAMES, Case, Finding, Look, is_shown
 
@@ -30,20 +30,25 @@ BY_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
 
 
 def _no_prediction(case: Case) -> Iterator[Finding]:
-    """Rows whose scores are no numbers: they count as wrong, and the model is broken (V5)."""
-    rows = list(case.tuned.get("no_prediction") or [])
-    if not rows or case.split is None:
-        return
-    yield Finding(
-        "no_prediction",
-        "error",
-        f"the tuned model has no prediction for {len(rows):,} of {case.tuned['n']:,} rows of "
-        f"{case.split}: their scores are not finite, and they count as wrong",
-        {"rows": len(rows)},
-        [(case.split, int(row)) for row in rows[:EVIDENCE_ROWS]],
-        remedies.learn_less(case, "Load the model in float32 and evaluate again"),
-        {case.split: len(rows)},
-    )
+    """Rows whose scores are no numbers: they count as wrong, and the model is broken (V5).
+
+    On every split: rows of validation that cannot be scored say the same of the weights.
+    """
+    for split, models in case.history.results.items():
+        tuned = models.get("tuned", {})
+        rows = list(tuned.get("no_prediction") or [])
+        if not rows or split != unclean(split):
+            continue
+        yield Finding(
+            "no_prediction",
+            "error",
+            f"the tuned model has no prediction for {len(rows):,} of {tuned['n']:,} rows of "
+            f"{split}: their scores are not finite, and they count as wrong",
+            {"split": split, "rows": len(rows)},
+            [(split, int(row)) for row in rows[:EVIDENCE_ROWS]],
+            remedies.learn_less(case, "Load the model in float32 and evaluate again"),
+            {split: len(rows)},
+        )
 
 
 def _swapped_labels(case: Case) -> Iterator[Finding]:
