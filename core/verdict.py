@@ -209,8 +209,9 @@ def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
     """Better than a reference is not enough: the reference may know nothing itself (V1)."""
     standing = against_chance(history, split, "tuned")
     if standing is None:
-        told = f"nothing shows on {split} whether the tuned model is better than guessing"
-        yield Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
+        if history.task == "classification":
+            told = f"nothing shows on {split} whether the tuned model is better than guessing"
+            yield Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
     elif standing.outcome == "worse":
         yield Answer(-1, f"{standing.text}: worse than guessing", standing.evidence)
     elif standing.outcome == "cannot tell":

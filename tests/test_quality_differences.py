@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from ftev.core.numbers.comparisons import compare
 
-ROWS, LABELS = 120, ["ham", "spam"]
+ROWS, LABELS = 400, ["ham", "spam"]
 TRUTH = np.arange(ROWS) % 5 == 0
 TOKENS = 5 + np.arange(ROWS) % 30
 
@@ -49,7 +49,8 @@ def test_one_seed_is_the_comparison_of_two_models(quality: Any) -> None:
     wanted = compare("test", "a", a, "b", b, LABELS, "spam", ["accuracy", "f1", "loss"])
     wanted += compare("test", "a", scored(1), "b", scored(2), metrics=["loss"])
     for gap, c in zip(found.values(), wanted, strict=True):
-        assert (gap.value, gap.low, gap.high) == pytest.approx((c.difference, c.low, c.high))
+        assert gap.value == pytest.approx(c.difference)
+        assert (gap.low, gap.high) == pytest.approx((c.low, c.high), abs=0.02)  # few rows: wider
 
 
 def test_several_seeds_are_averaged_under_one_resample(quality: Any) -> None:
@@ -62,7 +63,8 @@ def test_several_seeds_are_averaged_under_one_resample(quality: Any) -> None:
         nothing = there_and_back[name]
         assert nothing.equal
         assert not nothing.behind
-        assert (nothing.value, nothing.low, nothing.high) == pytest.approx((0, 0, 0), abs=1e-12)
+        assert nothing.value == pytest.approx(0, abs=1e-12)
+        assert np.isnan([nothing.low, nothing.high]).all()  # no row differs: no interval (V14)
     mixed = quality.label_gaps([a, a], [b, c], LABELS, "spam")["f1"]
     assert mixed.value == pytest.approx(np.mean(mixed.seeds))
     assert mixed.seeds[0] == pytest.approx(once["f1"].value)

@@ -43,7 +43,7 @@ class Gap:
 
     @property
     def equal(self) -> bool:
-        return self.low <= 0 <= self.high
+        return not (self.low > 0 or self.high < 0)  # no interval: no row differs
 
     @property
     def behind(self) -> bool:

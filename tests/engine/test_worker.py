@@ -245,7 +245,7 @@ def keep_until(run: Run, kind: str, step: int) -> None:
     at = next(i for i, e in enumerate(lines) if mark in e and f'"step":{step},'.encode() in e)
     run.events_path.write_bytes(b"".join(lines[: at + 1]))
     for path in run.checkpoints.glob("step_*"):
-        if int(path.name.removeprefix("step_")) >= step:
+        if int(path.name.removeprefix("step_").removesuffix(".tmp")) >= step:
             shutil.rmtree(path)
 
 

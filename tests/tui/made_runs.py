@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -151,15 +151,19 @@ def _loss(step: int, generation: bool, dice: random.Random) -> float:
     return course * (1 + dice.gauss(0, 0.05)) * (1.9 if step == 77 else 1)
 
 
-def _validation(step: int, generation: bool) -> Evaluated:
-    epoch = step / STEPS_PER_EPOCH
+def _validation_loss(step: int, generation: bool) -> float:
     if generation:
-        loss = 3.05 + 2.05 * math.exp(-step / 48)
+        return 3.05 + 2.05 * math.exp(-step / 48)
+    overfit = max(0.0, step / STEPS_PER_EPOCH - 3) * 0.035
+    return 0.31 + 0.39 * math.exp(-step / 38) + overfit
+
+
+def _validation(step: int, generation: bool, earlier: Sequence[int] = ()) -> Evaluated:
+    epoch, loss = step / STEPS_PER_EPOCH, _validation_loss(step, generation)
+    if generation:
         right = round(TOKENS * (0.42 - 0.26 * math.exp(-step / 50)))
         count = TOKENS
     else:
-        overfit = max(0.0, epoch - 3) * 0.035
-        loss = 0.31 + 0.39 * math.exp(-step / 38) + overfit
         right = round(ROWS * (0.9 - 0.41 * math.exp(-step / 36)))
         count = ROWS
     return Evaluated(
@@ -173,6 +177,7 @@ def _validation(step: int, generation: bool) -> Evaluated:
         correct=right,
         count=count,
         seconds=0.21,
+        changes=[(e, loss - _validation_loss(e, generation), 0.004) for e in earlier],
     )
 
 
@@ -188,6 +193,7 @@ def _train(generation: bool, dice: random.Random) -> Iterator[Event]:
         padding=0.07,
     )
     yield _validation(0, generation)
+    evaluated = [0]
     yield from _probe_prompt(0, generation)
     for step in range(1, last + 1):
         yield StepDone(
@@ -203,7 +209,8 @@ def _train(generation: bool, dice: random.Random) -> Iterator[Event]:
         if step % 10 == 0:
             yield SystemSampled(memory=812 << 20, cpu=1.9)
         if step % (STEPS_PER_EPOCH // 2) == 0:
-            yield _validation(step, generation)
+            yield _validation(step, generation, evaluated)
+            evaluated.append(step)
             yield from _probe_prompt(step, generation)
         if step % STEPS_PER_EPOCH == 0:
             epoch = step // STEPS_PER_EPOCH

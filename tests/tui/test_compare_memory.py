@@ -15,7 +15,7 @@ from ftev.tui.screens.compare_memory import runs_of
 from ftev.tui.screens.home import HomeScreen
 from test_compare_screen import compared, two_alike
 
-OUTCOME = "are the same in every digit shown"
+OUTCOME = "No difference is shown between"
 
 
 async def test_from_home_with_its_runs_pane_cursor_and_scroll(tmp_path: Path, shown: Shown) -> None:

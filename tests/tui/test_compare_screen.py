@@ -47,9 +47,9 @@ async def test_marked_runs_are_compared_row_by_row(tmp_path: Path, shown: Shown)
     two_alike(tmp_path)
     async with shown(None, (160, 45), "2 runs") as pilot:
         await pilot.press("space", "space", "c")
-        await seen(pilot, "are the same in every digit shown", 30.0)
+        await seen(pilot, "No difference is shown between", 30.0)
         told = picture(pilot)
-        for text in ("plain", "longer [/]", "train.epochs", "= the same", "95 % interval"):
+        for text in ("plain", "longer [/]", "train.epochs", "· not shown", "95 % interval"):
             assert text in told
         screen = compared(pilot)
         view = screen.chart.view
@@ -105,7 +105,7 @@ async def test_a_run_is_compared_with_one_picked_from_a_list(tmp_path: Path, sho
         await seen(pilot, "▸  plain")
         assert "longer" not in picture(pilot).partition("\n")[2]
         await pilot.press("down", "up", "end", "enter")
-        await seen(pilot, "longer [/] and plain are the same in every digit shown", 30.0)
+        await seen(pilot, "No difference is shown between longer [/] and plain", 30.0)
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, RunScreen)
 

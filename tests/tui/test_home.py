@@ -37,7 +37,7 @@ async def test_runs_stand_newest_first_with_status_and_headline(
         assert "running 21 %" in lines[0]
         assert "step 30 of 140" in picture(pilot)
         assert "loss 5.080 → 3.110 (test)" in lines[2]
-        assert "macro_f1 probe 71.4 % → 89.5 % (test)" in lines[3]
+        assert "macro F1 probe 71.4 % → 89.5 % (test)" in lines[3]
         assert any(0x2800 < ord(character) < 0x2900 for character in lines[0])
 
 

@@ -30,7 +30,7 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
         ["status", told["status"]],
         ["started", told["created"] or DASH],
     ]
-    if told["activity"]:
+    if told.get("activity"):
         ended = told["status"] in ("stopped", "failed", "died")
         rows.append(["ended while" if ended else "now", told["activity"]])
     if told["max_steps"]:
