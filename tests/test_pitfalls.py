@@ -381,7 +381,7 @@ def test_D2_leakage_tells_the_score_on_clean_rows() -> None:
     assert "clean" not in shown(events, "leakage").message
     events += scored(story.result((60, 60)), split="test_clean")
     finding = shown(events, "leakage")
-    assert "macro_f1 on all 200 rows of test is 90.0 % [85.0, 95.0]" in finding.message
+    assert "macro F1 on all 200 rows of test is 90.0 % [85.0, 95.0]" in finding.message
     assert "on the 200 clean ones, it is 60.0 % [55.0, 65.0]" in finding.message
     assert finding.evidence["clean_rows"] == pytest.approx(0.6)
     assert finding.rows == [("test", 7)]
@@ -782,7 +782,7 @@ def test_M4_truncation_tells_rows_tokens_and_completions() -> None:
         examples={"truncated_rows": [4, 5, 6], "truncated_completions": [5, 6]},
     )
     finding = shown([WRITES, cut], "truncation")
-    assert "3 of 1,000 train rows were cut, 50 tokens lost, 2 completions" in finding.message
+    assert "3 of 1,000 train rows were truncated, 50 tokens lost, 2 completions" in finding.message
     assert finding.rows == [("train", 5), ("train", 6)]
     few = replace(cut, truncated_completions=0)
     assert found([WRITES, few], "truncation") is None  # prompts lost their beginning, in few rows

@@ -82,7 +82,7 @@ def _imbalance(case: Case) -> Iterator[Finding]:
             f'train has {ratio:.1f} rows of "{most}" for each of "{least}" '
             f"({counts[most]:,} to {counts[least]:,})",
             {"ratio": ratio, "largest": most, "smallest": least},
-            remedy="Read macro_f1 and the row of each label, not accuracy",
+            remedy="Read macro F1 and the row of each label, not accuracy",
         )
 
 

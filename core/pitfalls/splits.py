@@ -7,6 +7,7 @@ from typing import Any
 
 from ..events import LeakageFound
 from ..reporting.leaked import tell_leaked
+from ..reporting.metric_names import name_metric
 from ..reporting.numbers import format_count, format_estimate, read_number
 from ..reporting.summary import clean
 from .case import EVIDENCE_ROWS, Case, Finding, Look
@@ -75,8 +76,9 @@ def _adjusted(case: Case) -> str:
     split, metric = case.split, case.metric
     others = case.history.results[clean(split)]["tuned"]
     before, after = (format_estimate(metric, r["metrics"][metric]) for r in (case.tuned, others))
+    named = name_metric(metric, case.tuned.get("positive"))
     return (
-        f". {metric} on all {format_count(case.tuned['n'], 'row')} of {split} is {before}; "
+        f". {named} on all {format_count(case.tuned['n'], 'row')} of {split} is {before}; "
         f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
     )
 

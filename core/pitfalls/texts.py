@@ -25,12 +25,12 @@ def _truncation(case: Case) -> Iterator[Finding]:
         ):
             continue
         told = (
-            f"{s.truncated_rows:,} of {s.rows:,} {name} rows were cut, "
+            f"{s.truncated_rows:,} of {s.rows:,} {name} rows were truncated, "
             f"{s.truncated_tokens:,} tokens lost"
         )
         if s.truncated_completions:
             told += (
-                f", {format_count(s.truncated_completions, 'completion')} cut short: "
+                f", {format_count(s.truncated_completions, 'completion')} truncated: "
                 + _without_ends(name, case)
             )
         yield Finding(

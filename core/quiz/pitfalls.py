@@ -118,7 +118,7 @@ def _facts(history: History, split: str) -> Iterator[str]:
         yield "No row of any split was cut, and each can be scored to its end."
     for name, s in lossy.items():
         yield (
-            f"Of {s.rows:,} {name} rows {s.truncated_rows:,} were cut, {s.unscored_rows:,} "
+            f"Of {s.rows:,} {name} rows {s.truncated_rows:,} were truncated, {s.unscored_rows:,} "
             f"have nothing to score, {s.rows_without_eos:,} do not score their end."
         )
 
