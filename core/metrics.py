@@ -136,7 +136,9 @@ def _mcc(m: Margins) -> FloatArray:
     truth = rows**2 - (m.support**2).sum(axis=-1)
     no_prediction = rows - m.predicted.sum(axis=-1)  # a column of its own, which no row is right in
     predicted = rows**2 - (m.predicted**2).sum(axis=-1) - no_prediction**2
-    return _ratio(together, np.sqrt(truth) * np.sqrt(predicted))
+    # Weighted rows may leave a last bit below 0 where truth or predictions do not vary.
+    spread = [np.sqrt(np.maximum(square, 0.0)) for square in (truth, predicted)]
+    return _ratio(together, spread[0] * spread[1])
 
 
 def _ratio(above: Any, below: Any, otherwise: Any = 0.0) -> FloatArray:

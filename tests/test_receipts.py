@@ -119,8 +119,11 @@ def test_every_comparison_of_a_report_has_a_receipt_that_subtracts_to_it(task: s
         assert d.p == c["p"]
         assert d.p_method
         assert d.interval is not None
-        assert d.interval.method.startswith("paired")
-        assert (d.interval.draws, d.interval.seed) == (10_000, 0)
+        if d.interval.method == "Tango score 95 %":  # few changed rows: no draws
+            assert (d.interval.draws, d.interval.seed) == (None, None)
+        else:
+            assert d.interval.method.startswith("paired")
+            assert (d.interval.draws, d.interval.seed) == (10_000, 0)
         if c["metric"] == "accuracy":
             assert (d.fixed, d.broke) == (c.get("fixed"), c.get("broke"))
         else:

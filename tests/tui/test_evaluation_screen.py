@@ -78,7 +78,7 @@ async def test_every_section_of_a_classifier(classified: Run, size: tuple[int, i
         assert "0 goes back" in await press(pilot, "left left", "0 goes back")
         assert await press(pilot, "0", "at 0.5") == before
         await press(pilot, "tab", "slice")
-        await press(pilot, "6", "poorly_calibrated")
+        await press(pilot, "6", "unread_columns")
         await press(pilot, "7", "Self-test")
         assert await press(pilot, "shift+tab 1", "change")
 
@@ -118,7 +118,7 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
         await press(pilot, "escape", f"{counts[0][1]} of 200 rows")
         assert "label=" in picture(pilot)
         await press(pilot, "escape", 'called "')
-        await press(pilot, "6 down enter", "12 of 200 rows")
+        await press(pilot, "6 enter", "12 of 200 rows")
         assert "only the 12 test rows listed under label_errors" in picture(pilot)
 
 

@@ -67,7 +67,7 @@ def test_the_trace_has_a_row_an_epoch_with_its_words() -> None:
     assert told[1].endswith("before training")
     assert told[2] == (
         "    1       0.580      0.497    71.0 %   +22.0  "
-        "validation loss is 0.497, accuracy +22.0 points"
+        "validation loss fell by 0.20 in the first epoch, accuracy +22.0 points"
     )
     assert "▾" in told[4]
     assert len(told) == 5
@@ -76,7 +76,7 @@ def test_the_trace_has_a_row_an_epoch_with_its_words() -> None:
 def test_the_words_go_below_the_numbers_in_a_narrow_pane() -> None:
     told = texts(trace_lines(live(), 60))
     assert told[3].split()[0] == "1"
-    assert told[4] == "       validation loss is 0.497, accuracy +22.0 points"
+    assert told[4] == "       validation loss fell by 0.20 in the first epoch,"
 
 
 def test_a_trace_without_epochs_says_what_will_stand_there() -> None:
