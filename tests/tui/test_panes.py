@@ -88,9 +88,9 @@ def test_live_metrics_compare_step_0_with_the_last_evaluation() -> None:
     assert table.columns == ("step 0", "step 84")
     assert texts(table_lines(table, 70, None)) == [
         "validation  100 rows",
-        "          step 0  step 84  change   95 % interval",
-        "loss       0.700    0.353  −0.347",
-        "accuracy  49.0 %   86.0 %   +37.0  [+24.4, +48.0]",
+        "          step 0  step 84  change     95 % interval",
+        "loss       0.700    0.353  −0.347  [−0.355, −0.339]",
+        "accuracy  49.0 %   86.0 %   +37.0    [+24.4, +48.0]",
     ]
 
 
