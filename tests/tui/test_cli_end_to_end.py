@@ -79,7 +79,7 @@ at_least = 1.0
 """
     )
     yield folder
-    for path in (folder / "runs").iterdir():
+    for path in (folder / "runs").glob("*"):
         run = Run(path)
         if run.worker_alive() and (worker := run.worker()):
             os.kill(worker.pid, signal.SIGKILL)
