@@ -280,3 +280,17 @@ def test_S2b_a_difference_without_p_is_not_shown():
     assert read_difference(c | {"p": 0.2}) == "cannot tell"
     assert read_difference(c | {"p": 0.05}) == "better"
     assert read_difference(c | {"p": 0.05, "high": 0.1}) == "cannot tell"
+
+
+def test_S2b_a_large_difference_does_not_hide_small_ones() -> None:
+    """Rows that all moved by about 2 nats, ± 0.45: small differences show from 2.8 × 0.06 on."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {"row_id": range(59), "nll": rng.gamma(9, 60, 59), "tokens": [500] * 59,
+         "correct": [100] * 59, "bytes": [1500] * 59}
+    )  # fmt: skip
+    after = frame.with_columns(
+        nll=pl.col("nll") - 500 * (2 + 0.45 * pl.Series(rng.normal(size=59)))
+    )
+    [c] = compare("test", "base", frame, "tuned", after, metrics=["loss"])
+    assert c.smallest_detectable == pytest.approx(2.8 * 0.45 / np.sqrt(59), rel=0.25)

@@ -230,7 +230,7 @@ class _Evidence:
             how + told_clusters(self.clusters, effect),
             self.null.p(name, value, max(abs(before), abs(after))),
             self.null.method(self.resampling, unit_of(self.clusters), name),
-            _within(name, smallest_detectable_of(self.null.standard_error(name))),
+            _within(name, smallest_detectable_of(self.null.standard_error(name, value))),
             design_effect=effect,
         )
 
@@ -432,7 +432,7 @@ def _with_ranks(
     for name in names:
         d = found[name]
         if null is not None:
-            p, error = null.p(name, d.value, 1.0), null.standard_error(name)
+            p, error = null.p(name, d.value, 1.0), null.standard_error(name, 0.0)
             how = f"{null.method(r, unit_of(clusters))}, {RANKED}"
         else:
             (p, error), how = tests[name], DELONG

@@ -71,12 +71,18 @@ class Null:
             return float(min(1.0, self.weights[reached].sum()))
         return float((1 + reached.sum()) / (1 + len(draws)))
 
-    def standard_error(self, metric: str) -> float:
-        """Root mean square of the differences; NaN where so few rows can show nothing."""
+    def standard_error(self, metric: str, difference: float) -> float:
+        """Root mean square of the differences, without what the observed one itself adds to it.
+
+        Exchanging rows that all moved by the same amount spreads the null by that amount: a small
+        difference on the same rows would be tested against less. NaN where so few rows can show
+        nothing.
+        """
         draws = self.draws[metric]
         if self.units < LEAST_UNITS or np.isnan(draws).any():
             return float("nan")
-        return float(np.sqrt(np.average(np.square(draws), weights=self.weights)))
+        square = float(np.average(np.square(draws), weights=self.weights))
+        return float(np.sqrt(max(0.0, square - difference**2 / self.units)))
 
     def method(self, resampling: Resampling, unit: str, metric: str = "") -> str:
         words = "sign-flip permutation p" if metric in SIGN_FLIPS else "permutation p"
