@@ -319,6 +319,113 @@ def base_better(rng: np.random.Generator, folder: Path) -> Made:
     return run(rng, folder, Setting(probe=1.6, tuned=1.0, predict=with_base))
 
 
+# References that prove nothing, and tests that cannot
+
+
+def of_near_chance(tuned: float) -> Callable[[np.random.Generator, Path], Made]:
+    """A probe that knows next to nothing: being better than it is not being good."""
+
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        return run(rng, folder, Setting(probe=0.05, tuned=tuned))
+
+    return make
+
+
+GUESS = "underfitting label_errors"
+kind("probe and tuned model near chance", NOT_SHIP, may=GUESS)(of_near_chance(0.05))
+kind("probe near chance, tuned model good", SHIP)(of_near_chance(1.3))
+
+
+@kind("base better than tuned, probe worse", HOLD)
+def best_of_three(rng: np.random.Generator, folder: Path) -> Made:
+    """Three models: the base answers without training, and better than what was trained."""
+
+    def with_base(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        truth = source["label"].to_list()
+        hard = rng.normal(size=(len(truth), 2))
+        base = scored(rng, truth, ("no", "yes"), 2.0, hard).with_columns(row_id=source["row_id"])
+        return {"base": base, **frames}
+
+    return run(rng, folder, Setting(probe=0.4, tuned=1.0, predict=with_base))
+
+
+@kind("a broken reference", NOT_SHIP, may="no_prediction")
+def broken_reference(rng: np.random.Generator, folder: Path) -> Made:
+    """The probe has no prediction for half of the rows, and the tuned model is no better."""
+
+    def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        if split != "test":
+            return frames
+        p = np.array(frames["probe"]["probabilities"].to_list())
+        p[::2] = np.nan
+        probe = frame_of(source["label"].to_list(), ("no", "yes"), p)
+        return frames | {"probe": probe.with_columns(row_id=source["row_id"])}
+
+    return run(rng, folder, Setting(probe=1.0, tuned=1.0, predict=broken))
+
+
+@kind("a test split of one label", NOT_SHIP, may="drawn_differently small_classes class_imbalance")
+def one_label(rng: np.random.Generator, folder: Path) -> Made:
+    def spoil(rng: Any, world: World, splits: dict[str, Rows]) -> None:
+        rows = splits["test"]
+        splits["test"] = rows.take([i for i, x in enumerate(rows.label) if x == "yes"])
+
+    return run(rng, folder, Setting(probe=0.5, tuned=1.5, spoil=spoil))
+
+
+@kind(
+    "a threshold from validation rows without a score",
+    NOT_SHIP,
+    must="no_prediction",
+    may="class_imbalance poorly_calibrated",
+)
+def unscored_validation(rng: np.random.Generator, folder: Path) -> Made:
+    def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
+        if split != "validation":
+            return frames
+        p = np.array(frames["tuned"]["probabilities"].to_list())
+        p[:40] = np.nan
+        tuned = frame_of(source["label"].to_list(), ("no", "yes"), p)
+        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
+
+    aim = ObjectiveConfig(positive="yes", recall_at_least=0.8)
+    setting = Setting(
+        prior=(0.7, 0.3), rows=(800, 600, 2000), objective=aim, probe=0.5, tuned=2.2, predict=broken
+    )
+    return run(rng, folder, setting)
+
+
+# Margins
+
+
+def by_margin(
+    n: int, before: float, after: float, **aim: Any
+) -> Callable[[np.random.Generator, Path], Made]:
+    """Models wrong on these shares of n test rows, under an objective about their difference."""
+
+    def make(rng: np.random.Generator, folder: Path) -> Made:
+        def answer(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+            pair = (("probe", before), ("tuned", after))
+            return {m: answered_wrongly(source, rng.random(source.height) < w) for m, w in pair}
+
+        objective = ObjectiveConfig(metric="accuracy", **aim)
+        return run(rng, folder, Setting((400, 200, n), objective=objective, predict=answer))
+
+    return make
+
+
+TIED = "poorly_calibrated label_errors test_too_small small_classes"
+kind("no worse by 5 points, 3 rows", NONE, may=TIED)(by_margin(3, 0, 0, no_worse_by=0.05))
+kind("no worse by 5 points, as good", SHIP, may=TIED)(by_margin(4000, 0.15, 0.15, no_worse_by=0.05))
+kind("no worse by 2 points, worse by 4", NOT_SHIP, may=f"{TIED} probe_beats_tuned")(
+    by_margin(4000, 0.15, 0.19, no_worse_by=0.02)
+)
+kind("no worse by 2 points, worse by as much", NOT_SHIP, may=f"{TIED} probe_beats_tuned")(
+    by_margin(1500, 0.15, 0.17, no_worse_by=0.02)
+)
+kind("better by 2 points, better by 8", SHIP, may=TIED)(by_margin(4000, 0.2, 0.12, better_by=0.02))
+
+
 # Leakage
 
 
@@ -718,6 +825,31 @@ def clusters_of_four(rng: np.random.Generator, folder: Path) -> Made:
         folder,
         Setting((400, 200, 400), probe=0.8, tuned=0.8, spoil=spoil, predict=by_customer, more=more),
     )
+
+
+@kind("few clusters, cost, no gain", NOT_SHIP, may=f"repeated_test_rows class_imbalance {SURE}")
+def clusters_with_cost(rng: np.random.Generator, folder: Path) -> Made:
+    """Ten customers of fifty rows each; a customer's rows are all answered alike."""
+
+    def spoil(rng: np.random.Generator, world: World, splits: dict[str, Rows]) -> None:
+        for at, rows in enumerate(splits.values()):
+            rows.more["customer"] = [f"{at}-{i // 50}" for i in range(len(rows))]
+            for i in range(len(rows)):
+                rows.label[i] = ("no", "yes")[i // 50 % 2]
+
+    def by_customer(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        """Each customer is right or wrong as a whole, as often for one model as for the other."""
+        out = {}
+        for model in ("probe", "tuned"):
+            wrong = rng.random(source.height // 50 + 1) < 0.3
+            rows = wrong[np.arange(source.height) // 50]
+            out[model] = answered_wrongly(source, rows)
+        return out
+
+    aim = ObjectiveConfig(positive="yes", cost=CostConfig(fp=1, fn=3))
+    more = {"data": {"group": "customer"}}
+    setting = Setting((500, 500, 500), objective=aim, spoil=spoil, predict=by_customer, more=more)
+    return run(rng, folder, setting)
 
 
 @kind("five test rows, forty times each", NOT_SHIP, may=f"repeated_test_rows {FEW} label_errors")
