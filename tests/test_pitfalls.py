@@ -173,6 +173,9 @@ def test_F_a_probe_that_beats_the_tuned_model() -> None:
         [*events, *steps, compared("accuracy", -0.2, 0.06, "probe")], "probe_beats_tuned", config
     )
     assert finding.severity == "error"
+    allowed = story.config(metric="accuracy", no_worse_by=0.3)
+    worse = compared("accuracy", -0.2, 0.06, "probe")
+    assert shown([*events, *steps, worse], "probe_beats_tuned", allowed).severity == "warning"
     assert "accuracy 90.0 % against 70.0 % (-20.0 points, paired 95 %: -26.0" in finding.message
     assert finding.remedy.startswith("Raise train.learning_rate (it was 0.001 at its peak) or")
     unsure = {**story.comparison("accuracy", -0.2, 0.06), "p": 0.06}
