@@ -44,3 +44,7 @@ class ModelError(FtevError):
 
 class RunError(FtevError):
     """A run directory or its worker is not in the state that was asked for."""
+
+
+class HeldError(RunError):
+    """Another process holds what was asked for, and is named."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,8 @@ import msgspec
 from .control import AskStatus, AskStop, ask
 from .errors import ConfigError, ModelError, RunError
 from .processes import processes_of
-from .runs import Run
+from .run_lock import held, refuse_second_worker
+from .runs import Run, parent_of
 
 WORKER = "ftev.core.engine"
 # Threads that wait sleep. Spinning, a tiny model trains 1.4 times as fast on an idle machine, but
@@ -35,10 +37,10 @@ def start_worker(
     `arguments`: --resume continues from the last checkpoint, --serve answers prompts only,
     --serve-minutes N overrules how long it serves afterwards. `gpu` is the only one it sees.
     `devices`: another number than the run's own, as a resumed run may have. Raises ConfigError
-    where there are not so many.
+    where there are not so many, HeldError where a worker has the run; where another one takes it
+    at this moment, the process ends by itself, and `refuse_if_second` tells.
     """
-    if run.worker_alive():
-        raise RunError(f"{run.id}: a worker is already running")
+    refuse_second_worker(run)
     alone = "--serve" in arguments or gpu is not None
     processes = 1 if alone else processes_of(run.config(), devices)
     environment = {**WAITING, **_threads(processes), **os.environ, "PYTHONUNBUFFERED": "1"}
@@ -78,12 +80,25 @@ def wait_until_listening(
         with contextlib.suppress(RunError):
             for _ in ask(run, AskStatus(), timeout=5.0):
                 return
-        if process is not None and process.poll() is not None:
+        if process is not None and process.poll() is not None and not run.worker_alive():
             raise RunError(f"{run.id}: the worker ended at once; see {run.log_path}")
         time.sleep(0.05)
     raise RunError(
         f"{run.id}: the worker does not answer after {seconds:.0f} s; see {run.log_path}"
     )
+
+
+def refuse_if_second(run: Run, process: subprocess.Popen[bytes]) -> None:
+    """Raises HeldError where a started process came second: another worker has the run."""
+    worker = run.worker()
+    if process.poll() == 0 or worker is None or not run.worker_alive():
+        return
+    elsewhere = worker.host != socket.gethostname()
+    if elsewhere or process.pid not in (
+        worker.pid,
+        parent_of(worker.pid),
+    ):  # torchrun's children are workers
+        raise held(run)
 
 
 def stop_worker(run: Run, seconds: float = 120.0) -> None:

@@ -6,19 +6,22 @@ so that `reviews.jsonl` need not say it, and nobody who looks into the file is t
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from .errors import ConfigError, Fault, RunError
+from .errors import ConfigError, Fault, HeldError, RunError
 from .history import History, read_history
 from .reporting.summary import SPLITS
+from .run_lock import Lock
 from .runs import Run
 
 FILE = "reviews.jsonl"
@@ -160,6 +163,8 @@ class Review:
 
     def __init__(self, run: Run, reviewer: str = "reviewer", seed: int = 0) -> None:
         self._path, self._seed, self.reviewer = run.path / FILE, seed, reviewer
+        who = hashlib.blake2b(reviewer.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+        self._lock = Lock(run.path / f".review-{who}.lock")
         pairs = find_pairs(run).pairs
         self._answers = {
             p.pair: p for p in sorted(pairs, key=lambda p: _draw("order", seed, reviewer, p.pair))
@@ -169,6 +174,19 @@ class Review:
             for (who, name), judgement in last_words(read_judgements(run)).items()
             if who == reviewer and name in self._answers
         }
+
+    def hold(self) -> None:
+        """Judge alone under this name, until `release`: the last word is what counts.
+
+        Raises HeldError where another process judges under it, RunError where nothing can be
+        written.
+        """
+        if holder := self._lock.take():
+            told = f"{self.reviewer} is judging this run already: {holder}"
+            raise HeldError(Fault("", told, "Leave that review, or judge under another --reviewer"))
+
+    def release(self) -> None:
+        self._lock.release()
 
     @property
     def count(self) -> int:
@@ -245,14 +263,20 @@ def check_writable(run: Run) -> None:
 
 
 def append(path: Path, judgement: Judgement) -> None:
-    """One whole line, out of this process at once. A line that a killed one left half is closed."""
+    """One whole line, out of this process at once. A line that a killed one left half is closed.
+
+    Reviewers who judge at the same time wait for each other's line.
+    """
+    line = msgspec.json.encode(judgement) + b"\n"
     try:
         with path.open("a+b") as file:
-            if file.tell():
-                file.seek(-1, 2)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
-                    file.write(b"\n")
-            file.write(msgspec.json.encode(judgement) + b"\n")
+                    line = b"\n" + line
+            file.write(line)
     except OSError as error:
         raise RunError(Fault(str(path), f"cannot be written: {error.strerror}")) from None
 

@@ -32,6 +32,7 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     started: float  # the process's start time in clock ticks since boot, which a reused pid lacks
     host: str
     socket: str = ""
+    launch: str = ""  # what torchrun's processes of one start have in common
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,25 @@ def process_start(pid: int) -> float:
 
 
 def _start_without_proc(pid: int) -> float:
-    import subprocess
-
-    command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    told = subprocess.run(command, check=False, capture_output=True, text=True)
     try:
-        return datetime.strptime(told.stdout.strip(), "%a %b %d %H:%M:%S %Y").timestamp()
+        return datetime.strptime(_ps(pid, "lstart"), "%a %b %d %H:%M:%S %Y").timestamp()
     except ValueError:
         return 0.0
+
+
+def parent_of(pid: int) -> int:
+    """The process that a live one was started by; 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0 if Path("/proc/self/stat").exists() else int(_ps(pid, "ppid") or 0)
+
+
+def _ps(pid: int, what: str) -> str:
+    import subprocess
+
+    command = ["ps", "-o", f"{what}=", "-p", str(pid)]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def file_sha256(path: Path) -> str:

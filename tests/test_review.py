@@ -400,3 +400,21 @@ def test_an_interrupt_ends_the_wait_for_an_answer(tmp_path: Path) -> None:
             pass
         asking.send_signal(signal.SIGINT)
         assert asking.wait(20) == 130
+
+
+def test_one_reviewer_judges_once_at_a_time_and_another_beside(run: Run) -> None:
+    """Also where the first one was killed: what it held died with it."""
+    command = [*PROGRAM, "review", str(run.path), "--plain"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asking:
+        assert asking.stdout is not None
+        while b"rate>" not in asking.stdout.read1():
+            pass
+        second = ftev(run, "--plain", typed="l\n")
+        assert second.returncode == 1
+        assert f"reviewer is judging this run already: process {asking.pid} on " in second.stderr
+        assert ftev(run, "--plain", "--reviewer", "ben", typed="l\nq\n").returncode == 0
+        asking.kill()
+        asking.wait()
+    assert ftev(run, "--plain", typed="l\nq\n").returncode == 0
+    assert [j.reviewer for j in read_judgements(run)] == ["ben", "reviewer"]
+    assert not list(run.path.glob(".review-*"))

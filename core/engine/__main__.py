@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import RunConfig
+from ..errors import HeldError
 from ..events import RunFinished, RunStarted
 from ..runs import Run, last_checkpoint, step_of
 from .endings import end_without, ending_of, give_up, leave
 from .errors import explain
+from .launched import place_in_world
 from .listen import Listener
-from .members import Members, place_in_world
+from .members import Members
 from .outbox import Outbox
 
 if TYPE_CHECKING:
@@ -44,13 +46,17 @@ def main() -> int:
     rank, world = place_in_world()
     if rank:
         return _follow(Members(run, rank, world))
-    with Listener(run) as listener:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: listener.stop.set())
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        if args.serve:
-            return _serve_only(run, listener, args.serve_minutes)
-        code = work(run, listener, args)
+    try:
+        with Listener(run) as listener:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: listener.stop.set())
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            if args.serve:
+                return _serve_only(run, listener, args.serve_minutes)
+            code = work(run, listener, args)
+    except HeldError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     return code if world == 1 else leave(code)
 
 
@@ -304,9 +310,10 @@ def _follow(members: Members) -> int:
     """A rank that is not the first: it works on what it is told, and ends when the first ends."""
     from ..config_file import load_config
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the first decides on a stop
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     members.arrive()
+    for number in (signal.SIGTERM, signal.SIGINT):  # the first decides on a stop
+        signal.signal(number, signal.SIG_IGN)
     members.watch(lambda _: os._exit(0))
     try:
         run = members.run

@@ -28,7 +28,9 @@ from ..control import (
     encode_message,
     socket_path,
 )
+from ..run_lock import hold_run
 from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
+from .launched import name_of_launch
 
 
 @dataclass
@@ -41,7 +43,10 @@ class Question:
 
 
 class Listener:
-    """worker.json, its heartbeat, and the socket. Flags are read by the run between steps."""
+    """The run's lock, worker.json, its heartbeat, and the socket.
+
+    Flags are read by the run between steps.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -51,6 +56,8 @@ class Listener:
         self._closed = threading.Event()
 
     def __enter__(self) -> Listener:
+        """Raises HeldError before anything is written where another worker has the run."""
+        self._lock = hold_run(self.run)
         self._path = socket_path(self.run)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
@@ -73,10 +80,12 @@ class Listener:
             self._path.unlink()
         while not self.questions.empty():
             self.questions.get_nowait().answers.put(Failed(text="the worker has ended"))
+        self._lock.release()
 
     def _write_worker_file(self) -> None:
         pid = os.getpid()
-        info = WorkerInfo(pid, process_start(pid), socket.gethostname(), str(self._path))
+        host, where = socket.gethostname(), str(self._path)
+        info = WorkerInfo(pid, process_start(pid), host, where, name_of_launch())
         temporary = self.run.worker_path.with_suffix(".tmp")
         temporary.write_bytes(msgspec.json.encode(info))
         temporary.rename(self.run.worker_path)

@@ -29,17 +29,13 @@ from ..runs import (
     step_of,
 )
 from .errors import Stopped
+from .launched import name_of_launch
 
 LOOK_SECONDS = 0.25
 GRACE_SECONDS = 5.0  # for this rank to tell by itself the error that another one has met
 STUCK_SECONDS = 120.0  # without a heartbeat, though the process lives on this host
 HELD_SECONDS = 5.0  # between two looks: this process was held up itself
 ARRIVAL_SECONDS = 600.0  # a rank that has not come by then is not waited for
-
-
-def place_in_world() -> tuple[int, int]:
-    """This process's rank and how many there are, as torchrun says."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -49,6 +45,7 @@ class Member(msgspec.Struct, frozen=True):
     started: float
     host: str
     error: str = ""
+    launch: str = ""
 
 
 class Members:
@@ -58,7 +55,7 @@ class Members:
         self.run, self.rank, self.world = run, rank, world
         self._over = threading.Event()
         self._end = threading.Lock()  # who holds it ends the run
-        self._host = socket.gethostname()
+        self._host, self._launch = socket.gethostname(), name_of_launch()
         self._known: dict[int, Member] = {}
         self._beats: dict[int, tuple[float, float]] = {}  # heartbeat, and when it came to be so
         self._looked = time.monotonic()
@@ -67,7 +64,12 @@ class Members:
         return self.run.path / "ranks" / f"{rank}.json" if rank else self.run.worker_path
 
     def arrive(self) -> None:
-        """Write this rank's file and keep its heart beating; the first rank has its own."""
+        """Write this rank's file and keep its heart beating, once the first one has the run.
+
+        Where another worker has it, the first rank ends, and torchrun ends this one. Raises
+        RunError where it does not come.
+        """
+        self._wait_for([0])
         self.path(self.rank).parent.mkdir(exist_ok=True)
         self._write()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -76,7 +78,7 @@ class Members:
         pid = os.getpid()
         path = self.path(self.rank)
         temporary = path.with_suffix(".tmp")
-        member = Member(pid, process_start(pid), self._host, error)
+        member = Member(pid, process_start(pid), self._host, error, self._launch)
         temporary.write_bytes(msgspec.json.encode(member))
         temporary.rename(path)
 
@@ -101,11 +103,14 @@ class Members:
 
     def wait_for_all(self, stop: threading.Event) -> None:
         """Wait until every other rank is there. Raises RunError where one will not come."""
+        self._wait_for(self.others(), stop)
+
+    def _wait_for(self, ranks: list[int], stop: threading.Event | None = None) -> None:
         deadline = time.monotonic() + ARRIVAL_SECONDS
-        while missing := [rank for rank in self.others() if not self._is_there(rank)]:
+        while missing := [rank for rank in ranks if not self._is_there(rank)]:
             if lost := self.lost():
                 raise RunError(lost)
-            if stop.is_set():
+            if stop is not None and stop.is_set():
                 raise Stopped
             if time.monotonic() > deadline:
                 name = self._name(missing[0])
@@ -158,6 +163,8 @@ class Members:
             beat = path.stat().st_mtime
         except (OSError, msgspec.MsgspecError):  # not there yet, or storage out of reach
             return rank in self._known and self._beats_still(rank, None)
+        if member.launch != self._launch:  # of an earlier start, or of one that runs beside it
+            return False
         here = member.host == self._host
         alive = self._beats_still(rank, beat, here) and not member.error
         if here:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from ..errors import ConfigError, Fault
-from .members import place_in_world
+from .launched import place_in_world
 
 Rows = NDArray[np.int64]
 ORDER_BYTES = 256

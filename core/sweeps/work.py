@@ -43,9 +43,11 @@ class Machine(Protocol):
 @dataclass
 class Started:
     process: Popen[bytes]
+    run: Run
 
     def is_over(self) -> bool:
-        return self.process.poll() is not None
+        """Another worker may have had the run: then it is that one's end which counts."""
+        return self.process.poll() is not None and not self.run.worker_alive()
 
 
 @dataclass
@@ -66,7 +68,7 @@ class ThisMachine:
         self.places = [gpus[i % len(gpus)] if gpus else None for i in range(count)]
 
     def start(self, run: Run, place: str | None, *arguments: str) -> Job:
-        return Started(start_worker(run, *arguments, gpu=place))
+        return Started(start_worker(run, *arguments, gpu=place), run)
 
     def find(self, run: Run) -> tuple[Job, str | None]:
         worker = run.worker()

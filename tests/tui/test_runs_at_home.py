@@ -20,6 +20,7 @@ from ftev.core.run_order import arrange
 from ftev.core.runs import Run, list_runs
 from ftev.core.trash import move_to_trash
 from ftev.tui.screens.home import HomeScreen
+from ftev.tui.screens.home_notes import with_note
 from ftev.tui.widgets.run_columns import difference_of, fit_columns, spark
 from made_runs import live_worker, make_run, story, until_step, write_events
 from msgspec import structs
@@ -280,6 +281,13 @@ def test_notes_are_whole_or_nothing(tmp_path: Path) -> None:
     write_notes(run, RunNotes(name="x"))
     assert json.loads(notes_path(run).read_text()) == {"name": "x"}
     assert [p.name for p in run.path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_note_keeps_what_another_screen_has_written_since(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    listed = RunEntry(run, RunFacts(name="tea"), "finished")
+    write_notes(run, RunNotes(tags=("good",)))
+    assert with_note(listed, "note", "ship it") == RunNotes(tags=("good",), note="ship it")
 
 
 def test_a_run_whose_worker_is_alive_is_not_thrown_away(tmp_path: Path) -> None:

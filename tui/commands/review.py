@@ -58,12 +58,16 @@ def run(options: argparse.Namespace) -> int:
         print_json(_document(review))
         return 0
     check_writable(found)
-    if can_draw_screen() and not options.plain:
-        from ..app import run_review
+    review.hold()
+    try:
+        if can_draw_screen() and not options.plain:
+            from ..app import run_review
 
-        code = run_review(review, theme=options.theme, ascii_only=options.ascii)
-    else:
-        code = review_by_lines(review)
+            code = run_review(review, theme=options.theme, ascii_only=options.ascii)
+        else:
+            code = review_by_lines(review)
+    finally:
+        review.release()
     _tell_how_it_stands(Review(found, options.reviewer, options.seed))  # the screen had its own
     return code
 

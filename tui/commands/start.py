@@ -67,10 +67,11 @@ def _start_worker(
 
 
 def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
-    from ...core.launch import wait_until_listening
+    from ...core.launch import refuse_if_second, wait_until_listening
 
     process = _start_worker(run, options, arguments)
     wait_until_listening(run, process)
+    refuse_if_second(run, process)
     process.returncode = 0  # it lives on: nobody waits for it here
     if options.json:
         from ...core.reporting.summary import describe_status
@@ -82,6 +83,7 @@ def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -
 
 
 def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    from ...core.launch import refuse_if_second
     from .follow import Follower, follow_own, printer
     from .outcome import INTERRUPTED, describe_death, exit_code, tell_outcome
 
@@ -91,6 +93,7 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
         follower.skip_past()
     process = _start_worker(run, options, (*arguments, "--serve-minutes", "0"))
     interrupted = follow_own(follower, process)
+    refuse_if_second(run, process)
     history = follower.history
     if history.finished is None and not interrupted:
         for line in describe_death(run, history):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...core.run_facts import RunEntry
-from ...core.run_notes import RunNotes, read_tags
+from ...core.run_notes import RunNotes, read_notes, read_tags
 
 FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
 PURPOSES = {
@@ -23,8 +23,11 @@ def note_of(entry: RunEntry, purpose: str) -> str:
 
 
 def with_note(entry: RunEntry, purpose: str, value: str) -> RunNotes:
-    """A name that is the run's own is no name."""
-    notes: RunNotes = entry.notes
+    """What the run's notes become. They are read anew: another screen may have written since.
+
+    A name that is the run's own is no name.
+    """
+    notes: RunNotes = read_notes(entry.run)
     if purpose == "name":
         return msgspec.structs.replace(notes, name="" if value == entry.facts.name else value)
     if purpose == "tags":

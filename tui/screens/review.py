@@ -123,6 +123,9 @@ class ReviewScreen(FramedScreen[None]):
     def on_mount(self) -> None:
         self._show_next()
 
+    def on_unmount(self) -> None:
+        self._review.release()
+
     def on_resize(self, event: events.Resize) -> None:
         self._size_prompt(event.size.width, event.size.height)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
-from ...core.errors import FtevError
-from ...core.launch import resume_worker, start_worker, wait_until_listening
+from ...core.errors import FtevError, HeldError
+from ...core.launch import refuse_if_second, resume_worker, start_worker, wait_until_listening
 from ...core.runs import Run
 from ..threads import Post, in_thread
 from .answers import LOADING, Exchange
@@ -92,6 +92,10 @@ def _resume_run(run: Run, post: Post) -> None:
         return
     post(RequestTold("starting a worker"))
     worker.wait()  # an ended child is to be taken note of
+    try:
+        refuse_if_second(run, worker)
+    except HeldError as error:
+        post(RequestTold(str(error), failed=True))
 
 
 def write_report(run: Run, post: Post) -> None:

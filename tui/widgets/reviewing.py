@@ -35,6 +35,8 @@ def find_review(run: Run, post: Callable[[Message], object]) -> None:
         try:
             review = Review(run, REVIEWER)
             check_writable(run)
+            if review.count:
+                review.hold()
         except FtevError as error:
             post(ReadingFailed(str(error)))
             return

@@ -1,0 +1,128 @@
+"""A run belongs to one worker: of two that start at once one works, and the other is told of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ftev.core.config import RunConfig
+from ftev.core.errors import HeldError
+from ftev.core.events import EventReader, RunStarted
+from ftev.core.launch import WORKER, start_worker
+from ftev.core.run_lock import Lock, hold_run
+from ftev.core.runs import Run, create_run
+
+PATIENCE = 60.0  # seconds: a bound on a broken test, not an expectation
+PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def run(verses: RunConfig, tmp_path: Path) -> Iterator[Run]:
+    """A run that no worker began; one that is left at its end is killed."""
+    made = create_run(verses, tmp_path / "runs")
+    yield made
+    if (worker := made.worker()) and made.worker_alive():
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def starts(run: Run) -> int:
+    return sum(isinstance(e, RunStarted) for e in EventReader(run.events_path).read_all())
+
+
+@pytest.mark.parametrize("devices", ["1", "2"])
+def test_of_two_that_resume_a_run_at_once_one_works_and_the_other_names_it(
+    run: Run, devices: str
+) -> None:
+    command = [*PROGRAM, "resume", str(run.path), "--headless", "--devices", devices]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    try:
+        wait_for(lambda: any(p.poll() is not None for p in both), "the one that is refused")
+        second, first = sorted(both, key=lambda p: p.poll() is None)
+        told = second.communicate()[1]
+        assert second.returncode == 1, told
+        worker = run.worker()
+        assert worker is not None
+        who = f"a worker is already running: process {worker.pid} on {worker.host}, since 20"
+        assert who in told
+        assert first.poll() is None
+        assert run.worker_alive()
+        wait_for(lambda: starts(run) > 0, "the first event")
+        assert starts(run) == 1
+    finally:
+        for process in both:
+            process.kill()
+            with process:  # closes what it wrote to
+                pass
+
+
+def test_a_second_worker_changes_nothing_and_exits_with_1(run: Run) -> None:
+    lock = hold_run(run)
+    before = sorted(p.name for p in run.path.iterdir())
+    second = subprocess.run(
+        [sys.executable, "-m", WORKER, str(run.path), "--serve"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"a worker is already running: process {os.getpid()} on " in second.stderr
+    assert sorted(p.name for p in run.path.iterdir()) == before
+    with pytest.raises(HeldError, match=f"process {os.getpid()} on "):
+        start_worker(run)
+    lock.release()
+    hold_run(run).release()
+    assert not (run.path / "lock").exists()
+
+
+HOLD = """
+import errno, fcntl, sys
+from pathlib import Path
+from ftev.core.run_lock import Lock
+
+def refuse(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+if sys.argv[2] == "claim":
+    fcntl.flock = refuse
+print(Lock(Path(sys.argv[1])).take() or "mine", flush=True)
+sys.stdin.read()
+"""
+
+
+def holding(path: Path, how: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HOLD, str(path), how]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=0
+    )
+
+
+@pytest.mark.parametrize("how", ["flock", "claim"])
+def test_a_lock_is_had_once_and_dies_with_its_holder(tmp_path: Path, how: str) -> None:
+    """Also on a file system without locks, where the owner's process is asked for."""
+    path = tmp_path / "lock"
+    for _ in range(2):  # what a killed one left behind is in nobody's way
+        all_at_once = [holding(path, how) for _ in range(4)]
+        told = [p.stdout.readline().strip() for p in all_at_once if p.stdout]
+        assert told.count("mine") == 1, told
+        winner = all_at_once[told.index("mine")]
+        others = [line for line in told if line != "mine"]
+        assert all(line.startswith(f"process {winner.pid} on ") for line in others)
+        for process in all_at_once:
+            process.kill()
+            process.communicate()
+    assert Lock(path).holder() is None
+    assert Lock(path).take() is None
