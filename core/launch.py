@@ -9,7 +9,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import msgspec
 from .control import AskStatus, AskStop, ask
 from .errors import ConfigError, ModelError, RunError
 from .processes import processes_of
+from .python_child import child_environment, python_command
 from .run_lock import held, refuse_second_worker
 from .runs import Run, parent_of
 
@@ -43,7 +43,7 @@ def start_worker(
     refuse_second_worker(run)
     alone = "--serve" in arguments or gpu is not None
     processes = 1 if alone else processes_of(run.config(), devices)
-    environment = {**WAITING, **_threads(processes), **os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**WAITING, **_threads(processes), **child_environment(), "PYTHONUNBUFFERED": "1"}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     with run.log_path.open("ab") as log:
@@ -60,8 +60,8 @@ def start_worker(
 def _command(processes: int) -> list[str]:
     """A process, or several under torchrun, which starts none of them again: a run is resumed."""
     if processes == 1:
-        return [sys.executable, "-m", WORKER]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        return python_command(WORKER)
+    torchrun = python_command("torch.distributed.run", "--standalone")
     return [*torchrun, f"--nproc-per-node={processes}", "--max-restarts=0", "-m", WORKER]
 
 
@@ -145,7 +145,8 @@ def ask_engine(
     """
     with tempfile.TemporaryFile() as log:
         engine = subprocess.Popen(
-            [sys.executable, "-m", f"{WORKER}.{module}"],
+            python_command(f"{WORKER}.{module}"),
+            env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -6,12 +6,16 @@ command's file when it is called.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the working directory: a file there may bear the name of a library
+
 import argparse
 import contextlib
 import errno
 import importlib
 import os
-import sys
 from typing import Any
 
 from ..core.errors import FtevError

@@ -11,11 +11,15 @@ answers prompts between optimizer steps, and when the run is over serves prompts
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the working directory: a file there may bear the name of a library
+
 import argparse
 import os
 import signal
 import socket
-import sys
 import traceback
 from contextlib import nullcontext
 from importlib import metadata

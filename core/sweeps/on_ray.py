@@ -5,6 +5,7 @@ Nothing else knows Ray. Every node needs ftev, and the runs directory and the da
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ class RayCluster:
     def __init__(self, sweep: Sweep, address: str) -> None:
         self._ray = _import_ray()
         try:
-            self._ray.init(address=address, log_to_driver=False, logging_level="error")
+            with contextlib.chdir("/"):  # Ray puts the working directory on its tasks' path
+                self._ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, RuntimeError, ValueError) as error:
             told = str(error).partition("\n")[0].rstrip(".")
             remedy = "`ray start --head` starts a cluster; --ray HOST:PORT names one"

@@ -6,11 +6,11 @@ import argparse
 import os
 import re
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, Fault
+from ...core.python_child import child_environment, python_command
 from ...core.runs import open_run, runs_folder
 from .show import say
 
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         )
     shown = f"[{options.host}]" if ":" in options.host else options.host
     say(f"ftev: http://{shown}:{options.port}   ctrl+c ends it; runs go on")
+    os.environ.update(child_environment())  # pages are processes with this one's environment
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")  # the browser's terminal
     try:
         server.serve()
@@ -77,7 +78,7 @@ def _server(options: argparse.Namespace, places: list[str]) -> Any:
                 raise web.HTTPForbidden(text="Another site's page asked for this one.")
             return await super().handle_websocket(request)
 
-    command = [sys.executable, "-m", "ftev.tui.served", *places, "--theme", options.theme]
+    command = python_command("ftev.tui.served", *places, "--theme", options.theme)
     return Page(shlex.join(command), options.host, options.port, title="ftev")
 
 

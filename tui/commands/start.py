@@ -136,12 +136,13 @@ def draw_screen(run: Run, options: argparse.Namespace) -> int:
         from ..app import run_app
 
         return run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
+    from ...core.python_child import child_environment, python_command
     from ..terminal import supervised
 
-    command = [sys.executable, "-m", "ftev.tui.cli", "--runs-dir", str(folder)]
+    command = python_command("ftev.tui.cli", "--runs-dir", str(folder))
     command += ["--theme", options.theme, *["--ascii"] * options.ascii]
     command += ["open", str(run.path.resolve())]
-    return supervised(lambda: os.execv(sys.executable, command))
+    return supervised(lambda: os.execve(sys.executable, command, child_environment()))
 
 
 def after_screen(run: Run, options: argparse.Namespace) -> int:
