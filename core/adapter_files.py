@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .config import RunConfig
-from .errors import ModelError
+from .decoding import read_json
+from .errors import ModelError, RunError
 
 Contradiction = tuple[str, str, str]  # a setting, what is wrong, and a remedy
 CONFIG = "adapter_config.json"
@@ -53,10 +53,10 @@ def read_adapter(name: str) -> SavedAdapter | None:
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read_json(path, dict[str, Any])
         base, revision = told.get("base_model_name_or_path") or "", told.get("revision")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from None
+    except RunError as error:
+        raise ModelError(*error.faults) from None
     return SavedAdapter(path.parent, str(base), revision, told)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from .config import RunConfig, to_dict
+from .decoding import misfits_named
 from .errors import ConfigError, Fault, FtevError
-from .history import History, read_history
+from .history import History
 from .metrics import METRICS
+from .misfits import use_history
 from .numbers.comparisons import compare
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 from .predictions import read_predictions, stored_splits
@@ -50,9 +53,14 @@ def compare_runs(
     """The document of `compare --json`; the first run is the baseline.
 
     Raises ConfigError with every reason why the runs cannot stand in one table: fewer than two,
-    another task, labels, split or metric.
+    another task, labels, split or metric; RunError for a run whose facts do not fit together.
     """
     sides = _open(runs)
+    with misfits_named(sides[-1].run.path):
+        return _compare(sides, split, metric, model)
+
+
+def _compare(sides: list[Side], split: str | None, metric: str | None, model: str) -> Document:
     split = _common_split(sides, split, model)
     sides = [_with_rows(side, split, model) for side in sides]
     _check_labels(sides)
@@ -88,7 +96,7 @@ def _open(runs: Sequence[Run]) -> list[Side]:
     sides = []
     for i, run in enumerate(runs):
         name = run.id if ids.count(run.id) == 1 else f"{run.id} ({i + 1})"
-        sides.append(Side(name, run, read_history(run), _config(run)))
+        sides.append(use_history(run, partial(_side, name, run)))
     first = sides[0]
     faults = [
         Fault(side.name, f"is a {side.task} run, {first.name} a {first.task} run")
@@ -98,6 +106,15 @@ def _open(runs: Sequence[Run]) -> list[Side]:
     if faults:
         raise ConfigError(*faults)
     return sides
+
+
+def _side(name: str, run: Run, history: History) -> Side:
+    """A run with its verdict tried: one that cannot be judged is named before it is compared."""
+    config = _config(run)
+    headline(run, history, config)
+    if config is not None and history.results:
+        judge(history, config)
+    return Side(name, run, history, config)
 
 
 def _config(run: Run) -> RunConfig | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from functools import cache
@@ -16,6 +15,7 @@ import msgspec
 
 from .adapter_files import train_on
 from .config import DataConfig, RunConfig, bounds_of, item_type, section_type, settings, to_dict
+from .decoding import BROKEN, decode_toml, read_toml
 from .errors import ConfigError, Fault
 
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
@@ -33,17 +33,7 @@ def read_table(
     path: Path, overrides: list[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """The tables of a TOML file, overridden, and the line of each key. Raises ConfigError."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        table = tomllib.loads(text)
-    except FileNotFoundError:
-        raise ConfigError(Fault(str(path), "there is no such file")) from None
-    except IsADirectoryError:
-        raise ConfigError(Fault(str(path), "this is a folder, not a file")) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(Fault(str(path), f"cannot be read: {error}")) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(Fault(str(path), f"is not valid TOML: {error}")) from None
+    table, text = read_toml(path)
     lines = key_lines(text)
     apply_overrides(table, overrides or [], lines)
     table.setdefault("folder", str(path.parent.resolve()))
@@ -164,7 +154,7 @@ def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any)
             continue
         try:
             converted = msgspec.convert(value, hint)
-        except (msgspec.ValidationError, OverflowError) as error:
+        except BROKEN as error:
             faults.append(Fault(where(key), f"{value!r} does not fit: {error}"))
             continue
         if wrong := _out_of_bounds(cls, name, converted):
@@ -226,8 +216,8 @@ def apply_overrides(table: dict[str, Any], overrides: list[str], lines: dict[str
             faults.append(Fault(f"--set {text}", "must have the form section.name=value"))
             continue
         try:
-            value = tomllib.loads(f"value = {raw}")["value"]
-        except tomllib.TOMLDecodeError:
+            value = decode_toml(f"value = {raw}")["value"]
+        except ValueError:
             value = raw  # a bare word is a string
         if section := _set(table, key, value):
             faults.append(Fault(f"--set {key}", f"{section} is not a table"))

@@ -186,7 +186,7 @@ _replies = msgspec.json.Decoder(AnyReply)
 
 
 def decode_request(line: bytes) -> AnyRequest:
-    """Raises msgspec.ValidationError for what is not a request."""
+    """Raises ValueError for what is not a request."""
     request: AnyRequest = _requests.decode(line)
     return request
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
@@ -11,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .config import RunConfig, Setting, section_type, settings, to_dict
+from .decoding import decode_toml, read_toml
 from .errors import ConfigError, Fault
 
 SOURCE = "form"
@@ -152,15 +152,7 @@ def read_draft(table: dict[str, Any], folder: str) -> tuple[Draft, list[str]]:
 
 def load_draft(path: Path) -> tuple[Draft, list[str]]:
     """A run.toml as a draft, faults and all. Raises ConfigError where it cannot be read."""
-    try:
-        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(Fault(str(path), "there is no such file")) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(Fault(str(path), f"cannot be read: {error}")) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(Fault(str(path), f"is not valid TOML: {error}")) from None
-    return read_draft(table, str(path.parent.resolve()))
+    return read_draft(read_toml(path)[0], str(path.parent.resolve()))
 
 
 def draft_of(config: RunConfig) -> Draft:
@@ -276,8 +268,8 @@ def read_value(hint: Any, text: str) -> Any:
 def _read_table(text: str) -> Any:
     """A TOML table on one line; other text as it is."""
     try:
-        return tomllib.loads(f"table = {text}")["table"]
-    except tomllib.TOMLDecodeError:
+        return decode_toml(f"table = {text}")["table"]
+    except ValueError:
         return text
 
 
@@ -285,8 +277,8 @@ def _read_list(text: str, alone: bool) -> Any:
     """Items between bars, or a TOML array; `alone`: a single item is no list."""
     if text.startswith("["):
         try:
-            found = tomllib.loads(f"items = {text}")["items"]
-        except tomllib.TOMLDecodeError:
+            found = decode_toml(f"items = {text}")["items"]
+        except ValueError:
             found = None
         if isinstance(found, list):
             return found

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import socket
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .errors import FtevError
+from .decoding import read_json, read_toml
+from .errors import ConfigError, FtevError, RunError
 from .history import History, read_history
 from .runs import Run, list_runs
 
@@ -120,8 +120,8 @@ def find_pace(config: RunConfig, folder: Path) -> Pace:
 
 def _is_alike(run: Run, config: RunConfig) -> bool:
     try:
-        model = tomllib.loads((run.path / "run.toml").read_text("utf-8")).get("model", {})
-    except (OSError, ValueError):
+        model = read_toml(run.path / "run.toml")[0].get("model", {})
+    except ConfigError:
         return False
     if not isinstance(model, dict):
         return False
@@ -149,8 +149,8 @@ def write_estimate(run: Run, estimate: Estimate) -> None:
 def read_estimate(run: Run) -> Estimate | None:
     """None where the run was started without one."""
     try:
-        return msgspec.json.decode(estimate_path(run).read_bytes(), type=Estimate)
-    except (OSError, msgspec.MsgspecError):
+        return read_json(estimate_path(run), Estimate)
+    except RunError:
         return None
 
 

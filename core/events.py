@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from .decoding import BROKEN
 from .errors import Fault, RunError
 
 Model = str  # "base", "tuned", "majority" or "probe"
@@ -397,7 +398,7 @@ def decode_event(line: bytes) -> AnyEvent | None:
     """The event of a line; None for kinds that this version does not know and for damaged lines."""
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:
+    except BROKEN:
         return None
 
 
@@ -408,7 +409,7 @@ def decode_events(lines: bytes) -> tuple[list[AnyEvent], int]:
     """
     try:
         events = _decoder.decode_lines(lines)
-    except msgspec.MsgspecError:
+    except BROKEN:
         events = []
     if len(events) == lines.count(b"\n"):
         return events, 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from .decoding import BROKEN
 from .errors import RunError
 from .run_facts import RunFacts
 from .run_notes import write_whole
@@ -45,7 +46,7 @@ def read_cache(folder: Path) -> Known:
     """What was known of the runs of a folder; nothing where that cannot be used."""
     try:
         found = msgspec.msgpack.decode((folder / CACHE_FILE).read_bytes(), type=_Cache)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, *BROKEN):
         return {}
     return found.runs if found.version == _version() else {}
 

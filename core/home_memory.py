@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from .decoding import read_json
+from .errors import RunError
 from .run_notes import write_whole
 from .run_order import GROUPS, SORTS
 
@@ -23,8 +25,8 @@ class HomeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
 def read_memory(folder: Path) -> HomeMemory:
     """What was kept; a fresh look where it is missing, damaged or of another version."""
     try:
-        found = msgspec.json.decode((folder / MEMORY_FILE).read_bytes(), type=HomeMemory)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        found = read_json(folder / MEMORY_FILE, HomeMemory)
+    except RunError:
         return HomeMemory()
     if found.sort not in SORTS or found.group not in GROUPS:
         return HomeMemory(baseline=found.baseline)

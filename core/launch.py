@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from .control import AskStatus, AskStop, ask
+from .decoding import decode_json
 from .errors import ConfigError, ModelError, RunError
 from .processes import processes_of
 from .python_child import child_environment, python_command
@@ -176,7 +177,7 @@ def _read_answer(
         engine.stdin.close()
     answer: dict[str, Any] = {}
     for line in engine.stdout:
-        told = msgspec.json.decode(line)
+        told = decode_json(line, dict[str, Any])
         if "progress" in told:
             tell(told["progress"])
         else:

@@ -20,7 +20,8 @@ from .config import RunConfig
 from .errors import ConfigError, Fault, FtevError, RunError
 from .events import spell_numbers
 from .findings import find
-from .history import History, read_history
+from .history import History
+from .misfits import use_history
 from .reporting.parts import (
     describe_answers,
     describe_comparisons,
@@ -48,8 +49,14 @@ Format = Callable[[Run, dict[str, Any], Path | None], Iterator[File]]
 
 
 def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
-    """The document of report.json. NaN and infinities are floats here, strings in the file."""
-    history = history or read_history(run)
+    """The document of report.json. NaN and infinities are floats here, strings in the file.
+
+    Raises RunError where the events cannot be read, or do not fit together.
+    """
+    return use_history(run, lambda h: _build(run, h), history)
+
+
+def _build(run: Run, history: History) -> dict[str, Any]:
     config = _config(run)
     report: dict[str, Any] = {
         "schema": SCHEMA,
@@ -93,12 +100,14 @@ def write_report(
     not known, RunError where a file cannot be written.
     """
     check_formats(formats)
-    report = build_report(run)
-    return [
-        _write_whole(path, content)
-        for name in formats
-        for path, content in _FORMATS[name](run, report, out)
-    ]
+    files = use_history(run, lambda h: _files_of(run, _build(run, h), formats, out))
+    return [_write_whole(path, content) for path, content in files]
+
+
+def _files_of(
+    run: Run, report: dict[str, Any], formats: Sequence[str], out: Path | None
+) -> list[File]:
+    return [file for name in formats for file in _FORMATS[name](run, report, out)]
 
 
 def check_formats(formats: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .decoding import decode_json
 from .errors import ConfigError, Fault, HeldError, RunError
 from .history import History, read_history
 from .reporting.summary import SPLITS
@@ -307,8 +308,8 @@ def _read_lines(run: Run) -> tuple[list[Judgement], int]:
     found = []
     for line in lines:
         try:
-            found.append(msgspec.json.decode(line, type=Judgement))
-        except msgspec.MsgspecError:
+            found.append(decode_json(line, Judgement))
+        except ValueError:
             continue
     return found, len(lines) - len(found)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from .errors import RunError
+from .decoding import misfits_named, read_toml
+from .errors import ConfigError, RunError
 from .events import EventReader, RunFinished, RunStarted, decode_event
 from .history import History
 from .loss_course import LossCourse, read_course
@@ -111,9 +112,14 @@ def glance(run: Run) -> RunFacts:
 def read_facts(run: Run, course: LossCourse | None = None) -> RunFacts:
     """Everything a list tells of a run. `course` is one that was read before of the same file."""
     try:
-        history = read_edges(run.events_path)
+        with misfits_named(run.events_path):
+            return _read_facts(run, course)
     except RunError:
         return _unreadable(run)
+
+
+def _read_facts(run: Run, course: LossCourse | None) -> RunFacts:
+    history = read_edges(run.events_path)
     started = history.started
     facts = RunFacts(
         name=started.name if started and started.name else name_in_id(run.id),
@@ -173,13 +179,10 @@ def _unreadable(run: Run) -> RunFacts:
 
 def read_settings(run: Run) -> dict[str, Any]:
     """run.toml with dotted names; nothing where it cannot be read."""
-    import tomllib
-
     try:
-        table = tomllib.loads((run.path / "run.toml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return _flat(read_toml(run.path / "run.toml")[0])
+    except ConfigError:
         return {}
-    return _flat(table)
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, Any]:

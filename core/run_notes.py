@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from .decoding import read_json
 from .errors import Fault, RunError
 from .runs import Run
 
@@ -35,8 +36,8 @@ def notes_path(run: Run) -> Path:
 def read_notes(run: Run) -> RunNotes:
     """What is written on a run; nothing where the file is missing or was damaged."""
     try:
-        return msgspec.json.decode(notes_path(run).read_bytes(), type=RunNotes)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return read_json(notes_path(run), RunNotes)
+    except RunError:
         return NOTHING
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .decoding import read_json
 from .errors import ConfigError, Fault, FtevError, RunError
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ class Run:
     def worker(self) -> WorkerInfo | None:
         """Who works or worked on this run; None before any worker began."""
         try:
-            return msgspec.json.decode(self.worker_path.read_bytes(), type=WorkerInfo)
-        except (OSError, msgspec.MsgspecError):
+            return read_json(self.worker_path, WorkerInfo)
+        except RunError:
             return None
 
     def worker_alive(self) -> bool:

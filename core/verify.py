@@ -15,7 +15,8 @@ import polars as pl
 
 from .data import read_dataset
 from .errors import FtevError, RunError
-from .history import read_history
+from .history import History
+from .misfits import use_history
 from .predictions import REWRITE, read_frame, task_of
 from .reporting.numbers import format_count
 from .results import majority_frame
@@ -38,8 +39,12 @@ from .verifying.stored import BROKEN, CLEAN, UNCHECKED, Check, StoredRun, cannot
 
 
 def verify(run: Run) -> list[Check]:
-    """Every check of a run, in the order of its report. Raises RunError where it has no results."""
-    history = read_history(run)
+    """Every check of a run, in the order of its report. Raises RunError where it has no
+    results, or where they cannot be read."""
+    return use_history(run, lambda history: _verify(run, history))
+
+
+def _verify(run: Run, history: History) -> list[Check]:
     if not history.results:
         raise RunError(f"{run.id}: there are no results to check. The run must finish first")
     stored = StoredRun(run, history)

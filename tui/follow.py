@@ -16,6 +16,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from ..core.decoding import misfits_named
 from ..core.errors import FtevError, RunError
 from ..core.events import EventReader
 from ..core.history import History
@@ -229,8 +230,9 @@ def judged(run: Run, history: History) -> RunJudged:
     if history.finished is None:
         return RunJudged(primary, None)
     try:
-        verdict = judge(history, run.config())
-    except FtevError:  # a copied run may have lost its configuration
+        with misfits_named(run.events_path):
+            verdict = judge(history, run.config())
+    except FtevError:  # a copied run may have lost its configuration, or hold a damaged line
         return RunJudged(primary, None)
     return RunJudged(
         primary, Judgement(verdict.decision, verdict.objective, tuple(verdict.reasons))

@@ -19,6 +19,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
+from ..core.decoding import decode_json
+
 SCHEMA = "ftev.screens/1"
 LARGEST = 262_144  # bytes; more is no memory of ours
 FILES_KEPT = 500
@@ -61,7 +63,7 @@ def read_memory(of: Path) -> Memory:
     """Never fails: a missing, damaged or foreign file is an empty memory."""
     try:
         with memory_path(of).open("rb") as file:
-            told = msgspec.json.decode(file.read(LARGEST))
+            told = decode_json(file.read(LARGEST), dict[str, Any])
         if told["schema"] != SCHEMA or told["of"] != str(of.resolve()):
             return Memory(of)
         screens = {str(k): v for k, v in told["screens"].items() if isinstance(v, dict)}

@@ -21,7 +21,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..errors import RunError
+from ..decoding import read_json
 from ..runs import TRAINING_STATE, Run
 from .models import save
 from .spread import local, placed_like
@@ -136,10 +136,7 @@ def _state(t: Trainer, best: Best) -> Saved:
 
 
 def read_state(path: Path) -> Saved:
-    try:
-        return msgspec.json.decode((path / TRAINING_STATE).read_bytes(), type=Saved)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise RunError(f"{path}: this checkpoint cannot be resumed: {error}") from None
+    return read_json(path / TRAINING_STATE, Saved)
 
 
 def restore_training(path: Path, t: Trainer) -> Best:

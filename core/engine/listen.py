@@ -28,6 +28,7 @@ from ..control import (
     encode_message,
     socket_path,
 )
+from ..decoding import BROKEN
 from ..run_lock import hold_run
 from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
 from .launched import name_of_launch
@@ -108,7 +109,7 @@ class Listener:
             raw = requests.readline(LINE_LIMIT)
             try:
                 request = decode_request(raw)
-            except msgspec.MsgspecError as error:
+            except BROKEN as error:
                 line.sendall(encode_message(Failed(text=f"not a request: {error}")))
                 return
             if isinstance(request, AskPrompt | AskTrace):

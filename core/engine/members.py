@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..decoding import read_json
 from ..errors import RunError
 from ..runs import (
     HEARTBEAT_SECONDS,
@@ -159,9 +160,9 @@ class Members:
         """Whether a rank lives. What an earlier worker left behind has never been there."""
         path = self.path(rank)
         try:
-            member = msgspec.json.decode(path.read_bytes(), type=Member)
+            member = read_json(path, Member)
             beat = path.stat().st_mtime
-        except (OSError, msgspec.MsgspecError):  # not there yet, or storage out of reach
+        except (OSError, RunError):  # not there yet, or storage out of reach
             return rank in self._known and self._beats_still(rank, None)
         if member.launch != self._launch:  # of an earlier start, or of one that runs beside it
             return False

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import msgspec
-
+from ..decoding import decode_json
 from ..errors import FtevError
 from ..events import spell_numbers
 from .errors import explain
@@ -26,10 +25,12 @@ def answer_stdin(kind: type[Question], answer: Callable[[Question], dict[str, An
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        tell(result=answer(msgspec.json.decode(sys.stdin.buffer.read(), type=kind)))
-    except msgspec.MsgspecError as error:
+        question = decode_json(sys.stdin.buffer.read(), kind)
+    except ValueError as error:
         tell(error=f"not a request: {error}")
         return 2
+    try:
+        tell(result=answer(question))
     except Exception as error:
         tell(error=explain(error))
         return error.exit_code if isinstance(error, FtevError) else 1

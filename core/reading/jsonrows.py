@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from ..decoding import BROKEN
 from .delimited import DAMAGED, MEND, NOT_UTF8, Records
 from .faults import Faults, Place
 
-# RecursionError: thousands of brackets within each other.
-BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 DEEPEST = 100  # values within each other: deeper ones could not be shown or compared
 TOO_DEEP = f"holds more than {DEEPEST} values within each other"
 _decoder = msgspec.json.Decoder(dict[str, Any])

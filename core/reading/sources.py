@@ -7,9 +7,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import msgspec
-
+from ..decoding import decode_json
 from .faults import Faults
 
 ENDINGS = {
@@ -111,8 +111,8 @@ def _separators(line: str, separator: str) -> int:
 
 def _is_json(line: str) -> bool:
     try:
-        msgspec.json.decode(line)
-    except msgspec.DecodeError:
+        decode_json(line, dict[str, Any])
+    except ValueError:
         return False
     return True
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..decision import DEFAULT_METRIC, choosers, declared_metric
 from ..errors import FtevError
 from ..estimate import compare_with_estimate
-from ..history import History, read_history
+from ..history import History
+from ..misfits import use_history
 from ..numbers.metric_table import METRICS
 from ..run_notes import read_notes
 from ..runs import Run
@@ -207,8 +208,11 @@ def run_status(run: Run, history: History) -> str:
 
 
 def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
-    """One entry of `list --json`."""
-    history = history or read_history(run)
+    """One entry of `list --json`. Raises RunError where its facts cannot be read or do not fit."""
+    return use_history(run, lambda h: _summarize(run, h), history)
+
+
+def _summarize(run: Run, history: History) -> dict[str, Any]:
     told, notes = headline(run, history), read_notes(run)
     return {
         "id": run.id,
@@ -226,10 +230,13 @@ def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
 
 
 def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
-    """The document of `status --json`."""
-    history = history or read_history(run)
+    """The document of `status --json`. Raises RunError as `summarize` does."""
+    return use_history(run, lambda h: _describe_status(run, h), history)
+
+
+def _describe_status(run: Run, history: History) -> dict[str, Any]:
     worker, stage = run.worker(), history.current_stage
-    summary, figures = summarize(run, history), last_figures(history)
+    summary, figures = _summarize(run, history), last_figures(history)
     trains = summary["status"] == "running" and not history.ended
     return {
         **summary,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..decoding import read_json
+from ..errors import RunError
 from ..report import build_report, render_html, render_markdown, version
 from .agreement import NUMBER, skeleton
 from .stored import LISTED, Check, StoredRun
@@ -130,6 +131,6 @@ def _names(stored: StoredRun, page: str) -> list[str]:
 
 def _stored_reviews(stored: StoredRun) -> Any:
     try:
-        return json.loads((stored.run.path / "report.json").read_bytes()).get("reviews")
-    except (OSError, ValueError, AttributeError):
+        return read_json(stored.run.path / "report.json", dict[str, Any]).get("reviews")
+    except RunError:
         return None

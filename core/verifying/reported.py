@@ -7,9 +7,12 @@ another version of ftev judged by other rules, which cannot be judged again by t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
+from ..decoding import read_json
+from ..errors import RunError
 from ..report import build_report, render_json, version
 from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .stored import UNCHECKED, Check, StoredRun, agreed
@@ -24,14 +27,15 @@ WHERE = "report.json, against events.jsonl"
 
 def check_report(stored: StoredRun) -> Iterator[Check]:
     """A check for each part of it."""
-    try:
-        was = json.loads((stored.run.path / "report.json").read_bytes())
-    except FileNotFoundError:
+    path = stored.run.path / "report.json"
+    if not os.path.exists(path):
         told = "report.json is not there: `ftev-tui report RUN --format json` writes it"
         yield Check("report.json", "absent", UNCHECKED, None, told)
         return
-    except (OSError, ValueError) as error:
-        told = f"report.json cannot be read: {error}"
+    try:
+        was = read_json(path, dict[str, Any])
+    except RunError as error:
+        told = f"report.json {error.faults[0].what}"
         yield Check("report.json", "unreadable", UNCHECKED, False, told)
         return
     now = json.loads(render_json(build_report(stored.run, stored.history)))

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ...core.config import EvaluateConfig, RunConfig
 from ...core.config_file import apply_overrides, check_config, load_config
-from ...core.errors import ConfigError, Fault
+from ...core.decoding import read_json
+from ...core.errors import ConfigError, Fault, RunError
 from .start import announce, start
 
 FLAGS = ("base", "tuned", "data")
@@ -63,8 +62,8 @@ def task_of(model: str) -> str:
     folder = Path(model)
     for name in ("config.json", "adapter_config.json"):
         try:
-            told = msgspec.json.decode((folder / name).read_bytes())
-        except (OSError, msgspec.MsgspecError):
+            told = read_json(folder / name, dict[str, Any])
+        except RunError:
             continue
         kinds = " ".join([*(told.get("architectures") or []), str(told.get("task_type", ""))])
         if "SequenceClassification" in kinds or "SEQ_CLS" in kinds:

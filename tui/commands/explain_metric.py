@@ -6,7 +6,7 @@ import argparse
 
 import msgspec
 
-from ...core.history import read_history
+from ...core.misfits import use_history
 from ...core.reporting.explained import explain_metric
 from ...core.reporting.receipt_lines import explained_lines
 from ...core.runs import Run
@@ -15,9 +15,10 @@ from .wrapped import columns, labelled
 
 
 def show_explained(run: Run, options: argparse.Namespace) -> None:
-    history = read_history(run)
     config = run.config_if_kept()  # without it its terms are told as not known
-    found = explain_metric(history, config, options.explain, options.split, options.model)
+    found = use_history(
+        run, lambda h: explain_metric(h, config, options.explain, options.split, options.model)
+    )
     if options.json:
         print_json(msgspec.to_builtins(found))
         return

@@ -15,7 +15,8 @@ from ...core.analyses.flips import (
     loss_changes,
 )
 from ...core.errors import ConfigError, Fault
-from ...core.history import History, read_history
+from ...core.history import History
+from ...core.misfits import use_history
 from ...core.predictions import read_inputs, read_predictions, stored_splits, task_of
 from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
@@ -44,7 +45,12 @@ def flip_list(
 
     Raises ConfigError for a kind that the task lacks, RunError where nothing is stored.
     """
-    history = read_history(run)
+    return use_history(run, lambda h: _flip_list(run, h, kind, split, limit))
+
+
+def _flip_list(
+    run: Run, history: History, kind: str | None, split: str | None, limit: int
+) -> dict[str, Any]:
     known = stored_splits(run)
     if split is not None and known and split not in known:
         what = f"no predictions on {split!r} are stored"

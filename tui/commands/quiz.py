@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.history import read_history
+from ...core.misfits import use_history
 from ...core.quiz import Question, count_right, make_quiz, read_answers
 from ...core.reporting.text import visible
 from ...core.runs import Run, open_run, runs_folder
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _questions(found: Run, seed: int) -> list[Question]:
     # without a config, whether to ship is not asked
-    return make_quiz(read_history(found), found.config_if_kept(), seed)
+    return use_history(found, lambda h: make_quiz(h, found.config_if_kept(), seed))
 
 
 def _document(found: Run, questions: list[Question], given: list[str] | None) -> dict[str, Any]:

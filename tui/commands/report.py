@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ...core.errors import ConfigError, Fault
+from ...core.misfits import use_history
 from ...core.report import (
     DEFAULT_FORMATS,
     build_report,
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(report)
     elif not (wanted or options.out):
-        _print(render_markdown(report))
+        _print(use_history(found, lambda h: render_markdown(build_report(found, h))))
     return gate_code(report) if options.gate else 0
 
 
