@@ -14,6 +14,7 @@ SEVERITIES = ("error", "warning", "info")
 # Of a severity those come first that say how far the judged figures bear a judgement.
 ON_EVIDENCE = (
     "deploy_parity",
+    "parity_not_tested",
     "self_test",
     "same_rows",
     "leakage",

@@ -560,6 +560,17 @@ def test_V3_saved_weights_that_do_not_agree_never_ship() -> None:
     assert judge(fold([*GOOD, parity(passed=True)]), config()).decision == "ship"
 
 
+def test_V3_saved_weights_that_could_not_be_read_back_are_told() -> None:
+    late = {"weights": "read back from model/", "reason": "it took longer than 180 s"}
+    [told] = [f for f in find(fold([*GOOD, parity(passed=True, skipped=[late])]), config())
+              if f.code == "parity_not_tested"]  # fmt: skip
+    assert told.severity == "warning"
+    assert told.message.endswith("not shown to give these scores: it took longer than 180 s")
+    merged = late | {"weights": "adapter merged"}
+    found = find(fold([*GOOD, parity(passed=True, skipped=[merged])]), config())
+    assert "parity_not_tested" not in [f.code for f in found]
+
+
 def test_V3_a_self_test_that_does_not_agree_never_ships() -> None:
     event = msgspec.structs.replace(parity(), name="self_test")
     verdict = judge(fold([*GOOD, event]), config())

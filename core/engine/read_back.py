@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -116,7 +117,9 @@ class Reader:
         until = time.monotonic() + limit
         while not (place / "told.json").exists():
             if (code := self.process.poll()) is not None:
-                raise NotTested(f"the process that reads it back ended with code {code}")
+                how = f"the process that reads it back ended with code {code}"
+                # Killed from outside, for memory most often: that says nothing of the weights.
+                raise NotTested(how) if code == -signal.SIGKILL else NotRead(how)
             if time.monotonic() > until:
                 raise NotTested(f"reading it back took longer than {limit:,.0f} s")
             yield 0

@@ -22,6 +22,7 @@ from .case import NAMES, Case, Finding, Look
 SMALL_SPLIT = 100  # rows
 LEAST_CHANGED = 6  # all changed in one direction: fewer have an exact p above 0.05 (2 / 2^5)
 CLAIM = 0.05  # a difference in shares that users want to see proven
+SAVED = "read back"  # how the form of the weights that ships is called
 MISCALIBRATED = 0.03  # ECE above its null value
 
 
@@ -165,6 +166,15 @@ def _does_not_agree(case: Case) -> Iterator[Finding]:
             if not r.get("passed", True):
                 what = f"the saved weights do not give the scores of {_sampled(r, split)}"
                 yield _disagreement("deploy_parity", what, r, "Do not ship model/: save it anew")
+            elif unread := [x for x in r.get("skipped", ()) if str(x["weights"]).startswith(SAVED)]:
+                yield Finding(
+                    "parity_not_tested",
+                    "warning",
+                    f"what was saved is not shown to give these scores: {unread[0]['reason']}",
+                    {"split": split, "reason": unread[0]["reason"]},
+                    remedy="Load model/ as its card says, on a machine with room for it, before it "
+                    "is used",
+                )
 
 
 def _sampled(r: dict[str, Any], split: str) -> str:
