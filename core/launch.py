@@ -48,8 +48,11 @@ def start_worker(
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     with run.log_path.open("ab") as log:
-        return subprocess.Popen(
-            [*_command(processes), str(run.path), *arguments],
+        return start_module(
+            WORKER,
+            str(run.path),
+            *arguments,
+            processes=processes,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -58,12 +61,19 @@ def start_worker(
         )
 
 
-def _command(processes: int) -> list[str]:
+def start_module(
+    module: str, *arguments: str, processes: int = 1, **how: Any
+) -> subprocess.Popen[bytes]:
+    """Start a module of the engine; `how`: as Popen takes it. No other way leads to the engine."""
+    return subprocess.Popen([*_command(module, processes), *arguments], **how)
+
+
+def _command(module: str, processes: int) -> list[str]:
     """A process, or several under torchrun, which starts none of them again: a run is resumed."""
     if processes == 1:
-        return python_command(WORKER)
+        return python_command(module)
     torchrun = python_command("torch.distributed.run", "--standalone")
-    return [*torchrun, f"--nproc-per-node={processes}", "--max-restarts=0", "-m", WORKER]
+    return [*torchrun, f"--nproc-per-node={processes}", "--max-restarts=0", "-m", module]
 
 
 def _threads(processes: int) -> dict[str, str]:
@@ -145,8 +155,8 @@ def ask_engine(
     without an answer, as it does where torch is not installed.
     """
     with tempfile.TemporaryFile() as log:
-        engine = subprocess.Popen(
-            python_command(f"{WORKER}.{module}"),
+        engine = start_module(
+            f"{WORKER}.{module}",
             env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

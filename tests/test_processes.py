@@ -48,7 +48,7 @@ def test_hidden_gpus_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_process_is_started_without_torchrun_and_several_are_never_started_again() -> None:
-    assert "torch.distributed.run" not in _command(1)
-    assert {"--nproc-per-node=3", "--max-restarts=0"} < set(_command(3))
+    assert "torch.distributed.run" not in _command("m", 1)
+    assert {"--nproc-per-node=3", "--max-restarts=0"} < set(_command("m", 3))
     assert not _threads(1)
     assert int(_threads(2)["OMP_NUM_THREADS"]) >= 1

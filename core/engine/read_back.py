@@ -26,6 +26,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from .. import launch
+
 if TYPE_CHECKING:
     from .models import Loaded
     from .rows import TokenRows
@@ -78,8 +80,8 @@ class Reader:
     asked: int = 0
 
     def __post_init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__],
+        self.process = launch.start_module(
+            __name__,
             cwd=self.folder.name,
             env={k: v for k, v in os.environ.items() if not k.startswith(OF_A_RANK)},
             stdin=subprocess.PIPE,

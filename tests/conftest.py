@@ -1,0 +1,29 @@
+"""One server forks the workers of all tests: see `forked`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+
+import forked
+import pytest
+from ftev.core import launch
+
+# Before anything is imported that reads them: nobody here waits in a loop, or asks the network.
+os.environ |= {**launch.WAITING, "HF_HUB_OFFLINE": "1"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if forked.ADDRESS in os.environ:  # a process of pytest-xdist
+        forked.use()
+    elif sys.platform == "linux":
+        server = ExitStack()
+        server.enter_context(forked.server())
+        config.add_cleanup(server.close)
+
+
+@pytest.fixture
+def unforked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of this test, and theirs, are started as users' are."""
+    monkeypatch.delenv(forked.ADDRESS, raising=False)

@@ -1,0 +1,342 @@
+"""Workers without their imports: real processes, forked from one that has imported everything.
+
+Two thirds of a short worker's time are imports. Here one server process imports what the engine
+needs, runs nothing, and forks a child for each module of the engine that would be started:
+
+    with forked.server():
+        worker = launch.start_worker(run)  # a process of its own, with its own session and log
+
+    python tests/forked.py ftev.tui.cli train run.toml  # a command whose workers are forked too
+
+The server ends with its starter, the children do not. Several processes under torchrun, and an
+environment that an import would have read differently, are started as they always are.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from ftev.core import launch
+
+ADDRESS = "FTEV_FORKED"  # the environment variable with the server's socket
+# Read by an import, or by a library as it is loaded: a fork is too late for another value.
+READ_AT_IMPORT = ("CUDA_", "HF_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
+READ_AT_IMPORT += ("RAYON_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_")
+AFTER_THE_FORK = {"PYTHONUNBUFFERED"}
+LAZY = (
+    "ftev.core.report",
+    "peft",
+    "rouge_score.rouge_scorer",
+    "sacrebleu.tokenizers.tokenizer_13a",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.llama.modeling_llama",
+)
+AT_START = dict(os.environ)
+start_for_real = launch.start_module
+
+
+def bytes_of(number: int) -> bytes:
+    """A process id or an exit code on its way."""
+    return number.to_bytes(4, sys.byteorder, signed=True)
+
+
+def number_of(told: bytes) -> int:
+    return int.from_bytes(told, sys.byteorder, signed=True)
+
+
+def read_at_import(environment: dict[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_IMPORT) and name not in AFTER_THE_FORK
+    }
+
+
+# Who starts
+
+
+class Forked:
+    """A process that the server forked, used as a `subprocess.Popen`."""
+
+    def __init__(self, args: list[str], line: socket.socket, pid: int) -> None:
+        self.args, self.pid = args, pid
+        self.stdin = self.stdout = None
+        self.returncode: int | None = None
+        self._line = line
+
+    def __del__(self) -> None:
+        self._line.close()
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or minus the signal that ended it. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._line], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            told = self._line.recv(4, socket.MSG_PEEK)  # another thread may look as well
+            assert told, f"the server that forked {self.pid} is gone"
+            self.returncode = number_of(told)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self.stdin, self.stdout):
+            if file is not None:
+                file.close()
+        self.wait()
+
+
+def start_module(module: str, *arguments: str, processes: int = 1, **how: Any) -> Any:
+    """As `launch.start_module`, by a fork where that is the same."""
+    forked = fork(module, *arguments, **how) if processes == 1 else None
+    return forked or start_for_real(module, *arguments, processes=processes, **how)
+
+
+def fork(
+    module: str,
+    *arguments: str,
+    stdin: Any = None,
+    stdout: Any = None,
+    stderr: Any = None,
+    cwd: str | os.PathLike[str] | None = None,
+    env: dict[str, str] | None = None,
+    start_new_session: bool = False,
+) -> Forked | None:
+    """A child that runs a module; None where the server's imports may not be those of `env`."""
+    if ADDRESS not in os.environ:
+        return None
+    with ExitStack() as mine:
+        files, ends = [], []
+        for number, wanted in enumerate((stdin, stdout, stderr)):
+            file, end = _file_for(number, wanted, mine)
+            files.append(files[1] if wanted == subprocess.STDOUT else file)
+            ends.append(end)
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(os.environ[ADDRESS])
+        request = {
+            "module": module,
+            "arguments": arguments,
+            "folder": os.path.abspath(cwd or os.getcwd()),
+            "environment": dict(os.environ if env is None else env),
+            "session": start_new_session,
+        }
+        socket.send_fds(line, [json.dumps(request).encode() + b"\n"], files)
+        pid = number_of(line.recv(4))
+    if not pid:
+        for opened in (line, *ends):
+            if opened is not None:
+                opened.close()
+        return None
+    process = Forked([module, *arguments], line, pid)
+    process.stdin, process.stdout = ends[:2]
+    return process
+
+
+def _file_for(number: int, wanted: Any, closed_soon: ExitStack) -> tuple[int, Any]:
+    """The child's descriptor, and this side's end of a pipe."""
+    if wanted == subprocess.PIPE:
+        reading, writing = os.pipe()
+        theirs, own = (reading, writing) if number == 0 else (writing, reading)
+        closed_soon.callback(os.close, theirs)
+        return theirs, os.fdopen(own, "wb" if number == 0 else "rb")
+    if wanted == subprocess.DEVNULL:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        closed_soon.callback(os.close, nothing)
+        return nothing, None
+    if wanted is None or wanted == subprocess.STDOUT:
+        return number, None
+    return wanted if isinstance(wanted, int) else wanted.fileno(), None
+
+
+@contextmanager
+def server() -> Iterator[None]:
+    """From here to the end, what this process and those that it starts launch is forked."""
+    with tempfile.TemporaryDirectory() as folder, closing(socket.socket(socket.AF_UNIX)) as door:
+        os.environ[ADDRESS] = str(Path(folder) / "door")
+        door.bind(os.environ[ADDRESS])
+        door.listen()
+        with subprocess.Popen(
+            [sys.executable, "-P", __file__, str(door.fileno())],
+            stdin=subprocess.PIPE,  # its end is the server's
+            stdout=subprocess.DEVNULL,
+            pass_fds=[door.fileno()],
+            env={**launch.WAITING, **os.environ},
+        ):
+            use()
+            yield
+            launch.start_module = start_for_real
+            del os.environ[ADDRESS]
+
+
+def use() -> None:
+    """Fork in this process too, by the server that the environment names."""
+    launch.start_module = start_module
+
+
+# The server
+
+
+class Request(NamedTuple):
+    """What a child needs to be the process that was asked for."""
+
+    module: str
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+    session: bool
+    files: list[int]  # to be its stdin, stdout and stderr
+
+
+def serve(door: socket.socket) -> Request | None:
+    """Fork for whoever asks until stdin ends: None then, and in each child what it is to be."""
+    asking: dict[int, socket.socket] = {}  # child by child
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake.fileno())
+        while True:
+            ready, *_ = select.select([door, woken, sys.stdin], [], [])
+            if woken in ready:
+                woken.recv(4096)
+                report_ended(asking)
+            if sys.stdin in ready:
+                return None
+            if door in ready:
+                line, _ = door.accept()
+                request = receive(line)
+                pid = fork_for(request)
+                if pid is None:
+                    break
+                for file in request.files:
+                    os.close(file)
+                line.sendall(bytes_of(pid))
+                if pid:
+                    asking[pid] = line
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for other in (*asking.values(), line, door):
+        other.close()
+    return request
+
+
+def receive(line: socket.socket) -> Request:
+    told, files, *_ = socket.recv_fds(line, 1 << 16, 3)
+    while not told.endswith(b"\n"):
+        told += line.recv(1 << 16)
+    return Request(**json.loads(told), files=files)
+
+
+def fork_for(request: Request) -> int | None:
+    """The child's process id, 0 where it would have imported otherwise, None in the child."""
+    import_everything()
+    before, after = (read_at_import(e) for e in (AT_START, dict(os.environ)))
+    wanted = read_at_import(request.environment)  # imports set some, for children of workers
+    if not before.items() <= wanted.items() <= after.items():
+        return 0
+    return os.fork() or None
+
+
+def report_ended(asking: dict[int, socket.socket]) -> None:
+    while asking:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with asking.pop(pid) as line, suppress(OSError):  # who asked may be gone
+            line.sendall(bytes_of(os.waitstatus_to_exitcode(status)))
+
+
+@cache
+def import_everything() -> None:
+    """What workers import, now or later. Nothing is run: its threads would not be in a child."""
+    from ftev.core import engine
+
+    use()
+    names = [f"{engine.__name__}.{module.name}" for module in pkgutil.iter_modules(engine.__path__)]
+    for name in (*names, *LAZY):
+        if not name.endswith("__main__"):
+            with suppress(ImportError):
+                importlib.import_module(name)
+    assert threading.enumerate() == [threading.main_thread()]
+    gc.freeze()  # a collection in a child would write to, and so copy, every page
+
+
+def become(request: Request) -> NoReturn:
+    """From a copy of the server to the process that was asked for, and its end."""
+    if request.session:
+        os.setsid()
+    for number, file in enumerate(request.files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))
+    sys.modules.pop(request.module, None)  # `python -m` has not imported it either
+    code: Any = 1
+    try:
+        run(request.module, request.arguments)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        threading._shutdown()  # as an interpreter does before it ends
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)  # half a second before its modules are freed
+
+
+def run(module: str, arguments: list[str]) -> None:
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def main() -> None:
+    if sys.argv[1].isdigit():
+        if request := serve(socket.socket(fileno=int(sys.argv[1]))):
+            become(request)
+    else:
+        use()
+        run(sys.argv[1], sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
