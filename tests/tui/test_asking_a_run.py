@@ -39,6 +39,7 @@ SAID = {
 DONE: list[tuple[str, Event, str]] = [
     ("P", Paused(step=93), "paused after step 93"),
     ("C", CheckpointSaved(step=93, path="checkpoints/step_93", seconds=0), "saved: checkpoints"),
+    ("C", CheckpointSaved(step=93, path="checkpoints/step_93", seconds=0), "saved: checkpoints"),
     ("P", Resumed(step=93), "going on after step 93"),
     ("S", RunFinished(status="stopped"), "stopped at step 93"),
 ]

@@ -54,7 +54,7 @@ def steer(found: Run, command: str) -> str:
         now = read_history(found)
         if command == "pause" and now.paused:
             return f"{found.id} is paused at step {now.step:,}"
-        if command == "checkpoint" and len(now.checkpoints) > len(before.checkpoints):
+        if command == "checkpoint" and now.checkpoints[-1:] != before.checkpoints[-1:]:
             return f"{found.id}: checkpoint of step {now.checkpoints[-1].step:,} saved"
         if now.ended or now.finished:
             return f"{found.id}: its training is over; nothing was left to {command}"

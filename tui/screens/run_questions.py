@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ...core.control import AskCheckpoint, AskPause, AskResume, AskStop, Request
-from ...core.events import RunStarted
+from ...core.events import CheckpointSaved, RunStarted
 from ...core.history import History
 from ..widgets.asking import RequestTold, ask_request, resume_run
 
@@ -46,7 +46,7 @@ class Order:
     """What the worker was asked to do; the notice of it stands no longer than until it is done."""
 
     what: str
-    checkpoints: int  # when it was asked
+    saved: list[CheckpointSaved]  # the last one when it was asked; saved anew, its time is another
     started: RunStarted | None
 
     def came_of_it(self, history: History, alive: bool) -> str:
@@ -63,7 +63,7 @@ class Order:
             return f"paused after step {step}"
         if self.what == "resume" and not history.paused:
             return f"going on after step {step}"
-        if self.what == "checkpoint" and len(history.checkpoints) > self.checkpoints:
+        if self.what == "checkpoint" and history.checkpoints[-1:] != self.saved:
             return f"saved: {history.checkpoints[-1].path}"
         return ""
 
@@ -141,7 +141,7 @@ def _ask_to_go_on(screen: RunScreen, step: int) -> None:
 def _begin_order(screen: RunScreen, what: str) -> Post:
     """What hears of the worker's answer to an order."""
     history = screen.follower.history
-    order = screen.order = Order(what, len(history.checkpoints), history.started)
+    order = screen.order = Order(what, history.checkpoints[-1:], history.started)
 
     def post(told: Message) -> None:
         if isinstance(told, RequestTold):
