@@ -50,6 +50,7 @@ LAZY = (
     "transformers.models.llama.modeling_llama",
 )
 AT_START = dict(os.environ)
+COMMAND = [sys.executable, "-P", __file__]  # and a module: it forks what it starts
 start_for_real = launch.start_module
 
 
