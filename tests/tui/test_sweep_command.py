@@ -7,11 +7,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
 from ftev.core.demo import write_demo
@@ -20,8 +20,7 @@ from ftev.core.run_notes import read_notes
 from ftev.core.runs import Run, list_runs
 from ftev.tui.cli import main
 
-PROGRAM = [sys.executable, "-m", "ftev.tui.cli", "sweep", "tastes.toml"]
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+PROGRAM = [*forked.COMMAND, "ftev.tui.cli", "sweep", "tastes.toml"]
 DOCS = Path(__file__).parents[2] / "docs"
 PATIENCE = 180.0  # seconds: a bound on a broken test, not an expectation
 TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"))
@@ -42,7 +41,6 @@ def sweep(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=ENVIRONMENT,
     )
 
 
