@@ -147,12 +147,13 @@ def fork(
             file, end = _file_for(number, wanted, mine)
             files.append(files[1] if wanted == subprocess.STDOUT else file)
             ends.append(end)
+        files.append(os.open(cwd or ".", os.O_RDONLY | os.O_DIRECTORY))
+        mine.callback(os.close, files[-1])
         line = socket.socket(socket.AF_UNIX)
         line.connect(os.environ[ADDRESS])
         request = {
             "module": module,
             "arguments": arguments,
-            "folder": os.path.abspath(cwd or os.getcwd()),
             "environment": dict(os.environ if env is None else env),
             "session": start_new_session,
         }
@@ -217,10 +218,10 @@ class Request(NamedTuple):
 
     module: str
     arguments: list[str]
-    folder: str
     environment: dict[str, str]
     session: bool
-    files: list[int]  # to be its stdin, stdout and stderr
+    files: list[int]  # to be its stdin, stdout and stderr, and its folder
+    line: socket.socket  # to who asked
 
 
 def serve(door: socket.socket) -> Request | None:
@@ -239,28 +240,28 @@ def serve(door: socket.socket) -> Request | None:
             if sys.stdin in ready:
                 return None
             if door in ready:
-                line, _ = door.accept()
-                request = receive(line)
+                request = receive(door.accept()[0])
                 pid = fork_for(request)
                 if pid is None:
                     break
                 for file in request.files:
                     os.close(file)
-                line.sendall(bytes_of(pid))
                 if pid:
-                    asking[pid] = line
+                    asking[pid] = request.line
+                else:
+                    request.line.sendall(bytes_of(0))
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for other in (*asking.values(), line, door):
+    for other in (*asking.values(), door):
         other.close()
     return request
 
 
 def receive(line: socket.socket) -> Request:
-    told, files, *_ = socket.recv_fds(line, 1 << 16, 3)
+    told, files, *_ = socket.recv_fds(line, 1 << 16, 4)
     while not told.endswith(b"\n"):
         told += line.recv(1 << 16)
-    return Request(**json.loads(told), files=files)
+    return Request(**json.loads(told), files=files, line=line)
 
 
 def fork_for(request: Request) -> int | None:
@@ -301,28 +302,35 @@ def become(request: Request) -> NoReturn:
     """From a copy of the server to the process that was asked for, and its end."""
     if request.session:
         os.setsid()
-    for number, file in enumerate(request.files):
+    *files, folder = request.files
+    os.fchdir(folder)
+    for number, file in enumerate(files):
         os.dup2(file, number)
+    for file in request.files:
         os.close(file)
-    os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))
+    with request.line as line:
+        line.sendall(bytes_of(os.getpid()))
     sys.modules.pop(request.module, None)  # `python -m` has not imported it either
-    code: Any = 1
+    code: Any = None
     try:
         run(request.module, request.arguments)
-        code = 0
     except SystemExit as ended:
-        code = ended.code or 0
+        code = ended.code
     except BaseException:
         traceback.print_exc()
-    finally:
-        threading._shutdown()  # as an interpreter does before it ends
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)  # half a second before its modules are freed
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # as an interpreter does before it ends
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError):  # the module has closed it
+            stream.flush()
+    os._exit(code or 0)  # half a second before its modules would be freed
 
 
 def run(module: str, arguments: list[str]) -> None:
