@@ -35,12 +35,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ftev.core import launch
+from ftev.core.python_child import child_environment
 
 ADDRESS = "FTEV_FORKED"  # the environment variable with the server's socket
 # Read by an import, or by a library as it is loaded: a fork is too late for another value.
 READ_AT_IMPORT = ("CUDA_", "HF_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
 READ_AT_IMPORT += ("RAYON_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_")
-AFTER_THE_FORK = {"PYTHONUNBUFFERED"}
+AFTER_THE_FORK = {"PYTHONSAFEPATH", "PYTHONUNBUFFERED"}
 LAZY = (
     "ftev.core.report",
     "peft",
@@ -64,7 +65,7 @@ def number_of(told: bytes) -> int:
 
 
 def read_at_import(environment: dict[str, str]) -> dict[str, str]:
-    return {
+    return {"PYTHONPATH": ""} | {
         name: value
         for name, value in environment.items()
         if name.startswith(READ_AT_IMPORT) and name not in AFTER_THE_FORK
@@ -197,7 +198,7 @@ def server() -> Iterator[None]:
             stdin=subprocess.PIPE,  # its end is the server's
             stdout=subprocess.DEVNULL,
             pass_fds=[door.fileno()],
-            env={**launch.WAITING, **os.environ},
+            env={**launch.WAITING, **child_environment()},
         ):
             use()
             yield

@@ -66,7 +66,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> It
     folder = tmp_path_factory.mktemp("project")
     write_tastes(folder / "train.csv", range(80))
     write_tastes(folder / "test.csv", range(80, 120))
-    (folder / "torch.py").write_text("raise ImportError('not the library of this name')")
     (folder / "run.toml").write_text(
         f"""
 task = "classification"
