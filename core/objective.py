@@ -65,7 +65,10 @@ def threshold_holds(history: History, split: str) -> list[Answer]:
     where = f"at the threshold {found['at_threshold']['threshold']:.3g} chosen on validation"
     answers = [] if kind == "cost" else [_target_holds(history, split, found, where)]
     rivals = found.get("against", [])
-    answers += [_beats_rival(r, split, where, [*at, "against", i]) for i, r in enumerate(rivals)]
+    for i, rival in enumerate(rivals):
+        answer = _beats_rival(rival, split, where, [*at, "against", i])
+        if not rival.get("also") or answer.vote == -1:
+            answers.append(answer)
     return answers or [Answer(0, f"{where}, no other rule was measured", {"at": at})]
 
 

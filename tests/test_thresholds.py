@@ -276,6 +276,20 @@ def test_V6_the_rule_is_set_against_constants_and_the_reference_at_its_own_thres
         assert r["low"] <= r["difference"] <= r["high"]
 
 
+def test_V6_a_second_reference_is_set_against_the_rule_as_well():
+    """A zero-shot base stands behind the probe, and may be the better of the two."""
+    objective = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
+    base = predictions(500, seed=5, skill=0.9).with_columns(method=pl.lit("label_likelihood"))
+    probe = predictions(500, seed=5, skill=0.2)
+    frames, known = at_point(objective, tuned=predictions(500, seed=5), base=base, probe=probe)
+    e = evaluation(objective=objective, validation=known["tuned"], **frames)
+    [found] = [a.result for a in thresholds(e) if a.model == "tuned"]
+    assert [(r["rule"], "also" in r) for r in found["against"][2:]] == [
+        ("probe", False),
+        ("base", True),
+    ]
+
+
 def test_S2b_the_p_of_two_ways_of_calling_is_that_of_all_exchanges():
     rng = np.random.default_rng(2)
     positive, before, after = (rng.random(12) < 0.5 for _ in range(3))

@@ -188,6 +188,8 @@ def rival(metric: str, ends: tuple[float, float], p: float = 0.001, **more: Any)
         ([rival("cost", (-0.1, 0.1))], "no evidence", "no difference is shown"),
         ([rival("cost", (-0.5, -0.1), p=0.2)], "no evidence", "no difference is shown"),
         ([rival("cost", (-0.5, -0.1)), rival("cost", (0.1, 0.4))], "hold", "worse"),
+        ([rival("cost", (-0.5, -0.1)), rival("cost", (0.1, 0.4), also=True)], "hold", "worse"),
+        ([rival("cost", (-0.5, -0.1)), rival("cost", (-0.1, 0.1), also=True)], "ship", "better"),
         ([], "no evidence", "no other rule was measured"),
     ],
 )

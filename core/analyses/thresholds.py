@@ -21,6 +21,7 @@ from ..numbers.clusters import Clusters, told_clusters, unit_of
 from ..numbers.exchange import Null
 from ..numbers.scored import positive_label, read_classification
 from ..numbers.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
+from ..reporting.summary import REFERENCES
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation, Frames, reference_of
 
@@ -230,7 +231,7 @@ def _applied(
 
 
 def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterator[dict[str, Any]]:
-    """The chosen rule against the constant answers and the reference at its own threshold (V6).
+    """The chosen rule against the constant answers and each reference at its own threshold (V6).
 
     By cost where it has a price; else by what a threshold of that aim is to have the most of.
     """
@@ -243,16 +244,18 @@ def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterato
         constants[f'calling no row "{positive}"'] = np.zeros_like(after)
     for rule, before in constants.items():
         yield {"rule": rule} | _difference((is_positive, clusters), before, after, aim, metric)
-    reference = reference_of(e.frames)
-    if reference in (None, "majority"):
-        return
-    frame = e.frames[str(reference)]
-    before = _answers(frame, e.labels, positive)
     wanted = {"recall_at_least": "precision", "precision_at_least": "recall"}.get(aim.kind, "cost")
-    found: dict[str, Any] = {"rule": str(reference), "model": str(reference)}
-    if "threshold" in frame.columns:
-        found["threshold"] = frame["threshold"][0]
-    yield found | _difference((is_positive, clusters), before, after, aim, wanted)
+    first = reference_of(e.frames)
+    others = [m for m in REFERENCES if m in e.frames and m not in (first, "majority")]
+    for reference in (m for m in (first, *others) if m not in (None, "majority")):
+        frame = e.frames[str(reference)]
+        before = _answers(frame, e.labels, positive)
+        found: dict[str, Any] = {"rule": reference, "model": reference}
+        if "threshold" in frame.columns:
+            found["threshold"] = frame["threshold"][0]
+        if reference != first:
+            found["also"] = True  # asked only whether it is better than the tuned model
+        yield found | _difference((is_positive, clusters), before, after, aim, wanted)
 
 
 def _difference(

@@ -705,6 +705,25 @@ def cheap(rng: np.random.Generator, folder: Path) -> Made:
     )
 
 
+@kind("cost, a second reference is cheaper", HOLD, may="class_imbalance")
+def second_cheaper(rng: np.random.Generator, folder: Path) -> Made:
+    """The base, asked by the likelihood of labels, stands behind the probe, and is the best."""
+
+    def with_base(rng: np.random.Generator, split: str, source: Any, frames: Frames) -> Frames:
+        truth, prior = source["label"].to_list(), (0.7, 0.3)
+        hard = rng.normal(size=(len(truth), 2))
+        base = scored(rng, truth, ("no", "yes"), 2.6, hard, prior).with_columns(
+            row_id=source["row_id"], method=pl.lit("label_likelihood")
+        )
+        return {"base": base, **frames}
+
+    aim = ObjectiveConfig(positive="yes", cost=CostConfig(fp=1, fn=5))
+    setting = Setting(
+        prior=(0.7, 0.3), rows=(600, 600, 1500), objective=aim, tuned=1.3, predict=with_base
+    )
+    return run(rng, folder, setting)
+
+
 @kind("recall target met", SHIP, may="class_imbalance")
 def recall_met(rng: np.random.Generator, folder: Path) -> Made:
     aim = ObjectiveConfig(positive="yes", recall_at_least=0.8)
@@ -824,7 +843,11 @@ def clusters_of_four(rng: np.random.Generator, folder: Path) -> Made:
     )
 
 
-@kind("few clusters, cost, no gain", NOT_SHIP, may=f"repeated_test_rows class_imbalance {SURE}")
+@kind(
+    "few clusters, cost, no gain",
+    NOT_SHIP,
+    may=f"repeated_test_rows class_imbalance labels_never_predicted {SURE}",
+)
 def clusters_with_cost(rng: np.random.Generator, folder: Path) -> Made:
     """Ten customers of fifty rows each; a customer's rows are all answered alike."""
 
