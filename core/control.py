@@ -15,11 +15,12 @@ from typing import Literal
 
 import msgspec
 
-from .errors import RunError
+from .errors import ConfigError, Fault, RunError
 from .runs import Run
 from .traces import ModelTrace
 
-LINE_LIMIT = 4 << 20  # bytes
+LINE_LIMIT = 4 << 20  # bytes of a request
+FOLDER_LENGTH = 80  # characters
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ask"):
@@ -81,6 +82,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 class StatusReply(Reply, frozen=True, tag="status"):
     state: str  # "loading", "training", "evaluating", "paused", "serving", …
     step: int = 0
+    stopping: bool = False
 
 
 class Accepted(Reply, frozen=True, tag="accepted"):
@@ -196,21 +198,51 @@ def encode_message(message: Request | Reply) -> bytes:
 
 
 def socket_folder() -> Path:
-    """A folder of this user's own, mode 0700, of a short path (sockets have 107 bytes at most)."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "ftev" if base else Path(tempfile.gettempdir()) / f"ftev-{os.getuid()}"
-    if len(str(folder)) > 80:
-        folder = Path("/tmp") / f"ftev-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise RunError(f"{folder}: must be a folder of yours with mode 0700. Remove or mend it")
-    return folder
+    """A folder of this user's own, mode 0700, of a short path (sockets have 107 bytes at most).
+
+    Where another user has taken its name in a shared folder, it is one in the home, else a new one.
+    """
+    name = f"ftev-{os.getuid()}"
+    shared = [Path(tempfile.gettempdir()) / name, Path("/tmp") / name]
+    places = [*shared, Path.home() / ".cache" / "ftev"]
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        places.insert(0, Path(runtime) / "ftev")
+    for place in places:
+        if len(str(place)) <= FOLDER_LENGTH and _is_ours(place):
+            return place
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/tmp"))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether there is, or can be made, a folder into which nobody else can look."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return mine and not found.st_mode & 0o077 and os.access(folder, os.W_OK)
 
 
 def socket_path(run: Run) -> Path:
+    """Where a worker of this process will listen. Sockets that nobody listens on are removed."""
+    folder = socket_folder()
+    for path in folder.glob("*.sock"):
+        _remove_if_dead(path)
     name = hashlib.sha256(f"{run.path.resolve()}:{os.getpid()}".encode()).hexdigest()[:16]
-    return socket_folder() / f"{name}.sock"
+    return folder / f"{name}.sock"
+
+
+def _remove_if_dead(path: Path) -> None:
+    """A killed worker leaves its socket. Asked, not guessed: its process may be of a container."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(0.0)
+        try:
+            line.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:  # it listens and is busy, or is gone
+            pass
 
 
 class HangUp:
@@ -244,8 +276,12 @@ def ask(
     """Send one request to the run's worker and yield its answers until Done, or until hung up.
 
     Raises RunError where no worker listens, on a failure it reports, and after `timeout` seconds
-    of silence.
+    of silence; ConfigError, before anything is sent, for more than a worker takes.
     """
+    asked = encode_message(request)
+    if len(asked) > LINE_LIMIT:
+        what = f"has {len(asked) / (1 << 20):.1f} MiB, and a worker takes {LINE_LIMIT >> 20} MiB"
+        raise ConfigError(Fault("the prompt", what, "Ask with a shorter text"))
     worker = run.worker()
     if worker is None or not worker.socket or not run.worker_alive():
         raise RunError(f"{run.id}: no worker is running")
@@ -257,7 +293,7 @@ def ask(
             line.connect(worker.socket)
             if hang_up is not None:
                 hang_up.take(line)
-            line.sendall(encode_message(request))
+            line.sendall(asked)
             with line.makefile("rb") as answers:
                 for answer in answers:
                     if hang_up is not None and hang_up.hung_up:

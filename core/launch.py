@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from .control import AskStatus, AskStop, ask
+from .control import Accepted, AskStatus, AskStop, StatusReply, ask
 from .decoding import decode_json
 from .errors import ConfigError, ModelError, RunError
 from .processes import processes_of
@@ -112,11 +112,23 @@ def refuse_if_second(run: Run, process: subprocess.Popen[bytes]) -> None:
         raise held(run)
 
 
+def ask_to_stop(run: Run) -> str:
+    """Ask the worker to save and end. Returns what it says will happen; it is not waited for."""
+    return " ".join(r.text for r in ask(run, AskStop()) if isinstance(r, Accepted))
+
+
 def stop_worker(run: Run, seconds: float = 120.0) -> None:
     """Ask the worker to save and end, and wait until it is gone."""
-    for _ in ask(run, AskStop()):
-        pass
-    _wait_until_gone(run, seconds)
+    ask_to_stop(run)
+    wait_until_gone(run, seconds)
+
+
+def is_stopping(run: Run) -> bool:
+    """Whether its worker was asked to end, or is ending."""
+    try:
+        return any(r.stopping for r in ask(run, AskStatus()) if isinstance(r, StatusReply))
+    except RunError:
+        return not run.worker_alive()
 
 
 def resume_worker(run: Run) -> subprocess.Popen[bytes]:
@@ -129,12 +141,12 @@ def make_way(run: Run, seconds: float = 120.0) -> None:
     """Have the worker of an ended run end, where one is still there to answer prompts."""
     if run.worker_alive():
         with contextlib.suppress(RunError):  # it is ending by itself
-            for _ in ask(run, AskStop()):
-                pass
-        _wait_until_gone(run, seconds)
+            ask_to_stop(run)
+        wait_until_gone(run, seconds)
 
 
-def _wait_until_gone(run: Run, seconds: float) -> None:
+def wait_until_gone(run: Run, seconds: float = 120.0) -> None:
+    """Raises RunError where its worker lives after so many seconds."""
     deadline = time.monotonic() + seconds
     while run.worker_alive():
         if time.monotonic() > deadline:

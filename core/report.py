@@ -92,15 +92,19 @@ def version() -> str:
 
 
 def write_report(
-    run: Run, formats: Sequence[str] = DEFAULT_FORMATS, out: Path | None = None
+    run: Run,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    out: Path | None = None,
+    history: History | None = None,
 ) -> list[Path]:
     """Write the files of each format into `out`, by default the run's folder; each file whole.
 
-    Without `out` the card goes beside the tuned model. Raises ConfigError for a format that is
-    not known, RunError where a file cannot be written.
+    `history`: what the run is known to be; None reads it. Without `out` the card goes beside the
+    tuned model. Raises ConfigError for a format that is not known, RunError where a file cannot be
+    written.
     """
     check_formats(formats)
-    files = use_history(run, lambda h: _files_of(run, _build(run, h), formats, out))
+    files = use_history(run, lambda h: _files_of(run, _build(run, h), formats, out), history)
     return [_write_whole(path, content) for path, content in files]
 
 

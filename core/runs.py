@@ -102,6 +102,25 @@ class Run:
         except OSError:
             return False
 
+    def memory_held(self) -> int | None:
+        """Bytes that its worker holds: also one of a run that is over, which answers prompts.
+
+        None where there is none, 0 where it is not known, as of one on another host.
+        """
+        worker = self.worker()
+        if worker is None or not self.worker_alive():
+            return None
+        return memory_of(worker.pid) if worker.host == socket.gethostname() else 0
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a live process in memory; 0 where that is not known."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0 if Path("/proc/self/stat").exists() else int(_ps(pid, "rss") or 0) * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
 
 def process_start(pid: int) -> float:
     """When a live process began, on a clock that no later one of its number shares; 0 if gone."""

@@ -116,5 +116,6 @@ EMPTY_STATUS = {
     "metrics": {},
     "headline": None,
     "worker": None,
+    "worker_memory": None,
     "error": None,
 }

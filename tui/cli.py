@@ -295,7 +295,10 @@ def _add_explaining(commands: _Commands, report: argparse.ArgumentParser) -> Non
 
 
 def _add_steering(commands: _Commands) -> None:
-    commands.add_for_run("stop", "steer", "save a resumable state, end the run, free the device")
+    stop = commands.add_for_run(
+        "stop", "steer", "save a resumable state, end the run, free the device"
+    )
+    stop.add_argument("--wait", action="store_true", help="return when its worker has ended")
     commands.add_for_run("pause", "steer", "hold training at the next step")
     commands.add_for_run("checkpoint", "steer", "save a checkpoint at the next step")
     resume = commands.add_for_run("resume", "resume", "go on with a paused or ended run")

@@ -20,6 +20,7 @@ import argparse
 import os
 import signal
 import socket
+import time
 import traceback
 from contextlib import nullcontext
 from importlib import metadata
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from ..config import RunConfig
 from ..errors import HeldError
-from ..events import RunFinished, RunStarted
+from ..events import Note, RunFinished, RunStarted
 from ..runs import Run, last_checkpoint, step_of
 from .endings import end_without, ending_of, give_up, leave
 from .errors import explain
@@ -87,16 +88,18 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
         try:
             session = _session(run, config, events, listener, members)
             story(session, resume)
-            ended = RunFinished(status="finished")
+            ended = RunFinished(status="finished", time=time.time())
         except Exception as error:
             ended = ending_of(error, members)
         members.leave()
+        if ended.status == "finished":
+            listener.state = "writing the report"
+            _write_report(run, events, ended)
         events.write(ended)
         events.flush()
         if session is not None and ended.status == "finished":
             from .serve import serve
 
-            _write_report(run)
             minutes = args.serve_minutes
             serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
     return ended.exit_code
@@ -363,14 +366,23 @@ def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
     return 0
 
 
-def _write_report(run: Run) -> None:
-    """The report is a view of what is stored; a fault in it does not undo the run."""
+def _write_report(run: Run, events: Outbox, ended: RunFinished) -> None:
+    """The report of a run as it will stand once its end is written: a finished run has one.
+
+    It is a view of what is stored: a fault in it does not undo the run, and is told.
+    """
+    from ..history import read_history
     from ..report import DEFAULT_FORMATS, write_report
 
+    events.flush()
+    history = read_history(run)
+    history.add(ended)
     try:
-        write_report(run, (*DEFAULT_FORMATS, "card"))
-    except Exception:
+        write_report(run, (*DEFAULT_FORMATS, "card"), history=history)
+    except Exception as error:
         traceback.print_exc()
+        text = f"the report could not be written: {explain(error)}. `ftev-tui report {run.id}` does"
+        events.write(Note(level="warning", text=text))
 
 
 if __name__ == "__main__":

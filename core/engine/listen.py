@@ -33,6 +33,15 @@ from ..run_lock import hold_run
 from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
 from .launched import name_of_launch
 
+AGAIN_SECONDS = 0.1
+SAVED_FIRST = "stopping: the state is saved first"
+_STOPPING = {
+    "loading": "stopping: its worker ends when the models are loaded",
+    "serving": "stopping: its worker ends, and frees the device",
+    "writing the report": "stopping: the run is finished, and its report is written first",
+}
+PATIENCE_SECONDS = 30.0  # with who asks: for the rest of a request, or to read its answer
+
 
 @dataclass
 class Question:
@@ -60,15 +69,16 @@ class Listener:
         """Raises HeldError before anything is written where another worker has the run."""
         self._lock = hold_run(self.run)
         self._path = socket_path(self.run)
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        unheard = self._path.with_suffix(".new")  # who looks for dead ones finds it when it listens
+        unheard.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)  # the socket is born with mode 0600
         try:
-            self._socket.bind(str(self._path))
+            self._socket.bind(str(unheard))
         finally:
             os.umask(mask)
         self._socket.listen()
+        unheard.rename(self._path)
         self._write_worker_file()
         for target in (self._accept, self._beat):
             threading.Thread(target=target, daemon=True).start()
@@ -77,8 +87,7 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._socket.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        self._path.unlink(missing_ok=True)
         while not self.questions.empty():
             self.questions.get_nowait().answers.put(Failed(text="the worker has ended"))
         self._lock.release()
@@ -100,13 +109,19 @@ class Listener:
         while not self._closed.is_set():
             try:
                 line, _ = self._socket.accept()
-            except OSError:
-                return
+            except OSError:  # closed; or no file is left to open, for now
+                if self._closed.wait(AGAIN_SECONDS):
+                    return
+                continue
             threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
     def _serve(self, line: socket.socket) -> None:
+        line.settimeout(PATIENCE_SECONDS)
         with line, contextlib.suppress(OSError), line.makefile("rb") as requests:
             raw = requests.readline(LINE_LIMIT)
+            if not raw.endswith(b"\n"):  # too long; or its end does not come, and nobody listens
+                line.sendall(encode_message(Failed(text="the request has no end")))
+                return
             try:
                 request = decode_request(raw)
             except BROKEN as error:
@@ -121,7 +136,7 @@ class Listener:
         if isinstance(request, AskStop):
             self.pause.clear()
             self.stop.set()
-            return Accepted(text="stopping: the state is saved first")
+            return Accepted(text=_STOPPING.get(self.state, SAVED_FIRST))
         if isinstance(request, AskPause):
             self.pause.set()
             return Accepted(text="pausing after this step")
@@ -131,7 +146,7 @@ class Listener:
         if isinstance(request, AskCheckpoint):
             self.checkpoint.set()
             return Accepted(text="saving after this step")
-        return StatusReply(state=self.state, step=self.step)
+        return StatusReply(state=self.state, step=self.step, stopping=self.stop.is_set())
 
     def _relay(self, line: socket.socket, asked: AskPrompt | AskTrace) -> None:
         question = Question(asked)

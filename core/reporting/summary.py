@@ -226,6 +226,7 @@ def _summarize(run: Run, history: History) -> dict[str, Any]:
         "shown_name": notes.name or _name(run, history),
         "tags": list(notes.tags),
         "note": notes.note,
+        "worker_memory": run.memory_held(),
     }
 
 

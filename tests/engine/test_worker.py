@@ -1,6 +1,7 @@
 """The worker as it is used: a process of its own, killed for real, resumed, asked and stopped."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -33,10 +34,11 @@ from ftev.core.control import (  # noqa: E402
     ask,
 )
 from ftev.core.errors import RunError  # noqa: E402
+from ftev.core.events import EventReader, RunFinished  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import resume_worker, start_worker, stop_worker, wait_until_listening  # noqa: E402
 from ftev.core.predictions import read_predictions  # noqa: E402
-from ftev.core.report import build_report, render_markdown  # noqa: E402
+from ftev.core.report import build_report, render_json, render_markdown  # noqa: E402
 from ftev.core.runs import Run, create_run  # noqa: E402
 from ftev.core.verify import verify  # noqa: E402
 from msgspec.structs import replace as replace_event  # noqa: E402
@@ -568,3 +570,22 @@ def test_B2_a_run_freezes_its_threshold_and_slices_by_a_column(
     assert {"temperature", "no_temperature"} & set(analyses["test"]["calibration"]["tuned"])
     found = {s["value"]: s["rows"] for s in analyses["test"]["slices"]["tuned"]["slices"]}
     assert (found["web"], found["mail"]) == (10, 10)
+
+
+def test_a_worker_killed_as_soon_as_its_run_is_finished_leaves_the_report(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    short = replace(verses, train=replace(verses.train, max_steps=1))
+    run = create_run(short, tmp_path / "runs")
+    process = start_worker(run)
+    reader, events = EventReader(run.events_path), []
+    while not events or not isinstance(events[-1], RunFinished):
+        events += reader.read()
+        assert process.poll() is None, run.log_path.read_text()
+    process.kill()
+    process.wait()
+    report = json.loads((run.path / "report.json").read_bytes())
+    assert report["run"]["status"] == events[-1].status == "finished"
+    assert report == json.loads(render_json(build_report(run)))
+    assert {"report.md", "report.html"} <= {p.name for p in run.path.iterdir()}
+    assert (run.model_path / "README.md").exists()

@@ -182,7 +182,7 @@ def test_list_and_status_as_promised(runs: Path) -> None:
         ("2026-01-01_whole", "finished"),
     ]
     keys = ["id", "name", "task", "status", "created", "step", "max_steps", "headline"]
-    keys += ["shown_name", "tags", "note"]
+    keys += ["shown_name", "tags", "note", "worker_memory"]
     assert all(list(entry) == keys for entry in told)
     assert told[2]["headline"]["text"] == "macro F1 probe 74.9 % → 90.0 % (test)"
     status = document("status", "2026-01-03", "--json", "--runs-dir", str(runs))

@@ -153,7 +153,7 @@ def test_a_finished_run_is_asked(folder: Path) -> None:
     again = ftev("prompt", "latest", "--text", "a\x1b[31m", "--model", "tuned", cwd=folder)
     assert again.stdout.startswith("tuned:\n")
     assert "base" not in again.stdout
-    assert ftev("stop", "latest", cwd=folder).returncode == 0
+    assert ftev("stop", "latest", "--wait", cwd=folder).returncode == 0
     assert not only_run(folder).worker_alive()
 
 
@@ -210,7 +210,7 @@ def test_stopped_killed_and_resumed(folder: Path) -> None:
 
     assert ftev("resume", "latest", "--detach", *where, cwd=folder).returncode == 0
     wait_for(lambda: read_history(run).step > status["step"], "a step after the second resume")
-    assert "stopped at step" in ftev("stop", "latest", *where, cwd=folder).stdout
+    assert "stopped at step" in ftev("stop", "latest", "--wait", *where, cwd=folder).stdout
     steps = list(read_history(run).steps.step)
     assert steps == list(range(1, len(steps) + 1))
 

@@ -9,7 +9,10 @@ from ...core.errors import RunError
 from ...core.reporting.numbers import DASH
 from ...core.reporting.summary import format_headline, summarize
 from ...core.runs import Run, list_runs, runs_folder
+from ..widgets.format import format_bytes
 from .show import print_json, print_table, say
+
+ENDED = ("finished", "stopped", "failed")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
             [
                 entry["id"],
                 entry["task"],
-                entry["status"],
+                _status(entry),
                 f"{entry['step']:,}/{entry['max_steps']:,}" if entry["max_steps"] else DASH,
                 format_headline(entry["headline"]),
                 *([_noted(entry)] * noted),
@@ -36,6 +39,14 @@ def run(options: argparse.Namespace) -> int:
         words = ("run", "task", "status", "headline", "name, tags")
         print_table(columns, rows, words=words)
     return 0
+
+
+def _status(entry: dict[str, Any]) -> str:
+    """Of a run that is over, also the memory that a worker holds to answer prompts."""
+    held = entry["worker_memory"]
+    if held is None or entry["status"] not in ENDED:
+        return str(entry["status"])
+    return f"{entry['status']}, holds {format_bytes(held) if held else 'memory'}"
 
 
 def _noted(entry: dict[str, Any]) -> str:
@@ -51,4 +62,10 @@ def _entry(found: Run) -> dict[str, Any]:
         say(f"ftev: {error}")
     noted = {"shown_name": found.id, "tags": [], "note": ""}
     unknown = {**noted, "name": found.id, "task": "", "created": None, "step": 0, "max_steps": 0}
-    return {"id": found.id, **unknown, "status": "unreadable", "headline": None}
+    return {
+        "id": found.id,
+        **unknown,
+        "status": "unreadable",
+        "headline": None,
+        "worker_memory": None,
+    }

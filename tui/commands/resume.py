@@ -7,7 +7,7 @@ import argparse
 from ...core.control import AskResume, ask
 from ...core.errors import RunError
 from ...core.history import read_history
-from ...core.launch import make_way
+from ...core.launch import is_stopping, make_way, wait_until_gone
 from ...core.runs import Run, open_run, runs_folder
 from .start import announce, show_new
 from .steer import tell
@@ -17,7 +17,10 @@ def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
     history = read_history(found)
     if found.worker_alive() and not history.finished:
-        return _go_on(found, options)
+        if not is_stopping(found):
+            return _go_on(found, options)
+        wait_until_gone(found)
+        history = read_history(found)
     if history.finished and history.finished.status == "finished":
         raise RunError(f"{found.id} is finished: nothing is left to resume")
     make_way(found)

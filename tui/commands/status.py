@@ -55,6 +55,10 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
     if worker := told["worker"]:
         there = "alive" if worker["alive"] else "gone"
         rows.append(["worker", f"{worker['pid']} on {worker['host']}, {there}"])
+        if held := told["worker_memory"]:
+            rows[-1][1] += f", holds {format_bytes(held)}"
+        if worker["alive"] and told["status"] in ("finished", "stopped", "failed"):
+            rows.append(["", f"it answers prompts; `ftev-tui stop {told['id']}` frees its memory"])
     if told["error"]:
         rows.append(["error", told["error"]])
     return rows

@@ -6,19 +6,25 @@ import argparse
 import time
 
 from ...core.control import Accepted, AskCheckpoint, AskPause, ask
+from ...core.errors import RunError
 from ...core.history import read_history
-from ...core.launch import stop_worker
+from ...core.launch import ask_to_stop, wait_until_gone
 from ...core.reporting.summary import describe_status
 from ...core.runs import Run, last_checkpoint, open_run, runs_folder, step_of
 from .show import print_json, say
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
 DEED_SECONDS = 60.0
+AT_ONCE_SECONDS = 0.5
+SAVING_SECONDS = 600.0
 
 
 def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
-    told = stop(found) if options.command == "stop" else steer(found, options.command)
+    if options.command == "stop":
+        told = stop(found, wait=options.wait)
+    else:
+        told = steer(found, options.command)
     tell(told, found, options)
     return 0
 
@@ -32,8 +38,17 @@ def tell(told: str, found: Run, options: argparse.Namespace) -> None:
         print(told)
 
 
-def stop(found: Run) -> str:
-    stop_worker(found)
+def stop(found: Run, *, wait: bool) -> str:
+    """What became of it, or, where that takes longer than a second and nobody waits, what will."""
+    said = ask_to_stop(found)
+    try:
+        wait_until_gone(found, SAVING_SECONDS if wait else AT_ONCE_SECONDS)
+    except RunError:
+        if wait:
+            raise
+        step = read_history(found).step
+        then = f"`ftev-tui status {found.id}` shows when it has, `resume` waits for it"
+        return f"{found.id}, step {step:,}: {said}. {then}"
     history = read_history(found)
     if history.finished and history.finished.status == "finished":
         return f"{found.id} is finished; its worker has ended"

@@ -15,7 +15,7 @@ from .answers import LOADING, Exchange
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
 CONTROL_SECONDS = 30.0
-LEAST_MINUTES = 5.0  # a worker woken for a prompt waits at least so long for the next one
+SERVE_MINUTES = "5"  # a worker woken for a prompt waits so long for the next one, then frees memory
 
 
 @dataclass
@@ -62,8 +62,7 @@ def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, pos
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
     post(AnswerTold(exchange, LOADING))
-    minutes = max(LEAST_MINUTES, run.config().evaluate.serve_minutes)
-    wait_until_listening(run, start_worker(run, "--serve", "--serve-minutes", f"{minutes:g}"))
+    wait_until_listening(run, start_worker(run, "--serve", "--serve-minutes", SERVE_MINUTES))
 
 
 def ask_request(run: Run, request: Request, post: Post) -> None:

@@ -1,0 +1,160 @@
+"""A worker's socket: what is left of dead ones, of askers that hang, and of a full process."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import story
+from ftev.core import control
+from ftev.core.control import Accepted, AskPrompt, AskStatus, AskStop, Done, ask, socket_folder
+from ftev.core.engine import listen
+from ftev.core.engine.listen import Listener
+from ftev.core.errors import ConfigError
+from ftev.core.launch import is_stopping
+from ftev.core.runs import Run
+from ftev.tui.cli import main
+
+PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A short folder in place of the user's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", name)
+        yield Path(name) / "ftev"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return story.write_story(tmp_path / "2026_tea", story.beginning())
+
+
+def bound(path: Path) -> socket.socket:
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.bind(str(path))
+    return line
+
+
+def test_sockets_of_dead_workers_are_removed_and_those_of_live_ones_kept(
+    run: Run, sockets: Path
+) -> None:
+    sockets.mkdir(mode=0o700)
+    bound(sockets / "dead.sock").close()
+    with bound(sockets / "live.sock") as live:
+        live.listen()
+        with Listener(run):
+            assert len(list(sockets.iterdir())) == 2
+            assert not (sockets / "dead.sock").exists()
+            assert (sockets / "live.sock").exists()
+    assert [p.name for p in sockets.iterdir()] == ["live.sock"]
+
+
+def test_a_request_that_stays_half_is_hung_up_on(
+    run: Run, sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "PATIENCE_SECONDS", 0.05)
+    with Listener(run) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(PATIENCE)
+        line.connect(str(listener._path))
+        line.sendall(b'{"ask":"sta')
+        assert line.recv(100) == b""
+
+
+def test_a_process_without_a_file_left_to_open_listens_again(run: Run, sockets: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    refused = threading.Event()
+
+    class Closed(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if timeout == listen.AGAIN_SECONDS:
+                refused.set()
+            return super().wait(timeout)
+
+    listener = Listener(run)
+    listener._closed = Closed()
+    with listener, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        try:
+            free = os.dup(line.fileno())
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+            line.connect(str(listener._path))
+            assert refused.wait(PATIENCE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert list(ask(run, AskStatus(), PATIENCE))
+
+
+def test_a_large_prompt_is_answered_and_a_larger_one_is_not_sent(run: Run, sockets: Path) -> None:
+    text = "tea " * (1 << 18) * 3
+    with Listener(run) as listener:
+
+        def answer() -> None:
+            question = listener.questions.get(timeout=PATIENCE)
+            asked = question.asked.text == text
+            question.answers.put(Accepted(text=f"whole: {asked}"))
+            question.answers.put(Done())
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert list(ask(run, AskPrompt(text=text), PATIENCE)) == [Accepted(text="whole: True")]
+        with pytest.raises(ConfigError, match=r"the prompt: has 6.0 MiB, and a worker takes 4 MiB"):
+            list(ask(run, AskPrompt(text=text * 2), PATIENCE))
+
+
+def test_somebody_elses_folder_does_not_stop_a_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_to_all = tmp_path / "runtime" / "ftev"
+    open_to_all.mkdir(parents=True, mode=0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_to_all.parent))
+    theirs = Path(tempfile.gettempdir()) / f"ftev-{os.getuid()}"
+    ours = control._is_ours
+    monkeypatch.setattr(control, "_is_ours", lambda folder: folder != theirs and ours(folder))
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        monkeypatch.setenv("HOME", home)
+        assert socket_folder() == Path(home) / ".cache" / "ftev"
+        with Listener(run):
+            assert list(ask(run, AskStatus(), PATIENCE))
+
+
+def test_stop_says_at_once_what_will_happen_and_does_not_wait_for_it(
+    run: Run, sockets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Listener(run) as listener:
+        assert not is_stopping(run)
+        assert main(["stop", str(run.path)]) == 0
+        assert listener.stop.is_set()
+        assert is_stopping(run)
+    told = capsys.readouterr().out
+    assert told.startswith("2026_tea, step ")
+    assert "stopping: the state is saved first. `ftev-tui status 2026_tea` shows when" in told
+
+
+def test_a_worker_that_only_answers_prompts_is_shown_with_its_memory_and_freed(
+    tmp_path: Path, sockets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = story.write_story(tmp_path / "runs" / "2026_done", story.whole())
+    with Listener(run) as listener:
+        listener.state = "serving"
+        assert main(["list", "--runs-dir", str(tmp_path / "runs")]) == 0
+        assert main(["status", str(run.path)]) == 0
+        told = capsys.readouterr().out
+        assert "finished, holds " in told
+        assert "`ftev-tui stop 2026_done` frees its memory" in told
+        [accepted] = ask(run, AskStop(), PATIENCE)
+        assert accepted == Accepted(text="stopping: its worker ends, and frees the device")
