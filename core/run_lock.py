@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from .decoding import read_json
 from .errors import Fault, HeldError, RunError
 from .runs import SILENT_SECONDS, Run, process_start
 
@@ -192,8 +193,8 @@ def _this_process() -> Holder:
 
 def _read(path: Path) -> Holder | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
-    except (OSError, msgspec.MsgspecError):
+        return read_json(path, Holder)
+    except RunError:
         return None
 
 

@@ -260,7 +260,12 @@ def weights_of(run: Run, kept_step: int | None) -> Path | None:
 
 
 def last_checkpoint(run: Run) -> Path | None:
-    """The newest whole checkpoint."""
+    """The newest checkpoint that was written to its end."""
+    return next(iter(checkpoints_of(run)), None)
+
+
+def checkpoints_of(run: Run) -> list[Path]:
+    """Those that were written to their end, the newest first."""
     names = (p.parent for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}"))
     steps = [p for p in names if p.name.removeprefix("step_").isdigit()]
-    return max(steps, key=step_of, default=None)
+    return sorted(steps, key=step_of, reverse=True)

@@ -28,10 +28,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoint_files import newest_whole, way_on
 from ..config import RunConfig
 from ..errors import HeldError
 from ..events import Note, RunFinished, RunStarted
-from ..runs import Run, last_checkpoint, step_of
+from ..runs import Run, step_of
 from .endings import end_without, ending_of, give_up, leave
 from .errors import explain
 from .launched import place_in_world
@@ -79,10 +80,11 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     from ..config_file import load_config  # before torch: the first event names the first seconds
 
     config = load_config(run.path / "run.toml")
-    resume = last_checkpoint(run) if args.resume else None
+    resume, damages = newest_whole(run) if args.resume else (None, [])
     session: Session | None = None
     with Outbox(run.events_path) as events:
         events.write(_started(run, config, resume))
+        events.write(*(Note(level="warning", text=text) for text in way_on(resume, damages)))
         members = Members(run, *place_in_world())
         members.watch(lambda lost: end_without(lost, run, events, listener))
         try:

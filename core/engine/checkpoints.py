@@ -11,7 +11,7 @@ import random
 import shutil
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..checkpoint_files import Written, damage_of, describe_files
 from ..decoding import read_json
+from ..disk import writing
+from ..errors import RunError
 from ..runs import TRAINING_STATE, Run
 from .models import save
 from .spread import local, placed_like
@@ -58,6 +61,7 @@ class Saved:
     precision: str
     python_random: list[Any] = field(default_factory=list)
     numpy_random: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Written] = field(default_factory=dict)  # all the others of the checkpoint
 
 
 def checkpoint_path(run: Run, step: int) -> Path:
@@ -68,7 +72,13 @@ def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
     """Write the state after the last step taken; every rank has to be told to.
 
     The first rank writes it. Where the optimizer's state is shared out, each writes its own part.
+    Raises RunError where the disk refuses it, or gives back other bytes than were written.
     """
+    with writing(checkpoint_path(run, t.position.step), _bytes_of(t)):
+        return _save_checkpoint(run, t, best)
+
+
+def _save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
     path = checkpoint_path(run, t.position.step)
     temporary = path.with_name(path.name + ".tmp")
     if t.ranks.is_first:
@@ -85,16 +95,24 @@ def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
         save_file(
             tensors | ({} if t.spread.sharded else _optimizer_tensors(t)), temporary / TENSORS
         )
-        (temporary / TRAINING_STATE).write_bytes(msgspec.json.encode(_state(t, best)))
     if t.spread.sharded:
         t.spread.scatter_weights()
         t.ranks.meet()  # every part is written
     if t.ranks.is_first:
+        state = replace(_state(t, best), files=describe_files(temporary))
+        (temporary / TRAINING_STATE).write_bytes(msgspec.json.encode(state))
         _sync(temporary)
+        if damage := damage_of(temporary):
+            raise RunError(f"the checkpoint was not written whole: {damage}. See to the disk")
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         _sync_folder(path.parent)
     return path
+
+
+def _bytes_of(t: Trainer) -> int:
+    """About as many as it takes: what is trained, and two moments of it."""
+    return 3 * sum(p.numel() * p.element_size() for p in _parameters(t))
 
 
 def _random_states(t: Trainer) -> dict[str, torch.Tensor]:

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import msgspec
 
+from ..checkpoint_files import newest_whole
 from ..decoding import read_json
 from ..errors import RunError
 from ..runs import (
     HEARTBEAT_SECONDS,
     SILENT_SECONDS,
     Run,
-    last_checkpoint,
     process_start,
     step_of,
 )
@@ -199,7 +199,7 @@ def lost_the_line(error: Exception) -> bool:
 
 def way_on(run: Run) -> str:
     """What a run that lost a rank can do."""
-    checkpoint = last_checkpoint(run)
+    checkpoint, _ = newest_whole(run)
     if checkpoint is None:
         return "There is no checkpoint yet: start the run anew"
     return f"`ftev-tui resume {run.id}` goes on from step {step_of(checkpoint):,}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import safe_open
@@ -20,6 +20,7 @@ from ..config import RunConfig
 from ..demo import find_model
 from ..errors import ModelError
 from ..events import ModelLoaded
+from ..weights_files import check_adapter, check_model, pickled
 from .causality import refuse_looking_ahead, refuse_masked
 from .devices import free_memory
 from .heads import (
@@ -145,6 +146,15 @@ class Asked:
     label_map: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_origin(origin: Origin) -> None:
+    """Raises ModelError for weights that are pickled or damaged, before a library opens them."""
+    folder = Path(origin.weights)
+    if folder.is_dir():
+        check_model(folder)
+    if origin.adapter:
+        check_adapter(origin.adapter.folder)
+
+
 def source(name: str, revision: str | None = None) -> dict[str, Any]:
     """What every `from_pretrained` is told: where from, and that code there never runs."""
     return {
@@ -174,6 +184,7 @@ def load_classifier(name: str, labels: Sequence[str], revision: str | None = Non
 
 
 def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loaded:
+    check_origin(origin)
     tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
     with loading(origin.name, "model"):
         config = _read_config(origin, labels, asked)
@@ -250,6 +261,7 @@ def load_causal(name: str, revision: str | None = None) -> Loaded:
 def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    check_origin(origin)
     name, tokenizer = origin.name, load_tokenizer(origin.tokenizer, origin.revision)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
@@ -359,9 +371,25 @@ def _position_offset(model: Any) -> int:
 
 
 @contextlib.contextmanager
-def loading(name: str, what: str) -> Iterator[None]:
+def no_pickles(name: str) -> Iterator[None]:
+    """Whatever a library finds, on the hub too, and would have torch unpickle: refused."""
+
+    def refuse(file: object, *_: object, **__: object) -> NoReturn:
+        raise pickled(file if isinstance(file, str | Path) else name)
+
+    before = torch.load
+    torch.load = refuse  # type: ignore[assignment]
     try:
         yield
+    finally:
+        torch.load = before
+
+
+@contextlib.contextmanager
+def loading(name: str, what: str) -> Iterator[None]:
+    try:
+        with no_pickles(name):
+            yield
     except ModelError:
         raise
     except Exception as error:  # transformers raises many kinds; the text is what helps

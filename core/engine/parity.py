@@ -8,7 +8,6 @@ results were made from.
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import torch
 from safetensors import safe_open
 
 from ..analyses.thresholds import own_answers
+from ..decoding import read_json
 from ..events import AnalysisComputed, spell_numbers
 from ..loading_code import loading_code
 from ..reporting.kept import chosen_by
@@ -240,6 +240,6 @@ def describe_weights(p: Shipped) -> dict[str, Any]:
     }
     path = p.folder / "adapter_config.json"
     if path.exists():
-        named = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        named = read_json(path, dict[str, Any]).get("base_model_name_or_path")
         told["adapter_base"] = str(named)
     return told

@@ -194,10 +194,11 @@ def _answer(place: Path) -> dict[str, Any]:
 def _load(request: Request) -> Loaded:
     """By the code on the card; the labels are those that the loaded model names."""
     from .heads import read_outputs
-    from .models import Loaded
+    from .models import Loaded, no_pickles
 
     made: dict[str, Any] = {}
-    exec(compile(request.code, "<model card>", "exec"), made)
+    with no_pickles("the model that was saved"):
+        exec(compile(request.code, "<model card>", "exec"), made)
     model = made["model"].to(request.device)
     if not request.labels:
         return Loaded(model, made["tokenizer"], request.max_length)

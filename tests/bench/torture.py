@@ -1,6 +1,6 @@
 """What ftev does with what it should never meet: parts by name, each with what was tried.
 
-    python tests/bench/torture.py [torn] [--flips 10000] [--seed 0] [--list]
+    python tests/bench/torture.py [torn] [--flips 10000] [--cuts 2000] [--seed 0] [--list]
 
 A part is a function in PARTS that yields rows: what, how many were tried, how many failed, and the
 first failures. The exit code is 1 where one failed.
@@ -35,8 +35,7 @@ def torn(options: argparse.Namespace) -> Iterator[Row]:
             rng = random.Random(options.seed)
             flipped = islice(flips(folder.files, rng), options.flips // 2)
             yield _look(folder, f"{task}: bit flips", flipped, each)
-            most = max(20, options.flips // 20)
-            yield _look(folder, f"{task}: cuts", cuts(folder.files, most=most), each)
+            yield _look(folder, f"{task}: cuts", cuts(folder.files, most=options.cuts), each)
             yield _look(folder, f"{task}: wounds", wounds(folder.files, rng), each // 5)
 
 
@@ -56,6 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--flips", type=int, default=10_000, help="bits flipped by `torn`")
+    parser.add_argument("--cuts", type=int, default=2_000, help="places of each file, for `torn`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="every failure, not the first ones")
     options = parser.parse_args()

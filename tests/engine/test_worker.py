@@ -39,7 +39,7 @@ from ftev.core.history import History, read_history  # noqa: E402
 from ftev.core.launch import resume_worker, start_worker, stop_worker, wait_until_listening  # noqa: E402
 from ftev.core.predictions import read_predictions  # noqa: E402
 from ftev.core.report import build_report, render_json, render_markdown  # noqa: E402
-from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.runs import Run, checkpoints_of, create_run, step_of  # noqa: E402
 from ftev.core.verify import verify  # noqa: E402
 from msgspec.structs import replace as replace_event  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
@@ -589,3 +589,23 @@ def test_a_worker_killed_as_soon_as_its_run_is_finished_leaves_the_report(
     assert report == json.loads(render_json(build_report(run)))
     assert {"report.md", "report.html"} <= {p.name for p in run.path.iterdir()}
     assert (run.model_path / "README.md").exists()
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before_it(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    run = create_run(verses, tmp_path / "runs")
+    expected = finish(run)
+    newest, older, *_ = checkpoints_of(run)
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    kept = newest.rename(tmp_path / "kept")
+    keep_until(run, "StepDone", step_of(newest))
+    kept.rename(newest)
+    resumed = finish(run, "--resume")
+    assert resumed.started is not None
+    assert resumed.started.resumed_from_step == step_of(older)
+    [note] = [n.text for n in resumed.notes if "damaged" in n.text]
+    assert str(weights) in note
+    assert f"goes on from step {step_of(older)}" in note
+    assert list(resumed.steps.loss_sum) == list(expected.steps.loss_sum)

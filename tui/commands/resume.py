@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from ...core.checkpoint_files import newest_whole, way_on
 from ...core.control import AskResume, ask
 from ...core.errors import RunError
 from ...core.history import read_history
 from ...core.launch import is_stopping, make_way, wait_until_gone
 from ...core.runs import Run, open_run, runs_folder
+from .show import say
 from .start import announce, show_new
 from .steer import tell
 
@@ -24,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
     if history.finished and history.finished.status == "finished":
         raise RunError(f"{found.id} is finished: nothing is left to resume")
     make_way(found)
+    for text in way_on(*newest_whole(found)):
+        say(f"ftev: {text}")
     announce(options, f"{found.id} goes on")
     return show_new(found, options, "--resume")
 
