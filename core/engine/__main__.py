@@ -109,10 +109,13 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
 
 def story(s: Session, resume: Path | None) -> None:
     """The five stages."""
+    from .agreement import compare_inputs
     from .devices import Telemetry
 
     read_data(s)
     s.ranks.order("read_data")
+    s.ranks.order("compare_inputs")
+    compare_inputs(s)
     with Telemetry(s.write, s.device) as telemetry:
         s.ranks.order("load_base_model")
         load_base_model(s)
@@ -153,6 +156,7 @@ def load_base_model(s: Session) -> None:
     from msgspec.structs import replace
 
     from . import models
+    from .agreement import compare_weights
     from .devices import describe_device, drawn_from, training_precision
 
     with s.stage(1) as told:
@@ -167,6 +171,7 @@ def load_base_model(s: Session) -> None:
             with drawn_from(s.config.train.seed):
                 models.add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
+        compare_weights(s, s.tuned)
         for text in models.notes_on_base(s.tuned, s.config):
             s.note(text)
         precision = s.precision if s.config.trains else s.config.evaluate.precision
@@ -254,9 +259,12 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
 
 def take_given_model(s: Session) -> None:
     """What was loaded is the base; the tuned model is a given one."""
+    from .agreement import compare_weights
+
     assert s.config.model.tuned is not None
     s.keep_base(s.tuned)
     s.tuned = s.load(s.config.model.tuned)
+    compare_weights(s, s.tuned)
     take_labels(s, s.tuned)
     s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
 
@@ -327,9 +335,10 @@ def _follow(members: Members) -> int:
     try:
         run = members.run
         session = _session(run, load_config(run.path / "run.toml"), None, Listener(run), members)
+        from .agreement import compare_inputs
         from .follow import Follower
 
-        chapters = (read_data, load_base_model, take_given_model)
+        chapters = (read_data, compare_inputs, load_base_model, take_given_model)
         Follower(session, {chapter.__name__: chapter for chapter in chapters}).follow()
     except Exception as error:
         give_up(error, members)

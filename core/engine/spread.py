@@ -75,12 +75,16 @@ class Spread:
     def gathered(self, model: nn.Module) -> dict[str, Tensor] | None:
         """What is saved of a model whose weights are gathered; None where its own state dict is.
 
-        Asked for that itself, it would share them out again.
+        Asked for that itself, it would share them out again, and the gathered ones would be freed.
+        peft asks a head that it saves whole for its state dict meanwhile: what is saved of an
+        adapter is therefore copied.
         """
         if not self.sharded:
             return None
+        copied = _saved_with_adapter(model) if hasattr(model, "peft_config") else set()
         found: dict[str, Tensor] = {
-            name: p.detach() for name, p in model.named_parameters(remove_duplicate=False)
+            name: p.detach().clone() if p in copied else p.detach()
+            for name, p in model.named_parameters(remove_duplicate=False)
         }
         for path, module in model.named_modules():
             passing = module._non_persistent_buffers_set
@@ -98,6 +102,14 @@ class Spread:
         if not self.sharded:
             return []
         return [m for m in self.outer.modules() if isinstance(m, FSDPModule)]
+
+
+def _saved_with_adapter(model: nn.Module) -> set[nn.Parameter]:
+    """What is trained, and embeddings, which peft saves too where an adapter is on them."""
+    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    return {p for p in model.parameters() if p.requires_grad} | {
+        p for m in embeddings for p in m.parameters()
+    }
 
 
 def _shard(outer: Under, device: str, world: int) -> Under:
