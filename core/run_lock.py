@@ -153,7 +153,7 @@ class Lock:
 
 def hold_run(run: Run) -> Lock:
     """The run for this worker alone. Raises HeldError with the one that has it."""
-    lock = _lock_of(run)
+    lock = run_lock(run)
     if holder := lock.take():
         raise HeldError(_told_held(run, holder))
     return lock
@@ -161,20 +161,21 @@ def hold_run(run: Run) -> Lock:
 
 def refuse_second_worker(run: Run) -> None:
     """Raises HeldError where a worker is at work on the run."""
-    if run.worker_alive() or _lock_of(run).holder():
+    if run.worker_alive() or run_lock(run).holder():
         raise held(run)
 
 
 def held(run: Run) -> HeldError:
     """Who is at work on a run, as somebody else is told it."""
-    holder, worker = _lock_of(run).holder(), run.worker()
+    holder, worker = run_lock(run).holder(), run.worker()
     if holder is None and worker is not None:
         since = run.worker_path.stat().st_ctime
         holder = Holder(worker.pid, worker.started, worker.host, since)
     return HeldError(_told_held(run, holder))
 
 
-def _lock_of(run: Run) -> Lock:
+def run_lock(run: Run) -> Lock:
+    """What a worker holds for its life."""
     return Lock(run.path / "lock", run.worker_path)
 
 

@@ -33,7 +33,7 @@ from ..config import RunConfig
 from ..errors import HeldError
 from ..events import Note, RunFinished, RunStarted
 from ..runs import Run, step_of
-from .endings import end_without, ending_of, give_up, leave
+from .endings import end_without, ending_of, follow_to_the_end, give_up, leave
 from .errors import explain
 from .launched import place_in_world
 from .listen import Listener
@@ -310,7 +310,7 @@ def _session(
     members: Members | None = None,
 ) -> Session:
     if members is not None:
-        members.wait_for_all(listener.stop)
+        members.wait_for_all(listener.stop, lambda text: _warn(events, text))
     from transformers.utils import logging
 
     from .devices import on_cpu
@@ -323,17 +323,25 @@ def _session(
     return Session(run, config, events, listener, ranks)
 
 
+def _warn(events: Outbox | None, text: str) -> None:
+    """In the run's events, or of another rank in the log."""
+    if events is None:
+        print(text, flush=True)
+    else:
+        events.write(Note(level="warning", text=text))
+
+
 def _follow(members: Members) -> int:
     """A rank that is not the first: it works on what it is told, and ends when the first ends."""
     from ..config_file import load_config
 
+    run = members.run
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     members.arrive()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first decides on a stop
         signal.signal(number, signal.SIG_IGN)
-    members.watch(lambda _: os._exit(0))
+    members.watch(lambda lost: follow_to_the_end(lost, run))
     try:
-        run = members.run
         session = _session(run, load_config(run.path / "run.toml"), None, Listener(run), members)
         from .agreement import compare_inputs
         from .follow import Follower

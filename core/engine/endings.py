@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 import traceback
 from typing import NoReturn
 
-from ..errors import FtevError
-from ..events import RunFinished
+from ..errors import FtevError, RunError
+from ..events import EventWriter, RunFinished
+from ..history import read_history
+from ..run_lock import run_lock
 from ..runs import SILENT_SECONDS, Run
 from .errors import Stopped, explain
 from .listen import Listener
@@ -38,6 +41,23 @@ def end_without(lost: str, run: Run, events: Outbox, listener: Listener) -> NoRe
     events.flush()
     listener.__exit__()
     os._exit(1)
+
+
+def follow_to_the_end(lost: str, run: Run) -> NoReturn:
+    """End a rank whose first one is gone; of one that was killed, write down the run's end.
+
+    Only where nobody has the run now: not another rank that does this, nor a worker that goes on.
+    """
+    lock = run_lock(run)
+    with contextlib.suppress(RunError, OSError):
+        if lock.take() is None:
+            history = read_history(run)
+            if history.started is not None and history.finished is None:
+                writer = EventWriter(run.events_path)
+                writer.write(_failed_without(lost, run))
+                writer.close()
+    lock.release()
+    os._exit(0)
 
 
 def _failed_without(lost: str, run: Run) -> RunFinished:

@@ -36,6 +36,7 @@ LOOK_SECONDS = 0.25
 GRACE_SECONDS = 5.0  # for this rank to tell by itself the error that another one has met
 STUCK_SECONDS = 120.0  # without a heartbeat, though the process lives on this host
 HELD_SECONDS = 5.0  # between two looks: this process was held up itself
+LATE_SECONDS = 10.0  # a rank that has not come by then is named
 ARRIVAL_SECONDS = 600.0  # a rank that has not come by then is not waited for
 
 
@@ -102,12 +103,21 @@ class Members:
         """The ranks that this one looks after: the first all, the others the first."""
         return list(range(1, self.world)) if self.rank == 0 else [0]
 
-    def wait_for_all(self, stop: threading.Event) -> None:
-        """Wait until every other rank is there. Raises RunError where one will not come."""
-        self._wait_for(self.others(), stop)
+    def wait_for_all(self, stop: threading.Event, tell: Callable[[str], None] = print) -> None:
+        """Wait until every other rank is there; `tell` hears of those that are late.
 
-    def _wait_for(self, ranks: list[int], stop: threading.Event | None = None) -> None:
-        deadline = time.monotonic() + ARRIVAL_SECONDS
+        Raises RunError where one will not come.
+        """
+        self._wait_for(self.others(), stop, tell)
+
+    def _wait_for(
+        self,
+        ranks: list[int],
+        stop: threading.Event | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        since = time.monotonic()
+        deadline = since + ARRIVAL_SECONDS
         while missing := [rank for rank in ranks if not self._is_there(rank)]:
             if lost := self.lost():
                 raise RunError(lost)
@@ -116,6 +126,10 @@ class Members:
             if time.monotonic() > deadline:
                 name = self._name(missing[0])
                 raise RunError(f"{name} did not come within {ARRIVAL_SECONDS:.0f} s")
+            if tell is not None and time.monotonic() > since + LATE_SECONDS:
+                names = " and ".join(map(self._name, missing))
+                tell(f"waiting for {names}, at most {ARRIVAL_SECONDS:.0f} s")
+                tell = None
             time.sleep(LOOK_SECONDS)
 
     def watch(self, when_lost: Callable[[str], None]) -> None:

@@ -118,9 +118,13 @@ def test_a_rank_that_does_not_come_is_told_and_a_stop_is_heard(
     stop.set()
     with pytest.raises(Stopped):
         first.wait_for_all(stop)
-    monkeypatch.setattr(members, "ARRIVAL_SECONDS", 0.0)
+    monkeypatch.setattr(members, "ARRIVAL_SECONDS", 0.05)
+    monkeypatch.setattr(members, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(members, "LOOK_SECONDS", 0.01)
+    late: list[str] = []
     with pytest.raises(RunError, match="rank 1 of 3 did not come"):
-        first.wait_for_all(threading.Event())
+        first.wait_for_all(threading.Event(), late.append)
+    assert late == ["waiting for rank 1 of 3 and rank 2 of 3, at most 0 s"]
 
 
 def test_who_left_in_order_is_not_missed(

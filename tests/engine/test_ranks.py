@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -29,12 +30,17 @@ from ftev.core.config import (  # noqa: E402
 )
 from ftev.core.config_file import dump_config  # noqa: E402
 from ftev.core.engine.__main__ import work  # noqa: E402
+from ftev.core.engine.agreement import hash_of_tokenizer, hash_of_weights  # noqa: E402
 from ftev.core.engine.listen import Listener  # noqa: E402
+from ftev.core.engine.models import load_causal  # noqa: E402
 from ftev.core.engine.ranks import deal  # noqa: E402
 from ftev.core.events import EventReader  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
-from ftev.core.launch import start_worker  # noqa: E402
+from ftev.core.launch import WORKER, start_worker  # noqa: E402
+from ftev.core.python_child import child_environment, python_command  # noqa: E402
+from ftev.core.run_lock import hold_run  # noqa: E402
 from ftev.core.runs import Run, create_run, step_of  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 
@@ -252,3 +258,94 @@ def test_a_lost_rank_ends_the_run_and_it_goes_on_in_one_process(
     again = as_of(run, lost.step, tmp_path / "again", verses)
     alone(again, resume=True)
     assert_same_numbers(whole, again)
+
+
+def test_a_killed_first_rank_leaves_word_of_how_the_run_ended(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    """It cannot say so itself: another rank does, once nobody has the run any more."""
+    run = create_run(on(verses, 2), tmp_path / "runs")
+    process = started(run)
+    wait_for(lambda: bool(read_history(run).checkpoints), "a checkpoint")
+    worker = run.worker()
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    process.wait(timeout=PATIENCE)
+    lost = read_history(run).finished
+    assert lost is not None
+    assert lost.status == "failed"
+    assert f"rank 0 of 2 (process {worker.pid} on " in lost.error
+    assert f"`ftev-tui resume {run.id}` goes on from step " in lost.error
+    hold_run(run).release()  # and the next one has it
+
+
+def test_an_adapter_of_a_classifier_is_saved_from_shared_out_weights(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    """Its checkpoint and its model are those of one process, and it goes on from the checkpoint."""
+    lora = replace(reviews, model=replace(reviews.model, adapter="lora"))
+    lora = replace(lora, train=replace(lora.train, epochs=1))
+    one, two = (create_run(config, tmp_path / "runs") for config in (lora, on(lora, 2, "full")))
+    process = started(two)
+    alone(one)
+    ended(two, process)
+    assert_same_numbers(one, two)
+    for place in ("model", "checkpoints/step_000005"):
+        ours, theirs = (load_file(r.path / place / "adapter_model.safetensors") for r in (one, two))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+
+
+def by_hand(run: Run, rank: int, port: int, place: Path) -> subprocess.Popen[bytes]:
+    """One of two ranks, each from a directory of its own, as on nodes."""
+    as_torchrun = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    as_torchrun |= {"MASTER_PORT": port}
+    told = {name: str(value) for name, value in as_torchrun.items()}
+    return subprocess.Popen(
+        python_command(WORKER, str(run.path), "--serve-minutes", "0"),
+        cwd=place,
+        env={**child_environment(), **told, "MASTER_ADDR": "127.0.0.1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as line:
+        line.bind(("127.0.0.1", 0))
+        return int(line.getsockname()[1])
+
+
+def test_a_rank_that_reads_other_rows_under_the_same_name_is_refused(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    """Its labels may be others, and nothing else would show it."""
+    here = "/proc/self/cwd/train.csv"
+    config = on(replace(reviews, data=replace(reviews.data, train=here)), 2)
+    run = create_run(config, tmp_path / "runs")
+    port, ranks = free_port(), []
+    for rank, label in enumerate((",good", ",bad")):
+        place = tmp_path / f"node{rank}"
+        place.mkdir()
+        rows = (tmp_path / "train.csv").read_text()
+        (place / "train.csv").write_text(rows.replace(",good", label, 1))
+        ranks.append(by_hand(run, rank, port, place))
+    assert ranks[0].wait(PATIENCE) == 2
+    ranks[1].wait(PATIENCE)
+    ended = read_history(run).finished
+    assert ended is not None
+    assert ended.error.startswith(f"rank 1 of 2 on {socket.gethostname()}: its train split is not ")
+    assert read_history(run).step == 0
+
+
+def test_other_weights_and_other_tokenizers_have_other_hashes(
+    causal_folder: Path, encoder_folder: Path
+) -> None:
+    one, two = load_causal(str(causal_folder)), load_causal(str(causal_folder))
+    assert hash_of_weights(one) == hash_of_weights(two)
+    assert hash_of_tokenizer(one) == hash_of_tokenizer(two)
+    with torch.no_grad():
+        next(two.model.parameters())[0, 0] += 1e-6
+    two.tokenizer.add_tokens(["tea"])
+    assert hash_of_weights(one) != hash_of_weights(two)
+    assert hash_of_tokenizer(one) != hash_of_tokenizer(two)
