@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +20,7 @@ from ftev.core.history import read_history
 from ftev.core.report import write_report
 from ftev.core.runs import Run
 from ftev.core.verify import verify
+from ftev.core.verifying import analysed, recomputed
 from ftev.core.verifying.agreement import find_disagreements, is_same
 from ftev.core.verifying.analysed import analyse_again, check_analyses
 from ftev.core.verifying.stored import Check, StoredRun
@@ -31,9 +34,33 @@ def task(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def copied(tmp_path: Path, task: str, *, signed: bool = False) -> Run:
-    """A sample run of one's own, without the sha256 of its files unless it is to be signed."""
-    run = Run(tmp_path / task)
+def once(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """The same of equal arguments, computed at their first call only; what it yields, in a list."""
+    known: dict[bytes, bytes] = {}
+
+    def look_up(*arguments: Any) -> Any:
+        key = pickle.dumps(arguments)
+        if key not in known:
+            found = compute(*arguments)
+            known[key] = pickle.dumps(list(found) if isinstance(found, Iterator) else found)
+        return pickle.loads(known[key])
+
+    return look_up
+
+
+@pytest.fixture(scope="module", autouse=True)
+def computed_once() -> Iterator[None]:
+    """Most rows of most copies are those of the sample, and most of the time goes into these."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("compare", "evaluate_classification", "evaluate_text"):
+            patch.setattr(recomputed, name, once(getattr(recomputed, name)))
+        patch.setattr(analysed, "ANALYSES", [once(look) for look in analysed.ANALYSES])
+        yield
+
+
+@cache
+def with_report(place: Path, task: str, signed: bool) -> Path:
+    run = Run(place / f"signed {signed}" / task)
     shutil.copytree(SAMPLES / task, run.path)
     if not signed:
         lines = run.events_path.read_bytes().splitlines(keepends=True)
@@ -41,7 +68,23 @@ def copied(tmp_path: Path, task: str, *, signed: bool = False) -> Run:
         assert len(kept) < len(lines)
         run.events_path.write_bytes(b"".join(kept))
     write_report(run)
-    return run
+    return run.path
+
+
+Copied = Callable[..., Run]
+
+
+@pytest.fixture
+def copied(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Copied:
+    """A sample run of one's own, without the sha256 of its files unless it is to be signed."""
+
+    def copy(task: str, *, signed: bool = False) -> Run:
+        place = tmp_path_factory.getbasetemp() / "verified"
+        run = Run(tmp_path / task)
+        shutil.copytree(with_report(place, task, signed), run.path)
+        return run
+
+    return copy
 
 
 def rewrite(run: Run, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
@@ -62,8 +105,8 @@ def set_in(column: str, row_id: int, value: Any) -> Callable[[pl.DataFrame], pl.
     return lambda frame: frame.with_columns(chosen.otherwise(pl.col(column)).alias(column))
 
 
-def test_an_untouched_run_agrees_in_everything(tmp_path: Path, task: str) -> None:
-    checks = verify(copied(tmp_path, task, signed=True))
+def test_an_untouched_run_agrees_in_everything(copied: Copied, task: str) -> None:
+    checks = verify(copied(task, signed=True))
     assert not [c.told for c in checks if c.ok is False]
     metrics = {"classification": "macro_f1", "generation": "bits_per_byte"}
     told = {c.what: c for c in checks}[f"test tuned {metrics[task]}"]
@@ -75,15 +118,15 @@ def test_an_untouched_run_agrees_in_everything(tmp_path: Path, task: str) -> Non
     assert unchecked == ["data files"]  # the made-up data is gone with its folder
 
 
-def test_older_runs_are_said_to_be_unchecked_in_their_files(tmp_path: Path, task: str) -> None:
-    checks = verify(copied(tmp_path, task))
+def test_older_runs_are_said_to_be_unchecked_in_their_files(copied: Copied, task: str) -> None:
+    checks = verify(copied(task))
     unchecked = [c.told for c in checks if c.ok is None]
     assert any("test.tuned.parquet: the worker wrote no sha256" in text for text in unchecked)
     assert not [c.told for c in checks if c.ok is False]
 
 
-def test_a_changed_prediction_is_named_with_file_row_and_number(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_a_changed_prediction_is_named_with_file_row_and_number(copied: Copied) -> None:
+    run = copied("classification")
     frame = pl.read_parquet(run.predictions / "test.tuned.parquet")
     was = frame.filter(pl.col("row_id") == 17)["predicted"][0]
     other = next(x for x in ("negative", "positive") if x != was)
@@ -94,15 +137,15 @@ def test_a_changed_prediction_is_named_with_file_row_and_number(tmp_path: Path) 
     assert "confusion.counts[" in found
 
 
-def test_a_change_that_moves_no_number_is_seen_by_the_sha256(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification", signed=True)
+def test_a_change_that_moves_no_number_is_seen_by_the_sha256(copied: Copied) -> None:
+    run = copied("classification", signed=True)
     rewrite(run, "test.probe.parquet", lambda frame: frame.with_columns(note=pl.lit("")))
     assert [c.what for c in failures(run)] == ["predictions/test.probe.parquet"]
     assert "is not the file that the worker stored" in told(run)
 
 
-def test_a_changed_loss_is_named(tmp_path: Path) -> None:
-    run = copied(tmp_path, "generation")
+def test_a_changed_loss_is_named(copied: Copied) -> None:
+    run = copied("generation")
     rewrite(run, "test.tuned.parquet", set_in("nll", 3, 1.5))
     found = told(run)
     assert "sums of test tuned: loss_sum:" in found
@@ -110,14 +153,14 @@ def test_a_changed_loss_is_named(tmp_path: Path) -> None:
     assert "test base → tuned loss: difference:" in found
 
 
-def test_a_changed_content_hash_is_named(tmp_path: Path, task: str) -> None:
-    run = copied(tmp_path, task)
+def test_a_changed_content_hash_is_named(copied: Copied, task: str) -> None:
+    run = copied(task)
     rewrite(run, "test.tuned.parquet", set_in("content", 5, pl.Series([7], dtype=pl.UInt64)[0]))
     assert "test.tuned.parquet, row 5: the content hash is not that of" in told(run)
 
 
-def test_a_removed_row_is_named(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_a_removed_row_is_named(copied: Copied) -> None:
+    run = copied("classification")
     rewrite(run, "test.majority.parquet", lambda f: f.filter(pl.col("row_id") != 9))
     found = told(run)
     assert "row 9: not among the rows of test.majority.parquet" in found
@@ -125,8 +168,8 @@ def test_a_removed_row_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["tuned", "probe"])
-def test_removed_rows_fail_the_checks_and_break_nothing_off(tmp_path: Path, model: str) -> None:
-    run = copied(tmp_path, "classification")
+def test_removed_rows_fail_the_checks_and_break_nothing_off(copied: Copied, model: str) -> None:
+    run = copied("classification")
     name = f"test.{model}.parquet"
     rewrite(run, name, lambda f: f.filter(pl.col("row_id") > 5))
     checks = {c.what: c for c in failures(run)}
@@ -136,8 +179,8 @@ def test_removed_rows_fail_the_checks_and_break_nothing_off(tmp_path: Path, mode
     assert main(["verify", str(run.path)]) == 1
 
 
-def test_removed_rows_fail_the_analyses_that_need_them(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_removed_rows_fail_the_analyses_that_need_them(copied: Copied) -> None:
+    run = copied("classification")
     kept = pl.read_parquet(run.predictions / "test.tuned.parquet").select("row_id", "label")
     stored = StoredRun(run, read_history(run))
     for path in run.predictions.glob("test.*.parquet"):
@@ -153,15 +196,15 @@ def test_removed_rows_fail_the_analyses_that_need_them(tmp_path: Path) -> None:
     assert [c.ok for c in rest] == [None]
 
 
-def test_a_removed_column_is_named(tmp_path: Path, task: str) -> None:
-    run = copied(tmp_path, task)
+def test_a_removed_column_is_named(copied: Copied, task: str) -> None:
+    run = copied(task)
     rewrite(run, "test.tuned.parquet", lambda f: f.drop("nll"))
     assert "predictions/test.tuned.parquet: " in told(run)
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html"])
-def test_an_edited_page_is_named_with_its_line(tmp_path: Path, task: str, name: str) -> None:
-    run = copied(tmp_path, task)
+def test_an_edited_page_is_named_with_its_line(copied: Copied, task: str, name: str) -> None:
+    run = copied(task)
     write_report(run, ("md", "html"))
     rename_version(run, metadata.version("ftev"))
     write_report(run, ("json", "md", "html"))
@@ -175,9 +218,9 @@ def test_an_edited_page_is_named_with_its_line(tmp_path: Path, task: str, name: 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html"])
 def test_another_number_is_wrong_and_other_words_are_not(
-    tmp_path: Path, task: str, name: str
+    copied: Copied, task: str, name: str
 ) -> None:
-    run = copied(tmp_path, task)
+    run = copied(task)
     path = run.path / name
     whole = path.read_text()
     shown = re.search(r"95 %: \S*?(\d\d\.\d|\d\.\d\d\d)", whole)
@@ -191,8 +234,8 @@ def test_another_number_is_wrong_and_other_words_are_not(
     assert check.unchecked > 0
 
 
-def test_a_report_of_an_earlier_version_is_no_wrong_number(tmp_path: Path, task: str) -> None:
-    run = copied(tmp_path, task)
+def test_a_report_of_an_earlier_version_is_no_wrong_number(copied: Copied, task: str) -> None:
+    run = copied(task)
 
     def edit(document: dict[str, Any]) -> None:
         del document["written_by"]
@@ -209,8 +252,8 @@ def test_a_report_of_an_earlier_version_is_no_wrong_number(tmp_path: Path, task:
     assert "comparisons[1].difference: 0.5 stored" in told(run)
 
 
-def test_a_sentence_in_other_words_is_no_wrong_number(tmp_path: Path, task: str) -> None:
-    run = copied(tmp_path, task)
+def test_a_sentence_in_other_words_is_no_wrong_number(copied: Copied, task: str) -> None:
+    run = copied(task)
 
     def reword(document: dict[str, Any]) -> None:
         reasons = document["verdict"]["reasons"]
@@ -229,8 +272,8 @@ def test_a_sentence_in_other_words_is_no_wrong_number(tmp_path: Path, task: str)
     assert "verdict.reasons[0]" in told(run)
 
 
-def test_a_report_written_while_the_run_went_on_is_said_to_be_one(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_a_report_written_while_the_run_went_on_is_said_to_be_one(copied: Copied) -> None:
+    run = copied("classification")
     edit_report(run, lambda d: (d["run"].update(status="running"), d.update(results={})))
     assert not failures(run)
     assert any("written while the run was running" in c.told for c in verify(run))
@@ -243,20 +286,20 @@ def rename_version(run: Run, version: str) -> None:
     )
 
 
-def test_the_majority_is_made_again_from_train(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_the_majority_is_made_again_from_train(copied: Copied) -> None:
+    run = copied("classification")
     rewrite(run, "test.majority.parquet", set_in("predicted", 2, "negative"))
     assert "row 2: the commonest label of train is 'positive'" in told(run)
 
 
-def test_a_missing_file_is_named(tmp_path: Path, task: str) -> None:
-    run = copied(tmp_path, task)
+def test_a_missing_file_is_named(copied: Copied, task: str) -> None:
+    run = copied(task)
     (run.predictions / "test.tuned.parquet").unlink()
     assert "predictions/test.tuned.parquet is missing" in told(run)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    run = copied(tmp_path, "generation")
+def test_a_damaged_file_is_named(copied: Copied) -> None:
+    run = copied("generation")
     (run.predictions / "test.base.parquet").write_bytes(b"PAR1 nothing")
     assert "predictions/test.base.parquet cannot be read" in told(run)
 
@@ -268,8 +311,8 @@ def edit_report(run: Run, edit: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(document))
 
 
-def test_an_edited_report_is_named_with_both_numbers(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_an_edited_report_is_named_with_both_numbers(copied: Copied) -> None:
+    run = copied("classification")
 
     def edit(document: dict[str, Any]) -> None:
         document["results"]["test"]["tuned"]["metrics"]["accuracy"]["value"] = 0.97
@@ -283,8 +326,8 @@ def test_an_edited_report_is_named_with_both_numbers(tmp_path: Path) -> None:
     assert "findings: 'absent' stored" in found
 
 
-def test_edited_results_in_the_events_do_not_pass(tmp_path: Path) -> None:
-    run = copied(tmp_path, "classification")
+def test_edited_results_in_the_events_do_not_pass(copied: Copied) -> None:
+    run = copied("classification")
     lines = run.events_path.read_text().splitlines()
     edited = [
         line.replace('"value":0.9,', '"value":0.95,') if '"ResultsComputed"' in line else line
@@ -295,8 +338,8 @@ def test_edited_results_in_the_events_do_not_pass(tmp_path: Path) -> None:
     assert "0.95 stored, 0.9 computed" in told(run)
 
 
-def test_an_interval_of_another_method_is_unchecked_and_its_number_is_not(tmp_path: Path) -> None:
-    run = copied(tmp_path, "generation")
+def test_an_interval_of_another_method_is_unchecked_and_its_number_is_not(copied: Copied) -> None:
+    run = copied("generation")
     text = run.events_path.read_text()
     run.events_path.write_text(text.replace("percentile bootstrap", "studentised bootstrap"))
     (run.path / "report.json").unlink()
@@ -309,8 +352,10 @@ def test_an_interval_of_another_method_is_unchecked_and_its_number_is_not(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["another", "with a space", "näme_*x*|`", "latest"])
-def test_a_copy_under_any_name_is_the_same_run(tmp_path: Path, task: str, name: str) -> None:
-    first = copied(tmp_path, task, signed=True)
+def test_a_copy_under_any_name_is_the_same_run(
+    copied: Copied, tmp_path: Path, task: str, name: str
+) -> None:
+    first = copied(task, signed=True)
     shutil.copytree(first.path, tmp_path / name)
     assert not [c.told for c in verify(Run(tmp_path / name)) if c.ok is False]
     write_report(Run(tmp_path / name))  # and a copy of that one
@@ -349,9 +394,9 @@ def moved(document: Any, place: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("analysis", ["flips", "calibration", "thresholds", "slices"])
 @pytest.mark.parametrize("at", [0.0, 0.3, 0.6, 0.99])
 def test_one_changed_number_of_an_analysis_is_found_from_the_rows_alone(
-    tmp_path: Path, analysis: str, at: float
+    copied: Copied, analysis: str, at: float
 ) -> None:
-    run = copied(tmp_path, "classification")  # its data file is gone with its folder
+    run = copied("classification")  # its data file is gone with its folder
     lines = run.events_path.read_text().splitlines()
     of_test = '"kind":"AnalysisComputed"', '"split":"test"', f'"name":"{analysis}"'
     place = next(i for i, line in enumerate(lines) if all(part in line for part in of_test))
@@ -367,9 +412,9 @@ def test_one_changed_number_of_an_analysis_is_found_from_the_rows_alone(
 
 
 def test_the_numbers_that_could_not_be_checked_are_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    copied: Copied, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = copied(tmp_path, "classification", signed=True)
+    run = copied("classification", signed=True)
     assert main(["verify", str(run.path)]) == 0
     out = capsys.readouterr().out
     assert re.search(r"[\d,]+ numbers compared, 0 of them differ; \d+ could not be checked", out)
@@ -401,8 +446,8 @@ def test_numbers_agree_to_their_last_bits_only() -> None:
     ]
 
 
-def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = copied(tmp_path, "generation")
+def test_the_command_exits_with_0_or_1(copied: Copied, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copied("generation")
     assert main(["verify", str(run.path)]) == 0
     out = capsys.readouterr().out
     assert "what" in out.splitlines()[0]
