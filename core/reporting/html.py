@@ -11,10 +11,11 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from .blocks import Banner, Block, Heading, Matrix, Table
@@ -40,6 +41,22 @@ class Part:
 
 def render(report: Mapping[str, Any]) -> str:
     """The page of a `ftev.report/1` document."""
+    names = _Names()
+    style, script = (_source(name) for name in ("report.css", "report.js"))
+    page = _template().render(
+        run=report["run"],
+        parts=parts_of(show_all(report), names),
+        chart=lambda block: Markup(draw(block, names.new("chart"))),
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+    )
+    return _without_blank_lines(page)
+
+
+@cache
+def _template() -> Template:
+    """Compiled once: that takes as long as filling it in."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -48,10 +65,8 @@ def render(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = _Names()
     environment.globals.update(
         kind=lambda block: type(block).__name__.lower(),
-        chart=lambda block: Markup(draw(block, names.new("chart"))),
         matrix=matrix_rows,
         breakable=breakable,
         columns=column_kinds,
@@ -59,15 +74,7 @@ def render(report: Mapping[str, Any]) -> str:
         sortable=lambda table: len(table.rows) > 2,
         count=format_count,
     )
-    style, script = (_source(name) for name in ("report.css", "report.js"))
-    page = environment.get_template("report.html.jinja").render(
-        run=report["run"],
-        parts=parts_of(show_all(report), names),
-        style=style,
-        script=script,
-        policy=_policy(style, script),
-    )
-    return _without_blank_lines(page)
+    return environment.get_template("report.html.jinja")
 
 
 def _without_blank_lines(text: str) -> str:
