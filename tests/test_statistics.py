@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from ftev.core.metrics import classification_metrics, confusion
-from ftev.core.numbers import bootstrap
+from ftev.core.numbers import bootstrap, smoothing
 from ftev.core.numbers.bootstrap import (
     Resampling,
     bootstrap_cells,
@@ -13,6 +14,7 @@ from ftev.core.numbers.bootstrap import (
     standard_error,
 )
 from ftev.core.numbers.cells import joint_cells
+from ftev.core.numbers.clusters import Clusters
 from ftev.core.numbers.probabilities import ProbabilityScores
 from ftev.core.numbers.scored import TextRows
 from ftev.core.statistics import (
@@ -177,6 +179,24 @@ def test_S2_first_order_expansion_gives_the_interval_of_ranking_anew(monkeypatch
         assert standard_error(expanded[name]) == pytest.approx(error, rel=0.05)
         expected = percentile_interval(anew[name])
         assert percentile_interval(expanded[name]) == pytest.approx(expected, abs=error / 4)
+
+
+@pytest.mark.parametrize("clusters", [None, Clusters(np.arange(60) // 4, 15)])
+@pytest.mark.parametrize("models", [1, 2])
+def test_V14_both_ends_are_drawn_at_once_and_are_those_drawn_apart(models, clusters, monkeypatch):
+    one = probability_scores(60, 3)
+    scores = [one, replace(one, probabilities=one.probabilities[::-1])][:models]
+    calls = []
+    counted = lambda *a, **k: calls.append(a) or bootstrap_rows(*a, **k)  # noqa: E731
+    monkeypatch.setattr(smoothing, "bootstrap_rows", counted)
+    together = smoothing.smoothed_scores(scores, clusters, Resampling(draws=300))
+    assert len(calls) == 1
+    monkeypatch.setattr(smoothing, "rows_are_drawn", lambda *_: False)  # each by itself
+    apart = smoothing.smoothed_scores(scores, clusters, Resampling(draws=300))
+    assert len(calls) == 3
+    for ours, theirs in ((together.worst, apart.worst), (together.best, apart.best)):
+        assert ours.keys() == theirs.keys() >= {"loss"}
+        assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in ours)
 
 
 def test_S2_a_row_that_is_not_finite_leaves_no_interval():

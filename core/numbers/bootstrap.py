@@ -177,11 +177,15 @@ def bootstrap_rows(
     models, where they are known already. With `shapes` [n] the weights of rows are gamma numbers
     of these shapes and not counts of drawn rows (the Bayesian bootstrap, Rubin 1981).
     """
-    by_rows = models[0].n * resampling.draws <= ROWS_DRAWN
     with one_blas_thread():
-        if by_rows:
+        if rows_are_drawn(models, resampling):
             return _row_draws(models, resampling, shapes), True
         return _limit_draws(models, resampling, moments), False
+
+
+def rows_are_drawn(models: Sequence[RowScores], resampling: Resampling) -> bool:
+    """Whether draws are resamples of rows, and not of the limit that these tend to."""
+    return models[0].n * resampling.draws <= ROWS_DRAWN
 
 
 def _row_draws(

@@ -24,6 +24,7 @@ from .bootstrap import (
     Statistic,
     bootstrap_rows,
     percentile_interval,
+    rows_are_drawn,
     smoothed_cells,
 )
 from .cells import Cells, joint_cells
@@ -202,15 +203,22 @@ def _ends(
     clusters: Clusters | None,
     resampling: Resampling,
 ) -> Ends:
-    """Draws of models whose last rows are imagined, of one or of the difference of two."""
-    found = []
-    for models in ends:
-        units = models[0].n - len(weight) if clusters is None else clusters.count
-        shapes = np.concatenate((np.ones(units), weight))
-        rows = [model if clusters is None else _clustered(model, clusters) for model in models]
-        draws, _ = bootstrap_rows(rows, resampling, shapes=shapes)
-        found.append(draws[0] if len(draws) == 1 else differences(*draws))
-    return Ends(found[0], found[1], paired=len(ends[0]) == 2)
+    """Draws of models whose last rows are imagined, of one or of the difference of two.
+
+    Both ends are of the same weights: where rows are drawn, these are drawn once.
+    """
+    units = ends[0][0].n - len(weight) if clusters is None else clusters.count
+    shapes = np.concatenate((np.ones(units), weight))
+    rows = [
+        [model if clusters is None else _clustered(model, clusters) for model in models]
+        for models in ends
+    ]
+    if rows_are_drawn(rows[0], resampling):
+        rows = [[model for models in rows for model in models]]
+    drawn = [d for models in rows for d in bootstrap_rows(models, resampling, shapes=shapes)[0]]
+    if len(drawn) == 2:
+        return Ends(drawn[0], drawn[1], paired=False)
+    return Ends(differences(*drawn[:2]), differences(*drawn[2:]), paired=True)
 
 
 def _clustered(model: MarginScores | ProbabilityScores, clusters: Clusters) -> Clustered:
