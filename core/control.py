@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from .errors import ConfigError, Fault, RunError
+from .errors import ConfigError, Fault, LateError, RunError
 from .runs import Run
 from .traces import ModelTrace
 
@@ -275,8 +275,8 @@ def ask(
 ) -> Iterator[AnyReply]:
     """Send one request to the run's worker and yield its answers until Done, or until hung up.
 
-    Raises RunError where no worker listens, on a failure it reports, and after `timeout` seconds
-    of silence; ConfigError, before anything is sent, for more than a worker takes.
+    Raises RunError where no worker listens, on a failure it reports, LateError after `timeout`
+    seconds of silence; ConfigError, before anything is sent, for more than a worker takes.
     """
     asked = encode_message(request)
     if len(asked) > LINE_LIMIT:
@@ -305,7 +305,8 @@ def ask(
                         return
                     yield reply
         except TimeoutError:
-            raise RunError(f"{run.id}: the worker did not answer within {timeout:.0f} s") from None
+            told = f"{run.id}: the worker did not answer within {timeout:g} s"
+            raise LateError(told) from None
         except OSError as error:
             if hang_up is not None and hang_up.hung_up:
                 return

@@ -48,3 +48,7 @@ class RunError(FtevError):
 
 class HeldError(RunError):
     """Another process holds what was asked for, and is named."""
+
+
+class LateError(RunError):
+    """A worker was asked, and has not answered in time; it may still do what it was asked."""

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,10 +19,10 @@ import msgspec
 
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
 from .decoding import decode_json
-from .errors import ConfigError, ModelError, RunError
+from .errors import ConfigError, HeldError, LateError, ModelError, RunError
 from .processes import processes_of
 from .python_child import child_environment, python_command
-from .run_lock import held, refuse_second_worker
+from .run_lock import held, is_held, refuse_second_worker
 from .runs import Run, parent_of
 
 WORKER = "ftev.core.engine"
@@ -91,12 +92,24 @@ def wait_until_listening(
         with contextlib.suppress(RunError):
             for _ in ask(run, AskStatus(), timeout=5.0):
                 return
-        if process is not None and process.poll() is not None and not run.worker_alive():
+        if process is not None and process.poll() is not None and not is_held(run):
             raise RunError(f"{run.id}: the worker ended at once; see {run.log_path}")
         time.sleep(0.05)
     raise RunError(
         f"{run.id}: the worker does not answer after {seconds:.0f} s; see {run.log_path}"
     )
+
+
+def wake_worker(run: Run, minutes: str) -> None:
+    """Have a worker answer prompts of an ended run, until nobody has asked for so many minutes.
+
+    One that somebody else is starting will do. Raises RunError where none comes.
+    """
+    process = None
+    with contextlib.suppress(HeldError):
+        process = start_worker(run, "--serve", "--serve-minutes", minutes)
+        threading.Thread(target=process.wait, daemon=True).start()  # its end is taken note of
+    wait_until_listening(run, process)
 
 
 def refuse_if_second(run: Run, process: subprocess.Popen[bytes]) -> None:
@@ -112,9 +125,12 @@ def refuse_if_second(run: Run, process: subprocess.Popen[bytes]) -> None:
         raise held(run)
 
 
-def ask_to_stop(run: Run) -> str:
+def ask_to_stop(run: Run, seconds: float = 30.0) -> str:
     """Ask the worker to save and end. Returns what it says will happen; it is not waited for."""
-    return " ".join(r.text for r in ask(run, AskStop()) if isinstance(r, Accepted))
+    try:
+        return " ".join(r.text for r in ask(run, AskStop(), seconds) if isinstance(r, Accepted))
+    except LateError:
+        return "asked to stop: the worker is busy, and stops when it hears of it"
 
 
 def stop_worker(run: Run, seconds: float = 120.0) -> None:

@@ -161,8 +161,13 @@ def hold_run(run: Run) -> Lock:
 
 def refuse_second_worker(run: Run) -> None:
     """Raises HeldError where a worker is at work on the run."""
-    if run.worker_alive() or run_lock(run).holder():
+    if is_held(run):
         raise held(run)
+
+
+def is_held(run: Run) -> bool:
+    """Whether a worker has the run, be it that it does not listen yet."""
+    return run.worker_alive() or run_lock(run).holder() is not None
 
 
 def held(run: Run) -> HeldError:

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from ..errors import ConfigError, Fault
+from ..errors import ConfigError, Fault, RunError
 from .launched import place_in_world
+from .members import ARRIVAL_SECONDS
 
 Rows = NDArray[np.int64]
 ORDER_BYTES = 256
@@ -129,7 +130,13 @@ def join(cpu: bool) -> Ranks:
         raise ConfigError(Fault("torchrun", what, "Start as many as there are GPUs"))
     from accelerate import PartialState
 
-    PartialState(cpu=cpu, timeout=WORK_TIMEOUT)
+    try:
+        PartialState(cpu=cpu, timeout=timedelta(seconds=ARRIVAL_SECONDS))
+    except RuntimeError as error:
+        at = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        told = f"rank {rank} of {world} did not meet the others at {at}: {error}"
+        remedy = 'See "If they do not find each other" in docs/several_devices.md'
+        raise RunError(Fault("", told, remedy)) from error
     orders, group = (
         distributed.new_group(backend="gloo", timeout=t) for t in (ORDER_TIMEOUT, WORK_TIMEOUT)
     )

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core import control
+from ftev.core import control, launch
 from ftev.core.control import Accepted, AskPrompt, AskStatus, AskStop, Done, ask, socket_folder
 from ftev.core.engine import listen
 from ftev.core.engine.listen import Listener
 from ftev.core.errors import ConfigError
 from ftev.core.launch import is_stopping
+from ftev.core.run_lock import hold_run
 from ftev.core.runs import Run
 from ftev.tui.cli import main
 
@@ -143,6 +144,37 @@ def test_stop_says_at_once_what_will_happen_and_does_not_wait_for_it(
     told = capsys.readouterr().out
     assert told.startswith("2026_tea, step ")
     assert "stopping: the state is saved first. `ftev-tui status 2026_tea` shows when" in told
+
+
+def test_stop_of_a_worker_too_busy_to_answer_is_still_heard(
+    run: Run, sockets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = threading.Event()
+    answer = Listener._answer
+    monkeypatch.setattr(Listener, "_answer", lambda *asked: busy.wait() and answer(*asked))
+    with Listener(run) as listener:
+        try:
+            assert main(["stop", str(run.path)]) == 0
+        finally:
+            busy.set()
+        assert "asked to stop: the worker is busy" in capsys.readouterr().out
+        assert listener.stop.wait(PATIENCE)
+
+
+def test_a_prompt_waits_for_the_worker_that_somebody_else_is_starting(
+    run: Run, sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the run, and does not listen yet."""
+    waits, wait = threading.Event(), launch.wait_until_listening
+    monkeypatch.setattr(launch, "wait_until_listening", lambda *told: waits.set() or wait(*told))
+    lock = hold_run(run)
+    woken = threading.Thread(target=launch.wake_worker, args=(run, "1"))
+    woken.start()
+    assert waits.wait(PATIENCE)
+    lock.release()
+    with Listener(run):
+        woken.join(PATIENCE)
+        assert not woken.is_alive()
 
 
 def test_a_worker_that_only_answers_prompts_is_shown_with_its_memory_and_freed(

@@ -19,7 +19,7 @@ from ...core.control import (
 )
 from ...core.errors import RunError
 from ...core.history import read_history
-from ...core.launch import start_worker, wait_until_listening
+from ...core.launch import wake_worker
 from ...core.reporting.text import quoted, visible, visible_lines
 from ...core.runs import Run, open_run, runs_folder, weights_of
 from .show import let_interrupt, print_json, print_table, say
@@ -71,9 +71,7 @@ def see_to_worker(found: Run) -> None:
             f"{found.id}: its worker died. `ftev-tui resume {found.id}` goes on; then it answers"
         )
     say(f"{found.id}: loading its models")
-    process = start_worker(found, "--serve", "--serve-minutes", SERVE_MINUTES)
-    wait_until_listening(found, process)
-    process.returncode = 0  # it lives on for the next prompt: nobody waits for it here
+    wake_worker(found, SERVE_MINUTES)
 
 
 def collect(replies: Iterator[AnyReply]) -> list[dict[str, Any]]:

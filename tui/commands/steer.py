@@ -15,7 +15,7 @@ from .show import print_json, say
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
 DEED_SECONDS = 60.0
-AT_ONCE_SECONDS = 0.5
+AT_ONCE_SECONDS = 0.4  # for the answer, and for the end
 SAVING_SECONDS = 600.0
 
 
@@ -40,7 +40,7 @@ def tell(told: str, found: Run, options: argparse.Namespace) -> None:
 
 def stop(found: Run, *, wait: bool) -> str:
     """What became of it, or, where that takes longer than a second and nobody waits, what will."""
-    said = ask_to_stop(found)
+    said = ask_to_stop(found, SAVING_SECONDS if wait else AT_ONCE_SECONDS)
     try:
         wait_until_gone(found, SAVING_SECONDS if wait else AT_ONCE_SECONDS)
     except RunError:

@@ -8,7 +8,7 @@ from textual.message import Message
 
 from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
 from ...core.errors import FtevError, HeldError
-from ...core.launch import refuse_if_second, resume_worker, start_worker, wait_until_listening
+from ...core.launch import refuse_if_second, resume_worker, wake_worker
 from ...core.runs import Run
 from ..threads import Post, in_thread
 from .answers import LOADING, Exchange
@@ -62,7 +62,7 @@ def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, pos
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
     post(AnswerTold(exchange, LOADING))
-    wait_until_listening(run, start_worker(run, "--serve", "--serve-minutes", SERVE_MINUTES))
+    wake_worker(run, SERVE_MINUTES)
 
 
 def ask_request(run: Run, request: Request, post: Post) -> None:
