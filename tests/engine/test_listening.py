@@ -19,9 +19,11 @@ from ftev.core.engine import listen
 from ftev.core.engine.listen import Listener
 from ftev.core.errors import ConfigError
 from ftev.core.launch import is_stopping
+from ftev.core.run_facts import RunEntry, read_facts
 from ftev.core.run_lock import hold_run
 from ftev.core.runs import Run
 from ftev.tui.cli import main
+from ftev.tui.widgets.run_detail import detail_lines
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
 
@@ -187,6 +189,8 @@ def test_a_worker_that_only_answers_prompts_is_shown_with_its_memory_and_freed(
         assert main(["status", str(run.path)]) == 0
         told = capsys.readouterr().out
         assert "finished, holds " in told
+        detail = detail_lines(RunEntry(run, read_facts(run), "finished"), None, 200, 4)
+        assert "its worker holds " in "".join(text for text, _ in detail[1])
         assert "`ftev-tui stop 2026_done` frees its memory" in told
         [accepted] = ask(run, AskStop(), PATIENCE)
         assert accepted == Accepted(text="stopping: its worker ends, and frees the device")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
-from .format import format_count, format_seconds, with_dots, with_minus, wrap
+from .format import format_bytes, format_count, format_seconds, with_dots, with_minus, wrap
 from .pane import Pane
 from .run_columns import base_of, difference_of, same_rows
 from .spans import Line, cut, width_of
@@ -53,6 +53,9 @@ def _which(entry: RunEntry, width: int) -> Line:
         parts.append("on " + str(first).rpartition("/")[2])
     if facts.step:
         parts.append(f"{format_count(facts.step)} steps in {format_seconds(entry.seconds)}")
+    held = entry.run.memory_held() if facts.ended else None
+    if held is not None:  # it answers prompts; S in the run, and `stop`, end it
+        parts.insert(0, f"its worker holds {format_bytes(held)}" if held else "its worker is alive")
     told = " · ".join(visible(part) for part in parts if part)
     return cut([(visible(entry.run.id), "strong"), ("   " + told, "muted")], width)
 
