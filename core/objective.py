@@ -24,6 +24,7 @@ from .reporting.summary import higher_is_better, unclean
 
 SQUARED_Z = 3.841458820694124  # of two-sided 95 %
 LEAST_UNITS = 6  # rows or clusters: fewer have no p at or below 0.05, whatever changed (S2b)
+ROUNDING = 1e-9  # 0.80 - 0.85 is more than -0.05 in floating point, and shows nothing
 FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
 
 
@@ -176,15 +177,15 @@ def against_margin(
     metric, outcome = str(c["metric"]), read_difference(c)
     if better_by is not None:
         least = _plain_difference(metric, better_by)
-        if low > better_by and outcome == "better":
+        if low - better_by > ROUNDING and outcome == "better":
             return 1, f"the whole interval gains more than the {least} asked for"
-        if high < better_by:
+        if better_by - high > ROUNDING:
             return -1, f"the whole interval gains less than the {least} asked for"
         return 0, f"a gain of more than the {least} asked for is not shown"
     most = _plain_difference(metric, no_worse_by)
-    if low > -no_worse_by and (low <= 0 or outcome != "cannot tell"):
+    if low + no_worse_by > ROUNDING and (low <= 0 or outcome != "cannot tell"):
         return 1, f"shown no worse by more than {most}"
-    if high < -no_worse_by and outcome == "worse":
+    if -no_worse_by - high > ROUNDING and outcome == "worse":
         return -1, f"shown worse by more than the {most} allowed"
     return 0, f"that it is no worse by more than {most} is not shown"
 

@@ -687,3 +687,13 @@ def test_S2b_no_margin_is_shown_by_fewer_than_six_rows_or_clusters(
 ) -> None:
     c = {"metric": "loss", "difference": 0.0, "low": -0.1, "high": 0.1, "p": 0.9}
     assert against_margin(c | {"clusters": clusters}, rows, no_worse_by=0.5)[0] == vote
+
+
+def test_an_interval_that_ends_at_the_margin_shows_nothing() -> None:
+    """In floating point 0.80 - 0.85 is a little more than -0.05."""
+    c = {"metric": "accuracy", "difference": -0.02, "low": 0.80 - 0.85, "high": 0.01, "p": 0.2}
+    assert c["low"] > -0.05
+    assert against_margin(c, 200, no_worse_by=0.05)[0] == 0
+    assert against_margin(c, 200, no_worse_by=0.051)[0] == 1
+    gain = {"metric": "accuracy", "difference": 0.08, "low": 0.85 - 0.80, "high": 0.1, "p": 0.001}
+    assert against_margin(gain, 200, better_by=0.05)[0] == 0
