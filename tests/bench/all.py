@@ -25,6 +25,8 @@ BENCHMARKS = (
     "start",
     "growth",
     "means",
+    "verdicts",
+    "no_gain",
 )
 
 

@@ -1,9 +1,12 @@
 """How often "ship" is said, or a gain shown, where there is none: pairs of models that are equally
 good, or as far apart as an objective's margin, judged again and again. The nominal rate is 2.5 %.
+
+    python tests/bench/no_gain.py [--draws 1000] [--judged 400]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import msgspec
 import numpy as np
@@ -33,10 +40,11 @@ from ftev.core.numbers import references
 from ftev.core.numbers.bootstrap import Resampling
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare, evaluate_classification, evaluate_text, majority_frame
-from measure import table
+from measure import section, table
 from planted import Array, Frames, Writer, answers, frame_of, scored, text_frame, texts, words
 
 ROWS = (4, 5, 6, 10, 20, 50, 200, 1000, 5000)
+JUDGED = (4, 6, 50, 200, 1000)  # test rows of what is judged whole
 SKILL = 1.0
 
 
@@ -188,11 +196,15 @@ MEASURED = tuple(look for look in ANALYSES if look.__name__ in ("thresholds", "g
 def decided(name: str, n: int, seed: int, draws: int) -> Counter[str]:
     """Decisions on `draws` pairs, by the run's own measuring and judging with fewer resamples."""
     few = Resampling(draws=400)
-    measuring.compare = partial(compare, resampling=few)
-    measuring.evaluate_classification = partial(evaluate_classification, draws=few.draws)
-    measuring.evaluate_text = partial(evaluate_text, draws=few.draws)
-    measuring.analyse = lambda e, looks=(): analyse(e, MEASURED)
-    return Counter(_decision(EQUALS[name], [seed, i, n, *name.encode()], n) for i in range(draws))
+    cheaper = {
+        "compare": partial(compare, resampling=few),
+        "evaluate_classification": partial(evaluate_classification, draws=few.draws),
+        "evaluate_text": partial(evaluate_text, draws=few.draws),
+        "analyse": lambda e, looks=(): analyse(e, MEASURED),
+    }
+    seeds = ([seed, i, n, *name.encode()] for i in range(draws))
+    with patch.multiple(measuring, **cheaper):
+        return Counter(_decision(EQUALS[name], s, n) for s in seeds)
 
 
 def _decision(equals: Equals, seed: Sequence[int], n: int) -> str:
@@ -227,33 +239,42 @@ def _decision(equals: Equals, seed: Sequence[int], n: int) -> str:
 # The tables
 
 
-def tables(draws: int, processes: int) -> list[str]:
+def main() -> int:
     """What is shown of pairs, metric by metric, and what is decided of them, with the worst."""
-    with ProcessPoolExecutor(processes) as pool:
-        decisions = _counted(pool, decided, EQUALS, draws)
-        differences = _counted(pool, shown, NULLS, draws)
-    ships = [(n, [decisions[n, r]["ship"] / draws for r in ROWS]) for n in EQUALS]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draws", type=int, default=1000, help="pairs for each kind of metric")
+    parser.add_argument("--judged", type=int, default=400, help="pairs for each objective")
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    with ProcessPoolExecutor(args.processes) as pool:
+        decisions = _counted(pool, decided, EQUALS, JUDGED, args.judged)
+        differences = _counted(pool, shown, NULLS, ROWS, args.draws)
+    ships = [(n, [decisions[n, r]["ship"] / args.judged for r in JUDGED]) for n in EQUALS]
     shares = []
     for name in NULLS:
         metrics = {m for n in ROWS for m in differences[name, n] if not m.endswith(" of")}
         for m in sorted(metrics):
             shares.append((f"{name}: {m}", [_rate(differences[name, n], m) for n in ROWS]))
-    return [
+    parts = [
         "How often (in %) ftev says ship where that was not gained:",
-        *_told("objective, and what is true", ships, draws),
+        *_told("objective, and what is true", JUDGED, ships, args.judged),
         "How often (in %) a gain is shown where both models are equally good:",
-        *_told("equally good, by metric", shares, draws),
+        *_told("equally good, by metric", ROWS, shares, args.draws),
     ]
+    command = "python tests/bench/no_gain.py"
+    print(section("Ship where nothing was gained", command, ("numpy", "polars", "scipy"), *parts))
+    return 0
 
 
 def _counted(
     pool: ProcessPoolExecutor,
     count: Callable[[str, int, int, int], Counter[str]],
     names: Iterable[str],
+    rows: Sequence[int],
     draws: int,
 ) -> dict[tuple[str, int], Counter[str]]:
     parts = 4
-    work = list(product(names, ROWS, range(parts), [draws // parts]))
+    work = list(product(names, rows, range(parts), [draws // parts]))
     found: dict[tuple[str, int], Counter[str]] = {}
     for (name, n, *_), part in zip(work, pool.map(count, *zip(*work, strict=True)), strict=True):
         found.setdefault((name, n), Counter()).update(part)
@@ -262,17 +283,23 @@ def _counted(
     return found
 
 
-def _told(of: str, rates: Sequence[tuple[str, list[float]]], draws: int) -> tuple[str, str]:
-    rows = [(name, *(f"{100 * r:.1f}" for r in shares)) for name, shares in rates]
+def _told(
+    of: str, rows: Sequence[int], rates: Sequence[tuple[str, list[float]]], draws: int
+) -> tuple[str, str]:
+    lines = [(name, *(f"{100 * r:.1f}" for r in shares)) for name, shares in rates]
     worst, n, name = max(
-        (r, n, name) for name, shares in rates for r, n in zip(shares, ROWS, strict=True)
+        (r, n, name) for name, shares in rates for r, n in zip(shares, rows, strict=True)
     )
     error = 100 * np.sqrt(0.025 * 0.975 / draws)
-    return table((of, *(f"{n:,}" for n in ROWS)), rows), (
-        f"The highest of {len(rates) * len(ROWS)} rates is {100 * worst:.1f} % ({name}, {n:,} "
-        f"rows); the nominal rate is 2.5 %, ± {2 * error:.1f} by chance."
+    return table((of, *(f"{n:,}" for n in rows)), lines), (
+        f"The highest of {len(rates) * len(rows)} rates is {100 * worst:.1f} % ({name}, {n:,} "
+        f"rows), of {draws:,} pairs each; the nominal rate is 2.5 %, ± {2 * error:.1f} by chance."
     )
 
 
 def _rate(found: Counter[str], metric: str) -> float:
     return found[metric] / max(1, found[f"{metric} of"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,10 +1,10 @@
 """The verdict bench: runs with a planted truth, and what ftev finds and decides.
 
-    python tests/bench/verdicts.py [--seeds 5] [--only NAME] [--draws 1000]
+    python tests/bench/verdicts.py [--seeds 5] [--only NAME] [--stored]
 
 Each kind is made with every seed from stored predictions of models whose skill is known. The table
-says which findings were planted, found and false, and whether the verdict was right. The other
-tables count how often "ship" was said where nothing was gained.
+says which findings were planted, found and false, and whether the verdict was right. How often
+"ship" is said where nothing was gained, no_gain.py counts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from ftev.core.history import read_history
 from ftev.core.launch import start_worker
 from ftev.core.runs import create_run
 from measure import section, table
-from no_gain import tables
 from planted import (
     Array,
     Frames,
@@ -1311,11 +1310,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="kinds whose name holds this")
-    parser.add_argument("--real", action="store_true", help="with trainings of tiny models")
+    parser.add_argument("--stored", action="store_true", help="without trainings of tiny models")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--draws", type=int, default=1000, help="pairs of equal models; 0: none")
     args = parser.parse_args()
-    names = [n for n in KINDS if args.only in n and (args.real or not n.startswith("real tr"))]
+    names = [n for n in KINDS if args.only in n and not (args.stored and n.startswith("real tr"))]
     work = [(n, s) for n in names for s in range(args.seeds)]
     started, results = time.monotonic(), []
     with ProcessPoolExecutor(args.processes) as pool:
@@ -1329,8 +1327,6 @@ def main() -> int:
     seconds = f"One pass took {time.monotonic() - started:.0f} s."
     command = "python tests/bench/verdicts.py"
     parts = [report(outcomes), totals(outcomes), seconds]
-    if args.draws:
-        parts += tables(args.draws, args.processes)
     print(section("Verdicts on planted truths", command, ("numpy", "polars", "scipy"), *parts))
     return 0
 
