@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from .errors import Fault, RunError
+from .run_lock import is_held
 from .runs import Run
 
 TRASH = ".trash"  # a name that listing runs passes over
@@ -16,7 +17,7 @@ def move_to_trash(run: Run) -> Path:
 
     Raises RunError while its worker is alive, and where it cannot be moved.
     """
-    if run.worker_alive():
+    if is_held(run):
         raise RunError(Fault(run.id, "its worker is alive", "Stop the run first"))
     trash = run.path.parent / TRASH
     target = _free_name(trash / run.id)

@@ -71,7 +71,7 @@ class Members:
         Where another worker has it, the first rank ends, and torchrun ends this one. Raises
         RunError where it does not come.
         """
-        self._wait_for([0])
+        self._wait_for([0], tell=print)
         self.path(self.rank).parent.mkdir(exist_ok=True)
         self._write()
         threading.Thread(target=self._beat, daemon=True).start()

@@ -23,6 +23,7 @@ from ftev.core.run_facts import RunEntry, read_facts
 from ftev.core.run_lock import hold_run
 from ftev.core.runs import Run
 from ftev.tui.cli import main
+from ftev.tui.commands import resume
 from ftev.tui.widgets.run_detail import detail_lines
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
@@ -146,6 +147,25 @@ def test_stop_says_at_once_what_will_happen_and_does_not_wait_for_it(
     told = capsys.readouterr().out
     assert told.startswith("2026_tea, step ")
     assert "stopping: the state is saved first. `ftev-tui status 2026_tea` shows when" in told
+
+
+def test_resume_waits_for_a_worker_that_is_stopping(
+    run: Run, sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that `stop && resume` means what it says."""
+    shown, waits = [], threading.Event()
+    wait = resume.wait_until_gone
+    monkeypatch.setattr(resume, "show_new", lambda found, *_: shown.append(found) or 0)
+    monkeypatch.setattr(resume, "wait_until_gone", lambda found: waits.set() or wait(found))
+    with Listener(run) as listener:
+        listener.stop.set()
+        resumed = threading.Thread(target=main, args=(["resume", str(run.path)],))
+        resumed.start()
+        assert waits.wait(PATIENCE)
+        assert not shown
+    run.worker_path.unlink()  # it names this process, which lives
+    resumed.join(PATIENCE)
+    assert [found.path for found in shown] == [run.path]
 
 
 def test_stop_of_a_worker_too_busy_to_answer_is_still_heard(

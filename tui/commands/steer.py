@@ -15,7 +15,7 @@ from .show import print_json, say
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
 DEED_SECONDS = 60.0
-AT_ONCE_SECONDS = 0.4  # for the answer, and for the end
+AT_ONCE_SECONDS = 0.3  # for the answer, and for the end
 SAVING_SECONDS = 600.0
 
 
