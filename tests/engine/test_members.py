@@ -55,6 +55,15 @@ def test_a_rank_killed_on_this_host_is_lost_at_once(
     assert f"rank 1 of 3 (process {process.pid} on {first._host}) was lost" in told
 
 
+def test_a_rank_of_another_start_is_never_there(first: Members) -> None:
+    """It lives, and belongs to a start that was refused the run, or to an earlier one."""
+    member = here(first, os.getpid())
+    write(first, 1, msgspec.structs.replace(member, launch="another 127.0.0.1 29501"))
+    assert not first._is_there(1)
+    write(first, 1, member)
+    assert first._is_there(1)
+
+
 def test_a_rank_of_another_host_is_lost_with_its_heartbeat(
     first: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from ftev.core.config import RunConfig
 from ftev.core.errors import HeldError
 from ftev.core.events import EventReader, RunStarted
 from ftev.core.launch import WORKER, start_worker
-from ftev.core.run_lock import Lock, hold_run
-from ftev.core.runs import Run, create_run
+from ftev.core.run_lock import Holder, Lock, hold_run
+from ftev.core.runs import SILENT_SECONDS, Run, create_run
 
 PATIENCE = 60.0  # seconds: a bound on a broken test, not an expectation
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
@@ -126,3 +127,15 @@ def test_a_lock_is_had_once_and_dies_with_its_holder(tmp_path: Path, how: str) -
             process.communicate()
     assert Lock(path).holder() is None
     assert Lock(path).take() is None
+
+
+def test_a_run_that_another_host_has_is_taken_once_its_heartbeat_is_silent(run: Run) -> None:
+    """Where locks end at the host, or its power went: the lock itself can be had here."""
+    theirs = Holder(pid=7, started=1.0, host="node-b", since=time.time() - 3600)
+    (run.path / "lock").write_bytes(msgspec.json.encode(theirs))
+    run.worker_path.write_bytes(b"{}")
+    with pytest.raises(HeldError, match="process 7 on node-b, since 20"):
+        hold_run(run)
+    past = time.time() - SILENT_SECONDS - 1
+    os.utime(run.worker_path, (past, past))
+    hold_run(run).release()
