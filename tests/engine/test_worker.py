@@ -71,6 +71,23 @@ def all_agree(run: Run) -> bool:
 
 @pytest.fixture
 def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
+    return reviews_in(tmp_path, encoder_folder)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Run:
+    """The run of `reviews`, finished: to be read, or copied."""
+    folder = tmp_path_factory.mktemp("trained")
+    run = create_run(reviews_in(folder, encoder_folder), folder / "runs")
+    finish(run)
+    return run
+
+
+def copy_of(run: Run, folder: Path) -> Run:
+    return Run(Path(shutil.copytree(run.path, folder / "runs" / run.id)))
+
+
+def reviews_in(tmp_path: Path, encoder_folder: Path) -> RunConfig:
     rows = [("what a good cup", "good"), ("the tea was bad", "bad"), ("a warm day", "good")]
     for name, count in (("train.csv", 60), ("test.csv", 20)):
         with (tmp_path / name).open("w", newline="") as file:
@@ -90,9 +107,10 @@ def reviews(tmp_path: Path, encoder_folder: Path) -> RunConfig:
     )
 
 
-def test_a_classifier_run_goes_through_its_five_stages(reviews: RunConfig, tmp_path: Path) -> None:
-    run = create_run(reviews, tmp_path / "runs")
-    history = finish(run)
+def test_a_classifier_run_goes_through_its_five_stages(
+    trained: Run, reviews: RunConfig, tmp_path: Path
+) -> None:
+    run, history = trained, read_history(trained)
     assert history.finished is not None
     assert history.finished.status == "finished", run.log_path.read_text()
     assert [s.state for s in history.stages] == ["done"] * 5
@@ -212,14 +230,18 @@ def facts_by_key(history: History) -> dict[str, object]:
     }
 
 
+UNINTERRUPTED: list[dict[str, object]] = []  # its facts, which a run has in any folder
+
+
 @pytest.mark.parametrize("last", ["evaluation", "nothing but step 0", "all but the end"])
 def test_a_killed_run_that_is_resumed_has_every_fact_once(
     verses: RunConfig, tmp_path: Path, last: str
 ) -> None:
     """Killed for real, at the very line after which it was."""
     verses = replace(verses, train=replace(verses.train, eval_every=2))
-    whole = create_run(verses, tmp_path / "runs")
-    expected = facts_by_key(finish(whole))
+    if not UNINTERRUPTED:
+        UNINTERRUPTED.append(facts_by_key(finish(create_run(verses, tmp_path / "runs"))))
+    [expected] = UNINTERRUPTED
     run = create_run(verses, tmp_path / "runs")
     process = start_worker(run, "--serve-minutes", "0")
     wait_for(lambda: enough(read_history(run), last), last)
@@ -306,9 +328,8 @@ def test_prompts_are_answered_between_steps_and_while_paused(
     assert [p.prompt for p in read_history(run).prompts if not p.probe] == ["cup number 5 is"] * 2
 
 
-def test_a_finished_run_is_served_anew(reviews: RunConfig, tmp_path: Path) -> None:
-    run = create_run(reviews, tmp_path / "runs")
-    finish(run)
+def test_a_finished_run_is_served_anew(trained: Run, tmp_path: Path) -> None:
+    run = copy_of(trained, tmp_path)
     process = start_worker(run, "--serve", "--serve-minutes", "1")
     wait_until_listening(run, process)
     told = list(ask(run, AskPrompt(text="a good cup"), timeout=PATIENCE))
@@ -335,11 +356,9 @@ def test_lora_trains_an_adapter_and_keeps_the_base(verses: RunConfig, tmp_path: 
 
 
 def test_two_given_models_are_evaluated_without_training(
-    reviews: RunConfig, tmp_path: Path
+    trained: Run, reviews: RunConfig, tmp_path: Path
 ) -> None:
-    first = create_run(reviews, tmp_path / "runs")
-    finish(first)
-    tuned = str(first.model_path)
+    tuned = str(trained.model_path)
     given = replace(
         reviews,
         model=ModelConfig(base=tuned, tuned=tuned),
@@ -387,13 +406,12 @@ def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path:
 
 
 def test_T3_a_second_run_knows_that_the_test_rows_were_read(
-    reviews: RunConfig, tmp_path: Path
+    trained: Run, reviews: RunConfig, tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
-    first = finish(create_run(reviews, runs))
+    first = read_history(copy_of(trained, tmp_path))
     assert first.analyses["test"]["test_readings"][""]["runs"] == 0
     other = replace(reviews, train=replace(reviews.train, epochs=1))
-    second = finish(create_run(other, runs))
+    second = finish(create_run(other, tmp_path / "runs"))
     told = second.analyses["test"]["test_readings"][""]
     assert (told["runs"], told["other_configs"]) == (1, 1)
     assert "label_errors" in second.analyses["validation"]
@@ -517,17 +535,14 @@ def test_the_windows_of_a_document_are_told_and_verified(
 
 
 def test_two_given_classifiers_may_order_their_labels_otherwise(
-    reviews: RunConfig, tmp_path: Path
+    trained: Run, reviews: RunConfig, tmp_path: Path
 ) -> None:
     import json
-    import shutil
 
     from safetensors.torch import save_file
 
-    first = create_run(reviews, tmp_path / "runs")
-    finish(first)
     other = tmp_path / "turned"
-    shutil.copytree(first.model_path, other)
+    shutil.copytree(trained.model_path, other)
     config = json.loads((other / "config.json").read_text())
     names = [config["id2label"][k] for k in sorted(config["id2label"])]
     config["id2label"] = {str(i): name for i, name in enumerate(reversed(names))}
@@ -539,7 +554,7 @@ def test_two_given_classifiers_may_order_their_labels_otherwise(
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     given = replace(
         reviews,
-        model=ModelConfig(base=str(first.model_path), tuned=str(other)),
+        model=ModelConfig(base=str(trained.model_path), tuned=str(other)),
         data=DataConfig(train="train.csv", test="test.csv", validation=0.2),
     )
     history = finish(create_run(given, tmp_path / "runs"))
