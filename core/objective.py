@@ -11,6 +11,7 @@ from typing import Any
 from .history import History
 from .reporting.metric_names import MODELS, name_metric
 from .reporting.numbers import (
+    about_rows,
     format_count,
     format_difference,
     format_difference_interval,
@@ -233,10 +234,4 @@ def _rows_wanted(value: float, low: float, high: float, target: float, rows: int
     needed = rows * (half / distance) ** 2 if distance else math.inf
     if needed > FEASIBLE:
         return "and so near the value that no feasible number of rows would decide it"
-    return f"more rows are needed: about {_two_digits(needed):,} at this value"
-
-
-def _two_digits(number: float) -> int:
-    """Rounded up, so that it is never fewer than what is there."""
-    unit = int(10 ** max(math.floor(math.log10(number)) - 1, 0))
-    return math.ceil(number / unit) * unit
+    return f"more rows are needed: about {about_rows(needed):,} at this value"

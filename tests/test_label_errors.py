@@ -250,3 +250,13 @@ def test_its_section_of_the_report() -> None:
     assert {row[:2] for row in cells.rows} == {("a", "b"), ("b", "a")}
     assert all(len(row) == len(rows.columns) for row in rows.rows)
     assert show_label_errors({"analyses": {}}) == []
+
+
+def test_V14_the_interval_of_a_share_has_a_width_however_sure_it_is() -> None:
+    """Ends lie between the shares that were tried, where the likelihood has fallen far enough."""
+    for made in GOOD:
+        for share in (0.0, 0.02, 0.2):
+            truth, p = made.draw(8000, share, 0)
+            found = fit_label_noise(truth, p)
+            assert found.low <= found.share <= found.high
+            assert found.high - found.low > 1e-4

@@ -51,14 +51,30 @@ def fit_label_noise(truth: NDArray[Any], probabilities: FloatArray) -> LabelNois
     errors = np.bincount(bins[wrong], minlength=BINS).astype(np.float64)
     profile = _profile(rows, errors, n_labels)
     best = int(profile.argmax())
-    inside = SHARES[profile >= profile[best] - 1.92]  # half the 95 % quantile of chi-squared
+    low, high = _ends(profile, best)
     ratio = max(0.0, 2 * (profile[best] - profile[0]))
     return LabelNoise(
         float(SHARES[best]),
-        float(inside[0]),
-        float(inside[-1]),
+        low,
+        high,
         float(ndtr(-math.sqrt(ratio))),
     )
+
+
+def _ends(profile: FloatArray, best: int) -> tuple[float, float]:
+    """Where the profile falls by half the 95 % quantile of chi-squared, between two shares."""
+    below = profile[best] - profile - 1.92
+
+    def crossing(side: NDArray[np.int64]) -> float:
+        """`side`: places from the best one outwards."""
+        outside = np.flatnonzero(below[side] > 0)
+        if not outside.size:
+            return float(SHARES[side[-1]])
+        far = int(outside[0])
+        a, b = side[far - 1], side[far]
+        return float(np.interp(0.0, (below[a], below[b]), (SHARES[a], SHARES[b])))
+
+    return crossing(np.arange(best, -1, -1)), crossing(np.arange(best, len(SHARES)))
 
 
 def balanced_accuracy(

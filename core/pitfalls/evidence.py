@@ -8,6 +8,7 @@ from typing import Any
 
 from ..reporting.metric_names import name_metric
 from ..reporting.numbers import (
+    about_rows,
     format_count,
     format_difference,
     format_drift,
@@ -101,7 +102,7 @@ def _rows_needed(rows: int, least: float, claim: float | None) -> str:
     if claim is None or not math.isfinite(least):
         return "Evaluate on more rows"
     return (
-        f"Evaluate on more rows: about {math.ceil(rows * (least / claim) ** 2):,} for this target"
+        f"Evaluate on more rows: about {about_rows(rows * (least / claim) ** 2):,} for this target"
     )
 
 

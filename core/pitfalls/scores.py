@@ -337,10 +337,11 @@ def _target_already_met(case: Case) -> Iterator[Finding]:
     met = low >= target if at_least else high <= target
     if math.isnan(low) or math.isnan(high) or not met:
         return
+    named = name_metric(case.metric, case.tuned.get("positive"))
     yield Finding(
         "target_already_met",
         "warning",
-        f"{NAMES[against]} already meets the target on {case.split}: {case.metric} is "
+        f"{NAMES[against]} already meets the target on {case.split}: {named} is "
         f"{format_estimate(case.metric, estimate)}, target {format_value(case.metric, target)}",
         {"model": against, "metric": case.metric, "low": low, "high": high, "target": target},
         remedy="Set a target that asks for what tuning should bring, "

@@ -162,3 +162,9 @@ def spell(number: float) -> str:
 def format_count(number: int, noun: str) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def about_rows(needed: float) -> int:
+    """A number of rows to two digits, rounded up: never fewer than what is needed."""
+    unit = int(10 ** max(math.floor(math.log10(needed)) - 1, 0))
+    return math.ceil(needed / unit) * unit
