@@ -100,8 +100,9 @@ class Lock:
         return found if found and self._lives(found) else None
 
     def _named(self) -> Holder:
+        """The holder, past a name that one before it has left."""
         until = time.monotonic() + NAMING_SECONDS
-        while (found := _read(self._path)) is None and time.monotonic() < until:
+        while (found := self.holder()) is None and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
         return found or Holder(0, 0.0, "an unknown host", time.time())
 

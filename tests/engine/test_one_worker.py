@@ -55,6 +55,7 @@ def test_of_two_that_resume_a_run_at_once_one_works_and_the_other_names_it(
         second, first = sorted(both, key=lambda p: p.poll() is None)
         told = second.communicate()[1]
         assert second.returncode == 1, told
+        wait_for(run.worker_alive, "the one that works")
         worker = run.worker()
         assert worker is not None
         who = f"a worker is already running: process {worker.pid} on {worker.host}, since 20"
