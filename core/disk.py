@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,8 @@ from .errors import Fault, FtevError, RunError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMBER = re.compile(r"os error (\d+)")  # how libraries written in Rust name the system's errors
-_REMEDIES = {
-    errno.EROFS: "The disk is mounted read-only: mount it to be written to, or choose --runs-dir",
-    errno.EACCES: "See to the permissions of its folder, or choose --runs-dir",
-    errno.EPERM: "See to the permissions of its folder, or choose --runs-dir",
-}
-RESUME = "`ftev-tui resume` goes on with the run"
+CLOSED = (errno.EACCES, errno.EPERM)
+RESUME = "`ftev-tui resume RUN` goes on from the last checkpoint"
 
 
 @contextlib.contextmanager
@@ -37,6 +34,35 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
         raise cannot_write(path, number, needed) from error
 
 
+@contextlib.contextmanager
+def replacing(path: Path, needed: int = 0) -> Iterator[Path]:
+    """A name beside `path` to write a file or folder under, which takes its place when it is whole.
+
+    What was begun goes where it fails: it would take the room that is missing. Raises RunError as
+    `writing` does.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with writing(path, needed):
+        remove(temporary)
+        try:
+            yield temporary
+            if temporary.is_dir():
+                remove(path)
+            os.replace(temporary, path)
+        except BaseException:
+            remove(temporary)
+            raise
+
+
+def remove(path: Path) -> None:
+    """A file or a folder, as far as it can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def errno_of(error: BaseException) -> int | None:
     """The system's number of an error, which some libraries only name in their text."""
     if isinstance(error, OSError) and error.errno is not None:
@@ -46,17 +72,22 @@ def errno_of(error: BaseException) -> int | None:
     return errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else None
 
 
-def cannot_write(path: Path, number: int, needed: int = 0) -> RunError:
-    """What is in the way of a file, as a person can act upon it."""
+def cannot_write(path: Path, number: int, needed: int = 0, way_on: str = RESUME) -> RunError:
+    """What is in the way of a file, and what to do about it, which ends in `way_on`."""
     what = f"cannot be written: {os.strerror(number)}"
     free = free_bytes(path)
     if number in FULL:
         known = [f"{needed:,} bytes are needed"] if needed else []
         known += [f"{free:,} are free"] if free is not None else []
         what += f" ({', '.join(known)})" if known else ""
-        return RunError(Fault(str(path), what, f"Make room there; then {RESUME}"))
-    remedy = _REMEDIES.get(number, f"See to the disk; then {RESUME}")
-    return RunError(Fault(str(path), what, remedy))
+    remedy = "See to the disk"
+    if number in FULL:
+        remedy = "Make room there"
+    elif number == errno.EROFS:
+        remedy = "Have it mounted so that it can be written to, or choose --runs-dir"
+    elif number in CLOSED:
+        remedy = "See to its permissions, or choose --runs-dir"
+    return RunError(Fault(str(path), what, f"{remedy}; then {way_on}"))
 
 
 def free_bytes(path: Path) -> int | None:

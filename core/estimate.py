@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .decoding import read_json, read_toml
+from .disk import writing
 from .errors import ConfigError, FtevError, RunError
 from .history import History, read_history
 from .runs import Run, list_runs
@@ -143,7 +144,8 @@ def estimate_path(run: Run) -> Path:
 
 
 def write_estimate(run: Run, estimate: Estimate) -> None:
-    estimate_path(run).write_bytes(msgspec.json.encode(estimate))
+    with writing(estimate_path(run)):
+        estimate_path(run).write_bytes(msgspec.json.encode(estimate))
 
 
 def read_estimate(run: Run) -> Estimate | None:

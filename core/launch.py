@@ -19,6 +19,7 @@ import msgspec
 
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
 from .decoding import decode_json
+from .disk import writing
 from .errors import ConfigError, HeldError, LateError, ModelError, RunError
 from .processes import processes_of
 from .python_child import child_environment, python_command
@@ -48,7 +49,7 @@ def start_worker(
     environment = {**WAITING, **_threads(processes), **child_environment(), "PYTHONUNBUFFERED": "1"}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
-    with run.log_path.open("ab") as log:
+    with writing(run.log_path), run.log_path.open("ab") as log:
         return start_module(
             WORKER,
             str(run.path),

@@ -6,6 +6,7 @@ that is still going, failed or was stopped gives a smaller report.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -17,7 +18,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from .config import RunConfig
-from .errors import ConfigError, Fault, FtevError, RunError
+from .disk import cannot_write
+from .errors import ConfigError, Fault, FtevError
 from .events import spell_numbers
 from .findings import find
 from .history import History
@@ -206,7 +208,8 @@ def _write_whole(path: Path, content: Content) -> Path:
             os.unlink(name)
             raise
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}. Choose --out") from None
+        needed = 0 if callable(content) else len(content.encode())
+        raise cannot_write(path, error.errno or errno.EIO, needed, "choose --out") from None
     return path
 
 

@@ -6,6 +6,7 @@ so that `reviews.jsonl` need not say it, and nobody who looks into the file is t
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from .decoding import decode_json
+from .disk import cannot_write
 from .errors import ConfigError, Fault, HeldError, RunError
 from .history import History, read_history
 from .reporting.summary import SPLITS
@@ -279,7 +281,7 @@ def append(path: Path, judgement: Judgement) -> None:
                     line = b"\n" + line
             file.write(line)
     except OSError as error:
-        raise RunError(Fault(str(path), f"cannot be written: {error.strerror}")) from None
+        raise cannot_write(path, error.errno or errno.EIO, len(line), "judge it again") from None
 
 
 def read_judgements(run: Run) -> list[Judgement]:

@@ -8,13 +8,15 @@ about what the run did: run.toml and events.jsonl stay as the worker wrote them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 import msgspec
 
 from .decoding import read_json
-from .errors import Fault, RunError
+from .disk import cannot_write
+from .errors import RunError
 from .runs import Run
 
 NOTES_FILE = "notes.json"
@@ -47,7 +49,9 @@ def write_notes(run: Run, notes: RunNotes) -> None:
         try:
             notes_path(run).unlink(missing_ok=True)
         except OSError as error:
-            raise _cannot_write(notes_path(run), error) from None
+            raise cannot_write(
+                notes_path(run), error.errno or errno.EIO, 0, "write it again"
+            ) from None
     else:
         write_whole(notes_path(run), msgspec.json.format(msgspec.json.encode(notes)) + b"\n")
 
@@ -67,10 +71,4 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # it may never have been made
             temporary.unlink()
-        raise _cannot_write(path, error) from None
-
-
-def _cannot_write(path: Path, error: OSError) -> RunError:
-    return RunError(
-        Fault(str(path), f"cannot be written: {error.strerror}", "See to its permissions")
-    )
+        raise cannot_write(path, error.errno or errno.EIO, len(content), "write it again") from None

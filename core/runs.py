@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .decoding import read_json
+from .disk import cannot_write, writing
 from .errors import ConfigError, Fault, FtevError, RunError
 
 if TYPE_CHECKING:
@@ -179,8 +181,9 @@ def create_run(config: RunConfig, folder: Path) -> Run:
         except FileExistsError:
             continue
         except OSError as error:
-            raise RunError(f"{path}: cannot be made: {error.strerror}. Choose --runs-dir") from None
-        (path / "run.toml").write_text(dump_config(config), encoding="utf-8")
+            raise cannot_write(path, error.errno or errno.EIO, 0, "start it again") from None
+        with writing(path / "run.toml"):
+            (path / "run.toml").write_text(dump_config(config), encoding="utf-8")
         return Run(path)
     raise AssertionError("names do not run out")
 

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING
 
 from ..checkpoint_files import newest_whole, way_on
 from ..config import RunConfig
-from ..errors import HeldError
+from ..disk import replacing
+from ..errors import FtevError
 from ..events import Note, RunFinished, RunStarted
 from ..runs import Run, step_of
 from .endings import end_without, ending_of, follow_to_the_end, give_up, leave
@@ -60,7 +61,7 @@ def main() -> int:
             if args.serve:
                 return _serve_only(run, listener, args.serve_minutes)
             code = work(run, listener, args)
-    except HeldError as error:
+    except FtevError as error:  # held by another, or a disk that takes no word of it
         print(error, file=sys.stderr)
         return error.exit_code
     return code if world == 1 else leave(code)
@@ -254,7 +255,8 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
             s.write(compare_models(s.base, s.tuned))
             fit_probe_on_base(s)
             told["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
-        models.save(s.tuned, s.run.model_path)
+        with replacing(s.run.model_path, models.size_of(s.tuned)) as temporary:
+            models.save(s.tuned, temporary)
 
 
 def take_given_model(s: Session) -> None:

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from ..checkpoint_files import Written, damage_of, describe_files
 from ..decoding import read_json
-from ..disk import writing
+from ..disk import remove, writing
 from ..errors import RunError
 from ..runs import TRAINING_STATE, Run
 from .models import save
@@ -74,8 +74,13 @@ def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
     The first rank writes it. Where the optimizer's state is shared out, each writes its own part.
     Raises RunError where the disk refuses it, or gives back other bytes than were written.
     """
-    with writing(checkpoint_path(run, t.position.step), _bytes_of(t)):
-        return _save_checkpoint(run, t, best)
+    path = checkpoint_path(run, t.position.step)
+    with writing(path, _bytes_of(t)):
+        try:
+            return _save_checkpoint(run, t, best)
+        except BaseException:
+            remove(path.with_name(path.name + ".tmp"))  # it would take the room that is missing
+            raise
 
 
 def _save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:

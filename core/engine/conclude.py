@@ -9,6 +9,7 @@ import polars as pl
 
 from ..analyses import Analysis, Evaluation, Frames, at_operating_point
 from ..analyses.forgetting import forgetting
+from ..disk import replacing
 from ..events import (
     AnalysisComputed,
     PredictionsStored,
@@ -150,10 +151,9 @@ def _score_probe(s: Session, split: str) -> pl.DataFrame:
 
 def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.DataFrame) -> None:
     path = s.run.predictions / f"{split}.{model}.parquet"
-    temporary = path.with_suffix(".tmp")
     wide = frame.join(told, on="row_id", how="left", maintain_order="left")
-    wide.write_parquet(temporary)
-    temporary.rename(path)
+    with replacing(path, int(wide.estimated_size())) as temporary:
+        wide.write_parquet(temporary)
     s.write(
         PredictionsStored(
             split=split,

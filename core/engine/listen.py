@@ -29,6 +29,7 @@ from ..control import (
     socket_path,
 )
 from ..decoding import BROKEN
+from ..disk import writing
 from ..run_lock import hold_run
 from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
 from .launched import name_of_launch
@@ -67,14 +68,16 @@ class Listener:
 
     def __enter__(self) -> Listener:
         """Raises HeldError before anything is written where another worker has the run."""
-        self._lock = hold_run(self.run)
+        with writing(self.run.path / "lock"):
+            self._lock = hold_run(self.run)
         self._path = socket_path(self.run)
         unheard = self._path.with_suffix(".new")  # who looks for dead ones finds it when it listens
         unheard.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)  # the socket is born with mode 0600
         try:
-            self._socket.bind(str(unheard))
+            with writing(self._path):
+                self._socket.bind(str(unheard))
         finally:
             os.umask(mask)
         self._socket.listen()
@@ -97,7 +100,8 @@ class Listener:
         host, where = socket.gethostname(), str(self._path)
         info = WorkerInfo(pid, process_start(pid), host, where, name_of_launch())
         temporary = self.run.worker_path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(info))
+        with writing(self.run.worker_path):
+            temporary.write_bytes(msgspec.json.encode(info))
         temporary.rename(self.run.worker_path)
 
     def _beat(self) -> None:

@@ -486,6 +486,12 @@ def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -
     return replace(loaded, model=model)
 
 
+def size_of(loaded: Loaded) -> int:
+    """Bytes of the weights that are saved of a model: those of its adapter, where it has one."""
+    saved = (p for p in loaded.model.parameters() if p.requires_grad or not loaded.has_adapter)
+    return sum(p.numel() * p.element_size() for p in saved)
+
+
 def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained.
 

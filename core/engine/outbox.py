@@ -7,10 +7,11 @@ the disk had not taken yet; one that ends by itself writes everything down first
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 
-from ..errors import Fault, RunError
+from ..disk import cannot_write
 from ..events import Event, EventWriter
 
 HELD_BYTES = 16 << 20  # some 100,000 steps
@@ -59,8 +60,7 @@ class Outbox:
 
     def _refuse(self) -> None:
         if self._failed:
-            told = f"cannot be written: {self._failed.strerror}"
-            raise RunError(Fault(str(self._path), told, "See to the disk, then resume the run"))
+            raise cannot_write(self._path, self._failed.errno or errno.EIO, self._bytes)
 
     def _run(self) -> None:
         while True:

@@ -17,6 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..disk import replacing
+from ..reading.tables import UNREADABLE
 from ..runs import Run
 
 # What a file holds of a scored row. Probabilities take most of the room: they are kept only where
@@ -44,16 +46,16 @@ class ValidationRows:
     def read(self, step: int) -> pl.DataFrame | None:
         try:
             return pl.read_parquet(self._path(step))
-        except (OSError, pl.exceptions.PolarsError):
+        except UNREADABLE:
             return None
 
     def keep(self, step: int, epoch: float, frame: pl.DataFrame, *, probabilities: bool) -> None:
         columns = [c for c in COLUMNS if c in frame.columns]
         columns += ["probabilities"] if probabilities and "probabilities" in frame.columns else []
         self.folder.mkdir(exist_ok=True)
-        temporary = self._path(step).with_suffix(".tmp")
-        frame.select(*columns, epoch=pl.lit(epoch)).write_parquet(temporary)
-        temporary.rename(self._path(step))
+        kept = frame.select(*columns, epoch=pl.lit(epoch))
+        with replacing(self._path(step), int(kept.estimated_size())) as temporary:
+            kept.write_parquet(temporary)
 
     def changes(self, step: int, frame: pl.DataFrame) -> list[Change]:
         """How the loss changed since each earlier evaluation that is kept, row by row."""

@@ -33,6 +33,10 @@ _PACKED = (
 )
 
 
+# What damaged bytes raise in polars, which also panics over them.
+UNREADABLE = (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
 @dataclass(frozen=True)
 class Table:
     """The readable records of a source. Columns keep the order and the names of the source."""
@@ -154,7 +158,7 @@ def _read_parquet(
 ) -> Records:
     try:
         frame = read(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         fatal.add("unreadable", shown, f"cannot be read as parquet: {_first_line(error)}")
         return Records({}, np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
     number = np.arange(frame.height, dtype=np.int64)
@@ -165,7 +169,7 @@ def _read_hub(source: Source, fatal: Faults) -> Table | None:
     shown = source.names[0]
     try:
         frame = read_hub(source.url)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         fatal.add(
             "hub",
             shown,

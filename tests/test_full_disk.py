@@ -1,0 +1,94 @@
+"""A disk that takes no more, or nothing at all: one sentence, and no half file left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from ftev.core.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.disk import replacing
+from ftev.core.engine.outbox import Outbox
+from ftev.core.errors import RunError
+from ftev.core.events import Note
+from ftev.core.report import write_report
+from ftev.core.review import Judgement, append
+from ftev.core.run_notes import RunNotes, write_notes
+from ftev.core.runs import Run, create_run
+from safetensors.numpy import save_file
+from small_disks import fill, make_read_only, small_disk
+from stored_runs import labelled, write_run
+
+LARGE = 400_000  # bytes: more than the small disk has
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "256k") as folder:
+        yield folder
+
+
+def notes(folder: Path) -> None:
+    write_notes(Run(folder), RunNotes(note="x" * LARGE))
+
+
+def judgement(folder: Path) -> None:
+    judged = Judgement(pair="p" * LARGE, reviewer="a", choice="tie", seed=0)
+    append(folder / "reviews.jsonl", judged)
+
+
+def weights(folder: Path) -> None:
+    with replacing(folder / "model.safetensors", LARGE) as temporary:
+        save_file({"a": np.zeros(LARGE, np.uint8)}, temporary)
+
+
+def rows(folder: Path) -> None:
+    frame = pl.DataFrame({"a": np.random.default_rng(0).integers(0, 1 << 60, LARGE // 8)})
+    with replacing(folder / "test.tuned.parquet", LARGE) as temporary:
+        frame.write_parquet(temporary)
+
+
+def events(folder: Path) -> None:
+    with Outbox(folder / "events.jsonl") as outbox:
+        outbox.write(Note(level="info", text="x" * LARGE))
+        outbox.flush()
+
+
+WRITERS = [notes, judgement, weights, rows, events]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_full_disk_is_one_sentence_with_path_need_and_room(
+    disk: Path, write: Callable[[Path], None]
+) -> None:
+    with pytest.raises(RunError) as refused:
+        write(disk)
+    [fault] = refused.value.faults
+    assert fault.where.startswith(str(disk))
+    assert "No space left on device (" in fault.what
+    assert "bytes are needed" in fault.what
+    assert "are free)" in fault.what
+    assert fault.remedy.startswith("Make room there; then ")
+    assert not [p for p in disk.iterdir() if p.suffix == ".tmp" or p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("write", [notes, judgement, weights, rows])
+def test_a_read_only_disk_is_one_sentence(disk: Path, write: Callable[[Path], None]) -> None:
+    make_read_only(disk)
+    with pytest.raises(RunError, match=r"Read-only file system\. Have it mounted so that"):
+        write(disk)
+
+
+def test_a_run_and_a_report_that_find_no_room_say_so(disk: Path) -> None:
+    run = write_run(disk / "run", {"tuned": labelled(20)})
+    fill(disk, leave=8192)
+    with pytest.raises(RunError, match=r"report\.html: cannot be written: No space left.*choose"):
+        write_report(run, ("html",))
+    fill(disk, leave=0)
+    config = RunConfig(
+        task="classification", model=ModelConfig(base="b" * 9000), data=DataConfig(train="t.csv")
+    )
+    with pytest.raises(RunError, match="cannot be written: No space left on device"):
+        create_run(config, disk / "runs")
