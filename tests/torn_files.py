@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import random
 import re
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import msgspec
+from ftev.core.reporting.text import CONTROL
 from ftev.core.review import Judgement, append, find_pairs
 from ftev.core.run_facts import glance, read_facts, status_of
 from ftev.core.run_notes import RunNotes, write_notes
@@ -24,6 +27,17 @@ WHOLE, TORN = "whole", "torn"
 DEEP = 3_000
 LONG = 4 << 20  # bytes of a line
 READERS = ("list", "facts", "status", "report", "html", "verify", "compare")
+KEYS = (b"text", b"input", b"name", b"prompt", b"tuned", b"base", b"note", b"source", b"error")
+TAGS = ("<script>alert", "<img src=x", 'href="javascript:')
+HOSTILE = {
+    "OSC and CSI": "\x1b]8;;http://x\x07a\x1b]0;b\x07\x1b[2J\x1b[31m",
+    "C1": "\x9b31m\x9d0;c\x9c",
+    "bidi": "\u202e\u2066abc\u2069\u200f",
+    "zero width": "\u200b\u2060\ufeff\U000e0041",
+    "tags": "<script>alert(1)</script><img src=x onerror=alert(1)>\"'",
+    "links": '[a](javascript:alert(1)) <a href="javascript:alert(1)">',
+    "markup": "[bold red]x[/] [link=http://x]y[/link] ``` | # *",
+}
 Damage = tuple[str, str, bytes]  # file, how it was damaged, what it holds now
 
 
@@ -62,7 +76,9 @@ class Folder:
                     status_of(run, read_facts(run))
                     return ""
                 code = main([*self._command(reader), "--runs-dir", str(self.path)])
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # polars panics with one that is no Exception
             last = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(last.filename).name}:{last.lineno}"
             return f"{type(error).__name__} at {place}: {str(error)[:100]}"
@@ -72,6 +88,27 @@ class Folder:
             return f"exit code {code} without a word"
         return ""
 
+    def show_hostile(self, name: str) -> list[str]:
+        """What of a hostile text in one key of the events reaches the terminal or the HTML."""
+        bad = HOSTILE[name]
+        told = json.dumps(bad)[1:-1].encode()
+        keys = rb'("(?:%s)":")' % b"|".join(KEYS)
+        content = re.sub(keys, lambda m: m[1] + told, self.files["events.jsonl"])
+        (self.torn / "events.jsonl").write_bytes(content)
+        write_notes(Run(self.torn), RunNotes(name=bad, tags=(bad,), note=bad))
+        found: list[str] = []
+        for reader in ("list", "status", "report", "html", "verify", "flips"):
+            self.tried += 1
+            said, complaints = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complaints):
+                main([*self._command(reader), "--runs-dir", str(self.path)])
+            shown = (said.getvalue() + complaints.getvalue()).replace("\n", "").replace("\t", "")
+            found += [f"{reader}: {m[0]!r}" for m in islice(CONTROL.finditer(shown), 1)]
+        pages = [p.read_text(encoding="utf-8") for p in (self.path / "out").glob("*.html")]
+        assert pages, "no page was written"
+        found += [f"html: {tag}" for tag in TAGS for page in pages if tag in page]
+        return found
+
     def _command(self, reader: str) -> list[str]:
         return {
             "list": ["list"],
@@ -79,6 +116,7 @@ class Folder:
             "report": ["report", TORN],
             "html": ["report", TORN, "--format", "html,json,csv", "--out", str(self.path / "out")],
             "verify": ["verify", TORN],
+            "flips": ["flips", TORN],
             "compare": ["compare", TORN, WHOLE],
         }[reader]
 

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ..reading.inputs import answer_part
+from .templates import apply_template
 
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")
 REASONING = "<think"  # how the tags begin with which templates open reasoning
@@ -47,8 +48,8 @@ def counts(message: Message) -> bool:
 def render_messages(
     chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
 ) -> list[int]:
-    coded = tokenizer.apply_chat_template(
-        chat, return_dict=True, add_generation_prompt=add_generation_prompt
+    coded = apply_template(
+        tokenizer, chat, return_dict=True, add_generation_prompt=add_generation_prompt
     )
     return list(coded["input_ids"])
 
@@ -72,7 +73,7 @@ def scored_text(
     """The text of the scored tokens of a rendered chat, which may be truncated; special ones at the
     ends of a turn left out.
     """
-    text = tokenizer.apply_chat_template(chat, tokenize=False)
+    text = apply_template(tokenizer, chat, tokenize=False)
     coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     special, places = set(tokenizer.all_special_ids), coded["offset_mapping"]
     said = []
@@ -96,7 +97,7 @@ def runs(scored: Sequence[bool]) -> Iterator[Span]:
 
 def _marked(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[Span]]:
     """Spans by the template's own generation markers."""
-    coded = tokenizer.apply_chat_template(chat, return_dict=True, return_assistant_tokens_mask=True)
+    coded = apply_template(tokenizer, chat, return_dict=True, return_assistant_tokens_mask=True)
     spans = list(runs([bool(m) for m in coded["assistant_masks"]]))
     turns = [message for message in chat if message["role"] == "assistant"]
     if all(map(counts, turns)):

@@ -1,6 +1,6 @@
 """What ftev does with what it should never meet: parts by name, each with what was tried.
 
-    python tests/bench/torture.py [torn] [--flips 10000] [--cuts 2000] [--seed 0] [--list]
+    python tests/bench/torture.py [torn] [hostile] [--flips 10000] [--cuts 2000] [--seed 0] [--list]
 
 A part is a function in PARTS that yields rows: what, how many were tried, how many failed, and the
 first failures. The exit code is 1 where one failed.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tui")]
 
-from torn_files import READERS, Damage, Folder, cuts, flips, make_folder, wounds
+from torn_files import HOSTILE, READERS, Damage, Folder, cuts, flips, make_folder, wounds
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 LIGHT = ("list", "facts", "status", "report")
@@ -48,7 +48,18 @@ def _look(folder: Folder, what: str, damages: Iterable[Damage], each: int) -> Ro
     return f"{what} ({count:,} damages)", folder.tried, folder.failed
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {"torn": torn}
+def hostile(options: argparse.Namespace) -> Iterator[Row]:
+    """Texts that steer a terminal or a browser, in each key of the events in turn."""
+    for task in ("classification", "generation"):
+        with tempfile.TemporaryDirectory() as place:
+            folder = make_folder(Path(place), task)
+            for name in HOSTILE:
+                failed = folder.show_hostile(name)
+                yield f"{task}: {name}", folder.tried, failed
+                folder.tried = 0
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {"torn": torn, "hostile": hostile}
 
 
 def main() -> int:

@@ -8,11 +8,11 @@ from pathlib import Path
 from ftev.core.config import RunConfig
 from ftev.core.runs import create_run
 from small_disks import fill, small_disk
-from test_worker import finish, verses  # noqa: F401  (a fixture)
+from test_worker import finish
 
 
 def test_a_run_goes_on_after_room_was_made_on_its_full_disk(
-    verses: RunConfig,  # noqa: F811
+    verses: RunConfig,
     tmp_path: Path,
 ) -> None:
     short = replace(verses, train=replace(verses.train, max_steps=6, eval_every=3))
