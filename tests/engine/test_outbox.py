@@ -119,7 +119,7 @@ def test_a_disk_that_refuses_is_told_of(path: Path) -> None:
         disk.ready.set()
         with pytest.raises(RunError, match="No space left"):
             outbox.flush()
-        with pytest.raises(RunError, match=r"events\.jsonl.*See to the disk"):
+        with pytest.raises(RunError, match=r"events\.jsonl.*Make room there"):
             outbox.write(note("refused"))
 
 
