@@ -87,6 +87,8 @@ def cannot_write(path: Path, number: int, needed: int = 0, way_on: str = RESUME)
         remedy = "Have it mounted so that it can be written to, or choose --runs-dir"
     elif number in CLOSED:
         remedy = "See to its permissions, or choose --runs-dir"
+    elif number in (errno.ENOTDIR, errno.ENAMETOOLONG):
+        remedy = "Choose --runs-dir"
     return RunError(Fault(str(path), what, f"{remedy}; then {way_on}"))
 
 

@@ -51,7 +51,10 @@ class Lock:
         self._claim: Path | None = None
 
     def take(self) -> Holder | None:
-        """None where it is ours now, else who holds it. Raises RunError where nobody could."""
+        """None where it is ours now, else who holds it: process 0 where nobody who lives does, yet.
+
+        Raises RunError where nobody could take it.
+        """
         try:
             return self._take()
         except OSError as error:

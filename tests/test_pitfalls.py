@@ -682,6 +682,23 @@ def test_a_loss_that_never_fell() -> None:
     assert found(with_epochs(trained(falling)), "loss_never_fell") is None
 
 
+def test_a_loss_that_never_fell_among_noisy_steps() -> None:
+    """Few rows a step: means differ by 10 %, and validation moves by a millionth, surely."""
+
+    def loud(i: int) -> float:
+        return 0.8 + 0.3 * math.sin(i * 12.9898) + (0.08 if i > 90 else 0)
+
+    still = [*trained(loud), *validated(0.8, 0.8, 0.8, 0.8, 0.799998, error=1e-7)]
+    assert shown(with_epochs(still), "loss_never_fell").severity == "warning"
+    moved = [*trained(loud), *validated(0.8, 0.79, 0.785, 0.78, 0.775, error=1e-3)]
+    assert found(with_epochs(moved), "loss_never_fell") is None
+    unsure = [*trained(loud), *validated(0.8, 0.8, 0.8, 0.8, 0.799998, error=0.03)]
+    assert found(with_epochs(unsure), "loss_never_fell") is None
+    below = [LABELS, *scored(story.result((12, 8)))]  # by chance: the head is as it was drawn
+    assert found([*with_epochs(still), *below], "labels_swapped") is None
+    assert found([*with_epochs(moved), *below], "labels_swapped") is not None
+
+
 def test_a_loss_that_no_longer_improves() -> None:
     events = [*trained(falling), *validated(0.7, 0.4, 0.4, 0.401, 0.399)]
     finding = shown(with_epochs(events), "loss_plateau")

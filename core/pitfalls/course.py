@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ..history import History
+from ..history import NOISE_ERRORS, History
 from .case import Case
 
 WINDOWS = 500  # places at which a mean is taken
@@ -18,6 +18,7 @@ GROSS = 2.0  # times that loss: so large a rise needs no test
 CERTAIN = 4.0  # standard errors
 CLEAR = 2.0  # standard errors
 FLAT = 0.02  # of a loss: a fall this small, and not a clear one, is next to nothing
+STILL = 0.002  # of a validation loss: no training that did anything moves it so little
 NEAR_FLOOR = 0.95  # of the loss of knowing nothing: at or above, little was learnt
 
 
@@ -133,16 +134,24 @@ def diverged(case: Case) -> tuple[Window, Window] | None:
 
 
 def hardly_moved(history: History) -> bool:
-    """Training changed next to nothing: neither its own loss nor that of validation shows it."""
+    """Training changed next to nothing: neither its own loss nor that of validation shows it.
+
+    Where few steps make a noisy mean, validation decides: the same rows, scored twice.
+    """
     found = windows(history)
     if not found or not math.isfinite(found[0].error):
         return False
     first, last = found[0], found[-1]
-    if fell(first, last) or abs(first.mean - last.mean) >= FLAT * first.mean:
+    apart = abs(first.mean - last.mean)
+    if fell(first, last) or apart > CLEAR * math.hypot(first.error, last.error) + FLAT * first.mean:
         return False
     series = history.validation_series()
     change = history.change(series[0].step, series[-1].step) if len(series) > 1 else None
-    return change is None or change.level
+    flat = apart < FLAT * first.mean
+    if change is None or (change.level and flat):
+        return flat
+    moved = abs(change.difference) + NOISE_ERRORS * change.standard_error
+    return moved < STILL * series[0].loss_sum / series[0].loss_count
 
 
 def ended_near_floor(case: Case) -> tuple[float, float, str] | None:
@@ -154,6 +163,11 @@ def ended_near_floor(case: Case) -> tuple[float, float, str] | None:
     return losses[-1], *known
 
 
+def learnt_nothing(case: Case) -> bool:
+    """It hardly moved, or ended where knowing nothing of the input would."""
+    return hardly_moved(case.history) or ended_near_floor(case) is not None
+
+
 @dataclass(frozen=True)
 class Training:
     """What a remedy must know of a run before it advises anything."""
@@ -161,7 +175,7 @@ class Training:
     trains: bool
     adapter: bool
     diverged: bool
-    learnt: bool  # False: it hardly moved, or ended where knowing nothing of the input would
+    learnt: bool
     steps: int
     rate: float  # at its peak; NaN where no step was made
 
@@ -171,12 +185,11 @@ def training(case: Case) -> Training:
     history = case.history
     steps, losses = len(history.steps), history.steps.loss
     gone = diverged(case) is not None or bool(losses and not math.isfinite(losses[-1]))
-    near = ended_near_floor(case) is not None
     return Training(
         trains=case.trains,
         adapter=case.adapter,
         diverged=gone,
-        learnt=steps >= FEW_STEPS and not near and not hardly_moved(history),
+        learnt=steps >= FEW_STEPS and not learnt_nothing(case),
         steps=steps,
         rate=max(history.steps.learning_rate) if steps else math.nan,
     )

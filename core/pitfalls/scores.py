@@ -19,6 +19,7 @@ from ..reporting.numbers import (
 from ..reporting.summary import higher_is_better, metric_value, unclean
 from . import remedies
 from .case import EVIDENCE_ROWS, NAMES, Case, Finding, Look, is_shown
+from .course import learnt_nothing
 
 PARADOX_GAP = 0.15  # accuracy above balanced accuracy by this much hides a failing label
 POOR_RECALL = 0.5
@@ -54,8 +55,8 @@ def _no_prediction(case: Case) -> Iterator[Finding]:
 def _swapped_labels(case: Case) -> Iterator[Finding]:
     """Right less often than the same answers would be in any other order, shown by permutation."""
     counts = _confusion(case.tuned)
-    if counts is None:
-        return
+    if counts is None or (case.trains and learnt_nothing(case)):
+        return  # a head at random may be below chance as well
     labels = case.tuned["confusion"]["labels"]
     rows = sum(map(sum, counts))
     right, chance, error = sum(r[i] for i, r in enumerate(counts)), *right_by_chance(counts)
