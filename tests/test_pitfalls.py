@@ -384,7 +384,7 @@ def test_D2_leakage_tells_the_score_on_clean_rows() -> None:
     assert "clean" not in shown(events, "leakage").message
     events += scored(story.result((60, 60)), split="test_clean")
     finding = shown(events, "leakage")
-    assert "macro F1 on all 200 rows of test is 90.0 % [85.0, 95.0]" in finding.message
+    assert "Macro F1 on all 200 rows of test is 90.0 % [85.0, 95.0]" in finding.message
     assert "on the 200 clean ones, it is 60.0 % [55.0, 65.0]" in finding.message
     assert finding.evidence["clean_rows"] == pytest.approx(0.6)
     assert finding.rows == [("test", 7)]
@@ -864,7 +864,7 @@ def test_answers_that_got_worse_while_the_loss_fell() -> None:
     differences = {"loss": -0.5, "chrf": -9.0, "exact_match": 0.05, "bleu": -0.11}
     finding = shown(answered(differences, (0.15, 0.16)), "worse_answers")
     assert (
-        "answers are worse than the base's: chrf -9.0 (-9.1 to -8.9); its loss" in finding.message
+        "answers are worse than the base's: chrF -9.0 (-9.1 to -8.9); its loss" in finding.message
     )
     assert finding.evidence == {"chrf": -9.0}
     looping = shown(answered({"loss": 0.5, "chrf": 0.0}, (0.15, 0.9)), "worse_answers")
@@ -899,6 +899,21 @@ def test_V7_a_model_that_never_stops_is_an_error_whatever_its_loss() -> None:
     assert found(endings(36, 80), "never_stops") is None  # 45 %: not shown to be below one half
     assert found(endings(30, 80), "never_stops") is not None
     assert found(endings(0, 3), "never_stops") is None
+
+
+def test_answers_that_do_not_end_are_the_one_advice_of_worse_ones() -> None:
+    """Not "lower" and "raise" the learning rate side by side."""
+    worse = ComparisonsComputed(
+        comparisons=[{"split": "test", "from": "base", "to": "tuned", "metric": "chrf"}
+        | {"difference": -9.0, "low": -9.1, "high": -8.9, "p": 0.001}]
+    )  # fmt: skip
+    endless, ending = (
+        [worse if isinstance(e, ComparisonsComputed) else e for e in endings(n, 80)]
+        for n in (0, 80)
+    )
+    remedy = shown(endless, "worse_answers").remedy
+    assert remedy.endswith("the answers that do not end: what follows their end counts as wrong")
+    assert "answers that do not end" not in shown(ending, "worse_answers").remedy
 
 
 def test_V7_it_holds_what_a_better_loss_would_ship() -> None:

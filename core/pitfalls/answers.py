@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..numbers.metric_table import REFERENCE_METRICS
+from ..reporting.metric_names import name_metric
 from ..reporting.numbers import (
     format_count,
     format_difference,
@@ -35,7 +36,7 @@ def _worse_answers(case: Case) -> Iterator[Finding]:
     if not lost and not loops:
         return
     told = [
-        f"{c['metric']} {format_difference(c['metric'], c['difference'])} "
+        f"{name_metric(c['metric'])} {format_difference(c['metric'], c['difference'])} "
         f"({format_difference_interval(c['metric'], c['low'], c['high'])})"
         for c in lost
     ]
@@ -55,9 +56,15 @@ def _worse_answers(case: Case) -> Iterator[Finding]:
             **{c["metric"]: c["difference"] for c in lost},
             **({"looping": tuned["value"], "looping_base": base["value"]} if loops else {}),
         },
-        remedy="Read the answers in the report. "
-        + learn_less(case, "Do not use this model for what the base writes better"),
+        remedy=f"Read the answers in the report. {_of_worse_answers(case)}",
     )
+
+
+def _of_worse_answers(case: Case) -> str:
+    """Answers that go on to the limit are worse by that: one advice, and not two that conflict."""
+    if any(_never_stops(case)):
+        return "See first to the answers that do not end: what follows their end counts as wrong"
+    return learn_less(case, "Do not use this model for what the base writes better")
 
 
 def _never_stops(case: Case) -> Iterator[Finding]:

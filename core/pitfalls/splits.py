@@ -77,8 +77,9 @@ def _adjusted(case: Case) -> str:
     others = case.history.results[clean(split)]["tuned"]
     before, after = (format_estimate(metric, r["metrics"][metric]) for r in (case.tuned, others))
     named = name_metric(metric, case.tuned.get("positive"))
+    rows = format_count(case.tuned["n"], "row")
     return (
-        f". {named} on all {format_count(case.tuned['n'], 'row')} of {split} is {before}; "
+        f". {named[0].upper()}{named[1:]} on all {rows} of {split} is {before}; "
         f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
     )
 

@@ -1309,11 +1309,17 @@ def totals(outcomes: Sequence[dict[str, Any]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="kinds whose name holds one of these"
+    )
     parser.add_argument("--stored", action="store_true", help="without trainings of tiny models")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    names = [n for n in KINDS if args.only in n and not (args.stored and n.startswith("real tr"))]
+    names = [
+        n
+        for n in KINDS
+        if any(o in n for o in args.only) and not (args.stored and n.startswith("real tr"))
+    ]
     work = [(n, s) for n in names for s in range(args.seeds)]
     started, results = time.monotonic(), []
     with ProcessPoolExecutor(args.processes) as pool:
