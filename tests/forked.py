@@ -1,10 +1,11 @@
 """Workers without their imports: real processes, forked from one that has imported everything.
 
 Two thirds of a short worker's time are imports. Here one server process imports what the engine
-needs, runs nothing, and forks a child for each module of the engine that would be started:
+and the commands need, runs nothing, and forks a child for each module that would be started:
 
     with forked.server():
         worker = launch.start_worker(run)  # a process of its own, with its own session and log
+        done = forked.completed("ftev.tui.cli", "list")  # a command, and what it printed
 
     python tests/forked.py ftev.tui.cli train run.toml  # a command whose workers are forked too
 
@@ -40,7 +41,8 @@ from ftev.core.python_child import child_environment
 ADDRESS = "FTEV_FORKED"  # the environment variable with the server's socket
 # Read by an import, or by a library as it is loaded: a fork is too late for another value.
 READ_AT_IMPORT = ("CUDA_", "HF_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
-READ_AT_IMPORT += ("RAYON_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_")
+READ_AT_IMPORT += ("HOME", "LANG", "LC_", "RAYON_", "TOKENIZERS_", "TORCH")
+READ_AT_IMPORT += ("TRANSFORMERS_", "XDG_CACHE")
 AFTER_THE_FORK = {"PYTHONSAFEPATH", "PYTHONUNBUFFERED"}
 LAZY = (
     "ftev.core.report",
@@ -127,6 +129,45 @@ def start_module(module: str, *arguments: str, processes: int = 1, **how: Any) -
     """As `launch.start_module`, by a fork where that is the same."""
     forked = fork(module, *arguments, **how) if processes == 1 else None
     return forked or start_for_real(module, *arguments, processes=processes, **how)
+
+
+def completed(
+    module: str,
+    *arguments: str,
+    input: str = "",
+    cwd: str | os.PathLike[str] | None = None,
+    env: dict[str, str] | None = None,
+    timeout: float = 60.0,
+) -> subprocess.CompletedProcess[str]:
+    """A module run to its end, as by `subprocess.run`: its exit code and what it printed.
+
+    `env` comes on top of this process's environment.
+    """
+    with ExitStack() as opened:
+        files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files[0].write(input.encode())
+        files[0].seek(0)
+        process = opened.enter_context(
+            start_module(
+                module,
+                *arguments,
+                stdin=files[0],
+                stdout=files[1],
+                stderr=files[2],
+                cwd=cwd,
+                env={**child_environment(), **(env or {})},
+            )
+        )
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        printed = []
+        for file in files[1:]:
+            file.seek(0)
+            printed.append(file.read().decode())
+    return subprocess.CompletedProcess([module, *arguments], code, *printed)
 
 
 def fork(
@@ -239,6 +280,7 @@ def serve(door: socket.socket) -> Request | None:
                 woken.recv(4096)
                 report_ended(asking)
             if sys.stdin in ready:
+                signal.set_wakeup_fd(-1)
                 return None
             if door in ready:
                 request = receive(door.accept()[0])
@@ -286,11 +328,17 @@ def report_ended(asking: dict[int, socket.socket]) -> None:
 
 @cache
 def import_everything() -> None:
-    """What workers import, now or later. Nothing is run: its threads would not be in a child."""
+    """What workers and commands import, now or later. Nothing is run: its threads would not be
+    in a child."""
     from ftev.core import engine
+    from ftev.tui import commands
 
     use()
-    names = [f"{engine.__name__}.{module.name}" for module in pkgutil.iter_modules(engine.__path__)]
+    names = [
+        f"{package.__name__}.{module.name}"
+        for package in (engine, commands)
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
     for name in (*names, *LAZY):
         if not name.endswith("__main__"):
             with suppress(ImportError):
@@ -311,8 +359,14 @@ def become(request: Request) -> NoReturn:
         os.close(file)
     os.environ.clear()
     os.environ.update(request.environment)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):  # the old ones know other files
+        old = getattr(sys, name)
+        new = open(number, old.mode, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+        if number:
+            unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+            new.reconfigure(write_through=unbuffered, line_buffering=number == 2 or new.isatty())
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
     with request.line as line:
         line.sendall(bytes_of(os.getpid()))
     sys.modules.pop(request.module, None)  # `python -m` has not imported it either

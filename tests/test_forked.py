@@ -34,6 +34,14 @@ def test_it_reads_and_writes_and_ends_with_its_code(tmp_path: Path) -> None:
     assert b"Expecting value" in (tmp_path / "log").read_bytes()
 
 
+def test_a_command_is_done_and_what_it_printed_is_told(tmp_path: Path) -> None:
+    done = forked.completed("ftev.tui.cli", "list", "--runs-dir", str(tmp_path), "--json")
+    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], "")
+    done = forked.completed(TOOL, input="no JSON")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Expecting value" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_is_killed_for_real(number: signal.Signals) -> None:
     with fork(start_new_session=True) as process:

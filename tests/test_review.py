@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import forked
 import msgspec
 import polars as pl
 import pytest
@@ -36,7 +38,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 from stored_runs import labelled, write_run, written
 
-PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
+PROGRAM = "ftev.tui.cli"
 ANSWERS = [(f"question {i}", f"plain words {i}", f"other words {i}") for i in range(12)]
 NAMES = re.compile(r"base|tuned|tiny|secret", re.IGNORECASE)
 
@@ -60,14 +62,7 @@ def judge_all(run: Run, reviewer: str, choices: str, seed: int = 0) -> None:
 
 
 def ftev(run: Run, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, "review", str(run.path), *arguments],
-        capture_output=True,
-        text=True,
-        input=typed,
-        check=False,
-        timeout=60,
-    )
+    return forked.completed(PROGRAM, "review", str(run.path), *arguments, input=typed)
 
 
 # Blindness
@@ -199,14 +194,14 @@ def test_stored_completions_are_judged_too(tmp_path: Path) -> None:
 
 
 def test_a_review_goes_on_after_a_kill(run: Run) -> None:
-    with subprocess.Popen(
-        [*PROGRAM, "review", str(run.path), "--reviewer", "anna"],
+    with forked.start_module(
+        PROGRAM,
+        *("review", str(run.path), "--reviewer", "anna"),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        text=True,
     ) as process:
         assert process.stdin
-        process.stdin.write("l\nt\n")
+        process.stdin.write(b"l\nt\n")
         process.stdin.flush()
         end = time.monotonic() + 60
         while len(read_judgements(run)) < 2:
@@ -391,24 +386,29 @@ def test_broken_lines_are_counted_and_told(
     assert "2 lines cannot be read" in capsys.readouterr().err
 
 
+def wait_until_asked(asking: Any) -> None:
+    printed = b""
+    while b"rate>" not in printed:
+        block = asking.stdout.read1()
+        assert block, printed  # it has ended
+        printed += block
+
+
 def test_an_interrupt_ends_the_wait_for_an_answer(tmp_path: Path) -> None:
     run = write_run(tmp_path / "r", {}, answers=ASKED)
-    command = [sys.executable, "-m", "ftev.tui.cli", "review", str(run.path), "--plain"]
+    command = [sys.executable, "-m", PROGRAM, "review", str(run.path), "--plain"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asking:
-        assert asking.stdout is not None
-        while b"rate>" not in asking.stdout.read1():
-            pass
+        wait_until_asked(asking)
         asking.send_signal(signal.SIGINT)
         assert asking.wait(20) == 130
 
 
 def test_one_reviewer_judges_once_at_a_time_and_another_beside(run: Run) -> None:
     """Also where the first one was killed: what it held died with it."""
-    command = [*PROGRAM, "review", str(run.path), "--plain"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asking:
-        assert asking.stdout is not None
-        while b"rate>" not in asking.stdout.read1():
-            pass
+    command = ("review", str(run.path), "--plain")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with forked.start_module(PROGRAM, *command, **pipes) as asking:
+        wait_until_asked(asking)
         second = ftev(run, "--plain", typed="l\n")
         assert second.returncode == 1
         assert f"reviewer is judging this run already: process {asking.pid} on " in second.stderr

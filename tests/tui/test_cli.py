@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import story
 from ftev.core.events import RunFinished
@@ -24,16 +25,7 @@ ESCAPE = "\x1b"
 def ftev(
     *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=60,
-    )
+    return forked.completed("ftev.tui.cli", *arguments, cwd=cwd, env=env)
 
 
 def on_terminal(*arguments: str, **env: str) -> str:

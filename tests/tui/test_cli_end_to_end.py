@@ -1,7 +1,7 @@
 """The program with a real engine behind it: trained, stopped, killed, resumed, asked, evaluated.
 
 One run is trained, one resumed, one served and one read back for parity as a user's is, by
-`python -m`; the other workers are forked.
+`python -m`; the other commands and workers are forked.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"
 
 
 def ftev(
-    *arguments: str, cwd: Path, program: list[str] = FORKING
+    *arguments: str, cwd: Path, program: list[str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """A forked command, or a real start of `program`."""
+    if program is None:
+        return forked.completed("ftev.tui.cli", *arguments, cwd=cwd, timeout=PATIENCE)
     return subprocess.run(
         [*program, *arguments],
         capture_output=True,
@@ -42,7 +45,7 @@ def ftev(
     )
 
 
-def document(*arguments: str, cwd: Path, program: list[str] = FORKING) -> Any:
+def document(*arguments: str, cwd: Path, program: list[str] | None = None) -> Any:
     told = ftev(*arguments, "--json", cwd=cwd, program=program)
     assert told.returncode == 0, told.stderr
     return json.loads(told.stdout)

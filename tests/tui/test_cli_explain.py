@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from ftev.core.history import read_history
 from ftev.core.metrics import METRICS
 from ftev.core.quiz import make_quiz
 from ftev.core.runs import Run
 
-PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 CLASSIFICATION = str(SAMPLES / "classification")
 GENERATION = str(SAMPLES / "generation")
 
 
 def ftev(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        input=typed,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forked.completed("ftev.tui.cli", *arguments, input=typed)
 
 
 def document(*arguments: str) -> Any:
