@@ -388,17 +388,17 @@ def test_V10_rows_that_differ_or_are_not_finite_give_no_change() -> None:
 def test_V10_of_hundreds_of_evaluations_the_telling_ones_are_kept(tmp_path: Path) -> None:
     kept = ValidationRows(tmp_path / "validation")
     kept.folder.mkdir()
-    for step in range(401):
-        loss = 0.1 if step == 150 else 1.0
+    for step in range(201):
+        loss = 0.1 if step == 50 else 1.0
         kept.keep(step, step / 4, rows_scored([loss, loss + 1]), probabilities=False)
-        kept.thin_out({77} if step >= 77 else set())
+        kept.thin_out({27} if step >= 27 else set())
     steps = kept.steps()
-    assert {0, 77, 150, 400, 399, 396} <= set(steps)
-    assert [s for s in steps if s % 4 == 0][-NEWEST:] == list(range(276, 401, 4))
+    assert {0, 27, 50, 200, 199, 196} <= set(steps)
+    assert [s for s in steps if s % 4 == 0][-NEWEST:] == list(range(76, 201, 4))
     assert len(steps) <= 2 * NEWEST + 3
-    kept.forget_after(150)
-    assert kept.steps()[-1] == 150
-    assert [step for step, *_ in kept.changes(151, rows_scored([1.0, 2.0]))] == kept.steps()
+    kept.forget_after(50)
+    assert kept.steps()[-1] == 50
+    assert [step for step, *_ in kept.changes(51, rows_scored([1.0, 2.0]))] == kept.steps()
 
 
 def test_V5_twenty_steps_in_a_row_without_a_finite_gradient_are_divergence() -> None:
