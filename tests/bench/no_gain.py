@@ -220,7 +220,9 @@ def _decision(equals: Equals, seed: Sequence[int], n: int) -> str:
         guardrail=list(equals.guardrail),
     )
     frames = equals.make(rng, n)
-    validation = equals.make(rng, 400) if equals.objective.cost else {}
+    validation: Frames = {}
+    if equals.objective.cost:  # one threshold for both: rules of unlike ones are not equally good
+        validation = dict.fromkeys(frames, equals.make(rng, 400)["tuned"])
     if classifies:
         counts = {"no": 6, "yes": 4}
         frames = {"majority": majority_frame(frames["tuned"], labels, counts), **frames}
