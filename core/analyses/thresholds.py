@@ -246,9 +246,9 @@ def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterato
         yield {"rule": rule} | _difference((is_positive, clusters), before, after, aim, metric)
     wanted = {"recall_at_least": "precision", "precision_at_least": "recall"}.get(aim.kind, "cost")
     first = reference_of(e.frames)
-    others = [m for m in REFERENCES if m in e.frames and m not in (first, "majority")]
-    for reference in (m for m in (first, *others) if m not in (None, "majority")):
-        frame = e.frames[str(reference)]
+    known = [m for m in REFERENCES if m in e.frames and m != "majority"]
+    for reference in sorted(known, key=lambda m: m != first):
+        frame = e.frames[reference]
         before = _answers(frame, e.labels, positive)
         found: dict[str, Any] = {"rule": reference, "model": reference}
         if "threshold" in frame.columns:

@@ -316,6 +316,20 @@ def base_better(rng: np.random.Generator, folder: Path) -> Made:
 # References that prove nothing, and tests that cannot
 
 
+def unscored(model: str, split: str, rows: slice) -> Callable[..., Frames]:
+    """Of a model, these rows of a split have no finite score."""
+
+    def broken(rng: Any, scored_split: str, source: Any, frames: Frames) -> Frames:
+        if scored_split != split:
+            return frames
+        p = np.array(frames[model]["probabilities"].to_list())
+        p[rows] = np.nan
+        frame = frame_of(source["label"].to_list(), ("no", "yes"), p)
+        return frames | {model: frame.with_columns(row_id=source["row_id"])}
+
+    return broken
+
+
 def of_near_chance(tuned: float) -> Callable[[np.random.Generator, Path], Made]:
     """A probe that knows next to nothing: being better than it is not being good."""
 
@@ -347,14 +361,7 @@ def best_of_three(rng: np.random.Generator, folder: Path) -> Made:
 def broken_reference(rng: np.random.Generator, folder: Path) -> Made:
     """The probe has no prediction for half of the rows, and the tuned model is no better."""
 
-    def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
-        if split != "test":
-            return frames
-        p = np.array(frames["probe"]["probabilities"].to_list())
-        p[::2] = np.nan
-        probe = frame_of(source["label"].to_list(), ("no", "yes"), p)
-        return frames | {"probe": probe.with_columns(row_id=source["row_id"])}
-
+    broken = unscored("probe", "test", slice(None, None, 2))
     return run(rng, folder, Setting(probe=1.0, tuned=1.0, predict=broken))
 
 
@@ -374,14 +381,7 @@ def one_label(rng: np.random.Generator, folder: Path) -> Made:
     may="class_imbalance poorly_calibrated",
 )
 def unscored_validation(rng: np.random.Generator, folder: Path) -> Made:
-    def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
-        if split != "validation":
-            return frames
-        p = np.array(frames["tuned"]["probabilities"].to_list())
-        p[:40] = np.nan
-        tuned = frame_of(source["label"].to_list(), ("no", "yes"), p)
-        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
-
+    broken = unscored("tuned", "validation", slice(40))
     aim = ObjectiveConfig(positive="yes", recall_at_least=0.8)
     setting = Setting(
         prior=(0.7, 0.3), rows=(800, 600, 2000), objective=aim, probe=0.5, tuned=2.2, predict=broken
@@ -932,15 +932,7 @@ def diverges(rng: np.random.Generator, folder: Path) -> Made:
 
 @kind("test rows without a finite score", HOLD, must="no_prediction", may="poorly_calibrated")
 def not_finite(rng: np.random.Generator, folder: Path) -> Made:
-    def broken(rng: Any, split: str, source: Any, frames: Frames) -> Frames:
-        if split != "test":
-            return frames
-        p = np.array(frames["tuned"]["probabilities"].to_list())
-        p[:3] = np.nan
-        tuned = frame_of(source["label"].to_list(), ("no", "yes"), p)
-        return frames | {"tuned": tuned.with_columns(row_id=source["row_id"])}
-
-    return run(rng, folder, Setting(tuned=2, predict=broken))
+    return run(rng, folder, Setting(tuned=2, predict=unscored("tuned", "test", slice(3))))
 
 
 def with_fact(fact: AnalysisComputed) -> Callable[[np.random.Generator, Path], Made]:

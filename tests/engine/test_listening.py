@@ -7,12 +7,13 @@ import resource
 import socket
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import story
+import waiting
 from ftev.core import control, launch
 from ftev.core.control import Accepted, AskPrompt, AskStatus, AskStop, Done, ask, socket_folder
 from ftev.core.engine import listen
@@ -27,13 +28,7 @@ from ftev.tui.commands import resume
 from ftev.tui.widgets.run_detail import detail_lines
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
+wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 
 
 @pytest.fixture

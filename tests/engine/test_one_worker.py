@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+import waiting
 from ftev.core.config import RunConfig
 from ftev.core.errors import HeldError
 from ftev.core.events import EventReader, RunStarted
@@ -20,14 +22,8 @@ from ftev.core.run_lock import Holder, Lock, hold_run
 from ftev.core.runs import SILENT_SECONDS, Run, create_run
 
 PATIENCE = 60.0  # seconds: a bound on a broken test, not an expectation
+wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from ftev.core.python_child import child_environment, python_command  # noqa: E4
 from ftev.core.run_lock import hold_run  # noqa: E402
 from ftev.core.runs import Run, create_run, step_of  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from waiting import wait_for  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 
@@ -50,13 +50,6 @@ def _no_gpu_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes on the CPU, also where there is a GPU: what is tested is the same everywhere."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def alone(run: Run, *, resume: bool = False) -> History:

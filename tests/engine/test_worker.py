@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,15 +42,9 @@ from ftev.core.verify import verify  # noqa: E402
 from msgspec.structs import replace as replace_event  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
+from waiting import wait_for  # noqa: E402
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def finish(run: Run, *arguments: str) -> History:

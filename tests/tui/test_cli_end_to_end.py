@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 from engine.conftest import causal_folder, encoder_folder  # noqa: F401  (fixtures)
 from ftev.core.history import read_history
 from ftev.core.runs import Run
+from waiting import wait_for
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 FORKING = [*forked.COMMAND, "ftev.tui.cli"]
@@ -49,13 +49,6 @@ def document(*arguments: str, cwd: Path, program: list[str] | None = None) -> An
     told = ftev(*arguments, "--json", cwd=cwd, program=program)
     assert told.returncode == 0, told.stderr
     return json.loads(told.stdout)
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 def write_tastes(path: Path, rows: range) -> None:

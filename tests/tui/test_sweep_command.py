@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import forked
 import pytest
+import waiting
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
 from ftev.core.demo import write_demo
 from ftev.core.predictions import stored_splits
@@ -23,14 +24,8 @@ from ftev.tui.cli import main
 PROGRAM = [*forked.COMMAND, "ftev.tui.cli", "sweep", "tastes.toml"]
 DOCS = Path(__file__).parents[2] / "docs"
 PATIENCE = 180.0  # seconds: a bound on a broken test, not an expectation
+wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"))
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.Popen[str]:
