@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from ftev.core import launch
 from ftev.core.config import LoraConfig, ModelConfig, RunConfig
 from ftev.core.engine import parity
 from ftev.core.engine.drift import scorer
 from ftev.core.engine.models import Loaded, add_adapter, load, save
 from ftev.core.engine.parity import Shipped, compare_weights, lacking_memory, read_again
-from ftev.core.engine.read_back import Reader, Request
+from ftev.core.engine.read_back import NotRead, NotTested, Reader, Request
 from ftev.core.engine.rows import TokenRows
 from ftev.core.loading_code import loading_code
 from safetensors.torch import load_file, save_file
@@ -304,3 +307,21 @@ def test_V3_what_is_saved_loads_elsewhere_as_its_card_says(
     if lora:
         told = json.loads((tmp_path / "model" / "adapter_config.json").read_text())
         assert told["base_model_name_or_path"] == str(tmp_path / "base")
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [("os._exit(3)", NotRead), ("os.abort()", NotRead), ("os.kill(os.getpid(), 9)", NotTested)],
+)
+def test_V3_a_reader_that_ends_itself_fails_the_weights_and_one_that_is_killed_does_not(
+    end: str, outcome: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = f"import os, sys; sys.stdin.readline(); {end}"
+
+    def started(_: str, **how: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", program], **how)
+
+    monkeypatch.setattr(launch, "start_module", started)
+    request = Request("", "cpu", "float32", 64, 64, 1, [], {}, [])
+    with Reader() as reader, pytest.raises(outcome, match="ended with code"):
+        list(reader.score(request, TokenRows(), (), 1.0))
