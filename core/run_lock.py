@@ -22,7 +22,8 @@ from .errors import Fault, HeldError, RunError
 from .runs import SILENT_SECONDS, Run, process_start
 
 LOOK_SECONDS = 0.02
-NAMING_SECONDS = 1.0  # a holder writes its name as soon as the lock is its own
+# A holder writes its name at once; the last threads of a killed one keep the file until they end.
+LETTING_GO_SECONDS = 15.0  # less than torchrun's 30, after which it kills
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ class Lock:
         self._claim: Path | None = None
 
     def take(self) -> Holder | None:
-        """None where it is ours now, else who holds it: process 0 where nobody who lives does, yet.
+        """None where it is ours now, else who holds it: process 0 where nobody who lives seems to.
 
         Raises RunError where nobody could take it.
         """
@@ -63,13 +64,19 @@ class Lock:
             ) from None
 
     def _take(self) -> Holder | None:
+        until = time.monotonic() + LETTING_GO_SECONDS
         while True:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(file)
-                return self._named()
+                if (found := self.holder()) is not None:
+                    return found
+                if time.monotonic() > until:
+                    return Holder(0, 0.0, "an unknown host", time.time())
+                time.sleep(LOOK_SECONDS)
+                continue
             except OSError:  # a file system without locks
                 os.close(file)
                 self._path.unlink(missing_ok=True)
@@ -101,13 +108,6 @@ class Lock:
         """Who holds it, as it says there; None where nobody who lives does."""
         found = _read(self._path) or self._newest_claim()[1]
         return found if found and self._lives(found) else None
-
-    def _named(self) -> Holder:
-        """The holder, past a name that one before it has left."""
-        until = time.monotonic() + NAMING_SECONDS
-        while (found := self.holder()) is None and time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
-        return found or Holder(0, 0.0, "an unknown host", time.time())
 
     def _lives(self, holder: Holder) -> bool:
         if holder.host == socket.gethostname():

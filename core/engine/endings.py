@@ -19,7 +19,6 @@ from .listen import Listener
 from .members import Members, lost_the_line, way_on
 from .outbox import Outbox
 
-LETTING_GO_SECONDS = 15.0  # torchrun kills after 30
 CERTAINTY_SECONDS = 2 * SILENT_SECONDS  # by then a rank that cannot be reached is known to be lost
 
 
@@ -49,11 +48,9 @@ def follow_to_the_end(lost: str, run: Run) -> NoReturn:
 
     Only where nobody has the run now: not another rank that does this, nor a worker that goes on.
     """
-    lock, until = run_lock(run), time.monotonic() + LETTING_GO_SECONDS
+    lock = run_lock(run)
     with contextlib.suppress(RunError, OSError):
-        while (holder := lock.take()) is not None and not holder.pid and time.monotonic() < until:
-            pass  # the last threads of the killed one still hold the file, on a busy machine
-        if holder is None:
+        if lock.take() is None:
             history = read_history(run)
             if history.started is not None and history.finished is None:
                 writer = EventWriter(run.events_path)

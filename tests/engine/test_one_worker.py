@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -136,3 +137,35 @@ def test_a_run_that_another_host_has_is_taken_once_its_heartbeat_is_silent(run: 
     past = time.time() - SILENT_SECONDS - 1
     os.utime(run.worker_path, (past, past))
     hold_run(run).release()
+
+
+LAST_THREAD = """
+import ctypes, os, platform, sys, threading
+from pathlib import Path
+from ftev.core.run_lock import Lock
+
+assert Lock(Path(sys.argv[1])).take() is None
+threading.Thread(target=lambda: os._exit(len(sys.stdin.read()))).start()
+print("held", flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # this thread alone
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it ends a thread by number")
+def test_the_lock_of_one_whose_last_threads_are_still_ending_is_waited_for(tmp_path: Path) -> None:
+    """As when a worker is killed: its process counts as gone while threads still hold the file."""
+    lock = Lock(tmp_path / "lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", LAST_THREAD, str(tmp_path / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as dying:
+        assert dying.stdin is not None
+        assert dying.stdout is not None
+        assert dying.stdout.readline() == b"held\n"
+        wait_for(lambda: lock.holder() is None, "the end of its first thread")
+        last = threading.Timer(1.2, dying.stdin.close)
+        last.start()
+        assert lock.take() is None
+        last.join()
+    lock.release()
