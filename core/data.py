@@ -95,6 +95,10 @@ class Dataset:
             "line_offset": split.line_offset if self.columns.form != "text" else 0,
         }
 
+    def hashes(self) -> dict[str, str]:
+        """Of each split, the sha256 of the files that its rows are from."""
+        return {name: split.sha256 for name, split in self.splits.items()}
+
     def columns_found(self) -> ColumnsFound:
         """Which columns were taken, and which nothing reads."""
         return ColumnsFound(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -287,6 +287,17 @@ class History:
         if not alive:
             return "died" if self.started else "starting"
         return "paused" if self.paused else "running"
+
+    def changed_data(self, hashes: Mapping[str, str]) -> list[str]:
+        """The splits that the run read from files other than those of these sha256.
+
+        What either side does not name is not compared: a run names a split once it is prepared.
+        """
+        return [
+            name
+            for name, was in self.splits.items()
+            if was.sha256 and hashes.get(name, was.sha256) != was.sha256
+        ]
 
     def evaluation(self, split: str, model: str, step: int | None = None) -> Evaluated | None:
         """The last evaluation of a model on a split, or the one at a step."""

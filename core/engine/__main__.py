@@ -110,10 +110,12 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
 
 def story(s: Session, resume: Path | None) -> None:
     """The five stages."""
-    from .agreement import compare_inputs
+    from .agreement import compare_inputs, compare_with_before
     from .devices import Telemetry
 
     read_data(s)
+    if resume:
+        compare_with_before(s, step_of(resume))
     s.ranks.order("read_data")
     s.ranks.order("compare_inputs")
     compare_inputs(s)

@@ -1,6 +1,7 @@
-"""Whether all ranks work on the same: what each has read is compared on the first one.
+"""Whether all ranks work on the same, and on what the run began with.
 
-Nodes read files of the same name, which need not be the same files.
+Nodes read files of the same name, which need not be the same files; nor need they be so later.
+What each rank has read is compared on the first one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, Fault
+from ..errors import ConfigError, DataError, Fault
+from ..history import read_history
 from ..runs import file_sha256
 
 if TYPE_CHECKING:
@@ -33,6 +35,17 @@ def compare_inputs(s: Session) -> None:
         rows = hashlib.sha256(split.frame["row_id"].to_numpy().tobytes()).hexdigest()
         found[f"{name} split"] = f"{split.sha256} {rows}"
     _refuse_other(s, found)
+
+
+def compare_with_before(s: Session, step: int) -> None:
+    """A resumed run goes on with the rows of its first steps (T4). Raises DataError otherwise."""
+    changed = read_history(s.run).changed_data(s.dataset.hashes())
+    trained_on = [s.dataset.splits[name] for name in changed if name != "test"]
+    if trained_on:
+        files = ", ".join(dict.fromkeys(file for split in trained_on for file in split.sources))
+        what = f"changed after step {step:,}: this run cannot go on with other rows"
+        remedy = "Put back what was there, or start a new run"
+        raise DataError(Fault(files, what, remedy))
 
 
 def compare_weights(s: Session, loaded: Loaded) -> None:

@@ -20,7 +20,15 @@ from ..reporting.numbers import (
 )
 from ..verdict import judge
 from .file import Sweep
-from .runs import NO_RESULT, Entry, find_test_run, other_runs
+from .runs import (
+    CAN_GO_ON,
+    NO_RESULT,
+    OTHER_ROWS,
+    Entry,
+    describe_change,
+    find_test_run,
+    other_runs,
+)
 
 SPLIT = "validation"  # test chooses nothing
 Document = dict[str, Any]
@@ -55,7 +63,7 @@ def _value(history: History | None, metric: str) -> float:
 
 def describe_sweep(sweep: Sweep, entries: Sequence[Entry], folder: Path) -> Document:
     """The document of `sweep --json`."""
-    ranked = [entries[i] for i in rank([e.history for e in entries], sweep.metric)]
+    ranked = [entries[i] for i in rank([e.comparable for e in entries], sweep.metric)]
     over = all(e.status == "finished" or e.status in NO_RESULT for e in entries)
     chosen = ranked[0] if ranked and over else None
     test = find_test_run(sweep, folder, chosen) if chosen and sweep.base.data.test else None
@@ -87,7 +95,7 @@ def _describe(entry: Entry, metric: str) -> Document:
         "path": str(entry.run.path.resolve()) if entry.run else None,
         "status": entry.status,
         "settings": entry.combination.settings,
-        SPLIT: measured(history, metric),
+        SPLIT: measured(entry.comparable, metric),
         "seconds": round(seconds, 3) if entry.run else None,
         "error": entry.error or None,
     }
@@ -187,16 +195,24 @@ def _notes(
     without = [e for e in entries if e.status in NO_RESULT]
     if without:
         names = ", ".join(f"{e.name} ({e.status})" for e in without)
+        told = ""
+        if any(e.status in CAN_GO_ON for e in without):
+            told += ". `--retry` goes on with them"
+        if any(e.status == OTHER_ROWS for e in without):
+            told += ". The same command makes every run on the rows as they are by then"
         notes.append(
             f"{format_count(len(without), 'run')} of {len(entries):,} ended without a result and "
-            f"cannot be chosen: {names}. `--retry` goes on with them"
+            f"cannot be chosen: {names}{told}"
         )
-    if others := other_runs(sweep, folder, entries):
+    of_settings, of_rows = other_runs(sweep, folder, entries)
+    if of_settings:
         notes.append(
-            f"{format_count(len(others), 'run')} of this name in {folder} "
-            f"{'has' if len(others) == 1 else 'have'} other settings than the file names: not "
+            f"{format_count(len(of_settings), 'run')} of this name in {folder} "
+            f"{'has' if len(of_settings) == 1 else 'have'} other settings than the file names: not "
             "compared here, though looking at them was a choice too"
         )
+    if of_rows:
+        notes.append(f"{describe_change(of_rows)}: not compared here")
     return notes
 
 

@@ -45,6 +45,7 @@ class Combination:
     number: int  # from 1, in the order of the file or of the draws
     settings: dict[str, Any]  # dotted names, in the order of the file
     config: RunConfig
+    data: Mapping[str, str] = field(default_factory=dict)  # sha256 of each split's files, once read
 
 
 @dataclass(frozen=True)
@@ -227,26 +228,28 @@ def _choose_metric(
     return metric
 
 
-def check_rows(sweep: Sweep) -> None:
+def check_rows(sweep: Sweep) -> Sweep:
     """Read the data of each different setting of it once; held-out rows must be the same in all.
 
-    Raises DataError or ConfigError with every fault.
+    Returns the sweep whose combinations know their data. Raises DataError or ConfigError with
+    every fault.
     """
     from ..data import read_run_data
 
-    seen: dict[Any, None] = {}
+    data: dict[str, dict[str, str]] = {}
     first: dict[str, Any] | None = None
     faults: dict[Fault, None] = {}
     for c in sweep.combinations:
-        key = repr((c.config.data, c.config.train.seed))
-        if key in seen:
+        key = _data_settings(c)
+        if key in data:
             continue
-        seen[key] = None
+        data[key] = {}
         try:
             dataset = read_run_data(c.config)
         except (DataError, ConfigError) as error:
             faults |= dict.fromkeys(error.faults)
             continue
+        data[key] = dataset.hashes()
         rows: dict[str, Any] = {"labels": dataset.labels}
         for name in ("validation", "test"):
             if name in dataset.splits:
@@ -255,6 +258,12 @@ def check_rows(sweep: Sweep) -> None:
         faults |= dict.fromkeys(_other_rows(sweep, first, rows))
     if faults:
         raise DataError(*faults)
+    known = [replace(c, data=data[_data_settings(c)]) for c in sweep.combinations]
+    return replace(sweep, combinations=known)
+
+
+def _data_settings(combination: Combination) -> str:
+    return repr((combination.config.data, combination.config.train.seed))
 
 
 def _other_rows(sweep: Sweep, first: Mapping[str, Any], rows: Mapping[str, Any]) -> list[Fault]:

@@ -189,6 +189,17 @@ def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path:
     assert died.status(run.worker_alive()) == "died"
     assert 11 <= died.step < 20
 
+    rows = Path(str(verses.data.train))
+    as_they_were = rows.read_bytes()
+    rows.write_bytes(as_they_were + b"one more,row\n")
+    refused = finish(run, "--resume").finished
+    assert refused is not None
+    assert refused.status == "failed"
+    assert refused.exit_code == 2
+    assert "train.csv: changed after step 1" in refused.error
+    assert "this run cannot go on with other rows" in refused.error
+    rows.write_bytes(as_they_were)
+
     resumed = finish(run, "--resume")
     assert resumed.started is not None
     assert 0 < resumed.started.resumed_from_step <= died.step

@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import forked
 import pytest
 import waiting
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
 from ftev.core.demo import write_demo
+from ftev.core.history import read_history
 from ftev.core.predictions import stored_splits
 from ftev.core.run_notes import read_notes
 from ftev.core.runs import Run, list_runs
@@ -49,24 +51,33 @@ def at_work(folder: Path, name: str) -> bool:
     return found is not None and found.worker_alive()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Iterator[Path]:  # noqa: F811
-    folder = tmp_path_factory.mktemp("sweep")
-    for name, rows in (("train.csv", 80), ("test.csv", 20)):
-        lines = [f"{TASTES[i % 2][0]} {name[:2]} {i},{TASTES[i % 2][1]}" for i in range(rows)]
-        (folder / name).write_text("\n".join(["text,label", *lines]) + "\n")
+def write_rows(path: Path, rows: int) -> None:
+    lines = [f"{TASTES[i % 2][0]} {path.name[:2]} {i},{TASTES[i % 2][1]}" for i in range(rows)]
+    path.write_text("\n".join(["text,label", *lines]) + "\n")
+
+
+def write_sweep(
+    folder: Path,
+    base: Path,
+    *,
+    epochs: float = 6,
+    validation: str = "0.25",
+    rates: str = "1e-7, 1e-5, 1e-2",
+) -> None:
+    write_rows(folder / "train.csv", 80)
+    write_rows(folder / "test.csv", 20)
     (folder / "tastes.toml").write_text(
         f"""
 task = "classification"
 [model]
-base = "{encoder_folder}"
+base = "{base}"
 [data]
 train = "train.csv"
-validation = 0.25
+validation = {validation}
 test = "test.csv"
 near_duplicates = false
 [train]
-epochs = 6
+epochs = {epochs}
 batch_size = 8
 devices = "cpu"
 [objective]
@@ -77,9 +88,15 @@ self_test_rows = 0
 parity_rows = 0
 [sweep]
 [sweep.over]
-"train.learning_rate" = [1e-7, 1e-5, 1e-2]
+"train.learning_rate" = [{rates}]
 """
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Iterator[Path]:  # noqa: F811
+    folder = tmp_path_factory.mktemp("sweep")
+    write_sweep(folder, encoder_folder)
     yield folder
     for run in list_runs(folder / "runs"):
         if run.worker_alive() and (worker := run.worker()):
@@ -161,3 +178,73 @@ def test_the_sample_of_the_page_makes_four_runs_of_the_demo(
     (tmp_path / "sweep.toml").write_text((DOCS / "sweep.toml").read_text())
     assert main(["sweep", "sweep.toml", "--dry-run", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["runs"]) == 4
+
+
+def swept(folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    """The document and the messages of a sweep to its end."""
+    done = forked.completed(
+        "ftev.tui.cli", "sweep", "tastes.toml", "--json", *arguments, cwd=folder, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def ids(told: dict[str, Any]) -> tuple[str, str]:
+    """Of the first run and of the evaluation on test."""
+    return told["runs"][0]["id"], told["test"]["id"]
+
+
+def test_only_runs_of_the_same_rows_stand_in_one_table(
+    tmp_path: Path,
+    encoder_folder: Path,  # noqa: F811
+) -> None:
+    write_sweep(tmp_path, encoder_folder, epochs=0.2, validation='"val.csv"', rates="1e-5")
+    write_rows(tmp_path / "val.csv", 20)
+    told, messages = swept(tmp_path)
+    first = ids(told)
+    assert "changed after" not in messages
+
+    assert ids(swept(tmp_path)[0]) == first
+    (tmp_path / "train.csv").touch()
+    write_rows(tmp_path / "test.csv", 20)  # the same bytes again
+    assert ids(swept(tmp_path)[0]) == first
+
+    write_rows(tmp_path / "test.csv", 24)  # read by none but the evaluation on test
+    told, messages = swept(tmp_path)
+    on_other_test = ids(told)
+    assert on_other_test[0] == first[0]
+    assert on_other_test[1] != first[1]
+    assert f"test.csv (test) changed after {first[1]} read it" in messages
+
+    before, earlier = "", on_other_test[0]
+    for name, split in (("val.csv", "validation"), ("train.csv", "train")):
+        write_rows(tmp_path / name, 28)
+        told, messages = swept(tmp_path)
+        assert ids(told)[0] != earlier
+        [note] = [n for n in told["notes"] if "not compared here" in n]
+        assert f"{name} ({split}) changed after {earlier} read it" in messages + note
+        before, earlier = earlier, ids(told)[0]
+
+    write_rows(tmp_path / "train.csv", 80)  # as it was before
+    assert ids(swept(tmp_path)[0])[0] == before
+    assert len(list_runs(tmp_path / "runs")) == 7
+
+
+def test_a_run_that_read_other_rows_than_the_sweep_checked_cannot_be_chosen(
+    tmp_path: Path,
+    encoder_folder: Path,  # noqa: F811
+) -> None:
+    """The file changes between the check of the data and the worker's reading."""
+    write_sweep(tmp_path, encoder_folder, epochs=0.2, rates="1e-5, 1e-4")
+    process = sweep(tmp_path, "--json")
+    wait_for(lambda: at_work(tmp_path, "01"), "the first run")
+    run = runs_of(tmp_path)["01"]
+    wait_for(lambda: "train" in read_history(run).splits, "its data")
+    write_rows(tmp_path / "train.csv", 60)
+    answer, messages = process.communicate(timeout=PATIENCE)
+    told = json.loads(answer)
+    assert [r["status"] for r in told["runs"]] == ["finished", "other rows"]
+    assert told["runs"][1]["validation"] is None
+    assert told["chosen"] == "tastes-01"
+    assert "train.csv (train and validation) changed while the sweep was at work" in messages
+    assert any("cannot be chosen: tastes-02 (other rows)" in note for note in told["notes"])

@@ -20,9 +20,12 @@ from ...core.sweeps.runs import (
     CAN_GO_ON,
     ENDED,
     Entry,
+    describe_change,
     describe_settings,
     find_test_run,
+    other_runs,
     read_entries,
+    read_test_runs,
     test_combination,
 )
 from ...core.sweeps.work import Began, Machine, ThisMachine, work_through
@@ -38,15 +41,16 @@ def run(options: argparse.Namespace) -> int:
     folder = runs_folder(options.runs_dir)
     emit = printer(to_stderr=options.json)
     if options.dry_run:
-        check_rows(sweep)
+        sweep = check_rows(sweep)
         return _show(sweep, read_entries(sweep, folder), folder, options)
     with _alone(sweep):
         count = format_count(len(sweep.combinations), "run")
         emit(f"ftev: {visible(sweep.name)}: {count}. `ftev-tui` shows them: /tag={sweep.tag}")
-        check_rows(sweep)
+        sweep = check_rows(sweep)
         folder.mkdir(parents=True, exist_ok=True)
-        machine = _machine(sweep, options)
         entries = read_entries(sweep, folder)
+        _tell_of_other_rows(sweep, folder, entries, emit)
+        machine = _machine(sweep, options)
         try:
             with terminated_as_interrupted():
                 _work(sweep, entries, folder, machine, options, emit)
@@ -78,6 +82,20 @@ def _alone(sweep: Sweep) -> Iterator[None]:
         yield
 
 
+def _tell_of_other_rows(sweep: Sweep, folder: Path, entries: list[Entry], emit: Emit) -> None:
+    """Runs that read other rows are made anew. Raises RunError where one of them is at work."""
+    _, others = other_runs(sweep, folder, entries)
+    if at_work := [e for e in others if e.status not in ENDED]:
+        remedy = f"Wait for its end, or `ftev-tui stop {at_work[0].name}`"
+        raise RunError(Fault(at_work[0].name, f"is at work: {describe_change(at_work)}", remedy))
+    if others:
+        emit(
+            visible(
+                f"{describe_change(others)}: not compared with the runs of now, which start anew"
+            )
+        )
+
+
 def _work(
     sweep: Sweep,
     entries: list[Entry],
@@ -92,10 +110,12 @@ def _work(
         emit(_tell_ended(entry, sweep.metric))
     for told in work_through(sweep, entries, folder, machine, retry=options.retry):
         emit(_tell(told, sweep.metric, len(entries)))
-    ranked = rank([e.history for e in entries], sweep.metric)
+    ranked = rank([e.comparable for e in entries], sweep.metric)
     if not ranked or not sweep.base.data.test:
         return
     chosen = entries[ranked[0]]
+    if stale := [e for e in read_test_runs(sweep, folder, chosen) if e.changed]:
+        emit(visible(f"{describe_change(stale)}: it is not the evaluation of the rows of now"))
     test = find_test_run(sweep, folder, chosen) or Entry(test_combination(sweep, chosen))
     if test.status not in ENDED or (options.retry and test.status in CAN_GO_ON):
         emit(f"{chosen.name} is chosen by validation, and is evaluated on test")
@@ -145,7 +165,8 @@ def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Na
     if options.dry_run:
         return 0
     test = told["test"]
-    if told["chosen"] is None or (test is not None and test["result"] is None):
+    unread = sweep.base.data.test and (test is None or test["result"] is None)
+    if told["chosen"] is None or unread:
         return FAILED
     passed = test is not None and name_decision(test["verdict"]) == "ship"
     return OBJECTIVE_NOT_MET if options.gate and not passed else 0
