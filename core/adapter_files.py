@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ class SavedAdapter:
     def has_base(self) -> bool:
         """Whether its base can be looked for here: a folder that is there, or a hub's name."""
         is_hub_id = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", self.base) is not None
-        return bool(self.base) and (Path(self.base).is_dir() or is_hub_id)
+        return bool(self.base) and (os.path.isdir(self.base) or is_hub_id)
 
     @property
     def is_lora(self) -> bool:
@@ -50,7 +51,7 @@ class SavedAdapter:
 def read_adapter(name: str) -> SavedAdapter | None:
     """The adapter in a folder; None where there is none. Raises ModelError for a damaged one."""
     path = Path(name) / CONFIG
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         told = read_json(path, dict[str, Any])

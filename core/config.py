@@ -30,7 +30,7 @@ class Bounds:
 
     def fault(self, value: float) -> str:
         """What is wrong with a number; empty where nothing is."""
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return f"must be a number, not {value}"
         inside = self.at_least <= value <= self.at_most and self.above < value < self.below
         if value > self.at_most == MOST and max(self.above, self.at_least) > -MOST:

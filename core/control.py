@@ -11,10 +11,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from .decoding import BROKEN, reason
 from .errors import ConfigError, Fault, LateError, RunError
 from .runs import Run
 from .traces import ModelTrace
@@ -58,7 +59,7 @@ class AskPrompt(Request, frozen=True, tag="prompt"):
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
-    seed: int = 0
+    seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
     likelihoods: Literal["none", "generation", "all"] = "none"
     checkpoint: int | None = None
     """The step whose checkpoint answers for the tuned model; none: the model as it is now."""
@@ -193,6 +194,15 @@ def decode_request(line: bytes) -> AnyRequest:
     return request
 
 
+def _decode_reply(run: Run, line: bytes) -> AnyReply:
+    try:
+        reply: AnyReply = _replies.decode(line)
+    except BROKEN as error:
+        what = f"its worker answered what cannot be read: {reason(error)}"
+        raise RunError(Fault(run.id, what, "Ask with the version of ftev that runs it")) from None
+    return reply
+
+
 def encode_message(message: Request | Reply) -> bytes:
     return msgspec.json.encode(message) + b"\n"
 
@@ -298,7 +308,7 @@ def ask(
                 for answer in answers:
                     if hang_up is not None and hang_up.hung_up:
                         return
-                    reply = _replies.decode(answer)
+                    reply = _decode_reply(run, answer)
                     if isinstance(reply, Failed):
                         raise RunError(reply.text)
                     if isinstance(reply, Done):

@@ -144,7 +144,7 @@ class Lock:
 
     def _claims(self) -> list[Path]:
         found = self._path.parent.glob(f"{self._path.name}.*")
-        numbered = [p for p in found if p.name.rpartition(".")[2].isdigit()]
+        numbered = [p for p in found if p.name.rpartition(".")[2].isdecimal()]
         return sorted(numbered, key=_number_of)
 
     def _newest_claim(self) -> tuple[int, Holder | None]:

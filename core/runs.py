@@ -224,7 +224,7 @@ def open_run(spec: str, folder: Path) -> Run:
     if not spec.strip():
         raise ConfigError(Fault("RUN", "is empty", "`ftev-tui list` shows what is there"))
     path = Path(spec)
-    if _may_be_folder(path) and _is_run(path):
+    if os.path.isdir(path) and _is_run(path):
         return Run(path.resolve())
     runs = list_runs(folder)
     if spec == "latest":
@@ -240,13 +240,6 @@ def open_run(spec: str, folder: Path) -> Run:
         some = ", ".join(r.id for r in matches[:5])
         raise ConfigError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
     raise ConfigError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
-
-
-def _may_be_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a folder above it is closed, or a name that no file can have
-        return False
 
 
 def step_of(checkpoint: Path) -> int:
@@ -270,5 +263,5 @@ def last_checkpoint(run: Run) -> Path | None:
 def checkpoints_of(run: Run) -> list[Path]:
     """Those that were written to their end, the newest first."""
     names = (p.parent for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}"))
-    steps = [p for p in names if p.name.removeprefix("step_").isdigit()]
+    steps = [p for p in names if p.name.removeprefix("step_").isdecimal()]
     return sorted(steps, key=step_of, reverse=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from . import reviews, verse
@@ -138,4 +139,4 @@ def _write_jsonl(path: Path, texts: list[str]) -> Path:
 def find_model(name: str) -> str:
     """The folder of a model that ships with ftev; any other name as it is."""
     shipped = MODELS / name.removeprefix(SHIPPED)
-    return str(shipped) if name.startswith(SHIPPED) and shipped.is_dir() else name
+    return str(shipped) if name.startswith(SHIPPED) and os.path.isdir(shipped) else name

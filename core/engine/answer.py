@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
+import traceback
 from collections.abc import Iterator
 
 import polars as pl
@@ -23,6 +24,7 @@ from ..control import (
 )
 from ..errors import FtevError
 from ..events import PromptAnswered
+from .errors import explain
 from .evaluate import score_labels
 from .generate import Voice, generate
 from .listen import Question
@@ -58,8 +60,10 @@ def answer_question(s: Session, question: Question, *, holding: bool) -> None:
                 return
             question.answers.put(reply)
             told = noted(told, reply)
-    except (FtevError, RuntimeError) as error:  # RuntimeError: out of memory, shapes
-        question.answers.put(Failed(text=str(error)))
+    except Exception as error:  # whatever a library raises over a prompt must not end the run
+        if not isinstance(error, FtevError):
+            traceback.print_exc()
+        question.answers.put(Failed(text=explain(error)))
         return
     if not traced:
         s.write(told)

@@ -216,7 +216,7 @@ def drop_old_checkpoints(run: Run, keep: int, spared: Collection[int]) -> None:
     steps = sorted(
         int(p.name.removeprefix("step_"))
         for p in run.checkpoints.glob("step_*")
-        if p.name.removeprefix("step_").isdigit()
+        if p.name.removeprefix("step_").isdecimal()
     )
     for step in steps[:-keep]:
         if step not in spared:

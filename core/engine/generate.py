@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from ..control import AskPrompt, Completed, ScoredToken, TokenMade
@@ -54,8 +55,11 @@ def generate(
 ) -> Iterator[TokenMade | Completed]:
     """Stream the answers of all voices, a token each in turn; greedy at temperature 0.
 
-    The prompt is cut on its left where it and the answer would not fit into the model's length.
+    The prompt is cut on its left where it and the answer would not fit into the model's length,
+    and so is the answer where it would not fit by itself.
     """
+    most = max(1, min(voice.loaded.max_length for voice in voices) - 1) if voices else 0
+    asked = replace(asked, max_new_tokens=min(asked.max_new_tokens, most))
     for voice in voices:
         voice.started = time.perf_counter()
     randoms = [torch.Generator().manual_seed(asked.seed) for _ in voices]

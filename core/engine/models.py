@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -149,7 +150,7 @@ class Asked:
 def check_origin(origin: Origin) -> None:
     """Raises ModelError for weights that are pickled or damaged, before a library opens them."""
     folder = Path(origin.weights)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         check_model(folder)
     if origin.adapter:
         check_adapter(origin.adapter.folder)
@@ -349,7 +350,7 @@ def own_labels(config: RunConfig, name: str) -> tuple[str, ...]:
 
 def _absolute(name: str) -> str:
     """A folder's whole path, which what is saved keeps; a hub id as it is."""
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
+    return str(Path(name).resolve()) if os.path.isdir(name) else name
 
 
 def max_length(model: Any, tokenizer: Any) -> int:
@@ -396,7 +397,7 @@ def loading(name: str, what: str) -> Iterator[None]:
         told = " ".join(str(error).split())[:400]
         advice = (
             "The folder must hold config.json, model.safetensors and the tokenizer's files"
-            if Path(name).exists()
+            if os.path.exists(name)
             else "It is no local folder; as a hub id it needs the network or a filled cache"
         )
         raise ModelError(f"{name}: the {what} cannot be loaded: {told}. {advice}") from error
@@ -520,7 +521,7 @@ def describe(loaded: Loaded, name: str) -> ModelLoaded:
         prefix=tokenizer.convert_ids_to_tokens(loaded.prefix_id) if causal else "",
         new_head=loaded.new_head,
         replaced_labels=list(loaded.replaced),
-        local=Path(find_model(name)).is_dir(),
+        local=os.path.isdir(find_model(name)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from copy import copy
 
 from ..control import Request
@@ -28,7 +29,7 @@ def at_checkpoint(s: Session, asked: Request) -> Session:
     if step == s.step:
         return s
     path = checkpoint_path(s.run, step)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         s.earlier = None
         raise RunError(f"the checkpoint of step {step:,} was not kept: its folder is gone")
     then = copy(s)

@@ -41,7 +41,7 @@ class ValidationRows:
 
     def steps(self) -> list[int]:
         names = (p.stem.removeprefix("step_") for p in self.folder.glob("step_*.parquet"))
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def read(self, step: int) -> pl.DataFrame | None:
         try:

@@ -231,13 +231,24 @@ def _looks_like_label(column: pl.Series) -> bool:
 def _scale(table: Table, taken: set[str]) -> tuple[str, str] | None:
     """What to say where a column with the name of a label holds numbers on a scale."""
     for name, column in table.columns.items():
-        if name in taken or name.lower() not in LABEL_NAMES or column.dtype == pl.Object:
+        if name in taken or name.lower() not in LABEL_NAMES:
             continue
-        values = Counter(column.drop_nulls().cast(pl.String).str.strip_chars().to_list())
+        values = Counter(as_text(column).drop_nulls().str.strip_chars().to_list())
         if is_scale(values):
             what, remedy = tell_scale(sort_labels(values))
             return what, f'{remedy}, with label = "{name}"'
     return None
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Each value as text, of whatever type; null where there is none."""
+    try:
+        if column.dtype != pl.Object and not column.dtype.is_nested():
+            return column.cast(pl.String)
+    except pl.exceptions.PolarsError:  # durations, bytes that are no UTF-8
+        pass
+    texts = [None if value is None else str(value) for value in column.to_list()]
+    return pl.Series(column.name, texts, dtype=pl.String)
 
 
 def _by_lower_name(table: Table) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from .columns import Columns
+from .columns import Columns, as_text
 from .delimited import MEND
 from .faults import Faults, show_value
 from .inputs import content_hash, input_of, normalise
@@ -33,7 +33,7 @@ def select_rows(
     values = {role: _read_role(role, columns.sources[role], table, bad) for role in columns.roles}
     frame = pl.DataFrame({"row_id": table.row_id, "line": table.line, **values})
     if (group := columns.sources.get("group")) and group in table.columns:
-        frame = frame.with_columns(_as_text(table.columns[group]).alias("group"))
+        frame = frame.with_columns(as_text(table.columns[group]).alias("group"))
     carried = [_as_slice(table.columns[n]).alias(SLICE + n) for n in slices if n in table.columns]
     return with_content(frame.with_columns(carried).drop_nulls(list(values)))
 
@@ -179,11 +179,4 @@ def name_type(value: object) -> str:
 
 def _as_slice(column: pl.Series) -> pl.Series:
     """Numbers stay numbers: a slice of them may be a range."""
-    return column if column.dtype.is_numeric() else _as_text(column)
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    if column.dtype == pl.Object or column.dtype.is_nested():
-        texts = [None if value is None else str(value) for value in column.to_list()]
-        return pl.Series(column.name, texts, dtype=pl.String)
-    return column.cast(pl.String)
+    return column if column.dtype.is_numeric() else as_text(column)

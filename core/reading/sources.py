@@ -120,24 +120,24 @@ def _is_json(line: str) -> bool:
 def _find_files(name: str, folder: Path) -> list[Path]:
     path = Path(os.path.expanduser(name))
     path = path if path.is_absolute() else folder / path
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
     if not any(mark in name for mark in "*?["):
         return []
-    return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+    return sorted(Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p))
 
 
 def _may_be_hub(name: str, folder: Path) -> bool:
     """`data/train` beside a folder `data`, or anything with a file's ending, is a missing file."""
     if name.startswith(HUB):
         return True
-    return Path(name).suffix.lower() not in ENDINGS and not (folder / name).parent.is_dir()
+    return Path(name).suffix.lower() not in ENDINGS and not os.path.isdir((folder / name).parent)
 
 
 def _missing(name: str, folder: Path) -> tuple[str, str]:
     if any(mark in name for mark in "*?["):
         return "no file matches", f"Paths start from {folder}"
-    if (folder / name).is_dir():
+    if os.path.isdir(folder / name):
         return (
             "is a folder, not a file",
             f'Name the files in it, such as "{name.rstrip("/")}/*.csv"',

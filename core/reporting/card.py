@@ -7,6 +7,7 @@ and the metadata that ftev does not set, survive when the card is written again.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,7 +115,7 @@ def _hub_id(base: str | None, local: bool | None) -> str | None:
 
 
 def _is_local(name: str) -> bool:
-    return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).exists()
+    return Path(name).is_absolute() or name.startswith((".", "~")) or os.path.exists(name)
 
 
 def _last_part(name: str, local: bool | None = None) -> str:

@@ -1,6 +1,7 @@
 """What ftev does with what it should never meet: parts by name, each with what was tried.
 
-    python tests/bench/torture.py [torn] [hostile] [--flips 10000] [--cuts 2000] [--seed 0] [--list]
+    python tests/bench/torture.py [PART …] [--flips 10000] [--cuts 2000] [--seed 0] [--list]
+    python tests/bench/torture.py fuzz [--of csv …] [--inputs 100000]
 
 A part is a function in PARTS that yields rows: what, how many were tried, how many failed, and the
 first failures. The exit code is 1 where one failed.
@@ -20,7 +21,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tui")]
 
+from fuzzed import TARGETS
 from torn_files import HOSTILE, READERS, Damage, Folder, cuts, flips, make_folder, wounds
+from torture_fuzz import fuzz
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 LIGHT = ("list", "facts", "status", "report")
@@ -59,7 +62,11 @@ def hostile(options: argparse.Namespace) -> Iterator[Row]:
                 folder.tried = 0
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {"torn": torn, "hostile": hostile}
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "torn": torn,
+    "hostile": hostile,
+    "fuzz": fuzz,
+}
 
 
 def main() -> int:
@@ -67,6 +74,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--flips", type=int, default=10_000, help="bits flipped by `torn`")
     parser.add_argument("--cuts", type=int, default=2_000, help="places of each file, for `torn`")
+    parser.add_argument("--inputs", type=int, default=100_000, help="of each kind, for `fuzz`")
+    parser.add_argument("--of", nargs="+", choices=TARGETS, help="kinds of input, for `fuzz`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="every failure, not the first ones")
     options = parser.parse_args()
@@ -74,11 +83,11 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}. Known: {', '.join(PARTS)}")
     failures = 0
     for name in options.parts or PARTS:
-        print(f"{name}\n{'what':50} {'tried':>10} {'failed':>8} {'s':>7}")
+        print(f"{name}\n{'what':56} {'tried':>10} {'failed':>8} {'s':>7}")
         began = time.perf_counter()
         for what, tried, failed in PARTS[name](options):
             took, began = time.perf_counter() - began, time.perf_counter()
-            print(f"{what:50} {tried:>10,} {len(failed):>8,} {took:>7.1f}", flush=True)
+            print(f"{what:56} {tried:>10,} {len(failed):>8,} {took:>7.1f}", flush=True)
             failures += len(failed)
             for fault in failed if options.list else failed[:SHOWN]:
                 print(f"    {fault}")

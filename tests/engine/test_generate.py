@@ -4,6 +4,7 @@ import pytest
 import torch
 from ftev.core.config import LoraConfig, ModelConfig, RunConfig
 from ftev.core.control import AskPrompt, Completed, TokenMade
+from ftev.core.engine import generate as generate_module
 from ftev.core.engine.generate import Voice, choose, generate, sampled_from
 from ftev.core.engine.models import Loaded, add_adapter, load
 from ftev.core.engine.rows import prompt_ids
@@ -64,6 +65,16 @@ def test_likelihoods_cover_the_generation_or_all(loaded: Loaded) -> None:
         told = answers([Voice("base", loaded)], prompt, asked)["base"]
         assert len(told.likelihoods) == (0 if extra is None else extra + told.tokens)
     assert told.tokens == 3
+
+
+def test_an_answer_ends_where_the_model_does(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate_module, "stop_ids", lambda _: {-1})  # no token ends it
+    prompt = prompt_ids(loaded, "the cup", "text")
+    asked = AskPrompt(text="", max_new_tokens=1_000_000)
+    told = answers([Voice("base", loaded)], prompt, asked)["base"]
+    assert told.tokens == loaded.max_length - 1
 
 
 def test_an_eos_ends_the_answer(loaded: Loaded) -> None:
