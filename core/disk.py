@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +21,11 @@ RESUME = "`ftev-tui resume RUN` goes on from the last checkpoint"
 
 
 @contextlib.contextmanager
-def writing(path: Path, needed: int = 0) -> Iterator[None]:
+def writing(path: Path, needed: int = 0, way_on: str = RESUME) -> Iterator[None]:
     """Raises RunError for what the system refuses while `path` is written; other errors pass.
 
-    `needed`: the bytes that are to be written, 0 where they are not known.
+    `needed`: the bytes that are to be written, 0 where they are not known. `way_on`: what to do
+    when the disk has been seen to.
     """
     try:
         yield
@@ -31,18 +34,21 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
     except Exception as error:
         if (number := errno_of(error)) is None:
             raise
-        raise cannot_write(path, number, needed) from error
+        raise cannot_write(path, number, needed, way_on) from error
 
 
 @contextlib.contextmanager
-def replacing(path: Path, needed: int = 0) -> Iterator[Path]:
+def replacing(path: Path, needed: int = 0, way_on: str = RESUME) -> Iterator[Path]:
     """A name beside `path` to write a file or folder under, which takes its place when it is whole.
 
-    What was begun goes where it fails: it would take the room that is missing. Raises RunError as
-    `writing` does.
+    Of several who write at once the last one's stays. What was begun goes where it fails: it would
+    take the room that is missing; what a killed process began goes with the next writer. Raises
+    RunError as `writing` does.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    with writing(path, needed):
+    own = f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
+    temporary = path.with_name(own)
+    with writing(path, needed, way_on):
+        _remove_abandoned(path)
         remove(temporary)
         try:
             yield temporary
@@ -52,6 +58,29 @@ def replacing(path: Path, needed: int = 0) -> Iterator[Path]:
         except BaseException:
             remove(temporary)
             raise
+
+
+def write_whole(path: Path, content: bytes, way_on: str = "write it again") -> None:
+    """All of it or nothing: a reader never sees a part. Raises RunError."""
+    with replacing(path, len(content), way_on) as temporary:
+        temporary.write_bytes(content)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
+        writer = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if writer.isdecimal() and not _lives(int(writer)):
+            remove(left)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def remove(path: Path) -> None:

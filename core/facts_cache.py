@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from .decoding import BROKEN
+from .disk import write_whole
 from .errors import RunError
 from .run_facts import RunFacts
-from .run_notes import write_whole
 from .runs import Run
 
 CACHE_FILE = ".listed.msgpack"

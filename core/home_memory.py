@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from .decoding import read_json
+from .disk import write_whole
 from .errors import RunError
-from .run_notes import write_whole
 from .run_order import GROUPS, SORTS
 
 MEMORY_FILE = ".home.json"

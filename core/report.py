@@ -6,10 +6,7 @@ that is still going, failed or was stopped gives a smaller report.
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from .config import RunConfig
-from .disk import cannot_write
+from .disk import replacing, writing
 from .errors import ConfigError, Fault, FtevError
 from .events import spell_numbers
 from .findings import find
@@ -192,24 +189,16 @@ def _headline(run: Run, history: History) -> dict[str, Any] | None:
 
 
 def _write_whole(path: Path, content: Content) -> Path:
-    """Write beside the file and rename: a reader never sees half a report."""
-    try:
+    """A reader never sees half a report."""
+    way_on = "choose --out"
+    text = b"" if callable(content) else content.encode()
+    with writing(path, len(text), way_on):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                if callable(content):
-                    content(file)
-                else:
-                    file.write(content.encode())
-                os.fchmod(file.fileno(), 0o644)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        needed = 0 if callable(content) else len(content.encode())
-        raise cannot_write(path, error.errno or errno.EIO, needed, "choose --out") from None
+    with replacing(path, len(text), way_on) as temporary, temporary.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(text)
     return path
 
 

@@ -7,15 +7,12 @@ about what the run did: run.toml and events.jsonl stay as the worker wrote them.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 from pathlib import Path
 
 import msgspec
 
 from .decoding import read_json
-from .disk import cannot_write
+from .disk import write_whole, writing
 from .errors import RunError
 from .runs import Run
 
@@ -46,12 +43,8 @@ def read_notes(run: Run) -> RunNotes:
 def write_notes(run: Run, notes: RunNotes) -> None:
     """Replace what is written on a run; without anything left the file goes. Raises RunError."""
     if notes == NOTHING:
-        try:
+        with writing(notes_path(run), way_on="write it again"):
             notes_path(run).unlink(missing_ok=True)
-        except OSError as error:
-            raise cannot_write(
-                notes_path(run), error.errno or errno.EIO, 0, "write it again"
-            ) from None
     else:
         write_whole(notes_path(run), msgspec.json.format(msgspec.json.encode(notes)) + b"\n")
 
@@ -60,15 +53,3 @@ def read_tags(text: str) -> tuple[str, ...]:
     """`good, to-ship #best` as tags: words apart from spaces, commas and #, each once."""
     words = text.replace(",", " ").replace("#", " ").split()
     return tuple(dict.fromkeys(words))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """All of it or nothing: a reader never sees a part. Raises RunError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # it may never have been made
-            temporary.unlink()
-        raise cannot_write(path, error.errno or errno.EIO, len(content), "write it again") from None

@@ -9,6 +9,8 @@ and the commands need, runs nothing, and forks a child for each module that woul
 
     python tests/forked.py ftev.tui.cli train run.toml  # a command whose workers are forked too
 
+    launch.start_worker(run)  # with os.environ[CHANGES] set: killed before a change of its files
+
 The server ends with its starter, the children do not. Several processes under torchrun, and an
 environment that an import would have read differently, are started as they always are.
 """
@@ -39,6 +41,7 @@ from ftev.core import launch
 from ftev.core.python_child import child_environment
 
 ADDRESS = "FTEV_FORKED"  # the environment variable with the server's socket
+CHANGES = "FTEV_CHANGES"  # the one with the changes that a child writes down, or dies before
 # Read by an import, or by a library as it is loaded: a fork is too late for another value.
 READ_AT_IMPORT = ("CUDA_", "HF_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
 READ_AT_IMPORT += ("HOME", "LANG", "LC_", "RAYON_", "TOKENIZERS_", "TORCH")
@@ -52,6 +55,7 @@ LAZY = (
     "transformers.models.bert.modeling_bert",
     "transformers.models.llama.modeling_llama",
 )
+CHANGING = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 AT_START = dict(os.environ)
 COMMAND = [sys.executable, "-P", __file__]  # and a module: it forks what it starts
 start_for_real = launch.start_module
@@ -371,6 +375,8 @@ def become(request: Request) -> NoReturn:
         line.sendall(bytes_of(os.getpid()))
     sys.modules.pop(request.module, None)  # `python -m` has not imported it either
     code: Any = None
+    if CHANGES in os.environ:
+        watch_changes(**json.loads(os.environ[CHANGES]))
     try:
         run(request.module, request.arguments)
     except SystemExit as ended:
@@ -386,6 +392,28 @@ def become(request: Request) -> NoReturn:
         with suppress(ValueError):  # the module has closed it
             stream.flush()
     os._exit(code or 0)  # half a second before its modules would be freed
+
+
+def watch_changes(folder: str, log: str, last: int = 0) -> None:
+    """Write down each change that Python makes to files under a folder, before it is made.
+
+    This process is killed in place of the change number `last`, counted from 1; 0: it is not.
+    """
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    count = 0
+
+    def change(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event not in CHANGING or not str(arguments[0]).startswith(folder):
+            return
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return
+        count += 1
+        os.write(written, f"{event} {str(arguments[0])[len(folder) :]}\n".encode())
+        if count == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(change)
 
 
 def run(module: str, arguments: list[str]) -> None:

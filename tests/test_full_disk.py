@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.disk import replacing
+from ftev.core.disk import replacing, write_whole
 from ftev.core.engine.outbox import Outbox
 from ftev.core.errors import RunError
 from ftev.core.events import Note
@@ -92,3 +93,18 @@ def test_a_run_and_a_report_that_find_no_room_say_so(disk: Path) -> None:
     )
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
         create_run(config, disk / "runs")
+
+
+def test_what_a_killed_writer_began_goes_with_the_next_and_what_a_live_one_writes_stays(
+    tmp_path: Path,
+) -> None:
+    path, other = tmp_path / "report.md", tmp_path / ".report.json.1-1.tmp"
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    abandoned = tmp_path / f".report.md.{gone.pid}-7.tmp"
+    begun = tmp_path / ".report.md.1-7.tmp"  # of the first process of all
+    for file in (abandoned, begun, other):
+        file.write_text("half")
+    write_whole(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert sorted(tmp_path.iterdir()) == sorted([path, begun, other])

@@ -29,7 +29,7 @@ from ..control import (
     socket_path,
 )
 from ..decoding import BROKEN
-from ..disk import writing
+from ..disk import RESUME, write_whole, writing
 from ..run_lock import hold_run
 from ..runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
 from .launched import name_of_launch
@@ -99,10 +99,7 @@ class Listener:
         pid = os.getpid()
         host, where = socket.gethostname(), str(self._path)
         info = WorkerInfo(pid, process_start(pid), host, where, name_of_launch())
-        temporary = self.run.worker_path.with_suffix(".tmp")
-        with writing(self.run.worker_path):
-            temporary.write_bytes(msgspec.json.encode(info))
-        temporary.rename(self.run.worker_path)
+        write_whole(self.run.worker_path, msgspec.json.encode(info), RESUME)
 
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT_SECONDS):

@@ -21,6 +21,7 @@ import msgspec
 
 from ..checkpoint_files import newest_whole
 from ..decoding import read_json
+from ..disk import RESUME, write_whole
 from ..errors import RunError
 from ..runs import (
     HEARTBEAT_SECONDS,
@@ -79,10 +80,8 @@ class Members:
     def _write(self, error: str = "") -> None:
         pid = os.getpid()
         path = self.path(self.rank)
-        temporary = path.with_suffix(".tmp")
         member = Member(pid, process_start(pid), self._host, error, self._launch)
-        temporary.write_bytes(msgspec.json.encode(member))
-        temporary.rename(path)
+        write_whole(path, msgspec.json.encode(member), RESUME)
 
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):

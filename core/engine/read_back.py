@@ -4,13 +4,15 @@
 
 It starts in an empty folder and knows nothing of the run but the code on the model card and the
 rows' tokens. It reads the name of a request's folder from each line of its input, and leaves the
-scores, or what went wrong, in that folder. When its input ends, it ends.
+scores, or what went wrong, in that folder. When its input ends, it ends, and its folder with it: a
+worker that was killed cannot remove the rows it wrote there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .rows import TokenRows
 
 LOOK_SECONDS = 0.05
+PREFIX = "ftev-read-back-"
 LEAST_SECONDS = 180.0  # for imports and loading, on a machine that others use too
 # What torchrun tells its processes: this one is none of them.
 OF_A_RANK = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
@@ -75,7 +78,7 @@ class Reader:
     """The other process, started before it is needed: its imports take seconds."""
 
     folder: tempfile.TemporaryDirectory[str] = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(prefix="ftev-read-back-")
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix=PREFIX)
     )
     asked: int = 0
 
@@ -166,6 +169,8 @@ def serve() -> int:
         temporary = place / "told.tmp"
         temporary.write_text(json.dumps(told), encoding="utf-8")
         temporary.rename(place / "told.json")
+    if Path.cwd().name.startswith(PREFIX):
+        shutil.rmtree(Path.cwd(), ignore_errors=True)
     return 0
 
 

@@ -1,7 +1,6 @@
 """What ftev does with what it should never meet: parts by name, each with what was tried.
 
-    python tests/bench/torture.py [PART …] [--flips 10000] [--cuts 2000] [--seed 0] [--list]
-    python tests/bench/torture.py fuzz [--of csv …] [--inputs 100000]
+    python tests/bench/torture.py [PART …] [--seed 0] [--list]; --help lists parts and their sizes
 
 A part is a function in PARTS that yields rows: what, how many were tried, how many failed, and the
 first failures. The exit code is 1 where one failed.
@@ -24,6 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from fuzzed import TARGETS
 from torn_files import HOSTILE, READERS, Damage, Folder, cuts, flips, make_folder, wounds
 from torture_fuzz import fuzz
+from torture_kills import kills
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 LIGHT = ("list", "facts", "status", "report")
@@ -66,6 +66,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "torn": torn,
     "hostile": hostile,
     "fuzz": fuzz,
+    "kills": kills,
 }
 
 
@@ -76,6 +77,9 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=2_000, help="places of each file, for `torn`")
     parser.add_argument("--inputs", type=int, default=100_000, help="of each kind, for `fuzz`")
     parser.add_argument("--of", nargs="+", choices=TARGETS, help="kinds of input, for `fuzz`")
+    parser.add_argument("--kills", type=int, default=1_000, help="of workers, by `kills`")
+    parser.add_argument("--screens", type=int, default=60, help="killed by `kills`")
+    parser.add_argument("--processes", type=int, default=2, help="runs at once, of `kills`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="every failure, not the first ones")
     options = parser.parse_args()

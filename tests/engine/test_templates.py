@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import byte_level_tokenizer
 from ftev.core.engine import templates
 from ftev.core.engine.chats import render_messages
 from ftev.core.errors import ModelError
+from tiny_models import byte_level_tokenizer
 
 CHAT = [{"role": "user", "content": "tea"}]
 LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"

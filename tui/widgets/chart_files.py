@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...core.disk import replacing, write_whole
 from ...core.errors import RunError
 from ...core.reporting.blocks import Chart as Drawing
 from ...core.reporting.blocks import Line as Curve
@@ -64,24 +64,16 @@ def write_chart(run: Run, data: ChartData, view: View, names: list[str]) -> list
             folder.mkdir(exist_ok=True)
             table, drawing = folder / f"{stem}.csv", folder / f"{stem}.svg"
             _write_table(table, data, view, [data.chart(name) for name in names])
-            _write_whole(drawing, svg_of(data, view, data.chart(names[0])))
+            write_whole(drawing, svg_of(data, view, data.chart(names[0])).encode())
             return [table, drawing]
-        except OSError as error:
+        except (OSError, RunError) as error:
             told = told or str(error)
     raise RunError(f"the chart cannot be written: {told}")
 
 
 def _write_table(path: Path, data: ChartData, view: View, charts: list[Chart]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(table_rows(data, view, charts))
-    os.replace(temporary, path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def table_rows(data: ChartData, view: View, charts: list[Chart]) -> Iterator[list[str]]:

@@ -109,9 +109,9 @@ def write_comparison(told: Mapping[str, Any], path: Path, post: Post) -> None:
 
 
 def _write(told: Mapping[str, Any], path: Path, post: Post) -> None:
+    from ...core.disk import write_whole
     from ...core.reporting.compared import comparison_blocks
     from ...core.reporting.markdown import render_blocks
-    from ...core.run_notes import write_whole
 
     try:
         write_whole(path, render_blocks(comparison_blocks(told)).encode())
