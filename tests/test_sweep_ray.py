@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,15 @@ def test_without_ray_one_sentence_says_how_to_get_it(
     assert str(error.value) == "--ray: ray is not installed. Install it: pip install 'ftev[ray]'"
 
 
-@pytest.mark.filterwarnings("default")  # Ray's own
 def test_runs_are_tasks_and_a_failing_one_does_not_stop_the_other(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray = pytest.importorskip("ray", reason="needs ray: pip install 'ftev[ray]'")
+    pytest.importorskip("ray", reason="needs ray: pip install 'ftev[ray]'")
     pytest.importorskip("torch", reason="the workers need torch")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    machine = RayCluster(sweep, "local")
-    try:
+    with closing(RayCluster(sweep, "local")) as machine:
         entries = read_entries(sweep, tmp_path / "runs")
         told = list(work_through(sweep, entries, tmp_path / "runs", machine, retry=False))
-    finally:
-        ray.shutdown()
     assert len(machine.places) == 2
     assert sum(isinstance(t, Ended) for t in told) == 2
     assert [e.status for e in entries] == ["failed"] * 2

@@ -239,7 +239,7 @@ def test_a_run_is_known_by_its_settings_and_not_by_its_number(tmp_path: Path) ->
 class Instantly:
     """A machine on which a run is over as soon as it is started."""
 
-    places = ("0", "1")
+    places, lost = ("0", "1"), ""
 
     def __init__(self) -> None:
         self.started: list[tuple[str, str | None, tuple[str, ...]]] = []

@@ -31,6 +31,10 @@ class Machine(Protocol):
     @property
     def places(self) -> Sequence[str | None]: ...
 
+    @property
+    def lost(self) -> str:
+        """Why nothing can be started on it any more; empty while that can be."""
+
     def start(self, run: Run, place: str | None, *arguments: str) -> Job: ...
 
     def find(self, run: Run) -> tuple[Job, str | None]:
@@ -60,6 +64,8 @@ class Found:
 
 class ThisMachine:
     """Workers as processes here, each with a GPU to itself where there are several."""
+
+    lost = ""
 
     def __init__(self, sweep: Sweep) -> None:
         on_cpu = sweep.base.train.devices == "cpu"
@@ -92,31 +98,45 @@ class Ended:
     entry: Entry
 
 
+@dataclass(frozen=True)
+class Lost:
+    """The machine is gone. What may live on there is waited for."""
+
+    why: str
+    waited_for: list[str]
+
+
 def work_through(
     sweep: Sweep, entries: Iterable[Entry], folder: Path, machine: Machine, *, retry: bool
-) -> Iterator[Began | Ended]:
+) -> Iterator[Began | Ended | Lost]:
     """Start what is missing, as there is room, and tell of every beginning and end.
 
-    A run that fails does not stop the others. Left early, the generator starts nothing more; what
-    it started goes on.
+    A run that fails does not stop the others; a machine that is lost ends with what lives on it.
+    Left early, the generator starts nothing more; what it started goes on.
     """
     waiting = [e for e in entries if e.status == "waiting" or _is_new(e)]
     waiting += [e for e in entries if retry and e.status in CAN_GO_ON]
     busy: list[tuple[Entry, Job, str | None]] = []
+    told_lost = False
     for entry in entries:
         if entry.run and entry not in waiting and entry.status not in ENDED:
             job, place = machine.find(entry.run)
             busy.append((entry, job, place if place in machine.places else machine.places[0]))
             yield Began(entry, place, again=True)
     try:
-        while waiting or busy:
+        while busy or (waiting and not machine.lost):
+            if machine.lost and not told_lost:
+                told_lost = True
+                yield Lost(machine.lost, [entry.name for entry, _, _ in busy])
             for item in [x for x in busy if x[1].is_over()]:
                 busy.remove(item)
                 item[0].read()
-                if item[0].status not in ENDED:  # it died before its first word
-                    item[0].status = "died"
-                yield Ended(item[0])
-            for place in _free(machine.places, [place for _, _, place in busy])[: len(waiting)]:
+                if item[0].status not in ENDED:  # it died before its first word, or never began
+                    item[0].status = "waiting" if machine.lost else "died"
+                if item[0].status != "waiting":
+                    yield Ended(item[0])
+            free = _free(machine.places, [place for _, _, place in busy])
+            for place in [] if machine.lost else free[: len(waiting)]:
                 entry = waiting.pop(0)
                 again = entry.run is not None
                 run = entry.run or create_entry_run(sweep, entry, folder)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from ftev.core.history import read_history
 from ftev.core.predictions import stored_splits
 from ftev.core.run_notes import read_notes
 from ftev.core.runs import Run, list_runs
+from ftev.core.sweeps import on_ray as ray_module
 from ftev.tui.cli import main
 
 PROGRAM = [*forked.COMMAND, "ftev.tui.cli", "sweep", "tastes.toml"]
@@ -248,3 +250,49 @@ def test_a_run_that_read_other_rows_than_the_sweep_checked_cannot_be_chosen(
     assert told["chosen"] == "tastes-01"
     assert "train.csv (train and validation) changed while the sweep was at work" in messages
     assert any("cannot be chosen: tastes-02 (other rows)" in note for note in told["notes"])
+
+
+@pytest.fixture
+def on_ray(
+    tmp_path: Path,
+    encoder_folder: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two runs one after the other, on what the driver makes of an address."""
+    write_sweep(tmp_path, encoder_folder, epochs=0.2, rates="1e-5, 1e-4")
+    driver = str(Path(__file__).parents[1] / "lost_ray_driver.py")
+    monkeypatch.setattr(ray_module, "find_spec", lambda name: name)
+    monkeypatch.setattr(ray_module, "python_command", lambda _, at: [sys.executable, driver, at])
+    monkeypatch.setattr(ray_module, "SILENT_SECONDS", 0.5)
+    monkeypatch.chdir(tmp_path)
+
+
+def statuses(told: str) -> list[str]:
+    return [run["status"] for run in json.loads(told)["runs"]]
+
+
+def test_a_run_that_outlives_its_cluster_counts_and_the_others_go_on_later(
+    on_ray: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", "tastes.toml", "--json", "--ray", "lost in the middle"]) == 1
+    answer, messages = capfd.readouterr()
+    assert statuses(answer) == ["finished", "waiting"]
+    assert "tastes-01 finished: accuracy" in messages
+    assert "gone: nothing more is started; tastes-01 may live on" in messages
+    assert "is gone: no run is at work; 1 run to come. The same command takes it up" in messages
+    assert "rpc_client" not in messages
+
+    assert main(["sweep", "tastes.toml", "--json", "--ray", "there again"]) == 0
+    answer, messages = capfd.readouterr()
+    assert statuses(answer) == ["finished", "finished"]
+    assert "tastes-01 starts" not in messages
+
+
+def test_a_task_that_never_began_on_a_lost_cluster_is_still_to_come(
+    on_ray: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", "tastes.toml", "--ray", "lost at once"]) == 1
+    table, messages = capfd.readouterr()
+    assert "died" not in table
+    assert "Nothing is chosen before every run has ended: 0 at work, 2 to come" in table
+    assert "no run is at work; 2 runs to come" in messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ...core.sweeps.runs import (
     read_test_runs,
     test_combination,
 )
-from ...core.sweeps.work import Began, Machine, ThisMachine, work_through
+from ...core.sweeps.work import Began, Ended, Lost, Machine, ThisMachine, work_through
 from .follow import Emit, printer, terminated_as_interrupted
 from .outcome import INTERRUPTED, OBJECTIVE_NOT_MET
 from .show import print_json, print_table, say
@@ -50,22 +50,27 @@ def run(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         entries = read_entries(sweep, folder)
         _tell_of_other_rows(sweep, folder, entries, emit)
-        machine = _machine(sweep, options)
-        try:
-            with terminated_as_interrupted():
-                _work(sweep, entries, folder, machine, options, emit)
-        except KeyboardInterrupt:
-            _tell_what_goes_on(sweep, folder)
-            return INTERRUPTED
+        with _machine(sweep, options) as machine:
+            try:
+                with terminated_as_interrupted():
+                    _work(sweep, entries, folder, machine, options, emit)
+            except KeyboardInterrupt:
+                _tell_what_goes_on(read_entries(sweep, folder), "nothing more is started")
+                return INTERRUPTED
+            if machine.lost:
+                _tell_what_goes_on(entries, machine.lost)
         return _show(sweep, entries, folder, options)
 
 
-def _machine(sweep: Sweep, options: argparse.Namespace) -> Machine:
+@contextmanager
+def _machine(sweep: Sweep, options: argparse.Namespace) -> Iterator[Machine]:
     if options.ray is None:
-        return ThisMachine(sweep)
+        yield ThisMachine(sweep)
+        return
     from ...core.sweeps.on_ray import RayCluster
 
-    return RayCluster(sweep, options.ray)
+    with closing(RayCluster(sweep, options.ray)) as cluster:
+        yield cluster
 
 
 @contextmanager
@@ -111,7 +116,7 @@ def _work(
     for told in work_through(sweep, entries, folder, machine, retry=options.retry):
         emit(_tell(told, sweep.metric, len(entries)))
     ranked = rank([e.comparable for e in entries], sweep.metric)
-    if not ranked or not sweep.base.data.test:
+    if machine.lost or not ranked or not sweep.base.data.test:
         return
     chosen = entries[ranked[0]]
     if stale := [e for e in read_test_runs(sweep, folder, chosen) if e.changed]:
@@ -123,8 +128,11 @@ def _work(
         pass
 
 
-def _tell(told: Any, metric: str, count: int) -> str:
-    if not isinstance(told, Began):
+def _tell(told: Began | Ended | Lost, metric: str, count: int) -> str:
+    if isinstance(told, Lost):
+        living = ", ".join(told.waited_for)
+        return f"{told.why}: nothing more is started" + (living and f"; {living} may live on")
+    if isinstance(told, Ended):
         return _tell_ended(told.entry, metric)
     entry = told.entry
     where = f" on GPU {told.place}" if told.place else ""
@@ -142,15 +150,14 @@ def _tell_ended(entry: Entry, metric: str) -> str:
     return visible(f"{entry.name} {entry.status}{why}{log}")
 
 
-def _tell_what_goes_on(sweep: Sweep, folder: Path) -> None:
-    entries = read_entries(sweep, folder)
-    at_work = [e.name for e in entries if e.run and e.status not in ENDED]
+def _tell_what_goes_on(entries: list[Entry], why: str) -> None:
+    at_work = [e.name for e in entries if e.run and e.status not in (*ENDED, "waiting")]
     stopped = [e.name for e in entries if e.status in CAN_GO_ON]
     missing = sum(e.status == "waiting" for e in entries)
     goes = "goes on by itself" if len(at_work) == 1 else "go on by themselves"
     going = f"{', '.join(at_work)} {goes}" if at_work else "no run is at work"
     say(
-        f"nothing more is started: {going}; {format_count(missing, 'run')} to come. "
+        f"{why}: {going}; {format_count(missing, 'run')} to come. "
         "The same command takes it up from here"
         + (f"; with --retry also {', '.join(stopped)}" if stopped else "")
     )
