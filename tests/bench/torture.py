@@ -24,6 +24,7 @@ from fuzzed import TARGETS
 from torn_files import HOSTILE, READERS, Damage, Folder, cuts, flips, make_folder, wounds
 from torture_fuzz import fuzz
 from torture_kills import kills
+from torture_ranks import ranks
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 LIGHT = ("list", "facts", "status", "report")
@@ -67,6 +68,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "hostile": hostile,
     "fuzz": fuzz,
     "kills": kills,
+    "ranks": ranks,
 }
 
 
@@ -79,6 +81,8 @@ def main() -> int:
     parser.add_argument("--of", nargs="+", choices=TARGETS, help="kinds of input, for `fuzz`")
     parser.add_argument("--kills", type=int, default=1_000, help="of workers, by `kills`")
     parser.add_argument("--screens", type=int, default=60, help="killed by `kills`")
+    parser.add_argument("--all", action="store_true", help="each process in turn, by `ranks`")
+    parser.add_argument("--stopped", action="store_true", help="ranks are stopped, not killed")
     parser.add_argument("--processes", type=int, default=2, help="runs at once, of `kills`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="every failure, not the first ones")

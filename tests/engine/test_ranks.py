@@ -337,8 +337,13 @@ def test_other_weights_and_other_tokenizers_have_other_hashes(
     one, two = load_causal(str(causal_folder)), load_causal(str(causal_folder))
     assert hash_of_weights(one) == hash_of_weights(two)
     assert hash_of_tokenizer(one) == hash_of_tokenizer(two)
+    weights = next(two.model.parameters())
     with torch.no_grad():
-        next(two.model.parameters())[0, 0] += 1e-6
+        weights[:] = weights.flip(0)  # the same numbers in other rows
+        assert hash_of_weights(one) != hash_of_weights(two)
+        weights[:] = weights.flip(0)
+        assert hash_of_weights(one) == hash_of_weights(two)
+        weights[0, 0] += 1e-6
     two.tokenizer.add_tokens(["tea"])
     assert hash_of_weights(one) != hash_of_weights(two)
     assert hash_of_tokenizer(one) != hash_of_tokenizer(two)
