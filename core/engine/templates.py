@@ -1,8 +1,8 @@
 """Chat templates come with a model and are programs: what one may take in time, memory and access.
 
 jinja2's sandbox keeps a template from attributes and modules, and lets it loop and grow. So the
-first chat is rendered in a child process with a bound on memory and time; the later ones, which the
-same program renders, in this process with a bound on time.
+first chat is rendered in a child process, which the system bounds; the later ones, which the same
+program renders, in this process, which looks now and then at its time and memory.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..errors import Fault, ModelError
 RENDER_SECONDS = 10.0  # of one chat; a real template takes milliseconds
 RENDER_BYTES = 512 << 20  # more than this process has when it begins
 LOOK_SECONDS = 0.001
+LOOK_INSIDE_SECONDS = 0.02
 REMEDY = "Look at its chat_template, or use a model with another one"
 _FINE, _NO_MEMORY = 0, 3
 _tried: set[tuple[str, str]] = set()  # template and name of the tokenizer
@@ -37,7 +38,7 @@ def apply_template(tokenizer: Any, chat: list[dict[str, Any]], **options: Any) -
         _try_in_child(tokenizer, chat, name)
         _tried.add(known)
     try:
-        with _time_bound(name):
+        with _bounded(name):
             return tokenizer.apply_chat_template(chat, **options)
     except SecurityError as error:
         raise _refused(name, f"reaches for what no template may: {error}") from None
@@ -87,24 +88,38 @@ def _render_and_exit(tokenizer: Any, chat: list[dict[str, Any]]) -> NoReturn:
 def _bound_memory() -> None:
     import resource
 
-    with contextlib.suppress(OSError, ValueError):  # not everywhere is there a /proc
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + RENDER_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    with contextlib.suppress(OSError, ValueError):
+        if mapped := _memory(0):
+            most = mapped + RENDER_BYTES
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _memory(column: int) -> int:
+    """Bytes of this process, mapped (0) or resident (1); 0 where there is no /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[column])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGESIZE")
 
 
 @contextlib.contextmanager
-def _time_bound(name: str) -> Iterator[None]:
+def _bounded(name: str) -> Iterator[None]:
     """Interrupts what runs in it; in the main thread alone, which is where models work."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(*_: object) -> NoReturn:
-        raise _too_long(name)
+    until, most = time.monotonic() + RENDER_SECONDS, _memory(1) + RENDER_BYTES
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, RENDER_SECONDS)
+    def look(*_: object) -> None:
+        if time.monotonic() > until:
+            raise _too_long(name)
+        if _memory(1) > most:
+            raise _too_large(name)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, LOOK_INSIDE_SECONDS, LOOK_INSIDE_SECONDS)
     try:
         yield
     finally:

@@ -12,10 +12,10 @@ from tiny_models import byte_level_tokenizer
 
 CHAT = [{"role": "user", "content": "tea"}]
 LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-LATER = "{% if messages | length > 1 %}" + LOOP + "{% endif %}{{ messages[0].content }}"
 GROW = (
     "{% set x = namespace(s='a' * 99) %}{% for i in range(40) %}{% set x.s = x.s * 2 %}{% endfor %}"
 )
+LATER = "{{% if messages | length > 1 %}}{}{{% endif %}}{{{{ messages[0].content }}}}"
 RECURSE = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"
 REACH = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
 
@@ -40,13 +40,18 @@ def test_a_template_that_takes_too_much_is_stopped(
         render_messages(CHAT, tokenizer)
 
 
-def test_a_template_that_loops_over_a_later_chat_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("template", "seconds", "told"),
+    [(LOOP, 0.3, "took longer than"), (GROW, 60.0, "took more than 512 MiB")],
+    ids=["loop", "grow"],
+)
+def test_a_template_that_takes_too_much_of_a_later_chat_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, seconds: float, told: str
 ) -> None:
     tokenizer = byte_level_tokenizer(tmp_path, pad_is_eos=True)
-    tokenizer.chat_template = LATER
+    tokenizer.chat_template = LATER.format(template)
     assert tokenizer.decode(render_messages(CHAT, tokenizer)) == "tea"
-    monkeypatch.setattr(templates, "RENDER_SECONDS", 0.3)
-    with pytest.raises(ModelError, match="took longer"):
+    monkeypatch.setattr(templates, "RENDER_SECONDS", seconds)
+    with pytest.raises(ModelError, match=told):
         render_messages(CHAT * 2, tokenizer)
     assert tokenizer.decode(render_messages(CHAT, tokenizer)) == "tea"
