@@ -46,6 +46,14 @@ def test_files_torn_at_random_are_read_without_a_traceback(folder: Folder) -> No
     assert folder.tried > 100
 
 
+@pytest.mark.parametrize("name", ["OSC and CSI", "tags"])
+def test_hostile_texts_in_each_key_of_the_events_reach_no_terminal_and_no_page(
+    folder: Folder, name: str
+) -> None:
+    assert not folder.show_hostile(name)
+    assert folder.tried >= 6
+
+
 def test_an_event_of_deep_brackets_is_counted_and_the_others_are_read() -> None:
     note = b'{"kind":"Note","level":"info","text":"here"}\n'
     deep = b'{"kind":"AnalysisComputed","result":' + b"[" * 100_000 + b"\n"
