@@ -107,6 +107,24 @@ def write_report(
     return [_write_whole(path, content) for path, content in files]
 
 
+def write_missing(run: Run, history: History) -> str:
+    """Write what a finished run lacks of its report: its worker was killed over it, or had no room.
+
+    Returns a line about it, also where it could not be written; empty where nothing is missing.
+    """
+    if history.finished is None or history.finished.status != "finished":
+        return ""
+    missing = [n for n in DEFAULT_FORMATS if not (run.path / f"report.{n}").exists()]
+    if not missing:
+        return ""
+    names = ", ".join(f"report.{name}" for name in missing)
+    try:
+        write_report(run, missing, history=history)
+    except FtevError as error:
+        return f"{names} of {run.id} {'is' if len(missing) == 1 else 'are'} missing: {error}"
+    return f"{names} of {run.id} {'was' if len(missing) == 1 else 'were'} missing: written now"
+
+
 def _files_of(
     run: Run, report: dict[str, Any], formats: Sequence[str], out: Path | None
 ) -> list[File]:

@@ -42,6 +42,7 @@ from ftev.core.runs import Run, WorkerInfo, process_start
 STEPS_PER_EPOCH, EPOCHS = 28, 5
 BEGAN = 1_790_000_000.0  # seconds since the Unix epoch
 ROWS = 100  # of validation
+REPORTS = ("report.md", "report.html", "report.json")
 TOKENS = 9_800  # of validation, generation
 
 
@@ -65,6 +66,9 @@ def write_events(run: Run, events: list[Event]) -> None:
     writer = EventWriter(run.events_path)
     writer.write(*events)
     writer.close()
+    if isinstance(events[-1], RunFinished):  # its worker wrote a report before that
+        for name in REPORTS:
+            (run.path / name).touch()
 
 
 def live_worker(run: Run, pid: int | None = None) -> None:

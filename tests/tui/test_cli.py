@@ -228,8 +228,14 @@ def test_open_without_a_terminal_tells_the_story(runs: Path) -> None:
 
 def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
     where = ("--runs-dir", str(runs))
-    assert ftev("report", "2026-01-01", *where).stdout.startswith("# story\n\n## Verdict: ship")
-    assert not list(runs.glob("*/report.*"))
+    printed = ftev("report", "2026-01-01", *where)
+    assert printed.stdout.startswith("# story\n\n## Verdict: ship")
+    names = ["report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in runs.glob("*_whole/report.*")) == names
+    assert "report.md, report.html, report.json of 2026-01-01_whole were missing" in printed.stderr
+    assert ftev("report", "2026-01-01", *where).stderr == ""
+    assert ftev("report", "2026-01-02", *where).stderr == ""
+    assert not list(runs.glob("*_half/report.*"))
     assert document("report", "2026-01-01", "--json", *where)["schema"] == "ftev.report/1"
     out = tmp_path / "out"
     told = ftev("report", "2026-01-01", "--format", "json", "--out", str(out), *where)
@@ -241,6 +247,7 @@ def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_is_no_fault(runs: Path) -> None:
+    ftev("report", "2026-01-01", "--format", "md,html,json", "--runs-dir", str(runs))
     command = f"{' '.join(PROGRAM)} report 2026-01-01 | head -1"
     told = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ftev.tui.widgets.asking import ReplyCame, RequestTold
 from ftev.tui.widgets.chart import ChartPane
 from ftev.tui.widgets.pane import NumberedPane
 from ftev.tui.widgets.plot import BLOCK
-from made_runs import live_worker, make_run, story, until_step, write_events
+from made_runs import REPORTS, live_worker, make_run, story, until_step, write_events
 from textual.pilot import Pilot
 
 TAKEN_BY_TERMINALS = {f"ctrl+{letter}" for letter in "basz" + "mihw"}
@@ -306,8 +307,19 @@ async def test_the_report_is_written_on_e(finished: Run, shown: Shown) -> None:
     async with shown(finished) as pilot:
         await pilot.press("e")
         await seen(pilot, "written: ")
-        assert (finished.path / "report.md").exists()
-        assert (finished.path / "report.json").exists()
+    assert all((finished.path / name).stat().st_size for name in REPORTS)
+
+
+async def test_a_finished_run_without_a_report_gets_it_from_who_opens_it(
+    finished: Run, shown: Shown
+) -> None:
+    for name in REPORTS[1:]:
+        (finished.path / name).unlink()
+    async with shown(finished) as pilot:
+        await seen(pilot, f"report.html, report.json of {finished.id} were missing: written now")
+    report = json.loads((finished.path / "report.json").read_bytes())
+    assert report["run"]["status"] == "finished"
+    assert not (finished.path / "report.md").stat().st_size  # it was there
 
 
 async def test_leaving_is_q_and_ctrl_c_says_so(running: Run, shown: Shown) -> None:

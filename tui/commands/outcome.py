@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.history import History
 from ...core.numbers.metric_table import METRICS
-from ...core.report import build_report
+from ...core.report import build_report, write_missing
 from ...core.reporting.metric_names import name_decision, name_metric, positive_label_of
 from ...core.reporting.numbers import DASH, format_difference, format_estimate
 from ...core.reporting.numbers import format_difference_interval as format_ends
@@ -49,6 +49,8 @@ def tell_outcome(run: Run, history: History, emit: Callable[[str], None]) -> dic
         emit(f"verdict: {verdict['decision']} (objective: {visible(verdict['objective'])})")
         for reason in verdict["reasons"]:
             emit(f"  {visible(reason)}")
+    if told := write_missing(run, history):
+        emit(told)
     written = run.path / "report.md"
     if written.exists():
         emit(f"report: {written}")

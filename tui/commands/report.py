@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 
 from ...core.errors import ConfigError, Fault
+from ...core.history import read_history
 from ...core.misfits import use_history
 from ...core.report import (
     DEFAULT_FORMATS,
     build_report,
     check_formats,
     render_markdown,
+    write_missing,
     write_report,
 )
 from ...core.runs import Run, open_run, runs_folder
@@ -30,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
         show_explained(found, options)
         return 0
     report = build_report(found)
+    if told := write_missing(found, read_history(found)):
+        say(f"ftev: {told}")
     if wanted or options.out:
         _write(found, wanted, options)
     if options.json:

@@ -18,6 +18,7 @@ from ..widgets.arrangement import Desk
 from ..widgets.asking import (
     AnswerTold,
     ReplyCame,
+    write_missing_report,
     write_report,
 )
 from ..widgets.chart import ChartPane
@@ -142,6 +143,7 @@ class RunScreen(FramedScreen[None]):
     def _make_ahead(self) -> None:
         """In the thread of the follower, once the run is shown."""
         make_ahead(self.chart.newest_data, self.follower.lock, lambda: not self.follower.stopped)
+        write_missing_report(self.followed, self.follower.history, self.post_message)
 
     @on(HistoryRead)
     def show_reading(self, message: HistoryRead) -> None:

@@ -8,6 +8,7 @@ from textual.message import Message
 
 from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
 from ...core.errors import FtevError, HeldError
+from ...core.history import History
 from ...core.launch import refuse_if_second, resume_worker, wake_worker
 from ...core.runs import Run
 from ..threads import Post, in_thread
@@ -95,6 +96,14 @@ def _resume_run(run: Run, post: Post) -> None:
         refuse_if_second(run, worker)
     except HeldError as error:
         post(RequestTold(str(error), failed=True))
+
+
+def write_missing_report(run: Run, history: History, post: Post) -> None:
+    """What a finished run lacks of its report. In a thread: its imports are heavy."""
+    from ...core.report import write_missing
+
+    if told := write_missing(run, history):
+        post(RequestTold(told))
 
 
 def write_report(run: Run, post: Post) -> None:
