@@ -20,9 +20,10 @@ from .numbers.comparisons import compare
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 from .predictions import read_predictions, stored_splits
 from .reporting.numbers import format_time
-from .reporting.summary import SPLITS, headline, primary_metric, run_status
+from .reporting.summary import headline, run_status
 from .run_facts import flatten
 from .runs import Run
+from .selection import SPLITS, primary_metric
 from .statistics import COVERS, holm
 from .verdict import judge
 

@@ -1,31 +1,27 @@
-"""What the numbers say, in words: a line for each epoch, findings with evidence, the verdict."""
+"""One sentence on each epoch: how the losses moved."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import takewhile
 
-from .findings import Finding, find
+from .history import Change, Epoch, History
 from .pitfalls.course import between, fell
-from .verdict import Verdict, judge
-
-if TYPE_CHECKING:
-    from .history import Change, Epoch, History
-
-__all__ = ["Finding", "Verdict", "find", "judge", "observe_epoch"]
 
 
 def observe_epoch(history: History, now: Epoch) -> str:
-    """One sentence on an epoch that ended, from its losses and those of the epochs before.
+    """An epoch that ended, by its losses and those of the epochs before.
 
     `History.change` alone says whether the validation loss moved (V10); the training loss has the
     noise of its steps.
     """
     if not math.isfinite(now.train_loss):
         return "training loss is not finite: lower the learning rate"
-    skipped = history.steps.skipped
+    skipped = bisect_right(history.steps.skipped_steps, now.step)
     told = f"; {skipped} steps skipped (gradient not finite)" if skipped else ""
-    before = history.epochs[-1] if history.epochs else None
+    before = list(takewhile(lambda e: e is not now, history.epochs))
     return (
         _observe_change(history, before, now) if before else _observe_first(history, now)
     ) + told
@@ -44,8 +40,8 @@ def _observe_first(history: History, now: Epoch) -> str:
     return f"validation loss {verb} by {_by(change)} in the first epoch{accuracy}"
 
 
-def _observe_change(history: History, before: Epoch, now: Epoch) -> str:
-    train = _train_fell(history, before, now)
+def _observe_change(history: History, earlier: Sequence[Epoch], now: Epoch) -> str:
+    before, train = earlier[-1], _train_fell(history, earlier, now)
     if not math.isfinite(now.validation_loss) or not math.isfinite(before.validation_loss):
         return f"training loss {_moved(train)} ({before.train_loss:.3f} → {now.train_loss:.3f})"
     change = history.change(before.step, now.step)
@@ -62,27 +58,24 @@ def _observe_change(history: History, before: Epoch, now: Epoch) -> str:
         return f"both losses rose (validation by {_by(change)}): training is unstable"
     if not train:
         return told + accuracy
-    return f"{told} while training loss fell{_overfitting(history, before, now)}"
+    return f"{told} while training loss fell{_overfitting(history, earlier, now)}"
 
 
-def _train_fell(history: History, before: Epoch, now: Epoch) -> bool | None:
-    start = history.epochs[-2].step if len(history.epochs) > 1 else -1
-    return fell(
-        between(history, start, before.step),
-        between(history, before.step, now.step),
-    )
+def _train_fell(history: History, earlier: Sequence[Epoch], now: Epoch) -> bool | None:
+    start = earlier[-2].step if len(earlier) > 1 else -1
+    before = earlier[-1].step
+    return fell(between(history, start, before), between(history, before, now.step))
 
 
-def _overfitting(history: History, before: Epoch, now: Epoch) -> str:
+def _overfitting(history: History, earlier: Sequence[Epoch], now: Epoch) -> str:
     """Nothing where the loss is not above its lowest."""
-    finite = [e for e in history.epochs if math.isfinite(e.validation_loss)]
+    finite = [e for e in earlier if math.isfinite(e.validation_loss)]
     best = min(finite, key=lambda e: e.validation_loss)
     change = history.change(best.step, now.step)
     if change is None or change.level:
         return ""
-    return (
-        ": overfitting begins" if best is before else f": overfitting since epoch {best.epoch + 1}"
-    )
+    began = best is earlier[-1]
+    return ": overfitting begins" if began else f": overfitting since epoch {best.epoch + 1}"
 
 
 def _moved(has_fallen: bool | None) -> str:

@@ -6,7 +6,7 @@ from .config import RunConfig
 from .history import History
 from .pitfalls import answers, data, evidence, scores, splits, texts, training
 from .pitfalls.case import Case, Finding, Look
-from .reporting.summary import place
+from .selection import place
 
 __all__ = ["LOOKS", "Finding", "find"]
 

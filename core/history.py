@@ -169,7 +169,6 @@ class Epoch:
     validation_accuracy: float
     accuracy_change: float  # against step 0
     seconds: float
-    observation: str = ""
 
 
 @dataclass(frozen=True)
@@ -448,22 +447,22 @@ class History:
         self.labels, self.positive = e.labels, e.positive
 
     def _add_epoch(self, e: EpochDone) -> None:
-        from .diagnosis import observe_epoch
-
         at_end = self.evaluation("validation", "tuned", e.step)
         start = self.evaluation("validation", "tuned", 0)
         accuracy = _ratio(at_end.correct, at_end.count) if at_end else math.nan
-        row = Epoch(
-            epoch=e.epoch,
-            step=e.step,
-            train_loss=self.steps.mean_loss(e.epoch - 1, e.epoch),
-            validation_loss=_ratio(at_end.loss_sum, at_end.loss_count) if at_end else math.nan,
-            validation_accuracy=accuracy,
-            accuracy_change=accuracy - _ratio(start.correct, start.count) if start else math.nan,
-            seconds=e.seconds,
+        self.epochs.append(
+            Epoch(
+                epoch=e.epoch,
+                step=e.step,
+                train_loss=self.steps.mean_loss(e.epoch - 1, e.epoch),
+                validation_loss=_ratio(at_end.loss_sum, at_end.loss_count) if at_end else math.nan,
+                validation_accuracy=accuracy,
+                accuracy_change=accuracy - _ratio(start.correct, start.count)
+                if start
+                else math.nan,
+                seconds=e.seconds,
+            )
         )
-        row.observation = observe_epoch(self, row)
-        self.epochs.append(row)
 
     def _add_checkpoint(self, e: CheckpointSaved) -> None:
         """One that is told of again took the time that it took."""

@@ -12,7 +12,6 @@ import polars as pl
 from .analyses import Evaluation, Frames, analyse, guardrails, thresholds
 from .decision import DEFAULT_METRIC, declared_metric
 from .events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
-from .reporting.summary import REFERENCES, clean
 from .results import (
     Comparison,
     adjust_secondary,
@@ -20,6 +19,7 @@ from .results import (
     evaluate_classification,
     evaluate_text,
 )
+from .selection import REFERENCES, clean
 
 OF_CLEAN_ROWS = (thresholds, guardrails)  # what the verdict asks of them beyond the results
 Measured = ResultsComputed | AnalysisComputed | ComparisonsComputed

@@ -21,7 +21,7 @@ from .reporting.numbers import (
     unit_of,
 )
 from .reporting.outcome import LEVEL, read_difference
-from .reporting.summary import higher_is_better, unclean
+from .selection import higher_is_better, unclean
 
 SQUARED_Z = 3.841458820694124  # of two-sided 95 %
 LEAST_UNITS = 6  # rows or clusters: fewer have no p at or below 0.05, whatever changed (S2b)

@@ -23,9 +23,9 @@ from .decoding import decode_json
 from .disk import cannot_write
 from .errors import ConfigError, Fault, HeldError, RunError
 from .history import History, read_history
-from .reporting.summary import SPLITS
 from .run_lock import Lock
 from .runs import Run
+from .selection import SPLITS
 
 FILE = "reviews.jsonl"
 LOWEST, HIGHEST = 1, 5

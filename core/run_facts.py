@@ -139,7 +139,8 @@ def _read_facts(run: Run, course: LossCourse | None) -> RunFacts:
 
 def _with_results(run: Run, history: History, facts: RunFacts) -> RunFacts:
     from .config import to_dict
-    from .reporting.summary import headline, metric_value
+    from .reporting.summary import headline
+    from .selection import metric_value
     from .verdict import judge
 
     config = run.config_if_kept()

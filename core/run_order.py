@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from .reporting.summary import higher_is_better
 from .run_facts import RunEntry
+from .selection import higher_is_better
 
 SORTS = ("newest", "name", "status", "metric", "duration")
 GROUPS = ("", "task", "base model", "training file", "tag")

@@ -27,13 +27,7 @@ from .reporting.numbers import (
     spell,
 )
 from .reporting.outcome import read_difference
-from .reporting.summary import (
-    REFERENCES,
-    clean,
-    judged_split,
-    metric_value,
-    reference_model,
-)
+from .selection import REFERENCES, clean, judged_split, metric_value, reference_model
 
 Decision = Literal["ship", "hold", "no evidence"]
 VOID = ("wrong_metric",)  # errors that show nothing against the model, and nothing for it

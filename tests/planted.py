@@ -16,7 +16,6 @@ import polars as pl
 from ftev.core.analyses import Evaluation, at_operating_point
 from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.data import Dataset, read_run_data
-from ftev.core.diagnosis import Finding, Verdict, find, judge
 from ftev.core.drawn import tell_draws
 from ftev.core.events import (
     AnyEvent,
@@ -31,12 +30,14 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
+from ftev.core.findings import Finding, find
 from ftev.core.history import History, fold
 from ftev.core.leakage import Leakage, find_leakage
 from ftev.core.measure import measure
 from ftev.core.metrics import default_positive
 from ftev.core.reading.splits import rows_together
 from ftev.core.results import majority_frame
+from ftev.core.verdict import Verdict, judge
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import story
+from ftev.core.diagnosis import observe_epoch
 from ftev.core.errors import RunError
 from ftev.core.events import (
     AnyEvent,
@@ -208,7 +209,7 @@ def test_skipped_steps_are_counted_and_told() -> None:
     events = [replace(story.step(n), skipped=True) for n in (1, 2)]
     history = fold([*story.beginning(), *events, EpochDone(epoch=1, step=2, seconds=1.0)])
     assert history.steps.skipped == 2
-    assert "2 steps skipped" in history.epochs[0].observation
+    assert "2 steps skipped" in observe_epoch(history, history.epochs[0])
 
 
 Trained = list[tuple[float, float]]  # training and validation loss of each epoch
@@ -229,7 +230,8 @@ def observed(epochs: Trained, error: float = 0.01, start: float = 0.7) -> str:
             events.append(replace(story.validated(0), step=4 * i, epoch=float(i), **sums))
         if i:
             events.append(EpochDone(epoch=i, step=4 * i, seconds=1.0))
-    return fold(events).epochs[-1].observation
+    history = fold(events)
+    return observe_epoch(history, history.epochs[-1])
 
 
 @pytest.mark.parametrize(

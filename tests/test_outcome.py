@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 import story
 from ftev.core.compare import compare_runs
-from ftev.core.diagnosis import judge
 from ftev.core.events import ComparisonsComputed, ResultsComputed
 from ftev.core.history import fold
 from ftev.core.numbers.comparisons import compare
 from ftev.core.reporting.compared import tell_outcome
 from ftev.core.reporting.numbers import format_difference, format_difference_interval
 from ftev.core.reporting.outcome import read_difference
+from ftev.core.verdict import judge
 from stored_runs import write_run, written
 
 

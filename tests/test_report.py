@@ -12,7 +12,6 @@ import msgspec
 import pytest
 import story
 from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.diagnosis import Finding, find, judge
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.events import (
     AnyEvent,
@@ -25,6 +24,7 @@ from ftev.core.events import (
     RunStarted,
     SplitPrepared,
 )
+from ftev.core.findings import Finding, find
 from ftev.core.history import History, fold
 from ftev.core.report import build_report, render_json, render_markdown, write_report
 from ftev.core.reporting.markdown import escape
@@ -32,6 +32,7 @@ from ftev.core.reporting.numbers import format_difference, format_seconds, forma
 from ftev.core.reporting.sections.verdict import headline_figures
 from ftev.core.reporting.summary import describe_status, headline
 from ftev.core.runs import Run
+from ftev.core.verdict import judge
 from msgspec.structs import replace
 
 NASTY = "a|b `c` <img src=x onerror=alert(1)> [x](http://y) **z** \x1b[31m\x07\u202e_q_\nnext"

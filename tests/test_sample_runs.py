@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ftev.core.diagnosis import observe_epoch
 from ftev.core.history import read_history
 from ftev.core.report import build_report
 from ftev.core.runs import Run
@@ -18,7 +19,7 @@ def test_a_sample_run_is_read_whole(task: str) -> None:
     assert history.status(alive=False) == "finished"
     assert [s.state for s in history.stages] == ["done"] * 5
     assert [e.epoch for e in history.epochs] == [1, 2, 3, 4, 5]
-    assert all(e.observation for e in history.epochs)
+    assert all(observe_epoch(history, e) for e in history.epochs)
     report = build_report(run)
     assert report["schema"] == "ftev.report/1"
     assert report["verdict"]["decision"] == "ship"

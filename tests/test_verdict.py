@@ -13,7 +13,6 @@ import pytest
 import story
 from ftev.core.chance import permutation_p
 from ftev.core.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
-from ftev.core.diagnosis import judge
 from ftev.core.events import (
     AnalysisComputed,
     AnyEvent,
@@ -32,7 +31,7 @@ from ftev.core.report import build_report
 from ftev.core.reporting.metric_names import name_decision
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare, evaluate_classification
-from ftev.core.verdict import Verdict, find_comparison
+from ftev.core.verdict import Verdict, find_comparison, judge
 from scipy.stats import fisher_exact
 from statsmodels.stats.multitest import multipletests
 

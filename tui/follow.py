@@ -223,7 +223,7 @@ class Follower(threading.Thread):
 
 def judged(run: Run, history: History) -> RunJudged:
     """The primary metric, and the verdict where the run has ended."""
-    from ..core.reporting.summary import primary_metric
+    from ..core.selection import primary_metric
     from ..core.verdict import judge
 
     primary = primary_metric(run, history)

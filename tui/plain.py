@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..core.diagnosis import observe_epoch
 from ..core.events import (
     AnalysisComputed,
     AnyEvent,
@@ -146,7 +147,7 @@ def _tell_epoch(e: EpochDone, h: History) -> list[str]:
         told += f", {_accuracy(h)} {format_value('accuracy', row.validation_accuracy)}"
     if math.isfinite(row.accuracy_change):
         told += f" ({format_difference('accuracy', row.accuracy_change)} since step 0)"
-    return [f"{told}, {format_seconds(row.seconds)}: {row.observation}"]
+    return [f"{told}, {format_seconds(row.seconds)}: {observe_epoch(h, row)}"]
 
 
 def _tell_checkpoint(e: CheckpointSaved, h: History) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ..config import RunConfig
-from ..reporting.summary import first_reference
+from ..selection import first_reference
 
 Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
 

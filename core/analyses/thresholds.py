@@ -21,7 +21,7 @@ from ..numbers.clusters import Clusters, told_clusters, unit_of
 from ..numbers.exchange import Null
 from ..numbers.scored import positive_label, read_classification
 from ..numbers.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
-from ..reporting.summary import REFERENCES
+from ..selection import REFERENCES
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation, Frames, reference_of
 

@@ -13,7 +13,7 @@ from ..decision import DEFAULT_METRIC, choosers, declared_metric
 from ..history import History
 from ..reporting.numbers import read_number
 from ..reporting.outcome import Outcome, read_difference
-from ..reporting.summary import judged_split, reference_model
+from ..selection import judged_split, reference_model
 
 EVIDENCE_ROWS = 50
 SURE = 0.02  # p of a difference that a finding rests on, both sides together

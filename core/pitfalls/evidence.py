@@ -17,7 +17,7 @@ from ..reporting.numbers import (
     unit_of,
 )
 from ..reporting.outcome import read_difference
-from ..reporting.summary import metric_value
+from ..selection import metric_value
 from .case import NAMES, Case, Finding, Look
 
 SMALL_SPLIT = 100  # rows

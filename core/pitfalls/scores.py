@@ -16,7 +16,7 @@ from ..reporting.numbers import (
     format_value,
     read_number,
 )
-from ..reporting.summary import higher_is_better, metric_value, unclean
+from ..selection import higher_is_better, metric_value, unclean
 from . import remedies
 from .case import EVIDENCE_ROWS, NAMES, Case, Finding, Look, is_shown
 from .course import learnt_nothing

@@ -9,7 +9,7 @@ from ..events import LeakageFound
 from ..reporting.leaked import tell_leaked
 from ..reporting.metric_names import name_metric
 from ..reporting.numbers import format_count, format_estimate, read_number
-from ..reporting.summary import clean
+from ..selection import clean
 from .case import EVIDENCE_ROWS, Case, Finding, Look
 
 LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown

@@ -13,7 +13,7 @@ from ..reporting.numbers import (
     format_value,
     read_number,
 )
-from ..reporting.summary import judged_split, metric_value, reference_model
+from ..selection import judged_split, metric_value, reference_model
 from ..verdict import find_comparison
 from .question import Question, ask
 

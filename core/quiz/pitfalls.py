@@ -13,7 +13,7 @@ from ..glossary import explain, lookup
 from ..history import History
 from ..reporting.leaked import NOT_COMPARED, was_compared
 from ..reporting.numbers import format_count, format_value, read_number
-from ..reporting.summary import judged_split, metric_value
+from ..selection import judged_split, metric_value
 from .losses import course_of
 from .question import Question, ask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..config import RunConfig
 from ..history import History
-from ..reporting.summary import judged_split
+from ..selection import judged_split
 from ..verdict import judge
 from .question import Question, ask
 

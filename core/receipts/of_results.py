@@ -19,7 +19,7 @@ from ..numbers.metric_table import METRICS
 from ..numbers.ratios import Ratio
 from ..reporting.metric_names import title_metric
 from ..reporting.numbers import format_count, read_number
-from ..reporting.summary import REFERENCES, judged_split
+from ..selection import REFERENCES, judged_split
 from ..statistics import COVERS
 from .forms import DifferenceReceipt, IntervalReceipt, Part, Receipt
 from .sums import label_parts, ratio_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..config import RunConfig
 from ..history import History
-from ..reporting.summary import SPLITS, clean
+from ..selection import SPLITS, clean
 from .forms import Rows, Tokens
 
 SUMS = "log-softmax in float32, sums in float64"

@@ -19,6 +19,7 @@ from ..config import RunConfig
 from ..demo import SHIPPED
 from ..loading_code import loading_code
 from ..numbers.metric_table import METRICS
+from ..selection import SPLITS, clean
 from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
 from .markdown import render_blocks
 from .metric_names import title_metric
@@ -30,7 +31,6 @@ from .sections.labels import show_labels
 from .sections.metrics import show_metrics
 from .sections.notes import show_environment
 from .sections.verdict import describe_run, show_verdict
-from .summary import SPLITS, clean
 from .text import visible
 
 TASK_TYPES = {"classification": "text-classification", "generation": "text-generation"}

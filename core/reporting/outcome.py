@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ..selection import higher_is_better
 from .numbers import read_number, shows_nothing
-from .summary import higher_is_better
 
 Outcome = Literal["better", "worse", "the same", "cannot tell"]
 LEVEL = 0.05

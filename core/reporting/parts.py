@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..config import RunConfig
+from ..diagnosis import observe_epoch
 from ..events import SplitPrepared, TextScored
 from ..findings import Finding
 from ..history import History
@@ -160,7 +161,7 @@ def describe_epochs(history: History) -> list[dict[str, Any]]:
             }
         if measured and not math.isnan(e.accuracy_change):
             row["accuracy_change"] = e.accuracy_change
-        rows.append(row | {"seconds": e.seconds, "observation": e.observation})
+        rows.append(row | {"seconds": e.seconds, "observation": observe_epoch(history, e)})
     return rows
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..decision import DEFAULT_METRIC, choosers, declared_metric
+from ..decision import choosers
 from ..errors import FtevError
 from ..estimate import compare_with_estimate
 from ..history import History
 from ..misfits import use_history
-from ..numbers.metric_table import METRICS
 from ..run_notes import read_notes
 from ..runs import Run
+from ..selection import (
+    clean,
+    config_of,
+    judged_split,
+    metric_value,
+    primary_metric,
+    reference_model,
+)
 from .evaluation_values import evaluation_values
 from .live import activity, live_figure
 from .metric_names import name_metric
@@ -21,9 +28,6 @@ from .numbers import COST, DASH, format_time, format_value, read_number
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-
-SPLITS = ("test", "validation", "train")  # the first that has results speaks for a run
-REFERENCES = ("base", "probe", "majority")  # what a tuned model is set against, best first
 
 
 @dataclass(frozen=True)
@@ -68,58 +72,6 @@ class Headline:
         }
 
 
-def clean(split: str) -> str:
-    """The name under which the rows of a split that repeat nothing of an earlier one are told."""
-    return f"{split}_clean"
-
-
-def unclean(split: str) -> str:
-    """The split whose clean rows are told under this name, else the name itself."""
-    return split.removesuffix("_clean")
-
-
-def place(order: tuple[str, ...], name: str) -> int:
-    """Where a name stands in an order; unknown names come last."""
-    return order.index(name) if name in order else len(order)
-
-
-def judged_split(history: History) -> str | None:
-    """The split whose results answer the objective: test, else validation."""
-    return next((s for s in SPLITS if "tuned" in history.results.get(s, {})), None)
-
-
-def reference_model(results: Mapping[str, Any]) -> str | None:
-    """What the tuned model is set against on a split, by the results of its models."""
-    return first_reference(results, zero_shot=bool(results.get("base", {}).get("method")))
-
-
-def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
-    """Base, else probe, else majority.
-
-    A base that labels without having been made for it is easily beaten: the probe stands before it.
-    """
-    if "probe" in models and zero_shot:
-        return "probe"
-    return next((model for model in REFERENCES if model in models), None)
-
-
-def primary_metric(run: Run, history: History, config: RunConfig | None = None) -> str:
-    """The metric declared before the run, else the default of its task."""
-    known = config or _config_of(run)
-    declared = declared_metric(known) if known else None
-    return declared or DEFAULT_METRIC.get(history.task, "loss")
-
-
-def metric_value(result: Mapping[str, Any] | None, metric: str) -> float | None:
-    """A metric of a model's result on a split; None where it does not apply."""
-    if result is None:
-        return None
-    estimate = result.get("metrics", {}).get(metric)
-    if estimate is not None:
-        return read_number(estimate["value"])
-    return read_number(result["loss"]) if metric == "loss" and "loss" in result else None
-
-
 def headline(run: Run, history: History, config: RunConfig | None = None) -> Headline | None:
     """The primary metric of the results, else of the last evaluation on validation.
 
@@ -145,7 +97,7 @@ def headline(run: Run, history: History, config: RunConfig | None = None) -> Hea
                 results["tuned"].get("positive"),
                 price=price,
             )
-            return _of_cost(history, config or _config_of(run), figure)
+            return _of_cost(history, config or config_of(run), figure)
     return live_headline(history, metric)
 
 
@@ -159,13 +111,6 @@ def describe_price(result: Mapping[str, Any]) -> str:
     false = sum(row[code] for i, row in enumerate(confusion["counts"]) if i != code)
     rows = max(1, int(result.get("n") or 0))
     return f"at {chosen:.3g}, {1000 * false / rows:.3g} false positives per 1,000 rows"
-
-
-def _config_of(run: Run) -> RunConfig | None:
-    try:
-        return run.config()
-    except FtevError:  # a copied run may have lost its configuration
-        return None
 
 
 def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> Headline:
@@ -295,11 +240,6 @@ def _figures_of(history: History, split: str) -> list[Figure]:
 
 def format_headline(told: Mapping[str, Any] | None) -> str:
     return str(told["text"]) if told else DASH
-
-
-def higher_is_better(metric: str) -> bool:
-    known = METRICS.get(metric)
-    return known.higher_is_better if known else not metric.endswith(("loss", COST))
 
 
 def _name(run: Run, history: History) -> str:

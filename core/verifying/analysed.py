@@ -14,7 +14,7 @@ from ..events import spell_numbers
 from ..measure import OF_CLEAN_ROWS
 from ..predictions import INPUT_CHARACTERS
 from ..reading.rows import CHARACTERS, SLICE
-from ..reporting.summary import unclean
+from ..selection import unclean
 from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .recomputed import BY_METHOD
 from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, rows_behind, suspects

@@ -12,7 +12,6 @@ import polars as pl
 
 from ..events import Evaluated, spell_numbers
 from ..reporting.numbers import format_difference, format_estimate
-from ..reporting.summary import primary_metric
 from ..results import (
     Comparison,
     adjust_secondary,
@@ -20,6 +19,7 @@ from ..results import (
     evaluate_classification,
     evaluate_text,
 )
+from ..selection import primary_metric
 from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .stored import (
     BROKEN,

@@ -33,13 +33,13 @@ from ftev.core.config import (
     ObjectiveConfig,
     RunConfig,
 )
-from ftev.core.diagnosis import judge
 from ftev.core.events import LabelsFixed, RunFinished, RunStarted
 from ftev.core.history import fold
 from ftev.core.numbers import references
 from ftev.core.numbers.bootstrap import Resampling
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare, evaluate_classification, evaluate_text, majority_frame
+from ftev.core.verdict import judge
 from measure import section, table
 from planted import Array, Frames, Writer, answers, frame_of, scored, text_frame, texts, words
 

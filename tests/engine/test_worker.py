@@ -31,6 +31,7 @@ from ftev.core.control import (  # noqa: E402
     TokenMade,
     ask,
 )
+from ftev.core.diagnosis import observe_epoch  # noqa: E402
 from ftev.core.errors import RunError  # noqa: E402
 from ftev.core.events import EventReader, RunFinished  # noqa: E402
 from ftev.core.history import History, read_history  # noqa: E402
@@ -221,7 +222,8 @@ def facts_by_key(history: History) -> dict[str, object]:
     return {
         "steps": list(zip(history.steps.step, history.steps.loss_sum, strict=True)),
         "evaluations": evaluations,
-        "epochs": [(e.epoch, e.step, e.train_loss, e.observation) for e in history.epochs],
+        "epochs": [(e.epoch, e.step, e.train_loss) for e in history.epochs],
+        "observations": [observe_epoch(history, e) for e in history.epochs],
         "checkpoints": [(c.step, c.best) for c in history.checkpoints],
         "choices": [replace_event(c, time=0.0) for c in history.choices],
         "prompts": [replace_event(p, time=0.0) for p in history.prompts],

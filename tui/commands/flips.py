@@ -20,8 +20,8 @@ from ...core.misfits import use_history
 from ...core.predictions import read_inputs, read_predictions, stored_splits, task_of
 from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
-from ...core.reporting.summary import SPLITS
 from ...core.runs import Run, open_run, runs_folder
+from ...core.selection import SPLITS
 from .show import print_json, print_table
 
 TEXT = 100  # characters of an input in a table

@@ -11,9 +11,9 @@ from ...core.report import build_report, write_missing
 from ...core.reporting.metric_names import name_decision, name_metric, positive_label_of
 from ...core.reporting.numbers import DASH, format_difference, format_estimate
 from ...core.reporting.numbers import format_difference_interval as format_ends
-from ...core.reporting.summary import judged_split, reference_model
 from ...core.reporting.text import visible
 from ...core.runs import Run
+from ...core.selection import judged_split, reference_model
 from ...core.verdict import find_comparison
 from .show import format_rows
 

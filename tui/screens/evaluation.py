@@ -202,7 +202,7 @@ class EvaluationScreen(ReadingScreen):
         self._show()
 
     def _primary(self) -> str:
-        from ...core.reporting.summary import primary_metric
+        from ...core.selection import primary_metric
 
         assert self.history is not None
         return primary_metric(self.run_shown, self.history)

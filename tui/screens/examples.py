@@ -113,7 +113,7 @@ class ExamplesScreen(ReadingScreen):
     def _read(self) -> None:
         def read() -> None:
             from ...core.errors import FtevError
-            from ...core.reporting.summary import SPLITS, reference_model
+            from ...core.selection import SPLITS, reference_model
 
             try:
                 history = self.history or read_history(self.run_shown)

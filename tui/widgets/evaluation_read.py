@@ -15,8 +15,8 @@ from ...core.config import RunConfig
 from ...core.errors import FtevError
 from ...core.history import History, read_history
 from ...core.reporting.numbers import format_count
-from ...core.reporting.summary import REFERENCES, SPLITS, clean, place, reference_model
 from ...core.runs import Run
+from ...core.selection import REFERENCES, SPLITS, clean, place, reference_model
 from ..threads import in_thread
 
 CLEAN = "_clean"

@@ -16,7 +16,7 @@ from ...core.history import NOISE_ERRORS, History
 from ...core.numbers.metric_table import METRICS
 from ...core.reporting.metric_names import positive_label_of
 from ...core.reporting.outcome import read_difference
-from ...core.reporting.summary import SPLITS
+from ...core.selection import SPLITS
 
 MODELS = ("majority", "probe", "base", "tuned")
 CLEAN = "_clean"  # a split without the rows that an earlier split has too

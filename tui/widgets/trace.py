@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...core.diagnosis import observe_epoch
 from ...core.events import Evaluated
 from ...core.history import Change, Epoch, History
 from ...core.reporting.kept import reason_kept
@@ -21,6 +22,7 @@ from .spans import GAP, Column, Line, header, row, table_width
 
 TIME_WIDTH = 140  # from here on the time of an epoch is told
 LOWEST = "▾ "  # not the ◆ of the chart: the checkpoint that is kept may be another one
+Observed = dict[tuple[int, float, float], str]  # by step and losses of an epoch
 ONE_LINE_WIDTH = 110  # from here on an observation stands beside its numbers
 
 
@@ -30,6 +32,7 @@ class TracePane(NumberedPane):
     def __init__(self) -> None:
         super().__init__()
         self.history = History()
+        self._observed: Observed = {}
 
     @property
     def keeps_head(self) -> int:
@@ -44,10 +47,11 @@ class TracePane(NumberedPane):
         self.show()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return trace_lines(self.history, width)
+        return trace_lines(self.history, width, self._observed)
 
 
-def trace_lines(history: History, width: int) -> list[Line]:
+def trace_lines(history: History, width: int, observed: Observed | None = None) -> list[Line]:
+    """`observed`: sentences that are kept from one redraw to the next; some read every step."""
     if not history.epochs and not history.validation_series():
         return [[("A row appears here at the end of each epoch.", "muted")]]
     columns = _columns(history, width)
@@ -58,22 +62,26 @@ def trace_lines(history: History, width: int) -> list[Line]:
             columns, _evaluation_row(start, columns, "0"), "before training", width
         )
     best = min((e.validation_loss for e in history.epochs), default=math.nan)
-    for step, cells, words in _rows(history, columns, best):
+    for step, cells, words in _rows(history, columns, best, {} if observed is None else observed):
         reason = reason_kept(history) if step == history.best_step else ""
         said = ". ".join(part for part in (words, reason) if part)
         lines += _with_words(columns, cells, with_minus(said), width)
     return lines
 
 
-def _rows(history: History, columns: list[Column], best: float) -> list[tuple[int, Line, str]]:
+def _rows(
+    history: History, columns: list[Column], best: float, observed: Observed
+) -> list[tuple[int, Line, str]]:
     """The epochs, and between them the evaluation whose checkpoint is kept and that of the last
     step, where no epoch ends: step, cells, words."""
     rows = []
     for e in history.epochs:
         change = history.change(0, e.step)
-        rows.append(
-            (e.step, _epoch_row(e, columns, e.validation_loss == best, change), e.observation)
-        )
+        key = (e.step, e.train_loss, e.validation_loss)
+        if key not in observed:
+            observed[key] = observe_epoch(history, e)
+        cells = _epoch_row(e, columns, e.validation_loss == best, change)
+        rows.append((e.step, cells, observed[key]))
     known = {0, *(step for step, *_ in rows)}
     rows += [
         (e.step, _evaluation_row(e, columns, f"{e.epoch:.2f}"[:5]), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...selection import REFERENCES, SPLITS, clean, place
 from ..blocks import Block, Fold, Heading, Paragraph, Table
 from ..metric_names import name_metric, positive_label_of
 from ..numbers import (
@@ -16,7 +17,6 @@ from ..numbers import (
     read_number,
 )
 from ..outcome import read_difference
-from ..summary import REFERENCES, SPLITS, clean, place
 
 Rows = Sequence[Mapping[str, Any]]
 

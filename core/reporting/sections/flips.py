@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...selection import SPLITS
 from ..blocks import Block, Heading, Paragraph, Table
 from ..numbers import DASH, format_count, format_p, format_value, read_number
-from ..summary import SPLITS
 from ..text import visible
 
 SHOWN = 10  # rows of each changed kind

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...selection import SPLITS
 from ..blocks import Block, Heading, Matrix, Paragraph, Table
 from ..numbers import format_value
-from ..summary import SPLITS
 
 MATRIX_LABELS = 20  # up to so many a confusion matrix is shown whole
 WORST = 20  # confusions told where it is not

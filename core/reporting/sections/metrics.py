@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...numbers.metric_table import METRICS
+from ...selection import SPLITS, clean, place
 from ..blocks import Block, Fold, Heading, Paragraph, Table
 from ..metric_names import name_metric, positive_label_of
 from ..numbers import format_count, format_estimate
-from ..summary import SPLITS, clean, place
 from .differences import SHOWN_SPLITS
 from .thresholds import describe_other_threshold
 

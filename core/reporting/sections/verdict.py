@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...selection import clean
 from ..blocks import Banner, Block, Figures, Paragraph
 from ..numbers import (
     format_count,
@@ -14,7 +15,6 @@ from ..numbers import (
     format_seconds,
     format_value,
 )
-from ..summary import clean
 
 Report = Mapping[str, Any]
 SHOWN_LABELS = 12  # of a head that was replaced
