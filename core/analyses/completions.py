@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from ..metrics import FloatArray
+from ..numbers.answer_text import answer_part, normalise_text
 from ..numbers.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
 from ..numbers.references import ORDERS, answered, read_references
-from ..reading.inputs import answer_part, normalise_text
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation
 

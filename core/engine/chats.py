@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from ..reading.inputs import answer_part
+from ..numbers.answer_text import answer_part
 from .templates import apply_template
 
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")

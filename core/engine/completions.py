@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..reading.inputs import END_OF_REASONING
+from ..numbers.answer_text import END_OF_REASONING
 from .batches import Batch, Rows, collate, evaluation_batches
 from .devices import autocast
 from .few_rows import few_rows

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ..metrics import FloatArray, IntArray
-from ..reading.inputs import END_OF_REASONING, answer_part, normalise_text
+from .answer_text import END_OF_REASONING, answer_part, normalise_text
 from .bootstrap import Draws
 from .clusters import Clusters, read_clusters
 

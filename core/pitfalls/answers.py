@@ -15,7 +15,6 @@ from ..reporting.numbers import (
     read_number,
     shows_nothing,
 )
-from ..reporting.sections.completions import bleu_of_short
 from .case import Case, Finding, Look, is_shown
 from .remedies import learn_less, learn_more
 
@@ -123,3 +122,12 @@ def _short_answers(case: Case) -> Iterator[Finding]:
 
 
 LOOKS: tuple[Look, ...] = (_worse_answers, _never_stops, _short_answers)
+
+
+def bleu_of_short(told: Found) -> str:
+    """Why BLEU is low where answers are right."""
+    return (
+        f"BLEU counts sequences of {told['tokens']} tokens: {told['answers']:,} of "
+        f"{format_count(told['rows'], 'answer')} and {told['references']:,} references are "
+        "shorter, so BLEU is near 0 even where they agree."
+    )

@@ -7,13 +7,13 @@ of that text joins runs, so it must not depend on the machine or on a library's 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from typing import Any
 
 import polars as pl
 
+from ..numbers.answer_text import normalise_text
+
 CONTENT_BYTES = 8
-END_OF_REASONING = "</think>"
 # What str.split() takes for white space, save a single space, which stays as it is.
 _SPACES = r"[\t-\r\x1c-\x1f ]{2,}|[\t-\r\x1c-\x1f]"
 
@@ -31,17 +31,6 @@ def chat_input(chat: list[dict[str, Any]]) -> str:
     answers = (i for i, t in enumerate(chat) if t["role"] == "assistant" and t.get("weight") != 0)
     last = max(answers, default=0)
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in chat[: last or len(chat)])
-
-
-def normalise_text(text: str) -> str:
-    """The text as inputs are compared, and answers with their references by exact match."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def answer_part(text: str) -> str:
-    """What is said after the reasoning: after the last `</think>`, else the whole text."""
-    _, tag, answer = text.rpartition(END_OF_REASONING)
-    return answer.strip() if tag else text
 
 
 def normalise(texts: pl.Series) -> pl.Series:

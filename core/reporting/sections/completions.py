@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...numbers.metric_table import REFERENCE_METRICS
+from ...pitfalls.answers import bleu_of_short
 from ..blocks import Block, Bullets, Heading, Paragraph, Table
 from ..numbers import (
     DASH,
@@ -56,15 +57,6 @@ def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]
         yield from _cross_scoring(analyses["cross_scoring"][""])
     if "examples" in analyses:
         yield from _examples(analyses["examples"][""])
-
-
-def bleu_of_short(told: Found) -> str:
-    """Why BLEU is low where answers are right."""
-    return (
-        f"BLEU counts sequences of {told['tokens']} tokens: {told['answers']:,} of "
-        f"{format_count(told['rows'], 'answer')} and {told['references']:,} references are "
-        "shorter, so BLEU is near 0 even where they agree."
-    )
 
 
 def _how(split: str, told: Found) -> str:
