@@ -196,9 +196,13 @@ _REQUIRED = {
 }
 
 
+@cache
+def _paths(cls: type) -> list[str]:
+    return [s.path for s in settings(cls)]
+
+
 def _nearest(key: str, prefix: str, cls: type) -> str:
-    known = [s.path for s in settings()]
-    local = [s.path for s in settings(cls)]
+    known, local = _paths(RunConfig), _paths(cls)
     if close := difflib.get_close_matches(key, local, 1):
         return f"Did you mean {prefix}{close[0]}?"
     last = {p.rsplit(".", 1)[-1]: p for p in known}

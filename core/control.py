@@ -310,7 +310,9 @@ def ask(
                         return
                     reply = _decode_reply(run, answer)
                     if isinstance(reply, Failed):
-                        raise RunError(reply.text)
+                        raise RunError(
+                            reply.text or f"{run.id}: its worker failed, and does not say why"
+                        )
                     if isinstance(reply, Done):
                         return
                     yield reply

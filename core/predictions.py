@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from .analyses import Frames
-from .errors import Fault, FtevError, RunError
+from .errors import DataError, Fault, FtevError, RunError
 from .history import History
+from .reading.parquet_pages import read_parquet
 from .reporting.numbers import format_count
 from .runs import Run
 
@@ -95,7 +96,10 @@ def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFram
         what = "cannot be read: it is no file" if os.path.exists(path) else "there is no such file"
         raise RunError(Fault(str(path), what, REWRITE))
     try:
-        frame = pl.read_parquet(path, glob=False)
+        frame = read_parquet(path)
+    except DataError as error:
+        [fault] = error.faults
+        raise RunError(Fault(str(path), fault.what, fault.remedy)) from None
     except (Exception, pl.exceptions.PanicException) as error:  # damaged bytes fail in many ways
         told = (str(error).splitlines() or ["it is damaged"])[0]
         raise RunError(Fault(str(path), f"cannot be read: {told}", REWRITE)) from None

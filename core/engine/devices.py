@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from .. import memory
 from ..config import RunConfig
 from ..events import DeviceFound, Event, SystemSampled
 
@@ -167,24 +168,7 @@ def free_memory(device: torch.device) -> int | None:
     """Bytes that can still be had on a device, limits of a container counted; None: not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [n for n in (_available_memory(), _left_in_container()) if n is not None]
-    return min(found, default=None)
-
-
-def _available_memory() -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
-def _left_in_container() -> int | None:
-    folder = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
-        limit = int((folder / "memory.max").read_text())
-        return limit - int((folder / "memory.current").read_text())
-    return None
+    return memory.free_memory()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import polars as pl
@@ -37,6 +38,7 @@ KNOWN_NAMES = frozenset(
 )
 ROLES = ("text", "label", "prompt", "completion", "messages", "group")
 _SHOWN_LABEL = 64  # characters; a longer value is no label
+_SHOWN_COLUMNS = 50
 _SAMPLES = 3  # values of each column in a question
 
 
@@ -86,7 +88,14 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
 
 
 def list_columns(table: Table) -> str:
-    return "Its columns are: " + ", ".join(show_value(name)[1:-1] for name in table.columns)
+    names = [show_value(name)[1:-1] for name in islice(table.columns, _SHOWN_COLUMNS)]
+    return "Its columns are: " + ", ".join([*names, *_unlisted(table)])
+
+
+def _unlisted(table: Table) -> list[str]:
+    """How many columns are not named; nothing where all are."""
+    more = len(table.columns) - _SHOWN_COLUMNS
+    return [f"… and {more:,} more"] if more > 0 else []
 
 
 def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
@@ -261,11 +270,10 @@ def _group(named: dict[str, str]) -> dict[str, str]:
 
 def _ask(role: str, table: Table, fatal: Faults) -> None:
     """The question that a person answers in the config, with what there is to choose from."""
-    width = max(map(len, table.columns), default=0)
-    listing = "".join(
-        f"\n    {show_value(name)[1:-1]:<{width}}  {_samples(column)}"
-        for name, column in table.columns.items()
-    )
+    shown = {show_value(n)[1:-1]: c for n, c in islice(table.columns.items(), _SHOWN_COLUMNS)}
+    width = max(map(len, shown), default=0)
+    lines = [f"{name:<{width}}  {_samples(column)}" for name, column in shown.items()]
+    listing = "".join(f"\n    {line}" for line in [*lines, *_unlisted(table)])
     first = role.split()[0]
     example = f'{role} = "…"' if role in ROLES else 'prompt = "…" and completion = "…"'
     what = f"which column is the {role} is not certain" if first == role else f"has no sure {role}"

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from .faults import Faults, Place
+from .limits import check_width
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -67,7 +68,10 @@ class _Scan:
 
 
 def read_delimited(data: bytes, layout: Layout, shown: str, bad: Faults) -> Records:
-    """All records of a file; those that cannot be read become faults in `bad`."""
+    """All records of a file; those that cannot be read become faults in `bad`.
+
+    Raises DataError for one of too many columns.
+    """
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")
     scan = _scan_bytes(data, layout)
@@ -140,6 +144,7 @@ def _cells(scan: _Scan) -> tuple[pl.DataFrame, Mask, int] | None:
     first = int(scan.fields[0])
     usual = int(widths[np.argmax(counts)])
     width = first if counts[widths == first] == counts.max() else usual
+    check_width(width)
     keep = scan.fields == width
     keep[list(scan.faults)] = False
     if not keep.any():
@@ -300,12 +305,12 @@ def _is_number(cell: str) -> bool:
 
 def _header_names(cells: tuple[object, ...]) -> list[str]:
     """Names as they stand; an empty one gets its number, one that comes again a suffix."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    copies: dict[str, int] = {}
     for i, cell in enumerate(cells):
         name = plain = str(cell).strip() or f"column_{i + 1}"
-        copy = 1
         while name in names:
-            copy += 1
-            name = f"{plain}_{copy}"
-        names.append(name)
-    return names
+            copies[plain] = copies.get(plain, 1) + 1
+            name = f"{plain}_{copies[plain]}"
+        names[name] = None
+    return list(names)

@@ -12,7 +12,9 @@ import polars as pl
 from ..decoding import BROKEN
 from .delimited import DAMAGED, MEND, NOT_UTF8, Records
 from .faults import Faults, Place
+from .limits import check_size, check_width
 
+CELL = 8  # bytes of a value in a list: each object may have keys of its own
 DEEPEST = 100  # values within each other: deeper ones could not be shown or compared
 TOO_DEEP = f"holds more than {DEEPEST} values within each other"
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -97,6 +99,8 @@ def _records(
     objects: list[dict[str, Any]], numbers: list[int], lines: list[int], count: int
 ) -> Records:
     names = list(dict.fromkeys(key for each in objects for key in each))
+    check_width(len(names))
+    check_size(CELL * len(names) * len(objects), len(objects))
     columns = {name: to_series(name, [each.get(name) for each in objects]) for name in names}
     return Records(
         columns, np.array(numbers, np.int64), np.array(lines, np.int64), count, count - len(numbers)

@@ -10,6 +10,7 @@ from .columns import Columns, as_text
 from .delimited import MEND
 from .faults import Faults, show_value
 from .inputs import content_hash, input_of, normalise
+from .limits import LONGEST
 from .tables import Table
 
 CHARACTERS = "characters"  # column of the length of the whole input, beside its stored beginning
@@ -72,6 +73,10 @@ def _read_role(role: str, name: str, table: Table, bad: Faults) -> pl.Series:
     if empty.any():
         _report(empty, f"{role} is empty", name, table, bad)
         values = values.set(empty, None)
+    long = (values.str.len_bytes() > LONGEST).fill_null(False)
+    if long.any() and not table.documents:
+        _report(long, f"{role} is longer than {LONGEST:,} bytes", name, table, bad)
+        values = values.set(long, None)
     nul = values.str.contains("\0", literal=True).fill_null(False)
     if nul.any():
         _report(nul, f"{role} holds a NUL character", name, table, bad)
@@ -150,6 +155,8 @@ def find_chat_fault(chat: Any) -> str:
             return f"message {number} has the unknown role {show_value(turn['role'])}"
         if not isinstance(turn["content"], str):
             return f"the content of message {number} is {name_type(turn['content'])}, not text"
+        if len(turn["content"]) > LONGEST:
+            return f"message {number} is longer than {LONGEST:,} characters"
         if turn["role"] == "assistant" and not turn["content"].strip():
             return f"message {number}, of the assistant, is empty"
         if fault := _find_extra_fault(turn, number):

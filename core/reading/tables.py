@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ..errors import DataError
 from .delimited import (
     DAMAGED,
     NOT_UTF8,
@@ -25,6 +24,8 @@ from .delimited import (
 from .encodings import Decoded, decode
 from .faults import Faults, Place
 from .jsonrows import read_json_array, read_json_lines, to_series
+from .limits import check_size
+from .parquet_pages import read_parquet
 from .sources import Source, find_format
 
 _PACKED = (
@@ -82,9 +83,13 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
     header = reading.header
     for name, path in zip(source.names, source.paths, strict=True):
         try:
+            check_size(path.stat().st_size)
             data = path.read_bytes()
         except OSError as error:
             fatal.add("unreadable", name, f"cannot be read: {error.strerror or error}")
+            continue
+        except DataError as error:
+            _too_much(name, error, fatal)
             continue
         digest.update(data)
         usable = _usable(path, data, reading)
@@ -93,7 +98,11 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
             continue
         forms.append(find_format(path, usable.data, reading.format, reading.task))
         layout = Layout(reading.separator, False, header, reading.named, reading.known)
-        records = _read_file(usable.data, forms[-1], (name, layout), fatal, bad)
+        try:
+            records = _read_file(usable.data, forms[-1], (name, layout), fatal, bad)
+        except DataError as error:
+            _too_much(name, error, fatal)
+            continue
         read.append(records)
         if header is None and forms[-1] in ("csv", "tsv") and records.columns:
             header = list(records.columns) != [
@@ -128,7 +137,8 @@ def _read_file(
 ) -> Records:
     shown, layout = named_layout
     if form == "parquet":
-        return _read_parquet(io.BytesIO(data), shown, fatal, pl.read_parquet)
+        return _read_parquet(data, shown, fatal)
+    check_size(len(data), data.count(b"\n"))
     if form == "jsonl":
         return read_json_lines(data, shown, bad)
     if form == "json":
@@ -153,11 +163,14 @@ def _read_document(data: bytes, shown: str, bad: Faults) -> Records:
     return Records({"text": text}, np.zeros(1, np.int64), np.ones(1, np.int64), 1, len(broken))
 
 
-def _read_parquet(
-    file: io.BytesIO | str, shown: str, fatal: Faults, read: Callable[..., pl.DataFrame]
-) -> Records:
+def _too_much(shown: str, error: DataError, fatal: Faults) -> None:
+    for fault in error.faults:
+        fatal.add("too much", shown, fault.what, fault.remedy)
+
+
+def _read_parquet(data: bytes, shown: str, fatal: Faults) -> Records:
     try:
-        frame = read(file)
+        frame = read_parquet(data)
     except UNREADABLE as error:
         fatal.add("unreadable", shown, f"cannot be read as parquet: {_first_line(error)}")
         return Records({}, np.zeros(0, np.int64), np.zeros(0, np.int64), 0)

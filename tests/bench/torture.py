@@ -22,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 from fuzzed import TARGETS
 from torn_files import HOSTILE, READERS, Damage, Folder, cuts, flips, make_folder, wounds
+from torture_bombs import bombs
 from torture_fuzz import fuzz
 from torture_kills import kills
 from torture_ranks import ranks
@@ -69,6 +70,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "fuzz": fuzz,
     "kills": kills,
     "ranks": ranks,
+    "bombs": bombs,
 }
 
 
