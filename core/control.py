@@ -22,6 +22,7 @@ from .traces import ModelTrace
 
 LINE_LIMIT = 4 << 20  # bytes of a request
 FOLDER_LENGTH = 80  # characters
+SERVING = "serving"  # state of a worker whose run is over: it only answers prompts
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ask"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..control import Failed
+from ..control import SERVING, Failed
 from ..errors import RunError
 from ..history import History, read_history
 from ..runs import step_of, weights_of
@@ -18,7 +18,7 @@ REST = 0.02  # seconds between looks at the queue
 
 def serve(s: Session, minutes: float) -> None:
     """Answer prompts until nobody has asked for so many minutes, then free the device."""
-    s.listener.state = "serving"
+    s.listener.state = SERVING
     deadline = time.monotonic() + minutes * 60
     while time.monotonic() < deadline and not s.listener.stop.is_set():
         if not s.listener.questions.empty():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import socket
 import tempfile
@@ -25,6 +26,7 @@ from ftev.core.run_lock import hold_run
 from ftev.core.runs import Run
 from ftev.tui.cli import main
 from ftev.tui.commands import resume
+from ftev.tui.widgets.asking import RequestTold, free_worker
 from ftev.tui.widgets.run_detail import detail_lines
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
@@ -209,3 +211,15 @@ def test_a_worker_that_only_answers_prompts_is_shown_with_its_memory_and_freed(
         assert "`ftev-tui stop 2026_done` frees its memory" in told
         [accepted] = ask(run, AskStop(), PATIENCE)
         assert accepted == Accepted(text="stopping: its worker ends, and frees the device")
+
+
+def test_freeing_leaves_a_worker_alone_that_is_at_work(tmp_path: Path, sockets: Path) -> None:
+    told: queue.SimpleQueue[RequestTold] = queue.SimpleQueue()
+    run = story.write_story(tmp_path / "runs" / "2026_half", story.beginning())
+    with Listener(run) as listener:
+        listener.state = "fine-tune"
+        free_worker(run, told.put)
+        message = told.get(timeout=PATIENCE)
+        assert not listener.stop.is_set()
+    assert message.failed
+    assert message.text.startswith("Its worker is at work (fine-tune): open the run")

@@ -17,9 +17,11 @@ from typing import Any
 
 import forked
 import pytest
+from conftest import picture, seen
 from engine.conftest import causal_folder, encoder_folder  # noqa: F401  (fixtures)
 from ftev.core.history import read_history
-from ftev.core.runs import Run
+from ftev.core.runs import Run, list_runs
+from ftev.tui.app import FtevApp
 from waiting import wait_for
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
@@ -94,8 +96,8 @@ def finished(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def only_run(folder: Path) -> Run:
-    [path] = (folder / "runs").iterdir()
-    return Run(path)
+    [run] = list_runs(folder / "runs")
+    return run
 
 
 def test_check_looks_at_data_and_model(folder: Path, encoder_folder: Path) -> None:  # noqa: F811
@@ -151,6 +153,22 @@ def test_a_finished_run_is_asked(folder: Path) -> None:
     assert "base" not in again.stdout
     assert ftev("stop", "latest", "--wait", cwd=folder).returncode == 0
     assert not only_run(folder).worker_alive()
+
+
+@pytest.mark.usefixtures("finished")
+async def test_S_at_home_frees_a_worker_that_only_answers(folder: Path) -> None:
+    ftev("prompt", "latest", "--text", "the tea was bad", cwd=folder)
+    assert only_run(folder).worker_alive()
+    app = FtevApp(folder / "runs")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await seen(pilot, "its worker holds ")
+        assert "S free its memory" in picture(pilot)
+        await pilot.press("S")
+        await seen(pilot, "its worker has ended: ", seconds=PATIENCE)
+        assert not only_run(folder).worker_alive()
+        assert "its worker holds" not in picture(pilot)
+        await pilot.press("S")
+        await seen(pilot, "No worker is alive: it holds no memory.")
 
 
 @pytest.mark.usefixtures("finished")

@@ -19,7 +19,7 @@ from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
 from ...core.run_notes import write_notes
 from ...core.run_order import GROUPS, SORTS, arrange
-from ..widgets.asking import write_report
+from ..widgets.asking import RequestTold, free_worker, write_report
 from ..widgets.format import format_count
 from ..widgets.run_columns import Marks
 from ..widgets.run_detail import DETAIL_LINES, RunDetail
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from ..widgets.line_box import LineBox
 
 
+_SHOWN_KEYS = (*HOME_KEYS, *APP_KEYS)
+
+
 class HomeScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(HOME_KEYS)]
 
@@ -46,7 +49,7 @@ class HomeScreen(FramedScreen[None]):
 
     def __init__(self, runs_dir: Path, *, as_left: bool = False) -> None:
         """`as_left`: with what lay over it when it was left."""
-        super().__init__((*HOME_KEYS, *APP_KEYS))
+        super().__init__(_SHOWN_KEYS)
         self.runs_dir, self._as_left = runs_dir, as_left
         self.kept = read_memory(runs_dir)
         self.scanner = Scanner(runs_dir, self.post_message)
@@ -150,6 +153,15 @@ class HomeScreen(FramedScreen[None]):
 
     def _show_chosen(self) -> None:
         self.detail.show_entry(self.runs.chosen, self.baseline)
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        """The key that frees a worker stands first where there is one to free."""
+        if self._box is None:
+            entry = self.chosen
+            serves = entry is not None and bool(entry.facts.ended) and entry.run.worker_alive()
+            told: list[Line] = [[("S", "accent"), (" free its memory", "muted")]] * serves
+            self.key_line.show_hints([*told, *hints(_SHOWN_KEYS, ("free",))])
 
     @property
     def chosen(self) -> RunEntry | None:
@@ -184,6 +196,15 @@ class HomeScreen(FramedScreen[None]):
         if self.chosen is not None:
             self.key_line.show_notice("writing the report …", "muted")
             write_report(self.chosen.run, self.post_message)
+
+    def action_free(self) -> None:
+        if self.chosen is not None:
+            self.key_line.show_notice("ending its worker …", "muted")
+            free_worker(self.chosen.run, self.post_message)
+
+    @on(RequestTold)
+    def show_held(self) -> None:
+        self._show_chosen()
 
     def action_out(self) -> None:
         """Out of the innermost thing: marks, the filter, this screen."""
@@ -284,7 +305,7 @@ class HomeScreen(FramedScreen[None]):
     def _show_purpose(self) -> None:
         box = self._box
         if box is None:
-            self.key_line.show_hints(hints((*HOME_KEYS, *APP_KEYS)))
+            self._show_keys()
             return
         line: Line = [(f"{box.purpose}: ", "accent"), (PURPOSES[box.purpose], "muted")]
         if box.purpose == "filter" and self.fault:

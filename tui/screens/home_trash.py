@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 def ask_to_throw_away(screen: HomeScreen, entry: RunEntry) -> None:
     if entry.run.worker_alive():
-        screen.key_line.show_notice(
-            "Its worker is alive: open the run and stop it with S first.", "warn"
-        )
+        way = "S ends it" if entry.facts.ended else "open the run and stop it with S first"
+        screen.key_line.show_notice(f"Its worker is alive: {way}.", "warn")
         return
     from .question import Question
 

@@ -154,6 +154,7 @@ HOME_KEYS = (
     Key("r", "r", "write('name')", "rename; the directory keeps its name", "rename"),
     Key("a", "a", "write('tags')", "tags", "tag"),
     Key("N", "N", "write('note')", "a note", "note"),
+    Key("S", "S", "free", "end a worker that only answers prompts: its memory is free", "free"),
     Key("D", "D", "delete", "to the trash (asks first)"),
     Key("n", "n", "new", "a new run, empty or like the chosen one", "new run"),
     Key("v", "v", "evaluation", "the evaluation of this run", "evaluation"),

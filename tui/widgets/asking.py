@@ -6,13 +6,24 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from ...core.control import Accepted, AnyReply, AskPrompt, AskTrace, Request, ask
+from ...core.control import (
+    SERVING,
+    Accepted,
+    AnyReply,
+    AskPrompt,
+    AskStatus,
+    AskTrace,
+    Request,
+    StatusReply,
+    ask,
+)
 from ...core.errors import FtevError, HeldError
 from ...core.history import History
-from ...core.launch import refuse_if_second, resume_worker, wake_worker
+from ...core.launch import refuse_if_second, resume_worker, stop_worker, wake_worker
 from ...core.runs import Run
 from ..threads import Post, in_thread
 from .answers import LOADING, Exchange
+from .format import format_bytes
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
 CONTROL_SECONDS = 30.0
@@ -77,6 +88,30 @@ def _ask_request(run: Run, request: Request, post: Post) -> None:
         post(RequestTold(" ".join(told) or "done"))
     except FtevError as error:
         post(RequestTold(str(error), failed=True))
+
+
+def free_worker(run: Run, post: Post) -> None:
+    """End a worker that only answers prompts; one that works on the run is left alone."""
+    in_thread(lambda: _free_worker(run, post))
+
+
+def _free_worker(run: Run, post: Post) -> None:
+    held = run.memory_held()
+    if held is None:
+        post(RequestTold("No worker is alive: it holds no memory."))
+        return
+    try:
+        states = [r.state for r in ask(run, AskStatus()) if isinstance(r, StatusReply)]
+        if states != [SERVING]:
+            told = f"Its worker is at work ({', '.join(states)}): open the run and stop it with S."
+            post(RequestTold(told, failed=True))
+            return
+        stop_worker(run)
+    except FtevError as error:
+        post(RequestTold(str(error), failed=True))
+        return
+    freed = f": {format_bytes(held)} are free" if held else ""
+    post(RequestTold(f"its worker has ended{freed}; a prompt starts another"))
 
 
 def resume_run(run: Run, post: Post) -> None:

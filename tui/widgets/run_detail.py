@@ -54,7 +54,7 @@ def _which(entry: RunEntry, width: int) -> Line:
     if facts.step:
         parts.append(f"{format_count(facts.step)} steps in {format_seconds(entry.seconds)}")
     held = entry.run.memory_held() if facts.ended else None
-    if held is not None:  # it answers prompts; S in the run, and `stop`, end it
+    if held is not None:  # it answers prompts; S and `stop` end it
         parts.insert(0, f"its worker holds {format_bytes(held)}" if held else "its worker is alive")
     told = " · ".join(visible(part) for part in parts if part)
     return cut([(visible(entry.run.id), "strong"), ("   " + told, "muted")], width)
