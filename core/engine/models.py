@@ -685,3 +685,16 @@ class ScoredPositions(nn.Module):
         finally:
             self.model.train(was_training)
         return bool(torch.allclose(full, short, rtol=1e-4, atol=1e-4))
+
+
+def dtype_of(loaded: Loaded) -> str:
+    """The weights' type, or types: `float32`."""
+    kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.model.parameters()}
+    return ", ".join(sorted(kinds))
+
+
+def tied(loaded: Loaded) -> bool:
+    """Whether the head that makes tokens is the table that reads them."""
+    model = unwrapped(loaded.model)
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight

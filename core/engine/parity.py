@@ -28,7 +28,7 @@ from .batches import Layout
 from .devices import free_memory
 from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
 from .errors import Stopped, explain
-from .models import Loaded, unwrapped
+from .models import Loaded, dtype_of, tied
 from .read_back import NotRead, NotTested, ReadBack, Reader, Request
 from .rows import TokenRows
 from .session import Session
@@ -212,19 +212,6 @@ def lacking_memory(loaded: Loaded) -> str:
 
 def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB"
-
-
-def dtype_of(loaded: Loaded) -> str:
-    """The weights' type, or types: `float32`."""
-    kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.model.parameters()}
-    return ", ".join(sorted(kinds))
-
-
-def tied(loaded: Loaded) -> bool:
-    """Whether the head that makes tokens is the table that reads them."""
-    model = unwrapped(loaded.model)
-    head = model.get_output_embeddings()
-    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
 def describe_weights(p: Shipped) -> dict[str, Any]:

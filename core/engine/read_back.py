@@ -178,7 +178,7 @@ def _answer(place: Path) -> dict[str, Any]:
     import torch
 
     from .evaluate import score_labels, score_tokens
-    from .parity import dtype_of, tied
+    from .models import dtype_of, tied
 
     request = msgspec.json.decode((place / "request.json").read_bytes(), type=Request)
     torch.set_num_threads(request.threads)
