@@ -26,6 +26,7 @@ from torture_bombs import bombs
 from torture_fuzz import fuzz
 from torture_kills import kills
 from torture_ranks import ranks
+from torture_signals import signals
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 LIGHT = ("list", "facts", "status", "report")
@@ -71,6 +72,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "kills": kills,
     "ranks": ranks,
     "bombs": bombs,
+    "signals": signals,
 }
 
 
