@@ -82,6 +82,17 @@ def kind(
     return register
 
 
+# Models that are equally good, or just as far apart as the objective asks: of so many draws of test
+# rows one in forty shows a gain. In all other kinds the planted truth is decisive.
+EQUALLY_GOOD = (
+    "no gain",
+    "shuffled",
+    "at the margin",
+    "worse by as much",
+    "tuned model near chance",
+)
+
+
 # Classifiers
 
 
@@ -1286,13 +1297,23 @@ def report(outcomes: Sequence[dict[str, Any]]) -> str:
     return table(head, rows)
 
 
+def is_equally_good(name: str) -> bool:
+    """Where every test row is leaked there is nothing to judge by, and that is decisive."""
+    return "100%" not in name and any(words in name for words in EQUALLY_GOOD)
+
+
 def totals(outcomes: Sequence[dict[str, Any]]) -> str:
     runs, right = (sum(o[key] for o in outcomes) for key in ("runs", "right"))
     found, planted = (sum(o[key] for o in outcomes) for key in ("found", "planted"))
     with_false = sum(sum(o["false"].values()) for o in outcomes)
-    ships = sum(o["decisions"][SHIP] for o in outcomes if SHIP not in o["kind"].verdicts)
+    wrong = [o for o in outcomes if SHIP not in o["kind"].verdicts]
+    equal = [o for o in wrong if is_equally_good(o["kind"].name)]
+    ships, by_chance = (sum(o["decisions"][SHIP] for o in some) for some in (wrong, equal))
+    draws = sum(o["runs"] for o in equal)
     return (
-        f"{len(outcomes)} kinds, {runs} runs: {right} verdicts right, {ships} wrong ships; "
+        f"{len(outcomes)} kinds, {runs} runs: {right} verdicts right. Wrong ships: "
+        f"{ships - by_chance} where the planted truth is decisive; {by_chance} in {draws} runs of "
+        f"models that are equally good, where {draws / 40:.1f} are to be expected. "
         f"{found} of {planted} planted pitfalls found ({100 * found / max(1, planted):.1f} %); "
         f"{with_false} false findings ({100 * with_false / runs:.1f} for each hundred runs)."
     )
