@@ -48,6 +48,7 @@ from .numbers.probabilities import ProbabilityScores
 from .numbers.ratios import described, probability_ratios, reference_ratios, text_ratios
 from .numbers.references import ReferenceRows, read_references
 from .numbers.scored import ClassificationRows, positive_label, read_classification, read_text
+from .numbers.shares import WILSON
 from .numbers.smoothing import (
     Ends,
     are_few,
@@ -70,7 +71,6 @@ __all__ = [
     "majority_frame",
 ]
 
-WILSON = "Wilson 95 %"
 AT_LEAST_T = "at least Student's t"
 LOG_T = "at least Student's t of the logarithm"
 F1_WILSON = "Wilson 95 % of the rows that are or are called positive"

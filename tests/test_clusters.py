@@ -5,11 +5,15 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from ftev.core.analyses import analyse
+from ftev.core.config import CostConfig, ObjectiveConfig
 from ftev.core.numbers.bootstrap import Resampling
 from ftev.core.numbers.clusters import clusters_of, read_clusters
 from ftev.core.numbers.comparisons import compare
+from ftev.core.numbers.slices import Grouping, Moments
 from ftev.core.reading.splits import rows_together
 from ftev.core.results import evaluate_classification, evaluate_text
+from scored_splits import evaluation
 
 LABELS = ("no", "yes")
 DRAWS = 4_000
@@ -191,3 +195,103 @@ def test_S9_an_interval_of_one_cluster_is_none():
     frame = classified(8, 0.5, 3).with_columns(cluster=pl.lit(1))
     found = evaluate_classification(frame, LABELS, "yes", draws=100).metrics
     assert math.isnan(found["loss"].low)
+
+
+def leaves(found, path):
+    """The width of every interval and every p of a result, by where they stand."""
+    if isinstance(found, list):
+        found = {
+            s["value"] if isinstance(s, dict) and "by" in s else i: s for i, s in enumerate(found)
+        }
+    if not isinstance(found, dict):
+        return
+    if {"low", "high"} <= set(found):
+        yield f"{path}: width", float(found["high"]) - float(found["low"])
+    if isinstance(found.get("p"), float):
+        yield f"{path}: p", found["p"]
+    for name, inner in found.items():
+        yield from leaves(inner, f"{path}/{name}")
+
+
+def evidence(frames, labels, **more):
+    """Of every analysis of frames, whose rows have a length and a tier."""
+    n = frames["tuned"].height
+    texts = ["x" * (1 + 37 * (i % 120) % 100) for i in range(n)]
+    source = pl.DataFrame({"row_id": range(n), "text": texts}).with_columns(
+        pl.Series("slice:tier", ["gold" if i % 120 % 3 else "free" for i in range(n)])
+    )
+    e = evaluation(source=source, labels=labels, slices=("tier",), **more, **frames)
+    return {
+        place: value
+        for a in analyse(e)
+        for place, value in leaves(a.result, f"{a.name}/{a.model}")
+        if not any(word in place for word in AS_IF_INDEPENDENT)
+    }
+
+
+# What says in words that it treats rows as independent; bins have ends, and no intervals.
+AS_IF_INDEPENDENT = ("label_errors", "ece_null", "/bins/")
+
+
+def answered(n, seed):
+    """With answers that end, that both models read, and that are a choice among three."""
+    rng = np.random.default_rng(seed)
+    return written(n, seed).with_columns(
+        pl.Series("ended_by_eos", rng.random(n) < 0.7),
+        pl.Series("end_nll", rng.gamma(2, 0.2, n)),
+        pl.Series("answer_nll_base", rng.gamma(2, 2, n)),
+        pl.Series("answer_nll_tuned", rng.gamma(2, 1.8, n)),
+        pl.lit(5).alias("answer_tokens"),
+        pl.lit(5).alias("completion_tokens"),
+        pl.lit(5).alias("reference_tokens"),
+        pl.lit(40).alias("completion_limit"),
+        pl.lit(False).alias("prompt_cut"),
+        pl.lit("what is it?").alias("prompt"),
+        pl.col("completion").alias("chosen"),
+        pl.lit(3).alias("candidates"),
+    )
+
+
+@pytest.mark.parametrize(("make", "labels"), [(classified, LABELS), (answered, ())])
+def test_S9_no_analysis_of_repeated_rows_is_surer_than_of_the_single_ones(make, labels):
+    one = {
+        "base": make(120, 0.4, 5) if labels else make(120, 5),
+        "tuned": make(120, 1.2, 6) if labels else make(120, 6),
+    }
+    more = {}
+    if labels:
+        more = {"objective": ObjectiveConfig(cost=CostConfig(fp=1.0, fn=3.0))}
+        more["validation"] = classified(200, 1.2, 7)
+    wanted = evidence(one, labels, **more)
+    found = evidence({m: repeated(f) for m, f in one.items()}, labels, **more)
+    naive = evidence({m: repeated(f, clustered=False) for m, f in one.items()}, labels, **more)
+    assert set(found) == set(wanted)
+    widths = [place for place in wanted if place.endswith("width")]
+    assert len(widths) > 20
+    for place, value in wanted.items():
+        assert found[place] == pytest.approx(value, rel=0.1, abs=0.01), place
+    narrower = [naive[place] < 0.7 * wanted[place] for place in widths if wanted[place]]
+    assert np.mean(narrower) > 0.9  # else these rows would show nothing
+
+
+def test_S9_a_slice_of_few_clusters_is_not_judged_and_one_cut_through_them_is_right():
+    """Clusters of which a part lies in a slice are in it and in the rest with that part."""
+    frame = repeated(classified(60, 1.0, 3)).sort("cluster")
+    few = [("few" if c < 9 else "many") for c in frame["cluster"]]
+    source = frame.select("row_id").with_columns(pl.Series("slice:place", few))
+    e = evaluation(source=source, labels=LABELS, slices=("place",), tuned=frame)
+    [found] = [a.result for a in analyse(e) if a.name == "slices"]
+    by_name = {s["value"]: s for s in found["slices"]}
+    assert (by_name["few"]["rows"], by_name["few"]["judged"]) == (36, False)
+    assert by_name["many"]["judged"]
+    assert found["method"].endswith("60 clusters of 240 rows")
+
+    rng = np.random.default_rng(4)
+    codes, inside = rng.integers(0, 40, 300), rng.integers(0, 2, 300)
+    above, below = rng.gamma(2, 1, 300), rng.integers(1, 9, 300).astype(float)
+    grouping, clusters = Grouping("column", inside, ["out", "in"]), clusters_of(codes)
+    own = Moments.of(grouping, above, below, clusters)
+    rest = own.rest(grouping, above, below, clusters)
+    assert rest.error[1] == pytest.approx(own.error[0])  # the rest of one slice is the other
+    influence = (above - own.ratio[1] * below) * (inside == 1) / own.below[1]
+    assert own.error[1] == pytest.approx(np.sqrt(np.square(clusters.sum(influence)).sum()))

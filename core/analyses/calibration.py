@@ -25,8 +25,10 @@ from ..numbers.calibration import (
     null_ece,
     reliability,
 )
+from ..numbers.clusters import Clusters, as_if_independent, told_clusters, unit_of
 from ..numbers.probabilities import ProbabilityScores
 from ..numbers.scored import ClassificationRows, positive_label, read_classification
+from ..numbers.shares import sign_flip_p, together
 from ..numbers.temperature import (
     FITTED_CELLS,
     MeanOfRows,
@@ -34,7 +36,6 @@ from ..numbers.temperature import (
     at_temperature,
     fit_temperature,
 )
-from ..statistics import sign_flip
 from .evaluation import Analysis, Evaluation
 
 RESAMPLING = Resampling()  # as in the results: one number has one interval
@@ -55,13 +56,13 @@ def calibration(e: Evaluation) -> Iterator[Analysis]:
 
 
 def _result(e: Evaluation, model: str, rows: ClassificationRows) -> dict[str, Any]:
-    scores = _scores(e, rows)
+    scores, clusters = _scores(e, rows), rows.clusters
     if not np.isfinite(scores.probabilities).all():
         return {"n": rows.n, "why_not": "a probability is not a number"}
-    found = _measures(scores) | {"bins": reliability(scores.answers)}
+    found = _measures(scores, clusters) | {"bins": reliability(scores.answers)}
     if e.split == "validation":  # a temperature is fitted here, so nothing is shown as its merit
         return found
-    return found | _temperature(e, model, scores)
+    return found | _temperature(e, model, scores, clusters)
 
 
 def _scores(e: Evaluation, rows: ClassificationRows) -> ProbabilityScores:
@@ -71,18 +72,21 @@ def _scores(e: Evaluation, rows: ClassificationRows) -> ProbabilityScores:
     return ProbabilityScores(rows.truth, rows.probabilities, code)
 
 
-def _measures(scores: ProbabilityScores) -> dict[str, Any]:
+def _measures(scores: ProbabilityScores, clusters: Clusters | None) -> dict[str, Any]:
     """ECE with its null value, Brier and loss, each with its interval."""
     rows = _Unranked(scores.truth, scores.probabilities, scores.positive)
     values = values_of(rows)
-    drawn, by_rows = bootstrap_rows([rows], RESAMPLING)
-    method = RESAMPLING.method(limit=not by_rows)
+    model = together(rows, clusters)
+    drawn, by_rows = bootstrap_rows([model], RESAMPLING)
+    method = RESAMPLING.method(limit=not by_rows) + told_clusters(clusters, None)
     found: dict[str, Any] = {"n": rows.n}
+    if told := as_if_independent(clusters):
+        found["null_caveat"] = f"What a calibrated model shows is simulated row by row. {told}"
     for name in ("brier", "loss"):
-        (low, high), how = interval_of(drawn[0][name], rows.n, method)
+        (low, high), how = interval_of(drawn[0][name], model.n, method)
         found[name] = {"value": values[name], "low": low, "high": high, "method": how}
     null = scores.null
-    found["ece"] = _ece(values["ece"], drawn[0]["ece"], null, rows.n)
+    found["ece"] = _ece(values["ece"], drawn[0]["ece"], null, (model.n, clusters))
     found["ece_null"] = {
         "value": null.value,
         "high": null.high,
@@ -105,15 +109,21 @@ class _Unranked(ProbabilityScores):
         return np.nan, np.nan, nothing, nothing
 
 
-def _ece(value: float, draws: FloatArray, null: Null, n: int) -> dict[str, Any]:
-    (low, high), method = NO_INTERVAL, "no interval: one row only"
+def _ece(
+    value: float, draws: FloatArray, null: Null, units: tuple[int, Clusters | None]
+) -> dict[str, Any]:
+    n, clusters = units
+    (low, high), method = NO_INTERVAL, f"no interval: one {unit_of(clusters)} only"
     if n > 1:
         low, high = ece_interval(value, draws, null)
         method = ECE_METHOD.format(draws=RESAMPLING.draws, seed=RESAMPLING.seed)
+        method += told_clusters(clusters, None)
     return {"value": value, "low": low, "high": high, "method": method}
 
 
-def _temperature(e: Evaluation, model: str, scores: ProbabilityScores) -> dict[str, Any]:
+def _temperature(
+    e: Evaluation, model: str, scores: ProbabilityScores, clusters: Clusters | None
+) -> dict[str, Any]:
     """The temperature of validation, frozen, on this split."""
     if model not in e.validation:
         return {"no_temperature": "there are no validation rows to fit it on"}
@@ -128,10 +138,12 @@ def _temperature(e: Evaluation, model: str, scores: ProbabilityScores) -> dict[s
             "no_temperature": f"the fit on {known.n:,} validation rows ran into its limit: every "
             "answer there is right, or confidence says nothing"
         }
-    return {"temperature": _applied(scores, fitted, known.n)}
+    return {"temperature": _applied(scores, fitted, known.n, clusters)}
 
 
-def _applied(scores: ProbabilityScores, fitted: Temperature, known: int) -> dict[str, Any]:
+def _applied(
+    scores: ProbabilityScores, fitted: Temperature, known: int, clusters: Clusters | None
+) -> dict[str, Any]:
     after = replace(scores, probabilities=at_temperature(scores.probabilities, fitted.value))
     null = null_ece(after.answers)
     return {
@@ -142,7 +154,7 @@ def _applied(scores: ProbabilityScores, fitted: Temperature, known: int) -> dict
         "ece": {"before": scores.answers.ece, "after": after.answers.ece},
         "ece_null": {"value": null.value, "high": null.high, "p": null.p, "method": NULL_METHOD},
         "loss": {"before": float(scores.nll.mean()), "after": float(after.nll.mean())},
-        "loss_change": _loss_change(scores, after),
+        "loss_change": _loss_change(scores, after, clusters),
     }
 
 
@@ -152,18 +164,21 @@ def _how_fitted(fitted: Temperature, known: int) -> str:
     return f"least mean negative log-likelihood on validation, {which}"
 
 
-def _loss_change(before: ProbabilityScores, after: ProbabilityScores) -> dict[str, Any]:
+def _loss_change(
+    before: ProbabilityScores, after: ProbabilityScores, clusters: Clusters | None
+) -> dict[str, Any]:
     """Paired: after less before, row by row."""
     with np.errstate(invalid="ignore"):  # infinite before and after: the difference is NaN
         change = after.nll - before.nll
-    rows = MeanOfRows("change", change)
+    rows = together(MeanOfRows("change", change), clusters)
     drawn, by_rows = bootstrap_rows([rows], RESAMPLING)
+    p, p_how = sign_flip_p(change, clusters, RESAMPLING.seed, RESAMPLING.draws)
     method = RESAMPLING.method(paired=True, limit=not by_rows)
     (low, high), how = interval_of(drawn[0]["change"], rows.n, method)
     return {
         "difference": float(change.mean()),
         "low": low,
         "high": high,
-        "p": sign_flip(change, RESAMPLING.seed, RESAMPLING.draws),
-        "method": f"sign-flip permutation p over rows; {how}",
+        "p": p,
+        "method": f"{p_how}; {how}",
     }

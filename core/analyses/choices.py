@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from ..statistics import mcnemar
-from .completions import share
+from ..numbers.clusters import read_clusters
+from ..numbers.shares import change_p, share
 from .evaluation import Analysis, Evaluation
 
 MODELS = ("base", "tuned")
@@ -41,39 +41,41 @@ def _closed(frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
     if not joined.height:
         return {}
     right = {m: (joined[m] == joined["reference"]).to_numpy() for m in MODELS}
+    clusters = read_clusters(joined)
     fixed = int((right["tuned"] & ~right["base"]).sum())
     broke = int((right["base"] & ~right["tuned"]).sum())
     counts = Counter(joined["reference"].to_list())
     commonest, n = counts.most_common(1)[0]
-    p = mcnemar(broke, fixed)
+    p, method = change_p(right["tuned"].astype(float) - right["base"], clusters)
     return {
         "rows": joined.height,
         "candidates": int(frames["base"]["candidates"].max()),  # type: ignore[arg-type]
         "rule": CLOSED_RULE,
-        "accuracy": {m: share(int(right[m].sum()), joined.height) for m in MODELS},
+        "accuracy": {m: share(right[m], clusters) for m in MODELS},
         "commonest": {"completion": commonest, "count": n, "value": n / joined.height},
         "difference": float(right["tuned"].mean() - right["base"].mean()),
         "fixed": fixed,
         "broke": broke,
-        "p": p.exact,
-        "method": p.method,
+        "p": p,
+        "method": method,
     }
 
 
 def _choices_of(frame: pl.DataFrame, model: str) -> pl.DataFrame:
     kept = frame.filter(pl.col("chosen").is_not_null())
-    return kept.sort("row_id").select("row_id", "reference", pl.col("chosen").alias(model))
+    together = ["cluster"] if "cluster" in frame.columns and model == MODELS[0] else []
+    chosen = pl.col("chosen").alias(model)
+    return kept.sort("row_id").select("row_id", "reference", *together, chosen)
 
 
 def _zero_shot(base: pl.DataFrame) -> dict[str, Any]:
-    n = base.height
-    by_byte = int((base["chosen_by_byte"] == base["label"]).sum())
+    clusters = read_clusters(base)
     return {
-        "rows": n,
+        "rows": base.height,
         "method": base["method"][0],
         "rule": "the label with the highest log-likelihood, summed over its tokens",
-        "accuracy": share(int((base["predicted"] == base["label"]).sum()), n),
-        "accuracy_by_byte": share(by_byte, n),
+        "accuracy": share((base["predicted"] == base["label"]).to_numpy(), clusters),
+        "accuracy_by_byte": share((base["chosen_by_byte"] == base["label"]).to_numpy(), clusters),
         "fallbacks": int(base["fallbacks"].sum()),
         "scored": int(base["candidates"].sum()),
         "texts_cut": int(base["text_cut"].sum()),

@@ -16,8 +16,9 @@ import polars as pl
 from ..metrics import FloatArray
 from ..numbers.answer_text import answer_part, normalise_text
 from ..numbers.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
+from ..numbers.clusters import read_clusters, told_clusters
 from ..numbers.references import ORDERS, answered, read_references
-from ..statistics import wilson
+from ..numbers.shares import share, together
 from .evaluation import Analysis, Evaluation
 
 GRAM = 4  # words
@@ -43,16 +44,16 @@ def completions(e: Evaluation) -> Iterator[Analysis]:
 
 
 def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
-    n, answers = rows.height, rows["completion"].to_list()
+    clusters, answers = read_clusters(rows), rows["completion"].to_list()
     limit = int(rows["completion_limit"].max())  # type: ignore[arg-type]
     repeats = [longest_repeat(a) for a in answers]
     return {
-        "rows": n,
+        "rows": rows.height,
         "of": of,
         "limit": limit,
-        "ended_by_eos": share(int(rows["ended_by_eos"].sum()), n),
-        "empty": share(sum(not answer_part(a).strip() for a in answers), n),
-        "looping": share(sum(r >= LOOP for r in repeats), n),
+        "ended_by_eos": share(rows["ended_by_eos"].to_numpy(), clusters),
+        "empty": share(np.array([not answer_part(a).strip() for a in answers]), clusters),
+        "looping": share(np.array(repeats) >= LOOP, clusters),
         "different": len({normalise_text(a) for a in answers}),
         "different_references": len({normalise_text(r) for r in rows["reference"]}),
         "mean_tokens": rows["completion_tokens"].mean(),
@@ -76,11 +77,6 @@ def _short_texts(rows: pl.DataFrame) -> dict[str, Any]:
     if 2 * max(answers, references) <= read.n:
         return {}
     return {"rows": read.n, "answers": answers, "references": references, "tokens": ORDERS}
-
-
-def share(count: int, n: int) -> dict[str, Any]:
-    low, high = wilson(count, n)
-    return {"count": count, "value": count / n, "low": low, "high": high, "method": "Wilson 95 %"}
 
 
 def repeated_share(texts: Sequence[str]) -> float:
@@ -170,10 +166,10 @@ def _cross_scores(found: dict[str, pl.DataFrame]) -> dict[str, Any]:
 def _read_by_both(rows: pl.DataFrame) -> dict[str, Any]:
     columns = ("answer_nll_base", "answer_nll_tuned", "answer_tokens")
     sums = rows.select(pl.col(*columns).cast(pl.Float64)).to_numpy()
-    read = ReadAnswers(sums)
+    read, clusters = ReadAnswers(sums), read_clusters(rows)
     resampling = Resampling()
     values = values_of(read)
-    drawn, by_rows = bootstrap_rows([read], resampling)
+    drawn, by_rows = bootstrap_rows([together(read, clusters)], resampling)
     low, high = percentile_interval(drawn[0]["difference"])
     return {
         "rows": read.n,
@@ -184,6 +180,7 @@ def _read_by_both(rows: pl.DataFrame) -> dict[str, Any]:
             "value": values["difference"],
             "low": low,
             "high": high,
-            "method": resampling.method(paired=True, limit=not by_rows),
+            "method": resampling.method(paired=True, limit=not by_rows)
+            + told_clusters(clusters, None),
         },
     }

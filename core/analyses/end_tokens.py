@@ -20,9 +20,9 @@ from ..numbers.bootstrap import (
     interval_of,
     values_of,
 )
+from ..numbers.clusters import Clusters, read_clusters, told_clusters
 from ..numbers.references import answered
-from ..statistics import sign_flip
-from .completions import share
+from ..numbers.shares import share, sign_flip_p, together
 from .evaluation import Analysis, Evaluation
 
 MODELS = ("base", "tuned")
@@ -35,6 +35,7 @@ class EndedRows:
 
     row_id: Any  # [n]
     sums: FloatArray
+    clusters: Clusters | None = None
 
     @property
     def n(self) -> int:
@@ -83,7 +84,7 @@ def _answers(frame: pl.DataFrame) -> dict[str, Any]:
     fitting = rows.filter(fits)
     if not fitting.height:
         return {}
-    ended = share(int(fitting["ended_by_eos"].sum()), fitting.height)
+    ended = share(fitting["ended_by_eos"].to_numpy(), read_clusters(fitting))
     return {"answers": {"rows": fitting.height, "ended": ended}}
 
 
@@ -95,18 +96,19 @@ def _read(frame: pl.DataFrame | None) -> EndedRows | None:
         return None
     nll, tokens, end = rows.select(pl.col(*COLUMNS).cast(pl.Float64)).to_numpy().T
     sums = np.stack([np.ones(len(nll)), end, nll - end, tokens - 1], axis=1)
-    return EndedRows(rows["row_id"].to_numpy(), sums)
+    return EndedRows(rows["row_id"].to_numpy(), sums, read_clusters(rows))
 
 
 def _describe(rows: EndedRows, of: int) -> dict[str, Any]:
     resampling = Resampling()
-    drawn, by_rows = bootstrap_rows([rows], resampling)
+    model = together(rows, rows.clusters)
+    drawn, by_rows = bootstrap_rows([model], resampling)
     told = resampling.method(limit=not by_rows)
     return {
         "rows": rows.n,
         "of": of,
         **{
-            name: _estimate(value, drawn[0][name], rows.n, told)
+            name: _estimate(value, drawn[0][name], (model.n, rows.clusters), told)
             for name, value in values_of(rows).items()
         },
     }
@@ -114,18 +116,22 @@ def _describe(rows: EndedRows, of: int) -> dict[str, Any]:
 
 def _difference(base: EndedRows, tuned: EndedRows) -> dict[str, Any]:
     """Tuned less base, paired by row: below 0 the tuned model ends more surely."""
-    resampling = Resampling()
-    drawn, by_rows = bootstrap_rows([base, tuned], resampling)
+    resampling, clusters = Resampling(), base.clusters
+    models = [together(rows, clusters) for rows in (base, tuned)]
+    drawn, by_rows = bootstrap_rows(models, resampling)
     change = tuned.sums[:, 1] - base.sums[:, 1]
     draws = drawn[1]["end_token"] - drawn[0]["end_token"]
     told = resampling.method(paired=True, limit=not by_rows)
     return {
         "rows": base.n,
-        "difference": _estimate(float(change.mean()), draws, base.n, told)
-        | {"p": sign_flip(change, resampling.seed, resampling.draws)},
+        "difference": _estimate(float(change.mean()), draws, (models[0].n, clusters), told)
+        | {"p": sign_flip_p(change, clusters, resampling.seed, resampling.draws)[0]},
     }
 
 
-def _estimate(value: float, draws: FloatArray, n: int, method: str) -> dict[str, Any]:
-    (low, high), told = interval_of(draws, n, method)
+def _estimate(
+    value: float, draws: FloatArray, units: tuple[int, Clusters | None], method: str
+) -> dict[str, Any]:
+    n, clusters = units
+    (low, high), told = interval_of(draws, n, method + told_clusters(clusters, None))
     return {"value": value, "low": low, "high": high, "method": told}

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from ..errors import DataError, Fault
+from ..numbers.clusters import Clusters, read_clusters
 from .evaluation import Analysis, Evaluation
 
 LISTED = 200  # rows of each changed kind that are written down
@@ -26,7 +27,8 @@ def find_flips(e: Evaluation) -> Iterator[Analysis]:
         return
     pair = e.frames[reference], e.frames["tuned"]
     rows = label_flips(*pair) if e.config.is_classification else loss_changes(*pair)
-    told = {"from": reference, "to": "tuned", **describe_flips(rows, LISTED)}
+    together = read_clusters(pair[0])
+    told = {"from": reference, "to": "tuned", **describe_flips(rows, LISTED, together)}
     _add_inputs(told["rows"], e)
     yield Analysis("flips", told, "tuned")
 
@@ -119,8 +121,11 @@ def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return told.with_columns(kind.alias("kind")).drop("scored")
 
 
-def describe_flips(rows: pl.DataFrame, listed: int) -> Result:
-    """Counts of every kind, which add up to n, and the first rows of each changed kind."""
+def describe_flips(rows: pl.DataFrame, listed: int, clusters: Clusters | None = None) -> Result:
+    """Counts of every kind, which add up to n, and the first rows of each changed kind.
+
+    `clusters` of the rows, where they belong together: then p is of these.
+    """
     counted = dict(rows.group_by("kind").len().iter_rows())
     kinds = LABEL_KINDS if "label" in rows.columns else LOSS_KINDS
     told: Result = {
@@ -132,16 +137,20 @@ def describe_flips(rows: pl.DataFrame, listed: int) -> Result:
         other = (pl.col("kind") == "wrong") & pl.col("from").ne_missing(pl.col("to"))
         told["wrong_otherwise"] = rows.filter(other).height
     else:
-        told |= _describe_changes(rows, told["counts"])
+        told |= _describe_changes(rows, clusters)
     return told
 
 
-def _describe_changes(rows: pl.DataFrame, counts: dict[str, int]) -> Result:
-    from ..statistics import mcnemar
+def _describe_changes(rows: pl.DataFrame, clusters: Clusters | None) -> Result:
+    from ..numbers.shares import change_p
 
+    signs = {"fell": 1.0, "rose": -1.0}
+    change = rows["kind"].replace_strict(signs, default=0.0, return_dtype=pl.Float64).to_numpy()
     changes = rows.filter(pl.col("kind").is_in(["fell", "rose", "same"]))["change"]
     told: Result = {"unit": rows["unit"][0] if rows.height else "nats a token"}
-    told["p"] = mcnemar(counts["fell"], counts["rose"]).exact
+    told["p"], _ = change_p(change, clusters)
+    if clusters is not None:
+        told["clusters"] = clusters.count
     if len(changes):
         told["quartiles"] = [float(changes.quantile(q, "linear") or 0.0) for q in (0.25, 0.5, 0.75)]
     return told

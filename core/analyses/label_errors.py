@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..metrics import FloatArray, IntArray
+from ..numbers.clusters import as_if_independent
 from ..numbers.label_noise import balanced_accuracy, fit_label_noise
 from ..numbers.scored import ClassificationRows, read_classification
 from .evaluation import Analysis, Evaluation
@@ -121,7 +122,7 @@ def _describe(
         "cells": _cells(given, answers, e.labels),
         "rows": _rows(e, judge, probe, found.places[:LISTED]),
         "thresholds": dict(zip(e.labels, found.thresholds.tolist(), strict=True)),
-        "caveat": CAVEAT,
+        "caveat": f"{CAVEAT} {as_if_independent(judge.rows.clusters)}".rstrip(),
     }
     if probe is not None:
         result["probe_agrees"] = int((probe.predicted[found.places] == answers).sum())

@@ -10,22 +10,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..numbers.clusters import Clusters
 from ..numbers.scored import are_same_rows, check_same_rows, read_classification, read_text
+from ..numbers.shares import change_p, share
 from ..numbers.slices import (
     NO_SLICE,
-    RATIO_METHOD,
     Grouping,
     Moments,
     newcombe,
     normal_interval,
     normal_p,
     quartiles,
+    ratio_method,
     shares_method,
     shares_p,
 )
 from ..reading.inputs import input_of
 from ..reading.rows import CHARACTERS, SLICE
-from ..statistics import holm, mcnemar, wilson
+from ..statistics import holm
 from .evaluation import Analysis, Evaluation
 
 LEAST_ROWS = 10  # of a slice: fewer, and its figures are anecdote
@@ -59,13 +61,22 @@ def _classified(e: Evaluation) -> dict[str, Any]:
     notes: list[str] = []
     groupings = [Grouping("label", rows.truth, list(e.labels))]
     groupings += _groupings(e, rows.row_id, notes)
-    table = [s for g in groupings for s in _shares(g, right, before)]
-    method = shares_method(rows.n)
-    return _result("accuracy", reference, rows.n, table, notes, method)
+    clusters = rows.clusters
+    table = [s for g in groupings for s in _shares(g, right, before, clusters)]
+    method = shares_method(rows.n, clusters)
+    return _result("accuracy", reference, (rows.n, clusters), table, notes, method)
 
 
-def _shares(g: Grouping, right: NDArray[np.bool_], before: NDArray[np.bool_] | None) -> list[Slice]:
-    """Accuracy of each slice of a grouping, of the reference on it, and of the other rows."""
+def _shares(
+    g: Grouping,
+    right: NDArray[np.bool_],
+    before: NDArray[np.bool_] | None,
+    clusters: Clusters | None,
+) -> list[Slice]:
+    """Accuracy of each slice of a grouping, of the reference on it, and of the other rows.
+
+    Of clusters: with so many rows as would say as much if they were independent (S9).
+    """
     n, hits = g.count().tolist(), g.count(right).tolist()
     total, all_hits = len(right), int(right.sum())
     found = []
@@ -76,17 +87,25 @@ def _shares(g: Grouping, right: NDArray[np.bool_], before: NDArray[np.bool_] | N
     for i, name in enumerate(g.names):
         if not n[i] or total - n[i] < LEAST_ROWS:  # no row, or hardly any to set it against
             continue
-        low, high = wilson(hits[i], n[i])
-        s = _slice(g, name, int(n[i]))
-        s["accuracy"] = {"value": hits[i] / n[i], "low": low, "high": high, "method": "Wilson 95 %"}
+        inside = g.codes == i
+        own, others = (_within(clusters, rows) for rows in (inside, ~inside))
+        s = _slice(g, name, int(n[i]), own)
+        s["accuracy"] = share(right[inside], own)
+        del s["accuracy"]["count"]
         rest = all_hits - hits[i], total - n[i]
-        low, high = newcombe(hits[i], n[i], *rest)
+        effects = [
+            1.0 if c is None else c.design_effect(right[r])
+            for c, r in ((own, inside), (others, ~inside))
+        ]
+        mine = hits[i] / effects[0], n[i] / effects[0]
+        theirs = rest[0] / effects[1], rest[1] / effects[1]
+        low, high = newcombe(*mine, *theirs)
         s["rest"] = {
             "value": rest[0] / rest[1],
             "difference": hits[i] / n[i] - rest[0] / rest[1],
             "low": low,
             "high": high,
-            "p": shares_p(hits[i], n[i], *rest),
+            "p": shares_p(*mine, *theirs),
         }
         if before is not None:
             s["reference"] = {
@@ -94,7 +113,7 @@ def _shares(g: Grouping, right: NDArray[np.bool_], before: NDArray[np.bool_] | N
                 "difference": (hits[i] - hits_before[i]) / n[i],
                 "fixed": int(fixed[i]),
                 "broke": int(broke[i]),
-                "p": mcnemar(int(broke[i]), int(fixed[i])).exact,
+                "p": change_p(right[inside].astype(float) - before[inside], own)[0],
             }
         found.append(s)
     return found
@@ -114,29 +133,34 @@ def _written(e: Evaluation) -> dict[str, Any]:
             reference = ""
     notes: list[str] = []
     if scored.any() and not np.isfinite(rows.sums[:, 0]).all():
-        return _result("loss", reference, rows.n, [], ["a row's loss is not a number"], "")
+        return _result("loss", reference, (rows.n, None), [], ["a row's loss is not a number"], "")
     groupings = [g] if (g := quartiles(rows.tokens, "scored tokens")) else []
     groupings += _groupings(e, rows.row_id, notes)
-    table = [s for g in groupings for s in _ratios(g, rows.sums, before)]
-    return _result("loss", reference, rows.n, table, notes, f"normal p; {RATIO_METHOD}")
+    clusters = rows.clusters
+    table = [s for g in groupings for s in _ratios(g, rows.sums, before, clusters)]
+    method = f"normal p; {ratio_method(clusters)}"
+    return _result("loss", reference, (rows.n, clusters), table, notes, method)
 
 
-def _ratios(g: Grouping, sums: FloatArray, before: FloatArray | None) -> list[Slice]:
+def _ratios(
+    g: Grouping, sums: FloatArray, before: FloatArray | None, clusters: Clusters | None
+) -> list[Slice]:
     """Loss and token accuracy of each slice: one division of sums over its rows."""
     n, total = g.count().tolist(), len(sums)
     nll, tokens, correct, _ = sums.T
-    loss, accuracy = Moments.of(g, nll, tokens), Moments.of(g, correct, tokens)
-    rest = loss.rest(g, nll, tokens)
+    loss, accuracy = (Moments.of(g, above, tokens, clusters) for above in (nll, correct))
+    rest = loss.rest(g, nll, tokens, clusters)
+    method = ratio_method(clusters)
     old = Moments.of(g, before[:, 0], before[:, 1]).ratio if before is not None else None
     found = []
     for i, name in enumerate(g.names):
         if not n[i] or total - n[i] < LEAST_ROWS:  # no row, or hardly any to set it against
             continue
-        s = _slice(g, name, int(n[i]))
+        s = _slice(g, name, int(n[i]), _within(clusters, g.codes == i))
         for metric, m in (("loss", loss), ("token_accuracy", accuracy)):
             value = float(m.ratio[i])
             low, high = normal_interval(value, float(m.error[i]))
-            s[metric] = {"value": value, "low": low, "high": high, "method": RATIO_METHOD}
+            s[metric] = {"value": value, "low": low, "high": high, "method": method}
         error = math.hypot(float(loss.error[i]), float(rest.error[i]))
         difference = float(loss.ratio[i] - rest.ratio[i])
         low, high = normal_interval(difference, error)
@@ -156,13 +180,23 @@ def _ratios(g: Grouping, sums: FloatArray, before: FloatArray | None) -> list[Sl
     return found
 
 
-def _slice(g: Grouping, name: str, rows: int) -> Slice:
-    about = {"by": g.by, "value": name, "rows": rows, "judged": rows >= LEAST_ROWS}
+def _within(clusters: Clusters | None, rows: NDArray[np.bool_]) -> Clusters | None:
+    return None if clusters is None else clusters.where(rows)
+
+
+def _slice(g: Grouping, name: str, rows: int, clusters: Clusters | None) -> Slice:
+    units = rows if clusters is None else clusters.count
+    about = {"by": g.by, "value": name, "rows": rows, "judged": units >= LEAST_ROWS}
     return about | ({"column": g.column} if g.column else {})
 
 
 def _result(
-    metric: str, reference: str, rows: int, table: list[Slice], notes: list[str], method: str
+    metric: str,
+    reference: str,
+    rows: tuple[int, Clusters | None],
+    table: list[Slice],
+    notes: list[str],
+    method: str,
 ) -> dict[str, Any]:
     """Slices with p corrected for looking at many, the worst first, those too small last."""
     judged, few = [s for s in table if s["judged"]], [s for s in table if not s["judged"]]
@@ -179,7 +213,10 @@ def _result(
         if "p" in s.get("reference", {}):
             del s["reference"]["p"]
     judged.sort(key=badness)
-    found: dict[str, Any] = {"metric": metric, "n": rows, "slices": judged + few, "method": method}
+    n, clusters = rows
+    found: dict[str, Any] = {"metric": metric, "n": n, "slices": judged + few, "method": method}
+    if clusters is not None:
+        found["clusters"] = clusters.count
     found["correction"] = f"Holm over {len(judged):,} slices"
     if reference:
         found["reference"] = reference

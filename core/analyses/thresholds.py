@@ -20,13 +20,13 @@ from ..numbers.bootstrap import Resampling, interval_of
 from ..numbers.clusters import Clusters, told_clusters, unit_of
 from ..numbers.exchange import Null
 from ..numbers.scored import positive_label, read_classification
+from ..numbers.shares import WILSON
 from ..numbers.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
 from ..selection import REFERENCES
 from ..statistics import wilson
 from .evaluation import Analysis, Evaluation, Frames, reference_of
 
 RESAMPLING = Resampling()
-WILSON = "Wilson 95 %"
 AT_HALF = "predicted_at_half"  # what the model answers by itself, beside `predicted`
 Mask = NDArray[np.bool_]
 

@@ -76,6 +76,16 @@ def told_clusters(clusters: Clusters | None, effect: float | None) -> str:
     return told if effect is None else f"{told} (design effect {effect:.2f})"
 
 
+def as_if_independent(clusters: Clusters | None) -> str:
+    """Said of what knows nothing of clusters; empty where there are none."""
+    if clusters is None:
+        return ""
+    return (
+        f"Its {clusters.n:,} rows are {clusters.count:,} clusters, and are treated as independent "
+        "here: this looks surer than it is."
+    )
+
+
 def clusters_of(codes: IntArray) -> Clusters | None:
     """None where every row is a cluster of its own."""
     known, inverse = np.unique(codes, return_inverse=True)

@@ -12,13 +12,14 @@ from scipy.special import ndtr
 from scipy.stats import fisher_exact
 
 from ..statistics import Z_95, Interval, wilson
+from .clusters import Clusters, told_clusters, unit_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 EXACT_ROWS = 10_000  # rows of a split up to which Fisher's exact p is computed
 SHARES_METHOD = "Newcombe 95 %"
-RATIO_METHOD = "normal limit of the bootstrap over rows, 95 %"
+RATIO_METHOD = "normal limit of the bootstrap over {}s, 95 %"
 NO_SLICE = -1  # code of a row that is in no slice of a grouping
 
 
@@ -73,17 +74,24 @@ def newcombe(a: float, n: float, b: float, m: float) -> Interval:
 
 
 def shares_p(a: float, n: float, b: float, m: float) -> float:
-    """Two-sided p that a of n and b of m have one share: Fisher's exact, or its normal limit."""
+    """Two-sided p that a of n and b of m have one share: Fisher's exact, or its normal limit.
+
+    Counts that are not whole, as of rows that say less than so many, are rounded for the former.
+    """
     if n + m <= EXACT_ROWS:
-        return float(fisher_exact([[a, n - a], [b, m - b]])[1])
+        return float(fisher_exact(np.rint([[a, n - a], [b, m - b]]))[1])
     share = (a + b) / (n + m)
     error = math.sqrt(share * (1 - share) * (1 / n + 1 / m))
     return float(2 * ndtr(-abs(a / n - b / m) / error)) if error else 1.0
 
 
-def shares_method(rows: int) -> str:
+def shares_method(rows: int, clusters: Clusters | None) -> str:
     p = "Fisher's exact p" if rows <= EXACT_ROWS else "p of the score test"
-    return f"{p}; {SHARES_METHOD}"
+    return f"{p}; {SHARES_METHOD}{told_clusters(clusters, None)}"
+
+
+def ratio_method(clusters: Clusters | None) -> str:
+    return RATIO_METHOD.format(unit_of(clusters)) + told_clusters(clusters, None)
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,16 @@ class Moments:
     product: FloatArray
 
     @classmethod
-    def of(cls, grouping: Grouping, above: FloatArray, below: FloatArray) -> Moments:
-        """By slice; above and below are values of rows [n]."""
+    def of(
+        cls,
+        grouping: Grouping,
+        above: FloatArray,
+        below: FloatArray,
+        clusters: Clusters | None = None,
+    ) -> Moments:
+        """By slice; above and below are values of rows [n], squared by row or by cluster."""
+        if clusters is not None:
+            grouping, above, below, _ = _pieces(grouping, above, below, clusters)
         weights = (above, below, above * above, below * below, above * below)
         return cls(*(grouping.count(w) for w in weights))
 
@@ -115,11 +131,46 @@ class Moments:
             spread = self.above2 - 2 * r * self.product + r * r * self.below2
             return np.asarray(np.sqrt(spread.clip(0)) / self.below)
 
-    def rest(self, grouping: Grouping, above: FloatArray, below: FloatArray) -> Moments:
+    def rest(
+        self,
+        grouping: Grouping,
+        above: FloatArray,
+        below: FloatArray,
+        clusters: Clusters | None = None,
+    ) -> Moments:
         """The same of all rows that are not in each slice."""
+        if clusters is not None:
+            return self._rest_of_clusters(grouping, above, below, clusters)
         weights = (above, below, above * above, below * below, above * below)
         mine = (self.above, self.below, self.above2, self.below2, self.product)
         return Moments(*(w.sum() - part for w, part in zip(weights, mine, strict=True)))
+
+    def _rest_of_clusters(
+        self, grouping: Grouping, above: FloatArray, below: FloatArray, clusters: Clusters
+    ) -> Moments:
+        """A cluster that lies in a slice and outside it: (A - a)² = A² - 2 A a + a²."""
+        pieces, a, b, at = _pieces(grouping, above, below, clusters)
+        whole_a, whole_b = clusters.sum(above), clusters.sum(below)
+        in_a, in_b = whole_a[at], whole_b[at]
+        return Moments(
+            whole_a.sum() - self.above,
+            whole_b.sum() - self.below,
+            np.square(whole_a).sum() - 2 * pieces.count(in_a * a) + self.above2,
+            np.square(whole_b).sum() - 2 * pieces.count(in_b * b) + self.below2,
+            (whole_a * whole_b).sum() - pieces.count(in_a * b + in_b * a) + self.product,
+        )
+
+
+def _pieces(
+    grouping: Grouping, above: FloatArray, below: FloatArray, clusters: Clusters
+) -> tuple[Grouping, FloatArray, FloatArray, IntArray]:
+    """The part of each cluster in each slice: its sums, and which cluster it is of."""
+    key = (grouping.codes - NO_SLICE) * clusters.count + clusters.codes
+    known, inverse = np.unique(key, return_inverse=True)
+    codes = known // clusters.count + NO_SLICE
+    sums = [np.bincount(inverse, values).astype(np.float64) for values in (above, below)]
+    pieces = Grouping(grouping.by, codes, grouping.names, grouping.column)
+    return pieces, *sums, known % clusters.count
 
 
 def normal_interval(value: float, error: float) -> Interval:

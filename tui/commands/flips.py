@@ -17,6 +17,7 @@ from ...core.analyses.flips import (
 from ...core.errors import ConfigError, Fault
 from ...core.history import History
 from ...core.misfits import use_history
+from ...core.numbers.clusters import read_clusters
 from ...core.predictions import read_inputs, read_predictions, stored_splits, task_of
 from ...core.reporting.numbers import format_count
 from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
@@ -68,7 +69,7 @@ def _flip_list(
     flipped = label_flips if labelled else loss_changes
     rows = flipped(frames[reference], frames["tuned"])
     told: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
-    told |= describe_flips(rows, 0)
+    told |= describe_flips(rows, 0, read_clusters(frames[reference]))
     told["rows"] = {k: list_rows(rows, k, limit) for k in kinds}
     return told | _with_inputs(run, history, split, told["rows"], frames["tuned"])
 

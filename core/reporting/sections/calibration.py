@@ -43,7 +43,8 @@ def show_calibration(report: Mapping[str, Any]) -> list[Block]:
         blocks += [Paragraph(ABOUT), _overview(told)]
     for model in ("tuned", *(m for m in told if m != "tuned")):
         if model in told:
-            blocks += [Paragraph(_sentence(model, told[model]))]
+            caveat = told[model].get("null_caveat", "")
+            blocks += [Paragraph(f"{_sentence(model, told[model])} {caveat}".rstrip())]
             blocks += [Paragraph(text) for text in _temperature(split, model, told[model])]
     if "tuned" in told:
         blocks += [

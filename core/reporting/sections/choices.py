@@ -32,10 +32,11 @@ def _closed(split: str, told: Found) -> Iterator[Block]:
     rows.append(["always the commonest completion", format_value("accuracy", common["value"])])
     rows.append(["guessing", format_value("accuracy", 1 / told["candidates"])])
     yield Table(["", "chosen rightly"], rows)
+    how, _, more = told["method"].partition(" p")  # of which test the p is, and over what
     yield Paragraph(
         f"The tuned model changes this by {format_difference('accuracy', told['difference'])}: it "
         f"fixed {format_count(told['fixed'], 'row')} and broke {told['broke']:,} "
-        f"({told['method'].replace('exact McNemar p', 'exact McNemar p ' + format_p(told['p']))})."
+        f"({how} p {format_p(told['p'])}{more})."
     )
 
 

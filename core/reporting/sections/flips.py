@@ -59,7 +59,7 @@ def tell_counts(told: Mapping[str, Any], split: str) -> str:
     text = (
         f"Of {format_count(n, 'row')} of {split}, the loss under the tuned model is lower than "
         f"under {before} on {counts['fell']:,}, higher on {counts['rose']:,} and the same on "
-        f"{counts['same']:,} (exact sign test p {format_p(told['p'])})."
+        f"{counts['same']:,} ({_sign_test(told)} p {format_p(told['p'])})."
     )
     if quartiles := told.get("quartiles"):
         low, middle, high = (f"{read_number(q):+.3f}" for q in quartiles)
@@ -71,6 +71,12 @@ def tell_counts(told: Mapping[str, Any], split: str) -> str:
         if counts[kind]:
             text += f" {format_count(counts[kind], 'row')} had {words}."
     return text + " The change of a single row is no evidence of its own: it may be chance."
+
+
+def _sign_test(told: Mapping[str, Any]) -> str:
+    if "clusters" in told:
+        return f"sign test of {format_count(told['clusters'], 'cluster')} of rows,"
+    return "exact sign test"
 
 
 def flip_table(rows: list[Mapping[str, Any]], before: str, most: int) -> Table:

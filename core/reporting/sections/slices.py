@@ -39,7 +39,8 @@ def show_slices(report: Mapping[str, Any]) -> list[Block]:
     if few:
         named = ", ".join(f"{name_slice(s)} ({s['rows']:,})" for s in few[:NAMED])
         more = f", and {len(few) - NAMED:,} more" if len(few) > NAMED else ""
-        blocks.append(Paragraph(f"Too few to judge, under 10 rows: {named}{more}."))
+        least = "10 clusters of rows" if "clusters" in r else "10 rows"
+        blocks.append(Paragraph(f"Too few to judge, under {least}: {named}{more}."))
     return blocks + [Paragraph(f"{note[:1].upper()}{note[1:]}.") for note in r.get("notes", ())]
 
 
