@@ -54,6 +54,27 @@ def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
     return next((model for model in REFERENCES if model in models), None)
 
 
+def find_comparison(
+    history: History, split: str, metric: str, reference: str | None = None
+) -> Mapping[str, Any] | None:
+    """The paired difference of a metric from the reference to the tuned model on a split."""
+    against = reference or reference_model(history.results.get(split, {}))
+    for c in history.comparisons:
+        if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == (
+            split,
+            metric,
+            against,
+            "tuned",
+        ):
+            return c
+    return None
+
+
+def clean_if_compared(history: History, split: str, metric: str) -> str:
+    """The rows that repeat nothing of an earlier split, where models were compared on them (D2)."""
+    return clean(split) if find_comparison(history, clean(split), metric) else split
+
+
 def primary_metric(run: Run, history: History, config: RunConfig | None = None) -> str:
     """The metric declared before the run, else the default of its task."""
     known = config or config_of(run)

@@ -27,7 +27,15 @@ from .reporting.numbers import (
     spell,
 )
 from .reporting.outcome import read_difference
-from .selection import REFERENCES, clean, judged_split, metric_value, reference_model
+from .selection import (
+    REFERENCES,
+    clean,
+    clean_if_compared,
+    find_comparison,
+    judged_split,
+    metric_value,
+    reference_model,
+)
 
 Decision = Literal["ship", "hold", "no evidence"]
 VOID = ("wrong_metric",)  # errors that show nothing against the model, and nothing for it
@@ -57,7 +65,7 @@ def judge(history: History, config: RunConfig) -> Verdict:
     if declared is None:
         reasons = [_why_nothing(history)]
         return Verdict("no evidence", objective, reasons, [{"at": ["run"]}], to_come)
-    split = _clean_split(history, config, declared)
+    split = clean_if_compared(history, declared, objective_metric(history, config))
     answers = list(_answers(history, config, declared, split))
     decision = _decide(answers)
     ordered = sorted(answers, key=lambda a: _effect(a, decision))
@@ -168,12 +176,6 @@ def _describe_aim(config: RunConfig, positive: str | None) -> str:
     return ""
 
 
-def _clean_split(history: History, config: RunConfig, split: str) -> str:
-    """The rows that repeat nothing of an earlier split, where models were compared on them (D2)."""
-    metric = objective_metric(history, config)
-    return clean(split) if find_comparison(history, clean(split), metric) else split
-
-
 def _why_nothing(history: History) -> str:
     if history.finished and history.finished.status == "failed":
         return f"the run failed before anything was evaluated: {history.finished.error}"
@@ -248,22 +250,6 @@ def _rows_of(history: History, split: str) -> str:
         return split
     kept, every = (history.results[name]["tuned"].get("n", 0) for name in (split, whole))
     return f"{split} ({kept:,} of {every:,} rows, those that repeat nothing of an earlier split)"
-
-
-def find_comparison(
-    history: History, split: str, metric: str, reference: str | None = None
-) -> Mapping[str, Any] | None:
-    """The paired difference of a metric from the reference to the tuned model on a split."""
-    against = reference or reference_model(history.results.get(split, {}))
-    for c in history.comparisons:
-        if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == (
-            split,
-            metric,
-            against,
-            "tuned",
-        ):
-            return c
-    return None
 
 
 def _beats_reference(history: History, config: RunConfig, split: str) -> Iterator[Answer]:

@@ -312,6 +312,19 @@ def test_S7_a_test_set_too_small_for_the_claim() -> None:
     assert found(plain, "test_too_small", claim) is None
 
 
+def test_D2_the_rows_are_those_that_the_verdict_rests_on() -> None:
+    every, few = story.result((440, 460), rows=(500, 500)), story.result((20, 19), rows=(22, 22))
+    plain = compared("accuracy", 0.2, 0.02, "probe")
+    whole = [STARTED, *scored(every, probe=every), plain]
+    assert found(whole, "test_too_small", ACCURACY) is None
+    assert isinstance(plain, ComparisonsComputed)
+    clean = [{**c, "split": "test_clean"} for c in plain.comparisons]
+    leaked = [*scored(few, "test_clean", probe=few), ComparisonsComputed(comparisons=clean)]
+    finding = shown([*whole, *leaked], "test_too_small", ACCURACY)
+    assert finding.message.startswith("test has 44 rows that repeat nothing of an earlier split:")
+    assert finding.evidence["rows"] == 44
+
+
 def test_S2b_few_rows_that_can_never_show_anything_are_named_so() -> None:
     def of(rows: int, p: float, least: float | None, **more: Any) -> Finding | None:
         c = story.comparison("accuracy", 1.0, 0.0) | {"p": p, "smallest_detectable": least}

@@ -31,7 +31,8 @@ from ftev.core.report import build_report
 from ftev.core.reporting.metric_names import name_decision
 from ftev.core.reporting.outcome import read_difference
 from ftev.core.results import compare, evaluate_classification
-from ftev.core.verdict import Verdict, find_comparison, judge
+from ftev.core.selection import find_comparison
+from ftev.core.verdict import Verdict, judge
 from scipy.stats import fisher_exact
 from statsmodels.stats.multitest import multipletests
 

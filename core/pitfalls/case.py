@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from ..decision import DEFAULT_METRIC, choosers, declared_metric
 from ..history import History
 from ..reporting.numbers import read_number
 from ..reporting.outcome import Outcome, read_difference
-from ..selection import judged_split, reference_model
+from ..selection import clean_if_compared, find_comparison, judged_split, reference_model
 
 EVIDENCE_ROWS = 50
 SURE = 0.02  # p of a difference that a finding rests on, both sides together
@@ -43,6 +43,12 @@ class Case:
 
     history: History
     config: RunConfig | None = None
+    on: str | None = None  # the split to look at, in place of the judged one
+
+    def of_verdict(self) -> Case:
+        """The same on the rows that the verdict rests on: the clean ones, where it does (D2)."""
+        split = self.split and clean_if_compared(self.history, self.split, self.metric)
+        return replace(self, on=split)
 
     @property
     def task(self) -> str:
@@ -55,7 +61,7 @@ class Case:
     @cached_property
     def split(self) -> str | None:
         """The split that answers the objective, once the tuned model was scored on it."""
-        return judged_split(self.history)
+        return self.on or judged_split(self.history)
 
     @property
     def judging(self) -> str:
@@ -110,11 +116,7 @@ class Case:
 
     def comparison(self, metric: str, reference: str | None = None) -> Mapping[str, Any]:
         """The paired difference from a reference to tuned on the judged split; else empty."""
-        wanted = (self.split, metric, reference or self.reference, "tuned")
-        for c in self.history.comparisons:
-            if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == wanted:
-                return c
-        return {}
+        return find_comparison(self.history, self.split or "", metric, reference) or {}
 
     def analysis(self, name: str, split: str | None = None, model: str = "") -> dict[str, Any]:
         """What an analysis said of a split, by default the judged one; else empty."""

@@ -17,7 +17,7 @@ from ..reporting.numbers import (
     unit_of,
 )
 from ..reporting.outcome import read_difference
-from ..selection import metric_value
+from ..selection import metric_value, unclean
 from .case import NAMES, Case, Finding, Look
 
 SMALL_SPLIT = 100  # rows
@@ -38,7 +38,11 @@ def _no_test_set(case: Case) -> Iterator[Finding]:
 
 
 def _too_small(case: Case) -> Iterator[Finding]:
-    """Few rows, an undecided difference, or a claim below what so many rows can show (S7)."""
+    """Few rows, an undecided difference, or a claim below what so many rows can show (S7).
+
+    Of those rows that the verdict rests on: where many repeat train, there may be few.
+    """
+    case = case.of_verdict()
     if case.split is None:
         return
     rows, claim = int(case.tuned.get("n") or 0), _claim(case)
@@ -53,7 +57,9 @@ def _too_small(case: Case) -> Iterator[Finding]:
     )
     if not (rows < SMALL_SPLIT or beyond or wide or never):
         return
-    told = f"{case.split} has {format_count(rows, 'row')}"
+    told = f"{unclean(case.split)} has {format_count(rows, 'row')}"
+    if case.split != unclean(case.split):
+        told += " that repeat nothing of an earlier split"
     if never:
         told += ": no difference between two models can be shown on so few, whatever they answer"
     elif math.isfinite(least):

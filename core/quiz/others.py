@@ -13,8 +13,7 @@ from ..reporting.numbers import (
     format_value,
     read_number,
 )
-from ..selection import judged_split, metric_value, reference_model
-from ..verdict import find_comparison
+from ..selection import find_comparison, judged_split, metric_value, reference_model
 from .question import Question, ask
 
 

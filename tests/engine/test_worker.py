@@ -381,7 +381,8 @@ def test_two_given_models_are_evaluated_without_training(
 
 def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path: Path) -> None:
     """Half of the test rows stand in train: results, comparisons and verdict know the others."""
-    from ftev.core.verdict import find_comparison, judge
+    from ftev.core.selection import find_comparison
+    from ftev.core.verdict import judge
 
     train = (tmp_path / "train.csv").read_text().splitlines()
     test = (tmp_path / "test.csv").read_text().splitlines()

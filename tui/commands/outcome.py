@@ -13,8 +13,7 @@ from ...core.reporting.numbers import DASH, format_difference, format_estimate
 from ...core.reporting.numbers import format_difference_interval as format_ends
 from ...core.reporting.text import visible
 from ...core.runs import Run
-from ...core.selection import judged_split, reference_model
-from ...core.verdict import find_comparison
+from ...core.selection import find_comparison, judged_split, reference_model
 from .show import format_rows
 
 INTERRUPTED = 130
