@@ -48,6 +48,7 @@ def replacing(path: Path, needed: int = 0, way_on: str = RESUME) -> Iterator[Pat
     own = f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
     temporary = path.with_name(own)
     with writing(path, needed, way_on):
+        path.parent.stat()  # libraries would make the folder of a run anew that was moved away
         _remove_abandoned(path)
         remove(temporary)
         try:
@@ -58,6 +59,12 @@ def replacing(path: Path, needed: int = 0, way_on: str = RESUME) -> Iterator[Pat
         except BaseException:
             remove(temporary)
             raise
+
+
+def make_folder(path: Path) -> None:
+    """A folder within one that is there, if it is not there yet. Raises RunError."""
+    with writing(path):
+        path.mkdir(exist_ok=True)
 
 
 def write_whole(path: Path, content: bytes, way_on: str = "write it again") -> None:
@@ -116,6 +123,10 @@ def cannot_write(path: Path, number: int, needed: int = 0, way_on: str = RESUME)
         remedy = "Have it mounted so that it can be written to, or choose --runs-dir"
     elif number in CLOSED:
         remedy = "See to its permissions, or choose --runs-dir"
+    elif number == errno.ENOENT:
+        missing = (p for p in reversed((path, *path.parents)) if not p.exists())
+        what += f" ({next(missing, path)} is gone)"
+        remedy = "Where its folder was moved, go on in the new place"
     elif number in (errno.ENOTDIR, errno.ENAMETOOLONG):
         remedy = "Choose --runs-dir"
     return RunError(Fault(str(path), what, f"{remedy}; then {way_on}"))

@@ -41,6 +41,7 @@ from .verdict import judge
 SCHEMA = "ftev.report/1"
 _UNSAFE = re.compile(f"(?!\n){CONTROL.pattern}")  # JSON text with its own line ends
 DEFAULT_FORMATS = ("md", "html", "json")
+CHOOSE = "choose --out"
 
 Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
 File = tuple[Path, Content]
@@ -104,6 +105,9 @@ def write_report(
     """
     check_formats(formats)
     files = use_history(run, lambda h: _files_of(run, _build(run, h), formats, out), history)
+    for folder in {path.parent for path, _ in files} - {run.path}:
+        with writing(folder, way_on=CHOOSE):
+            folder.mkdir(parents=out is not None, exist_ok=True)
     return [_write_whole(path, content) for path, content in files]
 
 
@@ -208,11 +212,8 @@ def _headline(run: Run, history: History) -> dict[str, Any] | None:
 
 def _write_whole(path: Path, content: Content) -> Path:
     """A reader never sees half a report."""
-    way_on = "choose --out"
     text = b"" if callable(content) else content.encode()
-    with writing(path, len(text), way_on):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, len(text), way_on) as temporary, temporary.open("wb") as file:
+    with replacing(path, len(text), CHOOSE) as temporary, temporary.open("wb") as file:
         if callable(content):
             content(file)
         else:

@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.disk import replacing, write_whole
+from ftev.core.disk import make_folder, replacing, write_whole
 from ftev.core.engine.outbox import Outbox
 from ftev.core.errors import RunError
 from ftev.core.events import Note
+from ftev.core.history import read_history
 from ftev.core.report import write_report
 from ftev.core.review import Judgement, append
 from ftev.core.run_notes import RunNotes, write_notes
@@ -108,3 +109,18 @@ def test_what_a_killed_writer_began_goes_with_the_next_and_what_a_live_one_write
     write_whole(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert sorted(tmp_path.iterdir()) == sorted([path, begun, other])
+
+
+def test_a_folder_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"tuned": labelled(20)})
+    history = read_history(run)
+    run.path.rename(tmp_path / "moved")
+    told = r"Where its folder was moved, go on in the new place; then"
+    gone = pytest.raises(RunError, match=rf"\({run.path} is gone\)\. {told}")
+    with gone, replacing(run.model_path) as temporary:
+        temporary.mkdir(parents=True)  # as libraries do
+    with pytest.raises(RunError, match=told):
+        make_folder(run.predictions)
+    with pytest.raises(RunError, match="is gone"):
+        write_report(run, ("md", "card"), history=history)
+    assert not run.path.exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +33,18 @@ def test_deep_brackets_and_broken_utf8_in_one_file_are_no_traceback(
     folder: Folder, name: str, bytes_: bytes
 ) -> None:
     folder.look((name, "a line of it", folder.files[name] + bytes_ + b"\n"), LIGHT)
+    assert not folder.failed
+
+
+def test_a_clock_that_jumped_is_read(folder: Folder) -> None:
+    """Ten years back, twenty forward, to the end of time, and back, between the lines of a run."""
+    lines = folder.files["events.jsonl"].splitlines(keepends=True)
+    years = itertools.cycle((0.0, -10.0, 20.0, 1e9, -1e9))
+    jumped = [
+        re.sub(rb'"time":([\d.]+)', lambda m, y=y: b'"time":%.3f' % (float(m[1]) + y * 3.2e7), line)
+        for line, y in zip(lines, years, strict=False)
+    ]
+    folder.look(("events.jsonl", "a clock that jumps", b"".join(jumped)))
     assert not folder.failed
 
 

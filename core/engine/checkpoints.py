@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from ..checkpoint_files import Written, damage_of, describe_files
 from ..decoding import read_json
-from ..disk import remove, writing
+from ..disk import make_folder, remove, writing
 from ..errors import RunError
 from ..runs import TRAINING_STATE, Run
 from .models import save
@@ -88,7 +88,8 @@ def _save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
     temporary = path.with_name(path.name + ".tmp")
     if t.ranks.is_first:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(run.checkpoints)
+        temporary.mkdir()
     random_states = t.ranks.gather(_random_states(t))  # the others wait for the folder here
     if t.spread.sharded:
         t.ranks.meet()

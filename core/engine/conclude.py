@@ -9,7 +9,7 @@ import polars as pl
 
 from ..analyses import Analysis, Evaluation, Frames, at_operating_point
 from ..analyses.forgetting import forgetting
-from ..disk import replacing
+from ..disk import make_folder, replacing
 from ..events import (
     AnalysisComputed,
     PredictionsStored,
@@ -48,7 +48,7 @@ def evaluate_split(s: Session, split: str) -> None:
     elif split == judged_split(s):
         frames = with_answers(s, split, frames)
     frames = {model: _with_clusters(s, split, model, frame) for model, frame in frames.items()}
-    s.run.predictions.mkdir(exist_ok=True)
+    make_folder(s.run.predictions)
     told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
         _store(s, split, model, frame, told[frame.height])

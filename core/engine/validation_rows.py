@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..disk import replacing
+from ..disk import make_folder, replacing
 from ..reading.tables import UNREADABLE
 from ..runs import Run
 
@@ -52,7 +52,7 @@ class ValidationRows:
     def keep(self, step: int, epoch: float, frame: pl.DataFrame, *, probabilities: bool) -> None:
         columns = [c for c in COLUMNS if c in frame.columns]
         columns += ["probabilities"] if probabilities and "probabilities" in frame.columns else []
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         kept = frame.select(*columns, epoch=pl.lit(epoch))
         with replacing(self._path(step), int(kept.estimated_size())) as temporary:
             kept.write_parquet(temporary)

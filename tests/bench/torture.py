@@ -23,6 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from fuzzed import TARGETS
 from torn_files import HOSTILE, READERS, Damage, Folder, cuts, flips, make_folder, wounds
 from torture_bombs import bombs
+from torture_disk import disk
 from torture_fuzz import fuzz
 from torture_kills import kills
 from torture_ranks import ranks
@@ -73,6 +74,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "ranks": ranks,
     "bombs": bombs,
     "signals": signals,
+    "disk": disk,
 }
 
 
@@ -85,6 +87,7 @@ def main() -> int:
     parser.add_argument("--of", nargs="+", choices=TARGETS, help="kinds of input, for `fuzz`")
     parser.add_argument("--kills", type=int, default=1_000, help="of workers, by `kills`")
     parser.add_argument("--screens", type=int, default=60, help="killed by `kills`")
+    parser.add_argument("--disks", type=int, default=40, help="too small, of each kind, for `disk`")
     parser.add_argument("--all", action="store_true", help="each process in turn, by `ranks`")
     parser.add_argument("--stopped", action="store_true", help="ranks are stopped, not killed")
     parser.add_argument("--processes", type=int, default=2, help="runs at once, of `kills`")

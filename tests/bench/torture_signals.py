@@ -148,11 +148,16 @@ def endure(kind: Kind, folder: Path, deed: Deed, ends: tuple[str, ...], count: C
         told, _ = status_of(run)
         count.check("resumed", told == "finished", f"{told}: {run.log_path.read_text()[-600:]}")
     if told == "finished":
-        left = left_by(run)
-        for what in kind.left:
-            found, wanted = _rounded(left[what]), _rounded(kind.left[what])
-            count.check(what, found == wanted, first_unlike(found, wanted))
+        check_left(run, kind, count)
     shutil.rmtree(folder)
+
+
+def check_left(run: Run, kind: Kind, count: Count) -> None:
+    """Whether a finished run leaves what the run leaves that nobody disturbed."""
+    left = left_by(run)
+    for what in kind.left:
+        found, wanted = _rounded(left[what]), _rounded(kind.left[what])
+        count.check(what, found == wanted, first_unlike(found, wanted))
 
 
 def _rounded(value: Any) -> Any:

@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftev.core.config import RunConfig
-from ftev.core.runs import create_run
+from ftev.core.history import read_history
+from ftev.core.launch import start_worker
+from ftev.core.runs import Run, create_run
 from small_disks import fill, small_disk
-from test_worker import finish
+from test_worker import PATIENCE, finish
+from waiting import wait_for
 
 
 def test_a_run_goes_on_after_room_was_made_on_its_full_disk(
@@ -31,3 +34,24 @@ def test_a_run_goes_on_after_room_was_made_on_its_full_disk(
         assert resumed.finished is not None
         assert resumed.finished.status == "finished", resumed.finished.error
         assert resumed.step == 6
+
+
+def test_a_run_whose_folder_is_moved_ends_in_words_and_goes_on_there(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    run = create_run(
+        replace(verses, train=replace(verses.train, max_steps=40, eval_every=2)), tmp_path
+    )
+    worker = start_worker(run, "--serve-minutes", "0")
+    wait_for(lambda: read_history(run).step or worker.poll() is not None, "a step")
+    there = Run(tmp_path / "moved")
+    run.path.rename(there.path)
+    worker.wait(PATIENCE)
+    ended = read_history(there).finished
+    assert ended is not None
+    assert ended.status == "failed"
+    assert f"{run.path} is gone" in ended.error
+    assert not run.path.exists()
+    resumed = finish(there, "--resume")
+    assert resumed.finished is not None
+    assert resumed.finished.status == "finished", resumed.finished.error
