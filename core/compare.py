@@ -19,6 +19,7 @@ from .misfits import use_history
 from .numbers.comparisons import compare
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 from .predictions import read_predictions, stored_splits
+from .reporting.metric_names import name_metric
 from .reporting.numbers import format_time
 from .reporting.summary import headline, run_status
 from .run_facts import flatten
@@ -76,6 +77,7 @@ def _compare(sides: list[Side], split: str | None, metric: str | None, model: st
         "split": split,
         "model": model,
         "metric": metric,
+        "positive": sides[0].result.get("positive"),
         "metrics": metrics,
         "baseline": sides[0].name,
         "runs": [_describe(side, metrics) for side in sides],
@@ -185,9 +187,8 @@ def _common_metrics(sides: Sequence[Side]) -> tuple[list[str], list[str]]:
     if len(positives) < 2 or not left:
         return metrics, []
     named = " and ".join(sorted(f'"{p}"' for p in positives))
-    note = (
-        f"The positive class is {named}: {', '.join(left)} are left out, as they are of one class"
-    )
+    names = ", ".join(map(name_metric, left))
+    note = f"The positive class is {named}: {names} are left out, as they are of one class"
     return [name for name in metrics if name not in left], [note]
 
 
@@ -237,7 +238,7 @@ def _token_notes(
         return []
     return [
         f"The texts have other tokens in {', '.join(other)} than in {sides[0].name}: only "
-        "bits_per_byte can be compared, whatever stands side by side (--metric bits_per_byte)"
+        "bits per byte can be compared, whatever stands side by side (--metric bits_per_byte)"
     ]
 
 

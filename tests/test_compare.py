@@ -11,9 +11,14 @@ from ftev.core.compare import compare_runs
 from ftev.core.config import ObjectiveConfig, TrainConfig
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.numbers.comparisons import compare
+from ftev.core.numbers.metric_table import METRICS
+from ftev.core.reporting.compared import comparison_blocks
+from ftev.core.reporting.markdown import render_blocks
+from ftev.core.reporting.metric_names import name_metric
 from ftev.core.run_facts import flatten
 from ftev.core.runs import Run
 from ftev.tui.commands.compare import show_comparison
+from ftev.tui.widgets.compare_rows import metric_lines
 from statsmodels.stats.multitest import multipletests
 from stored_runs import LABELS, labelled, write_run, written
 
@@ -173,7 +178,7 @@ def test_K4_other_tokens_leave_bits_per_byte_and_say_so(tmp_path: Path) -> None:
     other = written(seed=1).with_columns(tokens=pl.col("tokens") * 2)
     told = compare_runs([made(tmp_path, "a", written()), made(tmp_path, "b", other)])
     assert {c["metric"] for c in told["comparisons"]} == {"bits_per_byte"}
-    assert any("only bits_per_byte can be compared" in note for note in told["notes"])
+    assert any("only bits per byte can be compared" in note for note in told["notes"])
 
 
 def test_copies_of_a_name_stay_apart_and_verdicts_are_told(tmp_path: Path) -> None:
@@ -200,3 +205,20 @@ def test_what_is_printed_says_why_rows_are_not_paired(
     assert "p (Holm)" not in told  # one run alone was paired
     assert "The runs were configured alike" not in told
     assert "rows of test" in told
+
+
+@pytest.mark.parametrize("name", ["classification", "generation"])
+def test_metrics_have_their_names_and_never_their_keys(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = compare_runs([Run(SAMPLES / name)] * 2)
+    show_comparison(told)
+    page = render_blocks(comparison_blocks(told))
+    lines = metric_lines(told, 200)
+    screen = "\n".join("".join(text for text, _ in line) for line in lines)
+    for text in (capsys.readouterr().out, page, screen):
+        for key in told["metrics"]:
+            if "_" in key:
+                assert key not in text
+            if not METRICS[key].same_as:
+                assert name_metric(key, told["positive"]) in text

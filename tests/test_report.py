@@ -591,7 +591,7 @@ def test_the_report_tells_which_evaluation_chose_the_model() -> None:
 
     kept = {"step": 244, "metric": "f1", "epoch": 1.5, "value": 0.966}
     told = describe_choice({"run": {"kept": kept}})
-    assert told.startswith("The model of step 244 was kept: best f1 on validation (96.6 %).")
+    assert told.startswith("The model of step 244 was kept: best F1 on validation (96.6 %).")
     assert "inside epoch 2" in told
     assert "inside" not in describe_choice({"run": {"kept": kept | {"epoch": 2.0}}})
     assert describe_choice({"run": {}}) == ""

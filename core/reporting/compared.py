@@ -8,7 +8,7 @@ from typing import Any
 
 from ..numbers.metric_table import METRICS
 from .blocks import Block, Bullets, Heading, Paragraph, Table
-from .metric_names import name_decision
+from .metric_names import name_decision, name_metric
 from .numbers import (
     DASH,
     format_difference,
@@ -31,13 +31,14 @@ Document = Mapping[str, Any]  # what `core.compare.compare_runs` gives
 def tell_outcome(told: Document) -> str:
     """One or two sentences: which runs are shown to be better or worse than the baseline."""
     metric, split, baseline = told["metric"], told["split"], told["baseline"]
+    named = name_in(told, metric)
     found = primary_comparisons(told)
     reasons = {u["run"]: u["reason"] for u in told["unpaired"]}
     if len(told["runs"]) == 2:
         name = told["runs"][1]["name"]
         if found:
-            return _tell_one(found[0], baseline)
-        why = "" if name in reasons else f": {metric} cannot be paired"
+            return _tell_one(found[0], baseline, named)
+        why = "" if name in reasons else f": {named} cannot be paired"
         return f"No evidence either way: {name} is not paired with {baseline}{why}."
     groups: dict[Outcome, list[str]] = {}
     for c in found:
@@ -45,14 +46,14 @@ def tell_outcome(told: Document) -> str:
         groups.setdefault(read_difference(c), []).append(change)
     parts = [f"{word}: {', '.join(groups[o])}" for o, word in GROUPS.items() if o in groups]
     parts += [f"not paired: {', '.join(reasons)}"] * bool(reasons)
-    return f"{metric} on {split} against {baseline}: {'; '.join(parts)}."
+    return f"{named} on {split} against {baseline}: {'; '.join(parts)}."
 
 
-def _tell_one(c: Document, baseline: str) -> str:
+def _tell_one(c: Document, baseline: str, named: str) -> str:
     metric, name = c["metric"], c["to"]
     change = format_difference(metric, c["difference"])
     ends = format_difference_interval(metric, c["low"], c["high"])
-    where = f"{change} in {metric} on {c['split']}"
+    where = f"{change} in {named} on {c['split']}"
     told = f"{where} (paired 95 %: {ends}, p {_p(c['p'])})"
     counted = ""
     if c.get("fixed") is not None and c.get("broke") is not None:
@@ -86,12 +87,12 @@ def primary_comparisons(told: Document) -> list[Document]:
 def comparison_blocks(told: Document) -> list[Block]:
     """The page that `e` writes."""
     metric, names = told["metric"], [r["name"] for r in told["runs"]]
-    direction = METRICS[metric].direction
+    direction, named = METRICS[metric].direction, name_in(told, metric)
     blocks: list[Block] = [
         Heading("Runs side by side", 1),
         Paragraph(tell_outcome(told)),
-        Heading(f"{metric} of {told['model']} on {told['split']} ({direction} is better)"),
-        Table(("run", "rows", metric, "verdict"), [_run_row(r, metric) for r in told["runs"]]),
+        Heading(f"{named} of {told['model']} on {told['split']} ({direction} is better)"),
+        Table(("run", "rows", named, "verdict"), [_run_row(r, metric) for r in told["runs"]]),
     ]
     if found := primary_comparisons(told):
         blocks += [Heading("Paired differences from the baseline"), _paired_table(found)]
@@ -138,7 +139,7 @@ def _other_tables(told: Document) -> list[Block]:
     for r in rest:
         rows = [
             [
-                name,
+                name_in(told, name),
                 format_estimate(name, first["metrics"][name]),
                 format_estimate(name, r["metrics"][name]),
                 *([DASH] * 3 if c is None else _change(c)),
@@ -148,7 +149,7 @@ def _other_tables(told: Document) -> list[Block]:
         if rows:
             columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
             title = f"Other metrics, {r['name']} against the baseline"
-            note = f"These p are not adjusted: {told['metric']} is the one question that was asked."
+            note = not_adjusted(told)
             blocks += [Heading(title), Table(columns, rows), Paragraph(note, quiet=True)]
     return blocks
 
@@ -156,6 +157,16 @@ def _other_tables(told: Document) -> list[Block]:
 def _change(c: Document) -> list[str]:
     ends = format_difference_interval(c["metric"], c["low"], c["high"])
     return [format_difference(c["metric"], c["difference"]), ends, format_p(c["p"])]
+
+
+def name_in(told: Document, metric: str) -> str:
+    """A metric's name, with the positive label of the runs where it is of one."""
+    return name_metric(metric, told.get("positive"))
+
+
+def not_adjusted(told: Document) -> str:
+    named = name_in(told, told["metric"])
+    return f"These p are not adjusted: {named} is the one question that was asked."
 
 
 def other_metrics(told: Document, run: str) -> list[tuple[str, Document | None]]:

@@ -11,6 +11,7 @@ from ..compare import compare_runs
 from ..errors import FtevError
 from ..history import History
 from ..numbers.metric_table import METRICS
+from ..reporting.metric_names import name_metric
 from ..reporting.numbers import (
     format_count,
     format_difference,
@@ -135,15 +136,15 @@ def _why(
     entries: Sequence[Entry],
     test: Entry | None,
 ) -> str:
-    metric = sweep.metric
+    metric, named = sweep.metric, name_metric(sweep.metric)
     value = format_estimate(metric, measured(chosen.history, metric))
     if len(ranked) == 1:
-        told = f"{chosen.name} was chosen: no other run has a result ({metric} on validation "
+        told = f"{chosen.name} was chosen: no other run has a result ({named} on validation "
         told += f"{value})"
     else:
         told = (
             f"{chosen.name} was chosen on validation among {format_count(len(ranked), 'run')}: its "
-            f"{metric} there, {value}, is {_how_good(ranked, metric)}. The best of several is in "
+            f"{named} there, {value}, is {_how_good(ranked, metric)}. The best of several is in "
             "part the luckiest, so this value is optimistic"
         )
     return f"{told}. {_why_test(sweep, entries, test)}"

@@ -124,7 +124,7 @@ def document(names: str, *comparisons: dict[str, object]) -> dict[str, object]:
 def test_the_sentence_says_what_came_out() -> None:
     better = difference("b", 0.01, 0.05, fixed=12, broke=3)
     assert tell_outcome(document("ab", better)) == (
-        "b is better than a: +3.0 points in macro_f1 on test "
+        "b is better than a: +3.0 points in macro F1 on test "
         "(paired 95 %: +1.0 to +5.0, p = 0.0100); it fixed 12 rows and broke 3."
     )
     same = difference("b", -0.01, 0.03, smallest_detectable=0.025)
@@ -133,7 +133,7 @@ def test_the_sentence_says_what_came_out() -> None:
     doubtful = difference("d", 0.01, 0.05, p_holm=0.06)
     assert read_difference(doubtful) == "cannot tell"
     assert tell_outcome(document("abcd", {**better, "p_holm": 0.02}, worse, doubtful)) == (
-        "macro_f1 on test against a: better: b (+3.0 points); worse: c (-3.0 points); "
+        "macro F1 on test against a: better: b (+3.0 points); worse: c (-3.0 points); "
         "no difference shown: d (+3.0 points)."
     )
     unpaired = {**document("ab"), "unpaired": [{"run": "b", "reason": "other rows"}]}

@@ -35,7 +35,7 @@ def test_compare_prints_differences_and_takes_json(folder: Path) -> None:
     names = ("2026-01-01", "2026-01-02", "--runs-dir", str(folder))
     told = ftev("compare", *names)
     assert told.returncode == 0, told.stderr
-    assert "Paired differences in macro_f1" in told.stdout
+    assert "Paired differences in macro F1" in told.stdout
     assert "fixed" not in told.stdout.lower()  # these counts add up to accuracy alone (V15)
     assert "Fixed: rows wrong" in ftev("compare", *names, "--metric", "accuracy").stdout
     found = document("compare", *names, "--json", "--metric", "accuracy")

@@ -112,7 +112,7 @@ async def test_baseline_marks_and_trash(tmp_path: Path, shown: Shown) -> None:
     async with shown(None, (120, 40), "5 runs") as pilot:
         await pilot.press("end", "b", "home")
         await seen(pilot, "0.0 pts")
-        assert "macro_f1 0.0 pts from first: c tests it row by row" in picture(pilot)
+        assert "macro F1 0.0 pts from first: c tests it row by row" in picture(pilot)
         await pilot.press("space", "space")
         await seen(pilot, "2 marked")
         await pilot.press("escape")

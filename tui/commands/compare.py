@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.compare import compare_runs
 from ...core.numbers.metric_table import METRICS
+from ...core.reporting.compared import name_in, not_adjusted
 from ...core.reporting.metric_names import name_decision
 from ...core.reporting.numbers import (
     DASH,
@@ -38,13 +39,13 @@ def run(options: argparse.Namespace) -> int:
 
 def show_comparison(told: Mapping[str, Any]) -> None:
     metric, runs = told["metric"], told["runs"]
-    direction = METRICS[metric].direction
+    direction, named = METRICS[metric].direction, name_in(told, metric)
     print(
-        f"{metric} of {told['model']} on {told['split']}, 95 % intervals ({direction} is better); "
+        f"{named} of {told['model']} on {told['split']}, 95 % intervals ({direction} is better); "
         f"the baseline is {visible(told['baseline'])}\n"
     )
     rows = [_run_row(r, metric) for r in runs]
-    print_table(("run", "rows", metric, "verdict"), rows, words=("run", metric, "verdict"))
+    print_table(("run", "rows", named, "verdict"), rows, words=("run", named, "verdict"))
     _show_paired(told, metric)
     for unpaired in told["unpaired"]:
         print(
@@ -68,7 +69,7 @@ def _show_paired(told: Mapping[str, Any], metric: str) -> None:
     found = [c for c in told["comparisons"] if c["metric"] == metric]
     if not found:
         return
-    print(f"\nPaired differences in {metric} from the baseline, on the same rows\n")
+    print(f"\nPaired differences in {name_in(told, metric)} from the baseline, on the same rows\n")
     several = len(found) > 1
     counted = [name for name in ("fixed", "broke") if found[0].get(name) is not None]
     columns = ["run", "difference", "95 % interval", "p", *["p (Holm)"] * several]
@@ -110,10 +111,13 @@ def _show_others(told: Mapping[str, Any], metric: str) -> None:
     for r in rest if others else []:
         print(f"\nOther metrics, {visible(r['name'])} against the baseline\n")
         columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
-        rows = [_other_row(name, first, r, pairs.get((r["name"], name))) for name in others]
+        rows = [
+            [name_in(told, name), *_other_row(name, first, r, pairs.get((r["name"], name)))]
+            for name in others
+        ]
         print_table(columns, rows, words=("metric",))
         if pairs:
-            print(f"These p are not adjusted: {metric} is the one question that was asked.")
+            print(not_adjusted(told))
 
 
 def _other_row(
@@ -121,9 +125,9 @@ def _other_row(
 ) -> list[str]:
     values = [format_estimate(name, side["metrics"][name]) for side in (first, r)]
     if c is None:
-        return [name, *values, DASH, DASH, DASH]
+        return [*values, DASH, DASH, DASH]
     interval = format_difference_interval(name, c["low"], c["high"])
-    return [name, *values, format_difference(name, c["difference"]), interval, format_p(c["p"])]
+    return [*values, format_difference(name, c["difference"]), interval, format_p(c["p"])]
 
 
 def _show_settings(told: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Fault, RunError
-from ...core.reporting.metric_names import name_decision
+from ...core.reporting.metric_names import name_decision, name_metric
 from ...core.reporting.numbers import DASH, format_count, format_estimate, format_seconds
 from ...core.reporting.text import visible
 from ...core.runs import runs_folder
@@ -144,7 +144,7 @@ def _tell(told: Began | Ended | Lost, metric: str, count: int) -> str:
 def _tell_ended(entry: Entry, metric: str) -> str:
     if entry.status == "finished":
         value = format_estimate(metric, measured(entry.history, metric))
-        return visible(f"{entry.name} finished: {metric} {value} on validation")
+        return visible(f"{entry.name} finished: {name_metric(metric)} {value} on validation")
     why = f": {entry.error}" if entry.error else ""
     log = f"; see {entry.run.log_path}" if entry.run and not why else ""
     return visible(f"{entry.name} {entry.status}{why}{log}")
@@ -181,7 +181,7 @@ def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Na
 
 def show_sweep(told: Mapping[str, Any], *, dry: bool = False) -> None:
     metric, settings = told["metric"], told["settings"]
-    columns = ("run", *settings, "status", f"{metric} on validation", "took")
+    columns = ("run", *settings, "status", f"{name_metric(metric)} on validation", "took")
     rows = [
         [
             _mark(run["name"], told["chosen"]),

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from ...core.numbers.metric_table import METRICS
 from ...core.reporting.compared import (
     format_setting,
+    name_in,
     other_metrics,
     primary_comparisons,
 )
@@ -28,6 +29,7 @@ from .spans import GAP, Column, Line, Span, header, row
 from .status import DECISION_MARKS
 
 SETTING_WIDTH, LEAST_VALUE = 28, 10
+BESIDE_METRIC = 62  # cells of the other columns
 ROOMY = 100  # cells from which on a value has its own interval beside it
 OUTCOMES: dict[Outcome, Span] = {
     "better": ("▲ better", "good"),
@@ -42,7 +44,7 @@ def metric_lines(told: Document, width: int) -> list[Line]:
     """The primary metric of every run, then the other metrics, a table a run."""
     metric = told["metric"]
     direction = METRICS[metric].direction
-    title = f"{metric} of {told['model']} on {told['split']}"
+    title = f"{name_in(told, metric)} of {told['model']} on {told['split']}"
     lines: list[Line] = [[(title, "strong"), (f"  {direction} is better", "muted")]]
     lines += _primary_table(told, width)
     for unpaired in told["unpaired"]:
@@ -134,8 +136,10 @@ def _reasons(told: Document) -> list[Line]:
 
 
 def _others(told: Document, first: Document, r: Document, width: int) -> list[Line]:
+    others = other_metrics(told, r["name"])
+    longest = max((cell_len(name_in(told, name)) for name, _ in others), default=0)
     columns = [
-        Column("metric", min(20, max(12, width - 52)), right=False),
+        Column("metric", min(longest, max(20, width - BESIDE_METRIC)), right=False),
         Column("baseline", 9),
         Column("this run", 9),
         Column("difference", 10),
@@ -143,11 +147,11 @@ def _others(told: Document, first: Document, r: Document, width: int) -> list[Li
         Column("p", 8),
     ]
     cells: list[list[Span]] = []
-    for name, c in other_metrics(told, r["name"]):
+    for name, c in others:
         values: list[Span] = [
             (_minus(format_value(name, side["metrics"][name]["value"])), "") for side in (first, r)
         ]
-        cells.append([(name, ""), *values, *_change(name, c)])
+        cells.append([(name_in(told, name), ""), *values, *_change(name, c)])
     if not cells:
         return []
     columns, cells = _fitting(columns, cells, width)

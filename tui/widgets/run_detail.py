@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core.reporting.metric_names import name_metric
 from ...core.reporting.text import visible
 from ...core.run_facts import RunEntry
 from .format import format_bytes, format_count, format_seconds, with_dots, with_minus, wrap
@@ -85,7 +86,7 @@ def _against(entry: RunEntry, baseline: RunEntry | None) -> list[Line]:
     if baseline is None or baseline.run.id == entry.run.id:
         return []
     told = difference_of(entry, baseline)
-    name, metric = visible(baseline.name), baseline.facts.metric
+    name, metric = visible(baseline.name), name_metric(baseline.facts.metric)
     if told == "–":
         why = f"{metric or 'a metric'} on {baseline.facts.split or 'a split'} is not known of both"
         return [[("no difference from ", "muted"), (name, ""), (f": {why}", "muted")]]

@@ -8,6 +8,7 @@ from typing import Any
 from ...numbers.metric_table import REFERENCE_METRICS
 from ...pitfalls.answers import bleu_of_short
 from ..blocks import Block, Bullets, Heading, Paragraph, Table
+from ..metric_names import name_metric
 from ..numbers import (
     DASH,
     format_count,
@@ -180,7 +181,9 @@ def _signatures(results: Found) -> list[str]:
     for name in REFERENCE_METRICS:
         if name in found:
             kinds.setdefault(str(found[name]), []).append(name)
-    return [f"{', '.join(names)}: {signature}" for signature, names in kinds.items()]
+    return [
+        f"{', '.join(map(name_metric, names))}: {signature}" for signature, names in kinds.items()
+    ]
 
 
 def _cross_scoring(told: Found) -> Iterator[Block]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..blocks import Block, Heading, Paragraph, Table
 from ..judged import judged_analysis
+from ..metric_names import name_metric
 from ..numbers import (
     DASH,
     format_count,
@@ -64,9 +65,9 @@ def worse_slices(r: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _finding(r: Mapping[str, Any], judged: list[Mapping[str, Any]]) -> str:
     metric, worse = r["metric"], worse_slices(r)
     looked = (
-        f"{metric} of the tuned model in {format_count(len(judged), 'slice')} of at least 10 "
-        "rows, each against the other rows of the split, with p adjusted for the number of slices "
-        "(Holm)"
+        f"{name_metric(metric)} of the tuned model in {format_count(len(judged), 'slice')} "
+        "of at least 10 rows, each against the other rows of the split, with p adjusted for the "
+        "number of slices (Holm)"
     )
     if not worse:
         return (
@@ -83,7 +84,7 @@ def _finding(r: Mapping[str, Any], judged: list[Mapping[str, Any]]) -> str:
 
 def _table(r: Mapping[str, Any], table: list[Mapping[str, Any]]) -> Table:
     metric, reference = r["metric"], r.get("reference", "")
-    columns = ["slice", "rows", f"{metric} (95 %)"]
+    columns = ["slice", "rows", f"{name_metric(metric)} (95 %)"]
     columns += [reference] if reference else []
     columns += ["against the rest (95 %)", "p, corrected"]
     return Table(columns, [_row(metric, bool(reference), s) for s in table])

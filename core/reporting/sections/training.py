@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+from ..metric_names import name_metric
 from ..numbers import DASH, format_difference, format_seconds, format_value, read_number
 
 Report = Mapping[str, Any]
@@ -40,7 +41,8 @@ def describe_choice(report: Report) -> str:
     metric, epoch = kept["metric"], read_number(kept["epoch"])
     shown = f" ({format_value(metric, kept['value'])})" if "value" in kept else ""
     told = kept.get("reason") or (
-        f"The model of step {kept['step']:,} was kept: best {metric} on validation{shown}."
+        f"The model of step {kept['step']:,} was kept: "
+        f"best {name_metric(metric)} on validation{shown}."
     )
     if abs(epoch - round(epoch)) > WHOLE:
         told += (
