@@ -96,6 +96,20 @@ def test_parquet_with_integer_and_boolean_labels(tmp_path: Path) -> None:
     assert read(tmp_path, train="b.parquet").labels == ("false", "true")
 
 
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_a_hub_that_is_switched_off_is_not_asked_for_rows(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(_: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv(name, "on")
+    monkeypatch.setattr(pl, "read_parquet", asked)
+    [told] = faults(tmp_path, train="org/name")
+    assert "it is not asked while HF_HUB_OFFLINE is set. Write" in told
+
+
 def test_hub_dataset_is_read_through_polars(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

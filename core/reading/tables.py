@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +35,7 @@ _PACKED = (
 )
 
 
+OFFLINE, SET = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("1", "ON", "YES", "TRUE")
 # What damaged bytes raise in polars, which also panics over them.
 UNREADABLE = (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -202,7 +204,12 @@ def _read_hub(source: Source, fatal: Faults) -> Table | None:
 
 
 def read_hub(url: str) -> pl.DataFrame:
-    """A hub dataset over the network; a gated one needs HF_TOKEN, as in huggingface_hub."""
+    """A hub dataset over the network; a gated one needs HF_TOKEN, as in huggingface_hub.
+
+    Raises OSError where the environment has the hub switched off, which Polars does not look for.
+    """
+    if any(os.environ.get(name, "").upper() in SET for name in OFFLINE):
+        raise OSError("it is not asked while HF_HUB_OFFLINE is set")
     return pl.read_parquet(url)
 
 

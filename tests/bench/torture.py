@@ -28,6 +28,7 @@ from torture_fuzz import fuzz
 from torture_kills import kills
 from torture_ranks import ranks
 from torture_signals import signals
+from torture_strangers import strangers
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 LIGHT = ("list", "facts", "status", "report")
@@ -75,6 +76,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "bombs": bombs,
     "signals": signals,
     "disk": disk,
+    "strangers": strangers,
 }
 
 
