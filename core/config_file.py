@@ -18,6 +18,7 @@ from .config import DataConfig, RunConfig, bounds_of, item_type, section_type, s
 from .decoding import BROKEN, decode_toml, read_toml
 from .errors import ConfigError, Fault
 
+MOST_NAMED = 3  # entries of a list in a remedy
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
 _ITEM = re.compile(r"^\s*\[\[\s*([\w.\-\"' ]+?)\s*\]\]")
 _KEY = re.compile(r"^\s*([\w.\-\"']+)\s*=")
@@ -212,7 +213,10 @@ def _nearest(key: str, prefix: str, cls: type) -> str:
 
 
 def apply_overrides(table: dict[str, Any], overrides: list[str], lines: dict[str, int]) -> None:
-    """Set each `section.name=value`, TOML or a bare word, in nested tables; its line becomes 0."""
+    """Set each `section.name=value`, TOML or a bare word, in nested tables; its line becomes 0.
+
+    Tables of a list are counted from 0: `guardrail.0.no_worse_by`.
+    """
     faults = []
     for text in overrides:
         key, equals, raw = (part.strip() for part in text.partition("="))
@@ -223,22 +227,46 @@ def apply_overrides(table: dict[str, Any], overrides: list[str], lines: dict[str
             value = decode_toml(f"value = {raw}")["value"]
         except ValueError:
             value = raw  # a bare word is a string
-        if section := _set(table, key, value):
-            faults.append(Fault(f"--set {key}", f"{section} is not a table"))
-        lines[key] = 0
+        try:
+            lines[_set(table, key, value)] = 0
+        except ConfigError as error:
+            faults += error.faults
     if faults:
         raise ConfigError(*faults)
 
 
 def _set(table: dict[str, Any], key: str, value: Any) -> str:
-    """Set a dotted key; names the section that is in the way because it is no table."""
-    *sections, name = key.split(".")
+    """Set a dotted key, and return it as `key_lines` has it. Raises ConfigError where a part of it
+    is in the way because it is no table."""
+    inner: Any = table
+    place = ""
+    *sections, name = re.sub(r"\[(\d+)\]", r".\1", key).split(".")
     for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            return section
-    table[name] = value
-    return ""
+        at, place = _find_part(inner, section, place, key)
+        if isinstance(inner, dict):
+            is_list = item_type(_hints(RunConfig).get(place)) is not None
+            inner.setdefault(at, [] if is_list else {})
+        inner = inner[at]
+    at, place = _find_part(inner, name, place, key)
+    inner[at] = value
+    return place
+
+
+def _find_part(inner: Any, part: str, place: str, key: str) -> tuple[Any, str]:
+    """The name or number of a part of a dotted key in what is at a place, and its own place."""
+    if isinstance(inner, dict):
+        return part, f"{place}.{part}" if place else part
+    if not isinstance(inner, list):
+        raise ConfigError(Fault(f"--set {key}", f"{place} is not a table"))
+    if part.isdecimal() and int(part) < len(inner):
+        return int(part), f"{place}[{int(part)}]"
+    if not inner:
+        what, remedy = "has no entry yet", f"Write [[{place}]] into the file"
+    else:
+        what = f"is a list of {len(inner):,}, counted from 0"
+        known = [f"{place}.{i}" for i in range(min(len(inner), MOST_NAMED))]
+        remedy = f"Write {', '.join(known)}{' …' if len(inner) > MOST_NAMED else ''}"
+    raise ConfigError(Fault(f"--set {key}", f"{place} {what}", remedy))
 
 
 def _is_encoding(name: str) -> bool:

@@ -181,6 +181,40 @@ def test_overrides_are_toml_or_a_bare_word(tmp_path: Path) -> None:
     assert config.model.lora.r == 4
 
 
+RAILS = """
+[[guardrail]]
+metric = "recall"
+positive = "fraud"
+no_worse_by = 0.02
+[[guardrail]]
+metric = "accuracy"
+at_least = 0.8
+"""
+
+
+@pytest.mark.parametrize("form", ["guardrail.1.{}", "guardrail[1].{}"])
+def test_one_field_of_one_guardrail_is_overruled(tmp_path: Path, form: str) -> None:
+    at_least, tier = form.format("at_least=0.7"), form.format("slice.tier=gold")
+    first, second = load(tmp_path, LEAST + RAILS, at_least, tier).guardrail
+    assert (first.metric, first.no_worse_by, first.slice) == ("recall", 0.02, {})
+    assert (second.metric, second.at_least, second.slice) == ("accuracy", 0.7, {"tier": "gold"})
+    [wrong] = faults(tmp_path, LEAST + RAILS, form.format("at_least=high"))
+    assert wrong.startswith("--set guardrail[1].at_least: 'high' does not fit")
+
+
+def test_an_override_of_a_list_says_which_entries_there_are(tmp_path: Path) -> None:
+    said = "is a list of 2, counted from 0. Write guardrail.0, guardrail.1"
+    for key in ("guardrail.2.at_least", "guardrail.at_least", "guardrail.-1.at_least"):
+        assert faults(tmp_path, LEAST + RAILS, f"{key}=1") == [f"--set {key}: guardrail {said}"]
+    [none] = faults(tmp_path, LEAST, "guardrail.0.at_least=1")
+    assert none.endswith("guardrail has no entry yet. Write [[guardrail]] into the file")
+    config = load(tmp_path, LEAST, "data.label_map.0=bad", 'data.train=["a.csv", "b.csv"]')
+    assert config.data.label_map == {"0": "bad"}
+    assert load(tmp_path, LEAST, 'data.train=["a.csv"]', "data.train.0=b.csv").data.train == [
+        "b.csv"
+    ]
+
+
 def test_every_bad_override_is_told(tmp_path: Path) -> None:
     found = faults(tmp_path, LEAST, "epochs", "=3", "task.x=1")
     assert len(found) == 3
