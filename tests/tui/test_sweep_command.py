@@ -18,12 +18,16 @@ import pytest
 import waiting
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
 from ftev.core.demo import write_demo
+from ftev.core.events import SplitPrepared
 from ftev.core.history import read_history
 from ftev.core.predictions import stored_splits
 from ftev.core.run_notes import read_notes
 from ftev.core.runs import Run, list_runs
 from ftev.core.sweeps import on_ray as ray_module
+from ftev.core.sweeps.file import load_sweep
+from ftev.core.sweeps.runs import create_entry_run, read_entries
 from ftev.tui.cli import main
+from made_runs import live_worker, story, write_events
 
 PROGRAM = [*forked.COMMAND, "ftev.tui.cli", "sweep", "tastes.toml"]
 DOCS = Path(__file__).parents[2] / "docs"
@@ -296,3 +300,21 @@ def test_a_task_that_never_began_on_a_lost_cluster_is_still_to_come(
     assert "died" not in table
     assert "Nothing is chosen before every run has ended: 0 at work, 2 to come" in table
     assert "no run is at work; 2 runs to come" in messages
+
+
+def test_while_a_run_on_other_rows_is_at_work_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path, tmp_path, rates="1e-5")
+    monkeypatch.chdir(tmp_path)
+    sweep = load_sweep(Path("tastes.toml"))
+    [entry] = read_entries(sweep, tmp_path / "runs")
+    run = create_entry_run(sweep, entry, tmp_path / "runs")
+    other = SplitPrepared(split="train", rows=60, columns=2, source="train.csv", sha256="0" * 64)
+    write_events(run, [story()[0], other])
+    live_worker(run)
+    assert main(["sweep", "tastes.toml"]) == 1
+    said = capsys.readouterr().err
+    assert f"tastes-01: is at work: train.csv (train) changed after {run.id} read it" in said
+    assert "Wait for its end, or `ftev-tui stop tastes-01`" in said
+    assert list_runs(tmp_path / "runs") == [run]
