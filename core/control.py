@@ -312,7 +312,8 @@ def ask(
                     reply = _decode_reply(run, answer)
                     if isinstance(reply, Failed):
                         raise RunError(
-                            reply.text or f"{run.id}: its worker failed, and does not say why"
+                            reply.text.strip()
+                            or f"{run.id}: its worker failed, and does not say why"
                         )
                     if isinstance(reply, Done):
                         return

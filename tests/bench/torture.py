@@ -28,6 +28,7 @@ from torture_fuzz import fuzz
 from torture_kills import kills
 from torture_ranks import ranks
 from torture_signals import signals
+from torture_soak import soak
 from torture_strangers import strangers
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
@@ -77,6 +78,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "signals": signals,
     "disk": disk,
     "strangers": strangers,
+    "soak": soak,
 }
 
 
@@ -90,6 +92,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1_000, help="of workers, by `kills`")
     parser.add_argument("--screens", type=int, default=60, help="killed by `kills`")
     parser.add_argument("--disks", type=int, default=40, help="too small, of each kind, for `disk`")
+    parser.add_argument("--minutes", type=float, default=10.0, help="that `soak` takes")
     parser.add_argument("--all", action="store_true", help="each process in turn, by `ranks`")
     parser.add_argument("--stopped", action="store_true", help="ranks are stopped, not killed")
     parser.add_argument("--processes", type=int, default=2, help="runs at once, of `kills`")
