@@ -12,13 +12,7 @@ import polars as pl
 from .analyses import Evaluation, Frames, analyse, guardrails, thresholds
 from .decision import DEFAULT_METRIC, declared_metric
 from .events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
-from .results import (
-    Comparison,
-    adjust_secondary,
-    compare,
-    evaluate_classification,
-    evaluate_text,
-)
+from .results import Comparison, adjust_secondary, compare
 from .selection import REFERENCES, clean
 
 OF_CLEAN_ROWS = (thresholds, guardrails)  # what the verdict asks of them beyond the results
@@ -33,25 +27,16 @@ def measure(
     `leaked`: ids of the rows that repeat an earlier split (D2). `comparable` is False where the
     models do not read the same rows: they are not compared. Raises DataError.
     """
-    for model, frame in e.frames.items():
-        yield _results(e, model, frame)
     others = _without(e, leaked)
-    for model, frame in others.frames.items():
-        yield _results(others, model, frame)
+    for part in (e, others):
+        for model in part.frames:
+            plain = spell_numbers(msgspec.to_builtins(part.result(model)))
+            yield ResultsComputed(split=part.split, model=model, result=plain)
     yield from analyse(e)
     if others.frames and e.split != "validation":
         yield from analyse(others, OF_CLEAN_ROWS)
     found = [c for part in (e, others) for c in _comparisons(part)] if comparable else []
     yield ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found)))
-
-
-def _results(e: Evaluation, model: str, frame: pl.DataFrame) -> ResultsComputed:
-    if e.config.is_classification:
-        result = evaluate_classification(frame, e.labels, e.positive)
-    else:
-        result = evaluate_text(frame)
-    plain = spell_numbers(msgspec.to_builtins(result))
-    return ResultsComputed(split=e.split, model=model, result=plain)
 
 
 def _without(e: Evaluation, leaked: Collection[int]) -> Evaluation:
@@ -60,7 +45,8 @@ def _without(e: Evaluation, leaked: Collection[int]) -> Evaluation:
     if leaked:
         own = ~pl.col("row_id").is_in(list(leaked))
         kept = {model: frame.filter(own) for model, frame in e.frames.items()}
-    return replace(e, split=clean(e.split), frames={m: f for m, f in kept.items() if f.height})
+    kept = {model: frame for model, frame in kept.items() if frame.height}
+    return replace(e, split=clean(e.split), frames=kept, measured={})
 
 
 def _comparisons(e: Evaluation) -> Iterator[Comparison]:

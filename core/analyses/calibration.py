@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..metrics import FloatArray
 from ..numbers.bootstrap import (
-    NO_INTERVAL,
     Resampling,
     bootstrap_rows,
     interval_of,
-    values_of,
 )
 from ..numbers.calibration import (
-    ECE_METHOD,
     NULL_DRAWS,
-    Null,
-    ece_interval,
     null_ece,
     reliability,
 )
-from ..numbers.clusters import Clusters, as_if_independent, told_clusters, unit_of
+from ..numbers.clusters import Clusters, as_if_independent
 from ..numbers.probabilities import ProbabilityScores
 from ..numbers.scored import ClassificationRows, positive_label, read_classification
 from ..numbers.shares import sign_flip_p, together
@@ -36,7 +29,8 @@ from ..numbers.temperature import (
     at_temperature,
     fit_temperature,
 )
-from .evaluation import Analysis, Evaluation
+from ..results import ModelResult
+from .evaluation import Analysis, Evaluation, as_in_results
 
 RESAMPLING = Resampling()  # as in the results: one number has one interval
 NULL_METHOD = (
@@ -59,7 +53,7 @@ def _result(e: Evaluation, model: str, rows: ClassificationRows) -> dict[str, An
     scores, clusters = _scores(e, rows), rows.clusters
     if not np.isfinite(scores.probabilities).all():
         return {"n": rows.n, "why_not": "a probability is not a number"}
-    found = _measures(scores, clusters) | {"bins": reliability(scores.answers)}
+    found = _measures(e.result(model), scores, clusters) | {"bins": reliability(scores.answers)}
     if e.split == "validation":  # a temperature is fitted here, so nothing is shown as its merit
         return found
     return found | _temperature(e, model, scores, clusters)
@@ -72,21 +66,16 @@ def _scores(e: Evaluation, rows: ClassificationRows) -> ProbabilityScores:
     return ProbabilityScores(rows.truth, rows.probabilities, code)
 
 
-def _measures(scores: ProbabilityScores, clusters: Clusters | None) -> dict[str, Any]:
-    """ECE with its null value, Brier and loss, each with its interval."""
-    rows = _Unranked(scores.truth, scores.probabilities, scores.positive)
-    values = values_of(rows)
-    model = together(rows, clusters)
-    drawn, by_rows = bootstrap_rows([model], RESAMPLING)
-    method = RESAMPLING.method(limit=not by_rows) + told_clusters(clusters, None)
-    found: dict[str, Any] = {"n": rows.n}
+def _measures(
+    result: ModelResult, scores: ProbabilityScores, clusters: Clusters | None
+) -> dict[str, Any]:
+    """ECE with its null value, Brier and loss, each with its interval as in the results."""
+    found: dict[str, Any] = {"n": scores.n}
     if told := as_if_independent(clusters):
         found["null_caveat"] = f"What a calibrated model shows is simulated row by row. {told}"
-    for name in ("brier", "loss"):
-        (low, high), how = interval_of(drawn[0][name], model.n, method)
-        found[name] = {"value": values[name], "low": low, "high": high, "method": how}
+    for name in ("brier", "loss", "ece"):
+        found[name] = as_in_results(result.metrics[name])
     null = scores.null
-    found["ece"] = _ece(values["ece"], drawn[0]["ece"], null, (model.n, clusters))
     found["ece_null"] = {
         "value": null.value,
         "high": null.high,
@@ -94,31 +83,6 @@ def _measures(scores: ProbabilityScores, clusters: Clusters | None) -> dict[str,
         "method": NULL_METHOD,
     }
     return found
-
-
-class _Unranked(ProbabilityScores):
-    """The same rows and draws without the ranking areas, which cost most and are not wanted."""
-
-    @cached_property
-    def ranked_labels(self) -> list[int]:
-        return []
-
-    @cached_property
-    def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
-        nothing = np.broadcast_to(0.0, self.n)
-        return np.nan, np.nan, nothing, nothing
-
-
-def _ece(
-    value: float, draws: FloatArray, null: Null, units: tuple[int, Clusters | None]
-) -> dict[str, Any]:
-    n, clusters = units
-    (low, high), method = NO_INTERVAL, f"no interval: one {unit_of(clusters)} only"
-    if n > 1:
-        low, high = ece_interval(value, draws, null)
-        method = ECE_METHOD.format(draws=RESAMPLING.draws, seed=RESAMPLING.seed)
-        method += told_clusters(clusters, None)
-    return {"value": value, "low": low, "high": high, "method": method}
 
 
 def _temperature(

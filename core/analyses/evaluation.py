@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from ..config import RunConfig
+from ..results import Estimate, ModelResult, evaluate_classification, evaluate_text
 from ..selection import first_reference
 
 Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
@@ -31,6 +33,17 @@ class Evaluation:
     positive: str | None = None
     validation: Frames = field(default_factory=dict)
     windows: pl.DataFrame | None = None
+    measured: dict[str, ModelResult] = field(default_factory=dict, repr=False)  # by model
+
+    def result(self, model: str) -> ModelResult:
+        """Its metrics with their intervals, which every table shows alike. Raises DataError."""
+        if model not in self.measured:
+            frame = self.frames[model]
+            if self.config.is_classification:
+                self.measured[model] = evaluate_classification(frame, self.labels, self.positive)
+            else:
+                self.measured[model] = evaluate_text(frame)
+        return self.measured[model]
 
     @property
     def reference(self) -> str | None:
@@ -50,3 +63,9 @@ class Analysis:
     name: str
     result: dict[str, Any]
     model: str = ""
+
+
+def as_in_results(estimate: Estimate) -> dict[str, Any]:
+    """One number has one interval, wherever it stands."""
+    plain: dict[str, Any] = msgspec.to_builtins(estimate)
+    return {key: plain[key] for key in ("value", "low", "high", "method")}

@@ -24,7 +24,7 @@ from ..numbers.shares import WILSON
 from ..numbers.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
 from ..selection import REFERENCES
 from ..statistics import wilson
-from .evaluation import Analysis, Evaluation, Frames, reference_of
+from .evaluation import Analysis, Evaluation, Frames, as_in_results, reference_of
 
 RESAMPLING = Resampling()
 AT_HALF = "predicted_at_half"  # what the model answers by itself, beside `predicted`
@@ -138,7 +138,7 @@ def _result(
     if called := trivial(s, index):
         found["calls"] = called
     if e.split != "validation":
-        found |= _applied(e, frame, positive, aim, float(s.thresholds[index]))
+        found |= _applied(e, model, positive, aim, float(s.thresholds[index]))
     if found["in_use"] and model == "tuned" and e.split != "validation":
         found["against"] = list(_rivals(e, positive, aim, float(s.thresholds[index])))
     return found
@@ -197,9 +197,10 @@ def _curve(s: Sweep, aim: Aim, index: int | None) -> dict[str, list[float]]:
 
 
 def _applied(
-    e: Evaluation, frame: pl.DataFrame, positive: str, aim: Aim, threshold: float
+    e: Evaluation, model: str, positive: str, aim: Aim, threshold: float
 ) -> dict[str, Any]:
     """The frozen threshold on these rows, beside the predictions as they are, and the change."""
+    frame = e.frames[model]
     is_positive, scores = _scores(frame, e.labels, positive)
     if not np.isfinite(scores).all():
         return {"in_use": False, "why_not": f"a probability on {e.split} is not a number"}
@@ -207,12 +208,17 @@ def _applied(
     clusters = read_classification(frame, e.labels).clusters
     counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING, clusters)
     n, labels = len(scores), _other_first(e, positive)
+    known = e.result(model)
+    judged = known.metrics if known.positive == positive else {}
+    shown = (judged, {}) if AT_HALF not in frame.columns else ({}, judged)
     ways = [
         {
             "n": n,
             "confusion": {"labels": labels, "counts": counts[way].reshape(2, 2).tolist()},
             "metrics": {
-                name: _estimate(name, values[name][way, 0], draws[name][way], counts[way], clusters)
+                name: as_in_results(shown[way][name])
+                if name in shown[way]
+                else _estimate(name, values[name][way, 0], draws[name][way], counts[way], clusters)
                 for name in values
                 if not np.isnan(values[name][way, 0])
             },

@@ -137,6 +137,7 @@ def analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]
         labels=tuple(stored.labels),
         positive=stored.history.positive,
         validation=stored.frames.get("validation", {}),
+        measured=stored.measured.get(split, {}),
     )
     again: Again = {}
     broken: list[Exception] = []

@@ -14,6 +14,7 @@ from ..events import Evaluated, spell_numbers
 from ..reporting.numbers import format_difference, format_estimate
 from ..results import (
     Comparison,
+    ModelResult,
     adjust_secondary,
     compare,
     evaluate_classification,
@@ -108,20 +109,18 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
                 yield _unchecked(f"{split} {model}", UNCHECKED, told, result)
                 continue
             try:
-                again = _measure(stored, frame)
+                measured = stored.measured.setdefault(split, {})[model] = _measure(stored, frame)
             except BROKEN as error:
                 yield cannot(f"{split} {model}", f"predictions/{split}.{model}.parquet", error)
                 continue
+            again = spell_numbers(msgspec.to_builtins(measured))
             yield from _compare_results(f"{split} {model}", result, again)
 
 
-def _measure(stored: StoredRun, frame: pl.DataFrame) -> dict[str, Any]:
+def _measure(stored: StoredRun, frame: pl.DataFrame) -> ModelResult:
     if stored.history.task == "classification":
-        result = evaluate_classification(frame, stored.labels, stored.history.positive)
-    else:
-        result = evaluate_text(frame)
-    plain: dict[str, Any] = spell_numbers(msgspec.to_builtins(result))
-    return plain
+        return evaluate_classification(frame, stored.labels, stored.history.positive)
+    return evaluate_text(frame)
 
 
 def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Check]:

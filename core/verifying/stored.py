@@ -12,6 +12,7 @@ from ..data import Dataset
 from ..errors import FtevError
 from ..history import History
 from ..leakage import find_leakage
+from ..results import ModelResult
 from ..runs import Run
 from .agreement import Disagreement, count_numbers
 
@@ -48,6 +49,7 @@ class StoredRun:
     run: Run
     history: History
     frames: dict[str, Frames] = field(default_factory=dict)  # by split and model
+    measured: dict[str, dict[str, ModelResult]] = field(default_factory=dict)  # the same
     dataset: Dataset | None = None
 
     @property

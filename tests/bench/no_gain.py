@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 import polars as pl
 from ftev.core import measure as measuring
-from ftev.core.analyses import ANALYSES, Evaluation, analyse, at_operating_point
+from ftev.core.analyses import ANALYSES, Evaluation, analyse, at_operating_point, evaluation
 from ftev.core.config import (
     CostConfig,
     DataConfig,
@@ -198,12 +198,14 @@ def decided(name: str, n: int, seed: int, draws: int) -> Counter[str]:
     few = Resampling(draws=400)
     cheaper = {
         "compare": partial(compare, resampling=few),
-        "evaluate_classification": partial(evaluate_classification, draws=few.draws),
-        "evaluate_text": partial(evaluate_text, draws=few.draws),
         "analyse": lambda e, looks=(): analyse(e, MEASURED),
     }
+    metrics = {
+        "evaluate_classification": partial(evaluate_classification, draws=few.draws),
+        "evaluate_text": partial(evaluate_text, draws=few.draws),
+    }
     seeds = ([seed, i, n, *name.encode()] for i in range(draws))
-    with patch.multiple(measuring, **cheaper):
+    with patch.multiple(measuring, **cheaper), patch.multiple(evaluation, **metrics):
         return Counter(_decision(EQUALS[name], s, n) for s in seeds)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...numbers.metric_table import METRICS
 from ..blocks import Block, Heading, Table
+from ..methods import without_clusters
 from ..metric_names import positive_label_of, title_metric
 from ..numbers import DASH
 
@@ -22,7 +23,7 @@ def show_computed(report: Mapping[str, Any]) -> list[Block]:
             title_metric(name, positive),
             METRICS[name].formula,
             METRICS[name].direction,
-            "; ".join(sorted(m for m in methods[name] if m)) or DASH,
+            "; ".join(sorted({without_clusters(m) for m in methods[name] if m})) or DASH,
         ]
         for name in METRICS
         if name in methods

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...selection import REFERENCES, SPLITS, clean, place
 from ..blocks import Block, Fold, Heading, Paragraph, Table
+from ..methods import describe_clusters, without_clusters
 from ..metric_names import name_metric, positive_label_of
 from ..numbers import (
     DASH,
@@ -89,11 +90,13 @@ def _methods(rows: Rows) -> str:
     """How p and interval were made; the method of most metrics is said once, for the others."""
     by_method: dict[str, list[str]] = {}
     for c in rows:
-        by_method.setdefault(str(c["method"]), []).append(c["name"])
+        by_method.setdefault(without_clusters(str(c["method"])), []).append(c["name"])
     ordered = sorted(by_method, key=lambda method: len(by_method[method]))
     told = []
     for method in ordered:
         last = method == ordered[-1] and len(ordered) > 1 and len(by_method[method]) > 2
         names = "All others" if last else ", ".join(by_method[method])
         told.append(f"{names}: {method}.")
+    if clusters := describe_clusters(str(c["method"]) for c in rows):
+        told.append(f"Rows that belong together are one unit: {clusters}.")
     return " ".join(told)
