@@ -21,9 +21,11 @@ from ftev.core.runs import Run
 from ftev.tui.screens.run import RunScreen
 from ftev.tui.screens.token import top_lines
 from ftev.tui.widgets.answers import LOADING, WAITING, Exchange, exchange_of
+from ftev.tui.widgets.answers_pane import MOST_SHOWN
 from ftev.tui.widgets.asking import AnswerTold, ReplyCame
 from ftev.tui.widgets.filmstrip import strip_lines
 from ftev.tui.widgets.generation import GenerationSettings, read_settings
+from ftev.tui.widgets.prompt import PromptPane
 from ftev.tui.widgets.replies import add_reply
 from ftev.tui.widgets.shading import STEPS, first_difference, shade, step_of
 from ftev.tui.widgets.spans import Line, text_of, width_of
@@ -263,3 +265,15 @@ def test_who_asked_is_told() -> None:
     assert exchange_of(PromptAnswered(prompt="a", step=775, probe=True)).message == (
         "asked by the run at step 775"
     )
+
+
+async def test_only_exchanges_that_can_be_seen_are_kept(running: Run, shown: Shown) -> None:
+    """Each holds the likelihoods of all its tokens: hours of prompts would fill the memory."""
+    async with shown(running) as pilot:
+        pane = pilot.app.screen.query_one(PromptPane)
+        asked = [Exchange(f"prompt {n}") for n in range(MOST_SHOWN + 5)]
+        for exchange in asked:
+            pane.begin(exchange)
+        assert pane.answers.exchanges == asked[5:]
+        pane.show_exchanges(asked)
+        assert pane.answers.exchanges == asked[5:]

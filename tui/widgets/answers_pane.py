@@ -28,6 +28,10 @@ class AnswersPane(Pane):
         self.state = ""
         self.from_end = 0
 
+    def keep(self, exchanges: list[Exchange]) -> None:
+        """The last of these, as many as are shown: each holds the likelihoods of its tokens."""
+        self.exchanges = exchanges[-MOST_SHOWN:]
+
     @property
     def newest(self) -> Exchange | None:
         return self.exchanges[-1] if self.exchanges else self.told_by_run
@@ -37,7 +41,7 @@ class AnswersPane(Pane):
             return self._window(Block(strip_lines(self.prompts, width), 0), width, height, None)
         if self.newest is None:
             return [[(self.state or "Press p to ask base and tuned.", "muted")]]
-        shown = self.exchanges[-MOST_SHOWN:] or [self.newest]
+        shown = self.exchanges or [self.newest]
         brief = height < BRIEF
         blocks = [
             block_of(exchange, width, self.view, brief=brief, most=height - 1) for exchange in shown

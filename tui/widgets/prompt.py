@@ -85,14 +85,14 @@ class PromptPane(Vertical, can_focus=True):
 
     def begin(self, exchange: Exchange) -> None:
         pane = self.answers
-        pane.exchanges.append(exchange)
+        pane.keep([*pane.exchanges, exchange])
         pane.strips, pane.view.cursor, pane.from_end = False, None, 0
         pane.show()
 
     def show_exchanges(self, exchanges: list[Exchange]) -> None:
         """These in the place of all that were there."""
         pane = self.answers
-        pane.exchanges = list(exchanges)
+        pane.keep(exchanges)
         pane.strips, pane.view.cursor, pane.from_end = False, None, 0
         pane.show()
 
