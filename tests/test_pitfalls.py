@@ -903,9 +903,9 @@ def test_V7_a_model_that_never_stops_is_an_error_whatever_its_loss() -> None:
     finding = shown(endings(0, 80), "never_stops")
     assert finding.severity == "error"
     assert (
-        "80 of the tuned model's 80 answers on test were truncated at the limit of 65 tokens; the "
-        "references end after 34.6 tokens on average. The end token costs 5.46 nats, the other "
-        "tokens 0.239" in finding.message
+        "80 of 80 answers of the tuned model on test were truncated at the limit of 65 tokens, "
+        "though their references end before it; references have 34.6 tokens on average. The end "
+        "token costs 5.46 nats, the other tokens 0.239" in finding.message
     )
     assert finding.evidence["end_token"] == 5.46
     assert found(endings(45, 80), "never_stops") is None

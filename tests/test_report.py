@@ -531,7 +531,7 @@ def test_D2_the_headline_is_printed_on_all_rows_and_on_the_clean_ones(tmp_path: 
     assert "90.0 % [85.0, 95.0]" in text
     assert "75.0 % [70.0, 80.0]" in text
     assert "40 of 200 test rows repeat a row of an earlier split" in text
-    whole = "Of 200 test rows 40 repeat a row of an earlier split. macro F1 of tuned on all rows"
+    whole = "Of 200 test rows 40 repeat a row of an earlier split. Macro F1 of tuned on all rows"
     assert whole in " ".join(text.split())
     figures = headline_figures(build_report(Run(tmp_path / "run")))
     assert ("macro_f1, tuned on test", "90.0 %") in [f[:2] for f in figures]

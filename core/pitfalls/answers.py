@@ -76,9 +76,10 @@ def _never_stops(case: Case) -> Iterator[Finding]:
     rows = endings.get("answers", answers)["rows"]
     open_ended = rows - ended["count"]
     text = (
-        f"{open_ended:,} of the tuned model's {format_count(rows, 'answer')} on {case.split} were "
-        f"truncated at the limit of {format_count(answers['limit'], 'token')}; the references "
-        f"end after {read_number(answers['mean_reference_tokens']):,.1f} tokens on average"
+        f"{open_ended:,} of {format_count(rows, 'answer')} of the tuned model on {case.split} were "
+        f"truncated at the limit of {format_count(answers['limit'], 'token')}, though their "
+        "references end before it; references have "
+        f"{read_number(answers['mean_reference_tokens']):,.1f} tokens on average"
     )
     costs = {name: read_number(endings.get(name, {}).get("value")) for name in COSTS}
     if costs["end_token"] == costs["end_token"]:

@@ -40,7 +40,10 @@ def reason_kept(history: History) -> str:
     name, value = name_metric(c.metric, history.positive), format_value(c.metric, c.value)
     if c.step == c.top_step or c.p is None:
         count = sum(e.step > 0 for e in history.validation_series())
-        of = f"the best of {count:,} evaluations" if count > 1 else "the only evaluation"
+        if count < 2:
+            only = "the only one that was evaluated"
+            return f"Step {c.step:,} was kept, {only}: its {name} on validation is {value}."
+        of = f"the best of {count:,} evaluations"
         return f"Step {c.step:,} was kept: its {name} on validation, {value}, is {of}."
     top = format_value(c.metric, c.top_value)
     return (

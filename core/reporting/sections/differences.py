@@ -62,8 +62,10 @@ def _group(rows: Rows) -> list[Block]:
     changed = next((c for c in rows if c.get("fixed") is not None), None)
     if changed:
         fixed, broke = (format_count(changed[k], "row") for k in ("fixed", "broke"))
-        words = f"Fixed {fixed} (wrong before, right after), broke {broke} (right before, wrong"
-        told.append(Paragraph(f"{words} after)."))
+        by = "" if changed["metric"] == "accuracy" else f"By {changed['name']}, "
+        words = f"fixed {fixed} (wrong before, right after), broke {broke} (right before, wrong"
+        words = f"{by}{words} after)."
+        told.append(Paragraph(words[0].upper() + words[1:]))
     return [*told, _table(rows), Paragraph(_methods(rows), quiet=True)]
 
 

@@ -45,6 +45,7 @@ def _on_clean_rows(report: Mapping[str, Any]) -> str:
         return ""
     rows, others = whole["n"], kept["n"]
     name = name_metric(metric, whole.get("positive"))
+    name = name[0].upper() + name[1:]
     return (
         f"Of {format_count(rows, f'{split} row')} {rows - others:,} repeat a row of an earlier "
         f"split. {name} of tuned on all rows is {format_estimate(metric, before)}; on the "
