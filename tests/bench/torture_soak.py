@@ -69,7 +69,10 @@ def soak(options: argparse.Namespace) -> Iterator[Row]:
         place = Path(name)
         os.environ["XDG_STATE_HOME"] = str(place / "state")
         kind = next(k for k in kinds(place) if k.config.task == "generation")
-        train = replace(kind.config.train, epochs=50_000, max_steps=None, eval_every=2_000)
+        train = replace(kind.config.train, epochs=1_000, max_steps=None, eval_every=2_000)
+        # Long epochs: an evaluation ends each, and what it measured and answered is kept.
+        with (Path(kind.config.folder) / "train.csv").open("a") as file:
+            file.writelines(f"cup {i} is,warm tea of day {i % 7}\n" for i in range(40_000))
         run = create_run(replace(kind.config, train=train), place / "runs")
         process = start_worker(run, "--serve-minutes", "0")
         try:
