@@ -154,7 +154,7 @@ def test_the_section_says_split_rows_and_meaning() -> None:
     assert "different answers | 4 of 4 | 4 of 4" in told
     assert "References longer than an answer may be: 1." in told
     assert "answers that ended by themselves | 75.0 % [30.1, 95.4]" in told
-    assert "rouge1, rougeL: no stemmer" in told
+    assert "ROUGE-1, ROUGE-L: no stemmer" in told
     assert "The base gives the tuned model's answers 2.750 nats per token less" in told
     assert "on 16 tokens of 4 rows" in told
     assert "base (chrF 0.0): nothing" in told

@@ -83,4 +83,4 @@ def test_a_bench_that_is_fooled_says_so(bench: Any) -> None:
     wrong = ("two identical models", 0, "ship", ["leakage"], "")
     outcome = bench.judged("two identical models", [wrong])
     assert (outcome["right"], dict(outcome["false"])) == (0, {"leakage": 1})
-    assert "1 wrong ships" in bench.totals([outcome])
+    assert "Wrong ships: 1 where the planted truth is decisive" in bench.totals([outcome])
