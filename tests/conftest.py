@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import forked
 import pytest
-from ftev.core import launch
+from ftev.core.run import launch
 
 # Before anything is imported that reads them: nobody here waits in a loop, or asks the network.
 os.environ |= {**launch.WAITING, "HF_HUB_OFFLINE": "1"}

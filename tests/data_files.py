@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftev.core.config import DataConfig
-from ftev.core.data import Dataset, read_dataset
+from ftev.core.config.config import DataConfig
+from ftev.core.data.data import Dataset, read_dataset
 from ftev.core.errors import DataError
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -37,8 +37,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from ftev.core import launch
-from ftev.core.python_child import child_environment
+from ftev.core.run import launch
+from ftev.core.run.python_child import child_environment
 
 ADDRESS = "FTEV_FORKED"  # the environment variable with the server's socket
 CHANGES = "FTEV_CHANGES"  # the one with the changes that a child writes down, or dies before
@@ -48,7 +48,7 @@ READ_AT_IMPORT += ("HOME", "LANG", "LC_", "RAYON_", "TOKENIZERS_", "TORCH")
 READ_AT_IMPORT += ("TRANSFORMERS_", "XDG_CACHE")
 AFTER_THE_FORK = {"PYTHONSAFEPATH", "PYTHONUNBUFFERED"}
 LAZY = (
-    "ftev.core.report",
+    "ftev.core.report.report",
     "peft",
     "rouge_score.rouge_scorer",
     "sacrebleu.tokenizers.tokenizer_13a",
@@ -339,9 +339,9 @@ def import_everything() -> None:
 
     use()
     names = [
-        f"{package.__name__}.{module.name}"
+        module.name
         for package in (engine, commands)
-        for module in pkgutil.iter_modules(package.__path__)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ]
     for name in (*names, *LAZY):
         if not name.endswith("__main__"):

@@ -25,17 +25,17 @@ from zlib import crc32
 
 import msgspec
 import polars as pl
-from ftev.core import control, events
-from ftev.core.check import check_run
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.config_file import check_config, dump_config, load_config
-from ftev.core.decoding import decode_toml
+from ftev.core.catalog.run_facts import glance, read_facts, status_of
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.config.config_file import check_config, dump_config, load_config
 from ftev.core.demo import write_demo
 from ftev.core.errors import FtevError
-from ftev.core.misfits import use_history
-from ftev.core.report import build_report, render_markdown
-from ftev.core.run_facts import glance, read_facts, status_of
-from ftev.core.runs import Run, WorkerInfo, create_run, process_start
+from ftev.core.files.decoding import decode_toml
+from ftev.core.judgement.preflight import check_run
+from ftev.core.report.report import build_report, render_markdown
+from ftev.core.run import control, events
+from ftev.core.run.misfits import use_history
+from ftev.core.run.runs import Run, WorkerInfo, create_run, process_start
 
 MEMORY = Path("/dev/shm")
 ONCE_FAILED = Path(__file__).parent / "once_failed"
@@ -372,9 +372,9 @@ def _without_steps(data: bytes) -> bytes:
 @contextmanager
 def requests_target(folder: Path) -> Iterator[Target]:
     """Lines on a worker's socket, answered by the models of the demo as a worker answers them."""
-    from ftev.core.engine.answer import answer_question
-    from ftev.core.engine.listen import Listener
-    from ftev.core.engine.session import Session
+    from ftev.core.engine.answering.answer import answer_question
+    from ftev.core.engine.worker.listen import Listener
+    from ftev.core.engine.worker.session import Session
 
     write_demo("generation", folder)
     config = load_config(folder / "run.toml", ["model.max_length=32"])  # no answer is long

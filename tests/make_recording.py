@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "tui")]
 
 import pyte
-from ftev.core.runs import Run
+from ftev.core.run.runs import Run
 from made_runs import live_worker
 from pseudo_terminal import Terminal
 

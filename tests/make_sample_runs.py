@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ftev.core.demo import TASKS
-from ftev.core.runs import Run, list_runs
+from ftev.core.run.runs import Run, list_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("checkpoints", "model", "worker.json", "worker.log", "probe.safetensors")

@@ -13,11 +13,24 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from ftev.core.analyses import Evaluation, at_operating_point
-from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, ObjectiveConfig, RunConfig
-from ftev.core.data import Dataset, read_run_data
-from ftev.core.drawn import tell_draws
-from ftev.core.events import (
+from ftev.core.analysis import Evaluation, at_operating_point
+from ftev.core.analysis.measure import measure
+from ftev.core.config.config import (
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+)
+from ftev.core.data.data import Dataset, read_run_data
+from ftev.core.data.drawn import tell_draws
+from ftev.core.data.leakage import Leakage, find_leakage
+from ftev.core.data.splits import rows_together
+from ftev.core.judgement.findings.find import Finding, find
+from ftev.core.judgement.verdict import Verdict, judge
+from ftev.core.metrics.metrics import default_positive
+from ftev.core.metrics.results import majority_frame
+from ftev.core.run.events import (
     AnyEvent,
     EpochDone,
     Evaluated,
@@ -30,14 +43,7 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ftev.core.findings import Finding, find
-from ftev.core.history import History, fold
-from ftev.core.leakage import Leakage, find_leakage
-from ftev.core.measure import measure
-from ftev.core.metrics import default_positive
-from ftev.core.reading.splits import rows_together
-from ftev.core.results import majority_frame
-from ftev.core.verdict import Verdict, judge
+from ftev.core.run.history import History, fold
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 

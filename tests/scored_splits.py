@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from ftev.core.analyses import Evaluation
-from ftev.core.config import EvaluateConfig, ModelConfig, ObjectiveConfig, RunConfig
+from ftev.core.analysis import Evaluation
+from ftev.core.config.config import EvaluateConfig, ModelConfig, ObjectiveConfig, RunConfig
 
 LABELS = ("ham", "spam")
 

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import polars as pl
 import story
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.events import (
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.metrics.results import evaluate_classification, evaluate_text
+from ftev.core.run.events import (
     AnyEvent,
     ComparisonsComputed,
     LabelsFixed,
@@ -23,8 +24,7 @@ from ftev.core.events import (
     TrainingEnded,
     spell_numbers,
 )
-from ftev.core.results import evaluate_classification, evaluate_text
-from ftev.core.runs import Run
+from ftev.core.run.runs import Run
 
 LABELS = ("no", "yes")
 Frame = pl.DataFrame

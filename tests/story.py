@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ftev.core.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
-from ftev.core.config_file import dump_config
-from ftev.core.events import (
+from ftev.core.config.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
+from ftev.core.config.config_file import dump_config
+from ftev.core.run.events import (
     AnyEvent,
     CheckpointSaved,
     ComparisonsComputed,
@@ -32,8 +32,8 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ftev.core.history import STAGES
-from ftev.core.runs import Run
+from ftev.core.run.history import STAGES
+from ftev.core.run.runs import Run
 
 T0 = 1_790_000_000.0
 STEPS_PER_EPOCH = 4

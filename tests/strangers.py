@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from ftev.core.runs import Run, WorkerInfo
+from ftev.core.run.runs import Run, WorkerInfo
 
 NOBODY = 65_534
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.events import (
+from ftev.core.run.events import (
     AnyEvent,
     EventReader,
     EventWriter,
@@ -18,7 +18,7 @@ from ftev.core.events import (
     decode_events,
     encode_event,
 )
-from ftev.core.history import History, fold
+from ftev.core.run.history import History, fold
 from msgspec.structs import replace
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
-from ftev.core import memory
+from ftev.core.analysis.predictions import read_frame
+from ftev.core.data import limits, rows
+from ftev.core.data.formats.parquet_pages import read_parquet, unpacked_size
 from ftev.core.errors import DataError, RunError
-from ftev.core.predictions import read_frame
-from ftev.core.reading import limits, rows
-from ftev.core.reading.parquet_pages import read_parquet, unpacked_size
+from ftev.core.files import memory
 from stored_runs import labelled
 
 
@@ -62,7 +62,7 @@ def test_a_footer_that_lies_about_sizes_changes_nothing() -> None:
 
 
 def _total_uncompressed(data: bytes) -> int:
-    from ftev.core.reading import parquet_pages
+    from ftev.core.data.formats import parquet_pages
 
     start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     footer = parquet_pages._Thrift(data, start).struct()

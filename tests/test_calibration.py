@@ -3,10 +3,10 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.analyses.calibration import calibration
-from ftev.core.metrics import METRICS
-from ftev.core.numbers.bootstrap import Resampling, bootstrap_rows
-from ftev.core.numbers.calibration import (
+from ftev.core.analysis.calibration import calibration
+from ftev.core.analysis.temperature import at_temperature, fit_temperature
+from ftev.core.metrics.bootstrap import Resampling, bootstrap_rows
+from ftev.core.metrics.calibration import (
     BINS,
     TopLabel,
     ece_interval,
@@ -14,12 +14,12 @@ from ftev.core.numbers.calibration import (
     reliability,
     top_label,
 )
-from ftev.core.numbers.probabilities import ProbabilityScores
-from ftev.core.numbers.temperature import at_temperature, fit_temperature
-from ftev.core.reporting.blocks import Chart, Paragraph, Table
-from ftev.core.reporting.sections.calibration import overconfidence, show_calibration
-from ftev.core.results import compare, evaluate_classification
-from ftev.core.statistics import sign_flip, wilson
+from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.probabilities import ProbabilityScores
+from ftev.core.metrics.results import compare, evaluate_classification
+from ftev.core.metrics.statistics import sign_flip, wilson
+from ftev.core.report.blocks import Chart, Paragraph, Table
+from ftev.core.report.sections.calibration import overconfidence, show_calibration
 from scored_splits import LABELS, evaluation, predictions, softmax, stored
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from ftev.core.check import check_run
-from ftev.core.config_file import load_config
+from ftev.core.config.config_file import load_config
 from ftev.core.errors import DataError
-from ftev.core.report import render_json
+from ftev.core.judgement.preflight import check_run
+from ftev.core.report.report import render_json
 
 RUN = """\
 task = "classification"

@@ -5,14 +5,14 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.analyses import analyse
-from ftev.core.config import CostConfig, ObjectiveConfig
-from ftev.core.numbers.bootstrap import Resampling
-from ftev.core.numbers.clusters import clusters_of, read_clusters
-from ftev.core.numbers.comparisons import compare
-from ftev.core.numbers.slices import Grouping, Moments
-from ftev.core.reading.splits import rows_together
-from ftev.core.results import evaluate_classification, evaluate_text
+from ftev.core.analysis import analyse
+from ftev.core.config.config import CostConfig, ObjectiveConfig
+from ftev.core.data.splits import rows_together
+from ftev.core.metrics.bootstrap import Resampling
+from ftev.core.metrics.clusters import clusters_of, read_clusters
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.results import evaluate_classification, evaluate_text
+from ftev.core.metrics.slices import Grouping, Moments
 from scored_splits import evaluation
 
 LABELS = ("no", "yes")

@@ -7,18 +7,18 @@ from typing import Any
 
 import polars as pl
 import pytest
-from ftev.core.compare import compare_runs
-from ftev.core.config import ObjectiveConfig, TrainConfig
+from ftev.core.catalog.run_facts import flatten
+from ftev.core.compare.compare import compare_runs
+from ftev.core.compare.compared import comparison_blocks
+from ftev.core.config.config import ObjectiveConfig, TrainConfig
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.numbers.comparisons import compare
-from ftev.core.numbers.metric_table import METRICS
-from ftev.core.reporting.compared import comparison_blocks
-from ftev.core.reporting.markdown import render_blocks
-from ftev.core.reporting.metric_names import name_metric
-from ftev.core.run_facts import flatten
-from ftev.core.runs import Run
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.metric_table import METRICS
+from ftev.core.report.markdown import render_blocks
+from ftev.core.run.runs import Run
+from ftev.core.wording.metric_names import name_metric
 from ftev.tui.commands.compare import show_comparison
-from ftev.tui.widgets.compare_rows import metric_lines
+from ftev.tui.screens.compare.compare_rows import metric_lines
 from statsmodels.stats.multitest import multipletests
 from stored_runs import LABELS, labelled, write_run, written
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ftev.core.config import (
+from ftev.core.config.config import (
     Bounds,
     DataConfig,
     EarlyStopping,
@@ -21,12 +21,12 @@ from ftev.core.config import (
     TrainConfig,
     settings,
 )
-from ftev.core.config_file import check_config, dump_config, key_lines, load_config
-from ftev.core.data import read_run_data
-from ftev.core.decision import DEFAULT_METRIC
-from ftev.core.draft import Draft, check_draft, members, read_value
+from ftev.core.config.config_file import check_config, dump_config, key_lines, load_config
+from ftev.core.config.decision import DEFAULT_METRIC
+from ftev.core.config.draft import Draft, check_draft, members, read_value
+from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError
-from ftev.core.numbers.metric_table import METRICS
+from ftev.core.metrics.metric_table import METRICS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
-from ftev.core.numbers.answer_text import normalise_text
-from ftev.core.reading import tables
-from ftev.core.reading.inputs import content_hash, normalise
-from ftev.core.reading.labels import sort_labels
-from ftev.core.reading.sources import hub_url, sniff_format
+from ftev.core.data.formats import tables
+from ftev.core.data.inputs import content_hash, normalise
+from ftev.core.data.labels import sort_labels
+from ftev.core.data.sources import hub_url, sniff_format
+from ftev.core.metrics.answer_text import normalise_text
 from hypothesis import given
 from hypothesis import strategies as st
 

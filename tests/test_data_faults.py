@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
+from ftev.core.data.faults import KINDS, LISTED, show_value
 from ftev.core.errors import DataError
-from ftev.core.reading.faults import KINDS, LISTED, show_value
 
 GOOD = [{"text": text, "label": label} for text, label in TEN]
 UTF8 = "né à Noël"  # more letters of UTF-8 than a line below has bytes that are none

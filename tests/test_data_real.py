@@ -7,7 +7,7 @@ import time
 
 import pytest
 from data_files import REAL, needs_real_data, read
-from ftev.core.leakage import find_leakage
+from ftev.core.data.leakage import find_leakage
 
 pytestmark = [pytest.mark.realdata, needs_real_data]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from ftev.core.config import Setting
-from ftev.core.config_file import check_config, dump_config, load_config
-from ftev.core.draft import (
+from ftev.core.config.config import Setting
+from ftev.core.config.config_file import check_config, dump_config, load_config
+from ftev.core.config.draft import (
     Draft,
     check_draft,
     choices,

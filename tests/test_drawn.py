@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.data import Split
-from ftev.core.drawn import compare_draws
-from ftev.core.reading.rows import with_content
+from ftev.core.data.data import Split
+from ftev.core.data.drawn import compare_draws
+from ftev.core.data.rows import with_content
 
 QUESTIONS = ("labels", "lengths", "wording")
 WORDS = np.array([a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("n", "st", "la")])

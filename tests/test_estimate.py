@@ -6,9 +6,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ftev.core.config import RunConfig
-from ftev.core.draft import Draft, check_draft
-from ftev.core.estimate import (
+from ftev.core.catalog.summary import describe_status
+from ftev.core.config.config import RunConfig
+from ftev.core.config.draft import Draft, check_draft
+from ftev.core.run.estimate import (
     Pace,
     compare_with_estimate,
     estimate_run,
@@ -16,10 +17,9 @@ from ftev.core.estimate import (
     read_estimate,
     write_estimate,
 )
-from ftev.core.events import EventWriter, RunFinished, RunStarted, StepDone, TrainingEnded
-from ftev.core.history import read_history
-from ftev.core.reporting.summary import describe_status
-from ftev.core.runs import Run, create_run
+from ftev.core.run.events import EventWriter, RunFinished, RunStarted, StepDone, TrainingEnded
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run, create_run
 from ftev.tui.commands.status import status_rows
 
 MODEL: dict[str, Any] = {

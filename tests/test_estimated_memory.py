@@ -6,13 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.estimate import Estimate, compare_with_estimate, training_memory, write_estimate
-from ftev.core.events import AnyEvent, RunStarted, StageDone, StageStarted, StepDone, SystemSampled
-from ftev.core.history import fold
-from ftev.core.runs import create_run
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.run.estimate import Estimate, compare_with_estimate, training_memory, write_estimate
+from ftev.core.run.events import (
+    AnyEvent,
+    RunStarted,
+    StageDone,
+    StageStarted,
+    StepDone,
+    SystemSampled,
+)
+from ftev.core.run.history import fold
+from ftev.core.run.runs import create_run
 from ftev.tui.commands.status import status_rows
-from ftev.tui.widgets.pipeline import told_beside_estimate
+from ftev.tui.screens.run.pipeline import told_beside_estimate
 
 MIB = 1 << 20
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from ftev.core.events import (
+from ftev.core.run.events import (
     AnyEvent,
     ComparisonsComputed,
     Event,

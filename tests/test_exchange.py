@@ -6,13 +6,13 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.metrics import METRICS, text_metrics
-from ftev.core.numbers.bootstrap import Resampling
-from ftev.core.numbers.calibration import top_label
-from ftev.core.numbers.comparisons import compare
-from ftev.core.numbers.exchange import RANKED_ROWS, Signs
-from ftev.core.reporting.outcome import read_difference
-from ftev.core.statistics import mcnemar
+from ftev.core.judgement.outcome import read_difference
+from ftev.core.metrics.bootstrap import Resampling
+from ftev.core.metrics.calibration import top_label
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.exchange import RANKED_ROWS, Signs
+from ftev.core.metrics.metrics import METRICS, text_metrics
+from ftev.core.metrics.statistics import mcnemar
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -191,7 +191,7 @@ def test_S2b_delong_continues_the_exchanged_ranks(metric, monkeypatch):
     truth, p, q = pair(600, seed=3)
     q = 0.6 * p + 0.4 * q
     by_ranks = found(frame(truth, p=p), frame(truth, p=q))[metric]
-    monkeypatch.setattr("ftev.core.numbers.exchange.RANKED_ROWS", 0)
+    monkeypatch.setattr("ftev.core.metrics.exchange.RANKED_ROWS", 0)
     limit = found(frame(truth, p=p), frame(truth, p=q))[metric]
     assert RANKED_ROWS >= 600
     assert "DeLong" in limit.method
@@ -203,7 +203,7 @@ def test_S2b_the_normal_limit_continues_the_exchanges(monkeypatch):
     truth, p, q = pair(400, seed=8)
     q = 0.8 * p + 0.2 * q
     drawn = found(frame(truth, p=p), frame(truth, p=q))
-    monkeypatch.setattr("ftev.core.numbers.exchange.ROWS_DRAWN", 0)
+    monkeypatch.setattr("ftev.core.metrics.exchange.ROWS_DRAWN", 0)
     limit = found(frame(truth, p=p), frame(truth, p=q))
     for metric in ("loss", "brier", "ece", "macro_f1", "mcc"):
         assert limit[metric].p == pytest.approx(drawn[metric].p, abs=0.03), metric

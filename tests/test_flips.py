@@ -8,16 +8,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ftev.core.analyses import ANALYSES, Evaluation
-from ftev.core.analyses.flips import LISTED, find_flips, label_flips, loss_changes
-from ftev.core.config import ModelConfig, RunConfig
+from ftev.core.analysis import ANALYSES, Evaluation
+from ftev.core.analysis.flips import LISTED, find_flips, label_flips, loss_changes
+from ftev.core.analysis.predictions import read_inputs, read_predictions
+from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.errors import ConfigError, DataError
-from ftev.core.history import read_history
-from ftev.core.numbers.comparisons import compare
-from ftev.core.predictions import read_inputs, read_predictions
-from ftev.core.reporting.blocks import Table
-from ftev.core.reporting.sections.flips import show_flips
-from ftev.core.runs import Run
+from ftev.core.metrics.comparisons import compare
+from ftev.core.report.blocks import Table
+from ftev.core.report.sections.flips import show_flips
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
 from ftev.tui.commands.flips import flip_list
 from scipy.stats import binomtest
 from stored_runs import LABELS, labelled, write_run, written
@@ -159,8 +159,8 @@ def test_stored_text_is_shown_and_any_kind_can_be_listed(tmp_path: Path) -> None
 
 
 def test_text_comes_from_the_data_file_only_while_it_is_the_same(tmp_path: Path) -> None:
-    from ftev.core.data import read_dataset
-    from ftev.core.events import EventWriter, SplitPrepared
+    from ftev.core.data.data import read_dataset
+    from ftev.core.run.events import EventWriter, SplitPrepared
 
     rows = ["text,label", *(f"text {i},{'yes' if i % 2 else 'no'}" for i in range(20))]
     for name in ("train.csv", "test.csv"):

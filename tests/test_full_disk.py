@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.disk import make_folder, replacing, write_whole
-from ftev.core.engine.outbox import Outbox
+from ftev.core.catalog.run_notes import RunNotes, write_notes
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.errors import RunError
-from ftev.core.events import Note
-from ftev.core.history import read_history
-from ftev.core.report import write_report
-from ftev.core.review import Judgement, append
-from ftev.core.run_notes import RunNotes, write_notes
-from ftev.core.runs import Run, create_run
+from ftev.core.files.disk import make_folder, replacing, write_whole
+from ftev.core.report.report import write_report
+from ftev.core.review.review import Judgement, append
+from ftev.core.run.events import Note
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run, create_run
 from safetensors.numpy import save_file
 from small_disks import fill, make_read_only, small_disk
 from stored_runs import labelled, write_run

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 import story
-from ftev.core.analyses import Evaluation, guardrails
-from ftev.core.config import (
+from ftev.core.analysis import Evaluation, guardrails
+from ftev.core.analysis.measure import measure
+from ftev.core.config.config import (
     DataConfig,
     GuardrailConfig,
     ModelConfig,
     ObjectiveConfig,
     RunConfig,
 )
-from ftev.core.config_file import check_config, dump_config, load_config
-from ftev.core.data import read_run_data
-from ftev.core.draft import (
+from ftev.core.config.config_file import check_config, dump_config, load_config
+from ftev.core.config.draft import (
     Draft,
     check_draft,
     draft_of,
@@ -31,20 +31,14 @@ from ftev.core.draft import (
     read_value,
     show_value,
 )
+from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError, DataError
-from ftev.core.events import (
-    AnyEvent,
-    LabelsFixed,
-    LeakageFound,
-    RunFinished,
-    RunStarted,
-)
-from ftev.core.history import fold
-from ftev.core.measure import measure
-from ftev.core.objective import against_margin
-from ftev.core.report import build_report, render_markdown
-from ftev.core.statistics import wilson
-from ftev.core.verdict import Verdict, judge
+from ftev.core.judgement.objective import against_margin
+from ftev.core.judgement.verdict import Verdict, judge
+from ftev.core.metrics.statistics import wilson
+from ftev.core.report.report import build_report, render_markdown
+from ftev.core.run.events import AnyEvent, LabelsFixed, LeakageFound, RunFinished, RunStarted
+from ftev.core.run.history import fold
 
 LABELS = ("fine", "fraud")
 ROWS = 1200

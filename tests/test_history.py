@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.diagnosis import observe_epoch
 from ftev.core.errors import RunError
-from ftev.core.events import (
+from ftev.core.judgement.kept import describe_kept, reason_kept
+from ftev.core.judgement.observations import observe_epoch
+from ftev.core.report.parts import describe_references
+from ftev.core.run.events import (
     AnyEvent,
     CheckpointChosen,
     CheckpointSaved,
@@ -35,11 +37,9 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ftev.core.history import RATE_WINDOW, Change, History, fold, read_history
-from ftev.core.loss_course import LossCourse, read_course
-from ftev.core.reporting.kept import describe_kept, reason_kept
-from ftev.core.reporting.parts import describe_references
-from ftev.core.runs import Run
+from ftev.core.run.history import RATE_WINDOW, Change, History, fold, read_history
+from ftev.core.run.loss_course import LossCourse, read_course
+from ftev.core.run.runs import Run
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 import story
-from ftev.core.events import AnyEvent, Evaluated, SplitPrepared
-from ftev.core.report import build_report, render_html, render_markdown
-from ftev.core.reporting.blocks import Chart, Line
-from ftev.core.reporting.svg import draw, format_tick, nice_ticks
+from ftev.core.report.blocks import Chart, Line
+from ftev.core.report.report import build_report, render_html, render_markdown
+from ftev.core.report.svg import draw, format_tick, nice_ticks
+from ftev.core.run.events import AnyEvent, Evaluated, SplitPrepared
 
 HOSTILE = (
     "<script>alert(1)</script></style></script><img src=x onerror=alert(1)>"

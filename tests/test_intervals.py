@@ -8,10 +8,10 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.numbers.bootstrap import beyond_of, interval_of
-from ftev.core.numbers.comparisons import compare
-from ftev.core.results import evaluate_classification
-from ftev.core.statistics import wilson
+from ftev.core.metrics.bootstrap import beyond_of, interval_of
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.results import evaluate_classification
+from ftev.core.metrics.statistics import wilson
 from scipy import stats
 
 LABELS = ("no", "yes")

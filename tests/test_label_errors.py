@@ -8,21 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.analyses import Evaluation, analyse
-from ftev.core.analyses.label_errors import (
-    CAVEAT,
-    LISTED,
-    NOT_LEARNT,
-    find_label_errors,
-    suspect,
-)
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.events import AnalysisComputed, RunStarted
-from ftev.core.findings import find
-from ftev.core.history import fold
-from ftev.core.numbers.label_noise import fit_label_noise
-from ftev.core.reporting.blocks import Heading, Paragraph, Table
-from ftev.core.reporting.sections.label_errors import show_label_errors
+from ftev.core.analysis import Evaluation, analyse
+from ftev.core.analysis.label_errors import CAVEAT, LISTED, NOT_LEARNT, find_label_errors, suspect
+from ftev.core.analysis.label_noise import fit_label_noise
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.judgement.findings.find import find
+from ftev.core.report.blocks import Heading, Paragraph, Table
+from ftev.core.report.sections.label_errors import show_label_errors
+from ftev.core.run.events import AnalysisComputed, RunStarted
+from ftev.core.run.history import fold
 from numpy.typing import NDArray
 from scored_splits import softmax
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ftev.core import leakage
-from ftev.core.data import Split
-from ftev.core.leakage import Pair, find_leakage
-from ftev.core.reading import near
-from ftev.core.reading.inputs import normalise
-from ftev.core.reading.near import find_near_pairs
-from ftev.core.reading.ngrams import RUN, find_runs
-from ftev.core.reading.rows import with_content
+from ftev.core.data import leakage, near
+from ftev.core.data.data import Split
+from ftev.core.data.inputs import normalise
+from ftev.core.data.leakage import Pair, find_leakage
+from ftev.core.data.near import find_near_pairs
+from ftev.core.data.ngrams import RUN, find_runs
+from ftev.core.data.rows import with_content
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

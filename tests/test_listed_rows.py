@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import story
-from ftev.core.events import LeakageFound
-from ftev.core.findings import find
-from ftev.core.history import fold
-from ftev.core.reporting.parts import describe_finding
-from ftev.core.reporting.sections.findings import sentences_of, tell_listed, tell_listed_of
+from ftev.core.judgement.findings.find import find
+from ftev.core.report.parts import describe_finding
+from ftev.core.report.sections.findings import sentences_of, tell_listed, tell_listed_of
+from ftev.core.run.events import LeakageFound
+from ftev.core.run.history import fold
 
 
 def leakage(test: int, validation: int, pairs: int) -> dict[str, object]:

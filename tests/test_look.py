@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from data_files import REAL, needs_real_data
-from ftev.core.draft import Draft
+from ftev.core.config.draft import Draft
+from ftev.core.data.look import Look, look_at, place_faults
+from ftev.core.data.reasons import why_column
 from ftev.core.errors import DataError, Fault
-from ftev.core.look import Look, look_at, place_faults
-from ftev.core.reading.reasons import why_column
 
 LEAST: dict[str, Any] = {"task": "classification", "model.base": "tiny"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.analyses import analyse
-from ftev.core.config import CostConfig, ObjectiveConfig
-from ftev.core.results import evaluate_classification
+from ftev.core.analysis import analyse
+from ftev.core.config.config import CostConfig, ObjectiveConfig
+from ftev.core.metrics.results import evaluate_classification
 from scored_splits import evaluation
 from stored_runs import LABELS, labelled
 

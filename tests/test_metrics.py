@@ -4,7 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ftev.core.metrics import (
+from ftev.core.metrics import probabilities
+from ftev.core.metrics.bootstrap import values_of
+from ftev.core.metrics.metrics import (
     METRICS,
     classification_metrics,
     confusion,
@@ -14,12 +16,7 @@ from ftev.core.metrics import (
     text_metrics,
     undefined_labels,
 )
-from ftev.core.numbers import probabilities
-from ftev.core.numbers.bootstrap import values_of
-from ftev.core.numbers.probabilities import (
-    ProbabilityScores,
-    ranking_influence,
-)
+from ftev.core.metrics.probabilities import ProbabilityScores, ranking_influence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 import story
-from ftev.core.compare import compare_runs
-from ftev.core.events import ComparisonsComputed, ResultsComputed
-from ftev.core.history import fold
-from ftev.core.numbers.comparisons import compare
-from ftev.core.reporting.compared import tell_outcome
-from ftev.core.reporting.numbers import format_difference, format_difference_interval
-from ftev.core.reporting.outcome import read_difference
-from ftev.core.verdict import judge
+from ftev.core.compare.compare import compare_runs
+from ftev.core.compare.compared import tell_outcome
+from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.verdict import judge
+from ftev.core.metrics.comparisons import compare
+from ftev.core.run.events import ComparisonsComputed, ResultsComputed
+from ftev.core.run.history import fold
+from ftev.core.wording.numbers import format_difference, format_difference_interval
 from stored_runs import write_run, written
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import story
-from ftev.core.config_file import check_config
+from ftev.core.config.config_file import check_config
 from ftev.core.errors import ConfigError
-from ftev.core.events import AnalysisComputed, spell_numbers
-from ftev.core.history import fold
-from ftev.core.report import build_report
-from ftev.core.reporting.blocks import Bullets, Heading, Paragraph, Table
-from ftev.core.reporting.numbers import format_drift
-from ftev.core.reporting.sections import SECTIONS
-from ftev.core.reporting.sections.parity import show_parity
+from ftev.core.report.blocks import Bullets, Heading, Paragraph, Table
+from ftev.core.report.report import build_report
+from ftev.core.report.sections import SECTIONS
+from ftev.core.report.sections.parity import show_parity
+from ftev.core.run.events import AnalysisComputed, spell_numbers
+from ftev.core.run.history import fold
+from ftev.core.wording.numbers import format_drift
 from ftev.tui.commands.self_test import tell_self_test
 from ftev.tui.plain import Teller
 

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 import story
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.events import (
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.judgement.findings.find import LOOKS, Finding, find
+from ftev.core.judgement.findings.scores import right_by_chance
+from ftev.core.judgement.verdict import judge
+from ftev.core.metrics.statistics import wilson
+from ftev.core.run.events import (
     AnalysisComputed,
     AnyEvent,
     ColumnsFound,
@@ -26,11 +30,7 @@ from ftev.core.events import (
     TextScored,
     TrainingEnded,
 )
-from ftev.core.findings import LOOKS, Finding, find
-from ftev.core.history import fold
-from ftev.core.pitfalls.scores import right_by_chance
-from ftev.core.statistics import wilson
-from ftev.core.verdict import judge
+from ftev.core.run.history import fold
 from msgspec.structs import replace
 
 STARTED = RunStarted(run="r", name="r", task="classification", pid=1, host="h", ftev_version="0")
@@ -616,7 +616,7 @@ def validated(*losses: float, error: float = 0.005) -> list[AnyEvent]:
 
 
 def with_epochs(events: list[AnyEvent]) -> list[AnyEvent]:
-    from ftev.core.events import EpochDone
+    from ftev.core.run.events import EpochDone
 
     ends = [EpochDone(epoch=i, step=25 * i, seconds=1.0) for i in (1, 2, 3, 4)]
     return [STARTED, *events, *ends, ENDED]
@@ -993,8 +993,11 @@ def test_every_finding_is_explained() -> None:
     from pathlib import Path
 
     core = Path(__file__).parents[1] / "core"
-    source = "".join(p.read_text(encoding="utf-8") for p in (core / "pitfalls").glob("*.py"))
+    source = "".join(
+        p.read_text(encoding="utf-8") for p in (core / "judgement" / "findings").glob("*.py")
+    )
     codes = set(re.findall(r'Finding\(\s*"(\w+)"', source))
-    explained = tomllib.loads((core / "glossary" / "findings.toml").read_text(encoding="utf-8"))
+    page = core / "report" / "glossary" / "findings.toml"
+    explained = tomllib.loads(page.read_text(encoding="utf-8"))
     assert len(codes) >= 27
     assert codes <= set(explained)  # test_glossary reads the codes that an expression gives

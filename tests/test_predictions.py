@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 import stored_runs
-from ftev.core.compare import compare_runs
+from ftev.core.analysis.predictions import read_frame
+from ftev.core.compare.compare import compare_runs
 from ftev.core.errors import RunError
-from ftev.core.predictions import read_frame
-from ftev.core.report import build_report
-from ftev.core.reporting.csv_files import row_frames
-from ftev.core.runs import Run
-from ftev.core.verify import verify
+from ftev.core.report.csv_files import row_frames
+from ftev.core.report.report import build_report
+from ftev.core.report.verify.verify import verify
+from ftev.core.run.runs import Run
 from ftev.tui.cli import main
 from ftev.tui.commands.flips import flip_list
 

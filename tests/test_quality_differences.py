@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.numbers.comparisons import compare
+from ftev.core.metrics.comparisons import compare
 
 ROWS, LABELS = 400, ["ham", "spam"]
 TRUTH = np.arange(ROWS) % 5 == 0

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 import story
-from ftev.core.config import RunConfig
+from ftev.core.config.config import RunConfig
 from ftev.core.errors import ConfigError
-from ftev.core.events import (
+from ftev.core.judgement.findings.find import Finding, find
+from ftev.core.judgement.verdict import judge
+from ftev.core.report.glossary import explain, lookup
+from ftev.core.report.quiz import COUNT, Question, count_right, make_quiz, read_answers
+from ftev.core.report.quiz.losses import ALONE, TEXTS, about_losses, course_of
+from ftev.core.report.quiz.others import SUBSTITUTES, about_changes, about_guessing
+from ftev.core.report.quiz.pitfalls import NONE, about_pitfalls
+from ftev.core.report.quiz.shipping import DECISIONS, about_shipping
+from ftev.core.run.events import (
     AnyEvent,
     Evaluated,
     LeakageFound,
@@ -18,16 +26,8 @@ from ftev.core.events import (
     SplitPrepared,
     StepDone,
 )
-from ftev.core.findings import Finding, find
-from ftev.core.glossary import explain, lookup
-from ftev.core.history import History, fold, read_history
-from ftev.core.quiz import COUNT, Question, count_right, make_quiz, read_answers
-from ftev.core.quiz.losses import ALONE, TEXTS, about_losses, course_of
-from ftev.core.quiz.others import SUBSTITUTES, about_changes, about_guessing
-from ftev.core.quiz.pitfalls import NONE, about_pitfalls
-from ftev.core.quiz.shipping import DECISIONS, about_shipping
-from ftev.core.runs import Run
-from ftev.core.verdict import judge
+from ftev.core.run.history import History, fold, read_history
+from ftev.core.run.runs import Run
 from msgspec.structs import replace
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"

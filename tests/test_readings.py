@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core import readings
-from ftev.core.config import RunConfig
-from ftev.core.events import AnyEvent, PromptAnswered, SplitPrepared
-from ftev.core.readings import count_test_readings
-from ftev.core.runs import Run
+from ftev.core.catalog import readings
+from ftev.core.catalog.readings import count_test_readings
+from ftev.core.config.config import RunConfig
+from ftev.core.run.events import AnyEvent, PromptAnswered, SplitPrepared
+from ftev.core.run.runs import Run
 from msgspec.structs import replace
 
 TEST = next(e for e in story.ending() if isinstance(e, SplitPrepared))

@@ -13,10 +13,11 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.errors import ConfigError
-from ftev.core.events import Evaluated, RunStarted, SplitPrepared, spell_numbers
-from ftev.core.history import History, fold, read_history
-from ftev.core.metrics import METRICS
-from ftev.core.receipts import (
+from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.results import compare, evaluate_classification, evaluate_text
+from ftev.core.report.explained import explain_metric, metric_name
+from ftev.core.report.receipt_lines import difference_lines, explained_lines, receipt_lines
+from ftev.core.report.receipts import (
     DifferenceReceipt,
     Receipt,
     compared_with,
@@ -27,11 +28,10 @@ from ftev.core.receipts import (
     receipt,
     training_receipts,
 )
-from ftev.core.report import build_report
-from ftev.core.reporting.explained import explain_metric, metric_name
-from ftev.core.reporting.receipt_lines import difference_lines, explained_lines, receipt_lines
-from ftev.core.results import compare, evaluate_classification, evaluate_text
-from ftev.core.runs import Run
+from ftev.core.report.report import build_report
+from ftev.core.run.events import Evaluated, RunStarted, SplitPrepared, spell_numbers
+from ftev.core.run.history import History, fold, read_history
+from ftev.core.run.runs import Run
 from msgspec.structs import replace
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"

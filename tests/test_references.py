@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.errors import DataError
-from ftev.core.numbers.answer_text import normalise_text
-from ftev.core.numbers.bootstrap import Resampling, values_of
-from ftev.core.numbers.references import read_references
-from ftev.core.results import compare, evaluate_text
+from ftev.core.metrics.answer_text import normalise_text
+from ftev.core.metrics.bootstrap import Resampling, values_of
+from ftev.core.metrics.references import read_references
+from ftev.core.metrics.results import compare, evaluate_text
 from sacrebleu.metrics import BLEU, CHRF
 
 ANSWERS = [

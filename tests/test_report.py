@@ -11,9 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 import story
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.catalog.summary import describe_status, headline
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.events import (
+from ftev.core.judgement.findings.find import Finding, find
+from ftev.core.judgement.verdict import judge
+from ftev.core.report.markdown import escape
+from ftev.core.report.report import build_report, render_json, render_markdown, write_report
+from ftev.core.report.sections.verdict import headline_figures
+from ftev.core.run.events import (
     AnyEvent,
     ComparisonsComputed,
     Evaluated,
@@ -24,15 +30,9 @@ from ftev.core.events import (
     RunStarted,
     SplitPrepared,
 )
-from ftev.core.findings import Finding, find
-from ftev.core.history import History, fold
-from ftev.core.report import build_report, render_json, render_markdown, write_report
-from ftev.core.reporting.markdown import escape
-from ftev.core.reporting.numbers import format_difference, format_seconds, format_value
-from ftev.core.reporting.sections.verdict import headline_figures
-from ftev.core.reporting.summary import describe_status, headline
-from ftev.core.runs import Run
-from ftev.core.verdict import judge
+from ftev.core.run.history import History, fold
+from ftev.core.run.runs import Run
+from ftev.core.wording.numbers import format_difference, format_seconds, format_value
 from msgspec.structs import replace
 
 NASTY = "a|b `c` <img src=x onerror=alert(1)> [x](http://y) **z** \x1b[31m\x07\u202e_q_\nnext"
@@ -571,7 +571,7 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
 def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
     numbers: dict[str, float], said: str
 ) -> None:
-    from ftev.core.reporting.outcome import read_difference
+    from ftev.core.judgement.outcome import read_difference
 
     middle = (numbers["low"] + numbers["high"]) / 2
     assert read_difference({"metric": "accuracy", "difference": middle, **numbers}) == said
@@ -586,8 +586,8 @@ def test_json_spells_what_a_terminal_obeys_or_nobody_sees(unseen: str) -> None:
 
 
 def test_the_report_tells_which_evaluation_chose_the_model() -> None:
-    from ftev.core.reporting.sections.metrics import describe_windows
-    from ftev.core.reporting.sections.training import describe_choice
+    from ftev.core.report.sections.metrics import describe_windows
+    from ftev.core.report.sections.training import describe_choice
 
     kept = {"step": 244, "metric": "f1", "epoch": 1.5, "value": 0.966}
     told = describe_choice({"run": {"kept": kept}})
@@ -602,7 +602,7 @@ def test_the_report_tells_which_evaluation_chose_the_model() -> None:
 
 
 def test_V2_a_report_says_whose_head_is_new(tmp_path: Path) -> None:
-    from ftev.core.reporting.sections.verdict import describe_run
+    from ftev.core.report.sections.verdict import describe_run
 
     run = build_report(story.write_story(tmp_path / "run", story.whole()))["run"]
     assert "The base has no head for these labels: it is new." in describe_run(run)

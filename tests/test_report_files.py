@@ -10,9 +10,12 @@ from typing import Any
 import polars as pl
 import pytest
 import story
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.data import read_dataset
-from ftev.core.events import (
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.data.data import read_dataset
+from ftev.core.report.card import CARD_FOLDER, render_card
+from ftev.core.report.csv_files import safe_text
+from ftev.core.report.report import build_report, write_report
+from ftev.core.run.events import (
     ComparisonsComputed,
     LabelsFixed,
     ModelLoaded,
@@ -21,11 +24,8 @@ from ftev.core.events import (
     SplitPrepared,
     spell_numbers,
 )
-from ftev.core.loading_code import loading_code
-from ftev.core.report import build_report, write_report
-from ftev.core.reporting.card import CARD_FOLDER, render_card
-from ftev.core.reporting.csv_files import safe_text
-from ftev.core.runs import Run
+from ftev.core.run.loading_code import loading_code
+from ftev.core.run.runs import Run
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import eval_results_to_model_index

@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 import story
-from ftev.core.events import RunFinished
-from ftev.core.report import build_report, render_json
-from ftev.core.runs import Run
+from ftev.core.report.report import build_report, render_json
+from ftev.core.run.events import RunFinished
+from ftev.core.run.runs import Run
 from stored_runs import labelled, write_run, written
 
 ROOT = Path(__file__).parents[1]

@@ -5,9 +5,14 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.errors import DataError
-from ftev.core.metrics import METRICS
-from ftev.core.results import compare, evaluate_classification, evaluate_text, majority_frame
-from ftev.core.statistics import mcnemar, sign_flip, smallest_shown
+from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.results import (
+    compare,
+    evaluate_classification,
+    evaluate_text,
+    majority_frame,
+)
+from ftev.core.metrics.statistics import mcnemar, sign_flip, smallest_shown
 from sklearn import metrics as sk
 
 SPAM = ("ham", "spam")

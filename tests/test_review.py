@@ -18,10 +18,11 @@ import msgspec
 import polars as pl
 import pytest
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.report import build_report
-from ftev.core.reporting.blocks import Bullets, Table
-from ftev.core.reporting.sections.reviews import show_reviews
-from ftev.core.review import (
+from ftev.core.metrics.statistics import wilson
+from ftev.core.report.blocks import Bullets, Table
+from ftev.core.report.report import build_report
+from ftev.core.report.sections.reviews import show_reviews
+from ftev.core.review.review import (
     Judgement,
     Review,
     check_writable,
@@ -30,9 +31,8 @@ from ftev.core.review import (
     read_judgements,
     tuned_is_left,
 )
-from ftev.core.review_summary import kappa, summarize, summarize_reviews
-from ftev.core.runs import Run, WorkerInfo, process_start
-from ftev.core.statistics import wilson
+from ftev.core.review.summary import kappa, summarize, summarize_reviews
+from ftev.core.run.runs import Run, WorkerInfo, process_start
 from ftev.tui.cli import main
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score

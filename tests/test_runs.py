@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 import story
-from ftev.core import runs
+from ftev.core.catalog.summary import run_status, summarize
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.history import read_history
-from ftev.core.reporting.summary import run_status, summarize
-from ftev.core.runs import (
+from ftev.core.run import runs
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import (
     Run,
     WorkerInfo,
     create_run,

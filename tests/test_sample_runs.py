@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from ftev.core.diagnosis import observe_epoch
-from ftev.core.history import read_history
-from ftev.core.report import build_report
-from ftev.core.runs import Run
+from ftev.core.judgement.observations import observe_epoch
+from ftev.core.report.report import build_report
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"
 

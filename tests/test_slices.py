@@ -4,21 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 from data_files import TEN, faults, write_csv
-from ftev.core.analyses.slices import LEAST_ROWS, MOST_VALUES, slices
-from ftev.core.config import DataConfig
-from ftev.core.data import read_dataset
-from ftev.core.numbers.slices import (
-    EXACT_ROWS,
-    Grouping,
-    Moments,
-    newcombe,
-    quartiles,
-    shares_p,
-)
-from ftev.core.reporting.blocks import Paragraph, Table
-from ftev.core.reporting.sections.slices import name_slice, show_slices, worse_slices
-from ftev.core.results import evaluate_text
-from ftev.core.statistics import holm, mcnemar, wilson
+from ftev.core.analysis.slices import LEAST_ROWS, MOST_VALUES, slices
+from ftev.core.config.config import DataConfig
+from ftev.core.data.data import read_dataset
+from ftev.core.metrics.results import evaluate_text
+from ftev.core.metrics.slices import EXACT_ROWS, Grouping, Moments, newcombe, quartiles, shares_p
+from ftev.core.metrics.statistics import holm, mcnemar, wilson
+from ftev.core.report.blocks import Paragraph, Table
+from ftev.core.report.sections.slices import name_slice, show_slices, worse_slices
 from scipy import stats
 from scored_splits import LABELS, evaluation, predictions
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest

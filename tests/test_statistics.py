@@ -4,20 +4,20 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from ftev.core.metrics import classification_metrics, confusion
-from ftev.core.numbers import bootstrap, smoothing
-from ftev.core.numbers.bootstrap import (
+from ftev.core.metrics import bootstrap, smoothing
+from ftev.core.metrics.bootstrap import (
     Resampling,
     bootstrap_cells,
     bootstrap_rows,
     percentile_interval,
     standard_error,
 )
-from ftev.core.numbers.cells import joint_cells
-from ftev.core.numbers.clusters import Clusters
-from ftev.core.numbers.probabilities import ProbabilityScores
-from ftev.core.numbers.scored import TextRows
-from ftev.core.statistics import (
+from ftev.core.metrics.cells import joint_cells
+from ftev.core.metrics.clusters import Clusters
+from ftev.core.metrics.metrics import classification_metrics, confusion
+from ftev.core.metrics.probabilities import ProbabilityScores
+from ftev.core.metrics.scored import TextRows
+from ftev.core.metrics.statistics import (
     holm,
     mcnemar,
     mcnemar_power,
@@ -172,7 +172,7 @@ def test_S2_normal_limit_gives_the_interval_of_resampled_rows(scores, monkeypatc
 def test_S2_first_order_expansion_gives_the_interval_of_ranking_anew(monkeypatch):
     scores = probability_scores(600, 3)
     (anew,), _ = bootstrap_rows([scores], DRAWS)
-    monkeypatch.setattr("ftev.core.numbers.probabilities.RANKED_CELLS", 0)
+    monkeypatch.setattr("ftev.core.metrics.probabilities.RANKED_CELLS", 0)
     (expanded,), _ = bootstrap_rows([scores], DRAWS)
     for name in ("roc_auc", "average_precision"):
         error = standard_error(anew[name])

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 import story
-from ftev.core.events import (
+from ftev.core.catalog.summary import describe_status, last_figures, live_headline
+from ftev.core.judgement.live import live_figure, majority_evaluation
+from ftev.core.report.report import build_report
+from ftev.core.report.sections.verdict import describe_run
+from ftev.core.run.events import (
     AnyEvent,
     Evaluated,
     ModelLoaded,
@@ -16,16 +20,12 @@ from ftev.core.events import (
     RunFinished,
     TrainingEnded,
 )
-from ftev.core.history import History, fold
-from ftev.core.report import build_report
-from ftev.core.reporting.live import live_figure, majority_evaluation
-from ftev.core.reporting.sections.verdict import describe_run
-from ftev.core.reporting.summary import describe_status, last_figures, live_headline
-from ftev.core.runs import Run
+from ftev.core.run.history import History, fold
+from ftev.core.run.runs import Run
 from ftev.tui.commands.status import status_rows
-from ftev.tui.widgets.metrics import headline_lines
-from ftev.tui.widgets.spans import text_of
-from ftev.tui.widgets.status import pace
+from ftev.tui.drawing.spans import text_of
+from ftev.tui.screens.run.metrics import headline_lines
+from ftev.tui.screens.run.status import pace
 from msgspec.structs import replace
 
 CELLS = [(0, 0, 9), (0, 1, 1), (1, 0, 3), (1, 1, 7)]  # of 20 rows 16 right

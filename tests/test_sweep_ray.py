@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from ftev.core.errors import ConfigError
-from ftev.core.sweeps.file import Sweep, load_sweep
-from ftev.core.sweeps.on_ray import RayCluster
-from ftev.core.sweeps.runs import read_entries
-from ftev.core.sweeps.work import Ended, work_through
+from ftev.core.sweep.file import Sweep, load_sweep
+from ftev.core.sweep.on_ray import RayCluster
+from ftev.core.sweep.runs import read_entries
+from ftev.core.sweep.work import Ended, work_through
 
 
 @pytest.fixture

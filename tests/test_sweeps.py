@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 from ftev.core.errors import ConfigError, DataError
-from ftev.core.events import AnyEvent, ResultsComputed, RunFinished, RunStarted
-from ftev.core.gpus import gpu_of, visible_gpus
-from ftev.core.history import History, fold
-from ftev.core.runs import create_run
-from ftev.core.sweeps.choice import describe_sweep, measured, rank
-from ftev.core.sweeps.combinations import Range, draw
-from ftev.core.sweeps.file import check_rows, load_sweep
-from ftev.core.sweeps.runs import create_entry_run, read_entries
-from ftev.core.sweeps.work import Began, Ended, ThisMachine, work_through
+from ftev.core.run.events import AnyEvent, ResultsComputed, RunFinished, RunStarted
+from ftev.core.run.gpus import gpu_of, visible_gpus
+from ftev.core.run.history import History, fold
+from ftev.core.run.runs import create_run
+from ftev.core.sweep.choice import describe_sweep, measured, rank
+from ftev.core.sweep.combinations import Range, draw
+from ftev.core.sweep.file import check_rows, load_sweep
+from ftev.core.sweep.runs import create_entry_run, read_entries
+from ftev.core.sweep.work import Began, Ended, ThisMachine, work_through
 
 BASE = """\
 task = "classification"

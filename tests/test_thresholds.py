@@ -4,13 +4,14 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.analyses import analyse
-from ftev.core.analyses.thresholds import at_operating_point, own_answers, thresholds
-from ftev.core.config import CostConfig, ObjectiveConfig
-from ftev.core.events import decode_event, encode_event
-from ftev.core.numbers.bootstrap import Resampling
-from ftev.core.numbers.clusters import clusters_of
-from ftev.core.numbers.thresholds import (
+from ftev.core.analysis import analyse
+from ftev.core.analysis.thresholds import at_operating_point, own_answers, thresholds
+from ftev.core.config.config import CostConfig, ObjectiveConfig
+from ftev.core.metrics.bootstrap import Resampling
+from ftev.core.metrics.clusters import clusters_of
+from ftev.core.metrics.results import evaluate_classification
+from ftev.core.metrics.statistics import mcnemar, wilson
+from ftev.core.metrics.thresholds import (
     CURVE_POINTS,
     EVERYTHING,
     NOTHING,
@@ -22,11 +23,10 @@ from ftev.core.numbers.thresholds import (
     thin,
     trivial,
 )
-from ftev.core.reporting.blocks import Chart, Paragraph, Table
-from ftev.core.reporting.sections.thresholds import show_thresholds
-from ftev.core.results import evaluate_classification
-from ftev.core.statistics import mcnemar, wilson
-from ftev.core.verifying.rows import contradictions_within
+from ftev.core.report.blocks import Chart, Paragraph, Table
+from ftev.core.report.sections.thresholds import show_thresholds
+from ftev.core.report.verify.rows import contradictions_within
+from ftev.core.run.events import decode_event, encode_event
 from scored_splits import LABELS, binary, evaluation, predictions
 from sklearn import metrics as sk
 

@@ -11,9 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 import story
-from ftev.core.chance import permutation_p
-from ftev.core.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
-from ftev.core.events import (
+from ftev.core.config.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
+from ftev.core.judgement.chance import permutation_p
+from ftev.core.judgement.findings.find import Finding, by_effect, find
+from ftev.core.judgement.objective import against_margin, against_target
+from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.selection import find_comparison
+from ftev.core.judgement.verdict import Verdict, judge
+from ftev.core.metrics.comparisons import Comparison, adjust_secondary
+from ftev.core.metrics.results import compare, evaluate_classification
+from ftev.core.report.report import build_report
+from ftev.core.run.events import (
     AnalysisComputed,
     AnyEvent,
     ComparisonsComputed,
@@ -23,16 +31,8 @@ from ftev.core.events import (
     RunFinished,
     RunStarted,
 )
-from ftev.core.findings import Finding, by_effect, find
-from ftev.core.history import fold
-from ftev.core.numbers.comparisons import Comparison, adjust_secondary
-from ftev.core.objective import against_margin, against_target
-from ftev.core.report import build_report
-from ftev.core.reporting.metric_names import name_decision
-from ftev.core.reporting.outcome import read_difference
-from ftev.core.results import compare, evaluate_classification
-from ftev.core.selection import find_comparison
-from ftev.core.verdict import Verdict, judge
+from ftev.core.run.history import fold
+from ftev.core.wording.metric_names import name_decision
 from scipy.stats import fisher_exact
 from statsmodels.stats.multitest import multipletests
 
@@ -229,7 +229,7 @@ def test_a_threshold_nobody_asked_for_has_no_say() -> None:
 
 
 def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
-    from ftev.core.events import LeakageFound
+    from ftev.core.run.events import LeakageFound
 
     event = chosen({"kind": "recall_at_least", "target": 0.9}, (0.91, 0.97))
     leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
@@ -667,7 +667,7 @@ def test_V9_a_split_that_is_on_its_way_is_not_called_missing() -> None:
 
 
 def test_V9_a_report_of_a_running_run_never_says_ship_alone(tmp_path: Path) -> None:
-    from ftev.core.report import render_html, render_markdown
+    from ftev.core.report.report import render_html, render_markdown
     from ftev.tui.commands.outcome import gate_code
 
     report = build_report(story.write_story(tmp_path / "run", GOOD[:-1], config()))

@@ -16,14 +16,14 @@ from typing import Any
 import polars as pl
 import pytest
 from ftev.core.errors import RunError
-from ftev.core.history import read_history
-from ftev.core.report import write_report
-from ftev.core.runs import Run
-from ftev.core.verify import verify
-from ftev.core.verifying import analysed, recomputed
-from ftev.core.verifying.agreement import find_disagreements, is_same
-from ftev.core.verifying.analysed import analyse_again, check_analyses
-from ftev.core.verifying.stored import Check, StoredRun
+from ftev.core.report.report import write_report
+from ftev.core.report.verify import analysed, recomputed
+from ftev.core.report.verify.agreement import find_disagreements, is_same
+from ftev.core.report.verify.analysed import analyse_again, check_analyses
+from ftev.core.report.verify.stored import Check, StoredRun
+from ftev.core.report.verify.verify import verify
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
 from ftev.tui.cli import main
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from imports import (
+    FLOORS,
+    ROOT,
+    drawn_edges,
+    imported_files,
+    imports_of,
+    module_of,
+    rings,
+    room_imports,
+    source_files,
+)
 
-ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "peft", "accelerate")
 SCREEN = ("textual", "rich")
-STAGES = ("train", "evaluate", "generate")
-
-
-def source_files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(("ftev", *parts)).removesuffix(".__init__")
-
-
-def imports_of(path: Path) -> set[str]:
-    """Every module a file imports, anywhere in it, by its absolute name."""
-    module = module_of(path)
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")
-            start = ".".join(base[: len(base) - node.level + 1]) if node.level else ""
-            source = ".".join(part for part in (start, node.module or "") if part)
-            found |= {source} | {f"{source}.{alias.name}" for alias in node.names}
-    return found
+STAGES = ("training.train", "scoring.evaluate", "answering.generate")
+FILES_AT_MOST = {"core": 17, "tui": 10}  # entries; core's own __init__ counts
+FILES_IN_A_FOLDER = 24
 
 
 def is_in(module: str, package: str) -> bool:
@@ -59,8 +46,47 @@ def in_engine(path: Path) -> bool:
 
 def test_relative_imports_are_read_as_absolute_names() -> None:
     found = imports_of(ROOT / "tui" / "commands" / "status.py")
-    assert "ftev.core.reporting.summary" in found
+    assert "ftev.core.catalog.summary" in found
     assert "ftev.tui.commands.show" in found
+
+
+def test_a_ring_is_found_where_there_is_one() -> None:
+    assert rings({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert not rings({"a": {"b"}, "b": set(), "d": {"a", "b"}})
+
+
+def test_files_of_core_import_each_other_in_no_ring() -> None:
+    assert not rings(imported_files("core"))
+
+
+def test_a_room_of_core_imports_rooms_below_it_only() -> None:
+    floors = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+    found = room_imports()
+    assert set(found) | {"errors"} == set(floors)
+    upwards = [
+        f"{room} imports {other}"
+        for room, others in found.items()
+        for other in others
+        if floors[other] >= floors[room]
+    ]
+    assert not upwards
+
+
+def test_the_picture_of_the_architecture_is_the_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", page, re.MULTILINE))
+    assert drawn == set(drawn_edges())
+
+
+@pytest.mark.parametrize("folder", ["core", "tui"])
+def test_folders_hold_no_more_than_one_can_look_over(folder: str) -> None:
+    def entries(place: Path) -> list[str]:
+        return [p.name for p in place.iterdir() if p.name != "__pycache__"]
+
+    assert len(entries(ROOT / folder)) <= FILES_AT_MOST[folder]
+    packages = {path.parent for path in source_files(folder)} - {ROOT / "tui" / "commands"}
+    wide = {p: len(entries(p)) for p in packages if len(entries(p)) > FILES_IN_A_FOLDER}
+    assert not wide
 
 
 def test_core_never_imports_the_screen() -> None:
@@ -79,7 +105,7 @@ def test_nobody_imports_the_engine() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stages_of_the_engine_do_not_import_each_other(stage: str) -> None:
-    path = ROOT / "core" / "engine" / f"{stage}.py"
+    path = (ROOT / "core" / "engine" / stage.replace(".", "/")).with_suffix(".py")
     others = tuple(f"ftev.core.engine.{other}" for other in STAGES if other != stage)
     assert path.exists()
     assert not breaches([path], others)
@@ -87,14 +113,14 @@ def test_stages_of_the_engine_do_not_import_each_other(stage: str) -> None:
 
 def imported_by(code: str) -> set[str]:
     """What a fresh interpreter has imported, packages by their first name, after running code."""
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    return {name.partition(".")[0] for name in told.stdout.split()} | set(told.stdout.split())
+    return {name.partition(".")[0] for name in done.stdout.split()} | set(done.stdout.split())
 
 
 def test_the_command_line_starts_without_anything_heavy() -> None:
@@ -116,25 +142,25 @@ def test_commands_bring_neither_models_nor_textual() -> None:
 
 
 def test_a_history_is_folded_without_numbers_or_models() -> None:
-    found = imported_by(
-        "from ftev.core import history, report, diagnosis; from ftev.core.reporting import summary"
-    )
+    names = ("run.history", "report.report", "judgement.observations", "catalog.summary")
+    found = imported_by("\n".join(f"import ftev.core.{name}" for name in names))
     assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
 
 
 def test_the_screen_is_there_before_what_only_a_key_asks_for() -> None:
-    found = imported_by("import ftev.tui.app, ftev.tui.screens.home")
+    found = imported_by("import ftev.tui.app.app, ftev.tui.screens.home.home")
     assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
-    later = {f"ftev.tui{name}" for name in imported_ahead()} - {"ftev.tui.screens.home"}
-    assert not found & {*later, "ftev.core.verdict", "ftev.core.report", "ftev.core.receipts"}
+    assert not found & (set(imported_ahead()) - {"ftev.tui.screens.home.home"})
+    later = ("judgement.verdict", "report.report", "report.receipts")
+    assert not found & {f"ftev.core.{name}" for name in later}
 
 
 def test_screens_imported_ahead_bring_no_numbers() -> None:
-    screens = "\n".join(f"import ftev.tui{name}" for name in imported_ahead())
+    screens = "\n".join(f"import {name}" for name in imported_ahead())
     assert not imported_by(screens) & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
 
 
 def imported_ahead() -> tuple[str, ...]:
-    from ftev.tui.ahead import SCREENS
+    from ftev.tui.app.ahead import SCREENS
 
     return SCREENS

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import polars as pl
 import story
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.data import read_dataset
-from ftev.core.events import RunStarted, SplitPrepared
-from ftev.core.history import read_history
-from ftev.core.predictions import read_inputs, read_whole_input
-from ftev.core.runs import Run
+from ftev.core.analysis.predictions import read_inputs, read_whole_input
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.data.data import read_dataset
+from ftev.core.run.events import RunStarted, SplitPrepared
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
 
 PIECES = ["Was ist, das ", "ist; und größer ", "als gesagt: „ja“.\n", "Ende."]
 

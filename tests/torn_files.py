@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
-from ftev.core.reporting.text import CONTROL
-from ftev.core.review import Judgement, append, find_pairs
-from ftev.core.run_facts import glance, read_facts, status_of
-from ftev.core.run_notes import RunNotes, write_notes
-from ftev.core.runs import Run, WorkerInfo
+from ftev.core.catalog.run_facts import glance, read_facts, status_of
+from ftev.core.catalog.run_notes import RunNotes, write_notes
+from ftev.core.review.review import Judgement, append, find_pairs
+from ftev.core.run.runs import Run, WorkerInfo
+from ftev.core.wording.text import CONTROL
 from ftev.tui.cli import main
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"

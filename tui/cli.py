@@ -68,7 +68,7 @@ def _give_up_stdout() -> None:
 
 
 def _tell(error: FtevError) -> int:
-    from ..core.reporting.text import visible
+    from ..core.wording.text import visible
 
     for fault in error.faults:
         print(f"ftev: {visible(str(fault))}", file=sys.stderr)

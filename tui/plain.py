@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..core.diagnosis import observe_epoch
-from ..core.events import (
+from ..core.judgement.kept import reason_kept
+from ..core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
+from ..core.judgement.observations import observe_epoch
+from ..core.report.sections.parity import parity_sentence, self_test_sentence
+from ..core.run.events import (
     AnalysisComputed,
     AnyEvent,
     CheckpointSaved,
@@ -27,18 +30,15 @@ from ..core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ..core.history import STAGES, History
-from ..core.reporting.kept import reason_kept
-from ..core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
-from ..core.reporting.numbers import (
+from ..core.run.history import STAGES, History
+from ..core.wording.numbers import (
     format_count,
     format_difference,
     format_seconds,
     format_shape,
     format_value,
 )
-from ..core.reporting.sections.parity import parity_sentence, self_test_sentence
-from ..core.reporting.text import visible
+from ..core.wording.text import visible
 
 EVERY_SECONDS = 5.0  # between two lines about steps or about one piece of work
 

@@ -28,23 +28,23 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint_files import newest_whole, way_on
-from ..config import RunConfig
-from ..disk import replacing
+from ..config.config import RunConfig
 from ..errors import FtevError
-from ..events import Note, RunFinished, RunStarted
-from ..runs import Run, step_of
-from .endings import end_without, ending_of, follow_to_the_end, give_up, leave
-from .errors import explain
-from .launched import place_in_world
-from .listen import Listener
-from .members import Members
-from .outbox import Outbox
+from ..files.disk import replacing
+from ..run.checkpoint_files import newest_whole, way_on
+from ..run.events import Note, RunFinished, RunStarted
+from ..run.runs import Run, step_of
+from .distributed.launched import place_in_world
+from .distributed.members import Members
+from .worker.endings import end_without, ending_of, follow_to_the_end, give_up, leave
+from .worker.errors import explain
+from .worker.listen import Listener
+from .worker.outbox import Outbox
 
 if TYPE_CHECKING:
-    from .devices import Telemetry
-    from .models import Loaded
-    from .session import Session
+    from .models.devices import Telemetry
+    from .models.models import Loaded
+    from .worker.session import Session
 
 
 def main() -> int:
@@ -78,7 +78,9 @@ def _arguments() -> argparse.Namespace:
 
 def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
     """Tell the story and, whatever happens in it, write down how it ended."""
-    from ..config_file import load_config  # before torch: the first event names the first seconds
+    from ..config.config_file import (
+        load_config,  # before torch: the first event names the first seconds
+    )
 
     config = load_config(run.path / "run.toml")
     resume, damages = newest_whole(run) if args.resume else (None, [])
@@ -101,7 +103,7 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
         events.write(ended)
         events.flush()
         if session is not None and ended.status == "finished":
-            from .serve import serve
+            from .worker.serve import serve
 
             minutes = args.serve_minutes
             serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
@@ -110,8 +112,8 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
 
 def story(s: Session, resume: Path | None) -> None:
     """The five stages."""
-    from .agreement import compare_inputs, compare_with_before
-    from .devices import Telemetry
+    from .distributed.agreement import compare_inputs, compare_with_before
+    from .models.devices import Telemetry
 
     read_data(s)
     if resume:
@@ -133,9 +135,9 @@ def read_data(s: Session) -> None:
     """Every bad row stops the run here, before a model is loaded."""
     from msgspec.structs import replace
 
-    from ..data import read_run_data
-    from ..metrics import default_positive
-    from .rows import begin_with_space
+    from ..data.data import read_run_data
+    from ..metrics.metrics import default_positive
+    from .scoring.rows import begin_with_space
 
     c = s.config
     s.listener.state = "reading data"
@@ -158,9 +160,9 @@ def read_data(s: Session) -> None:
 def load_base_model(s: Session) -> None:
     from msgspec.structs import replace
 
-    from . import models
-    from .agreement import compare_weights
-    from .devices import describe_device, drawn_from, training_precision
+    from .distributed.agreement import compare_weights
+    from .models import models
+    from .models.devices import describe_device, drawn_from, training_precision
 
     with s.stage(1) as told:
         check_label_map(s)
@@ -186,8 +188,8 @@ def load_base_model(s: Session) -> None:
 
 def check_label_map(s: Session) -> None:
     """Names in data.label_map that neither a model nor the data know end the run here."""
-    from .heads import check_label_map as check
-    from .models import own_labels
+    from .models.heads import check_label_map as check
+    from .models.models import own_labels
 
     if not s.config.is_classification or not s.config.data.label_map:
         return
@@ -199,7 +201,7 @@ def check_label_map(s: Session) -> None:
 def take_labels(s: Session, loaded: Loaded) -> None:
     """The labels of the run: a trained model's own order; in `eval` the data's, and what else a
     head can answer, which is a wrong prediction here."""
-    from .heads import merge_labels
+    from .models.heads import merge_labels
 
     own = loaded.labels
     labels = own if s.config.trains else merge_labels(s.labels, [own])
@@ -208,8 +210,8 @@ def take_labels(s: Session, loaded: Loaded) -> None:
 
 
 def prepare_training_data(s: Session) -> None:
-    from ..drawn import tell_draws
-    from ..leakage import find_leakage
+    from ..data.drawn import tell_draws
+    from ..data.leakage import find_leakage
 
     with s.stage(2) as told:
         for split in ("train", "validation"):
@@ -229,8 +231,8 @@ def check_tokens(s: Session, name: str) -> None:
 
     Test rows are looked at too, which otherwise are tokenised after training.
     """
-    from .conclude import texts_as_rows
-    from .vocabulary import check_vocabulary, tokens_without_embedding
+    from .models.vocabulary import check_vocabulary, tokens_without_embedding
+    from .scoring.conclude import texts_as_rows
 
     if not tokens_without_embedding(s.tuned):
         return
@@ -242,9 +244,9 @@ def check_tokens(s: Session, name: str) -> None:
 
 def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
     """Step 0, the loop, and the best checkpoint at its end."""
-    from . import models
-    from .fine_tune import fit_probe_on_base, train_to_the_best
-    from .pairing import compare_models
+    from .models import models
+    from .scoring.pairing import compare_models
+    from .training.fine_tune import fit_probe_on_base, train_to_the_best
 
     with s.stage(3) as told, telemetry.around():
         if s.config.trains:
@@ -263,7 +265,7 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
 
 def take_given_model(s: Session) -> None:
     """What was loaded is the base; the tuned model is a given one."""
-    from .agreement import compare_weights
+    from .distributed.agreement import compare_weights
 
     assert s.config.model.tuned is not None
     s.keep_base(s.tuned)
@@ -284,11 +286,11 @@ def prepare_evaluation_data(s: Session) -> None:
 
 
 def evaluate_models(s: Session) -> None:
-    from .answer import answer_probes
-    from .conclude import evaluate_split, score_texts
-    from .parity import parity
-    from .read_back import Reader
-    from .self_test import self_test
+    from .answering.answer import answer_probes
+    from .scoring.conclude import evaluate_split, score_texts
+    from .scoring.parity import parity
+    from .scoring.read_back import Reader
+    from .scoring.self_test import self_test
 
     with s.stage(5) as told:
         splits = [name for name in ("validation", "test") if name in s.rows]
@@ -317,9 +319,9 @@ def _session(
         members.wait_for_all(listener.stop, lambda text: _warn(events, text))
     from transformers.utils import logging
 
-    from .devices import on_cpu
-    from .ranks import Ranks, join
-    from .session import Session
+    from .distributed.ranks import Ranks, join
+    from .models.devices import on_cpu
+    from .worker.session import Session
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -337,7 +339,7 @@ def _warn(events: Outbox | None, text: str) -> None:
 
 def _follow(members: Members) -> int:
     """A rank that is not the first: it works on what it is told, and ends when the first ends."""
-    from ..config_file import load_config
+    from ..config.config_file import load_config
 
     run = members.run
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -347,8 +349,8 @@ def _follow(members: Members) -> int:
     members.watch(lambda lost: follow_to_the_end(lost, run))
     try:
         session = _session(run, load_config(run.path / "run.toml"), None, Listener(run), members)
-        from .agreement import compare_inputs
-        from .follow import Follower
+        from .distributed.agreement import compare_inputs
+        from .distributed.follow import Follower
 
         chapters = (read_data, compare_inputs, load_base_model, take_given_model)
         Follower(session, {chapter.__name__: chapter for chapter in chapters}).follow()
@@ -372,8 +374,8 @@ def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
 
 def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
     """Load a finished run's models and answer prompts; nothing of the run is computed again."""
-    from ..config_file import load_config
-    from .serve import load_finished, refuse, serve
+    from ..config.config_file import load_config
+    from .worker.serve import load_finished, refuse, serve
 
     listener.state = "loading"
     with Outbox(run.events_path) as events:
@@ -394,8 +396,8 @@ def _write_report(run: Run, events: Outbox, ended: RunFinished) -> None:
 
     It is a view of what is stored: a fault in it does not undo the run, and is told.
     """
-    from ..history import read_history
-    from ..report import DEFAULT_FORMATS, write_report
+    from ..report.report import DEFAULT_FORMATS, write_report
+    from ..run.history import read_history
 
     events.flush()
     history = read_history(run)

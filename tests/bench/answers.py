@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ftev.core.control import AskPrompt, TokenMade
-from ftev.core.engine.completions import complete
-from ftev.core.engine.generate import Voice, generate
-from ftev.core.engine.models import Loaded
+from ftev.core.engine.answering.generate import Voice, generate
+from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.completions import complete
+from ftev.core.run.control import AskPrompt, TokenMade
 from measure import alternate, section, table
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM

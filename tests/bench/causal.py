@@ -61,7 +61,7 @@ def one_side(args: argparse.Namespace) -> None:
     """Train once and print what it took and what came of it, as JSON."""
     import torch
     import transformers
-    from ftev.core.engine.evaluate import score_tokens
+    from ftev.core.engine.scoring.evaluate import score_tokens
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -118,8 +118,8 @@ def model_use(model: Any, rows: Any, seconds: float, epochs: int) -> float | Non
 def memory_of_loss(args: argparse.Namespace) -> None:
     """One forward and backward pass with the loss in chunks or over whole logits; prints MiB."""
     import torch
-    from ftev.core.engine.models import ScoredPositions
-    from ftev.core.engine.vocabulary_loss import vocabulary_loss
+    from ftev.core.engine.models.models import ScoredPositions
+    from ftev.core.engine.training.vocabulary_loss import vocabulary_loss
     from torch.nn import functional
 
     size = args.size or "10m-50k"

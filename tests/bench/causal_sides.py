@@ -30,7 +30,7 @@ PAD, BOS, EOS = 0, 1, 2
 
 def made_rows(case: str, tokens: int, longest: int, vocabulary: int, seed: int) -> Any:
     """Rows of lognormal length until there are so many tokens, as ftev holds them."""
-    from ftev.core.engine.rows import TokenRows
+    from ftev.core.engine.scoring.rows import TokenRows
 
     random = np.random.default_rng(seed)
     words = np.random.default_rng(0).choice(np.arange(3, vocabulary), USED, replace=False)
@@ -56,7 +56,7 @@ def made_rows(case: str, tokens: int, longest: int, vocabulary: int, seed: int) 
 def made_model(size: str, longest: int, seed: int) -> Any:
     """A Llama shape with weights drawn by seed, and a tokenizer of as many words."""
     import torch
-    from ftev.core.engine.models import Loaded
+    from ftev.core.engine.models.models import Loaded
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -87,8 +87,8 @@ def made_model(size: str, longest: int, seed: int) -> Any:
 
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
     """With the rows of each of their steps, or as many steps of rows in an order of its own."""
-    from ftev.core.config import TrainConfig
-    from ftev.core.engine.train import Plan, Trainer, plan_training, read_steps, train
+    from ftev.core.config.config import TrainConfig
+    from ftev.core.engine.training.train import Plan, Trainer, plan_training, read_steps, train
 
     theirs = [[np.array(step) for step in epoch] for epoch in json.loads(args.steps.read_text())]
     settings = TrainConfig(

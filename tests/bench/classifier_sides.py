@@ -86,9 +86,9 @@ def find_model(given: str | None) -> str:
 def prepared(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The model with a new head drawn from the seed, the rows to train on and those held out."""
     import torch
-    from ftev.core.engine.devices import choose_device, drawn_from
-    from ftev.core.engine.models import load_classifier
-    from ftev.core.engine.rows import classification_rows
+    from ftev.core.engine.models.devices import choose_device, drawn_from
+    from ftev.core.engine.models.models import load_classifier
+    from ftev.core.engine.scoring.rows import classification_rows
 
     frame = pl.read_parquet(args.rows_file)
     with drawn_from(args.seed):
@@ -102,7 +102,7 @@ def prepared(args: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def run_config(args: argparse.Namespace) -> Any:
-    from ftev.core.config import ModelConfig, RunConfig, TrainConfig
+    from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 
     settings = TrainConfig(
         epochs=args.epochs,
@@ -116,8 +116,8 @@ def run_config(args: argparse.Namespace) -> Any:
 
 
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, Any]:
-    from ftev.core.engine.devices import training_precision
-    from ftev.core.engine.train import Trainer, plan_training, read_steps, train
+    from ftev.core.engine.models.devices import training_precision
+    from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
 
     config = run_config(args)
     size = sum(p.numel() for p in loaded.model.parameters())
@@ -129,7 +129,7 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, An
 
 def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -> dict[str, Any]:
     import transformers
-    from ftev.core.engine.devices import fast_bfloat16
+    from ftev.core.engine.models.devices import fast_bfloat16
 
     data = [
         {"input_ids": ids.tolist(), "labels": int(label)}
@@ -170,7 +170,7 @@ def one_side(args: argparse.Namespace) -> None:
     """Train once and print what it took and what came of it, as JSON."""
     import torch
     import transformers
-    from ftev.core.engine.evaluate import score_labels
+    from ftev.core.engine.scoring.evaluate import score_labels
 
     if args.threads:
         torch.set_num_threads(args.threads)

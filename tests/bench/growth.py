@@ -30,7 +30,7 @@ Work = Callable[[], object]
 
 def _predictions(rows: int, labels: int) -> Work:
     import numpy as np
-    from ftev.core.results import evaluate_classification
+    from ftev.core.metrics.results import evaluate_classification
     from metrics_scale import predictions
 
     names = [f"label {i}" for i in range(labels)]
@@ -66,7 +66,7 @@ def _texts(rows: int) -> list[str]:
 
 def _data(rows: int, folder: Path) -> Any:
     import polars as pl
-    from ftev.core.config import DataConfig, ModelConfig, RunConfig
+    from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 
     frame = pl.DataFrame({"text": _texts(rows), "label": ["yes", "no"] * (rows // 2)})
     frame.write_csv(folder / "train.csv")
@@ -78,15 +78,15 @@ def _data(rows: int, folder: Path) -> Any:
 
 
 def data_by_rows(rows: int, folder: Path) -> Work:
-    from ftev.core.data import read_run_data
+    from ftev.core.data.data import read_run_data
 
     config = _data(rows, folder)
     return lambda: read_run_data(config)
 
 
 def leakage_by_rows(rows: int, folder: Path) -> Work:
-    from ftev.core.data import read_run_data
-    from ftev.core.leakage import find_leakage
+    from ftev.core.data.data import read_run_data
+    from ftev.core.data.leakage import find_leakage
 
     dataset = read_run_data(_data(rows, folder))
     return lambda: find_leakage(dataset.splits)
@@ -96,9 +96,9 @@ def _scoring(rows: int, length: int, vocabulary: int) -> Work:
     import numpy as np
     import torch
     from ftev.core import demo
-    from ftev.core.engine.evaluate import score_tokens
-    from ftev.core.engine.models import Loaded, load_tokenizer
-    from ftev.core.engine.rows import TokenRows
+    from ftev.core.engine.models.models import Loaded, load_tokenizer
+    from ftev.core.engine.scoring.evaluate import score_tokens
+    from ftev.core.engine.scoring.rows import TokenRows
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(1)
@@ -138,8 +138,8 @@ def _runs(count: int, folder: Path) -> None:
 
 
 def home_by_runs(count: int, folder: Path) -> Work:
-    from ftev.core.facts_cache import CACHE_FILE
-    from ftev.tui.widgets.scan import Scanner
+    from ftev.core.catalog.facts_cache import CACHE_FILE
+    from ftev.tui.screens.home.scan import Scanner
 
     _runs(count, folder)
 
@@ -152,8 +152,8 @@ def home_by_runs(count: int, folder: Path) -> Work:
 
 def home_by_runs_known(count: int, folder: Path) -> Work:
     """A new process with the cache of the last one."""
-    from ftev.core.facts_cache import read_cache
-    from ftev.tui.widgets.scan import Scanner
+    from ftev.core.catalog.facts_cache import read_cache
+    from ftev.tui.screens.home.scan import Scanner
 
     _runs(count, folder)
     Scanner(folder, lambda message: None)._scan()
@@ -169,8 +169,8 @@ def home_by_runs_known(count: int, folder: Path) -> Work:
 def report_by_rows(rows: int, folder: Path) -> Work:
     """The report and its tables of rows; the sample run's predictions repeated."""
     import polars as pl
-    from ftev.core.report import DEFAULT_FORMATS, write_report
-    from ftev.core.runs import Run
+    from ftev.core.report.report import DEFAULT_FORMATS, write_report
+    from ftev.core.run.runs import Run
 
     shutil.copytree(SAMPLE, folder / "run")
     for path in (folder / "run" / "predictions").iterdir():

@@ -16,9 +16,9 @@ from measure import alternate
 
 def vocabulary(args: argparse.Namespace) -> Rows:
     import torch
-    from ftev.core.engine.cpu_kernels import memory_kept
-    from ftev.core.engine.models import ScoredPositions
-    from ftev.core.engine.vocabulary_loss import vocabulary_loss
+    from ftev.core.engine.models.cpu_kernels import memory_kept
+    from ftev.core.engine.models.models import ScoredPositions
+    from ftev.core.engine.training.vocabulary_loss import vocabulary_loss
     from torch.nn import functional
 
     loaded, count = made_model("10m-50k", 512, 1), 1_024
@@ -49,8 +49,8 @@ def vocabulary(args: argparse.Namespace) -> Rows:
 
 def optimizer(args: argparse.Namespace) -> Rows:
     import torch
-    from ftev.core.engine.cpu_kernels import memory_kept
-    from ftev.core.engine.train import make_optimizer
+    from ftev.core.engine.models.cpu_kernels import memory_kept
+    from ftev.core.engine.training.train import make_optimizer
 
     loaded, rows = encoder(args)
     for parameter in loaded.model.parameters():
@@ -78,8 +78,8 @@ def compiling(args: argparse.Namespace) -> Rows:
     import shutil
 
     import torch
-    from ftev.core.engine.cpu_kernels import use_cpu_kernels
-    from ftev.core.engine.masks import padded_right
+    from ftev.core.engine.models.cpu_kernels import use_cpu_kernels
+    from ftev.core.engine.training.masks import padded_right
     from torch.nn import functional
 
     told = ["torch.compile, a graph a width, torch's own attention and dropout", "ftev's kernels"]

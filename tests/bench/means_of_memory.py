@@ -35,8 +35,8 @@ def filled(rows: Any, count: int, longest: int, ids: int) -> Any:
 
 def made(args: argparse.Namespace, kind: str) -> tuple[Any, Any]:
     """Model and the rows of one step: 8 of 256 tokens, 4 of 512."""
-    from ftev.core.engine.models import load
-    from ftev.core.engine.rows import TokenRows
+    from ftev.core.engine.models.models import load
+    from ftev.core.engine.scoring.rows import TokenRows
 
     if kind == "encoder":
         loaded, rows = encoder(args, 32)
@@ -44,7 +44,7 @@ def made(args: argparse.Namespace, kind: str) -> tuple[Any, Any]:
     if args.causal is None:
         loaded = made_model("10m", 512, 1)
     else:
-        from ftev.core.config import ModelConfig, RunConfig
+        from ftev.core.config.config import ModelConfig, RunConfig
 
         config = RunConfig(task="generation", model=ModelConfig(base=args.causal))
         loaded = load(config, args.causal)
@@ -54,7 +54,7 @@ def made(args: argparse.Namespace, kind: str) -> tuple[Any, Any]:
 def way(args: argparse.Namespace, kind: str, name: str, precision: str) -> dict[str, float]:
     """Some steps of one way: seconds a step, MiB above the loaded model, losses."""
     import torch
-    from ftev.core.engine.train import Plan, Position, Trainer, read_steps, train
+    from ftev.core.engine.training.train import Plan, Position, Trainer, read_steps, train
 
     loaded, rows = made(args, kind)
     step = np.arange(len(rows.ids))

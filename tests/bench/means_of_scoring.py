@@ -15,8 +15,8 @@ from scoring import model, requests, rows_of, tokenizer
 
 
 def contexts(args: argparse.Namespace) -> Rows:
-    from ftev.core.engine import evaluate
-    from ftev.core.engine.models import Loaded
+    from ftev.core.engine.models.models import Loaded
+    from ftev.core.engine.scoring import evaluate
 
     loaded, rows = (
         Loaded(model("float32"), tokenizer(), 512),
@@ -87,7 +87,7 @@ def apart(loaded: Any, ids: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def in_one(loaded: Any, ids: torch.Tensor) -> torch.Tensor:
     """The base's rows first; what the adapter adds to them is set to nothing."""
-    from ftev.core.engine.side_by_side import without_adapter
+    from ftev.core.engine.answering.side_by_side import without_adapter
 
     with loaded.active() as model, without_adapter(model, slice(0, len(ids))):
         out = model.get_base_model().model(input_ids=ids.repeat(2, 1), use_cache=False)[0]

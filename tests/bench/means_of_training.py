@@ -34,9 +34,9 @@ def times(ratio: float) -> str:
 def encoder(args: argparse.Namespace, count: int = 0) -> tuple[Any, Any]:
     """The classifier with a new head, and made rows of lognormal length."""
     import torch
-    from ftev.core.engine.devices import drawn_from
-    from ftev.core.engine.models import load_classifier
-    from ftev.core.engine.rows import classification_rows
+    from ftev.core.engine.models.devices import drawn_from
+    from ftev.core.engine.models.models import load_classifier
+    from ftev.core.engine.scoring.rows import classification_rows
 
     frame = made_texts(count or args.rows, 256, 1).with_row_index("row_id")
     with drawn_from(1):
@@ -48,7 +48,7 @@ def encoder(args: argparse.Namespace, count: int = 0) -> tuple[Any, Any]:
 
 
 def settings(**asked: Any) -> Any:
-    from ftev.core.config import TrainConfig
+    from ftev.core.config.config import TrainConfig
 
     return TrainConfig(epochs=1.0, warmup_ratio=0.0, learning_rate=1e-5, **asked)
 
@@ -56,9 +56,9 @@ def settings(**asked: Any) -> Any:
 def training(loaded: Any, rows: Any, asked: Any, precision: str, **more: Any) -> Any:
     """A side: one epoch from the same weights; returns the mean loss of a target."""
     import torch
-    from ftev.core.engine import train as training_loop
-    from ftev.core.engine.batches import PART_PRICE
-    from ftev.core.engine.train import Trainer, plan_training, read_steps, train
+    from ftev.core.engine.training import train as training_loop
+    from ftev.core.engine.training.batches import PART_PRICE
+    from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
 
     before = {n: w.clone() for n, w in loaded.model.state_dict().items()}
     plan, price = plan_training(rows, asked), more.pop("part_price", PART_PRICE)
@@ -81,10 +81,10 @@ def alike(spent: Mapping[str, Spent], tolerance: float) -> None:
 
 def epochs(args: argparse.Namespace) -> Rows:
     """Batches and precision by the time of an epoch; what preparation could save at most."""
-    from ftev.core.engine.batches import padding_ratio
-    from ftev.core.engine.packing import packed_batch
-    from ftev.core.engine.rows import classification_rows
-    from ftev.core.engine.train import Trainer, plan_training
+    from ftev.core.engine.scoring.rows import classification_rows
+    from ftev.core.engine.training.batches import padding_ratio
+    from ftev.core.engine.training.packing import packed_batch
+    from ftev.core.engine.training.train import Trainer, plan_training
 
     loaded, rows = encoder(args)
     asked = settings(batch_size=32)

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from ftev.core.analyses.calibration import calibration
-from ftev.core.analyses.evaluation import Evaluation
-from ftev.core.analyses.flips import find_flips
-from ftev.core.analyses.slices import slices
-from ftev.core.analyses.thresholds import thresholds
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.results import compare, evaluate_classification
+from ftev.core.analysis.calibration import calibration
+from ftev.core.analysis.evaluation import Evaluation
+from ftev.core.analysis.flips import find_flips
+from ftev.core.analysis.slices import slices
+from ftev.core.analysis.thresholds import thresholds
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.metrics.results import compare, evaluate_classification
 
 CONFIG = RunConfig(task="classification", model=ModelConfig(base="none"))
 

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 import numpy as np
 import polars as pl
-from ftev.core import measure as measuring
-from ftev.core.analyses import ANALYSES, Evaluation, analyse, at_operating_point, evaluation
-from ftev.core.config import (
+from ftev.core.analysis import ANALYSES, Evaluation, analyse, at_operating_point, evaluation
+from ftev.core.analysis import measure as measuring
+from ftev.core.config.config import (
     CostConfig,
     DataConfig,
     GuardrailConfig,
@@ -33,13 +33,18 @@ from ftev.core.config import (
     ObjectiveConfig,
     RunConfig,
 )
-from ftev.core.events import LabelsFixed, RunFinished, RunStarted
-from ftev.core.history import fold
-from ftev.core.numbers import references
-from ftev.core.numbers.bootstrap import Resampling
-from ftev.core.reporting.outcome import read_difference
-from ftev.core.results import compare, evaluate_classification, evaluate_text, majority_frame
-from ftev.core.verdict import judge
+from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.verdict import judge
+from ftev.core.metrics import references
+from ftev.core.metrics.bootstrap import Resampling
+from ftev.core.metrics.results import (
+    compare,
+    evaluate_classification,
+    evaluate_text,
+    majority_frame,
+)
+from ftev.core.run.events import LabelsFixed, RunFinished, RunStarted
+from ftev.core.run.history import fold
 from measure import section, table
 from planted import Array, Frames, Writer, answers, frame_of, scored, text_frame, texts, words
 

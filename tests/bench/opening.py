@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftev.core.events import (
+from ftev.core.run.events import (
     Evaluated,
     Event,
     LabelsFixed,
@@ -122,13 +122,13 @@ def open_run(path: Path) -> None:
             f"  {what:<34} {wall:6.2f} s wall {cpu:6.2f} s CPU   peak {peak:4.0f} MiB", flush=True
         )
 
-    from ftev.core.events import EventReader
-    from ftev.core.history import History
-    from ftev.tui import app  # what the screen has loaded by then
-    from ftev.tui.follow import CHUNK
-    from ftev.tui.widgets.chart_data import ChartData
-    from ftev.tui.widgets.chart_plot import chart_lines, plain_plot
-    from ftev.tui.widgets.chart_view import View
+    from ftev.core.run.events import EventReader
+    from ftev.core.run.history import History
+    from ftev.tui.app import app  # what the screen has loaded by then
+    from ftev.tui.screens.charts.chart_data import ChartData
+    from ftev.tui.screens.charts.chart_plot import chart_lines, plain_plot
+    from ftev.tui.screens.charts.chart_view import View
+    from ftev.tui.screens.run.follow import CHUNK
 
     assert app
     told("screen imported")
@@ -150,10 +150,10 @@ def open_run(path: Path) -> None:
 
 
 def redraw(points: int, rounds: int = 50) -> None:
-    from ftev.core.history import fold
-    from ftev.tui.widgets.chart_data import ChartData
-    from ftev.tui.widgets.chart_plot import plot_lines
-    from ftev.tui.widgets.chart_view import View
+    from ftev.core.run.history import fold
+    from ftev.tui.screens.charts.chart_data import ChartData
+    from ftev.tui.screens.charts.chart_plot import plot_lines
+    from ftev.tui.screens.charts.chart_view import View
 
     dice = random.Random(7)
     data = ChartData()

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from ftev.core.metrics import METRICS
-from ftev.core.numbers.bootstrap import (
+from ftev.core.metrics.bootstrap import (
     DRAWS,
     Draws,
     Resampling,
@@ -22,9 +21,10 @@ from ftev.core.numbers.bootstrap import (
     interval_of,
     values_of,
 )
-from ftev.core.numbers.cells import joint_cells
-from ftev.core.numbers.probabilities import ProbabilityScores
-from ftev.core.numbers.scored import check_same_rows, read_classification, read_text
+from ftev.core.metrics.cells import joint_cells
+from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.probabilities import ProbabilityScores
+from ftev.core.metrics.scored import check_same_rows, read_classification, read_text
 
 Frames = Sequence[pl.DataFrame]  # scored rows, one frame a seed
 NAMES = ("the peer", "ftev")

@@ -26,11 +26,11 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tui")]
 
 import numpy as np
-from ftev.core.events import EventReader, EventWriter
-from ftev.core.history import History
-from ftev.core.runs import Run
-from ftev.tui import changes
-from ftev.tui.follow import CHUNK, Follower, HistoryGrew
+from ftev.core.run.events import EventReader, EventWriter
+from ftev.core.run.history import History
+from ftev.core.run.runs import Run
+from ftev.tui.screens.run.follow import CHUNK, Follower, HistoryGrew
+from ftev.tui.terminal import changes
 from made_runs import live_worker, make_run, story, until_step, write_events
 from measure import alternate, section, table
 from opening import step, write_run

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from ftev.core.metrics import classification_metrics, confusion
-from ftev.core.numbers.bootstrap import DRAWS, Resampling, bootstrap_cells
-from ftev.core.numbers.cells import joint_cells
-from ftev.core.numbers.probabilities import rank, ranking_areas
-from ftev.core.results import evaluate_classification
+from ftev.core.metrics.bootstrap import DRAWS, Resampling, bootstrap_cells
+from ftev.core.metrics.cells import joint_cells
+from ftev.core.metrics.metrics import classification_metrics, confusion
+from ftev.core.metrics.probabilities import rank, ranking_areas
+from ftev.core.metrics.results import evaluate_classification
 from measure import alternate, peak_memory, section, table
 from sklearn import metrics as sk
 

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from ftev.core.engine.evaluate import score_tokens
-from ftev.core.engine.models import Loaded
-from ftev.core.engine.rows import TokenRows
+from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.evaluate import score_tokens
+from ftev.core.engine.scoring.rows import TokenRows
 from measure import alternate, section, table
 
 VOCABULARY, WINDOW = 50_000, 512

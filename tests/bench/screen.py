@@ -23,8 +23,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tui")]
 
-from ftev.core.events import Evaluated, StepDone, SystemSampled
-from ftev.core.runs import Run
+from ftev.core.run.events import Evaluated, StepDone, SystemSampled
+from ftev.core.run.runs import Run
 from made_runs import live_worker, make_run, story, until_step, write_events
 from pseudo_terminal import Terminal, children_of
 

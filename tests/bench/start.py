@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ftev.core.config_file import load_config
+from ftev.core.config.config_file import load_config
 from ftev.core.demo import TASKS, write_demo
-from ftev.core.runs import create_run
+from ftev.core.run.runs import create_run
 from measure import section, table
 
 # What runs in the worker's place: the same worker, which also notes its clock at each event.

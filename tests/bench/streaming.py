@@ -28,17 +28,18 @@ import numpy as np
 import torch
 from device_waits import Waits
 from ftev.core import demo
-from ftev.core.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine import devices, fine_tune
-from ftev.core.engine.checkpoints import Best
-from ftev.core.engine.listen import Listener
-from ftev.core.engine.models import Loaded, load_tokenizer
-from ftev.core.engine.outbox import Outbox
-from ftev.core.engine.rows import TokenRows
-from ftev.core.engine.session import Session
-from ftev.core.engine.train import Trainer, plan_training, read_steps, train
-from ftev.core.events import EventReader, EventWriter, StepDone
-from ftev.core.runs import Run
+from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.models import devices
+from ftev.core.engine.models.models import Loaded, load_tokenizer
+from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.engine.training import fine_tune
+from ftev.core.engine.training.checkpoints import Best
+from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+from ftev.core.engine.worker.listen import Listener
+from ftev.core.engine.worker.outbox import Outbox
+from ftev.core.engine.worker.session import Session
+from ftev.core.run.events import EventReader, EventWriter, StepDone
+from ftev.core.run.runs import Run
 from measure import section, table
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 

@@ -21,13 +21,13 @@ from functools import partial
 from pathlib import Path
 
 import forked
+from ftev.core.catalog.run_facts import RunEntry
 from ftev.core.errors import FtevError
-from ftev.core.history import read_history
-from ftev.core.launch import start_worker
-from ftev.core.run_facts import RunEntry
-from ftev.core.runs import Run, create_run
-from ftev.tui.app import FtevApp
-from ftev.tui.screens.home import HomeScreen
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, create_run
+from ftev.tui.app.app import FtevApp
+from ftev.tui.screens.home.home import HomeScreen
 from small_disks import make_read_only, small_disk
 from torn_files import SAMPLES, wounds
 from torture_kills import CLI, PATIENCE, SINGLE, Count, Kind, has_ended, kinds, rehearse, wait_for

@@ -37,7 +37,7 @@ import forked
 import msgspec
 import polars as pl
 import waiting
-from ftev.core.config import (
+from ftev.core.config.config import (
     DataConfig,
     EvaluateConfig,
     LoraConfig,
@@ -45,10 +45,10 @@ from ftev.core.config import (
     RunConfig,
     TrainConfig,
 )
-from ftev.core.control import socket_folder
-from ftev.core.history import History, read_history
-from ftev.core.launch import start_worker
-from ftev.core.runs import Run, create_run
+from ftev.core.run.control import socket_folder
+from ftev.core.run.history import History, read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, create_run
 
 Row = tuple[str, int, list[str]]  # what, how often it was tried, what failed
 PATIENCE = 120.0  # seconds: a bound on a broken run, not an expectation

@@ -24,10 +24,10 @@ from typing import Any
 
 import forked
 import waiting
-from ftev.core.decoding import read_json
-from ftev.core.history import History, read_history
-from ftev.core.launch import start_worker
-from ftev.core.runs import Run, WorkerInfo, create_run, process_start
+from ftev.core.files.decoding import read_json
+from ftev.core.run.history import History, read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, WorkerInfo, create_run, process_start
 from torture_kills import CLI, SINGLE, Count, Kind, Row, kinds
 
 PATIENCE = 240.0  # seconds: a bound on a broken run, not an expectation

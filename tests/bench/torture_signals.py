@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import forked
-from ftev.core.history import read_history
-from ftev.core.launch import start_worker
-from ftev.core.runs import Run, create_run
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, create_run
 from torture_kills import (
     CLI,
     PATIENCE,

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ftev.core import control
-from ftev.core.history import read_history
-from ftev.core.launch import WORKER, start_worker
-from ftev.core.python_child import child_environment, python_command
-from ftev.core.runs import create_run
+from ftev.core.run import control
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import WORKER, start_worker
+from ftev.core.run.python_child import child_environment, python_command
+from ftev.core.run.runs import create_run
 from strangers import as_nobody, may_be_nobody, tried_by_nobody
 from torn_files import SAMPLES
 from torture_kills import CLI, PATIENCE, SINGLE, kinds

@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import polars as pl
-from ftev.core.config import CostConfig, GuardrailConfig, ObjectiveConfig, RunConfig
-from ftev.core.config_file import load_config
+from ftev.core.config.config import CostConfig, GuardrailConfig, ObjectiveConfig, RunConfig
+from ftev.core.config.config_file import load_config
 from ftev.core.demo import write_demo
 from ftev.core.errors import FtevError
-from ftev.core.events import AnalysisComputed, TextScored
-from ftev.core.history import read_history
-from ftev.core.launch import start_worker
-from ftev.core.runs import create_run
+from ftev.core.run.events import AnalysisComputed, TextScored
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import create_run
 from measure import section, table
 from planted import (
     Array,
@@ -1128,7 +1128,7 @@ def text_nan(rng: np.random.Generator, folder: Path) -> Made:
 
 @kind("truncated training rows", (SHIP, NONE), must="truncation")
 def text_truncated(rng: np.random.Generator, folder: Path) -> Made:
-    from ftev.core.events import SplitPrepared
+    from ftev.core.run.events import SplitPrepared
 
     cut = SplitPrepared(
         split="train",

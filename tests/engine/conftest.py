@@ -7,13 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import (
-    DataConfig,
-    EvaluateConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
 from tiny_models import write_bert, write_llama
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.engine.batches import Layout
-from ftev.core.engine.evaluate import score_labels, score_tokens
-from ftev.core.engine.models import Loaded, load
-from ftev.core.engine.rows import TokenRows, classification_rows, text_rows
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.models import Loaded, load
+from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
+from ftev.core.engine.scoring.rows import TokenRows, classification_rows, text_rows
+from ftev.core.engine.training.batches import Layout
 
 WORDS = ["the", "kettle", "boils", "a", "cold", "day", "makes", "warm", "cup", "tea", "was", "bad"]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ftev.core.config import EvaluateConfig, RunConfig
-from ftev.core.control import (
+from ftev.core.config.config import EvaluateConfig, RunConfig
+from ftev.core.run.control import (
     AskPrompt,
     AskStatus,
     AskTrace,
@@ -17,9 +17,9 @@ from ftev.core.control import (
     Traced,
     ask,
 )
-from ftev.core.history import read_history
-from ftev.core.launch import start_worker, stop_worker, wait_until_listening
-from ftev.core.runs import create_run
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker, stop_worker, wait_until_listening
+from ftev.core.run.runs import create_run
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 

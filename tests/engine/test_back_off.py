@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ftev.core.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.back_off import cut_finer
-from ftev.core.engine.checkpoints import Best, restore_training, save_checkpoint
-from ftev.core.engine.models import load
-from ftev.core.engine.train import Trainer, plan_training, read_steps, train
-from ftev.core.runs import Run
+from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.models.models import load
+from ftev.core.engine.training.back_off import cut_finer
+from ftev.core.engine.training.checkpoints import Best, restore_training, save_checkpoint
+from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+from ftev.core.run.runs import Run
 from test_train import rows_of, weights
 
 SETTINGS = TrainConfig(batch_size=8, epochs=3, learning_rate=1e-3)

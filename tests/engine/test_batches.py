@@ -4,8 +4,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from ftev.core.config import TrainConfig
-from ftev.core.engine.batches import (
+from ftev.core.config.config import TrainConfig
+from ftev.core.engine.training.batches import (
     collate,
     cut_by_length,
     cut_by_tokens,

@@ -11,14 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import (  # noqa: E402
-    DataConfig,
-    EvaluateConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
-from ftev.core.engine.choices import (  # noqa: E402
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
+from ftev.core.engine.models.models import Loaded, is_causal, load  # noqa: E402
+from ftev.core.engine.scoring.choices import (  # noqa: E402
     TEMPLATE,
     LabelScores,
     choose,
@@ -27,11 +22,10 @@ from ftev.core.engine.choices import (  # noqa: E402
     label_likelihoods,
     zero_shot_frame,
 )
-from ftev.core.engine.models import Loaded, is_causal, load  # noqa: E402
-from ftev.core.engine.rows import encode  # noqa: E402
-from ftev.core.history import read_history  # noqa: E402
-from ftev.core.launch import start_worker  # noqa: E402
-from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.engine.scoring.rows import encode  # noqa: E402
+from ftev.core.run.history import read_history  # noqa: E402
+from ftev.core.run.launch import start_worker  # noqa: E402
+from ftev.core.run.runs import Run, create_run  # noqa: E402
 
 LABELS = ("good", "bad", "warm cup")
 
@@ -234,7 +228,7 @@ def test_a_generation_run_ends_with_answers_and_closed_choices(
     stored = pl.read_parquet(run.predictions / "test.base.parquet")
     assert stored.height == 12
     assert stored["completion"].null_count() == 3
-    from ftev.core.results import evaluate_text
+    from ftev.core.metrics.results import evaluate_text
 
     again = evaluate_text(pl.read_parquet(run.predictions / "test.tuned.parquet"))
     assert again.metrics["chrf"].value == metrics["chrf"]["value"]
@@ -244,7 +238,7 @@ class Noted:
     """As much of a session as is needed to ask whether zero-shot labels would take too long."""
 
     def __init__(self, tokens: int, zero_shot: object) -> None:
-        from ftev.core.engine.rows import TokenRows
+        from ftev.core.engine.scoring.rows import TokenRows
 
         evaluate = EvaluateConfig(zero_shot=zero_shot)  # type: ignore[arg-type]
         self.config = RunConfig(
@@ -259,7 +253,7 @@ class Noted:
 
 
 def test_zero_shot_labels_of_a_million_tokens_are_left_out_and_said_so() -> None:
-    from ftev.core.engine.conclude_text import _is_too_long
+    from ftev.core.engine.scoring.conclude_text import _is_too_long
 
     for tokens, setting, expected in ((300_000, "auto", False), (400_000, "auto", True)):
         s = Noted(tokens, setting)

@@ -12,20 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import ModelConfig, RunConfig  # noqa: E402
-from ftev.core.control import AskPrompt, Completed  # noqa: E402
-from ftev.core.engine.completions import Answer, answer_text, complete  # noqa: E402
-from ftev.core.engine.conclude_text import answer_rows  # noqa: E402
-from ftev.core.engine.evaluate import score_tokens  # noqa: E402
-from ftev.core.engine.generate import Voice, generate  # noqa: E402
-from ftev.core.engine.models import Loaded, load, stop_ids  # noqa: E402
-from ftev.core.engine.questions import (  # noqa: E402
-    answer_limit,
-    draw_questions,
-    fit_prompt,
-    questions,
-)
-from ftev.core.engine.rows import completion_rows, encode  # noqa: E402
+from ftev.core.config.config import ModelConfig, RunConfig  # noqa: E402
+from ftev.core.engine.answering.generate import Voice, generate  # noqa: E402
+from ftev.core.engine.models.models import Loaded, load, stop_ids  # noqa: E402
+from ftev.core.engine.scoring.completions import Answer, answer_text, complete  # noqa: E402
+from ftev.core.engine.scoring.conclude_text import answer_rows  # noqa: E402
+from ftev.core.engine.scoring.evaluate import score_tokens  # noqa: E402
+from ftev.core.engine.scoring.questions import answer_limit, draw_questions, fit_prompt, questions  # noqa: E402
+from ftev.core.engine.scoring.rows import completion_rows, encode  # noqa: E402
+from ftev.core.run.control import AskPrompt, Completed  # noqa: E402
 
 TEXTS = [
     "the kettle",

@@ -12,16 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from ftev.core.config import ModelConfig, RunConfig, TrainConfig
+from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.__main__ import work
-from ftev.core.engine.back_off import compute_twice
-from ftev.core.engine.checkpoints import Best, restore_training, save_checkpoint
-from ftev.core.engine.listen import Listener
-from ftev.core.engine.models import Loaded, add_adapter, at_precision, load
-from ftev.core.engine.rows import TokenRows, classification_rows
-from ftev.core.engine.train import Trainer, _gradients, plan_training, read_steps, train
-from ftev.core.history import read_history
-from ftev.core.runs import Run, create_run
+from ftev.core.engine.models.models import Loaded, add_adapter, at_precision, load
+from ftev.core.engine.scoring.rows import TokenRows, classification_rows
+from ftev.core.engine.training.back_off import compute_twice
+from ftev.core.engine.training.checkpoints import Best, restore_training, save_checkpoint
+from ftev.core.engine.training.train import Trainer, _gradients, plan_training, read_steps, train
+from ftev.core.engine.worker.listen import Listener
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run, create_run
 from test_train import rows_of
 
 SETTINGS = TrainConfig(batch_size=8, epochs=3, learning_rate=1e-3)

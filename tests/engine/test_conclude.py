@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.engine.conclude import _rows_told, _store
-from ftev.core.runs import Run
+from ftev.core.engine.scoring.conclude import _rows_told, _store
+from ftev.core.run.runs import Run
 from scoring import causal_model, rows_of_texts
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.engine.cpu_kernels import NAME, Dropout, kept, memory_kept, use_cpu_kernels
-from ftev.core.engine.models import load, save
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.cpu_kernels import NAME, Dropout, kept, memory_kept, use_cpu_kernels
+from ftev.core.engine.models.models import load, save
 from torch import Tensor, nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.engine import models
-from ftev.core.engine.batches import Layout, collate
-from ftev.core.engine.evaluate import (
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models import models
+from ftev.core.engine.models.models import Loaded, ScoredPositions, load
+from ftev.core.engine.scoring.evaluate import (
     TextScore,
     _score_positions,
     rolling_windows,
@@ -18,9 +18,9 @@ from ftev.core.engine.evaluate import (
     score_text,
     score_tokens,
 )
-from ftev.core.engine.likelihood import _summary
-from ftev.core.engine.models import Loaded, ScoredPositions, load
-from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows, text_rows
+from ftev.core.engine.scoring.likelihood import _summary
+from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows, text_rows
+from ftev.core.engine.training.batches import Layout, collate
 from hypothesis import given
 from hypothesis import strategies as st
 from scoring import (

@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import (  # noqa: E402
+from ftev.core.config.config import (  # noqa: E402
     DataConfig,
     EvaluateConfig,
     LoraConfig,
@@ -22,22 +22,18 @@ from ftev.core.config import (  # noqa: E402
     RunConfig,
     to_dict,
 )
-from ftev.core.config_file import check_config  # noqa: E402
-from ftev.core.engine import models  # noqa: E402
-from ftev.core.engine.__main__ import (  # noqa: E402
-    load_base_model,
-    read_data,
-    take_given_model,
-)
-from ftev.core.engine.conclude import evaluate_split  # noqa: E402
-from ftev.core.engine.heads import Outputs, merge_labels, read_outputs, suggest_map  # noqa: E402
-from ftev.core.engine.listen import Listener  # noqa: E402
-from ftev.core.engine.outbox import Outbox  # noqa: E402
-from ftev.core.engine.session import Session  # noqa: E402
+from ftev.core.config.config_file import check_config  # noqa: E402
+from ftev.core.engine.__main__ import load_base_model, read_data, take_given_model  # noqa: E402
+from ftev.core.engine.models import models  # noqa: E402
+from ftev.core.engine.models.heads import Outputs, merge_labels, read_outputs, suggest_map  # noqa: E402
+from ftev.core.engine.scoring.conclude import evaluate_split  # noqa: E402
+from ftev.core.engine.worker.listen import Listener  # noqa: E402
+from ftev.core.engine.worker.outbox import Outbox  # noqa: E402
+from ftev.core.engine.worker.session import Session  # noqa: E402
 from ftev.core.errors import ConfigError, ModelError  # noqa: E402
-from ftev.core.history import read_history  # noqa: E402
-from ftev.core.loading_code import loading_code  # noqa: E402
-from ftev.core.runs import create_run  # noqa: E402
+from ftev.core.run.history import read_history  # noqa: E402
+from ftev.core.run.loading_code import loading_code  # noqa: E402
+from ftev.core.run.runs import create_run  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from scoring import made_texts  # noqa: E402
 from transformers import (  # noqa: E402

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.engine.likelihood import Request, score_models  # noqa: E402
-from ftev.core.numbers.token_changes import gained_and_lost  # noqa: E402
+from ftev.core.engine.scoring.likelihood import Request, score_models  # noqa: E402
+from ftev.core.metrics.token_changes import gained_and_lost  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 TEXT = "the kettle boils and the cup is warm"

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from data_files import REAL  # noqa: E402
-from ftev.core.engine.evaluate import TextScore, score_text  # noqa: E402
-from ftev.core.engine.models import Loaded  # noqa: E402
-from ftev.core.engine.rows import TokenRows  # noqa: E402
+from ftev.core.engine.models.models import Loaded  # noqa: E402
+from ftev.core.engine.scoring.evaluate import TextScore, score_text  # noqa: E402
+from ftev.core.engine.scoring.rows import TokenRows  # noqa: E402
 from scoring import causal_model, scores  # noqa: E402
 
 MODEL = REAL.parent / "models" / "stories260K"

@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 import story
 import waiting
-from ftev.core import control, launch
-from ftev.core.control import Accepted, AskPrompt, AskStatus, AskStop, Done, ask, socket_folder
-from ftev.core.engine import listen
-from ftev.core.engine.listen import Listener
+from ftev.core.catalog.run_facts import RunEntry, read_facts
+from ftev.core.engine.worker import listen
+from ftev.core.engine.worker.listen import Listener
 from ftev.core.errors import ConfigError
-from ftev.core.launch import is_stopping
-from ftev.core.run_facts import RunEntry, read_facts
-from ftev.core.run_lock import hold_run
-from ftev.core.runs import Run
+from ftev.core.run import control, launch
+from ftev.core.run.control import Accepted, AskPrompt, AskStatus, AskStop, Done, ask, socket_folder
+from ftev.core.run.launch import is_stopping
+from ftev.core.run.lock import hold_run
+from ftev.core.run.runs import Run
 from ftev.tui.cli import main
 from ftev.tui.commands import resume
-from ftev.tui.widgets.asking import RequestTold, free_worker
-from ftev.tui.widgets.run_detail import detail_lines
+from ftev.tui.screens.home.run_detail import detail_lines
+from ftev.tui.screens.prompt.asking import RequestTold, free_worker
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)

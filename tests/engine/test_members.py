@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ftev.core.engine import members
-from ftev.core.engine.errors import Stopped
-from ftev.core.engine.members import Member, Members, lost_the_line, way_on
+from ftev.core.engine.distributed import members
+from ftev.core.engine.distributed.members import Member, Members, lost_the_line, way_on
+from ftev.core.engine.worker.errors import Stopped
 from ftev.core.errors import RunError
-from ftev.core.runs import TRAINING_STATE, Run, process_start
+from ftev.core.run.runs import TRAINING_STATE, Run, process_start
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.engine.models import describe, load, save
-from ftev.core.engine.rows import TokenRows
-from ftev.core.engine.vocabulary import check_prompt, check_vocabulary, embeddings_of
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.models import describe, load, save
+from ftev.core.engine.models.vocabulary import check_prompt, check_vocabulary, embeddings_of
+from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.errors import ModelError
 from safetensors.torch import load_file
 from transformers import (

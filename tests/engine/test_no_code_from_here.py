@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ftev.core.config import RunConfig
-from ftev.core.config_file import dump_config
+from ftev.core.config.config import RunConfig
+from ftev.core.config.config_file import dump_config
 from ftev.core.errors import FtevError
-from ftev.core.history import read_history
-from ftev.core.launch import WORKER, ask_engine, start_worker
-from ftev.core.runs import Run, create_run
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import WORKER, ask_engine, start_worker
+from ftev.core.run.runs import Run, create_run
 
 PLANTED = ("calendar", "torch", "random", "transformers", "msgspec", "sitecustomize")
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ftev.core.config import RunConfig
-from ftev.core.history import read_history
-from ftev.core.launch import start_worker
-from ftev.core.runs import Run, create_run
+from ftev.core.config.config import RunConfig
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, create_run
 from small_disks import fill, small_disk
 from test_worker import PATIENCE, finish
 from waiting import wait_for

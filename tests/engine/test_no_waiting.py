@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 import torch
 from device_waits import Waits
-from ftev.core.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.masks import padded_right
-from ftev.core.engine.models import load
-from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
-from ftev.core.engine.train import Trainer, plan_training, read_steps, train
+from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.models.models import load
+from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
+from ftev.core.engine.training.masks import padded_right
+from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
 
 TEXTS = ["a cold day", "tea", "the kettle boils and the cup is warm", "what a good day"] * 6
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import waiting
-from ftev.core.config import RunConfig
+from ftev.core.config.config import RunConfig
 from ftev.core.errors import HeldError
-from ftev.core.events import EventReader, RunStarted
-from ftev.core.launch import WORKER, start_worker
-from ftev.core.run_lock import Holder, Lock, hold_run
-from ftev.core.runs import SILENT_SECONDS, Run, create_run
+from ftev.core.run.events import EventReader, RunStarted
+from ftev.core.run.launch import WORKER, start_worker
+from ftev.core.run.lock import Holder, Lock, hold_run
+from ftev.core.run.runs import SILENT_SECONDS, Run, create_run
 
 PATIENCE = 60.0  # seconds: a bound on a broken test, not an expectation
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
@@ -90,7 +90,7 @@ def test_a_second_worker_changes_nothing_and_exits_with_1(run: Run) -> None:
 HOLD = """
 import errno, fcntl, sys
 from pathlib import Path
-from ftev.core.run_lock import Lock
+from ftev.core.run.lock import Lock
 
 def refuse(*_):
     raise OSError(errno.ENOLCK, "No locks available")
@@ -142,7 +142,7 @@ def test_a_run_that_another_host_has_is_taken_once_its_heartbeat_is_silent(run: 
 LAST_THREAD = """
 import ctypes, os, platform, sys, threading
 from pathlib import Path
-from ftev.core.run_lock import Lock
+from ftev.core.run.lock import Lock
 
 assert Lock(Path(sys.argv[1])).take() is None
 threading.Thread(target=lambda: os._exit(len(sys.stdin.read()))).start()

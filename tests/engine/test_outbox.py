@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from ftev.core.engine.outbox import Outbox
+from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.errors import RunError
-from ftev.core.events import EventReader, Note, RunFinished
+from ftev.core.run.events import EventReader, Note, RunFinished
 
 PATIENCE = 30.0
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from ftev.core.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine import packing
-from ftev.core.engine.cpu_kernels import use_cpu_kernels
-from ftev.core.engine.models import Loaded, ScoredPositions, load
-from ftev.core.engine.packed_layout import WHOLE, Packed, by_bounds, by_groups
-from ftev.core.engine.packing import Way, attend, packed_batch, way_of_packing
-from ftev.core.engine.rows import TokenRows
-from ftev.core.engine.shared_contexts import can_share
-from ftev.core.engine.train import Trainer, plan_training, read_steps, train
+from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.models.cpu_kernels import use_cpu_kernels
+from ftev.core.engine.models.models import Loaded, ScoredPositions, load
+from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.engine.scoring.shared_contexts import can_share
+from ftev.core.engine.training import packing
+from ftev.core.engine.training.packed_layout import WHOLE, Packed, by_bounds, by_groups
+from ftev.core.engine.training.packing import Way, attend, packed_batch, way_of_packing
+from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
 from test_train import weights
 from torch import Tensor
 from torch.nn import functional

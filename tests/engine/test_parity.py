@@ -17,15 +17,15 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from ftev.core import launch
-from ftev.core.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine import parity
-from ftev.core.engine.drift import scorer
-from ftev.core.engine.models import Loaded, add_adapter, load, save
-from ftev.core.engine.parity import Shipped, compare_weights, lacking_memory, read_again
-from ftev.core.engine.read_back import NotRead, NotTested, Reader, Request
-from ftev.core.engine.rows import TokenRows
-from ftev.core.loading_code import loading_code
+from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
+from ftev.core.engine.models.models import Loaded, add_adapter, load, save
+from ftev.core.engine.scoring import parity
+from ftev.core.engine.scoring.drift import scorer
+from ftev.core.engine.scoring.parity import Shipped, compare_weights, lacking_memory, read_again
+from ftev.core.engine.scoring.read_back import NotRead, NotTested, Reader, Request
+from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.run import launch
+from ftev.core.run.loading_code import loading_code
 from safetensors.torch import load_file, save_file
 from scoring import made_texts, rows_of_labels, rows_of_texts, scores
 from transformers import (

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from ftev.core.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine.models import add_adapter, load, loading, save
+from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
+from ftev.core.engine.models.models import add_adapter, load, loading, save
 from ftev.core.errors import ModelError
 
 

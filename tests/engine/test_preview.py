@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftev.core.engine.preview import Question, preview
+from ftev.core.engine.scoring.preview import Question, preview
 from ftev.core.errors import ModelError
 
 

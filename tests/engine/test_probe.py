@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ftev.core.engine.probe import STRENGTHS, Probe, features, fit_probe, load_probe
+from ftev.core.engine.training.probe import STRENGTHS, Probe, features, fit_probe, load_probe
 from scoring import causal_model, classifier_model, made_texts, rows_of_labels
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss

@@ -20,25 +20,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import (  # noqa: E402
-    DataConfig,
-    EvaluateConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
-from ftev.core.config_file import dump_config  # noqa: E402
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
+from ftev.core.config.config_file import dump_config  # noqa: E402
 from ftev.core.engine.__main__ import work  # noqa: E402
-from ftev.core.engine.agreement import hash_of_tokenizer, hash_of_weights  # noqa: E402
-from ftev.core.engine.listen import Listener  # noqa: E402
-from ftev.core.engine.models import load_causal  # noqa: E402
-from ftev.core.engine.ranks import deal  # noqa: E402
-from ftev.core.events import EventReader  # noqa: E402
-from ftev.core.history import History, read_history  # noqa: E402
-from ftev.core.launch import WORKER, start_worker  # noqa: E402
-from ftev.core.python_child import child_environment, python_command  # noqa: E402
-from ftev.core.run_lock import hold_run  # noqa: E402
-from ftev.core.runs import Run, create_run, step_of  # noqa: E402
+from ftev.core.engine.distributed.agreement import hash_of_tokenizer, hash_of_weights  # noqa: E402
+from ftev.core.engine.distributed.ranks import deal  # noqa: E402
+from ftev.core.engine.models.models import load_causal  # noqa: E402
+from ftev.core.engine.worker.listen import Listener  # noqa: E402
+from ftev.core.run.events import EventReader  # noqa: E402
+from ftev.core.run.history import History, read_history  # noqa: E402
+from ftev.core.run.launch import WORKER, start_worker  # noqa: E402
+from ftev.core.run.lock import hold_run  # noqa: E402
+from ftev.core.run.python_child import child_environment, python_command  # noqa: E402
+from ftev.core.run.runs import Run, create_run, step_of  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from waiting import wait_for  # noqa: E402
 

@@ -12,15 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig  # noqa: E402
-from ftev.core.data import read_run_data  # noqa: E402
-from ftev.core.engine.evaluate import score_tokens  # noqa: E402
-from ftev.core.engine.models import load  # noqa: E402
-from ftev.core.engine.row_tokens import Question, row_tokens  # noqa: E402
-from ftev.core.engine.rows import RENDER  # noqa: E402
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig  # noqa: E402
+from ftev.core.data.data import read_run_data  # noqa: E402
+from ftev.core.engine.models.models import load  # noqa: E402
+from ftev.core.engine.scoring.evaluate import score_tokens  # noqa: E402
+from ftev.core.engine.scoring.row_tokens import Question, row_tokens  # noqa: E402
+from ftev.core.engine.scoring.rows import RENDER  # noqa: E402
 from ftev.core.errors import ConfigError, ModelError, RunError  # noqa: E402
-from ftev.core.launch import ask_engine  # noqa: E402
-from ftev.core.runs import Run, create_run  # noqa: E402
+from ftev.core.run.launch import ask_engine  # noqa: E402
+from ftev.core.run.runs import Run, create_run  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 TEMPLATE = (

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ftev.core.config import ModelConfig, RunConfig
-from ftev.core.engine.chats import render_chat
-from ftev.core.engine.models import Loaded, load
-from ftev.core.engine.questions import questions
-from ftev.core.engine.rows import (
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.models import Loaded, load
+from ftev.core.engine.scoring.chats import render_chat
+from ftev.core.engine.scoring.questions import questions
+from ftev.core.engine.scoring.rows import (
     TokenRows,
     chat_rows,
     completion_rows,

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import (  # noqa: E402
+from ftev.core.config.config import (  # noqa: E402
     DataConfig,
     EvaluateConfig,
     LoraConfig,
@@ -21,14 +21,14 @@ from ftev.core.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
-from ftev.core.engine.validation_rows import ValidationRows  # noqa: E402
-from ftev.core.events import AnyEvent, Evaluated, EventReader, TrainingEnded  # noqa: E402
-from ftev.core.history import History, read_history  # noqa: E402
-from ftev.core.launch import start_worker  # noqa: E402
-from ftev.core.report import build_report, render_markdown  # noqa: E402
-from ftev.core.reporting.sections.parity import show_parity  # noqa: E402
-from ftev.core.runs import Run, create_run  # noqa: E402
-from ftev.core.statistics import mcnemar  # noqa: E402
+from ftev.core.engine.training.validation_rows import ValidationRows  # noqa: E402
+from ftev.core.metrics.statistics import mcnemar  # noqa: E402
+from ftev.core.report.report import build_report, render_markdown  # noqa: E402
+from ftev.core.report.sections.parity import show_parity  # noqa: E402
+from ftev.core.run.events import AnyEvent, Evaluated, EventReader, TrainingEnded  # noqa: E402
+from ftev.core.run.history import History, read_history  # noqa: E402
+from ftev.core.run.launch import start_worker  # noqa: E402
+from ftev.core.run.runs import Run, create_run  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 PATIENCE = 200.0  # seconds: a bound on a broken test, not an expectation

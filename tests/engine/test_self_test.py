@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from ftev.core.engine import self_test
-from ftev.core.engine.batches import Layout
-from ftev.core.engine.drift import measure, sample, scorer, summarise, take, tolerance
-from ftev.core.engine.models import Loaded, left_padding_refused
-from ftev.core.engine.self_test import LAYOUTS, score_layouts
+from ftev.core.engine.models.models import Loaded, left_padding_refused
+from ftev.core.engine.scoring import self_test
+from ftev.core.engine.scoring.drift import measure, sample, scorer, summarise, take, tolerance
+from ftev.core.engine.scoring.self_test import LAYOUTS, score_layouts
+from ftev.core.engine.training.batches import Layout
 from scoring import (
     causal_model,
     classifier_model,

@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.engine import evaluate  # noqa: E402
-from ftev.core.engine.batches import Layout  # noqa: E402
-from ftev.core.engine.choices import LabelScores, label_likelihoods  # noqa: E402
-from ftev.core.engine.models import Loaded, ScoredPositions, at_precision  # noqa: E402
-from ftev.core.engine.rows import TokenRows  # noqa: E402
-from ftev.core.engine.shared_contexts import can_share, trees  # noqa: E402
+from ftev.core.engine.models.models import Loaded, ScoredPositions, at_precision  # noqa: E402
+from ftev.core.engine.scoring import evaluate  # noqa: E402
+from ftev.core.engine.scoring.choices import LabelScores, label_likelihoods  # noqa: E402
+from ftev.core.engine.scoring.rows import TokenRows  # noqa: E402
+from ftev.core.engine.scoring.shared_contexts import can_share, trees  # noqa: E402
+from ftev.core.engine.training.batches import Layout  # noqa: E402
 from scoring import causal_model, scores  # noqa: E402
 from transformers import (  # noqa: E402
     BloomConfig,
@@ -183,7 +183,7 @@ def test_bfloat16_scores_with_weights_rounded_once() -> None:
 def test_without_room_for_a_copy_the_weights_are_rounded_in_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ftev.core.engine import models
+    from ftev.core.engine.models import models
 
     monkeypatch.setattr(models, "free_memory", lambda device: 1_000)
     loaded, rows = llama(), choices()

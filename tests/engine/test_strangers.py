@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.engine.listen import Listener
-from ftev.core.runs import Run
+from ftev.core.engine.worker.listen import Listener
+from ftev.core.run.runs import Run
 from strangers import as_nobody, may_be_nobody, tried_by_nobody
 
 

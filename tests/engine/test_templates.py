@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ftev.core.engine import templates
-from ftev.core.engine.chats import render_messages
+from ftev.core.engine.scoring import templates
+from ftev.core.engine.scoring.chats import render_messages
 from ftev.core.errors import ModelError
 from tiny_models import byte_level_tokenizer
 

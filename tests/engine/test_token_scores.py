@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftev.core.control import AskPrompt, Completed
-from ftev.core.engine.generate import Voice, generate
-from ftev.core.engine.models import Loaded
-from ftev.core.engine.rows import prompt_ids
-from ftev.core.engine.token_scores import cross_score, pieces, score_answer
+from ftev.core.engine.answering.generate import Voice, generate
+from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.rows import prompt_ids
+from ftev.core.engine.scoring.token_scores import cross_score, pieces, score_answer
+from ftev.core.run.control import AskPrompt, Completed
 from scoring import causal_model
 
 ASKED = AskPrompt(text="", max_new_tokens=6, likelihoods="all", details=True)

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from ftev.core.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine.models import Loaded, add_adapter
-from ftev.core.engine.rows import prompt_ids
-from ftev.core.engine.trace import (
+from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
+from ftev.core.engine.answering.trace import (
     Found,
     causal_task,
     find_layers,
@@ -16,6 +14,8 @@ from ftev.core.engine.trace import (
     probe_task,
     trace,
 )
+from ftev.core.engine.models.models import Loaded, add_adapter
+from ftev.core.engine.scoring.rows import prompt_ids
 from scoring import causal_model, classifier_model
 from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -7,13 +7,18 @@ import polars as pl
 import pytest
 import story
 import torch
-from ftev.core.config import EarlyStopping, ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine import models
-from ftev.core.engine.checkpoints import Best, read_state, restore_training, save_checkpoint
-from ftev.core.engine.evaluate import most_likely
-from ftev.core.engine.models import Loaded, load
-from ftev.core.engine.rows import TokenRows, classification_rows, completion_rows
-from ftev.core.engine.train import (
+from ftev.core.config.config import EarlyStopping, ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.models import models
+from ftev.core.engine.models.models import Loaded, load
+from ftev.core.engine.scoring.evaluate import most_likely
+from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
+from ftev.core.engine.training.checkpoints import (
+    Best,
+    read_state,
+    restore_training,
+    save_checkpoint,
+)
+from ftev.core.engine.training.train import (
     DIVERGED_STEPS,
     Position,
     Trainer,
@@ -23,11 +28,11 @@ from ftev.core.engine.train import (
     read_steps,
     train,
 )
-from ftev.core.engine.validate import PValue, out_of_patience, update_best
-from ftev.core.engine.validation_rows import NEWEST, ValidationRows, loss_change
-from ftev.core.events import StepDone
-from ftev.core.history import Change
-from ftev.core.runs import Run
+from ftev.core.engine.training.validate import PValue, out_of_patience, update_best
+from ftev.core.engine.training.validation_rows import NEWEST, ValidationRows, loss_change
+from ftev.core.run.events import StepDone
+from ftev.core.run.history import Change
+from ftev.core.run.runs import Run
 from msgspec.structs import replace
 from scoring import scores
 from tensors import Seen

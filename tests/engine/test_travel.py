@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftev.core.config import (
+from ftev.core.config.config import (
     DataConfig,
     EarlyStopping,
     EvaluateConfig,
@@ -19,23 +19,23 @@ from ftev.core.config import (
     RunConfig,
     TrainConfig,
 )
-from ftev.core.config_file import load_config
-from ftev.core.control import AskPrompt, Completed, ask
-from ftev.core.engine import travel
-from ftev.core.engine.checkpoints import Best, checkpoint_path
-from ftev.core.engine.listen import Listener
-from ftev.core.engine.rows import prompt_text
-from ftev.core.engine.serve import load_finished
-from ftev.core.engine.session import Session
-from ftev.core.engine.travel import at_checkpoint, make_room_for_training
-from ftev.core.engine.validate import update_best
+from ftev.core.config.config_file import load_config
+from ftev.core.engine.answering import travel
+from ftev.core.engine.answering.travel import at_checkpoint, make_room_for_training
+from ftev.core.engine.scoring.rows import prompt_text
+from ftev.core.engine.training.checkpoints import Best, checkpoint_path
+from ftev.core.engine.training.validate import update_best
+from ftev.core.engine.worker.listen import Listener
+from ftev.core.engine.worker.serve import load_finished
+from ftev.core.engine.worker.session import Session
 from ftev.core.errors import RunError
-from ftev.core.estimate import training_memory
-from ftev.core.events import EventWriter
-from ftev.core.history import read_history
-from ftev.core.launch import start_worker, wait_until_listening
-from ftev.core.runs import Run, create_run
-from ftev.tui.widgets.chart_marks import waited
+from ftev.core.run.control import AskPrompt, Completed, ask
+from ftev.core.run.estimate import training_memory
+from ftev.core.run.events import EventWriter
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker, wait_until_listening
+from ftev.core.run.runs import Run, create_run
+from ftev.tui.screens.charts.chart_marks import waited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel

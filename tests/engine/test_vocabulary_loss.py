@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftev.core.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine import models
-from ftev.core.engine.models import ScoredPositions, add_adapter, load
-from ftev.core.engine.vocabulary_loss import vocabulary_loss
+from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
+from ftev.core.engine.models import models
+from ftev.core.engine.models.models import ScoredPositions, add_adapter, load
+from ftev.core.engine.training.vocabulary_loss import vocabulary_loss
 from torch import Tensor
 from torch.nn import functional
 

@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.config import (  # noqa: E402
+from ftev.core.analysis.predictions import read_predictions  # noqa: E402
+from ftev.core.config.config import (  # noqa: E402
     CostConfig,
     DataConfig,
     EvaluateConfig,
@@ -21,7 +22,11 @@ from ftev.core.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
-from ftev.core.control import (  # noqa: E402
+from ftev.core.errors import RunError  # noqa: E402
+from ftev.core.judgement.observations import observe_epoch  # noqa: E402
+from ftev.core.report.report import build_report, render_json, render_markdown  # noqa: E402
+from ftev.core.report.verify.verify import verify  # noqa: E402
+from ftev.core.run.control import (  # noqa: E402
     AskPause,
     AskPrompt,
     AskResume,
@@ -31,15 +36,10 @@ from ftev.core.control import (  # noqa: E402
     TokenMade,
     ask,
 )
-from ftev.core.diagnosis import observe_epoch  # noqa: E402
-from ftev.core.errors import RunError  # noqa: E402
-from ftev.core.events import EventReader, RunFinished  # noqa: E402
-from ftev.core.history import History, read_history  # noqa: E402
-from ftev.core.launch import resume_worker, start_worker, stop_worker, wait_until_listening  # noqa: E402
-from ftev.core.predictions import read_predictions  # noqa: E402
-from ftev.core.report import build_report, render_json, render_markdown  # noqa: E402
-from ftev.core.runs import Run, checkpoints_of, create_run, step_of  # noqa: E402
-from ftev.core.verify import verify  # noqa: E402
+from ftev.core.run.events import EventReader, RunFinished  # noqa: E402
+from ftev.core.run.history import History, read_history  # noqa: E402
+from ftev.core.run.launch import resume_worker, start_worker, stop_worker, wait_until_listening  # noqa: E402
+from ftev.core.run.runs import Run, checkpoints_of, create_run, step_of  # noqa: E402
 from msgspec.structs import replace as replace_event  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
@@ -381,8 +381,8 @@ def test_two_given_models_are_evaluated_without_training(
 
 def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path: Path) -> None:
     """Half of the test rows stand in train: results, comparisons and verdict know the others."""
-    from ftev.core.selection import find_comparison
-    from ftev.core.verdict import judge
+    from ftev.core.judgement.selection import find_comparison
+    from ftev.core.judgement.verdict import judge
 
     train = (tmp_path / "train.csv").read_text().splitlines()
     test = (tmp_path / "test.csv").read_text().splitlines()

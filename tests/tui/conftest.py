@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from ftev.core.runs import Run
-from ftev.tui.app import FtevApp
+from ftev.core.run.runs import Run
+from ftev.tui.app.app import FtevApp
 from made_runs import live_worker, make_run, story, until_step, write_events
 from textual.pilot import Pilot
 

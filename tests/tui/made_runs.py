@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from ftev.core.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.config_file import dump_config
-from ftev.core.events import (
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.config.config_file import dump_config
+from ftev.core.run.events import (
     CheckpointSaved,
     ComparisonsComputed,
     DeviceFound,
@@ -36,8 +36,8 @@ from ftev.core.events import (
     TrainingEnded,
     TrainingPlanned,
 )
-from ftev.core.history import STAGES
-from ftev.core.runs import Run, WorkerInfo, process_start
+from ftev.core.run.history import STAGES
+from ftev.core.run.runs import Run, WorkerInfo, process_start
 
 STEPS_PER_EPOCH, EPOCHS = 28, 5
 BEGAN = 1_790_000_000.0  # seconds since the Unix epoch

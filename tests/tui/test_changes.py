@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ftev.core.events import EventWriter
-from ftev.tui import changes, follow
-from ftev.tui.changes import Changes
-from ftev.tui.follow import Follower, HistoryGrew, LogGrew
+from ftev.core.run.events import EventWriter
+from ftev.tui.screens.run import follow
+from ftev.tui.screens.run.follow import Follower, HistoryGrew, LogGrew
+from ftev.tui.terminal import changes
+from ftev.tui.terminal.changes import Changes
 from made_runs import live_worker, make_run, story, until_step, write_events
 from textual.message import Message
 

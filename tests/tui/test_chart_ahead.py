@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
-from ftev.core.events import StepDone
-from ftev.core.history import fold
-from ftev.tui.widgets import chart_ahead
-from ftev.tui.widgets.chart_ahead import make_ahead
-from ftev.tui.widgets.chart_data import ChartData
-from ftev.tui.widgets.series import SMOOTHINGS
+from ftev.core.run.events import StepDone
+from ftev.core.run.history import fold
+from ftev.tui.drawing.series import SMOOTHINGS
+from ftev.tui.screens.charts import chart_ahead
+from ftev.tui.screens.charts.chart_ahead import make_ahead
+from ftev.tui.screens.charts.chart_data import ChartData
 
 
 def data_of(steps: int) -> ChartData:

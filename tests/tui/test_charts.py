@@ -13,25 +13,25 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.config import EarlyStopping
-from ftev.core.control import AskPrompt
-from ftev.core.events import Evaluated, Event, LabelsFixed, StepDone, SystemSampled
-from ftev.core.history import History, fold
-from ftev.core.metrics import classification_metrics, text_metrics
-from ftev.core.reporting.evaluation_values import evaluation_values
-from ftev.core.runs import Run
-from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets.chart_data import ChartData
-from ftev.tui.widgets.chart_files import svg_of, table_rows, write_chart
-from ftev.tui.widgets.chart_legend import cursor_line, legend
-from ftev.tui.widgets.chart_marks import waited
-from ftev.tui.widgets.chart_plot import chart_lines, plot_lines, small_charts
-from ftev.tui.widgets.chart_view import View
-from ftev.tui.widgets.look import AXES
-from ftev.tui.widgets.moment import confusion_lines, history_at, is_kept, nearest_moment
-from ftev.tui.widgets.pyramid import Pyramid
-from ftev.tui.widgets.series import Average
-from ftev.tui.widgets.spans import text_of
+from ftev.core.config.config import EarlyStopping
+from ftev.core.judgement.evaluation_values import evaluation_values
+from ftev.core.metrics.metrics import classification_metrics, text_metrics
+from ftev.core.run.control import AskPrompt
+from ftev.core.run.events import Evaluated, Event, LabelsFixed, StepDone, SystemSampled
+from ftev.core.run.history import History, fold
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.pyramid import Pyramid
+from ftev.tui.drawing.series import Average
+from ftev.tui.drawing.spans import text_of
+from ftev.tui.screens.charts.chart_data import ChartData
+from ftev.tui.screens.charts.chart_files import svg_of, table_rows, write_chart
+from ftev.tui.screens.charts.chart_legend import cursor_line, legend
+from ftev.tui.screens.charts.chart_marks import waited
+from ftev.tui.screens.charts.chart_plot import chart_lines, plot_lines, small_charts
+from ftev.tui.screens.charts.chart_view import View
+from ftev.tui.screens.run.look import AXES
+from ftev.tui.screens.run.moment import confusion_lines, history_at, is_kept, nearest_moment
+from ftev.tui.screens.run.run import RunScreen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import make_run, story, until_step, write_events
@@ -334,7 +334,7 @@ async def test_enter_at_the_cursor_travels_and_escape_returns(
 ) -> None:
     asked: list[AskPrompt] = []
     monkeypatch.setattr(
-        "ftev.tui.screens.run_prompt.ask_prompt", lambda r, e, q, p: asked.append(q)
+        "ftev.tui.screens.prompt.run_prompt.ask_prompt", lambda r, e, q, p: asked.append(q)
     )
     async with shown(measured, (160, 45), "SHIP") as pilot:
         screen = screen_of(pilot)

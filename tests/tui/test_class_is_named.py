@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftev.core.history import fold, read_history
-from ftev.core.receipts.of_results import receipt
-from ftev.core.report import build_report, render_markdown
-from ftev.core.reporting.card import render_card
-from ftev.core.reporting.metric_names import name_metric, title_metric
-from ftev.core.runs import Run
-from ftev.core.verdict import describe_objective
-from ftev.tui.widgets.chart_data import ChartData
-from ftev.tui.widgets.evaluation_metrics import metric_rows, tell_metric
-from ftev.tui.widgets.metric_rows import metric_tables
-from ftev.tui.widgets.metrics import table_lines
-from ftev.tui.widgets.spans import text_of
+from ftev.core.judgement.verdict import describe_objective
+from ftev.core.report.card import render_card
+from ftev.core.report.receipts.of_results import receipt
+from ftev.core.report.report import build_report, render_markdown
+from ftev.core.run.history import fold, read_history
+from ftev.core.run.runs import Run
+from ftev.core.wording.metric_names import name_metric, title_metric
+from ftev.tui.drawing.spans import text_of
+from ftev.tui.screens.charts.chart_data import ChartData
+from ftev.tui.screens.evaluation.evaluation_metrics import metric_rows, tell_metric
+from ftev.tui.screens.run.metric_rows import metric_tables
+from ftev.tui.screens.run.metrics import table_lines
 from msgspec.structs import replace
 from story import beginning, config, validated
 

@@ -14,7 +14,7 @@ from typing import Any
 import forked
 import pytest
 import story
-from ftev.core.events import RunFinished
+from ftev.core.run.events import RunFinished
 from ftev.tui.cli import build_parser, main
 from ftev.tui.commands.likelihood import show_result
 

@@ -19,9 +19,9 @@ import forked
 import pytest
 from conftest import picture, seen
 from engine.conftest import causal_folder, encoder_folder  # noqa: F401  (fixtures)
-from ftev.core.history import read_history
-from ftev.core.runs import Run, list_runs
-from ftev.tui.app import FtevApp
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run, list_runs
+from ftev.tui.app.app import FtevApp
 from waiting import wait_for
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]

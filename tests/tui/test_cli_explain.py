@@ -9,10 +9,10 @@ from typing import Any
 
 import forked
 import pytest
-from ftev.core.history import read_history
-from ftev.core.metrics import METRICS
-from ftev.core.quiz import make_quiz
-from ftev.core.runs import Run
+from ftev.core.metrics.metrics import METRICS
+from ftev.core.report.quiz import make_quiz
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 CLASSIFICATION = str(SAMPLES / "classification")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import story
-from ftev.core.events import AnyEvent, Evaluated, Note, Progress, RunFinished
-from ftev.core.history import History
+from ftev.core.run.events import AnyEvent, Evaluated, Note, Progress, RunFinished
+from ftev.core.run.history import History
 from ftev.tui.plain import Teller
 from msgspec.structs import replace
 

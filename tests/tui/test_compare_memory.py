@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.runs import Run
-from ftev.tui.memory import Memory, encode_memory, read_memory, write_memory
-from ftev.tui.screens.compare import CompareScreen
-from ftev.tui.screens.compare_memory import runs_of
-from ftev.tui.screens.home import HomeScreen
+from ftev.core.run.runs import Run
+from ftev.tui.app.memory import Memory, encode_memory, read_memory, write_memory
+from ftev.tui.screens.compare.compare import CompareScreen
+from ftev.tui.screens.compare.compare_memory import runs_of
+from ftev.tui.screens.home.home import HomeScreen
 from test_compare_screen import compared, two_alike
 
 OUTCOME = "No difference is shown between"

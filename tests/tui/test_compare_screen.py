@@ -6,18 +6,18 @@ import shutil
 from pathlib import Path
 
 from conftest import Shown, picture, seen
-from ftev.core.reporting.compared import tell_outcome
-from ftev.core.reporting.outcome import read_difference
-from ftev.core.run_notes import RunNotes, write_notes
-from ftev.core.runs import Run
-from ftev.tui.screens.compare import CompareScreen
-from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets.compare_panes import place_panes
-from ftev.tui.widgets.compare_rows import setting_lines
-from ftev.tui.widgets.overlay_data import HANDS, Curve
-from ftev.tui.widgets.overlay_plot import OverlayView, overlay_lines
-from ftev.tui.widgets.plot import ASCII
-from ftev.tui.widgets.spans import text_of, width_of
+from ftev.core.catalog.run_notes import RunNotes, write_notes
+from ftev.core.compare.compared import tell_outcome
+from ftev.core.judgement.outcome import read_difference
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.plot import ASCII
+from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.screens.compare.compare import CompareScreen
+from ftev.tui.screens.compare.compare_panes import place_panes
+from ftev.tui.screens.compare.compare_rows import setting_lines
+from ftev.tui.screens.compare.overlay_data import HANDS, Curve
+from ftev.tui.screens.compare.overlay_plot import OverlayView, overlay_lines
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, until_step, write_events
 from textual.pilot import Pilot
 
@@ -143,7 +143,7 @@ def test_the_sentence_says_what_came_out() -> None:
 def test_curves_fit_and_tell_themselves_apart_without_colour(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write_events(run, story())
-    from ftev.core.history import read_history
+    from ftev.core.run.history import read_history
 
     curves = [Curve(f"run {i} 日本", hand, read_history(run)) for i, hand in enumerate(HANDS)]
     assert len({(h.line, h.sign) for h in HANDS}) == len({h.sign for h in HANDS}) == len(HANDS)

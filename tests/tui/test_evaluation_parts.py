@@ -7,9 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ftev.core.history import read_history
-from ftev.core.report import build_report
-from ftev.core.reporting.blocks import (
+from ftev.core.report.blocks import (
     Banner,
     Bullets,
     Exchange,
@@ -21,21 +19,23 @@ from ftev.core.reporting.blocks import (
     Paragraph,
     Table,
 )
-from ftev.core.reporting.numbers import format_difference
-from ftev.core.reporting.sections import show_all
-from ftev.core.runs import Run
-from ftev.tui.widgets.block_lines import block_lines
-from ftev.tui.widgets.evaluation_metrics import metric_lines, metric_rows, tell_metric
-from ftev.tui.widgets.evaluation_read import narrowed, references_of, splits_of
-from ftev.tui.widgets.example_rows import examples_of, rows_at, select
-from ftev.tui.widgets.heat import Confusion, MatrixView, matrix_lines, shade, tell_cell, worst_cells
-from ftev.tui.widgets.metric_rows import metric_tables
-from ftev.tui.widgets.reliability import reliability_lines
-from ftev.tui.widgets.row_query import Term, label_query, read_query
-from ftev.tui.widgets.spans import text_of, width_of
-from ftev.tui.widgets.table_lines import table_lines
-from ftev.tui.widgets.threshold_curves import curve_lines
-from ftev.tui.widgets.thresholds import read_thresholds, threshold_lines
+from ftev.core.report.report import build_report
+from ftev.core.report.sections import show_all
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
+from ftev.core.wording.numbers import format_difference
+from ftev.tui.drawing.heat import Confusion, MatrixView, matrix_lines, shade, tell_cell, worst_cells
+from ftev.tui.drawing.reliability import reliability_lines
+from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.drawing.table_lines import table_lines
+from ftev.tui.screens.evaluation.block_lines import block_lines
+from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows, tell_metric
+from ftev.tui.screens.evaluation.evaluation_read import narrowed, references_of, splits_of
+from ftev.tui.screens.evaluation.threshold_curves import curve_lines
+from ftev.tui.screens.evaluation.thresholds import read_thresholds, threshold_lines
+from ftev.tui.screens.examples.example_rows import examples_of, rows_at, select
+from ftev.tui.screens.examples.row_query import Term, label_query, read_query
+from ftev.tui.screens.run.metric_rows import metric_tables
 from stored_runs import labelled, write_run
 from test_safety import DANGEROUS, HOSTILE
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.events import AnalysisComputed, EventWriter
-from ftev.core.history import read_history
-from ftev.core.report import build_report
-from ftev.core.runs import Run
-from ftev.tui.app import FtevApp
-from ftev.tui.screens.evaluation import EvaluationScreen
-from ftev.tui.screens.examples import ExamplesScreen
-from ftev.tui.screens.quiz import QuizScreen
-from ftev.tui.screens.row import RowScreen
-from ftev.tui.screens.run import RunScreen
+from ftev.core.report.report import build_report
+from ftev.core.run.events import AnalysisComputed, EventWriter
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
+from ftev.tui.app.app import FtevApp
+from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
+from ftev.tui.screens.examples.examples import ExamplesScreen
+from ftev.tui.screens.examples.row import RowScreen
+from ftev.tui.screens.quiz.quiz import QuizScreen
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker
 from stored_runs import labelled, write_run
 from test_safety import DANGEROUS, HOSTILE
@@ -160,7 +160,7 @@ async def test_the_last_question_counts_whatever_is_answered_last(
 ) -> None:
     async with on_screen(ExamplesScreen(classified), "200 rows") as pilot:
         threads: list[Callable[[], object]] = []
-        monkeypatch.setattr("ftev.tui.screens.examples.in_thread", threads.append)
+        monkeypatch.setattr("ftev.tui.screens.examples.examples.in_thread", threads.append)
         await pilot.press("slash", *"label=negative")
         assert len(threads) == len("label=negative")
         for find in reversed(threads):
@@ -176,7 +176,7 @@ async def test_the_rows_of_a_reference_left_behind_are_not_shown(
         assert isinstance(screen, EvaluationScreen)
         await press(pilot, "3", "✓ fixed")
         threads: list[Callable[[], object]] = []
-        monkeypatch.setattr("ftev.tui.widgets.example_rows.in_thread", threads.append)
+        monkeypatch.setattr("ftev.tui.screens.examples.example_rows.in_thread", threads.append)
         await pilot.press("m", "m")
         for read in reversed(threads):
             read()

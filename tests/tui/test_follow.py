@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ftev.core.events import encode_event
-from ftev.core.runs import Run
-from ftev.tui import follow
-from ftev.tui.follow import (
+from ftev.core.run.events import encode_event
+from ftev.core.run.runs import Run
+from ftev.tui.screens.run import follow
+from ftev.tui.screens.run.follow import (
     Follower,
     HistoryGrew,
     HistoryRead,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftev.core.draft import Draft, FieldFault, check_draft, form_settings
+from ftev.core.config.draft import Draft, FieldFault, check_draft, form_settings
 from ftev.core.errors import Fault
-from ftev.tui.widgets.completion import complete_last, complete_path, complete_value
-from ftev.tui.widgets.form_fields import (
+from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.screens.new_run.form_fields import (
     FEW,
     FILES,
     FOLDERS,
@@ -17,7 +17,7 @@ from ftev.tui.widgets.form_fields import (
     next_choice,
     next_section,
 )
-from ftev.tui.widgets.form_lines import (
+from ftev.tui.screens.new_run.form_lines import (
     candidate_lines,
     choice_spans,
     field_line,
@@ -25,8 +25,8 @@ from ftev.tui.widgets.form_lines import (
     form_rows,
     shorten,
 )
-from ftev.tui.widgets.preview_lines import Preview, preview_lines
-from ftev.tui.widgets.spans import text_of, width_of
+from ftev.tui.screens.new_run.preview_lines import Preview, preview_lines
+from ftev.tui.widgets.completion import complete_last, complete_path, complete_value
 
 DRAFT = Draft({"task": "classification", "model.base": "tiny"})
 

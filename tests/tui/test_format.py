@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from ftev.tui.widgets import format as f
+from ftev.tui.drawing import format as f
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.events import RunFinished
-from ftev.core.history import read_history
-from ftev.core.report import build_report
+from ftev.core.report.report import build_report
+from ftev.core.run.events import RunFinished
+from ftev.core.run.history import read_history
 from ftev.tui.cli import build_parser, main
 from ftev.tui.commands.outcome import exit_code
 from ftev.tui.commands.start import after_screen

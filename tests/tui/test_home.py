@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from conftest import Shown, picture, seen
-from ftev.core import run_facts as scan
-from ftev.core.runs import Run
-from ftev.tui.screens.home import HomeScreen
-from ftev.tui.screens.run import RunScreen
+from ftev.core.catalog import run_facts as scan
+from ftev.core.run.runs import Run
+from ftev.tui.screens.home.home import HomeScreen
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker, make_run, story, until_step, write_events
 
 

@@ -10,44 +10,44 @@ from pathlib import Path
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.events import PromptAnswered
-from ftev.core.history import read_history
-from ftev.core.run_facts import RunEntry, RunFacts
-from ftev.core.run_order import arrange
-from ftev.core.runs import Run
-from ftev.tui.screens import keys
-from ftev.tui.screens.compare import CompareScreen, Overlay
-from ftev.tui.screens.evaluation import EvaluationScreen
-from ftev.tui.screens.examples import ExamplesScreen
-from ftev.tui.screens.home import HomeScreen
-from ftev.tui.screens.new_run import NewRunScreen
-from ftev.tui.screens.pick_run import PickRun
-from ftev.tui.screens.quiz import QuizScreen
-from ftev.tui.screens.review import ReviewScreen
-from ftev.tui.screens.row import RowScreen
-from ftev.tui.screens.run import Chart, RunScreen
-from ftev.tui.screens.run_prompt import NOTHING_ANSWERS, ask_models
-from ftev.tui.screens.trace import TraceScreen
-from ftev.tui.terminal import to_ascii
-from ftev.tui.widgets.answers import Answer, answer_head, exchange_of
-from ftev.tui.widgets.answers_pane import AnswersPane
-from ftev.tui.widgets.chart_data import ChartData
-from ftev.tui.widgets.chart_legend import legend
-from ftev.tui.widgets.chart_plot import chart_lines
-from ftev.tui.widgets.chart_table import table_lines
-from ftev.tui.widgets.chart_view import View
-from ftev.tui.widgets.format import format_signed
-from ftev.tui.widgets.metrics import Judgement, judgement_lines
-from ftev.tui.widgets.plot import ASCII
-from ftev.tui.widgets.spans import Line, text_of
-from ftev.tui.widgets.status import hint_line
+from ftev.core.catalog.run_facts import RunEntry, RunFacts
+from ftev.core.catalog.run_order import arrange
+from ftev.core.run.events import PromptAnswered
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
+from ftev.tui.app import keys
+from ftev.tui.drawing.format import format_signed
+from ftev.tui.drawing.plot import ASCII
+from ftev.tui.drawing.spans import Line, text_of
+from ftev.tui.screens.charts.chart_data import ChartData
+from ftev.tui.screens.charts.chart_legend import legend
+from ftev.tui.screens.charts.chart_plot import chart_lines
+from ftev.tui.screens.charts.chart_table import table_lines
+from ftev.tui.screens.charts.chart_view import View
+from ftev.tui.screens.compare.compare import CompareScreen, Overlay
+from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
+from ftev.tui.screens.examples.examples import ExamplesScreen
+from ftev.tui.screens.examples.row import RowScreen
+from ftev.tui.screens.home.home import HomeScreen
+from ftev.tui.screens.home.pick_run import PickRun
+from ftev.tui.screens.new_run.new_run import NewRunScreen
+from ftev.tui.screens.prompt.answers import Answer, answer_head, exchange_of
+from ftev.tui.screens.prompt.answers_pane import AnswersPane
+from ftev.tui.screens.prompt.run_prompt import NOTHING_ANSWERS, ask_models
+from ftev.tui.screens.quiz.quiz import QuizScreen
+from ftev.tui.screens.review.review import ReviewScreen
+from ftev.tui.screens.run.metrics import Judgement, judgement_lines
+from ftev.tui.screens.run.run import Chart, RunScreen
+from ftev.tui.screens.run.status import hint_line
+from ftev.tui.screens.trace.trace import TraceScreen
+from ftev.tui.terminal.terminal import to_ascii
 from pseudo_terminal import Terminal
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 
 STARTED = (  # as `ftev-tui train` leaves it: the data was read, the screen comes next
     "import argparse, sys; from pathlib import Path; import polars;"
-    "from ftev.core.runs import Run; from ftev.tui.commands.start import draw_screen;"
+    "from ftev.core.run.runs import Run; from ftev.tui.commands.start import draw_screen;"
     "path = Path(sys.argv[1]); polars.DataFrame({'a': [1, 2]}).sort('a');"
     "told = argparse.Namespace(runs_dir=str(path.parent), theme='dark', ascii=False);"
     "sys.exit(draw_screen(Run(path), told))"
@@ -165,7 +165,7 @@ def test_a_difference_of_thousands_is_written_as_the_values_are() -> None:
 async def test_an_answer_of_another_moment_says_so(
     shown: Shown, finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftev.tui.screens.run_prompt.ask_prompt", lambda *_: None)
+    monkeypatch.setattr("ftev.tui.screens.prompt.run_prompt.ask_prompt", lambda *_: None)
     async with shown(finished, size=(80, 24)) as pilot:
         screen = pilot.app.screen
         assert isinstance(screen, RunScreen)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ftev.core.runs import Run
+from ftev.core.run.runs import Run
 from stored_runs import labelled, write_run
 from test_cli import ESCAPE, document, ftev, on_terminal
 

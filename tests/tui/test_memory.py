@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.events import RunFinished
-from ftev.core.history import fold
-from ftev.core.runs import Run
-from ftev.tui.away import seen_of, while_away
-from ftev.tui.memory import (
+from ftev.core.run.events import RunFinished
+from ftev.core.run.history import fold
+from ftev.core.run.runs import Run
+from ftev.tui.app.away import seen_of, while_away
+from ftev.tui.app.memory import (
     FILES_KEPT,
     Memory,
     encode_memory,
@@ -24,7 +24,7 @@ from ftev.tui.memory import (
     read_memory,
     write_memory,
 )
-from ftev.tui.screens.run import RunScreen
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker, make_run, story, until_step, write_events
 from pseudo_terminal import Terminal, children_of
 from test_terminal import PROGRAM

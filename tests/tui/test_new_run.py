@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core import launch
-from ftev.core.config_file import load_config
-from ftev.core.draft import Draft
+from ftev.core.config.config_file import load_config
+from ftev.core.config.draft import Draft
 from ftev.core.errors import ModelError
-from ftev.core.estimate import Estimate, read_estimate, write_estimate
-from ftev.tui.screens.home import HomeScreen
-from ftev.tui.screens.keys import NEW_RUN_KEYS
-from ftev.tui.screens.new_run import NewRunScreen
-from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets import previewing
-from ftev.tui.widgets.form import FieldBox
-from ftev.tui.widgets.previewing import Previewer, Working
+from ftev.core.run import launch
+from ftev.core.run.estimate import Estimate, read_estimate, write_estimate
+from ftev.tui.app.keys import NEW_RUN_KEYS
+from ftev.tui.screens.home.home import HomeScreen
+from ftev.tui.screens.new_run import previewing
+from ftev.tui.screens.new_run.form import FieldBox
+from ftev.tui.screens.new_run.new_run import NewRunScreen
+from ftev.tui.screens.new_run.previewing import Previewer, Working
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, write_events
 from test_safety import DANGEROUS, HOSTILE
 from textual.pilot import Pilot

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.events import AnyEvent, Evaluated, StepDone
-from ftev.core.findings import find
-from ftev.core.history import read_history
-from ftev.core.quiz import make_quiz
-from ftev.core.quiz.losses import TEXTS
-from ftev.core.report import build_report, render_markdown
-from ftev.core.runs import Run
-from ftev.tui.widgets.metric_rows import metric_tables
-from ftev.tui.widgets.metrics import change_role
-from ftev.tui.widgets.moment import history_at
-from ftev.tui.widgets.spans import text_of
-from ftev.tui.widgets.trace import trace_lines
+from ftev.core.judgement.findings.find import find
+from ftev.core.report.quiz import make_quiz
+from ftev.core.report.quiz.losses import TEXTS
+from ftev.core.report.report import build_report, render_markdown
+from ftev.core.run.events import AnyEvent, Evaluated, StepDone
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.spans import text_of
+from ftev.tui.screens.run.metric_rows import metric_tables
+from ftev.tui.screens.run.metrics import change_role
+from ftev.tui.screens.run.moment import history_at
+from ftev.tui.screens.run.trace import trace_lines
 from msgspec.structs import replace
 
 TRAIN = (0.7, 0.5, 0.3)

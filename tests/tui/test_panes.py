@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 
-from ftev.core.events import RunFinished, StepDone, TextScored
-from ftev.core.history import History, fold
-from ftev.tui.widgets.answers import Answer, Exchange
-from ftev.tui.widgets.chart_data import ChartData
-from ftev.tui.widgets.chart_legend import cursor_line, legend
-from ftev.tui.widgets.chart_plot import plot_lines
-from ftev.tui.widgets.chart_view import View
-from ftev.tui.widgets.log import log_lines
-from ftev.tui.widgets.metric_rows import (
+from ftev.core.run.events import RunFinished, StepDone, TextScored
+from ftev.core.run.history import History, fold
+from ftev.tui.drawing.plot import ASCII
+from ftev.tui.drawing.spans import Line, cut, join_fitting, justify, text_of
+from ftev.tui.screens.charts.chart_data import ChartData
+from ftev.tui.screens.charts.chart_legend import cursor_line, legend
+from ftev.tui.screens.charts.chart_plot import plot_lines
+from ftev.tui.screens.charts.chart_view import View
+from ftev.tui.screens.prompt.answers import Answer, Exchange
+from ftev.tui.screens.prompt.talk import View as TalkView
+from ftev.tui.screens.prompt.talk import block_of
+from ftev.tui.screens.run.log import log_lines
+from ftev.tui.screens.run.metric_rows import (
     Change,
     MetricRow,
     Value,
@@ -20,14 +24,10 @@ from ftev.tui.widgets.metric_rows import (
     newcombe,
     wilson,
 )
-from ftev.tui.widgets.metrics import change_role, judgement_lines, table_lines, text_lines
-from ftev.tui.widgets.pipeline import pipeline_lines
-from ftev.tui.widgets.plot import ASCII
-from ftev.tui.widgets.spans import Line, cut, join_fitting, justify, text_of
-from ftev.tui.widgets.status import machine, pace, title_left
-from ftev.tui.widgets.talk import View as TalkView
-from ftev.tui.widgets.talk import block_of
-from ftev.tui.widgets.trace import trace_lines
+from ftev.tui.screens.run.metrics import change_role, judgement_lines, table_lines, text_lines
+from ftev.tui.screens.run.pipeline import pipeline_lines
+from ftev.tui.screens.run.status import machine, pace, title_left
+from ftev.tui.screens.run.trace import trace_lines
 from made_runs import STEPS_PER_EPOCH, story, until_step
 
 
@@ -302,6 +302,6 @@ def test_lines_are_cut_and_joined_whole() -> None:
 def test_a_run_without_events_has_its_directory_for_a_name() -> None:
     from pathlib import Path
 
-    from ftev.core.runs import Run
+    from ftev.core.run.runs import Run
 
     assert text_of(title_left(Run(Path("/runs/2026_x")), History())).strip() == "ftev  2026_x"

@@ -7,7 +7,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from ftev.tui.widgets.plot import (
+from ftev.tui.drawing.plot import (
     ASCII,
     BLOCK,
     BRAILLE,
@@ -18,8 +18,8 @@ from ftev.tui.widgets.plot import (
     nice_range,
     nice_ticks,
 )
-from ftev.tui.widgets.pyramid import Pyramid
-from ftev.tui.widgets.spans import text_of
+from ftev.tui.drawing.pyramid import Pyramid
+from ftev.tui.drawing.spans import text_of
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 1023, 1024, 1025, 5000])

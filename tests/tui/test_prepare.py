@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ftev.core.runs import list_runs
+from ftev.core.run.runs import list_runs
 from ftev.tui.cli import main
 
 RUN = """

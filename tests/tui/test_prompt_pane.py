@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.control import (
+from ftev.core.run.control import (
     AskPrompt,
     Completed,
     CrossScored,
@@ -16,20 +16,20 @@ from ftev.core.control import (
     ScoredToken,
     TokenMade,
 )
-from ftev.core.events import PromptAnswered
-from ftev.core.runs import Run
-from ftev.tui.screens.run import RunScreen
-from ftev.tui.screens.token import top_lines
-from ftev.tui.widgets.answers import LOADING, WAITING, Exchange, exchange_of
-from ftev.tui.widgets.answers_pane import MOST_SHOWN
-from ftev.tui.widgets.asking import AnswerTold, ReplyCame
-from ftev.tui.widgets.filmstrip import strip_lines
-from ftev.tui.widgets.generation import GenerationSettings, read_settings
-from ftev.tui.widgets.prompt import PromptPane
-from ftev.tui.widgets.replies import add_reply
-from ftev.tui.widgets.shading import STEPS, first_difference, shade, step_of
-from ftev.tui.widgets.spans import Line, text_of, width_of
-from ftev.tui.widgets.talk import View, block_of, move_cursor, token_seen
+from ftev.core.run.events import PromptAnswered
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.shading import STEPS, first_difference, shade, step_of
+from ftev.tui.drawing.spans import Line, text_of, width_of
+from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, exchange_of
+from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN
+from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
+from ftev.tui.screens.prompt.filmstrip import strip_lines
+from ftev.tui.screens.prompt.generation import GenerationSettings, read_settings
+from ftev.tui.screens.prompt.prompt import PromptPane
+from ftev.tui.screens.prompt.replies import add_reply
+from ftev.tui.screens.prompt.talk import View, block_of, move_cursor, token_seen
+from ftev.tui.screens.prompt.token import top_lines
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker
 
 HOSTILE = "\x1b]52;c;aGk=\x07[/]\u202e"
@@ -196,7 +196,7 @@ async def test_the_keys_of_the_prompt_pane(
             post(ReplyCame(exchange, reply))
         post(AnswerTold(exchange, "", ended=True))
 
-    monkeypatch.setattr("ftev.tui.screens.run_prompt.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.prompt.run_prompt.ask_prompt", answer)
     live_worker(generated)
     async with shown(generated, (100, 40), "✓ finished") as pilot:
         await pilot.press("p", *"hi", "enter")

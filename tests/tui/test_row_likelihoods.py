@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from conftest import picture, seen
 from ftev.core.errors import ModelError
-from ftev.core.runs import Run
-from ftev.tui.screens.examples import ExamplesScreen
-from ftev.tui.screens.row import RowScreen
-from ftev.tui.terminal import to_ascii
-from ftev.tui.widgets.row_tokens import RowQuestion, RowTokens, read_tokens, token_lines
-from ftev.tui.widgets.spans import Line
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.spans import Line
+from ftev.tui.screens.examples.examples import ExamplesScreen
+from ftev.tui.screens.examples.row import RowScreen
+from ftev.tui.screens.examples.row_tokens import RowQuestion, RowTokens, read_tokens, token_lines
+from ftev.tui.terminal.terminal import to_ascii
 from test_evaluation_screen import on_screen, press
 from test_safety import DANGEROUS, HOSTILE
 from textual.pilot import Pilot

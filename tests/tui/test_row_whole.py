@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ftev.tui.widgets.row_detail import RowDetail, row_lines
-from ftev.tui.widgets.spans import text_of
+from ftev.tui.drawing.spans import text_of
+from ftev.tui.screens.examples.row_detail import RowDetail, row_lines
 
 FOUND = {"row_id": 3, "kind": "fell"}
 LONG = "\n".join(f"line {i} of the prompt" for i in range(40))

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.control import AskPrompt, Held, Labelled
-from ftev.core.events import RunFinished, StepDone
-from ftev.core.runs import Run
-from ftev.tui.app import FtevApp
-from ftev.tui.screens.keys import APP_KEYS, CHART_KEYS, HOME_KEYS, PROMPT_KEYS, RUN_KEYS
-from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets.asking import ReplyCame, RequestTold
-from ftev.tui.widgets.chart import ChartPane
+from ftev.core.run.control import AskPrompt, Held, Labelled
+from ftev.core.run.events import RunFinished, StepDone
+from ftev.core.run.runs import Run
+from ftev.tui.app.app import FtevApp
+from ftev.tui.app.keys import APP_KEYS, CHART_KEYS, HOME_KEYS, PROMPT_KEYS, RUN_KEYS
+from ftev.tui.drawing.plot import BLOCK
+from ftev.tui.screens.charts.chart import ChartPane
+from ftev.tui.screens.prompt.asking import ReplyCame, RequestTold
+from ftev.tui.screens.run.run import RunScreen
 from ftev.tui.widgets.pane import NumberedPane
-from ftev.tui.widgets.plot import BLOCK
 from made_runs import REPORTS, live_worker, make_run, story, until_step, write_events
 from textual.pilot import Pilot
 
@@ -280,7 +280,7 @@ async def test_a_prompt_is_written_sent_recalled_and_answered(
         ):
             post(ReplyCame(exchange, reply))  # type: ignore[operator,arg-type]
 
-    monkeypatch.setattr("ftev.tui.screens.run_prompt.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.prompt.run_prompt.ask_prompt", answer)
     async with shown(running, wait_for="▶ running") as pilot:
         await pilot.press("p")
         box = run_screen(pilot).prompt.box

@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.facts_cache import CACHE_FILE, read_cache, stamp_of, write_cache
-from ftev.core.home_memory import MEMORY_FILE, read_memory
-from ftev.core.loss_course import PARTS, LossCourse, read_course
-from ftev.core.run_facts import RunEntry, RunFacts, glance, read_facts, status_of
-from ftev.core.run_filter import FilterError, read_filter
-from ftev.core.run_notes import RunNotes, notes_path, read_notes, read_tags, write_notes
-from ftev.core.run_order import arrange
-from ftev.core.runs import Run, list_runs
-from ftev.core.trash import move_to_trash
-from ftev.tui.screens.home import HomeScreen
-from ftev.tui.screens.home_notes import with_note
-from ftev.tui.widgets.run_columns import difference_of, fit_columns, spark
+from ftev.core.catalog.facts_cache import CACHE_FILE, read_cache, stamp_of, write_cache
+from ftev.core.catalog.home_memory import MEMORY_FILE, read_memory
+from ftev.core.catalog.run_facts import RunEntry, RunFacts, glance, read_facts, status_of
+from ftev.core.catalog.run_filter import FilterError, read_filter
+from ftev.core.catalog.run_notes import RunNotes, notes_path, read_notes, read_tags, write_notes
+from ftev.core.catalog.run_order import arrange
+from ftev.core.catalog.trash import move_to_trash
+from ftev.core.run.loss_course import PARTS, LossCourse, read_course
+from ftev.core.run.runs import Run, list_runs
+from ftev.tui.screens.home.home import HomeScreen
+from ftev.tui.screens.home.home_notes import with_note
+from ftev.tui.screens.home.run_columns import difference_of, fit_columns, spark
 from made_runs import live_worker, make_run, story, until_step, write_events
 from msgspec import structs
 from textual.pilot import Pilot

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.events import (
+from ftev.core.run.events import (
     LabelsFixed,
     ModelLoaded,
     Note,
@@ -19,9 +19,9 @@ from ftev.core.events import (
     StageDone,
     TextScored,
 )
-from ftev.core.reporting.text import visible, visible_lines
-from ftev.tui.safety import SafeFilter
-from ftev.tui.terminal import AsciiFilter, to_ascii
+from ftev.core.wording.text import visible, visible_lines
+from ftev.tui.terminal.safety import SafeFilter
+from ftev.tui.terminal.terminal import AsciiFilter, to_ascii
 from made_runs import live_worker, make_run, story, until_step, write_events
 from rich.segment import Segment
 from rich.style import Style

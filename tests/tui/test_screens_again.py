@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.runs import Run
-from ftev.tui.memory import Memory, encode_memory, memory_path, read_memory, write_memory
-from ftev.tui.screens.evaluation import EvaluationScreen
-from ftev.tui.screens.examples import ExamplesScreen
-from ftev.tui.screens.home import HomeScreen
-from ftev.tui.screens.trace import TraceScreen
-from ftev.tui.widgets.sections import ListSection
+from ftev.core.run.runs import Run
+from ftev.tui.app.memory import Memory, encode_memory, memory_path, read_memory, write_memory
+from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
+from ftev.tui.screens.evaluation.sections import ListSection
+from ftev.tui.screens.examples.examples import ExamplesScreen
+from ftev.tui.screens.home.home import HomeScreen
+from ftev.tui.screens.trace.trace import TraceScreen
 from made_runs import live_worker
 from pseudo_terminal import Terminal, children_of
 from test_terminal import PROGRAM
@@ -93,7 +93,8 @@ async def test_the_text_of_a_trace_waits_in_the_box(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(
-        "ftev.tui.screens.trace.ask_prompt", lambda run, e, request, post: asked.append(e.prompt)
+        "ftev.tui.screens.trace.trace.ask_prompt",
+        lambda run, e, request, post: asked.append(e.prompt),
     )
     live_worker(generated)
     write_memory(

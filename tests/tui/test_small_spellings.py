@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ftev.core.history import read_history
-from ftev.core.report import build_report
-from ftev.core.reporting.summary import Headline
-from ftev.core.reporting.text import BREAK, quoted, visible
-from ftev.core.runs import Run
-from ftev.tui.widgets.chart_frame import GUTTER, _y_label
-from ftev.tui.widgets.evaluation_metrics import metric_lines, metric_rows
-from ftev.tui.widgets.evaluation_panes import VerdictPane
-from ftev.tui.widgets.format import with_minus
-from ftev.tui.widgets.metric_rows import metric_tables
-from ftev.tui.widgets.spans import text_of, width_of
-from ftev.tui.widgets.trace import trace_lines
+from ftev.core.catalog.summary import Headline
+from ftev.core.report.report import build_report
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run
+from ftev.core.wording.text import BREAK, quoted, visible
+from ftev.tui.drawing.chart_frame import GUTTER, _y_label
+from ftev.tui.drawing.format import with_minus
+from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows
+from ftev.tui.screens.evaluation.evaluation_panes import VerdictPane
+from ftev.tui.screens.run.metric_rows import metric_tables
+from ftev.tui.screens.run.trace import trace_lines
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ftev.core.quiz.question import Question
-from ftev.core.reporting.blocks import Bullets, Figures, Paragraph, Table
-from ftev.core.reporting.numbers import (
+from ftev.core.report.blocks import Bullets, Figures, Paragraph, Table
+from ftev.core.report.quiz.question import Question
+from ftev.core.wording.numbers import (
     format_difference,
     format_difference_in_column,
     format_difference_interval,
     format_value,
 )
-from ftev.tui.screens.quiz import QuizPane
-from ftev.tui.widgets.block_lines import block_lines
-from ftev.tui.widgets.format import with_minus
-from ftev.tui.widgets.spans import text_of
+from ftev.tui.drawing.format import with_minus
+from ftev.tui.drawing.spans import text_of
+from ftev.tui.screens.evaluation.block_lines import block_lines
+from ftev.tui.screens.quiz.quiz import QuizPane
 
 
 def test_what_rounds_to_nothing_is_not_less_than_nothing() -> None:

@@ -15,23 +15,23 @@ from typing import Any
 
 import pytest
 from conftest import seen
-from ftev.core import launch
-from ftev.core.control import Held
-from ftev.core.draft import Draft
-from ftev.core.review import Review
-from ftev.core.runs import Run
-from ftev.tui.app import FtevApp
-from ftev.tui.screens import home
-from ftev.tui.screens.compare import CompareScreen
-from ftev.tui.screens.evaluation import EvaluationScreen
-from ftev.tui.screens.examples import ExamplesScreen
-from ftev.tui.screens.new_run import NewRunScreen
-from ftev.tui.screens.quiz import QuizScreen
-from ftev.tui.screens.review import ReviewScreen
-from ftev.tui.screens.run import RunScreen
-from ftev.tui.widgets import previewing
-from ftev.tui.widgets.answers import Exchange
-from ftev.tui.widgets.asking import AnswerTold, ReplyCame
+from ftev.core.config.draft import Draft
+from ftev.core.review.review import Review
+from ftev.core.run import launch
+from ftev.core.run.control import Held
+from ftev.core.run.runs import Run
+from ftev.tui.app.app import FtevApp
+from ftev.tui.screens.compare.compare import CompareScreen
+from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
+from ftev.tui.screens.examples.examples import ExamplesScreen
+from ftev.tui.screens.home import home
+from ftev.tui.screens.new_run import previewing
+from ftev.tui.screens.new_run.new_run import NewRunScreen
+from ftev.tui.screens.prompt.answers import Exchange
+from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
+from ftev.tui.screens.quiz.quiz import QuizScreen
+from ftev.tui.screens.review.review import ReviewScreen
+from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker, make_run, story, until_step, write_events
 from stored_runs import write_run
 from test_new_run import TOLD_BY_ENGINE
@@ -168,7 +168,7 @@ def _answer_in_place_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
             post(ReplyCame(exchange, reply))
         post(AnswerTold(exchange, "", ended=True))
 
-    monkeypatch.setattr("ftev.tui.screens.trace.ask_prompt", trace)
+    monkeypatch.setattr("ftev.tui.screens.trace.trace.ask_prompt", trace)
     monkeypatch.setattr(launch, "ask_engine", lambda *_: TOLD_BY_ENGINE)
     monkeypatch.setattr(previewing, "DATA_SECONDS", 0.0)
     monkeypatch.setattr(previewing, "MODEL_SECONDS", 0.0)

@@ -17,15 +17,15 @@ import forked
 import pytest
 import waiting
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
+from ftev.core.analysis.predictions import stored_splits
+from ftev.core.catalog.run_notes import read_notes
 from ftev.core.demo import write_demo
-from ftev.core.events import SplitPrepared
-from ftev.core.history import read_history
-from ftev.core.predictions import stored_splits
-from ftev.core.run_notes import read_notes
-from ftev.core.runs import Run, list_runs
-from ftev.core.sweeps import on_ray as ray_module
-from ftev.core.sweeps.file import load_sweep
-from ftev.core.sweeps.runs import create_entry_run, read_entries
+from ftev.core.run.events import SplitPrepared
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import Run, list_runs
+from ftev.core.sweep import on_ray as ray_module
+from ftev.core.sweep.file import load_sweep
+from ftev.core.sweep.runs import create_entry_run, read_entries
 from ftev.tui.cli import main
 from made_runs import live_worker, story, write_events
 

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ftev.core.runs import Run
-from ftev.tui.screens.colours import theme_name
+from ftev.core.run.runs import Run
+from ftev.tui.app.colours import theme_name
 from made_runs import live_worker, make_run, story, until_step, write_events
 from pseudo_terminal import Terminal, children_of
 
 PROGRAM = (
-    "import sys; from pathlib import Path; from ftev.tui.app import run_app;"
-    "from ftev.core.runs import Run;"
+    "import sys; from pathlib import Path; from ftev.tui.app.app import run_app;"
+    "from ftev.core.run.runs import Run;"
     "path = Path(sys.argv[1]);"
     "sys.exit(run_app(path.parent, Run(path), ascii_only='ascii' in sys.argv[2:]))"
 )
@@ -242,7 +242,7 @@ def test_without_a_terminal_nothing_can_be_drawn() -> None:
 
 def test_the_screen_needs_nothing_heavy() -> None:
     code = (
-        "import sys, ftev.tui.app, ftev.tui.screens.home;"
+        "import sys, ftev.tui.app.app, ftev.tui.screens.home.home;"
         "print([m for m in ('torch', 'transformers', 'numpy', 'polars', 'scipy', 'jinja2')"
         " if m in sys.modules])"
     )

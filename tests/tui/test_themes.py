@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ftev.tui.screens.colours import THEMES, theme_name
-from ftev.tui.terminal import speaks_unicode, within
-from ftev.tui.widgets.spans import ROLES
+from ftev.tui.app.colours import THEMES, theme_name
+from ftev.tui.drawing.spans import ROLES
+from ftev.tui.terminal.terminal import speaks_unicode, within
 from made_runs import live_worker, make_run, story, until_step, write_events
 from pseudo_terminal import Terminal
 from test_terminal import PROGRAM
@@ -128,7 +128,7 @@ def test_a_dumb_terminal_gets_lines_and_follows(live: Path) -> None:
     terminal = Terminal(command, 80, 24, TERM="dumb")
     try:
         terminal.wait_for("epoch 3:")
-        from ftev.core.runs import Run
+        from ftev.core.run.runs import Run
 
         write_events(Run(live), story()[len(until_step(story(), 93)) :])
         assert terminal.wait() == 0

@@ -6,13 +6,13 @@ import re
 
 import numpy as np
 import polars as pl
-from ftev.core.analyses.thresholds import thresholds
-from ftev.core.config import CostConfig, ObjectiveConfig
-from ftev.core.reporting.blocks import Table
-from ftev.core.reporting.sections.thresholds import describe_other_threshold, show_thresholds
-from ftev.tui.widgets.spans import text_of, width_of
-from ftev.tui.widgets.threshold_curves import curve_lines
-from ftev.tui.widgets.thresholds import Thresholds, format_threshold, read_thresholds
+from ftev.core.analysis.thresholds import thresholds
+from ftev.core.config.config import CostConfig, ObjectiveConfig
+from ftev.core.report.blocks import Table
+from ftev.core.report.sections.thresholds import describe_other_threshold, show_thresholds
+from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.screens.evaluation.threshold_curves import curve_lines
+from ftev.tui.screens.evaluation.thresholds import Thresholds, format_threshold, read_thresholds
 from scored_splits import LABELS, binary, evaluation, predictions
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.control import AskTrace, Held, Traced
-from ftev.core.runs import Run
-from ftev.core.traces import ModelTrace, TracedLayer
-from ftev.tui.screens.keys import TRACE_KEYS
-from ftev.tui.widgets.answers import Exchange
-from ftev.tui.widgets.asking import AnswerTold, ReplyCame
-from ftev.tui.widgets.spans import text_of, width_of
-from ftev.tui.widgets.traced import verdict, whole_trace
+from ftev.core.run.control import AskTrace, Held, Traced
+from ftev.core.run.runs import Run
+from ftev.core.run.traces import ModelTrace, TracedLayer
+from ftev.tui.app.keys import TRACE_KEYS
+from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.screens.prompt.answers import Exchange
+from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
+from ftev.tui.screens.trace.traced import verdict, whole_trace
 from made_runs import live_worker
 
 HOSTILE = "\x1b]0;x\x07[/]"
@@ -96,7 +96,7 @@ async def test_the_screen_follows_the_last_prompt_and_another_text(
         post(ReplyCame(exchange, traced()))
         post(AnswerTold(exchange, "", ended=True))
 
-    monkeypatch.setattr("ftev.tui.screens.trace.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.trace.trace.ask_prompt", answer)
     live_worker(generated)
     async with shown(generated, (80, 24), "✓ finished") as pilot:
         await pilot.press("l")

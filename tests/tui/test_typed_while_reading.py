@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.runs import Run
-from ftev.tui.screens.evaluation import EvaluationScreen
-from ftev.tui.screens.examples import ExamplesScreen
-from ftev.tui.screens.row import RowScreen
+from ftev.core.run.runs import Run
+from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
+from ftev.tui.screens.examples.examples import ExamplesScreen
+from ftev.tui.screens.examples.row import RowScreen
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 Threads = list[Callable[[], object]]
@@ -27,7 +27,7 @@ def classified(tmp_path: Path) -> Run:
 def held(monkeypatch: pytest.MonkeyPatch) -> Threads:
     """What screens would read in threads, until the test lets it go."""
     threads: Threads = []
-    for place in ("screens.examples", "widgets.evaluation_read"):
+    for place in ("screens.examples.examples", "screens.evaluation.evaluation_read"):
         monkeypatch.setattr(f"ftev.tui.{place}.in_thread", threads.append)
     return threads
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import Shown, picture
-from ftev.core.events import DeviceFound, RunFinished, StageDone, StageStarted
-from ftev.core.history import STAGES, fold
-from ftev.core.run_facts import RunEntry, RunFacts
-from ftev.core.runs import Run
-from ftev.tui.widgets.format import short_model_name, with_dots
-from ftev.tui.widgets.metrics import Judgement, judgement_lines
-from ftev.tui.widgets.pipeline import pipeline_lines
-from ftev.tui.widgets.run_detail import detail_lines
-from ftev.tui.widgets.scrolling import told_hidden
-from ftev.tui.widgets.spans import Line, text_of, width_of
-from ftev.tui.widgets.status import pace
+from ftev.core.catalog.run_facts import RunEntry, RunFacts
+from ftev.core.run.events import DeviceFound, RunFinished, StageDone, StageStarted
+from ftev.core.run.history import STAGES, fold
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.format import short_model_name, with_dots
+from ftev.tui.drawing.scrolling import told_hidden
+from ftev.tui.drawing.spans import Line, text_of, width_of
+from ftev.tui.screens.home.run_detail import detail_lines
+from ftev.tui.screens.run.metrics import Judgement, judgement_lines
+from ftev.tui.screens.run.pipeline import pipeline_lines
+from ftev.tui.screens.run.status import pace
 from made_runs import make_run, story, until_step, write_events
 
 REASON = (

@@ -9,13 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ...core.check import CheckResult, check_model, check_run
-from ...core.config_file import load_config
+from ...core.config.config_file import load_config
 from ...core.errors import Fault, FtevError
-from ...core.reporting.leaked import NOT_COMPARED, tell_leaked, was_compared
-from ...core.reporting.numbers import DASH, format_count
-from ...core.reporting.row_names import name_row
-from ...core.reporting.text import visible
+from ...core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
+from ...core.judgement.preflight import CheckResult, check_model, check_run
+from ...core.wording.numbers import DASH, format_count
+from ...core.wording.row_names import name_row
+from ...core.wording.text import visible
 from .show import print_json, print_table, say
 
 LISTED_LABELS = 20

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.compare import compare_runs
-from ...core.numbers.metric_table import METRICS
-from ...core.reporting.compared import name_in, not_adjusted
-from ...core.reporting.metric_names import name_decision
-from ...core.reporting.numbers import (
+from ...core.compare.compare import compare_runs
+from ...core.compare.compared import name_in, not_adjusted
+from ...core.metrics.metric_table import METRICS
+from ...core.run.runs import open_run, runs_folder
+from ...core.wording.metric_names import name_decision
+from ...core.wording.numbers import (
     DASH,
     format_count,
     format_difference,
@@ -19,8 +20,7 @@ from ...core.reporting.numbers import (
     format_p,
     read_number,
 )
-from ...core.reporting.text import visible
-from ...core.runs import open_run, runs_folder
+from ...core.wording.text import visible
 from .show import print_json, print_table
 
 VALUE = 40  # characters of a setting's value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.runs import runs_folder
+from ...core.run.runs import runs_folder
 from .start import announce, start
 
 FOLDER = "demo_data"  # beside the runs: the data can be looked at, and made again
@@ -13,7 +13,7 @@ FOLDER = "demo_data"  # beside the runs: the data can be looked at, and made aga
 
 def run(options: argparse.Namespace) -> int:
     announce(options, f"{options.task} demo, made up on this machine")
-    from ...core.config_file import load_config
+    from ...core.config.config_file import load_config
     from ...core.demo import write_demo
 
     config = load_config(write_demo(options.task, demo_folder(options)), options.overrides)

@@ -6,7 +6,7 @@ import argparse
 
 import msgspec
 
-from ...core.glossary import FILES, Entry, entries, explain, of_kind
+from ...core.report.glossary import FILES, Entry, entries, explain, of_kind
 from .show import print_json
 from .wrapped import columns, labelled, paragraph
 

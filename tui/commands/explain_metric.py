@@ -6,10 +6,10 @@ import argparse
 
 import msgspec
 
-from ...core.misfits import use_history
-from ...core.reporting.explained import explain_metric
-from ...core.reporting.receipt_lines import explained_lines
-from ...core.runs import Run
+from ...core.report.explained import explain_metric
+from ...core.report.receipt_lines import explained_lines
+from ...core.run.misfits import use_history
+from ...core.run.runs import Run
 from .show import print_json
 from .wrapped import columns, labelled
 

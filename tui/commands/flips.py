@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...core.analyses.evaluation import reference_of
-from ...core.analyses.flips import (
+from ...core.analysis.evaluation import reference_of
+from ...core.analysis.flips import (
     CHANGED,
     LABEL_KINDS,
     describe_flips,
@@ -14,15 +14,15 @@ from ...core.analyses.flips import (
     list_rows,
     loss_changes,
 )
+from ...core.analysis.predictions import read_inputs, read_predictions, stored_splits, task_of
 from ...core.errors import ConfigError, Fault
-from ...core.history import History
-from ...core.misfits import use_history
-from ...core.numbers.clusters import read_clusters
-from ...core.predictions import read_inputs, read_predictions, stored_splits, task_of
-from ...core.reporting.numbers import format_count
-from ...core.reporting.sections.flips import MODELS, flip_table, tell_counts
-from ...core.runs import Run, open_run, runs_folder
-from ...core.selection import SPLITS
+from ...core.judgement.selection import SPLITS
+from ...core.metrics.clusters import read_clusters
+from ...core.report.sections.flips import MODELS, flip_table, tell_counts
+from ...core.run.history import History
+from ...core.run.misfits import use_history
+from ...core.run.runs import Run, open_run, runs_folder
+from ...core.wording.numbers import format_count
 from .show import print_json, print_table
 
 TEXT = 100  # characters of an input in a table

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...core.control import AskStop, ask
 from ...core.errors import RunError
-from ...core.events import EventReader
-from ...core.history import History
-from ...core.runs import Run
+from ...core.run.control import AskStop, ask
+from ...core.run.events import EventReader
+from ...core.run.history import History
+from ...core.run.runs import Run
 from ..plain import Teller
 from .show import say
 

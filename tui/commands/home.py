@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ...core.runs import runs_folder
+from ...core.run.runs import runs_folder
 from .show import can_draw_screen
 
 
@@ -14,7 +14,7 @@ def run(options: argparse.Namespace) -> int:
 
         return list_runs.run(options)
     print("ftev …", flush=True)
-    from ..app import run_app
+    from ..app.app import run_app
 
     folder = runs_folder(options.runs_dir)
     return run_app(folder, theme=options.theme, ascii_only=options.ascii)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError, Fault
-from ...core.launch import ask_engine
-from ...core.numbers.token_changes import token_changes
-from ...core.reporting.numbers import format_value
-from ...core.reporting.text import quoted, visible
+from ...core.metrics.token_changes import token_changes
+from ...core.run.launch import ask_engine
+from ...core.wording.numbers import format_value
+from ...core.wording.text import quoted, visible
 from .show import print_json, print_table, say
 
 MOST = 10  # tokens told that gained, and that lost, unless every one is asked for

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ...core.catalog.summary import format_headline, summarize
 from ...core.errors import RunError
-from ...core.reporting.numbers import DASH
-from ...core.reporting.summary import format_headline, summarize
-from ...core.runs import Run, list_runs, runs_folder
-from ..widgets.format import format_bytes
+from ...core.run.runs import Run, list_runs, runs_folder
+from ...core.wording.numbers import DASH
+from ..drawing.format import format_bytes
 from .show import print_json, print_table, say
 
 ENDED = ("finished", "stopped", "failed")

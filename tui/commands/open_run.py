@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ...core.runs import open_run, runs_folder
+from ...core.run.runs import open_run, runs_folder
 from .show import can_draw_screen, print_json, say
 
 
@@ -12,12 +12,12 @@ def run(options: argparse.Namespace) -> int:
     folder = runs_folder(options.runs_dir)
     found = open_run(options.run, folder)
     if options.json:
-        from ...core.reporting.summary import describe_status
+        from ...core.catalog.summary import describe_status
 
         print_json(describe_status(found))
         return 0
     if can_draw_screen():
-        from ..app import run_app
+        from ..app.app import run_app
 
         # home lists the runs beside it, also where it was opened by its path
         return run_app(found.path.parent, found, theme=options.theme, ascii_only=options.ascii)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...core.history import History
-from ...core.numbers.metric_table import METRICS
-from ...core.report import build_report, write_missing
-from ...core.reporting.metric_names import name_decision, name_metric, positive_label_of
-from ...core.reporting.numbers import DASH, format_difference, format_estimate
-from ...core.reporting.numbers import format_difference_interval as format_ends
-from ...core.reporting.text import visible
-from ...core.runs import Run
-from ...core.selection import find_comparison, judged_split, reference_model
+from ...core.judgement.selection import find_comparison, judged_split, reference_model
+from ...core.metrics.metric_table import METRICS
+from ...core.report.report import build_report, write_missing
+from ...core.run.history import History
+from ...core.run.runs import Run
+from ...core.wording.metric_names import name_decision, name_metric, positive_label_of
+from ...core.wording.numbers import DASH, format_difference, format_estimate
+from ...core.wording.numbers import format_difference_interval as format_ends
+from ...core.wording.text import visible
 from .show import format_rows
 
 INTERRUPTED = 130

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from ...core.control import (
+from ...core.errors import RunError
+from ...core.run.control import (
     AnyReply,
     AskPrompt,
     Completed,
@@ -17,11 +18,10 @@ from ...core.control import (
     TokenMade,
     ask,
 )
-from ...core.errors import RunError
-from ...core.history import read_history
-from ...core.launch import wake_worker
-from ...core.reporting.text import quoted, visible, visible_lines
-from ...core.runs import Run, open_run, runs_folder, weights_of
+from ...core.run.history import read_history
+from ...core.run.launch import wake_worker
+from ...core.run.runs import Run, open_run, runs_folder, weights_of
+from ...core.wording.text import quoted, visible, visible_lines
 from .show import let_interrupt, print_json, print_table, say
 
 SERVE_MINUTES = "5"  # a worker started for a prompt waits so long for the next one

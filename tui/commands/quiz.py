@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from ...core.misfits import use_history
-from ...core.quiz import Question, count_right, make_quiz, read_answers
-from ...core.reporting.text import visible
-from ...core.runs import Run, open_run, runs_folder
+from ...core.report.quiz import Question, count_right, make_quiz, read_answers
+from ...core.run.misfits import use_history
+from ...core.run.runs import Run, open_run, runs_folder
+from ...core.wording.text import visible
 from .show import let_interrupt, print_json, say
 from .wrapped import columns, paragraph
 

@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 
 from ...core.errors import ConfigError, Fault
-from ...core.history import read_history
-from ...core.misfits import use_history
-from ...core.report import (
+from ...core.report.report import (
     DEFAULT_FORMATS,
     build_report,
     check_formats,
@@ -16,7 +14,9 @@ from ...core.report import (
     write_missing,
     write_report,
 )
-from ...core.runs import Run, open_run, runs_folder
+from ...core.run.history import read_history
+from ...core.run.misfits import use_history
+from ...core.run.runs import Run, open_run, runs_folder
 from .explain_metric import show_explained
 from .outcome import gate_code
 from .show import is_terminal, print_json, say

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from ...core.checkpoint_files import newest_whole, way_on
-from ...core.control import AskResume, ask
 from ...core.errors import RunError
-from ...core.history import read_history
-from ...core.launch import is_stopping, make_way, wait_until_gone
-from ...core.runs import Run, open_run, runs_folder
+from ...core.run.checkpoint_files import newest_whole, way_on
+from ...core.run.control import AskResume, ask
+from ...core.run.history import read_history
+from ...core.run.launch import is_stopping, make_way, wait_until_gone
+from ...core.run.runs import Run, open_run, runs_folder
 from .show import say
 from .start import announce, show_new
 from .steer import tell

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ...core.errors import ConfigError, Fault
-from ...core.reporting.blocks import Block, Bullets, Paragraph, Table
-from ...core.reporting.numbers import format_count
-from ...core.reporting.text import visible, visible_lines
-from ...core.review import (
+from ...core.report.blocks import Block, Bullets, Paragraph, Table
+from ...core.review.review import (
     CRITERIA,
     FILE,
     HIGHEST,
@@ -28,7 +26,9 @@ from ...core.review import (
     check_writable,
     count_broken_lines,
 )
-from ...core.runs import Run, open_run, runs_folder
+from ...core.run.runs import Run, open_run, runs_folder
+from ...core.wording.numbers import format_count
+from ...core.wording.text import visible, visible_lines
 from .show import can_draw_screen, let_interrupt, print_json, print_table, say
 
 WORDS: dict[str, Choice] = {
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     review.hold()
     try:
         if can_draw_screen() and not options.plain:
-            from ..app import run_review
+            from ..app.app import run_review
 
             code = run_review(review, theme=options.theme, ascii_only=options.ascii)
         else:
@@ -89,8 +89,8 @@ def _tell_how_it_stands(review: Review) -> None:
 
 
 def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
-    from ...core.reporting.sections.reviews import review_blocks, tell_progress
-    from ...core.review_summary import summarize_reviews
+    from ...core.report.sections.reviews import review_blocks, tell_progress
+    from ...core.review.summary import summarize_reviews
 
     told = summarize_reviews(found)
     if told is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...core.history import History
-from ...core.reporting.numbers import format_drift
-from ...core.reporting.sections.parity import layout_rows, self_test_sentence
+from ...core.report.sections.parity import layout_rows, self_test_sentence
+from ...core.run.history import History
+from ...core.wording.numbers import format_drift
 from .show import format_rows
 
 NOT_PASSED = 1

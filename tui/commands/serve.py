@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, Fault
-from ...core.python_child import child_environment, python_command
-from ...core.runs import open_run, runs_folder
+from ...core.run.python_child import child_environment, python_command
+from ...core.run.runs import open_run, runs_folder
 from .show import say
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _server(options: argparse.Namespace, places: list[str]) -> Any:
                 raise web.HTTPForbidden(text="Another site's page asked for this one.")
             return await super().handle_websocket(request)
 
-    command = python_command("ftev.tui.served", *places, "--theme", options.theme)
+    command = python_command("ftev.tui.app.served", *places, "--theme", options.theme)
     return Page(shlex.join(command), options.host, options.port, title="ftev")
 
 

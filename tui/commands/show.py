@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from ...core.reporting.text import visible
+from ...core.wording.text import visible
 
 Rows = Sequence[Sequence[str]]
 
@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    from ...core.report import render_json
+    from ...core.report.report import render_json
 
     sys.stdout.write(render_json(document))
     sys.stdout.flush()

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 
-from ...core.config import RunConfig
+from ...core.config.config import RunConfig
 from ...core.errors import ConfigError, Fault
-from ...core.runs import Run, create_run, runs_folder
+from ...core.run.runs import Run, create_run, runs_folder
 from .show import can_draw_screen, print_json, say
 
 
@@ -23,8 +23,8 @@ def announce(options: argparse.Namespace, what: str) -> None:
 
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
-    from ...core.data import read_run_data
-    from ...core.processes import processes_of
+    from ...core.data.data import read_run_data
+    from ...core.run.processes import processes_of
 
     refuse_early_gate(options)
     if not _prepares(options):  # what is prepared here may be meant for another machine
@@ -61,20 +61,20 @@ def show_new(run: Run, options: argparse.Namespace, *arguments: str) -> int:
 def _start_worker(
     run: Run, options: argparse.Namespace, arguments: tuple[str, ...]
 ) -> subprocess.Popen[bytes]:
-    from ...core.launch import start_worker
+    from ...core.run.launch import start_worker
 
     return start_worker(run, *arguments, devices=getattr(options, "devices", None))
 
 
 def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
-    from ...core.launch import refuse_if_second, wait_until_listening
+    from ...core.run.launch import refuse_if_second, wait_until_listening
 
     process = _start_worker(run, options, arguments)
     wait_until_listening(run, process)
     refuse_if_second(run, process)
     process.returncode = 0  # it lives on: nobody waits for it here
     if options.json:
-        from ...core.reporting.summary import describe_status
+        from ...core.catalog.summary import describe_status
 
         print_json(describe_status(run))
     else:
@@ -83,7 +83,7 @@ def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -
 
 
 def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
-    from ...core.launch import refuse_if_second
+    from ...core.run.launch import refuse_if_second
     from .follow import Follower, follow_own, printer
     from .outcome import INTERRUPTED, describe_death, exit_code, tell_outcome
 
@@ -103,7 +103,7 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
     if options.json:
         print_json(report)
     elif getattr(options, "full_report", False) and history.results:
-        from ...core.report import render_markdown
+        from ...core.report.report import render_markdown
 
         print("\n" + render_markdown(report), end="")
     if interrupted:
@@ -133,11 +133,11 @@ def draw_screen(run: Run, options: argparse.Namespace) -> int:
     """
     folder = runs_folder(options.runs_dir)
     if "polars" not in sys.modules:
-        from ..app import run_app
+        from ..app.app import run_app
 
         return run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
-    from ...core.python_child import child_environment, python_command
-    from ..terminal import supervised
+    from ...core.run.python_child import child_environment, python_command
+    from ..terminal.terminal import supervised
 
     command = python_command("ftev.tui.cli", "--runs-dir", str(folder))
     command += ["--theme", options.theme, *["--ascii"] * options.ascii]
@@ -147,9 +147,9 @@ def draw_screen(run: Run, options: argparse.Namespace) -> int:
 
 def after_screen(run: Run, options: argparse.Namespace) -> int:
     """One line on where the run stands when its screen is left."""
-    from ...core.history import read_history
-    from ...core.report import build_report
-    from ...core.reporting.summary import run_status
+    from ...core.catalog.summary import run_status
+    from ...core.report.report import build_report
+    from ...core.run.history import read_history
     from .outcome import OBJECTIVE_NOT_MET, exit_code
 
     history = read_history(run)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from ...core.control import Accepted, AskCheckpoint, AskPause, ask
+from ...core.catalog.summary import describe_status
 from ...core.errors import RunError
-from ...core.history import read_history
-from ...core.launch import ask_to_stop, wait_until_gone
-from ...core.reporting.summary import describe_status
-from ...core.runs import Run, last_checkpoint, open_run, runs_folder, step_of
+from ...core.run.control import Accepted, AskCheckpoint, AskPause, ask
+from ...core.run.history import read_history
+from ...core.run.launch import ask_to_stop, wait_until_gone
+from ...core.run.runs import Run, last_checkpoint, open_run, runs_folder, step_of
 from .show import print_json, say
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}

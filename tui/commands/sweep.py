@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Fault, RunError
-from ...core.reporting.metric_names import name_decision, name_metric
-from ...core.reporting.numbers import DASH, format_count, format_estimate, format_seconds
-from ...core.reporting.text import visible
-from ...core.runs import runs_folder
-from ...core.sweeps.choice import describe_sweep, measured, rank
-from ...core.sweeps.file import Sweep, check_rows, load_sweep
-from ...core.sweeps.runs import (
+from ...core.run.runs import runs_folder
+from ...core.sweep.choice import describe_sweep, measured, rank
+from ...core.sweep.file import Sweep, check_rows, load_sweep
+from ...core.sweep.runs import (
     CAN_GO_ON,
     ENDED,
     Entry,
@@ -28,7 +25,10 @@ from ...core.sweeps.runs import (
     read_test_runs,
     test_combination,
 )
-from ...core.sweeps.work import Began, Ended, Lost, Machine, ThisMachine, work_through
+from ...core.sweep.work import Began, Ended, Lost, Machine, ThisMachine, work_through
+from ...core.wording.metric_names import name_decision, name_metric
+from ...core.wording.numbers import DASH, format_count, format_estimate, format_seconds
+from ...core.wording.text import visible
 from .follow import Emit, printer, terminated_as_interrupted
 from .outcome import INTERRUPTED, OBJECTIVE_NOT_MET
 from .show import print_json, print_table, say
@@ -67,7 +67,7 @@ def _machine(sweep: Sweep, options: argparse.Namespace) -> Iterator[Machine]:
     if options.ray is None:
         yield ThisMachine(sweep)
         return
-    from ...core.sweeps.on_ray import RayCluster
+    from ...core.sweep.on_ray import RayCluster
 
     with closing(RayCluster(sweep, options.ray)) as cluster:
         yield cluster

@@ -8,9 +8,9 @@ import sys
 
 import msgspec
 
-from ...core.control import AskTrace, Held, Traced, ask
 from ...core.errors import RunError
-from ...core.runs import Run, open_run, runs_folder
+from ...core.run.control import AskTrace, Held, Traced, ask
+from ...core.run.runs import Run, open_run, runs_folder
 from .prompt import PATIENCE, see_to_worker
 from .show import let_interrupt, print_json, say
 
@@ -42,8 +42,8 @@ def _ask(found: Run, text: str) -> Traced:
 
 
 def _print(traced: Traced) -> None:
-    from ..widgets.spans import text_of
-    from ..widgets.traced import whole_trace
+    from ..drawing.spans import text_of
+    from ..screens.trace.traced import whole_trace
 
     width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
     for line in whole_trace(traced, max(LEAST_WIDTH, width - 1)):

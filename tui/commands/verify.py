@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ...core.reporting.numbers import format_count
-from ...core.reporting.text import visible
-from ...core.runs import open_run, runs_folder
-from ...core.verify import verify
-from ...core.verifying.stored import Check
+from ...core.report.verify.stored import Check
+from ...core.report.verify.verify import verify
+from ...core.run.runs import open_run, runs_folder
+from ...core.wording.numbers import format_count
+from ...core.wording.text import visible
 from .show import print_json, print_table
 
 OK = {True: "yes", False: "NO", None: "unchecked"}

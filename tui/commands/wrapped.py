@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from ...core.reporting.text import visible
+from ...core.wording.text import visible
 
 MOST_COLUMNS = 100
 

@@ -13,7 +13,7 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 if TYPE_CHECKING:
-    from .prompt import SixPanes
+    from ..screens.prompt.prompt import SixPanes
 
 
 class PaneDesk(Container):

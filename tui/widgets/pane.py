@@ -15,8 +15,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .scrolling import told_hidden
-from .spans import COLOURLESS_ROLES, ROLES, SHADES, Line, Span, cut, width_of
+from ..drawing.scrolling import told_hidden
+from ..drawing.spans import COLOURLESS_ROLES, ROLES, SHADES, Line, Span, cut, width_of
 
 JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .look import AXES, Look
+from ..drawing.plot import MARKERS
+from ..drawing.scrolling import following
+from ..drawing.series import SMOOTHINGS
+from ..screens.run.look import AXES, Look
 from .pane import NumberedPane
-from .plot import MARKERS
-from .scrolling import following
-from .series import SMOOTHINGS
 
 
 class PlotPane(NumberedPane):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..drawing.scrolling import scrolled
+from ..drawing.spans import Line
 from .pane import Pane
-from .scrolling import scrolled
-from .spans import Line
 
 
 class ScrolledPane(Pane):

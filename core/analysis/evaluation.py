@@ -1,0 +1,71 @@
+"""A scored split as the analyses see it, and what each of them yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from ..config.config import RunConfig
+from ..judgement.selection import first_reference
+from ..metrics.results import Estimate, ModelResult, evaluate_classification, evaluate_text
+
+Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A scored split: every model's predictions, the rows they were made from, and the run's terms.
+
+    `source` has row_id and every column of the file; `validation` the predictions on validation,
+    from which thresholds and temperatures are fitted (empty where there is none). `windows` has
+    row_id and input (how it begins) where the rows are windows of documents, not the source's own.
+    """
+
+    split: str
+    frames: Frames
+    source: pl.DataFrame
+    config: RunConfig
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    validation: Frames = field(default_factory=dict)
+    windows: pl.DataFrame | None = None
+    measured: dict[str, ModelResult] = field(default_factory=dict, repr=False)  # by model
+
+    def result(self, model: str) -> ModelResult:
+        """Its metrics with their intervals, which every table shows alike. Raises DataError."""
+        if model not in self.measured:
+            frame = self.frames[model]
+            if self.config.is_classification:
+                self.measured[model] = evaluate_classification(frame, self.labels, self.positive)
+            else:
+                self.measured[model] = evaluate_text(frame)
+        return self.measured[model]
+
+    @property
+    def reference(self) -> str | None:
+        return reference_of(self.frames)
+
+
+def reference_of(frames: Mapping[str, pl.DataFrame]) -> str | None:
+    """What the tuned model is set against; a frame with a method is of a zero-shot base."""
+    base = frames.get("base")
+    return first_reference(frames, zero_shot=base is not None and "method" in base.columns)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One result: `name` says of what, `model` whose (empty where it is about several models)."""
+
+    name: str
+    result: dict[str, Any]
+    model: str = ""
+
+
+def as_in_results(estimate: Estimate) -> dict[str, Any]:
+    """One number has one interval, wherever it stands."""
+    plain: dict[str, Any] = msgspec.to_builtins(estimate)
+    return {key: plain[key] for key in ("value", "low", "high", "method")}

@@ -1,0 +1,198 @@
+"""The flip list: which rows the tuned model fixed and broke, or whose loss fell and rose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from ..errors import DataError, Fault
+from ..metrics.clusters import Clusters, read_clusters
+from .evaluation import Analysis, Evaluation
+
+LISTED = 200  # rows of each changed kind that are written down
+WITH_TEXT = 10  # of them with the beginning of their input
+INPUT_CHARACTERS = 200
+LABEL_KINDS = ("fixed", "broke", "wrong", "right")
+LOSS_KINDS = ("fell", "rose", "same", "undefined", "unscored")
+CHANGED = ("fixed", "broke", "fell", "rose")
+Result = dict[str, Any]
+
+
+def find_flips(e: Evaluation) -> Iterator[Analysis]:
+    """The tuned model against its reference: base, else probe, else majority."""
+    reference = e.reference
+    if reference is None or "tuned" not in e.frames:
+        return
+    pair = e.frames[reference], e.frames["tuned"]
+    rows = label_flips(*pair) if e.config.is_classification else loss_changes(*pair)
+    together = read_clusters(pair[0])
+    told = {"from": reference, "to": "tuned", **describe_flips(rows, LISTED, together)}
+    _add_inputs(told["rows"], e)
+    yield Analysis("flips", told, "tuned")
+
+
+def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """A row an example: row_id, label, from, to, from_confidence, to_confidence, kind.
+
+    Confidence is the probability of the predicted label, null where a model has none. Kinds:
+    fixed (wrong, then right), broke (right, then wrong), wrong and right (in both). Raises
+    DataError when the rows or their labels differ.
+    """
+    sides = [
+        frame.select(
+            "row_id",
+            "label",
+            pl.col("predicted").alias(name),
+            _confidence(frame).alias(f"{name}_confidence"),
+        )
+        for name, frame in (("from", before), ("to", after))
+    ]
+    joined = _join(sides, ["row_id", "label"])
+    was, now = pl.col("from") == pl.col("label"), pl.col("to") == pl.col("label")
+    kind = (
+        pl.when(was & now)
+        .then(pl.lit("right"))
+        .when(now)
+        .then(pl.lit("fixed"))
+        .when(was)
+        .then(pl.lit("broke"))
+        .otherwise(pl.lit("wrong"))
+    )
+    return joined.with_columns(kind.alias("kind"))
+
+
+def _confidence(frame: pl.DataFrame) -> pl.Expr:
+    if "probabilities" not in frame.columns:
+        return pl.lit(None, dtype=pl.Float64)
+    return pl.col("probabilities").list.max().cast(pl.Float64)
+
+
+def _join(sides: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
+    a, b = sides
+    if a.height == b.height and all(a[key].equals(b[key]) for key in keys):
+        return a.hstack(b.drop(keys))  # in one order, as a run stores them: nothing to look up
+    joined = a.join(b, on=keys, how="inner", maintain_order="left")
+    if not a.height == b.height == joined.height:
+        raise DataError(
+            Fault(
+                "stored predictions",
+                f"the two models agree on the {' and '.join(keys)} of {joined.height:,} rows only "
+                f"(they have {a.height:,} and {b.height:,})",
+                "Evaluate both on the same split",
+            )
+        )
+    return joined
+
+
+def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """A row a text: row_id, from, to, change, tokens, kind; `unit` is constant over the rows.
+
+    Nats a token where both models scored the same tokens, else bits a byte. Kinds: fell, rose and
+    same by the sign of the change alone; undefined (not finite) and unscored rows have none.
+    """
+    sides = [
+        frame.select("row_id", *(pl.col(c).alias(f"{c}_{name}") for c in ("nll", "tokens")), *more)
+        for name, frame, more in (("from", before, ["bytes"]), ("to", after, []))
+    ]
+    joined = _join(sides, ["row_id"])
+    same_tokens = bool((joined["tokens_from"] == joined["tokens_to"]).all())
+    size = pl.col("tokens_to") if same_tokens else pl.col("bytes") * pl.lit(2.0).log()
+    scored = (pl.col("tokens_from") > 0) & (pl.col("tokens_to") > 0)
+    told = joined.select(
+        "row_id",
+        *((pl.col(f"nll_{name}") / size).alias(name) for name in ("from", "to")),
+        tokens=pl.col("tokens_to"),
+        scored=scored,
+        unit=pl.lit("nats a token" if same_tokens else "bits a byte"),
+    ).with_columns(change=pl.col("to") - pl.col("from"))
+    kind = (
+        pl.when(~pl.col("scored"))
+        .then(pl.lit("unscored"))
+        .when(~pl.col("change").is_finite())
+        .then(pl.lit("undefined"))
+        .when(pl.col("change") < 0)
+        .then(pl.lit("fell"))
+        .when(pl.col("change") > 0)
+        .then(pl.lit("rose"))
+        .otherwise(pl.lit("same"))
+    )
+    return told.with_columns(kind.alias("kind")).drop("scored")
+
+
+def describe_flips(rows: pl.DataFrame, listed: int, clusters: Clusters | None = None) -> Result:
+    """Counts of every kind, which add up to n, and the first rows of each changed kind.
+
+    `clusters` of the rows, where they belong together: then p is of these.
+    """
+    counted = dict(rows.group_by("kind").len().iter_rows())
+    kinds = LABEL_KINDS if "label" in rows.columns else LOSS_KINDS
+    told: Result = {
+        "n": rows.height,
+        "counts": {kind: counted.get(kind, 0) for kind in kinds},
+        "rows": {k: list_rows(rows, k, listed) for k in kinds if k in CHANGED},
+    }
+    if "label" in rows.columns:
+        other = (pl.col("kind") == "wrong") & pl.col("from").ne_missing(pl.col("to"))
+        told["wrong_otherwise"] = rows.filter(other).height
+    else:
+        told |= _describe_changes(rows, clusters)
+    return told
+
+
+def _describe_changes(rows: pl.DataFrame, clusters: Clusters | None) -> Result:
+    from ..metrics.shares import change_p
+
+    signs = {"fell": 1.0, "rose": -1.0}
+    change = rows["kind"].replace_strict(signs, default=0.0, return_dtype=pl.Float64).to_numpy()
+    changes = rows.filter(pl.col("kind").is_in(["fell", "rose", "same"]))["change"]
+    told: Result = {"unit": rows["unit"][0] if rows.height else "nats a token"}
+    told["p"], _ = change_p(change, clusters)
+    if clusters is not None:
+        told["clusters"] = clusters.count
+    if len(changes):
+        told["quartiles"] = [float(changes.quantile(q, "linear") or 0.0) for q in (0.25, 0.5, 0.75)]
+    return told
+
+
+def list_rows(rows: pl.DataFrame, kind: str, most: int) -> list[Result]:
+    """The rows of a kind: the tuned model's most confident first, or the largest change first."""
+    chosen = rows.filter(pl.col("kind") == kind)
+    if "label" in rows.columns:
+        order = ["to_confidence", "from_confidence"]
+        chosen = chosen.sort(*order, "row_id", descending=[True, True, False], nulls_last=True)
+    else:
+        chosen = chosen.sort(pl.col("change").abs(), pl.col("row_id"), descending=[True, False])
+        chosen = chosen.drop("unit")
+    return [
+        {name: value for name, value in row.items() if value is not None}
+        for row in chosen.head(most).drop("kind").to_dicts()
+    ]
+
+
+def _add_inputs(rows: dict[str, list[Result]], e: Evaluation) -> None:
+    """The beginning of the input of the first rows."""
+    shown = {row["row_id"] for listed in rows.values() for row in listed[:WITH_TEXT]}
+    if not shown:
+        return
+    texts = _inputs(e, list(shown))
+    for listed in rows.values():
+        for row in listed[:WITH_TEXT]:
+            if (text := texts.get(row["row_id"])) is not None:
+                row["input"] = text[:INPUT_CHARACTERS]
+
+
+def _inputs(e: Evaluation, wanted: list[int]) -> dict[int, str]:
+    """By row_id; empty where the rows are windows of documents and their texts are not given."""
+    from ..data.inputs import input_of
+
+    asked = pl.col("row_id").is_in(wanted)
+    if e.windows is not None:
+        return dict(e.windows.filter(asked).select("row_id", "input").iter_rows())
+    if e.source.height != e.frames["tuned"].height:
+        return {}
+    rows = e.source.filter(asked)
+    if e.config.is_classification:
+        rows = rows.select("row_id", "text")
+    return dict(zip(rows["row_id"], input_of(rows), strict=True))

@@ -1,0 +1,59 @@
+"""What is computed of a scored split, whoever scored it: results, the same on clean rows, analyses
+and paired comparisons. No model is needed: rows of predictions are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+import msgspec
+import polars as pl
+
+from ..config.decision import DEFAULT_METRIC, declared_metric
+from ..judgement.selection import REFERENCES, clean
+from ..metrics.results import Comparison, adjust_secondary, compare
+from ..run.events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
+from . import Evaluation, Frames, analyse, guardrails, thresholds
+
+OF_CLEAN_ROWS = (thresholds, guardrails)  # what the verdict asks of them beyond the results
+Measured = ResultsComputed | AnalysisComputed | ComparisonsComputed
+
+
+def measure(
+    e: Evaluation, leaked: Collection[int] = (), *, comparable: bool = True
+) -> Iterator[Measured]:
+    """Every number of a split, as facts to be written down.
+
+    `leaked`: ids of the rows that repeat an earlier split (D2). `comparable` is False where the
+    models do not read the same rows: they are not compared. Raises DataError.
+    """
+    others = _without(e, leaked)
+    for part in (e, others):
+        for model in part.frames:
+            plain = spell_numbers(msgspec.to_builtins(part.result(model)))
+            yield ResultsComputed(split=part.split, model=model, result=plain)
+    yield from analyse(e)
+    if others.frames and e.split != "validation":
+        yield from analyse(others, OF_CLEAN_ROWS)
+    found = [c for part in (e, others) for c in _comparisons(part)] if comparable else []
+    yield ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found)))
+
+
+def _without(e: Evaluation, leaked: Collection[int]) -> Evaluation:
+    """The rows that repeat nothing of an earlier split; no frames where none repeats, or all do."""
+    kept: Frames = {}
+    if leaked:
+        own = ~pl.col("row_id").is_in(list(leaked))
+        kept = {model: frame.filter(own) for model, frame in e.frames.items()}
+    kept = {model: frame for model, frame in kept.items() if frame.height}
+    return replace(e, split=clean(e.split), frames=kept, measured={})
+
+
+def _comparisons(e: Evaluation) -> Iterator[Comparison]:
+    """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
+    task = (e.labels, e.positive) if e.config.is_classification else (None, None)
+    primary = declared_metric(e.config) or DEFAULT_METRIC[e.config.task]
+    for reference in (m for m in REFERENCES if m in e.frames):
+        pair = e.frames[reference], e.frames["tuned"]
+        found = compare(e.split, reference, pair[0], "tuned", pair[1], *task)
+        yield from adjust_secondary(found, primary)

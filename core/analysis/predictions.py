@@ -1,0 +1,220 @@
+"""The stored predictions of a run, a frame a split and model, and the texts of their rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ..data.formats.parquet_pages import read_parquet
+from ..errors import DataError, Fault, FtevError, RunError
+from ..run.history import History
+from ..run.runs import Run
+from ..wording.numbers import format_count
+from . import Frames
+
+INPUT_CHARACTERS = 500  # of a row's input text that are stored beside its predictions
+REWRITE = "Run the evaluation again to rewrite it"
+# What each task stores of a row, and what may stand beside it; of the former only `predicted` may
+# be null, where a model gave no prediction.
+NEEDED = {
+    "classification": {"row_id": "whole numbers", "label": "text", "predicted": "text"},
+    "generation": {
+        "row_id": "whole numbers",
+        "nll": "numbers",
+        "tokens": "whole numbers",
+        "correct": "whole numbers",
+        "bytes": "whole numbers",
+    },
+}
+OPTIONAL = {
+    "nll": "numbers",
+    "end_nll": "numbers",
+    "probabilities": "lists of numbers",
+    "content": "hashes",
+    "cluster": "whole numbers",
+    **dict.fromkeys(("input", "prompt", "completion", "reference", "method"), "text"),
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Input texts by row id; where there are none, `missing` says why."""
+
+    texts: dict[int, str]
+    missing: str = ""
+
+
+def stored_splits(run: Run) -> dict[str, list[str]]:
+    """The models whose predictions are stored, by split."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(run.predictions.glob("*.*.parquet")):
+        split, model, _ = path.name.split(".", 2)
+        found.setdefault(split, []).append(model)
+    return found
+
+
+def read_predictions(
+    run: Run, history: History, split: str, models: Sequence[str] | None = None
+) -> Frames:
+    """The predictions of the models named, by default of every one, on a split.
+
+    Raises RunError where there are none, or a file of them cannot be used.
+    """
+    stored = stored_splits(run).get(split)
+    if not stored:
+        known = ", ".join(stored_splits(run)) or "none"
+        raise RunError(
+            f"{run.id}: no predictions on {split} are stored (splits that are: {known}). "
+            "They are written at the end of a run"
+        )
+    task = task_of(run, history)
+    wanted = stored if models is None else [m for m in stored if m in models]
+    paths = {model: run.predictions / f"{split}.{model}.parquet" for model in wanted}
+    return {m: read_frame(path, task, history.labels) for m, path in paths.items()}
+
+
+def task_of(run: Run, history: History) -> str:
+    """What the run was started for. Raises FtevError where neither events nor config tell."""
+    return history.task if history.task in NEEDED else run.config().task
+
+
+def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFrame:
+    """One file of predictions, a row an example, with the columns of its task.
+
+    Raises RunError with everything that is wrong with it: that it cannot be read, columns that are
+    missing or of another type, rows without a value, rows that stand in it twice.
+    """
+    if task not in NEEDED:
+        raise RunError(
+            Fault(str(path), f"there is no task {task!r}", "The run tells no known task")
+        )
+    if not os.path.isfile(path):  # a closed folder is no exception here
+        what = "cannot be read: it is no file" if os.path.exists(path) else "there is no such file"
+        raise RunError(Fault(str(path), what, REWRITE))
+    try:
+        frame = read_parquet(path)
+    except DataError as error:
+        [fault] = error.faults
+        raise RunError(Fault(str(path), fault.what, fault.remedy)) from None
+    except (Exception, pl.exceptions.PanicException) as error:  # damaged bytes fail in many ways
+        told = (str(error).splitlines() or ["it is damaged"])[0]
+        raise RunError(Fault(str(path), f"cannot be read: {told}", REWRITE)) from None
+    if faults := _column_faults(frame, task) or _row_faults(frame, task, len(labels)):
+        raise RunError(*(Fault(str(path), what, REWRITE) for what in faults))
+    return frame.with_columns(pl.col("row_id").cast(pl.Int64))
+
+
+def _column_faults(frame: pl.DataFrame, task: str) -> list[str]:
+    found = []
+    for name, kind in (OPTIONAL | NEEDED[task]).items():
+        dtype = frame.schema.get(name)
+        if dtype is None:
+            if name in NEEDED[task]:
+                found.append(f"there is no column {name!r}, which {task} needs")
+        elif not _is_of(dtype, kind):
+            found.append(f"column {name!r} holds {dtype}, not {kind}")
+    return found
+
+
+def _is_of(dtype: pl.DataType, kind: str) -> bool:
+    if isinstance(dtype, pl.List):
+        return kind == "lists of numbers" and dtype.inner.is_float()
+    fits = {
+        "text": dtype == pl.String,
+        "numbers": dtype.is_float(),
+        "whole numbers": dtype.is_integer(),
+        "hashes": dtype in (pl.UInt64, pl.Null),
+    }
+    return fits.get(kind, False)
+
+
+def _row_faults(frame: pl.DataFrame, task: str, labels: int) -> list[str]:
+    needed = [
+        *(c for c in NEEDED[task] if c != "predicted"),
+        *(c for c in ("nll", "probabilities") if c in frame.columns),
+    ]
+    empty = {name: frame[name].null_count() for name in dict.fromkeys(needed)}
+    found = [
+        f"column {name!r} has no value in {format_count(count, 'row')}"
+        for name, count in empty.items()
+        if count
+    ]
+    if twice := frame.height - frame["row_id"].n_unique():
+        found.append(f"{format_count(twice, 'row')} stand in it again under a row_id already used")
+    if frame["row_id"].cast(pl.Int64, strict=False).null_count() > empty["row_id"]:
+        found.append("column 'row_id' holds numbers that are no row's")
+    if "probabilities" in frame.columns and not empty.get("probabilities"):
+        lists = frame["probabilities"]
+        lengths = lists.list.len().unique().sort().to_list()
+        if len(lengths) > 1 or (labels and lengths not in ([], [labels])):
+            found.append(
+                f"column 'probabilities' holds lists of {', '.join(map(str, lengths[:5]))} "
+                "numbers, "
+                + (f"and there are {labels} labels" if labels else "not all of one length")
+            )
+        elif lists.explode().null_count() and lengths != [0]:
+            found.append("column 'probabilities' holds lists with no number in a place")
+    return found
+
+
+def read_inputs(run: Run, history: History, split: str, frame: pl.DataFrame) -> Inputs:
+    """The input of each row: as stored beside it, else from the data file if it still fits."""
+    if "input" in frame.columns and frame["input"].null_count() < frame.height:
+        known = frame.drop_nulls("input")
+        return Inputs(dict(zip(known["row_id"], known["input"], strict=True)))
+    try:
+        return _inputs_of_data(run, history, split, frame)
+    except FtevError as error:
+        return Inputs({}, f"the data file cannot be read: {error.faults[0]}")
+
+
+def read_whole_input(
+    run: Run, history: History, split: str, frame: pl.DataFrame, row_id: int
+) -> str:
+    """The uncut input of one row of a split's predictions; empty where the data file lacks it."""
+    try:
+        found = _inputs_of_data(run, history, split, frame, None)
+    except FtevError:
+        return ""
+    return found.texts.get(row_id, "")
+
+
+def _inputs_of_data(
+    run: Run,
+    history: History,
+    split: str,
+    frame: pl.DataFrame,
+    most: int | None = INPUT_CHARACTERS,
+) -> Inputs:
+    from ..data.data import read_dataset
+    from ..data.inputs import input_of
+
+    config, told = run.config(), history.splits.get(split)
+    dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    found = dataset.splits.get(split)
+    if found is None or told is None or found.sha256 != told.sha256:
+        return Inputs({}, "the data file has changed since the run (its sha256 is another)")
+    if dataset.columns.form == "text" and found.frame.height != frame.height:
+        return _windows(found.frame["text"], frame, most)
+    rows = found.frame.select("row_id", "content", input_of(found.frame).alias("input"))
+    joined = frame.select("row_id", "content").join(rows, on=["row_id", "content"])
+    texts = joined["input"].str.slice(0, most)
+    return Inputs(dict(zip(joined["row_id"], texts, strict=True)))
+
+
+def _windows(documents: pl.Series, frame: pl.DataFrame, most: int | None) -> Inputs:
+    """The text of each window: they lie one behind the other, and each counted its bytes."""
+    text, start = "".join(documents.to_list()).encode(), 0
+    rows = frame.sort("row_id")
+    if rows["bytes"].sum() != len(text):
+        told = "the rows are windows of longer documents, and some of these were not scored"
+        return Inputs({}, told)
+    texts: dict[int, str] = {}
+    for row_id, size in zip(rows["row_id"], rows["bytes"], strict=True):
+        texts[row_id] = text[start : start + size].decode(errors="ignore")[:most]
+        start += size
+    return Inputs(texts)

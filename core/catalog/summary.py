@@ -1,0 +1,260 @@
+"""A run in a few words: what `list` and `status` tell, and the headline that stands for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..config.decision import choosers
+from ..errors import FtevError
+from ..judgement.evaluation_values import evaluation_values
+from ..judgement.live import activity, live_figure
+from ..judgement.selection import (
+    clean,
+    config_of,
+    judged_split,
+    metric_value,
+    primary_metric,
+    reference_model,
+)
+from ..run.estimate import compare_with_estimate
+from ..run.history import History
+from ..run.misfits import use_history
+from ..run.runs import Run
+from ..wording.metric_names import name_metric
+from ..wording.numbers import COST, DASH, format_time, format_value, read_number
+from .run_notes import read_notes
+
+if TYPE_CHECKING:
+    from ..config.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure of a run: its primary metric from the reference to the tuned model."""
+
+    metric: str
+    split: str
+    value: float
+    reference: float | None = None
+    reference_model: str | None = None
+    clean_value: float | None = None  # on the rows that repeat nothing of an earlier split
+    positive: str | None = None  # the label of precision, recall and F1
+    step: int | None = None  # of the evaluation, while a run trains
+    price: str = ""  # of a threshold that the objective chose, in words
+
+    @property
+    def text(self) -> str:
+        """`accuracy probe 80.0 % → 90.0 % (test)`; a reference without a name is the base."""
+        value = format_value(self.metric, self.value)
+        if self.reference is not None:
+            known = self.reference_model or "base"
+            named = "" if known == "base" else f"{known} "
+            value = f"{named}{format_value(self.metric, self.reference)} → {value}"
+        where = self.split if self.step is None else f"{self.split}, step {self.step:,}"
+        if self.clean_value is not None:
+            where += f"; {format_value(self.metric, self.clean_value)} on clean rows"
+        if self.price:
+            where += f"; {self.price}"
+        return f"{name_metric(self.metric, self.positive)} {value} ({where})"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "split": self.split,
+            "from": self.reference,
+            "from_model": self.reference_model,
+            "to": self.value,
+            "to_on_clean_rows": self.clean_value,
+            "text": self.text,
+            **({} if self.step is None else {"step": self.step}),
+        }
+
+
+def headline(run: Run, history: History, config: RunConfig | None = None) -> Headline | None:
+    """The primary metric of the results, else of the last evaluation on validation.
+
+    `config` is the run's, where it was read already: a list of a thousand runs reads it once.
+    """
+    metric, split = primary_metric(run, history, config), judged_split(history)
+    if split is not None:
+        results = history.results[split]
+        value = metric_value(results["tuned"], metric)
+        if value is not None:
+            against = reference_model(results)
+            before = metric_value(results.get(against or ""), metric)
+            others = history.results.get(clean(split), {}).get("tuned")
+            known = against if before is not None else None
+            price = describe_price(results["tuned"])
+            figure = Headline(
+                metric,
+                split,
+                value,
+                before,
+                known,
+                metric_value(others, metric),
+                results["tuned"].get("positive"),
+                price=price,
+            )
+            return _of_cost(history, config or config_of(run), figure)
+    return live_headline(history, metric)
+
+
+def describe_price(result: Mapping[str, Any]) -> str:
+    """What a threshold that the objective chose costs in rows falsely called positive (V13)."""
+    chosen, positive = result.get("threshold"), result.get("positive")
+    confusion = result.get("confusion")
+    if chosen is None or not confusion or positive not in confusion["labels"]:
+        return ""
+    code = confusion["labels"].index(positive)
+    false = sum(row[code] for i, row in enumerate(confusion["counts"]) if i != code)
+    rows = max(1, int(result.get("n") or 0))
+    return f"at {chosen:.3g}, {1000 * false / rows:.3g} false positives per 1,000 rows"
+
+
+def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> Headline:
+    """The cost a row, where the objective has prices and names no metric."""
+    if config is None or config.objective.metric or "cost" not in choosers(config):
+        return figure
+    found = history.analyses.get(figure.split, {}).get("thresholds", {}).get("tuned", {})
+    cost = found.get("at_threshold", {}).get("metrics", {}).get(COST)
+    if cost is None or not found.get("in_use"):
+        return figure
+    rival: Mapping[str, Any] = next((r for r in found.get("against", []) if r.get("model")), {})
+    before = read_number(rival["other"]) if rival else None
+    value = read_number(cost["value"])
+    return Headline(COST, figure.split, value, before, rival.get("model"), price=figure.price)
+
+
+def live_headline(history: History, metric: str) -> Headline | None:
+    """Of a run without results; never against a head that was initialised at random."""
+    found = live_figure(history, metric)
+    if found is None:
+        return None
+    return Headline(
+        found.metric,
+        "validation",
+        found.value,
+        found.reference,
+        found.reference_model,
+        positive=history.positive,
+        step=found.step,
+    )
+
+
+def run_status(run: Run, history: History) -> str:
+    """starting, running, paused, finished, stopped, failed or died."""
+    alive = run.worker_alive()
+    status = history.status(alive)
+    if status == "starting" and not alive and run.worker() is not None:
+        return "died"  # its worker was there, and is gone before its first fact
+    return status
+
+
+def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
+    """One entry of `list --json`. Raises RunError where its facts cannot be read or do not fit."""
+    return use_history(run, lambda h: _summarize(run, h), history)
+
+
+def _summarize(run: Run, history: History) -> dict[str, Any]:
+    told, notes = headline(run, history), read_notes(run)
+    return {
+        "id": run.id,
+        "name": _name(run, history),
+        "task": history.task or _from_config(run, "task"),
+        "status": run_status(run, history),
+        "created": format_time(history.created or _created(run)),
+        "step": history.step,
+        "max_steps": history.max_steps,
+        "headline": told.to_dict() if told else None,
+        "shown_name": notes.name or _name(run, history),
+        "tags": list(notes.tags),
+        "note": notes.note,
+        "worker_memory": run.memory_held(),
+    }
+
+
+def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
+    """The document of `status --json`. Raises RunError as `summarize` does."""
+    return use_history(run, lambda h: _describe_status(run, h), history)
+
+
+def _describe_status(run: Run, history: History) -> dict[str, Any]:
+    worker, stage = run.worker(), history.current_stage
+    summary, figures = _summarize(run, history), last_figures(history)
+    trains = summary["status"] == "running" and not history.ended
+    return {
+        **summary,
+        "path": str(run.path.resolve()),
+        "stage": stage.name if stage else None,
+        "activity": activity(history, stage) if stage else None,
+        "epoch": history.epoch,
+        "epochs": history.plan.epochs if history.plan else None,
+        "eta_seconds": history.eta_seconds() if trains else None,
+        "tokens_per_second": history.tokens_per_second() if trains else None,
+        "training_seconds": history.training_seconds,
+        "metrics": {f.name: f.value for f in figures},
+        "positive": history.positive,
+        "metric_steps": {f.name: f.step for f in figures},
+        "estimate": compare_with_estimate(run, history) if history.ended else None,
+        "worker": {"pid": worker.pid, "host": worker.host, "alive": run.worker_alive()}
+        if worker
+        else None,
+        "error": history.finished.error or None if history.finished else None,
+    }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric of the tuned model with the step that it was measured at."""
+
+    name: str  # split/metric
+    value: float
+    step: int
+
+
+def last_figures(history: History) -> list[Figure]:
+    """The newest figures of each split; those of one split are all of one step."""
+    told: list[Figure] = []
+    if len(history.steps):
+        told.append(Figure("train/loss", history.steps.loss[-1], history.step))
+    for split in ("validation", "test"):
+        told += _figures_of(history, split)
+    return told
+
+
+def _figures_of(history: History, split: str) -> list[Figure]:
+    """The results, which are of the checkpoint that was kept, else the last evaluation."""
+    result = history.results.get(split, {}).get("tuned")
+    if result is not None:
+        step = history.step if history.best_step is None else history.best_step
+        values = {name: read_number(e["value"]) for name, e in result["metrics"].items()}
+    else:
+        e = history.evaluation(split, "tuned")
+        if e is None:
+            return []
+        step, values = e.step, evaluation_values(e, history)
+    return [Figure(f"{split}/{name}", value, step) for name, value in values.items()]
+
+
+def format_headline(told: Mapping[str, Any] | None) -> str:
+    return str(told["text"]) if told else DASH
+
+
+def _name(run: Run, history: History) -> str:
+    return history.started.name if history.started else _from_config(run, "name") or run.id
+
+
+def _from_config(run: Run, field: str) -> str:
+    try:
+        return str(getattr(run.config(), field))
+    except FtevError:
+        return ""
+
+
+def _created(run: Run) -> float:
+    try:
+        return (run.path / "run.toml").stat().st_mtime
+    except OSError:
+        return 0.0

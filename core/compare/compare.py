@@ -1,0 +1,288 @@
+"""Runs set side by side: paired where their rows agree, refused or told apart where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from ..analysis.predictions import read_predictions, stored_splits
+from ..catalog.run_facts import flatten
+from ..catalog.summary import headline, run_status
+from ..config.config import RunConfig, to_dict
+from ..errors import ConfigError, Fault, FtevError
+from ..files.decoding import misfits_named
+from ..judgement.selection import SPLITS, primary_metric
+from ..judgement.verdict import judge
+from ..metrics.comparisons import compare
+from ..metrics.metrics import METRICS
+from ..metrics.statistics import COVERS, holm
+from ..run.history import History
+from ..run.misfits import use_history
+from ..run.runs import Run
+from ..wording.metric_names import name_metric
+from ..wording.numbers import format_time
+from .pairing import SHOWN_IDS, same_tokens, why_unpaired
+
+OF_POSITIVE = ("precision", "recall", "f1", "average_precision")  # of the positive class alone
+NOT_COMPARED = ("name", "folder")  # settings that say nothing about what a run did
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the runs compared, with the model and split that speak for it."""
+
+    name: str
+    run: Run
+    history: History
+    config: RunConfig | None
+    frame: pl.DataFrame = field(default_factory=pl.DataFrame)
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return self.history.task or (self.config.task if self.config else "")
+
+
+def compare_runs(
+    runs: Sequence[Run], split: str | None = None, metric: str | None = None, model: str = "tuned"
+) -> Document:
+    """The document of `compare --json`; the first run is the baseline.
+
+    Raises ConfigError with every reason why the runs cannot stand in one table: fewer than two,
+    another task, labels, split or metric; RunError for a run whose facts do not fit together.
+    """
+    sides = _open(runs)
+    with misfits_named(sides[-1].run.path):
+        return _compare(sides, split, metric, model)
+
+
+def _compare(sides: list[Side], split: str | None, metric: str | None, model: str) -> Document:
+    split = _common_split(sides, split, model)
+    sides = [_with_rows(side, split, model) for side in sides]
+    _check_labels(sides)
+    metrics, notes = _common_metrics(sides)
+    metric = _primary(sides, metric, metrics)
+    compared = [_pair(sides[0], side, split, metrics) for side in sides[1:]]
+    _adjust([c for c, _ in compared], metric)
+    notes += _token_notes(sides, compared)
+    if any(comparisons for comparisons, _ in compared):
+        notes.append(f"An interval {COVERS}")
+    return {
+        "split": split,
+        "model": model,
+        "metric": metric,
+        "positive": sides[0].result.get("positive"),
+        "metrics": metrics,
+        "baseline": sides[0].name,
+        "runs": [_describe(side, metrics) for side in sides],
+        "comparisons": [c for comparisons, _ in compared for c in comparisons],
+        "unpaired": [
+            {"run": side.name, "reason": reason}
+            for side, (_, reason) in zip(sides[1:], compared, strict=True)
+            if reason
+        ],
+        "config": config_differences(sides),
+        "notes": notes,
+    }
+
+
+def _open(runs: Sequence[Run]) -> list[Side]:
+    if len(runs) < 2:
+        raise ConfigError(Fault("compare", "needs two runs or more", "Name them one after another"))
+    ids = [run.id for run in runs]
+    sides = []
+    for i, run in enumerate(runs):
+        name = run.id if ids.count(run.id) == 1 else f"{run.id} ({i + 1})"
+        sides.append(use_history(run, partial(_side, name, run)))
+    first = sides[0]
+    faults = [
+        Fault(side.name, f"is a {side.task} run, {first.name} a {first.task} run")
+        for side in sides[1:]
+        if side.task != first.task
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    return sides
+
+
+def _side(name: str, run: Run, history: History) -> Side:
+    """A run with its verdict tried: one that cannot be judged is named before it is compared."""
+    config = _config(run)
+    headline(run, history, config)
+    if config is not None and history.results:
+        judge(history, config)
+    return Side(name, run, history, config)
+
+
+def _config(run: Run) -> RunConfig | None:
+    try:
+        return run.config()
+    except FtevError:
+        return None
+
+
+def _common_split(sides: Sequence[Side], split: str | None, model: str) -> str:
+    """The split asked for, else the first on which every run stored this model's predictions."""
+    stored = {side.name: stored_splits(side.run) for side in sides}
+    scored = {name: [s for s in splits if model in splits[s]] for name, splits in stored.items()}
+    wanted = [split] if split else [s for s in SPLITS if all(s in x for x in scored.values())]
+    missing = {name: x for name, x in scored.items() if not wanted or wanted[0] not in x}
+    if not missing:
+        return wanted[0]
+    what = f"no predictions of {model} on {split}" if split else "no split that every run has"
+    raise ConfigError(
+        *(
+            Fault(name, what, f"{model} was scored on: {', '.join(x) or _models(stored[name])}")
+            for name, x in missing.items()
+        )
+    )
+
+
+def _models(splits: Mapping[str, list[str]]) -> str:
+    known = sorted({model for models in splits.values() for model in models})
+    return f"nothing (models: {', '.join(known)})" if known else "nothing"
+
+
+def _with_rows(side: Side, split: str, model: str) -> Side:
+    frame = read_predictions(side.run, side.history, split, [model])[model]
+    result = side.history.results.get(split, {}).get(model, {})
+    return Side(side.name, side.run, side.history, side.config, frame, result)
+
+
+def _check_labels(sides: Sequence[Side]) -> None:
+    first, faults = sides[0], []
+    for side in sides[1:]:
+        ours, theirs = side.history.labels, first.history.labels
+        if ours == theirs:
+            continue
+        parts = [
+            f"{', '.join(map(repr, only[:SHOWN_IDS]))}{' …' if len(only) > SHOWN_IDS else ''} "
+            f"only in {name}"
+            for name, only in (
+                (side.name, [x for x in ours if x not in theirs]),
+                (first.name, [x for x in theirs if x not in ours]),
+            )
+            if only
+        ]
+        told = " and ".join(parts) or "the same labels in another order"
+        faults.append(
+            Fault(side.name, f"other labels than {first.name}: {told}", "Set [data] labels in both")
+        )
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _common_metrics(sides: Sequence[Side]) -> tuple[list[str], list[str]]:
+    """The metrics that every run has, and what is to be said about those left out."""
+    known = [side.result.get("metrics", {}) for side in sides]
+    metrics = [name for name in METRICS if all(name in found for found in known)]
+    positives = {side.result.get("positive") for side in sides}
+    left = [name for name in metrics if name in OF_POSITIVE]
+    if len(positives) < 2 or not left:
+        return metrics, []
+    named = " and ".join(sorted(f'"{p}"' for p in positives))
+    names = ", ".join(map(name_metric, left))
+    note = f"The positive class is {named}: {names} are left out, as they are of one class"
+    return [name for name in metrics if name not in left], [note]
+
+
+def _primary(sides: Sequence[Side], metric: str | None, metrics: Sequence[str]) -> str:
+    declared = metric or primary_metric(sides[0].run, sides[0].history)
+    if declared in metrics:
+        return declared
+    where = "--metric" if metric else f"objective of {sides[0].name}"
+    raise ConfigError(
+        Fault(where, f"not every run has {declared!r}", f"All have: {', '.join(metrics) or 'none'}")
+    )
+
+
+def _pair(
+    first: Side, side: Side, split: str, metrics: Sequence[str]
+) -> tuple[list[Document], str]:
+    """Paired differences from the baseline to a run, or why its rows cannot be paired."""
+    same_file = _same_file(first, side, split)
+    if reason := why_unpaired(
+        first.frame, side.frame, (first.name, side.name), first.task, same_file
+    ):
+        return [], reason
+    labels = first.history.labels if first.task == "classification" else None
+    positive = first.result.get("positive")
+    found = compare(split, first.name, first.frame, side.name, side.frame, labels, positive)
+    plain: list[Document] = [c for c in msgspec.to_builtins(found) if c["metric"] in metrics]
+    return plain, ""
+
+
+def _same_file(first: Side, side: Side, split: str) -> bool:
+    sums = [s.history.splits[split].sha256 for s in (first, side) if split in s.history.splits]
+    return len(sums) == 2 and bool(sums[0]) and sums[0] == sums[1]
+
+
+def _token_notes(
+    sides: Sequence[Side], compared: Sequence[tuple[list[Document], str]]
+) -> list[str]:
+    """What cannot be set against the baseline: values a token, where texts have other tokens."""
+    if sides[0].task == "classification":
+        return []
+    other = [
+        side.name
+        for side, (_, reason) in zip(sides[1:], compared, strict=True)
+        if not reason and not same_tokens(sides[0].frame, side.frame)
+    ]
+    if not other:
+        return []
+    return [
+        f"The texts have other tokens in {', '.join(other)} than in {sides[0].name}: only "
+        "bits per byte can be compared, whatever stands side by side (--metric bits_per_byte)"
+    ]
+
+
+def _adjust(compared: Sequence[list[Document]], metric: str) -> None:
+    """Holm over the runs compared, for the primary metric alone: it is one question asked often."""
+    asked = {c["to"]: c for found in compared for c in found if c["metric"] == metric}
+    adjusted = holm({name: float(c["p"]) for name, c in asked.items()})
+    for name, c in asked.items():
+        c["p_holm"] = adjusted[name]
+
+
+def _describe(side: Side, metrics: Sequence[str]) -> Document:
+    told = headline(side.run, side.history)
+    document: Document = {
+        "name": side.name,
+        "path": str(side.run.path),
+        "status": run_status(side.run, side.history),
+        "created": format_time(side.history.created),
+        "headline": told.text if told else None,
+        "n": side.result.get("n", 0),
+        "metrics": {name: side.result["metrics"][name] for name in metrics},
+        "verdict": None,
+    }
+    if side.config is not None:
+        verdict = judge(side.history, side.config)
+        document["verdict"] = verdict.to_dict()
+    return document
+
+
+def config_differences(sides: Sequence[Side]) -> dict[str, list[Any]]:
+    """Settings, data files and versions in which the runs differ: a value a run, None for none."""
+    tables = [_facts(side) for side in sides]
+    names = dict.fromkeys(name for table in tables for name in table)
+    rows = {name: [table.get(name) for table in tables] for name in names}
+    return {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
+
+
+def _facts(side: Side) -> dict[str, Any]:
+    told = flatten(to_dict(side.config)) if side.config else {}
+    told = {name: value for name, value in told.items() if name not in NOT_COMPARED}
+    for name, s in side.history.splits.items():
+        told[f"rows of {name}"] = s.rows
+        told[f"sha256 of {name}"] = s.sha256[:12]
+    if device := side.history.device:
+        told |= {"device": device.name, "precision": device.precision}
+        told |= {f"version of {name}": version for name, version in device.packages.items()}
+    return told

@@ -1,0 +1,180 @@
+"""A comparison of runs in words: the sentence that says what came out, and a page of Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..judgement.outcome import Outcome, read_difference
+from ..metrics.metric_table import METRICS
+from ..report.blocks import Block, Bullets, Heading, Paragraph, Table
+from ..wording.metric_names import name_decision, name_metric
+from ..wording.numbers import (
+    DASH,
+    format_difference,
+    format_difference_interval,
+    format_estimate,
+    format_p,
+    read_number,
+)
+
+GROUPS: dict[Outcome, str] = {
+    "better": "better",
+    "worse": "worse",
+    "the same": "the same in every digit shown",
+    "cannot tell": "no difference shown",
+}
+Document = Mapping[str, Any]  # what `core.compare.compare_runs` gives
+
+
+def tell_outcome(told: Document) -> str:
+    """One or two sentences: which runs are shown to be better or worse than the baseline."""
+    metric, split, baseline = told["metric"], told["split"], told["baseline"]
+    named = name_in(told, metric)
+    found = primary_comparisons(told)
+    reasons = {u["run"]: u["reason"] for u in told["unpaired"]}
+    if len(told["runs"]) == 2:
+        name = told["runs"][1]["name"]
+        if found:
+            return _tell_one(found[0], baseline, named)
+        why = "" if name in reasons else f": {named} cannot be paired"
+        return f"No evidence either way: {name} is not paired with {baseline}{why}."
+    groups: dict[Outcome, list[str]] = {}
+    for c in found:
+        change = f"{c['to']} ({format_difference(metric, c['difference'])})"
+        groups.setdefault(read_difference(c), []).append(change)
+    parts = [f"{word}: {', '.join(groups[o])}" for o, word in GROUPS.items() if o in groups]
+    parts += [f"not paired: {', '.join(reasons)}"] * bool(reasons)
+    return f"{named} on {split} against {baseline}: {'; '.join(parts)}."
+
+
+def _tell_one(c: Document, baseline: str, named: str) -> str:
+    metric, name = c["metric"], c["to"]
+    change = format_difference(metric, c["difference"])
+    ends = format_difference_interval(metric, c["low"], c["high"])
+    where = f"{change} in {named} on {c['split']}"
+    told = f"{where} (paired 95 %: {ends}, p {_p(c['p'])})"
+    counted = ""
+    if c.get("fixed") is not None and c.get("broke") is not None:
+        counted = f"; it fixed {c['fixed']:,} rows and broke {c['broke']:,}"
+    match read_difference(c):
+        case "better" | "worse" as read:
+            return f"{name} is {read} than {baseline}: {told}{counted}."
+        case "the same":
+            same = f"{name} and {baseline} are the same in every digit shown"
+            return f"{same}: {where} (paired 95 %: {ends})."
+    return f"No difference is shown between {name} and {baseline}: {told}{_could_show(c)}."
+
+
+def _p(value: Any) -> str:
+    told = format_p(value)
+    return told if told.startswith("<") else f"= {told}"
+
+
+def _could_show(c: Document) -> str:
+    least = read_number(c.get("smallest_detectable"))
+    if math.isnan(least):
+        return ""
+    told = format_difference(c["metric"], abs(least)).lstrip("+")
+    return f"; these rows could have shown {told} or more"
+
+
+def primary_comparisons(told: Document) -> list[Document]:
+    return [c for c in told["comparisons"] if c["metric"] == told["metric"]]
+
+
+def comparison_blocks(told: Document) -> list[Block]:
+    """The page that `e` writes."""
+    metric, names = told["metric"], [r["name"] for r in told["runs"]]
+    direction, named = METRICS[metric].direction, name_in(told, metric)
+    blocks: list[Block] = [
+        Heading("Runs side by side", 1),
+        Paragraph(tell_outcome(told)),
+        Heading(f"{named} of {told['model']} on {told['split']} ({direction} is better)"),
+        Table(("run", "rows", named, "verdict"), [_run_row(r, metric) for r in told["runs"]]),
+    ]
+    if found := primary_comparisons(told):
+        blocks += [Heading("Paired differences from the baseline"), _paired_table(found)]
+        methods = dict.fromkeys(c["method"] for c in found)
+        blocks.append(Paragraph(f"Method: {'; '.join(methods)}.", quiet=True))
+    blocks += [
+        Paragraph(f"{u['run']} is not paired with the baseline: {u['reason']}.")
+        for u in told["unpaired"]
+    ]
+    blocks += _other_tables(told)
+    if told["config"]:
+        rows = [[name, *map(format_setting, row)] for name, row in told["config"].items()]
+        blocks += [Heading("What differs between the runs"), Table(("", *names), rows, names)]
+    else:
+        blocks.append(Paragraph("The runs were configured alike, on the same files."))
+    return [*blocks, Bullets([f"{note}." for note in told["notes"]])]
+
+
+def _run_row(r: Document, metric: str) -> list[str]:
+    verdict = r["verdict"]
+    told = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else DASH
+    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
+
+
+def _paired_table(found: Sequence[Document]) -> Table:
+    columns = ("run", "difference", "95 % interval", "p", "p (Holm)", "fixed", "broke")
+    rows = [
+        [
+            c["to"],
+            format_difference(c["metric"], c["difference"]),
+            format_difference_interval(c["metric"], c["low"], c["high"]),
+            format_p(c["p"]),
+            format_p(c.get("p_holm")),
+            *(DASH if c.get(name) is None else f"{c[name]:,}" for name in ("fixed", "broke")),
+        ]
+        for c in found
+    ]
+    return Table(columns, rows)
+
+
+def _other_tables(told: Document) -> list[Block]:
+    first, *rest = told["runs"]
+    blocks: list[Block] = []
+    for r in rest:
+        rows = [
+            [
+                name_in(told, name),
+                format_estimate(name, first["metrics"][name]),
+                format_estimate(name, r["metrics"][name]),
+                *([DASH] * 3 if c is None else _change(c)),
+            ]
+            for name, c in other_metrics(told, r["name"])
+        ]
+        if rows:
+            columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
+            title = f"Other metrics, {r['name']} against the baseline"
+            note = not_adjusted(told)
+            blocks += [Heading(title), Table(columns, rows), Paragraph(note, quiet=True)]
+    return blocks
+
+
+def _change(c: Document) -> list[str]:
+    ends = format_difference_interval(c["metric"], c["low"], c["high"])
+    return [format_difference(c["metric"], c["difference"]), ends, format_p(c["p"])]
+
+
+def name_in(told: Document, metric: str) -> str:
+    """A metric's name, with the positive label of the runs where it is of one."""
+    return name_metric(metric, told.get("positive"))
+
+
+def not_adjusted(told: Document) -> str:
+    named = name_in(told, told["metric"])
+    return f"These p are not adjusted: {named} is the one question that was asked."
+
+
+def other_metrics(told: Document, run: str) -> list[tuple[str, Document | None]]:
+    """Every metric but the primary and those equal to another, with a run's paired difference."""
+    pairs = {c["metric"]: c for c in told["comparisons"] if c["to"] == run}
+    names = [m for m in told["metrics"] if m != told["metric"] and not METRICS[m].same_as]
+    return [(name, pairs.get(name)) for name in names]
+
+
+def format_setting(value: Any) -> str:
+    return DASH if value is None else str(value)

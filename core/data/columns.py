@@ -1,0 +1,286 @@
+"""Which column of a source is the text, which the label: found only where there is no doubt."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import polars as pl
+
+from ..config.config import DataConfig
+from .faults import Faults, show_value
+from .formats.tables import Table
+from .labels import is_scale, sort_labels, tell_scale
+
+Form = Literal["text_label", "text", "prompt_completion", "messages"]
+TEXT_NAMES = (
+    *("text", "sentence", "review", "review_text", "message", "sms", "body", "content", "comment"),
+    *("tweet", "utterance", "query", "question", "document", "headline", "input"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "category", "sentiment", "class", "intent", "target", "topic", "emotion"),
+    *("tag", "y"),
+)
+PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("instruction", "completion"),
+    ("input", "output"),
+)
+KNOWN_NAMES = frozenset(
+    [*TEXT_NAMES, *LABEL_NAMES, *(n for pair in PAIRS for n in pair), "messages"]
+)
+ROLES = ("text", "label", "prompt", "completion", "messages", "group")
+_SHOWN_LABEL = 64  # characters; a longer value is no label
+_SHOWN_COLUMNS = 50
+_SAMPLES = 3  # values of each column in a question
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which source column plays which role."""
+
+    form: Form
+    sources: dict[str, str]  # role -> source column; "group" too where there is one
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What a row consists of, without the group."""
+        return tuple(role for role in self.sources if role != "group")
+
+
+def named_columns(data: DataConfig) -> dict[str, str]:
+    """The roles whose column the config names."""
+    return {role: name for role in ROLES if (name := getattr(data, role))}
+
+
+def check_slices(slices: tuple[str, ...], table: Table, fatal: Faults) -> None:
+    """A fault for each column of `evaluate.slices` or a guardrail that the source does not have."""
+    for name in slices:
+        if name not in table.columns:
+            what = f"has no column {show_value(name)} (evaluate.slices, or a guardrail)"
+            fatal.add("slices", table.files[0], what, _nearest_column(name, table))
+
+
+def _nearest_column(name: str, table: Table) -> str:
+    near = [show_value(n)[1:-1] for n in difflib.get_close_matches(name, table.columns, 1)]
+    return (f'Did you mean "{near[0]}"? ' if near else "") + list_columns(table)
+
+
+def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Columns | None:
+    """The columns of a source; None, with questions in `fatal`, where there is doubt."""
+    named = named_columns(data)
+    before = fatal.total
+    for role, name in named.items():
+        if name not in table.columns:
+            what = f'has no column "{name}" (data.{role})'
+            fatal.add("columns", table.files[0], what, _nearest_column(name, table))
+    if fatal.total > before:
+        return None
+    found = _find_labelled if task == "classification" else _find_generation
+    return found(named, table, fatal)
+
+
+def list_columns(table: Table) -> str:
+    names = [show_value(name)[1:-1] for name in islice(table.columns, _SHOWN_COLUMNS)]
+    return "Its columns are: " + ", ".join([*names, *_unlisted(table)])
+
+
+def _unlisted(table: Table) -> list[str]:
+    """How many columns are not named; nothing where all are."""
+    more = len(table.columns) - _SHOWN_COLUMNS
+    return [f"… and {more:,} more"] if more > 0 else []
+
+
+def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
+    if table.documents:
+        what = "is plain text without labels"
+        fatal.add("columns", table.files[0], what, "Classification needs a text and a label column")
+        return None
+    foreign = [role for role in named if role in ("prompt", "completion", "messages")]
+    for role in foreign:
+        fatal.add("columns", f"data.{role}", "is for generation; this task is classification")
+    roles: dict[str, str] = {}
+    for role in ("text", "label"):
+        taken = {named[r] for r in named if r != role}
+        if column := named.get(role) or _only_candidate(role, table, taken):
+            roles[role] = column
+        elif role == "label" and (scale := _scale(table, taken)):
+            fatal.add("columns", table.files[0], *scale)
+        else:
+            _ask(role, table, fatal)
+    if "label" in roles and roles["label"] == roles.get("text"):
+        what = f'the column "{roles["text"]}" cannot be both text and label'
+        fatal.add("columns", table.files[0], what)
+        return None
+    if len(roles) < 2 or foreign:
+        return None
+    return Columns("text_label", roles | _group(named))
+
+
+def _find_generation(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
+    if "label" in named:
+        fatal.add("columns", "data.label", "is for classification; this task is generation")
+        return None
+    forms = _named_forms(named) if named.keys() - {"group"} else _possible_forms(table)
+    if len(forms) == 1 and (columns := _complete(forms[0], table)):
+        return Columns(columns.form, columns.sources | _group(named))
+    if len(forms) > 1 and named.keys() - {"group"}:
+        fatal.add("columns", "data", "text, prompt + completion and messages exclude each other")
+        return None
+    _ask("prompt and completion, messages, or text", table, fatal)
+    return None
+
+
+def _named_forms(named: dict[str, str]) -> list[Columns]:
+    forms = []
+    if "messages" in named:
+        forms.append(Columns("messages", {"messages": named["messages"]}))
+    if pair := {role: name for role, name in named.items() if role in ("prompt", "completion")}:
+        forms.append(Columns("prompt_completion", pair))
+    if "text" in named:
+        forms.append(Columns("text", {"text": named["text"]}))
+    return forms
+
+
+def _complete(columns: Columns, table: Table) -> Columns | None:
+    """With the other half of a pair of which the config names one."""
+    if columns.form != "prompt_completion" or len(columns.sources) == 2:
+        return columns
+    [(role, name)] = columns.sources.items()
+    here = 0 if role == "prompt" else 1
+    lower = _by_lower_name(table)
+    others = {
+        lower[pair[1 - here]]
+        for pair in PAIRS
+        if pair[here] == name.lower() and pair[1 - here] in lower
+    }
+    if len(others) != 1:
+        return None
+    pair = (name, others.pop()) if role == "prompt" else (others.pop(), name)
+    return Columns("prompt_completion", dict(zip(("prompt", "completion"), pair, strict=True)))
+
+
+def _possible_forms(table: Table) -> list[Columns]:
+    """Every reading that the names allow; if none, the only text column there is."""
+    lower = _by_lower_name(table)
+    forms = [
+        Columns("prompt_completion", {"prompt": lower[a], "completion": lower[b]})
+        for a, b in PAIRS
+        if a in lower and b in lower
+    ]
+    if "messages" in lower:
+        forms.append(Columns("messages", {"messages": lower["messages"]}))
+    if "text" in lower:
+        forms.append(Columns("text", {"text": lower["text"]}))
+    if not forms and (text := _only_candidate("text", table, set())):
+        strings = [name for name, column in table.columns.items() if _may_be_text(column)]
+        forms = [Columns("text", {"text": text})] if strings == [text] else []
+    return forms
+
+
+def _only_candidate(role: str, table: Table, taken: set[str]) -> str | None:
+    """The column of a role: by its very name, by the only usual name, else by its contents."""
+    free = {name: column for name, column in table.columns.items() if name not in taken}
+    may_be = _may_be_text if role == "text" else _may_be_label
+    by_name = {name.lower(): name for name, column in free.items() if may_be(column)}
+    if role in by_name:
+        return by_name[role]
+    usual = TEXT_NAMES if role == "text" else LABEL_NAMES
+    candidates = [by_name[name] for name in usual if name in by_name]
+    if not candidates:
+        looks_like = _looks_like_text if role == "text" else _looks_like_label
+        candidates = [name for name, column in free.items() if looks_like(column)]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _may_be_text(column: pl.Series) -> bool:
+    if column.dtype == pl.Object:
+        return any(isinstance(value, str) for value in column)
+    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _may_be_label(column: pl.Series) -> bool:
+    """Not a list, and not something else in each row."""
+    if column.dtype == pl.Object:
+        return _may_be_text(column)
+    if not (_may_be_text(column) or column.dtype.is_numeric() or column.dtype == pl.Boolean):
+        return False
+    return len(column) < 20 or column.n_unique() <= len(column) / 2
+
+
+def _looks_like_text(column: pl.Series) -> bool:
+    """Long, with spaces, and mostly something else in each row."""
+    if column.dtype != pl.String or not (filled := column.drop_nulls()).len():
+        return False
+    length, spaced = filled.str.len_chars().mean(), filled.str.contains(" ").mean()
+    assert isinstance(length, float)
+    assert isinstance(spaced, float)
+    return length >= 20 and spaced > 0.5 and filled.n_unique() >= len(filled) / 2
+
+
+def _looks_like_label(column: pl.Series) -> bool:
+    """Short values, each of which comes again and again."""
+    if column.dtype == pl.Object or not _may_be_label(column) or not len(column):
+        return False
+    values = column.drop_nulls().cast(pl.String).unique()
+    return (
+        2 <= len(values) <= max(2, len(column) / 5)
+        and bool((values.str.len_chars() <= _SHOWN_LABEL).all())
+        and not values.str.contains("\n").any()
+    )
+
+
+def _scale(table: Table, taken: set[str]) -> tuple[str, str] | None:
+    """What to say where a column with the name of a label holds numbers on a scale."""
+    for name, column in table.columns.items():
+        if name in taken or name.lower() not in LABEL_NAMES:
+            continue
+        values = Counter(as_text(column).drop_nulls().str.strip_chars().to_list())
+        if is_scale(values):
+            what, remedy = tell_scale(sort_labels(values))
+            return what, f'{remedy}, with label = "{name}"'
+    return None
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Each value as text, of whatever type; null where there is none."""
+    try:
+        if column.dtype != pl.Object and not column.dtype.is_nested():
+            return column.cast(pl.String)
+    except pl.exceptions.PolarsError:  # durations, bytes that are no UTF-8
+        pass
+    texts = [None if value is None else str(value) for value in column.to_list()]
+    return pl.Series(column.name, texts, dtype=pl.String)
+
+
+def _by_lower_name(table: Table) -> dict[str, str]:
+    return {name.lower(): name for name in table.columns}
+
+
+def _group(named: dict[str, str]) -> dict[str, str]:
+    return {"group": named["group"]} if "group" in named else {}
+
+
+def _ask(role: str, table: Table, fatal: Faults) -> None:
+    """The question that a person answers in the config, with what there is to choose from."""
+    shown = {show_value(n)[1:-1]: c for n, c in islice(table.columns.items(), _SHOWN_COLUMNS)}
+    width = max(map(len, shown), default=0)
+    lines = [f"{name:<{width}}  {_samples(column)}" for name, column in shown.items()]
+    listing = "".join(f"\n    {line}" for line in [*lines, *_unlisted(table)])
+    first = role.split()[0]
+    example = f'{role} = "…"' if role in ROLES else 'prompt = "…" and completion = "…"'
+    what = f"which column is the {role} is not certain" if first == role else f"has no sure {role}"
+    fatal.add("columns", table.files[0], what, f"Write {example} under [data]; columns:{listing}")
+
+
+def _samples(column: pl.Series) -> str:
+    values = column.drop_nulls() if column.dtype != pl.Object else column
+    shown = [value for value in values.head(50).to_list() if value is not None]
+    return ", ".join(show_value(value) for value in list(dict.fromkeys(map(str, shown)))[:_SAMPLES])

@@ -1,0 +1,337 @@
+"""Files and hub datasets to the rows of a run: read, checked, split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..config.config import DataConfig, RunConfig
+from ..config.decision import check_objective, sliced_columns
+from ..errors import DataError, Fault
+from ..run.events import ColumnsFound
+from .columns import KNOWN_NAMES, Columns, check_slices, find_columns, list_columns, named_columns
+from .faults import Faults, show_value
+from .formats.tables import Reading, Table, read_source
+from .labels import is_scale, sort_labels, tell_scale
+from .rows import check_labels, find_unread_keys, select_rows, with_content
+from .sources import find_ending, find_source
+from .splits import assign_splits, split_document
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one split.
+
+    `frame` has row_id (Int64: number of the record in its source, from 0, bad ones counted), line
+    (Int64: physical line on which it starts, from 1; in parquet the row), the columns of the roles
+    (text, label; text; prompt, completion; or messages), content (UInt64: hash of the normalised
+    input, the same everywhere), where the config names one, group, and `slice:NAME` for each
+    column that rows are sliced by.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    sources: tuple[str, ...]
+    rows_in: int  # records of the source, bad ones and those of other splits too
+    columns_in: int
+    sha256: str  # of the bytes of the source's files, one after the other
+
+    @property
+    def distinct_rows(self) -> int:
+        """Different inputs among the rows, by their normalised text (D1)."""
+        return self.frame["content"].n_unique()
+
+    @property
+    def line_offset(self) -> int:
+        """What to add to a row's id for its line; 0 where rows have none, or not the same."""
+        if find_ending(self.sources[0]) in ("", "parquet"):
+            return 0
+        offsets = (self.frame["line"] - self.frame["row_id"]).unique()
+        return int(offsets[0]) if len(offsets) == 1 and len(self.sources) == 1 else 0
+
+    def label_counts(self) -> dict[str, int]:
+        """Rows of each label that occurs, by label; empty without labels."""
+        if "label" not in self.frame.columns:
+            return {}
+        return dict(self.frame.group_by("label").len().sort("label").iter_rows())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a run learns from and is judged by."""
+
+    splits: dict[str, Split]  # those of train, validation and test that there are, in this order
+    columns: Columns
+    labels: tuple[str, ...]  # in their order; empty for generation
+    skipped: list[Fault]  # bad rows left out, when the config says so; long lists end in a count
+    skipped_rows: dict[str, int]  # rows left out of each source (lines, of a plain text)
+    unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
+    unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What is known of a split before its rows become tokens: fields of `SplitPrepared`."""
+        split = self.splits[name]
+        return {
+            "columns": split.columns_in,
+            "source": ", ".join(split.sources),
+            "sha256": split.sha256,
+            "labels": split.label_counts(),
+            "skipped_rows": self.skipped_rows.get(name, 0),
+            "distinct_rows": split.distinct_rows if self.columns.form != "text" else 0,
+            "line_offset": split.line_offset if self.columns.form != "text" else 0,
+        }
+
+    def hashes(self) -> dict[str, str]:
+        """Of each split, the sha256 of the files that its rows are from."""
+        return {name: split.sha256 for name, split in self.splits.items()}
+
+    def columns_found(self) -> ColumnsFound:
+        """Which columns were taken, and which nothing reads."""
+        return ColumnsFound(
+            form=self.columns.form,
+            columns=self.columns.sources,
+            unread=list(self.unread),
+            unread_keys=list(self.unread_keys),
+        )
+
+
+def read_run_data(config: RunConfig) -> Dataset:
+    """The rows of a run. Raises DataError as below, ConfigError for an objective they do not fit.
+
+    Each column of `evaluate.slices` or a guardrail must stand in the source that judges the run.
+    """
+    dataset = read_dataset(
+        config.data,
+        config.task,
+        config.train.seed,
+        Path(config.folder),
+        sliced_columns(config),
+    )
+    check_objective(config, dataset.labels)
+    return dataset
+
+
+def read_dataset(
+    data: DataConfig, task: str, seed: int, folder: Path, slices: tuple[str, ...] = ()
+) -> Dataset:
+    """Read, check and split. Relative paths start from `folder`.
+
+    Raises DataError with every fault at once, each with its file and line.
+    """
+    fatal, bad = Faults(), Faults()
+    tables = _read_tables(data, task, folder, fatal, bad, slices)
+    columns = _find_all_columns(data, task, tables, fatal)
+    if slices and (judged := _judged_table(data, tables)):
+        check_slices(slices, judged, fatal)
+    frames: dict[str, pl.DataFrame] = {}
+    labels: tuple[str, ...] = ()
+    unread = [table.files[0] for table in tables.values() if not table.columns]
+    if data.bad_rows == "skip":
+        for name in unread:
+            fatal.add("no rows", name, "has no good row left")
+    if columns and not unread:
+        frames = {name: select_rows(table, columns, bad, slices) for name, table in tables.items()}
+        if columns.form == "text_label":
+            complete = not bad.total or data.bad_rows == "skip"
+            labels = _find_labels(data, frames, tables, fatal, complete=complete)
+            frames = {n: check_labels(f, labels, tables[n], bad) for n, f in frames.items()}
+    if not bad.total or data.bad_rows == "skip":
+        _check_filled(frames, tables, fatal)
+    if fatal.total or (bad.total and data.bad_rows == "stop"):
+        raise DataError(*fatal.listing(), *bad.listing())
+    assert columns is not None
+    skipped = {name: _count_skipped(tables[name], frame) for name, frame in frames.items()}
+    splits = _make_splits(frames, tables, _shares(data), seed)
+    first = _in_order(tables)[0]
+    read = {*columns.sources.values(), *slices}
+    return Dataset(
+        splits,
+        columns,
+        labels,
+        bad.listing(),
+        skipped,
+        tuple(name for name in first.columns if name not in read),
+        find_unread_keys(first, columns),
+    )
+
+
+def _read_tables(
+    data: DataConfig,
+    task: str,
+    folder: Path,
+    fatal: Faults,
+    bad: Faults,
+    slices: tuple[str, ...],
+) -> dict[str, Table]:
+    """The tables of the splits that have a source of their own."""
+    named = frozenset((*named_columns(data).values(), *slices))
+    header = None if data.header == "auto" else bool(data.header)
+    reading = Reading(task, data.format, header, named, KNOWN_NAMES, data.encoding, data.separator)
+    tables: dict[str, Table] = {}
+    for split in SPLITS:
+        given = getattr(data, split)
+        if not isinstance(given, str | list):
+            continue
+        found = Faults()
+        source = find_source(given, split, folder, found)
+        table = read_source(source, reading, found, bad) if source else None
+        fatal.merge(found)
+        if table:
+            tables[split] = table
+            if header is None and len(tables) == 1:
+                reading = replace(reading, header=table.has_header)
+    if not any(isinstance(getattr(data, split), str | list) for split in SPLITS):
+        fatal.add("no data", "data", "names no file", 'Write train = "train.csv" under [data]')
+    elif data.train is None and isinstance(data.test, float):
+        fatal.add("no data", "data.test", "is a share of train, and there is no train")
+    return tables
+
+
+def _judged_table(data: DataConfig, tables: Mapping[str, Table]) -> Table | None:
+    """The source of the split that a run is judged by: test, else validation."""
+    if data.test:
+        return tables.get("test" if not isinstance(data.test, float) else "train")
+    return tables.get("validation", tables.get("train"))
+
+
+def _in_order(tables: Mapping[str, Table]) -> list[Table]:
+    """Those with columns, the one first that decides which is which."""
+    ordered = [tables[name] for name in ("train", "test", "validation") if name in tables]
+    return [table for table in ordered if table.columns]  # else no record could be read
+
+
+def _find_all_columns(
+    data: DataConfig, task: str, tables: Mapping[str, Table], fatal: Faults
+) -> Columns | None:
+    """Columns by the first source; the others must have them too."""
+    ordered = _in_order(tables)
+    if not ordered:
+        return None
+    columns = find_columns(data, task, ordered[0], fatal)
+    if not columns:
+        return None
+    for table in ordered[1:]:
+        needed = [columns.sources[role] for role in columns.roles]
+        missing = [name for name in needed if name not in table.columns]
+        if missing:
+            what = f"has no column {', '.join(missing)}, which {ordered[0].files[0]} has"
+            fatal.add("columns", table.files[0], what, list_columns(table))
+    return None if fatal.total else columns
+
+
+def _find_labels(
+    data: DataConfig,
+    frames: Mapping[str, pl.DataFrame],
+    tables: Mapping[str, Table],
+    fatal: Faults,
+    *,
+    complete: bool,  # else bad rows may hold the labels that are missing
+) -> tuple[str, ...]:
+    """Those of the config, else of train (of all splits, where nothing is trained), sorted."""
+    if data.labels is not None:
+        labels = tuple(map(str, data.labels))
+        if len(set(labels)) != len(labels):
+            fatal.add("labels", "data.labels", "names a label twice")
+    else:
+        known = [frames["train"]] if "train" in frames else list(frames.values())
+        counts = Counter(label for frame in known for label in frame["label"])
+        labels = sort_labels(counts)
+        if is_scale(counts):
+            fatal.add("labels", next(iter(tables.values())).files[0], *tell_scale(labels))
+    if len(labels) == 1 and complete:
+        name = "data.labels" if data.labels else next(iter(tables.values())).files[0]
+        what = f"has fewer than 2 labels (only {show_value(labels[0])})"
+        fatal.add("labels", name, what, "There is nothing to tell apart; check the label column")
+    return labels
+
+
+def _check_filled(
+    frames: Mapping[str, pl.DataFrame], tables: Mapping[str, Table], fatal: Faults
+) -> None:
+    for name, frame in frames.items():
+        if not frame.height:
+            what = "has no good row left" if tables[name].count else "has no rows"
+            fatal.add("no rows", tables[name].files[0], what)
+
+
+def _count_skipped(table: Table, frame: pl.DataFrame) -> int:
+    return table.dropped + len(table.row_id) - frame.height
+
+
+def _shares(data: DataConfig) -> dict[str, float]:
+    """The shares of train to split off."""
+    given = {split: getattr(data, split) for split in ("validation", "test")}
+    return {split: float(share) for split, share in given.items() if isinstance(share, int | float)}
+
+
+def _make_splits(
+    frames: Mapping[str, pl.DataFrame],
+    tables: Mapping[str, Table],
+    shares: Mapping[str, float],
+    seed: int,
+) -> dict[str, Split]:
+    parts = dict(frames)
+    if "train" in frames and any(shares.values()):
+        cut = _cut_documents if tables["train"].documents else _cut_rows
+        parts |= cut(frames["train"], shares, seed)
+        if faults := _find_empty(parts, tables["train"], shares):
+            raise DataError(*faults)
+    return {
+        name: _split(name, parts[name], tables.get(name, tables.get("train")))
+        for name in SPLITS
+        if name in parts
+    }
+
+
+def _split(name: str, frame: pl.DataFrame, table: Table | None) -> Split:
+    assert table is not None
+    return Split(name, frame, table.files, table.count, len(table.columns), table.sha256)
+
+
+def _cut_rows(
+    frame: pl.DataFrame, shares: Mapping[str, float], seed: int
+) -> dict[str, pl.DataFrame]:
+    split = assign_splits(frame, shares, seed)
+    return {name: frame.filter(split == name) for name in ("train", *shares)}
+
+
+def _cut_documents(
+    frame: pl.DataFrame, shares: Mapping[str, float], seed: int
+) -> dict[str, pl.DataFrame]:
+    """Each document by line ranges. The seed has no say: neighbouring lines belong together."""
+    pieces: dict[str, list[dict[str, object]]] = {name: [] for name in ("train", *shares)}
+    row_id = 0
+    for text in frame["text"]:
+        for name, (line, part) in split_document(text, shares).items():
+            pieces[name].append({"row_id": row_id, "line": line, "text": part})
+            row_id += 1
+    schema = {"row_id": pl.Int64, "line": pl.Int64, "text": pl.String}
+    cut = {name: pl.DataFrame(rows, schema=schema) for name, rows in pieces.items()}
+    blank = pl.col("text").str.strip_chars() == ""
+    return {name: with_content(rows.filter(~blank)) for name, rows in cut.items()}
+
+
+def _find_empty(
+    parts: Mapping[str, pl.DataFrame], table: Table, shares: Mapping[str, float]
+) -> list[Fault]:
+    size = f"{table.count:,} {'document' if table.documents else 'rows'}"
+    return [
+        Fault(
+            table.files[0],
+            f"{size}: too little for a {name} split of {shares[name]:g}"
+            if name in shares
+            else f"{size}: the shares leave nothing for train",
+            f'Name a file, {name} = "…", or give more data'
+            if name in shares
+            else "Lower the shares",
+        )
+        for name in ("train", *shares)
+        if not parts[name].height
+    ]

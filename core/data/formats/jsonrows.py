@@ -1,0 +1,156 @@
+"""JSON lines and JSON arrays: values keep their types, so that a number is never taken for text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from ...files.decoding import BROKEN
+from ..faults import Faults, Place
+from ..limits import check_size, check_width
+from .delimited import DAMAGED, MEND, NOT_UTF8, Records
+
+CELL = 8  # bytes of a value in a list: each object may have keys of its own
+DEEPEST = 100  # values within each other: deeper ones could not be shown or compared
+TOO_DEEP = f"holds more than {DEEPEST} values within each other"
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_DTYPES = ((str, pl.String), (bool, pl.Boolean), (int, pl.Int64), (float, pl.Float64))
+_NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
+
+
+def read_json_lines(data: bytes, shown: str, bad: Faults) -> Records:
+    """One object a line; blank lines are no records."""
+    objects: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    lines: list[int] = []
+    count = 0
+    for line, raw in enumerate(data.split(b"\n"), 1):
+        if not raw.strip():
+            continue
+        try:
+            objects.append(_decode_object(raw))
+            numbers.append(count)
+            lines.append(line)
+        except BROKEN as error:
+            kind, what, remedy = _why_broken(raw, error)
+            bad.add(kind, Place(shown, line), what, remedy)
+        count += 1
+    return _records(objects, numbers, lines, count)
+
+
+def read_json_array(data: bytes, shown: str, fatal: Faults, bad: Faults) -> Records:
+    """A list of objects; a file of several objects is read as JSON lines."""
+    start = data[:64].lstrip()[:1]
+    try:
+        raws = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except BROKEN as error:
+        if start == b"{" and not _is_one_object(data):
+            return read_json_lines(data, shown, bad)
+        what = "is one object, not a list of objects" if start == b"{" else f"is broken: {error}"
+        what = TOO_DEEP if isinstance(error, RecursionError) else what
+        fatal.add("broken JSON", Place(shown, _line_of(data, error)), what, "Write [{…}, {…}]")
+        return _records([], [], [], 0)
+    objects, numbers, lines = [], [], []
+    for number, (raw, line) in enumerate(zip(raws, _first_lines(data, raws), strict=True)):
+        try:
+            objects.append(_decode_object(raw))
+            numbers.append(number)
+            lines.append(line)
+        except BROKEN as error:
+            kind, what, remedy = _why_broken(bytes(raw), error)
+            bad.add(kind, Place(shown, line), what, remedy)
+    return _records(objects, numbers, lines, len(raws))
+
+
+def _decode_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    """One object. RecursionError where values stand too deep within each other."""
+    found = _decoder.decode(raw)
+    if bytes(raw).count(b"[") + bytes(raw).count(b"{") > DEEPEST and _depth(found) > DEEPEST:
+        raise RecursionError
+    return found
+
+
+def _depth(value: object) -> int:
+    """Containers within each other; level by level, so that no stack grows."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        depth += 1
+        level = [v for each in level for v in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def to_series(name: str, values: list[Any]) -> pl.Series:
+    """Values of one type as that type; mixed ones stay what they are (dtype Object)."""
+    types = set(map(type, values)) - {type(None)}
+    for accepted, dtype in _DTYPES:
+        if types <= {accepted}:
+            try:
+                return pl.Series(name, values, dtype=dtype)
+            except (OverflowError, TypeError, pl.exceptions.PolarsError):
+                break  # an integer of more than 64 bits
+    return pl.Series(name, values, dtype=pl.Object)
+
+
+def _records(
+    objects: list[dict[str, Any]], numbers: list[int], lines: list[int], count: int
+) -> Records:
+    names = list(dict.fromkeys(key for each in objects for key in each))
+    check_width(len(names))
+    check_size(CELL * len(names) * len(objects), len(objects))
+    columns = {name: to_series(name, [each.get(name) for each in objects]) for name in names}
+    return Records(
+        columns, np.array(numbers, np.int64), np.array(lines, np.int64), count, count - len(numbers)
+    )
+
+
+def _why_broken(raw: bytes, error: Exception) -> tuple[str, str, str]:
+    if isinstance(error, RecursionError):
+        return TOO_DEEP, TOO_DEEP, MEND
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return NOT_UTF8, NOT_UTF8, DAMAGED
+    if isinstance(error, msgspec.ValidationError):
+        if "out of range" in str(error):
+            what = "holds a number that is too large"
+            return what, what, MEND
+        return "not an object", "is not a JSON object with a key for each column", MEND
+    if raw.rstrip().endswith(b",") and _is_one_object(raw.rstrip()[:-1]):
+        what = "ends in a comma, as in a list, and JSON lines have none between them"
+        return what, what, "Take the commas away from the ends of the lines"
+    if _NOT_A_NUMBER.search(raw):
+        what = "holds NaN or Infinity, which JSON does not have"
+        return what, what, "Write null, or leave such rows out"
+    return "broken JSON", f"is not valid JSON: {error}", MEND
+
+
+def _is_one_object(data: bytes) -> bool:
+    try:
+        _decode_object(data)
+    except BROKEN:
+        return False
+    return True
+
+
+def _line_of(data: bytes, error: Exception) -> int:
+    """The line of a decoding error, which says "(byte 123)" at its end."""
+    digits = str(error).rpartition("(byte ")[2].rstrip(")")
+    return 1 + data.count(b"\n", 0, int(digits)) if digits.isdigit() else 1
+
+
+def _first_lines(data: bytes, raws: list[msgspec.Raw]) -> list[int]:
+    """The line on which each element of an array starts: between them are commas and space only."""
+    lines = []
+    line, place = 1, data.index(b"[") + 1
+    for raw in raws:
+        size = len(bytes(raw))
+        start = data.index(bytes(raw)[:1], place) if size else place
+        line += data.count(b"\n", place, start)
+        lines.append(line)
+        place = start + size
+        line += data.count(b"\n", start, place)
+    return lines

@@ -1,0 +1,190 @@
+"""A first look at the data of a draft: rows, columns and why, whatever else is not right yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config.decision import sliced_columns
+from ..config.draft import CheckedDraft, Draft, FieldFault, check_draft, without_faults
+from ..errors import Fault, FtevError
+
+if TYPE_CHECKING:
+    from ..config.config import DataConfig, RunConfig
+    from .formats.tables import Table
+
+FIRST_ROWS = 5
+VALUE_CHARACTERS = 400  # of a value in the first rows
+FILES = ("train", "validation", "test")
+ROLES = ("text", "label", "prompt", "completion", "messages", "group")
+
+
+@dataclass(frozen=True)
+class FoundColumn:
+    """A column with its role, where it plays one, and why."""
+
+    name: str
+    role: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source as its files have it."""
+
+    split: str
+    files: tuple[str, ...]
+    records: int
+    columns: tuple[FoundColumn, ...]
+    rows: tuple[tuple[str, ...], ...]  # the first ones, a text a column
+    document: bool = False  # plain text: one record a file
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the data of a draft are, and what is wrong with its settings."""
+
+    checked: CheckedDraft
+    config: RunConfig | None = None  # to look at the data with: faulty settings are left out
+    sources: tuple[Source, ...] = ()
+    stamp: tuple[object, ...] = field(default=(), compare=False)  # of what the data hang on
+
+    @property
+    def columns(self) -> tuple[FoundColumn, ...]:
+        """Those of the source that decides which column is what."""
+        return self.sources[0].columns if self.sources else ()
+
+
+def look_at(draft: Draft, before: Look | None = None) -> Look:
+    """Check the settings and read the beginning of the data. `before` spares reading them again."""
+    checked = check_draft(draft)
+    config = checked.config or without_faults(draft)
+    if config is None or not any(getattr(config.data, name) for name in ("train", "test")):
+        return Look(checked)
+    stamp = data_stamp(config)
+    if before is not None and before.stamp == stamp:
+        return Look(checked, config, before.sources, stamp)
+    return Look(checked, config, _look_at_sources(config), stamp)
+
+
+def data_stamp(config: RunConfig) -> tuple[object, ...]:
+    """Changes whenever the rows of a run may have changed: settings, or the files themselves."""
+    told = (
+        config.task,
+        config.folder,
+        config.train.seed,
+        repr(config.data),
+        repr(config.objective),
+        repr(config.guardrail),
+    )
+    return (*told, sliced_columns(config), *_file_stamps(config.data, config.folder))
+
+
+def _file_stamps(data: DataConfig, folder: str) -> list[tuple[str, int, int]]:
+    found = []
+    for path in _paths(data, folder):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        found.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return found
+
+
+def _paths(data: DataConfig, folder: str) -> list[Path]:
+    from .faults import Faults
+    from .sources import find_source
+
+    paths: list[Path] = []
+    for name in FILES:
+        given = getattr(data, name)
+        if isinstance(given, str | list):
+            source = find_source(given, name, Path(folder), Faults())
+            paths += source.paths if source else ()
+    return paths
+
+
+def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
+    """What can be read of the sources; what cannot is told by the check of the data."""
+    from .columns import KNOWN_NAMES, find_columns, named_columns
+    from .faults import Faults
+    from .formats.tables import Reading, read_source
+    from .reasons import why_column
+    from .sources import find_source
+
+    data = config.data
+    named = named_columns(data)
+    header = None if data.header == "auto" else bool(data.header)
+    needed = frozenset((*named.values(), *sliced_columns(config)))
+    reading = Reading(
+        config.task, data.format, header, needed, KNOWN_NAMES, data.encoding, data.separator
+    )
+    sources = []
+    for split in FILES:
+        given = getattr(data, split)
+        if not isinstance(given, str | list):
+            continue
+        found = find_source(given, split, Path(config.folder), Faults())
+        table = read_source(found, reading, Faults(), Faults()) if found else None
+        if table is None:
+            continue
+        columns = find_columns(data, config.task, table, Faults())
+        roles = {name: role for role, name in (columns.sources if columns else named).items()}
+        told = tuple(
+            FoundColumn(n, roles[n], why_column(roles[n], n, named))
+            if n in roles
+            else FoundColumn(n)
+            for n in table.columns
+        )
+        rows = _first_rows(table)
+        sources.append(Source(split, table.files, table.count, told, rows, table.documents))
+    return tuple(sources)
+
+
+def _first_rows(table: Table) -> tuple[tuple[str, ...], ...]:
+    columns = [
+        [_shown(value) for value in column.head(FIRST_ROWS)] for column in table.columns.values()
+    ]
+    return tuple(zip(*columns, strict=True))
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)[:VALUE_CHARACTERS]
+
+
+def place_faults(error: FtevError, config: RunConfig) -> tuple[FieldFault, ...]:
+    """Faults of data and model, each at the setting that a person would change."""
+    return tuple(FieldFault(_setting_of(fault, config), fault) for fault in error.faults)
+
+
+def _setting_of(fault: Fault, config: RunConfig) -> str:
+    for role in ROLES:
+        if fault.where == f"data.{role}" or f"(data.{role})" in fault.what:
+            return f"data.{role}"
+    section, dot, _ = fault.where.partition(".")
+    if dot and "/" not in fault.where and section in ("data", "objective", "model", "evaluate"):
+        return fault.where
+    if "(evaluate.slices" in fault.what:
+        return "guardrail" if config.guardrail and not config.evaluate.slices else "evaluate.slices"
+    if "is not certain" in fault.what or "has no sure" in fault.what:
+        return _asked_role(fault.what)
+    file = fault.where.rpartition(":")[0] or fault.where
+    for name in FILES:
+        given = getattr(config.data, name)
+        names = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+        if any(_is_of(file, n) for n in names):
+            return f"data.{name}"
+    return "data.train" if fault.where else ""
+
+
+def _asked_role(what: str) -> str:
+    role = "prompt" if "prompt" in what else "label" if "label" in what else "text"
+    return f"data.{role}"
+
+
+def _is_of(file: str, given: str) -> bool:
+    """Whether a file was found under a given name, which may be a glob."""
+    from fnmatch import fnmatch
+
+    return file == given or file.endswith("/" + given) or fnmatch(file, given)

@@ -1,0 +1,261 @@
+"""What happens to one input inside a model: embedding, each layer, logits, answer.
+
+A layer's state is made an answer by the model itself ("logit lens"): the forward pass is run once
+more with the last layer giving out that state in place of its own, so that whatever the
+architecture does after its layers (final norm, pooler, head, scaling) is done to it. For the last
+layer that is the model's own output, which is checked each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...run.traces import Share, TracedLayer
+from ..models.models import Loaded, takes, unwrapped, without_cache
+
+TOP = 5
+LENS_TOLERANCE = 1e-3  # in logits: beyond it the lens is not the model's own way to an answer
+
+Answer = Callable[[Any], Tensor]  # the model's (or its backbone's) output -> scores of one row
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a model is asked: what to run, what to read from it, and how that is called."""
+
+    module: Any  # what is run: the whole model, or its backbone where a probe answers
+    answer: Answer
+    name_of: Callable[[int], str]
+    place: int | None  # the token whose state is followed; none: the mean of all
+    lens: str
+    arguments: dict[str, Any]
+
+
+@dataclass
+class Passed:
+    """One forward pass: what entered the first layer, what left each, and the scores at the end."""
+
+    embedding: Tensor  # [tokens, hidden]
+    states: list[Tensor]  # each [tokens, hidden]
+    outputs: list[Any]  # the same as the layers gave them out
+    scores: Tensor  # [labels or vocabulary], float32
+
+
+@dataclass
+class Found:
+    """What `trace` saw. `error`: how far the last lens is off the scores; NaN without layers."""
+
+    layers: list[TracedLayer]
+    followed: list[Tensor]  # the state at the place after each layer, [hidden]
+    scores: Tensor
+    error: float
+
+
+@torch.inference_mode()
+def trace(loaded: Loaded, ids: list[int], task: Task) -> Found:
+    """Follow a text through a model; no layers where they cannot be told apart."""
+    with loaded.active():
+        layers = find_layers(loaded)
+        passed = run_through(loaded, ids, task, layers)
+        if passed is None:
+            return Found([], [], _scores(loaded, ids, task), math.nan)
+        lenses = list(lens_of_layers(loaded, ids, task, layers, passed))
+        error = float((lenses[-1] - passed.scores).abs().max())
+        if not error <= LENS_TOLERANCE:
+            lenses = []
+    followed = [follow(state, task.place) for state in (passed.embedding, *passed.states)]
+    return Found(list(_told(followed, lenses, task)), followed, passed.scores, error)
+
+
+def find_layers(loaded: Loaded) -> list[nn.Module]:
+    """The blocks that a state goes through in turn; empty where they cannot be made out."""
+    count = int(getattr(loaded.model.config, "num_hidden_layers", 0) or 0)
+    for module in unwrapped(loaded.model).modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count > 0:
+            return list(module)
+    return []
+
+
+def run_through(
+    loaded: Loaded, ids: list[int], task: Task, layers: list[nn.Module]
+) -> Passed | None:
+    """The pass as it is, listened to. None where the layers do not hand one state on in turn."""
+    entered: list[Tensor] = []
+    outputs: list[Any] = []
+
+    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        entered.append(args[0] if args else kwargs["hidden_states"])
+
+    def leave(_: nn.Module, __: Any, output: Any) -> None:
+        outputs.append(output)
+
+    with contextlib.ExitStack() as hooks:
+        for layer in layers:
+            hooks.callback(layer.register_forward_pre_hook(enter, with_kwargs=True).remove)
+            hooks.callback(layer.register_forward_hook(leave).remove)
+        try:
+            scores = _scores(loaded, ids, task)
+        except KeyError:
+            return None
+    if not layers or len(outputs) != len(layers) or len(entered) != len(layers):
+        return None
+    states = [_state(output) for output in outputs]
+    handed_on = zip(states, entered[1:], strict=False)
+    if any(a.shape != b.shape or not torch.equal(a, b) for a, b in handed_on):
+        return None
+    if any(state.ndim != 3 or state.shape[:2] != (1, len(ids)) for state in states):
+        return None
+    return Passed(entered[0][0].float(), [s[0].float() for s in states], outputs, scores)
+
+
+def lens_of_layers(
+    loaded: Loaded, ids: list[int], task: Task, layers: list[nn.Module], passed: Passed
+) -> Iterator[Tensor]:
+    """The scores if the model stopped at the embedding, and after each layer."""
+    first = _like(passed.outputs[-1], passed.embedding[None].to(_state(passed.outputs[-1]).dtype))
+    for output in (first, *passed.outputs):
+        last = _like(passed.outputs[-1], _state(output))
+        with _answering(layers, [*passed.outputs[:-1], last]):
+            yield _scores(loaded, ids, task)
+
+
+@contextlib.contextmanager
+def _answering(layers: list[nn.Module], outputs: list[Any]) -> Iterator[None]:
+    """Layers that compute nothing and give out what they are told to."""
+    try:
+        for layer, output in zip(layers, outputs, strict=True):
+            layer.forward = lambda *_, told=output, **__: told
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
+
+
+def _scores(loaded: Loaded, ids: list[int], task: Task) -> Tensor:
+    told = {"input_ids": torch.tensor([ids], device=loaded.device), **task.arguments}
+    told["attention_mask"] = torch.ones_like(told["input_ids"])
+    return task.answer(task.module(**told)).float().cpu()
+
+
+def _state(output: Any) -> Tensor:
+    state = output[0] if isinstance(output, tuple) else output
+    assert isinstance(state, Tensor)
+    return state
+
+
+def _like(output: Any, state: Tensor) -> Any:
+    """A state in the form in which this layer gives it out."""
+    return (state, *output[1:]) if isinstance(output, tuple) else state
+
+
+def follow(states: Tensor, place: int | None) -> Tensor:
+    """The state at a place, or the mean over all: [tokens, hidden] -> [hidden], on the CPU."""
+    return (states.mean(0) if place is None else states[place]).float().cpu()
+
+
+def _told(followed: list[Tensor], lenses: list[Tensor], task: Task) -> Iterator[TracedLayer]:
+    for index, state in enumerate(followed):
+        before = followed[index - 1] if index else None
+        yield TracedLayer(
+            index=index,
+            norm=finite(state.norm()),
+            change=relative_change(before, state),
+            cosine=cosine(before, state),
+            top=top_shares(lenses[index].softmax(-1), task.name_of) if lenses else [],
+        )
+
+
+def relative_change(before: Tensor | None, state: Tensor) -> float | None:
+    if before is None or before.shape != state.shape:
+        return None
+    return finite((state - before).norm() / before.norm())
+
+
+def cosine(before: Tensor | None, state: Tensor) -> float | None:
+    if before is None or before.shape != state.shape:
+        return None
+    return finite(before.double() @ state.double() / (before.double().norm() * state.norm()))
+
+
+def top_shares(scores: Tensor, name_of: Callable[[int], str], most: int = TOP) -> list[Share]:
+    """The highest of some scores with their names; what is no number is left out."""
+    best, index = scores.float().topk(min(most, scores.shape[-1]))
+    pairs = zip(index.tolist(), best.tolist(), strict=True)
+    return [(name_of(i), value) for i, value in pairs if math.isfinite(value)]
+
+
+def finite(value: Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def entropy(scores: Tensor) -> float | None:
+    """Of the softmax of some scores, nats."""
+    logs = scores.double().log_softmax(-1)
+    return finite(-(logs.exp() * logs).nan_to_num().sum())
+
+
+def causal_task(loaded: Loaded, ids: list[int], name_of: Callable[[int], str]) -> Task:
+    """The next token after a text."""
+    arguments: dict[str, Any] = dict(without_cache(loaded.model))
+    if takes(loaded.model, "logits_to_keep"):
+        arguments["logits_to_keep"] = 1
+    return Task(
+        loaded.model,
+        lambda out: out.logits[0, -1],
+        name_of,
+        len(ids) - 1,
+        "the model's own final norm and output projection, put on each layer's state",
+        arguments,
+    )
+
+
+def label_task(loaded: Loaded, ids: list[int]) -> Task:
+    """The label of a text by the model's own head."""
+    return Task(
+        loaded.model,
+        lambda out: out.logits[0],
+        lambda i: (loaded.outputs or loaded.labels)[i],
+        read_place(loaded, ids),
+        "the model's own classifier (with the pooler before it), put on each layer's state",
+        dict(without_cache(loaded.model)),
+    )
+
+
+def probe_task(
+    loaded: Loaded,
+    probabilities: Callable[[Any], Any],
+    labels: tuple[str, ...],
+    place: int | None,
+) -> Task:
+    """The label of a text by the linear probe on the mean of the last hidden states."""
+    model = unwrapped(loaded.model)
+    backbone = getattr(model, model.base_model_prefix)
+
+    def answer(out: Any) -> Tensor:
+        mean = out[0][0].float().mean(0, keepdim=True).cpu().numpy()
+        return torch.as_tensor(probabilities(mean)[0]).clamp_min(1e-300).log()
+
+    return Task(
+        backbone,
+        answer,
+        lambda i: labels[i],
+        place,
+        "the linear probe on the mean of all states; it was fitted on the last layer, so what it "
+        "says of earlier ones is a hint only",
+        dict(without_cache(backbone)),
+    )
+
+
+def read_place(loaded: Loaded, ids: list[int]) -> int | None:
+    """The token whose state a classifier's head reads; none where it takes the mean."""
+    if getattr(loaded.model.config, "classifier_pooling", "") == "mean":
+        return None
+    return len(ids) - 1 if takes(loaded.model, "past_key_values") else 0

@@ -1,0 +1,160 @@
+"""Whose labels a classifier's outputs are: the model's own names, and how they meet the data's.
+
+A model is never scored with a head that it does not have (V2). Where nothing is trained, a head
+answers in its own order if it knows every label of the data, and is refused otherwise; training
+may put a new head in its place, and says so.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import ConfigError, Fault, ModelError
+
+SHOWN_LABELS = 12  # of a list in a sentence
+INITIAL_STD = 0.02  # of a new head, where the model's configuration names none
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The labels of a head, output by output: as the model's configuration names them, and as the
+    data do. Several outputs may be one label of the data: their probabilities are added."""
+
+    own: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.names))
+
+    def fits(self, labels: Sequence[str], *, trains: bool) -> bool:
+        """Whether the head answers with these labels; one that is trained, with no others."""
+        if trains:
+            return sorted(self.names) == sorted(labels)
+        return set(labels) <= set(self.names)
+
+
+def read_outputs(config: Any, labels: Sequence[str], label_map: Mapping[str, str]) -> Outputs:
+    """The outputs of a model in the data's words.
+
+    Outputs without names (LABEL_0, LABEL_1 …) are those of labels that are numbers from 0.
+    """
+    own = own_names(config)
+    names = tuple(label_map.get(name, name) for name in own)
+    numbered = tuple(str(i) for i in range(len(own)))
+    if own == tuple(f"LABEL_{i}" for i in range(len(own))) and set(labels) <= set(numbered):
+        names = numbered if names == own else names
+    return Outputs(own, names)
+
+
+def own_names(config: Any) -> tuple[str, ...]:
+    return tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
+
+
+def name_outputs(config: Any, names: Sequence[str]) -> None:
+    """Write the labels into a model's configuration; their number is that of its outputs."""
+    config.id2label = dict(enumerate(names))
+    config.label2id = {label: i for i, label in enumerate(names)}
+
+
+def refuse_head(name: str, outputs: Outputs, labels: Sequence[str]) -> ModelError:
+    """What is raised where a head does not know every label of the data: both sets and a way on."""
+    return ModelError(
+        f"{name}: its head answers with {listed(outputs.names)}; the data's labels are "
+        f"{listed(labels)}. Say how they meet, for instance "
+        f"[data] label_map = {suggest_map(outputs.own, labels)}"
+    )
+
+
+def refuse_unsaved(name: str, lacking: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"{name}: not a trained classifier. Its files lack {listed(sorted(lacking))}, "
+        "which would be drawn at random at each load"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """`no, yes` or, of many, the first and how many more there are."""
+    more = len(names) - SHOWN_LABELS
+    shown = ", ".join(names[:SHOWN_LABELS])
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def suggest_map(own: Sequence[str], labels: Sequence[str]) -> str:
+    """`{ NEGATIVE = "negative", … }`: pairs that are equal but for case, else one as an example."""
+    folded = {label.casefold().strip(): label for label in labels}
+    pairs = {name: folded[key] for name in own if (key := name.casefold().strip()) in folded}
+    pairs = pairs or dict(zip(own[:1], labels[:1], strict=False))
+    told = [f'{_toml_key(name)} = "{label}"' for name, label in list(pairs.items())[:SHOWN_LABELS]]
+    rest = ["…"] if len(told) < len(own) else []
+    return "{ " + ", ".join(told + rest) + " }"
+
+
+def _toml_key(name: str) -> str:
+    bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if bare else f'"{name}"'
+
+
+def check_label_map(
+    label_map: Mapping[str, str], models: Mapping[str, Sequence[str]], labels: Sequence[str]
+) -> None:
+    """Raise ConfigError, with every fault, for names that no model and no data have.
+
+    `models`: the labels of each model's head, by the model's name.
+    """
+    known = {name for names in models.values() for name in names}
+    told = "; ".join(f"{model}: {listed(names)}" for model, names in models.items())
+    faults = [
+        Fault(f"data.label_map.{own}", "no head has this label", f"Heads answer with {told}")
+        for own in label_map
+        if own not in known
+    ]
+    faults += [
+        Fault(
+            f"data.label_map.{own}",
+            f"the data have no label {label!r}",
+            f"Labels: {listed(labels)}. A label that these rows lack belongs into data.labels",
+        )
+        for own, label in label_map.items()
+        if label not in labels
+    ]
+    if faults:
+        raise ConfigError(*faults)
+
+
+def merge_labels(labels: Sequence[str], heads: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The data's labels, then what else the heads can answer: a prediction that is never right."""
+    return tuple(dict.fromkeys([*labels, *(label for head in heads for label in head)]))
+
+
+@torch.no_grad()
+def redraw_head(model: Any) -> list[str]:
+    """Draw the output layer anew, as many other labels say nothing about these; its weights' names.
+
+    What stands before it (a pooler, a dense layer) keeps what it has learnt, as it does where the
+    number of labels differs.
+    """
+    names = _weights_by_labels(model)
+    std = getattr(model.config, "initializer_range", INITIAL_STD)
+    for name in names:
+        parameter = model.get_parameter(name)
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=std)
+        else:
+            nn.init.zeros_(parameter)
+    return names
+
+
+def _weights_by_labels(model: Any) -> list[str]:
+    """The weights whose shapes go with the number of labels."""
+    config = copy.deepcopy(model.config)
+    config.num_labels = model.config.num_labels + 1
+    with torch.device("meta"):
+        other = dict(type(model)(config).named_parameters())
+    return [n for n, p in model.named_parameters() if p.shape != other[n].shape]

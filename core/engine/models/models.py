@@ -1,0 +1,700 @@
+"""Base, adapter and tuned models: loaded, saved, and asked for the scores of chosen positions."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from ...config.adapter_files import WEIGHTS, SavedAdapter, read_adapter
+from ...config.config import RunConfig
+from ...demo import find_model
+from ...errors import ModelError
+from ...files.weights_files import check_adapter, check_model, pickled
+from ...run.events import ModelLoaded
+from .causality import refuse_looking_ahead, refuse_masked
+from .devices import free_memory
+from .heads import (
+    listed,
+    name_outputs,
+    own_names,
+    read_outputs,
+    redraw_head,
+    refuse_head,
+    refuse_unsaved,
+)
+
+DEFAULT_MAX_LENGTH = 512
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
+CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
+CPU_CHUNK_ELEMENTS = (
+    7 << 20
+)  # 28 MiB: of more than 32 each chunk would be new memory from the kernel
+COPY_ROOM = 1.5  # times the size of a bfloat16 copy that must be free to make one
+PEFT_HEADS = frozenset({"classifier", "score"})  # what peft saves of a classifier by itself
+NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
+
+
+@dataclass
+class Loaded:
+    """A model on its device with its tokenizer; `adapter_off` makes it the base of its adapter."""
+
+    model: Any
+    tokenizer: Any
+    max_length: int
+    labels: tuple[str, ...] = ()  # classification: in the order of the model's outputs
+    new_head: bool = False
+    adapter_off: bool = False
+    new_modules: tuple[str, ...] = ()  # what the folder had no weights for, or others' labels
+    outputs: tuple[str, ...] = ()  # the label of each output, where several are of one label
+    replaced: tuple[str, ...] = ()  # labels of the base's own head, in whose place a new one is
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def prefix_id(self) -> int:
+        """The one token that training, scoring and generation put first (K1): BOS, else EOS."""
+        bos = self.tokenizer.bos_token_id
+        return int(bos if bos is not None else self.tokenizer.eos_token_id)
+
+    @property
+    def has_adapter(self) -> bool:
+        return hasattr(self.model, "disable_adapter")
+
+    def as_base(self) -> Loaded:
+        """The same weights with the adapter off (K5)."""
+        return replace(self, adapter_off=True)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[Any]:
+        """Gives the model ready to be asked: eval mode, adapter as it should be (L8)."""
+        was_training = self.model.training
+        self.model.eval()
+        off = self.model.disable_adapter() if self.adapter_off else contextlib.nullcontext()
+        try:
+            with off:
+                yield self.model
+        finally:
+            self.model.train(was_training)
+
+
+def stop_ids(loaded: Loaded) -> set[int]:
+    """EOS of the tokenizer and of the model's generation settings, the same for both (G1)."""
+    told = getattr(loaded.model.generation_config, "eos_token_id", None)
+    ids = told if isinstance(told, list) else [told]
+    return {int(i) for i in [*ids, loaded.tokenizer.eos_token_id] if i is not None}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from: its weights (a whole path or a hub id), and an adapter on them."""
+
+    name: str  # as it was asked for
+    weights: str
+    revision: str | None = None
+    adapter: SavedAdapter | None = None
+
+    @property
+    def tokenizer(self) -> str:
+        """What the tokenizer is loaded from: the adapter's folder, where it was saved there."""
+        if self.adapter and (self.adapter.folder / "tokenizer_config.json").exists():
+            return str(self.adapter.folder)
+        return self.weights
+
+    @cached_property
+    def saved(self) -> dict[str, list[int]]:
+        """The adapter's weights as the model names them, with their shapes."""
+        path = self.adapter.folder / WEIGHTS if self.adapter else None
+        if path is None or not path.exists():
+            return {}
+        with loading(self.name, "adapter"), safe_open(path, "pt") as file:
+            return {_bare(k): file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
+
+    @property
+    def head_rows(self) -> int:
+        """Labels of the head that the adapter holds; 0 where it holds none."""
+        heads = {("", head, "weight") for head in PEFT_HEADS} | {
+            ("classifier", "out_proj", "weight")
+        }
+        found = {("", *name.split("."))[-3:]: shape[0] for name, shape in self.saved.items()}
+        return next((rows for name, rows in found.items() if name in heads), 0)
+
+
+def _bare(key: str) -> str:
+    """A weight's name in the model that an adapter stands on."""
+    return key.removeprefix("base_model.model.")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a classifier is loaded for."""
+
+    trains: bool = True  # another head may be put in the place of its own
+    complete: bool = False  # nothing of it may be new
+    trainable: bool = False  # its adapter is trained on
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_origin(origin: Origin) -> None:
+    """Raises ModelError for weights that are pickled or damaged, before a library opens them."""
+    folder = Path(origin.weights)
+    if os.path.isdir(folder):
+        check_model(folder)
+    if origin.adapter:
+        check_adapter(origin.adapter.folder)
+
+
+def source(name: str, revision: str | None = None) -> dict[str, Any]:
+    """What every `from_pretrained` is told: where from, and that code there never runs."""
+    return {
+        "pretrained_model_name_or_path": find_model(name),
+        "revision": revision,
+        "trust_remote_code": False,
+    }
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    from transformers import AutoTokenizer
+
+    with loading(name, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            find_model(name), revision=revision, trust_remote_code=False
+        )
+    if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
+        raise ModelError(f"{name}: its tokenizer has neither an EOS nor a SEP token")
+    if tokenizer.pad_token_id is None:  # harmless: padding is masked by position, never by id
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
+    return tokenizer
+
+
+def load_classifier(name: str, labels: Sequence[str], revision: str | None = None) -> Loaded:
+    """A sequence classifier to be trained; its head is new unless it answers with these labels."""
+    return _load_classifier(Origin(name, _absolute(find_model(name)), revision), labels, Asked())
+
+
+def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loaded:
+    check_origin(origin)
+    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
+    with loading(origin.name, "model"):
+        config = _read_config(origin, labels, asked)
+        outputs = read_outputs(config, labels, asked.label_map)
+        keeps = outputs.fits(labels, trains=asked.trains)
+        if asked.trains:
+            name_outputs(config, outputs.names if keeps else labels)
+        model, info = _read_weights(origin, config)
+    missing = set(info["missing_keys"]) - origin.saved.keys()
+    resized = {key for key, *_ in info["mismatched_keys"]} - origin.saved.keys()
+    new = missing | resized
+    has_head = not missing or origin.adapter is not None
+    if has_head and not keeps and (asked.complete or not asked.trains or origin.adapter):
+        raise refuse_head(origin.name, outputs, labels)
+    if new and asked.complete:
+        raise refuse_unsaved(origin.name, sorted(new))
+    if not new and not keeps:
+        new = set(redraw_head(model))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    own = outputs.names if keeps else tuple(labels)
+    loaded = Loaded(
+        model,
+        tokenizer,
+        max_length(model, tokenizer),
+        labels=tuple(dict.fromkeys(own)),
+        new_head=bool(new),
+        new_modules=tuple(sorted({key.rpartition(".")[0] for key in new})),
+        outputs=own if len(set(own)) < len(own) else (),
+        replaced=outputs.own if has_head and not keeps else (),
+    )
+    return attach_adapter(loaded, origin, trainable=asked.trainable)
+
+
+def _read_config(origin: Origin, labels: Sequence[str], asked: Asked) -> Any:
+    """A classifier's configuration. An adapter's names its labels; one without was saved by an
+    earlier ftev beside a run's own labels, or by others who left them unnamed."""
+    from transformers import AutoConfig
+
+    adapter = origin.adapter
+    if adapter and (adapter.folder / "config.json").exists():
+        return AutoConfig.from_pretrained(adapter.folder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(
+        origin.weights, revision=origin.revision, trust_remote_code=False
+    )
+    if rows := origin.head_rows:
+        fits = read_outputs(config, labels, {}).fits(labels, trains=True)
+        if asked.trains and asked.complete and rows == len(labels) and not fits:
+            name_outputs(config, labels)
+        elif rows != config.num_labels:
+            config.num_labels = rows
+    return config
+
+
+def _read_weights(origin: Origin, config: Any) -> tuple[Any, dict[str, Any]]:
+    from transformers import AutoModelForSequenceClassification
+
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        origin.weights,
+        revision=origin.revision,
+        config=config,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    return model, info
+
+
+def load_causal(name: str, revision: str | None = None) -> Loaded:
+    return _load_causal(Origin(name, _absolute(find_model(name)), revision))
+
+
+def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    check_origin(origin)
+    name, tokenizer = origin.name, load_tokenizer(origin.tokenizer, origin.revision)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
+    with loading(name, "model"):
+        config = AutoConfig.from_pretrained(
+            origin.weights, revision=origin.revision, trust_remote_code=False
+        )
+        refuse_masked(config, name)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            origin.weights,
+            revision=origin.revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:3])
+        raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
+    longest = max_length(model, tokenizer)
+    refuse_looking_ahead(model, name, longest)
+    return attach_adapter(Loaded(model, tokenizer, longest), origin, trainable=trainable)
+
+
+def is_causal(config: RunConfig) -> bool:
+    """Whether a run's base is a language model by itself, whatever it is tuned to be."""
+    from transformers import AutoConfig
+
+    with loading(config.model.base, "model"):
+        origin = find_origin(config, config.model.base)
+        found = AutoConfig.from_pretrained(
+            origin.weights, revision=origin.revision, trust_remote_code=False
+        )
+    return any(name.endswith(CAUSAL) for name in found.architectures or ())
+
+
+def load(
+    config: RunConfig, name: str, labels: Sequence[str] = (), *, trainable: bool = False
+) -> Loaded:
+    """Base or tuned model of a run, by its task; an adapter folder brings its base with it.
+
+    Whatever is no base must be whole: weights that its files lack would be drawn at random.
+    `trainable`: its adapter is to be trained on.
+    """
+    origin = find_origin(config, name)
+    made_for = origin.adapter.told.get("task_type") if origin.adapter else None
+    if made_for and made_for != ("SEQ_CLS" if config.is_classification else "CAUSAL_LM"):
+        raise ModelError(f"{name}: this adapter was made for {made_for}, not for {config.task}")
+    if config.is_classification:
+        is_base = name == config.model.base
+        asked = Asked(
+            trains=config.trains,
+            complete=not is_base or name == config.model.tuned,
+            trainable=trainable,
+            label_map=(config.data.label_map or {}) if is_base or not config.trains else {},
+        )
+        loaded = _load_classifier(origin, labels, asked)
+    else:
+        loaded = _load_causal(origin, trainable=trainable)
+    if config.model.max_length:
+        loaded.max_length = min(config.model.max_length, loaded.max_length)
+    return loaded
+
+
+def find_origin(config: RunConfig, name: str) -> Origin:
+    """Where a model of a run comes from. What a run saved stands on its own base."""
+    adapter = read_adapter(name)
+    if adapter is None:
+        revision = config.model.revision if name == config.model.base else None
+        return Origin(name, _absolute(find_model(name)), revision)
+    is_base = name == config.model.base
+    if adapter.has_base and (is_base or not config.trains):
+        return Origin(name, _absolute(adapter.base), adapter.revision, adapter)
+    if is_base:
+        raise ModelError(f"{name}: this adapter's base, {adapter.base or 'unnamed'}, is not here")
+    base = find_origin(config, config.model.base)
+    return Origin(name, base.weights, base.revision, adapter)
+
+
+def own_labels(config: RunConfig, name: str) -> tuple[str, ...]:
+    """The labels that a model's own configuration names, without its weights."""
+    with loading(name, "configuration"):
+        return own_names(_read_config(find_origin(config, name), (), Asked()))
+
+
+def _absolute(name: str) -> str:
+    """A folder's whole path, which what is saved keeps; a hub id as it is."""
+    return str(Path(name).resolve()) if os.path.isdir(name) else name
+
+
+def max_length(model: Any, tokenizer: Any) -> int:
+    limits = [DEFAULT_MAX_LENGTH]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and positions > 0:  # -1: without a limit
+        offset = _position_offset(model)
+        limits.append(positions - offset)
+    if tokenizer.model_max_length < NO_LIMIT:
+        limits.append(int(tokenizer.model_max_length))
+    return min(limits)
+
+
+def _position_offset(model: Any) -> int:
+    """RoBERTa and its kin count positions from pad_token_id + 1."""
+    table = next((m for n, m in model.named_modules() if n.endswith("position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)
+    return padding + 1 if padding is not None else 0
+
+
+@contextlib.contextmanager
+def no_pickles(name: str) -> Iterator[None]:
+    """Whatever a library finds, on the hub too, and would have torch unpickle: refused."""
+
+    def refuse(file: object, *_: object, **__: object) -> NoReturn:
+        raise pickled(file if isinstance(file, str | Path) else name)
+
+    before = torch.load
+    torch.load = refuse  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.load = before
+
+
+@contextlib.contextmanager
+def loading(name: str, what: str) -> Iterator[None]:
+    try:
+        with no_pickles(name):
+            yield
+    except ModelError:
+        raise
+    except Exception as error:  # transformers raises many kinds; the text is what helps
+        told = " ".join(str(error).split())[:400]
+        advice = (
+            "The folder must hold config.json, model.safetensors and the tokenizer's files"
+            if os.path.exists(name)
+            else "It is no local folder; as a hub id it needs the network or a filled cache"
+        )
+        raise ModelError(f"{name}: the {what} cannot be loaded: {told}. {advice}") from error
+
+
+def add_adapter(loaded: Loaded, config: RunConfig) -> None:
+    """Wrap the model with a fresh LoRA adapter; a new classifier head is trained with it."""
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    lora = config.model.lora
+    task = TaskType.SEQ_CLS if config.is_classification else TaskType.CAUSAL_LM
+    try:
+        loaded.model = get_peft_model(
+            loaded.model,
+            LoraConfig(
+                task_type=task,
+                r=lora.r,
+                lora_alpha=lora.alpha,
+                lora_dropout=lora.dropout,
+                target_modules=find_targets(loaded.model, lora.target_modules),
+                fan_in_fan_out=any(isinstance(m, Conv1D) for m in loaded.model.modules()),
+                modules_to_save=_saved_whole(loaded),
+            ),
+        )
+    except ValueError as error:
+        raise ModelError(
+            f"{config.model.base}: no adapter fits: {error}. "
+            'Set model.lora.target_modules, for instance to "all-linear"'
+        ) from error
+
+
+def find_targets(model: Any, asked: list[str] | str) -> list[str] | str:
+    """The layers that get an adapter. "auto": those that peft knows for the architecture, else
+    every linear layer of its attention, else every linear layer but the head."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+    from transformers.pytorch_utils import Conv1D
+
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    if isinstance(asked, list) and not _named(model, asked):
+        there = listed(sorted({name.rpartition(".")[2] for name in linear}))
+        raise ModelError(
+            f"model.lora.target_modules: the model has no layer {listed(asked)}. "
+            f'Its linear layers are {there}; "auto" takes those of the attention'
+        )
+    if asked != "auto":
+        return asked
+    known = KNOWN.get(model.config.model_type, ())
+    if isinstance(known, str):
+        return known
+    if _named(model, known):
+        return list(known)
+    return [name for name in linear if "att" in name.rpartition(".")[0]] or "all-linear"
+
+
+def _named(model: Any, targets: Sequence[str]) -> bool:
+    """Whether any module is one of these, by its name or the end of it, as peft reads them."""
+    names = [f".{name}" for name, _ in model.named_modules()]
+    return any(name.endswith(tuple(f".{t}" for t in targets)) for name in names)
+
+
+def _saved_whole(loaded: Loaded) -> list[str] | None:
+    """New modules beside the head: peft saves heads by name, and would leave a random pooler out.
+
+    Its weights stand in no folder: left out of the adapter, they are drawn anew by who loads it.
+    """
+    new = [m for m in loaded.new_modules if not PEFT_HEADS.intersection(m.split("."))]
+    return new or None
+
+
+def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -> Loaded:
+    """The model with its adapter on it, where it has one; its file must hold all of it."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    if origin.adapter is None:
+        return loaded
+    folder = str(origin.adapter.folder)
+    with loading(origin.name, "adapter"):
+        model = PeftModel.from_pretrained(
+            loaded.model, folder, is_trainable=trainable, use_safetensors=True
+        )
+        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if lacking := {_bare(key) for key in wanted} - origin.saved.keys():
+        raise refuse_unsaved(origin.name, sorted(lacking))
+    for told in model.peft_config.values():  # a path as it was saved may be relative
+        told.base_model_name_or_path, told.revision = origin.weights, origin.revision
+    return replace(loaded, model=model)
+
+
+def size_of(loaded: Loaded) -> int:
+    """Bytes of the weights that are saved of a model: those of its adapter, where it has one."""
+    saved = (p for p in loaded.model.parameters() if p.requires_grad or not loaded.has_adapter)
+    return sum(p.numel() * p.element_size() for p in saved)
+
+
+def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+    """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained.
+
+    `weights`: what stands for its own, where those are shared out over devices.
+    """
+    loaded.model.save_pretrained(folder, state_dict=weights)
+    loaded.tokenizer.save_pretrained(folder)
+    if loaded.has_adapter and loaded.labels:  # its base's configuration does not know them
+        config = copy.deepcopy(loaded.model.config)
+        config.architectures = [type(unwrapped(loaded.model)).__name__]
+        config.save_pretrained(folder)
+
+
+def describe(loaded: Loaded, name: str) -> ModelLoaded:
+    model, tokenizer = loaded.model, loaded.tokenizer
+    parameters = list(model.parameters())
+    causal = not loaded.labels
+    return ModelLoaded(
+        name=name,
+        architecture=type(unwrapped(model)).__name__,
+        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        layers=int(getattr(model.config, "num_hidden_layers", 0) or 0),
+        vocab_size=int(model.config.vocab_size),
+        max_length=loaded.max_length,
+        prefix=tokenizer.convert_ids_to_tokens(loaded.prefix_id) if causal else "",
+        new_head=loaded.new_head,
+        replaced_labels=list(loaded.replaced),
+        local=os.path.isdir(find_model(name)),
+    )
+
+
+def notes_on_base(loaded: Loaded, config: RunConfig) -> list[str]:
+    """What somebody must know of the model that a run starts from: a new head, a given adapter."""
+    base, notes = config.model.base, []
+    if loaded.replaced:
+        notes.append(
+            f"{base} has a head that answers with {listed(loaded.replaced)}; the data's labels are "
+            f"{listed(loaded.labels)}. A new head is trained in its place. [data] label_map keeps "
+            "the old one, where the labels mean the same"
+        )
+    elif loaded.new_head and config.trains:
+        notes.append(f"{base} has no head for these labels: a new one is trained")
+    if config.trains and (adapter := read_adapter(base)):
+        notes.append(f"the adapter of {base} is trained on, as it is: {adapter.in_words()}")
+    return notes
+
+
+def in_words(m: ModelLoaded) -> str:
+    """`BertForSequenceClassification, 1.1 M parameters, 4 layers`."""
+    scale, unit = next(
+        (d, u) for d, u in ((1e9, "B"), (1e6, "M"), (1e3, "K"), (1, "")) if m.parameters >= d
+    )
+    words = [m.architecture, f"{m.parameters / scale:.3g} {unit} parameters", f"{m.layers} layers"]
+    if m.trainable < m.parameters:
+        words.append(f"{m.trainable:,} trained")
+    if m.new_head:
+        words.append("new head")
+    return ", ".join(words)
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside an adapter's wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def takes(model: Any, argument: str) -> bool:
+    """Whether a model's forward knows an argument."""
+    return argument in inspect.signature(unwrapped(model).forward).parameters
+
+
+def at_precision(loaded: Loaded, precision: str) -> Loaded:
+    """The model itself, or for bfloat16 a copy whose weights are rounded once and not each pass.
+
+    The model that may be in training is not touched. Where memory has no room for the copy,
+    autocast rounds each weight when it is used.
+    """
+    half = 2 * sum(p.numel() for p in loaded.model.parameters())
+    room = free_memory(loaded.device)
+    if precision == "float32" or (room is not None and room < half * COPY_ROOM):
+        return loaded
+    with torch.inference_mode(False), torch.no_grad():
+        rounded = {
+            id(p): nn.Parameter(p.to(torch.bfloat16), requires_grad=False)
+            for p in loaded.model.parameters()
+        }
+        return replace(loaded, model=copy.deepcopy(loaded.model, rounded))
+
+
+def without_cache(model: Any) -> dict[str, bool]:
+    """What a forward pass is told so that it keeps no keys and values (L8)."""
+    return {"use_cache": False} if takes(model, "use_cache") else {}
+
+
+def left_padding_refused(loaded: Loaded) -> str:
+    """Why this model's rows cannot be padded on the left; empty where they can.
+
+    An encoder reads the class from a row's first place, and only a model that is told positions
+    counts them from a row's first token.
+    """
+    if not takes(loaded.model, "past_key_values"):
+        return "an encoder reads a row from its first place"
+    if not takes(loaded.model, "position_ids"):
+        return "the model cannot be told where in a padded row its first token stands"
+    return ""
+
+
+class ScoredPositions(nn.Module):
+    """Logits of a causal model at chosen positions only: [rows, tokens] -> [chosen, vocabulary].
+
+    The vocabulary is by far the widest thing a language model makes, so prompt and padding
+    positions are not projected (L4). Some architectures scale or cap logits after the projection;
+    whether the short way gives the model's own logits is therefore checked on a real row, and where
+    it does not, the model's full forward is used.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._room: Tensor | None = None
+        self.short_way = self._agrees()
+
+    @property
+    def _causal(self) -> Any:
+        return unwrapped(self.model)
+
+    @property
+    def chunk(self) -> int:
+        """Positions projected at a time, so that their logits stay within CHUNK_ELEMENTS."""
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        elements = min(CHUNK_ELEMENTS, CPU_CHUNK_ELEMENTS) if on_cpu else CHUNK_ELEMENTS
+        return max(1, elements // int(self.model.config.vocab_size))
+
+    def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Last hidden states, or logits where the short way is closed."""
+        places = {} if positions is None else {"position_ids": positions}
+        if self.short_way:
+            backbone = getattr(self._causal, self._causal.base_model_prefix)
+            out = backbone(input_ids=ids, attention_mask=mask, use_cache=False, **places)
+            return out.last_hidden_state
+        return self.model(input_ids=ids, attention_mask=mask, use_cache=False, **places).logits
+
+    @property
+    def matrix(self) -> Tensor | None:
+        """The projection's weight, [vocabulary, hidden], where it is one matrix and no more."""
+        head = self._causal.get_output_embeddings()
+        plain = self.short_way and type(head) is nn.Linear and head.bias is None
+        return head.weight if plain else None
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float32 logits of the states given: [chosen, hidden] -> [chosen, vocabulary] (L3)."""
+        return self.projected(states).float()
+
+    def projected(self, states: Tensor, room: Tensor | None = None) -> Tensor:
+        """The same in the precision that the model computes in, in `room` if there is one."""
+        if room is not None and self.matrix is not None:
+            return torch.mm(states, self.matrix.t(), out=room[: len(states)])
+        return self._causal.get_output_embeddings()(states) if self.short_way else states
+
+    def room(self, states: Tensor) -> Tensor | None:
+        """For the logits of a chunk, to be used again and again; None where they need their own.
+
+        A chunk of new memory each time leaves holes that small tensors settle in.
+        """
+        matrix = self.matrix
+        if matrix is None or matrix.dtype != states.dtype or states.requires_grad:
+            return None
+        if torch.is_autocast_enabled(states.device.type):  # it knows nothing of given memory
+            return None
+        if self._room is None or self._room.dtype != states.dtype:
+            self._room = states.new_empty(self.chunk, len(matrix))
+        return self._room
+
+    @torch.no_grad()
+    def _agrees(self) -> bool:
+        causal = self._causal
+        if causal.get_output_embeddings() is None or not hasattr(causal, causal.base_model_prefix):
+            return False
+        was_training = self.model.training
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        ids = torch.arange(8, device=device)[None] % causal.config.vocab_size
+        mask = torch.ones_like(ids)
+        full = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+        self.short_way = True
+        try:
+            short = self.logits(self.hidden(ids, mask))
+        except (AttributeError, TypeError):
+            return False
+        finally:
+            self.model.train(was_training)
+        return bool(torch.allclose(full, short, rtol=1e-4, atol=1e-4))
+
+
+def dtype_of(loaded: Loaded) -> str:
+    """The weights' type, or types: `float32`."""
+    kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.model.parameters()}
+    return ", ".join(sorted(kinds))
+
+
+def tied(loaded: Loaded) -> bool:
+    """Whether the head that makes tokens is the table that reads them."""
+    model = unwrapped(loaded.model)
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight

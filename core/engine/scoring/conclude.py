@@ -1,0 +1,254 @@
+"""The fifth stage: every model on every held-out split, stored by row, measured and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from ...analysis import Analysis, Evaluation, Frames, at_operating_point
+from ...analysis.forgetting import forgetting
+from ...analysis.measure import measure
+from ...analysis.predictions import INPUT_CHARACTERS
+from ...catalog.readings import count_test_readings
+from ...data.inputs import input_of
+from ...data.rows import CHARACTERS, SLICE
+from ...data.splits import rows_together
+from ...files.disk import make_folder, replacing
+from ...metrics.results import majority_frame
+from ...metrics.scored import are_same_rows, read_text
+from ...metrics.token_changes import greatest_changes
+from ...run.events import AnalysisComputed, PredictionsStored, TextScored, spell_numbers
+from ...run.runs import file_sha256
+from ..distributed.shares import read_features
+from ..training.validate import evaluated, score
+from ..worker.session import Session
+from .conclude_text import with_answers, zero_shot_base
+from .evaluate import TextScore, score_text
+from .pairing import same_tokens
+from .rows import TokenRows, encode, window_texts
+
+
+def evaluate_split(s: Session, split: str) -> None:
+    """Score a split with every model that applies; store the rows and all that is made of them."""
+    frames = _score_models(s, split)
+    if split == "validation":
+        s.validation = frames
+    if s.config.is_classification:
+        task = (s.labels, s.positive, s.config.objective)
+        frames = at_operating_point(frames, s.validation, *task)
+    elif split == judged_split(s):
+        frames = with_answers(s, split, frames)
+    frames = {model: _with_clusters(s, split, model, frame) for model, frame in frames.items()}
+    make_folder(s.run.predictions)
+    told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
+    for model, frame in frames.items():
+        _store(s, split, model, frame, told[frame.height])
+        if model != "majority":
+            s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
+    evaluation = _evaluation(s, split, frames, told[frames["tuned"].height])
+    for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split, frames)):
+        s.write(fact)
+    if split == "test":
+        s.write(_count_readings(s))
+
+
+def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The column `cluster` where rows are not independent: a group, a prompt, a document (S9)."""
+    source = s.dataset.splits[split].frame
+    found = rows_together(source, not s.config.is_classification)
+    if _are_windows(s, split, frame.height) and source.height == 1:
+        s.note(f"{split} is one document: intervals cover the choice of its windows, and no other")
+    elif _are_windows(s, split, frame.height):
+        rows = s.rows_for(s.base if model == "base" else s.tuned, split)
+        windows = pl.DataFrame({"row_id": rows.row_ids, "document": rows.documents})
+        if found is None:
+            found = windows.rename({"document": "cluster"})
+        else:
+            found = windows.join(found.rename({"row_id": "document"}), on="document", how="left")
+            found = found.select("row_id", "cluster")
+    if found is None:
+        return frame
+    return frame.join(found, on="row_id", how="left", maintain_order="left")
+
+
+def _comparable(s: Session, split: str, frames: Frames) -> bool:
+    """Whether base and tuned were scored on the same texts, or can be compared by their answers."""
+    if s.config.is_classification:
+        return True
+    if s.form == "text" and not same_tokens(s.base, s.tuned):
+        told = f"base and tuned cut the documents of {split} into different windows"
+    elif are_same_rows(*(read_text(frames[model]) for model in ("base", "tuned"))):
+        return True
+    else:
+        told = f"base and tuned render or truncate rows of {split} differently"
+    s.note(f"{told}: their losses are not compared row by row; read bits_per_byte")
+    return all("completion" in frames[model].columns for model in ("base", "tuned"))
+
+
+def _leaked(s: Session, split: str) -> frozenset[int]:
+    """Rows that repeat an earlier split; a text's rows are windows, not the source's records."""
+    if s.leakage is None or s.form == "text":
+        return frozenset()
+    return frozenset(s.leakage.leaked_rows(split))
+
+
+def _count_readings(s: Session) -> AnalysisComputed:
+    """Which earlier runs of this folder have scored these test rows (T3)."""
+    result = count_test_readings(s.run, s.describe("test"))
+    return AnalysisComputed(split="test", name="test_readings", result=result)
+
+
+def judged_split(s: Session) -> str:
+    """The split that answers the objective: only there do both models write their answers."""
+    return "test" if "test" in s.rows else "validation"
+
+
+def _evaluation(s: Session, split: str, frames: Frames, told: pl.DataFrame) -> Evaluation:
+    return Evaluation(
+        split=split,
+        frames=frames,
+        source=s.dataset.splits[split].frame,
+        windows=told.select("row_id", "input") if _are_windows(s, split, told.height) else None,
+        config=s.config,
+        labels=s.labels,
+        positive=s.positive,
+        validation=s.validation,
+    )
+
+
+def _score_models(s: Session, split: str) -> Frames:
+    frames: Frames = {}
+    if s.config.is_classification:
+        if s.probe is not None:
+            frames["probe"] = _score_probe(s, split)
+        if s.base_has_head:
+            frames["base"] = score(s, s.base, split, "scoring the base")
+        elif split == judged_split(s) and (labelled := zero_shot_base(s, split)) is not None:
+            frames["base"] = labelled
+    else:
+        frames["base"] = score(s, s.base, split, "scoring the base")
+    frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")
+    train = s.dataset.splits.get("train")
+    if s.config.is_classification and train is not None:
+        counts = train.label_counts()
+        frames = {"majority": majority_frame(frames["tuned"], s.labels, counts), **frames}
+    return frames
+
+
+def _score_probe(s: Session, split: str) -> pl.DataFrame:
+    assert s.probe is not None
+    return s.probe.score(read_features(s, s.base, split), s.rows_for(s.base, split))
+
+
+def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.DataFrame) -> None:
+    path = s.run.predictions / f"{split}.{model}.parquet"
+    wide = frame.join(told, on="row_id", how="left", maintain_order="left")
+    with replacing(path, int(wide.estimated_size())) as temporary:
+        wide.write_parquet(temporary)
+    s.write(
+        PredictionsStored(
+            split=split,
+            model=model,
+            path=path.relative_to(s.run.path).as_posix(),
+            rows=wide.height,
+            sha256=file_sha256(path),
+        )
+    )
+
+
+def _rows_told(s: Session, split: str, height: int) -> pl.DataFrame:
+    """What tells scored rows again elsewhere, by row_id: the hash of the input, how it begins, its
+    length, and the columns that slices go by, so that nothing but these rows is needed for them.
+
+    `height` is how many rows were scored: windows of documents have ids of their own and no hash.
+    """
+    if _are_windows(s, split, height):
+        return _windows_told(s, split, height)
+    source = s.dataset.splits[split].frame
+    text = input_of(source)
+    return source.select(
+        "row_id",
+        "content",
+        text.str.slice(0, INPUT_CHARACTERS).alias("input"),
+        text.str.len_chars().alias(CHARACTERS),
+        pl.selectors.starts_with(SLICE),
+    )
+
+
+def _are_windows(s: Session, split: str, height: int) -> bool:
+    """Whether what was scored are windows of documents, and not the rows of the source."""
+    return s.form == "text" and s.dataset.splits[split].frame.height != height
+
+
+def _windows_told(s: Session, split: str, height: int) -> pl.DataFrame:
+    rows = s.rows[split]
+    known = len(rows) == height  # a model with a tokenizer of its own cuts other windows
+    told = {
+        "row_id": rows.row_ids if known else [],
+        "content": None,
+        "input": window_texts(rows, s.tuned, INPUT_CHARACTERS) if known else [],
+    }
+    return pl.DataFrame(told, schema={"row_id": pl.Int64, "content": pl.UInt64, "input": pl.String})
+
+
+def score_texts(s: Session) -> None:
+    """Log-likelihood of held-out and of neutral text, base and tuned (K1 to K5)."""
+    for source, text in _texts(s).items():
+        found = {}
+        for model, loaded in (("base", s.base), ("tuned", s.tuned)):
+            work = score_text(loaded, text, s.config.evaluate.precision)
+            found[model] = s.drive(work, f"scoring {source}", len(text))
+            s.write(_text_scored(source, model, found[model]))
+        for fact in _changes(source, **found):
+            plain = spell_numbers(fact.result)
+            s.write(AnalysisComputed(split=source, name=fact.name, result=plain))
+
+
+def _texts(s: Session) -> dict[str, str]:
+    texts = {f"held_out:{i}": text for i, text in enumerate(s.config.evaluate.held_out)}
+    if s.config.evaluate.general_text:
+        path = s.folder / s.config.evaluate.general_text
+        texts["general_text"] = path.read_bytes().decode("utf-8-sig", errors="replace")
+    return texts
+
+
+def texts_as_rows(s: Session) -> dict[str, TokenRows]:
+    """The texts and prompts of the configuration as token ids, by where they come from."""
+    texts = _texts(s)
+    texts |= {f"prompt:{i}": text for i, text in enumerate(s.config.evaluate.prompts)}
+    ids = encode(s.tuned, list(texts.values()))
+    return {
+        name: TokenRows(ids=[np.asarray(one, dtype=np.int32)], row_ids=[0])
+        for name, one in zip(texts, ids, strict=True)
+    }
+
+
+def _changes(source: str, base: TextScore, tuned: TextScore) -> Iterator[Analysis]:
+    """Which tokens changed most, and on neutral text what tuning cost."""
+    if (changes := greatest_changes(base.per_token, tuned.per_token)) is not None:
+        yield Analysis("token_changes", changes)
+    if source == "general_text" and (forgotten := _forgotten(base, tuned)) is not None:
+        yield forgotten
+
+
+def _forgotten(base: TextScore, tuned: TextScore) -> Analysis | None:
+    """What tuning cost on neutral text, where both models read the same tokens."""
+    if base.tokens != tuned.tokens:
+        return None
+    window = min(base.window, tuned.window)
+    return forgetting(base.log_likelihoods, tuned.log_likelihoods, window)
+
+
+def _text_scored(source: str, model: str, found: TextScore) -> TextScored:
+    return TextScored(
+        source=source,
+        model=model,
+        tokens=len(found.tokens),
+        bytes=found.bytes,
+        log_likelihood=found.total,
+        prefix=found.prefix,
+        window=found.window,
+        stride=found.stride,
+    )

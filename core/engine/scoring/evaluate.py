@@ -1,0 +1,343 @@
+"""Scores rows: class probabilities and log-likelihoods of tokens, never the logits of a split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.devices import autocast
+from ..models.models import Loaded, ScoredPositions, at_precision, without_cache
+from ..training.batches import Batch, Layout, collate
+from .rows import TokenRows, encode
+from .shared_contexts import Tree, can_share, collate_trees, trees
+
+BY_BUDGET = Layout()
+CPU_TOKENS = 512  # of a forward pass: a CPU gains nothing from more and pays in memory
+CPU_BLOCK = 4  # positions whose logits are made float32 at a time: 200 kB each at 50,000 tokens
+Scores = pl.DataFrame
+FloatArray = NDArray[np.float64]
+
+
+@torch.inference_mode()
+def score_labels(
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int, layout: Layout = BY_BUDGET
+) -> Iterator[int | Scores]:
+    """Yields rows done, at last a frame: row_id, label, predicted, probabilities, nll (nats)."""
+    labels = loaded.labels
+    assert rows.labels is not None
+    log_probabilities = np.empty((len(rows), len(labels)))
+    loaded = at_precision(loaded, precision)
+    with loaded.active() as model, autocast(loaded.device, precision):
+        uncached = without_cache(model)
+        for done, part, batch in _batches(loaded, rows, budget, layout):
+            places = {"position_ids": batch.positions} if layout.pad_left else {}
+            told = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
+            logits = told.logits.float()
+            log_probabilities[part] = by_label(loaded, logits.double().log_softmax(-1))
+            yield done
+    yield labelled(rows, labels, log_probabilities)
+
+
+def by_label(loaded: Loaded, log_probabilities: Tensor) -> FloatArray:
+    """[rows, outputs] to [rows, labels]: outputs of one label are added."""
+    found: FloatArray = log_probabilities.cpu().numpy()
+    if not loaded.outputs:
+        return found
+    of_label = [[o == label for o in loaded.outputs] for label in loaded.labels]
+    return np.stack([np.logaddexp.reduce(found[:, own], axis=1) for own in of_label], axis=1)
+
+
+def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArray) -> Scores:
+    """Predictions as they are stored. `log_probabilities`: [rows, labels], nats.
+
+    A row whose scores are not finite has no prediction (V5).
+    """
+    assert rows.labels is not None
+    return pl.DataFrame(
+        {
+            "row_id": rows.row_ids,
+            "label": [labels[i] for i in rows.labels],
+            "predicted": most_likely(labels, log_probabilities),
+            "probabilities": pl.Series(np.exp(log_probabilities)).arr.to_list(),
+            "nll": -log_probabilities[np.arange(len(rows)), rows.labels],
+        },
+        schema_overrides={"row_id": pl.Int64, "predicted": pl.String},
+    )
+
+
+def most_likely(labels: Sequence[str], scores: FloatArray) -> list[str | None]:
+    """The label with the highest score of each row; none where a score is not finite (V5)."""
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(scores), axis=1)
+    return [labels[i] if ok else None for i, ok in zip(scores.argmax(1), finite, strict=True)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is scored of one batch: the state before each target, the target, the row it is of."""
+
+    done: int  # rows
+    states: Tensor
+    targets: Tensor
+    owners: NDArray[np.int64]
+
+
+@torch.inference_mode()
+def score_tokens(
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int, layout: Layout = BY_BUDGET
+) -> Iterator[int | Scores]:
+    """Yields rows done, at last a frame: row_id, nll (nats), tokens, correct, bytes.
+
+    Where the rows know their ends also end_nll: nats at the end token, null where none is scored.
+    A context that rows share is read once, where the model allows it and no layout is asked for.
+    """
+    nll, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    end_nll, before_end = np.full(len(rows), np.nan), _targets_before_end(rows)
+    with loaded.active():  # what the model can do is tried in its own precision
+        head = ScoredPositions(loaded.model)
+        shared = _trees(head, rows, loaded.max_length) if layout == BY_BUDGET else []
+    if not head.short_way:  # every position is projected: the batch shall be no wider than a chunk
+        budget = min(budget, head.chunk)
+    loaded = at_precision(loaded, precision)
+    head.model = loaded.model
+    done = 0
+    with loaded.active(), autocast(loaded.device, precision):
+        alone = np.setdiff1d(np.arange(len(rows)), [row for tree in shared for row in tree.rows])
+        for asked in chain(
+            _ask_trees(loaded, head, shared, budget),
+            _ask_rows(loaded, head, rows, alone, layout, budget),
+        ):
+            found, first, _ = _score_positions(head, asked.states, asked.targets)
+            costs = -found.cpu().numpy()
+            np.add.at(nll, asked.owners, costs)
+            _keep_ends(end_nll, before_end, asked.owners, costs)
+            np.add.at(correct, asked.owners, first.cpu().numpy())
+            done += asked.done
+            yield done
+    scored = pl.DataFrame(
+        {
+            "row_id": rows.row_ids,
+            "nll": nll,
+            "tokens": rows.targets,
+            "correct": correct,
+            "bytes": rows.bytes,
+        },
+        schema_overrides={"row_id": pl.Int64, "bytes": pl.Int64},
+    )
+    if rows.ends:
+        ended = pl.Series("end_nll", end_nll).set(pl.Series(before_end < 0), None)
+        scored = scored.with_columns(ended)
+    yield scored
+
+
+def _targets_before_end(rows: TokenRows) -> NDArray[np.int64]:
+    """Of each row how many scored tokens stand before its scored end token; -1 without one."""
+    assert rows.scored is not None
+    if not rows.ends:
+        return np.full(len(rows), -1)
+    pairs = zip(rows.scored, rows.ends, strict=True)
+    return np.array([int(s[:end].sum()) if end >= 0 else -1 for s, end in pairs], dtype=np.int64)
+
+
+def _keep_ends(
+    end_nll: FloatArray, before_end: NDArray[np.int64], owners: NDArray[np.int64], costs: FloatArray
+) -> None:
+    """Put down what the end tokens cost. The targets of a row come together, in their order."""
+    first = np.flatnonzero(np.diff(owners, prepend=-1))
+    rows = owners[first]
+    ended = before_end[rows] >= 0
+    end_nll[rows[ended]] = costs[first[ended] + before_end[rows[ended]]]
+
+
+def _trees(head: ScoredPositions, rows: TokenRows, widest: int) -> list[Tree]:
+    found = trees(rows, widest)
+    return found if found and can_share(head, widest) else []
+
+
+def _ask_trees(
+    loaded: Loaded, head: ScoredPositions, shared: list[Tree], budget: int
+) -> Iterator[Asked]:
+    lengths = np.array([len(tree.ids) for tree in shared], dtype=np.int64)
+    for part in BY_BUDGET.batches(lengths, _fitting(budget, loaded)):
+        chosen = [shared[i] for i in part]
+        batch = collate_trees(chosen, loaded.tokenizer.pad_token_id, loaded.device)
+        states = head.hidden(batch.ids, batch.mask, batch.positions)[batch.at]
+        count = sum(len(tree.rows) for tree in chosen)
+        yield Asked(count, states, batch.targets, batch.owners)
+
+
+def _ask_rows(
+    loaded: Loaded,
+    head: ScoredPositions,
+    rows: TokenRows,
+    alone: NDArray[np.int64],
+    layout: Layout,
+    budget: int,
+) -> Iterator[Asked]:
+    for _, part, batch in _batches(loaded, rows, budget, layout, alone):
+        assert batch.before is not None
+        if layout.pad_left:
+            states = head.hidden(batch.ids, batch.mask, batch.positions)
+        else:  # what stands behind a row is seen by none of its tokens
+            states = head.hidden(batch.ids, torch.ones_like(batch.mask))
+        owners = part[batch.before.cpu().numpy() // batch.ids.shape[1]]
+        targets = batch.ids.flatten()[batch.before + 1]
+        yield Asked(len(part), states.flatten(0, 1)[batch.before], targets, owners)
+
+
+def _fitting(budget: int, loaded: Loaded) -> int:
+    return min(budget, CPU_TOKENS) if loaded.device.type == "cpu" else budget
+
+
+def _batches(
+    loaded: Loaded,
+    rows: TokenRows,
+    budget: int,
+    layout: Layout,
+    chosen: NDArray[np.int64] | None = None,
+) -> Iterator[tuple[int, NDArray[np.int64], Batch]]:
+    """Rows done, the rows of a batch, and the batch: of all rows or of those chosen."""
+    chosen = np.arange(len(rows)) if chosen is None else chosen
+    done, lengths, pad = 0, rows.lengths, loaded.tokenizer.pad_token_id
+    for places in layout.batches(lengths[chosen], _fitting(budget, loaded)):
+        part = chosen[places]
+        done += len(part)
+        width = min(int(lengths[part].max()) + layout.extra, loaded.max_length)
+        yield (
+            done,
+            part,
+            collate(
+                rows.ids,
+                part,
+                pad,
+                loaded.device,
+                scored=rows.scored,
+                pad_left=layout.pad_left,
+                width=width,
+            ),
+        )
+
+
+def _score_positions(
+    head: ScoredPositions, states: Tensor, targets: Tensor, *, ranked: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each target its log-likelihood (float64), whether it was the first choice, its rank.
+
+    Ranks only where they are wanted. Logits are made chunk by chunk, always in the same memory; on
+    the CPU a chunk is gone through in blocks that its caches hold. What is found has its place
+    beforehand: a small tensor kept from each block would keep the holes of the large ones apart,
+    and 48 documents took up to 270 MiB where they need 40.
+    """
+    likelihoods = torch.empty(len(targets), dtype=torch.float64, device=targets.device)
+    first = torch.empty_like(likelihoods, dtype=torch.bool)
+    ranks = torch.empty_like(likelihoods, dtype=torch.int64)
+    room = head.room(states)
+    for start in range(0, len(targets), head.chunk):
+        logits = head.projected(states[start : start + head.chunk], room)
+        size = CPU_BLOCK if logits.device.type == "cpu" else len(logits)
+        for i in range(0, len(logits), size):
+            at = slice(start + i, start + min(i + size, len(logits)))
+            block, wanted = logits[i : i + size].float(), targets[at, None]
+            _score_block(block, wanted, likelihoods[at], first[at], ranks[at] if ranked else None)
+        del logits  # or the next chunk stands beside it
+    return likelihoods, first, ranks
+
+
+def _score_block(
+    logits: Tensor, targets: Tensor, likelihoods: Tensor, first: Tensor, ranks: Tensor | None
+) -> None:
+    """`logits`: float32 [targets, vocabulary]. Of equal logits the first is the model's choice."""
+    wanted = logits.gather(1, targets)
+    first.copy_(wanted[:, 0] == logits.amax(-1))
+    if len(equal := first.nonzero()[:, 0]):  # to find its place costs more than to find the most
+        first[equal] = logits[equal].argmax(-1) == targets[equal, 0]
+    if ranks is not None:
+        ranks.copy_((logits > wanted).sum(-1) + 1)
+    likelihoods.copy_(logits.log_softmax(-1).gather(1, targets)[:, 0])
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """Log-likelihood of one text, token by token; the prefix is context and not scored."""
+
+    tokens: list[str]
+    log_likelihoods: list[float]
+    ranks: list[int]
+    bytes: int
+    prefix: str
+    window: int
+    stride: int
+    words: int = 0  # split on white space
+
+    @property
+    def total(self) -> float:
+        return math.fsum(self.log_likelihoods)
+
+    @property
+    def per_token(self) -> list[tuple[str, float, int]]:
+        """Each scored token, its log-likelihood in nats and its rank in the vocabulary."""
+        return list(zip(self.tokens, self.log_likelihoods, self.ranks, strict=True))
+
+
+def rolling_windows(n: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
+    """Windows over n tokens, each token scored once: (first input, first scored, end) (K3).
+
+    Inputs are the tokens [first input, end - 1), position -1 being the prefix; targets are
+    [first scored, end).
+    """
+    if n <= 0:
+        return
+    end = min(window, n)
+    yield -1, 0, end
+    step = window - context + 1
+    while end < n:
+        start, end = end, min(end + step, n)
+        yield end - window - 1, start, end
+
+
+@torch.inference_mode()
+def score_text(
+    loaded: Loaded, text: str, precision: str = "float32", context: int = 1
+) -> Iterator[int | TextScore]:
+    """Log-likelihood of a whole text in rolling windows; yields tokens done, at last the score."""
+    ids = encode(loaded, [text])[0]
+    window = loaded.max_length
+    loaded = at_precision(loaded, precision)
+    head = ScoredPositions(loaded.model)
+    likelihoods: list[float] = []
+    ranks: list[int] = []
+    padded = [loaded.prefix_id, *ids]  # token i stands at i + 1
+    with loaded.active(), autocast(loaded.device, precision):
+        for first, start, end in rolling_windows(len(ids), window, context):
+            inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
+            states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]
+            targets = torch.tensor(ids[start:end], device=loaded.device)
+            found, _, places = _score_positions(head, states, targets, ranked=True)
+            likelihoods += found.tolist()
+            ranks += places.tolist()
+            yield end
+    yield TextScore(
+        tokens=token_texts(loaded, ids),
+        log_likelihoods=likelihoods,
+        ranks=ranks,
+        bytes=len(text.encode()),
+        prefix=loaded.tokenizer.convert_ids_to_tokens(loaded.prefix_id),
+        window=window,
+        stride=window - context + 1,
+        words=len(text.split()),
+    )
+
+
+def token_texts(loaded: Loaded, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the text: decoded alone, some would lose their space."""
+    anchor = encode(loaded, ["a"])[0]
+    before = len(loaded.tokenizer.decode(anchor))
+    texts: list[str] = loaded.tokenizer.batch_decode([[*anchor, i] for i in ids])
+    return [text[before:] for text in texts]

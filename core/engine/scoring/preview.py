@@ -1,0 +1,161 @@
+"""What the tokenizer and the model's size say before a run: lengths, cuts, masks, memory.
+
+    echo '{"config": {…}}' | python -m ftev.core.engine.scoring.preview
+
+No weights are loaded: the model is built without memory, from its configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...config.adapter_files import read_adapter
+from ...config.config import RunConfig
+from ...config.config_file import check_config
+from ...data.data import read_run_data
+from ..models.causality import refuse_masked
+from ..models.models import (
+    Loaded,
+    add_adapter,
+    find_origin,
+    load_tokenizer,
+    loading,
+    max_length,
+    source,
+)
+from ..models.vocabulary import check_vocabulary
+from ..worker.pipe import answer_stdin, tell
+from .rows import RENDER, TokenRows
+
+SHOWN_TOKENS = 60
+SHOWN_ROWS, WHOLE_ROW = 3, 600  # rows and tokens of each that a screen shows
+BINS = 12
+BIN_WIDTHS = tuple(m * 10**e for e in range(7) for m in (1, 2, 5))
+BYTES_A_WEIGHT = 16  # float32 weight, gradient and the two averages of AdamW
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True):
+    config: dict[str, Any]
+
+
+def preview(question: Question) -> dict[str, Any]:
+    config = check_config(question.config)
+    dataset = read_run_data(config)
+    tell(progress=f"loading the tokenizer of {config.model.base}")
+    loaded = _without_weights(config)
+    loaded.labels = dataset.labels
+    splits, rows_of = {}, {}
+    for name, split in dataset.splits.items():
+        tell(progress=f"tokenising {name}")
+        *_, rows = RENDER[dataset.columns.form](split.frame, loaded)
+        assert isinstance(rows, TokenRows)
+        splits[name], rows_of[name] = _lengths(rows, loaded), rows
+    check_vocabulary(loaded, config.model.base, rows_of)
+    size = _size(loaded, config)
+    if config.trains and config.model.adapter == "lora" and not read_adapter(config.model.base):
+        add_adapter(loaded, config)  # raises where it fits no layer
+    return {"max_length": loaded.max_length, "splits": splits, **size}
+
+
+def _without_weights(config: RunConfig) -> Loaded:
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+    )
+
+    base = config.model.base
+    origin = find_origin(config, base)
+    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
+    kind = AutoModelForSequenceClassification if config.is_classification else AutoModelForCausalLM
+    with loading(base, "configuration"), torch.device("meta"):
+        told = AutoConfig.from_pretrained(**source(origin.weights, origin.revision))
+        if not config.is_classification:
+            refuse_masked(told, base)
+        model = kind.from_config(told, trust_remote_code=False)
+        if not config.is_classification:
+            model.generation_config = _generation_settings(config) or model.generation_config
+    limit = max_length(model, tokenizer)
+    if config.model.max_length:
+        limit = min(limit, config.model.max_length)
+    return Loaded(model, tokenizer, limit)
+
+
+def _generation_settings(config: RunConfig) -> Any:
+    """Where the folder keeps them: they may name more end tokens than the tokenizer."""
+    from transformers import GenerationConfig
+
+    try:
+        origin = find_origin(config, config.model.base)
+        return GenerationConfig.from_pretrained(origin.weights, revision=origin.revision)
+    except OSError:  # many models have none
+        return None
+
+
+def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
+    """Token lengths after cutting, what was cut, and one row with its scored tokens marked."""
+    lengths, targets = rows.lengths, rows.targets
+    told: dict[str, Any] = {
+        "rows": len(rows),
+        "tokens": int(lengths.sum()),
+        "median": int(np.median(lengths)),
+        "p95": int(np.percentile(lengths, 95)),
+        "longest": int(lengths.max()),
+        "truncated_rows": rows.truncated_rows,
+        "truncated_tokens": rows.truncated_tokens,
+        "histogram": _histogram(lengths),
+    }
+    if rows.scored is not None:
+        told |= {
+            "scored_tokens": int(targets.sum()),
+            "masked_tokens": int(lengths.sum() - targets.sum()),
+            "unscored_rows": int((targets == 0).sum()),
+            "rows_without_eos": rows.rows_without_eos,
+            "first_row": _marked(rows, 0, SHOWN_TOKENS, loaded),
+            "rows_shown": [
+                _marked(rows, row, WHOLE_ROW, loaded) for row in range(min(SHOWN_ROWS, len(rows)))
+            ],
+        }
+    return told
+
+
+def _marked(rows: TokenRows, row: int, most: int, loaded: Loaded) -> list[tuple[str, bool]]:
+    """The first tokens of a row as text, each with whether it is scored."""
+    assert rows.scored is not None
+    texts = loaded.tokenizer.batch_decode([[i] for i in rows.ids[row][:most].tolist()])
+    return list(zip(texts, rows.scored[row][:most].tolist(), strict=True))
+
+
+def _histogram(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Rows by their tokens: from, to (both counted in) and how many, in bins of one width."""
+    width = next(w for w in BIN_WIDTHS if w * BINS > lengths.max())
+    counts = np.bincount((lengths - 1) // width)
+    return [(i * width + 1, (i + 1) * width, int(n)) for i, n in enumerate(counts)]
+
+
+def _size(loaded: Loaded, config: RunConfig) -> dict[str, Any]:
+    """Parameters, and bytes of weights, gradients and optimizer; activations come on top."""
+    parameters = sum(p.numel() for p in loaded.model.parameters())
+    full = config.model.adapter == "none"
+    shape = loaded.model.config.get_text_config()
+    return {
+        "parameters": parameters,
+        "state_bytes": parameters * (BYTES_A_WEIGHT if full else 4),
+        "layers": getattr(shape, "num_hidden_layers", 0),
+        "hidden": getattr(shape, "hidden_size", 0),
+        "vocab": getattr(shape, "vocab_size", 0),
+    }
+
+
+def main() -> int:
+    return answer_stdin(Question, preview)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

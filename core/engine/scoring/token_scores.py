@@ -1,0 +1,137 @@
+"""Tokens with what a model thought of them: likelihood, rank, and what it would have preferred."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from ...run.control import CrossScored, ScoredToken
+from ..models.models import Loaded
+
+UNFINISHED = "\ufffd"  # what decoding shows for bytes that are not yet a whole character
+TAIL = 16  # tokens decoded anew with each one: enough for any character or joined word
+TOP = 5
+CHUNK = 64  # positions whose logits are made float32 at a time
+
+
+def decode(loaded: Loaded, ids: Sequence[int]) -> str:
+    text: str = loaded.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+    return text
+
+
+def pieces(loaded: Loaded, ids: Sequence[int]) -> list[str]:
+    """The text that each token adds to those before it: the pieces join to the whole text.
+
+    Decoded alone, a token loses the space before a word or the rest of a character. A character
+    of several tokens belongs to its last one.
+    """
+    told = []
+    for k in range(len(ids)):
+        start = max(0, k - TAIL)
+        before = len(decode(loaded, ids[start:k]).rstrip(UNFINISHED)) if k else 0
+        whole = decode(loaded, ids[start : k + 1])
+        waits = whole.endswith(UNFINISHED) and k + 1 < len(ids)
+        told.append((whole.rstrip(UNFINISHED) if waits else whole)[before:])
+    return told
+
+
+def piece(loaded: Loaded, token: int) -> str:
+    """The text of a token after another one; of half a character, the token's own name."""
+    anchor = list(loaded.tokenizer("a", add_special_tokens=False).input_ids)
+    text = decode(loaded, [*anchor, token])[len(decode(loaded, anchor)) :]
+    if not text or UNFINISHED in text:
+        return str(loaded.tokenizer.convert_ids_to_tokens(token))
+    return text
+
+
+def score(
+    loaded: Loaded, logits: Tensor, ids: Sequence[int], top: int = 0
+) -> Iterator[ScoredToken]:
+    """Log-likelihood and rank of each id under its row of logits: [ids, vocabulary].
+
+    In float32 and in chunks (L3, L4). `top`: how many of the most probable tokens are told. The
+    texts are those of tokens alone: `named` gives them their place.
+    """
+    texts: dict[int, str] = {}
+    for start in range(0, len(ids), CHUNK):
+        chunk = list(ids[start : start + CHUNK])
+        rows = logits[start : start + CHUNK].float()
+        wanted = rows.gather(1, torch.tensor(chunk, device=rows.device)[:, None])
+        whole = rows.logsumexp(-1, keepdim=True)
+        likelihood = (wanted - whole)[:, 0].tolist()
+        ranks = ((rows > wanted).sum(-1) + 1).tolist()
+        best, index = rows.topk(min(top, rows.shape[1]), -1)
+        probable = (best - whole).exp().tolist()
+        for k, names in enumerate(index.tolist()):
+            for token in names:
+                if token not in texts:
+                    texts[token] = piece(loaded, token)
+            preferred = [(texts[t], p) for t, p in zip(names, probable[k], strict=True)]
+            yield ScoredToken("", likelihood[k], ranks[k], preferred)
+
+
+def named(loaded: Loaded, ids: Sequence[int], scores: Sequence[ScoredToken]) -> list[ScoredToken]:
+    """The scores of the last of `ids`, each with its text."""
+    texts = pieces(loaded, ids)[len(ids) - len(scores) :]
+    return [replace(s, text=text) for s, text in zip(scores, texts, strict=True)]
+
+
+@torch.inference_mode()
+def score_answer(
+    loaded: Loaded, prompt: list[int], answer: list[int], top: int = TOP
+) -> list[ScoredToken]:
+    """Each token of an answer after a prompt, as this model finds it: one forward pass."""
+    ids = [*prompt, *answer]
+    with loaded.active() as model:
+        out = model(input_ids=torch.tensor([ids], device=loaded.device), use_cache=False)
+    scores = list(score(loaded, out.logits[0, len(prompt) - 1 : -1], answer, top))
+    return named(loaded, ids, scores)
+
+
+def cross_score(
+    writer: tuple[str, Loaded, list[int], list[int]],
+    reader: tuple[str, Loaded, list[int]],
+    own: Sequence[ScoredToken],
+    *,
+    aligned: bool,
+) -> CrossScored | None:
+    """The writer's answer under the reader. Writer: name, model, prompt, answer with its end.
+
+    `own`: the writer's own scores of its answer. Where the two read other tokens, the answer's text
+    is encoded anew and only bits per byte say something (K4). None where nothing was answered or
+    the reader has no room for it.
+    """
+    name, author, _, answer = writer
+    by, loaded, prompt = reader
+    text = decode(author, answer)
+    ids = answer if aligned else loaded.tokenizer(text, add_special_tokens=False).input_ids
+    if not ids or not prompt or len(prompt) + len(ids) > loaded.max_length:
+        return None
+    theirs = score_answer(loaded, prompt, list(ids))
+    size = len(text.encode())
+    return CrossScored(
+        model=name,
+        by=by,
+        tokens=theirs,
+        average_log_likelihood=average(theirs),
+        own_average=average(own),
+        bits_per_byte=_bits_per_byte(theirs, size),
+        own_bits_per_byte=_bits_per_byte(own, size),
+        aligned=aligned,
+    )
+
+
+def average(scores: Sequence[ScoredToken]) -> float | None:
+    """Nats a token; none where a token is ruled out altogether."""
+    values = [s.log_likelihood for s in scores]
+    told = [v for v in values if v is not None and math.isfinite(v)]
+    return math.fsum(told) / len(told) if told and len(told) == len(values) else None
+
+
+def _bits_per_byte(scores: Sequence[ScoredToken], size: int) -> float | None:
+    mean = average(scores)
+    return None if mean is None or not size else -mean * len(scores) / (math.log(2) * size)

@@ -1,0 +1,253 @@
+"""A step's rows in one pass without padding, none seeing another (M5).
+
+The layers of a model take the tokens of all rows end to end; around them, embeddings and head see
+the padded batch as ever. So it works for encoders and language models alike, whatever their heads.
+Only attention has to know the rows. torch's variable-length kernel (CUDA, causal, bfloat16) is told
+where each begins; elsewhere rows of like length lie side by side and attend together, padded to the
+longest of their group. Whether a model keeps its rows apart that way is tried on real rows before
+any is packed; one that does not is trained on padded batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..models import cpu_kernels
+from ..models.devices import autocast
+from ..models.models import Loaded, ScoredPositions, unwrapped
+from ..scoring.rows import TokenRows
+from .batches import Batch, Rows, collate
+from .masks import PACKED, SDPA, padded_right
+from .packed_layout import GROUP_PRICE, Group, Packed, by_bounds, by_groups
+
+DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
+UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")  # what attention here does not know
+CLOSE = {"float32": 1e-4, "bfloat16": 3e-2}  # share of the outputs' norm
+# On a CPU attention of groups so narrow is in float32: there is a shape for every few of them.
+SHORT = 64
+# What one more pass costs, in places of the padded batch, which embeddings and head alone compute.
+PACKED_PRICE = 8_192
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList | None:
+    """The stack of layers that a model's tokens go through; None where it is not one stack."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    inner = unwrapped(model)
+    if inner.config.is_encoder_decoder or getattr(inner.config, "layerdrop", 0):
+        return None
+    found = [
+        module
+        for module in inner.modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module)
+        and all(isinstance(layer, GradientCheckpointingLayer) for layer in module)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+_packed: Packed | None = None  # how the batch under way lies in the layers; None: padded
+
+
+@contextlib.contextmanager
+def packing(model: nn.Module, packed: Packed | None) -> Iterator[None]:
+    """While entered, the model's layers take a batch's tokens end to end. Its backward pass belongs
+    here too, where activations are computed again.
+    """
+    global _packed
+    layers = layers_of(model) if packed else None
+    if packed is None or layers is None:
+        yield
+        return
+
+    def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return packed.pack(given), {name: packed.pack(value) for name, value in named.items()}
+
+    def after(_: nn.Module, __: Any, out: Any) -> Any:
+        return (packed.unpack(out[0]), *out[1:]) if isinstance(out, tuple) else packed.unpack(out)
+
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+    hooks.append(layers[-1].register_forward_hook(after))
+    _packed = packed
+    try:
+        yield
+    finally:
+        _packed = None
+        for hook in hooks:
+            hook.remove()
+
+
+Way = Callable[[NDArray[np.int64], torch.device], Packed]  # by_bounds or by_groups
+
+
+def way_of_packing(
+    loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str
+) -> Way | None:
+    """Give a model the attention that packed rows need, and tell which; None where it does not keep
+    them apart.
+    """
+    inner = unwrapped(loaded.model)
+    before = getattr(inner.config, "_attn_implementation", None)
+    if (
+        before not in SDPA
+        or layers_of(loaded.model) is None
+        or loaded.device.type not in GROUP_PRICE
+    ):
+        return None
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(PACKED, attend)
+    AttentionMaskInterface.register(PACKED, sdpa_mask)
+    inner.set_attn_implementation(PACKED)
+    on_cpu = loaded.device.type == "cpu"
+    kernel = head is not None and not on_cpu and _has_kernel(inner, precision)
+    for way in (by_bounds, by_groups) if kernel else (by_groups,):
+        if keeps_rows_apart(loaded, head, rows, "float32" if on_cpu else precision, way):
+            return way
+    inner.set_attn_implementation(before)
+    return None
+
+
+def _has_kernel(inner: Any, precision: str) -> bool:
+    if precision != "bfloat16" or any(getattr(inner.config, name, 0) for name in DROPOUTS):
+        return False  # neither is in the kernel
+    try:
+        from torch.nn.attention import varlen  # noqa: F401  (torch 2.10)
+    except ImportError:
+        return False
+    return True
+
+
+@torch.no_grad()
+def keeps_rows_apart(
+    loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str, way: Way
+) -> bool:
+    """What a model makes of a row is the row's own: after one row, after another, and alone."""
+    by_length = np.argsort(rows.lengths, kind="stable")
+    if len(rows) < 4 or (head is not None and not head.short_way):
+        return False
+    row, others = by_length[-1], (by_length[:2], by_length[1:3])
+    model, was_training = loaded.model, loaded.model.training
+    model.eval()
+    try:
+        with autocast(loaded.device, precision):
+            one, two = (_last_row(loaded, head, rows, [*r, row], way) for r in others)
+            wanted = _last_row(loaded, head, rows, [row], None)
+    except Exception:  # whatever a model's code cannot do with packed rows, it need not
+        return False
+    finally:
+        model.train(was_training)
+    close = CLOSE[precision] * float(wanted.norm())
+    apart = float((one - two).norm()) <= 0.1 * close
+    return apart and float((one - wanted).norm()) <= close
+
+
+def _last_row(
+    loaded: Loaded,
+    head: ScoredPositions | None,
+    rows: TokenRows,
+    chosen: Sequence[int],
+    way: Way | None,
+) -> Tensor:
+    """What a model makes of the last row: the states of its tokens, or the scores of its labels."""
+    batch, packed = packed_batch(loaded, rows, np.asarray(chosen, dtype=np.int64), way)
+    with packing(loaded.model, packed), padded_right(batch.padded and packed is None):
+        if head is not None:
+            return head.hidden(batch.ids, batch.mask)[-1].float()
+        return loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits[-1].float()
+
+
+def packed_batch(
+    loaded: Loaded, rows: TokenRows, chosen: Rows, way: Way | None
+) -> tuple[Batch, Packed | None]:
+    """Rows as a padded batch, shortest first, and how they lie end to end where they differ."""
+    lengths = np.array([len(rows.ids[r]) for r in chosen])
+    by_length = np.argsort(lengths, kind="stable")
+    pad, device = loaded.tokenizer.pad_token_id, loaded.device
+    own = chosen[by_length]
+    batch = collate(rows.ids, own, pad, device, scored=rows.scored, labels=rows.labels)
+    if way is None or not batch.padded:
+        return batch, None
+    return batch, way(lengths[by_length], device)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Attention within packed rows, [1, heads, tokens, size]; of padded ones, the usual."""
+    usual: Any = cpu_kernels.attend if query.device.type == "cpu" else _torchs()
+    if _packed is None:
+        return usual(module, query, key, value, attention_mask, dropout, scaling, is_causal, **more)
+    window = more.pop("sliding_window", None)
+    narrow = window is not None and window < _packed.width
+    if narrow or attention_mask is not None or any(more.get(n) is not None for n in UNKNOWN):
+        raise ValueError("this model's attention is more than packed rows know")
+    if _packed.bounds is not None:
+        return _within_bounds(_packed, query, key, value, dropout, scaling), None
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    found = []
+    for group, *states in _by_group(_packed.groups, query, key, value):
+        # where a token sees only what stands before it, padding behind a row needs no mask
+        mask = None if causal else group.mask
+        small = query.device.type == "cpu" and group.width <= SHORT
+        with torch.autocast("cpu", enabled=False) if small else contextlib.nullcontext():
+            given = [x.float() for x in states] if small else states
+            out, _ = usual(module, *given, mask, dropout, scaling, is_causal, **more)
+        found.append(out.flatten(0, 1).to(value.dtype))
+    return torch.cat(found)[None], None
+
+
+def _torchs() -> Any:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    return sdpa_attention_forward
+
+
+def _by_group(groups: Sequence[Group], *states: Tensor) -> Iterator[Any]:
+    """Each group with its share of the states, [rows, heads, width, size] each."""
+    sizes = [group.rows * group.width for group in groups]
+    for group, *shares in zip(groups, *(torch.split(x[0], sizes, 1) for x in states), strict=True):
+        shape = (group.rows, group.width)
+        yield group, *(x.unflatten(1, shape).transpose(0, 1) for x in shares)
+
+
+def _within_bounds(
+    packed: Packed, query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    if dropout:
+        raise ValueError("the packed kernel knows no dropout")
+    dtype = torch.get_autocast_dtype("cuda")
+    q, k, v = (x[0].transpose(0, 1).to(dtype) for x in (query, key, value))
+    assert packed.bounds is not None
+    out = varlen_attn(
+        q,
+        k,
+        v,
+        packed.bounds,
+        packed.bounds,
+        packed.width,
+        packed.width,
+        scale=scaling,
+        window_size=(-1, 0),  # causal
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    assert isinstance(out, Tensor)
+    return out[None]

@@ -1,0 +1,82 @@
+"""How a run ends before its end: stopped, failed, or without one of its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+from ...errors import FtevError, RunError
+from ...run.events import EventWriter, RunFinished
+from ...run.history import read_history
+from ...run.lock import run_lock
+from ...run.runs import SILENT_SECONDS, Run
+from ..distributed.members import Members, lost_the_line, way_on
+from .errors import Stopped, explain
+from .listen import Listener
+from .outbox import Outbox
+
+CERTAINTY_SECONDS = 2 * SILENT_SECONDS  # by then a rank that cannot be reached is known to be lost
+
+
+def ending_of(error: Exception, members: Members) -> RunFinished:
+    """How a run ends that did not come to its end."""
+    if isinstance(error, Stopped):
+        if lost := members.lost():  # torchrun ends the others when one is lost: nobody asked
+            return _failed_without(lost, members.run)
+        return RunFinished(status="stopped")
+    traceback.print_exc()
+    if lost_the_line(error):
+        time.sleep(CERTAINTY_SECONDS)  # until it is told which rank is lost, and the run ends
+    code = error.exit_code if isinstance(error, FtevError) else 1
+    return RunFinished(status="failed", error=explain(error), exit_code=code)
+
+
+def end_without(lost: str, run: Run, events: Outbox, listener: Listener) -> NoReturn:
+    """End the run at once, from a thread: the story may wait for the lost rank for ever."""
+    events.write(_failed_without(lost, run))
+    events.flush()
+    listener.__exit__()
+    os._exit(1)
+
+
+def follow_to_the_end(lost: str, run: Run) -> NoReturn:
+    """End a rank whose first one is gone; of one that was killed, write down the run's end.
+
+    Only where nobody has the run now: not another rank that does this, nor a worker that goes on.
+    """
+    lock = run_lock(run)
+    with contextlib.suppress(RunError, OSError):
+        if lock.take() is None:
+            history = read_history(run)
+            if history.started is not None and history.finished is None:
+                writer = EventWriter(run.events_path)
+                writer.write(_failed_without(lost, run))
+                writer.close()
+    lock.release()
+    os._exit(0)
+
+
+def _failed_without(lost: str, run: Run) -> RunFinished:
+    return RunFinished(status="failed", error=f"{lost}. {way_on(run)}", exit_code=1)
+
+
+def give_up(error: Exception, members: Members) -> NoReturn:
+    """End a rank that is not the first, with word of why; the first writes it down."""
+    if lost_the_line(error):
+        print(f"rank {members.rank}: another rank is out of reach: {error}", flush=True)
+        time.sleep(CERTAINTY_SECONDS)  # the watch ends this process when the first is gone
+    else:
+        traceback.print_exc()
+    members.fail(explain(error))
+    leave(1)
+
+
+def leave(code: int) -> NoReturn:
+    """End one of several processes without waiting for what others would have to take part in."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,141 @@
+"""Files that cannot be written: one sentence with what is in the way, what is free, what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import Fault, FtevError, RunError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NUMBER = re.compile(r"os error (\d+)")  # how libraries written in Rust name the system's errors
+CLOSED = (errno.EACCES, errno.EPERM)
+RESUME = "`ftev-tui resume RUN` goes on from the last checkpoint"
+
+
+@contextlib.contextmanager
+def writing(path: Path, needed: int = 0, way_on: str = RESUME) -> Iterator[None]:
+    """Raises RunError for what the system refuses while `path` is written; other errors pass.
+
+    `needed`: the bytes that are to be written, 0 where they are not known. `way_on`: what to do
+    when the disk has been seen to.
+    """
+    try:
+        yield
+    except FtevError:
+        raise
+    except Exception as error:
+        if (number := errno_of(error)) is None:
+            raise
+        raise cannot_write(path, number, needed, way_on) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path, needed: int = 0, way_on: str = RESUME) -> Iterator[Path]:
+    """A name beside `path` to write a file or folder under, which takes its place when it is whole.
+
+    Of several who write at once the last one's stays. What was begun goes where it fails: it would
+    take the room that is missing; what a killed process began goes with the next writer. Raises
+    RunError as `writing` does.
+    """
+    own = f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
+    temporary = path.with_name(own)
+    with writing(path, needed, way_on):
+        path.parent.stat()  # libraries would make the folder of a run anew that was moved away
+        _remove_abandoned(path)
+        remove(temporary)
+        try:
+            yield temporary
+            if temporary.is_dir():
+                remove(path)
+            os.replace(temporary, path)
+        except BaseException:
+            remove(temporary)
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """A folder within one that is there, if it is not there yet. Raises RunError."""
+    with writing(path):
+        path.mkdir(exist_ok=True)
+
+
+def write_whole(path: Path, content: bytes, way_on: str = "write it again") -> None:
+    """All of it or nothing: a reader never sees a part. Raises RunError."""
+    with replacing(path, len(content), way_on) as temporary:
+        temporary.write_bytes(content)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
+        writer = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if writer.isdecimal() and not _lives(int(writer)):
+            remove(left)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def remove(path: Path) -> None:
+    """A file or a folder, as far as it can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def errno_of(error: BaseException) -> int | None:
+    """The system's number of an error, which some libraries only name in their text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if found := _NUMBER.search(str(error)):
+        return int(found[1])
+    return errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else None
+
+
+def cannot_write(path: Path, number: int, needed: int = 0, way_on: str = RESUME) -> RunError:
+    """What is in the way of a file, and what to do about it, which ends in `way_on`."""
+    what = f"cannot be written: {os.strerror(number)}"
+    free = free_bytes(path)
+    if number in FULL:
+        known = [f"{needed:,} bytes are needed"] if needed else []
+        known += [f"{free:,} are free"] if free is not None else []
+        what += f" ({', '.join(known)})" if known else ""
+    remedy = "See to the disk"
+    if number in FULL:
+        remedy = "Make room there"
+    elif number == errno.EROFS:
+        remedy = "Have it mounted so that it can be written to, or choose --runs-dir"
+    elif number in CLOSED:
+        remedy = "See to its permissions, or choose --runs-dir"
+    elif number == errno.ENOENT:
+        missing = (p for p in reversed((path, *path.parents)) if not p.exists())
+        what += f" ({next(missing, path)} is gone)"
+        remedy = "Where its folder was moved, go on in the new place"
+    elif number in (errno.ENOTDIR, errno.ENAMETOOLONG):
+        remedy = "Choose --runs-dir"
+    return RunError(Fault(str(path), what, f"{remedy}; then {way_on}"))
+
+
+def free_bytes(path: Path) -> int | None:
+    """What this user may still write beside a file; None where that cannot be told."""
+    for folder in path.parents:
+        with contextlib.suppress(OSError):
+            found = os.statvfs(folder)
+            return found.f_bavail * found.f_frsize
+    return None

@@ -1,0 +1,141 @@
+"""What a look sees, and what it finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from ...config.config import RunConfig
+from ...config.decision import DEFAULT_METRIC, choosers, declared_metric
+from ...run.history import History
+from ...wording.numbers import read_number
+from ..outcome import Outcome, read_difference
+from ..selection import clean_if_compared, find_comparison, judged_split, reference_model
+
+EVIDENCE_ROWS = 50
+SURE = 0.02  # p of a difference that a finding rests on, both sides together
+NAMES = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
+Row = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One pitfall. `rows` are (split, row) of the evidence; `evidence` the numbers behind it.
+
+    `counted`: how many rows of each split it is about, where it knows; `rows` lists the first.
+    """
+
+    code: str
+    severity: Literal["error", "warning", "info"]
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    remedy: str = ""
+    counted: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run as a look sees it; the configuration is missing from some copies and from checks."""
+
+    history: History
+    config: RunConfig | None = None
+    on: str | None = None  # the split to look at, in place of the judged one
+
+    def of_verdict(self) -> Case:
+        """The same on the rows that the verdict rests on: the clean ones, where it does (D2)."""
+        split = self.split and clean_if_compared(self.history, self.split, self.metric)
+        return replace(self, on=split)
+
+    @property
+    def task(self) -> str:
+        return self.history.task
+
+    @property
+    def is_classification(self) -> bool:
+        return self.task == "classification"
+
+    @cached_property
+    def split(self) -> str | None:
+        """The split that answers the objective, once the tuned model was scored on it."""
+        return self.on or judged_split(self.history)
+
+    @property
+    def judging(self) -> str:
+        """The judged split; before there are results, the one that will be."""
+        return self.split or ("test" if "test" in self.history.splits else "validation")
+
+    @property
+    def results(self) -> Mapping[str, dict[str, Any]]:
+        """Results by model on the judged split; empty before there are any."""
+        return self.history.results[self.split] if self.split else {}
+
+    @property
+    def tuned(self) -> dict[str, Any]:
+        return self.results.get("tuned", {})
+
+    @property
+    def reference(self) -> str | None:
+        return reference_model(self.results)
+
+    @property
+    def trains(self) -> bool:
+        """False where two given models are set against each other."""
+        return self.config.trains if self.config else self.history.trains
+
+    @property
+    def adapter(self) -> bool:
+        """Whether the run trained an adapter on frozen weights."""
+        if self.config is not None:
+            return self.config.model.adapter != "none"
+        model = self.history.model
+        return model is not None and model.trainable < model.parameters
+
+    @property
+    def metric(self) -> str:
+        """The primary metric: the declared one, else the default of the task."""
+        declared = declared_metric(self.config) if self.config else None
+        return declared or DEFAULT_METRIC.get(self.task, "loss")
+
+    @property
+    def judged_by_threshold(self) -> bool:
+        """Whether the objective is a threshold's aim alone: the rules that it beats decide."""
+        o = self.config.objective if self.config else None
+        return o is not None and o.metric is None and bool(self.config and choosers(self.config))
+
+    @property
+    def target(self) -> float | None:
+        """What the primary metric must reach, where that was declared."""
+        if self.config is None:
+            return None
+        o = self.config.objective
+        return o.at_least if o.at_least is not None else o.at_most
+
+    def comparison(self, metric: str, reference: str | None = None) -> Mapping[str, Any]:
+        """The paired difference from a reference to tuned on the judged split; else empty."""
+        return find_comparison(self.history, self.split or "", metric, reference) or {}
+
+    def analysis(self, name: str, split: str | None = None, model: str = "") -> dict[str, Any]:
+        """What an analysis said of a split, by default the judged one; else empty."""
+        named = self.history.analyses.get(split or self.split or "", {})
+        return named.get(name, {}).get(model, {})
+
+    def train_labels(self) -> dict[str, int]:
+        """Rows of each label of train that has any."""
+        train = self.history.splits.get("train")
+        return {k: n for k, n in train.labels.items() if n} if train else {}
+
+
+def is_shown(c: Mapping[str, Any], outcome: Outcome) -> bool:
+    """Whether a paired difference shows this, and surely enough for a finding.
+
+    A run is looked at in many ways: each may be wrong in one run of a hundred, on either side.
+    """
+    p = read_number(c.get("p_holm", c.get("p"))) if c else math.nan
+    return bool(c) and read_difference(c) == outcome and not p > SURE
+
+
+Look = Callable[[Case], Iterator[Finding]]

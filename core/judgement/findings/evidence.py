@@ -1,0 +1,210 @@
+"""Whether the rows that judge can bear the judgement: how many, whose, and how often read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ...wording.metric_names import name_metric
+from ...wording.numbers import (
+    about_rows,
+    format_count,
+    format_difference,
+    format_drift,
+    format_value,
+    read_number,
+    unit_of,
+)
+from ..outcome import read_difference
+from ..selection import metric_value, unclean
+from .case import NAMES, Case, Finding, Look
+
+SMALL_SPLIT = 100  # rows
+LEAST_CHANGED = 6  # all changed in one direction: fewer have an exact p above 0.05 (2 / 2^5)
+CLAIM = 0.05  # a difference in shares that users want to see proven
+SAVED = "read back"  # how the form of the weights that ships is called
+MISCALIBRATED = 0.03  # ECE above its null value
+
+
+def _no_test_set(case: Case) -> Iterator[Finding]:
+    if case.split is not None and case.split != "test":
+        yield Finding(
+            "no_test_set",
+            "warning",
+            f"judged on {case.split}, which also chose the checkpoint: the figures are optimistic",
+            remedy="Keep rows apart: [data] test = a file, or a share such as 0.1",
+        )
+
+
+def _too_small(case: Case) -> Iterator[Finding]:
+    """Few rows, an undecided difference, or a claim below what so many rows can show (S7).
+
+    Of those rows that the verdict rests on: where many repeat train, there may be few.
+    """
+    case = case.of_verdict()
+    if case.split is None:
+        return
+    rows, claim = int(case.tuned.get("n") or 0), _claim(case)
+    metric = case.metric if case.comparison(case.metric) else "accuracy"
+    compared = case.comparison(metric)
+    least = abs(read_number(compared.get("smallest_detectable")))
+    undecided = not compared or read_difference(compared) == "cannot tell"
+    beyond = claim is not None and undecided and 0 < claim < least
+    wide = unit_of(metric) == "share" and undecided and least > CLAIM
+    never = _independent(case.tuned) < LEAST_CHANGED or (
+        undecided and _is_out_of_reach(metric, least)
+    )
+    if not (rows < SMALL_SPLIT or beyond or wide or never):
+        return
+    told = f"{unclean(case.split)} has {format_count(rows, 'row')}"
+    if case.split != unclean(case.split):
+        told += " that repeat nothing of an earlier split"
+    if never:
+        told += ": no difference between two models can be shown on so few, whatever they answer"
+    elif math.isfinite(least):
+        plain = format_difference(metric, least).lstrip("+")
+        name = name_metric(metric, case.tuned.get("positive"))
+        told += f": differences in {name} below {plain} cannot be shown reliably"
+    if beyond and claim is not None:
+        asked = format_difference(case.metric, claim).lstrip("+")
+        told += f", and the target asks for {asked} more than {NAMES[case.reference or 'base']} has"
+    yield Finding(
+        "test_too_small",
+        "warning" if undecided or never else "info",
+        told,
+        {
+            "rows": rows,
+            "metric": metric,
+            "smallest_detectable": None if never or math.isnan(least) else least,
+            "claimed": claim,
+        },
+        remedy="Judge nothing by these rows; evaluate on hundreds"
+        if never
+        else _rows_needed(rows, least, claim if beyond else None),
+    )
+
+
+def _independent(result: dict[str, Any]) -> int:
+    """Clusters where rows come in such, else rows."""
+    return int(result.get("clusters") or result.get("n") or 0)
+
+
+def _is_out_of_reach(metric: str, least: float) -> bool:
+    """Whether only a difference that cannot be would be shown."""
+    return unit_of(metric) == "share" and least > 1
+
+
+def _claim(case: Case) -> float | None:
+    """The difference that the target asks for, from the reference; None without one."""
+    before = metric_value(case.results.get(case.reference or ""), case.metric)
+    if case.target is None or before is None or math.isnan(before):
+        return None
+    return abs(case.target - before)
+
+
+def _rows_needed(rows: int, least: float, claim: float | None) -> str:
+    """What can be shown falls with the root of the rows."""
+    if claim is None or not math.isfinite(least):
+        return "Evaluate on more rows"
+    return (
+        f"Evaluate on more rows: about {about_rows(rows * (least / claim) ** 2):,} for this target"
+    )
+
+
+def _read_before(case: Case) -> Iterator[Finding]:
+    found = case.analysis("test_readings", "test")
+    runs, others = int(found.get("runs", 0)), int(found.get("other_configs", 0))
+    if not runs:
+        return
+    settings = f", {others:,} of them with other settings" if others else ", with the same settings"
+    more = " at least" if found.get("more") else ""
+    yield Finding(
+        "test_read_before",
+        "warning" if others else "info",
+        f"this test split has been scored by{more} {format_count(runs, 'earlier run')}{settings}"
+        + ("; choosing among them by it makes its figure optimistic" if others else ""),
+        {"runs": runs, "other_configs": others, "ids": found.get("ids", [])},
+        remedy="Choose among runs on validation, and confirm the choice once on rows never read",
+    )
+
+
+def _poorly_calibrated(case: Case) -> Iterator[Finding]:
+    """The calibration error of the top label against what chance alone would show (B1)."""
+    found = case.analysis("calibration", model="tuned")
+    if "ece" not in found or "ece_null" not in found:
+        return
+    ece, null = found["ece"], found["ece_null"]
+    error, chance, p = (read_number(x) for x in (ece["value"], null["value"], null["p"]))
+    if not (error - chance >= MISCALIBRATED and p < 0.01):
+        return
+    yield Finding(
+        "poorly_calibrated",
+        "warning",
+        f"the probabilities on {case.split} are off by {format_value('ece', error)} on average "
+        f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "
+        f"{found['n']:,} rows" + _by_temperature(found.get("temperature") or {}),
+        {"ece": error, "null": chance, "p": p},
+        remedy="Do not read its probabilities as frequencies; fit a temperature on validation",
+    )
+
+
+def _by_temperature(fitted: dict[str, Any]) -> str:
+    """Which way the probabilities are off, where a temperature says it."""
+    value = read_number(fitted.get("value"))
+    if math.isnan(value) or value == 1:
+        return ""
+    way = "over-confident" if value > 1 else "under-confident"
+    after = format_value("ece", fitted["ece"]["after"])
+    told = f"a temperature of {value:.2f}, fitted on validation, makes it {after}"
+    return f". The model is {way}: {told}"
+
+
+def _does_not_agree(case: Case) -> Iterator[Finding]:
+    """Rows scored anew must score the same: in other batches (L5), and as what ships (G3, V3)."""
+    for split, analyses in case.history.analyses.items():
+        for model, r in analyses.get("self_test", {}).items():
+            if not r.get("passed", True):
+                what = f"the {model} model scores {_sampled(r, split)} otherwise in other batches"
+                yield _disagreement(
+                    "self_test", what, r, "Do not trust its scores: report this run"
+                )
+        for r in analyses.get("parity", {}).values():
+            if not r.get("passed", True):
+                what = f"the saved weights do not give the scores of {_sampled(r, split)}"
+                yield _disagreement("deploy_parity", what, r, "Do not ship model/: save it anew")
+            elif unread := [x for x in r.get("skipped", ()) if str(x["weights"]).startswith(SAVED)]:
+                yield Finding(
+                    "parity_not_tested",
+                    "warning",
+                    f"what was saved is not shown to give these scores: {unread[0]['reason']}",
+                    {"split": split, "reason": unread[0]["reason"]},
+                    remedy="Load model/ as its card says, on a machine with room for it, before it "
+                    "is used",
+                )
+
+
+def _sampled(r: dict[str, Any], split: str) -> str:
+    return format_count(int(r.get("rows", 0)), f"{split} row")
+
+
+def _disagreement(code: str, what: str, r: dict[str, Any], remedy: str) -> Finding:
+    failed = [f"{x['weights']}: {x['reason']}" for x in r.get("skipped", ()) if x.get("failed")]
+    drift, within = (read_number(r.get(k)) for k in ("largest_loss_drift", "tolerance"))
+    changed = int(r.get("changed_predictions") or 0)
+    if not failed or changed or not drift <= within:
+        what += (
+            f": a row's loss drifts by {format_drift(drift)}, {format_drift(within)} is allowed; "
+            f"{format_count(changed, 'prediction')} changed"
+        )
+    numbers = {"drift": drift, "tolerance": within, "changed": changed}
+    return Finding(code, "error", "; ".join([what, *failed]), numbers, remedy=remedy)
+
+
+LOOKS: tuple[Look, ...] = (
+    _does_not_agree,
+    _no_test_set,
+    _too_small,
+    _read_before,
+    _poorly_calibrated,
+)

@@ -1,0 +1,167 @@
+"""What splits share, and how they differ: leakage, groups, the same rows, other draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...run.events import LeakageFound
+from ...wording.metric_names import name_metric
+from ...wording.numbers import format_count, format_estimate, read_number
+from ..leaked import tell_leaked
+from ..selection import clean
+from .case import EVIDENCE_ROWS, Case, Finding, Look
+
+LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
+
+
+def _leakage(case: Case) -> Iterator[Finding]:
+    found = case.history.leakage
+    if found is None or not (found.exact or found.near or found.ngram):
+        return
+    pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
+    leaked = tell_leaked(found.leaked, found.group_rows)
+    layers = f"{found.exact:,} exactly, {found.near:,} nearly, {found.ngram:,} by 13 words in a row"
+    told = f"{leaked}: {layers}; the layers overlap" if leaked else ""
+    yield Finding(
+        "leakage",
+        "error" if _voids(case, found) else "warning",
+        (told or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
+        {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
+        | _adjusted_numbers(case),
+        list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
+        _take_out(case, found),
+        {split: rows for split, rows in found.leaked.items() if rows},
+    )
+
+
+def _voids(case: Case, found: LeakageFound) -> bool:
+    """Whether leaked rows leave nothing to judge by: of documents there are no clean ones."""
+    split = case.judging
+    if found.shares:
+        return found.shares.get(split, 0.0) > LEAKED_SHARE
+    results, prepared = case.history.results, case.history.splits.get(split)
+    rows = int(results.get(split, {}).get("tuned", {}).get("n") or 0)
+    leaked = found.leaked.get(split, 0)
+    if not rows:
+        return prepared is not None and leaked >= prepared.rows > 0
+    return leaked > LEAKED_SHARE * rows and "tuned" not in results.get(clean(split), {})
+
+
+def _take_out(case: Case, found: LeakageFound) -> str:
+    if _voids(case, found):
+        return f"Take these rows out of {case.judging}, or judge by rows that nothing has seen"
+    return "Take these rows out of one side; read the results on the clean rows"
+
+
+def _adjusted_numbers(case: Case) -> dict[str, Any]:
+    """The primary metric of tuned on all rows and on the clean ones."""
+    split, metric = case.split, case.metric
+    if split is None:
+        return {}
+    others = case.history.results.get(clean(split), {}).get("tuned", {})
+    before, after = (r.get("metrics", {}).get(metric) for r in (case.tuned, others))
+    if before is None or after is None:
+        return {}
+    return {
+        "metric": metric,
+        "all_rows": read_number(before["value"]),
+        "clean_rows": read_number(after["value"]),
+    }
+
+
+def _adjusted(case: Case) -> str:
+    if not _adjusted_numbers(case) or case.split is None:
+        return ""
+    split, metric = case.split, case.metric
+    others = case.history.results[clean(split)]["tuned"]
+    before, after = (format_estimate(metric, r["metrics"][metric]) for r in (case.tuned, others))
+    named = name_metric(metric, case.tuned.get("positive"))
+    rows = format_count(case.tuned["n"], "row")
+    return (
+        f". {named[0].upper()}{named[1:]} on all {rows} of {split} is {before}; "
+        f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
+    )
+
+
+def _group_in_two_splits(case: Case) -> Iterator[Finding]:
+    found = case.history.leakage
+    for split, groups in (found.groups if found else {}).items():
+        assert found is not None
+        rows = found.group_rows.get(split, 0)
+        yield Finding(
+            "group_in_two_splits",
+            "error" if split == case.judging and _voids(case, found) else "warning",
+            f"{format_count(groups, 'group')} of {split} "
+            f"{'stands' if groups == 1 else 'stand'} in an earlier split too, with "
+            f"{format_count(rows, f'{split} row')}: what was learnt of a group flatters its rows",
+            {"split": split, "groups": groups, "rows": rows},
+            remedy="Put all rows of a group into one file; the clean rows leave these out",
+            counted={split: rows},
+        )
+
+
+def _same_rows(case: Case) -> Iterator[Finding]:
+    found = case.history.leakage
+    for a, b in found.same if found else ():
+        names = [s.source for n in (a, b) if (s := case.history.splits.get(n)) and s.source]
+        files = f" ({' and '.join(dict.fromkeys(names))})" if names else ""
+        judges = b == case.judging
+        told = "its figures say what was memorised" if judges else "it cannot choose a checkpoint"
+        yield Finding(
+            "same_rows",
+            "error" if judges else "warning",
+            f"{a} and {b} hold the same rows{files}: nothing of {b} is new, so {told}",
+            {"splits": [a, b]},
+            remedy=f"Name another file for {b}, or a share of train to split off",
+        )
+
+
+def _drawn_differently(case: Case) -> Iterator[Finding]:
+    split = case.judging
+    found = case.analysis("draws", split)
+    shown = {n: f for n, f in found.items() if isinstance(f, dict) and f.get("shown")}
+    if not shown:
+        return
+    before = str(found["before"])
+    told = [tell(shown[name], before, split) for name, tell in _DRAWS.items() if name in shown]
+    yield Finding(
+        "drawn_differently",
+        "warning",
+        f"{split} is drawn otherwise than {before}: " + "; ".join(told),
+        {"split": split, "before": before, **shown},
+        remedy=f"Find out whether {split} or {before} is like the rows to come; "
+        "figures hold for rows like those of the judged split only",
+    )
+
+
+def _tell_labels(f: dict[str, Any], before: str, split: str) -> str:
+    return (
+        f'"{f["label"]}" is the label of {f["share"]:.1%} of {split} and of '
+        f"{f['share_before']:.1%} of {before}"
+    ).replace("%", " %")
+
+
+def _tell_lengths(f: dict[str, Any], before: str, split: str) -> str:
+    return (
+        f"half of its inputs are longer than {f['median']:,.0f} characters, and half of those of "
+        f"{before} longer than {f['median_before']:,.0f}"
+    )
+
+
+def _tell_wording(f: dict[str, Any], before: str, split: str) -> str:
+    return (
+        f"a classifier tells the two apart by their text (AUC {f['auc']:.2f}, "
+        f"95 %: {f['low']:.2f} to {f['high']:.2f}; 0.5 is chance)"
+    )
+
+
+_DRAWS = {"labels": _tell_labels, "lengths": _tell_lengths, "wording": _tell_wording}
+
+
+LOOKS: tuple[Look, ...] = (
+    _leakage,
+    _same_rows,
+    _group_in_two_splits,
+    _drawn_differently,
+)

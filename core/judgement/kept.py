@@ -1,0 +1,91 @@
+"""Which evaluation chose the checkpoint that was kept, and what it measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..config.config import RunConfig
+from ..metrics.metric_table import REFERENCE_METRICS
+from ..run.events import Evaluated
+from ..run.history import History
+from ..wording.metric_names import name_metric
+from ..wording.numbers import format_value
+
+
+def describe_kept(history: History, config: RunConfig | None) -> dict[str, Any] | None:
+    """Step, metric and, where the evaluation's sums give it, the value; None without a choice."""
+    if config is None or history.best_step is None or not config.trains:
+        return None
+    e = history.evaluation("validation", "tuned", history.best_step)
+    e = next((x for x in history.validation_series() if x.step == history.best_step), e)
+    if e is None:
+        return None
+    metric = chosen_by(config)
+    told: dict[str, Any] = {"step": e.step, "metric": metric, "epoch": e.epoch}
+    value = _value(history, e, metric)
+    loss = _value(history, e, "loss")
+    told |= {} if math.isnan(value) else {"value": value}
+    told |= {} if math.isnan(loss) else {"loss": loss}
+    reason = reason_kept(history)
+    return told | ({"reason": reason} if reason else {})
+
+
+def reason_kept(history: History) -> str:
+    """Which checkpoint is kept and why, in a sentence (V11); empty where the run does not say."""
+    if not history.choices or history.choices[-1].step != history.best_step:
+        return ""
+    c = history.choices[-1]
+    name, value = name_metric(c.metric, history.positive), format_value(c.metric, c.value)
+    if c.step == c.top_step or c.p is None:
+        count = sum(e.step > 0 for e in history.validation_series())
+        if count < 2:
+            only = "the only one that was evaluated"
+            return f"Step {c.step:,} was kept, {only}: its {name} on validation is {value}."
+        of = f"the best of {count:,} evaluations"
+        return f"Step {c.step:,} was kept: its {name} on validation, {value}, is {of}."
+    top = format_value(c.metric, c.top_value)
+    return (
+        f"Step {c.step:,} was kept: {name} on validation, {value}, cannot be told from the {top} "
+        f"of step {c.top_step:,} (p = {c.p:.2f}), and its loss is lower, {c.loss:.3f} against "
+        f"{c.top_loss:.3f}."
+    )
+
+
+def chosen_by(config: RunConfig) -> str:
+    """What chooses the checkpoint; a metric of answers is measured at the end only (T3)."""
+    default = "macro_f1" if config.is_classification else "loss"
+    declared = None if config.objective.metric in REFERENCE_METRICS else config.objective.metric
+    return config.train.best_metric or declared or default
+
+
+def _value(history: History, e: Evaluated, metric: str) -> float:
+    if not e.loss_count:
+        return math.nan
+    loss = e.loss_sum / e.loss_count
+    if metric == "loss":
+        return loss
+    if history.task != "classification":
+        found = {"perplexity": math.exp(min(loss, 700)), "average_log_likelihood": -loss}
+        found["token_accuracy"] = e.correct / e.count if e.count else math.nan
+        found["bits_per_byte"] = e.loss_sum / (math.log(2) * e.bytes) if e.bytes else math.nan
+        return found.get(metric, math.nan)
+    return _of_counts(history, e, metric)
+
+
+def _of_counts(history: History, e: Evaluated, metric: str) -> float:
+    from ..metrics.metrics import classification_metrics, confusion_of_cells
+
+    labels = _order(history)
+    counts, none = confusion_of_cells(e.confusion, len(labels))
+    return classification_metrics(counts, labels, history.positive, none).get(metric, math.nan)
+
+
+def _order(history: History) -> Sequence[str]:
+    """The labels as the scored model has them: its codes are those of the confusion cells."""
+    for models in history.results.values():
+        order = models.get("tuned", {}).get("confusion", {}).get("labels", [])
+        if sorted(order) == sorted(history.labels):
+            return list(order)
+    return history.labels

@@ -1,0 +1,463 @@
+"""One model against another on the same rows: paired differences, their intervals and p."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from .bootstrap import (
+    FEW_ROWS,
+    ROWS_DRAWN,
+    Draws,
+    Resampling,
+    RowScores,
+    Statistic,
+    beyond_of,
+    bootstrap_cells,
+    bootstrap_rows,
+    interval_of,
+    moments_of,
+    shown_interval,
+    student_half,
+    values_of,
+    widened,
+)
+from .calibration import DIFFERENCE_METHOD, ece_difference, how_ece
+from .cells import Cells, joint_cells
+from .clusters import Clustered, Clusters, MarginScores, design_effect, told_clusters, unit_of
+from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_rows
+from .metrics import METRICS, FloatArray
+from .probabilities import ProbabilityScores
+from .references import read_references
+from .scored import (
+    ClassificationRows,
+    TextRows,
+    are_same_rows,
+    check_same_rows,
+    positive_label,
+    read_classification,
+    read_text,
+)
+from .smoothing import (
+    FEW,
+    Ends,
+    are_few,
+    bounds,
+    differences,
+    smoothed_counts,
+    smoothed_margins,
+    smoothed_method,
+    smoothed_scores,
+)
+from .statistics import Interval, holm, mcnemar, smallest_detectable_of, smallest_shown, tango
+
+STUDENT = "Student's t"
+TANGO = "Tango score 95 %"
+RANKED = "ranks exchanged within each model"
+DELONG = "normal limit (DeLong) of the permutation p"
+DEFAULT = Resampling()
+
+
+class Comparison(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    kw_only=True,
+    rename={"from_model": "from", "to_model": "to"},
+):
+    """How a metric moved from one model to another, as in report.json; what is None is absent."""
+
+    split: str
+    metric: str
+    from_model: str
+    to_model: str
+    difference: float  # to - from, in the metric's unit
+    low: float
+    high: float
+    p: float
+    method: str
+    fixed: int | None = None  # rows wrong before and right after: of accuracy and exact match
+    broke: int | None = None  # rows right before and wrong after
+    smallest_detectable: float | None = None  # at 80 % power; absent where so few rows show nothing
+    clusters: int | None = None  # where rows belong together
+    design_effect: float | None = None  # variance in relation to that of independent rows
+    p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
+
+
+def adjust_secondary(found: Sequence[Comparison], primary: str) -> list[Comparison]:
+    """The comparisons of two models on a split, all but the primary with their Holm p (S6).
+
+    The primary metric was declared before the run and is tested alone; the others are one family.
+    Metrics that are functions of one another (loss, perplexity, average log-likelihood) are one
+    test; one that is the primary under another name has no p of its own.
+    """
+    declared = _tested_as(primary)
+    family: dict[str, float] = {}
+    for c in found:
+        if (test := _tested_as(c.metric)) != declared and (c.metric == test or test not in family):
+            family[test] = c.p
+    adjusted = holm(family)
+    return [
+        msgspec.structs.replace(c, p_holm=adjusted[test])
+        if (test := _tested_as(c.metric)) in adjusted
+        else c
+        for c in found
+    ]
+
+
+def _tested_as(metric: str) -> str:
+    return METRICS[metric].tested_as if metric in METRICS else metric
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric's paired difference, its interval, its p, and how both were made."""
+
+    value: float
+    interval: Interval
+    how: str
+    p: float
+    p_how: str
+    smallest: float  # NaN where so few rows show nothing
+    changed: tuple[int, int] | None = None  # fixed, broke
+    design_effect: float | None = None
+
+
+Differences = dict[str, Difference]
+
+
+def compare(
+    split: str,
+    from_model: str,
+    frame_a: pl.DataFrame,
+    to_model: str,
+    frame_b: pl.DataFrame,
+    labels: Sequence[str] | None = None,
+    positive: str | None = None,
+    metrics: Sequence[str] | None = None,
+    resampling: Resampling = DEFAULT,
+) -> list[Comparison]:
+    """Compare two models' stored predictions of one split, a Comparison for each metric.
+
+    Frames as for `evaluate_classification`, or, with `labels` None, for `evaluate_text`. Metrics:
+    those named that both models have; by default all that are not equal to another by arithmetic.
+    Every p is exact or of a permutation test: accuracy and exact match have McNemar's, the others
+    exchange the models' answers. Rows of one cluster are resampled and exchanged together. Raises
+    DataError when the rows or their truth do not agree.
+    """
+    names = (from_model, to_model)
+    if labels is None:
+        a, b = read_text(frame_a), read_text(frame_b)
+        clusters = a.clusters
+        found = _answer_differences(frame_a, frame_b, names, resampling)
+        if not found or not np.array_equal(a.row_id, b.row_id):
+            check_same_rows(a, b, names)
+        if are_same_rows(a, b):  # another template scores other texts: only answers compare
+            found = _text_differences(a, b, resampling) | found
+    else:
+        before, after = (read_classification(f, labels) for f in (frame_a, frame_b))
+        check_same_rows(before, after, names)
+        found = _classification_differences((before, after), labels, positive, resampling)
+        clusters = before.clusters
+    wanted = metrics if metrics is not None else [m for m in found if not METRICS[m].same_as]
+    return [
+        Comparison(
+            split=split,
+            metric=name,
+            from_model=from_model,
+            to_model=to_model,
+            **_numbers(found[name], clusters),
+        )
+        for name in wanted
+        if name in found
+    ]
+
+
+def _numbers(d: Difference, clusters: Clusters | None) -> dict[str, Any]:
+    fixed, broke = d.changed or (None, None)
+    return {
+        "difference": d.value,
+        "low": d.interval.low,
+        "high": d.interval.high,
+        "p": d.p,
+        "method": f"{d.p_how}; {d.how}",
+        "fixed": fixed,
+        "broke": broke,
+        "smallest_detectable": None if np.isnan(d.smallest) else d.smallest,
+        "clusters": None if clusters is None else clusters.count,
+        "design_effect": d.design_effect,
+    }
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the intervals and p of a family of differences are made from."""
+
+    resampling: Resampling
+    clusters: Clusters | None
+    n: int  # rows, or clusters
+    draws: Draws  # of differences
+    how: Callable[[str], str]  # the draws of a metric were made
+    null: Null
+    ends: Ends | None = None  # where draws of the rows degenerate
+    by_row: Draws | None = None  # draws of single rows, where `draws` are of clusters
+
+    def differences(self, before: Mapping[str, float], after: Mapping[str, float]) -> Differences:
+        names = [name for name in before if name in after and name in self.draws]
+        return {name: self._difference(name, before[name], after[name]) for name in names}
+
+    def _difference(self, name: str, before: float, after: float) -> Difference:
+        with np.errstate(invalid="ignore"):
+            value = float(np.subtract(after, before))
+        interval, how = self._interval(name, value)
+        effect = self._design_effect(name)
+        return Difference(
+            value,
+            interval,
+            how + told_clusters(self.clusters, effect),
+            self.null.p(name, value, max(abs(before), abs(after))),
+            self.null.method(self.resampling, unit_of(self.clusters), name),
+            _within(name, smallest_detectable_of(self.null.standard_error(name, value))),
+            design_effect=effect,
+        )
+
+    def _interval(self, name: str, value: float) -> tuple[Interval, str]:
+        smooth = self.ends is not None and name in self.ends.worst and math.isfinite(value)
+        if self.ends is not None and smooth and self.n > 1:
+            return shown_interval(
+                self.ends.interval(name, value), smoothed_method(self.resampling, paired=True)
+            )
+        found, how = interval_of(self.draws[name], self.n, self.how(name))
+        if name == "ece" and not np.isnan(found.low):
+            how = how_ece(DIFFERENCE_METHOD, self.resampling) + widened(self.n)
+            found = ece_difference(value, self.draws[name], beyond_of(self.n))
+        if self.n < FEW_ROWS and not np.isnan(found.low):  # percentiles end at the largest row
+            half = student_half(self.draws[name], self.n)
+            least, most = bounds(METRICS[name].unit, paired=True)
+            low, high = min(found.low, value - half), max(found.high, value + half)
+            found = Interval(max(least, low), min(most, high))
+            how += f", at least {STUDENT}"
+        return found, how
+
+    def _design_effect(self, name: str) -> float | None:
+        if self.by_row is None:
+            return None
+        return design_effect(self.draws[name], self.by_row[name])
+
+
+def _within(metric: str, smallest: float) -> float:
+    """NaN where the metric has no room for such a difference."""
+    room = {"share": 1.0, "points": 100.0, "coefficient": 2.0}.get(METRICS[metric].unit, np.inf)
+    return smallest if smallest <= room else float("nan")
+
+
+def _classification_differences(
+    pair: tuple[ClassificationRows, ClassificationRows],
+    labels: Sequence[str],
+    positive: str | None,
+    resampling: Resampling,
+) -> Differences:
+    a, b = pair
+    positive = positive_label(labels, positive, a.truth)
+    code = None if positive is None else list(labels).index(positive)
+    found = _count_differences(a, b, (len(labels), code), resampling)
+    if a.probabilities is not None and b.probabilities is not None:
+        before = ProbabilityScores(a.truth, a.probabilities, code)
+        after = ProbabilityScores(b.truth, b.probabilities, code)
+        ends = _ends_of_scores((a, b), (before, after), len(labels), resampling)
+        found |= _row_differences((before, after), a.clusters, resampling, ends)
+        found = _with_ranks(found, (before, after), a.clusters, resampling)
+    return found
+
+
+def _ends_of_scores(
+    pair: tuple[ClassificationRows, ClassificationRows],
+    scores: tuple[ProbabilityScores, ProbabilityScores],
+    n_labels: int,
+    r: Resampling,
+) -> Ends | None:
+    """Where few answers changed, a row that changes much may be to come; ECE has its own way."""
+    few = are_few(pair[0].truth, [rows.predicted for rows in pair], n_labels, pair[0].clusters)
+    if not few or not all(np.isfinite(s.probabilities).all() for s in scores):
+        return None
+    ends = smoothed_scores(scores, pair[0].clusters, r)
+    del ends.worst["ece"], ends.best["ece"]
+    return ends
+
+
+def _count_differences(
+    a: ClassificationRows, b: ClassificationRows, task: tuple[int, int | None], r: Resampling
+) -> Differences:
+    n_labels, code = task
+    cells = joint_cells(a.truth, (a.predicted, b.predicted), n_labels)
+    counts = cells.counts[None, :].astype(np.float64)
+    values = [
+        {name: float(x[0]) for name, x in cells.sums(i).metrics(counts, code).items()}
+        for i in (0, 1)
+    ]
+    if code is not None and not all((rows.predicted == code).any() for rows in (a, b)):
+        values[0].pop("precision", None)  # 0 ÷ 0 in one of them: there is nothing to compare
+    values = [{k: v for k, v in found.items() if not np.isnan(v)} for found in values]
+    evidence = _evidence_of_counts(cells, (a, b), task, r)
+    found = evidence.differences(*values)
+    right = [(rows.truth == rows.predicted).astype(np.float64) for rows in (a, b)]
+    return found | {"accuracy": _of_shares(found["accuracy"], right[1] - right[0], a.clusters)}
+
+
+def _evidence_of_counts(
+    cells: Cells,
+    pair: tuple[ClassificationRows, ClassificationRows],
+    task: tuple[int, int | None],
+    r: Resampling,
+) -> _Evidence:
+    of_cells = _statistic_of(task[1])
+    models = [MarginScores(rows.truth, rows.predicted, *task) for rows in pair]
+    clusters = pair[0].clusters
+    few = are_few(pair[0].truth, [rows.predicted for rows in pair], task[0], clusters)
+    plain = bootstrap_cells(cells.counts, of_cells(cells), r)
+    if clusters is None:
+        return _Evidence(
+            resampling=r,
+            clusters=None,
+            n=pair[0].n,
+            draws=plain,
+            how=lambda _: r.method(paired=True),
+            null=exchange_cells(cells, (models[0], models[1]), r),
+            ends=smoothed_counts(cells, of_cells, r) if few else None,
+        )
+    before, after = (Clustered(model, clusters) for model in models)
+    draws, by_rows = bootstrap_rows((before, after), r)
+    return _Evidence(
+        resampling=r,
+        clusters=clusters,
+        n=clusters.count,
+        draws=differences(*draws),
+        how=lambda _: r.method(paired=True, limit=not by_rows),
+        null=exchange_rows((before, after), r),
+        ends=smoothed_margins(models, clusters, r) if few else None,
+        by_row=plain,
+    )
+
+
+def _statistic_of(code: int | None) -> Callable[[Cells], Statistic]:
+    """Of joint cells: what makes differences of their counts."""
+
+    def of_cells(cells: Cells) -> Statistic:
+        sums = [cells.sums(model) for model in (0, 1)]
+        return lambda counts: differences(*(s.metrics(counts, code) for s in sums))
+
+    return of_cells
+
+
+def _of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> Difference:
+    """A share of rows, of which `change` [n] is 1 where a row was fixed and -1 where it was broken.
+
+    Of independent rows p is exact McNemar's. Where few rows changed, the interval is a score
+    interval: of as many rows as would say as much if they were independent.
+    """
+    fixed, broke, n = int((change > 0).sum()), int((change < 0).sum()), len(change)
+    effect = 1.0 if clusters is None else clusters.design_effect(change)
+    if min(fixed, broke) / effect < FEW:
+        told = told_clusters(clusters, None if clusters is None else effect)
+        interval = tango(fixed / effect, broke / effect, n / effect)
+        d = replace(d, interval=interval, how=TANGO + told, design_effect=effect if told else None)
+    d = replace(d, changed=(fixed, broke))
+    if clusters is not None:
+        return d
+    test = mcnemar(broke, fixed)
+    smallest = smallest_shown(n, (fixed + broke) / n)
+    return replace(d, p=test.exact, p_how=f"{test.method} and power", smallest=smallest)
+
+
+def _row_differences(
+    pair: tuple[RowScores, RowScores],
+    clusters: Clusters | None,
+    r: Resampling,
+    ends: Ends | None = None,
+) -> Differences:
+    """Differences of the metrics that both have, under one resample of the rows or clusters."""
+    before, after = pair
+    values = values_of(before), values_of(after)
+    models = pair
+    if clusters is not None:
+        models = Clustered(before, clusters), Clustered(after, clusters)
+    by_rows = models[0].n * r.draws <= ROWS_DRAWN
+    moments = None if by_rows else moments_of(models)
+    draws, _ = bootstrap_rows(models, r, moments)
+
+    def how(name: str) -> str:
+        expanded = any(
+            isinstance(s, ProbabilityScores) and s.is_expanded(name, by_rows) for s in pair
+        )
+        return r.method(paired=True, limit=not by_rows, first_order=expanded)
+
+    evidence = _Evidence(
+        resampling=r,
+        clusters=clusters,
+        n=models[0].n,
+        draws=differences(*draws),
+        how=how,
+        null=exchange_rows(models, r, moments),
+        ends=ends,
+        by_row=None if clusters is None else differences(*bootstrap_rows(pair, r)[0]),
+    )
+    return evidence.differences(*values)
+
+
+def _with_ranks(
+    found: Differences,
+    models: tuple[ProbabilityScores, ProbabilityScores],
+    clusters: Clusters | None,
+    r: Resampling,
+) -> Differences:
+    """The ranking areas with p of exchanged ranks, or of DeLong's normal limit."""
+    names = [name for name in ("roc_auc", "average_precision") if name in found]
+    if not names:
+        return found
+    null = exchange_ranks(models, r, clusters)
+    tests = {} if null is not None else delong(models, clusters)
+    for name in names:
+        d = found[name]
+        if null is not None:
+            p, error = null.p(name, d.value, 1.0), null.standard_error(name, 0.0)
+            how = f"{null.method(r, unit_of(clusters))}, {RANKED}"
+        else:
+            (p, error), how = tests[name], DELONG
+        smallest = _within(name, smallest_detectable_of(error))
+        found[name] = replace(d, p=p, p_how=how, smallest=smallest)
+    return found
+
+
+def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Differences:
+    """Per token only where both models scored the same tokens, else in bits per byte alone."""
+    scored = (a.tokens > 0) & (b.tokens > 0)
+    same_tokens = np.array_equal(a.tokens, b.tokens)
+    a, b = a.where(scored), b.where(scored)
+    if not a.n:
+        return {}
+    found = _row_differences((a, b), a.clusters, resampling)
+    if not a.sums[:, 3].any():
+        del found["bits_per_byte"]
+    return {name: d for name, d in found.items() if same_tokens or name == "bits_per_byte"}
+
+
+def _answer_differences(
+    frame_a: pl.DataFrame, frame_b: pl.DataFrame, names: tuple[str, str], r: Resampling
+) -> Differences:
+    """Both models' answers against the same references; nothing where one has not answered."""
+    a, b = read_references(frame_a), read_references(frame_b)
+    if a is None or b is None:
+        return {}
+    check_same_rows(a, b, names)
+    found = _row_differences((a, b), a.clusters, r)
+    exact = _of_shares(found["exact_match"], b.exact - a.exact, a.clusters)
+    fixed, broke = exact.changed or (0, 0)
+    found["exact_match"] = replace(exact, p_how=f"{exact.p_how}, fixed {fixed:,}, broke {broke:,}")
+    told = f", {a.n:,} answered rows"
+    return {name: replace(d, how=d.how + told) for name, d in found.items()}

@@ -1,0 +1,327 @@
+"""Metrics of predicted probabilities: loss, Brier, calibration, and the two ranking areas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import BINS, Null, TopLabel, null_ece, top_label
+from .metrics import FloatArray, IntArray
+
+RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
+RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
+_FIXED = ("loss", "brier", "roc_auc", "average_precision")
+FIRST_BIN = len(_FIXED)  # the column of `features` where the bins of calibration begin
+
+
+class Ranking(NamedTuple):
+    """Rows from the highest score down, in groups of equal scores."""
+
+    order: IntArray  # [n]
+    starts: IntArray  # [groups], first of each group, as an index into order
+    group: IntArray  # [n], of the ordered rows
+
+
+class RankingInfluence(NamedTuple):
+    """What the two areas of a ranking are divided from, and what each row adds to them."""
+
+    beaten: float  # pairs of a positive and another row in the right order, a tie as half
+    pairs: float
+    precisions: float  # summed over the positives, each at its own threshold
+    positives: float
+    of_area: FloatArray  # [n]
+    of_average: FloatArray  # [n]
+
+    @property
+    def area(self) -> float:
+        return self.beaten / self.pairs
+
+    @property
+    def average_precision(self) -> float:
+        return self.precisions / self.positives
+
+
+class RankingSums(NamedTuple):
+    """The sums above of one label against the rest."""
+
+    label: int
+    beaten: float
+    pairs: float
+    precisions: float
+    positives: float
+
+
+def rank(scores: FloatArray) -> Ranking:
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    first = np.append(True, ordered[1:] != ordered[:-1])
+    return Ranking(order, np.flatnonzero(first), np.cumsum(first) - 1)
+
+
+def ranking_areas(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """ROC AUC and average precision from the weights [..., groups] of positives and others.
+
+    Groups go from the highest score down; a tie counts half. NaN where there are no positives, or
+    (ROC AUC) no others.
+    """
+    beaten, pairs, precisions, total = _ranking_sums(gained, passed)
+    return _divide(beaten, pairs), _divide(precisions, total)
+
+
+def _ranking_sums(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, ...]:
+    """Pairs in order, pairs, precisions of the positives, positives; each [...]."""
+    positives = np.cumsum(gained, axis=-1)
+    retrieved = np.cumsum(gained + passed, axis=-1)
+    total, rest = positives[..., -1], retrieved[..., -1] - positives[..., -1]
+    beaten = np.einsum("...k,...k->...", passed, positives - gained / 2)
+    precision = np.divide(positives, retrieved, out=np.zeros_like(positives), where=retrieved > 0)
+    average = np.einsum("...k,...k->...", gained, precision)
+    return beaten, total * rest, average, total
+
+
+def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
+    out = np.full(np.shape(above), np.nan)
+    np.divide(above, below, out=out, where=below > 0)
+    return out
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """A run of whole groups of equal scores, from the highest down: what is above each of them."""
+
+    rows: IntArray  # [rows] of the ranking, as indices of the split
+    marked: NDArray[np.bool_]  # [rows] whether a row is positive
+    group: IntArray  # [rows]
+    gained: FloatArray  # [groups] positives
+    passed: FloatArray  # [groups] others
+    positives: FloatArray  # [groups] positives here and above
+    others: FloatArray  # [groups]
+
+    @property
+    def retrieved(self) -> FloatArray:
+        return self.positives + self.others
+
+
+def _ranks(scores: FloatArray, is_positive: NDArray[np.bool_], order: IntArray) -> Iterator[_Ranks]:
+    """The ranking in pieces of bounded memory."""
+    start, positives, others = 0, 0.0, 0.0
+    while start < len(order):
+        end = min(start + RANKED_AT_ONCE, len(order))
+        if end < len(order):  # to the end of the last group
+            end = int(np.count_nonzero(scores >= scores[order[end - 1]]))
+        rows = order[start:end]
+        marked, ordered = is_positive[rows], scores[rows]
+        first = np.append(True, ordered[1:] != ordered[:-1])
+        starts = np.flatnonzero(first)
+        gained = np.add.reduceat(marked.astype(np.float64), starts)
+        passed = np.diff(starts, append=len(rows)) - gained
+        above = positives + np.cumsum(gained), others + np.cumsum(passed)
+        yield _Ranks(rows, marked, np.cumsum(first) - 1, gained, passed, *above)
+        start, positives, others = end, above[0][-1], above[1][-1]
+
+
+def ranking_influence(is_positive: NDArray[np.bool_], scores: FloatArray) -> RankingInfluence:
+    """ROC AUC, average precision, and what each row [n] adds to them to first order.
+
+    Under weights w that sum to n, a metric moves by Σ w × influence ÷ n (its first-order
+    expansion: for ROC AUC these are the components of DeLong 1988). Influences sum to 0.
+    Raises ValueError unless there are positives and others; scores [n] must be finite.
+    """
+    n, total = len(scores), float(np.count_nonzero(is_positive))
+    rest = n - total
+    if not total or not rest:
+        raise ValueError("a ranking needs positives and others")
+    order = np.argsort(-scores, kind="stable")
+    beaten = precisions = of_gains = of_passes = 0.0
+    for r in _ranks(scores, is_positive, order):
+        beaten += float(r.passed @ (r.positives - r.gained / 2))
+        precisions += float(r.gained @ (r.positives / r.retrieved))
+        # A row changes the precision at every threshold at or below its own.
+        of_gains += float(r.gained @ (r.others / r.retrieved**2))
+        of_passes += float(r.gained @ (r.positives / r.retrieved**2))
+    area, average = beaten / (total * rest), precisions / total
+
+    of_area, of_average = np.empty(n), np.empty(n)
+    for r in _ranks(scores, is_positive, order):
+        wins = (rest - r.others + r.passed / 2) / rest - area  # of a positive row over the others
+        losses = (r.positives - r.gained / 2) / total - area
+        of_area[r.rows] = np.where(
+            r.marked, (n / total * wins)[r.group], (n / rest * losses)[r.group]
+        )
+        by_gains = r.gained * r.others / r.retrieved**2
+        by_passes = r.gained * r.positives / r.retrieved**2
+        below_gains = of_gains - np.cumsum(by_gains) + by_gains
+        below_passes = of_passes - np.cumsum(by_passes) + by_passes
+        of_gains, of_passes = of_gains - by_gains.sum(), of_passes - by_passes.sum()
+        of_positive = n / total * (r.positives / r.retrieved - average + below_gains)
+        of_average[r.rows] = np.where(
+            r.marked, of_positive[r.group], (-n / total * below_passes)[r.group]
+        )
+    return RankingInfluence(beaten, total * rest, precisions, total, of_area, of_average)
+
+
+@dataclass(frozen=True)
+class ProbabilityScores:
+    """Rows scored by their probabilities.
+
+    truth int [n]; probabilities float64 [n, C]; `positive` is a code in a binary task, else None.
+    Its totals are sums over rows of the columns of `features`, under any weights.
+
+    Metrics: loss, brier, ece, and where rows of two kinds are there roc_auc and average_precision.
+    In a binary task brier and the ranking areas are of `positive`; otherwise the areas are the
+    macro average of one label against the rest over the labels present. A probability of 0 for a
+    true label is an infinite loss; NaN stays NaN.
+    """
+
+    truth: NDArray[Any]
+    probabilities: FloatArray
+    positive: int | None
+
+    @property
+    def n(self) -> int:
+        return len(self.truth)
+
+    @cached_property
+    def ranked_labels(self) -> list[int]:
+        """The labels whose rows can be ranked against the rest: present, and not alone."""
+        support = np.bincount(self.truth, minlength=self.probabilities.shape[1])
+        wanted = range(len(support)) if self.positive is None else [self.positive]
+        return [c for c in wanted if 0 < support[c] < self.n]
+
+    @cached_property
+    def _rankable(self) -> bool:
+        return bool(np.isfinite(self.probabilities).all())  # NaN has no rank
+
+    @property
+    def first_order(self) -> bool:
+        """Whether ranking anew in every draw would cost too much."""
+        return self.n * len(self.ranked_labels) > RANKED_CELLS
+
+    @property
+    def nll(self) -> FloatArray:
+        """-log of the probability of the true label, [n]; infinite where that is 0."""
+        return self._nll(slice(None))
+
+    def _nll(self, rows: slice) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.log(self._true(rows)))
+
+    def _true(self, rows: slice) -> FloatArray:
+        truth, probabilities = self.truth[rows], self.probabilities[rows]
+        return np.asarray(probabilities[np.arange(len(truth)), truth])
+
+    def _squared_error(self, rows: slice) -> FloatArray:
+        """Brier 1950, [rows]: of the positive label in a binary task, else summed over labels."""
+        probabilities = self.probabilities[rows]
+        if self.positive is not None:
+            truth = self.truth[rows] == self.positive
+            return np.asarray(np.square(probabilities[:, self.positive] - truth))
+        return np.asarray(np.square(probabilities).sum(axis=1) + 1 - 2 * self._true(rows))
+
+    @cached_property
+    def answers(self) -> TopLabel:
+        return top_label(self.truth, self.probabilities)
+
+    @cached_property
+    def null(self) -> Null:
+        """The ECE that these confidences would show if they were perfectly calibrated."""
+        return null_ece(self.answers)
+
+    @cached_property
+    def ranking_sums(self) -> list[RankingSums]:
+        """Of each ranked label; none where a probability is NaN and has no rank."""
+        return self._areas_and_sums[1] if self._rankable else []
+
+    def area(self, metric: str) -> float:
+        """ROC AUC or average precision, the mean over the ranked labels."""
+        area, average, *_ = self._areas
+        return area if metric == "roc_auc" else average
+
+    def influence_on(self, metric: str) -> FloatArray:
+        """[n] what each row adds to that area, to first order."""
+        *_, of_area, of_average = self._areas
+        return of_area if metric == "roc_auc" else of_average
+
+    @property
+    def _areas(self) -> tuple[float, float, FloatArray, FloatArray]:
+        return self._areas_and_sums[0]
+
+    @cached_property
+    def _areas_and_sums(
+        self,
+    ) -> tuple[tuple[float, float, FloatArray, FloatArray], list[RankingSums]]:
+        """Mean over the ranked labels of ROC AUC, average precision and their influences; sums."""
+        sums: list[RankingSums] = []
+        area = average = 0.0
+        of_area, of_average = np.zeros(self.n), np.zeros(self.n)
+        if not self._rankable:
+            return (np.nan, np.nan, of_area, of_average), sums
+        k = max(len(self.ranked_labels), 1)
+        for c in self.ranked_labels:
+            found = ranking_influence(self.truth == c, self.probabilities[:, c])
+            sums.append(RankingSums(c, *found[:4]))
+            area, average = area + found.area / k, average + found.average_precision / k
+            if k == 1:  # no copy: 10 million rows are 160 MB
+                of_area, of_average = found.of_area, found.of_average
+                break
+            of_area += found.of_area / k
+            of_average += found.of_average / k
+        return (area, average, of_area, of_average), sums
+
+    def is_expanded(self, metric: str, by_rows: bool) -> bool:
+        """Whether draws of this metric come from its first-order expansion."""
+        return metric in ("roc_auc", "average_precision") and (self.first_order or not by_rows)
+
+    def features(self, rows: slice) -> FloatArray:
+        """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
+        answers = self.answers
+        chosen, gap = answers.bins[rows], answers.confidence[rows] - answers.right[rows]
+        block = np.zeros((len(chosen), FIRST_BIN + BINS))
+        block[:, 0], block[:, 1] = self._nll(rows), self._squared_error(rows)
+        block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
+        block[np.arange(len(chosen)), FIRST_BIN + chosen] = gap
+        return block
+
+    def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:
+        """Totals [..., 4 + BINS] to metrics [...]."""
+        means = totals / self.n
+        found = {"loss": means[..., 0], "brier": means[..., 1]}
+        if self.ranked_labels:
+            found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
+            found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
+        found["ece"] = np.abs(means[..., FIRST_BIN:]).sum(axis=-1)
+        return found
+
+    def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """The ranking areas under row weights [draws, n], ranked anew; empty if `first_order`."""
+        if self.first_order or not self.ranked_labels or not self._rankable:
+            return {}
+        areas = [self._weighted_areas(c, weights) for c in self.ranked_labels]
+        means = areas[0] if len(areas) == 1 else _defined_mean(areas)
+        return {"roc_auc": means[0], "average_precision": means[1]}
+
+    @cached_property
+    def _rankings(self) -> dict[int, Ranking]:
+        return {c: rank(self.probabilities[:, c]) for c in self.ranked_labels}
+
+    def _weighted_areas(self, label: int, weights: FloatArray) -> FloatArray:
+        order, starts, _ = self._rankings[label]
+        ordered = weights[:, order]
+        gained = ordered * (self.truth[order] == label)
+        passed = ordered - gained
+        if len(starts) < self.n:
+            gained = np.add.reduceat(gained, starts, axis=1)
+            passed = np.add.reduceat(passed, starts, axis=1)
+        return np.stack(ranking_areas(gained, passed))
+
+
+def _defined_mean(areas: Sequence[FloatArray]) -> FloatArray:
+    """Mean over labels of [2, draws]; a label missing from a draw is left out of that draw."""
+    stacked = np.stack(areas)
+    defined = ~np.isnan(stacked)
+    return _divide(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0) * 1.0)

@@ -1,0 +1,210 @@
+"""Stored predictions as arrays: checked, in the order of their row ids, and joined in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..errors import DataError, Fault
+from .bootstrap import Draws
+from .clusters import Clusters, read_clusters
+from .metrics import FloatArray, IntArray, default_positive, text_metrics_of_totals
+
+SHOWN = 5  # row ids named in an error
+TEXT_COLUMNS = ("nll", "tokens", "correct", "bytes")
+
+
+class Rows(Protocol):
+    """Rows of a model that can be paired with another's."""
+
+    @property
+    def row_id(self) -> IntArray: ...
+
+    @property
+    def content(self) -> NDArray[Any]: ...
+
+    @property
+    def content_name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class ClassificationRows:
+    """Labels as codes into the label list, by ascending row id."""
+
+    row_id: IntArray  # [n]
+    truth: IntArray  # [n]
+    predicted: IntArray  # [n]; one past the last label where a row has no prediction
+    probabilities: FloatArray | None  # [n, C]
+    clusters: Clusters | None = None
+    content_name = "the true label"  # what must agree between two models
+
+    @property
+    def content(self) -> IntArray:
+        return self.truth
+
+    @property
+    def n(self) -> int:
+        return len(self.row_id)
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """Row sums of a language model, by ascending row id; a `bootstrap.RowScores`."""
+
+    row_id: IntArray  # [n]
+    sums: FloatArray  # [n, 4]: nll in nats, scored tokens, correct tokens, bytes of raw text
+    clusters: Clusters | None = None
+    content_name = "the raw text"  # by its bytes
+
+    @property
+    def content(self) -> FloatArray:
+        return self.sums[:, 3]
+
+    @property
+    def n(self) -> int:
+        return len(self.row_id)
+
+    @property
+    def tokens(self) -> FloatArray:
+        return self.sums[:, 1]
+
+    def where(self, kept: NDArray[np.bool_]) -> TextRows:
+        clusters = None if self.clusters is None else self.clusters.where(kept)
+        return TextRows(self.row_id[kept], self.sums[kept], clusters)
+
+    def features(self, rows: slice) -> FloatArray:
+        return self.sums[rows]
+
+    def metrics_of_totals(self, totals: FloatArray) -> Draws:
+        return text_metrics_of_totals(totals)
+
+    def reweighted(self, weights: FloatArray) -> Draws:
+        return {}
+
+
+def read_classification(frame: pl.DataFrame, labels: Sequence[str]) -> ClassificationRows:
+    """Rows of row_id, label, predicted and, where there, probabilities in the order of `labels`.
+
+    A `predicted` that is null is no prediction; rows of one `cluster` belong together. Raises
+    DataError for missing columns, repeated or missing row ids, labels that are not in the list, and
+    probabilities of another length.
+    """
+    frame = _ordered(frame, ("row_id", "label", "predicted"))
+    return ClassificationRows(
+        frame["row_id"].to_numpy(),
+        _codes(frame, "label", labels).to_numpy(),
+        _codes(frame, "predicted", labels, may_lack=True).fill_null(len(labels)).to_numpy(),
+        _probabilities(frame, len(labels)),
+        read_clusters(frame),
+    )
+
+
+def read_text(frame: pl.DataFrame) -> TextRows:
+    """Rows of row_id, nll, tokens, correct and bytes. Raises DataError as above."""
+    frame = _ordered(frame, ("row_id", *TEXT_COLUMNS))
+    sums = frame.select(pl.col(*TEXT_COLUMNS).cast(pl.Float64).fill_null(float("nan")))
+    return TextRows(frame["row_id"].to_numpy(), sums.to_numpy(), read_clusters(frame))
+
+
+def positive_label(labels: Sequence[str], positive: str | None, truth: NDArray[Any]) -> str | None:
+    """The positive label of a binary task, by default the rarer in these rows; else None."""
+    if positive is not None and positive not in labels:
+        known = ", ".join(labels[:20])
+        raise DataError(
+            Fault("objective.positive", f"there is no label {positive!r}", f"Labels: {known}")
+        )
+    if len(labels) != 2:
+        return None
+    counts = np.bincount(truth, minlength=2)
+    return positive or default_positive(labels, dict(zip(labels, counts.tolist(), strict=True)))
+
+
+def are_same_rows(a: Rows, b: Rows) -> bool:
+    """Whether both models were scored on the same rows with the same content."""
+    return np.array_equal(a.row_id, b.row_id) and np.array_equal(a.content, b.content)
+
+
+def check_same_rows(a: Rows, b: Rows, names: tuple[str, str]) -> None:
+    """Raise DataError unless both models were scored on the same rows with the same content."""
+    _check_same_ids(a.row_id, b.row_id, names)
+    changed = a.content != b.content
+    if changed.any():
+        raise DataError(
+            Fault(
+                f"{names[0]} and {names[1]}",
+                f"{a.content_name} differs on {_ids(a.row_id[changed])}",
+                "Evaluate both models on the same file, then compare again",
+            )
+        )
+
+
+def _check_same_ids(a: IntArray, b: IntArray, names: tuple[str, str]) -> None:
+    if np.array_equal(a, b):
+        return
+    only = [(name, np.setdiff1d(*pair)) for name, pair in zip(names, ((a, b), (b, a)), strict=True)]
+    told = " and ".join(f"{_ids(ids)} only in {name}" for name, ids in only if ids.size)
+    raise DataError(
+        Fault(
+            f"{names[0]} and {names[1]}",
+            f"not scored on the same rows: {told}",
+            "Evaluate both models on the same split, then compare again",
+        )
+    )
+
+
+def _ordered(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise _fault(f"no column {', '.join(missing)} (found: {', '.join(frame.columns)})")
+    if frame.is_empty():
+        raise _fault("no rows")
+    ids = frame["row_id"]
+    if ids.null_count():
+        raise _fault(f"{ids.null_count():,} rows without a row_id")
+    if not ids.is_sorted():
+        frame = frame.sort("row_id")
+    repeated = frame["row_id"].to_numpy()
+    repeated = np.unique(repeated[1:][repeated[1:] == repeated[:-1]])
+    if repeated.size:
+        raise _fault(f"more than one prediction for {_ids(repeated)}")
+    return frame
+
+
+def _codes(
+    frame: pl.DataFrame, column: str, labels: Sequence[str], may_lack: bool = False
+) -> pl.Series:
+    known = frame[column].cast(pl.Enum(list(labels)), strict=False)
+    allowed = frame[column].null_count() if may_lack else 0
+    if known.null_count() > allowed:
+        unknown = frame.filter(known.is_null() & (frame[column].is_not_null() | (not may_lack)))
+        named = unknown[column].unique(maintain_order=True).head(SHOWN).to_list()
+        ids = _ids(unknown["row_id"].to_numpy())
+        raise _fault(f"{column} of {ids} is not in the label list: {', '.join(map(repr, named))}")
+    return known.to_physical().cast(pl.Int64)
+
+
+def _probabilities(frame: pl.DataFrame, n_labels: int) -> FloatArray | None:
+    if "probabilities" not in frame.columns or frame["probabilities"].null_count() == len(frame):
+        return None
+    column = frame["probabilities"]
+    wrong = frame.filter((column.list.len() != n_labels).fill_null(True))
+    if len(wrong):
+        ids = _ids(wrong["row_id"].to_numpy())
+        raise _fault(f"probabilities of {ids} are not one for each of {n_labels} labels")
+    flat = column.explode().cast(pl.Float64).fill_null(float("nan"))
+    return np.asarray(flat.to_numpy()).reshape(len(frame), n_labels)
+
+
+def _ids(ids: NDArray[Any]) -> str:
+    """ "1 row (7)", "9 rows (1, 4, 5, 8, 9, …)" """
+    named = ", ".join(str(i) for i in ids[:SHOWN]) + (", …" if len(ids) > SHOWN else "")
+    return f"{len(ids):,} row{'' if len(ids) == 1 else 's'} ({named})"
+
+
+def _fault(what: str) -> DataError:
+    return DataError(Fault("stored predictions", what, "Run the evaluation again to rewrite them"))

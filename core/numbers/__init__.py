@@ -1,1 +1,0 @@
-"""Under metrics, statistics and results: resampling, calibration, paired comparisons."""

@@ -1,1 +1,0 @@
-"""Files to rows: sources, formats, columns, splits, duplicates."""

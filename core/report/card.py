@@ -1,0 +1,268 @@
+"""The model card: README.md of the tuned model, with results that the hub reads (`model-index`).
+
+What ftev cannot know is left to the author, in sections that say so; what an author wrote there,
+and the metadata that ftev does not set, survive when the card is written again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..config.config import RunConfig
+from ..demo import SHIPPED
+from ..judgement.selection import SPLITS, clean
+from ..metrics.metric_table import METRICS
+from ..run.loading_code import loading_code
+from ..wording.metric_names import title_metric
+from ..wording.numbers import read_number
+from ..wording.text import visible
+from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
+from .markdown import render_blocks
+from .sections.data import show_data, show_leakage
+from .sections.differences import show_differences
+from .sections.findings import sentences_of
+from .sections.labels import show_labels
+from .sections.metrics import show_metrics
+from .sections.notes import show_environment
+from .sections.verdict import describe_run, show_verdict
+
+TASK_TYPES = {"classification": "text-classification", "generation": "text-generation"}
+# Names of the hub, with what tells an average from another of the same name.
+HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
+    "mcc": ("matthews_correlation", {}),
+    "brier": ("brier_score", {}),
+} | {
+    f"{average}_{name}": (name, {"average": average})
+    for average in ("macro", "micro", "weighted")
+    for name in ("precision", "recall", "f1")
+}
+SETTINGS = (
+    *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "batch_tokens"),
+    *("gradient_accumulation_steps", "warmup_ratio", "weight_decay", "max_grad_norm"),
+    *("early_stopping", "seed"),
+)
+AUTHORED = {
+    "Intended use": "To be written by the author: who should use this model, for what, and what "
+    "it must not be used for. The numbers below do not say.",
+    "Risks": "To be written by the author: what a wrong answer costs, and whom. Nothing here was "
+    "measured on groups of people, on attacks, or on other kinds of text than the test rows.",
+}
+CARD_FOLDER = "path/to/this/folder"
+COVERS = (
+    "The intervals cover the choice of these test rows. They do not cover another fine-tuning run, "
+    "other kinds of text, or a world that changes."
+)
+
+
+def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str = "") -> str:
+    """The card as Markdown with YAML metadata; `before` is the card that it replaces."""
+    from huggingface_hub import ModelCardData
+
+    local = (report["run"].get("model") or {}).get("local")
+    base_model = _hub_id(report["run"].get("base"), local)
+    report = _without_folders(report, local)
+    metadata = _kept_metadata(before) | _metadata(report, base_model)
+    known = metadata.get("base_model")  # else what an earlier card or its author named
+    if base_model is None and (local or (isinstance(known, str) and _is_local(known))):
+        metadata.pop("base_model", None)
+    front = ModelCardData(**metadata).to_yaml()
+    return f"---\n{front}\n---\n\n{render_blocks(_blocks(report, config, before))}"
+
+
+def _kept_metadata(before: str) -> dict[str, Any]:
+    """What the author put into the card that stands there: its licence, languages, data sets."""
+    from huggingface_hub.repocard import RepoCard
+
+    if not before.startswith("---"):
+        return {}
+    card: Any = RepoCard(before, ignore_metadata_errors=True)
+    found: dict[str, Any] = card.data.to_dict()
+    found.pop("model-index", None)
+    return found
+
+
+def _metadata(report: Mapping[str, Any], base_model: str | None) -> dict[str, Any]:
+    run = report["run"]
+    results = _eval_results(report)
+    told: dict[str, Any] = {
+        "model_name": visible(run["name"]),
+        "pipeline_tag": TASK_TYPES.get(run["task"]),
+        "library_name": "peft" if run.get("adapter") == "lora" else "transformers",
+        "tags": ["ftev"],
+        "base_model": base_model,
+        "eval_results": results or None,
+        "metrics": list(dict.fromkeys(r.metric_type for r in results)) or None,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _hub_id(base: str | None, local: bool | None) -> str | None:
+    """The base model where its name is one of the hub; a folder or a shipped model is none.
+
+    `local` is what the run saw when it loaded it: a report may be made in another folder, where a
+    relative path leads nowhere, or a folder has the name of a model. Older runs do not say.
+    """
+    if base is None or base.startswith(SHIPPED) or (_is_local(base) if local is None else local):
+        return None
+    return base if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", base) else None
+
+
+def _is_local(name: str) -> bool:
+    return Path(name).is_absolute() or name.startswith((".", "~")) or os.path.exists(name)
+
+
+def _last_part(name: str, local: bool | None = None) -> str:
+    """Where a file or folder lies on this machine says nothing to who reads the card."""
+    is_local = _is_local(name) if local is None else local and not name.startswith(SHIPPED)
+    return Path(name).name if is_local and Path(name).name else name
+
+
+def _without_folders(report: Mapping[str, Any], local: bool | None) -> dict[str, Any]:
+    """The report with models and data files named by the last part of their paths."""
+    run = dict(report["run"])
+    for key, known in (("base", local), ("tuned", None)):
+        if run.get(key):
+            run[key] = _last_part(run[key], known)
+    if run.get("model", {}).get("name"):
+        run["model"] = run["model"] | {"name": _last_part(run["model"]["name"], local)}
+    data = {
+        split: told | {"source": _sources(told["source"])} if told.get("source") else told
+        for split, told in report["data"].items()
+    }
+    return {**report, "run": run, "data": data}
+
+
+def _sources(source: str) -> str:
+    return ", ".join(_last_part(name) for name in source.split(", "))
+
+
+def _eval_results(report: Mapping[str, Any]) -> list[Any]:
+    """The tuned model's metrics on the split that is judged, as the hub names them."""
+    from huggingface_hub import EvalResult
+
+    split = _judged(report)
+    if split is None:
+        return []
+    positive = report["results"][split]["tuned"].get("positive")
+    source = visible(report["data"].get(split, {}).get("source") or split)
+    return [
+        EvalResult(
+            task_type=TASK_TYPES[report["run"]["task"]],
+            dataset_type=re.sub(r"[^\w./-]+", "-", source),
+            dataset_name=source,
+            dataset_split=split,
+            metric_type=HUB_METRICS.get(name, (name, {}))[0],
+            metric_name=title_metric(name, positive),
+            metric_args=HUB_METRICS.get(name, (name, {}))[1] or None,
+            metric_value=value,
+        )
+        for name, estimate in report["results"][split]["tuned"]["metrics"].items()
+        if math.isfinite(value := read_number(estimate.get("value")))
+        and not (name in METRICS and METRICS[name].same_as)
+    ]
+
+
+def _judged(report: Mapping[str, Any]) -> str | None:
+    return next((s for s in SPLITS if "tuned" in report["results"].get(s, {})), None)
+
+
+def _judged_alone(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of the judged split and its clean rows; others chose the model, or taught it."""
+    split = _judged(report)
+    kept = {split, clean(split)} if split else set()
+    return {
+        **report,
+        "results": {s: models for s, models in report["results"].items() if s in kept},
+        "comparisons": [c for c in report["comparisons"] if c["split"] in kept],
+    }
+
+
+def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) -> list[Block]:
+    run, report = report["run"], _judged_alone(report)
+    return [
+        Heading(run["name"], 1),
+        Paragraph(_summary(report)),
+        *(block for block in show_verdict(report) if isinstance(block, Banner)),
+        *_how_to_load(report),
+        *_authored("Intended use", before),
+        *_retitled("Training data", show_data(report)),
+        *show_leakage(report),
+        Heading("Training procedure"),
+        Paragraph(describe_run(run)),
+        *_settings(config),
+        *_retitled("Evaluation", show_metrics(report)),
+        *show_differences(report),
+        *show_labels(report),
+        *_limitations(report),
+        *_authored("Risks", before),
+        *show_environment(report),
+    ]
+
+
+def _summary(report: Mapping[str, Any]) -> str:
+    run = report["run"]
+    kind = "text classifier" if run["task"] == "classification" else "language model"
+    given = run.get("tuned")  # nothing was trained here: two models were set against each other
+    verb = "judged against" if given else "fine-tuned from"
+    origin = f", {verb} {run['base']}" if run.get("base") else ""
+    labels = report["data"].get("train", {}).get("labels") or {}
+    among = f" It answers with one of {len(labels):,} labels." if labels else ""
+    told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
+    return (
+        told + "its metrics can be computed again from the stored predictions (`ftev-tui verify`)."
+    )
+
+
+def _how_to_load(report: Mapping[str, Any]) -> list[Block]:
+    """The calls that load the folder beside the card; deploy parity runs this very code."""
+    found = [a["parity"]["tuned"] for a in report["analyses"].values() if "parity" in a]
+    adapter = found[-1]["adapter"] if found else report["run"].get("adapter") == "lora"
+    code = loading_code(report["run"]["task"], CARD_FOLDER, adapter=adapter)
+    blocks: list[Block] = [Heading("How to load it"), Markdown(f"```python\n{code}```")]
+    return blocks + [Paragraph(text) for text in _how_to_decide(report)]
+
+
+def _how_to_decide(report: Mapping[str, Any]) -> list[str]:
+    """The operating point of the figures below, where it is not the likeliest label (V13)."""
+    split = _judged(report)
+    tuned = report["results"][split]["tuned"] if split else {}
+    if tuned.get("threshold") is None:
+        return []
+    label = visible(tuned["positive"])
+    return [
+        f"Answer “{label}” where its probability is at least {tuned['threshold']!r}, and the other "
+        "label elsewhere: this threshold was chosen on validation, and every figure below is at it."
+    ]
+
+
+def _retitled(title: str, blocks: list[Block]) -> list[Block]:
+    """The same section under the name that a card gives it."""
+    return [Heading(title), *blocks[1:]] if blocks else []
+
+
+def _settings(config: RunConfig | None) -> list[Block]:
+    if config is None or not config.trains:
+        return []
+    values = msgspec.to_builtins(config.train)
+    rows = [[name, str(values[name])] for name in SETTINGS if values.get(name) is not None]
+    if config.model.adapter != "none":
+        rows.append(["adapter", config.model.adapter])
+    return [Table(["setting", "value"], rows)]
+
+
+def _limitations(report: Mapping[str, Any]) -> list[Block]:
+    found = [sentences_of(f, report["data"]) for f in report["findings"] if f["severity"] != "info"]
+    return [Heading("Limitations"), Bullets([*found, COVERS])]
+
+
+def _authored(title: str, before: str) -> list[Block]:
+    """A section of the author: what stands in the card already, else what is to be written."""
+    kept = re.search(rf"^## {title}\n+(.*?)\s*(?=^## |\Z)", before, re.MULTILINE | re.DOTALL)
+    return [Heading(title), Markdown(kept[1]) if kept else Paragraph(AUTHORED[title])]

@@ -1,0 +1,90 @@
+"""What the words of a report mean: every metric, every finding, and the terms around them.
+
+The texts lie in metrics.toml, findings.toml and terms.toml: a table a term, its key the name that
+the report uses. They are read when somebody asks.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ...errors import ConfigError
+from ...wording.nearest import nearest, plain
+
+Kind = Literal["metric", "finding", "term"]
+FILES: dict[Kind, str] = {"metric": "metrics", "finding": "findings", "term": "terms"}
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One term. `reading` says how to read it, and what is good and bad."""
+
+    name: str
+    kind: Kind
+    title: str
+    meaning: str  # one sentence
+    reading: str  # one paragraph
+    trap: str
+    see: list[str]
+    aliases: list[str] = []
+
+
+def entries() -> list[Entry]:
+    """Every entry: metrics, findings, terms, each in the order of its file."""
+    return list(_by_name().values())
+
+
+def explain(term: str) -> Entry:
+    """The entry of a name or alias, however it is spelt. Raises ConfigError with near names."""
+    found = lookup(term)
+    if found is None:
+        near = dict.fromkeys(_names()[spelling] for spelling in nearest(term, _names(), 8))
+        raise ConfigError(
+            f"the glossary has no {term!r}. Nearest: {', '.join(list(near)[:5])}; "
+            "`ftev-tui explain` lists every term"
+        )
+    return found
+
+
+def lookup(term: str) -> Entry | None:
+    name = _names().get(plain(term))
+    return _by_name()[name] if name else None
+
+
+@cache
+def _by_name() -> dict[str, Entry]:
+    folder = Path(__file__).parent
+    found: dict[str, Entry] = {}
+    for kind, file in FILES.items():
+        tables = tomllib.loads((folder / f"{file}.toml").read_text(encoding="utf-8"))
+        for name, table in tables.items():
+            fields = {key: _flowing(value) for key, value in table.items()}
+            entry = {"title": name, "see": [], **fields, "name": name, "kind": kind}
+            found[name] = msgspec.convert(entry, Entry)
+    return found
+
+
+def _flowing(value: str | list[str]) -> str | list[str]:
+    """Text of several lines as one paragraph."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+@cache
+def _names() -> dict[str, str]:
+    """Every spelling, plain, to the name of its entry; a name goes before an alias."""
+    found: dict[str, str] = {}
+    for entry in _by_name().values():
+        found[plain(entry.name)] = entry.name
+    for entry in _by_name().values():
+        for other in (entry.title, *entry.aliases):
+            found.setdefault(plain(other), entry.name)
+    return found
+
+
+def of_kind(kind: Kind) -> Iterable[Entry]:
+    return (entry for entry in entries() if entry.kind == kind)

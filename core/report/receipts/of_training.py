@@ -1,0 +1,195 @@
+"""Receipts of what is told while a run trains: evaluations, epochs, references, single texts."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec.structs import replace
+
+from ...config.config import RunConfig
+from ...metrics.metric_table import METRICS
+from ...metrics.ratios import Ratio, text_ratios
+from ...run.events import Evaluated, TextScored
+from ...run.history import Epoch, History
+from .forms import Part, Receipt, Rows
+from .terms import SUMS, dtype_of, prefix_of, rows_of, tokens_of
+from .words import BY_ROW, BY_TOKEN, weighting_of, words_of
+
+TEXT_METRICS = ("average_log_likelihood", "bits_per_byte")
+
+
+def evaluation_receipt(
+    history: History, config: RunConfig | None, e: Evaluated, metric: str
+) -> Receipt | None:
+    """Loss or (token) accuracy of an evaluation during training; None for any other metric."""
+    generation = history.task == "generation"
+    if metric == "loss":
+        ratio = Ratio(e.loss_sum, e.loss_count)
+    elif metric == ("token_accuracy" if generation else "accuracy"):
+        ratio = Ratio(e.correct, e.count)
+    else:
+        return None
+    result = {"n": e.rows - e.unscored_rows}
+    return _receipt(
+        metric,
+        f"{METRICS[metric].title} at step {e.step:,}",
+        e.split,
+        e.model,
+        ratio,
+        words_of(metric, history.task, result),
+        weighting=weighting_of(metric, history.task, result),
+        rows=rows_of(history, e.split, result),
+        tokens=tokens_of(history, e.split),
+        dtype=dtype_of(config, e.model),
+        prefix=prefix_of(history, e.model),
+        training_seed=config.train.seed if config else None,
+    )
+
+
+def training_receipts(
+    history: History, config: RunConfig | None
+) -> Iterator[tuple[tuple[Any, ...], Receipt]]:
+    """Each with its place in report.json: of epochs, references and texts."""
+    for i, epoch in enumerate(history.epochs):
+        for name, found in _of_epoch(history, config, epoch):
+            yield ("epochs", i, name), found
+    start = history.evaluation("validation", "tuned", 0)
+    if start:
+        for name, metric in (("start_loss", "loss"), ("start_accuracy", _accuracy(history))):
+            at_start = evaluation_receipt(history, config, start, metric)
+            if at_start and at_start.denominator:
+                yield ("references", name), at_start
+    if history.random_loss is not None:
+        yield ("references", "random_loss"), _of_guessing(history)
+    for i, text in enumerate(history.texts):
+        for metric in TEXT_METRICS:
+            yield ("texts", i, metric), _of_text(history, config, text, metric)
+
+
+def _of_epoch(
+    history: History, config: RunConfig | None, epoch: Epoch
+) -> Iterator[tuple[str, Receipt]]:
+    yield "train_loss", _of_train_loss(history, config, epoch)
+    at_end = history.evaluation("validation", "tuned", epoch.step)
+    if at_end is None:
+        return
+    metric = _accuracy(history)
+    for name, of in (("validation_loss", "loss"), ("validation_accuracy", metric)):
+        if (found := evaluation_receipt(history, config, at_end, of)) and found.denominator:
+            yield name, found
+    start = history.evaluation("validation", "tuned", 0)
+    if start and start.count and at_end.count:
+        yield "accuracy_change", _of_change(history, config, (start, at_end), metric)
+
+
+def _of_train_loss(history: History, config: RunConfig | None, epoch: Epoch) -> Receipt:
+    steps, generation = history.steps, history.task == "generation"
+    i, j = (bisect_right(steps.epoch, e + 1e-9) for e in (epoch.epoch - 1, epoch.epoch))
+    ratio = Ratio(math.fsum(steps.loss_sum[i:j]), float(sum(steps.loss_count[i:j])))
+    return _receipt(
+        "loss",
+        f"training loss over epoch {epoch.epoch}",
+        "train",
+        "tuned",
+        ratio,
+        ("sum of the steps' losses (nats)", "scored tokens read" if generation else "rows read"),
+        weighting=BY_TOKEN if generation else BY_ROW,
+        rows=rows_of(history, "train", {"n": history.splits["train"].rows})
+        if "train" in history.splits
+        else Rows(0),
+        dtype=f"training in {history.device.precision}" if history.device else "not told",
+        prefix=prefix_of(history, "tuned"),
+        training_seed=config.train.seed if config else None,
+        notes=["dropout is on and the model changes from step to step: no figure of one model"],
+    )
+
+
+def _of_change(
+    history: History, config: RunConfig | None, ends: tuple[Evaluated, Evaluated], metric: str
+) -> Receipt:
+    before, after = ends
+    found = evaluation_receipt(history, config, after, metric)
+    assert found is not None
+    parts = [Part(f"step {e.step:,}", e.correct / e.count, e.correct, e.count) for e in ends]
+    same = before.count == after.count
+    return replace(
+        found,
+        title=f"change of {METRICS[metric].title} from step {before.step:,} to {after.step:,}",
+        value=parts[1].value - parts[0].value,
+        formula=f"{metric} at step {after.step:,} - {metric} at step {before.step:,}",
+        numerator=float(after.correct - before.correct) if same else None,
+        denominator=float(after.count) if same else None,
+        parts=parts,
+    )
+
+
+def _of_guessing(history: History) -> Receipt:
+    generation = history.task == "generation"
+    kinds = history.model.vocab_size if generation and history.model else len(history.labels)
+    what = "tokens in the vocabulary" if generation else "labels"
+    return Receipt(
+        metric="loss",
+        title="loss of random guessing",
+        split="",
+        model="random guessing",
+        value=math.log(kinds),
+        unit="nats",
+        better="lower",
+        formula=f"ln of the number of {what}: ln {kinds:,}",
+        weighting=f"each of the {kinds:,} {what} is as likely as any other",
+        rows=Rows(0),
+        dtype="float64",
+        prefix="none: no text is read",
+        notes=["no rows are read: this is a reference, not a measurement"],
+    )
+
+
+def _of_text(history: History, config: RunConfig | None, t: TextScored, metric: str) -> Receipt:
+    ratio = text_ratios([-t.log_likelihood, t.tokens, 0, t.bytes]).get(metric, Ratio(0, 0))
+    return _receipt(
+        metric,
+        METRICS[metric].title,
+        t.source,
+        t.model,
+        ratio,
+        words_of(metric, "generation", {}),
+        weighting=weighting_of(metric, "generation", {}),
+        rows=Rows(1),
+        dtype=f"forward pass in {config.evaluate.precision}, {SUMS}" if config else SUMS,
+        prefix=f"{t.prefix}, as context, never scored",
+        notes=[f"rolling windows of {t.window:,} tokens, {t.stride:,} new ones each"],
+    )
+
+
+def _receipt(
+    metric: str,
+    title: str,
+    split: str,
+    model: str,
+    ratio: Ratio,
+    words: tuple[str, str],
+    **terms: Any,
+) -> Receipt:
+    known = METRICS[metric]
+    return Receipt(
+        metric=metric,
+        title=title,
+        split=split,
+        model=model,
+        value=ratio.numerator / ratio.denominator if ratio.denominator else math.nan,
+        unit=known.unit,
+        better=known.direction,
+        formula=known.formula,
+        numerator=float(ratio.numerator),
+        numerator_is=words[0],
+        denominator=float(ratio.denominator),
+        denominator_is=words[1],
+        **terms,
+    )
+
+
+def _accuracy(history: History) -> str:
+    return "token_accuracy" if history.task == "generation" else "accuracy"

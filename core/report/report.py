@@ -1,0 +1,229 @@
+"""The metrics report of a run: one document, `ftev.report/1`, and the files made from it.
+
+Everything comes from run.toml and events.jsonl, so a report can be made again at any time. A run
+that is still going, failed or was stopped gives a smaller report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from ..catalog.summary import headline
+from ..config.config import RunConfig
+from ..errors import ConfigError, Fault, FtevError
+from ..files.disk import replacing, writing
+from ..judgement.findings.find import find
+from ..judgement.verdict import judge
+from ..run.events import spell_numbers
+from ..run.history import History
+from ..run.misfits import use_history
+from ..run.runs import Run
+from ..wording.text import CONTROL
+from .parts import (
+    describe_answers,
+    describe_comparisons,
+    describe_data,
+    describe_epochs,
+    describe_finding,
+    describe_references,
+    describe_run,
+    describe_series,
+    describe_stages,
+    describe_texts,
+)
+
+SCHEMA = "ftev.report/1"
+_UNSAFE = re.compile(f"(?!\n){CONTROL.pattern}")  # JSON text with its own line ends
+DEFAULT_FORMATS = ("md", "html", "json")
+CHOOSE = "choose --out"
+
+Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
+File = tuple[Path, Content]
+Format = Callable[[Run, dict[str, Any], Path | None], Iterator[File]]
+
+
+def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
+    """The document of report.json. NaN and infinities are floats here, strings in the file.
+
+    Raises RunError where the events cannot be read, or do not fit together.
+    """
+    return use_history(run, lambda h: _build(run, h), history)
+
+
+def _build(run: Run, history: History) -> dict[str, Any]:
+    config = _config(run)
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "written_by": version(),
+        "run": describe_run(run, history, config),
+        "data": describe_data(history),
+        "stages": describe_stages(history),
+        "epochs": describe_epochs(history),
+        "series": describe_series(history),
+        "references": describe_references(history),
+        "headline": _headline(run, history),
+        "results": history.results,
+        "comparisons": describe_comparisons(history),
+        "analyses": history.analyses,
+        "texts": describe_texts(history),
+        "answers": describe_answers(history),
+        "findings": [describe_finding(f) for f in find(history, config)],
+        "notes": [{"level": n.level, "text": n.text} for n in history.notes],
+    }
+    if (run.path / "reviews.jsonl").exists():
+        from ..review.summary import describe_reviews
+
+        report["reviews"] = describe_reviews(run)
+    if config is not None:
+        verdict = judge(history, config)
+        report["verdict"] = verdict.to_dict()
+    return report
+
+
+def version() -> str:
+    """The version of ftev at work: a report that another wrote may judge and word otherwise."""
+    return metadata.version("ftev")
+
+
+def write_report(
+    run: Run,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    out: Path | None = None,
+    history: History | None = None,
+) -> list[Path]:
+    """Write the files of each format into `out`, by default the run's folder; each file whole.
+
+    `history`: what the run is known to be; None reads it. Without `out` the card goes beside the
+    tuned model. Raises ConfigError for a format that is not known, RunError where a file cannot be
+    written.
+    """
+    check_formats(formats)
+    files = use_history(run, lambda h: _files_of(run, _build(run, h), formats, out), history)
+    for folder in {path.parent for path, _ in files} - {run.path}:
+        with writing(folder, way_on=CHOOSE):
+            folder.mkdir(parents=out is not None, exist_ok=True)
+    return [_write_whole(path, content) for path, content in files]
+
+
+def write_missing(run: Run, history: History) -> str:
+    """Write what a finished run lacks of its report: its worker was killed over it, or had no room.
+
+    Returns a line about it, also where it could not be written; empty where nothing is missing.
+    """
+    if history.finished is None or history.finished.status != "finished":
+        return ""
+    missing = [n for n in DEFAULT_FORMATS if not (run.path / f"report.{n}").exists()]
+    if not missing:
+        return ""
+    names = ", ".join(f"report.{name}" for name in missing)
+    try:
+        write_report(run, missing, history=history)
+    except FtevError as error:
+        return f"{names} of {run.id} {'is' if len(missing) == 1 else 'are'} missing: {error}"
+    return f"{names} of {run.id} {'was' if len(missing) == 1 else 'were'} missing: written now"
+
+
+def _files_of(
+    run: Run, report: dict[str, Any], formats: Sequence[str], out: Path | None
+) -> list[File]:
+    return [file for name in formats for file in _FORMATS[name](run, report, out)]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ConfigError for every format that there is none of."""
+    known = ", ".join(_FORMATS)
+    unknown = [name for name in formats if name not in _FORMATS]
+    if unknown:
+        faults = (
+            Fault("--format", f"there is no format {n!r}", f"Known: {known}") for n in unknown
+        )
+        raise ConfigError(*faults)
+
+
+def render_json(report: dict[str, Any]) -> str:
+    encoded = msgspec.json.encode(spell_numbers(report))
+    text = msgspec.json.format(encoded, indent=2).decode() + "\n"
+    # What is left of these in JSON a terminal may obey, and a person cannot see.
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    """The character as JSON spells it: beyond the first 65,536 as two halves."""
+    halves = match[0].encode("utf-16-be")
+    return "".join(f"\\u{halves[i : i + 2].hex()}" for i in range(0, len(halves), 2))
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    from .markdown import render
+
+    return render(report)
+
+
+def render_html(report: dict[str, Any]) -> str:
+    from .html import render  # jinja2 is paid only by those who ask for HTML
+
+    return render(report)
+
+
+def _rendered(name: str, render: Callable[[dict[str, Any]], str]) -> Format:
+    def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+        yield (out or run.path) / f"report.{name}", render(report)
+
+    return files
+
+
+def _csv_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    from .csv_files import metrics_frame, row_frames
+
+    folder = out or run.path
+    yield folder / "report.csv", metrics_frame(report).write_csv
+    for split, rows in row_frames(run, report).items():
+        yield folder / f"rows.{split}.csv", rows.write_csv
+
+
+def _card_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    from .card import render_card
+
+    beside_model = run.model_path if run.model_path.is_dir() else run.path
+    path = (out or beside_model) / "README.md"
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    yield path, render_card(report, _config(run), before)
+
+
+_FORMATS: dict[str, Format] = {
+    "md": _rendered("md", render_markdown),
+    "html": _rendered("html", render_html),
+    "json": _rendered("json", render_json),
+    "csv": _csv_files,
+    "card": _card_files,
+}
+
+
+def _headline(run: Run, history: History) -> dict[str, Any] | None:
+    told = headline(run, history)
+    return told.to_dict() if told else None
+
+
+def _write_whole(path: Path, content: Content) -> Path:
+    """A reader never sees half a report."""
+    text = b"" if callable(content) else content.encode()
+    with replacing(path, len(text), CHOOSE) as temporary, temporary.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(text)
+    return path
+
+
+def _config(run: Run) -> RunConfig | None:
+    """The run's configuration; None where a copy lost it."""
+    try:
+        return run.config()
+    except FtevError:
+        return None

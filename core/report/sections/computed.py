@@ -1,0 +1,43 @@
+"""How the numbers were computed: each metric's full name, formula and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...metrics.metric_table import METRICS
+from ...wording.metric_names import positive_label_of, title_metric
+from ...wording.numbers import DASH
+from ..blocks import Block, Heading, Table
+from ..methods import without_clusters
+
+
+def show_computed(report: Mapping[str, Any]) -> list[Block]:
+    methods = _methods(report["results"])
+    positive = positive_label_of(
+        r for models in report["results"].values() for r in models.values()
+    )
+    rows = [
+        [
+            name,
+            title_metric(name, positive),
+            METRICS[name].formula,
+            METRICS[name].direction,
+            "; ".join(sorted({without_clusters(m) for m in methods[name] if m})) or DASH,
+        ]
+        for name in METRICS
+        if name in methods
+    ]
+    if not rows:
+        return []
+    columns = ["metric", "is", "formula", "better", "interval"]
+    return [Heading("How the numbers were computed"), Table(columns, rows, words=columns)]
+
+
+def _methods(results: Mapping[str, Any]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for models in results.values():
+        for result in models.values():
+            for name, estimate in result.get("metrics", {}).items():
+                found.setdefault(name, set()).add(str(estimate.get("method", "")))
+    return found

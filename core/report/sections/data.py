@@ -1,0 +1,114 @@
+"""The rows of each split, their labels, and what the splits share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
+from ...wording.numbers import DASH, format_count, format_shape, read_number
+from ...wording.row_names import name_row, rows_of_report
+from ..blocks import Block, Heading, Paragraph, Table
+
+LISTED_LABELS = 20
+LISTED_PAIRS = 10
+LEAKAGE = "leakage"
+
+
+def show_data(report: Mapping[str, Any]) -> list[Block]:
+    splits = {name: s for name, s in report["data"].items() if name != LEAKAGE}
+    told: list[Block] = []
+    if splits:
+        columns = ["split", "source", "sha256", "rows × columns", "truncated rows"]
+        columns += ["rows with nothing to score", "bad rows left out"]
+        rows = [_split_row(name, s) for name, s in splits.items()]
+        told += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]
+    if repeated := _repeated(splits):
+        told.append(Paragraph(repeated, quiet=True))
+    if labels := _label_table(splits):
+        told.append(labels)
+    return told
+
+
+def _split_row(name: str, s: Mapping[str, Any]) -> list[str]:
+    counts = ("truncated_rows", "unscored_rows", "skipped_rows")
+    return [
+        name,
+        s["source"],
+        s["sha256"][:12] or DASH,
+        format_shape(s["rows"], s["columns"]),
+        *(f"{s.get(count, 0):,}" for count in counts),
+    ]
+
+
+def _repeated(splits: Mapping[str, Any]) -> str:
+    """`test: 1,115 rows, 1,033 distinct inputs.` for each split where they differ."""
+    told = [
+        f"{name}: {format_count(s['rows'], 'row')}, {format_count(distinct, 'distinct input')}"
+        for name, s in splits.items()
+        if 0 < (distinct := s.get("distinct_rows", 0)) < s["rows"]
+    ]
+    return f"{'; '.join(told)}." if told else ""
+
+
+def _label_table(splits: Mapping[str, Any]) -> Table | None:
+    """Rows of each label in each split; None where there are no labels or too many."""
+    counted = {name: s["labels"] for name, s in splits.items() if s["labels"]}
+    labels = list(dict.fromkeys(label for counts in counted.values() for label in counts))
+    if not counted or len(labels) > LISTED_LABELS:
+        return None
+    rows = [[label, *(_share_of(c, label) for c in counted.values())] for label in labels]
+    return Table(["label", *counted], rows)
+
+
+def _share_of(counts: Mapping[str, int], label: str) -> str:
+    n, total = counts.get(label, 0), sum(counts.values())
+    return f"{n:,} ({n / total * 100:.1f} %)" if total else f"{n:,}"
+
+
+def show_leakage(report: Mapping[str, Any]) -> list[Block]:
+    found = report["data"].get(LEAKAGE)
+    if found is None:
+        return []
+    told: list[Block] = [Heading("Leakage"), Paragraph(_layers(found))]
+    if found["pairs"]:
+        splits = rows_of_report(report["data"])
+        rows = [
+            [name_row(splits, b, j), name_row(splits, a, i), layer, f"{read_number(likeness):.2f}"]
+            for a, i, b, j, layer, likeness in found["pairs"][:LISTED_PAIRS]
+        ]
+        columns = ["row", "repeats", "layer", "similarity"]
+        told.append(Table(columns, rows, words=("row", "repeats", "layer")))
+        if rest := _which_pairs(found, len(rows)):
+            told.append(Paragraph(rest, quiet=True))
+    return told
+
+
+def _which_pairs(found: Mapping[str, Any], shown: int) -> str:
+    """How many of the pairs the table shows; how many there are is unknown in older runs."""
+    every = found.get("pairs_found") or 0
+    if max(every, len(found["pairs"])) <= shown:
+        return ""
+    of = f" of {every:,}" if every else ""
+    told = f"The table shows the first {shown:,} pairs{of}"
+    return f"{told}, those across splits before those within one; a row may stand in several."
+
+
+def _layers(found: Mapping[str, Any]) -> str:
+    leaked = tell_leaked(found.get("leaked", {}), found.get("group_rows"))
+    if not was_compared(found.get("splits", [])):
+        told = f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
+        return _with_notes(told, found)
+    told = f"{leaked}; the layers overlap. " if leaked else ""
+    told += (
+        f"Rows that repeat a row of an earlier split: {found['exact']:,} exactly (after NFKC, "
+        f"casefold and white-space collapse), {found['near']:,} nearly (Jaccard of character "
+        f"5-grams at least 0.8), {found['ngram']:,} by a common run of 13 words."
+    )
+    return _with_notes(told, found)
+
+
+def _with_notes(told: str, found: Mapping[str, Any]) -> str:
+    if conflicting := found["conflicting_labels"]:
+        told += f" Rows whose input stands earlier with another label: {conflicting:,}."
+    return told + (f" {found['note']}." if found["note"] else "")

@@ -1,0 +1,109 @@
+"""How the losses went: a chart, and a row an epoch with what was observed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...wording.metric_names import name_metric
+from ...wording.numbers import DASH, format_difference, format_seconds, format_value, read_number
+from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+
+Report = Mapping[str, Any]
+WHOLE = 1e-6  # epochs: less is rounding
+
+
+def show_training(report: Report) -> list[Block]:
+    rows = [_epoch_row(e) for e in report["epochs"]]
+    chart = loss_chart(report)
+    if not rows and chart is None:
+        return []
+    told: list[Block] = [Heading("Training")]
+    if chart is not None:
+        told.append(chart)
+    if kept := describe_choice(report):
+        told.append(Paragraph(kept))
+    if rows:
+        classifies = report["run"]["task"] == "classification"
+        columns = ["epoch", "step", "training loss", "validation loss"]
+        columns.append("accuracy" if classifies else "next-token accuracy")
+        columns += ["change since step 0", "time", "observation"]
+        told.append(Table(columns, rows, words=("observation",)))
+    return told
+
+
+def describe_choice(report: Report) -> str:
+    """Which evaluation chose the model that was kept; empty where none did."""
+    kept = report["run"].get("kept")
+    if not kept:
+        return ""
+    metric, epoch = kept["metric"], read_number(kept["epoch"])
+    shown = f" ({format_value(metric, kept['value'])})" if "value" in kept else ""
+    told = kept.get("reason") or (
+        f"The model of step {kept['step']:,} was kept: "
+        f"best {name_metric(metric)} on validation{shown}."
+    )
+    if abs(epoch - round(epoch)) > WHOLE:
+        told += (
+            f" That evaluation lies inside epoch {math.ceil(epoch)}: the table has no row of it."
+        )
+    return told
+
+
+def _epoch_row(e: Mapping[str, Any]) -> list[str]:
+    change = e.get("accuracy_change")
+    measured = "validation_loss" in e
+    return [
+        str(e["epoch"]),
+        f"{e['step']:,}",
+        format_value("loss", e["train_loss"]),
+        format_value("loss", e["validation_loss"]) if measured else DASH,
+        format_value("accuracy", e["validation_accuracy"]) if measured else DASH,
+        format_difference("accuracy", change) if change is not None else DASH,
+        format_seconds(e["seconds"]),
+        e["observation"],
+    ]
+
+
+def loss_chart(report: Report) -> Chart | None:
+    """Training and validation loss by step, what guessing gives, and the step that was kept."""
+    series = report.get("series", {})
+    lines = [
+        Line(f"{split} loss", _numbers(s["step"]), _numbers(s["value"]))
+        for split, name in (("training", "train/loss"), ("validation", "validation/loss"))
+        if (s := series.get(name)) and s["step"]
+    ]
+    if not lines or not any(math.isfinite(y) for line in lines for y in line.y):
+        return None
+    last = max(x for line in lines for x in line.x)
+    marks = _kept(report, lines)
+    told = [f"{line.name.capitalize()} {_ends(line)}." for line in lines]
+    guess = report["references"].get("random_loss")
+    if guess is not None:
+        classifies = report["run"]["task"] == "classification"
+        name = "random guessing (ln of the labels)" if classifies else "random guessing (ln V)"
+        lines.append(Line(name, (0.0, last), (guess, guess), dashed=True))
+        told.append(f"Random guessing has a loss of {guess:.3f}.")
+    return Chart("Loss by step", "step", "loss (nats)", lines, " ".join(told), marks)
+
+
+def _ends(line: Line) -> str:
+    told = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+    (x0, y0), (x1, y1) = told[0], told[-1]
+    if x0 == x1:
+        return f"was {y0:.3f} at step {x0:,.0f}"
+    return f"went from {y0:.3f} (step {x0:,.0f}) to {y1:.3f} (step {x1:,.0f})"
+
+
+def _kept(report: Report, lines: Sequence[Line]) -> list[tuple[float, float, str]]:
+    """The best checkpoint, on the validation curve; nothing where it was not measured there."""
+    step = report["run"].get("best_step")
+    measured = dict(zip(lines[-1].x, lines[-1].y, strict=True))
+    if step is None or not math.isfinite(measured.get(step, math.nan)):
+        return []
+    return [(float(step), measured[step], "kept")]
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [read_number(v) for v in values]

@@ -1,0 +1,125 @@
+"""The answer first: the verdict with its reasons, its few figures, and which run this is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...judgement.selection import clean
+from ...wording.numbers import (
+    format_count,
+    format_difference,
+    format_difference_interval,
+    format_interval,
+    format_seconds,
+    format_value,
+)
+from ..blocks import Banner, Block, Figures, Paragraph
+
+Report = Mapping[str, Any]
+SHOWN_LABELS = 12  # of a head that was replaced
+BROKEN_OFF = {"stopped": "was stopped", "failed": "failed", "died": "died"}
+
+
+def show_verdict(report: Report) -> list[Block]:
+    told: list[Block] = []
+    if verdict := report.get("verdict"):
+        asked, to_come = verdict["objective"], verdict.get("preliminary", "")
+        told.append(Banner(verdict["decision"], asked, verdict["reasons"], to_come))
+    if figures := headline_figures(report):
+        told.append(Figures(figures))
+    told.append(Paragraph(describe_run(report["run"])))
+    if error := report["run"].get("error"):
+        told.append(Paragraph(f"The run failed: {error}"))
+    return told
+
+
+def headline_figures(report: Report) -> list[tuple[str, str, str]]:
+    """The primary metric of reference and tuned, their difference, and the rows behind it.
+
+    Where rows repeat an earlier split, tuned and the difference on the others as well (D2).
+    """
+    headline = report.get("headline")
+    result = report["results"].get(headline["split"], {}).get("tuned") if headline else None
+    if headline is None or result is None:
+        return []
+    split, metric, before = headline["split"], headline["metric"], headline["from_model"]
+    models, others = (report["results"].get(s, {}) for s in (split, clean(split)))
+    figures = [_figure(metric, split, m, models[m]) for m in (before, "tuned") if m in models]
+    figures += _differences(report, (split, metric, before, "tuned"), "")
+    if "tuned" in others:
+        figures.append(_figure(metric, clean(split), "tuned", others["tuned"]))
+        wanted = (clean(split), metric, before, "tuned")
+        figures += _differences(report, wanted, f" on {clean(split)}")
+    return figures
+
+
+def _differences(
+    report: Report, wanted: tuple[str, str, str | None, str], where: str
+) -> Iterator[tuple[str, str, str]]:
+    """The paired difference of (split, metric, from, to), and the answers that changed."""
+    split, metric, _, to = wanted
+    for c in report["comparisons"]:
+        if (c["split"], c["metric"], c["from"], c["to"]) == wanted:
+            ends = format_difference_interval(metric, c["low"], c["high"])
+            told = format_difference(metric, c["difference"])
+            yield f"difference{where}", told, f"paired 95 %: {ends}"
+            if c.get("fixed") is not None:
+                changed = f"{c['fixed']:,} / {c['broke']:,}"
+                rows = report["results"][split][to]["n"]
+                yield f"fixed / broke{where}", changed, format_count(rows, "row")
+
+
+def _figure(metric: str, split: str, model: str, result: Mapping[str, Any]) -> tuple[str, str, str]:
+    estimate = result.get("metrics", {}).get(metric, {"value": result.get("loss")})
+    ends = format_interval(metric, estimate.get("low"), estimate.get("high"))
+    value = format_value(metric, estimate["value"])
+    return f"{metric}, {model} on {split}", value, f"95 %: {ends}"
+
+
+def describe_run(run: Mapping[str, Any]) -> str:
+    parts = [f"Run {run['id']}, {run['task']}, {run['status']}."]
+    if run.get("base"):
+        tuned = f", tuned model {run['tuned']}" if run.get("tuned") else ""
+        if not tuned and run.get("adapter") == "lora":
+            tuned = ", tuned with LoRA"
+        parts.append(f"Base model {run['base']}{tuned}.{_about_head(run)}")
+    if run.get("max_steps"):
+        parts.append(_describe_steps(run))
+    if run.get("created"):
+        ended = f", ended {_moment(run['finished'])}" if run.get("finished") else ""
+        parts.append(f"Started {_moment(run['created'])}{ended}.")
+    return " ".join(parts)
+
+
+def _about_head(run: Mapping[str, Any]) -> str:
+    """Whether the base could answer by itself (C6): a new head is never called a base."""
+    model = run.get("model") or {}
+    if not model.get("new_head"):
+        return ""
+    if labels := model.get("replaced_labels"):
+        shown = ", ".join(labels[:SHOWN_LABELS]) + (" …" if len(labels) > SHOWN_LABELS else "")
+        return f" A new head replaced the base's own, which answers with {shown}."
+    return " The base has no head for these labels" + ("." if run.get("tuned") else ": it is new.")
+
+
+def _describe_steps(run: Mapping[str, Any]) -> str:
+    """How far training went; a run that ended before its evaluation is not a completed one."""
+    done, planned, best = run["steps"], run["max_steps"], run.get("best_step")
+    told = f"{done:,} of {format_count(planned, 'step')}"
+    if run.get("training_seconds"):
+        told += f" in {format_seconds(run['training_seconds'])} of training"
+    if run["status"] in BROKEN_OFF and done >= planned:
+        told += f"; the run {BROKEN_OFF[run['status']]} after training, before its evaluation ended"
+    elif run.get("ended") not in (None, "completed"):
+        told += f" ({run['ended']})"
+    if best is not None and run.get("ended"):
+        told += f"; the model of step {best:,} was kept"
+    elif best is not None:
+        told += f"; the best checkpoint is that of step {best:,}"
+    return told + "."
+
+
+def _moment(written: str) -> str:
+    """`2026-11-20 14:05:09 UTC`"""
+    return written.replace("T", " ").replace("+00:00", " UTC")

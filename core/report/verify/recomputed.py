@@ -1,0 +1,200 @@
+"""Sums, metrics and differences, each made from the stored rows once more."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from ...judgement.selection import primary_metric
+from ...metrics.results import (
+    Comparison,
+    ModelResult,
+    adjust_secondary,
+    compare,
+    evaluate_classification,
+    evaluate_text,
+)
+from ...run.events import Evaluated, spell_numbers
+from ...wording.numbers import format_difference, format_estimate
+from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
+from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, rows_behind, suspects
+
+# What every version has written: these may not be absent, and what was added later may.
+ALWAYS = frozenset(
+    [
+        "value",
+        "low",
+        "high",
+        "method",
+        "n",
+        "loss",
+        "per_class",
+        "confusion",
+        "positive",
+        "undefined",
+        "unscored",
+        "difference",
+        "p",
+    ]
+)
+BY_METHOD = ("method", "low", "high", "p", "p_holm", "smallest_detectable")
+
+
+def disagreements_of(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Disagreement]:
+    """Where a stored record differs from the one computed again, in what both speak of."""
+    spoken = [key for key in now if key in was or key in ALWAYS]
+    stored = {key: was.get(key, ABSENT) for key in spoken}
+    return [*find_disagreements(stored, {key: now[key] for key in spoken})]
+
+
+def check_sums(stored: StoredRun) -> Iterator[Check]:
+    """The sums and confusion cells that the worker wrote of its last evaluations."""
+    for e in stored.history.evaluations:
+        frame = stored.frames.get(e.split, {}).get(e.model)
+        if e.epoch != -1.0 or frame is None:
+            continue
+        what = f"sums of {e.split} {e.model}"
+        try:
+            was, now = _sums_of(e), _sums_again(frame, stored.labels)
+        except pl.exceptions.PolarsError as error:
+            yield cannot(what, f"predictions/{e.split}.{e.model}.parquet", error)
+            continue
+        found = [*find_disagreements({k: was[k] for k in now}, now)]
+        where, shown = f"events.jsonl, {what}", f"loss sum {was['loss_sum']:.6g}"
+        yield agreed(what, shown, found, where, of={k: was[k] for k in now})
+
+
+def _sums_of(e: Evaluated) -> dict[str, Any]:
+    plain = msgspec.structs.asdict(e)
+    return plain | {"confusion": {f"{t},{p}": n for t, p, n in e.confusion}}
+
+
+def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"rows": frame.height, "loss_sum": math.fsum(frame["nll"].to_list())}
+    if "tokens" in frame.columns:
+        sums = {name: int(frame[name].sum()) for name in ("tokens", "correct", "bytes")}
+        told |= {"loss_count": sums["tokens"], "count": sums["tokens"]}
+        told |= {"correct": sums["correct"], "bytes": sums["bytes"]}
+        return told | {"unscored_rows": int((frame["tokens"] == 0).sum())}
+    codes: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
+    cells = frame.group_by("label", "predicted").len()
+    told |= {"loss_count": frame.height, "count": frame.height}
+    told["correct"] = int((frame["label"] == frame["predicted"]).sum())
+    codes[None] = len(labels)  # no prediction
+    return told | {
+        "confusion": {f"{codes.get(t, t)},{codes.get(p, p)}": n for t, p, n in cells.iter_rows()}
+    }
+
+
+def check_results(stored: StoredRun) -> Iterator[Check]:
+    for split, models in stored.history.results.items():
+        for model, result in models.items():
+            frame = rows_behind(stored, split, model)
+            if frame is None:
+                told = f"{split} {model}: its rows are not known, so its metrics are not checked"
+                yield _unchecked(f"{split} {model}", UNCHECKED, told, result)
+                continue
+            try:
+                measured = stored.measured.setdefault(split, {})[model] = _measure(stored, frame)
+            except BROKEN as error:
+                yield cannot(f"{split} {model}", f"predictions/{split}.{model}.parquet", error)
+                continue
+            again = spell_numbers(msgspec.to_builtins(measured))
+            yield from _compare_results(f"{split} {model}", result, again)
+
+
+def _measure(stored: StoredRun, frame: pl.DataFrame) -> ModelResult:
+    if stored.history.task == "classification":
+        return evaluate_classification(frame, stored.labels, stored.history.positive)
+    return evaluate_text(frame)
+
+
+def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Check]:
+    """A check for each metric with its interval, and one for everything else."""
+    for name, estimate in was["metrics"].items():
+        again = now["metrics"].get(name)
+        shown = format_estimate(name, estimate)
+        if again is None:
+            told = f"{what} {name}: is not made from these rows alone"
+            yield _unchecked(f"{what} {name}", shown, told, estimate)
+            continue
+        yield _agreed_number(
+            f"{what} {name}", (shown, format_estimate(name, again)), estimate, again
+        )
+    if lost := [name for name in now["metrics"] if name not in was["metrics"]]:
+        told = f"{what}: {', '.join(lost)} can be computed, but were not written down"
+        yield Check(f"{what} {lost[0]} …", "absent", "computed", None, told)
+    rest = {key: value for key, value in was.items() if key in now and key != "metrics"}
+    found = disagreements_of(rest, {key: value for key, value in now.items() if key != "metrics"})
+    counted = ", ".join(key.replace("_", " ") for key in rest)
+    yield agreed(f"{what} {counted}", f"{rest['n']:,} rows", found, f"{what} result", of=rest)
+
+
+def check_comparisons(stored: StoredRun) -> Iterator[Check]:
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for c in stored.history.comparisons:
+        groups.setdefault((c["split"], c["from"], c["to"]), []).append(c)
+    for (split, before, after), rows in groups.items():
+        frames = [rows_behind(stored, split, model) for model in (before, after)]
+        title = f"{split} {before} → {after}"
+        if frames[0] is None or frames[1] is None:
+            told = f"{title}: the rows of both are needed"
+            yield _unchecked(title, UNCHECKED, told, rows)
+            continue
+        try:
+            found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
+        except BROKEN as error:
+            files = suspects(stored, split, (before, after))
+            yield cannot(title, f"{title}: {files}", error)
+            continue
+        if any("p_holm" in row for row in rows):  # an older run has none
+            found = adjust_secondary(found, primary_metric(stored.run, stored.history))
+        again = {c.metric: spell_numbers(msgspec.to_builtins(c)) for c in found}
+        for row in rows:
+            yield _compare_difference(title, row, again.get(row["metric"]))
+
+
+def _compare_again(
+    stored: StoredRun, names: tuple[str, str, str], frames: tuple[pl.DataFrame, pl.DataFrame]
+) -> list[Comparison]:
+    split, before, after = names
+    labels = stored.labels if stored.history.task == "classification" else None
+    return compare(split, before, frames[0], after, frames[1], labels, stored.history.positive)
+
+
+def _compare_difference(title: str, was: dict[str, Any], now: dict[str, Any] | None) -> Check:
+    name = was["metric"]
+    what, shown = f"{title} {name}", format_difference(name, was["difference"])
+    if now is None:
+        told = f"{what}: is not made from these rows alone"
+        return _unchecked(what, shown, told, was)
+    return _agreed_number(what, (shown, format_difference(name, now["difference"])), was, now)
+
+
+def _agreed_number(
+    what: str, shown: tuple[str, str], was: Mapping[str, Any], now: Mapping[str, Any]
+) -> Check:
+    """A number with its interval. An interval that another version made by another method cannot
+    be made again: its number is held to the rows, and the rest is said to be unchecked."""
+    found = disagreements_of(was, now)
+    if found and _kind(was) != _kind(now) and all(d.place in BY_METHOD for d in found):
+        told = (
+            f"{what}: the number agrees; its interval was made by another method ({was['method']})"
+        )
+        rest = sum(count_numbers(d.stored) for d in found)
+        return Check(what, *shown, None, told, count_numbers(was) - rest, unchecked=rest)
+    return agreed(what, shown[0], found, what, shown[1], of=was)
+
+
+def _unchecked(what: str, shown: str, told: str, of: Any) -> Check:
+    return Check(what, shown, UNCHECKED, None, told, unchecked=count_numbers(of))
+
+
+def _kind(record: Mapping[str, Any]) -> str:
+    """The method without its numbers."""
+    return re.sub(r"[\d.,e+-]+", "#", str(record.get("method")))

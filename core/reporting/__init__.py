@@ -1,1 +1,0 @@
-"""Under report: its parts, its words, its formats."""

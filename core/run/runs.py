@@ -1,0 +1,269 @@
+"""A run directory: create, list, open, and how its worker stands."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import ConfigError, Fault, FtevError, RunError
+from ..files.decoding import read_json
+from ..files.disk import cannot_write, writing
+
+if TYPE_CHECKING:
+    from ..config.config import (
+        RunConfig,  # imported where settings are read: a screen lists runs first
+    )
+
+TRAINING_STATE = "training_state.json"  # its presence makes a checkpoint resumable
+HEARTBEAT_SECONDS = 2.0
+SILENT_SECONDS = 30.0  # a worker on another host is taken for dead after this
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """worker.json: the process and where it listens. Its modification time is the heartbeat."""
+
+    pid: int
+    started: float  # the process's start time in clock ticks since boot, which a reused pid lacks
+    host: str
+    socket: str = ""
+    launch: str = ""  # what torchrun's processes of one start have in common
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def worker_path(self) -> Path:
+        return self.path / "worker.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "worker.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model"
+
+    def config(self) -> RunConfig:
+
+        from ..config.config_file import load_config
+
+        return load_config(self.path / "run.toml")
+
+    def config_if_kept(self) -> RunConfig | None:
+        """The configuration; None where it cannot be read: a copied run may have lost it."""
+        try:
+            return self.config()
+        except FtevError:
+            return None
+
+    def worker(self) -> WorkerInfo | None:
+        """Who works or worked on this run; None before any worker began."""
+        try:
+            return read_json(self.worker_path, WorkerInfo)
+        except RunError:
+            return None
+
+    def worker_alive(self) -> bool:
+        """Never guessed from silence alone: process and start time here, heartbeat elsewhere."""
+        worker = self.worker()
+        if worker is None:
+            return False
+        if worker.host == socket.gethostname():
+            return process_start(worker.pid) == worker.started
+        try:
+            return time.time() - self.worker_path.stat().st_mtime < SILENT_SECONDS
+        except OSError:
+            return False
+
+    def memory_held(self) -> int | None:
+        """Bytes that its worker holds: also one of a run that is over, which answers prompts.
+
+        None where there is none, 0 where it is not known, as of one on another host.
+        """
+        worker = self.worker()
+        if worker is None or not self.worker_alive():
+            return None
+        return memory_of(worker.pid) if worker.host == socket.gethostname() else 0
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a live process in memory; 0 where that is not known."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0 if Path("/proc/self/stat").exists() else int(_ps(pid, "rss") or 0) * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def process_start(pid: int) -> float:
+    """When a live process began, on a clock that no later one of its number shares; 0 if gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return 0.0 if Path("/proc/self/stat").exists() else _start_without_proc(pid)
+    except OSError:
+        return 0.0
+    state, *rest = stat.rpartition(")")[2].split()
+    return 0.0 if state in "ZX" else float(rest[18])
+
+
+def _start_without_proc(pid: int) -> float:
+    try:
+        return datetime.strptime(_ps(pid, "lstart"), "%a %b %d %H:%M:%S %Y").timestamp()
+    except ValueError:
+        return 0.0
+
+
+def parent_of(pid: int) -> int:
+    """The process that a live one was started by; 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0 if Path("/proc/self/stat").exists() else int(_ps(pid, "ppid") or 0)
+
+
+def _ps(pid: int, what: str) -> str:
+    import subprocess
+
+    command = ["ps", "-o", f"{what}=", "-p", str(pid)]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def runs_folder(given: str | None = None) -> Path:
+    """--runs-dir, else FTEV_RUNS, else ./runs."""
+    return Path(given or os.environ.get("FTEV_RUNS") or "runs")
+
+
+def create_run(config: RunConfig, folder: Path) -> Run:
+    """A new run directory with its resolved configuration, written first and never edited."""
+
+    from ..config.config_file import dump_config
+
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    name = re.sub(r"[^\w.-]+", "-", config.name).strip("-.") or "run"
+    for path in _free_names(folder / f"{stamp}_{name}"):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(path, error.errno or errno.EIO, 0, "start it again") from None
+        with writing(path / "run.toml"):
+            (path / "run.toml").write_text(dump_config(config), encoding="utf-8")
+        return Run(path)
+    raise AssertionError("names do not run out")
+
+
+def _free_names(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.name}-{number}")
+        number += 1
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """The runs of a folder, newest first."""
+    try:
+        paths = [
+            Path(e.path) for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")
+        ]
+    except OSError:
+        return []
+    found = [Run(p) for p in paths if _is_run(p)]
+    return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder has a run in it. One that may not be looked into counts: it is told of."""
+    try:
+        return any((path / name).exists() for name in ("run.toml", "events.jsonl"))
+    except OSError:
+        return True
+
+
+def open_run(spec: str, folder: Path) -> Run:
+    """RUN on the command line: a directory, a name or unique prefix in the folder, or `latest`.
+
+    Raises ConfigError where that is no run, or more than one.
+    """
+    if not spec.strip():
+        raise ConfigError(Fault("RUN", "is empty", "`ftev-tui list` shows what is there"))
+    path = Path(spec)
+    if os.path.isdir(path) and _is_run(path):
+        return Run(path.resolve())
+    runs = list_runs(folder)
+    if spec == "latest":
+        if not runs:
+            raise ConfigError(f"{folder}: no runs here yet. Start one with `ftev-tui demo`")
+        return runs[0]
+    matches = [r for r in runs if r.id == spec] or [r for r in runs if r.id.startswith(spec)]
+    if not matches:
+        matches = [r for r in runs if spec in r.id]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        some = ", ".join(r.id for r in matches[:5])
+        raise ConfigError(f"{spec}: {len(matches)} runs begin so: {some}. Write more of the name")
+    raise ConfigError(f"{spec}: no such run in {folder}. `ftev-tui list` shows what is there")
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def weights_of(run: Run, kept_step: int | None) -> Path | None:
+    """The weights of an ended run: its model, else the checkpoint of the step that was kept, else
+    the newest one. None where none of them is here."""
+    if run.model_path.exists():
+        return run.model_path
+    kept = run.checkpoints / f"step_{kept_step or 0:06d}"
+    return kept if (kept / TRAINING_STATE).exists() else last_checkpoint(run)
+
+
+def last_checkpoint(run: Run) -> Path | None:
+    """The newest checkpoint that was written to its end."""
+    return next(iter(checkpoints_of(run)), None)
+
+
+def checkpoints_of(run: Run) -> list[Path]:
+    """Those that were written to their end, the newest first."""
+    names = (p.parent for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}"))
+    steps = [p for p in names if p.name.removeprefix("step_").isdecimal()]
+    return sorted(steps, key=step_of, reverse=True)

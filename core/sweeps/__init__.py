@@ -1,1 +1,0 @@
-"""Many runs over a grid or a random search, and the one that validation chooses."""

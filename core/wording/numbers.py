@@ -1,0 +1,170 @@
+"""Numbers as words, the same in a report, a table and a line of progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ..metrics.metric_table import METRICS
+
+DASH = "–"
+COST = "cost"  # a row, in the unit of the objective's prices: no metric without them
+
+
+def read_number(value: Any) -> float:
+    """A number of a result: events and reports spell NaN and infinities as strings."""
+    return math.nan if value is None else float(value)
+
+
+def unit_of(metric: str) -> str:
+    if metric in METRICS:
+        return METRICS[metric].unit
+    if metric == COST:
+        return "price"
+    return "nats" if metric.endswith("loss") else "share"
+
+
+def format_value(metric: str, value: Any) -> str:
+    """`91.2 %`, `0.812` or `2.34` by the metric's unit."""
+    number = read_number(value)
+    if not math.isfinite(number):
+        return spell(number)
+    match unit_of(metric):
+        case "share":
+            return f"{number * 100:z.1f} %"
+        case "points":
+            return f"{number:z.1f}"
+        case "perplexity":
+            return f"{number:,.2f}"
+        case _:
+            return f"{number:z.3f}"
+
+
+def format_difference(metric: str, value: Any) -> str:
+    """`+3.2 points` for shares (`+0.32 points` below one point), else the signed number."""
+    number = read_number(value)
+    told = _signed(metric, number, _digits(metric, [number]))
+    return f"{told} points" if unit_of(metric) == "share" and math.isfinite(number) else told
+
+
+def format_difference_in_column(metric: str, value: Any) -> str:
+    """The same where differences stand under one another: those of shares have one decimal."""
+    number = read_number(value)
+    if unit_of(metric) != "share" or not math.isfinite(number):
+        return format_difference(metric, value)
+    return f"{_signed(metric, number, 1)} points"
+
+
+def format_interval(metric: str, low: Any, high: Any) -> str:
+    """`88.1 % to 93.6 %`; a dash where there is no interval."""
+    ends = read_number(low), read_number(high)
+    if any(map(math.isnan, ends)):
+        return DASH
+    return " to ".join(format_value(metric, end) for end in ends)
+
+
+def format_difference_interval(metric: str, low: Any, high: Any) -> str:
+    """`+1.2 to +4.0`; a dash where there is no interval."""
+    ends = [read_number(low), read_number(high)]
+    if any(map(math.isnan, ends)):
+        return DASH
+    return " to ".join(_signed(metric, end, _digits(metric, ends)) for end in ends)
+
+
+def shows_nothing(metric: str, difference: Any) -> bool:
+    """Whether a difference is 0 in every digit that is shown of it."""
+    number = read_number(difference)
+    return not _signed(metric, number, _digits(metric, [number])).strip("+-0.")
+
+
+def _digits(metric: str, values: list[float]) -> int:
+    """Decimals that tell these differences apart from 0."""
+    match unit_of(metric):
+        case "share":
+            return 2 if any(0 < abs(v) < 0.01 for v in values) else 1
+        case "points":
+            return 1
+        case "perplexity":
+            return 2
+        case _:
+            return 3
+
+
+def _signed(metric: str, number: float, digits: int) -> str:
+    if not math.isfinite(number):
+        return spell(number)
+    scale = 100 if unit_of(metric) == "share" else 1
+    told = f"{number * scale:+,.{digits}f}"
+    return told if told.strip("+-0.") else told[1:]  # nothing is neither more nor less
+
+
+def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:
+    """`91.2 % [88.1, 93.6]`, or the value alone where there is no interval."""
+    if estimate is None:
+        return DASH
+    value = format_value(metric, estimate.get("value"))
+    ends = read_number(estimate.get("low")), read_number(estimate.get("high"))
+    if any(map(math.isnan, ends)):
+        return value
+    low, high = (format_value(metric, end).removesuffix(" %") for end in ends)
+    return f"{value} [{low}, {high}]"
+
+
+def format_drift(value: Any) -> str:
+    """`0`, `3.1e-07` or `0.0214`: what lies between two numbers that should be the same."""
+    number = read_number(value)
+    if not math.isfinite(number):
+        return spell(number)
+    return "0" if number == 0 else f"{number:.1e}" if number < 0.001 else f"{number:.3g}"
+
+
+def format_p(value: Any) -> str:
+    number = read_number(value)
+    if math.isnan(number):
+        return DASH
+    return "< 0.0001" if number < 0.0001 else f"{number:.4f}" if number < 0.1 else f"{number:.2f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """`0.4 s`, `38 s`, `2 min 05 s`, `3 h 20 min`; a dash where it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_time(timestamp: float) -> str | None:
+    """ISO 8601 in UTC, to the second; None for a moment that is not known."""
+    if not timestamp:
+        return None
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
+
+
+def format_shape(rows: int, columns: int) -> str:
+    """`1,000 × 10`; a dash where a side has no rows."""
+    if rows < 0:
+        return DASH
+    return f"{rows:,} × {columns:,}" if columns >= 0 else f"{rows:,}"
+
+
+def spell(number: float) -> str:
+    return "NaN" if math.isnan(number) else "∞" if number > 0 else "-∞"
+
+
+def format_count(number: int, noun: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def about_rows(needed: float) -> int:
+    """A number of rows to two digits, rounded up: never fewer than what is needed."""
+    unit = int(10 ** max(math.floor(math.log10(needed)) - 1, 0))
+    return math.ceil(needed / unit) * unit

@@ -1,0 +1,342 @@
+"""The application: its screens, themes and the keys that work everywhere."""
+
+from __future__ import annotations
+
+# ruff: noqa: E402 - two things come before the imports
+import gc
+
+gc.disable()  # until the imports are done: collecting costs a tenth of them
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+# Textual reads these when it is imported.
+os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+from rich.console import RenderableType
+from textual import events
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.driver import Driver
+from textual.filter import LineFilter, NoColor
+from textual.screen import Screen
+from textual.timer import Timer
+
+from ...core.run.runs import Run
+from ..screens.prompt.generation import GenerationSettings
+from ..screens.run.run import RunScreen
+from ..terminal.lean import lean
+from ..terminal.picture import Picture
+from ..terminal.safety import SafeFilter
+from ..terminal.terminal import AsciiFilter, leave_when_the_line_drops, speaks_unicode, supervised
+from ..terminal.typed_ahead import KeyDone, TypedAhead
+from ..widgets.small import is_too_small
+from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
+from .colours import ROLE_COLOURS, THEMES, theme_name
+from .keys import APP_KEYS, to_bindings
+from .memory import Keeper, Memory, Remembering, read_memory
+
+if TYPE_CHECKING:
+    from ...core.config.draft import Draft
+    from ...core.review.review import Review
+
+gc.freeze()  # what was imported stays: walking through it all would cost as much as it saved
+gc.enable()
+LEAVING = "q", "ctrl+q"
+REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
+REMEMBER_SOON = 0.1  # after a key
+STALLED_SECONDS = 0.5
+STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
+
+
+class FtevApp(App[int]):
+    TITLE = "ftev"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(APP_KEYS)]
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        run: Run | None = None,
+        *,
+        theme: str = "auto",
+        ascii_only: bool = False,
+        first: Screen[Any] | None = None,
+    ) -> None:
+        self._first = first
+        self._safe: list[LineFilter] = [SafeFilter()]
+        super().__init__()
+        self.typed_ahead = TypedAhead(self)
+        self.keeper = Keeper()
+        self.memories: dict[Path, Memory] = {}
+        self._whole_later = False
+        self._picture = Picture()
+        self._remember_timer: Timer | None = None
+        self._remember_due = self._remembered_at = 0.0
+        if ascii_only:
+            self._safe.append(AsciiFilter())
+        self.runs_dir, self.opened, self.ascii_only = runs_dir, run, ascii_only
+        self.generation = GenerationSettings()  # kept for the session
+        for known in THEMES:
+            self.register_theme(known)
+        self.kept_draft: Draft | None = None  # a form that was left before its run began
+        self.theme = theme_name(theme, os.environ)
+        if self.no_color:  # Textual chose shades of grey before it knew of a theme without colours
+            self._filters = [NoColor()]
+
+    def get_driver_class(self) -> type[Driver]:
+        from textual.drivers.linux_driver import LinuxDriver
+
+        base = super().get_driver_class()
+        if base is not LinuxDriver:
+            return base
+        from ..terminal.driver import driver_for
+
+        return driver_for(os.environ.get("TERM", ""))
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._safe]
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if self.line_is_stalled:  # a frame more could hold the loop up: one whole picture later
+            if not self._whole_later:
+                self._whole_later = True
+                self.set_timer(STALLED_SECONDS, self._draw_whole)
+            return
+        super()._display(screen, lean(renderable, self._picture))
+
+    def action_draw_anew(self) -> None:
+        """Something else wrote to the terminal: trust nothing that stands there."""
+        self._picture.forget()
+        self.screen.refresh(layout=True)
+
+    def _draw_whole(self) -> None:
+        self._whole_later = False
+        self.screen.refresh(layout=True)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """A theme that is not ours lacks the colours of our roles."""
+        return ROLE_COLOURS
+
+    def get_default_screen(self) -> Screen[Any]:
+        if self._first is not None:
+            return self._first
+        if self.opened is not None:
+            return RunScreen(self.opened, ascii_only=self.ascii_only)
+        return self._home(as_left=True)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Before there is a screen, the colours are noted: the rules are read when it comes."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+
+    def _home(self, *, as_left: bool = False) -> Screen[Any]:
+        from ..screens.home.home import HomeScreen
+
+        return HomeScreen(self.runs_dir, as_left=as_left)
+
+    def on_resize(self) -> None:
+        self._picture.forget()  # the terminal has moved what stood there
+
+    def on_mount(self) -> None:
+        if not self.is_headless and not self.is_web:
+            leave_when_the_line_drops()
+
+    def on_ready(self) -> None:
+        gc.enable()
+        self.set_timer(AHEAD_SECONDS, self._import_ahead)
+
+    def _import_ahead(self) -> None:
+        """Once a long run is read: its first picture must not wait for this."""
+        if not self.screen_stack:  # left meanwhile
+            return
+        if isinstance(self.screen, RunScreen) and self.screen.is_reading:
+            self.set_timer(AHEAD_SECONDS, self._import_ahead)
+        else:
+            import_ahead(*SCREENS)
+
+    async def on_event(self, event: events.Event) -> None:
+        new_key = isinstance(event, events.Key) and not event.is_forwarded
+        if isinstance(event, events.Key) and new_key and is_too_small(self.size):
+            if event.key in LEAVING:
+                self.action_leave()
+            return
+        if isinstance(event, events.Key) and new_key and self.typed_ahead.must_wait(event):
+            return
+        target = self.focused or self.screen if new_key else None
+        await super().on_event(event)
+        if target is not None and isinstance(event, events.Key) and event.is_forwarded:
+            self.typed_ahead.follow(target)
+        if isinstance(event, events.InputEvent) and not isinstance(event, events.MouseMove):
+            self.remember_soon()
+
+    def on_key_done(self, message: KeyDone) -> None:
+        self.typed_ahead.let_next_go(message.number)
+
+    @property
+    def line_is_stalled(self) -> bool:
+        """Whether frames pile up on their way to the terminal; one more could block the loop."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        return writer is not None and writer._queue.qsize() > STALLED_WRITES
+
+    # What the screens remember
+
+    def recall(self, screen: Remembering) -> Memory:
+        """Give a screen what it remembers; once it is there and has its data."""
+        memory = self.memory_of(screen.remembered_of)
+        if stored := memory.screens.get(screen.REMEMBERED_AS):
+            screen.recall(stored)
+        return memory
+
+    def memory_of(self, of: Path) -> Memory:
+        if of not in self.memories:
+            self.memories[of] = read_memory(of)
+        return self.memories[of]
+
+    def remember_soon(self, every: float = REMEMBER_SECONDS) -> None:
+        """Something may have changed that is worth remembering: look so often at most."""
+        now = time.monotonic()
+        due = max(now + REMEMBER_SOON, self._remembered_at + every)
+        if self._remember_timer is not None and self._remember_due <= due:
+            return
+        if self._remember_timer is not None:
+            self._remember_timer.stop()
+        self._remember_due = due
+        self._remember_timer = self.set_timer(due - now, self.remember)
+
+    def remember(self) -> None:
+        self._remember_timer, self._remembered_at = None, time.monotonic()
+        opened: set[Path] = set()  # whose own screen is in the stack
+        for screen in self.screen_stack:
+            if isinstance(screen, Remembering) and (stored := screen.memory()):
+                memory = self.memory_of(screen.remembered_of)
+                if screen.REMEMBERED_AS in ("run", "home"):
+                    opened.add(screen.remembered_of)
+                if screen.remembered_of in opened:
+                    memory.on_top = screen.REMEMBERED_AS
+                memory.screens[screen.REMEMBERED_AS] = stored
+                self.keeper.keep(memory)
+
+    def open_run(self, run: Run) -> None:
+        self.remember()
+        self.opened = run
+        self._replace_screen_by(RunScreen(run, ascii_only=self.ascii_only))
+
+    def go_home(self) -> None:
+        self.remember()
+        self._replace_screen_by(self._home())
+
+    def new_run(self, like: Run | None) -> None:
+        """The form of a new run; asked first where there is more than an empty one."""
+        from ..screens.new_run.begin_form import BeginForm
+
+        def begin(beginning: str | None) -> None:
+            source = {"left": self.kept_draft, "like": like}
+            if beginning is not None:
+                self._fill_form(source.get(beginning))
+
+        if like is None and self.kept_draft is None:
+            self._fill_form(None)
+        else:
+            name = like.id if like is not None else ""
+            self.push_screen(BeginForm(name, left=self.kept_draft is not None), begin)
+
+    def _fill_form(self, source: Draft | Run | None) -> None:
+        from ..screens.new_run.new_run import NewRunScreen
+
+        self._replace_screen_by(NewRunScreen(self.runs_dir, source))
+
+    def _replace_screen_by(self, screen: Screen[Any]) -> None:
+        if not self.screen._result_callbacks:  # switching pops one, which the first screen lacks
+            self.screen._push_result_callback(self.screen, None)
+        self.switch_screen(screen)
+
+    def action_leave(self) -> None:
+        self.remember()
+        self.keeper.flush()
+        self.exit(0)
+
+    def action_tell_how_to_leave(self) -> None:
+        self.tell("q leaves; the run goes on.")
+
+    def tell(self, text: str) -> None:
+        """One sentence in the line of keys of the screen."""
+        line = getattr(self.screen, "key_line", None)
+        if line is not None:
+            line.show_notice(text)
+
+    def action_show_help(self) -> None:
+        sections = getattr(self.screen, "help_sections", None)
+        if sections is not None:
+            from ..widgets.help import Help
+
+            self.push_screen(Help(sections()))
+
+    def action_explain(self) -> None:
+        """What stands under the cursor, in the words of the glossary; help where nothing does."""
+        explained = getattr(self.screen, "explained_term", None)
+        term = explained() if explained is not None else None
+        if term:
+            from ..widgets.explain import explain_screen
+
+            if modal := explain_screen(term):
+                self.push_screen(modal)
+                return
+        self.action_show_help()
+
+    def action_next_theme(self) -> None:
+        names = [known.name for known in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette offers what the keys of this screen do."""
+        sections = getattr(screen, "help_sections", None)
+        for title, keys in sections() if sections else []:
+            for key in keys:
+                if key.words and title != "In the prompt box":
+                    action = key.action
+                    yield SystemCommand(
+                        key.words, f"{title}: {key.shown}", lambda a=action: self._do(a)
+                    )
+
+    async def _do(self, action: str) -> None:
+        focused = self.screen.focused
+        await self.run_action(action, focused if focused is not None else self.screen)
+
+
+def run_app(
+    runs_dir: Path, run: Run | None = None, *, theme: str = "auto", ascii_only: bool = False
+) -> int:
+    """Show the screen until it is left; with no run, the home screen. Returns an exit code."""
+    ascii_only = ascii_only or not speaks_unicode()
+
+    def draw() -> int:
+        gc.disable()  # until the first paint: collecting costs a tenth of it
+        app = FtevApp(runs_dir, run, theme=theme, ascii_only=ascii_only)
+        result = app.run()
+        return app.return_code or result or 0
+
+    return supervised(draw)
+
+
+def run_review(review: Review, *, theme: str = "auto", ascii_only: bool = False) -> int:
+    """Show the blind review until it is left. Returns an exit code."""
+    from ..screens.review.review import ReviewScreen
+
+    ascii_only = ascii_only or not speaks_unicode()
+
+    def draw() -> int:
+        screen = ReviewScreen(review)
+        app = FtevApp(Path(), theme=theme, ascii_only=ascii_only, first=screen)
+        result = app.run()
+        return app.return_code or result or 0
+
+    return supervised(draw)

@@ -1,0 +1,138 @@
+"""What a screen remembers of how it was looked at, on disk before the line drops.
+
+A small JSON file for each run, in the user's state folder, written whole. A screen joins with
+`remembered_of` (the run directory), `REMEMBERED_AS` (a name; for a screen over the run's own it is
+the action of the run screen that opens it), `memory()`, which gives plain values, `recall(memory)`,
+which takes of them what still makes sense, and `self.app.recall(self)` once it has its data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import msgspec
+
+from ...core.files.decoding import decode_json
+
+SCHEMA = "ftev.screens/1"
+LARGEST = 262_144  # bytes; more is no memory of ours
+FILES_KEPT = 500
+Plain = dict[str, Any]
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    REMEMBERED_AS: ClassVar[str]
+
+    @property
+    def remembered_of(self) -> Path: ...
+
+    def memory(self) -> Plain: ...
+
+    def recall(self, memory: Plain) -> None: ...
+
+
+@dataclass
+class Memory:
+    """The screens of one run: what each remembers, and which of them lay on top."""
+
+    of: Path
+    on_top: str = ""
+    screens: dict[str, Plain] = field(default_factory=dict)
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    state = environment.get("XDG_STATE_HOME", "")
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return base / "ftev" / "screens"
+
+
+def memory_path(of: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(of.resolve())).hexdigest()[:24]
+    return state_folder() / f"{name}.json"
+
+
+def read_memory(of: Path) -> Memory:
+    """Never fails: a missing, damaged or foreign file is an empty memory."""
+    try:
+        with memory_path(of).open("rb") as file:
+            told = decode_json(file.read(LARGEST), dict[str, Any])
+        if told["schema"] != SCHEMA or told["of"] != str(of.resolve()):
+            return Memory(of)
+        screens = {str(k): v for k, v in told["screens"].items() if isinstance(v, dict)}
+        return Memory(of, str(told["on_top"]), screens)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
+        return Memory(of)  # RuntimeError: no home folder, or nested beyond reason
+
+
+def encode_memory(memory: Memory) -> bytes:
+    return msgspec.json.encode(
+        {
+            "schema": SCHEMA,
+            "of": str(memory.of.resolve()),
+            "on_top": memory.on_top,
+            "screens": memory.screens,
+        }
+    )
+
+
+def write_memory(of: Path, content: bytes) -> None:
+    """Whole or not at all; a folder that cannot be written to costs the memory, nothing else."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = memory_path(of)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _forget_oldest(path.parent)
+        new = path.with_suffix(f".{os.getpid()}.new")
+        opened = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(opened, "wb") as file:
+            file.write(content)
+        new.replace(path)
+
+
+def _forget_oldest(folder: Path) -> None:
+    files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    for path in files[: max(0, len(files) - FILES_KEPT)]:
+        path.unlink()
+
+
+class Keeper:
+    """Writes the newest memory in a thread: a slow disk must not hold the screen up."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[Path, bytes] = {}
+        self._written: dict[Path, bytes] = {}
+        self._lock = threading.Lock()  # of the files
+        self._news = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def keep(self, memory: Memory) -> None:
+        content = encode_memory(memory)
+        if self._wanted.get(memory.of) == content:
+            return
+        self._wanted[memory.of] = content
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_on, name="memory", daemon=True)
+            self._thread.start()
+        self._news.set()
+
+    def _write_on(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        with self._lock:
+            for of, content in list(self._wanted.items()):
+                if self._written.get(of) != content:
+                    write_memory(of, content)
+                    self._written[of] = content

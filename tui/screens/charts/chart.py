@@ -1,0 +1,143 @@
+"""The chart pane: any metric of the run over the whole planned run, every spike kept."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.content import Content
+from textual.message import Message
+
+from ....core.config.config import RunConfig
+from ....core.run.history import History
+from ...drawing.plot import ASCII, BRAILLE
+from ...drawing.spans import Line
+from ...widgets.plot_pane import PlotPane
+from .chart_data import ChartData
+from .chart_legend import cursor_line, legend
+from .chart_plot import chart_lines, small_charts
+from .chart_table import table_lines
+from .chart_view import View
+
+_NOT_YET = "The loss is drawn here from the first step on."
+_NEVER = "Two given models are evaluated: there is no training to draw."
+
+
+class ChartPane(PlotPane):
+    NUMBER, NAME = 4, "Charts"
+    BINDINGS: ClassVar[list[BindingType]] = []  # filled from the table of keys by the run screen
+
+    def __init__(self, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.data = ChartData()
+        self.view: View = View(marker=ASCII if ascii_only else BRAILLE)
+        self.as_table = False
+        self._prepared: ChartData | None = None
+        self._place_told = ""
+
+    def prepare(self, history: History, config: RunConfig | None) -> None:
+        """Bring the series of a long history up to date. In the thread that read it, once."""
+        data = ChartData()
+        if config is not None:
+            data.take_rules(config)
+        data.update(history)
+        data.make_all()
+        self._prepared = data
+
+    @property
+    def newest_data(self) -> ChartData:
+        """What is shown, or will be with the next picture."""
+        return self.data if self._prepared is None else self._prepared
+
+    def take_up(self, history: History) -> None:
+        """What was prepared of it is not made again here."""
+        self.data, self._prepared = self.newest_data, None
+        self.data.update(history)
+
+    def show_history(self, history: History) -> None:
+        self.take_up(history)
+        self.show()
+
+    def show(self) -> None:
+        super().show()
+        self._tell_place()
+
+    @property
+    def follows_end(self) -> bool:
+        return True
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        self._forget_steps_taken_back()
+        if not len(self.data) and not self.data.validation:
+            return [[(_NOT_YET if self.data.history.trains else _NEVER, "muted")]]
+        if self.as_table:
+            lines, self.from_end = table_lines(self.data, width, height, self.from_end)
+            return lines
+        told = legend if self.view.cursor is None or not len(self.data) else cursor_line
+        top = told(self.data, self.view, width)
+        return chart_lines(self.data, self.view, top, width, height)
+
+    def _forget_steps_taken_back(self) -> None:
+        """A worker that resumed may have just been read: its steps are fewer than were drawn."""
+        with self.guard:
+            if self.data.is_stale:
+                self.data.update(self.data.history)
+
+    def _tell_place(self) -> None:
+        """Which chart is in front, in the lower border."""
+        names, chart = self.data.names, self.view.chart(self.data)
+        at = names.index(chart.name) + 1 if chart.name in names else 1
+        told = f"{chart.title}, {at} of {len(names)}  [ ]" if len(names) > 1 else ""
+        if told != self._place_told:
+            self._place_told = told
+            self.border_subtitle = Content(told)
+
+    @dataclass
+    class WriteAsked(Message):
+        """`w`: what is shown is to be written to files, the chart in front first."""
+
+        view: View
+        names: list[str]
+
+    def action_write(self) -> None:
+        size = self.content_size
+        front = self.view.chart(self.data).name
+        names = [front, *small_charts(self.data, self.view, size.height)]
+        self.post_message(self.WriteAsked(replace(self.view), names))
+
+    @property
+    def cursor_step(self) -> int | None:
+        """The step under the cursor."""
+        if self.view.cursor is None or not len(self.data):
+            return None
+        return self.data.history.steps.step[min(self.view.cursor, len(self.data) - 1)]
+
+    def put_cursor(self, step: int) -> None:
+        """On a step, or the one before it."""
+        if len(self.data):
+            index = bisect_right(self.data.history.steps.step, step) - 1
+            self.view.put_cursor(self.data, index)
+            self.show()
+
+    def action_cursor(self, cells: int) -> None:
+        """Move by so many cells; the first press sets the cursor on the last step."""
+        self._forget_steps_taken_back()
+        if not self.as_table:
+            self.view.move_cursor(self.data, cells, self.content_size.width)
+            self.show()
+
+    def action_turn(self, direction: int) -> None:
+        self.view.turn(self.data, direction)
+        self.show()
+
+    def action_zoom(self, direction: int) -> None:
+        self._forget_steps_taken_back()
+        self.view.zoom(self.data, 0.5 if direction > 0 else 2.0)
+        self.show()
+
+    def action_table(self) -> None:
+        self.as_table = not self.as_table
+        self.from_end = 0
+        self.show()

@@ -1,0 +1,209 @@
+"""The compare screen: runs over one another, what differs between them, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from ....core.run.runs import Run
+from ....core.wording.text import visible
+from ...app.keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
+from ...drawing.apart import name_runs
+from ...drawing.format import with_minus, wrap
+from ...drawing.spans import Line
+from ...widgets.framed import FramedScreen
+from ...widgets.pane import Pane
+from ..run.view_memory import desk_memory, recall_desk, recall_scrolled
+from .compare_memory import overlay_memory, recall_overlay, runs_of
+from .compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
+from .comparing_pane import (
+    ComparisonRefused,
+    CurvesRead,
+    RunsCompared,
+    start_comparing,
+    write_comparison,
+)
+from .overlay_data import MOST_RUNS
+
+SENTENCE_LINES = 3
+
+
+class Overlay(OverlayPane):
+    """The chart pane with its keys from the table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(OVERLAY_KEYS)]
+
+
+class Sentence(Pane):
+    """What came out, before any number."""
+
+    def __init__(self) -> None:
+        super().__init__(id="sentence")
+        self.text, self.role = "comparing row by row …", "muted"
+
+    def show_text(self, text: str, role: str) -> None:
+        self.text, self.role = with_minus(visible(text)), role
+        self.show()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return [[(part, self.role)] for part in wrap(self.text, width)][:height]
+
+
+class CompareScreen(FramedScreen[None]):
+    """`named` are the runs with the names to show; the first is the baseline."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(COMPARE_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "compare"
+
+    def __init__(
+        self,
+        named: Sequence[tuple[str, Run]],
+        folder: Path,
+        of: Path | None = None,
+        *,
+        ascii_only: bool = False,
+    ) -> None:
+        """`of`: the run over whose screen this one lies; else it is the home of the folder."""
+        super().__init__((*COMPARE_KEYS, *APP_KEYS))
+        self.left_out = len(named) - MOST_RUNS
+        self.named, self.folder = name_runs(named[:MOST_RUNS]), folder
+        self.remembered_of = of or folder
+        self._left: dict[str, Any] = {}  # what is remembered and waits for its data
+        self.told: Mapping[str, Any] | None = None
+        self.sentence = Sentence()
+        self.chart = Overlay(ascii_only=ascii_only)
+        self.metrics, self.settings = PairedPane(), SettingsPane()
+        self.desk = CompareDesk(self.chart, self.metrics, self.settings)
+
+    def panes(self) -> Iterable[Widget]:
+        return self.sentence, self.desk
+
+    def on_mount(self) -> None:
+        self.sentence.styles.height = SENTENCE_LINES
+        names = ", ".join(visible(name) for name, _ in self.named)
+        count = f"{len(self.named)} runs"
+        if self.left_out > 0:
+            count += f", {self.left_out} more left out"
+        self.title_line.show_ends(
+            [("ftev  ", "muted"), ("compare", "strong"), (f"  {names}", "muted")],
+            [(count, "muted")],
+        )
+        self.app.recall(self)
+        start_comparing(self.named, self.post_message)
+
+    # What it remembers
+
+    def memory(self) -> dict[str, Any]:
+        if self._left:  # not yet as it was left
+            return self._left
+        return {
+            **desk_memory(self.desk),
+            "runs": [[name, run.path.name] for name, run in self.named],
+            "focus": self.pane_in_view if self.focused is not None else 0,
+            "view": overlay_memory(self.chart),
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Of the same runs alone."""
+        if runs_of(memory, self.folder) != self.named:
+            return
+        self._left = memory
+        recall_desk(self.desk, memory)
+        focus = memory.get("focus")
+        if type(focus) is int and focus in self.desk.panes:
+            self.set_focus(self.desk.panes[focus], scroll_visible=False)
+
+    def _recall_scrolled(self) -> None:
+        scrolled, self._left = self._left.get("scrolled"), {}
+        recall_scrolled(self.desk.panes, scrolled)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        size = self.app.size
+        self.desk.arrange_for(size.with_height(max(0, size.height - SENTENCE_LINES - 2)))
+        self.call_after_refresh(self._show_panes)
+
+    def _show_panes(self) -> None:
+        for pane in (self.chart, self.metrics, self.settings):
+            pane.show()
+
+    # What the threads tell
+
+    @on(CurvesRead)
+    def show_curves(self, message: CurvesRead) -> None:
+        self.chart.curves = message.curves
+        recall_overlay(self.chart, self._left.get("view"))
+        self.chart.show_curves(message.curves, message.failed)
+
+    @on(RunsCompared)
+    def show_comparison(self, message: RunsCompared) -> None:
+        from ....core.compare.compared import tell_outcome
+
+        self.told = message.told
+        self._recall_scrolled()
+        self.sentence.show_text(tell_outcome(message.told), "strong")
+        self.metrics.show_told(message.told)
+        self.settings.show_config(message.told["config"], [r["name"] for r in message.told["runs"]])
+
+    @on(ComparisonRefused)
+    def show_refusal(self, message: ComparisonRefused) -> None:
+        self._recall_scrolled()
+        self.sentence.show_text("Their figures cannot be compared; 2 says why.", "warn")
+        self.metrics.show_refused(message.reasons)
+        self.settings.show_config(message.config, [name for name, _ in self.named])
+
+    # Panes
+
+    @property
+    def pane_in_view(self) -> int:
+        for number, pane in self.desk.panes.items():
+            if pane is self.focused:
+                return number
+        return self.desk.shown
+
+    def action_go_to_pane(self, number: int) -> None:
+        self.desk.shown = number
+        self._arrange()
+        self.desk.panes[number].focus(scroll_visible=False)
+
+    def action_next_pane(self, direction: int) -> None:
+        if self.focused is None:
+            self.action_go_to_pane(self.desk.shown)
+            return
+        self.action_go_to_pane((self.pane_in_view - 1 + direction) % len(self.desk.panes) + 1)
+
+    def action_open(self) -> None:
+        self.desk.zoomed = not self.desk.zoomed
+        self.action_go_to_pane(self.pane_in_view)
+
+    def action_out(self) -> None:
+        """Out of the innermost thing: the chart's cursor, a zoomed pane, this screen."""
+        if self.focused is self.chart and self.chart.drop_cursor():
+            return
+        if self.desk.zoomed:
+            self.desk.zoomed = False
+            self._arrange()
+        else:
+            self.dismiss(None)
+
+    def action_export(self) -> None:
+        if self.told is None:
+            self.key_line.show_notice("There is no comparison to write.", "warn")
+            return
+        ids = [run.id for _, run in self.named]
+        name = "compare_" + "_vs_".join(ids)
+        write_comparison(self.told, self.folder / f"{name[:200]}.md", self.post_message)
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [
+            ("Compared runs", COMPARE_KEYS),
+            ("On the chart", OVERLAY_KEYS),
+            ("Everywhere", APP_KEYS),
+        ]

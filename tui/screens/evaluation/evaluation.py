@@ -1,0 +1,319 @@
+"""The evaluation screen: the verdict, and behind it every number of a split, with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.binding import BindingType
+
+from ....core.config.config import RunConfig
+from ....core.run.history import History
+from ....core.run.runs import Run
+from ....core.wording.text import visible
+from ...app.ahead import RECEIPTS, import_ahead
+from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
+from ...drawing.scrolling import following
+from ...widgets.pane import Pane
+from ...widgets.reading import ReadingScreen
+from ..examples.example_rows import ExamplesRead, read_examples
+from ..prompt.asking import write_report
+from ..run.metric_rows import MetricTable, metric_tables
+from ..run.status import title_right
+from ..run.view_memory import recall_section, section_memory
+from .calibration_section import CalibrationSection
+from .evaluation_open import open_examples, open_what_is_behind
+from .evaluation_panes import READING, SectionPane, VerdictPane
+from .evaluation_read import (
+    MODEL_WORDS,
+    EvaluationRead,
+    ReadingFailed,
+    narrowed,
+    read_evaluation,
+    references_of,
+    splits_of,
+    tell_split,
+)
+from .evidence_sections import FindingsSection, SlicesSection
+from .flip_section import FlipSection
+from .labels_section import LabelsSection
+from .metrics_section import MetricsSection
+from .report_sections import answers_section, more_section, texts_section
+from .sections import ListSection, OpenRows, Shown
+from .thresholds import PanelRead, read_panel
+
+FLIPS, CALIBRATION = 3, 4
+MOVING = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
+NOTHING = (
+    "Nothing is evaluated yet. Results are computed when training has ended; until then the "
+    "metrics pane of the run shows what validation says."
+)
+
+
+class EvaluationScreen(ReadingScreen):
+    KEYS, NAME = EVALUATION_KEYS, "Evaluation"
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(EVALUATION_KEYS)]
+    REMEMBERED_AS: ClassVar[str] = "evaluation"
+
+    def __init__(self, run: Run, history: History | None = None) -> None:
+        """`history`: of a run that has ended, where it is read already."""
+        super().__init__()
+        self.run_shown = run
+        self.history = history
+        self.config: RunConfig | None = None
+        self.report: dict[str, object] = {}
+        self.split = self.reference = ""
+        self.verdict, self.pane = VerdictPane(id="verdict"), SectionPane()
+
+    def panes(self) -> Iterable[Pane]:
+        return (self.verdict, self.pane)
+
+    def on_mount(self) -> None:
+        self.show_title(visible(self.run_shown.id), "evaluation", [])
+        read_evaluation(self.run_shown, self.history, self.post_message)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._size_verdict()
+
+    def _size_verdict(self) -> None:
+        size = self.app.size
+        self.verdict.styles.height = self.verdict.needed(size.width - 4, size.height)
+        self.verdict.show()
+
+    @on(EvaluationRead)
+    def show_evaluation(self, message: EvaluationRead) -> None:
+        import_ahead(RECEIPTS)
+        self.report, self.history, self.config = message.report, message.history, message.config
+        told = message.report.get("verdict")
+        splits = splits_of(message.report)
+        if not splits:
+            self.pane.state, self.verdict.state = NOTHING, "No verdict yet."
+        elif told:
+            self.verdict.decision, self.verdict.objective = told["decision"], told["objective"]
+            self.verdict.reasons = tuple(told["reasons"])
+            self.verdict.preliminary = told.get("preliminary", "")
+        else:
+            self.verdict.state = "No objective was declared before this run."
+        self._size_verdict()
+        if not splits:
+            self.pane.show()
+            self.go_on()
+            return
+        generates = message.report["run"]["task"] == "generation"
+        self.pane.sections = [
+            MetricsSection(),
+            texts_section() if generates else LabelsSection(),
+            FlipSection(),
+            answers_section() if generates else CalibrationSection(),
+            SlicesSection(),
+            FindingsSection(),
+            more_section(),
+        ]
+        self.app.recall(self)
+        if self.pane.shown is None:
+            self._choose(splits[0], "")
+        self.go_on()
+
+    # What it remembers
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.run_shown.path
+
+    def memory(self) -> dict[str, Any]:
+        if self.pane.shown is None:
+            return {}
+        return {
+            "split": self.split,
+            "reference": self.reference,
+            "section": self.pane.at,
+            "places": [section_memory(section) for section in self.pane.sections],
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        if memory.get("split") in splits_of(self.report):
+            self._choose(memory["split"], str(memory.get("reference")))
+        else:
+            self._choose(splits_of(self.report)[0], "")
+        places = memory.get("places")
+        for section, told in zip(
+            self.pane.sections, places if isinstance(places, list) else [], strict=False
+        ):
+            recall_section(section, told)
+        at = memory.get("section")
+        if type(at) is int and 0 <= at < len(self.pane.sections):
+            self.pane.at = at
+        self._keep_in_bounds()
+        self._show()
+
+    def _keep_in_bounds(self) -> None:
+        """Cursors stay within lists that became shorter; rows are counted once they are read."""
+        assert self.pane.shown is not None
+        for section in self.pane.sections:
+            counted = section is not self.flips or self.flips.examples is not None
+            if isinstance(section, ListSection) and counted:
+                section.move(self.pane.shown, 0, 0)
+
+    @on(ReadingFailed)
+    def show_failure(self, message: ReadingFailed) -> None:
+        self.pane.state, self.verdict.state = message.text, ""
+        self.verdict.show()
+        self.pane.show()
+        self.go_on()
+
+    @property
+    def flips(self) -> FlipSection:
+        found = self.pane.sections[FLIPS - 1]
+        assert isinstance(found, FlipSection)
+        return found
+
+    def _choose(self, split: str, reference: str) -> None:
+        """Show a split against a reference; without one, that which counts first."""
+        assert self.history is not None
+        known = references_of(self.report, split)
+        self.split = split
+        self.reference = reference if reference in known else next(iter(known), "")
+        primary = self._primary()
+        tables = metric_tables(self.history, primary)
+        table = next((t for t in tables if t.split == split), MetricTable(split, 0, ()))
+        self.pane.shown = Shown(
+            self.report,
+            narrowed(self.report, split, self.reference),
+            self.history,
+            split,
+            self.reference,
+            table,
+            self.app.ascii_only,
+        )
+        self.flips.examples, self.flips.failed = None, ""
+        read_examples(self.run_shown, self.history, split, self.reference, self.post_message)
+        against = MODEL_WORDS.get(self.reference, "")
+        about = f"{tell_split(self.report, split)}" + (f" · against {against}" if against else "")
+        run = self.report["run"]
+        assert isinstance(run, dict)
+        status = title_right(str(run["status"]))
+        self.show_title(visible(run["name"]), f"evaluation · {about}", status)
+        self._show()
+
+    def _primary(self) -> str:
+        from ....core.judgement.selection import primary_metric
+
+        assert self.history is not None
+        return primary_metric(self.run_shown, self.history)
+
+    @on(ExamplesRead)
+    def show_examples(self, message: ExamplesRead) -> None:
+        if (message.split, message.reference) != (self.split, self.reference):
+            return
+        e = message.examples
+        if e is None:
+            self.flips.failed = message.failed
+            self.pane.show()
+            self.go_on()
+            return
+        self.flips.examples = e
+        self.flips.kind = min(self.flips.kind, max(0, len(e.kinds) - 1))
+        self._keep_in_bounds()
+        calibration = self.pane.sections[CALIBRATION - 1]
+        if isinstance(calibration, CalibrationSection):
+            self._read_panel(calibration, e.frames.get("tuned"))
+        self.pane.show()
+        self.go_on()
+
+    def _read_panel(self, section: CalibrationSection, frame: Any) -> None:
+        """The threshold panel in a thread: numpy is imported there."""
+        shown = self.pane.shown
+        analyses = shown.part["analyses"].get(self.split, {}) if shown else {}
+        told = analyses.get("thresholds", {}).get("tuned")
+        if told is None or frame is None or section.panel_split == self.split:
+            return
+        labels = self.history.labels if self.history else []
+        read_panel(frame, labels, told, self.split, self.post_message)
+
+    @on(PanelRead)
+    def show_panel(self, message: PanelRead) -> None:
+        section = self.pane.sections[CALIBRATION - 1]
+        if isinstance(section, CalibrationSection) and message.split == self.split:
+            section.panel, section.panel_split = message.panel, message.split
+            self.pane.show()
+
+    def reads_before(self, key: str) -> bool:
+        """Every key waits for the report; one that moves among flips, for their rows."""
+        if not self.pane.sections:
+            return self.pane.state == READING
+        waits = self.pane.section is self.flips and key in MOVING
+        return waits and self.flips.examples is None and not self.flips.failed
+
+    def _show(self) -> None:
+        self.pane.show_tabs()
+        self.pane.show()
+
+    # Keys
+
+    def action_go_to(self, number: int) -> None:
+        if self.pane.sections:
+            self.pane.at = number - 1
+            self._show()
+
+    def action_next_section(self, count: int) -> None:
+        if self.pane.sections:
+            self.action_go_to((self.pane.at + count) % len(self.pane.sections) + 1)
+
+    def action_move(self, across: int, down: int) -> None:
+        if self.pane.shown is not None and self.pane.section is not None:
+            self.pane.section.move(self.pane.shown, across, down)
+            self.pane.show()
+
+    def action_flips(self, kind: int) -> None:
+        if self.pane.sections:
+            e = self.flips.examples
+            if e is None or kind < len(e.kinds):
+                self.flips.choose(kind)
+                self.action_go_to(FLIPS)
+
+    def action_next_view(self) -> None:
+        if isinstance(self.pane.section, LabelsSection) and self.pane.shown is not None:
+            self.pane.section.next_view(self.pane.shown)
+            self.pane.show()
+
+    def action_reset(self) -> None:
+        if isinstance(self.pane.section, CalibrationSection):
+            self.pane.section.reset()
+            self.pane.show()
+
+    def action_next_split(self) -> None:
+        splits = splits_of(self.report) if self.report else []
+        if len(splits) < 2:
+            self.key_line.show_notice("No other split was evaluated.")
+            return
+        self._choose(following(splits, self.split), self.reference)
+
+    def action_next_reference(self) -> None:
+        known = references_of(self.report, self.split) if self.report else []
+        if len(known) < 2:
+            self.key_line.show_notice("There is no other model to compare with on this split.")
+            return
+        self._choose(self.split, following(known, self.reference))
+
+    def action_open(self) -> None:
+        if not open_what_is_behind(self):
+            self.key_line.show_notice("There is nothing behind this line.")
+
+    def action_rows(self) -> None:
+        open_examples(self, OpenRows())
+
+    def action_export(self) -> None:
+        self.key_line.show_notice("writing the report …", "muted")
+        write_report(self.run_shown, self.post_message)
+
+    def on_screen_resume(self) -> None:
+        self.pane.show()
+
+    def explained_term(self) -> str | None:
+        section, shown = self.pane.section, self.pane.shown
+        return section.term(shown) if section and shown else None
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [("Evaluation", EVALUATION_KEYS), ("Everywhere", APP_KEYS)]

@@ -1,0 +1,242 @@
+"""The metrics of a split, each model's with its interval, and how the tuned one differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....core.judgement.outcome import Outcome, read_difference
+from ....core.wording.metric_names import name_metric, positive_label_of
+from ....core.wording.numbers import (
+    DASH,
+    format_count,
+    format_difference,
+    format_difference_interval,
+    format_estimate,
+    format_p,
+    format_value,
+    read_number,
+)
+from ...drawing.format import fit, fit_right, with_minus
+from ...drawing.spans import GAP, Line, Span
+from ..run.metric_rows import MetricRow, MetricTable, Value, short_title
+from .block_lines import prose
+from .evaluation_read import MODEL_WORDS, Report
+
+ORDER = ("majority", "probe", "base", "tuned")
+READS: dict[Outcome, Span] = {
+    "better": ("▲", "good"),
+    "worse": ("▼", "bad"),
+    "the same": ("=", "muted"),
+    "cannot tell": ("·", "muted"),
+}
+NAME_WIDTH = 14
+UNITS = {"share": "points", "points": "points", "nats": "nats"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric of every model, and the report's comparison of the tuned one with its reference."""
+
+    metric: str
+    estimates: Mapping[str, Mapping[str, Any]]
+    comparison: Mapping[str, Any] | None
+    primary: bool
+    positive: str | None = None  # the label of precision, recall and F1
+
+
+def metric_rows(report: Report, split: str, reference: str, table: MetricTable) -> list[Row]:
+    """A row each metric of `table`, in its order, as the report tells it."""
+    results = report["results"][split]
+    compared = {
+        c["metric"]: c
+        for c in report["comparisons"]
+        if (c["split"], c["from"], c["to"]) == (split, reference, "tuned")
+    }
+    rows, positive = [], positive_label_of(results.values())
+    for row in table.rows:
+        found = {m: _estimate(results[m], row.metric) for m in results}
+        known = {m: e for m, e in found.items() if e is not None}
+        rows.append(Row(row.metric, known, compared.get(row.metric), row.primary, positive))
+    return rows
+
+
+def _estimate(result: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
+    estimate: Mapping[str, Any] | None = result.get("metrics", {}).get(metric)
+    if estimate is None and metric == "loss" and result.get("loss") is not None:
+        return {"value": result["loss"]}
+    return estimate
+
+
+def receipt_row(row: Row, reference: str) -> MetricRow:
+    """What the receipt is asked for."""
+    values = {
+        model: Value(
+            read_number(e.get("value")), read_number(e.get("low")), read_number(e.get("high"))
+        )
+        for model, e in row.estimates.items()
+    }
+    models = [m for m in ORDER if m in values] + [m for m in values if m not in ORDER]
+    return MetricRow(row.metric, {m: values[m] for m in models}, before=reference)
+
+
+def metric_lines(
+    rows: Sequence[Row], reference: str, models: Sequence[str], width: int, cursor: int
+) -> list[Line]:
+    """Header and rows in the fullest form that fits."""
+    shown = [m for m in ORDER if m in models] + [m for m in models if m not in ORDER]
+    few = [m for m in (reference, "tuned") if m in shown]
+    for table in _forms(rows, shown, few):
+        widths = _widths(table)
+        if _fits(widths, width):
+            break
+    lines: list[Line] = []
+    for at, cells in enumerate(table):
+        row = rows[at - 1] if at else None
+        lines.append(_line(row, cells, widths, chosen=at - 1 == cursor))
+    return lines
+
+
+def _forms(
+    rows: Sequence[Row], shown: Sequence[str], few: Sequence[str]
+) -> Iterator[list[list[Span]]]:
+    """The table, fuller forms first; in the last ones signs stand without their words."""
+    for columns, whole in ((shown, True), (few, True), (shown, False), (few, False)):
+        yield _table(rows, columns, whole)
+    for columns in (few, few[-1:]):
+        yield _signs_alone(_table(rows, columns, False))
+
+
+def _signs_alone(table: Sequence[Sequence[Span]]) -> list[list[Span]]:
+    """Without the words behind the signs: the sentence below has them."""
+    return [
+        [*line[:-1], ("" if not at else line[-1][0][:1], line[-1][1])]
+        for at, line in enumerate(table)
+    ]
+
+
+def _widths(table: Sequence[Sequence[Span]]) -> list[int]:
+    return [max(len(line[i][0]) for line in table) for i in range(len(table[0]))]
+
+
+def _fits(widths: Sequence[int], width: int) -> bool:
+    return sum(widths) + len(GAP) * (len(widths) - 1) + NAME_WIDTH + 4 <= width
+
+
+def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list[Span]]:
+    corrected = whole and any(r.comparison and "p_holm" in r.comparison for r in rows)
+    heads = [*models, "change", "95 % interval"]
+    if whole:
+        heads += ["p", *(["p (Holm)"] if corrected else []), "smallest"]
+    table: list[list[Span]] = [[(head, "muted") for head in [*heads, "reads"]]]
+    for row in rows:
+        cells = _cells(row, models, whole, corrected)
+        table.append([(with_minus(text), role) for text, role in cells])
+    return table
+
+
+def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> list[Span]:
+    told = format_estimate if whole else _short
+    cells: list[Span] = [(told(row.metric, row.estimates.get(m)), _role(m)) for m in models]
+    c = row.comparison
+    if c is None:
+        return [*cells, *[("", "")] * (3 + whole * (2 + corrected))]
+    reads = read_difference(c)
+    mark, role = READS[reads]
+    change = format_difference(row.metric, c["difference"]).removesuffix(" points")
+    cells += [
+        (change, role),
+        (format_difference_interval(row.metric, c["low"], c["high"]), "muted"),
+    ]
+    if whole:
+        cells.append((format_p(c.get("p")), "muted"))
+        if corrected:
+            cells.append((format_p(c.get("p_holm")), "muted"))
+        cells.append((_smallest(c), "muted"))
+    return [*cells, (f"{mark} {reads}", role)]
+
+
+def _short(metric: str, estimate: Mapping[str, Any] | None) -> str:
+    return DASH if estimate is None else format_value(metric, estimate.get("value"))
+
+
+def _smallest(c: Mapping[str, Any]) -> str:
+    least = read_number(c.get("smallest_detectable"))
+    if least != least:
+        return DASH
+    return format_difference(c["metric"], abs(least)).lstrip("+").removesuffix(" points")
+
+
+def _line(row: Row | None, cells: list[Span], widths: list[int], chosen: bool) -> Line:
+    name = short_title(row.metric) if row else "metric"
+    role = "muted" if row is None else "strong" if row.primary or chosen else ""
+    mark = "★" if row is not None and row.primary else " "
+    line: Line = [
+        ("▸ " if chosen else "  ", "accent"),
+        (fit(name, NAME_WIDTH), role),
+        (f"{mark} ", "accent"),
+    ]
+    last = len(cells) - 1
+    for i, ((text, cell_role), size) in enumerate(zip(cells, widths, strict=True)):
+        gap = GAP if i else ""
+        placed = fit(text, size) if i == last else fit_right(text, size)
+        line += [(gap, ""), (placed, cell_role)]
+    return line
+
+
+def _role(model: str) -> str:
+    return model if model in ("base", "tuned") else "muted"
+
+
+def tell_metric(row: Row, reference: str, width: int) -> list[Line]:
+    """The metric under the cursor in sentences: what changed, how sure that is, what would show."""
+    name = name_metric(row.metric, row.positive)
+    told = f"{name} of tuned is {format_estimate(row.metric, row.estimates.get('tuned'))}"
+    c = row.comparison
+    if c is None:
+        return prose(f"{told}. Nothing was compared with it.", width)
+    against = MODEL_WORDS.get(reference, reference)
+    told += (
+        f", of {against} {format_estimate(row.metric, row.estimates.get(reference))}: "
+        f"{format_difference(row.metric, c['difference'])}, paired 95 % "
+        f"{format_difference_interval(row.metric, c['low'], c['high'])}, p {format_p(c.get('p'))}"
+    )
+    if "p_holm" in c:
+        told += f" (Holm: {format_p(c['p_holm'])})"
+    told += f": {read_difference(c)}."
+    if (least := _smallest(c)) != DASH:
+        told += f" These rows would show a difference of {least}{_unit(row.metric)} or more."
+    return prose(with_minus(told), width)
+
+
+def _unit(metric: str) -> str:
+    from ....core.wording.numbers import unit_of
+
+    return " points" if unit_of(metric) == "share" else ""
+
+
+def tell_doubt(rows: Sequence[Row]) -> str:
+    """Why an interval without 0 may read "cannot tell"; empty where none does."""
+    doubted = [
+        c
+        for row in rows
+        if (c := row.comparison) and read_difference(c) == "cannot tell"
+        if read_number(c["low"]) > 0 or read_number(c["high"]) < 0
+    ]
+    if not doubted:
+        return ""
+    corrected = any("p_holm" in c for c in doubted)
+    raised = ", raised for several metrics," if corrected else ""
+    return f"· beside an interval without 0: p{raised} is over 0.05."
+
+
+def tell_changed(rows: Sequence[Row], reference: str) -> str:
+    """`20 rows fixed, 6 broke against the linear probe.` Empty where answers are not labels."""
+    for row in rows:
+        c = row.comparison
+        if c is not None and c.get("fixed") is not None:
+            fixed = format_count(int(c["fixed"]), "row")
+            against = MODEL_WORDS.get(reference, reference)
+            return f"Against {against}, tuned fixed {fixed} and broke {int(c['broke']):,}."
+    return ""

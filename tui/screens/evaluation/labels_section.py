@@ -1,0 +1,193 @@
+"""The labels of the evaluation screen: confusion matrix, its worst cells, figures of each label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....core.wording.numbers import format_value
+from ....core.wording.text import visible
+from ...drawing.apart import cut_apart
+from ...drawing.format import fit, fit_right
+from ...drawing.heat import MatrixView, matrix_lines, tell_cell, worst_cells
+from ...drawing.spans import Line
+from ..examples.row_query import label_query
+from .block_lines import prose
+from .sections import POINTER, SIDE_BY_SIDE, Opened, OpenRows, Section, Shown, beside
+
+MATRIX, WORST, LABELS = range(3)
+VIEWS = ("matrix", "worst cells", "labels")
+LIST_WIDTH = 56
+
+
+class LabelsSection(Section):
+    """The matrix, its worst cells and the labels; `view` says where the cursor is."""
+
+    title = "Labels"
+
+    def __init__(self) -> None:
+        self.matrix = MatrixView()
+        self.view, self.worst, self.label = MATRIX, 0, 0
+
+    def next_view(self, shown: Shown) -> None:
+        self.view = (self.view + 1) % len(VIEWS)
+        self.top = 0
+        if self.view == WORST:
+            self._point_at_worst(self._confusion(shown)[1])
+
+    def _confusion(self, shown: Shown) -> tuple[list[str], list[list[int]]]:
+        found = shown.tuned.get("confusion") or {"labels": [], "counts": []}
+        return found["labels"], found["counts"]
+
+    def move(self, shown: Shown, across: int, down: int) -> None:
+        labels, counts = self._confusion(shown)
+        if self.view == MATRIX:
+            self.matrix.move(across, down, len(labels))
+        elif self.view == WORST:
+            cells = worst_cells(counts)
+            self.worst = min(max(0, self.worst + down), max(0, len(cells) - 1))
+            self._point_at_worst(counts)
+        else:
+            self.label = min(max(0, self.label + down), max(0, len(labels) - 1))
+
+    def _point_at_worst(self, counts: list[list[int]]) -> None:
+        """The cursor of the matrix goes along with the list of worst cells."""
+        if cells := worst_cells(counts):
+            self.matrix.row, self.matrix.column = (
+                cells[self.worst].truth,
+                cells[self.worst].predicted,
+            )
+
+    def _cell(self, shown: Shown) -> tuple[int, int] | None:
+        """Truth and prediction under the cursor."""
+        labels, counts = self._confusion(shown)
+        if self.view == WORST:
+            cells = worst_cells(counts)
+            return (cells[self.worst].truth, cells[self.worst].predicted) if cells else None
+        return (self.matrix.row, self.matrix.column) if labels else None
+
+    def opened(self, shown: Shown) -> Opened:
+        labels, _ = self._confusion(shown)
+        if self.view == LABELS and labels:
+            name = self._ordered(shown)[self.label][0]
+            return OpenRows(label_query(truth=name))
+        cell = self._cell(shown)
+        if cell is None:
+            return None
+        return OpenRows(label_query(labels[cell[0]], labels[cell[1]]))
+
+    def term(self, shown: Shown) -> str | None:
+        return "recall" if self.view == LABELS else "confusion matrix"
+
+    def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
+        labels, counts = self._confusion(shown)
+        if not labels:
+            return prose("The tuned model has no labels on this split.", width, "muted")
+        head = [*self._told(shown, width), []]
+        room = height - len(head)
+        worst = self._worst_lines(shown, min(LIST_WIDTH, width))
+        table = self._label_lines(shown, min(LIST_WIDTH, width))
+        if width >= SIDE_BY_SIDE:
+            side = LIST_WIDTH
+            left = matrix_lines(labels, counts, width - side - 3, room, self._view_of_matrix())
+            upper = min(len(table), room // 2)
+            right = [
+                *self._part(table, upper, LABELS),
+                [],
+                *self._part(worst, room - upper - 1, WORST),
+            ]
+            return [*head, *beside(left, right, width - side - 3)]
+        if self.view == LABELS:
+            return [*head, *self._part(table, room, LABELS)]
+        if self.view == WORST:
+            return [*head, *self._part(worst, room, WORST)]
+        lines = matrix_lines(labels, counts, width, room, self._view_of_matrix())
+        if room - len(lines) > 4:
+            lines += [[], *self._part(table, room - len(lines) - 1, LABELS)]
+        return [*head, *lines]
+
+    def _view_of_matrix(self) -> MatrixView | None:
+        return self.matrix
+
+    def _part(self, lines: list[Line], room: int, view: int) -> list[Line]:
+        """The head of a list, or the part around its cursor."""
+        if view == self.view:
+            return [lines[0], *self._window(lines[1:], max(1, room - 1))]
+        if len(lines) <= room:
+            return lines
+        more = f"{len(lines) - room + 1} more: o goes there"
+        return [*lines[: max(1, room - 1)], [(more, "muted")]]
+
+    def _told(self, shown: Shown, width: int) -> list[Line]:
+        labels, counts = self._confusion(shown)
+        cell = self._cell(shown)
+        told = tell_cell(labels, counts, *cell) if cell and self.view != LABELS else ""
+        if self.view == LABELS:
+            name, row = self._ordered(shown)[self.label]
+            told = (
+                f'"{visible(name)}": recall {format_value("recall", row.get("recall"))} of '
+                f"{int(row.get('support', 0)):,} rows, precision "
+                f"{format_value('precision', row.get('precision'))}."
+            )
+        return prose(told, width)
+
+    def _ordered(self, shown: Shown) -> list[tuple[str, Any]]:
+        """The labels, the lowest F1 first; a label without one comes last."""
+        per_class = shown.tuned.get("per_class") or {}
+
+        def f1(item: tuple[str, Any]) -> float:
+            value = item[1].get("f1")
+            return 2.0 if value is None or float(value) != float(value) else float(value)
+
+        return sorted(per_class.items(), key=f1)
+
+    def _label_lines(self, shown: Shown, width: int) -> list[Line]:
+        names = ("precision", "recall", "f1")
+        size = max(8, width - 2 - 3 * 10 - 6)
+        head = "lowest F1"
+        line: Line = [("  ", ""), (fit(head, size), "muted")]
+        line += [(fit_right("F1" if n == "f1" else n, 10), "muted") for n in names]
+        lines: list[Line] = [[*line, (fit_right("rows", 6), "muted")]]
+        ordered = self._ordered(shown)
+        names_shown = cut_apart(tuple(label for label, _ in ordered), size)
+        for i, (_, row) in enumerate(ordered):
+            chosen = self.view == LABELS and i == self.label
+            cells: Line = [
+                POINTER if chosen else ("  ", ""),
+                (fit(names_shown[i], size), "strong" if chosen else ""),
+            ]
+            cells += [(fit_right(format_value(n, row.get(n)), 10), "") for n in names]
+            lines.append([*cells, (fit_right(f"{int(row.get('support', 0)):,}", 6), "muted")])
+        return lines
+
+    def _worst_lines(self, shown: Shown, width: int) -> list[Line]:
+        labels, counts = self._confusion(shown)
+        cells = worst_cells(counts)
+        if not cells:
+            return [[("Nothing is confused.", "good")]]
+        size = max(6, (width - 2 - 7 - 9 - 3) // 2)
+        lines: list[Line] = [
+            [
+                ("  ", ""),
+                (fit("truth", size), "muted"),
+                ("   ", ""),
+                (fit("called", size), "muted"),
+                (fit_right("rows", 7), "muted"),
+                (fit_right("of truth", 9), "muted"),
+            ]
+        ]
+        names = cut_apart(tuple(labels), size)
+        for i, cell in enumerate(cells):
+            chosen = self.view == WORST and i == self.worst
+            share = format_value("recall", cell.rows / sum(counts[cell.truth]))
+            role = "strong" if chosen else ""
+            lines.append(
+                [
+                    POINTER if chosen else ("  ", ""),
+                    (fit(names[cell.truth], size), role),
+                    (" → ", "muted"),
+                    (fit(names[cell.predicted], size), role),
+                    (fit_right(f"{cell.rows:,}", 7), "bad"),
+                    (fit_right(share, 9), "muted"),
+                ]
+            )
+        return lines

@@ -1,0 +1,216 @@
+"""Where a binary classifier cuts, moved by keys: the figures at each threshold of these rows."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textual.message import Message
+
+from ....core.wording.numbers import DASH, format_value
+from ....core.wording.text import visible
+from ...app.threads import in_thread
+from ...drawing.format import fit, fit_right
+from ...drawing.spans import Line, Span
+
+if TYPE_CHECKING:
+    import polars as pl
+
+STOPS = 200  # thresholds that the keys visit
+MOST_DIGITS = 7  # of a threshold; 9 cells hold them
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a threshold gives: rows found, missed, wrongly called positive, and left alone."""
+
+    threshold: float
+    found: int
+    missed: int
+    false: int
+    alone: int
+
+    @property
+    def precision(self) -> float:
+        return _share(self.found, self.found + self.false)
+
+    @property
+    def recall(self) -> float:
+        return _share(self.found, self.found + self.missed)
+
+    @property
+    def f1(self) -> float:
+        return _share(2 * self.found, 2 * self.found + self.missed + self.false)
+
+    def cost(self, fp: float, fn: float) -> float:
+        """Mean a row, in the unit of the prices."""
+        rows = self.found + self.missed + self.false + self.alone
+        return _share(fp * self.false + fn * self.missed, rows)
+
+
+def _share(above: float, below: float) -> float:
+    return above / below if below else math.nan
+
+
+@dataclass
+class Thresholds:
+    """Every distinct probability of the positive label from the least up, and the rows from there.
+
+    `found[i]` and `false[i]` count rows whose probability is at least `scores[i]`; the last score
+    is above them all.
+    """
+
+    positive: str
+    scores: Sequence[float]
+    found: Sequence[int]
+    false: Sequence[int]
+    positives: int
+    others: int
+    stops: Sequence[float]
+    chosen: float = 0.5
+    in_use: bool = False
+    prices: tuple[float, float] | None = None
+    at: int = 0
+
+    @property
+    def threshold(self) -> float:
+        return self.stops[self.at]
+
+    def figures(self, threshold: float) -> Figures:
+        i = bisect_left(self.scores, threshold)
+        found = self.found[i] if i < len(self.scores) else 0
+        false = self.false[i] if i < len(self.scores) else 0
+        return Figures(threshold, found, self.positives - found, false, self.others - false)
+
+    def move(self, count: int) -> None:
+        self.at = min(max(0, self.at + count), len(self.stops) - 1)
+
+    def reset(self) -> None:
+        self.at = bisect_left(self.stops, self.chosen)
+
+
+def read_thresholds(
+    frame: pl.DataFrame, labels: Sequence[str], told: Mapping[str, Any]
+) -> Thresholds | None:
+    """From the predictions of the tuned model, and what the report says of its threshold.
+
+    None where probabilities are not stored, or are no numbers.
+    """
+    import numpy as np
+
+    from ....core.metrics.thresholds import sweep, thin
+
+    positive = str(told.get("positive", ""))
+    if "probabilities" not in frame.columns or positive not in labels or not frame.height:
+        return None
+    code = list(labels).index(positive)
+    scores = frame["probabilities"].list.get(code).cast(float).to_numpy()
+    if not np.isfinite(scores).all():
+        return None
+    found = sweep((frame["label"] == positive).to_numpy(), np.ascontiguousarray(scores))
+    chosen = told.get("chosen", {}).get("threshold")
+    start = float(chosen) if chosen is not None else 0.5
+    kept = found.thresholds[thin(found, None, STOPS)].tolist()
+    aim = told.get("aim", {})
+    prices = (aim["fp"], aim["fn"]) if aim.get("kind") == "cost" else None
+    panel = Thresholds(
+        positive,
+        found.thresholds[::-1].tolist(),
+        found.found[::-1].tolist(),
+        found.false[::-1].tolist(),
+        found.positives,
+        found.others,
+        sorted({*kept, start, 0.5}),
+        start,
+        bool(told.get("in_use")),
+        prices,
+    )
+    panel.reset()
+    return panel
+
+
+@dataclass
+class PanelRead(Message):
+    """The thresholds of a split."""
+
+    panel: Thresholds | None
+    split: str
+
+
+def read_panel(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    told: Mapping[str, Any],
+    split: str,
+    post: Callable[[Message], object],
+) -> None:
+    """Sort the probabilities in a thread: numpy is imported there."""
+    in_thread(lambda: post(PanelRead(read_thresholds(frame, labels, told), split)))
+
+
+def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
+    """The figures at the threshold under the cursor and at the chosen one, beside each other."""
+    now, chosen, half = (panel.figures(t) for t in (panel.threshold, panel.chosen, 0.5))
+    names = ["threshold", "precision", "recall", "F1"]
+    columns = [[format_threshold(panel, f.threshold)] for f in (now, chosen, half)]
+    for column, f in zip(columns, (now, chosen, half), strict=True):
+        column += [format_value("f1", v) if v == v else DASH for v in (f.precision, f.recall, f.f1)]
+    if panel.prices:
+        names.append("cost a row")
+        for column, f in zip(columns, (now, chosen, half), strict=True):
+            column.append(f"{f.cost(*panel.prices):.3g}")
+    told = name_chosen(panel)
+    lines: list[Line] = [
+        _line("", [("here", "strong accent"), (told, "muted"), ("at 0.5", "muted")])
+    ]
+    for i, name in enumerate(names):
+        here, other, middle = (column[i] for column in columns)
+        lines.append(_line(name, [(here, "strong"), (other, ""), (middle, "muted")]))
+    lines.append([])
+    lines += _confusion_lines(panel, now, chosen, half, width)
+    return lines
+
+
+def format_threshold(panel: Thresholds, threshold: float) -> str:
+    """Three decimals, or as many as tell it from the stops beside it; `> 0.997` calls no row."""
+    if threshold == panel.scores[-1]:  # the next float above the highest probability
+        return f"> {_short(panel, panel.scores[-2], MOST_DIGITS - 2)}"
+    return _short(panel, threshold, MOST_DIGITS)
+
+
+def _short(panel: Thresholds, value: float, most: int) -> str:
+    at = bisect_left(panel.stops, value)
+    beside = [panel.stops[i] for i in (at - 1, at + 1) if 0 <= i < len(panel.stops)]
+    for digits in range(3, most):
+        told = f"{value:.{digits}f}"
+        if all(told != f"{other:.{digits}f}" for other in beside):
+            return told
+    return f"{value:.{most}f}"
+
+
+def _line(name: str, cells: Sequence[Span], size: int = 12) -> Line:
+    return [(fit(name, size), "muted"), *((fit_right(text, 9), role) for text, role in cells)]
+
+
+def name_chosen(panel: Thresholds) -> str:
+    return "chosen" if panel.in_use else "best F1"
+
+
+def _confusion_lines(
+    panel: Thresholds, now: Figures, chosen: Figures, half: Figures, width: int
+) -> list[Line]:
+    told = visible(panel.positive, 24)
+    lines: list[Line] = [[(fit(f'rows, "{told}" or not:', width), "muted")]]
+    kinds = (
+        ("✓ found", "found", "good"),
+        ("✗ missed", "missed", "bad"),
+        ("✗ false", "false", "bad"),
+        ("✓ left", "alone", "good"),
+    )
+    for name, key, role in kinds:
+        here, other, middle = (f"{getattr(f, key):,}" for f in (now, chosen, half))
+        lines.append(_line(name, [(here, f"strong {role}"), (other, ""), (middle, "muted")]))
+    return lines

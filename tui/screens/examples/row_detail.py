@@ -1,0 +1,246 @@
+"""One row whole: its text, the truth, what each model made of it, and what is known beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.cells import cell_len
+from textual.message import Message
+
+from ....core.run.history import History
+from ....core.run.runs import Run
+from ....core.wording.numbers import DASH, format_value, read_number
+from ....core.wording.text import NO_PREDICTION, visible, visible_lines
+from ...app.threads import in_thread
+from ...drawing.format import bar, fit, fit_right, format_number, wrap
+from ...drawing.spans import Line
+from ..evaluation.block_lines import prose
+from ..evaluation.evaluation_read import stored_split
+from .example_lines import KIND_SIGNS
+from .example_rows import TEXT_CHARACTERS, Examples, rows_at
+
+MODELS = ("majority", "probe", "base", "tuned")
+SHOWN_LABELS = 6
+LEAST_TEXT = 4  # lines of a long text before the answers to it
+BAR_WIDTH = 16
+MEASURES = ("exact_match", "chrf", "bleu")
+
+
+@dataclass
+class RowDetail:
+    """`found` is the row of the table; `answers` and `probabilities` are by model."""
+
+    split: str
+    found: dict[str, Any]
+    text: str
+    cut: bool  # whether the text goes on, unread
+    truth: str = ""
+    answers: dict[str, str] = field(default_factory=dict)
+    probabilities: dict[str, dict[str, float]] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, dict[str, float]] = field(default_factory=dict)
+    leak: tuple[str, int, str, float] | None = None
+    suspected: Mapping[str, Any] | None = None  # what confident learning says of its label
+    missing: str = ""  # why there is no text
+
+
+@dataclass
+class RowRead(Message):
+    """A row; `at` is its place in the list it was opened from."""
+
+    detail: RowDetail
+    at: int
+
+
+def read_row(
+    run: Run,
+    history: History,
+    e: Examples,
+    places: Any,
+    at: int,
+    post: Callable[[Message], object],
+) -> None:
+    """Read a row in a thread: first what is in memory, then what takes longer."""
+
+    def read() -> None:
+        detail = detail_of(history, e, places, at)
+        post(RowRead(detail, at))
+        if complete(run, history, e, detail):
+            post(RowRead(detail, at))
+
+    in_thread(read)
+
+
+def detail_of(history: History, e: Examples, places: Any, at: int) -> RowDetail:
+    import polars as pl
+
+    found = rows_at(e, places, at, 1)[0]
+    row_id = found["row_id"]
+    text = str(found["text"])
+    detail = RowDetail(stored_split(e.split), found, text, len(text) >= TEXT_CHARACTERS)
+    detail.leak, detail.missing = e.leaks.get(row_id), e.missing
+    for model in (m for m in MODELS if m in e.frames):
+        rows = e.frames[model].filter(pl.col("row_id") == row_id)
+        if not rows.height:
+            continue
+        row = rows.row(0, named=True)
+        if e.labelled:
+            detail.truth = str(row["label"])
+            detail.answers[model] = str(row["predicted"] or NO_PREDICTION)
+            if row.get("probabilities") is not None:
+                named = zip(e.labels, row["probabilities"], strict=False)
+                detail.probabilities[model] = dict(named)
+            if row.get("nll") is not None:
+                detail.losses[model] = float(row["nll"])
+        else:
+            detail.truth = str(row.get("reference") or "")
+            if row.get("completion") is not None:
+                detail.answers[model] = str(row["completion"])
+            if row["tokens"]:
+                detail.losses[model] = float(row["nll"]) / row["tokens"]
+    told = history.analyses.get(detail.split, {}).get("label_errors", {}).get("", {})
+    detail.suspected = next((r for r in told.get("rows", ()) if r["row_id"] == row_id), None)
+    return detail
+
+
+def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool:
+    """Add the uncut text and the measures of the answers; whether there was something to add."""
+    import polars as pl
+
+    from ....core.analysis.predictions import read_whole_input
+
+    added = False
+    row_id = detail.found["row_id"]
+    frame = next(iter(e.frames.values()))
+    if detail.cut and "content" in frame.columns:
+        whole = read_whole_input(run, history, detail.split, frame, row_id)
+        if whole:
+            detail.text, detail.cut, added = whole, False, True
+    if not e.labelled and detail.answers and detail.truth:
+        from ....core.metrics.references import read_references
+
+        for model in detail.answers:
+            rows = read_references(e.frames[model].filter(pl.col("row_id") == row_id))
+            if rows is not None:
+                found = rows.metrics_of_totals(rows.sums[0])
+                detail.measures[model] = {k: float(found[k]) for k in MEASURES if k in found}
+                added = True
+    return added
+
+
+def row_lines(d: RowDetail, width: int, height: int = 1_000) -> list[Line]:
+    """Top to bottom: what it is, the marks, the text, the truth, the models.
+
+    A text that would push the others out of `height` lines is begun there and told whole below.
+    """
+    name = "prompt" if d.answers and not d.probabilities and d.truth else "text"
+    why = f" ({d.missing})" if d.missing else ""
+    text = _text(d.text or f"The text of this row is not stored{visible(why)}.", width, "")
+    if d.cut:
+        text.append([("… cut where it was stored", "muted")])
+    most = max(LEAST_TEXT, height // 3)
+    is_long = len(text) > most + 2
+    head = f"{name}, the first {most} of {len(text):,} lines; the whole is below"
+    lines = [_title(d), [], *_marks(d, width), [(head if is_long else name, "muted")]]
+    lines += [*(text[:most] if is_long else text), []]
+    lines += _labelled(d, width) if "label" in d.found else _written(d, width)
+    if is_long:
+        lines += [[], [(f"{name}, whole", "muted")], *text]
+    return lines
+
+
+def _title(d: RowDetail) -> Line:
+    sign, role = KIND_SIGNS.get(d.found.get("kind", ""), ("", ""))
+    line: Line = [(f"row {d.found['row_id']} of {visible(d.split)}", "strong")]
+    return [*line, ("   ", ""), (sign.strip(), role)]
+
+
+def _marks(d: RowDetail, width: int) -> list[Line]:
+    lines: list[Line] = []
+    if d.leak:
+        split, row, layer, share = d.leak
+        how = "exactly" if layer == "exact" else f"{visible(layer)}, {share * 100:.0f} % alike"
+        told = f"≡ It repeats row {row} of {split} ({how}): an earlier split has seen it."
+        lines += prose(told, width, "warn")
+    if d.suspected:
+        s = d.suspected
+        told = (
+            f'! Its label "{s["label"]}" may be wrong: it looks like "{s["suggested"]}" '
+            f"({format_value('accuracy', s['probability'])}). A model that is surely wrong looks "
+            "the same."
+        )
+        lines += prose(told, width, "warn")
+    return [*lines, []] if lines else []
+
+
+def _text(text: str, width: int, role: str) -> list[Line]:
+    paragraphs = visible_lines(text.strip("\n"))
+    return [[(line, role)] for p in paragraphs for line in wrap(p, max(1, width))]
+
+
+def _labelled(d: RowDetail, width: int) -> list[Line]:
+    lines: list[Line] = [[("truth     ", "muted"), (visible(d.truth), "strong")]]
+    for model, answer in d.answers.items():
+        right = answer == d.truth
+        sign, role = ("✓", "good") if right else ("✗", "bad")
+        line: Line = [(fit(model, 10), _role(model)), (f"{sign} ", role), (visible(answer), "")]
+        if model in d.losses:
+            line.append((f"   loss {format_number(d.losses[model])}", "muted"))
+        lines.append(line)
+    if d.probabilities:
+        lines += [[], *_bars(d, width)]
+    return lines
+
+
+def _bars(d: RowDetail, width: int) -> list[Line]:
+    """The likeliest labels of the tuned model, and the truth, under every model."""
+    models = [m for m in MODELS if m in d.probabilities]
+    last = d.probabilities[models[-1]]
+    order = sorted(last, key=lambda label: -last[label])
+    shown = order[:SHOWN_LABELS]
+    if d.truth in last and d.truth not in shown:
+        shown.append(d.truth)
+    size = min(28, max([5, *(cell_len(visible(label)) for label in shown)]))
+    room = max(4, min(BAR_WIDTH, (width - size - 3) // len(models) - 11))
+    head: Line = [(fit("", size + 2), "")]
+    head += [(fit(model, room + 11), _role(model)) for model in models]
+    lines: list[Line] = [head]
+    for label in shown:
+        mark = "◂ " if label == d.truth else "  "
+        line: Line = [(fit(visible(label), size), "strong" if label == d.truth else "")]
+        line.append((mark, "accent"))
+        for model in models:
+            share = read_number(d.probabilities[model].get(label))
+            told = format_value("accuracy", share) if share == share else DASH
+            line += [(fit(bar(share, room), room), _role(model)), (fit_right(told, 8) + "   ", "")]
+        lines.append(line)
+    if len(order) > len(shown):
+        lines.append([(f"and {len(order) - len(shown):,} less likely labels", "muted")])
+    lines.append([("◂ ", "accent"), ("is the truth", "muted")])
+    return lines
+
+
+def _written(d: RowDetail, width: int) -> list[Line]:
+    lines: list[Line] = []
+    if d.truth:
+        lines += [[("reference", "muted")], *_text(d.truth, width, ""), []]
+    for model in (m for m in MODELS if m in d.answers or m in d.losses):
+        head: Line = [(model, f"strong {_role(model)}")]
+        if model in d.losses:
+            head.append((f"   loss {format_number(d.losses[model])} nats a token", "muted"))
+        for name, value in d.measures.get(model, {}).items():
+            told = (
+                ("yes" if value else "no") if name == "exact_match" else format_value(name, value)
+            )
+            head.append((f"   {name.replace('_', ' ')} {told}", "muted"))
+        lines.append(head)
+        if model in d.answers:
+            lines += _text(d.answers[model] or "nothing", width, "")
+        lines.append([])
+    return lines
+
+
+def _role(model: str) -> str:
+    return model if model in ("base", "tuned") else "reference"

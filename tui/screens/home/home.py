@@ -1,0 +1,372 @@
+"""The home screen: the runs, how they stand, what came of them, and what people noted on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from ....core.catalog.home_memory import read_memory, write_memory
+from ....core.catalog.run_facts import RunEntry
+from ....core.catalog.run_notes import write_notes
+from ....core.catalog.run_order import GROUPS, SORTS, arrange
+from ....core.errors import FtevError
+from ....core.wording.text import visible
+from ...app.keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
+from ...drawing.format import format_count
+from ...drawing.scrolling import following
+from ...drawing.spans import Line, cut
+from ...widgets.framed import FramedScreen
+from ..prompt.asking import RequestTold, free_worker, write_report
+from .home_notes import PURPOSES, note_of, with_note
+from .home_trash import ask_to_throw_away
+from .run_columns import Marks
+from .run_detail import DETAIL_LINES, RunDetail
+from .run_list import RunList, empty_lines, nothing_matches
+from .scan import RunsListed, Scanner
+
+if TYPE_CHECKING:
+    from textual.widgets import Input
+
+    from ....core.catalog.run_filter import Test
+    from ...widgets.line_box import LineBox
+
+
+_SHOWN_KEYS = (*HOME_KEYS, *APP_KEYS)
+
+
+class HomeScreen(FramedScreen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(HOME_KEYS)]
+
+    REMEMBERED_AS: ClassVar[str] = "home"
+
+    def __init__(self, runs_dir: Path, *, as_left: bool = False) -> None:
+        """`as_left`: with what lay over it when it was left."""
+        super().__init__(_SHOWN_KEYS)
+        self.runs_dir, self._as_left = runs_dir, as_left
+        self.kept = read_memory(runs_dir)
+        self.scanner = Scanner(runs_dir, self.post_message)
+        self.listed = RunsListed([], unread=1)
+        self.marked: dict[str, None] = {}  # ids in the order of marking
+        self.fault = ""  # what is wrong with the filter
+        self._test: Test | None = None
+        self._box: LineBox | None = None
+        self._box_entry: RunEntry | None = None
+        self.runs = RunList()
+        self.detail = RunDetail()
+
+    def panes(self) -> Iterable[Widget]:
+        return self.runs, self.detail
+
+    def on_mount(self) -> None:
+        self.detail.styles.height = DETAIL_LINES + 1
+        self._read_filter(self.kept.filter)
+        self._show_title(0)
+        self.scanner.start()
+
+    def on_unmount(self) -> None:
+        self.scanner.stop()
+        chosen = self.runs.chosen.run.id if self.runs.chosen and self.runs.cursor else ""
+        self._remember(tell=False, chosen=chosen)
+
+    # The list
+
+    @on(RunsListed)
+    def show_listed(self, message: RunsListed) -> None:
+        first = not self.listed.entries and bool(message.entries)
+        self.listed = message
+        if first:
+            self._recall()
+        known = {entry.run.id for entry in message.entries}
+        self.marked = {run_id: None for run_id in self.marked if run_id in known}
+        self._show_runs()
+        if first and self.kept.chosen:
+            self.runs.choose(self.kept.chosen)
+            self._show_chosen()
+
+    # What it remembers beside what is kept with the runs
+
+    @property
+    def remembered_of(self) -> Path:
+        return self.runs_dir
+
+    def memory(self) -> dict[str, Any]:
+        return {"marked": list(self.marked)} if self.listed.entries else {}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        marked = memory.get("marked")
+        if isinstance(marked, list):
+            self.marked = {run_id: None for run_id in marked if isinstance(run_id, str)}
+
+    def _recall(self) -> None:
+        on_top = self.app.recall(self).on_top
+        if self._as_left and on_top == "compare":
+            from ..compare.comparing import compare_again
+
+            self.call_later(compare_again, self.app, self.runs_dir)
+
+    def _show_runs(self) -> None:
+        entries, memory = self.listed.entries, self.kept
+        passed = [e for e in entries if self._test is None or self._test(e)]
+        groups = arrange(passed, memory.sort, memory.group)
+        filtered = bool(entries) and not passed
+        self.runs.empty = (
+            nothing_matches() if filtered else empty_lines(complete=self.listed.complete)
+        )
+        self.runs.show_groups(groups, memory.group, self._marks(), time.time())
+        self._show_title(len(passed))
+        self._show_chosen()
+
+    def _marks(self) -> Marks:
+        return Marks(frozenset(self.marked), self.baseline)
+
+    @property
+    def baseline(self) -> RunEntry | None:
+        return self._entry_of(self.kept.baseline)
+
+    def _entry_of(self, run_id: str) -> RunEntry | None:
+        return next((e for e in self.listed.entries if e.run.id == run_id), None)
+
+    def _show_title(self, passed: int) -> None:
+        count, memory = len(self.listed.entries), self.kept
+        told = f"{format_count(count)} runs" if count != 1 else "1 run"
+        if memory.filter and count:
+            told = f"{format_count(passed)} of {told}"
+        view: list[str] = [f"filter {visible(memory.filter, 60)}"] * bool(memory.filter)
+        view += [f"by {memory.sort}"] * (memory.sort != "newest")
+        view += [f"in groups of {memory.group}"] * bool(memory.group)
+        view += [f"{len(self.marked)} marked"] * bool(self.marked)
+        if self.listed.entries and self.listed.unread:
+            view.append(f"{format_count(self.listed.unread)} still to read")
+        right: Line = [("   ".join(view), "accent"), ("   " * bool(view), "")]
+        self.title_line.show_ends(
+            [("ftev  ", "muted"), ("runs", "strong"), (f"  {self.runs_dir}", "muted")],
+            [*right, (told if count else "", "muted")],
+        )
+
+    def _show_chosen(self) -> None:
+        self.detail.show_entry(self.runs.chosen, self.baseline)
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        """The key that frees a worker stands first where there is one to free."""
+        if self._box is None:
+            entry = self.chosen
+            serves = entry is not None and bool(entry.facts.ended) and entry.run.worker_alive()
+            told: list[Line] = [[("S", "accent"), (" free its memory", "muted")]] * serves
+            self.key_line.show_hints([*told, *hints(_SHOWN_KEYS, ("free",))])
+
+    @property
+    def chosen(self) -> RunEntry | None:
+        return self.runs.chosen
+
+    def action_move(self, count: int) -> None:
+        self.runs.move(count)
+        self._show_chosen()
+
+    def action_open(self) -> None:
+        if self.chosen is not None:
+            self.app.open_run(self.chosen.run)
+
+    @on(RunList.Opened)
+    def open_clicked(self, message: RunList.Opened) -> None:
+        self.app.open_run(message.entry.run)
+
+    @on(RunList.Moved)
+    def show_moved(self) -> None:
+        self._show_chosen()
+
+    def action_evaluation(self) -> None:
+        from ..evaluation.evaluation import EvaluationScreen
+
+        if self.chosen is not None:
+            self.app.push_screen(EvaluationScreen(self.chosen.run))
+
+    def action_new(self) -> None:
+        self.app.new_run(self.chosen.run if self.chosen is not None else None)
+
+    def action_export(self) -> None:
+        if self.chosen is not None:
+            self.key_line.show_notice("writing the report …", "muted")
+            write_report(self.chosen.run, self.post_message)
+
+    def action_free(self) -> None:
+        if self.chosen is not None:
+            self.key_line.show_notice("ending its worker …", "muted")
+            free_worker(self.chosen.run, self.post_message)
+
+    @on(RequestTold)
+    def show_held(self) -> None:
+        self._show_chosen()
+
+    def action_out(self) -> None:
+        """Out of the innermost thing: marks, the filter, this screen."""
+        if self.marked:
+            self.marked = {}
+            self._show_runs()
+        elif self.kept.filter:
+            self._set_filter("")
+        elif self.app.opened is not None:
+            self.app.open_run(self.app.opened)
+
+    # How the list is looked at
+
+    def _remember(self, *, tell: bool = True, **changes: str) -> None:
+        before, self.kept = self.kept, msgspec.structs.replace(self.kept, **changes)
+        if self.kept == before or not self.runs_dir.is_dir():
+            return
+        try:
+            write_memory(self.runs_dir, self.kept)
+        except FtevError as error:
+            if tell:
+                self.key_line.show_notice(str(error), "warn")
+
+    def action_sort(self) -> None:
+        self._remember(sort=following(SORTS, self.kept.sort))
+        self._show_runs()
+
+    def action_group(self) -> None:
+        self._remember(group=following(GROUPS, self.kept.group))
+        self._show_runs()
+
+    def _set_filter(self, text: str) -> None:
+        self._read_filter(text)
+        self._remember(filter=text)
+        self._show_runs()
+
+    def _read_filter(self, text: str) -> None:
+        """With a fault nothing is hidden, and the fault is told."""
+        from ....core.catalog.run_filter import FilterError, read_filter
+
+        try:
+            self._test = read_filter(text) if text.strip() else None
+            self.fault = ""
+        except FilterError as fault:
+            self.fault, self._test = str(fault), None
+
+    def action_baseline(self) -> None:
+        """Pin the chosen run, or let go of it."""
+        if self.chosen is None:
+            return
+        pinned = self.kept.baseline == self.chosen.run.id
+        self._remember(baseline="" if pinned else self.chosen.run.id)
+        self._show_runs()
+
+    def action_mark(self) -> None:
+        if self.chosen is None:
+            return
+        run_id = self.chosen.run.id
+        if run_id in self.marked:
+            del self.marked[run_id]
+        else:
+            self.marked[run_id] = None
+        self.runs.move(1)
+        self._show_runs()
+
+    def action_compare(self) -> None:
+        """The marked runs; the pinned baseline, or else the oldest, comes first."""
+        entries = [e for e in self.listed.entries if e.run.id in self.marked]
+        entries.sort(key=lambda e: (e.facts.created, e.run.id))
+        if not entries and self.chosen is not None:
+            entries = [self.chosen]
+        if (pinned := self.baseline) is not None:
+            entries = [pinned, *(e for e in entries if e.run.id != pinned.run.id)]
+        if len(entries) < 2:
+            self.key_line.show_notice("Mark two runs or more with space; then c compares them.")
+            return
+        from ..compare.compare import CompareScreen
+
+        named = [(e.name, e.run) for e in entries]
+        self.app.push_screen(CompareScreen(named, self.runs_dir, ascii_only=self.app.ascii_only))
+
+    # What people note on a run
+
+    async def action_write(self, purpose: str) -> None:
+        """Open the box of one line for the filter, or for the name, tags or note of a run."""
+        entry = self.chosen
+        if self._box is not None or (entry is None and purpose != "filter"):
+            return
+        value = note_of(entry, purpose) if entry is not None else ""
+        value = self.kept.filter if purpose == "filter" else value
+        from ...widgets.line_box import LineBox
+
+        self._box, self._box_entry = LineBox(purpose, value), entry
+        self._show_purpose()
+        await self.mount(self._box, before=self.key_line)
+        self._box.enter()
+
+    def _show_purpose(self) -> None:
+        box = self._box
+        if box is None:
+            self._show_keys()
+            return
+        line: Line = [(f"{box.purpose}: ", "accent"), (PURPOSES[box.purpose], "muted")]
+        if box.purpose == "filter" and self.fault:
+            line = [("✗ ", "bad"), (visible(self.fault), "")]
+        self.key_line.show_hints([cut(line, max(1, self.size.width - 2))])
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        if self._box is not None and self._box.purpose == "filter":
+            self._read_filter(message.value)
+            self.kept = msgspec.structs.replace(self.kept, filter=message.value)
+            self._show_purpose()
+            self._show_runs()
+
+    async def on_input_submitted(self, message: Input.Submitted) -> None:
+        box, entry = self._box, self._box_entry
+        if box is None:
+            return
+        if box.purpose == "filter":
+            if self.fault:
+                return
+            self._keep_filter(message.value.strip())
+        await self._close_box()
+        if box.purpose != "filter" and entry is not None:
+            self._write_notes(entry, box.purpose, message.value.strip())
+
+    def _keep_filter(self, text: str) -> None:
+        self.kept = msgspec.structs.replace(self.kept, filter="\0")  # what was typed is not kept
+        self._set_filter(text)
+
+    async def on_line_box_left(self, message: LineBox.Left) -> None:
+        await self._close_box()
+        if message.purpose == "filter":
+            self._keep_filter("")
+
+    async def _close_box(self) -> None:
+        box, self._box = self._box, None
+        if box is not None:
+            await box.remove()
+        self._show_purpose()
+
+    def _write_notes(self, entry: RunEntry, purpose: str, value: str) -> None:
+        notes = with_note(entry, purpose, value)
+        try:
+            write_notes(entry.run, notes)
+        except FtevError as error:
+            self.key_line.show_notice(str(error), "bad")
+            return
+        self.show_changed(
+            [replace(e, notes=notes) if e.run == entry.run else e for e in self.listed.entries]
+        )
+
+    def show_changed(self, entries: list[RunEntry]) -> None:
+        self.listed = RunsListed(entries, self.listed.unread)
+        self._show_runs()
+        self.scanner.look_again()
+
+    # The trash
+
+    def action_delete(self) -> None:
+        if self.chosen is not None:
+            ask_to_throw_away(self, self.chosen)
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]

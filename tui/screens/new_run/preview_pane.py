@@ -1,0 +1,16 @@
+"""The preview beside the form: drawn for its width, scrolled by lines."""
+
+from __future__ import annotations
+
+from ...drawing.spans import Line
+from ...widgets.scrolled_pane import ScrolledPane
+from .preview_lines import Preview, preview_lines
+
+
+class PreviewPane(ScrolledPane):
+    def __init__(self) -> None:
+        super().__init__(id="preview")
+        self.preview = Preview()
+
+    def told(self, width: int) -> list[Line]:
+        return preview_lines(self.preview, width)

@@ -1,0 +1,158 @@
+"""Asking a run's worker in a thread, and waking one that only serves where none is alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from ....core.errors import FtevError, HeldError
+from ....core.run.control import (
+    SERVING,
+    Accepted,
+    AnyReply,
+    AskPrompt,
+    AskStatus,
+    AskTrace,
+    Request,
+    StatusReply,
+    ask,
+)
+from ....core.run.history import History
+from ....core.run.launch import refuse_if_second, resume_worker, stop_worker, wake_worker
+from ....core.run.runs import Run
+from ...app.threads import Post, in_thread
+from ...drawing.format import format_bytes
+from .answers import LOADING, Exchange
+
+PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
+CONTROL_SECONDS = 30.0
+SERVE_MINUTES = "5"  # a worker woken for a prompt waits so long for the next one, then frees memory
+
+
+@dataclass
+class ReplyCame(Message):
+    """A part of an answer; `exchange` says which prompt it belongs to."""
+
+    exchange: Exchange
+    reply: AnyReply
+
+
+@dataclass
+class AnswerTold(Message):
+    """Something about an exchange, in words: a worker is being woken, or why there is no answer."""
+
+    exchange: Exchange
+    text: str
+    failed: bool = False
+    ended: bool = False
+
+
+@dataclass
+class RequestTold(Message):
+    """What became of a request: stop, pause, checkpoint."""
+
+    text: str
+    failed: bool = False
+
+
+def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
+    """Ask in a thread of its own; the answers are posted as they come."""
+    in_thread(lambda: _ask_prompt(run, exchange, request, post))
+
+
+def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
+    try:
+        if not run.worker_alive():
+            _wake_worker(run, exchange, post)
+        for reply in ask(run, request, PROMPT_SECONDS, exchange.hang_up):
+            post(ReplyCame(exchange, reply))
+        post(AnswerTold(exchange, "", ended=True))
+    except FtevError as error:
+        post(AnswerTold(exchange, str(error), failed=True, ended=True))
+
+
+def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
+    post(AnswerTold(exchange, LOADING))
+    wake_worker(run, SERVE_MINUTES)
+
+
+def ask_request(run: Run, request: Request, post: Post) -> None:
+    """Send a request that is answered by a sentence."""
+    in_thread(lambda: _ask_request(run, request, post))
+
+
+def _ask_request(run: Run, request: Request, post: Post) -> None:
+    try:
+        told = [r.text for r in ask(run, request, CONTROL_SECONDS) if isinstance(r, Accepted)]
+        post(RequestTold(" ".join(told) or "done"))
+    except FtevError as error:
+        post(RequestTold(str(error), failed=True))
+
+
+def free_worker(run: Run, post: Post) -> None:
+    """End a worker that only answers prompts; one that works on the run is left alone."""
+    in_thread(lambda: _free_worker(run, post))
+
+
+def _free_worker(run: Run, post: Post) -> None:
+    held = run.memory_held()
+    if held is None:
+        post(RequestTold("No worker is alive: it holds no memory."))
+        return
+    try:
+        states = [r.state for r in ask(run, AskStatus()) if isinstance(r, StatusReply)]
+        if states != [SERVING]:
+            told = f"Its worker is at work ({', '.join(states)}): open the run and stop it with S."
+            post(RequestTold(told, failed=True))
+            return
+        stop_worker(run)
+    except FtevError as error:
+        post(RequestTold(str(error), failed=True))
+        return
+    freed = f": {format_bytes(held)} are free" if held else ""
+    post(RequestTold(f"its worker has ended{freed}; a prompt starts another"))
+
+
+def resume_run(run: Run, post: Post) -> None:
+    """Start a worker that goes on with an ended run; only what is in its way is told."""
+    in_thread(lambda: _resume_run(run, post))
+
+
+def _resume_run(run: Run, post: Post) -> None:
+    try:
+        worker = resume_worker(run)
+    except (FtevError, OSError) as error:
+        post(RequestTold(str(error), failed=True))
+        return
+    post(RequestTold("starting a worker"))
+    worker.wait()  # an ended child is to be taken note of
+    try:
+        refuse_if_second(run, worker)
+    except HeldError as error:
+        post(RequestTold(str(error), failed=True))
+
+
+def write_missing_report(run: Run, history: History, post: Post) -> None:
+    """What a finished run lacks of its report. In a thread: its imports are heavy."""
+    from ....core.report.report import write_missing
+
+    if told := write_missing(run, history):
+        post(RequestTold(told))
+
+
+def write_report(run: Run, post: Post) -> None:
+    """Write the report in a thread: its imports are heavy."""
+    in_thread(lambda: _write_report(run, post))
+
+
+def _write_report(run: Run, post: Post) -> None:
+    from ....core.report.report import write_report as write
+
+    try:
+        paths = write(run)
+        post(RequestTold("written: " + ", ".join(str(path) for path in paths)))
+    except FtevError as error:
+        post(RequestTold(str(error), failed=True))
+    except OSError as error:
+        post(RequestTold(f"the report cannot be written: {error}", failed=True))
