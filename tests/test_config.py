@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import make_settings
 import pytest
 from ftev.core.config.config import (
     Bounds,
@@ -480,3 +481,8 @@ def test_faults_of_every_kind_are_listed_at_once(tmp_path: Path) -> None:
     keys = {f.removeprefix("--set ").partition(":")[0] for f in found}
     assert keys == {"train.epochs", "model.lora.r", "train.warmup_ratio", "objective.at_most",
                     "train.learning_rat", "data.labels"}  # fmt: skip
+
+
+def test_the_page_of_settings_is_made_from_the_fields() -> None:
+    """After a change of settings: `python tests/make_settings.py`."""
+    assert make_settings.PAGE.read_text(encoding="utf-8") == make_settings.page()

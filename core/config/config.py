@@ -85,7 +85,7 @@ class ModelConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     max_length: Annotated[int | None, Bounds(at_least=2)] = None
-    """Tokens a row at most, longer rows are cut; default: what the model allows, up to 512."""
+    """Maximum tokens per row, longer rows are truncated; default: the model's own, up to 512."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic in training; "auto" is bfloat16 autocast where the device is fast at it."""
 
@@ -145,9 +145,9 @@ class TrainConfig:
     learning_rate: Positive = 5e-5
     """Peak learning rate of AdamW."""
     batch_size: Count = 32
-    """Examples an optimizer step, over all devices."""
+    """Examples per optimizer step, across all devices."""
     batch_tokens: CountOrNone = None
-    """Tokens an optimizer step, about, padding left out; replaces batch_size."""
+    """Tokens per optimizer step, approximately, without padding; replaces batch_size."""
     gradient_accumulation_steps: Count = 1
     """Parts a step is computed in: less memory, the same result."""
     warmup_ratio: Share = 0.06
@@ -171,9 +171,9 @@ class TrainConfig:
     devices: Annotated[
         int | Literal["auto", "cpu"], Bounds(at_least=1, remedy='Write a number, "auto" or "cpu"')
     ] = "auto"
-    """A process each: GPUs, or without any the CPU; "auto" is every GPU, else one process."""
+    """One process per device: GPUs, else the CPU; "auto" is every GPU, else one process."""
     sharding: Literal["none", "full"] = "none"
-    """Over several devices: "full" shares out weights, gradients and optimizer of large models."""
+    """Over several devices: "full" shards weights, gradients and optimizer state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ class EvaluateConfig:
     general_text: str | None = None
     """Neutral text file: has the model forgotten what it knew?"""
     held_out: list[str] = field(default_factory=list)
-    """Texts whose average log-likelihood is told for base and tuned."""
+    """Texts whose average log-likelihood is reported for base and tuned."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic in evaluation; the log-softmax is float32 and sums are float64 in either case."""
     batch_tokens: Count = 8192
@@ -249,9 +249,9 @@ class EvaluateConfig:
     slices: list[str] = field(default_factory=list)
     """Columns whose values split the evaluated rows: each slice gets its own figures."""
     self_test_rows: NoneOrMore = 32
-    """Rows of the final evaluation scored anew in other batches and paddings; 0 for none."""
+    """Rows of the final evaluation scored again in other batches and paddings; 0 for none."""
     parity_rows: NoneOrMore = 32
-    """Rows scored anew with the saved (and the merged) weights, to see what ships; 0 for none."""
+    """Rows scored again with the saved (and the merged) weights, to see what ships; 0 for none."""
     serve_minutes: Amount = 30.0
     """How long the worker answers prompts after the run before it frees the device."""
 
@@ -302,7 +302,7 @@ class Setting:
 
 
 @cache
-def _sentences(cls: type) -> dict[str, str]:
+def sentences_of(cls: type) -> dict[str, str]:
     """The string beneath each field of a class, read from its source."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -347,7 +347,7 @@ def settings(cls: type = RunConfig, prefix: str = "") -> list[Setting]:
             out += settings(section, f"{prefix}{f.name}.")
             continue
         default = f.default_factory() if f.default_factory is not MISSING else f.default
-        sentence, bounds = _sentences(cls)[f.name], bounds_of(cls).get(f.name)
+        sentence, bounds = sentences_of(cls)[f.name], bounds_of(cls).get(f.name)
         out.append(Setting(prefix + f.name, hints[f.name], default, sentence, bounds))
     return out
 
