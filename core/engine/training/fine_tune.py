@@ -119,7 +119,9 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
             padding=t.padding(),
         )
     )
-    if resume is not None:  # the worker that saved it may have been killed before it told so
+    if resume is not None:  # the worker that saved it may not have come to what follows a save
+        if s.ranks.is_first:
+            _drop_old(s, best)
         s.write(_saved(s, t, best, 0.0))
     return t, best
 
@@ -350,8 +352,12 @@ def _checkpoint(s: Session, t: Trainer, best: Best) -> None:
     s.ranks.order("save_checkpoint")
     save_checkpoint(s.run, t, best)
     s.saved_step = t.position.step
-    drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, {best.step, best.top_step})
+    _drop_old(s, best)
     s.write(_saved(s, t, best, time.monotonic() - started))
+
+
+def _drop_old(s: Session, best: Best) -> None:
+    drop_old_checkpoints(s.run, s.config.train.keep_checkpoints, {best.step, best.top_step})
 
 
 def _saved(s: Session, t: Trainer, best: Best, seconds: float) -> CheckpointSaved:
