@@ -55,8 +55,9 @@ def test_a_ring_is_found_where_there_is_one() -> None:
     assert not rings({"a": {"b"}, "b": set(), "d": {"a", "b"}})
 
 
-def test_files_of_core_import_each_other_in_no_ring() -> None:
-    assert not rings(imported_files("core"))
+@pytest.mark.parametrize("folder", ["core", "tui"])
+def test_files_import_each_other_in_no_ring(folder: str) -> None:
+    assert not rings(imported_files(folder))
 
 
 def test_a_room_of_core_imports_rooms_below_it_only() -> None:

@@ -27,7 +27,6 @@ from textual.timer import Timer
 
 from ...core.run.runs import Run
 from ..screens.prompt.generation import GenerationSettings
-from ..screens.run.run import RunScreen
 from ..terminal.lean import lean
 from ..terminal.picture import Picture
 from ..terminal.safety import SafeFilter
@@ -38,6 +37,7 @@ from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
 from .colours import ROLE_COLOURS, THEMES, theme_name
 from .keys import APP_KEYS, to_bindings
 from .memory import Keeper, Memory, Remembering, read_memory
+from .opening import make_screen
 
 if TYPE_CHECKING:
     from ...core.config.draft import Draft
@@ -127,7 +127,7 @@ class FtevApp(App[int]):
         if self._first is not None:
             return self._first
         if self.opened is not None:
-            return RunScreen(self.opened, ascii_only=self.ascii_only)
+            return make_screen("run", self.opened, ascii_only=self.ascii_only)
         return self._home(as_left=True)
 
     def refresh_css(self, animate: bool = True) -> None:
@@ -138,9 +138,7 @@ class FtevApp(App[int]):
             self.stylesheet.set_variables(self.get_css_variables())
 
     def _home(self, *, as_left: bool = False) -> Screen[Any]:
-        from ..screens.home.home import HomeScreen
-
-        return HomeScreen(self.runs_dir, as_left=as_left)
+        return make_screen("home", self.runs_dir, as_left=as_left)
 
     def on_resize(self) -> None:
         self._picture.forget()  # the terminal has moved what stood there
@@ -157,7 +155,7 @@ class FtevApp(App[int]):
         """Once a long run is read: its first picture must not wait for this."""
         if not self.screen_stack:  # left meanwhile
             return
-        if isinstance(self.screen, RunScreen) and self.screen.is_reading:
+        if getattr(self.screen, "is_reading", False):
             self.set_timer(AHEAD_SECONDS, self._import_ahead)
         else:
             import_ahead(*SCREENS)
@@ -227,7 +225,7 @@ class FtevApp(App[int]):
     def open_run(self, run: Run) -> None:
         self.remember()
         self.opened = run
-        self._replace_screen_by(RunScreen(run, ascii_only=self.ascii_only))
+        self._replace_screen_by(make_screen("run", run, ascii_only=self.ascii_only))
 
     def go_home(self) -> None:
         self.remember()
@@ -249,9 +247,7 @@ class FtevApp(App[int]):
             self.push_screen(BeginForm(name, left=self.kept_draft is not None), begin)
 
     def _fill_form(self, source: Draft | Run | None) -> None:
-        from ..screens.new_run.new_run import NewRunScreen
-
-        self._replace_screen_by(NewRunScreen(self.runs_dir, source))
+        self._replace_screen_by(make_screen("new_run", self.runs_dir, source))
 
     def _replace_screen_by(self, screen: Screen[Any]) -> None:
         if not self.screen._result_callbacks:  # switching pops one, which the first screen lacks
@@ -329,12 +325,10 @@ def run_app(
 
 def run_review(review: Review, *, theme: str = "auto", ascii_only: bool = False) -> int:
     """Show the blind review until it is left. Returns an exit code."""
-    from ..screens.review.review import ReviewScreen
-
     ascii_only = ascii_only or not speaks_unicode()
 
     def draw() -> int:
-        screen = ReviewScreen(review)
+        screen = make_screen("review", review)
         app = FtevApp(Path(), theme=theme, ascii_only=ascii_only, first=screen)
         result = app.run()
         return app.return_code or result or 0

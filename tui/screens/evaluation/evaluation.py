@@ -15,6 +15,7 @@ from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.ahead import RECEIPTS, import_ahead
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
+from ...app.opening import make_screen
 from ...drawing.scrolling import following
 from ...widgets.pane import Pane
 from ...widgets.reading import ReadingScreen
@@ -24,7 +25,7 @@ from ..run.metric_rows import MetricTable, metric_tables
 from ..run.status import title_right
 from ..run.view_memory import recall_section, section_memory
 from .calibration_section import CalibrationSection
-from .evaluation_open import open_examples, open_what_is_behind
+from .evaluation_metrics import receipt_row
 from .evaluation_panes import READING, SectionPane, VerdictPane
 from .evaluation_read import (
     MODEL_WORDS,
@@ -41,7 +42,7 @@ from .flip_section import FlipSection
 from .labels_section import LabelsSection
 from .metrics_section import MetricsSection
 from .report_sections import answers_section, more_section, texts_section
-from .sections import ListSection, OpenRows, Shown
+from .sections import ListSection, OpenReceipt, OpenRow, OpenRows, Shown
 from .thresholds import PanelRead, read_panel
 
 FLIPS, CALIBRATION = 3, 4
@@ -298,11 +299,56 @@ class EvaluationScreen(ReadingScreen):
         self._choose(self.split, following(known, self.reference))
 
     def action_open(self) -> None:
-        if not open_what_is_behind(self):
-            self.key_line.show_notice("There is nothing behind this line.")
+        """What is behind the line under the cursor: a receipt, rows, or one row."""
+        section, shown = self.pane.section, self.pane.shown
+        if section is None or shown is None:
+            return
+        match section.opened(shown):
+            case OpenReceipt(index):
+                self._open_receipt(index)
+            case OpenRows() as rows:
+                self._open_rows(rows)
+            case OpenRow(index):
+                self._open_row(index)
+            case None:
+                self.key_line.show_notice("There is nothing behind this line.")
+
+    def _open_receipt(self, index: int) -> None:
+        from ..run.receipt import Receipt
+
+        section, shown = self.pane.section, self.pane.shown
+        assert isinstance(section, MetricsSection)
+        assert shown is not None
+        row = receipt_row(section.rows(shown)[index], self.reference)
+        self.app.push_screen(Receipt(shown.table, row, shown.history, self.config))
+
+    def _open_rows(self, rows: OpenRows) -> None:
+        if self.history is None or not self.split:
+            return
+        opened = make_screen(
+            "examples",
+            self.run_shown,
+            self.history,
+            rows.split or self.split,
+            self.reference,
+            query=rows.query,
+            only=rows.only,
+            about=rows.about,
+        )
+        self.app.push_screen(opened)
+
+    def _open_row(self, index: int) -> None:
+        section = self.flips
+        if section.examples is not None:
+            places = section.places()
+            self.app.push_screen(
+                make_screen(
+                    "row", self.run_shown, section.examples, places, index, section, self.history
+                )
+            )
 
     def action_rows(self) -> None:
-        open_examples(self, OpenRows())
+        self._open_rows(OpenRows())
 
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")

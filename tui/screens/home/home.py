@@ -20,13 +20,13 @@ from ....core.catalog.run_order import GROUPS, SORTS, arrange
 from ....core.errors import FtevError
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
+from ...app.opening import make_screen
 from ...drawing.format import format_count
 from ...drawing.scrolling import following
 from ...drawing.spans import Line, cut
 from ...widgets.framed import FramedScreen
 from ..prompt.asking import RequestTold, free_worker, write_report
 from .home_notes import PURPOSES, note_of, with_note
-from .home_trash import ask_to_throw_away
 from .run_columns import Marks
 from .run_detail import DETAIL_LINES, RunDetail
 from .run_list import RunList, empty_lines, nothing_matches
@@ -184,10 +184,8 @@ class HomeScreen(FramedScreen[None]):
         self._show_chosen()
 
     def action_evaluation(self) -> None:
-        from ..evaluation.evaluation import EvaluationScreen
-
         if self.chosen is not None:
-            self.app.push_screen(EvaluationScreen(self.chosen.run))
+            self.app.push_screen(make_screen("evaluation", self.chosen.run))
 
     def action_new(self) -> None:
         self.app.new_run(self.chosen.run if self.chosen is not None else None)
@@ -281,10 +279,9 @@ class HomeScreen(FramedScreen[None]):
         if len(entries) < 2:
             self.key_line.show_notice("Mark two runs or more with space; then c compares them.")
             return
-        from ..compare.compare import CompareScreen
-
         named = [(e.name, e.run) for e in entries]
-        self.app.push_screen(CompareScreen(named, self.runs_dir, ascii_only=self.app.ascii_only))
+        opened = make_screen("compare", named, self.runs_dir, ascii_only=self.app.ascii_only)
+        self.app.push_screen(opened)
 
     # What people note on a run
 
@@ -366,7 +363,34 @@ class HomeScreen(FramedScreen[None]):
 
     def action_delete(self) -> None:
         if self.chosen is not None:
-            ask_to_throw_away(self, self.chosen)
+            self._ask_to_throw_away(self.chosen)
+
+    def _ask_to_throw_away(self, entry: RunEntry) -> None:
+        if entry.run.worker_alive():
+            way = "S ends it" if entry.facts.ended else "open the run and stop it with S first"
+            self.key_line.show_notice(f"Its worker is alive: {way}.", "warn")
+            return
+        from ...widgets.question import Question
+
+        def answer(yes: bool | None) -> None:
+            if yes:
+                self._throw_away(entry)
+
+        told = f"{entry.run.id} is moved to the folder .trash beside the runs. Nothing is erased."
+        self.app.push_screen(Question("Throw this run away?", told), answer)
+
+    def _throw_away(self, entry: RunEntry) -> None:
+        from ....core.catalog.trash import how_to_bring_back, move_to_trash
+
+        try:
+            target = move_to_trash(entry.run)
+        except FtevError as error:
+            self.key_line.show_notice(str(error), "bad")
+            return
+        if self.app.opened == entry.run:
+            self.app.opened = None
+        self.show_changed([e for e in self.listed.entries if e.run != entry.run])
+        self.key_line.show_notice(f"To bring it back: {how_to_bring_back(target, entry.run)}")
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ....core.run.control import AskPrompt
 from ....core.run.runs import step_of, weights_of
+from ...app.opening import make_screen
+from ..run.parts import RunParts
 from ..run.run_questions import way_on
 from .answers import WAITING, Exchange
 from .asking import ask_prompt
 from .generation import GenerationSettings
 
-if TYPE_CHECKING:
-    from ..run.run import RunScreen
-
 NOTHING_ANSWERS = "No worker is alive, and the weights of this run are not here."
 
 
-def can_answer(screen: RunScreen, refused: str = "") -> bool:
+def can_answer(screen: RunParts, refused: str = "") -> bool:
     """Whether there is a model to ask; if not, why not is told. `refused`: another reason."""
     refused = refused or _nothing_answers(screen)
     if refused:
@@ -27,7 +24,7 @@ def can_answer(screen: RunScreen, refused: str = "") -> bool:
     return not refused
 
 
-def _nothing_answers(screen: RunScreen) -> str:
+def _nothing_answers(screen: RunParts) -> str:
     run, history = screen.followed, screen.follower.history
     if run.worker_alive() or run.model_path.exists():
         return ""
@@ -36,7 +33,7 @@ def _nothing_answers(screen: RunScreen) -> str:
     return way_on(screen) if history.finished is None else ""
 
 
-def _step_of_weights(screen: RunScreen) -> int | None:
+def _step_of_weights(screen: RunParts) -> int | None:
     """The step whose checkpoint answers for a run that ended before its model was saved."""
     run, history = screen.followed, screen.follower.history
     if history.finished is None or run.model_path.exists():
@@ -45,7 +42,7 @@ def _step_of_weights(screen: RunScreen) -> int | None:
     return step_of(weights) if weights is not None else None
 
 
-def ask_models(screen: RunScreen, text: str, seed: int) -> None:
+def ask_models(screen: RunParts, text: str, seed: int) -> None:
     settings, likelihoods = screen.app.generation, screen.prompt.answers.view.likelihoods
     request = AskPrompt(
         text=text,
@@ -66,7 +63,7 @@ def ask_models(screen: RunScreen, text: str, seed: int) -> None:
     ask_prompt(screen.followed, exchange, asked, screen.post_message)
 
 
-def open_settings(screen: RunScreen) -> None:
+def open_settings(screen: RunParts) -> None:
     from .settings import SettingsForm
 
     def keep(settings: GenerationSettings | None) -> None:
@@ -77,7 +74,7 @@ def open_settings(screen: RunScreen) -> None:
     screen.app.push_screen(SettingsForm(screen.app.generation), keep)
 
 
-def open_token(screen: RunScreen) -> bool:
+def open_token(screen: RunParts) -> bool:
     """The top five of the chosen token; False where none is chosen."""
     found = screen.prompt.chosen_token()
     if found is None:
@@ -88,12 +85,11 @@ def open_token(screen: RunScreen) -> bool:
     return True
 
 
-def open_layers(screen: RunScreen, *, again: bool) -> None:
+def open_layers(screen: RunParts, *, again: bool) -> None:
     """What happens to the last prompt inside both models; `again`: nobody asked for it yet."""
     if can_answer(screen):
-        from ..trace.trace import TraceScreen
-
         newest = None if again else screen.prompt.answers.newest
         started = screen.follower.history.started
         name = started.name if started else ""
-        screen.app.push_screen(TraceScreen(screen.followed, newest.prompt if newest else "", name))
+        opened = make_screen("trace", screen.followed, newest.prompt if newest else "", name)
+        screen.app.push_screen(opened)

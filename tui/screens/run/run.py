@@ -24,8 +24,8 @@ from ...app.keys import (
     hints,
     to_bindings,
 )
+from ...app.opening import make_screen
 from ...drawing.spans import Line, width_of
-from ...widgets.framed import FramedScreen
 from ...widgets.pane import NumberedPane
 from ..charts.chart import ChartPane
 from ..charts.chart_ahead import make_ahead
@@ -40,9 +40,10 @@ from .arrangement import Desk
 from .follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from .log import LogPane
 from .metrics import Judgement, MetricsPane
+from .parts import Order, RunParts
 from .pipeline import PipelinePane, told_beside_estimate
 from .run_memory import OVER_THE_RUN, recall_run, run_memory
-from .run_questions import Order, OrderTold, ask_first, tell_answer, tell_what_is_done
+from .run_questions import OrderTold, ask_first, tell_answer, tell_what_is_done
 from .status import TwoEnds, machine, pace, resumable_step, title_left, title_right
 from .trace import TracePane
 
@@ -68,7 +69,7 @@ class Prompt(PromptPane):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PROMPT_PANE_KEYS)]
 
 
-class RunScreen(FramedScreen[None]):
+class RunScreen(RunParts):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "run"
 
@@ -317,19 +318,13 @@ class RunScreen(FramedScreen[None]):
         return self.follower.history if self.status in ENDED else None
 
     def action_evaluation(self) -> None:
-        from ..evaluation.evaluation import EvaluationScreen
-
-        self.app.push_screen(EvaluationScreen(self.followed, self._ended_history()))
+        self.app.push_screen(make_screen("evaluation", self.followed, self._ended_history()))
 
     def action_rows(self) -> None:
-        from ..examples.examples import ExamplesScreen
-
-        self.app.push_screen(ExamplesScreen(self.followed, self._ended_history()))
+        self.app.push_screen(make_screen("examples", self.followed, self._ended_history()))
 
     def action_quiz(self) -> None:
-        from ..quiz.quiz import QuizScreen
-
-        self.app.push_screen(QuizScreen(self.followed))
+        self.app.push_screen(make_screen("quiz", self.followed))
 
     def action_review(self) -> None:
         from ..review.reviewing import find_review
@@ -338,9 +333,7 @@ class RunScreen(FramedScreen[None]):
 
     @on(ReviewFound)
     def open_review(self, message: ReviewFound) -> None:
-        from ..review.review import ReviewScreen
-
-        self.app.push_screen(ReviewScreen(message.review))
+        self.app.push_screen(make_screen("review", message.review))
 
     @on(ReadingFailed)
     def tell_failure(self, message: ReadingFailed) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...app.away import seen_of, while_away
+from .parts import RunParts
 from .view_memory import chart_memory, desk_memory, recall_chart, recall_desk
-
-if TYPE_CHECKING:
-    from .run import RunScreen
 
 OVER_THE_RUN = {  # how screens are opened again
     "evaluation": "evaluation",
@@ -19,7 +17,7 @@ OVER_THE_RUN = {  # how screens are opened again
 MOST_DRAFT = 20_000  # characters of an unsent prompt
 
 
-def run_memory(screen: RunScreen) -> dict[str, Any]:
+def run_memory(screen: RunParts) -> dict[str, Any]:
     with screen.follower.lock:
         seen = seen_of(screen.follower.history, screen.status)
     return {
@@ -32,7 +30,7 @@ def run_memory(screen: RunScreen) -> dict[str, Any]:
     }
 
 
-def recall_run(screen: RunScreen, memory: dict[str, Any]) -> None:
+def recall_run(screen: RunParts, memory: dict[str, Any]) -> None:
     """As it was left; what came since is told in the line of keys."""
     recall_desk(screen.desk, memory)
     if isinstance(chart := memory.get("chart"), dict):

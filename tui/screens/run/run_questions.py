@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ....core.run.control import AskCheckpoint, AskPause, AskResume, AskStop, Request
-from ....core.run.events import CheckpointSaved, RunStarted
-from ....core.run.history import History
 from ..prompt.asking import RequestTold, ask_request, resume_run
+from .parts import Order, RunParts
 
 if TYPE_CHECKING:
     from ...app.threads import Post
-    from .run import RunScreen
 
 NOBODY = "No worker is alive: there is nothing to stop."
 OVER = "The run is over: there is nothing to pause and nothing new to save."
@@ -41,33 +39,6 @@ QUESTIONS: dict[str, tuple[str, str, Request]] = {
 }
 
 
-@dataclass(eq=False)
-class Order:
-    """What the worker was asked to do; the notice of it stands no longer than until it is done."""
-
-    what: str
-    saved: list[CheckpointSaved]  # the last one when it was asked; saved anew, its time is another
-    started: RunStarted | None
-
-    def came_of_it(self, history: History, alive: bool) -> str:
-        """A sentence once it is done; empty before."""
-        if self.what == "end":
-            return "" if alive else "its worker has ended"
-        step = f"{history.step:,}"
-        if self.what == "go on":
-            begun = history.started if history.started is not self.started else None
-            return f"going on from step {begun.resumed_from_step:,}" if begun else ""
-        if history.finished is not None:
-            return f"{history.finished.status} at step {step}"
-        if self.what == "pause" and history.paused:
-            return f"paused after step {step}"
-        if self.what == "resume" and not history.paused:
-            return f"going on after step {step}"
-        if self.what == "checkpoint" and history.checkpoints[-1:] != self.saved:
-            return f"saved: {history.checkpoints[-1].path}"
-        return ""
-
-
 @dataclass
 class OrderTold(Message):
     """What the worker said to an order: that it will be done, or why not."""
@@ -76,7 +47,7 @@ class OrderTold(Message):
     told: RequestTold
 
 
-def tell_answer(screen: RunScreen, message: OrderTold) -> None:
+def tell_answer(screen: RunParts, message: OrderTold) -> None:
     """That an order will be done is no news once it is done."""
     if message.told.failed:
         screen.order = None
@@ -85,7 +56,7 @@ def tell_answer(screen: RunScreen, message: OrderTold) -> None:
     screen.show_outcome(message.told)
 
 
-def tell_what_is_done(screen: RunScreen) -> None:
+def tell_what_is_done(screen: RunParts) -> None:
     if screen.order is None:
         return
     told = screen.order.came_of_it(screen.follower.history, screen.follower.alive)
@@ -94,7 +65,7 @@ def tell_what_is_done(screen: RunScreen) -> None:
         screen.show_outcome(RequestTold(told))
 
 
-def way_on(screen: RunScreen) -> str:
+def way_on(screen: RunParts) -> str:
     """How a run that ended early goes on; that it cannot, where no checkpoint is here."""
     step = screen.resumable
     if step is None:
@@ -103,7 +74,7 @@ def way_on(screen: RunScreen) -> str:
     return f"{ENDED_SO.get(screen.status, '')} {how}".lstrip()
 
 
-def ask_first(screen: RunScreen, what: str) -> None:
+def ask_first(screen: RunParts, what: str) -> None:
     alive, history = screen.followed.worker_alive(), screen.follower.history
     if history.finished is not None and alive and what == "stop":
         what = "end"
@@ -127,7 +98,7 @@ def ask_first(screen: RunScreen, what: str) -> None:
     screen.app.push_screen(Question(question, consequence), send)
 
 
-def _ask_to_go_on(screen: RunScreen, step: int) -> None:
+def _ask_to_go_on(screen: RunParts, step: int) -> None:
     from ...widgets.question import Question
 
     def go_on(yes: bool | None) -> None:
@@ -138,7 +109,7 @@ def _ask_to_go_on(screen: RunScreen, step: int) -> None:
     screen.app.push_screen(Question("Go on with this run?", told), go_on)
 
 
-def _begin_order(screen: RunScreen, what: str) -> Post:
+def _begin_order(screen: RunParts, what: str) -> Post:
     """What hears of the worker's answer to an order."""
     history = screen.follower.history
     order = screen.order = Order(what, history.checkpoints[-1:], history.started)
