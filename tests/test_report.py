@@ -261,7 +261,7 @@ def test_better_without_a_target_ships() -> None:
     ("target", "decision", "told"),
     [
         (0.80, "ship", "the whole interval meets it"),
-        (0.85, "no evidence", "the interval holds the target"),
+        (0.85, "no evidence", "the interval contains the target"),
         (0.95, "hold", "the whole interval misses it"),
     ],
 )

@@ -146,7 +146,7 @@ BETTER = evaluated(
     ("recall", "decision", "told"),
     [
         ((0.91, 0.97), "ship", "the whole interval meets it"),
-        ((0.85, 0.95), "no evidence", "the interval holds the target"),
+        ((0.85, 0.95), "no evidence", "the interval contains the target"),
         ((0.70, 0.80), "hold", "the whole interval misses it"),
     ],
 )

@@ -31,7 +31,7 @@ UNSURE_ERRORS = "the errors lie where the model is unsure: they are no sign of w
 CAVEAT = (
     "A label is suspected where the model's answer differs from it, the answer's probability is "
     "at least as high as rows of that label have on the average, and the given label's is lower "
-    "than its own rows have. A model that is surely wrong looks the same as a label that is: "
+    "than its own rows have. A confidently wrong model looks the same as a wrong label: "
     "read the rows before changing them."
 )
 

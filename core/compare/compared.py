@@ -77,7 +77,7 @@ def _could_show(c: Document) -> str:
     if math.isnan(least):
         return ""
     told = format_difference(c["metric"], abs(least)).lstrip("+")
-    return f"; these rows could have shown {told} or more"
+    return f"; detectable with these rows: {told} or more"
 
 
 def primary_comparisons(told: Document) -> list[Document]:

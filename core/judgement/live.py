@@ -1,6 +1,6 @@
 """What a run under way measures: its declared metric on validation, beside what needs no training.
 
-A head that was initialised at random is nobody's base model: a run with one stands against the
+A head that was initialised at random is no meaningful baseline: a run with one stands against the
 majority answer, which the labels of validation give without any model.
 """
 

@@ -222,7 +222,7 @@ def against_target(
         return -1, "the whole interval misses it"
     value = read_number(estimate["value"])
     wanted = _rows_wanted(value, low, high, target, rows)
-    return 0, f"the interval holds the target, {wanted}"
+    return 0, f"the interval contains the target, {wanted}"
 
 
 def _rows_wanted(value: float, low: float, high: float, target: float, rows: int) -> str:

@@ -359,7 +359,7 @@ def _detectable(c: Mapping[str, Any], metric: str) -> str:
     if math.isnan(least):
         return ""
     told = format_difference(metric, abs(least)).lstrip("+")
-    return f"; these rows could have shown {told} or more"
+    return f"; detectable with these rows: {told} or more"
 
 
 def _unpaired(history: History, split: str, metric: str, name: str) -> Answer:

@@ -74,7 +74,7 @@ class Stage:
 
 @dataclass
 class Steps:
-    """The training series, one entry an optimizer step."""
+    """The training series, one entry per optimizer step."""
 
     step: array[int] = field(default_factory=lambda: array("q"))
     epoch: array[float] = field(default_factory=lambda: array("d"))

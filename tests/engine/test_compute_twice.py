@@ -1,4 +1,4 @@
-"""Where single rows run out of memory, activations are computed again instead of being kept."""
+"""Where single rows run out of memory, activation checkpointing gives the same result."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_the_run_tells_it(
     assert [(note.level, note.text) for note in told] == [
         (
             "warning",
-            "memory ran out in step 1: from here on activations are computed again instead of "
-            "being kept, slower and with the same result",
+            "memory ran out in step 1: from here on activation checkpointing is on, slower and "
+            "with the same result",
         )
     ]

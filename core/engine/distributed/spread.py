@@ -1,4 +1,4 @@
-"""A model in training on one device or several: whole on each (DDP) or shared out (FSDP2)."""
+"""A model in training on one device or several: whole on each (DDP) or sharded (FSDP2)."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def placed_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """A whole tensor where its parameter is: this rank's part of it, where that is shared out."""
+    """A whole tensor where its parameter is: this rank's part of it, where that is sharded."""
     value = value.to(parameter.device)
     if not isinstance(parameter, DTensor) or not value.ndim:
         return value

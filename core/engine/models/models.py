@@ -496,7 +496,7 @@ def size_of(loaded: Loaded) -> int:
 def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained.
 
-    `weights`: what stands for its own, where those are shared out over devices.
+    `weights`: what stands for its own, where those are sharded over devices.
     """
     loaded.model.save_pretrained(folder, state_dict=weights)
     loaded.tokenizer.save_pretrained(folder)

@@ -31,7 +31,7 @@ from ..models.models import save
 from .train import Position, Trainer
 
 TENSORS = "training_state.safetensors"
-SHARD = "optimizer.{:0>5}-of-{:0>5}.safetensors"  # a rank's part, where the state is shared out
+SHARD = "optimizer.{:0>5}-of-{:0>5}.safetensors"  # a rank's part, where the state is sharded
 
 
 @dataclass
@@ -71,7 +71,7 @@ def checkpoint_path(run: Run, step: int) -> Path:
 def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
     """Write the state after the last step taken; every rank has to be told to.
 
-    The first rank writes it. Where the optimizer's state is shared out, each writes its own part.
+    The first rank writes it. Where the optimizer's state is sharded, each writes its own part.
     Raises RunError where the disk refuses it, or gives back other bytes than were written.
     """
     path = checkpoint_path(run, t.position.step)

@@ -239,7 +239,7 @@ def _backed_off(step: Stepped) -> str:
     if step.backed_off:
         ways.append(f"each batch is computed in {step.backed_off} pieces")
     if step.twice:
-        ways.append("activations are computed again instead of being kept")
+        ways.append("activation checkpointing is on")
     return (
         f"memory ran out in step {step.step:,}: from here on {' and '.join(ways)}, slower and with "
         "the same result"
@@ -282,7 +282,7 @@ def _answer(s: Session, t: Trainer, *, holding: bool) -> None:
 
 @contextmanager
 def _all_weights(s: Session, t: Trainer) -> Iterator[None]:
-    """Where weights are shared out, each rank has them all meanwhile, as evaluation needs them."""
+    """Where weights are sharded, each rank has them all meanwhile, as evaluation needs them."""
     if t.spread.sharded:
         s.ranks.order("gather_weights")
         t.spread.gather_weights()

@@ -59,7 +59,7 @@ _packed: Packed | None = None  # how the batch under way lies in the layers; Non
 @contextlib.contextmanager
 def packing(model: nn.Module, packed: Packed | None) -> Iterator[None]:
     """While entered, the model's layers take a batch's tokens end to end. Its backward pass belongs
-    here too, where activations are computed again.
+    here too, under activation checkpointing.
     """
     global _packed
     layers = layers_of(model) if packed else None

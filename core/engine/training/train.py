@@ -44,7 +44,7 @@ class Position:
     epoch: int = 0  # whole epochs taken
     batch: int = 0  # steps taken in this epoch
     pieces: int = 1  # into which each part of a step is cut, since memory ran out
-    twice: bool = False  # activations are computed again and not kept, since single rows ran out
+    twice: bool = False  # activation checkpointing, since single rows ran out
     not_finite: int = 0  # steps in a row, up to the last, without a finite gradient and loss
     seconds: float = 0.0  # of training: pauses and evaluations left out
     epoch_seconds: float = 0.0  # the same in this epoch

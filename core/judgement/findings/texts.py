@@ -62,7 +62,7 @@ def _nothing_to_score(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "nothing_to_score",
                 "warning",
-                f"{s.unscored_rows:,} {name} rows have nothing left to score and count nowhere",
+                f"{s.unscored_rows:,} {name} rows have no scored tokens and are excluded",
                 {"split": name, "rows": s.unscored_rows},
                 _rows_of(s, "unscored_rows"),
                 "Look at rows whose prompt fills the whole window",

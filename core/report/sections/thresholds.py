@@ -217,7 +217,7 @@ def _kept_promise(split: str, r: Mapping[str, Any]) -> list[str]:
         return [told + "the whole interval meets it."]
     if high < aim["target"]:
         return [told + "the whole interval misses it, though validation reached it."]
-    return [told + "the interval holds the target, so it is neither met nor missed for certain."]
+    return [told + "the interval contains the target, so it is neither met nor missed for certain."]
 
 
 def _curve(r: Mapping[str, Any]) -> Chart:

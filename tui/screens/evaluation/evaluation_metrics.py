@@ -206,7 +206,7 @@ def tell_metric(row: Row, reference: str, width: int) -> list[Line]:
         told += f" (Holm: {format_p(c['p_holm'])})"
     told += f": {read_difference(c)}."
     if (least := _smallest(c)) != DASH:
-        told += f" These rows would show a difference of {least}{_unit(row.metric)} or more."
+        told += f" Detectable with these rows: {least}{_unit(row.metric)} or more."
     return prose(with_minus(told), width)
 
 
