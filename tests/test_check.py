@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import load_config
 from ftev.core.errors import DataError
 from ftev.core.judgement.preflight import check_run
 from ftev.core.report.report import render_json
+from ftev.tui.commands.check import show_judgement
 
 RUN = """\
 task = "classification"
@@ -147,3 +149,20 @@ def test_every_bad_row_is_told_with_its_line(folder: Path) -> None:
     told = "\n".join(map(str, caught.value.faults))
     assert "test.csv:22" in told
     assert "test.csv:23" in told
+
+
+@pytest.mark.parametrize("labels", ["yes no YES no", "yes no yes no"])
+def test_the_last_line_does_not_pass_over_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: str
+) -> None:
+    rows = [f"text number {i},{label}" for i, label in enumerate(labels.split() * 12)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]))
+    config = RunConfig(
+        task="classification",
+        model=ModelConfig(base="tiny"),
+        data=DataConfig(train="train.csv", near_duplicates=False),
+        folder=str(tmp_path),
+    )
+    show_judgement(check_run(config))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("see to the errors above first") == ("YES" in labels)

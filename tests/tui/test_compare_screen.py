@@ -128,7 +128,9 @@ def test_the_sentence_says_what_came_out() -> None:
         "(paired 95 %: +1.0 to +5.0, p = 0.0100); it fixed 12 rows and broke 3."
     )
     same = difference("b", -0.01, 0.03, smallest_detectable=0.025)
-    assert tell_outcome(document("ab", same)).endswith("detectable with these rows: 2.5 points or more.")
+    assert tell_outcome(document("ab", same)).endswith(
+        "detectable with these rows: 2.5 points or more."
+    )
     worse = difference("c", -0.05, -0.01, p_holm=0.02)
     doubtful = difference("d", 0.01, 0.05, p_holm=0.06)
     assert read_difference(doubtful) == "cannot tell"

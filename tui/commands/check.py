@@ -75,7 +75,9 @@ def show_judgement(result: CheckResult) -> None:
     _show_findings(result)
     for what in result.not_checked:
         print(f"\nnot checked: {visible(what)}")
-    print("\nthe data can be used: nothing here stops the run")
+    grave = any(finding.severity == "error" for finding in result.findings)
+    but = ", but see to the errors above first" if grave else ""
+    print(f"\nthe data can be used: nothing here stops the run{but}")
 
 
 def _show_splits(result: CheckResult) -> None:
