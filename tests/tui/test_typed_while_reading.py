@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from ftev.core.run.runs import Run
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
+from textual.pilot import Pilot
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
+PATIENCE = 30.0  # seconds: a bound on a broken test, not an expectation
 Threads = list[Callable[[], object]]
 
 
@@ -27,7 +30,12 @@ def classified(tmp_path: Path) -> Run:
 def held(monkeypatch: pytest.MonkeyPatch) -> Threads:
     """What screens would read in threads, until the test lets it go."""
     threads: Threads = []
-    for place in ("screens.examples.examples", "screens.evaluation.evaluation_read"):
+    for place in (
+        "screens.examples.examples",
+        "screens.examples.example_rows",
+        "screens.evaluation.evaluation_read",
+        "screens.evaluation.thresholds",
+    ):
         monkeypatch.setattr(f"ftev.tui.{place}.in_thread", threads.append)
     return threads
 
@@ -37,6 +45,14 @@ def let_go(held: Threads) -> None:
         held.pop(0)()
 
 
+async def let_go_until(condition: Callable[[], object], pilot: Pilot[int], held: Threads) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, picture(pilot)
+        let_go(held)
+        await pilot.pause(0.01)
+
+
 async def test_rows_are_opened_by_keys_typed_ahead(
     classified: Run, shown: Shown, held: Threads
 ) -> None:
@@ -44,9 +60,7 @@ async def test_rows_are_opened_by_keys_typed_ahead(
         await pilot.press("r", "down", "down", "enter", "right")
         assert isinstance(pilot.app.screen, ExamplesScreen)
         assert "reading the rows" in picture(pilot)
-        while not isinstance(pilot.app.screen, RowScreen):
-            let_go(held)
-            await pilot.pause(0.01)
+        await let_go_until(lambda: isinstance(pilot.app.screen, RowScreen), pilot, held)
         await seen(pilot, "4 of 200 in this list")
 
 
@@ -56,9 +70,7 @@ async def test_leaving_waits_for_nothing(classified: Run, shown: Shown, held: Th
         await seen(pilot, "1 Pipeline")
         let_go(held)
         await pilot.press("r")
-        while held or "rows of test" not in picture(pilot):
-            let_go(held)
-            await pilot.pause(0.01)
+        await let_go_until(lambda: not held and "rows of test" in picture(pilot), pilot, held)
         assert isinstance(pilot.app.screen, ExamplesScreen)  # what was typed before is forgotten
 
 
@@ -69,7 +81,13 @@ async def test_sections_are_chosen_before_the_evaluation_is_read(
         await pilot.press("v", "6", "down")
         screen = pilot.app.screen
         assert isinstance(screen, EvaluationScreen)
-        while not screen.pane.sections:
-            let_go(held)
-            await pilot.pause(0.01)
+        await let_go_until(lambda: screen.pane.sections, pilot, held)
         await seen(pilot, "▸6 Findings")
+
+
+async def test_a_threshold_is_moved_before_its_rows_are_read(
+    classified: Run, shown: Shown, held: Threads
+) -> None:
+    async with shown(classified) as pilot:
+        await pilot.press("v", "4", "left")
+        await let_go_until(lambda: "0 goes back" in picture(pilot), pilot, held)

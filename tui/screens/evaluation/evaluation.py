@@ -46,6 +46,7 @@ from .sections import ListSection, OpenReceipt, OpenRow, OpenRows, Shown
 from .thresholds import PanelRead, read_panel
 
 FLIPS, CALIBRATION = 3, 4
+ACROSS = ("left", "right")
 MOVING = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
 NOTHING = (
     "Nothing is evaluated yet. Results are computed when training has ended; until then the "
@@ -61,6 +62,7 @@ class EvaluationScreen(ReadingScreen):
     def __init__(self, run: Run, history: History | None = None) -> None:
         """`history`: of a run that has ended, where it is read already."""
         super().__init__()
+        self._panel_waits = False  # the rows are there, the threshold panel is not
         self.run_shown = run
         self.history = history
         self.config: RunConfig | None = None
@@ -231,6 +233,7 @@ class EvaluationScreen(ReadingScreen):
         if told is None or frame is None or section.panel_split == self.split:
             return
         labels = self.history.labels if self.history else []
+        self._panel_waits = True
         read_panel(frame, labels, told, self.split, self.post_message)
 
     @on(PanelRead)
@@ -239,13 +242,17 @@ class EvaluationScreen(ReadingScreen):
         if isinstance(section, CalibrationSection) and message.split == self.split:
             section.panel, section.panel_split = message.panel, message.split
             self.pane.show()
+        self._panel_waits = False
+        self.go_on()
 
     def reads_before(self, key: str) -> bool:
-        """Every key waits for the report; one that moves among flips, for their rows."""
+        """Every key waits for the report; what moves among flips or a threshold, for their rows."""
         if not self.pane.sections:
             return self.pane.state == READING
-        waits = self.pane.section is self.flips and key in MOVING
-        return waits and self.flips.examples is None and not self.flips.failed
+        reads_rows = self.flips.examples is None and not self.flips.failed
+        if isinstance(self.pane.section, CalibrationSection):
+            return key in ACROSS and (reads_rows or self._panel_waits)
+        return self.pane.section is self.flips and key in MOVING and reads_rows
 
     def _show(self) -> None:
         self.pane.show_tabs()
