@@ -313,10 +313,10 @@ def left_by(run: Run) -> dict[str, Any]:
                 "comparisons": history.comparisons,
                 "choices": history.choices,
                 "texts": history.texts,
-                "prompts": history.prompts,
                 "best step": history.best_step,
             }
         ),
+        "answers to prompts": rounded(without_times(history.prompts)),
         "told twice": keys_of(history),
         "verdict": report["verdict"],
         "files": sorted(files),
@@ -328,6 +328,16 @@ def without_times(value: Any) -> Any:
     if isinstance(plain, dict):
         return {k: without_times(v) for k, v in plain.items() if k not in ("time", "seconds")}
     return [without_times(v) for v in plain] if isinstance(plain, list) else plain
+
+
+def rounded(value: Any) -> Any:
+    """To six digits: a model that was loaded again lies elsewhere in memory, and the kernels for
+    a single row differ in their last bit with that."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list) else value
 
 
 def first_unlike(found: Any, wanted: Any) -> str:
