@@ -9,10 +9,11 @@ from ftev.core.analysis import analyse
 from ftev.core.config.config import CostConfig, ObjectiveConfig
 from ftev.core.data.splits import rows_together
 from ftev.core.metrics.bootstrap import Resampling
-from ftev.core.metrics.clusters import clusters_of, read_clusters
+from ftev.core.metrics.clusters import clusters_of, read_clusters, told_clusters
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.results import evaluate_classification, evaluate_text
 from ftev.core.metrics.slices import Grouping, Moments
+from ftev.core.report.methods import describe_clusters, without_clusters
 from scored_splits import evaluation
 
 LABELS = ("no", "yes")
@@ -298,3 +299,12 @@ def test_S9_a_slice_of_few_clusters_is_not_judged_and_one_cut_through_them_is_ri
     assert rest.error[1] == pytest.approx(own.error[0])  # the rest of one slice is the other
     influence = (above - own.ratio[1] * below) * (inside == 1) / own.below[1]
     assert own.error[1] == pytest.approx(np.sqrt(np.square(clusters.sum(influence)).sum()))
+
+
+def test_what_is_told_of_clusters_is_taken_out_of_methods_and_said_once():
+    """Maker and reader of the words are files apart: the reader is there before NumPy is."""
+    clusters = clusters_of(np.arange(12) // 3)
+    methods = [f"made so{told_clusters(clusters, effect)}" for effect in (1.25, None, 3.0)]
+    assert {without_clusters(m) for m in methods} == {"made so"}
+    assert describe_clusters(methods) == "4 clusters of 12 rows (design effect 1.25 to 3.00)"
+    assert describe_clusters(["made so"]) == ""

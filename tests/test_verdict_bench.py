@@ -84,3 +84,11 @@ def test_a_bench_that_is_fooled_says_so(bench: Any) -> None:
     outcome = bench.judged("two identical models", [wrong])
     assert (outcome["right"], dict(outcome["false"])) == (0, {"leakage": 1})
     assert "Wrong ships: 1 where the planted truth is decisive" in bench.totals([outcome])
+
+
+def test_a_ship_among_equals_is_chance_and_one_of_seen_rows_is_not(bench: Any) -> None:
+    names = ("language model: no gain", "exact leakage of 100%, no gain")
+    outcomes = [bench.judged(name, [(name, 0, "ship", [], "")]) for name in names]
+    assert "Wrong ships: 1 where the planted truth is decisive; 1 in 1 runs" in bench.totals(
+        outcomes
+    )

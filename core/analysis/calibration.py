@@ -18,7 +18,7 @@ from ..metrics.shares import sign_flip_p, together
 from .evaluation import Analysis, Evaluation, as_in_results
 from .temperature import FITTED_CELLS, MeanOfRows, Temperature, at_temperature, fit_temperature
 
-RESAMPLING = Resampling()  # as in the results: one number has one interval
+RESAMPLING = Resampling()  # of the change of the loss: all else is as in the results
 NULL_METHOD = (
     f"mean of {NULL_DRAWS:,} simulated samples in which each answer is right with exactly its "
     "stated probability, seed 0; p is the share of them with an ECE at least as high"

@@ -74,7 +74,7 @@ class RunEntry:
 
 
 def status_of(run: Run, facts: RunFacts) -> str:
-    """How a run stands now, as `core.reporting.summary.run_status` tells it."""
+    """How a run stands now, as `core.catalog.summary.run_status` tells it."""
     if facts.ended:
         return facts.ended
     alive = run.worker_alive()

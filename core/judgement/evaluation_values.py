@@ -1,6 +1,6 @@
 """The metrics of an evaluation from the sums and counts that it wrote down, without NumPy.
 
-The same arithmetic as `core.metrics`, for whoever shows a run before NumPy is there.
+The same arithmetic as `core.metrics.metrics`, for whoever shows a run before NumPy is there.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# As `numbers.clusters.told_clusters` has it.
+# As `metrics.clusters.told_clusters` has it.
 _CLUSTERS = re.compile(r", ([\d,]+ clusters of [\d,]+ rows)(?: \(design effect ([\d.]+)\))?")
 
 
