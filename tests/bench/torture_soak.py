@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -109,13 +108,13 @@ def watched(run: Run, worker: int, terminal: Terminal, seconds: float) -> Iterat
         for watch in processes.values():
             watch.look()
     rate = (history.step - first) / (time.monotonic() - began)
-    with suppress(AssertionError):
-        wait_for(lambda: answered(read_history(run)) == asked, "the last answer", seconds=60.0)
+    # Reading on: a screen whose terminal takes nothing waits, and its keys with it.
+    terminal.read(60.0, lambda: answered(read_history(run)) == asked)
     for name, watch in processes.items():
         told, faults = watch.faults(name)
         yield told, len(watch.memory), faults
     lost = asked - answered(read_history(run))
-    faults = [f"{lost} were not answered"] if lost or not asked else []
+    faults = [f"{lost} were not answered\n{terminal.text()}"] if lost or not asked else []
     yield f"{asked} prompts, {rate:,.0f} steps a second", asked, faults
     yield from quiet(run, worker, screen, terminal)
 
