@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import story
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
-from ftev.core.metrics.results import evaluate_classification, evaluate_text
+from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.run.events import (
     AnyEvent,
     ComparisonsComputed,

@@ -14,9 +14,10 @@ from ftev.core.metrics.calibration import (
     reliability,
     top_label,
 )
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.evaluate import evaluate_classification
 from ftev.core.metrics.metrics import METRICS
 from ftev.core.metrics.probabilities import ProbabilityScores
-from ftev.core.metrics.results import compare, evaluate_classification
 from ftev.core.metrics.statistics import sign_flip, wilson
 from ftev.core.report.blocks import Chart, Paragraph, Table
 from ftev.core.report.sections.calibration import overconfidence, show_calibration

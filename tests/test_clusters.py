@@ -11,7 +11,7 @@ from ftev.core.data.splits import rows_together
 from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.clusters import clusters_of, read_clusters, told_clusters
 from ftev.core.metrics.comparisons import compare
-from ftev.core.metrics.results import evaluate_classification, evaluate_text
+from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.metrics.slices import Grouping, Moments
 from ftev.core.report.methods import describe_clusters, without_clusters
 from scored_splits import evaluation

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from ftev.core.metrics.bootstrap import beyond_of, interval_of
 from ftev.core.metrics.comparisons import compare
-from ftev.core.metrics.results import evaluate_classification
+from ftev.core.metrics.evaluate import evaluate_classification
 from ftev.core.metrics.statistics import wilson
 from scipy import stats
 

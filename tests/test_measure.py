@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from ftev.core.analysis import analyse
 from ftev.core.config.config import CostConfig, ObjectiveConfig
-from ftev.core.metrics.results import evaluate_classification
+from ftev.core.metrics.evaluate import evaluate_classification
 from scored_splits import evaluation
 from stored_runs import LABELS, labelled
 

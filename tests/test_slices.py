@@ -7,7 +7,7 @@ from data_files import TEN, faults, write_csv
 from ftev.core.analysis.slices import LEAST_ROWS, MOST_VALUES, slices
 from ftev.core.config.config import DataConfig
 from ftev.core.data.data import read_dataset
-from ftev.core.metrics.results import evaluate_text
+from ftev.core.metrics.evaluate import evaluate_text
 from ftev.core.metrics.slices import EXACT_ROWS, Grouping, Moments, newcombe, quartiles, shares_p
 from ftev.core.metrics.statistics import holm, mcnemar, wilson
 from ftev.core.report.blocks import Paragraph, Table

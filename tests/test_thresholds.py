@@ -9,7 +9,7 @@ from ftev.core.analysis.thresholds import at_operating_point, own_answers, thres
 from ftev.core.config.config import CostConfig, ObjectiveConfig
 from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.clusters import clusters_of
-from ftev.core.metrics.results import evaluate_classification
+from ftev.core.metrics.evaluate import evaluate_classification
 from ftev.core.metrics.statistics import mcnemar, wilson
 from ftev.core.metrics.thresholds import (
     CURVE_POINTS,

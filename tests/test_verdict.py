@@ -18,8 +18,8 @@ from ftev.core.judgement.objective import against_margin, against_target
 from ftev.core.judgement.outcome import read_difference
 from ftev.core.judgement.selection import find_comparison
 from ftev.core.judgement.verdict import Verdict, judge
-from ftev.core.metrics.comparisons import Comparison, adjust_secondary
-from ftev.core.metrics.results import compare, evaluate_classification
+from ftev.core.metrics.comparisons import Comparison, adjust_secondary, compare
+from ftev.core.metrics.evaluate import evaluate_classification
 from ftev.core.report.report import build_report
 from ftev.core.run.events import (
     AnalysisComputed,

@@ -11,7 +11,8 @@ import polars as pl
 
 from ..config.config import RunConfig
 from ..judgement.selection import first_reference
-from ..metrics.results import Estimate, ModelResult, evaluate_classification, evaluate_text
+from ..metrics.evaluate import evaluate_classification, evaluate_text
+from ..metrics.results import Estimate, ModelResult
 
 Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from ..metrics.results import compare
+from ..metrics.comparisons import compare
 from .evaluation import Analysis
 
 

@@ -14,7 +14,7 @@ from ..data.rows import SLICE
 from ..errors import DataError
 from ..judgement.objective import against_margin, against_target
 from ..metrics.comparisons import compare
-from ..metrics.results import evaluate_classification, evaluate_text
+from ..metrics.evaluate import evaluate_classification, evaluate_text
 from .evaluation import Analysis, Evaluation, Frames
 
 OTHERS = "(other labels)"

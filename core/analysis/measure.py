@@ -11,7 +11,8 @@ import polars as pl
 
 from ..config.decision import DEFAULT_METRIC, declared_metric
 from ..judgement.selection import REFERENCES, clean
-from ..metrics.results import Comparison, adjust_secondary, compare
+from ..metrics.comparisons import adjust_secondary, compare
+from ..metrics.results import Comparison
 from ..run.events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
 from . import Evaluation, Frames, analyse, guardrails, thresholds
 

@@ -35,6 +35,7 @@ from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_row
 from .metrics import METRICS, FloatArray
 from .probabilities import ProbabilityScores
 from .references import read_references
+from .results import Comparison
 from .scored import (
     ClassificationRows,
     TextRows,
@@ -62,32 +63,6 @@ TANGO = "Tango score 95 %"
 RANKED = "ranks exchanged within each model"
 DELONG = "normal limit (DeLong) of the permutation p"
 DEFAULT = Resampling()
-
-
-class Comparison(
-    msgspec.Struct,
-    frozen=True,
-    omit_defaults=True,
-    kw_only=True,
-    rename={"from_model": "from", "to_model": "to"},
-):
-    """How a metric moved from one model to another, as in report.json; what is None is absent."""
-
-    split: str
-    metric: str
-    from_model: str
-    to_model: str
-    difference: float  # to - from, in the metric's unit
-    low: float
-    high: float
-    p: float
-    method: str
-    fixed: int | None = None  # rows wrong before and right after: of accuracy and exact match
-    broke: int | None = None  # rows right before and wrong after
-    smallest_detectable: float | None = None  # at 80 % power; absent where so few rows show nothing
-    clusters: int | None = None  # where rows belong together
-    design_effect: float | None = None  # variance in relation to that of independent rows
-    p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
 
 
 def adjust_secondary(found: Sequence[Comparison], primary: str) -> list[Comparison]:

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.comparisons import compare
-from ftev.core.metrics.results import evaluate_classification, evaluate_text
+from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 
 ROWS = (5, 10, 20, 50, 100, 200)
 TRUTHS = (0.5, 0.7, 0.9, 0.95, 0.99, 0.999)

@@ -30,7 +30,7 @@ Work = Callable[[], object]
 
 def _predictions(rows: int, labels: int) -> Work:
     import numpy as np
-    from ftev.core.metrics.results import evaluate_classification
+    from ftev.core.metrics.evaluate import evaluate_classification
     from metrics_scale import predictions
 
     names = [f"label {i}" for i in range(labels)]

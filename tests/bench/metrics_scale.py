@@ -22,7 +22,8 @@ from ftev.core.analysis.flips import find_flips
 from ftev.core.analysis.slices import slices
 from ftev.core.analysis.thresholds import thresholds
 from ftev.core.config.config import ModelConfig, RunConfig
-from ftev.core.metrics.results import compare, evaluate_classification
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.evaluate import evaluate_classification
 
 CONFIG = RunConfig(task="classification", model=ModelConfig(base="none"))
 

@@ -37,12 +37,8 @@ from ftev.core.judgement.outcome import read_difference
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics import references
 from ftev.core.metrics.bootstrap import Resampling
-from ftev.core.metrics.results import (
-    compare,
-    evaluate_classification,
-    evaluate_text,
-    majority_frame,
-)
+from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text, majority_frame
 from ftev.core.run.events import LabelsFixed, RunFinished, RunStarted
 from ftev.core.run.history import fold
 from measure import section, table

@@ -228,7 +228,7 @@ def test_a_generation_run_ends_with_answers_and_closed_choices(
     stored = pl.read_parquet(run.predictions / "test.base.parquet")
     assert stored.height == 12
     assert stored["completion"].null_count() == 3
-    from ftev.core.metrics.results import evaluate_text
+    from ftev.core.metrics.evaluate import evaluate_text
 
     again = evaluate_text(pl.read_parquet(run.predictions / "test.tuned.parquet"))
     assert again.metrics["chrf"].value == metrics["chrf"]["value"]

@@ -16,7 +16,7 @@ from ...data.inputs import input_of
 from ...data.rows import CHARACTERS, SLICE
 from ...data.splits import rows_together
 from ...files.disk import make_folder, replacing
-from ...metrics.results import majority_frame
+from ...metrics.evaluate import majority_frame
 from ...metrics.scored import are_same_rows, read_text
 from ...metrics.token_changes import greatest_changes
 from ...run.events import AnalysisComputed, PredictionsStored, TextScored, spell_numbers

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from ...analysis.thresholds import own_answers
 from ...files.decoding import read_json
 from ...judgement.kept import chosen_by
-from ...metrics.results import evaluate_classification, evaluate_text
+from ...metrics.evaluate import evaluate_classification, evaluate_text
 from ...run.events import AnalysisComputed, spell_numbers
 from ...run.loading_code import loading_code
 from ..models.devices import free_memory

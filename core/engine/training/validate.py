@@ -148,9 +148,7 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
     found = classification_metrics(counts, s.labels, s.positive)
     if name in found:
         return found[name]
-    from ...metrics.results import (
-        evaluate_classification,  # brings SciPy: few runs are chosen by these
-    )
+    from ...metrics.evaluate import evaluate_classification
 
     whole = evaluate_classification(frame, s.labels, s.positive, draws=1)
     return whole.metrics[name].value if name in whole.metrics else math.nan
@@ -233,7 +231,7 @@ def paired_p(s: Session, metric: str, earlier: int, later: int) -> float:
 
     0, which tells them apart, where that cannot be computed: then the metric alone decides.
     """
-    from ...metrics.results import compare  # brings SciPy: most runs never ask
+    from ...metrics.comparisons import compare  # brings SciPy: most runs never ask
 
     rows = [s.validation_rows.read(step) for step in (earlier, later)]
     if rows[0] is None or rows[1] is None:

@@ -11,14 +11,9 @@ import msgspec
 import polars as pl
 
 from ...judgement.selection import primary_metric
-from ...metrics.results import (
-    Comparison,
-    ModelResult,
-    adjust_secondary,
-    compare,
-    evaluate_classification,
-    evaluate_text,
-)
+from ...metrics.comparisons import adjust_secondary, compare
+from ...metrics.evaluate import evaluate_classification, evaluate_text
+from ...metrics.results import Comparison, ModelResult
 from ...run.events import Evaluated, spell_numbers
 from ...wording.numbers import format_difference, format_estimate
 from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements

@@ -16,7 +16,7 @@ import polars as pl
 from ...analysis.predictions import REWRITE, read_frame, task_of
 from ...data.data import read_dataset
 from ...errors import FtevError, RunError
-from ...metrics.results import majority_frame
+from ...metrics.evaluate import majority_frame
 from ...run.history import History
 from ...run.misfits import use_history
 from ...run.runs import Run, file_sha256

@@ -1,0 +1,358 @@
+"""From stored predictions to results: what a run ends with, and what `verify` computes again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from .bootstrap import (
+    DRAWS,
+    FEW_ROWS,
+    Draws,
+    Resampling,
+    RowScores,
+    Statistic,
+    beyond_of,
+    bootstrap_cells,
+    bootstrap_rows,
+    interval_of,
+    shown_interval,
+    student_half,
+    values_of,
+    widened,
+)
+from .calibration import ECE_METHOD, ece_interval, how_ece
+from .cells import Cells, joint_cells
+from .clusters import Clustered, Clusters, MarginScores, design_effect, told_clusters
+from .metrics import (
+    IntArray,
+    classification_metrics,
+    confusion,
+    majority_label,
+    margins,
+    per_class,
+    text_metrics,
+    undefined_labels,
+)
+from .probabilities import ProbabilityScores
+from .ratios import described, probability_ratios, reference_ratios, text_ratios
+from .references import ReferenceRows, read_references
+from .results import Confusion, Estimate, ModelResult
+from .scored import ClassificationRows, positive_label, read_classification, read_text
+from .shares import WILSON
+from .smoothing import (
+    Ends,
+    are_few,
+    smoothed_counts,
+    smoothed_margins,
+    smoothed_method,
+    smoothed_scores,
+)
+from .statistics import wilson
+
+AT_LEAST_T = "at least Student's t"
+LOG_T = "at least Student's t of the logarithm"
+F1_WILSON = "Wilson 95 % of the rows that are or are called positive"
+NOTHING = "no interval: nothing to divide by"
+
+
+def evaluate_classification(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    positive: str | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> ModelResult:
+    """Metrics with intervals from rows of row_id, label, predicted and maybe probabilities, method.
+
+    `labels` is the explicit, ordered list that probabilities follow. With two labels and no
+    `positive`, the rarer one in these rows is positive. Proportions of rows have Wilson
+    intervals, the rest the percentile bootstrap over rows; where next to no row is wrong (or
+    right), the smoothed one. Rows of one `cluster` are resampled together. Raises DataError.
+    """
+    rows = read_classification(frame, labels)
+    counts, none = _confusion_of(rows, len(labels))
+    positive = positive_label(labels, positive, rows.truth)
+    code = None if positive is None else list(labels).index(positive)
+    resampling = Resampling(seed, draws)
+    estimates = _count_estimates(rows, labels, code, resampling)
+    if rows.probabilities is not None:
+        scores = ProbabilityScores(rows.truth, rows.probabilities, code)
+        few = are_few(rows.truth, [rows.predicted], len(labels), rows.clusters)
+        estimates |= _probability_estimates(scores, rows.clusters, few, resampling)
+    return ModelResult(
+        n=rows.n,
+        clusters=None if rows.clusters is None else rows.clusters.count,
+        loss=estimates["loss"].value if "loss" in estimates else None,
+        metrics=estimates,
+        per_class=per_class(counts, labels, none),
+        confusion=Confusion(list(labels), counts.tolist(), none),
+        positive=positive,
+        undefined=undefined_labels(counts, labels, none),
+        no_prediction=rows.row_id[rows.predicted == len(labels)].tolist(),
+        method=frame["method"][0] if "method" in frame.columns else None,
+        threshold=frame["threshold"][0] if "threshold" in frame.columns else None,
+    )
+
+
+def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> ModelResult:
+    """Language-model metrics from rows of row_id, nll, tokens, correct and bytes.
+
+    Each metric is one division of sums over the rows; its interval is the percentile bootstrap
+    of that ratio over rows. Rows without scored tokens are left out and listed. Where rows have
+    completion and reference, they are measured too, on these rows alone. Raises DataError.
+    """
+    every = read_text(frame)
+    scored = every.tokens > 0
+    rows, unscored = every.where(scored), every.row_id[~scored].tolist()
+    values = text_metrics(*rows.sums.T)
+    if not values:
+        return ModelResult(n=0, metrics={}, unscored=unscored)
+    resampling = Resampling(seed, draws)
+    drawn = _drawn(rows, rows.clusters, resampling)
+    ratios = text_ratios(rows.sums.sum(axis=0))
+    estimates = {
+        name: replace(drawn.estimate(name, value), **described(ratios, name))
+        for name, value in values.items()
+    }
+    estimates |= _of_skewed(estimates, drawn)
+    answers = read_references(frame)
+    if answers is not None:
+        estimates |= _reference_estimates(answers, resampling)
+    return ModelResult(
+        n=rows.n,
+        clusters=None if rows.clusters is None else rows.clusters.count,
+        loss=values["loss"],
+        metrics=estimates,
+        unscored=unscored,
+        no_prediction=rows.row_id[~np.isfinite(rows.sums[:, 0])].tolist(),
+        answered=answers.n if answers else None,
+        signatures=answers.signatures if answers else None,
+    )
+
+
+def _of_skewed(estimates: Mapping[str, Estimate], drawn: _Drawn) -> dict[str, Estimate]:
+    """Losses of few rows are skewed, and percentiles of them end at the largest row: the interval
+    is at least that of Student's t on the logarithm."""
+    found: dict[str, Estimate] = {}
+    if drawn.n >= FEW_ROWS:
+        return found
+    for name in {"loss", "bits_per_byte"} & estimates.keys():
+        e = estimates[name]
+        if e.value > 0 and math.isfinite(e.low):
+            ratio = math.exp(student_half(drawn.draws[name], drawn.n) / e.value)
+            low, high = min(e.low, e.value / ratio), max(e.high, e.value * ratio)
+            found[name] = replace(e, low=low, high=high, method=f"{e.method}, {LOG_T}")
+    share = estimates["token_accuracy"]
+    if math.isfinite(share.low):
+        half = student_half(drawn.draws["token_accuracy"], drawn.n)
+        low, high = min(share.low, share.value - half), max(share.high, share.value + half)
+        how = f"{share.method}, {AT_LEAST_T}"
+        share = replace(share, low=max(0.0, low), high=min(1.0, high), method=how)
+        found["token_accuracy"] = share
+    if (loss := found.get("loss")) is not None:
+        ends = {"low": math.exp(loss.low), "high": math.exp(min(loss.high, 709.0))}
+        found["perplexity"] = replace(estimates["perplexity"], method=loss.method, **ends)
+        ends = {"low": -loss.high, "high": -loss.low}
+        name = "average_log_likelihood"
+        found[name] = replace(estimates[name], method=loss.method, **ends)
+    return found
+
+
+def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict[str, Estimate]:
+    """Answers against references; the number of rows stands in the method: it is not `n`."""
+    values, clusters = values_of(answers), answers.clusters
+    drawn = _drawn(answers, clusters, resampling)
+    found = {name: drawn.estimate(name, value) for name, value in values.items()}
+    found["exact_match"] = _wilson_estimate(
+        values["exact_match"], (float(answers.exact.sum()), answers.n), answers.exact, clusters
+    )
+    ratios, told = reference_ratios(answers), f", {answers.n:,} answered rows"
+    return {
+        name: replace(e, method=e.method + told, **described(ratios, name))
+        for name, e in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What the intervals of a model's metrics are made from."""
+
+    resampling: Resampling
+    clusters: Clusters | None
+    n: int  # rows, or clusters
+    draws: Draws
+    how: Callable[[str], str]  # the draws of a metric were made
+    ends: Ends | None = None  # where draws of the rows degenerate
+    by_row: Draws | None = None  # draws of single rows, where `draws` are of clusters
+
+    def estimate(self, name: str, value: float) -> Estimate:
+        effect = None
+        if self.by_row is not None:
+            effect = design_effect(self.draws[name], self.by_row[name])
+        smooth = self.ends is not None and name in self.ends.worst and math.isfinite(value)
+        if self.ends is not None and smooth and self.n > 1:
+            ends = self.ends.interval(name, value)
+            (low, high), method = shown_interval(ends, smoothed_method(self.resampling))
+        else:
+            (low, high), method = interval_of(self.draws[name], self.n, self.how(name))
+        method += told_clusters(self.clusters, effect)
+        return Estimate(value, low, high, method, design_effect=effect)
+
+
+def _drawn(
+    rows: RowScores,
+    clusters: Clusters | None,
+    resampling: Resampling,
+    ends: Ends | None = None,
+) -> _Drawn:
+    model = rows if clusters is None else Clustered(rows, clusters)
+    draws, by_rows = bootstrap_rows([model], resampling)
+
+    def how(name: str) -> str:
+        expanded = isinstance(rows, ProbabilityScores) and rows.is_expanded(name, by_rows)
+        return resampling.method(limit=not by_rows, first_order=expanded)
+
+    by_row = None if clusters is None else bootstrap_rows([rows], resampling)[0][0]
+    return _Drawn(resampling, clusters, model.n, draws[0], how, ends, by_row)
+
+
+def majority_frame(
+    frame: pl.DataFrame, labels: Sequence[str], train_counts: Mapping[str, int]
+) -> pl.DataFrame:
+    """The same rows, each predicted as the majority label of the training split."""
+    answer = majority_label(labels, train_counts)
+    return frame.select("row_id", "label", predicted=pl.lit(answer))
+
+
+def _confusion_of(rows: ClassificationRows, n_labels: int) -> tuple[IntArray, list[int] | None]:
+    """Counts [C, C], and by true label the rows without a prediction; None where none is."""
+    known = rows.predicted < n_labels
+    counts = confusion(rows.truth[known], rows.predicted[known], n_labels)
+    none = None if known.all() else np.bincount(rows.truth[~known], minlength=n_labels).tolist()
+    return counts, none
+
+
+def _count_estimates(
+    rows: ClassificationRows, labels: Sequence[str], code: int | None, resampling: Resampling
+) -> dict[str, Estimate]:
+    counts, none = _confusion_of(rows, len(labels))
+    cells = joint_cells(rows.truth, (rows.predicted,), len(labels))
+    positive = None if code is None else labels[code]
+    values = classification_metrics(counts, labels, positive, none)
+    shares = _shares_of_rows(rows, len(labels), code)
+    few = are_few(rows.truth, [rows.predicted], len(labels), rows.clusters)
+    drawn = _drawn_counts(rows, cells, (len(labels), code), few, resampling)
+    found = {name: drawn.estimate(name, value) for name, value in values.items()}
+    found |= {
+        name: _wilson_estimate(values[name], *shares[name]) for name in shares if name in values
+    }
+    if few and "f1" in values and rows.clusters is None and code is not None:
+        m = margins(counts, none)
+        both = float(m.support[code] + m.predicted[code])
+        found["f1"] = _f1_estimate(values["f1"], float(m.right[code]), both)
+    return found
+
+
+def _drawn_counts(
+    rows: ClassificationRows,
+    cells: Cells,
+    task: tuple[int, int | None],
+    few: bool,
+    resampling: Resampling,
+) -> _Drawn:
+    def of_cells(cells: Cells) -> Statistic:
+        sums = cells.sums(0)
+        return lambda counts: sums.metrics(counts, task[1])
+
+    plain = bootstrap_cells(cells.counts, of_cells(cells), resampling)
+    if rows.clusters is None:
+        ends = smoothed_counts(cells, of_cells, resampling) if few else None
+        return _Drawn(resampling, None, rows.n, plain, lambda _: resampling.method(), ends)
+    scores = MarginScores(rows.truth, rows.predicted, *task)
+    ends = smoothed_margins([scores], rows.clusters, resampling) if few else None
+    return dataclasses.replace(_drawn(scores, rows.clusters, resampling, ends), by_row=plain)
+
+
+Share = tuple[tuple[float, float], NDArray[Any], Clusters | None]
+
+
+def _shares_of_rows(rows: ClassificationRows, n_labels: int, code: int | None) -> dict[str, Share]:
+    """The metrics that are a share of rows: (rows that count, rows), which do, their clusters."""
+    right, named = rows.truth == rows.predicted, rows.predicted < n_labels
+
+    def share(of: NDArray[np.bool_]) -> Share:
+        kept = right[of]
+        clusters = None if rows.clusters is None else rows.clusters.where(of)
+        return (float(kept.sum()), float(len(kept))), kept, clusters
+
+    every = share(np.ones(rows.n, dtype=bool))
+    shares = dict.fromkeys(("accuracy", "micro_recall", "weighted_recall"), every)
+    shares["micro_precision"] = every if named.all() else share(named)
+    if named.all():  # else it is the share of neither
+        shares["micro_f1"] = every
+    if code is not None and n_labels == 2:
+        shares["precision"] = share(rows.predicted == code)
+        shares["recall"] = share(rows.truth == code)
+    return shares
+
+
+def _probability_estimates(
+    scores: ProbabilityScores,
+    clusters: Clusters | None,
+    few: bool,
+    resampling: Resampling,
+) -> dict[str, Estimate]:
+    values, ratios = values_of(scores), probability_ratios(scores)
+    finite = bool(np.isfinite(scores.probabilities).all())
+    ends = smoothed_scores([scores], clusters, resampling) if few and finite else None
+    drawn = _drawn(scores, clusters, resampling, ends)
+    found = {
+        name: replace(drawn.estimate(name, value), **described(ratios, name))
+        for name, value in values.items()
+    }
+    return found | {"ece": _ece_estimate(found["ece"], drawn, scores)}
+
+
+def _ece_estimate(found: Estimate, drawn: _Drawn, scores: ProbabilityScores) -> Estimate:
+    """Resampling adds to the bias of an ECE: its interval is not that of percentiles."""
+    draws = drawn.draws["ece"]
+    if math.isnan(found.low) or np.isnan(draws).any():  # there is none, and the method says why
+        return found
+    null = scores.null
+    if drawn.clusters is not None:  # gaps of dependent rows cancel less
+        effect = math.sqrt(drawn.clusters.design_effect(scores.answers.right))
+        null = null._replace(value=null.value * effect, high=null.high * effect)
+    low, high = ece_interval(found.value, draws, null, beyond_of(drawn.n))
+    if drawn.ends is not None:
+        high = max(high, drawn.ends.interval("ece", found.value).high)
+    method = how_ece(ECE_METHOD, drawn.resampling) + widened(drawn.n)
+    method += told_clusters(drawn.clusters, found.design_effect)
+    if drawn.ends is not None:
+        method += ", the upper end that of the smoothed bootstrap where it is higher"
+    return replace(found, low=low, high=high, method=method)
+
+
+def _f1_estimate(value: float, right: float, both: float) -> Estimate:
+    """F1 = 2 J ÷ (1 + J), and J is a share: of the rows that are or are called positive."""
+    low, high = (2 * j / (1 + j) for j in wilson(right, both - right))
+    return Estimate(value, low, high, F1_WILSON)
+
+
+def _wilson_estimate(
+    value: float, share: tuple[float, float], right: NDArray[Any], clusters: Clusters | None
+) -> Estimate:
+    """Of clusters: with so many rows as would say as much if they were independent."""
+    count, n = share
+    effect = None if clusters is None or not n else clusters.design_effect(right)
+    low, high = wilson(count / (effect or 1), n / (effect or 1))
+    method = (WILSON if n else NOTHING) + told_clusters(clusters, effect)
+    return Estimate(value, low, high, method, count, n, effect)
