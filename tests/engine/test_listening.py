@@ -26,7 +26,7 @@ from ftev.core.run.lock import hold_run
 from ftev.core.run.runs import Run
 from ftev.tui.cli import main
 from ftev.tui.commands import resume
-from ftev.tui.screens.home.run_detail import detail_lines
+from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.prompt.asking import RequestTold, free_worker
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation

@@ -10,7 +10,7 @@ from ftev.tui.drawing.apart import cut_apart, fit_middle, name_runs
 from ftev.tui.drawing.heat import matrix_lines
 from ftev.tui.drawing.spans import text_of
 from ftev.tui.screens.evaluation.evaluation_metrics import Row, tell_doubt
-from ftev.tui.screens.examples.example_lines import example_line, example_widths
+from ftev.tui.screens.examples.example_list import example_line, example_widths
 from ftev.tui.screens.examples.example_rows import Examples
 
 LABELS = ("card_arrival", "declined_card_payment", "declined_cash_withdrawal", "declined_transfer")

@@ -8,9 +8,9 @@ import pytest
 from ftev.core.run.events import StepDone
 from ftev.core.run.history import fold
 from ftev.tui.drawing.series import SMOOTHINGS
-from ftev.tui.screens.charts import chart_ahead
-from ftev.tui.screens.charts.chart_ahead import make_ahead
-from ftev.tui.screens.charts.chart_data import ChartData
+from ftev.tui.screens.charts import chart
+from ftev.tui.screens.charts.chart import make_ahead
+from ftev.tui.screens.charts.data import ChartData
 
 
 def data_of(steps: int) -> ChartData:
@@ -37,8 +37,8 @@ def data_of(steps: int) -> ChartData:
 
 
 def test_blocks_make_the_same_averages_and_axes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chart_ahead, "LONG", 100)
-    monkeypatch.setattr(chart_ahead, "BLOCK", 64)
+    monkeypatch.setattr(chart, "LONG", 100)
+    monkeypatch.setattr(chart, "BLOCK", 64)
     ahead, at_once = data_of(1000), data_of(1000)
     make_ahead(ahead, threading.RLock(), lambda: True)
     for axis in ("time", "tokens"):
@@ -61,14 +61,14 @@ def test_a_short_run_and_a_closed_screen_make_nothing(monkeypatch: pytest.Monkey
     data = data_of(1000)
     make_ahead(data, threading.RLock(), lambda: True)
     assert not len(data._seconds)
-    monkeypatch.setattr(chart_ahead, "LONG", 100)
+    monkeypatch.setattr(chart, "LONG", 100)
     make_ahead(data, threading.RLock(), lambda: False)
     assert not len(data._seconds)
 
 
 def test_steps_taken_back_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chart_ahead, "LONG", 100)
-    monkeypatch.setattr(chart_ahead, "BLOCK", 64)
+    monkeypatch.setattr(chart, "LONG", 100)
+    monkeypatch.setattr(chart, "BLOCK", 64)
     data = data_of(1000)
     rounds = iter(range(10_000))
 

@@ -23,12 +23,10 @@ from ftev.core.run.runs import Run
 from ftev.tui.drawing.pyramid import Pyramid
 from ftev.tui.drawing.series import Average
 from ftev.tui.drawing.spans import text_of
-from ftev.tui.screens.charts.chart_data import ChartData
-from ftev.tui.screens.charts.chart_files import svg_of, table_rows, write_chart
-from ftev.tui.screens.charts.chart_legend import cursor_line, legend
-from ftev.tui.screens.charts.chart_marks import waited
-from ftev.tui.screens.charts.chart_plot import chart_lines, plot_lines, small_charts
-from ftev.tui.screens.charts.chart_view import View
+from ftev.tui.screens.charts.data import ChartData
+from ftev.tui.screens.charts.export import svg_of, table_rows, write_chart
+from ftev.tui.screens.charts.plot import chart_lines, plot_lines, small_charts
+from ftev.tui.screens.charts.view import View, cursor_line, legend, waited
 from ftev.tui.screens.run.look import AXES
 from ftev.tui.screens.run.moment import confusion_lines, history_at, is_kept, nearest_moment
 from ftev.tui.screens.run.run import RunScreen

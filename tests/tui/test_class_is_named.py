@@ -15,7 +15,7 @@ from ftev.core.run.history import fold, read_history
 from ftev.core.run.runs import Run
 from ftev.core.wording.metric_names import name_metric, title_metric
 from ftev.tui.drawing.spans import text_of
-from ftev.tui.screens.charts.chart_data import ChartData
+from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.evaluation.evaluation_metrics import metric_rows, tell_metric
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import table_lines

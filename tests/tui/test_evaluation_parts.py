@@ -33,8 +33,14 @@ from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_
 from ftev.tui.screens.evaluation.evaluation_read import narrowed, references_of, splits_of
 from ftev.tui.screens.evaluation.threshold_curves import curve_lines
 from ftev.tui.screens.evaluation.thresholds import read_thresholds, threshold_lines
-from ftev.tui.screens.examples.example_rows import examples_of, rows_at, select
-from ftev.tui.screens.examples.row_query import Term, label_query, read_query
+from ftev.tui.screens.examples.example_rows import (
+    Term,
+    examples_of,
+    label_query,
+    read_query,
+    rows_at,
+    select,
+)
 from ftev.tui.screens.run.metric_rows import metric_tables
 from stored_runs import labelled, write_run
 from test_safety import DANGEROUS, HOSTILE

@@ -19,23 +19,22 @@ from ftev.tui.app import keys
 from ftev.tui.drawing.format import format_signed
 from ftev.tui.drawing.plot import ASCII
 from ftev.tui.drawing.spans import Line, text_of
-from ftev.tui.screens.charts.chart_data import ChartData
-from ftev.tui.screens.charts.chart_legend import legend
-from ftev.tui.screens.charts.chart_plot import chart_lines
-from ftev.tui.screens.charts.chart_table import table_lines
-from ftev.tui.screens.charts.chart_view import View
+from ftev.tui.screens.charts.chart import table_lines
+from ftev.tui.screens.charts.data import ChartData
+from ftev.tui.screens.charts.plot import chart_lines
+from ftev.tui.screens.charts.view import View, legend
 from ftev.tui.screens.compare.compare import CompareScreen, Overlay
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
 from ftev.tui.screens.home.home import HomeScreen
-from ftev.tui.screens.home.pick_run import PickRun
+from ftev.tui.screens.home.run_list import PickRun
 from ftev.tui.screens.new_run.new_run import NewRunScreen
 from ftev.tui.screens.prompt.answers import Answer, answer_head, exchange_of
 from ftev.tui.screens.prompt.answers_pane import AnswersPane
 from ftev.tui.screens.prompt.run_prompt import NOTHING_ANSWERS, ask_models
 from ftev.tui.screens.quiz.quiz import QuizScreen
-from ftev.tui.screens.review.review import ReviewScreen
+from ftev.tui.screens.review import ReviewScreen
 from ftev.tui.screens.run.metrics import Judgement, judgement_lines
 from ftev.tui.screens.run.run import Chart, RunScreen
 from ftev.tui.screens.run.status import hint_line

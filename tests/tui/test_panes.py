@@ -8,10 +8,9 @@ from ftev.core.run.events import RunFinished, StepDone, TextScored
 from ftev.core.run.history import History, fold
 from ftev.tui.drawing.plot import ASCII
 from ftev.tui.drawing.spans import Line, cut, join_fitting, justify, text_of
-from ftev.tui.screens.charts.chart_data import ChartData
-from ftev.tui.screens.charts.chart_legend import cursor_line, legend
-from ftev.tui.screens.charts.chart_plot import plot_lines
-from ftev.tui.screens.charts.chart_view import View
+from ftev.tui.screens.charts.data import ChartData
+from ftev.tui.screens.charts.plot import plot_lines
+from ftev.tui.screens.charts.view import View, cursor_line, legend
 from ftev.tui.screens.prompt.answers import Answer, Exchange
 from ftev.tui.screens.prompt.talk import View as TalkView
 from ftev.tui.screens.prompt.talk import block_of

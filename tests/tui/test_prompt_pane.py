@@ -20,15 +20,13 @@ from ftev.core.run.events import PromptAnswered
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.shading import STEPS, first_difference, shade, step_of
 from ftev.tui.drawing.spans import Line, text_of, width_of
-from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, exchange_of
-from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN
+from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, add_reply, exchange_of
+from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN, top_lines
 from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
 from ftev.tui.screens.prompt.filmstrip import strip_lines
-from ftev.tui.screens.prompt.generation import GenerationSettings, read_settings
 from ftev.tui.screens.prompt.prompt import PromptPane
-from ftev.tui.screens.prompt.replies import add_reply
+from ftev.tui.screens.prompt.settings import GenerationSettings, read_settings
 from ftev.tui.screens.prompt.talk import View, block_of, move_cursor, token_seen
-from ftev.tui.screens.prompt.token import top_lines
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker
 

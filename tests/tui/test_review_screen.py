@@ -12,7 +12,7 @@ from conftest import picture, seen
 from ftev.core.review.review import Review, read_judgements
 from ftev.core.run.runs import Run
 from ftev.tui.app.app import FtevApp
-from ftev.tui.screens.review.review import ReviewScreen
+from ftev.tui.screens.review import ReviewScreen
 from stored_runs import write_run
 from test_safety import DANGEROUS, HOSTILE
 from textual.pilot import Pilot

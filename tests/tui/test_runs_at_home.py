@@ -19,9 +19,8 @@ from ftev.core.catalog.run_order import arrange
 from ftev.core.catalog.trash import move_to_trash
 from ftev.core.run.loss_course import PARTS, LossCourse, read_course
 from ftev.core.run.runs import Run, list_runs
-from ftev.tui.screens.home.home import HomeScreen
-from ftev.tui.screens.home.home_notes import with_note
-from ftev.tui.screens.home.run_columns import difference_of, fit_columns, spark
+from ftev.tui.screens.home.home import HomeScreen, with_note
+from ftev.tui.screens.home.run_lines import difference_of, fit_columns, spark
 from made_runs import live_worker, make_run, story, until_step, write_events
 from msgspec import structs
 from textual.pilot import Pilot

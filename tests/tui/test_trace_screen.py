@@ -13,7 +13,7 @@ from ftev.tui.app.keys import TRACE_KEYS
 from ftev.tui.drawing.spans import text_of, width_of
 from ftev.tui.screens.prompt.answers import Exchange
 from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
-from ftev.tui.screens.trace.traced import verdict, whole_trace
+from ftev.tui.screens.trace.lines import verdict, whole_trace
 from made_runs import live_worker
 
 HOSTILE = "\x1b]0;x\x07[/]"

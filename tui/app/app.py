@@ -26,7 +26,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from ...core.run.runs import Run
-from ..screens.prompt.generation import GenerationSettings
+from ..screens.prompt.settings import GenerationSettings
 from ..terminal.lean import lean
 from ..terminal.picture import Picture
 from ..terminal.safety import SafeFilter

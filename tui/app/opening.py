@@ -17,7 +17,7 @@ PLACES: dict[Name, tuple[str, str]] = {
     "home": ("home.home", "HomeScreen"),
     "new_run": ("new_run.new_run", "NewRunScreen"),
     "quiz": ("quiz.quiz", "QuizScreen"),
-    "review": ("review.review", "ReviewScreen"),
+    "review": ("review", "ReviewScreen"),
     "row": ("examples.row", "RowScreen"),
     "run": ("run.run", "RunScreen"),
     "trace": ("trace.trace", "TraceScreen"),

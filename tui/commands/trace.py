@@ -43,7 +43,7 @@ def _ask(found: Run, text: str) -> Traced:
 
 def _print(traced: Traced) -> None:
     from ..drawing.spans import text_of
-    from ..screens.trace.traced import whole_trace
+    from ..screens.trace.lines import whole_trace
 
     width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
     for line in whole_trace(traced, max(LEAST_WIDTH, width - 1)):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
@@ -12,14 +16,14 @@ from textual.message import Message
 
 from ....core.config.config import RunConfig
 from ....core.run.history import History
+from ...drawing.format import format_count, format_number
 from ...drawing.plot import ASCII, BRAILLE
-from ...drawing.spans import Line
+from ...drawing.series import SMOOTHINGS, Average
+from ...drawing.spans import Column, Line, header, row, table_width
 from ...widgets.plot_pane import PlotPane
-from .chart_data import ChartData
-from .chart_legend import cursor_line, legend
-from .chart_plot import chart_lines, small_charts
-from .chart_table import table_lines
-from .chart_view import View
+from .data import ChartData
+from .plot import chart_lines, small_charts
+from .view import View, cursor_line, legend
 
 _NOT_YET = "The loss is drawn here from the first step on."
 _NEVER = "Two given models are evaluated: there is no training to draw."
@@ -141,3 +145,90 @@ class ChartPane(PlotPane):
         self.as_table = not self.as_table
         self.from_end = 0
         self.show()
+
+
+COLUMNS = [
+    Column("step", 8),
+    Column("epoch", 6),
+    Column("training", 10),
+    Column("validation", 10),
+    Column("learning rate", 13),
+    Column("grad. norm", 10),
+    Column("tokens/s", 9),
+]
+
+
+def table_lines(data: ChartData, width: int, height: int, from_end: int) -> tuple[list[Line], int]:
+    """Header and the rows up to `from_end` before the last; also `from_end`, kept in bounds."""
+    columns = _fitting(width)
+    room = max(1, height - 1)
+    from_end = min(max(0, from_end), max(0, len(data) - room))
+    end = len(data) - from_end
+    measured = {
+        e.step: loss for e, loss in zip(data.validation, data.validation_loss.values, strict=True)
+    }
+    lines = [header(columns)]
+    lines += [_row(data, i, measured, columns) for i in range(max(0, end - room), end)]
+    return lines, from_end
+
+
+def _fitting(width: int) -> list[Column]:
+    """The columns that are whole: a figure without its end would be another figure."""
+    count = len(COLUMNS)
+    while count > 1 and table_width(COLUMNS[:count]) > width:
+        count -= 1
+    return COLUMNS[:count]
+
+
+def _row(data: ChartData, i: int, measured: dict[int, float], columns: list[Column]) -> Line:
+    steps = data.history.steps
+    step, seconds = steps.step[i], steps.seconds[i]
+    return row(
+        columns,
+        [
+            (format_count(step), ""),
+            (f"{steps.epoch[i]:.2f}", "muted"),
+            (format_number(steps.loss[i]), "train"),
+            (format_number(measured[step]) if step in measured else "", "validation"),
+            (format_number(steps.learning_rate[i], 3), "muted"),
+            (format_number(steps.grad_norm[i], 3), "muted"),
+            (format_count(steps.tokens[i] / seconds) if seconds > 0 else "", "muted"),
+        ][: len(columns)],
+    )
+
+
+LONG = 50_000  # steps; fewer are made within a frame
+BLOCK = 1 << 14  # points made under one hold of the lock: a few milliseconds
+REST_SECONDS = 0.001  # without a rest the loop would hardly ever get the lock
+
+
+def make_ahead(
+    data: ChartData, lock: AbstractContextManager[Any], wanted: Callable[[], bool]
+) -> None:
+    """Until all is made, or no longer wanted. Under `lock` the data is read and written."""
+    if len(data) < LONG:
+        return
+    with lock:
+        growing = list(_growing(data))
+    for grow in growing:
+        made = -1
+        while wanted():
+            with lock:
+                before, made = made, grow()
+            if made <= before:
+                break
+            time.sleep(REST_SECONDS)
+
+
+def _growing(data: ChartData) -> Iterator[Callable[[], int]]:
+    """Each adds a block to something and tells how much of it there is."""
+    yield partial(data.grow_axes, BLOCK)
+    for share in SMOOTHINGS:
+        for name in data.names:
+            for series in data.chart(name).series:
+                if share and series.noisy:
+                    yield partial(_grow, series.average(share))
+
+
+def _grow(average: Average) -> int:
+    return len(average.catch_up(BLOCK))

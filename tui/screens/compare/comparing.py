@@ -10,7 +10,7 @@ from ....core.catalog.run_notes import read_notes
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.text import visible
-from ..home.pick_run import PickRun
+from ..home.run_list import PickRun
 from .compare import CompareScreen
 from .compare_memory import runs_of
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ....core.run.history import History
 from ...drawing.series import SMOOTHINGS
-from ..charts.chart_data import ChartData
+from ..charts.data import ChartData
 from ..run.look import AXES
 
 MOST_RUNS = 6

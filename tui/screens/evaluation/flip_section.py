@@ -7,9 +7,8 @@ from typing import Any
 from ....core.report.sections.flips import tell_counts
 from ...drawing.scrolling import keep_seen
 from ...drawing.spans import Line
-from ..examples.example_lines import example_header, example_line, example_widths
-from ..examples.example_rows import Examples, rows_at, select
-from ..examples.row_query import Query
+from ..examples.example_list import example_header, example_line, example_widths
+from ..examples.example_rows import Examples, Query, rows_at, select
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS
 from .sections import ListSection, Opened, OpenRow, Shown

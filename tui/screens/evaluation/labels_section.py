@@ -10,7 +10,7 @@ from ...drawing.apart import cut_apart
 from ...drawing.format import fit, fit_right
 from ...drawing.heat import MatrixView, matrix_lines, tell_cell, worst_cells
 from ...drawing.spans import Line
-from ..examples.row_query import label_query
+from ..examples.example_rows import label_query
 from .block_lines import prose
 from .sections import POINTER, SIDE_BY_SIDE, Opened, OpenRows, Section, Shown, beside
 

@@ -1,15 +1,20 @@
-"""The list of the examples screen, and the line above it."""
+"""The list of scored rows: answers with their signs, confidence, loss and text, a line per row."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ....core.wording.text import visible
-from ...drawing.format import wrap
+from rich.cells import cell_len
+
+from ....core.wording.numbers import DASH, format_value
+from ....core.wording.text import BREAK, NO_PREDICTION, visible
+from ...drawing.apart import cut_apart
+from ...drawing.format import fit, fit_right, format_number, format_signed, wrap
 from ...drawing.scrolling import keep_seen, moved
-from ...drawing.spans import Line
+from ...drawing.spans import GAP, Line
 from ...widgets.pane import Pane
-from .example_lines import example_header, example_line, example_widths
 from .example_rows import Examples, rows_at
 
 
@@ -64,3 +69,114 @@ class Info(Pane):
         for part in self.parts:
             line += [("  ·  ", "rule"), *part] if line else part
         return [line]
+
+
+KIND_SIGNS = {
+    "fixed": ("✓ fixed", "good"),
+    "broke": ("✗ broke", "bad"),
+    "wrong": ("· wrong", "warn"),
+    "right": ("  right", "muted"),
+    "fell": ("✓ fell", "good"),
+    "rose": ("✗ rose", "bad"),
+    "same": ("  same", "muted"),
+}
+KIND_WIDTH, NUMBER_WIDTH = 7, 7
+MOST_LABEL = 16
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Cells of the columns that depend on the rows and the terminal; 0 where one gives way."""
+
+    row: int
+    label: int
+    before: int
+    text: int
+
+
+def example_widths(e: Examples, width: int) -> Widths:
+    row = max(3, len(str(e.table["row_id"].max() or 0)))
+    label = before = 0
+    fixed = 2 + row + len(GAP) + 2
+    fixed += KIND_WIDTH + len(GAP) if e.kinds else 0
+    if e.labelled:
+        longest = max((cell_len(visible(name)) for name in e.labels), default=5)
+        most = MOST_LABEL if width >= 110 else 10
+        label = max(5, min(longest, most))
+        before = label if e.reference and width >= 110 else 0
+        fixed += (2 * label + 2 * len(GAP)) + (before + len(GAP) if before else 0)
+        fixed += 2 * (NUMBER_WIDTH + len(GAP))
+    else:
+        fixed += (3 if e.reference else 1) * (NUMBER_WIDTH + len(GAP)) + 6 + len(GAP)
+    return Widths(row, label, before, max(0, width - fixed))
+
+
+def example_header(e: Examples, w: Widths) -> Line:
+    parts = [fit_right("row", w.row)]
+    if e.kinds:
+        parts.append(fit("flip", KIND_WIDTH))
+    if e.labelled:
+        parts.append(fit("label", w.label))
+        if w.before:
+            parts.append(fit(e.reference, w.before))
+        parts += [fit("tuned", w.label), fit_right("sure", NUMBER_WIDTH)]
+        parts.append(fit_right("loss", NUMBER_WIDTH))
+    else:
+        if e.reference:
+            parts.append(fit_right(e.reference, NUMBER_WIDTH))
+        parts.append(fit_right("tuned", NUMBER_WIDTH))
+        if e.reference:
+            parts.append(fit_right("change", NUMBER_WIDTH))
+        parts.append(fit_right("tokens", 6))
+    return [("  " + GAP.join(parts) + "    " + "text"[: w.text], "muted")]
+
+
+def example_line(e: Examples, row: Mapping[str, Any], w: Widths, chosen: bool) -> Line:
+    line: Line = [
+        ("▸ " if chosen else "  ", "accent"),
+        (fit_right(str(row["row_id"]), w.row) + GAP, "muted"),
+    ]
+    if e.kinds:
+        sign, role = KIND_SIGNS.get(row["kind"], (str(row["kind"]), "muted"))
+        line.append((fit(sign, KIND_WIDTH) + GAP, role))
+    line += _labelled(e, row, w) if e.labelled else _written(e, row)
+    line.append(("≡ " if row["leak"] else "  ", "warn"))
+    text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", f" {BREAK} "), 600)
+    line.append((fit(text, w.text), "strong" if chosen else ""))
+    return line
+
+
+def _labelled(e: Examples, row: Mapping[str, Any], w: Widths) -> Line:
+    def cut(label: object, width: int) -> str:
+        if label is None:
+            return fit(NO_PREDICTION, width) + GAP
+        known = dict(zip(e.labels, cut_apart(e.labels, width), strict=True))
+        return fit(known.get(str(label), visible(label)), width) + GAP
+
+    right = row["predicted"] == row["label"]
+    line: Line = [(cut(row["label"], w.label), "")]
+    if w.before:
+        line.append((cut(row["before"], w.before), "muted"))
+    line.append((cut(row["predicted"], w.label), "tuned" if right else "bad"))
+    sure = row.get("confidence")
+    told = DASH if sure is None else format_value("accuracy", sure)
+    line.append((fit_right(told, NUMBER_WIDTH) + GAP, ""))
+    line.append((fit_right(_number(row.get("loss")), NUMBER_WIDTH) + GAP, "muted"))
+    return line
+
+
+def _written(e: Examples, row: Mapping[str, Any]) -> Line:
+    line: Line = []
+    if e.reference:
+        line.append((fit_right(_number(row["loss_before"]), NUMBER_WIDTH) + GAP, "base"))
+    line.append((fit_right(_number(row["loss"]), NUMBER_WIDTH) + GAP, "tuned"))
+    if e.reference:
+        change = row["change"]
+        role = "good" if change < 0 else "bad"
+        line.append((fit_right(format_signed(change, 3), NUMBER_WIDTH) + GAP, role))
+    line.append((fit_right(f"{row['tokens']:,}", 6) + GAP, "muted"))
+    return line
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else format_number(value)

@@ -1,4 +1,4 @@
-"""The scored rows of a split as one table of columns, found and ordered without Python rows."""
+"""The scored rows of a split as one table of columns, filtered and sorted without Python rows."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
+from ....core.catalog.filter_words import read_condition, read_number, split_parts
 from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ...app.threads import in_thread
 from ..evaluation.evaluation_read import CLEAN, stored_split
-from .row_query import Query, Term
 
 if TYPE_CHECKING:
     import polars as pl
+
 
 TEXT_CHARACTERS = 500  # of a row that are kept in the table
 LABELLED = ("fixed", "broke", "wrong", "right")
@@ -247,3 +248,75 @@ def rows_at(examples: Examples, places: Any, start: int, count: int) -> list[dic
     """Some of the selected rows, as they are drawn."""
     wanted = places[start : start + count]
     return examples.table[wanted].to_dicts() if len(wanted) else []
+
+
+NUMBERS = {
+    "row": "row_id",
+    "conf": "confidence",
+    "confidence": "confidence",
+    "loss": "loss",
+    "before_loss": "loss_before",
+    "change": "change",
+    "tokens": "tokens",
+    "length": "length",
+}
+WORDS = {
+    "label": "label",
+    "predicted": "predicted",
+    "before": "before",
+    "kind": "kind",
+    "leak": "leak",
+}
+KNOWN = "label= predicted= before= kind= conf> loss> change< length> tokens> row= leak=yes"
+
+
+@dataclass(frozen=True)
+class Term:
+    """`column sign value`; a word of the text has the column "text" and the sign "has"."""
+
+    column: str
+    sign: str
+    value: str | float
+
+
+@dataclass(frozen=True)
+class Query:
+    terms: tuple[Term, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def read_query(text: str) -> Query:
+    """Terms, all of which a row must meet; what is not understood is told, and left out."""
+    terms, faults = [], []
+    for part in split_parts(text):
+        found = _read_term(part)
+        if isinstance(found, Term):
+            terms.append(found)
+        else:
+            faults.append(found)
+    return Query(tuple(terms), tuple(faults))
+
+
+def _read_term(part: str) -> Term | str:
+    key, sign, value = read_condition(part) or ("", "", "")
+    key, sign = key.lower(), "=" if sign == "==" else sign
+    if key in WORDS:
+        return Term(WORDS[key], sign, value) if sign in ("=", "!=") else f"{key} takes = or !="
+    if key not in NUMBERS:
+        return Term("text", "has", part)
+    try:
+        return Term(NUMBERS[key], sign, read_number(value))
+    except ValueError:
+        return f"{key}{sign} needs a number"
+
+
+def quote(value: str) -> str:
+    """A value as it is typed: in quotes where it holds a space or is empty."""
+    plain = value.replace('"', "")
+    return f'"{plain}"' if not plain or any(c.isspace() for c in plain) else plain
+
+
+def label_query(truth: str | None = None, predicted: str | None = None) -> str:
+    """The rows of a cell of the confusion matrix."""
+    parts = [("label", truth), ("predicted", predicted)]
+    return " ".join(f"{name}={quote(value)}" for name, value in parts if value is not None)

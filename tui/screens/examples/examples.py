@@ -25,8 +25,7 @@ from ...widgets.reading import ReadingScreen
 from ..evaluation.evaluation_read import MODEL_WORDS, ReadingFailed
 from ..evaluation.flip_section import KIND_WORDS
 from .example_list import ExampleList, Info
-from .example_rows import ExamplesRead, read_examples, select
-from .row_query import KNOWN, read_query
+from .example_rows import KNOWN, ExamplesRead, read_examples, read_query, select
 
 MOST_ONLY = 5_000  # ids of rows that are remembered
 ORDER_WORDS = {

@@ -18,7 +18,7 @@ from ...drawing.format import bar, fit, fit_right, format_number, wrap
 from ...drawing.spans import Line
 from ..evaluation.block_lines import prose
 from ..evaluation.evaluation_read import stored_split
-from .example_lines import KIND_SIGNS
+from .example_list import KIND_SIGNS
 from .example_rows import TEXT_CHARACTERS, Examples, rows_at
 
 MODELS = ("majority", "probe", "base", "tuned")

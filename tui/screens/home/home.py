@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from ....core.catalog.home_memory import read_memory, write_memory
 from ....core.catalog.run_facts import RunEntry
-from ....core.catalog.run_notes import write_notes
+from ....core.catalog.run_notes import RunNotes, read_notes, read_tags, write_notes
 from ....core.catalog.run_order import GROUPS, SORTS, arrange
 from ....core.errors import FtevError
 from ....core.wording.text import visible
@@ -26,9 +26,7 @@ from ...drawing.scrolling import following
 from ...drawing.spans import Line, cut
 from ...widgets.framed import FramedScreen
 from ..prompt.asking import RequestTold, free_worker, write_report
-from .home_notes import PURPOSES, note_of, with_note
-from .run_columns import Marks
-from .run_detail import DETAIL_LINES, RunDetail
+from .run_lines import DETAIL_LINES, Marks, RunDetail
 from .run_list import RunList, empty_lines, nothing_matches
 from .scan import RunsListed, Scanner
 
@@ -394,3 +392,31 @@ class HomeScreen(FramedScreen[None]):
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]
+
+
+FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
+PURPOSES = {
+    "filter": FILTER_HELP,
+    "name": "the one to show; the directory keeps its own   enter keeps it, esc not",
+    "tags": "with spaces between them   enter keeps them, esc not",
+    "note": "on this run   enter keeps it, esc not",
+}
+
+
+def note_of(entry: RunEntry, purpose: str) -> str:
+    """What the box starts with."""
+    notes = entry.notes
+    return {"name": entry.name, "tags": " ".join(notes.tags), "note": notes.note}.get(purpose, "")
+
+
+def with_note(entry: RunEntry, purpose: str, value: str) -> RunNotes:
+    """What the run's notes become. They are read anew: another screen may have written since.
+
+    A name that is the run's own is no name.
+    """
+    notes: RunNotes = read_notes(entry.run)
+    if purpose == "name":
+        return msgspec.structs.replace(notes, name="" if value == entry.facts.name else value)
+    if purpose == "tags":
+        return msgspec.structs.replace(notes, tags=read_tags(value))
+    return msgspec.structs.replace(notes, note=value)

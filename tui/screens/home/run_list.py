@@ -1,19 +1,28 @@
-"""The list of runs on the home screen."""
+"""The list of runs with a cursor, the detail of the chosen run, and the screen that picks one."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
-from textual import events
+from textual import events, on
+from textual.binding import BindingType
 from textual.message import Message
+from textual.widget import Widget
 
 from ....core.catalog.run_facts import RunEntry
-from ....core.catalog.run_order import Group
+from ....core.catalog.run_order import Group, arrange
+from ....core.run.runs import Run
+from ...app.keys import APP_KEYS, PICK_KEYS, Key, to_bindings
 from ...drawing.scrolling import moved
 from ...drawing.spans import Line
+from ...widgets.framed import FramedScreen
 from ...widgets.pane import Pane
-from .run_columns import Columns, Marks, fit_columns, group_line, header_line, run_line
+from .run_lines import Columns, Marks, fit_columns, group_line, header_line, run_line
+from .scan import RunsListed, Scanner
 
 Row = RunEntry | Group  # a group stands for its head
 
@@ -143,3 +152,53 @@ def empty_lines(*, complete: bool) -> list[Line]:
 
 def nothing_matches() -> list[Line]:
     return [[], [("No run passes this filter.", "strong"), ("  esc takes it away.", "muted")]]
+
+
+class PickRun(FramedScreen[RunEntry]):
+    """Every run of the folder but `without`, those of its task first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PICK_KEYS)]
+
+    def __init__(self, title: Line, folder: Path, without: Run, task: str) -> None:
+        super().__init__((*PICK_KEYS, *APP_KEYS))
+        self._title, self._without, self._first = title, without, task
+        self.scanner = Scanner(folder, self.post_message)
+        self.runs = RunList()
+
+    def panes(self) -> Iterable[Widget]:
+        return (self.runs,)
+
+    def on_mount(self) -> None:
+        self.title_line.show_ends(self._title, [])
+        self.scanner.start()
+
+    def on_unmount(self) -> None:
+        self.scanner.stop()
+
+    @on(RunsListed)
+    def show_listed(self, message: RunsListed) -> None:
+        others = [
+            e for e in message.entries if e.run.path.resolve() != self._without.path.resolve()
+        ]
+        others.sort(key=lambda e: e.facts.task != self._first)  # newest first among each
+        self.runs.empty = empty_lines(complete=message.complete)
+        if message.complete and not others:
+            self.runs.empty = [[("There is no other run here to compare with.", "muted")]]
+        self.runs.show_groups(arrange(others, "newest", ""), "", Marks(), time.time())
+
+    def action_move(self, count: int) -> None:
+        self.runs.move(count)
+
+    def action_pick(self) -> None:
+        if self.runs.chosen is not None:
+            self.dismiss(self.runs.chosen)
+
+    @on(RunList.Opened)
+    def pick_clicked(self, message: RunList.Opened) -> None:
+        self.dismiss(message.entry)
+
+    def action_out(self) -> None:
+        self.dismiss(None)
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        return [("A run to choose", PICK_KEYS), ("Everywhere", APP_KEYS)]

@@ -3,20 +3,98 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.widgets import TextArea
 
 from ....core.run.control import AnyReply, ScoredToken
 from ....core.run.history import History
 from ...widgets.pane import NumberedPane
-from .answers import Exchange, exchange_of
+from .answers import Exchange, add_reply, exchange_of, stop
 from .answers_pane import AnswersPane
-from .prompt_box import PromptBox
-from .replies import add_reply, stop
 from .talk import cross_over, move_cursor, token_seen
+
+
+class PromptBox(TextArea):
+    """Where a prompt is written. It takes the focus only when it is asked to."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+j,alt+enter", "break_line", show=False),
+        Binding("up", "recall(-1)", show=False),
+        Binding("down", "recall(1)", show=False),
+        Binding("escape", "leave", show=False),
+    ]
+
+    @dataclass
+    class Sent(Message):
+        text: str
+
+    class Left(Message):
+        """`esc` in the box."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, compact=True
+        )
+        self.cursor_blink = False
+        self.can_focus = False
+        self._sent: list[str] = []
+        self._recalled = 0
+
+    def enter(self) -> None:
+        self.can_focus = True
+        self.focus(scroll_visible=False)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """`enter` sends. Not as a binding with priority: that would overtake letters before it."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self.action_send()
+        else:
+            await super()._on_key(event)
+
+    def on_blur(self, event: events.Blur) -> None:
+        self.can_focus = False
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self.can_focus = True
+
+    def action_send(self) -> None:
+        text = self.text.strip("\n")
+        if not text.strip():
+            return
+        self._sent.append(text)
+        self._recalled = len(self._sent)
+        self.clear()
+        self.post_message(self.Sent(text))
+
+    def action_break_line(self) -> None:
+        self.insert("\n")
+
+    def action_recall(self, direction: int) -> None:
+        """Earlier prompts, where the cursor is on the first or last line already."""
+        row, _ = self.cursor_location
+        edge = 0 if direction < 0 else self.document.line_count - 1
+        if row != edge:
+            self.action_cursor_up() if direction < 0 else self.action_cursor_down()
+            return
+        target = self._recalled + direction
+        if 0 <= target < len(self._sent):
+            self._recalled = target
+            self.load_text(self._sent[target])
+            self.move_cursor(self.document.end)
+
+    def action_leave(self) -> None:
+        self.screen.set_focus(None)  # at once: the key behind this one is no letter of the prompt
+        self.post_message(self.Left())
+
 
 DRAW_SECONDS = 0.1  # streamed tokens are drawn together
 MODES = ("none", "generation", "all")

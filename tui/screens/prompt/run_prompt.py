@@ -9,7 +9,7 @@ from ..run.parts import RunParts
 from ..run.run_questions import way_on
 from .answers import WAITING, Exchange
 from .asking import ask_prompt
-from .generation import GenerationSettings
+from .settings import GenerationSettings
 
 NOTHING_ANSWERS = "No worker is alive, and the weights of this run are not here."
 
@@ -79,7 +79,7 @@ def open_token(screen: RunParts) -> bool:
     found = screen.prompt.chosen_token()
     if found is None:
         return False
-    from .token import TopFive
+    from .answers_pane import TopFive
 
     screen.app.push_screen(TopFive(*found))
     return True

@@ -9,11 +9,11 @@ from ....core.run.history import History
 from ....core.run.runs import Run
 from ...widgets.framed import FramedScreen
 from ..charts.chart import ChartPane
-from ..charts.travel import Travel
 from ..prompt.prompt import PromptPane
 from .arrangement import Desk
 from .follow import Follower
 from .metrics import MetricsPane
+from .moment import Travel
 
 
 @dataclass(eq=False)

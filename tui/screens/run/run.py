@@ -27,21 +27,19 @@ from ...app.keys import (
 from ...app.opening import make_screen
 from ...drawing.spans import Line, width_of
 from ...widgets.pane import NumberedPane
-from ..charts.chart import ChartPane
-from ..charts.chart_ahead import make_ahead
-from ..charts.travel import Travel
+from ..charts.chart import ChartPane, make_ahead
 from ..evaluation.evaluation_read import ReadingFailed
 from ..prompt.asking import AnswerTold, ReplyCame, write_missing_report, write_report
-from ..prompt.prompt import PromptPane
-from ..prompt.prompt_box import PromptBox
+from ..prompt.prompt import PromptBox, PromptPane
 from ..prompt.run_prompt import ask_models, can_answer, open_layers, open_settings, open_token
-from ..review.reviewing import ReviewFound
 from .arrangement import Desk
 from .follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from .log import LogPane
 from .metrics import Judgement, MetricsPane
+from .moment import Travel
 from .parts import Order, RunParts
 from .pipeline import PipelinePane, told_beside_estimate
+from .reviewing import ReviewFound
 from .run_memory import OVER_THE_RUN, recall_run, run_memory
 from .run_questions import OrderTold, ask_first, tell_answer, tell_what_is_done
 from .status import TwoEnds, machine, pace, resumable_step, title_left, title_right
@@ -327,7 +325,7 @@ class RunScreen(RunParts):
         self.app.push_screen(make_screen("quiz", self.followed))
 
     def action_review(self) -> None:
-        from ..review.reviewing import find_review
+        from .reviewing import find_review
 
         find_review(self.followed, self.post_message)
 
@@ -432,7 +430,7 @@ class RunScreen(RunParts):
 
     @on(ChartPane.WriteAsked)
     def write_chart(self, message: ChartPane.WriteAsked) -> None:
-        from ..charts.chart_writing import write_charts
+        from ..charts.export import write_charts
 
         self.key_line.show_notice("writing the chart …", "muted")
         write_charts(self.followed, self.chart.data, message.view, message.names, self.post_message)

@@ -21,8 +21,8 @@ from ...widgets.pane import Pane
 from ...widgets.reading import ReadingScreen
 from ..prompt.answers import Exchange
 from ..prompt.asking import AnswerTold, ReplyCame, ask_prompt
-from ..prompt.prompt_box import PromptBox
-from .traced import (
+from ..prompt.prompt import PromptBox
+from .lines import (
     input_lines,
     layer_header,
     layer_lines,

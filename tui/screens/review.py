@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 
-from ....core.review.review import (
+from ...core.review.review import (
     CRITERIA,
     SIDES,
     BlindPair,
@@ -21,13 +21,13 @@ from ....core.review.review import (
     Review,
     Side,
 )
-from ....core.wording.text import visible, visible_lines
-from ...app.keys import APP_KEYS, REVIEW_KEYS, Key, to_bindings
-from ...drawing.format import fit, wrap
-from ...drawing.spans import Line
-from ...widgets.framed import FramedScreen
-from ...widgets.pane import Pane
-from ...widgets.scrolled_pane import ScrolledPane
+from ...core.wording.text import visible, visible_lines
+from ..app.keys import APP_KEYS, REVIEW_KEYS, Key, to_bindings
+from ..drawing.format import fit, wrap
+from ..drawing.spans import Line
+from ..widgets.framed import FramedScreen
+from ..widgets.pane import Pane
+from ..widgets.scrolled_pane import ScrolledPane
 
 CELLS = [(side, criterion) for side in SIDES for criterion in CRITERIA]
 NAME_WIDTH, CELL_WIDTH = 8, 14

@@ -17,10 +17,8 @@ from ...drawing.chart_frame import (
 from ...drawing.plot import ASCII, Part, Raster, Scale, column_parts, edge_parts, letter_of
 from ...drawing.series import Chart, Series
 from ...drawing.spans import Line, cut
-from .chart_data import ChartData
-from .chart_legend import small_legend
-from .chart_marks import best_point, levels, marked_steps
-from .chart_view import View
+from .data import ChartData
+from .view import View, best_point, levels, marked_steps, small_legend
 
 LEAST_MAIN, SMALL_ROWS = 11, 4  # lines of the chart in front; of a small one with its title
 MOST_SMALL = 5

@@ -1,4 +1,4 @@
-"""The charts as files: every point that is in sight as CSV, and the chart in front as SVG."""
+"""The charts as files: every point in sight as CSV, the front chart as SVG, written in a thread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from ....core.errors import RunError
+from ....core.errors import FtevError, RunError
 from ....core.files.disk import replacing, write_whole
 from ....core.report.blocks import Chart as Drawing
 from ....core.report.blocks import Line as Curve
 from ....core.report.svg import draw
+from ....core.run.history import read_history
 from ....core.run.runs import Run
+from ....core.wording.text import visible
+from ...app.threads import Post, in_thread
 from ...drawing.plot import column_parts
 from ...drawing.series import Chart, Series
+from ..prompt.asking import RequestTold
 from ..run.look import AXES
-from .chart_data import GIB, ChartData
-from .chart_marks import best_point, levels
-from .chart_view import View
+from .data import GIB, ChartData
+from .view import View, best_point, levels
 
 FOLDER = "exports"  # in the run directory
 COLUMNS_OF_SVG = 760  # places along x that are told apart: each keeps its least and greatest value
@@ -153,3 +156,30 @@ def _curve(view: View, series: Series, left: float, right: float) -> Curve:
         places += [left + part.x * width] * 2
         heights += [part.high, part.low] if falls else [part.low, part.high]
     return Curve(series.name, places, heights)
+
+
+def write_charts(run: Run, shown: ChartData, view: View, names: list[str], post: Post) -> None:
+    """From a history of its own, read in the thread: the one on the screen goes on growing."""
+    data = ChartData()
+    data.best_metric, data.early_stopping = shown.best_metric, shown.early_stopping
+
+    def write() -> None:
+        post(written(run, data, view, names))
+
+    in_thread(write)
+
+
+def written(run: Run, data: ChartData, view: View, names: list[str]) -> RequestTold:
+
+    try:
+        data.update(read_history(run))
+        known = [name for name in names if name in data.names] or ["loss"]
+        table, drawing = write_chart(run, data, view, known)
+    except FtevError as error:
+        return RequestTold(str(error), failed=True)
+    place = _within(table.parent, run)
+    return RequestTold(f"written: {visible(f'{table.name}, {drawing.name} in {place}')}")
+
+
+def _within(folder: Path, run: Run) -> str:
+    return f"{folder.name}/ of the run" if folder.parent == run.path else str(folder)

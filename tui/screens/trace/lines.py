@@ -1,4 +1,4 @@
-"""A text followed through base and tuned, as lines: pure functions of what the worker told."""
+"""A text followed through base and tuned, as lines: pure functions of the worker's reply."""
 
 from __future__ import annotations
 
