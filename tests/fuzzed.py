@@ -30,7 +30,7 @@ from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import check_config, dump_config, load_config
 from ftev.core.demo import write_demo
 from ftev.core.errors import FtevError
-from ftev.core.files.decoding import decode_toml
+from ftev.core.files.reading import decode_toml
 from ftev.core.judgement.preflight import check_run
 from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run import control, events

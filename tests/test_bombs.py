@@ -14,7 +14,7 @@ from ftev.core.analysis.predictions import read_frame
 from ftev.core.data import limits, rows
 from ftev.core.data.formats.parquet_pages import read_parquet, unpacked_size
 from ftev.core.errors import DataError, RunError
-from ftev.core.files import memory
+from ftev.core.files import disk
 from stored_runs import labelled
 
 
@@ -152,9 +152,9 @@ def test_texts_that_are_repeated_count_each_time(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_address_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = memory.free_memory()
+    free = disk.free_memory()
     assert free is None or free > 0
-    monkeypatch.setattr(memory, "_available", lambda: 10)
-    monkeypatch.setattr(memory, "_left_in_container", lambda: None)
-    monkeypatch.setattr(memory, "_left_to_process", lambda: 7)
-    assert memory.free_memory() == 7
+    monkeypatch.setattr(disk, "_available", lambda: 10)
+    monkeypatch.setattr(disk, "_left_in_container", lambda: None)
+    monkeypatch.setattr(disk, "_left_to_process", lambda: 7)
+    assert disk.free_memory() == 7

@@ -16,7 +16,7 @@ from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.metric_table import METRICS
 from ftev.core.report.markdown import render_blocks
 from ftev.core.run.runs import Run
-from ftev.core.wording.metric_names import name_metric
+from ftev.core.wording.names import name_metric
 from ftev.tui.commands.compare import show_comparison
 from ftev.tui.screens.compare.compare_rows import metric_lines
 from statsmodels.stats.multitest import multipletests

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.catalog.run_notes import RunNotes, write_notes
+from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.errors import RunError

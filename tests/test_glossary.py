@@ -12,7 +12,7 @@ from ftev.core.config.config import EvaluateConfig, ObjectiveConfig
 from ftev.core.errors import ConfigError
 from ftev.core.metrics.metrics import METRICS
 from ftev.core.report.glossary import Entry, entries, explain, lookup, of_kind
-from ftev.core.wording.nearest import nearest, plain
+from ftev.core.wording.text import nearest, plain
 
 CORE = Path(__file__).parents[1] / "core"
 READERS_MEET = (

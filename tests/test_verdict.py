@@ -32,7 +32,7 @@ from ftev.core.run.events import (
     RunStarted,
 )
 from ftev.core.run.history import fold
-from ftev.core.wording.metric_names import name_decision
+from ftev.core.wording.names import name_decision
 from scipy.stats import fisher_exact
 from statsmodels.stats.multitest import multipletests
 

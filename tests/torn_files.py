@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.catalog.run_facts import glance, read_facts, status_of
-from ftev.core.catalog.run_notes import RunNotes, write_notes
 from ftev.core.review.review import Judgement, append, find_pairs
 from ftev.core.run.runs import Run, WorkerInfo
 from ftev.core.wording.text import CONTROL

@@ -22,9 +22,9 @@ from ..run.estimate import compare_with_estimate
 from ..run.history import History
 from ..run.misfits import use_history
 from ..run.runs import Run
-from ..wording.metric_names import name_metric
+from ..wording.names import name_metric
 from ..wording.numbers import COST, DASH, format_time, format_value, read_number
-from .run_notes import read_notes
+from .notes import read_notes
 
 if TYPE_CHECKING:
     from ..config.config import RunConfig

@@ -15,7 +15,7 @@ from ..catalog.run_facts import flatten
 from ..catalog.summary import headline, run_status
 from ..config.config import RunConfig, to_dict
 from ..errors import ConfigError, Fault, FtevError
-from ..files.decoding import misfits_named
+from ..files.reading import misfits_named
 from ..judgement.selection import SPLITS, primary_metric
 from ..judgement.verdict import judge
 from ..metrics.comparisons import compare
@@ -24,7 +24,7 @@ from ..metrics.statistics import COVERS, holm
 from ..run.history import History
 from ..run.misfits import use_history
 from ..run.runs import Run
-from ..wording.metric_names import name_metric
+from ..wording.names import name_metric
 from ..wording.numbers import format_time
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 

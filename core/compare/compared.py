@@ -9,7 +9,7 @@ from typing import Any
 from ..judgement.outcome import Outcome, read_difference
 from ..metrics.metric_table import METRICS
 from ..report.blocks import Block, Bullets, Heading, Paragraph, Table
-from ..wording.metric_names import name_decision, name_metric
+from ..wording.names import name_decision, name_metric
 from ..wording.numbers import (
     DASH,
     format_difference,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, RunError
-from ..files.decoding import read_json
+from ..files.reading import read_json
 from .config import RunConfig
 
 Contradiction = tuple[str, str, str]  # a setting, what is wrong, and a remedy

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from ..errors import ConfigError, Fault
-from ..files.decoding import BROKEN, decode_toml, read_toml
+from ..files.reading import BROKEN, decode_toml, read_toml
 from .adapter_files import train_on
 from .config import DataConfig, RunConfig, bounds_of, item_type, section_type, settings, to_dict
 

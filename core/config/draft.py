@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigError, Fault
-from ..files.decoding import decode_toml, read_toml
+from ..files.reading import decode_toml, read_toml
 from .config import RunConfig, Setting, section_type, settings, to_dict
 
 SOURCE = "form"

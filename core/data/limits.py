@@ -4,7 +4,7 @@ more than the machine has memory, and who runs out of that is killed without any
 from __future__ import annotations
 
 from ..errors import DataError, Fault
-from ..files.memory import free_memory
+from ..files.disk import free_memory
 
 MOST_COLUMNS = 10_000
 LONGEST = 10_000_000  # bytes of one text: some five novels

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files.decoding import decode_json
+from ..files.reading import decode_json
 from .faults import Faults
 
 ENDINGS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..run.history import History
-from ..wording.metric_names import MODELS, name_metric
+from ..wording.names import MODELS, name_metric
 from ..wording.numbers import format_interval, format_value, read_number
 from .objective import thresholds_of
 

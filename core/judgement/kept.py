@@ -10,7 +10,7 @@ from ..config.config import RunConfig
 from ..metrics.metric_table import REFERENCE_METRICS
 from ..run.events import Evaluated
 from ..run.history import History
-from ..wording.metric_names import name_metric
+from ..wording.names import name_metric
 from ..wording.numbers import format_value
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..run.history import History
-from ..wording.metric_names import MODELS, name_metric
+from ..wording.names import MODELS, name_metric
 from ..wording.numbers import (
     about_rows,
     format_count,

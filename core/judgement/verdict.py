@@ -11,7 +11,7 @@ from ..config.config import ObjectiveConfig, RunConfig
 from ..config.decision import DEFAULT_METRIC, choosers, declared_metric
 from ..metrics.metric_table import METRICS
 from ..run.history import History
-from ..wording.metric_names import MODELS, name_metric
+from ..wording.names import MODELS, name_metric
 from ..wording.numbers import (
     format_count,
     format_difference,

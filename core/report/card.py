@@ -20,7 +20,7 @@ from ..demo import SHIPPED
 from ..judgement.selection import SPLITS, clean
 from ..metrics.metric_table import METRICS
 from ..run.loading_code import loading_code
-from ..wording.metric_names import title_metric
+from ..wording.names import title_metric
 from ..wording.numbers import read_number
 from ..wording.text import visible
 from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table

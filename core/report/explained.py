@@ -8,7 +8,7 @@ from ..config.config import RunConfig
 from ..errors import ConfigError
 from ..metrics.metric_table import METRICS
 from ..run.history import History
-from ..wording.nearest import nearest
+from ..wording.text import nearest
 from .glossary import Entry, lookup
 from .receipts import (
     DifferenceReceipt,

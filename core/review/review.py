@@ -20,8 +20,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from ..errors import ConfigError, Fault, HeldError, RunError
-from ..files.decoding import decode_json
 from ..files.disk import cannot_write
+from ..files.reading import decode_json
 from ..judgement.selection import SPLITS
 from ..run.history import History, read_history
 from ..run.lock import Lock

@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import RunError
-from ..files.decoding import read_json
-from ..files.weights_files import find_damage, weights_in
+from ..files.reading import find_damage, read_json, weights_in
 from .runs import TRAINING_STATE, Run, checkpoints_of, file_sha256
 
 HASHED_BYTES = 256 << 20  # a larger file is held to its header and its size alone

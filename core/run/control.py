@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ..errors import ConfigError, Fault, LateError, RunError
-from ..files.decoding import BROKEN, reason
+from ..files.reading import BROKEN, reason
 from .runs import Run
 from .traces import ModelTrace
 

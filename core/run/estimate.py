@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import ConfigError, FtevError, RunError
-from ..files.decoding import read_json, read_toml
 from ..files.disk import writing
+from ..files.reading import read_json, read_toml
 from .history import History, read_history
 from .runs import Run, list_runs
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from ..errors import Fault, RunError
-from ..files.decoding import BROKEN
+from ..files.reading import BROKEN
 
 Model = str  # "base", "tuned", "majority" or "probe"
 

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import msgspec
 
 from ..errors import ConfigError, HeldError, LateError, ModelError, RunError
-from ..files.decoding import decode_json
 from ..files.disk import writing
+from ..files.reading import decode_json
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
 from .lock import held, is_held, refuse_second_worker
 from .processes import processes_of

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import Fault, HeldError, RunError
-from ..files.decoding import read_json
+from ..files.reading import read_json
 from .runs import SILENT_SECONDS, Run, process_start
 
 LOOK_SECONDS = 0.02

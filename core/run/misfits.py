@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import Fault, FtevError, RunError
-from ..files.decoding import misfits_named
+from ..files.reading import misfits_named
 from .events import decode_events
 from .history import History, fold, read_history
 from .runs import Run

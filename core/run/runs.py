@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import ConfigError, Fault, FtevError, RunError
-from ..files.decoding import read_json
 from ..files.disk import cannot_write, writing
+from ..files.reading import read_json
 
 if TYPE_CHECKING:
     from ..config.config import (

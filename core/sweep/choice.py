@@ -12,7 +12,7 @@ from ..errors import FtevError
 from ..judgement.verdict import judge
 from ..metrics.metric_table import METRICS
 from ..run.history import History
-from ..wording.metric_names import name_metric
+from ..wording.names import name_metric
 from ..wording.numbers import (
     format_count,
     format_difference,

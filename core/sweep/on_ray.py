@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import ConfigError, Fault
-from ..files.decoding import decode_json
+from ..files.reading import decode_json
 from ..run.launch import start_worker
 from ..run.python_child import child_environment, python_command
 from ..run.runs import SILENT_SECONDS, Run, WorkerInfo

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..catalog.notes import RunNotes, write_notes
 from ..catalog.run_facts import name_in_id
-from ..catalog.run_notes import RunNotes, write_notes
 from ..catalog.summary import run_status
 from ..config.config import RunConfig
 from ..errors import FtevError

@@ -138,7 +138,7 @@ def _runs(count: int, folder: Path) -> None:
 
 
 def home_by_runs(count: int, folder: Path) -> Work:
-    from ftev.core.catalog.facts_cache import CACHE_FILE
+    from ftev.core.catalog.run_facts import CACHE_FILE
     from ftev.tui.screens.home.scan import Scanner
 
     _runs(count, folder)
@@ -152,7 +152,7 @@ def home_by_runs(count: int, folder: Path) -> Work:
 
 def home_by_runs_known(count: int, folder: Path) -> Work:
     """A new process with the cache of the last one."""
-    from ftev.core.catalog.facts_cache import read_cache
+    from ftev.core.catalog.run_facts import read_cache
     from ftev.tui.screens.home.scan import Scanner
 
     _runs(count, folder)

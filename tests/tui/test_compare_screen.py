@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from conftest import Shown, picture, seen
-from ftev.core.catalog.run_notes import RunNotes, write_notes
+from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.compare.compared import tell_outcome
 from ftev.core.judgement.outcome import read_difference
 from ftev.core.run.runs import Run

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Shown, picture, seen
+from ftev.core.catalog.filter import arrange
 from ftev.core.catalog.run_facts import RunEntry, RunFacts
-from ftev.core.catalog.run_order import arrange
 from ftev.core.run.events import PromptAnswered
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run

@@ -10,13 +10,26 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.catalog.facts_cache import CACHE_FILE, read_cache, stamp_of, write_cache
-from ftev.core.catalog.home_memory import MEMORY_FILE, read_memory
-from ftev.core.catalog.run_facts import RunEntry, RunFacts, glance, read_facts, status_of
-from ftev.core.catalog.run_filter import FilterError, read_filter
-from ftev.core.catalog.run_notes import RunNotes, notes_path, read_notes, read_tags, write_notes
-from ftev.core.catalog.run_order import arrange
-from ftev.core.catalog.trash import move_to_trash
+from ftev.core.catalog.filter import MEMORY_FILE, FilterError, arrange, read_filter, read_memory
+from ftev.core.catalog.notes import (
+    RunNotes,
+    move_to_trash,
+    notes_path,
+    read_notes,
+    read_tags,
+    write_notes,
+)
+from ftev.core.catalog.run_facts import (
+    CACHE_FILE,
+    RunEntry,
+    RunFacts,
+    glance,
+    read_cache,
+    read_facts,
+    stamp_of,
+    status_of,
+    write_cache,
+)
 from ftev.core.run.loss_course import PARTS, LossCourse, read_course
 from ftev.core.run.runs import Run, list_runs
 from ftev.tui.screens.home.home import HomeScreen, with_note

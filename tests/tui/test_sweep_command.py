@@ -18,7 +18,7 @@ import pytest
 import waiting
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
 from ftev.core.analysis.predictions import stored_splits
-from ftev.core.catalog.run_notes import read_notes
+from ftev.core.catalog.notes import read_notes
 from ftev.core.demo import write_demo
 from ftev.core.run.events import SplitPrepared
 from ftev.core.run.history import read_history

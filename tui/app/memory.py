@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from ...core.files.decoding import decode_json
+from ...core.files.reading import decode_json
 
 SCHEMA = "ftev.screens/1"
 LARGEST = 262_144  # bytes; more is no memory of ours

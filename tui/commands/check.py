@@ -13,8 +13,8 @@ from ...core.config.config_file import load_config
 from ...core.errors import Fault, FtevError
 from ...core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...core.judgement.preflight import CheckResult, check_model, check_run
+from ...core.wording.names import name_row
 from ...core.wording.numbers import DASH, format_count
-from ...core.wording.row_names import name_row
 from ...core.wording.text import visible
 from .show import print_json, print_table, say
 

@@ -10,7 +10,7 @@ from typing import Any
 from ...core.config.config import EvaluateConfig, RunConfig
 from ...core.config.config_file import apply_overrides, check_config, load_config
 from ...core.errors import ConfigError, Fault, RunError
-from ...core.files.decoding import read_json
+from ...core.files.reading import read_json
 from .start import announce, start
 
 FLAGS = ("base", "tuned", "data")

@@ -10,7 +10,7 @@ from ...core.metrics.metric_table import METRICS
 from ...core.report.report import build_report, write_missing
 from ...core.run.history import History
 from ...core.run.runs import Run
-from ...core.wording.metric_names import name_decision, name_metric, positive_label_of
+from ...core.wording.names import name_decision, name_metric, positive_label_of
 from ...core.wording.numbers import DASH, format_difference, format_estimate
 from ...core.wording.numbers import format_difference_interval as format_ends
 from ...core.wording.text import visible

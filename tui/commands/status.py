@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.catalog.summary import describe_status, format_headline
 from ...core.run.runs import open_run, runs_folder
-from ...core.wording.metric_names import name_metric
+from ...core.wording.names import name_metric
 from ...core.wording.numbers import DASH, format_seconds, format_value
 from ..drawing.format import format_bytes
 from .show import print_json, print_table

@@ -26,7 +26,7 @@ from ...core.sweep.runs import (
     test_combination,
 )
 from ...core.sweep.work import Began, Ended, Lost, Machine, ThisMachine, work_through
-from ...core.wording.metric_names import name_decision, name_metric
+from ...core.wording.names import name_decision, name_metric
 from ...core.wording.numbers import DASH, format_count, format_estimate, format_seconds
 from ...core.wording.text import visible
 from .follow import Emit, printer, terminated_as_interrupted

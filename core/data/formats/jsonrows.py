@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from ...files.decoding import BROKEN
+from ...files.reading import BROKEN
 from ..faults import Faults, Place
 from ..limits import check_size, check_width
 from .delimited import DAMAGED, MEND, NOT_UTF8, Records

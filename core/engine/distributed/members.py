@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 from ...errors import RunError
-from ...files.decoding import read_json
 from ...files.disk import RESUME, write_whole
+from ...files.reading import read_json
 from ...run.checkpoint_files import newest_whole
 from ...run.runs import HEARTBEAT_SECONDS, SILENT_SECONDS, Run, process_start, step_of
 from ..worker.errors import Stopped

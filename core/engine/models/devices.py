@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ...config.config import RunConfig
-from ...files import memory
+from ...files import disk
 from ...run.events import DeviceFound, Event, SystemSampled
 
 SAMPLE_SECONDS = 5.0
@@ -168,7 +168,7 @@ def free_memory(device: torch.device) -> int | None:
     """Bytes that can still be had on a device, limits of a container counted; None: not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return memory.free_memory()
+    return disk.free_memory()
 
 
 @contextlib.contextmanager

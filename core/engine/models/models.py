@@ -20,7 +20,7 @@ from ...config.adapter_files import WEIGHTS, SavedAdapter, read_adapter
 from ...config.config import RunConfig
 from ...demo import find_model
 from ...errors import ModelError
-from ...files.weights_files import check_adapter, check_model, pickled
+from ...files.reading import check_adapter, check_model, pickled
 from ...run.events import ModelLoaded
 from .causality import refuse_looking_ahead, refuse_masked
 from .devices import free_memory

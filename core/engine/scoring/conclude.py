@@ -11,7 +11,7 @@ from ...analysis import Analysis, Evaluation, Frames, at_operating_point
 from ...analysis.forgetting import forgetting
 from ...analysis.measure import measure
 from ...analysis.predictions import INPUT_CHARACTERS
-from ...catalog.readings import count_test_readings
+from ...catalog.ledger import count_test_readings
 from ...data.inputs import input_of
 from ...data.rows import CHARACTERS, SLICE
 from ...data.splits import rows_together

@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 
 from ...analysis.thresholds import own_answers
-from ...files.decoding import read_json
+from ...files.reading import read_json
 from ...judgement.kept import chosen_by
 from ...metrics.evaluate import evaluate_classification, evaluate_text
 from ...run.events import AnalysisComputed, spell_numbers

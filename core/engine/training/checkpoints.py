@@ -22,8 +22,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ...errors import RunError
-from ...files.decoding import read_json
 from ...files.disk import make_folder, remove, writing
+from ...files.reading import read_json
 from ...run.checkpoint_files import Written, damage_of, describe_files
 from ...run.runs import TRAINING_STATE, Run
 from ..distributed.spread import local, placed_like

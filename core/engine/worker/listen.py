@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ...files.decoding import BROKEN
 from ...files.disk import RESUME, write_whole, writing
+from ...files.reading import BROKEN
 from ...run.control import (
     LINE_LIMIT,
     Accepted,

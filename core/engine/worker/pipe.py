@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ...errors import FtevError
-from ...files.decoding import decode_json
+from ...files.reading import decode_json
 from ...run.events import spell_numbers
 from .errors import explain
 

@@ -10,8 +10,8 @@ from typing import Any
 from ...config.decision import REPEATED
 from ...data.labels import find_variants, fold_label, sort_labels
 from ...run.history import History
+from ...wording.names import name_row
 from ...wording.numbers import format_count, format_interval, format_value, read_number
-from ...wording.row_names import name_row
 from .case import EVIDENCE_ROWS, Case, Finding, Look
 from .course import training
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ...wording.metric_names import name_metric
+from ...wording.names import name_metric
 from ...wording.numbers import (
     about_rows,
     format_count,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...metrics.metric_table import METRICS
-from ...wording.metric_names import name_metric
+from ...wording.names import name_metric
 from ...wording.numbers import (
     format_count,
     format_difference,

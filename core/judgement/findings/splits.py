@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...run.events import LeakageFound
-from ...wording.metric_names import name_metric
+from ...wording.names import name_metric
 from ...wording.numbers import format_count, format_estimate, read_number
 from ..leaked import tell_leaked
 from ..selection import clean

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from ...errors import ConfigError
-from ...wording.nearest import nearest, plain
+from ...wording.text import nearest, plain
 
 Kind = Literal["metric", "finding", "term"]
 FILES: dict[Kind, str] = {"metric": "metrics", "finding": "findings", "term": "terms"}

@@ -18,9 +18,9 @@ from ...metrics.metric_table import METRICS
 from ...metrics.ratios import Ratio
 from ...metrics.statistics import COVERS
 from ...run.history import History
-from ...wording.metric_names import title_metric
-from ...wording.nearest import nearest
+from ...wording.names import title_metric
 from ...wording.numbers import format_count, read_number
+from ...wording.text import nearest
 from .forms import DifferenceReceipt, IntervalReceipt, Part, Receipt
 from .sums import label_parts, ratio_of
 from .terms import dtype_of, prefix_of, rows_of, tokens_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...judgement.findings.answers import bleu_of_short
 from ...metrics.metric_table import REFERENCE_METRICS
-from ...wording.metric_names import name_metric
+from ...wording.names import name_metric
 from ...wording.numbers import (
     DASH,
     format_count,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...metrics.metric_table import METRICS
-from ...wording.metric_names import positive_label_of, title_metric
+from ...wording.names import positive_label_of, title_metric
 from ...wording.numbers import DASH
 from ..blocks import Block, Heading, Table
 from ..methods import without_clusters

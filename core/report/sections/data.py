@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
+from ...wording.names import name_row, rows_of_report
 from ...wording.numbers import DASH, format_count, format_shape, read_number
-from ...wording.row_names import name_row, rows_of_report
 from ..blocks import Block, Heading, Paragraph, Table
 
 LISTED_LABELS = 20

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...judgement.outcome import read_difference
 from ...judgement.selection import REFERENCES, SPLITS, clean, place
-from ...wording.metric_names import name_metric, positive_label_of
+from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import (
     DASH,
     format_count,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...judgement.findings.case import EVIDENCE_ROWS
+from ...wording.names import name_rows, rows_of_report
 from ...wording.numbers import format_count
-from ...wording.row_names import name_rows, rows_of_report
 from ..blocks import Block, Heading, Notice, Paragraph
 
 SHOWN_ROWS = 5

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...judgement.selection import SPLITS, clean, place
 from ...metrics.metric_table import METRICS
-from ...wording.metric_names import name_metric, positive_label_of
+from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_estimate
 from ..blocks import Block, Fold, Heading, Paragraph, Table
 from .differences import SHOWN_SPLITS

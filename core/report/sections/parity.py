@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...wording.metric_names import name_metric, positive_label_of
+from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_drift, format_value, read_number
 from ..blocks import Block, Bullets, Heading, Paragraph, Table
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...judgement.judged import judged_analysis
-from ...wording.metric_names import name_metric
+from ...wording.names import name_metric
 from ...wording.numbers import (
     DASH,
     format_count,

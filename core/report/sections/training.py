@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...wording.metric_names import name_metric
+from ...wording.names import name_metric
 from ...wording.numbers import DASH, format_difference, format_seconds, format_value, read_number
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import RunError
-from ...files.decoding import read_json
+from ...files.reading import read_json
 from ..report import build_report, render_html, render_markdown, version
 from .agreement import NUMBER, skeleton
 from .stored import LISTED, Check, StoredRun

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import RunError
-from ...files.decoding import read_json
+from ...files.reading import read_json
 from ..report import build_report, render_json, version
 from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .stored import UNCHECKED, Check, StoredRun, agreed

@@ -13,7 +13,7 @@ from ....core.judgement.evaluation_values import evaluation_values
 from ....core.metrics.metric_table import METRICS
 from ....core.run.events import Evaluated, RunStarted
 from ....core.run.history import History
-from ....core.wording.metric_names import OF_ONE_LABEL, name_metric
+from ....core.wording.names import OF_ONE_LABEL, name_metric
 from ...drawing.plot import nice_step
 from ...drawing.pyramid import Pyramid
 from ...drawing.series import Chart, Series, rates

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ....core.catalog.notes import read_notes
 from ....core.catalog.run_facts import RunEntry
-from ....core.catalog.run_notes import read_notes
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.text import visible

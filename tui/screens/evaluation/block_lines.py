@@ -19,7 +19,7 @@ from ....core.report.blocks import (
     Paragraph,
     Table,
 )
-from ....core.wording.metric_names import name_decision
+from ....core.wording.names import name_decision
 from ....core.wording.text import visible, visible_lines
 from ...drawing.format import fit, with_minus, wrap
 from ...drawing.heat import matrix_lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.judgement.outcome import Outcome, read_difference
-from ....core.wording.metric_names import name_metric, positive_label_of
+from ....core.wording.names import name_metric, positive_label_of
 from ....core.wording.numbers import (
     DASH,
     format_count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from ....core.wording.metric_names import name_decision
+from ....core.wording.names import name_decision
 from ....core.wording.text import visible
 from ...drawing.format import with_minus, wrap
 from ...drawing.spans import Line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....core.report.sections.thresholds import describe_other_threshold
-from ....core.wording.metric_names import name_class
+from ....core.wording.names import name_class
 from ...drawing.spans import Line
 from .block_lines import prose
 from .evaluation_metrics import (

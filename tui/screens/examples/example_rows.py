@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
-from ....core.catalog.filter_words import read_condition, read_number, split_parts
+from ....core.catalog.filter import read_condition, read_number, split_parts
 from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run

@@ -13,10 +13,9 @@ from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from ....core.catalog.home_memory import read_memory, write_memory
+from ....core.catalog.filter import GROUPS, SORTS, arrange, read_memory, write_memory
+from ....core.catalog.notes import RunNotes, read_notes, read_tags, write_notes
 from ....core.catalog.run_facts import RunEntry
-from ....core.catalog.run_notes import RunNotes, read_notes, read_tags, write_notes
-from ....core.catalog.run_order import GROUPS, SORTS, arrange
 from ....core.errors import FtevError
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
@@ -33,7 +32,7 @@ from .scan import RunsListed, Scanner
 if TYPE_CHECKING:
     from textual.widgets import Input
 
-    from ....core.catalog.run_filter import Test
+    from ....core.catalog.filter import Test
     from ...widgets.line_box import LineBox
 
 
@@ -239,7 +238,7 @@ class HomeScreen(FramedScreen[None]):
 
     def _read_filter(self, text: str) -> None:
         """With a fault nothing is hidden, and the fault is told."""
-        from ....core.catalog.run_filter import FilterError, read_filter
+        from ....core.catalog.filter import FilterError, read_filter
 
         try:
             self._test = read_filter(text) if text.strip() else None
@@ -378,7 +377,7 @@ class HomeScreen(FramedScreen[None]):
         self.app.push_screen(Question("Throw this run away?", told), answer)
 
     def _throw_away(self, entry: RunEntry) -> None:
-        from ....core.catalog.trash import how_to_bring_back, move_to_trash
+        from ....core.catalog.notes import how_to_bring_back, move_to_trash
 
         try:
             target = move_to_trash(entry.run)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from ....core.catalog.run_facts import RunEntry
-from ....core.wording.metric_names import name_metric
+from ....core.wording.names import name_metric
 from ....core.wording.numbers import format_difference, unit_of
 from ....core.wording.text import visible
 from ...drawing.format import (

@@ -13,8 +13,8 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.widget import Widget
 
+from ....core.catalog.filter import Group, arrange
 from ....core.catalog.run_facts import RunEntry
-from ....core.catalog.run_order import Group, arrange
 from ....core.run.runs import Run
 from ...app.keys import APP_KEYS, PICK_KEYS, Key, to_bindings
 from ...drawing.scrolling import moved

@@ -11,9 +11,18 @@ from pathlib import Path
 
 from textual.message import Message
 
-from ....core.catalog.facts_cache import Known, read_cache, stamp_of, write_cache
-from ....core.catalog.run_facts import RunEntry, RunFacts, glance, read_facts, status_of
-from ....core.catalog.run_notes import NOTHING, RunNotes, notes_path, read_notes
+from ....core.catalog.notes import NOTHING, RunNotes, notes_path, read_notes
+from ....core.catalog.run_facts import (
+    Known,
+    RunEntry,
+    RunFacts,
+    glance,
+    read_cache,
+    read_facts,
+    stamp_of,
+    status_of,
+    write_cache,
+)
 from ....core.run.loss_course import LossCourse
 from ....core.run.runs import Run, list_runs
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from textual.message import Message
 
 from ....core.errors import FtevError, RunError
-from ....core.files.decoding import misfits_named
+from ....core.files.reading import misfits_named
 from ....core.run.events import EventReader
 from ....core.run.history import History
 from ....core.run.runs import Run

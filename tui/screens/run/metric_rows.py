@@ -16,7 +16,7 @@ from ....core.judgement.selection import SPLITS
 from ....core.metrics.metric_table import METRICS
 from ....core.run.events import Evaluated
 from ....core.run.history import NOISE_ERRORS, History
-from ....core.wording.metric_names import positive_label_of
+from ....core.wording.names import positive_label_of
 
 MODELS = ("majority", "probe", "base", "tuned")
 CLEAN = "_clean"  # a split without the rows that an earlier split has too

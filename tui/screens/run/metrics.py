@@ -15,7 +15,7 @@ from textual.message import Message
 from ....core.catalog.summary import live_headline
 from ....core.run.events import TextScored
 from ....core.run.history import History
-from ....core.wording.metric_names import name_class
+from ....core.wording.names import name_class
 from ....core.wording.numbers import shows_nothing
 from ....core.wording.text import visible
 from ...app.ahead import RECEIPTS, import_ahead

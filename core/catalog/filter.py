@@ -1,7 +1,8 @@
-"""The filter of a list of runs: words, and conditions like `train.learning_rate>1e-4`.
+"""A list of runs as it is looked at: filter, order, groups, and what is remembered of them.
 
-Every part must hold. A word is looked for in a run's id, name, task, status and tags; `-word` in
-none of them. A condition names a fact, a metric or a setting, and a value.
+Every part of a filter must hold. A word is looked for in a run's id, name, task, status and tags;
+`-word` must be in none of them. A condition names a fact, a metric or a setting, and a value:
+`train.learning_rate>1e-4`, `label="a b"`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
 from typing import Any
 
-from ..errors import ConfigError
+import msgspec
+
+from ..errors import ConfigError, RunError
+from ..files.disk import write_whole
+from ..files.reading import read_json
+from ..judgement.selection import higher_is_better
 from ..metrics.metric_table import METRICS
-from .filter_words import is_open, read_condition, read_number, split_parts
 from .run_facts import RunEntry
 
 Test = Callable[[RunEntry], bool]
@@ -157,3 +164,115 @@ def _unknown(key: str, path: str, known: list[str], ends: list[str]) -> str:
         f"did you mean {close[0]}?" if close else "write task, status, tag, a metric or a setting"
     )
     return f"nothing is called {key!r}: {told}"
+
+
+_PART = re.compile(r'(?:[^\s"]|"[^"]*")+')
+_CONDITION = re.compile(r"([A-Za-z_][\w.]*)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
+
+
+def is_open(text: str) -> bool:
+    """Whether a quotation mark is not closed."""
+    return text.count('"') % 2 == 1
+
+
+def split_parts(text: str) -> list[str]:
+    """The parts between spaces; quotes hold a part together and are taken off."""
+    if is_open(text):
+        text = text.replace('"', " ")
+    return [part.replace('"', "") for part in _PART.findall(text)]
+
+
+def read_condition(part: str) -> tuple[str, str, str] | None:
+    """A name, a sign and a value; None for a word."""
+    found = _CONDITION.fullmatch(part)
+    return (found[1], found[2], found[3]) if found else None
+
+
+def read_number(text: str) -> float:
+    """`1e-4`, `90%`. Raises ValueError."""
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+SORTS = ("newest", "name", "status", "metric", "duration")
+GROUPS = ("", "task", "base model", "training file", "tag")
+_STATUSES = ("running", "paused", "starting", "died", "failed", "unreadable", "stopped", "finished")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that share something; without a title all there are."""
+
+    title: str
+    entries: list[RunEntry]
+
+
+def arrange(entries: Iterable[RunEntry], sort: str, group: str) -> list[Group]:
+    """Runs in their order and groups. `entries` come by name, the newest of those that a run
+    gave itself first, and keep that among equals: a copied run may have any name."""
+    ordered = sorted(entries, key=_KEYS[sort])
+    if not group:
+        return [Group("", ordered)] if ordered else []
+    found: dict[str, list[RunEntry]] = {}
+    for entry in ordered:
+        found.setdefault(_TITLES[group](entry), []).append(entry)
+    return [Group(title, members) for title, members in found.items()]
+
+
+def _by_metric(entry: RunEntry) -> tuple[bool, str, float]:
+    """Metrics apart from one another, the best run of each first; runs without one last."""
+    facts = entry.facts
+    if facts.value is None or math.isnan(facts.value):
+        return True, "", 0.0
+    return False, facts.metric, -facts.value if higher_is_better(facts.metric) else facts.value
+
+
+_KEYS: dict[str, Callable[[RunEntry], Any]] = {
+    "newest": lambda entry: -entry.facts.created,
+    "name": lambda entry: entry.name.casefold(),
+    "status": lambda entry: (
+        _STATUSES.index(entry.status) if entry.status in _STATUSES else len(_STATUSES)
+    ),
+    "metric": _by_metric,
+    "duration": lambda entry: -entry.seconds,
+}
+
+
+def _file(entry: RunEntry) -> str:
+    source = entry.facts.settings.get("data.train") or entry.facts.settings.get("data.test")
+    first = source[0] if isinstance(source, list) and source else source
+    return PurePath(str(first)).name if first else "no file"
+
+
+_TITLES: dict[str, Callable[[RunEntry], str]] = {
+    "task": lambda entry: entry.facts.task or "no task yet",
+    "base model": lambda entry: str(entry.facts.settings.get("model.base") or "no base model"),
+    "training file": _file,
+    "tag": lambda entry: ", ".join(entry.notes.tags) or "no tag",
+}
+
+
+MEMORY_FILE = ".home.json"
+
+
+class HomeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
+    baseline: str = ""  # name of a run directory
+    filter: str = ""
+    sort: str = "newest"
+    group: str = ""
+    chosen: str = ""  # the run under the cursor, where it is not the newest
+
+
+def read_memory(folder: Path) -> HomeMemory:
+    """What was kept; a fresh look where it is missing, damaged or of another version."""
+    try:
+        found = read_json(folder / MEMORY_FILE, HomeMemory)
+    except RunError:
+        return HomeMemory()
+    if found.sort not in SORTS or found.group not in GROUPS:
+        return HomeMemory(baseline=found.baseline)
+    return found
+
+
+def write_memory(folder: Path, memory: HomeMemory) -> None:
+    """Keep it. Raises RunError where the folder may not be written to."""
+    write_whole(folder / MEMORY_FILE, msgspec.json.encode(memory) + b"\n")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.catalog import readings
-from ftev.core.catalog.readings import count_test_readings
+from ftev.core.catalog import ledger
+from ftev.core.catalog.ledger import count_test_readings
 from ftev.core.config.config import RunConfig
 from ftev.core.run.events import AnyEvent, PromptAnswered, SplitPrepared
 from ftev.core.run.runs import Run
@@ -53,7 +53,7 @@ def test_the_cost_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     own = make(tmp_path, "own")
     for i in range(4):
         make(tmp_path, f"r{i}")
-    monkeypatch.setattr(readings, "RUNS_READ", 3)
+    monkeypatch.setattr(ledger, "RUNS_READ", 3)
     found = count_test_readings(own, TEST)
     assert (found["runs"], found["looked_at"], found["more"]) == (3, 3, True)
     assert found["ids"] == ["r3", "r2", "r1"]
@@ -65,10 +65,10 @@ def test_an_end_longer_than_a_block_is_read_back(
     own = make(tmp_path, "own")
     chat: list[AnyEvent] = [PromptAnswered(prompt="x" * 50, step=12) for _ in range(20)]
     make(tmp_path, "talked_to", events=[*told(), *chat])
-    monkeypatch.setattr(readings, "BLOCK", 100)  # smaller than a line
-    monkeypatch.setattr(readings, "BLOCKS", 1000)
+    monkeypatch.setattr(ledger, "BLOCK", 100)  # smaller than a line
+    monkeypatch.setattr(ledger, "BLOCKS", 1000)
     assert count_test_readings(own, TEST)["runs"] == 1
-    monkeypatch.setattr(readings, "BLOCKS", 5)
+    monkeypatch.setattr(ledger, "BLOCKS", 5)
     assert count_test_readings(own, TEST)["runs"] == 0
 
 
