@@ -1,5 +1,7 @@
 """The one tree of errors. Each text says what is wrong, where, and what to do about it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
@@ -10,6 +12,13 @@ class Fault:
     where: str  # "train.csv:17" or "run.toml:4 train.epochs"
     what: str
     remedy: str = ""
+    setting: str = ""  # "train.epochs": the one to change; empty where it is about none
+    missing: bool = False  # the setting must be given, and is not
+
+    @classmethod
+    def of(cls, setting: str, what: str, remedy: str = "") -> Fault:
+        """A fault of a setting that is named by itself: its place in a file comes later, if any."""
+        return cls(setting, what, remedy, setting)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what

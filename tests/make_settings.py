@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import get_type_hints
 
-from ftev.core.config.config import GuardrailConfig, RunConfig, Setting, sentences_of, settings
+from ftev.core.config.config import GuardrailConfig, RunConfig
+from ftev.core.config.fields import Setting, sentences_of, settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 HEAD = """\
@@ -26,7 +27,9 @@ def page() -> str:
 
 
 def _sections() -> Iterator[str]:
-    known = [s for s in settings() if s.path not in ("folder", "guardrail")]  # ftev writes `folder`
+    known = [
+        s for s in settings(RunConfig) if s.path not in ("folder", "guardrail")
+    ]  # ftev writes `folder`
     sentences = {s.path: s.sentence for s in _tables()}
     names = dict.fromkeys(s.path.rpartition(".")[0] for s in known)
     for name in names:
@@ -45,33 +48,14 @@ def _tables() -> Iterator[Setting]:
         yield Setting(name, hint, None, sentences_of(RunConfig).get(name, ""))
 
 
-def _table(rows: Any) -> Iterator[str]:
+def _table(rows: Iterable[Setting]) -> Iterator[str]:
     yield "| setting | value | default | |"
     yield "|---|---|---|---|"
     for s in rows:
         name = s.path.rpartition(".")[2]
         sentence = s.sentence.replace("|", "\\|")
-        yield f"| `{name}` | {_value(s)} | {_default(s)} | {sentence} |"
+        yield f"| `{name}` | {s.takes} | {_default(s)} | {sentence} |"
     yield ""
-
-
-def _value(s: Setting) -> str:
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-    parts: list[str] = []
-    for hint in get_args(s.type) or (s.type,):
-        if hint is type(None):
-            continue
-        choices = get_args(hint) if str(hint).startswith("typing.Literal") else ()
-        if choices or isinstance(hint, str):
-            parts += [f"`{json.dumps(c)}`" for c in (choices or (hint,))]
-        elif str(hint).startswith("list") or str(s.type).startswith("list"):
-            parts.append("list of text")
-        elif str(hint).startswith("dict") or str(s.type).startswith("dict"):
-            parts.append("table")
-        else:
-            parts.append(names.get(hint, getattr(hint, "__name__", str(hint))))
-    told = " or ".join(dict.fromkeys(parts))
-    return f"{told}, {s.bounds}" if s.bounds and "between" not in str(s.bounds) else told
 
 
 def _default(s: Setting) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import make_settings
 import pytest
 from ftev.core.config.config import (
-    Bounds,
     DataConfig,
     EarlyStopping,
     EvaluateConfig,
@@ -18,13 +17,12 @@ from ftev.core.config.config import (
     ModelConfig,
     ObjectiveConfig,
     RunConfig,
-    Setting,
     TrainConfig,
-    settings,
 )
 from ftev.core.config.config_file import check_config, dump_config, key_lines, load_config
-from ftev.core.config.decision import DEFAULT_METRIC
-from ftev.core.config.draft import Draft, check_draft, members, read_value
+from ftev.core.config.draft import Draft, check_draft
+from ftev.core.config.fields import Bounds, Setting, members, read_value, settings
+from ftev.core.config.objective import DEFAULT_METRIC
 from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError
 from ftev.core.metrics.metric_table import METRICS
@@ -72,12 +70,16 @@ learning_rat = 1e-4
 """
     found = faults(tmp_path, text)
     assert len(found) == 4
-    assert found[0].startswith("run.toml:1 task: 'clasification' does not fit")
-    assert found[1].startswith("run.toml:4 model.precision: 16 does not fit")
+    assert found[0].startswith(
+        "run.toml:1 task: 'clasification' is not one of classification, generation"
+    )
+    assert found[1].startswith(
+        "run.toml:4 model.precision: 16 is not one of auto, float32, bfloat16"
+    )
     assert (
         "run.toml:7 train.learning_rat: unknown setting. Did you mean train.learning_rate?" in found
     )
-    assert any(f.startswith("run.toml:6 train.epochs: 'three' does not fit") for f in found)
+    assert any(f.startswith("run.toml:6 train.epochs: 'three' is not a number") for f in found)
 
 
 def test_an_unknown_setting_in_the_wrong_table_is_sent_home(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_one_field_of_one_guardrail_is_overruled(tmp_path: Path, form: str) -> N
     assert (first.metric, first.no_worse_by, first.slice) == ("recall", 0.02, {})
     assert (second.metric, second.at_least, second.slice) == ("accuracy", 0.7, {"tier": "gold"})
     [wrong] = faults(tmp_path, LEAST + RAILS, form.format("at_least=high"))
-    assert wrong.startswith("--set guardrail[1].at_least: 'high' does not fit")
+    assert wrong.startswith("--set guardrail[1].at_least: 'high' is not a number")
 
 
 def test_an_override_of_a_list_says_which_entries_there_are(tmp_path: Path) -> None:
@@ -258,7 +260,7 @@ def test_lines_of_keys() -> None:
 
 
 def test_every_setting_has_its_sentence() -> None:
-    for setting in settings():
+    for setting in settings(RunConfig):
         assert len(setting.sentence.split()) > 2, setting.path
 
 
@@ -417,7 +419,7 @@ def test_a_best_metric_of_another_task_is_refused(tmp_path: Path) -> None:
 
 def numbers() -> list[Setting]:
     """Every setting that takes a number."""
-    return [s for s in settings() if {int, float} & {*members(s.type)}]
+    return [s for s in settings(RunConfig) if {int, float} & {*members(s.type)}]
 
 
 def outside(bounds: Bounds) -> list[float]:
@@ -443,7 +445,7 @@ def refused(folder: Path, setting: Setting, value: float) -> None:
     given = {"task": "classification", "model.base": "tiny", "data.train": "train.csv"}
     read = read_value(setting.type, written)
     checked = check_draft(Draft({**given, setting.path: read}))
-    assert [f.path for f in checked.faults] == [setting.path]
+    assert [f.setting for f in checked.faults] == [setting.path]
 
 
 def test_there_are_numbers_to_bound() -> None:

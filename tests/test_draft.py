@@ -7,26 +7,21 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from ftev.core.config.config import Setting
 from ftev.core.config.config_file import check_config, dump_config, load_config
 from ftev.core.config.draft import (
     Draft,
     check_draft,
-    choices,
     draft_of,
     draft_toml,
-    expected,
     form_settings,
     load_draft,
-    members,
     optional_sections,
     read_draft,
-    read_value,
     section_that_is_off,
-    show_value,
     without_faults,
     write_draft,
 )
+from ftev.core.config.fields import Setting, choices, expected, members, read_value, show_value
 from ftev.core.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,12 +122,15 @@ def test_every_fault_stands_at_its_field() -> None:
     draft = Draft(
         {"task": "classification", "train.epochs": "many", "train.batch_size": 0, "data.train": 3}
     )
-    found = {f.path: f.fault.what for f in check_draft(draft).faults}
+    found = {f.setting: f.what for f in check_draft(draft).faults}
     assert found["model.base"] == "must be given"
     assert found["train.epochs"] == "'many' is not a number"
-    assert found["data.train"] == "3 is not text or a list"
+    assert found["data.train"] == "3 is not text or a list of text"
     draft = Draft(LEAST | {"train.batch_size": 0, "train.warmup_ratio": 2.0})
-    assert {f.path for f in check_draft(draft).faults} == {"train.batch_size", "train.warmup_ratio"}
+    assert {f.setting for f in check_draft(draft).faults} == {
+        "train.batch_size",
+        "train.warmup_ratio",
+    }
 
 
 def test_data_can_be_looked_at_while_the_rest_has_faults() -> None:

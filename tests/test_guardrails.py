@@ -26,11 +26,11 @@ from ftev.core.config.draft import (
     check_draft,
     draft_of,
     draft_toml,
+    form_path,
     form_settings,
     read_draft,
-    read_value,
-    show_value,
 )
+from ftev.core.config.fields import read_value, show_value
 from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError, DataError
 from ftev.core.judgement.objective import against_margin
@@ -368,7 +368,7 @@ def test_a_draft_and_the_form_do_not_lose_guardrails(tmp_path: Path) -> None:
     written = Draft({**draft.given, "guardrail": read_value(setting.type, shown)}, draft.folder)
     assert check_draft(written).config == config
     wrong = Draft({**draft.given, "guardrail": [{"metric": "recal"}]}, draft.folder)
-    assert {f.path for f in check_draft(wrong).faults} == {"guardrail"}
+    assert {form_path(f) for f in check_draft(wrong).faults} == {"guardrail"}
 
 
 def test_every_fault_of_a_guardrail_is_named_with_its_line(tmp_path: Path) -> None:

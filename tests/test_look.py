@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from data_files import REAL, needs_real_data
-from ftev.core.config.draft import Draft
-from ftev.core.data.look import Look, look_at, place_faults
+from ftev.core.config.draft import Draft, check_draft, form_path
+from ftev.core.data.data import read_run_data
+from ftev.core.data.look import Look, look_at
 from ftev.core.data.reasons import why_column
-from ftev.core.errors import DataError, Fault
+from ftev.core.errors import FtevError
 
 LEAST: dict[str, Any] = {"task": "classification", "model.base": "tiny"}
 
@@ -45,36 +46,48 @@ def test_the_data_are_read_again_only_when_they_may_have_changed(tmp_path: Path)
 def test_settings_with_faults_do_not_hide_the_data(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\na,b\n")
     look = look_at(Draft({"data.train": "train.csv", "train.epochs": -1.0}, str(tmp_path)))
-    assert {f.path for f in look.checked.faults} == {"task", "model.base", "train.epochs"}
+    assert {form_path(f) for f in look.checked.faults} == {"task", "model.base", "train.epochs"}
     assert look.sources
     assert look.config is not None
     assert look.checked.config is None
     assert look_at(Draft(LEAST)).sources == ()
 
 
-def test_faults_stand_at_the_setting_that_would_be_changed(tmp_path: Path) -> None:
-    draft = Draft(LEAST | {"data.train": "a/*.csv", "data.test": "test.csv"}, str(tmp_path))
-    config = look_at(draft).config
-    assert config is not None
-    told = {
-        "a/one.csv:3": "data.train",
-        "test.csv:9": "data.test",
-        "test.csv": "data.test",
-        "data.labels": "data.labels",
-        "objective.positive": "objective.positive",
-        "elsewhere.csv": "data.train",
-        "": "",
-    }
-    for where, path in told.items():
-        (found,) = place_faults(DataError(Fault(where, "is wrong")), config)
-        assert found.path == path, where
-    for what, path in (
-        ('has no column "x" (data.text)', "data.text"),
-        ("which column is the label is not certain", "data.label"),
-        ('has no column "x" (evaluate.slices)', "evaluate.slices"),
-    ):
-        (found,) = place_faults(DataError(Fault("test.csv", what)), config)
-        assert found.path == path
+@pytest.mark.parametrize(
+    ("given", "setting"),
+    [
+        ({"data.train": "a/*.csv"}, "data.train"),  # a bad row of a file found by a glob
+        ({"data.test": "none.csv"}, "data.test"),
+        ({"data.test": "other.csv"}, "data.test"),  # without the columns of train
+        ({"data.validation": "empty.csv"}, "data.validation"),
+        ({"data.text": "x"}, "data.text"),
+        ({"data.prompt": "text"}, "data.prompt"),
+        ({"data.train": "unsure.csv"}, "data.label"),
+        ({"data.labels": ["a", "b", "a"]}, "data.labels"),
+        ({"data.validation": 0.01}, "data.validation"),
+        ({"evaluate.slices": ["x"]}, "evaluate.slices"),
+        ({"guardrail": [{"metric": "accuracy", "at_least": 0.5, "slice": {"x": 1}}]}, "guardrail"),
+        ({"objective.positive": "c"}, "objective.positive"),
+    ],
+)
+def test_a_fault_of_the_data_names_the_setting_to_change(
+    tmp_path: Path, given: dict[str, Any], setting: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    rows = "text,label\n" + "".join(f"some text number {i},{'ab'[i % 2]}\n" for i in range(8))
+    for name, content in {
+        "train.csv": rows,
+        "a/one.csv": rows + "no label,\n",
+        "empty.csv": "",
+        "other.csv": "text,answer\nsome text,a\n",
+        "unsure.csv": "text,p,q\n" + "".join(f"some text {i},{i},{i}\n" for i in range(30)),
+    }.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    checked = check_draft(Draft(LEAST | {"data.train": "train.csv"} | given, str(tmp_path)))
+    assert checked.config is not None, checked.faults
+    with pytest.raises(FtevError) as caught:
+        read_run_data(checked.config)
+    assert caught.value.faults[0].setting == setting, caught.value
 
 
 def test_why_a_column_plays_its_role() -> None:

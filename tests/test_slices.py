@@ -278,7 +278,7 @@ def test_section_names_the_worst_and_shows_a_table():
 
 def sliced(folder, *names, **settings):
     data = DataConfig(**{"validation": None, **settings})
-    return read_dataset(data, "classification", 42, folder, names)
+    return read_dataset(data, "classification", 42, folder, dict.fromkeys(names, "evaluate.slices"))
 
 
 def test_columns_to_slice_by_are_carried_from_the_file(tmp_path):

@@ -110,7 +110,7 @@ at_once = 0
         "sweep.toml:11 sweep.sead: unknown setting. Did you mean sweep.seed?",
         "sweep.toml:12 sweep.at_once: must be at least 1",
         "sweep.toml:14 train.learning_rat: unknown setting. Did you mean train.learning_rate?",
-        "sweep.toml:15 train.batch_size: 'many' does not fit",
+        "sweep.toml:15 train.batch_size: 'many' is not a whole number",
         "sweep.toml:16 sweep.over.train.epochs: is a range, and a grid needs a list",
         "sweep.toml:17 objective.at_least: must be the same in every run",
         "sweep.toml:18 sweep.over.train.schedule: has no values",
@@ -131,7 +131,9 @@ def test_every_combination_is_checked_before_any_is_started(tmp_path: Path) -> N
     lines = told(error).splitlines()
     assert lines[0].startswith("sweep.toml:12 train.learning_rat: unknown setting. Did you mean")
     assert len([line for line in lines if "learning_rat:" in line]) == 1
-    assert any("sweep.toml:13 train.batch_size: 'many' does not fit" in line for line in lines)
+    assert any(
+        "sweep.toml:13 train.batch_size: 'many' is not a whole number" in line for line in lines
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from ..config.config import GuardrailConfig
-from ..config.decision import OF_ONE_LABEL
+from ..config.objective import OF_ONE_LABEL
 from ..data.rows import SLICE
 from ..errors import DataError
 from ..judgement.objective import against_margin, against_target

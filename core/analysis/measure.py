@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import polars as pl
 
-from ..config.decision import DEFAULT_METRIC, declared_metric
+from ..config.objective import DEFAULT_METRIC
 from ..judgement.selection import REFERENCES, clean
 from ..metrics.comparisons import adjust_secondary, compare
 from ..metrics.results import Comparison
@@ -53,7 +53,7 @@ def _without(e: Evaluation, leaked: Collection[int]) -> Evaluation:
 def _comparisons(e: Evaluation) -> Iterator[Comparison]:
     """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
     task = (e.labels, e.positive) if e.config.is_classification else (None, None)
-    primary = declared_metric(e.config) or DEFAULT_METRIC[e.config.task]
+    primary = e.config.objective.declared_metric or DEFAULT_METRIC[e.config.task]
     for reference in (m for m in REFERENCES if m in e.frames):
         pair = e.frames[reference], e.frames["tuned"]
         found = compare(e.split, reference, pair[0], "tuned", pair[1], *task)

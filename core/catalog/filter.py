@@ -143,9 +143,10 @@ def _getter(key: str) -> Callable[[RunEntry], Any]:
         return _FACTS[key]
     if key in METRICS:
         return lambda entry: entry.facts.metrics.get(key)
-    from ..config.config import settings
+    from ..config.config import RunConfig
+    from ..config.fields import settings
 
-    known = [setting.path for setting in settings()]
+    known = [setting.path for setting in settings(RunConfig)]
     path = key.removeprefix("config.")
     if path not in known:
         ends = [name for name in known if name.rpartition(".")[2] == path]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..config.decision import choosers
 from ..errors import FtevError
 from ..judgement.evaluation_values import evaluation_values
 from ..judgement.live import activity, live_figure
@@ -115,7 +114,7 @@ def describe_price(result: Mapping[str, Any]) -> str:
 
 def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> Headline:
     """The cost a row, where the objective has prices and names no metric."""
-    if config is None or config.objective.metric or "cost" not in choosers(config):
+    if config is None or config.objective.metric or config.objective.cost is None:
         return figure
     found = history.analyses.get(figure.split, {}).get("thresholds", {}).get("tuned", {})
     cost = found.get("at_threshold", {}).get("metrics", {}).get(COST)

@@ -1,63 +1,56 @@
 """RunConfig: everything a run was asked to do.
 
-One field a setting: its default, its unit and one sentence beneath it. The check, the command
-line's `--set`, the reference page and the form of the screen all come from these classes.
+One field for each setting: its rule, its default, its unit and one sentence beneath it. The check,
+the form, `--set` and docs/settings.md all come from these classes.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-import math
-import textwrap
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+from ..errors import ConfigError, Fault
+from ..metrics.metric_table import REFERENCE_METRICS
+from .fields import Amount, Bounds, Count, CountOrNone, NoneOrMore, Positive, Rule, Share
+from .objective import CostConfig as CostConfig  # the sections are one module to whoever reads them
+from .objective import GuardrailConfig as GuardrailConfig
+from .objective import ObjectiveConfig as ObjectiveConfig
+from .objective import metric_faults
 
 Columns = str | None
-MOST = 1e12  # of any number: what lies beyond is a slip, and too much for a float or an int64
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a number of a setting may be; NaN and infinities are refused in every case."""
-
-    at_least: float = -MOST
-    at_most: float = MOST
-    above: float = -math.inf
-    below: float = math.inf
-    remedy: str = ""
-
-    def fault(self, value: float) -> str:
-        """What is wrong with a number; empty where nothing is."""
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"must be a number, not {value}"
-        inside = self.at_least <= value <= self.at_most and self.above < value < self.below
-        if value > self.at_most == MOST and max(self.above, self.at_least) > -MOST:
-            return f"must be {self} and at most {MOST:,.10g}"  # an end that else goes unsaid
-        return "" if inside else f"must be {self}"
-
-    def __str__(self) -> str:
-        """`at least 1`, `above 0 and at most 1`"""
-        ends = (
-            ("at least", self.at_least),
-            ("above", self.above),
-            ("at most", self.at_most),
-            ("below", self.below),
-        )
-        told = [f"{word} {end:,.10g}" for word, end in ends if abs(end) < MOST]
-        return " and ".join(told) or f"between {-MOST:,.10g} and {MOST:,.10g}"
+def _of_base(name: str) -> str:
+    return "" if name.strip() else "is empty"
 
 
-Count = Annotated[int, Bounds(at_least=1)]
-CountOrNone = Annotated[int | None, Bounds(at_least=1)]
-NoneOrMore = Annotated[int, Bounds(at_least=0, remedy="0 is none")]
-Amount = Annotated[float, Bounds(at_least=0)]
-Positive = Annotated[float, Bounds(above=0)]
-Share = Annotated[float, Bounds(at_least=0, below=1)]
-Target = Annotated[float | None, Bounds()]
-Margin = Annotated[float | None, Bounds(above=0)]
-TargetShare = Annotated[float | None, Bounds(above=0, at_most=1, remedy="0.9 means 90 %")]
+def _of_labels(labels: Sequence[str] | None) -> str:
+    few = labels is not None and len(set(labels)) < 2
+    return "needs at least two different labels" if few else ""
+
+
+def _of_encoding(name: str) -> str:
+    try:
+        b"a".decode(name if name != "auto" else "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        return f"there is no text encoding {name!r}"
+    return ""
+
+
+def _of_separator(text: str) -> str:
+    possible = text == "auto" or (len(text) == 1 and text not in '"\r\n' and text <= "~")
+    return "" if possible else f"{text!r} cannot stand between columns"
+
+
+def _of_best_metric(name: str | None) -> str:
+    at_end = name in REFERENCE_METRICS
+    return "is measured at the end only, when both models answer" if at_end else ""
+
+
+def _of_slices(names: Sequence[str]) -> str:
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    return "" if twice is None else f"names {twice!r} twice"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +67,7 @@ class LoraConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    base: str
+    base: Annotated[str, Rule(_of_base, "Write [model] base = a hub id or a local folder")]
     """Hub id or local folder of the base model (safetensors only; remote code never runs)."""
     tuned: str | None = None
     """For `eval`: an existing tuned model or adapter to set against the base."""
@@ -114,11 +107,19 @@ class DataConfig:
     """Format of the files; "auto" goes by the ending, else by the contents."""
     header: bool | Literal["auto"] = "auto"
     """Whether the first line of a csv or tsv file names the columns."""
-    encoding: str = "auto"
+    encoding: Annotated[
+        str,
+        Rule(
+            _of_encoding,
+            'Write "auto", "utf-8", "utf-16", "windows-1252" or another that Python knows',
+        ),
+    ] = "auto"
     """Encoding of text files, such as utf-8, utf-16 or windows-1252; "auto" takes UTF-8 only."""
-    separator: str = "auto"
+    separator: Annotated[str, Rule(_of_separator, 'Write "auto" or one character, such as ";"')] = (
+        "auto"
+    )
     """Character between the columns of a csv file; "auto" goes by its line `sep=` or contents."""
-    labels: list[str] | None = None
+    labels: Annotated[list[str] | None, Rule(_of_labels)] = None
     """The labels in their order; default: those of train, sorted."""
     label_map: dict[str, str] | None = None
     """What a model's labels are called in the data: { LABEL_0 = "negative" }; the others as is."""
@@ -126,6 +127,16 @@ class DataConfig:
     """"stop" lists every bad row and starts nothing; "skip" leaves them out and counts them."""
     near_duplicates: bool = True
     """Whether leakage is also looked for among near-duplicates (slower)."""
+
+    def faults(self, *, trains: bool) -> Iterator[Fault]:
+        """Files that must be given, and shares that leave nothing."""
+        if trains and not self.train:
+            yield _missing("data.train", "Name the file to learn from")
+        elif not trains and not (self.test or self.train):
+            yield _missing("data.test", "Name the file to evaluate on")
+        elif sum(s for s in (self.validation, self.test) if isinstance(s, float)) >= 1:
+            what = "the shares of validation and test leave nothing to learn from"
+            yield Fault.of("data.validation", what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +173,7 @@ class TrainConfig:
     """Validation every so many epochs (a float) or steps (an integer); also at each epoch's end."""
     early_stopping: EarlyStopping | None = None
     """Stop when validation no longer improves."""
-    best_metric: str | None = None
+    best_metric: Annotated[str | None, Rule(_of_best_metric, "Choose by loss")] = None
     """Validation metric that chooses the checkpoint; default: the objective's, else loss."""
     keep_checkpoints: Count = 2
     """Checkpoints kept beside the best one."""
@@ -174,52 +185,6 @@ class TrainConfig:
     """One process per device: GPUs, else the CPU; "auto" is every GPU, else one process."""
     sharding: Literal["none", "full"] = "none"
     """Over several devices: "full" shards weights, gradients and optimizer state."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostConfig:
-    fp: Amount = 1.0
-    """Price of a false positive: a row called positive that is not."""
-    fn: Amount = 1.0
-    """Price of a false negative: a positive row that is missed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
-    metric: str | None = None
-    """The one primary metric, declared before the run; default: macro_f1 or loss, by task."""
-    positive: str | None = None
-    """The positive class of a binary task; default: the rarer one."""
-    at_least: Target = None
-    """The metric must reach this for the model to ship."""
-    at_most: Target = None
-    """The same for metrics where less is better."""
-    better_by: Margin = None
-    """The least gain over the reference that is worth shipping, in the metric's unit."""
-    no_worse_by: Margin = None
-    """Or: shown to be no worse than the reference by more than this."""
-    cost: CostConfig | None = None
-    """Prices of wrong answers: the threshold with the least cost on validation is used."""
-    recall_at_least: TargetShare = None
-    """Share of the positive rows to be found: the most precise threshold that does so is used."""
-    precision_at_least: TargetShare = None
-    """Share of right rows among those called positive: the threshold that finds most is used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuardrailConfig:
-    metric: str
-    """What must hold for the model to ship, beside the objective."""
-    slice: dict[str, str | int | float | bool] = field(default_factory=dict)
-    """Columns and their values: only rows that have them count; default: every row."""
-    positive: str | None = None
-    """The class of precision, recall or F1; default: the positive one of the run."""
-    no_worse_by: Margin = None
-    """No worse than the reference by more than this, in the metric's unit."""
-    at_least: Target = None
-    """The metric must reach this on these rows."""
-    at_most: Target = None
-    """The same for metrics where less is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +211,7 @@ class EvaluateConfig:
     """Whether a linear probe on the frozen base is fitted as a baseline (classification)."""
     test: bool = True
     """Whether test is read at the end; false holds its rows back, as the runs of a sweep do."""
-    slices: list[str] = field(default_factory=list)
+    slices: Annotated[list[str], Rule(_of_slices)] = field(default_factory=list)
     """Columns whose values split the evaluated rows: each slice gets its own figures."""
     self_test_rows: NoneOrMore = 32
     """Rows of the final evaluation scored again in other batches and paddings; 0 for none."""
@@ -258,7 +223,10 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    task: Literal["classification", "generation"]
+    task: Annotated[
+        Literal["classification", "generation"],
+        Rule(lambda _: "", 'Write task = "classification" or task = "generation"'),
+    ]
     """What the model does: choose a label, or write text."""
     name: str = ""
     """Name of the run; default: base model and training file."""
@@ -285,71 +253,51 @@ class RunConfig:
     def trains(self) -> bool:
         return self.model.tuned is None
 
-
-@dataclass(frozen=True)
-class Setting:
-    """One field of a config class, as the check, the form and the reference page see it."""
-
-    path: str  # "train.learning_rate"
-    type: Any
-    default: Any  # MISSING where a value must be given
-    sentence: str
-    bounds: Bounds | None = None  # of a number
-
     @property
-    def required(self) -> bool:
-        return self.default is MISSING
+    def sliced_columns(self) -> dict[str, str]:
+        """Columns whose values split some figures, each with the setting that names it.
+
+        Each must stand in the judged rows.
+        """
+        named = dict.fromkeys(self.evaluate.slices, "evaluate.slices")
+        return named | {n: "guardrail" for g in self.guardrail for n in g.slice if n not in named}
+
+    def faults(self) -> Iterator[Fault]:
+        """Settings of which each is possible, and which cannot be meant together."""
+        yield from self.data.faults(trains=self.trains)
+        if not self.evaluate.test and not (self.data.train and self.data.validation):
+            what = "is false, and there is no validation: nothing would be evaluated"
+            yield Fault.of("evaluate.test", what)
+        yield from metric_faults("train.best_metric", self.train.best_metric, self.task)
+        yield from self.objective.faults(self.task)
+        if self.is_classification and len(labels := self.data.labels or ()) > 2:
+            yield from self.objective.threshold_faults(labels)
+        for i, guardrail in enumerate(self.guardrail):
+            yield from guardrail.faults(f"guardrail[{i}]", self.task)
+        if not self.evaluate.completions:
+            yield from self._answers_missing()
+
+    def _answers_missing(self) -> Iterator[Fault]:
+        asking = {"the objective": self.objective.metric}
+        asking |= {f"guardrail[{i}]": g.metric for i, g in enumerate(self.guardrail)}
+        for who, metric in asking.items():
+            if metric in REFERENCE_METRICS:
+                what = f"is 0, and {who} is {metric}, which needs answers"
+                yield Fault.of("evaluate.completions", what)
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raise ConfigError, with every fault, where objective or guardrails do not fit labels."""
+        if not self.is_classification:
+            return
+        faults = [*self.objective.label_faults(labels)]
+        for i, guardrail in enumerate(self.guardrail):
+            faults += guardrail.label_faults(f"guardrail[{i}]", labels)
+        if faults:
+            raise ConfigError(*faults)
 
 
-@cache
-def sentences_of(cls: type) -> dict[str, str]:
-    """The string beneath each field of a class, read from its source."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for statement, after in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-        ):
-            found[statement.target.id] = str(after.value.value)
-    return found
-
-
-@cache
-def bounds_of(cls: type) -> dict[str, Bounds]:
-    """The bounds of the numbers among a class's fields, by name."""
-    hints = get_type_hints(cls, include_extras=True).items()
-    annotated = [(n, hint.__metadata__) for n, hint in hints if get_origin(hint) is Annotated]
-    return {n: b for n, known in annotated for b in known if isinstance(b, Bounds)}
-
-
-def section_type(hint: Any) -> type | None:
-    """The config class behind a field's type, if it is a table of settings."""
-    if get_origin(hint) is list:
-        return None
-    return next((t for t in (hint, *get_args(hint)) if is_dataclass(t)), None)  # type: ignore[return-value]
-
-
-def item_type(hint: Any) -> type | None:
-    """The config class behind a field's type, if it is a list of such tables."""
-    items = get_args(hint) if get_origin(hint) is list else ()
-    return next((t for t in items if isinstance(t, type) and is_dataclass(t)), None)
-
-
-def settings(cls: type = RunConfig, prefix: str = "") -> list[Setting]:
-    """Every setting below a config class, sections opened, in the order of the source."""
-    hints, out = get_type_hints(cls), []
-    for f in fields(cls):
-        if section := section_type(hints[f.name]):
-            out += settings(section, f"{prefix}{f.name}.")
-            continue
-        default = f.default_factory() if f.default_factory is not MISSING else f.default
-        sentence, bounds = sentences_of(cls)[f.name], bounds_of(cls).get(f.name)
-        out.append(Setting(prefix + f.name, hints[f.name], default, sentence, bounds))
-    return out
+def _missing(setting: str, remedy: str) -> Fault:
+    return Fault(setting, "must be given", remedy, setting, missing=True)
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

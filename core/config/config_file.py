@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 
 from ..errors import ConfigError, Fault
+from ..files.adapter import read_adapter
 from ..files.reading import BROKEN, decode_toml, read_toml
-from .adapter_files import train_on
-from .config import DataConfig, RunConfig, bounds_of, item_type, section_type, settings, to_dict
+from .config import DataConfig, RunConfig, to_dict
+from .fields import expected, hints_of, item_type, rules_of, section_type, settings
 
 MOST_NAMED = 3  # entries of a list in a remedy
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
@@ -46,23 +46,22 @@ def check_config(
 ) -> RunConfig:
     """Nested tables to a RunConfig. Raises ConfigError with every fault at once."""
     faults: list[Fault] = []
-
-    def where(key: str) -> str:
-        return place_of(key, source, lines or {})
-
-    values = checked(RunConfig, table, "", faults, where)
-    wrong = {f.where for f in faults}
+    values = checked(RunConfig, table, "", faults)
+    wrong = {f.setting for f in faults}
     try:
         config, found = train_on(RunConfig(**values), table["model"])
-    except TypeError:  # what must be given is not: that was told
-        raise ConfigError(*faults) from None
-    found += _contradictions(config)
-    told = [Fault(where(key), what, remedy) for key, what, remedy in found]
-    faults += [fault for fault in told if fault.where not in wrong]
+    except TypeError:  # what must be given is not, and is a fault already
+        raise ConfigError(*placed(faults, source, lines or {})) from None
+    faults += [f for f in (*found, *config.faults()) if f.setting not in wrong]
     if faults:
-        raise ConfigError(*faults)
+        raise ConfigError(*placed(faults, source, lines or {}))
     config = replace(config, data=_without_empty_shares(config.data))
     return config if config.name else replace(config, name=default_name(config))
+
+
+def placed(faults: list[Fault], source: str, lines: dict[str, int]) -> list[Fault]:
+    """The faults, each at the place where its setting was given."""
+    return [replace(f, where=place_of(f.setting, source, lines)) for f in faults]
 
 
 def place_of(key: str, source: str, lines: dict[str, int]) -> str:
@@ -123,78 +122,97 @@ def _ancestors(key: str) -> list[str]:
     return [*above, key.partition("[")[0]]  # of a list on one line
 
 
-_hints = cache(get_type_hints)  # two thirds of what it costs to read a config
+_WRONG = object()  # in place of a value that has a fault
 
 
-def checked(cls: type, table: Any, prefix: str, faults: list[Fault], where: Any) -> dict[str, Any]:
+def checked(cls: type, table: dict[str, Any], prefix: str, faults: list[Fault]) -> dict[str, Any]:
     """Values of one class, each converted to its type; what does not fit becomes a fault."""
-    hints: dict[str, Any] = _hints(cls)
     values: dict[str, Any] = {}
-    names = [f.name for f in fields(cls)]
-    required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
+    known = {f.name: f.default is f.default_factory is MISSING for f in fields(cls)}
     for key in table:
-        if key not in names:
-            faults.append(Fault(where(prefix + key), "unknown setting", _nearest(key, prefix, cls)))
-    for name in names:
-        key, hint = prefix + name, hints[name]
-        if name not in table:
-            if name in required and not section_type(hint):
-                faults.append(Fault(where(key), "must be given", _REQUIRED.get(key, "")))
-            continue
-        value = table[name]
-        if section := section_type(hint):
-            if not isinstance(value, dict):
-                faults.append(Fault(where(key), f"must be a table, not {value!r}"))
-                continue
-            inner = checked(section, value, key + ".", faults, where)
-            with suppress(TypeError):  # what must be given is not: that was told
-                values[name] = section(**inner)
-            continue
-        if item := item_type(hint):
-            values[name] = _tables(item, value, key, faults, where)
-            continue
-        try:
-            converted = msgspec.convert(value, hint)
-        except BROKEN as error:
-            faults.append(Fault(where(key), f"{value!r} does not fit: {error}"))
-            continue
-        if wrong := _out_of_bounds(cls, name, converted):
-            faults.append(Fault(where(key), wrong, bounds_of(cls)[name].remedy))
-        else:
-            values[name] = converted
-    if cls is RunConfig and "model" not in table:
-        faults.append(Fault(where("model.base"), "must be given", _REQUIRED["model.base"]))
+        if key not in known:
+            faults.append(Fault.of(prefix + key, "unknown setting", _nearest(key, prefix, cls)))
+    for name, required in known.items():
+        section = section_type(hints_of(cls)[name])
+        if name in table or (required and section):
+            value = _convert(cls, name, table.get(name, {}), prefix + name, faults)
+            if value is not _WRONG:
+                values[name] = value
+        elif required:
+            remedy = rules_of(cls)[name].remedy if name in rules_of(cls) else ""
+            faults.append(Fault("", "must be given", remedy, prefix + name, missing=True))
     return values
 
 
-def _tables(cls: type, value: Any, key: str, faults: list[Fault], where: Any) -> list[Any]:
+def _convert(cls: type, name: str, value: Any, key: str, faults: list[Fault]) -> Any:
+    """The value of one field, or _WRONG and its faults added to the others."""
+    hint, rule = hints_of(cls)[name], rules_of(cls).get(name)
+    if section := section_type(hint):
+        return _read_section(section, value, key, faults)
+    if item := item_type(hint):
+        return _read_tables(item, value, key, faults)
+    try:
+        converted = msgspec.convert(value, hint)
+    except BROKEN:
+        faults.append(Fault.of(key, f"{value!r} is not {expected(hint)}"))
+        return _WRONG
+    if rule and (wrong := rule.fault(converted)):
+        faults.append(Fault.of(key, wrong, rule.remedy))
+        return _WRONG
+    return converted
+
+
+def _read_section(cls: type, table: Any, key: str, faults: list[Fault]) -> Any:
+    if not isinstance(table, dict):
+        faults.append(Fault.of(key, f"must be a table, not {table!r}"))
+        return _WRONG
+    values = checked(cls, table, f"{key}.", faults)
+    try:
+        return cls(**values)
+    except TypeError:  # what must be given is not, and is a fault already
+        return _WRONG
+
+
+def _read_tables(cls: type, value: Any, key: str, faults: list[Fault]) -> list[Any]:
     """A list of tables, `[[guardrail]]`; those with a fault are left out."""
     if not isinstance(value, list):
-        faults.append(Fault(where(key), f"must be a list of tables, not {value!r}"))
+        faults.append(Fault.of(key, f"must be a list of tables, not {value!r}"))
         return []
     found = []
     for i, table in enumerate(value):
-        place = f"{key}[{i}]"
-        if not isinstance(table, dict):
-            faults.append(Fault(where(place), f"must be a table, not {table!r}"))
-            continue
         before = len(faults)
-        inner = checked(cls, table, f"{place}.", faults, where)
+        read = _read_section(cls, table, f"{key}[{i}]", faults)
         if len(faults) == before:
-            found.append(cls(**inner))
+            found.append(read)
     return found
 
 
-def _out_of_bounds(cls: type, name: str, value: Any) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    bounds = bounds_of(cls).get(name) if is_number else None
-    return bounds.fault(value) if bounds else ""
+def train_on(config: RunConfig, given: dict[str, Any]) -> tuple[RunConfig, list[Fault]]:
+    """The config of a run whose base is an adapter: training goes on with that adapter's settings.
 
-
-_REQUIRED = {
-    "task": 'Write task = "classification" or task = "generation"',
-    "model.base": "Write [model] base = a hub id or a local folder",
-}
+    `given`: the table [model] as it was written, which must not ask for others.
+    """
+    adapter = read_adapter(config.model.base) if config.trains else None
+    if adapter is None:
+        return config, []
+    found: list[Fault] = []
+    if not adapter.is_lora:
+        kind = str(adapter.config.get("peft_type"))
+        what = f"holds an adapter of the kind {kind}"
+        found.append(Fault.of("model.base", what, "Only LoRA is trained"))
+    if given.get("adapter", "lora") != "lora":
+        remedy = 'Write "lora"; to train every weight, merge the adapter into its base first'
+        found.append(Fault.of("model.adapter", "must be lora: the base is an adapter", remedy))
+    settings, lora = adapter.settings(), given.get("lora")
+    lora = lora if isinstance(lora, dict) else {}
+    for name, value in settings.items():
+        asked = lora.get(name, value)
+        if asked != value and asked not in ("auto", "all-linear"):
+            what = f"is {asked}, and the adapter that is trained on has {value}"
+            remedy = "Leave it out, or name the adapter's base"
+            found.append(Fault.of(f"model.lora.{name}", what, remedy))
+    model = replace(config.model, adapter="lora", lora=replace(config.model.lora, **settings))
+    return replace(config, model=model), found
 
 
 @cache
@@ -244,7 +262,7 @@ def _set(table: dict[str, Any], key: str, value: Any) -> str:
     for section in sections:
         at, place = _find_part(inner, section, place, key)
         if isinstance(inner, dict):
-            is_list = item_type(_hints(RunConfig).get(place)) is not None
+            is_list = item_type(hints_of(RunConfig).get(place)) is not None
             inner.setdefault(at, [] if is_list else {})
         inner = inner[at]
     at, place = _find_part(inner, name, place, key)
@@ -267,86 +285,3 @@ def _find_part(inner: Any, part: str, place: str, key: str) -> tuple[Any, str]:
         known = [f"{place}.{i}" for i in range(min(len(inner), MOST_NAMED))]
         remedy = f"Write {', '.join(known)}{' …' if len(inner) > MOST_NAMED else ''}"
     raise ConfigError(Fault(f"--set {key}", f"{place} {what}", remedy))
-
-
-def _is_encoding(name: str) -> bool:
-    """Whether bytes can be read as text by that name."""
-    try:
-        b"a".decode(name if name != "auto" else "utf-8", errors="replace")
-    except (LookupError, ValueError):
-        return False
-    return True
-
-
-def _contradictions(c: RunConfig) -> list[tuple[str, str, str]]:
-    """Settings that are each of the right type but cannot be meant."""
-    from ..metrics.metric_table import REFERENCE_METRICS
-    from .decision import (
-        guardrail_contradictions,
-        objective_contradictions,
-        threshold_contradictions,
-    )
-
-    t, out = c.train, []
-
-    def fault(bad: bool, key: str, what: str, remedy: str = "") -> None:
-        if bad:
-            out.append((key, what, remedy))
-
-    fault(not c.model.base.strip(), "model.base", "is empty", _REQUIRED["model.base"])
-    fault(
-        c.trains and not c.data.train, "data.train", "must be given", "Name the file to learn from"
-    )
-    fault(
-        not c.trains and not (c.data.test or c.data.train),
-        "data.test",
-        "must be given",
-        "Name the file to evaluate on",
-    )
-    shares = 0.0
-    for key in ("validation", "test"):
-        share = getattr(c.data, key)
-        if isinstance(share, float):
-            shares += share
-    fault(
-        shares >= 1 and not out,
-        "data.validation",
-        "the shares of validation and test leave nothing to learn from",
-    )
-    fault(
-        c.data.labels is not None and len(set(c.data.labels)) < 2,
-        "data.labels",
-        "needs at least two different labels",
-    )
-    fault(
-        not _is_encoding(c.data.encoding),
-        "data.encoding",
-        f"there is no text encoding {c.data.encoding!r}",
-        'Write "auto", "utf-8", "utf-16", "windows-1252" or another that Python knows',
-    )
-    separator = c.data.separator
-    fault(
-        separator != "auto" and (len(separator) != 1 or separator in '"\r\n' or separator > "~"),
-        "data.separator",
-        f"{separator!r} cannot stand between columns",
-        'Write "auto" or one character, such as ";"',
-    )
-    e = c.evaluate
-    fault(
-        not e.test and not (c.data.train and c.data.validation),
-        "evaluate.test",
-        "is false, and there is no validation: nothing would be evaluated",
-    )
-    fault(
-        t.best_metric in REFERENCE_METRICS,
-        "train.best_metric",
-        "is measured at the end only, when both models answer",
-        "Choose by loss",
-    )
-    fault(
-        c.objective.metric in REFERENCE_METRICS and not e.completions,
-        "evaluate.completions",
-        f"is 0, and the objective is {c.objective.metric}, which needs answers",
-    )
-    looks = (objective_contradictions, guardrail_contradictions, threshold_contradictions)
-    return out + [found for look in looks for found in look(c)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -60,12 +61,13 @@ def named_columns(data: DataConfig) -> dict[str, str]:
     return {role: name for role in ROLES if (name := getattr(data, role))}
 
 
-def check_slices(slices: tuple[str, ...], table: Table, fatal: Faults) -> None:
+def check_slices(slices: Mapping[str, str], table: Table, fatal: Faults) -> None:
     """A fault for each column of `evaluate.slices` or a guardrail that the source does not have."""
-    for name in slices:
+    for name, setting in slices.items():
         if name not in table.columns:
             what = f"has no column {show_value(name)} (evaluate.slices, or a guardrail)"
-            fatal.add("slices", table.files[0], what, _nearest_column(name, table))
+            remedy = _nearest_column(name, table)
+            fatal.about(setting).add("slices", table.files[0], what, remedy)
 
 
 def _nearest_column(name: str, table: Table) -> str:
@@ -79,8 +81,9 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
     before = fatal.total
     for role, name in named.items():
         if name not in table.columns:
-            what = f'has no column "{name}" (data.{role})'
-            fatal.add("columns", table.files[0], what, _nearest_column(name, table))
+            setting = f"data.{role}"
+            what, remedy = f'has no column "{name}" ({setting})', _nearest_column(name, table)
+            fatal.about(setting).add("columns", table.files[0], what, remedy)
     if fatal.total > before:
         return None
     found = _find_labelled if task == "classification" else _find_generation
@@ -105,19 +108,20 @@ def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Column
         return None
     foreign = [role for role in named if role in ("prompt", "completion", "messages")]
     for role in foreign:
-        fatal.add("columns", f"data.{role}", "is for generation; this task is classification")
+        what = "is for generation; this task is classification"
+        fatal.about(f"data.{role}").add("columns", f"data.{role}", what)
     roles: dict[str, str] = {}
     for role in ("text", "label"):
         taken = {named[r] for r in named if r != role}
         if column := named.get(role) or _only_candidate(role, table, taken):
             roles[role] = column
         elif role == "label" and (scale := _scale(table, taken)):
-            fatal.add("columns", table.files[0], *scale)
+            fatal.about("data.label").add("columns", table.files[0], *scale)
         else:
             _ask(role, table, fatal)
     if "label" in roles and roles["label"] == roles.get("text"):
         what = f'the column "{roles["text"]}" cannot be both text and label'
-        fatal.add("columns", table.files[0], what)
+        fatal.about("data.label").add("columns", table.files[0], what)
         return None
     if len(roles) < 2 or foreign:
         return None
@@ -126,13 +130,15 @@ def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Column
 
 def _find_generation(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
     if "label" in named:
-        fatal.add("columns", "data.label", "is for classification; this task is generation")
+        what = "is for classification; this task is generation"
+        fatal.about("data.label").add("columns", "data.label", what)
         return None
     forms = _named_forms(named) if named.keys() - {"group"} else _possible_forms(table)
     if len(forms) == 1 and (columns := _complete(forms[0], table)):
         return Columns(columns.form, columns.sources | _group(named))
     if len(forms) > 1 and named.keys() - {"group"}:
-        fatal.add("columns", "data", "text, prompt + completion and messages exclude each other")
+        what = "text, prompt + completion and messages exclude each other"
+        fatal.about(f"data.{next(iter(named))}").add("columns", "data", what)
         return None
     _ask("prompt and completion, messages, or text", table, fatal)
     return None
@@ -277,7 +283,8 @@ def _ask(role: str, table: Table, fatal: Faults) -> None:
     first = role.split()[0]
     example = f'{role} = "…"' if role in ROLES else 'prompt = "…" and completion = "…"'
     what = f"which column is the {role} is not certain" if first == role else f"has no sure {role}"
-    fatal.add("columns", table.files[0], what, f"Write {example} under [data]; columns:{listing}")
+    remedy = f"Write {example} under [data]; columns:{listing}"
+    fatal.about(f"data.{first}").add("columns", table.files[0], what, remedy)
 
 
 def _samples(column: pl.Series) -> str:

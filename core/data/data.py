@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 
 from ..config.config import DataConfig, RunConfig
-from ..config.decision import check_objective, sliced_columns
 from ..errors import DataError, Fault
 from ..run.events import ColumnsFound
 from .columns import KNOWN_NAMES, Columns, check_slices, find_columns, list_columns, named_columns
@@ -112,36 +111,44 @@ def read_run_data(config: RunConfig) -> Dataset:
         config.task,
         config.train.seed,
         Path(config.folder),
-        sliced_columns(config),
+        config.sliced_columns,
     )
-    check_objective(config, dataset.labels)
+    config.check_labels(dataset.labels)
     return dataset
 
 
 def read_dataset(
-    data: DataConfig, task: str, seed: int, folder: Path, slices: tuple[str, ...] = ()
+    data: DataConfig, task: str, seed: int, folder: Path, slices: Mapping[str, str] | None = None
 ) -> Dataset:
     """Read, check and split. Relative paths start from `folder`.
 
-    Raises DataError with every fault at once, each with its file and line.
+    `slices`: columns that the judged source must have, each with the setting that names it.
+    Raises DataError with every fault at once, each with its file, line and setting.
     """
+    slices = slices or {}
     fatal, bad = Faults(), Faults()
-    tables = _read_tables(data, task, folder, fatal, bad, slices)
+    tables = _read_tables(data, task, folder, fatal, bad, tuple(slices))
     columns = _find_all_columns(data, task, tables, fatal)
     if slices and (judged := _judged_table(data, tables)):
         check_slices(slices, judged, fatal)
     frames: dict[str, pl.DataFrame] = {}
     labels: tuple[str, ...] = ()
-    unread = [table.files[0] for table in tables.values() if not table.columns]
+    unread = {name: table.files[0] for name, table in tables.items() if not table.columns}
     if data.bad_rows == "skip":
-        for name in unread:
-            fatal.add("no rows", name, "has no good row left")
+        for name, file in unread.items():
+            fatal.about(f"data.{name}").add("no rows", file, "has no good row left")
     if columns and not unread:
-        frames = {name: select_rows(table, columns, bad, slices) for name, table in tables.items()}
+        frames = {
+            name: select_rows(table, columns, bad.about(f"data.{name}"), tuple(slices))
+            for name, table in tables.items()
+        }
         if columns.form == "text_label":
             complete = not bad.total or data.bad_rows == "skip"
             labels = _find_labels(data, frames, tables, fatal, complete=complete)
-            frames = {n: check_labels(f, labels, tables[n], bad) for n, f in frames.items()}
+            frames = {
+                name: check_labels(frame, labels, tables[name], bad.about(f"data.{name}"))
+                for name, frame in frames.items()
+            }
     if not bad.total or data.bad_rows == "skip":
         _check_filled(frames, tables, fatal)
     if fatal.total or (bad.total and data.bad_rows == "stop"):
@@ -149,7 +156,7 @@ def read_dataset(
     assert columns is not None
     skipped = {name: _count_skipped(tables[name], frame) for name, frame in frames.items()}
     splits = _make_splits(frames, tables, _shares(data), seed)
-    first = _in_order(tables)[0]
+    first = next(iter(_in_order(tables).values()))
     read = {*columns.sources.values(), *slices}
     return Dataset(
         splits,
@@ -179,18 +186,20 @@ def _read_tables(
         given = getattr(data, split)
         if not isinstance(given, str | list):
             continue
-        found = Faults()
+        found = Faults(f"data.{split}")
         source = find_source(given, split, folder, found)
-        table = read_source(source, reading, found, bad) if source else None
+        table = read_source(source, reading, found, bad.about(found.setting)) if source else None
         fatal.merge(found)
         if table:
             tables[split] = table
             if header is None and len(tables) == 1:
                 reading = replace(reading, header=table.has_header)
     if not any(isinstance(getattr(data, split), str | list) for split in SPLITS):
-        fatal.add("no data", "data", "names no file", 'Write train = "train.csv" under [data]')
+        remedy = 'Write train = "train.csv" under [data]'
+        fatal.about("data.train").add("no data", "data", "names no file", remedy)
     elif data.train is None and isinstance(data.test, float):
-        fatal.add("no data", "data.test", "is a share of train, and there is no train")
+        what = "is a share of train, and there is no train"
+        fatal.about("data.test").add("no data", "data.test", what)
     return tables
 
 
@@ -201,28 +210,29 @@ def _judged_table(data: DataConfig, tables: Mapping[str, Table]) -> Table | None
     return tables.get("validation", tables.get("train"))
 
 
-def _in_order(tables: Mapping[str, Table]) -> list[Table]:
+def _in_order(tables: Mapping[str, Table]) -> dict[str, Table]:
     """Those with columns, the one first that decides which is which."""
-    ordered = [tables[name] for name in ("train", "test", "validation") if name in tables]
-    return [table for table in ordered if table.columns]  # else no record could be read
+    ordered = {name: tables[name] for name in ("train", "test", "validation") if name in tables}
+    # without columns no record could be read
+    return {name: table for name, table in ordered.items() if table.columns}
 
 
 def _find_all_columns(
     data: DataConfig, task: str, tables: Mapping[str, Table], fatal: Faults
 ) -> Columns | None:
     """Columns by the first source; the others must have them too."""
-    ordered = _in_order(tables)
-    if not ordered:
+    if not (ordered := _in_order(tables)):
         return None
-    columns = find_columns(data, task, ordered[0], fatal)
+    (first, decides), *others = ordered.items()
+    columns = find_columns(data, task, decides, fatal.about(f"data.{first}"))
     if not columns:
         return None
-    for table in ordered[1:]:
+    for name, table in others:
         needed = [columns.sources[role] for role in columns.roles]
-        missing = [name for name in needed if name not in table.columns]
+        missing = [column for column in needed if column not in table.columns]
         if missing:
-            what = f"has no column {', '.join(missing)}, which {ordered[0].files[0]} has"
-            fatal.add("columns", table.files[0], what, list_columns(table))
+            what = f"has no column {', '.join(missing)}, which {decides.files[0]} has"
+            fatal.about(f"data.{name}").add("columns", table.files[0], what, list_columns(table))
     return None if fatal.total else columns
 
 
@@ -238,17 +248,20 @@ def _find_labels(
     if data.labels is not None:
         labels = tuple(map(str, data.labels))
         if len(set(labels)) != len(labels):
-            fatal.add("labels", "data.labels", "names a label twice")
+            fatal.about("data.labels").add("labels", "data.labels", "names a label twice")
     else:
         known = [frames["train"]] if "train" in frames else list(frames.values())
         counts = Counter(label for frame in known for label in frame["label"])
         labels = sort_labels(counts)
         if is_scale(counts):
-            fatal.add("labels", next(iter(tables.values())).files[0], *tell_scale(labels))
+            file = next(iter(tables.values())).files[0]
+            fatal.about("data.label").add("labels", file, *tell_scale(labels))
     if len(labels) == 1 and complete:
-        name = "data.labels" if data.labels else next(iter(tables.values())).files[0]
+        setting = "data.labels" if data.labels else "data.label"
+        name = setting if data.labels else next(iter(tables.values())).files[0]
         what = f"has fewer than 2 labels (only {show_value(labels[0])})"
-        fatal.add("labels", name, what, "There is nothing to tell apart; check the label column")
+        remedy = "There is nothing to tell apart; check the label column"
+        fatal.about(setting).add("labels", name, what, remedy)
     return labels
 
 
@@ -258,7 +271,7 @@ def _check_filled(
     for name, frame in frames.items():
         if not frame.height:
             what = "has no good row left" if tables[name].count else "has no rows"
-            fatal.add("no rows", tables[name].files[0], what)
+            fatal.about(f"data.{name}").add("no rows", tables[name].files[0], what)
 
 
 def _count_skipped(table: Table, frame: pl.DataFrame) -> int:
@@ -331,6 +344,7 @@ def _find_empty(
             f'Name a file, {name} = "…", or give more data'
             if name in shares
             else "Lower the shares",
+            f"data.{name}",
         )
         for name in ("train", *shares)
         if not parts[name].height

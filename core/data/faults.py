@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import Fault
 
 LISTED = 20  # lines, or runs of lines, of one kind of fault that are named
-KINDS = 50  # kinds of fault that are told; the rest are counted
+KINDS = 50  # kinds of fault that are listed; the rest are counted
 SHOWN = 40  # characters of a value in a message
 
 
@@ -35,18 +35,23 @@ class Alike:
         if not others:
             return self.first
         named = name_lines(others)
-        told = f"{len(others):,} more {'line' if len(others) == 1 else 'lines'} like it"
-        return replace(self.first, what=f"{self.first.what} ({told}: {named})")
+        more = f"{len(others):,} more {'line' if len(others) == 1 else 'lines'} like it"
+        return replace(self.first, what=f"{self.first.what} ({more}: {named})")
 
 
 @dataclass
 class Faults:
-    """Every kind of fault told once a file, with its lines."""
+    """Every kind of fault once per file, with its lines."""
 
+    setting: str = ""  # that what is added is about: `data.train`
     kinds: dict[tuple[str, str], Alike] = field(default_factory=dict)
 
+    def about(self, setting: str) -> Faults:
+        """The same list; what is added through it is about this setting."""
+        return Faults(setting, self.kinds)
+
     def add(self, kind: str, place: Place | str, what: str, remedy: str = "") -> None:
-        """A fault of a line is told once for its kind; one of a whole file is its own kind."""
+        """A fault of a line is listed once for its kind; one of a whole file is its own kind."""
         at = place if isinstance(place, Place) else Place(place)
         self.add_each(kind if at.line else what, [0], lambda _: at, (what, remedy))
 
@@ -55,16 +60,17 @@ class Faults:
         kind: str,
         rows: Iterable[int],
         place: Callable[[int], Place],
-        told: tuple[str, str] | Callable[[int], tuple[str, str]],
+        words: tuple[str, str] | Callable[[int], tuple[str, str]],
     ) -> None:
-        """A fault for each row; `told`: what is wrong and the remedy, of the first if asked."""
+        """A fault for each row; `words`: what is wrong and the remedy, of the first if asked."""
         for row in rows:
             at = place(row)
             if alike := self.kinds.get((kind, at.file)):
                 alike.lines[at.line] = None
             else:
-                words = told(row) if callable(told) else told
-                self.kinds[kind, at.file] = Alike(Fault(str(at), *words), {at.line: None})
+                what, remedy = words(row) if callable(words) else words
+                first = Fault(str(at), what, remedy, self.setting)
+                self.kinds[kind, at.file] = Alike(first, {at.line: None})
 
     def merge(self, others: Faults) -> None:
         for key, alike in others.kinds.items():
@@ -78,7 +84,7 @@ class Faults:
         return sum(len(alike.lines) for alike in self.kinds.values())
 
     def listing(self) -> list[Fault]:
-        """A fault for each kind and file, and the count of what is not told."""
+        """A fault for each kind and file, and the count of what is not listed."""
         kinds = list(self.kinds.values())
         out = [alike.as_fault() for alike in kinds[:KINDS]]
         rest = len(kinds) - len(out)
@@ -93,8 +99,8 @@ def name_lines(lines: list[int]) -> str:
             runs[-1][1] = line
         else:
             runs.append([line, line])
-    told = [f"{a}" if a == b else f"{a} to {b}" for a, b in runs[:LISTED]]
-    return ", ".join(told) + (", …" if len(runs) > LISTED else "")
+    shown = [f"{a}" if a == b else f"{a} to {b}" for a, b in runs[:LISTED]]
+    return ", ".join(shown) + (", …" if len(runs) > LISTED else "")
 
 
 def show_value(value: object) -> str:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config.decision import sliced_columns
-from ..config.draft import CheckedDraft, Draft, FieldFault, check_draft, without_faults
-from ..errors import Fault, FtevError
+from ..config.draft import CheckedDraft, Draft, check_draft, without_faults
 
 if TYPE_CHECKING:
     from ..config.config import DataConfig, RunConfig
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 FIRST_ROWS = 5
 VALUE_CHARACTERS = 400  # of a value in the first rows
 FILES = ("train", "validation", "test")
-ROLES = ("text", "label", "prompt", "completion", "messages", "group")
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def look_at(draft: Draft, before: Look | None = None) -> Look:
 
 def data_stamp(config: RunConfig) -> tuple[object, ...]:
     """Changes whenever the rows of a run may have changed: settings, or the files themselves."""
-    told = (
+    settings = (
         config.task,
         config.folder,
         config.train.seed,
@@ -78,7 +75,7 @@ def data_stamp(config: RunConfig) -> tuple[object, ...]:
         repr(config.objective),
         repr(config.guardrail),
     )
-    return (*told, sliced_columns(config), *_file_stamps(config.data, config.folder))
+    return (*settings, config.sliced_columns, *_file_stamps(config.data, config.folder))
 
 
 def _file_stamps(data: DataConfig, folder: str) -> list[tuple[str, int, int]]:
@@ -106,7 +103,7 @@ def _paths(data: DataConfig, folder: str) -> list[Path]:
 
 
 def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
-    """What can be read of the sources; what cannot is told by the check of the data."""
+    """What can be read of the sources; the check of the data reports what cannot."""
     from .columns import KNOWN_NAMES, find_columns, named_columns
     from .faults import Faults
     from .formats.tables import Reading, read_source
@@ -116,7 +113,7 @@ def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     data = config.data
     named = named_columns(data)
     header = None if data.header == "auto" else bool(data.header)
-    needed = frozenset((*named.values(), *sliced_columns(config)))
+    needed = frozenset((*named.values(), *config.sliced_columns))
     reading = Reading(
         config.task, data.format, header, needed, KNOWN_NAMES, data.encoding, data.separator
     )
@@ -131,14 +128,16 @@ def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
             continue
         columns = find_columns(data, config.task, table, Faults())
         roles = {name: role for role, name in (columns.sources if columns else named).items()}
-        told = tuple(
+        columns_found = tuple(
             FoundColumn(n, roles[n], why_column(roles[n], n, named))
             if n in roles
             else FoundColumn(n)
             for n in table.columns
         )
         rows = _first_rows(table)
-        sources.append(Source(split, table.files, table.count, told, rows, table.documents))
+        sources.append(
+            Source(split, table.files, table.count, columns_found, rows, table.documents)
+        )
     return tuple(sources)
 
 
@@ -151,40 +150,3 @@ def _first_rows(table: Table) -> tuple[tuple[str, ...], ...]:
 
 def _shown(value: Any) -> str:
     return "" if value is None else str(value)[:VALUE_CHARACTERS]
-
-
-def place_faults(error: FtevError, config: RunConfig) -> tuple[FieldFault, ...]:
-    """Faults of data and model, each at the setting that a person would change."""
-    return tuple(FieldFault(_setting_of(fault, config), fault) for fault in error.faults)
-
-
-def _setting_of(fault: Fault, config: RunConfig) -> str:
-    for role in ROLES:
-        if fault.where == f"data.{role}" or f"(data.{role})" in fault.what:
-            return f"data.{role}"
-    section, dot, _ = fault.where.partition(".")
-    if dot and "/" not in fault.where and section in ("data", "objective", "model", "evaluate"):
-        return fault.where
-    if "(evaluate.slices" in fault.what:
-        return "guardrail" if config.guardrail and not config.evaluate.slices else "evaluate.slices"
-    if "is not certain" in fault.what or "has no sure" in fault.what:
-        return _asked_role(fault.what)
-    file = fault.where.rpartition(":")[0] or fault.where
-    for name in FILES:
-        given = getattr(config.data, name)
-        names = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-        if any(_is_of(file, n) for n in names):
-            return f"data.{name}"
-    return "data.train" if fault.where else ""
-
-
-def _asked_role(what: str) -> str:
-    role = "prompt" if "prompt" in what else "label" if "label" in what else "text"
-    return f"data.{role}"
-
-
-def _is_of(file: str, given: str) -> bool:
-    """Whether a file was found under a given name, which may be a glob."""
-    from fnmatch import fnmatch
-
-    return file == given or file.endswith("/" + given) or fnmatch(file, given)

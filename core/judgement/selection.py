@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..config.decision import DEFAULT_METRIC, declared_metric
+from ..config.objective import DEFAULT_METRIC
 from ..errors import FtevError
 from ..metrics.metric_table import METRICS
 from ..run.history import History
@@ -78,7 +78,7 @@ def clean_if_compared(history: History, split: str, metric: str) -> str:
 def primary_metric(run: Run, history: History, config: RunConfig | None = None) -> str:
     """The metric declared before the run, else the default of its task."""
     known = config or config_of(run)
-    declared = declared_metric(known) if known else None
+    declared = known.objective.declared_metric if known else None
     return declared or DEFAULT_METRIC.get(history.task, "loss")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..config.config import ObjectiveConfig, RunConfig
-from ..config.decision import DEFAULT_METRIC, choosers, declared_metric
+from ..config.objective import DEFAULT_METRIC
 from ..metrics.metric_table import METRICS
 from ..run.history import History
 from ..wording.names import MODELS, name_metric
@@ -129,7 +129,8 @@ def _effect(answer: Answer, decision: Decision) -> int:
 
 
 def objective_metric(history: History, config: RunConfig) -> str:
-    return declared_metric(config) or DEFAULT_METRIC.get(history.task or config.task, "loss")
+    declared = config.objective.declared_metric
+    return declared or DEFAULT_METRIC.get(history.task or config.task, "loss")
 
 
 def describe_objective(history: History, config: RunConfig) -> str:
@@ -259,7 +260,7 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
     beats it has gained something. Beating a reference that is not shown to know anything is no
     reason to ship; not being shown to beat it is one not to.
     """
-    if choosers(config) and config.objective.metric is None:
+    if config.objective.choosers and config.objective.metric is None:
         return  # a threshold's own rivals answer: `threshold_holds`
     metric = objective_metric(history, config)
     left = dict(history.results[split])

@@ -116,7 +116,12 @@ def positive_label(labels: Sequence[str], positive: str | None, truth: NDArray[A
     if positive is not None and positive not in labels:
         known = ", ".join(labels[:20])
         raise DataError(
-            Fault("objective.positive", f"there is no label {positive!r}", f"Labels: {known}")
+            Fault(
+                "objective.positive",
+                f"there is no label {positive!r}",
+                f"Labels: {known}",
+                "objective.positive",
+            )
         )
     if len(labels) != 2:
         return None

@@ -20,7 +20,7 @@ def processes_of(config: RunConfig, devices: int | None = None, gpus: int | None
     """
     asked = config.train.devices if devices is None else devices
     if isinstance(asked, int) and asked < 1:
-        raise ConfigError(Fault("devices", f"must be at least 1, not {asked}"))
+        raise ConfigError(Fault("devices", f"must be at least 1, not {asked}", "", "train.devices"))
     if asked in ("cpu", 1):
         return 1
     found = count_gpus() if gpus is None else gpus
@@ -30,7 +30,7 @@ def processes_of(config: RunConfig, devices: int | None = None, gpus: int | None
     if 0 < found < asked:
         what = f"asks for {asked} devices, and this machine has {_gpus(found)}"
         remedy = f'Write {found} or "auto"; over several machines, see docs/several_devices.md'
-        raise ConfigError(Fault("train.devices", what, remedy))
+        raise ConfigError(Fault.of("train.devices", what, remedy))
     return asked
 
 

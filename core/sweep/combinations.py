@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,29 +39,27 @@ class Range:
 Values = list[Any] | Range
 
 
-def read_values(
-    over: Mapping[str, Any], random: bool, faults: list[Fault], where: Callable[[str], str]
-) -> dict[str, Values]:
+def read_values(over: Mapping[str, Any], random: bool, faults: list[Fault]) -> dict[str, Values]:
     """[sweep.over] by dotted names, written `"train.seed" = …` or as tables. Faults are added."""
     found: dict[str, Values] = {}
     for key, given in _open(over):
-        place = where(f"sweep.over.{key}")
+        place = f"sweep.over.{key}"
         if isinstance(given, list):
             if not given:
-                faults.append(Fault(place, "has no values"))
+                faults.append(Fault.of(place, "has no values"))
             elif any(value in given[:i] for i, value in enumerate(given)):
-                faults.append(Fault(place, "names a value twice"))
+                faults.append(Fault.of(place, "names a value twice"))
             found[key] = given
         elif isinstance(given, Mapping) and random:
             if isinstance(read := _read_range(given), str):
-                faults.append(Fault(place, read, "Write { low = 1e-5, high = 1e-3 }"))
+                faults.append(Fault.of(place, read, "Write { low = 1e-5, high = 1e-3 }"))
             else:
                 found[key] = read
         elif isinstance(given, Mapping):
             remedy = 'Write a list, or method = "random"'
-            faults.append(Fault(place, "is a range, and a grid needs a list of values", remedy))
+            faults.append(Fault.of(place, "is a range, and a grid needs a list of values", remedy))
         else:
-            faults.append(Fault(place, f"must be a list of values, not {given!r}"))
+            faults.append(Fault.of(place, f"must be a list of values, not {given!r}"))
     return found
 
 

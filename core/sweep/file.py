@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..config.config import RunConfig
-from ..config.config_file import check_config, checked, place_of, read_table
-from ..config.decision import DEFAULT_METRIC
+from ..config.config_file import check_config, checked, placed, read_table
+from ..config.fields import Count, CountOrNone
+from ..config.objective import DEFAULT_METRIC
 from ..errors import ConfigError, DataError, Fault
 from ..metrics.metric_table import METRICS
 from .combinations import Values, draw, grid_size, read_values, walk
@@ -26,11 +27,11 @@ PER_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
 class SweepConfig:
     method: Literal["grid", "random"] = "grid"
     """"grid" runs every combination; "random" draws some."""
-    runs: int = 20
+    runs: Count = 20
     """How many combinations are drawn (random)."""
     seed: int = 42
     """Seed of the draws; the runs keep train.seed."""
-    at_once: int | None = None
+    at_once: CountOrNone = None
     """Runs at the same time; default: as many as there are GPUs, else 1."""
     metric: str | None = None
     """Validation metric that chooses among the runs; default: what chooses their checkpoints."""
@@ -71,20 +72,19 @@ def load_sweep(path: Path, overrides: list[str] | None = None) -> Sweep:
     """Read and check a SWEEP.toml and every run it stands for. Raises ConfigError, all faults."""
     table, lines = read_table(path, overrides)
     faults: list[Fault] = []
-
-    def where(key: str) -> str:
-        return place_of(key, path.name, lines)
-
     table.setdefault("name", path.stem)
-    config = _read_sweep(table.pop("sweep", None), faults, where)
-    values = read_values(config.over, config.method == "random", faults, where)
+    config = _read_sweep(table.pop("sweep", None), faults)
+    values = read_values(config.over, config.method == "random", faults)
+    overruled: list[Fault] = []
     for key in values:
         if key in lines and lines[key] == 0:
-            faults.append(Fault(f"--set {key}", "is one of [sweep.over]", "Leave one of them out"))
+            remedy = "Leave one of them out"
+            overruled.append(Fault(f"--set {key}", "is one of [sweep.over]", remedy, key))
         lines[key] = _line_of_over(key, lines)
-    _check_size(config, values, faults, where)
-    _check_swept(values, faults, where)
-    if faults:  # what each value by itself is refused for is told all the same
+    _check_size(config, values, faults)
+    _check_swept(values, faults)
+    faults = [*overruled, *placed(faults, path.name, lines)]
+    if faults:  # what each value by itself is refused for is listed all the same
         found = [{}, *({key: v} for key, of in values.items() if isinstance(of, list) for v in of)]
     elif config.method == "random":
         found = draw(values, config.runs, config.seed)
@@ -95,23 +95,18 @@ def load_sweep(path: Path, overrides: list[str] | None = None) -> Sweep:
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     base = made[0].config
-    metric = _choose_metric(config, made, values, faults, where)
+    metric = _choose_metric(config, made, values, faults)
     if faults:
-        raise ConfigError(*faults)
+        raise ConfigError(*placed(faults, path.name, lines))
     return Sweep(name, path, config, base, metric, made)
 
 
-def _read_sweep(table: Any, faults: list[Fault], where: Callable[[str], str]) -> SweepConfig:
-    if not isinstance(table, Mapping):
+def _read_sweep(table: object, faults: list[Fault]) -> SweepConfig:
+    if not isinstance(table, dict):
         what = "must be given" if table is None else f"must be a table, not {table!r}"
-        faults.append(Fault(where("sweep"), what, "Write [sweep] and [sweep.over]"))
+        faults.append(Fault.of("sweep", what, "Write [sweep] and [sweep.over]"))
         return SweepConfig()
-    config = SweepConfig(**checked(SweepConfig, table, "sweep.", faults, where))
-    for key in ("runs", "at_once"):
-        number = getattr(config, key)
-        if number is not None and number < 1:
-            faults.append(Fault(where(f"sweep.{key}"), "must be at least 1"))
-    return config
+    return SweepConfig(**checked(SweepConfig, table, "sweep.", faults))
 
 
 def _line_of_over(key: str, lines: Mapping[str, int]) -> int:
@@ -124,28 +119,25 @@ def _check_size(
     config: SweepConfig,
     values: Mapping[str, Values],
     faults: list[Fault],
-    where: Callable[[str], str],
 ) -> None:
     if not values and not faults:
         example = 'Write "train.learning_rate" = [1e-5, 5e-5] under [sweep.over]'
-        faults.append(Fault(where("sweep.over"), "names no setting", example))
+        faults.append(Fault.of("sweep.over", "names no setting", example))
     key, size = "sweep.runs", config.runs
     if config.method == "grid":
         key, size = "sweep.over", grid_size(values)
     if size > MOST_RUNS:
         what = f"makes {size:,} runs, and {MOST_RUNS:,} are the most"
-        faults.append(Fault(where(key), what, 'Shorten a list, or write method = "random"'))
+        faults.append(Fault.of(key, what, 'Shorten a list, or write method = "random"'))
 
 
-def _check_swept(
-    values: Mapping[str, Values], faults: list[Fault], where: Callable[[str], str]
-) -> None:
+def _check_swept(values: Mapping[str, Values], faults: list[Fault]) -> None:
     for key in values:
         if key in SAME_IN_EVERY_RUN or key.partition(".")[0] in SAME_IN_EVERY_RUN:
             what = "must be the same in every run, or they could not be compared"
-            faults.append(Fault(where(key), what))
+            faults.append(Fault.of(key, what))
         if inner := next((other for other in values if other.startswith(f"{key}.")), None):
-            faults.append(Fault(where(key), f"is the table of {inner}, which is swept over too"))
+            faults.append(Fault.of(key, f"is the table of {inner}, which is swept over too"))
 
 
 def _make(
@@ -168,7 +160,7 @@ def _make(
         whole["evaluate"]["test"] = False  # test is read once, for the run that is chosen
         config = _check(whole, source, lines, faults)
         if config is not None:
-            _check_trains(config, faults, lambda key: place_of(key, source, lines))
+            faults += placed(_train_faults(config), source, lines)
             made.append(Combination(number, settings, config))
     return made
 
@@ -195,9 +187,9 @@ def _check(
         return None
 
 
-def _check_trains(config: RunConfig, faults: list[Fault], where: Callable[[str], str]) -> None:
-    if not config.trains:
-        faults.append(Fault(where("model.tuned"), "is for `eval`: the runs of a sweep are trained"))
+def _train_faults(config: RunConfig) -> list[Fault]:
+    what = "is for `eval`: the runs of a sweep are trained"
+    return [] if config.trains else [Fault.of("model.tuned", what)]
 
 
 def _choose_metric(
@@ -205,26 +197,25 @@ def _choose_metric(
     made: list[Combination],
     values: Mapping[str, Values],
     faults: list[Fault],
-    where: Callable[[str], str],
 ) -> str:
     """What chooses among the runs: [sweep] metric, else what chooses their checkpoints."""
     task = made[0].config.task
     declared = [c.config.train.best_metric or c.config.objective.metric for c in made]
     if config.metric is None and len(set(declared)) > 1:
         what = "is not the same in every run: what chooses among them?"
-        faults.append(Fault(where("train.best_metric"), what, "Write [sweep] metric"))
+        faults.append(Fault.of("train.best_metric", what, "Write [sweep] metric"))
     metric = config.metric or declared[0] or DEFAULT_METRIC[task]
     known = [n for n, m in METRICS.items() if m.task in ("both", task)]
     if metric not in known:
         what = f"there is no metric {metric!r} for {task}"
-        faults.append(Fault(where("sweep.metric"), what, "Known: " + ", ".join(known)))
+        faults.append(Fault.of("sweep.metric", what, "Known: " + ", ".join(known)))
     if task == "generation" and "model.max_length" in values:
         what = "cuts other texts: the runs would not be scored on the same tokens"
-        faults.append(Fault(where("model.max_length"), what))
+        faults.append(Fault.of("model.max_length", what))
     if task == "generation" and "model.base" in values and metric in PER_TOKEN:
         what = f"models that cut texts into other tokens cannot be compared in {metric}"
         remedy = 'Write [sweep] metric = "bits_per_byte"'
-        faults.append(Fault(where("model.base"), what, remedy))
+        faults.append(Fault.of("model.base", what, remedy))
     return metric
 
 
@@ -270,13 +261,14 @@ def _other_rows(sweep: Sweep, first: Mapping[str, Any], rows: Mapping[str, Any])
     """What is held out of one run and not of another: they could not be compared."""
     found = []
     if rows["labels"] != first["labels"]:
-        found.append(Fault("data.labels", "differ between the runs", "Write [data] labels"))
+        found.append(Fault.of("data.labels", "differ between the runs", "Write [data] labels"))
     for name in ("validation", "test"):
         ours, theirs = rows.get(name), first.get(name)
         if (ours is None) != (theirs is None) or (ours is not None and not ours.equals(theirs)):
             what = f"not every run has the same rows in {name}"
             remedy = f"Name a file, {name} = …, instead of a share that seed and train decide"
-            found.append(Fault(f"{sweep.path.name} data.{name}", what, remedy))
+            place = f"{sweep.path.name} data.{name}"
+            found.append(Fault(place, what, remedy, f"data.{name}"))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftev.core.config.draft import Draft, FieldFault, check_draft, form_settings
+from ftev.core.config.draft import Draft, check_draft, form_settings
 from ftev.core.errors import Fault
 from ftev.tui.drawing.spans import text_of, width_of
 from ftev.tui.screens.new_run.form_fields import (
@@ -54,7 +54,7 @@ def test_a_line_has_its_section_once_and_its_fault_beside_it() -> None:
     assert lines[0].split() == ["what", "task", "classification"]
     assert lines[1].startswith("▸             name")
     assert "train          –  ! must be given" in lines[4]
-    wrong = FieldFault("train.epochs", Fault("train.csv:3", "is wrong"))
+    wrong = Fault("train.csv:3", "is wrong", setting="train.epochs")
     twice = form_fields(DRAFT, (wrong, wrong), Known(), whole=False)
     index = next(i for i, f in enumerate(twice) if f.path == "train.epochs")
     line = field_line(twice, index, 80, focused=False)

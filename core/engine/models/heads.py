@@ -111,12 +111,12 @@ def check_label_map(
     known = {name for names in models.values() for name in names}
     told = "; ".join(f"{model}: {listed(names)}" for model, names in models.items())
     faults = [
-        Fault(f"data.label_map.{own}", "no head has this label", f"Heads answer with {told}")
+        Fault.of(f"data.label_map.{own}", "no head has this label", f"Heads answer with {told}")
         for own in label_map
         if own not in known
     ]
     faults += [
-        Fault(
+        Fault.of(
             f"data.label_map.{own}",
             f"the data have no label {label!r}",
             f"Labels: {listed(labels)}. A label that these rows lack belongs into data.labels",

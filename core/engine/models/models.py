@@ -16,10 +16,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ...config.adapter_files import WEIGHTS, SavedAdapter, read_adapter
 from ...config.config import RunConfig
 from ...demo import find_model
 from ...errors import ModelError
+from ...files.adapter import WEIGHTS, SavedAdapter, read_adapter
 from ...files.reading import check_adapter, check_model, pickled
 from ...run.events import ModelLoaded
 from .causality import refuse_looking_ahead, refuse_masked
@@ -308,7 +308,7 @@ def load(
     `trainable`: its adapter is to be trained on.
     """
     origin = find_origin(config, name)
-    made_for = origin.adapter.told.get("task_type") if origin.adapter else None
+    made_for = origin.adapter.config.get("task_type") if origin.adapter else None
     if made_for and made_for != ("SEQ_CLS" if config.is_classification else "CAUSAL_LM"):
         raise ModelError(f"{name}: this adapter was made for {made_for}, not for {config.task}")
     if config.is_classification:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...config.adapter_files import read_adapter
 from ...config.config import RunConfig
 from ...config.config_file import check_config
 from ...data.data import read_run_data
+from ...files.adapter import read_adapter
 from ..models.causality import refuse_masked
 from ..models.models import (
     Loaded,

@@ -204,6 +204,7 @@ def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
                 "data.messages",
                 "this model's tokenizer has no chat template",
                 "Use prompt and completion columns, or a base model with a template",
+                "data.messages",
             )
         )
     rows = TokenRows(scored=[], row_ids=frame["row_id"].to_list())

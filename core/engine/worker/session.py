@@ -15,10 +15,10 @@ import polars as pl
 import torch
 from msgspec.structs import replace
 
-from ...config.adapter_files import read_adapter
 from ...config.config import RunConfig
 from ...data.data import Dataset
 from ...data.leakage import Leakage
+from ...files.adapter import read_adapter
 from ...run.events import Event, LabelsFixed, Note, Progress, SplitPrepared, StageDone, StageStarted
 from ...run.history import STAGES
 from ...run.runs import Run

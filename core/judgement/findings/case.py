@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ...config.config import RunConfig
-from ...config.decision import DEFAULT_METRIC, choosers, declared_metric
+from ...config.objective import DEFAULT_METRIC
 from ...run.history import History
 from ...wording.numbers import read_number
 from ..outcome import Outcome, read_difference
@@ -97,14 +97,14 @@ class Case:
     @property
     def metric(self) -> str:
         """The primary metric: the declared one, else the default of the task."""
-        declared = declared_metric(self.config) if self.config else None
+        declared = self.config.objective.declared_metric if self.config else None
         return declared or DEFAULT_METRIC.get(self.task, "loss")
 
     @property
     def judged_by_threshold(self) -> bool:
         """Whether the objective is a threshold's aim alone: the rules that it beats decide."""
         o = self.config.objective if self.config else None
-        return o is not None and o.metric is None and bool(self.config and choosers(self.config))
+        return o is not None and o.metric is None and bool(o.choosers)
 
     @property
     def target(self) -> float | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from ...config.decision import REPEATED
+from ...config.objective import REPEATED
 from ...data.labels import find_variants, fold_label, sort_labels
 from ...run.history import History
 from ...wording.names import name_row

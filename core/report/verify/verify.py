@@ -95,7 +95,7 @@ def _check_sources(stored: StoredRun) -> Iterator[Check]:
     """The rows' content against the data files, where they are still there."""
     try:
         c = stored.run.config()
-        slices = tuple(c.evaluate.slices)
+        slices = dict.fromkeys(c.evaluate.slices, "evaluate.slices")
         stored.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder), slices)
     except FtevError as error:
         why = str(error).splitlines()[0]

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.message import Message
 
-from ....core.config.draft import BETWEEN, read_value, show_value
+from ....core.config.fields import BETWEEN, read_value, show_value
 from ...drawing.scrolling import moved, told_hidden
 from ...drawing.spans import Line
 from ...widgets.completion import Completion, complete_last, complete_path, complete_value

@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ....core.config.config import Setting
-from ....core.config.draft import (
-    Draft,
-    FieldFault,
-    choices,
-    form_settings,
-    section_that_is_off,
-    show_value,
-)
+from ....core.config.draft import Draft, form_path, form_settings, section_that_is_off
+from ....core.config.fields import Setting, choices, show_value
+from ....core.errors import Fault
 
 SECTIONS = {  # the first part of a setting's path, and its section of the form
     "task": "what",
@@ -26,7 +20,7 @@ SECTIONS = {  # the first part of a setting's path, and its section of the form
     "guardrail": "objective",
     "evaluate": "evaluation",
 }
-FEW = (  # what most runs are told; the rest waits behind a key
+FEW = (  # what most runs set; the rest waits behind a key
     *("task", "name", "model.base", "model.adapter", "model.lora.r", "data.train"),
     *("data.validation", "data.test", "data.text", "data.label", "data.prompt"),
     *("data.completion", "data.messages", "train.epochs", "train.max_steps"),
@@ -84,13 +78,11 @@ class Field:
         return "folder" if self.path in FOLDERS else "value" if self.choices else ""
 
 
-def form_fields(
-    draft: Draft, faults: Sequence[FieldFault], known: Known, *, whole: bool
-) -> list[Field]:
+def form_fields(draft: Draft, faults: Sequence[Fault], known: Known, *, whole: bool) -> list[Field]:
     """The fields to show: the few or all, without those of the other task."""
-    wrong: dict[str, list[FieldFault]] = {}
-    for found in faults:
-        wrong.setdefault(found.path, []).append(found)
+    wrong: dict[str, list[Fault]] = {}
+    for fault in faults:
+        wrong.setdefault(form_path(fault), []).append(fault)
     unused = [path for path, shown in known.found.items() if shown == NOT_SET and not whole]
     shown = [
         s
@@ -117,7 +109,7 @@ def _is_shown(path: str, draft: Draft, wrong: Mapping[str, Any], *, whole: bool)
     return whole or path in FEW
 
 
-def _field(setting: Setting, draft: Draft, wrong: list[FieldFault], known: Known) -> Field:
+def _field(setting: Setting, draft: Draft, wrong: list[Fault], known: Known) -> Field:
     path = setting.path
     first, _, rest = path.partition(".")
     given = path in draft.given
@@ -130,16 +122,16 @@ def _field(setting: Setting, draft: Draft, wrong: list[FieldFault], known: Known
         given=given,
         choices=field_choices(setting, known),
         value=value,
-        faults=tuple(told(f) for f in wrong),
-        missing=bool(wrong) and not given and all("must be given" in f.fault.what for f in wrong),
+        faults=tuple(message_of(f) for f in wrong),
+        missing=bool(wrong) and all(f.missing for f in wrong),
     )
 
 
-def told(found: FieldFault) -> str:
-    """A fault in the words of the form: its place is the field, or a line of a file."""
-    fault = found.fault
-    place = fault.where.rpartition(":")[2]
-    return f"line {place}: {fault.what}" if place.isdecimal() else fault.what
+def message_of(fault: Fault) -> str:
+    """A fault beside its field: the line of a file, and the table of a list, are named."""
+    if (line := fault.where.rpartition(":")[2]).isdecimal():
+        return f"line {line}: {fault.what}"
+    return f"{fault.setting} {fault.what}" if "[" in fault.setting else fault.what
 
 
 def _default_shown(setting: Setting, draft: Draft, known: Known) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-from ....core.config.config import Bounds
-from ....core.config.draft import expected, show_value
+from ....core.config.fields import show_value
 from ....core.wording.text import visible
 from ...drawing.format import fit, wrap
 from ...drawing.spans import Line, cut, width_of
@@ -94,10 +93,7 @@ def shorten(text: str, width: int, kind: str) -> str:
 def foot_lines(at: Field, width: int, height: int) -> list[Line]:
     """What the focused field is for, what it takes, and everything that is wrong with it."""
     default = f"   default {show_value(at.setting.default)}" if _has_default(at) else ""
-    takes = expected(at.setting.type)
-    if at.setting.bounds not in (None, Bounds()):
-        takes += f", {at.setting.bounds}"
-    head: Line = [(at.path, "strong"), (f"   {takes}", "muted")]
+    head: Line = [(at.path, "strong"), (f"   {at.setting.takes}", "muted")]
     lines = [cut([*head, (visible(default), "muted")], width)]
     lines += [[(text, "")] for text in wrap(at.setting.sentence.replace("\n", " "), width)]
     for fault in at.faults:

@@ -11,19 +11,21 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from ....core.config.draft import form_path
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, NEW_RUN_KEYS, Key, to_bindings
 from ...widgets.framed import FramedScreen
 from .form import Form
-from .form_fields import COLUMNS, NOT_SET, Known, form_fields, told
+from .form_fields import COLUMNS, NOT_SET, Known, form_fields, message_of
 from .preview_lines import Preview
 from .preview_pane import PreviewPane
 from .previewing import DataChecked, DataSeen, DraftChecked, ModelSeen, Previewer, Seen, Working
 from .starting import FormReady, RunMade, StartRefused, open_form, start_run
 
 if TYPE_CHECKING:
-    from ....core.config.draft import CheckedDraft, Draft, FieldFault
+    from ....core.config.draft import CheckedDraft, Draft
+    from ....core.errors import Fault
 
 WIDE = 120  # cells from which on form and preview stand beside each other
 FOOT_HEIGHT, TALL_FOOT, TALL = 4, 6, 32
@@ -96,7 +98,7 @@ class NewRunScreen(FramedScreen[None]):
         self._show_all()
 
     @property
-    def faults(self) -> tuple[FieldFault, ...]:
+    def faults(self) -> tuple[Fault, ...]:
         settings = self.checked.faults if self.checked else ()
         return (*settings, *self.preview.faults)
 
@@ -185,7 +187,7 @@ class NewRunScreen(FramedScreen[None]):
             return "starting …", "strong accent"
         if self.checked is None:
             return "", "muted"
-        missing = sum("must be given" in f.fault.what for f in self.faults)
+        missing = sum(fault.missing for fault in self.faults)
         if missing and missing == len(self.faults):
             return f"{missing} to be given", "warn"
         if count := len(self.faults):
@@ -242,8 +244,9 @@ class NewRunScreen(FramedScreen[None]):
             return
         if self.faults:
             first = self.faults[0]
-            self.form.go_to_path(first.path)
-            self.key_line.show_notice(f"{first.path or 'data'}: {told(first)}", "bad")
+            path = form_path(first)
+            self.form.go_to_path(path)
+            self.key_line.show_notice(f"{path or 'data'}: {message_of(first)}", "bad")
             return
         self.starting = True
         self._show_title()

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from ....core.config.draft import FieldFault
 from ....core.data.look import Look, Source
+from ....core.errors import Fault
 from ....core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ....core.judgement.preflight import CheckResult
 from ....core.run.estimate import Estimate
@@ -31,7 +31,7 @@ class Preview:
     look: Look | None = None
     check: CheckResult | None = None
     estimate: Estimate | None = None
-    faults: tuple[FieldFault, ...] = ()  # of the data and the model
+    faults: tuple[Fault, ...] = ()  # of the data and the model
     progress: str = ""  # what is being done now
     not_checked: str = ""
 
@@ -69,12 +69,12 @@ def _aside_lines(preview: Preview, width: int) -> list[Line]:
     return [[(text, "muted")] for text in wrap(visible(told), width)] if told else []
 
 
-def _fault_lines(faults: Sequence[FieldFault], width: int) -> list[Line]:
+def _fault_lines(faults: Sequence[Fault], width: int) -> list[Line]:
     if not faults:
         return []
     lines: list[Line] = [[("In the way of a run", "strong bad")]]
-    for found in faults[:LISTED_FAULTS]:
-        first, *listing = str(found.fault).split("\n")
+    for fault in faults[:LISTED_FAULTS]:
+        first, *listing = str(fault).split("\n")
         told = wrap(visible(first), width - 2)
         lines += [[("✗ " if not i else "  ", "bad"), (text, "")] for i, text in enumerate(told)]
         lines += [cut([("  " + visible(line), "muted")], width) for line in listing[:8]]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from ....core.config.draft import CheckedDraft, Draft, FieldFault
+    from ....core.config.draft import CheckedDraft, Draft
     from ....core.data.look import Look
+    from ....core.errors import Fault
     from ....core.judgement.preflight import CheckResult
     from ....core.run.estimate import Estimate
 
@@ -47,7 +48,7 @@ class DataChecked(Seen):
 
     number: int
     check: CheckResult | None
-    faults: tuple[FieldFault, ...]
+    faults: tuple[Fault, ...]
 
 
 @dataclass
@@ -65,7 +66,7 @@ class ModelSeen(Seen):
     number: int
     check: CheckResult | None
     estimate: Estimate | None
-    faults: tuple[FieldFault, ...]
+    faults: tuple[Fault, ...]
     not_checked: str = ""
 
 
@@ -147,7 +148,6 @@ class Previewer(threading.Thread):
         self._ask_model(look, checked.check, number)
 
     def _check_data(self, look: Look, number: int) -> DataChecked:
-        from ....core.data.look import place_faults
         from ....core.errors import FtevError
         from ....core.judgement.preflight import check_run
 
@@ -157,14 +157,13 @@ class Previewer(threading.Thread):
             try:
                 told = DataChecked(number, check_run(look.config), ())
             except FtevError as error:
-                told = DataChecked(number, None, place_faults(error, look.config))
+                told = DataChecked(number, None, error.faults)
             self._check = look.stamp, told
         checked = DataChecked(number, self._check[1].check, self._check[1].faults)
         self._post(checked)
         return checked
 
     def _ask_model(self, look: Look, check: CheckResult, number: int) -> None:
-        from ....core.config.draft import FieldFault
         from ....core.errors import Fault, FtevError
 
         config = look.checked.config
@@ -181,8 +180,8 @@ class Previewer(threading.Thread):
                 if self._is_old(number):
                     return
                 what = str(error).partition("\n")[0].removeprefix(f"{model.base}: ")
-                fault = Fault("", what)
-                told = ModelSeen(number, None, None, (FieldFault("model.base", fault),))
+                fault = Fault("", what, setting="model.base")
+                told = ModelSeen(number, None, None, (fault,))
             if self._is_old(number):  # it was ended: what it says is about that
                 return
             self._model = key, told

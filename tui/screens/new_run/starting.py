@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from ....core.errors import FtevError
+from ....core.errors import Fault, FtevError
 from ....core.run.runs import Run
 from ...app.threads import Post, in_thread
 
 if TYPE_CHECKING:
-    from ....core.config.draft import Draft, FieldFault
+    from ....core.config.draft import Draft
     from ....core.run.estimate import Estimate
 
 
@@ -39,7 +39,7 @@ class StartRefused(Message):
     """Why there is no new run."""
 
     text: str
-    faults: tuple[FieldFault, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def open_form(source: Draft | Run | Path | None, post: Post) -> None:
@@ -48,7 +48,6 @@ def open_form(source: Draft | Run | Path | None, post: Post) -> None:
 
 
 def _open_form(source: Draft | Run | Path | None, post: Post) -> None:
-    from ....core.config import config_file  # noqa: F401  (imported here, not while keys are waiting)
     from ....core.config.draft import Draft, draft_of, form_settings, load_draft
 
     form_settings()
@@ -74,7 +73,6 @@ def start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Pos
 def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Post) -> None:
     from ....core.config.draft import check_draft
     from ....core.data.data import read_run_data
-    from ....core.data.look import place_faults
     from ....core.run import launch
     from ....core.run.estimate import write_estimate
     from ....core.run.processes import processes_of
@@ -87,8 +85,7 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
     try:
         read_run_data(config)
     except FtevError as error:
-        faults = place_faults(error, config)
-        post(StartRefused(f"the data cannot be used: {error.faults[0]}", faults))
+        post(StartRefused(f"the data cannot be used: {error.faults[0]}", error.faults))
         return
     try:
         processes_of(config)
