@@ -13,6 +13,7 @@ FLOORS = (
     ("errors",),
     ("files",),
     ("metrics",),
+    ("tasks",),
     ("wording", "config", "demo"),
     ("run",),
     ("data",),

@@ -22,7 +22,6 @@ from ftev.core.config.config import (
 from ftev.core.config.config_file import check_config, dump_config, key_lines, load_config
 from ftev.core.config.draft import Draft, check_draft
 from ftev.core.config.fields import Bounds, Setting, members, read_value, settings
-from ftev.core.config.objective import DEFAULT_METRIC
 from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError
 from ftev.core.metrics.metric_table import METRICS
@@ -133,7 +132,7 @@ def test_a_threshold_needs_two_labels(tmp_path: Path) -> None:
     [found] = faults(tmp_path, LEAST, COST, "data.labels=['a', 'b', 'c']")
     assert "objective.cost: chooses a threshold between two labels; there are 3" in found
     [found] = faults(tmp_path, LEAST.replace("classification", "generation"), COST)
-    assert found == "--set objective.cost: is for classification; this task is generation"
+    assert found == "--set objective.cost: is for tasks with labels; this task is generation"
 
 
 def test_the_objective_must_fit_the_labels_of_the_data(tmp_path: Path) -> None:
@@ -321,9 +320,9 @@ configs = st.builds(
 def is_measured(config: RunConfig) -> bool:
     """Whether the objective is a metric of the task, and its target in the metric's direction."""
     metric, target = config.objective.metric, config.objective.at_least
-    if metric is not None and METRICS[metric].task not in ("both", config.task):
+    if metric is not None and metric not in config.task_type.metrics:
         return False
-    asked = METRICS[metric or DEFAULT_METRIC[config.task]]
+    asked = METRICS[metric or config.task_type.default_metric]
     return target is None or (asked.higher_is_better and asked.unit != "nats" and target > 0)
 
 

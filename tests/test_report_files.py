@@ -24,8 +24,8 @@ from ftev.core.run.events import (
     SplitPrepared,
     spell_numbers,
 )
-from ftev.core.run.loading_code import loading_code
 from ftev.core.run.runs import Run
+from ftev.core.tasks import find_task
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import eval_results_to_model_index
@@ -261,7 +261,7 @@ def test_V3_a_card_prints_the_calls_that_parity_runs(run: Run, adapter: bool) ->
     report = build_report(run)
     report["analyses"] = {"test": {"parity": {"tuned": {"adapter": adapter}}}}
     text = render_card(report | {"findings": []}, None)
-    code = loading_code(report["run"]["task"], CARD_FOLDER, adapter=adapter)
+    code = find_task(report["run"]["task"]).loading_code(CARD_FOLDER, adapter=adapter)
     assert f"```python\n{code}```" in text
     assert ("PeftModel" in code) == adapter
     compile(code, "card", "exec")

@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 import pytest
 from ftev.core.errors import RunError
+from ftev.core.metrics import comparisons, evaluate
 from ftev.core.report.report import write_report
-from ftev.core.report.verify import analysed, recomputed
+from ftev.core.report.verify import analysed
 from ftev.core.report.verify.agreement import find_disagreements, is_same
 from ftev.core.report.verify.analysed import analyse_again, check_analyses
 from ftev.core.report.verify.stored import Check, StoredRun
@@ -52,8 +53,9 @@ def once(compute: Callable[..., Any]) -> Callable[..., Any]:
 def computed_once() -> Iterator[None]:
     """Most rows of most copies are those of the sample, and most of the time goes into these."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("compare", "evaluate_classification", "evaluate_text"):
-            patch.setattr(recomputed, name, once(getattr(recomputed, name)))
+        patch.setattr(comparisons, "compare", once(comparisons.compare))
+        for name in ("evaluate_classification", "evaluate_text"):
+            patch.setattr(evaluate, name, once(getattr(evaluate, name)))
         patch.setattr(analysed, "ANALYSES", [once(look) for look in analysed.ANALYSES])
         yield
 

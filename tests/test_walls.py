@@ -23,7 +23,7 @@ from imports import (
 HEAVY = ("torch", "transformers", "peft", "accelerate")
 SCREEN = ("textual", "rich")
 STAGES = ("training.train", "scoring.evaluate", "answering.generate")
-FILES_AT_MOST = {"core": 17, "tui": 10}  # entries; core's own __init__ counts
+FILES_AT_MOST = {"core": 18, "tui": 10}  # entries; core's own __init__ counts
 FILES_IN_A_FOLDER = 24
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from ..core.tasks import TASKS
+
 if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # the working directory: a file there may bear the name of a library
 
@@ -145,7 +147,7 @@ class _Commands:
 
 def _add_starting(commands: _Commands) -> None:
     demo = commands.add("demo", "demo", "fine-tune a tiny model on made-up data, offline")
-    demo.add_argument("--task", choices=TASKS, default="classification")
+    demo.add_argument("--task", choices=DEMOS, default=DEMOS[0])
     _add_how(demo)
 
     train = commands.add("train", "train", "start a run and open its screen")
@@ -158,7 +160,7 @@ def _add_starting(commands: _Commands) -> None:
     evaluate.add_argument("--tuned", metavar="M", help="hub id or folder of the tuned model")
     evaluate.add_argument("--data", metavar="FILE", help="rows that both are scored on")
     evaluate.add_argument(
-        "--task", choices=TASKS, help="default: what the tuned model was made for"
+        "--task", choices=list(TASKS), help="default: what the tuned model was made for"
     )
     evaluate.add_argument(
         "--self-test",
@@ -186,7 +188,7 @@ def _add_starting(commands: _Commands) -> None:
     _add_settings(check)
 
 
-TASKS = ("classification", "generation")
+DEMOS = ("classification", "generation")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -135,7 +135,7 @@ def _tell_evaluation(e: Evaluated, h: History) -> list[str]:
 
 
 def _accuracy(h: History) -> str:
-    return "accuracy" if h.task == "classification" else "next-token accuracy"
+    return h.task_type.accuracy_title
 
 
 def _tell_epoch(e: EpochDone, h: History) -> list[str]:

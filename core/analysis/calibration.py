@@ -27,7 +27,7 @@ NULL_METHOD = (
 
 def calibration(e: Evaluation) -> Iterator[Analysis]:
     """One result for each classifier with probabilities on a split."""
-    if not e.config.is_classification:
+    if not e.config.task_type.has_labels:
         return
     for model, frame in e.frames.items():
         rows = read_classification(frame, e.labels)

@@ -11,7 +11,6 @@ import polars as pl
 
 from ..config.config import RunConfig
 from ..judgement.selection import first_reference
-from ..metrics.evaluate import evaluate_classification, evaluate_text
 from ..metrics.results import Estimate, ModelResult
 
 Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
@@ -39,11 +38,8 @@ class Evaluation:
     def result(self, model: str) -> ModelResult:
         """Its metrics with their intervals, which every table shows alike. Raises DataError."""
         if model not in self.measured:
-            frame = self.frames[model]
-            if self.config.is_classification:
-                self.measured[model] = evaluate_classification(frame, self.labels, self.positive)
-            else:
-                self.measured[model] = evaluate_text(frame)
+            measure = self.config.task_type.evaluate
+            self.measured[model] = measure(self.frames[model], self.labels, self.positive)
         return self.measured[model]
 
     @property

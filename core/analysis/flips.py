@@ -26,7 +26,7 @@ def find_flips(e: Evaluation) -> Iterator[Analysis]:
     if reference is None or "tuned" not in e.frames:
         return
     pair = e.frames[reference], e.frames["tuned"]
-    rows = label_flips(*pair) if e.config.is_classification else loss_changes(*pair)
+    rows = label_flips(*pair) if e.config.task_type.has_labels else loss_changes(*pair)
     together = read_clusters(pair[0])
     told = {"from": reference, "to": "tuned", **describe_flips(rows, LISTED, together)}
     _add_inputs(told["rows"], e)
@@ -193,6 +193,6 @@ def _inputs(e: Evaluation, wanted: list[int]) -> dict[int, str]:
     if e.source.height != e.frames["tuned"].height:
         return {}
     rows = e.source.filter(asked)
-    if e.config.is_classification:
+    if e.config.task_type.has_labels:
         rows = rows.select("row_id", "text")
     return dict(zip(rows["row_id"], input_of(rows), strict=True))

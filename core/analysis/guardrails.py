@@ -13,8 +13,6 @@ from ..config.objective import OF_ONE_LABEL
 from ..data.rows import SLICE
 from ..errors import DataError
 from ..judgement.objective import against_margin, against_target
-from ..metrics.comparisons import compare
-from ..metrics.evaluate import evaluate_classification, evaluate_text
 from .evaluation import Analysis, Evaluation, Frames
 
 OTHERS = "(other labels)"
@@ -43,8 +41,9 @@ def _measured(e: Evaluation, index: int, g: GuardrailConfig) -> Iterator[Result]
         yield from _not_shown(about, g, 0, f"no row of {e.split} has these values")
         return
     frames, labels = _of_one_label(frames, e.labels, g.positive)
-    task = (labels, g.positive or e.positive) if e.config.is_classification else (None, None)
-    estimate = _estimate(frames["tuned"], g.metric, *task)
+    labelled = labels, g.positive or e.positive
+    measured = e.config.task_type.evaluate(frames["tuned"], *labelled)
+    estimate = msgspec.to_builtins(measured.metrics.get(g.metric))
     if estimate is None:
         yield from _not_shown(about, g, rows, f"{g.metric} is not defined on these rows")
         return
@@ -52,7 +51,7 @@ def _measured(e: Evaluation, index: int, g: GuardrailConfig) -> Iterator[Result]
     for condition, limit in _conditions(g):
         if condition == "no_worse_by":
             yield {**about, "condition": condition, "limit": limit} | _against_reference(
-                e, frames, g, task, limit
+                e, frames, g, labelled, limit
             )
             continue
         vote, why = against_target(estimate, rows, limit, at_least=condition == "at_least")
@@ -112,22 +111,11 @@ def _of_one_label(
     return named, (OTHERS, positive)
 
 
-def _estimate(
-    frame: pl.DataFrame, metric: str, labels: tuple[str, ...] | None, positive: str | None
-) -> Result | None:
-    if labels is None:
-        result = evaluate_text(frame)
-    else:
-        result = evaluate_classification(frame, labels, positive)
-    found = result.metrics.get(metric)
-    return None if found is None else msgspec.to_builtins(found)
-
-
 def _against_reference(
     e: Evaluation,
     frames: Frames,
     g: GuardrailConfig,
-    task: tuple[tuple[str, ...] | None, str | None],
+    labelled: tuple[tuple[str, ...], str | None],
     limit: float,
 ) -> Result:
     """The paired difference on these rows, and whether it shows that no more was lost."""
@@ -137,7 +125,8 @@ def _against_reference(
     pair = frames[reference], frames["tuned"]
     why = f"{g.metric} cannot be compared with the {reference} row by row"
     try:
-        found = compare(e.split, reference, pair[0], "tuned", pair[1], *task, metrics=[g.metric])
+        sides = (reference, pair[0]), ("tuned", pair[1])
+        found = e.config.task_type.compare(e.split, *sides, *labelled, metrics=[g.metric])
     except DataError as error:  # the models do not read the same rows
         found, why = [], f"{why}: {error}"
     if not found:

@@ -9,9 +9,8 @@ from dataclasses import replace
 import msgspec
 import polars as pl
 
-from ..config.objective import DEFAULT_METRIC
 from ..judgement.selection import REFERENCES, clean
-from ..metrics.comparisons import adjust_secondary, compare
+from ..metrics.comparisons import adjust_secondary
 from ..metrics.results import Comparison
 from ..run.events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
 from . import Evaluation, Frames, analyse, guardrails, thresholds
@@ -52,9 +51,9 @@ def _without(e: Evaluation, leaked: Collection[int]) -> Evaluation:
 
 def _comparisons(e: Evaluation) -> Iterator[Comparison]:
     """Tuned against each reference, all but the primary metric with Holm's p (S6)."""
-    task = (e.labels, e.positive) if e.config.is_classification else (None, None)
-    primary = e.config.objective.declared_metric or DEFAULT_METRIC[e.config.task]
+    task = e.config.task_type
+    primary = e.config.objective.declared_metric or task.default_metric
     for reference in (m for m in REFERENCES if m in e.frames):
-        pair = e.frames[reference], e.frames["tuned"]
-        found = compare(e.split, reference, pair[0], "tuned", pair[1], *task)
+        pair = (reference, e.frames[reference]), ("tuned", e.frames["tuned"])
+        found = task.compare(e.split, *pair, e.labels, e.positive)
         yield from adjust_secondary(found, primary)

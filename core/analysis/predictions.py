@@ -13,23 +13,14 @@ from ..data.formats.parquet_pages import read_parquet
 from ..errors import DataError, Fault, FtevError, RunError
 from ..run.history import History
 from ..run.runs import Run
+from ..tasks import TASKS
 from ..wording.numbers import format_count
 from . import Frames
 
 INPUT_CHARACTERS = 500  # of a row's input text that are stored beside its predictions
 REWRITE = "Run the evaluation again to rewrite it"
-# What each task stores of a row, and what may stand beside it; of the former only `predicted` may
-# be null, where a model gave no prediction.
-NEEDED = {
-    "classification": {"row_id": "whole numbers", "label": "text", "predicted": "text"},
-    "generation": {
-        "row_id": "whole numbers",
-        "nll": "numbers",
-        "tokens": "whole numbers",
-        "correct": "whole numbers",
-        "bytes": "whole numbers",
-    },
-}
+# What may stand beside the columns that a task stores; of those only `predicted` may be null,
+# where a model gave no prediction.
 OPTIONAL = {
     "nll": "numbers",
     "end_nll": "numbers",
@@ -79,7 +70,7 @@ def read_predictions(
 
 def task_of(run: Run, history: History) -> str:
     """What the run was started for. Raises FtevError where neither events nor config tell."""
-    return history.task if history.task in NEEDED else run.config().task
+    return history.task if history.task in TASKS else run.config().task
 
 
 def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFrame:
@@ -88,7 +79,7 @@ def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFram
     Raises RunError with everything that is wrong with it: that it cannot be read, columns that are
     missing or of another type, rows without a value, rows that stand in it twice.
     """
-    if task not in NEEDED:
+    if task not in TASKS:
         raise RunError(
             Fault(str(path), f"there is no task {task!r}", "The run tells no known task")
         )
@@ -110,10 +101,10 @@ def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFram
 
 def _column_faults(frame: pl.DataFrame, task: str) -> list[str]:
     found = []
-    for name, kind in (OPTIONAL | NEEDED[task]).items():
+    for name, kind in (OPTIONAL | TASKS[task].stored).items():
         dtype = frame.schema.get(name)
         if dtype is None:
-            if name in NEEDED[task]:
+            if name in TASKS[task].stored:
                 found.append(f"there is no column {name!r}, which {task} needs")
         elif not _is_of(dtype, kind):
             found.append(f"column {name!r} holds {dtype}, not {kind}")
@@ -134,7 +125,7 @@ def _is_of(dtype: pl.DataType, kind: str) -> bool:
 
 def _row_faults(frame: pl.DataFrame, task: str, labels: int) -> list[str]:
     needed = [
-        *(c for c in NEEDED[task] if c != "predicted"),
+        *(c for c in TASKS[task].stored if c != "predicted"),
         *(c for c in ("nll", "probabilities") if c in frame.columns),
     ]
     empty = {name: frame[name].null_count() for name in dict.fromkeys(needed)}

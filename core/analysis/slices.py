@@ -43,7 +43,7 @@ def slices(e: Evaluation) -> Iterator[Analysis]:
     """The tuned model's figures by slice, the worst first."""
     if "tuned" not in e.frames:
         return
-    measure = _classified if e.config.is_classification else _written
+    measure = _classified if e.config.task_type.has_labels else _written
     found = measure(e)
     if found["slices"]:
         yield Analysis("slices", found, "tuned")

@@ -91,7 +91,7 @@ def own_answers(frame: pl.DataFrame) -> pl.DataFrame:
 
 def thresholds(e: Evaluation) -> Iterator[Analysis]:
     """One result for each classifier with probabilities; none where there are not two labels."""
-    if len(e.labels) != 2 or not e.config.is_classification:
+    if len(e.labels) != 2 or not e.config.task_type.has_labels:
         return
     for model, frame in e.frames.items():
         if "probabilities" not in frame.columns:

@@ -18,12 +18,12 @@ from ..errors import ConfigError, Fault, FtevError
 from ..files.reading import misfits_named
 from ..judgement.selection import SPLITS, primary_metric
 from ..judgement.verdict import judge
-from ..metrics.comparisons import compare
 from ..metrics.metrics import METRICS
 from ..metrics.statistics import COVERS, holm
 from ..run.history import History
 from ..run.misfits import use_history
 from ..run.runs import Run
+from ..tasks import find_task
 from ..wording.names import name_metric
 from ..wording.numbers import format_time
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
@@ -211,9 +211,9 @@ def _pair(
         first.frame, side.frame, (first.name, side.name), first.task, same_file
     ):
         return [], reason
-    labels = first.history.labels if first.task == "classification" else None
+    sides = (first.name, first.frame), (side.name, side.frame)
     positive = first.result.get("positive")
-    found = compare(split, first.name, first.frame, side.name, side.frame, labels, positive)
+    found = find_task(first.task).compare(split, *sides, first.history.labels, positive)
     plain: list[Document] = [c for c in msgspec.to_builtins(found) if c["metric"] in metrics]
     return plain, ""
 
@@ -227,7 +227,7 @@ def _token_notes(
     sides: Sequence[Side], compared: Sequence[tuple[list[Document], str]]
 ) -> list[str]:
     """What cannot be set against the baseline: values a token, where texts have other tokens."""
-    if sides[0].task == "classification":
+    if find_task(sides[0].task).has_labels:
         return []
     other = [
         side.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from ..tasks import find_task
 from ..wording.numbers import format_count
 
 SHOWN_IDS = 5
@@ -23,7 +24,7 @@ def why_unpaired(
     unknown = [name for name, frame in zip(names, (a, b), strict=True) if "content" not in frame]
     if unknown:
         return f"no content hash is stored with the rows of {' and '.join(unknown)}"
-    truth = "label" if task == "classification" else "bytes"
+    truth = find_task(task).truth
     both = a.select("row_id", "content", truth).join(
         b.select("row_id", "content", truth), on="row_id", suffix="_other"
     )

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..errors import ConfigError, Fault
 from ..metrics.metric_table import REFERENCE_METRICS
+from ..tasks import TASKS, Task, find_task
 from .fields import Amount, Bounds, Count, CountOrNone, NoneOrMore, Positive, Rule, Share
 from .objective import CostConfig as CostConfig  # the sections are one module to whoever reads them
 from .objective import GuardrailConfig as GuardrailConfig
 from .objective import ObjectiveConfig as ObjectiveConfig
 from .objective import metric_faults
+
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Literal[tuple(TASKS)]
 
 Columns = str | None
 
@@ -224,8 +230,7 @@ class EvaluateConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     task: Annotated[
-        Literal["classification", "generation"],
-        Rule(lambda _: "", 'Write task = "classification" or task = "generation"'),
+        TaskName, Rule(lambda _: "", "Write " + " or ".join(f'task = "{name}"' for name in TASKS))
     ]
     """What the model does: choose a label, or write text."""
     name: str = ""
@@ -246,8 +251,8 @@ class RunConfig:
     """Folder that relative paths start from; written by ftev."""
 
     @property
-    def is_classification(self) -> bool:
-        return self.task == "classification"
+    def task_type(self) -> Task:
+        return find_task(self.task)
 
     @property
     def trains(self) -> bool:
@@ -270,7 +275,7 @@ class RunConfig:
             yield Fault.of("evaluate.test", what)
         yield from metric_faults("train.best_metric", self.train.best_metric, self.task)
         yield from self.objective.faults(self.task)
-        if self.is_classification and len(labels := self.data.labels or ()) > 2:
+        if self.task_type.has_labels and len(labels := self.data.labels or ()) > 2:
             yield from self.objective.threshold_faults(labels)
         for i, guardrail in enumerate(self.guardrail):
             yield from guardrail.faults(f"guardrail[{i}]", self.task)
@@ -287,7 +292,7 @@ class RunConfig:
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raise ConfigError, with every fault, where objective or guardrails do not fit labels."""
-        if not self.is_classification:
+        if not self.task_type.has_labels:
             return
         faults = [*self.objective.label_faults(labels)]
         for i, guardrail in enumerate(self.guardrail):

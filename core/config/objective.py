@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import Fault
 from ..metrics.metric_table import METRICS, Metric, Unit
+from ..tasks import find_task
 from .fields import Amount, Margin, Target, TargetShare
 
 RANGES: dict[Unit, tuple[float, float]] = {
@@ -20,7 +21,6 @@ RANGES: dict[Unit, tuple[float, float]] = {
     "bits": (0, math.inf),
     "points": (0, 100),
 }
-DEFAULT_METRIC = {"classification": "macro_f1", "generation": "loss"}
 OF_ONE_LABEL = ("precision", "recall", "f1")
 # Share of rows that repeat another's input from which copies are one cluster, and are reported:
 # with fewer, intervals hardly change, and the exact tests of single rows stay.
@@ -81,7 +81,7 @@ class ObjectiveConfig:
         """An unknown metric, targets that it cannot have (V4), settings that exclude others."""
         yield from metric_faults("objective.metric", self.metric, task)
         yield from self._threshold_faults(task)
-        metric = METRICS.get(self.declared_metric or DEFAULT_METRIC[task])
+        metric = METRICS.get(self.declared_metric or find_task(task).default_metric)
         if self.at_least is not None and self.at_most is not None:
             yield Fault.of("objective.at_least", "at_least and at_most cannot both be given")
             return
@@ -101,11 +101,10 @@ class ObjectiveConfig:
         if len(given := self.choosers) > 1:
             what = f"cannot stand beside {given[0]}"
             yield Fault.of(f"objective.{given[1]}", what, "Keep one of them")
-        if task != "classification":
+        if not find_task(task).has_labels:
             for name in given:
-                yield Fault.of(
-                    f"objective.{name}", "is for classification; this task is generation"
-                )
+                what = f"is for tasks with labels; this task is {task}"
+                yield Fault.of(f"objective.{name}", what)
         yield from self.cost.faults() if self.cost else ()
 
     def label_faults(self, labels: Sequence[str]) -> Iterator[Fault]:
@@ -174,7 +173,7 @@ def metric_faults(key: str, name: str | None, task: str) -> Iterator[Fault]:
     """A metric that is misspelt, or that belongs to another task."""
     if name is None:
         return
-    known = [n for n, m in METRICS.items() if m.task in ("both", task)]
+    known = find_task(task).metrics
     if name not in METRICS:
         close = difflib.get_close_matches(name, known, 1)
         remedy = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(known)

@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from ..config.config import DataConfig
+from ..tasks import find_task
 from .faults import Faults, show_value
 from .formats.tables import Table
 from .labels import is_scale, sort_labels, tell_scale
@@ -86,7 +87,7 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
             fatal.about(setting).add("columns", table.files[0], what, remedy)
     if fatal.total > before:
         return None
-    found = _find_labelled if task == "classification" else _find_generation
+    found = _find_labelled if find_task(task).has_labels else _find_generation
     return found(named, table, fatal)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.reading import decode_json
+from ..tasks import find_task
 from .faults import Faults
 
 ENDINGS = {
@@ -77,7 +78,7 @@ def find_format(path: Path, data: bytes, wanted: str, task: str) -> str:
         return wanted
     by_ending = find_ending(path.name)
     # A .txt file of "label<TAB>text" lines is usual; a document has no labels.
-    if by_ending and not (by_ending == "text" and task == "classification"):
+    if by_ending and not (by_ending == "text" and find_task(task).has_labels):
         return by_ending
     return sniff_format(data[:_SNIFFED])
 

@@ -150,7 +150,7 @@ def read_data(s: Session) -> None:
         seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.spaced = begin_with_space(seen.frame["completion"])
     s.write(replace(s.dataset.columns_found(), spaced=s.spaced))
-    if c.is_classification:
+    if c.task_type.has_labels:
         counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.data_labels = labels = s.dataset.labels
         s.positive = c.objective.positive or default_positive(labels, counted.label_counts())
@@ -167,7 +167,7 @@ def load_base_model(s: Session) -> None:
     with s.stage(1) as told:
         check_label_map(s)
         s.tuned = s.load(s.config.model.base, trainable=s.config.trains)
-        if s.config.is_classification:
+        if s.config.task_type.has_labels:
             s.base_has_head = not s.tuned.new_head
             take_labels(s, s.tuned)
         described = models.describe(s.tuned, s.config.model.base)
@@ -191,7 +191,7 @@ def check_label_map(s: Session) -> None:
     from .models.heads import check_label_map as check
     from .models.models import own_labels
 
-    if not s.config.is_classification or not s.config.data.label_map:
+    if not s.config.task_type.has_labels or not s.config.data.label_map:
         return
     given = [name for name in (s.config.model.base, s.config.model.tuned) if name]
     heads = {name: own_labels(s.config, name) for name in given}
@@ -297,7 +297,7 @@ def evaluate_models(s: Session) -> None:
         with Reader() if s.config.evaluate.parity_rows else nullcontext() as reader:
             for split in splits:
                 evaluate_split(s, split)
-            if not s.config.is_classification:
+            if not s.config.task_type.has_labels:
                 score_texts(s)
             if not s.config.trains:  # in training they are answered at each evaluation
                 answer_probes(s)

@@ -55,7 +55,7 @@ def against_chance(history: History, split: str, model: str) -> Standing | None:
     Language models: loss against ln V.
     """
     result = history.results[split][model]
-    if history.task != "classification":
+    if not history.task_type.has_labels:
         guess = history.random_loss
         return None if guess is None else _standing(result, split, model, "loss", guess)
     rows = result.get("per_class") or {}

@@ -17,10 +17,10 @@ Counts = defaultdict[int, int]  # by label
 
 def evaluation_values(e: Evaluated, history: History) -> dict[str, float]:
     """Metric to value; what is undefined is absent."""
-    if history.task == "generation":
-        found = _of_text(e)
-    else:
+    if history.task_type.has_labels:
         found = _of_counts(e, history.labels, history.positive)
+    else:
+        found = _of_text(e)
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 

@@ -55,9 +55,8 @@ def reason_kept(history: History) -> str:
 
 def chosen_by(config: RunConfig) -> str:
     """What chooses the checkpoint; a metric of answers is measured at the end only (T3)."""
-    default = "macro_f1" if config.is_classification else "loss"
     declared = None if config.objective.metric in REFERENCE_METRICS else config.objective.metric
-    return config.train.best_metric or declared or default
+    return config.train.best_metric or declared or config.task_type.default_metric
 
 
 def _value(history: History, e: Evaluated, metric: str) -> float:
@@ -66,7 +65,7 @@ def _value(history: History, e: Evaluated, metric: str) -> float:
     loss = e.loss_sum / e.loss_count
     if metric == "loss":
         return loss
-    if history.task != "classification":
+    if not history.task_type.has_labels:
         found = {"perplexity": math.exp(min(loss, 700)), "average_log_likelihood": -loss}
         found["token_accuracy"] = e.correct / e.count if e.count else math.nan
         found["bits_per_byte"] = e.loss_sum / (math.log(2) * e.bytes) if e.bytes else math.nan

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..config.objective import DEFAULT_METRIC
 from ..errors import FtevError
 from ..metrics.metric_table import METRICS
 from ..run.history import History
@@ -79,7 +78,7 @@ def primary_metric(run: Run, history: History, config: RunConfig | None = None) 
     """The metric declared before the run, else the default of its task."""
     known = config or config_of(run)
     declared = known.objective.declared_metric if known else None
-    return declared or DEFAULT_METRIC.get(history.task, "loss")
+    return declared or history.task_type.default_metric
 
 
 def config_of(run: Run) -> RunConfig | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..config.config import ObjectiveConfig, RunConfig
-from ..config.objective import DEFAULT_METRIC
 from ..metrics.metric_table import METRICS
 from ..run.history import History
+from ..tasks import find_task
 from ..wording.names import MODELS, name_metric
 from ..wording.numbers import (
     format_count,
@@ -130,7 +130,7 @@ def _effect(answer: Answer, decision: Decision) -> int:
 
 def objective_metric(history: History, config: RunConfig) -> str:
     declared = config.objective.declared_metric
-    return declared or DEFAULT_METRIC.get(history.task or config.task, "loss")
+    return declared or find_task(history.task or config.task).default_metric
 
 
 def describe_objective(history: History, config: RunConfig) -> str:
@@ -206,7 +206,7 @@ def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
     """Better than a reference is not enough: the reference may know nothing itself (V1)."""
     standing = against_chance(history, split, "tuned")
     if standing is None:
-        if history.task == "classification":
+        if history.task_type.has_labels:
             told = f"nothing shows on {split} whether the tuned model is better than guessing"
             yield Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
     elif standing.outcome == "worse":

@@ -19,7 +19,7 @@ from ..config.config import RunConfig
 from ..demo import SHIPPED
 from ..judgement.selection import SPLITS, clean
 from ..metrics.metric_table import METRICS
-from ..run.loading_code import loading_code
+from ..tasks import find_task
 from ..wording.names import title_metric
 from ..wording.numbers import read_number
 from ..wording.text import visible
@@ -33,7 +33,6 @@ from .sections.metrics import show_metrics
 from .sections.notes import show_environment
 from .sections.verdict import describe_run, show_verdict
 
-TASK_TYPES = {"classification": "text-classification", "generation": "text-generation"}
 # Names of the hub, with what tells an average from another of the same name.
 HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
     "mcc": ("matthews_correlation", {}),
@@ -93,7 +92,7 @@ def _metadata(report: Mapping[str, Any], base_model: str | None) -> dict[str, An
     results = _eval_results(report)
     told: dict[str, Any] = {
         "model_name": visible(run["name"]),
-        "pipeline_tag": TASK_TYPES.get(run["task"]),
+        "pipeline_tag": find_task(run["task"]).hub_type or None,
         "library_name": "peft" if run.get("adapter") == "lora" else "transformers",
         "tags": ["ftev"],
         "base_model": base_model,
@@ -154,7 +153,7 @@ def _eval_results(report: Mapping[str, Any]) -> list[Any]:
     source = visible(report["data"].get(split, {}).get("source") or split)
     return [
         EvalResult(
-            task_type=TASK_TYPES[report["run"]["task"]],
+            task_type=find_task(report["run"]["task"]).hub_type,
             dataset_type=re.sub(r"[^\w./-]+", "-", source),
             dataset_name=source,
             dataset_split=split,
@@ -208,7 +207,7 @@ def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) ->
 
 def _summary(report: Mapping[str, Any]) -> str:
     run = report["run"]
-    kind = "text classifier" if run["task"] == "classification" else "language model"
+    kind = find_task(run["task"]).model_kind
     given = run.get("tuned")  # nothing was trained here: two models were set against each other
     verb = "judged against" if given else "fine-tuned from"
     origin = f", {verb} {run['base']}" if run.get("base") else ""
@@ -224,7 +223,7 @@ def _how_to_load(report: Mapping[str, Any]) -> list[Block]:
     """The calls that load the folder beside the card; deploy parity runs this very code."""
     found = [a["parity"]["tuned"] for a in report["analyses"].values() if "parity" in a]
     adapter = found[-1]["adapter"] if found else report["run"].get("adapter") == "lora"
-    code = loading_code(report["run"]["task"], CARD_FOLDER, adapter=adapter)
+    code = find_task(report["run"]["task"]).loading_code(CARD_FOLDER, adapter=adapter)
     blocks: list[Block] = [Heading("How to load it"), Markdown(f"```python\n{code}```")]
     return blocks + [Paragraph(text) for text in _how_to_decide(report)]
 

@@ -26,6 +26,7 @@ from ..judgement.selection import SPLITS
 from ..run.history import History, read_history
 from ..run.lock import Lock
 from ..run.runs import Run
+from ..tasks import find_task
 
 FILE = "reviews.jsonl"
 LOWEST, HIGHEST = 1, 5
@@ -93,7 +94,7 @@ def find_pairs(run: Run, history: History | None = None) -> Material:
     """
     history = history or read_history(run)
     task = history.task or run.config().task
-    if task == "classification":
+    if find_task(task).has_labels:
         raise ConfigError(
             Fault(
                 "review",

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ..tasks import Task, find_task
 from .events import (
     AnalysisComputed,
     AnyEvent,
@@ -231,6 +232,10 @@ class History:
         return self.started.task if self.started else ""
 
     @property
+    def task_type(self) -> Task:
+        return find_task(self.task)
+
+    @property
     def trains(self) -> bool:
         """False once it is known that two given models are evaluated as they are."""
         return self.device is None or self.device.trains
@@ -254,9 +259,8 @@ class History:
     @property
     def random_loss(self) -> float | None:
         """ln V (generation) or ln C (classification): what random guessing gives (L7)."""
-        if self.task == "classification":
-            return math.log(len(self.labels)) if len(self.labels) > 1 else None
-        return math.log(self.model.vocab_size) if self.model and self.model.vocab_size else None
+        vocabulary = self.model.vocab_size if self.model else 0
+        return self.task_type.guessing_loss(len(self.labels), vocabulary)
 
     @property
     def training_seconds(self) -> float:

@@ -12,9 +12,7 @@ from typing import Any, Literal
 from ..config.config import RunConfig
 from ..config.config_file import check_config, checked, placed, read_table
 from ..config.fields import Count, CountOrNone
-from ..config.objective import DEFAULT_METRIC
 from ..errors import ConfigError, DataError, Fault
-from ..metrics.metric_table import METRICS
 from .combinations import Values, draw, grid_size, read_values, walk
 
 MOST_RUNS = 1_000
@@ -199,20 +197,20 @@ def _choose_metric(
     faults: list[Fault],
 ) -> str:
     """What chooses among the runs: [sweep] metric, else what chooses their checkpoints."""
-    task = made[0].config.task
+    task = made[0].config.task_type
     declared = [c.config.train.best_metric or c.config.objective.metric for c in made]
     if config.metric is None and len(set(declared)) > 1:
         what = "is not the same in every run: what chooses among them?"
         faults.append(Fault.of("train.best_metric", what, "Write [sweep] metric"))
-    metric = config.metric or declared[0] or DEFAULT_METRIC[task]
-    known = [n for n, m in METRICS.items() if m.task in ("both", task)]
+    metric = config.metric or declared[0] or task.default_metric
+    known = task.metrics
     if metric not in known:
-        what = f"there is no metric {metric!r} for {task}"
+        what = f"there is no metric {metric!r} for {task.name}"
         faults.append(Fault.of("sweep.metric", what, "Known: " + ", ".join(known)))
-    if task == "generation" and "model.max_length" in values:
+    if not task.has_labels and "model.max_length" in values:
         what = "cuts other texts: the runs would not be scored on the same tokens"
         faults.append(Fault.of("model.max_length", what))
-    if task == "generation" and "model.base" in values and metric in PER_TOKEN:
+    if not task.has_labels and "model.base" in values and metric in PER_TOKEN:
         what = f"models that cut texts into other tokens cannot be compared in {metric}"
         remedy = 'Write [sweep] metric = "bits_per_byte"'
         faults.append(Fault.of("model.base", what, remedy))

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 import numpy as np
 import polars as pl
-from ftev.core.analysis import ANALYSES, Evaluation, analyse, at_operating_point, evaluation
+from ftev.core.analysis import ANALYSES, Evaluation, analyse, at_operating_point
 from ftev.core.analysis import measure as measuring
 from ftev.core.config.config import (
     CostConfig,
@@ -35,7 +35,7 @@ from ftev.core.config.config import (
 )
 from ftev.core.judgement.outcome import read_difference
 from ftev.core.judgement.verdict import judge
-from ftev.core.metrics import references
+from ftev.core.metrics import comparisons, evaluate, references
 from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text, majority_frame
@@ -197,16 +197,18 @@ MEASURED = tuple(look for look in ANALYSES if look.__name__ in ("thresholds", "g
 def decided(name: str, n: int, seed: int, draws: int) -> Counter[str]:
     """Decisions on `draws` pairs, by the run's own measuring and judging with fewer resamples."""
     few = Resampling(draws=400)
-    cheaper = {
-        "compare": partial(compare, resampling=few),
-        "analyse": lambda e, looks=(): analyse(e, MEASURED),
-    }
+    fewer_looks = {"analyse": lambda e, looks=(): analyse(e, MEASURED)}
+    fewer_draws = {"compare": partial(compare, resampling=few)}
     metrics = {
         "evaluate_classification": partial(evaluate_classification, draws=few.draws),
         "evaluate_text": partial(evaluate_text, draws=few.draws),
     }
     seeds = ([seed, i, n, *name.encode()] for i in range(draws))
-    with patch.multiple(measuring, **cheaper), patch.multiple(evaluation, **metrics):
+    with (
+        patch.multiple(measuring, **fewer_looks),
+        patch.multiple(comparisons, **fewer_draws),
+        patch.multiple(evaluate, **metrics),
+    ):
         return Counter(_decision(EQUALS[name], s, n) for s in seeds)
 
 

@@ -32,8 +32,8 @@ from ftev.core.engine.worker.outbox import Outbox  # noqa: E402
 from ftev.core.engine.worker.session import Session  # noqa: E402
 from ftev.core.errors import ConfigError, ModelError  # noqa: E402
 from ftev.core.run.history import read_history  # noqa: E402
-from ftev.core.run.loading_code import loading_code  # noqa: E402
 from ftev.core.run.runs import create_run  # noqa: E402
+from ftev.core.tasks import find_task  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from scoring import made_texts  # noqa: E402
 from transformers import (  # noqa: E402
@@ -346,7 +346,7 @@ def test_V2_adapters_are_evaluated_on_their_own_bases(
     assert s.labels == ("no", "yes", "perhaps")
     for model, folder in (("base", "first"), ("tuned", "other")):
         found: dict[str, Any] = {}
-        code = loading_code("classification", str(tmp_path / folder), adapter=True)
+        code = find_task("classification").loading_code(str(tmp_path / folder), adapter=True)
         exec(code, found)
         with torch.inference_mode():
             ids = found["tokenizer"](TEXTS[0], return_tensors="pt")

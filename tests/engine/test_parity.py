@@ -25,7 +25,6 @@ from ftev.core.engine.scoring.parity import Shipped, compare_weights, lacking_me
 from ftev.core.engine.scoring.read_back import NotRead, NotTested, Reader, Request
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.run import launch
-from ftev.core.run.loading_code import loading_code
 from safetensors.torch import load_file, save_file
 from scoring import made_texts, rows_of_labels, rows_of_texts, scores
 from transformers import (
@@ -49,7 +48,7 @@ def config_of(folder: Path, task: str) -> RunConfig:
 def tuned_model(config: RunConfig, *, lora: bool) -> Loaded:
     """As training would leave it: weights that are no longer the base's, a head that says much."""
     torch.manual_seed(1)
-    loaded = load(config, config.model.base, LABELS if config.is_classification else ())
+    loaded = load(config, config.model.base, LABELS if config.task_type.has_labels else ())
     if lora:
         add_adapter(loaded, config)
     with torch.no_grad():
@@ -79,7 +78,7 @@ def shipped(config: RunConfig, tuned: Loaded, folder: Path, reader: Reader) -> S
         return float(frame["nll"].sum() / frame["tokens"].sum())
 
     request = Request(
-        code=loading_code(config.task, str(folder), adapter=tuned.has_adapter),
+        code=config.task_type.loading_code(str(folder), adapter=tuned.has_adapter),
         device="cpu",
         precision="float32",
         batch_tokens=512,
@@ -128,7 +127,7 @@ def test_G3_whole_weights_read_back_score_the_same(
     assert again["metric"] == pytest.approx(found["scored"], abs=1e-6)
     assert again["dtype"] == "float32"
     assert found["stored_dtype"] == "F32"
-    assert found["tied_embeddings"] == again["tied_embeddings"] == (not config.is_classification)
+    assert found["tied_embeddings"] == again["tied_embeddings"] == (not config.task_type.has_labels)
     assert not found["adapter"]
     assert not found["skipped"]
 

@@ -11,6 +11,7 @@ from ...core.config.config import EvaluateConfig, RunConfig
 from ...core.config.config_file import apply_overrides, check_config, load_config
 from ...core.errors import ConfigError, Fault, RunError
 from ...core.files.reading import read_json
+from ...core.tasks import TASKS
 from .start import announce, start
 
 FLAGS = ("base", "tuned", "data")
@@ -66,9 +67,8 @@ def task_of(model: str) -> str:
         except RunError:
             continue
         kinds = " ".join([*(told.get("architectures") or []), str(told.get("task_type", ""))])
-        if "SequenceClassification" in kinds or "SEQ_CLS" in kinds:
-            return "classification"
-        if "CausalLM" in kinds or "LMHead" in kinds or "CAUSAL_LM" in kinds:
-            return "generation"
-    remedy = "Write --task classification or --task generation"
+        for task in TASKS.values():
+            if any(word in kinds for word in task.architectures):
+                return task.name
+    remedy = "Write " + " or ".join(f"--task {name}" for name in TASKS)
     raise ConfigError(Fault("--task", f"{model} does not tell what it was made for", remedy))

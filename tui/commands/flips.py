@@ -22,6 +22,7 @@ from ...core.report.sections.flips import MODELS, flip_table, tell_counts
 from ...core.run.history import History
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
+from ...core.tasks import find_task
 from ...core.wording.numbers import format_count
 from .show import print_json, print_table
 
@@ -64,7 +65,7 @@ def _flip_list(
         raise ConfigError(
             Fault(run.id, f"only {there} was scored on {split}", "Flips need a model before it")
         )
-    labelled = task_of(run, history) == "classification"
+    labelled = find_task(task_of(run, history)).has_labels
     kinds = _kinds(kind, labelled)
     flipped = label_flips if labelled else loss_changes
     rows = flipped(frames[reference], frames["tuned"])

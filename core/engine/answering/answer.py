@@ -97,7 +97,7 @@ def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
     if isinstance(asked, AskTrace):
         yield trace_text(s, asked)
         return
-    if s.config.is_classification:
+    if s.config.task_type.has_labels:
         yield from label_text(s, asked)
         return
     prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced)

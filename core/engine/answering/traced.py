@@ -61,7 +61,7 @@ def trace_text(s: Session, asked: AskTrace) -> Traced:
 
 def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int]:
     """The tokens as this model reads them, and how many were left out."""
-    if not s.config.is_classification:
+    if not s.config.task_type.has_labels:
         ids = prompt_ids(loaded, text, s.form, spaced=s.spaced)
         kept = ids[: loaded.max_length]
         return kept, len(ids) - len(kept)
@@ -72,7 +72,7 @@ def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int]:
 
 
 def _task(s: Session, model: str, loaded: Loaded, ids: list[int]) -> tuple[str, Task | None]:
-    if not s.config.is_classification:
+    if not s.config.task_type.has_labels:
         return model, causal_task(loaded, ids, lambda i: piece(loaded, i))
     if model == "tuned" or s.base_has_head:
         return model, label_task(loaded, ids)

@@ -309,9 +309,9 @@ def load(
     """
     origin = find_origin(config, name)
     made_for = origin.adapter.config.get("task_type") if origin.adapter else None
-    if made_for and made_for != ("SEQ_CLS" if config.is_classification else "CAUSAL_LM"):
+    if made_for and made_for != config.task_type.adapter_type:
         raise ModelError(f"{name}: this adapter was made for {made_for}, not for {config.task}")
-    if config.is_classification:
+    if config.task_type.has_labels:
         is_base = name == config.model.base
         asked = Asked(
             trains=config.trains,
@@ -409,7 +409,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
     from transformers.pytorch_utils import Conv1D
 
     lora = config.model.lora
-    task = TaskType.SEQ_CLS if config.is_classification else TaskType.CAUSAL_LM
+    task = TaskType(config.task_type.adapter_type)
     try:
         loaded.model = get_peft_model(
             loaded.model,

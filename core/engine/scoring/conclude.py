@@ -35,7 +35,7 @@ def evaluate_split(s: Session, split: str) -> None:
     frames = _score_models(s, split)
     if split == "validation":
         s.validation = frames
-    if s.config.is_classification:
+    if s.config.task_type.has_labels:
         task = (s.labels, s.positive, s.config.objective)
         frames = at_operating_point(frames, s.validation, *task)
     elif split == judged_split(s):
@@ -57,7 +57,7 @@ def evaluate_split(s: Session, split: str) -> None:
 def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> pl.DataFrame:
     """The column `cluster` where rows are not independent: a group, a prompt, a document (S9)."""
     source = s.dataset.splits[split].frame
-    found = rows_together(source, not s.config.is_classification)
+    found = rows_together(source, not s.config.task_type.has_labels)
     if _are_windows(s, split, frame.height) and source.height == 1:
         s.note(f"{split} is one document: intervals cover the choice of its windows, and no other")
     elif _are_windows(s, split, frame.height):
@@ -75,7 +75,7 @@ def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> p
 
 def _comparable(s: Session, split: str, frames: Frames) -> bool:
     """Whether base and tuned were scored on the same texts, or can be compared by their answers."""
-    if s.config.is_classification:
+    if s.config.task_type.has_labels:
         return True
     if s.form == "text" and not same_tokens(s.base, s.tuned):
         told = f"base and tuned cut the documents of {split} into different windows"
@@ -120,7 +120,7 @@ def _evaluation(s: Session, split: str, frames: Frames, told: pl.DataFrame) -> E
 
 def _score_models(s: Session, split: str) -> Frames:
     frames: Frames = {}
-    if s.config.is_classification:
+    if s.config.task_type.has_labels:
         if s.probe is not None:
             frames["probe"] = _score_probe(s, split)
         if s.base_has_head:
@@ -131,7 +131,7 @@ def _score_models(s: Session, split: str) -> Frames:
         frames["base"] = score(s, s.base, split, "scoring the base")
     frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")
     train = s.dataset.splits.get("train")
-    if s.config.is_classification and train is not None:
+    if s.config.task_type.has_labels and train is not None:
         counts = train.label_counts()
         frames = {"majority": majority_frame(frames["tuned"], s.labels, counts), **frames}
     return frames

@@ -23,7 +23,6 @@ from ...files.reading import read_json
 from ...judgement.kept import chosen_by
 from ...metrics.evaluate import evaluate_classification, evaluate_text
 from ...run.events import AnalysisComputed, spell_numbers
-from ...run.loading_code import loading_code
 from ..models.devices import free_memory
 from ..models.models import Loaded, dtype_of, tied
 from ..training.batches import Layout
@@ -82,7 +81,7 @@ def parity(s: Session, split: str, reader: Reader | None) -> Iterator[AnalysisCo
         "of": len(every),
         "precision": settings.precision,
         "device": s.device.type,
-        "unit": "row" if s.config.is_classification else "token",
+        "unit": "row" if s.config.task_type.has_labels else "token",
         "metric": chosen_by(s.config),
         **found,
     }
@@ -94,7 +93,7 @@ def _request(s: Session, rows: TokenRows) -> Request:
     folder = str(s.run.model_path.resolve())
     given = not s.config.trains  # a given model is saved with the label names that it came with
     return Request(
-        code=loading_code(s.config.task, folder, adapter=s.tuned.has_adapter),
+        code=s.config.task_type.loading_code(folder, adapter=s.tuned.has_adapter),
         device=str(s.device),
         precision=s.config.evaluate.precision,
         batch_tokens=s.config.evaluate.batch_tokens,
@@ -116,7 +115,7 @@ def _metric(s: Session) -> Measure:
     """The metric that the run is judged by, on a frame of scores; NaN where it does not apply."""
 
     def value(frame: pl.DataFrame) -> float:
-        if s.config.is_classification:
+        if s.config.task_type.has_labels:
             found = evaluate_classification(frame, s.labels, s.positive, draws=1).metrics
         else:
             found = evaluate_text(frame, draws=1).metrics

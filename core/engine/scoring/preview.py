@@ -73,13 +73,15 @@ def _without_weights(config: RunConfig) -> Loaded:
     base = config.model.base
     origin = find_origin(config, base)
     tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
-    kind = AutoModelForSequenceClassification if config.is_classification else AutoModelForCausalLM
+    kind = (
+        AutoModelForSequenceClassification if config.task_type.has_labels else AutoModelForCausalLM
+    )
     with loading(base, "configuration"), torch.device("meta"):
         told = AutoConfig.from_pretrained(**source(origin.weights, origin.revision))
-        if not config.is_classification:
+        if not config.task_type.has_labels:
             refuse_masked(told, base)
         model = kind.from_config(told, trust_remote_code=False)
-        if not config.is_classification:
+        if not config.task_type.has_labels:
             model.generation_config = _generation_settings(config) or model.generation_config
     limit = max_length(model, tokenizer)
     if config.model.max_length:

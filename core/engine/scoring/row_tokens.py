@@ -46,7 +46,7 @@ def row_tokens(question: Question) -> dict[str, Any]:
     """
     run = Run(Path(question.run))
     config = run.config()
-    if config.is_classification:
+    if config.task_type.has_labels:
         raise ConfigError("a classifier's row has probabilities, not likelihoods of tokens")
     names = {"base": config.model.base, "tuned": _tuned(run, config)}
     tell(progress="reading the data")

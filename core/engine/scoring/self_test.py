@@ -50,8 +50,8 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
             "of": len(every),
             "precision": settings.precision,
             "device": s.device.type,
-            "unit": "row" if s.config.is_classification else "token",
-            **summarise(found["layouts"], within, s.config.is_classification),
+            "unit": "row" if s.config.task_type.has_labels else "token",
+            **summarise(found["layouts"], within, s.config.task_type.has_labels),
             **found,
         }
         plain = spell_numbers(result)
@@ -60,7 +60,7 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
 
 def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:
     """The models that were scored by their own forward pass."""
-    if s.base_has_head or not s.config.is_classification:
+    if s.base_has_head or not s.config.task_type.has_labels:
         yield "base", s.base
     yield "tuned", s.tuned
 

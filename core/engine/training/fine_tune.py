@@ -58,7 +58,7 @@ PAUSE_SECONDS = 0.05
 
 def fit_probe_on_base(s: Session) -> None:
     """The linear probe on the base, before its weights change (C6)."""
-    if not s.config.is_classification or not s.config.evaluate.probe or "train" not in s.rows:
+    if not s.config.task_type.has_labels or not s.config.evaluate.probe or "train" not in s.rows:
         return
     base = s.tuned.as_base() if s.adapts_base else s.untrained
     found = {}
@@ -143,7 +143,7 @@ def _evaluate_step_zero(s: Session) -> None:
     if "validation" not in s.rows:
         return
     event, _ = validate(s, "tuned", s.tuned, 0.0)
-    if not s.config.is_classification or s.base_has_head:
+    if not s.config.task_type.has_labels or s.base_has_head:
         from msgspec.structs import replace
 
         s.write(replace(event, model="base", time=0.0))

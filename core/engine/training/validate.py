@@ -44,7 +44,7 @@ def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
 def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
     """This rank's part in it; the first one gets the whole."""
     settings = s.config.evaluate
-    scorer = score_labels if s.config.is_classification else score_tokens
+    scorer = score_labels if s.config.task_type.has_labels else score_tokens
 
     def work(rows: TokenRows) -> Iterator[Any]:
         return scorer(loaded, rows, settings.precision, settings.batch_tokens)
@@ -90,7 +90,7 @@ def evaluated(
     s: Session, split: str, model: str, frame: pl.DataFrame, *, epoch: float, seconds: float
 ) -> Evaluated:
     """Sums and counts of a scored split."""
-    sums = _class_sums(frame, s.labels) if s.config.is_classification else _token_sums(frame)
+    sums = _class_sums(frame, s.labels) if s.config.task_type.has_labels else _token_sums(frame)
     return Evaluated(
         split=split,
         model=model,
@@ -138,7 +138,7 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
         return math.nan
     if name == "loss":
         return event.loss_sum / event.loss_count if event.loss_count else math.nan
-    if not s.config.is_classification:
+    if not s.config.task_type.has_labels:
         columns = ("nll", "tokens", "correct", "bytes")
         return text_metrics(*(frame[c].to_numpy() for c in columns)).get(name, math.nan)
     index = {label: i for i, label in enumerate(s.labels)}
@@ -236,7 +236,7 @@ def paired_p(s: Session, metric: str, earlier: int, later: int) -> float:
     rows = [s.validation_rows.read(step) for step in (earlier, later)]
     if rows[0] is None or rows[1] is None:
         return 0.0
-    labels = s.labels if s.config.is_classification else None
+    labels = s.labels if s.config.task_type.has_labels else None
     found = compare(
         "validation", "earlier", rows[0], "later", rows[1], labels, s.positive, metrics=[metric]
     )

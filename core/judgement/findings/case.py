@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ...config.config import RunConfig
-from ...config.objective import DEFAULT_METRIC
 from ...run.history import History
+from ...tasks import Task
 from ...wording.numbers import read_number
 from ..outcome import Outcome, read_difference
 from ..selection import clean_if_compared, find_comparison, judged_split, reference_model
@@ -51,12 +51,8 @@ class Case:
         return replace(self, on=split)
 
     @property
-    def task(self) -> str:
-        return self.history.task
-
-    @property
-    def is_classification(self) -> bool:
-        return self.task == "classification"
+    def task(self) -> Task:
+        return self.history.task_type
 
     @cached_property
     def split(self) -> str | None:
@@ -98,7 +94,7 @@ class Case:
     def metric(self) -> str:
         """The primary metric: the declared one, else the default of the task."""
         declared = self.config.objective.declared_metric if self.config else None
-        return declared or DEFAULT_METRIC.get(self.task, "loss")
+        return declared or self.history.task_type.default_metric
 
     @property
     def judged_by_threshold(self) -> bool:

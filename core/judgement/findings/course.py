@@ -90,7 +90,7 @@ def training_fell(history: History, step: int) -> bool | None:
 
 def floor(case: Case) -> tuple[float, str] | None:
     """The loss of knowing nothing of the input, in nats, and what has it."""
-    if not case.is_classification:
+    if not case.task.has_labels:
         guess = case.history.random_loss
         return None if guess is None else (guess, "guessing tokens at random (ln V)")
     counts = case.train_labels()

@@ -152,7 +152,7 @@ def _accuracy_paradox(case: Case) -> Iterator[Finding]:
     Only an accuracy that always answering the commonest label would not beat is a paradox; below
     that it is a label that is missed.
     """
-    if not case.is_classification or not case.tuned:
+    if not case.task.has_labels or not case.tuned:
         return
     accuracy, balanced = (metric_value(case.tuned, m) for m in ("accuracy", "balanced_accuracy"))
     failing = _failing_label(case.tuned)
@@ -229,7 +229,7 @@ def _found_by_threshold(case: Case, label: str) -> bool:
 def _worse_than_guessing(case: Case) -> Iterator[Finding]:
     """For a generation model only: a classifier's loss can be high while its answers are good."""
     guess = case.history.random_loss
-    if case.task != "generation" or guess is None:
+    if case.task.has_labels or guess is None:
         return
     loss = metric_value(case.tuned or None, "loss")
     estimate = case.tuned.get("metrics", {}).get("loss", {})
@@ -258,16 +258,15 @@ def _wrong_metric(case: Case) -> Iterator[Finding]:
 
 
 def _of_another_task(case: Case, metric: str) -> Finding | None:
-    meant = METRICS[metric].task
-    if not case.task or meant in (case.task, "both"):
+    if not case.task.name or metric in case.task.metrics:
         return None
+    meant = METRICS[metric].task
     return Finding(
         "wrong_metric",
         "error",
-        f"{metric} is the declared metric; it is one of {meant}, and this run is {case.task}",
-        {"metric": metric, "task": case.task},
-        remedy="Declare a metric of this task, for instance "
-        + ("macro_f1" if case.is_classification else "loss"),
+        f"{metric} is the declared metric; it is one of {meant}, and this run is {case.task.name}",
+        {"metric": metric, "task": case.task.name},
+        remedy=f"Declare a metric of this task, for instance {case.task.default_metric}",
     )
 
 
@@ -313,7 +312,7 @@ def _one_sided(case: Case, metric: str) -> Finding | None:
 
 def _across_tokenizers(case: Case, metric: str) -> Finding | None:
     pair = case.history.models_compared
-    if pair is None or pair.same_vocabulary or metric not in BY_TOKEN or case.is_classification:
+    if pair is None or pair.same_vocabulary or metric not in BY_TOKEN or case.task.has_labels:
         return None
     return Finding(
         "wrong_metric",

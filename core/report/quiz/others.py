@@ -55,7 +55,7 @@ def about_guessing(history: History, seed: int) -> Question | None:
     low, high = read_number(estimate.get("low")), read_number(estimate.get("high"))
     if loss is None or not math.isfinite(loss) or not (high < guess or low > guess):
         return None
-    things = "tokens" if history.task == "generation" else "labels"
+    things = "labels" if history.task_type.has_labels else "tokens"
     text = (
         f"The tuned model's loss on {split} is {loss:.3f} nats. Guessing {things} at random has "
         f"{guess:.3f}. What is true?"
@@ -82,7 +82,7 @@ def about_interval(history: History, seed: int) -> Question | None:
     split = judged_split(history)
     if split is None:
         return None
-    metric = "accuracy" if history.task == "classification" else "loss"
+    metric = "accuracy" if history.task_type.has_labels else "loss"
     estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
     if estimate is None or math.isnan(read_number(estimate["low"])):
         return None

@@ -60,7 +60,7 @@ def about_pitfalls(history: History, findings: list[Finding], seed: int) -> Ques
 
 def _is_clearly_absent(history: History, split: str, code: str) -> bool:
     """Whether nobody could say that it is here, a rule's limits aside."""
-    if code in (OF_TOKENS if history.task == "classification" else OF_LABELS):
+    if code in (OF_TOKENS if history.task_type.has_labels else OF_LABELS):
         return False
     if code == "overfitting":
         course = course_of(history)
@@ -168,5 +168,5 @@ def _loss_facts(history: History, result: dict[str, Any]) -> Iterator[str]:
             f"{last.train_loss:.3f}."
         )
     loss = metric_value(result, "loss")
-    if history.task == "generation" and loss is not None and history.random_loss is not None:
+    if not history.task_type.has_labels and loss is not None and history.random_loss is not None:
         yield f"Loss {loss:.3f}; random guessing {history.random_loss:.3f}."

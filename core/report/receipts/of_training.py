@@ -25,10 +25,9 @@ def evaluation_receipt(
     history: History, config: RunConfig | None, e: Evaluated, metric: str
 ) -> Receipt | None:
     """Loss or (token) accuracy of an evaluation during training; None for any other metric."""
-    generation = history.task == "generation"
     if metric == "loss":
         ratio = Ratio(e.loss_sum, e.loss_count)
-    elif metric == ("token_accuracy" if generation else "accuracy"):
+    elif metric == history.task_type.accuracy:
         ratio = Ratio(e.correct, e.count)
     else:
         return None
@@ -86,7 +85,7 @@ def _of_epoch(
 
 
 def _of_train_loss(history: History, config: RunConfig | None, epoch: Epoch) -> Receipt:
-    steps, generation = history.steps, history.task == "generation"
+    steps, unit = history.steps, history.task_type.loss_unit
     i, j = (bisect_right(steps.epoch, e + 1e-9) for e in (epoch.epoch - 1, epoch.epoch))
     ratio = Ratio(math.fsum(steps.loss_sum[i:j]), float(sum(steps.loss_count[i:j])))
     return _receipt(
@@ -95,8 +94,8 @@ def _of_train_loss(history: History, config: RunConfig | None, epoch: Epoch) -> 
         "train",
         "tuned",
         ratio,
-        ("sum of the steps' losses (nats)", "scored tokens read" if generation else "rows read"),
-        weighting=BY_TOKEN if generation else BY_ROW,
+        ("sum of the steps' losses (nats)", f"{'scored ' if unit == 'token' else ''}{unit}s read"),
+        weighting=BY_TOKEN if unit == "token" else BY_ROW,
         rows=rows_of(history, "train", {"n": history.splits["train"].rows})
         if "train" in history.splits
         else Rows(0),
@@ -127,9 +126,9 @@ def _of_change(
 
 
 def _of_guessing(history: History) -> Receipt:
-    generation = history.task == "generation"
-    kinds = history.model.vocab_size if generation and history.model else len(history.labels)
-    what = "tokens in the vocabulary" if generation else "labels"
+    task = history.task_type
+    vocabulary = history.model.vocab_size if history.model else 0
+    kinds, what = len(history.labels) if task.has_labels else vocabulary, task.guesses
     return Receipt(
         metric="loss",
         title="loss of random guessing",
@@ -192,4 +191,4 @@ def _receipt(
 
 
 def _accuracy(history: History) -> str:
-    return "token_accuracy" if history.task == "generation" else "accuracy"
+    return history.task_type.accuracy

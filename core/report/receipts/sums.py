@@ -30,7 +30,7 @@ def _evaluated_ratio(history: History, split: str, model: str, metric: str) -> R
     e = history.evaluation(split, model)
     if e is None or e.epoch >= 0:  # of a moment in training, not of the end
         return None
-    if history.task == "classification":
+    if history.task_type.has_labels:
         return Ratio(e.loss_sum, e.loss_count) if metric == "loss" else None
     return text_ratios([e.loss_sum, e.loss_count, e.correct, e.bytes]).get(metric)
 

@@ -47,7 +47,7 @@ def tokens_of(history: History, split: str) -> Tokens | None:
     prepared = history.splits.get(whole := whole_split(split))
     if prepared is None or not prepared.tokens:
         return None
-    scored = prepared.scored_tokens if history.task == "generation" and split == whole else None
+    scored = None if history.task_type.has_labels or split != whole else prepared.scored_tokens
     return Tokens(prepared.tokens, prepared.masked_tokens, prepared.truncated_tokens, scored)
 
 
@@ -66,7 +66,7 @@ def prefix_of(history: History, model: str, result: Mapping[str, Any] | None = N
         return NO_TEXT
     if result and result.get("method"):
         return "that of the base as a language model, as context, never scored"
-    if history.task != "generation":
+    if history.task_type.has_labels:
         return "none: the special tokens of the tokenizer alone"
     prefix = history.model.prefix if history.model else ""
     return f"{prefix}, as context, never scored" if prefix else "not told by this run"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...metrics.metric_table import ADD_UP
+from ...tasks import find_task
 
 BY_ROW = "each row counts once"
 BY_TOKEN = "each scored token counts once: a long row weighs more than a short one"
@@ -102,7 +103,7 @@ def _words(metric: str, task: str, result: Mapping[str, Any]) -> tuple[str, str,
     positive = result.get("positive")
     if metric in _AREAS and positive is None:
         return (*_AREAS[metric], BY_LABEL)
-    if metric == "loss" and task == "generation":
+    if metric == "loss" and find_task(task).loss_unit == "token":
         return (_WORDS["loss"][0], "scored tokens", BY_TOKEN)
     above, below, weighting = (
         text.replace("{positive}", f'"{positive}"') for text in _WORDS.get(metric, ("", "", BY_ROW))

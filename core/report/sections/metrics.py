@@ -7,6 +7,7 @@ from typing import Any
 
 from ...judgement.selection import SPLITS, clean, place
 from ...metrics.metric_table import METRICS
+from ...tasks import find_task
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_estimate
 from ..blocks import Block, Fold, Heading, Paragraph, Table
@@ -114,8 +115,7 @@ def describe_references(report: Mapping[str, Any]) -> str:
     if "start_loss" in found:
         sentence = f"Before the first step the loss on validation was {found['start_loss']:.3f}"
         if "start_accuracy" in found:
-            classifies = report["run"]["task"] == "classification"
-            name = "accuracy" if classifies else "next-token accuracy"
+            name = find_task(report["run"]["task"]).accuracy_title
             sentence += f" and the {name} {found['start_accuracy'] * 100:.1f} %"
         told.append(f"{sentence}.")
     return " ".join(told)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...tasks import find_task
 from ...wording.names import name_metric
 from ...wording.numbers import DASH, format_difference, format_seconds, format_value, read_number
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
@@ -25,9 +26,8 @@ def show_training(report: Report) -> list[Block]:
     if kept := describe_choice(report):
         told.append(Paragraph(kept))
     if rows:
-        classifies = report["run"]["task"] == "classification"
         columns = ["epoch", "step", "training loss", "validation loss"]
-        columns.append("accuracy" if classifies else "next-token accuracy")
+        columns.append(find_task(report["run"]["task"]).accuracy_title)
         columns += ["change since step 0", "time", "observation"]
         told.append(Table(columns, rows, words=("observation",)))
     return told
@@ -81,8 +81,7 @@ def loss_chart(report: Report) -> Chart | None:
     told = [f"{line.name.capitalize()} {_ends(line)}." for line in lines]
     guess = report["references"].get("random_loss")
     if guess is not None:
-        classifies = report["run"]["task"] == "classification"
-        name = "random guessing (ln of the labels)" if classifies else "random guessing (ln V)"
+        name = f"random guessing ({find_task(report['run']['task']).guess_formula})"
         lines.append(Line(name, (0.0, last), (guess, guess), dashed=True))
         told.append(f"Random guessing has a loss of {guess:.3f}.")
     return Chart("Loss by step", "step", "loss (nats)", lines, " ".join(told), marks)

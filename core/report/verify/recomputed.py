@@ -11,8 +11,7 @@ import msgspec
 import polars as pl
 
 from ...judgement.selection import primary_metric
-from ...metrics.comparisons import adjust_secondary, compare
-from ...metrics.evaluate import evaluate_classification, evaluate_text
+from ...metrics.comparisons import adjust_secondary
 from ...metrics.results import Comparison, ModelResult
 from ...run.events import Evaluated, spell_numbers
 from ...wording.numbers import format_difference, format_estimate
@@ -104,9 +103,8 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
 
 
 def _measure(stored: StoredRun, frame: pl.DataFrame) -> ModelResult:
-    if stored.history.task == "classification":
-        return evaluate_classification(frame, stored.labels, stored.history.positive)
-    return evaluate_text(frame)
+    history = stored.history
+    return history.task_type.evaluate(frame, stored.labels, history.positive)
 
 
 def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Check]:
@@ -158,8 +156,9 @@ def _compare_again(
     stored: StoredRun, names: tuple[str, str, str], frames: tuple[pl.DataFrame, pl.DataFrame]
 ) -> list[Comparison]:
     split, before, after = names
-    labels = stored.labels if stored.history.task == "classification" else None
-    return compare(split, before, frames[0], after, frames[1], labels, stored.history.positive)
+    sides = (before, frames[0]), (after, frames[1])
+    history = stored.history
+    return history.task_type.compare(split, *sides, stored.labels, history.positive)
 
 
 def _compare_difference(title: str, was: dict[str, Any], now: dict[str, Any] | None) -> Check:

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from ....core.config.config import RunConfig
 from ....core.run.history import History
 from ....core.run.runs import Run
+from ....core.tasks import find_task
 from ....core.wording.text import visible
 from ...app.ahead import RECEIPTS, import_ahead
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
@@ -104,12 +105,12 @@ class EvaluationScreen(ReadingScreen):
             self.pane.show()
             self.go_on()
             return
-        generates = message.report["run"]["task"] == "generation"
+        labelled = find_task(message.report["run"]["task"]).has_labels
         self.pane.sections = [
             MetricsSection(),
-            texts_section() if generates else LabelsSection(),
+            LabelsSection() if labelled else texts_section(),
             FlipSection(),
-            answers_section() if generates else CalibrationSection(),
+            CalibrationSection() if labelled else answers_section(),
             SlicesSection(),
             FindingsSection(),
             more_section(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.run.history import History
+from ....core.tasks import find_task
 from ...drawing.scrolling import keep_seen, moved, scrolled
 from ...drawing.spans import Line, width_of
 from ..run.metric_rows import MetricTable
@@ -59,7 +60,7 @@ class Shown:
 
     @property
     def generates(self) -> bool:
-        return bool(self.report["run"]["task"] == "generation")
+        return not find_task(self.report["run"]["task"]).has_labels
 
     @property
     def tuned(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from ....core.config.draft import Draft, form_path, form_settings, section_that_is_off
 from ....core.config.fields import Setting, choices, show_value
 from ....core.errors import Fault
+from ....core.tasks import TASKS
 
 SECTIONS = {  # the first part of a setting's path, and its section of the form
     "task": "what",
@@ -30,16 +31,6 @@ FEW = (  # what most runs set; the rest waits behind a key
 FILES = ("data.train", "data.validation", "data.test", "evaluate.general_text")
 FOLDERS = ("model.base", "model.tuned")
 COLUMNS = ("text", "label", "prompt", "completion", "messages", "group")
-_OF_A_TASK = {
-    "classification": (
-        *("data.label", "data.labels", "objective.positive", "objective.cost", "evaluate.probe"),
-        *("objective.recall_at_least", "objective.precision_at_least", "evaluate.zero_shot"),
-    ),
-    "generation": (
-        *("data.prompt", "data.completion", "data.messages", "evaluate.completions"),
-        *("evaluate.completion_tokens", "evaluate.max_new_tokens"),
-    ),
-}
 FOUND_BY_ITSELF = "found by itself"
 NOT_SET = "–"
 
@@ -96,17 +87,19 @@ def form_fields(draft: Draft, faults: Sequence[Fault], known: Known, *, whole: b
 def _is_shown(path: str, draft: Draft, wrong: Mapping[str, Any], *, whole: bool) -> bool:
     if path in draft.given or path in wrong:
         return True
-    task = draft.given.get("task")
-    if any(
-        path == p or path.startswith(p + ".")
-        for other, paths in _OF_A_TASK.items()
-        if task in _OF_A_TASK and other != task
-        for p in paths
-    ):
+    if _is_of_another_task(path, draft.given.get("task")):
         return False
     if path.startswith("model.lora.") and draft.given.get("model.adapter") != "lora":
         return False
     return whole or path in FEW
+
+
+def _is_of_another_task(path: str, name: object) -> bool:
+    if not isinstance(name, str) or name not in TASKS:
+        return False
+    own = TASKS[name].settings
+    others = {p for task in TASKS.values() for p in task.settings if p not in own}
+    return any(path == p or path.startswith(p + ".") for p in others)
 
 
 def _field(setting: Setting, draft: Draft, wrong: list[Fault], known: Known) -> Field:

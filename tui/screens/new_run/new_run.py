@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from ....core.config.draft import form_path
 from ....core.run.runs import Run
+from ....core.tasks import find_task
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, NEW_RUN_KEYS, Key, to_bindings
 from ...widgets.framed import FramedScreen
@@ -105,11 +106,10 @@ class NewRunScreen(FramedScreen[None]):
     @property
     def known(self) -> Known:
         """Columns, labels and metrics to choose from, and the columns that were found."""
-        from ....core.metrics.metric_table import METRICS, REFERENCE_METRICS
+        from ....core.metrics.metric_table import REFERENCE_METRICS
 
         assert self.draft is not None
-        task = self.draft.given.get("task")
-        metrics = [name for name, m in METRICS.items() if m.task in ("both", task)]
+        metrics = find_task(str(self.draft.given.get("task"))).metrics
         values: dict[str, Any] = {
             "objective.metric": metrics,
             "train.best_metric": [name for name in metrics if name not in REFERENCE_METRICS],

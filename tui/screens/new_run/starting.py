@@ -11,6 +11,7 @@ from textual.message import Message
 
 from ....core.errors import Fault, FtevError
 from ....core.run.runs import Run
+from ....core.tasks import TASKS
 from ...app.threads import Post, in_thread
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _open_form(source: Draft | Run | Path | None, post: Post) -> None:
     from ....core.config.draft import Draft, draft_of, form_settings, load_draft
 
     form_settings()
-    empty = Draft({"task": "classification"}, str(Path.cwd()))
+    empty = Draft({"task": next(iter(TASKS))}, str(Path.cwd()))
     try:
         if isinstance(source, Run):
             post(FormReady(draft_of(source.config()), f"like {source.id}"))

@@ -250,7 +250,7 @@ class PromptPane(Vertical, can_focus=True):
 
 
 def _invitation(history: History, status: str) -> str:
-    if history.task == "classification":
+    if history.task_type.has_labels:
         return "Press p and write a text: base and tuned give it labels."
     if status == "running":
         return "Press p and write: training is held while base and tuned answer."

@@ -54,7 +54,7 @@ def ask_models(screen: RunParts, text: str, seed: int) -> None:
         likelihoods="none" if likelihoods == "none" else "all",
         details=likelihoods != "none",
     )
-    words = settings.in_words(seed) if screen.follower.history.task == "generation" else ""
+    words = "" if screen.follower.history.task_type.has_labels else settings.in_words(seed)
     words = screen.travel.in_words(words, _step_of_weights(screen))
     exchange = Exchange(text, message=WAITING, settings=words, seed=seed, running=True)
     exchange.step = screen.travel.moment.step if screen.travel.moment else None

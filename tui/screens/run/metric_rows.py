@@ -16,6 +16,7 @@ from ....core.judgement.selection import SPLITS
 from ....core.metrics.metric_table import METRICS
 from ....core.run.events import Evaluated
 from ....core.run.history import NOISE_ERRORS, History
+from ....core.tasks import Task
 from ....core.wording.names import positive_label_of
 
 MODELS = ("majority", "probe", "base", "tuned")
@@ -284,16 +285,16 @@ def _live_accuracy(
 ) -> MetricRow | None:
     if not first.count or not last.count:
         return None
-    a, b = _proportion(first, history.task), _proportion(last, history.task)
+    a, b = (_proportion(e, history.task_type) for e in (first, last))
     values = dict(zip(columns, (a, b), strict=False))
-    metric = "token_accuracy" if history.task == "generation" else "accuracy"
+    metric = history.task_type.accuracy
     change = newcombe(a, b) if len(columns) > 1 else None
     return MetricRow(metric, values, change, columns[0])
 
 
-def _proportion(e: Evaluated, task: str) -> Value:
+def _proportion(e: Evaluated, task: Task) -> Value:
     share = e.correct / e.count
-    if task == "generation":  # tokens of one text are not independent: no interval
+    if task.loss_unit == "token":  # tokens of one text are not independent: no interval
         return Value(share)
     low, high = wilson(e.correct, e.count)
     return Value(share, low, high, "Wilson 95 %")

@@ -92,12 +92,12 @@ def _rows(
 
 
 def _columns(history: History, width: int) -> list[Column]:
-    accuracy = "accuracy" if history.task != "generation" else "next token"
+    accuracy = history.task_type.accuracy_heading
     columns = [
         Column("epoch", 5),
         Column("train loss", 10),
         Column("val. loss", 9),
-        Column(accuracy, 10 if history.task == "generation" else 8),
+        Column(accuracy, len(accuracy)),
         Column("change", 6),
     ]
     if width >= TIME_WIDTH:
