@@ -19,7 +19,7 @@ from ftev.core.run.events import (
 from ftev.core.run.history import fold
 from ftev.core.run.runs import create_run
 from ftev.tui.commands.status import status_rows
-from ftev.tui.screens.run.pipeline import told_beside_estimate
+from ftev.tui.screens.run.pipeline import beside_estimate
 
 MIB = 1 << 20
 
@@ -100,14 +100,14 @@ def test_time_and_memory_are_told_in_the_same_words(tmp_path: Path) -> None:
     write_estimate(run, both)
     told = compare_with_estimate(run, history)
     assert told is not None
-    assert told_beside_estimate(told) == "2.00 s of 2.50 s, 340 MiB of 300 MiB estimated;"
+    assert beside_estimate(told) == "2.00 s of 2.50 s, 340 MiB of 300 MiB estimated;"
     rows = dict(status_rows({**EMPTY_STATUS, "estimate": told}))
     assert rows["training took"] == "2.0 s, estimated 2.5 s"
     assert rows["training memory"] == "340 MiB, estimated 300 MiB"
     write_estimate(run, Estimate(steps=1, tokens=10, state_bytes=300 * MIB))
     told = compare_with_estimate(run, history)
     assert told is not None
-    assert told_beside_estimate(told) == "340 MiB of 300 MiB estimated;"
+    assert beside_estimate(told) == "340 MiB of 300 MiB estimated;"
     assert compare_with_estimate(run, fold(story())) is None
 
 

@@ -27,7 +27,8 @@ from ftev.core.run.runs import Run
 from ftev.tui.cli import main
 from ftev.tui.commands import resume
 from ftev.tui.screens.home.run_lines import detail_lines
-from ftev.tui.screens.prompt.asking import RequestTold, free_worker
+from ftev.tui.screens.prompt.asking import free_worker
+from ftev.tui.widgets.framed import Outcome
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
@@ -214,7 +215,7 @@ def test_a_worker_that_only_answers_prompts_is_shown_with_its_memory_and_freed(
 
 
 def test_freeing_leaves_a_worker_alone_that_is_at_work(tmp_path: Path, sockets: Path) -> None:
-    told: queue.SimpleQueue[RequestTold] = queue.SimpleQueue()
+    told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     run = story.write_story(tmp_path / "runs" / "2026_half", story.beginning())
     with Listener(run) as listener:
         listener.state = "fine-tune"

@@ -12,10 +12,10 @@ from ftev.core.run.control import AskCheckpoint, AskPause, AskResume, AskStop
 from ftev.core.run.events import CheckpointSaved, Event, Paused, Resumed, RunFinished, RunStarted
 from ftev.core.run.runs import TRAINING_STATE, Run
 from ftev.tui.screens.prompt.answers import Exchange
-from ftev.tui.screens.prompt.asking import RequestTold
-from ftev.tui.screens.prompt.run_prompt import NOTHING_ANSWERS
+from ftev.tui.screens.prompt.prompt import NOTHING_ANSWERS
 from ftev.tui.screens.run.run import RunScreen
-from ftev.tui.widgets.refusal import Refusal
+from ftev.tui.widgets.framed import Outcome
+from ftev.tui.widgets.modal import Refusal
 from made_runs import live_worker, make_run, story, until_step, write_events
 
 
@@ -53,18 +53,18 @@ async def test_an_order_is_told_as_done_once_it_is(
     def answer(run: Run, request: Any, post: Any) -> None:
         asked.append((SAID[type(request)], post))
 
-    monkeypatch.setattr("ftev.tui.screens.run.run_questions.ask_request", answer)
+    monkeypatch.setattr("ftev.tui.screens.run.status.ask_request", answer)
     async with shown(running, (80, 24), "▶ running") as pilot:
         for key, event, done in DONE:
             await pilot.press(key, "y")
             await pilot.pause()
             said, post = asked.pop()
-            post(RequestTold(said))
+            post(Outcome(said))
             await seen(pilot, said)
             write_events(running, [event])
             await seen(pilot, done)
             assert said not in picture(pilot).replace(done, "")
-            post(RequestTold(said))  # late: it is done
+            post(Outcome(said))  # late: it is done
             await pilot.pause()
             assert done in picture(pilot)
 
@@ -89,7 +89,7 @@ async def test_a_stopped_run_goes_on_from_its_screen(
 ) -> None:
     begun: list[Run] = []
     monkeypatch.setattr(
-        "ftev.tui.screens.run.run_questions.resume_run", lambda run, post: begun.append(run)
+        "ftev.tui.screens.run.status.resume_run", lambda run, post: begun.append(run)
     )
     command = f"ftev-tui resume {stopped.id}"
     async with shown(stopped, size, "■ stopped") as pilot:
@@ -125,7 +125,7 @@ async def test_what_nothing_is_kept_of_cannot_go_on(stopped: Run, shown: Shown) 
     async with shown(stopped, (120, 40), "■ stopped") as pilot:
         assert "ftev-tui resume" not in picture(pilot)
         await pilot.press("P")
-        await seen(pilot, "no checkpoint is here to go on from")
+        await seen(pilot, "no checkpoint is here to resume from")
         await pilot.press("p")
         await seen(pilot, NOTHING_ANSWERS[:40])
 
@@ -135,7 +135,7 @@ async def test_a_stopped_run_answers_with_its_kept_checkpoint(
 ) -> None:
     asked: list[Exchange] = []
     monkeypatch.setattr(
-        "ftev.tui.screens.prompt.run_prompt.ask_prompt",
+        "ftev.tui.screens.prompt.prompt.ask_prompt",
         lambda run, exchange, request, post: asked.append(exchange),
     )
     with_checkpoint(stopped, 84)  # the best one

@@ -27,9 +27,9 @@ from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.export import svg_of, table_rows, write_chart
 from ftev.tui.screens.charts.plot import chart_lines, plot_lines, small_charts
 from ftev.tui.screens.charts.view import View, cursor_line, legend, waited
-from ftev.tui.screens.run.look import AXES
 from ftev.tui.screens.run.moment import confusion_lines, history_at, is_kept, nearest_moment
 from ftev.tui.screens.run.run import RunScreen
+from ftev.tui.widgets.plot_pane import AXES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import make_run, story, until_step, write_events
@@ -275,7 +275,7 @@ def test_a_confusion_matrix_shows_hostile_labels_as_text() -> None:
     lines = confusion_lines(wide, [f"label {n}" for n in range(50)], 60, 20)
     assert [text_of(line).rstrip() for line in lines[:2]] == [
         "confused most often",
-        "7 × label 0 taken for label 1",
+        "7 × label 0 predicted as label 1",
     ]
     assert len(lines) == 3
 
@@ -332,7 +332,7 @@ async def test_enter_at_the_cursor_travels_and_escape_returns(
 ) -> None:
     asked: list[AskPrompt] = []
     monkeypatch.setattr(
-        "ftev.tui.screens.prompt.run_prompt.ask_prompt", lambda r, e, q, p: asked.append(q)
+        "ftev.tui.screens.prompt.prompt.ask_prompt", lambda r, e, q, p: asked.append(q)
     )
     async with shown(measured, (160, 45), "SHIP") as pilot:
         screen = screen_of(pilot)

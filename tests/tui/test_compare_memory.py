@@ -38,7 +38,7 @@ async def test_from_home_with_its_runs_pane_cursor_and_scroll(tmp_path: Path, sh
         await seen(pilot, "at epoch ")
         assert picture(pilot) == before
         await pilot.press("2")
-        assert again.metrics._hidden_above == 2
+        assert again.metrics.hidden_above == 2
         await pilot.press("escape", "escape")
         await seen(pilot, "2 marked")
         await pilot.press("q")

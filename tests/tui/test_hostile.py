@@ -19,7 +19,7 @@ from ftev.tui.app import keys
 from ftev.tui.drawing.format import format_signed
 from ftev.tui.drawing.plot import ASCII
 from ftev.tui.drawing.spans import Line, text_of
-from ftev.tui.screens.charts.chart import table_lines
+from ftev.tui.screens.charts.chart import ChartPane, table_lines
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.plot import chart_lines
 from ftev.tui.screens.charts.view import View, legend
@@ -32,14 +32,14 @@ from ftev.tui.screens.home.run_list import PickRun
 from ftev.tui.screens.new_run.new_run import NewRunScreen
 from ftev.tui.screens.prompt.answers import Answer, answer_head, exchange_of
 from ftev.tui.screens.prompt.answers_pane import AnswersPane
-from ftev.tui.screens.prompt.run_prompt import NOTHING_ANSWERS, ask_models
+from ftev.tui.screens.prompt.prompt import NOTHING_ANSWERS
 from ftev.tui.screens.quiz.quiz import QuizScreen
 from ftev.tui.screens.review import ReviewScreen
 from ftev.tui.screens.run.metrics import Judgement, judgement_lines
-from ftev.tui.screens.run.run import Chart, RunScreen
-from ftev.tui.screens.run.status import hint_line
+from ftev.tui.screens.run.run import RunScreen
 from ftev.tui.screens.trace.trace import TraceScreen
 from ftev.tui.terminal.terminal import to_ascii
+from ftev.tui.widgets.framed import hint_line
 from pseudo_terminal import Terminal
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
@@ -164,19 +164,19 @@ def test_a_difference_of_thousands_is_written_as_the_values_are() -> None:
 async def test_an_answer_of_another_moment_says_so(
     shown: Shown, finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftev.tui.screens.prompt.run_prompt.ask_prompt", lambda *_: None)
+    monkeypatch.setattr("ftev.tui.screens.prompt.prompt.ask_prompt", lambda *_: None)
     async with shown(finished, size=(80, 24)) as pilot:
         screen = pilot.app.screen
         assert isinstance(screen, RunScreen)
         await pilot.press("4", "right", "enter")
         await seen(pilot, "Metrics and prompt are as of step")
-        ask_models(screen, "a text", 0)
-        assert screen.travel.moment is not None
+        screen.prompt.ask("a text", 0)
+        assert screen.moment is not None
         newest = screen.prompt.answers.newest
         assert newest is not None
-        assert newest.settings == f"as of step {screen.travel.moment.step}"
+        assert newest.settings == f"as of step {screen.moment.step}"
         await pilot.press("escape")
-        ask_models(screen, "a text", 0)
+        screen.prompt.ask("a text", 0)
         newest = screen.prompt.answers.newest
         assert newest is not None
         assert newest.settings == ""
@@ -201,7 +201,7 @@ def test_in_ascii_a_difference_of_nothing_is_no_gain() -> None:
     ("table", "place"),
     [
         (keys.RUN_KEYS, RunScreen),
-        (keys.CHART_KEYS, Chart),
+        (keys.CHART_KEYS, ChartPane),
         (keys.TRACE_KEYS, TraceScreen),
         (keys.HOME_KEYS, HomeScreen),
         (keys.PICK_KEYS, PickRun),

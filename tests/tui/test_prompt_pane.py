@@ -22,7 +22,7 @@ from ftev.tui.drawing.shading import STEPS, first_difference, shade, step_of
 from ftev.tui.drawing.spans import Line, text_of, width_of
 from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, add_reply, exchange_of
 from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN, top_lines
-from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
+from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
 from ftev.tui.screens.prompt.filmstrip import strip_lines
 from ftev.tui.screens.prompt.prompt import PromptPane
 from ftev.tui.screens.prompt.settings import GenerationSettings, read_settings
@@ -192,9 +192,9 @@ async def test_the_keys_of_the_prompt_pane(
             return
         for reply in replies():
             post(ReplyCame(exchange, reply))
-        post(AnswerTold(exchange, "", ended=True))
+        post(AnswerNews(exchange, "", ended=True))
 
-    monkeypatch.setattr("ftev.tui.screens.prompt.run_prompt.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.prompt.prompt.ask_prompt", answer)
     live_worker(generated)
     async with shown(generated, (100, 40), "✓ finished") as pilot:
         await pilot.press("p", *"hi", "enter")
@@ -271,7 +271,7 @@ async def test_only_exchanges_that_can_be_seen_are_kept(running: Run, shown: Sho
         pane = pilot.app.screen.query_one(PromptPane)
         asked = [Exchange(f"prompt {n}") for n in range(MOST_SHOWN + 5)]
         for exchange in asked:
-            pane.begin(exchange)
+            pane.answers.show_exchanges([*pane.answers.exchanges, exchange])
         assert pane.answers.exchanges == asked[5:]
-        pane.show_exchanges(asked)
+        pane.answers.show_exchanges(asked)
         assert pane.answers.exchanges == asked[5:]

@@ -16,8 +16,9 @@ from ftev.tui.app.app import FtevApp
 from ftev.tui.app.keys import APP_KEYS, CHART_KEYS, HOME_KEYS, PROMPT_KEYS, RUN_KEYS
 from ftev.tui.drawing.plot import BLOCK
 from ftev.tui.screens.charts.chart import ChartPane
-from ftev.tui.screens.prompt.asking import ReplyCame, RequestTold
+from ftev.tui.screens.prompt.asking import ReplyCame
 from ftev.tui.screens.run.run import RunScreen
+from ftev.tui.widgets.framed import Outcome
 from ftev.tui.widgets.pane import NumberedPane
 from made_runs import REPORTS, live_worker, make_run, story, until_step, write_events
 from textual.pilot import Pilot
@@ -253,7 +254,7 @@ async def test_yes_sends_the_request_and_its_answer_is_told(running: Run, shown:
         await seen(pilot, "Stop this run?")
         await pilot.press("y")
         await seen(pilot, "no worker is running")  # this test has no socket
-        run_screen(pilot).post_message(RequestTold("a checkpoint will be saved"))
+        run_screen(pilot).post_message(Outcome("a checkpoint will be saved"))
         await seen(pilot, "a checkpoint will be saved")
 
 
@@ -280,7 +281,7 @@ async def test_a_prompt_is_written_sent_recalled_and_answered(
         ):
             post(ReplyCame(exchange, reply))  # type: ignore[operator,arg-type]
 
-    monkeypatch.setattr("ftev.tui.screens.prompt.run_prompt.ask_prompt", answer)
+    monkeypatch.setattr("ftev.tui.screens.prompt.prompt.ask_prompt", answer)
     async with shown(running, wait_for="▶ running") as pilot:
         await pilot.press("p")
         box = run_screen(pilot).prompt.box

@@ -28,7 +28,7 @@ from ftev.tui.screens.home import home
 from ftev.tui.screens.new_run import previewing
 from ftev.tui.screens.new_run.new_run import NewRunScreen
 from ftev.tui.screens.prompt.answers import Exchange
-from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
+from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
 from ftev.tui.screens.quiz.quiz import QuizScreen
 from ftev.tui.screens.review import ReviewScreen
 from ftev.tui.screens.run.run import RunScreen
@@ -90,7 +90,7 @@ def _talk(pilot: Pilot[int]) -> None:
     """An answered prompt, as if a worker had sent it."""
     assert isinstance(pilot.app.screen, RunScreen)
     prompt = pilot.app.screen.prompt
-    prompt.begin(answered("Would you call the day cold, or warm?"))
+    prompt.answers.show_exchanges([answered("Would you call the day cold, or warm?")])
     prompt.action_likelihoods()
     prompt.action_token(1)
 
@@ -166,7 +166,7 @@ def _answer_in_place_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(run: Run, exchange: Exchange, request: Any, post: Any) -> None:
         for reply in (Held(step=93), traced()):
             post(ReplyCame(exchange, reply))
-        post(AnswerTold(exchange, "", ended=True))
+        post(AnswerNews(exchange, "", ended=True))
 
     monkeypatch.setattr("ftev.tui.screens.trace.trace.ask_prompt", trace)
     monkeypatch.setattr(launch, "ask_engine", lambda *_: TOLD_BY_ENGINE)

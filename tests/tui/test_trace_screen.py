@@ -12,7 +12,7 @@ from ftev.core.run.traces import ModelTrace, TracedLayer
 from ftev.tui.app.keys import TRACE_KEYS
 from ftev.tui.drawing.spans import text_of, width_of
 from ftev.tui.screens.prompt.answers import Exchange
-from ftev.tui.screens.prompt.asking import AnswerTold, ReplyCame
+from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
 from ftev.tui.screens.trace.lines import verdict, whole_trace
 from made_runs import live_worker
 
@@ -90,11 +90,11 @@ async def test_the_screen_follows_the_last_prompt_and_another_text(
     def answer(run: Run, exchange: Exchange, request: AskTrace, post: Any) -> None:
         asked.append(request.text)
         if len(asked) == 2:
-            post(AnswerTold(exchange, f"no {HOSTILE}", failed=True, ended=True))
+            post(AnswerNews(exchange, f"no {HOSTILE}", failed=True, ended=True))
             return
         post(ReplyCame(exchange, Held(step=3)))
         post(ReplyCame(exchange, traced()))
-        post(AnswerTold(exchange, "", ended=True))
+        post(AnswerNews(exchange, "", ended=True))
 
     monkeypatch.setattr("ftev.tui.screens.trace.trace.ask_prompt", answer)
     live_worker(generated)

@@ -12,7 +12,7 @@ from ftev.core.run.events import DeviceFound, RunFinished, StageDone, StageStart
 from ftev.core.run.history import STAGES, fold
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.format import short_model_name, with_dots
-from ftev.tui.drawing.scrolling import told_hidden
+from ftev.tui.drawing.scrolling import describe_hidden
 from ftev.tui.drawing.spans import Line, text_of, width_of
 from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.run.metrics import Judgement, judgement_lines
@@ -73,7 +73,7 @@ def test_counts_of_steps_are_told_whole_beside_a_shorter_bar() -> None:
 
 
 def test_one_line_is_one() -> None:
-    assert told_hidden(1, 2) == "1 line above ↑  2 lines below ↓"
+    assert describe_hidden(1, 2) == "1 line above ↑  2 lines below ↓"
 
 
 @pytest.mark.parametrize(

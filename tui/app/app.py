@@ -32,7 +32,7 @@ from ..terminal.picture import Picture
 from ..terminal.safety import SafeFilter
 from ..terminal.terminal import AsciiFilter, leave_when_the_line_drops, speaks_unicode, supervised
 from ..terminal.typed_ahead import KeyDone, TypedAhead
-from ..widgets.small import is_too_small
+from ..widgets.pane import is_too_small
 from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
 from .colours import ROLE_COLOURS, THEMES, theme_name
 from .keys import APP_KEYS, to_bindings

@@ -24,7 +24,7 @@ from ...core.files.reading import decode_json
 SCHEMA = "ftev.screens/1"
 LARGEST = 262_144  # bytes; more is no memory of ours
 FILES_KEPT = 500
-Plain = dict[str, Any]
+Plain = dict[str, object]  # values that JSON knows
 
 
 @runtime_checkable

@@ -26,11 +26,11 @@ def scrolled(lines: list[Line], top: int, height: int) -> tuple[list[Line], int]
         return lines, 0
     room = max(1, height - 1)
     top = min(max(0, top), len(lines) - room)
-    told = told_hidden(top, len(lines) - room - top)
+    told = describe_hidden(top, len(lines) - room - top)
     return [*lines[top : top + room], [(told, "muted")]], top
 
 
-def told_hidden(above: int, below: int) -> str:
+def describe_hidden(above: int, below: int) -> str:
     counted = ((above, "above ↑"), (below, "below ↓"))
     parts = [f"{count} line{'s' * (count > 1)} {where}" for count, where in counted if count > 0]
     return "  ".join(parts)

@@ -160,7 +160,7 @@ def split_at(text: str, place: int | None) -> list[ScoredToken]:
     return [ScoredToken(text[:place], None, None), ScoredToken(text[place:], None, None)]
 
 
-def told_share(token: ScoredToken) -> str:
+def describe_share(token: ScoredToken) -> str:
     """`43.1 %, rank 2`"""
     share = 0.0 if token.log_likelihood is None else math.exp(token.log_likelihood)
     return format_share(share) + (f", rank {token.rank:,}" if token.rank else "")

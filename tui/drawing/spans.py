@@ -38,6 +38,19 @@ COLOURLESS_ROLES = {
     "under": "underline",
 }
 
+# How a run stands, and what was decided on it: a mark and its role.
+STATUS_MARKS = {
+    "starting": ("·", "muted"),
+    "running": ("▶", "accent"),
+    "paused": ("‖", "warn"),
+    "finished": ("✓", "good"),
+    "stopped": ("■", "warn"),
+    "failed": ("✗", "bad"),
+    "died": ("✗", "bad"),
+    "reading": ("·", "muted"),
+}
+DECISION_MARKS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -115,6 +128,6 @@ def justify(left: Line, right: Line, width: int) -> Line:
     return [*left, (" " * (room - width_of(left)), ""), *right]
 
 
-def titled(text: str, told: str = "") -> Line:
-    """A title, and beside it what is told of everything below."""
-    return [(text, "strong"), (f"  {told}", "muted")]
+def titled(text: str, note: str = "") -> Line:
+    """A title, and beside it a note on everything below."""
+    return [(text, "strong"), (f"  {note}", "muted")]

@@ -53,7 +53,7 @@ class TextBox(ScrolledPane):
         paragraphs = visible_lines(self._text.strip("\n"))
         return [line for paragraph in paragraphs for line in wrap(paragraph, width)]
 
-    def told(self, width: int) -> list[Line]:
+    def all_lines(self, width: int) -> list[Line]:
         return [[(text, "")] for text in self.wrapped(width)]
 
 

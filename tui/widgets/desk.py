@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -12,14 +11,16 @@ from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
-if TYPE_CHECKING:
-    from ..screens.prompt.prompt import SixPanes
+from ..app.memory import Plain
+from .pane import Numbered, NumberedPane
+
+MOST_LINES = 1_000_000  # that a pane is remembered to be scrolled by
 
 
 class PaneDesk(Container):
     """Holds panes, knows which of them is in view, and asks a subclass where they stand."""
 
-    def __init__(self, *panes: SixPanes, id: str, shown: int) -> None:
+    def __init__(self, *panes: Numbered, id: str, shown: int) -> None:
         super().__init__(id=id)
         self.panes = {pane.NUMBER: pane for pane in panes}
         self.shown = shown
@@ -58,11 +59,40 @@ class PaneDesk(Container):
         """The panes that share the place, the one in view marked by more than colour."""
         parts: list[str | Content | tuple[str, str]] = []
         for number in sharing:
-            told = _title(self.panes[number]).plain
+            title = _title(self.panes[number]).plain
             parts.append(
-                (f"▸{told} ", "bold") if number == shown else (f" {told} ", "dim not bold")
+                (f"▸{title} ", "bold") if number == shown else (f" {title} ", "dim not bold")
             )
         return Content.assemble(*parts)
+
+    # What it remembers
+
+    def memory(self) -> Plain:
+        """Which pane is in view, whether it is zoomed, and how far each is scrolled."""
+        scrolled = {
+            str(number): [pane.from_end, pane.hidden_above]
+            for number, pane in self.panes.items()
+            if isinstance(pane, NumberedPane) and (pane.from_end or pane.hidden_above)
+        }
+        return {"shown": self.shown, "zoomed": self.zoomed, "scrolled": scrolled}
+
+    def recall(self, memory: Plain) -> None:
+        shown = memory.get("shown")
+        if type(shown) is int and shown in self.panes:
+            self.shown = shown
+            self.zoomed = memory.get("zoomed") is True
+        self.recall_scrolled(memory.get("scrolled"))
+
+    def recall_scrolled(self, scrolled: object) -> None:
+        """Of panes that have their lines already, which bound how far they are scrolled."""
+        for number, pane in self.panes.items():
+            ends = scrolled.get(str(number)) if isinstance(scrolled, dict) else None
+            if isinstance(pane, NumberedPane) and isinstance(ends, list) and _are_lines(ends):
+                pane.from_end, pane.hidden_above = ends
+
+
+def _are_lines(ends: list[object]) -> bool:
+    return len(ends) == 2 and all(type(e) is int and 0 <= e <= MOST_LINES for e in ends)
 
 
 class _DeskLayout(Layout):
@@ -80,5 +110,5 @@ class _DeskLayout(Layout):
         ]
 
 
-def _title(pane: SixPanes) -> Content:
+def _title(pane: Numbered) -> Content:
     return Content(f"{pane.NUMBER} {pane.NAME}")

@@ -1,4 +1,4 @@
-"""A box over the screen: lines of text and the keys that answer it. No fades, no veil."""
+"""Boxes over the screen: lines to read, a question, a refusal, and the keys that answer them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from ..app.keys import PAGES, UP_DOWN, Key, both_ways, to_bindings
+from ..drawing.format import wrap
 from ..drawing.spans import Line, width_of
 from .calm import CalmModal
 from .scrolled_pane import ScrolledPane
 
 Result = TypeVar("Result")
 MARGIN = 4
+WIDTH = 60  # cells of a sentence
 
 
 class Box(ScrolledPane):
@@ -26,7 +28,7 @@ class Box(ScrolledPane):
         self.border_title = Content(title)
         self.lines = lines
 
-    def told(self, width: int) -> list[Line]:
+    def all_lines(self, width: int) -> list[Line]:
         return self.lines
 
 
@@ -67,3 +69,31 @@ class Page(Modal[None]):
 
     def action_scroll(self, count: int) -> None:
         self.box.scroll_lines(count)
+
+
+class Question(Modal[bool]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,Y", "answer(True)", show=False),
+        Binding("n,N,escape,enter,q", "answer(False)", show=False),
+    ]
+
+    def __init__(self, question: str, consequence: str) -> None:
+        lines: list[Line] = [[(text, "")] for text in wrap(consequence, WIDTH)]
+        keys: Line = [("y", "accent"), (" yes     ", ""), ("enter", "accent"), (" no", "strong")]
+        super().__init__(question, [*lines, [], keys])
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)
+
+
+class Refusal(Modal[None]):
+    """A sentence that stays until `enter` or `esc`; every other key does nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter", "close", show=False)]
+
+    def __init__(self, title: str, why: str) -> None:
+        lines: list[Line] = [[(text, "")] for text in wrap(why, WIDTH)]
+        super().__init__(title, [*lines, [], [("enter", "accent"), (" back", "muted")]])
+
+    def action_close(self) -> None:
+        self.dismiss(None)

@@ -11,13 +11,14 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.content import Content
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ..drawing.scrolling import told_hidden
+from ..drawing.scrolling import describe_hidden
 from ..drawing.spans import COLOURLESS_ROLES, ROLES, SHADES, Line, Span, cut, width_of
 
+SMALLEST = Size(80, 24)  # a terminal that every screen fits
 JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 
 
@@ -165,11 +166,20 @@ def changed_spans(old: Sequence[object], new: Sequence[object]) -> list[tuple[in
     return spans
 
 
-class NumberedPane(Pane, can_focus=True):
-    """One of the six panes: a border with its number and name, and the keys that scroll it."""
+def is_too_small(size: Size) -> bool:
+    return size.width < SMALLEST.width or size.height < SMALLEST.height
+
+
+class Numbered(Widget):
+    """What has a number on a desk of panes, which is the key that goes there, and a name."""
 
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
+
+
+class NumberedPane(Numbered, Pane, can_focus=True):
+    """A pane of a desk: a border with its number and name, and the keys that scroll it."""
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "scroll_lines(-1)", show=False),
         Binding("down", "scroll_lines(1)", show=False),
@@ -183,10 +193,10 @@ class NumberedPane(Pane, can_focus=True):
         super().__init__(id=f"pane-{self.NUMBER}")
         self.border_title = Content(f"{self.NUMBER} {self.NAME}")
         self.from_end = 0  # lines below the last one that is seen
-        self._hidden_above = 0
+        self.hidden_above = 0
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Everything the pane has to say; more than `height` lines scroll."""
+        """Everything the pane shows; more than `height` lines scroll."""
         raise NotImplementedError
 
     @property
@@ -201,12 +211,12 @@ class NumberedPane(Pane, can_focus=True):
     def draw(self, width: int, height: int) -> list[Line]:
         lines = self.lines(width, height)
         if len(lines) <= height:
-            self.from_end = self._hidden_above = 0
+            self.from_end = self.hidden_above = 0
             return lines
         head, body = lines[: self.keeps_head], lines[self.keeps_head :]
         room = max(1, height - len(head) - 1)
         top = self._top_line(len(body), room)
-        more: Line = [(told_hidden(top, len(body) - top - room), "muted")]
+        more: Line = [(describe_hidden(top, len(body) - top - room), "muted")]
         return [*head, *body[top : top + room], more]
 
     def _top_line(self, count: int, room: int) -> int:
@@ -214,12 +224,12 @@ class NumberedPane(Pane, can_focus=True):
         if self.follows_end:
             self.from_end = min(max(0, self.from_end), last)
             return last - self.from_end
-        self._hidden_above = min(max(0, self._hidden_above), last)
-        return self._hidden_above
+        self.hidden_above = min(max(0, self.hidden_above), last)
+        return self.hidden_above
 
     def action_scroll_lines(self, count: int) -> None:
         if self.follows_end:
             self.from_end = max(0, self.from_end - count)
         else:
-            self._hidden_above = max(0, self._hidden_above + count)
+            self.hidden_above = max(0, self.hidden_above + count)
         self.show()

@@ -1,4 +1,4 @@
-"""A pane that says more than it has room for."""
+"""A pane with more lines than it has room for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ScrolledPane(Pane):
         super().__init__(id=id)
         self.top = 0  # lines above the first one that is seen
 
-    def told(self, width: int) -> list[Line]:
-        """Everything the pane has to say."""
+    def all_lines(self, width: int) -> list[Line]:
+        """Everything the pane shows, whatever its height."""
         raise NotImplementedError
 
     @property
@@ -24,7 +24,7 @@ class ScrolledPane(Pane):
         return 0
 
     def draw(self, width: int, height: int) -> list[Line]:
-        lines, kept = self.told(width), self.keeps_head
+        lines, kept = self.all_lines(width), self.keeps_head
         rest, self.top = scrolled(lines[kept:], self.top, height - kept)
         return [*lines[:kept], *rest]
 

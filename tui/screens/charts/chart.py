@@ -6,20 +6,22 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
-from textual.message import Message
 
-from ....core.config.config import RunConfig
 from ....core.run.history import History
+from ....core.run.runs import Run
+from ...app.keys import CHART_KEYS, to_bindings
+from ...app.memory import Plain
 from ...drawing.format import format_count, format_number
 from ...drawing.plot import ASCII, BRAILLE
 from ...drawing.series import SMOOTHINGS, Average
 from ...drawing.spans import Column, Line, header, row, table_width
+from ...widgets.framed import Notice
 from ...widgets.plot_pane import PlotPane
 from .data import ChartData
 from .plot import chart_lines, small_charts
@@ -31,19 +33,20 @@ _NEVER = "Two given models are evaluated: there is no training to draw."
 
 class ChartPane(PlotPane):
     NUMBER, NAME = 4, "Charts"
-    BINDINGS: ClassVar[list[BindingType]] = []  # filled from the table of keys by the run screen
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(CHART_KEYS)]
 
-    def __init__(self, *, ascii_only: bool = False) -> None:
+    def __init__(self, run: Run, *, ascii_only: bool = False) -> None:
         super().__init__()
+        self.followed = run
         self.data = ChartData()
         self.view: View = View(marker=ASCII if ascii_only else BRAILLE)
         self.as_table = False
         self._prepared: ChartData | None = None
-        self._place_told = ""
+        self._place = ""
 
-    def prepare(self, history: History, config: RunConfig | None) -> None:
+    def prepare(self, history: History) -> None:
         """Bring the series of a long history up to date. In the thread that read it, once."""
-        data = ChartData()
+        data, config = ChartData(), self.followed.config_if_kept()
         if config is not None:
             data.take_rules(config)
         data.update(history)
@@ -66,7 +69,7 @@ class ChartPane(PlotPane):
 
     def show(self) -> None:
         super().show()
-        self._tell_place()
+        self._show_place()
 
     @property
     def follows_end(self) -> bool:
@@ -79,8 +82,8 @@ class ChartPane(PlotPane):
         if self.as_table:
             lines, self.from_end = table_lines(self.data, width, height, self.from_end)
             return lines
-        told = legend if self.view.cursor is None or not len(self.data) else cursor_line
-        top = told(self.data, self.view, width)
+        above = legend if self.view.cursor is None or not len(self.data) else cursor_line
+        top = above(self.data, self.view, width)
         return chart_lines(self.data, self.view, top, width, height)
 
     def _forget_steps_taken_back(self) -> None:
@@ -89,27 +92,23 @@ class ChartPane(PlotPane):
             if self.data.is_stale:
                 self.data.update(self.data.history)
 
-    def _tell_place(self) -> None:
+    def _show_place(self) -> None:
         """Which chart is in front, in the lower border."""
         names, chart = self.data.names, self.view.chart(self.data)
         at = names.index(chart.name) + 1 if chart.name in names else 1
-        told = f"{chart.title}, {at} of {len(names)}  [ ]" if len(names) > 1 else ""
-        if told != self._place_told:
-            self._place_told = told
-            self.border_subtitle = Content(told)
-
-    @dataclass
-    class WriteAsked(Message):
-        """`w`: what is shown is to be written to files, the chart in front first."""
-
-        view: View
-        names: list[str]
+        place = f"{chart.title}, {at} of {len(names)}  [ ]" if len(names) > 1 else ""
+        if place != self._place:
+            self._place = place
+            self.border_subtitle = Content(place)
 
     def action_write(self) -> None:
-        size = self.content_size
+        """What is shown as files, the chart in front first; `Outcome` says where they are."""
+        from .export import write_charts
+
         front = self.view.chart(self.data).name
-        names = [front, *small_charts(self.data, self.view, size.height)]
-        self.post_message(self.WriteAsked(replace(self.view), names))
+        names = [front, *small_charts(self.data, self.view, self.content_size.height)]
+        self.post_message(Notice("writing the chart …", "muted"))
+        write_charts(self.followed, self.data, replace(self.view), names, self.post_message)
 
     @property
     def cursor_step(self) -> int | None:
@@ -124,6 +123,23 @@ class ChartPane(PlotPane):
             index = bisect_right(self.data.history.steps.step, step) - 1
             self.view.put_cursor(self.data, index)
             self.show()
+
+    def memory(self) -> Plain:
+        """The view, with the cursor as the step it stands on, and whether it is a table."""
+        view = self.view.memory()
+        del view["cursor"]
+        return {"view": {**view, "cursor_step": self.cursor_step}, "as_table": self.as_table}
+
+    def recall(self, memory: Plain) -> None:
+        """It has its data already."""
+        self.as_table = memory.get("as_table") is True
+        if not isinstance(view := memory.get("view"), dict):
+            return
+        if view.get("name") in self.data.names:
+            self.view.name = view["name"]
+        self.view.recall(view)
+        if type(step := view.get("cursor_step")) is int and len(self.data):
+            self.view.cursor = self.data.index_at(step, "step")
 
     def action_cursor(self, cells: int) -> None:
         """Move by so many cells; the first press sets the cursor on the last step."""
@@ -221,7 +237,7 @@ def make_ahead(
 
 
 def _growing(data: ChartData) -> Iterator[Callable[[], int]]:
-    """Each adds a block to something and tells how much of it there is."""
+    """Each adds a block to something and returns how much of it there is."""
     yield partial(data.grow_axes, BLOCK)
     for share in SMOOTHINGS:
         for name in data.names:

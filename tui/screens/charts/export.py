@@ -19,8 +19,8 @@ from ....core.wording.text import visible
 from ...app.threads import Post, in_thread
 from ...drawing.plot import column_parts
 from ...drawing.series import Chart, Series
-from ..prompt.asking import RequestTold
-from ..run.look import AXES
+from ...widgets.framed import Outcome
+from ...widgets.plot_pane import AXES
 from .data import GIB, ChartData
 from .view import View, best_point, levels
 
@@ -169,16 +169,16 @@ def write_charts(run: Run, shown: ChartData, view: View, names: list[str], post:
     in_thread(write)
 
 
-def written(run: Run, data: ChartData, view: View, names: list[str]) -> RequestTold:
+def written(run: Run, data: ChartData, view: View, names: list[str]) -> Outcome:
 
     try:
         data.update(read_history(run))
         known = [name for name in names if name in data.names] or ["loss"]
         table, drawing = write_chart(run, data, view, known)
     except FtevError as error:
-        return RequestTold(str(error), failed=True)
+        return Outcome(str(error), failed=True)
     place = _within(table.parent, run)
-    return RequestTold(f"written: {visible(f'{table.name}, {drawing.name} in {place}')}")
+    return Outcome(f"written: {visible(f'{table.name}, {drawing.name} in {place}')}")
 
 
 def _within(folder: Path, run: Run) -> str:

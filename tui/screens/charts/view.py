@@ -21,7 +21,7 @@ from ...drawing.format import (
 from ...drawing.plot import ASCII, letter_of
 from ...drawing.series import Chart, Series
 from ...drawing.spans import Line, join_fitting
-from ..run.look import Look
+from ...widgets.plot_pane import Look
 from .data import GIB, ChartData
 
 

@@ -18,7 +18,6 @@ from ...drawing.format import with_minus, wrap
 from ...drawing.spans import Line
 from ...widgets.framed import FramedScreen
 from ...widgets.pane import Pane
-from ..run.view_memory import desk_memory, recall_desk, recall_scrolled
 from .compare_memory import overlay_memory, recall_overlay, runs_of
 from .compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
 from .comparing_pane import (
@@ -102,7 +101,7 @@ class CompareScreen(FramedScreen[None]):
         if self._left:  # not yet as it was left
             return self._left
         return {
-            **desk_memory(self.desk),
+            **self.desk.memory(),
             "runs": [[name, run.path.name] for name, run in self.named],
             "focus": self.pane_in_view if self.focused is not None else 0,
             "view": overlay_memory(self.chart),
@@ -113,14 +112,14 @@ class CompareScreen(FramedScreen[None]):
         if runs_of(memory, self.folder) != self.named:
             return
         self._left = memory
-        recall_desk(self.desk, memory)
+        self.desk.recall(memory)
         focus = memory.get("focus")
         if type(focus) is int and focus in self.desk.panes:
             self.set_focus(self.desk.panes[focus], scroll_visible=False)
 
     def _recall_scrolled(self) -> None:
         scrolled, self._left = self._left.get("scrolled"), {}
-        recall_scrolled(self.desk.panes, scrolled)
+        self.desk.recall_scrolled(scrolled)
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange()

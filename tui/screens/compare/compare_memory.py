@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ....core.run.runs import Run
-from ..run.view_memory import is_finite, look_memory, recall_look
+from ...app.memory import Plain
+from ...widgets.plot_pane import is_finite
 from .compare_panes import OverlayPane
 from .overlay_plot import SHOWN
 
 
-def runs_of(memory: dict[str, Any], folder: Path) -> list[tuple[str, Run]]:
+def runs_of(memory: Plain, folder: Path) -> list[tuple[str, Run]]:
     """With the names to show, the baseline first; those alone whose folder is there."""
     told = memory.get("runs")
     pairs = [p for p in told if _is_pair(p)] if isinstance(told, list) else []
@@ -26,8 +26,8 @@ def _is_pair(told: object) -> bool:
     return bool(told[1]) and "\0" not in told[1] and Path(told[1]).name == told[1]
 
 
-def overlay_memory(pane: OverlayPane) -> dict[str, Any]:
-    return look_memory(pane.view)
+def overlay_memory(pane: OverlayPane) -> Plain:
+    return pane.view.memory()
 
 
 def recall_overlay(pane: OverlayPane, told: object) -> None:
@@ -35,7 +35,7 @@ def recall_overlay(pane: OverlayPane, told: object) -> None:
     if not isinstance(told, dict):
         return
     view = pane.view
-    recall_look(view, told)
+    view.recall(told)
     left, right = view.full_range(pane.curves)
     if view.window is not None and not left <= view.window[0] < view.window[1] <= right:
         view.window = None

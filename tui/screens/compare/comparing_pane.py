@@ -13,7 +13,7 @@ from ....core.errors import FtevError
 from ....core.run.history import read_history
 from ....core.run.runs import Run
 from ...app.threads import Post, in_thread
-from ..prompt.asking import RequestTold
+from ...widgets.framed import Outcome
 from .overlay_data import HANDS, Curve
 
 Named = tuple[str, Run]  # the name to show, and the run
@@ -115,6 +115,6 @@ def _write(told: Mapping[str, Any], path: Path, post: Post) -> None:
 
     try:
         write_whole(path, render_blocks(comparison_blocks(told)).encode())
-        post(RequestTold(f"written: {path}"))
+        post(Outcome(f"written: {path}"))
     except FtevError as error:
-        post(RequestTold(str(error), failed=True))
+        post(Outcome(str(error), failed=True))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ....core.run.history import History
 from ...drawing.series import SMOOTHINGS
+from ...widgets.plot_pane import AXES
 from ..charts.data import ChartData
-from ..run.look import AXES
 
 MOST_RUNS = 6
 

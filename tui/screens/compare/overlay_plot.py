@@ -22,7 +22,7 @@ from ...drawing.format import ABSENT, format_number
 from ...drawing.plot import BRAILLE, Part, Raster, Scale, column_parts
 from ...drawing.series import SMOOTHINGS
 from ...drawing.spans import Line, cut, join_fitting, width_of
-from ..run.look import Look
+from ...widgets.plot_pane import Look
 from .overlay_data import Curve
 
 SHOWN = ("training and validation", "validation", "training")

@@ -18,13 +18,12 @@ from ...app.ahead import RECEIPTS, import_ahead
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from ...app.opening import make_screen
 from ...drawing.scrolling import following
+from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
-from ...widgets.reading import ReadingScreen
 from ..examples.example_rows import ExamplesRead, read_examples
 from ..prompt.asking import write_report
 from ..run.metric_rows import MetricTable, metric_tables
 from ..run.status import title_right
-from ..run.view_memory import recall_section, section_memory
 from .calibration_section import CalibrationSection
 from .evaluation_metrics import receipt_row
 from .evaluation_panes import READING, SectionPane, VerdictPane
@@ -133,7 +132,7 @@ class EvaluationScreen(ReadingScreen):
             "split": self.split,
             "reference": self.reference,
             "section": self.pane.at,
-            "places": [section_memory(section) for section in self.pane.sections],
+            "places": [section.memory() for section in self.pane.sections],
         }
 
     def recall(self, memory: dict[str, Any]) -> None:
@@ -145,7 +144,7 @@ class EvaluationScreen(ReadingScreen):
         for section, told in zip(
             self.pane.sections, places if isinstance(places, list) else [], strict=False
         ):
-            recall_section(section, told)
+            section.recall(told)
         at = memory.get("section")
         if type(at) is int and 0 <= at < len(self.pane.sections):
             self.pane.at = at

@@ -7,9 +7,8 @@ from textual.content import Content
 from ....core.wording.names import name_decision
 from ....core.wording.text import visible
 from ...drawing.format import with_minus, wrap
-from ...drawing.spans import Line
+from ...drawing.spans import DECISION_MARKS, Line
 from ...widgets.pane import Pane
-from ..run.status import DECISION_MARKS
 from .sections import Section, Shown
 
 READING = "reading the evaluation …"

@@ -15,6 +15,8 @@ from .block_lines import block_lines, prose
 from .evaluation_read import Report
 
 POINTER = ("▸ ", "accent")
+PLACES = ("top", "cursor", "kind")  # of a section, that are remembered
+MOST_LINES = 1_000_000
 SIDE_BY_SIDE = 110  # cells from which on two parts stand beside each other
 ELSEWHERE = "The run tells nothing of this for {split} by itself; s goes on to the next split."
 
@@ -107,6 +109,16 @@ class Section:
     def term(self, shown: Shown) -> str | None:
         """The word of the glossary that the cursor stands on."""
         return None
+
+    def memory(self) -> dict[str, int]:
+        """Where it is scrolled to and where its cursor is."""
+        return {name: vars(self)[name] for name in PLACES if vars(self).get(name)}
+
+    def recall(self, memory: object) -> None:
+        for name in PLACES:
+            value = memory.get(name) if isinstance(memory, dict) else None
+            if hasattr(self, name) and type(value) is int and 0 <= value <= MOST_LINES:
+                setattr(self, name, value)
 
 
 class ListSection(Section):

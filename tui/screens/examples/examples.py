@@ -19,9 +19,9 @@ from ...app.keys import EXAMPLES_KEYS, to_bindings
 from ...app.threads import in_thread
 from ...drawing.scrolling import following
 from ...drawing.spans import Line
-from ...widgets.line_box import LineBox
+from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
-from ...widgets.reading import ReadingScreen
+from ...widgets.text_boxes import LineBox
 from ..evaluation.evaluation_read import MODEL_WORDS, ReadingFailed
 from ..evaluation.flip_section import KIND_WORDS
 from .example_list import ExampleList, Info

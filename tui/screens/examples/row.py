@@ -14,13 +14,12 @@ from ...app.keys import APP_KEYS, ROW_KEYS, hints, to_bindings
 from ...app.threads import in_thread
 from ...drawing.scrolling import moved
 from ...drawing.spans import Line
+from ...widgets.framed import KeyLine, ReadingScreen
 from ...widgets.pane import Pane
-from ...widgets.reading import ReadingScreen
 from ...widgets.scrolled_pane import ScrolledPane
-from ..run.status import KeyLine
 from .example_rows import Examples
 from .row_detail import RowDetail, RowRead, read_row, row_lines
-from .row_tokens import RowQuestion, RowTokens, RowTokensTold, token_lines
+from .row_tokens import RowQuestion, RowTokens, RowTokensNews, token_lines
 
 WIDEST = 120  # cells of text: longer lines are hard to read
 CLASSIFIER = "A classifier's row has probabilities, not likelihoods of tokens: they stand above."
@@ -31,7 +30,7 @@ class RowPane(ScrolledPane):
     tokens: RowTokens | None = None  # none: nobody asked
     above = 0  # lines before those of the tokens
 
-    def told(self, width: int) -> list[Line]:
+    def all_lines(self, width: int) -> list[Line]:
         if self.detail is None:
             return [[("reading the row …", "muted")]]
         width = min(width, WIDEST)
@@ -146,8 +145,8 @@ class RowScreen(ReadingScreen):
         if tokens is not None:
             self.pane.see_tokens()
 
-    @on(RowTokensTold)
-    def show_tokens(self, message: RowTokensTold) -> None:
+    @on(RowTokensNews)
+    def show_tokens(self, message: RowTokensNews) -> None:
         if message.number == self.question.number:
             self.pane.tokens = message.tokens
             self.pane.show()

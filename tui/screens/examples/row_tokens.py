@@ -46,7 +46,7 @@ class RowTokens:
 
 
 @dataclass
-class RowTokensTold(Message):
+class RowTokensNews(Message):
     """News of the tokens of a row; `number` says which question it answers."""
 
     number: int
@@ -63,7 +63,7 @@ class RowQuestion:
         self.number = 0
 
     def put(self, question: dict[str, Any]) -> None:
-        """The answer comes as messages `RowTokensTold`; an earlier question is given up."""
+        """The answer comes as messages `RowTokensNews`; an earlier question is given up."""
         self.end()
         number = self.number
         in_thread(lambda: self._answer(number, question))
@@ -98,7 +98,7 @@ class RowQuestion:
 
     def _tell(self, number: int, tokens: RowTokens) -> None:
         if number == self.number:
-            self._post(RowTokensTold(number, tokens))
+            self._post(RowTokensNews(number, tokens))
 
 
 def read_tokens(told: Mapping[str, Any]) -> Scored:

@@ -23,8 +23,8 @@ from ...app.opening import make_screen
 from ...drawing.format import format_count
 from ...drawing.scrolling import following
 from ...drawing.spans import Line, cut
-from ...widgets.framed import FramedScreen
-from ..prompt.asking import RequestTold, free_worker, write_report
+from ...widgets.framed import FramedScreen, Outcome
+from ..prompt.asking import free_worker, write_report
 from .run_lines import DETAIL_LINES, Marks, RunDetail
 from .run_list import RunList, empty_lines, nothing_matches
 from .scan import RunsListed, Scanner
@@ -32,8 +32,13 @@ from .scan import RunsListed, Scanner
 if TYPE_CHECKING:
     from textual.widgets import Input
 
+<<<<<<< HEAD
     from ....core.catalog.filter import Test
     from ...widgets.line_box import LineBox
+=======
+    from ....core.catalog.run_filter import Test
+    from ...widgets.text_boxes import LineBox
+>>>>>>> d77469b (The run screen owns its handlers: the prompt pane asks, the line of status gives orders, and panes remember themselves)
 
 
 _SHOWN_KEYS = (*HOME_KEYS, *APP_KEYS)
@@ -197,7 +202,7 @@ class HomeScreen(FramedScreen[None]):
             self.key_line.show_notice("ending its worker …", "muted")
             free_worker(self.chosen.run, self.post_message)
 
-    @on(RequestTold)
+    @on(Outcome)
     def show_held(self) -> None:
         self._show_chosen()
 
@@ -289,7 +294,7 @@ class HomeScreen(FramedScreen[None]):
             return
         value = note_of(entry, purpose) if entry is not None else ""
         value = self.kept.filter if purpose == "filter" else value
-        from ...widgets.line_box import LineBox
+        from ...widgets.text_boxes import LineBox
 
         self._box, self._box_entry = LineBox(purpose, value), entry
         self._show_purpose()
@@ -367,7 +372,7 @@ class HomeScreen(FramedScreen[None]):
             way = "S ends it" if entry.facts.ended else "open the run and stop it with S first"
             self.key_line.show_notice(f"Its worker is alive: {way}.", "warn")
             return
-        from ...widgets.question import Question
+        from ...widgets.modal import Question
 
         def answer(yes: bool | None) -> None:
             if yes:

@@ -27,9 +27,8 @@ from ...drawing.format import (
     wrap,
 )
 from ...drawing.plot import BRAILLE, Part, Raster, Scale
-from ...drawing.spans import GAP, Line, Span, cut, width_of
+from ...drawing.spans import DECISION_MARKS, GAP, STATUS_MARKS, Line, Span, cut, width_of
 from ...widgets.pane import Pane
-from ..run.status import DECISION_MARKS, STATUS_MARKS
 
 SIGNS_WIDTH = 3  # cursor, mark or baseline, space
 STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 14, 9

@@ -13,11 +13,11 @@ from textual.containers import Container
 from textual.message import Message
 
 from ....core.config.fields import BETWEEN, read_value, show_value
-from ...drawing.scrolling import moved, told_hidden
+from ...drawing.scrolling import describe_hidden, moved
 from ...drawing.spans import Line
 from ...widgets.completion import Completion, complete_last, complete_path, complete_value
-from ...widgets.line_box import LineBox
 from ...widgets.pane import Pane
+from ...widgets.text_boxes import LineBox
 from .form_fields import FOLDERS, Field, next_choice, next_section
 from .form_lines import candidate_lines, field_line, foot_lines, form_rows, value_column
 
@@ -46,7 +46,7 @@ class FormLines(Pane):
             for i in rows[self.top : self.top + room]
         ]
         if len(rows) > height:
-            lines.append([(told_hidden(self.top, len(rows) - self.top - room), "muted")])
+            lines.append([(describe_hidden(self.top, len(rows) - self.top - room), "muted")])
         return lines
 
     @property

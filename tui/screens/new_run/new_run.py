@@ -290,7 +290,7 @@ class NewRunScreen(FramedScreen[None]):
         if not path.exists():
             self._write(path)
             return
-        from ...widgets.question import Question
+        from ...widgets.modal import Question
 
         def replace(yes: bool | None) -> None:
             if yes:

@@ -12,5 +12,5 @@ class PreviewPane(ScrolledPane):
         super().__init__(id="preview")
         self.preview = Preview()
 
-    def told(self, width: int) -> list[Line]:
+    def all_lines(self, width: int) -> list[Line]:
         return preview_lines(self.preview, width)

@@ -86,7 +86,7 @@ def exchange_of(event: PromptAnswered) -> Exchange:
     return exchange
 
 
-def told_message(exchange: Exchange, width: int) -> list[Line]:
+def message_lines(exchange: Exchange, width: int) -> list[Line]:
     """What is going on with it, or how it was asked."""
     if exchange.message:
         role = "bad" if exchange.failed else "muted"

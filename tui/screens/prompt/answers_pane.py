@@ -6,8 +6,8 @@ from ....core.run.control import ScoredToken
 from ....core.run.events import PromptAnswered
 from ....core.wording.text import visible
 from ...drawing.format import bar, fit, fit_right, format_share
-from ...drawing.scrolling import told_hidden
-from ...drawing.shading import legend, told_share
+from ...drawing.scrolling import describe_hidden
+from ...drawing.shading import describe_share, legend
 from ...drawing.spans import Line, justify, width_of
 from ...widgets.modal import Page
 from ...widgets.pane import Pane
@@ -25,20 +25,26 @@ class AnswersPane(Pane):
     def __init__(self) -> None:
         super().__init__(id="answers")
         self.exchanges: list[Exchange] = []
-        self.told_by_run: Exchange | None = None  # shown while nobody has asked anything
+        self.answered_by_run: Exchange | None = None  # shown while nobody has asked anything
         self.prompts: list[PromptAnswered] = []
         self.view = View()
         self.strips = False
         self.state = ""
         self.from_end = 0
 
-    def keep(self, exchanges: list[Exchange]) -> None:
+    def show_exchanges(self, exchanges: list[Exchange]) -> None:
         """The last of these, as many as are shown: each holds the likelihoods of its tokens."""
         self.exchanges = exchanges[-MOST_SHOWN:]
+        self.reset_view()
+        self.show()
+
+    def reset_view(self) -> None:
+        """To the end of the newest exchange, without a cursor."""
+        self.strips, self.view.cursor, self.from_end = False, None, 0
 
     @property
     def newest(self) -> Exchange | None:
-        return self.exchanges[-1] if self.exchanges else self.told_by_run
+        return self.exchanges[-1] if self.exchanges else self.answered_by_run
 
     def draw(self, width: int, height: int) -> list[Line]:
         if self.strips:
@@ -80,7 +86,7 @@ class AnswersPane(Pane):
         start = count - block.length
         if block.head and start < top < start + block.length - block.head:
             lines[: block.head] = block.lines[start : start + block.head]
-        hidden: Line = [(told_hidden(top, count - top - room), "muted")]
+        hidden: Line = [(describe_hidden(top, count - top - room), "muted")]
         return [*lines, justify(foot, hidden, width) if foot else hidden]
 
 
@@ -98,7 +104,10 @@ def top_lines(chosen: str, seen: dict[str, ScoredToken]) -> list[Line]:
     lines: list[Line] = [[("here stands ", "muted"), (f"“{visible(chosen)}”", "strong")], []]
     head: Line = [(fit(model, COLUMN), f"strong {model}") for model in MODELS]
     told: Line = [
-        (fit(f"gave it {told_share(seen[m])}" if m in seen else "has not told", COLUMN), "muted")
+        (
+            fit(f"gave it {describe_share(seen[m])}" if m in seen else "has not told", COLUMN),
+            "muted",
+        )
         for m in MODELS
     ]
     lines += [head, told, []]

@@ -23,6 +23,7 @@ from ....core.run.launch import refuse_if_second, resume_worker, stop_worker, wa
 from ....core.run.runs import Run
 from ...app.threads import Post, in_thread
 from ...drawing.format import format_bytes
+from ...widgets.framed import Outcome
 from .answers import LOADING, Exchange
 
 PROMPT_SECONDS = 600.0  # of silence: a long generation on a slow machine is not a fault
@@ -39,21 +40,13 @@ class ReplyCame(Message):
 
 
 @dataclass
-class AnswerTold(Message):
+class AnswerNews(Message):
     """Something about an exchange, in words: a worker is being woken, or why there is no answer."""
 
     exchange: Exchange
     text: str
     failed: bool = False
     ended: bool = False
-
-
-@dataclass
-class RequestTold(Message):
-    """What became of a request: stop, pause, checkpoint."""
-
-    text: str
-    failed: bool = False
 
 
 def ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, post: Post) -> None:
@@ -67,13 +60,13 @@ def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, pos
             _wake_worker(run, exchange, post)
         for reply in ask(run, request, PROMPT_SECONDS, exchange.hang_up):
             post(ReplyCame(exchange, reply))
-        post(AnswerTold(exchange, "", ended=True))
+        post(AnswerNews(exchange, "", ended=True))
     except FtevError as error:
-        post(AnswerTold(exchange, str(error), failed=True, ended=True))
+        post(AnswerNews(exchange, str(error), failed=True, ended=True))
 
 
 def _wake_worker(run: Run, exchange: Exchange, post: Post) -> None:
-    post(AnswerTold(exchange, LOADING))
+    post(AnswerNews(exchange, LOADING))
     wake_worker(run, SERVE_MINUTES)
 
 
@@ -85,9 +78,9 @@ def ask_request(run: Run, request: Request, post: Post) -> None:
 def _ask_request(run: Run, request: Request, post: Post) -> None:
     try:
         told = [r.text for r in ask(run, request, CONTROL_SECONDS) if isinstance(r, Accepted)]
-        post(RequestTold(" ".join(told) or "done"))
+        post(Outcome(" ".join(told) or "done"))
     except FtevError as error:
-        post(RequestTold(str(error), failed=True))
+        post(Outcome(str(error), failed=True))
 
 
 def free_worker(run: Run, post: Post) -> None:
@@ -98,20 +91,20 @@ def free_worker(run: Run, post: Post) -> None:
 def _free_worker(run: Run, post: Post) -> None:
     held = run.memory_held()
     if held is None:
-        post(RequestTold("No worker is alive: it holds no memory."))
+        post(Outcome("No worker is alive: it holds no memory."))
         return
     try:
         states = [r.state for r in ask(run, AskStatus()) if isinstance(r, StatusReply)]
         if states != [SERVING]:
             told = f"Its worker is at work ({', '.join(states)}): open the run and stop it with S."
-            post(RequestTold(told, failed=True))
+            post(Outcome(told, failed=True))
             return
         stop_worker(run)
     except FtevError as error:
-        post(RequestTold(str(error), failed=True))
+        post(Outcome(str(error), failed=True))
         return
     freed = f": {format_bytes(held)} are free" if held else ""
-    post(RequestTold(f"its worker has ended{freed}; a prompt starts another"))
+    post(Outcome(f"its worker has ended{freed}; a prompt starts another"))
 
 
 def resume_run(run: Run, post: Post) -> None:
@@ -123,14 +116,14 @@ def _resume_run(run: Run, post: Post) -> None:
     try:
         worker = resume_worker(run)
     except (FtevError, OSError) as error:
-        post(RequestTold(str(error), failed=True))
+        post(Outcome(str(error), failed=True))
         return
-    post(RequestTold("starting a worker"))
+    post(Outcome("starting a worker"))
     worker.wait()  # an ended child is to be taken note of
     try:
         refuse_if_second(run, worker)
     except HeldError as error:
-        post(RequestTold(str(error), failed=True))
+        post(Outcome(str(error), failed=True))
 
 
 def write_missing_report(run: Run, history: History, post: Post) -> None:
@@ -138,7 +131,7 @@ def write_missing_report(run: Run, history: History, post: Post) -> None:
     from ....core.report.report import write_missing
 
     if told := write_missing(run, history):
-        post(RequestTold(told))
+        post(Outcome(told))
 
 
 def write_report(run: Run, post: Post) -> None:
@@ -151,8 +144,8 @@ def _write_report(run: Run, post: Post) -> None:
 
     try:
         paths = write(run)
-        post(RequestTold("written: " + ", ".join(str(path) for path in paths)))
+        post(Outcome("written: " + ", ".join(str(path) for path in paths)))
     except FtevError as error:
-        post(RequestTold(str(error), failed=True))
+        post(Outcome(str(error), failed=True))
     except OSError as error:
-        post(RequestTold(f"the report cannot be written: {error}", failed=True))
+        post(Outcome(f"the report cannot be written: {error}", failed=True))

@@ -2,134 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
+from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
-from textual.widgets import TextArea
 
-from ....core.run.control import AnyReply, ScoredToken
+from ....core.run.control import AskPrompt
 from ....core.run.history import History
-from ...widgets.pane import NumberedPane
-from .answers import Exchange, add_reply, exchange_of, stop
+from ....core.run.runs import Run, step_of, weights_of
+from ...app.keys import FARTHEST, PROMPT_PANE_KEYS, to_bindings
+from ...drawing.scrolling import following
+from ...widgets.framed import Notice
+from ...widgets.pane import Numbered
+from ...widgets.text_boxes import PromptBox
+from ..run.moment import Moment
+from ..run.status import way_on
+from .answers import WAITING, Exchange, add_reply, exchange_of, stop
 from .answers_pane import AnswersPane
+from .asking import AnswerNews, ReplyCame, ask_prompt
+from .settings import GenerationSettings
 from .talk import cross_over, move_cursor, token_seen
 
-
-class PromptBox(TextArea):
-    """Where a prompt is written. It takes the focus only when it is asked to."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+j,alt+enter", "break_line", show=False),
-        Binding("up", "recall(-1)", show=False),
-        Binding("down", "recall(1)", show=False),
-        Binding("escape", "leave", show=False),
-    ]
-
-    @dataclass
-    class Sent(Message):
-        text: str
-
-    class Left(Message):
-        """`esc` in the box."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, compact=True
-        )
-        self.cursor_blink = False
-        self.can_focus = False
-        self._sent: list[str] = []
-        self._recalled = 0
-
-    def enter(self) -> None:
-        self.can_focus = True
-        self.focus(scroll_visible=False)
-
-    async def _on_key(self, event: events.Key) -> None:
-        """`enter` sends. Not as a binding with priority: that would overtake letters before it."""
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-            self.action_send()
-        else:
-            await super()._on_key(event)
-
-    def on_blur(self, event: events.Blur) -> None:
-        self.can_focus = False
-
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        self.can_focus = True
-
-    def action_send(self) -> None:
-        text = self.text.strip("\n")
-        if not text.strip():
-            return
-        self._sent.append(text)
-        self._recalled = len(self._sent)
-        self.clear()
-        self.post_message(self.Sent(text))
-
-    def action_break_line(self) -> None:
-        self.insert("\n")
-
-    def action_recall(self, direction: int) -> None:
-        """Earlier prompts, where the cursor is on the first or last line already."""
-        row, _ = self.cursor_location
-        edge = 0 if direction < 0 else self.document.line_count - 1
-        if row != edge:
-            self.action_cursor_up() if direction < 0 else self.action_cursor_down()
-            return
-        target = self._recalled + direction
-        if 0 <= target < len(self._sent):
-            self._recalled = target
-            self.load_text(self._sent[target])
-            self.move_cursor(self.document.end)
-
-    def action_leave(self) -> None:
-        self.screen.set_focus(None)  # at once: the key behind this one is no letter of the prompt
-        self.post_message(self.Left())
-
+if TYPE_CHECKING:
+    from ...app.app import FtevApp
 
 DRAW_SECONDS = 0.1  # streamed tokens are drawn together
-MODES = ("none", "generation", "all")
-MODE_TOLD = {
+NOTHING_ANSWERS = "No worker is alive, and the weights of this run are not here."
+SHADINGS = {  # in the order of the key
     "none": "Tokens are not shaded.",
-    "generation": "The answer's tokens are shaded by how likely their model found them.",
+    "generation": "The answer's tokens are shaded by their likelihood under their own model.",
     "all": "The prompt's tokens are shaded too.",
 }
 
 
-class PromptPane(Vertical, can_focus=True):
+class PromptPane(Numbered, Vertical, can_focus=True):
+    """Asks base and tuned, now or as of the moment that is shown, and shows their answers."""
+
     NUMBER, NAME = 5, "Prompt"
+    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PROMPT_PANE_KEYS)]
     ALLOW_SELECT = False
+    app: FtevApp
 
-    @dataclass
-    class Retried(Message):
-        exchange: Exchange
-
-    @dataclass
-    class Told(Message):
-        """Something to say in the line of keys."""
-
-        text: str
-
-    class SettingsWanted(Message):
-        pass
-
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(id=f"pane-{self.NUMBER}")
         self.border_title = Content(f"{self.NUMBER} {self.NAME}")
+        self.followed = run
+        self.history, self.status = History(), "reading"
+        self.moment: Moment | None = None  # else now
         self.answers = AnswersPane()
         self.box: PromptBox | None = None  # made when it is first wanted
+        self._asked_now: list[Exchange] = []  # put away while a moment is shown
+        self._answered_then: list[Exchange] = []  # the run's own answers at the moment
         self._waits_to_draw = False
         self._probes_seen = 0
         self._draft = ""  # from before the box was made
+
+    def compose(self) -> ComposeResult:
+        yield self.answers
+
+    # The box
 
     @property
     def draft(self) -> str:
@@ -140,9 +74,6 @@ class PromptPane(Vertical, can_focus=True):
     def draft(self, text: str) -> None:
         self._draft = text
 
-    def compose(self) -> ComposeResult:
-        yield self.answers
-
     async def enter_box(self) -> None:
         if self.box is None:
             self.box = PromptBox()
@@ -151,35 +82,121 @@ class PromptPane(Vertical, can_focus=True):
             self.box.move_cursor(self.box.document.end)
         self.box.enter()
 
+    @on(PromptBox.Left)
+    def leave_box(self) -> None:
+        if self.screen.focused is None:  # else a key behind has gone elsewhere
+            self.focus(scroll_visible=False)
+
+    # What is shown
+
     def show_history(self, history: History, status: str) -> None:
         """While nobody has asked anything, the newest prompt that the run answered by itself."""
+        self.history, self.status = history, status
         pane = self.answers
         pane.state = _invitation(history, status)
         pane.prompts = history.prompts
         if len(history.prompts) > self._probes_seen:
             self._probes_seen = len(history.prompts)
-            pane.told_by_run = exchange_of(history.prompts[-1])
+            pane.answered_by_run = exchange_of(history.prompts[-1])
         pane.show()
 
-    def begin(self, exchange: Exchange) -> None:
-        pane = self.answers
-        pane.keep([*pane.exchanges, exchange])
-        pane.strips, pane.view.cursor, pane.from_end = False, None, 0
-        pane.show()
+    def travel(self, moment: Moment, answered: Exchange | None) -> None:
+        """To a moment and what the run itself answered then; what was asked waits."""
+        self._put_away()
+        self.moment = moment
+        self._answered_then = [answered] if answered is not None else []
+        self.answers.show_exchanges(self._answered_then)
 
-    def show_exchanges(self, exchanges: list[Exchange]) -> None:
-        """These in the place of all that were there."""
-        pane = self.answers
-        pane.keep(exchanges)
-        pane.strips, pane.view.cursor, pane.from_end = False, None, 0
-        pane.show()
+    def return_to_now(self) -> None:
+        self._put_away()
+        self.moment = None
+        self.answers.show_exchanges(self._asked_now)
 
-    def show_reply(self, exchange: Exchange, reply: AnyReply) -> None:
-        if exchange.running:
-            add_reply(exchange, reply)
-            self.show_soon()
+    def _put_away(self) -> None:
+        """Keep what was asked, also at another moment, for the return to now."""
+        shown = self.answers.exchanges
+        if self.moment is None:
+            self._asked_now = list(shown)
+        else:
+            self._asked_now += [e for e in shown if e not in self._answered_then]
 
-    def show_soon(self) -> None:
+    # Asking
+
+    def can_answer(self, refused: str = "") -> bool:
+        """Whether there is a model to ask; a box says why not. `refused`: a reason known before."""
+        refused = refused or self._nothing_answers()
+        if refused:
+            from ...widgets.modal import Refusal
+
+            self.app.push_screen(Refusal("Nothing can answer", refused))
+        return not refused
+
+    def _nothing_answers(self) -> str:
+        run, history = self.followed, self.history
+        if run.worker_alive() or run.model_path.exists():
+            return ""
+        if weights_of(run, history.best_step) is None:
+            return NOTHING_ANSWERS
+        return way_on(run, self.status) if history.finished is None else ""
+
+    @on(PromptBox.Sent)
+    def send(self, message: PromptBox.Sent) -> None:
+        self.ask(message.text, self.app.generation.seed)
+
+    def ask(self, text: str, seed: int) -> None:
+        """Ask both models as of the moment shown, with the settings of the session."""
+        settings, likelihoods = self.app.generation, self.answers.view.likelihoods
+        moment = self.moment
+        request = AskPrompt(
+            text=text,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            seed=seed,
+            likelihoods="none" if likelihoods == "none" else "all",
+            details=likelihoods != "none",
+            checkpoint=moment.step if moment is not None and moment.kept else None,
+        )
+        exchange = Exchange(
+            text, message=WAITING, settings=self._settings_in_words(seed), seed=seed, running=True
+        )
+        exchange.step = moment.step if moment is not None else None
+        self.answers.show_exchanges([*self.answers.exchanges, exchange])
+        ask_prompt(self.followed, exchange, request, self.post_message)
+
+    def _settings_in_words(self, seed: int) -> str:
+        """The step comes first: it changes the answer most."""
+        step = self.moment.step if self.moment is not None else self._step_of_weights()
+        words = [f"as of step {step:,}"] if step is not None else []
+        if not self.history.task_type.has_labels:
+            words.append(self.app.generation.in_words(seed))
+        return ", ".join(words)
+
+    def _step_of_weights(self) -> int | None:
+        """The step whose checkpoint answers for a run that ended before its model was saved."""
+        run, history = self.followed, self.history
+        if history.finished is None or run.model_path.exists():
+            return None
+        weights = weights_of(run, history.best_step)
+        return step_of(weights) if weights is not None else None
+
+    @on(ReplyCame)
+    def show_reply(self, message: ReplyCame) -> None:
+        if message.exchange.running:
+            add_reply(message.exchange, message.reply)
+            self._show_soon()
+
+    @on(AnswerNews)
+    def show_news(self, message: AnswerNews) -> None:
+        exchange = message.exchange
+        if not exchange.running:  # stopped: whatever comes late says nothing
+            return
+        exchange.message, exchange.failed = message.text, message.failed
+        exchange.running = not message.ended
+        self._show_soon()
+
+    def _show_soon(self) -> None:
         if not self._waits_to_draw:
             self._waits_to_draw = True
             self.set_timer(DRAW_SECONDS, self._draw_answers)
@@ -188,40 +205,48 @@ class PromptPane(Vertical, can_focus=True):
         self._waits_to_draw = False
         self.answers.show()
 
-    # What its keys do
+    # Keys
 
     def action_stop_answer(self) -> None:
         going = [e for e in self.answers.exchanges if e.running]
         if not going:
-            self.post_message(self.Told("No answer is being made."))
+            self.post_message(Notice("No answer is being made.", "muted"))
             return
         stop(going[-1])
         self.answers.show()
 
     def action_retry(self) -> None:
+        """The same text; where answers are drawn, another draw."""
         asked = self.answers.newest
         if asked is not None and not asked.running:
-            self.post_message(self.Retried(asked))
+            self.ask(asked.prompt, asked.seed + (self.app.generation.temperature > 0))
 
     def action_settings(self) -> None:
-        self.post_message(self.SettingsWanted())
+        from .settings import SettingsForm
+
+        self.app.push_screen(SettingsForm(self.app.generation), self._keep_settings)
+
+    def _keep_settings(self, settings: GenerationSettings | None) -> None:
+        if settings is not None:
+            self.app.generation = settings
+            self.post_message(Notice(f"Next answers: {settings.in_words(settings.seed)}."))
 
     def action_likelihoods(self) -> None:
         view = self.answers.view
-        view.likelihoods = MODES[(MODES.index(view.likelihoods) + 1) % len(MODES)]
+        view.likelihoods = following(tuple(SHADINGS), view.likelihoods)
         view.cursor = None
-        self.post_message(self.Told(MODE_TOLD[view.likelihoods]))
+        self.post_message(Notice(SHADINGS[view.likelihoods], "muted"))
         self.answers.show()
 
     def action_filmstrip(self) -> None:
         self.answers.strips = not self.answers.strips
-        self.answers.from_end = 1_000_000 if self.answers.strips else 0
+        self.answers.from_end = FARTHEST if self.answers.strips else 0
         self.answers.show()
 
     def action_token(self, count: int) -> None:
         exchange, view = self.answers.newest, self.answers.view
         if exchange is None or not move_cursor(exchange, view, count):
-            self.post_message(self.Told("There are no tokens to walk through here."))
+            self.post_message(Notice("There are no tokens to walk through here.", "muted"))
         self.answers.show()
 
     def action_other_answer(self) -> None:
@@ -234,17 +259,23 @@ class PromptPane(Vertical, can_focus=True):
         self.answers.from_end = max(0, self.answers.from_end - count)
         self.answers.show()
 
-    def chosen_token(self) -> tuple[str, str, dict[str, ScoredToken]] | None:
-        """The token under the cursor: a title, its text, and what each model told of it."""
+    def open_token(self) -> bool:
+        """The top five of the token under the cursor; False where there is no cursor."""
         exchange = self.answers.newest
-        return token_seen(exchange, self.answers.view) if exchange is not None else None
+        found = token_seen(exchange, self.answers.view) if exchange is not None else None
+        if found is None:
+            return False
+        from .answers_pane import TopFive
+
+        self.app.push_screen(TopFive(*found))
+        return True
 
     def drop_cursor(self) -> bool:
         """Whether there was a cursor, or the filmstrip, to step out of."""
         pane = self.answers
         if pane.view.cursor is None and not pane.strips:
             return False
-        pane.view.cursor, pane.strips, pane.from_end = None, False, 0
+        pane.reset_view()
         pane.show()
         return True
 
@@ -255,6 +286,3 @@ def _invitation(history: History, status: str) -> str:
     if status == "running":
         return "Press p and write: training is held while base and tuned answer."
     return "Press p and write: base and tuned answer side by side."
-
-
-SixPanes = NumberedPane | PromptPane

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from ....core.run.control import ScoredToken
 from ....core.wording.text import visible
 from ...drawing.format import format_number, wrap
-from ...drawing.shading import first_difference, shade, split_at, token_at, told_share
+from ...drawing.shading import describe_share, first_difference, shade, split_at, token_at
 from ...drawing.spans import Line, width_of
-from .answers import MODELS, Exchange, answer_head, label_lines, prompt_lines, told_message
+from .answers import MODELS, Exchange, answer_head, label_lines, message_lines, prompt_lines
 
 Cursor = tuple[str, int]  # model, and the place among its shown tokens
 BESIDE_WIDTH = 44  # cells from which on two texts stand beside each other
@@ -44,7 +44,7 @@ def block_of(
     stand in at most so many lines: what both models say must not scroll away."""
     lines = prompt_lines(exchange.prompt, width, 1 if brief else 2)
     if exchange.message or not brief or exchange.step is not None:
-        lines += told_message(exchange, width)
+        lines += message_lines(exchange, width)
     if any(a.probabilities for a in exchange.answers.values()):
         labels = label_lines(exchange, width, max(3, min(MOST_LABELS + 2, most - len(lines))))
         return Block([*lines, *labels], min(len(lines), 2))
@@ -283,5 +283,5 @@ def token_line(exchange: Exchange, view: View) -> Line:
     line: Line = [(f"{title} ", "muted"), (f"“{visible(text)}”", "strong")]
     for model in MODELS:
         if model in seen:
-            line += [(f"  {model} ", model), (told_share(seen[model]), "")]
+            line += [(f"  {model} ", model), (describe_share(seen[model]), "")]
     return [*line, ("  enter", "accent"), (" top five", "muted")]

@@ -18,8 +18,8 @@ from ...app.keys import QUIZ_KEYS, to_bindings
 from ...app.threads import in_thread
 from ...drawing.format import with_minus, wrap
 from ...drawing.spans import Line
+from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
-from ...widgets.reading import ReadingScreen
 from ...widgets.scrolled_pane import ScrolledPane
 from ..evaluation.evaluation_read import ReadingFailed
 
@@ -63,7 +63,7 @@ class QuizPane(ScrolledPane):
         """Which question it is stays in sight."""
         return int(self.question is not None)
 
-    def told(self, width: int) -> list[Line]:
+    def all_lines(self, width: int) -> list[Line]:
         width = min(width, WIDEST)
         if not self.questions:
             return [[(text, "muted")] for text in wrap(self.state, width)]

@@ -7,9 +7,8 @@ from collections.abc import Collection
 from textual.geometry import Region, Size
 
 from ...widgets.desk import PaneDesk
-from ..prompt.prompt import SixPanes
+from ...widgets.pane import Numbered
 
-SMALLEST = Size(80, 24)
 PIPELINE_HEIGHT = 7  # five stages and a border
 WIDE, WIDE_TALL = 150, 37
 MIDDLE, MIDDLE_TALL = 100, 33
@@ -78,7 +77,7 @@ def _place_middle(width: int, height: int) -> dict[int, Region]:
 class Desk(PaneDesk):
     """The six panes; where they share a place, the pipeline keeps its own."""
 
-    def __init__(self, *panes: SixPanes) -> None:
+    def __init__(self, *panes: Numbered) -> None:
         super().__init__(*panes, id="desk", shown=4)
 
     def regions(self, size: Size) -> dict[int, Region]:

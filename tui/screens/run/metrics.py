@@ -29,11 +29,10 @@ from ...drawing.format import (
     wrap,
 )
 from ...drawing.scrolling import moved
-from ...drawing.spans import GAP, Column, Line, Span, header, row
+from ...drawing.spans import DECISION_MARKS, GAP, Column, Line, Span, header, row
 from ...widgets.pane import NumberedPane
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
-from .status import DECISION_MARKS
 
 TWO_LINES = 15  # lines from which on a reason may have two of them
 ROOMY = 26  # lines from which on nothing is told in brief
@@ -141,10 +140,10 @@ class MetricsPane(NumberedPane):
         lines = self.lines(self.content_size.width, self.content_size.height)
         at = next((i for i, line in enumerate(lines) if any(r == "cursor" for _, r in line)), 0)
         room = max(1, self.content_size.height - 1)
-        if at < self._hidden_above + 1:
-            self._hidden_above = max(0, at - 1)
-        elif at >= self._hidden_above + room:
-            self._hidden_above = at - room + 1
+        if at < self.hidden_above + 1:
+            self.hidden_above = max(0, at - 1)
+        elif at >= self.hidden_above + room:
+            self.hidden_above = at - room + 1
 
     def open_metric(self) -> bool:
         """Ask for the receipt of the metric under the cursor; False where there is no cursor."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 
 from ....core.judgement.evaluation_values import evaluation_values
-from ....core.run.control import AskPrompt
 from ....core.run.events import Evaluated
 from ....core.run.history import History
 from ....core.run.runs import Run
@@ -19,7 +18,6 @@ from ...drawing.format import fit, fit_right, format_count, wrap
 from ...drawing.spans import Line
 from ..charts.data import evaluation_order
 from ..prompt.answers import Exchange, exchange_of
-from ..prompt.prompt import PromptPane
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 
 LABEL_WIDTH = 12  # cells at most
@@ -37,6 +35,16 @@ class Moment:
     @property
     def step(self) -> int:
         return self.evaluation.step
+
+    @property
+    def refusal(self) -> str:
+        """Why no prompt can be answered as of it; empty where one can."""
+        if self.kept:
+            return ""
+        return (
+            f"The checkpoint of step {self.step:,} was not kept, so nothing can answer "
+            "as it did. Behind this box, esc returns to now."
+        )
 
 
 def nearest_moment(run: Run, history: History, step: int) -> Moment | None:
@@ -87,8 +95,8 @@ def moment_tables(history: History, primary: str, height: int) -> list[MetricTab
             Change(last[name] - first[name]) if len(table.columns) > 1 and name in first else None
         )
         columns = table.columns if len(values) == len(table.columns) else table.columns[-1:]
-        told = dict(zip(columns, values, strict=False))
-        added.append(MetricRow(name, told, change, table.columns[0], name == primary))
+        named = dict(zip(columns, values, strict=False))
+        added.append(MetricRow(name, named, change, table.columns[0], name == primary))
     below = min(len(history.labels) + 2, MOST_CONFUSIONS + 1) if history.labels else 0
     room = max(1, height - below - len(table.rows) - HEAD)
     return [replace(table, rows=[*table.rows, *added[:room]])]
@@ -96,18 +104,18 @@ def moment_tables(history: History, primary: str, height: int) -> list[MetricTab
 
 def moment_title(moment: Moment, width: int) -> list[Line]:
     e = moment.evaluation
-    told = (
+    what_answers = (
         "Its checkpoint is kept: prompts are answered by it."
         if moment.kept
         else "Its checkpoint was not kept: prompts show what was answered then."
     )
     title = f"at step {e.step:,}, epoch {e.epoch:.2f}"
     head: Line = [(title, "strong accent"), ("   esc returns to now", "muted")]
-    return [head, *([(text, "muted")] for text in wrap(told, width)), []]
+    return [head, *([(text, "muted")] for text in wrap(what_answers, width)), []]
 
 
 def confusion_lines(e: Evaluated, labels: Sequence[str], width: int, height: int) -> list[Line]:
-    """The matrix where it fits, else what was most often taken for something else."""
+    """The matrix where it fits, else the most frequent confusions."""
     counts: dict[tuple[int, int], int] = defaultdict(int)
     for truth, prediction, count in e.confusion:
         if 0 <= truth < len(labels) and 0 <= prediction < len(labels):
@@ -134,8 +142,7 @@ def _matrix(
         for prediction in range(len(names)):
             count = counts.get((truth, prediction), 0)
             role = "muted" if not count else "strong good" if truth == prediction else "bad"
-            told = format_count(count) if count else "·"
-            line.append(("  " + fit_right(told, cell), role))
+            line.append(("  " + fit_right(format_count(count) if count else "·", cell), role))
         lines.append(line)
     return lines
 
@@ -144,74 +151,9 @@ def _worst(counts: dict[tuple[int, int], int], names: list[str], width: int) -> 
     wrong = sorted(((n, t, p) for (t, p), n in counts.items() if t != p and n), reverse=True)
     lines: list[Line] = [[("confused most often", "strong")]]
     for count, truth, prediction in wrong[:MOST_CONFUSIONS]:
-        told = f"{format_count(count)} × {names[truth]} taken for {names[prediction]}"
-        lines.append([(fit(told, width), "")])
-    return lines if wrong else [[("No row was taken for another label.", "muted")]]
-
-
-class Travel:
-    """Where the screen stands in time: at a moment, or now."""
-
-    def __init__(self, run: Run, prompt: PromptPane) -> None:
-        self.run, self.prompt = run, prompt
-        self.moment: Moment | None = None
-        self._asked_before: list[Exchange] = []
-        self._told: list[Exchange] = []  # what the run itself answered at this moment
-
-    def go(self, history: History, step: int) -> str:
-        """To the evaluation nearest to a step; the sentence that says where one is."""
-        moment = nearest_moment(self.run, history, step)
-        if moment is None:
-            return "Nothing was evaluated in this run: there is no moment to go to."
-        self._put_away()
-        self.moment = moment
-        answered = answered_at(history, moment.step)
-        self._told = [answered] if answered is not None else []
-        self.prompt.show_exchanges(self._told)
-        return f"Metrics and prompt are as of step {moment.step:,}; esc returns to now."
-
-    def back(self) -> bool:
-        """To now; False where one is there already."""
-        if self.moment is None:
-            return False
-        self._put_away()
-        self.moment = None
-        self.prompt.show_exchanges(self._asked_before)
-        return True
-
-    def _put_away(self) -> None:
-        """Keep what was asked, also at another moment, for the return to now."""
-        pane = self.prompt.answers
-        if self.moment is None:
-            self._asked_before = list(pane.exchanges)
-        else:
-            self._asked_before += [e for e in pane.exchanges if e not in self._told]
-
-    def asked(self, request: AskPrompt) -> AskPrompt:
-        """A prompt as it is asked from here: of the checkpoint, where one travelled to it."""
-        from msgspec.structs import replace
-
-        moment = self.moment
-        return replace(request, checkpoint=moment.step) if moment and moment.kept else request
-
-    def in_words(self, settings: str, weights: int | None = None) -> str:
-        """How a prompt is answered from here: the step comes first, it changes the answer most.
-
-        `weights`: the step whose checkpoint answers for now, where that is not the tuned model.
-        """
-        step = self.moment.step if self.moment else weights
-        if step is None:
-            return settings
-        return f"as of step {step:,}" + (f", {settings}" if settings else "")
-
-    def refusal(self) -> str:
-        """Why nobody can answer as of this moment; empty where somebody can."""
-        if self.moment is None or self.moment.kept:
-            return ""
-        return (
-            f"The checkpoint of step {self.moment.step:,} was not kept, so nothing can answer "
-            "as it did. Behind this box, esc returns to now."
-        )
+        text = f"{format_count(count)} × {names[truth]} predicted as {names[prediction]}"
+        lines.append([(fit(text, width), "")])
+    return lines if wrong else [[("No row was misclassified.", "muted")]]
 
 
 def answered_at(history: History, step: int) -> Exchange | None:

@@ -141,7 +141,7 @@ def _progress(history: History, stage: Stage, state: str, room: int) -> Line:
     return [(progress_bar(done / total, bar), "accent" if state == "running" else "warn"), *told]
 
 
-def told_beside_estimate(took: Mapping[str, float]) -> str:
+def beside_estimate(took: Mapping[str, float]) -> str:
     """13.9 s of 19.0 s, 956 MiB of 631 MiB estimated; `took` is of `compare_with_estimate`."""
     told = [
         f"{as_words(took[name])} of {as_words(took[f'estimated_{name}'])}"

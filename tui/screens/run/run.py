@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
+from textual.message import Message
 from textual.widget import Widget
 
+from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
+from ...app.away import seen_of, while_away
 from ...app.keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -24,50 +28,52 @@ from ...app.keys import (
     hints,
     to_bindings,
 )
+from ...app.memory import Plain
 from ...app.opening import make_screen
-from ...drawing.spans import Line, width_of
+from ...app.threads import in_thread
+from ...drawing.spans import Line
+from ...widgets.framed import FramedScreen, Notice
 from ...widgets.pane import NumberedPane
 from ..charts.chart import ChartPane, make_ahead
-from ..evaluation.evaluation_read import ReadingFailed
-from ..prompt.asking import AnswerTold, ReplyCame, write_missing_report, write_report
-from ..prompt.prompt import PromptBox, PromptPane
-from ..prompt.run_prompt import ask_models, can_answer, open_layers, open_settings, open_token
+from ..prompt.asking import write_missing_report, write_report
+from ..prompt.prompt import PromptPane
 from .arrangement import Desk
 from .follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from .log import LogPane
 from .metrics import Judgement, MetricsPane
-from .moment import Travel
-from .parts import Order, RunParts
-from .pipeline import PipelinePane, told_beside_estimate
-from .reviewing import ReviewFound
-from .run_memory import OVER_THE_RUN, recall_run, run_memory
-from .run_questions import OrderTold, ask_first, tell_answer, tell_what_is_done
-from .status import TwoEnds, machine, pace, resumable_step, title_left, title_right
+from .moment import Moment, answered_at, nearest_moment
+from .pipeline import PipelinePane, beside_estimate
+from .status import StatusLine, title_left, title_right
 from .trace import TracePane
+
+if TYPE_CHECKING:
+    from ....core.review.review import Review
 
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
 FOR_THE_WORKER = ("stop", "pause", "checkpoint")
-AROUND = 3  # cells beside and between the two ends of the line of status
+OVER_THE_RUN = {  # actions that open screens again
+    "evaluation": "evaluation",
+    "rows": "rows",
+    "layers": "layers(True)",
+    "compare": "compare_again",
+}
+REVIEWER = "reviewer"  # as the command has it where nobody says who judges
+NOTHING_TO_REVIEW = "Base and tuned gave the same answers: nothing can be judged."
+NOTHING_EVALUATED = "Nothing was evaluated in this run: there is no moment to go to."
+MOST_DRAFT = 20_000  # characters of an unsent prompt that are remembered
 SEEN_SECONDS = 5.0  # between two notes of what was seen, where nobody pressed anything
-
-
 FIRST_PAINT_SECONDS = 0.2  # an empty frame is held back so long for the first reading
 
 
-class Chart(ChartPane):
-    """The chart pane with its keys from the table."""
+@dataclass
+class ReviewFound(Message):
+    """There are pairs to judge blind."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(CHART_KEYS)]
-
-
-class Prompt(PromptPane):
-    """The prompt pane with its keys from the table."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(PROMPT_PANE_KEYS)]
+    review: Review
 
 
-class RunScreen(RunParts):
+class RunScreen(FramedScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "run"
 
@@ -78,22 +84,17 @@ class RunScreen(RunParts):
         self.status = "reading"
         self.primary = ""
         self.judgement: Judgement | None = None
-        self.resumable: int | None = None  # the step that an ended run can go on from
-        self.order: Order | None = None  # the last one, until it is done
+        self.moment: Moment | None = None  # that was travelled to; else now
         self.pipeline, self.trace, self.metrics = PipelinePane(), TracePane(), MetricsPane()
-        self.chart, self.prompt, self.log_pane = (
-            Chart(ascii_only=ascii_only),
-            Prompt(),
-            LogPane(),
-        )
-        self.travel = Travel(run, self.prompt)
+        self.chart = ChartPane(run, ascii_only=ascii_only)
+        self.prompt, self.log_pane = PromptPane(run), LogPane()
         self.desk = Desk(
             self.pipeline, self.trace, self.metrics, self.chart, self.prompt, self.log_pane
         )
         for pane in self.desk.panes.values():
             if isinstance(pane, NumberedPane):
                 pane.guard = self.follower.lock
-        self.status_line = TwoEnds("status")
+        self.status_line = StatusLine(run)
         self._first_paint = ExitStack()
         self._was_drawn = False
         self._draw_waits = False
@@ -120,12 +121,11 @@ class RunScreen(RunParts):
         self.desk.arrange_for(size.with_height(max(0, size.height - 3)))
         self.call_after_refresh(self.show_history)
 
-    # What the follower tells
+    # What the follower posts
 
     def _prepare_charts(self, history: History) -> None:
         """In the thread of the follower, after its first reading."""
-        config = self.followed.config_if_kept()
-        self.chart.prepare(history, config)
+        self.chart.prepare(history)
 
     def _make_ahead(self) -> None:
         """In the thread of the follower, once the run is shown."""
@@ -134,12 +134,9 @@ class RunScreen(RunParts):
 
     @on(HistoryRead)
     def show_reading(self, message: HistoryRead) -> None:
-        self.status_line.show_ends([(f"reading the run  {message.share * 100:.0f} %", "muted")], [])
+        self.status_line.show_reading(message.share)
 
     @on(WorkerSeen)
-    def show_worker(self, message: WorkerSeen) -> None:
-        self.show_history()
-
     @on(HistoryGrew)
     def show_history(self) -> None:
         """Draw every pane from the history as it is now."""
@@ -161,34 +158,33 @@ class RunScreen(RunParts):
         self.show_history()
 
     def _draw_history(self) -> None:
-        history, run = self.follower.history, self.followed
-        self.status = status = history.status(self.follower.alive)
+        history, alive = self.follower.history, self.follower.alive
+        self.status = status = history.status(alive)
         if not self._was_drawn:
             self._was_drawn = True
             self._choose_first_pane()
             self._recall()
-        self.title_line.show_ends(title_left(run, history), title_right(status))
-        self.resumable = resumable_step(run, status)
-        right = machine(history, status)
-        room = self.size.width - width_of(right) - AROUND
-        left = pace(history, status, room, run.id, self.resumable)
-        self.status_line.show_ends(left, right)
-        without = FOR_THE_WORKER if status in ENDED else ()
-        resumes: list[Line] = [[("P", "accent"), (" resume", "muted")]]
-        told = resumes if self.resumable is not None else []
-        self.key_line.show_hints([*told, *hints(LIVE_HINTS, without)])
+        self.title_line.show_ends(title_left(self.followed, history), title_right(status))
+        self.status_line.show_history(history, status, alive)
+        self._show_keys()
         self.pipeline.show_history(history, status)
         self.trace.show_history(history)
-        if self.travel.moment is not None:
-            self.metrics.show_moment(history, self.travel.moment, self.primary)
+        if self.moment is not None:
+            self.metrics.show_moment(history, self.moment, self.primary)
         else:
             self.metrics.show_history(history, self.primary, self.judgement)
         self.chart.show_history(history)
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
-        tell_what_is_done(self)
         self._first_paint.close()
         self.app.remember_soon(SEEN_SECONDS)
+
+    def _show_keys(self) -> None:
+        """The key that resumes an ended run stands first where there is a state to resume from."""
+        without = FOR_THE_WORKER if self.status in ENDED else ()
+        resume: list[Line] = [[("P", "accent"), (" resume", "muted")]]
+        first = resume if self.status_line.resumable is not None else []
+        self.key_line.show_hints([*first, *hints(LIVE_HINTS, without)])
 
     def _choose_first_pane(self) -> None:
         """Where panes share a place: the chart of a run in motion, what came of one that ended."""
@@ -201,14 +197,40 @@ class RunScreen(RunParts):
         """Whether nothing of the run was drawn yet."""
         return not self._was_drawn
 
+    @on(LogGrew)
+    def show_log(self, message: LogGrew) -> None:
+        with self.follower.lock:
+            self.log_pane.show_tail(message.tail)
+
+    @on(RunJudged)
+    def show_judgement(self, message: RunJudged) -> None:
+        from ....core.run.estimate import compare_with_estimate
+
+        self.primary, self.judgement = message.primary, message.judgement
+        took = compare_with_estimate(self.followed, self.follower.history)
+        if took is not None:
+            self.pipeline.asides[3] = beside_estimate(took)
+        self.show_history()
+
     # What it remembers
 
     @property
     def remembered_of(self) -> Path:
         return self.followed.path
 
-    def memory(self) -> dict[str, Any]:
-        return run_memory(self) if self._was_drawn else {}
+    def memory(self) -> Plain:
+        if not self._was_drawn:
+            return {}
+        with self.follower.lock:
+            seen = seen_of(self.follower.history, self.status)
+        return {
+            **self.desk.memory(),
+            "focus": self.pane_in_view if self.focused is not None else 0,
+            "chart": self.chart.memory(),
+            "metric": self.metrics.cursor,
+            "draft": self.prompt.draft[:MOST_DRAFT],
+            "seen": seen,
+        }
 
     def _recall(self) -> None:
         """Before the first frame: as it was left, and what came since."""
@@ -217,26 +239,23 @@ class RunScreen(RunParts):
         if on_top in OVER_THE_RUN:
             self.call_later(self.run_action, OVER_THE_RUN[on_top])
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        recall_run(self, memory)
-
-    @on(LogGrew)
-    def show_log(self, message: LogGrew) -> None:
-        with self.follower.lock:
-            self.log_pane.show_tail(message.tail)
-
-    @on(RunJudged)
-    def show_judgement(self, message: RunJudged) -> None:
-        self.primary, self.judgement = message.primary, message.judgement
-        self._tell_estimate()
-        self.show_history()
-
-    def _tell_estimate(self) -> None:
-        from ....core.run.estimate import compare_with_estimate
-
-        took = compare_with_estimate(self.followed, self.follower.history)
-        if took is not None:
-            self.pipeline.asides[3] = told_beside_estimate(took)
+    def recall(self, memory: Plain) -> None:
+        """As it was left; a notice says what came since."""
+        self.desk.recall(memory)
+        if isinstance(chart := memory.get("chart"), dict):
+            self.chart.recall(chart)
+        if type(metric := memory.get("metric")) is int and metric >= 0:
+            self.metrics.cursor = metric
+        if isinstance(draft := memory.get("draft"), str):
+            self.prompt.draft = draft
+        self.lay_out_panes()
+        focus = memory.get("focus")
+        if type(focus) is int and focus in self.desk.panes and self.focused is None:
+            self.set_focus(self.desk.panes[focus], scroll_visible=False)
+        if isinstance(seen := memory.get("seen"), dict):
+            news = while_away(seen, self.follower.history, self.status)
+            if news:
+                self.key_line.show_notice(news)
 
     # Panes
 
@@ -260,29 +279,37 @@ class RunScreen(RunParts):
         self.action_go_to_pane((self.pane_in_view - 1 + direction) % 6 + 1)
 
     def action_open(self) -> None:
-        """A metric's receipt where the cursor is on one, else the pane over the whole screen."""
+        """What is under the cursor of the pane, else the pane over the whole screen."""
         number = self.pane_in_view
         if number == 3 and self.metrics.open_metric():
             return
         if number == 4 and self.chart.cursor_step is not None:
             self._travel(self.chart.cursor_step)
             return
-        if number == 5 and open_token(self):
+        if number == 5 and self.prompt.open_token():
             return
         self.desk.zoomed = not self.desk.zoomed
         self.action_go_to_pane(number)
 
     def _travel(self, step: int) -> None:
         """To the evaluation nearest to a step; the cursor shows which one that is."""
-        told = self.travel.go(self.follower.history, step)
-        if self.travel.moment is not None:
-            self.chart.put_cursor(self.travel.moment.step)
+        history = self.follower.history
+        moment = nearest_moment(self.followed, history, step)
+        if moment is None:
+            self.key_line.show_notice(NOTHING_EVALUATED, "accent")
+            return
+        self.moment = moment
+        self.prompt.travel(moment, answered_at(history, moment.step))
+        self.chart.put_cursor(moment.step)
         self.show_history()
-        self.key_line.show_notice(told, "accent")
+        where = f"Metrics and prompt are as of step {moment.step:,}; esc returns to now."
+        self.key_line.show_notice(where, "accent")
 
     def action_out(self) -> None:
         """Out of the innermost thing: another time, a cursor, a zoomed pane, this screen."""
-        if self.travel.back():
+        if self.moment is not None:
+            self.moment = None
+            self.prompt.return_to_now()
             self.show_history()
             return
         if (
@@ -299,6 +326,36 @@ class RunScreen(RunParts):
     def action_home(self) -> None:
         self.app.go_home()
 
+    async def action_prompt(self) -> None:
+        if self.prompt.can_answer(self.moment.refusal if self.moment is not None else ""):
+            self.action_go_to_pane(5)
+            await self.prompt.enter_box()
+
+    @on(MetricsPane.MetricOpened)
+    def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
+        from .receipt import Receipt
+
+        config = self.followed.config_if_kept()
+        history = self.metrics.history  # of the moment that the pane shows
+        self.app.push_screen(Receipt(message.table, message.row, history, config))
+
+    def explained_term(self) -> str | None:
+        return self.metrics.metric_under_cursor if self.focused is self.metrics else None
+
+    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
+        pane: dict[int, list[tuple[str, tuple[Key, ...]]]] = {
+            3: [("On metrics", METRICS_KEYS)],
+            5: [("On the prompt", PROMPT_PANE_KEYS), ("In the prompt box", PROMPT_KEYS)],
+        }
+        return [
+            *pane.get(self.pane_in_view, []),
+            ("A run", RUN_KEYS),
+            ("On the chart", CHART_KEYS),
+            ("Everywhere", APP_KEYS),
+        ]
+
+    # Other screens
+
     def action_compare(self) -> None:
         from ..compare.comparing import compare_with_another
 
@@ -308,8 +365,6 @@ class RunScreen(RunParts):
         from ..compare.comparing import compare_again
 
         compare_again(self.app, self.followed.path.parent, self.followed.path)
-
-    # The screens about what came of it
 
     def _ended_history(self) -> History | None:
         """The history where nothing is added to it any more."""
@@ -324,113 +379,50 @@ class RunScreen(RunParts):
     def action_quiz(self) -> None:
         self.app.push_screen(make_screen("quiz", self.followed))
 
-    def action_review(self) -> None:
-        from .reviewing import find_review
+    def action_new(self) -> None:
+        self.app.new_run(self.followed)
 
-        find_review(self.followed, self.post_message)
+    def action_layers(self, again: bool = False) -> None:
+        """What happens to the last prompt inside both models; `again`: nobody asked for it yet."""
+        if self.prompt.can_answer():
+            newest = None if again else self.prompt.answers.newest
+            started = self.follower.history.started
+            text, name = newest.prompt if newest else "", started.name if started else ""
+            self.app.push_screen(make_screen("trace", self.followed, text, name))
+
+    def action_review(self) -> None:
+        in_thread(self._find_review)
+
+    def _find_review(self) -> None:
+        """In a thread: are there answers to judge?"""
+        from ....core.review.review import Review, check_writable
+
+        try:
+            review = Review(self.followed, REVIEWER)
+            check_writable(self.followed)
+            if review.count:
+                review.hold()
+        except FtevError as error:
+            self.post_message(Notice(str(error), "warn"))
+            return
+        found = ReviewFound(review) if review.count else Notice(NOTHING_TO_REVIEW, "warn")
+        self.post_message(found)
 
     @on(ReviewFound)
     def open_review(self, message: ReviewFound) -> None:
         self.app.push_screen(make_screen("review", message.review))
 
-    @on(ReadingFailed)
-    def tell_failure(self, message: ReadingFailed) -> None:
-        self.key_line.show_notice(message.text, "warn")
-
-    def explained_term(self) -> str | None:
-        return self.metrics.metric_under_cursor if self.focused is self.metrics else None
-
-    def action_new(self) -> None:
-        self.app.new_run(self.followed)
-
-    @on(MetricsPane.MetricOpened)
-    def open_receipt(self, message: MetricsPane.MetricOpened) -> None:
-        from .receipt import Receipt
-
-        config = self.followed.config_if_kept()
-        history = self.metrics.history  # of the moment that the pane shows
-        self.app.push_screen(Receipt(message.table, message.row, history, config))
-
-    def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
-        pane: dict[int, list[tuple[str, tuple[Key, ...]]]] = {
-            3: [("On metrics", METRICS_KEYS)],
-            5: [("On the prompt", PROMPT_PANE_KEYS), ("In the prompt box", PROMPT_KEYS)],
-        }
-        return [
-            *pane.get(self.pane_in_view, []),
-            ("A run", RUN_KEYS),
-            ("On the chart", CHART_KEYS),
-            ("Everywhere", APP_KEYS),
-        ]
-
-    # The prompt
-
-    async def action_prompt(self) -> None:
-        if can_answer(self, self.travel.refusal()):
-            self.action_go_to_pane(5)
-            await self.prompt.enter_box()
-
-    @on(PromptBox.Left)
-    def leave_prompt(self) -> None:
-        if self.focused is None:  # else a key behind has gone elsewhere
-            self.prompt.focus(scroll_visible=False)
-
-    @on(PromptBox.Sent)
-    def send_prompt(self, message: PromptBox.Sent) -> None:
-        ask_models(self, message.text, self.app.generation.seed)
-
-    @on(PromptPane.Retried)
-    def ask_again(self, message: PromptPane.Retried) -> None:
-        """The same text; where answers are drawn, another draw."""
-        drawn = self.app.generation.temperature > 0
-        ask_models(self, message.exchange.prompt, message.exchange.seed + drawn)
-
-    @on(PromptPane.SettingsWanted)
-    def open_settings(self) -> None:
-        open_settings(self)
-
-    @on(PromptPane.Told)
-    def tell_of_prompt(self, message: PromptPane.Told) -> None:
-        self.key_line.show_notice(message.text, "muted")
-
-    def action_layers(self, again: bool = False) -> None:
-        open_layers(self, again=again)
-
-    @on(ReplyCame)
-    def show_reply(self, message: ReplyCame) -> None:
-        self.prompt.show_reply(message.exchange, message.reply)
-
-    @on(AnswerTold)
-    def show_answer_state(self, message: AnswerTold) -> None:
-        exchange = message.exchange
-        if not exchange.running:  # stopped: whatever comes late says nothing
-            return
-        exchange.message, exchange.failed = message.text, message.failed
-        exchange.running = not message.ended
-        self.prompt.show_soon()
-
-    # What is asked of the worker
+    # Orders
 
     def action_stop(self) -> None:
-        ask_first(self, "stop")
+        self.status_line.ask("stop")
 
     def action_pause(self) -> None:
-        ask_first(self, "resume" if self.status == "paused" else "pause")
+        self.status_line.ask("resume" if self.status == "paused" else "pause")
 
     def action_checkpoint(self) -> None:
-        ask_first(self, "checkpoint")
-
-    @on(OrderTold)
-    def show_answer_to_order(self, message: OrderTold) -> None:
-        tell_answer(self, message)
+        self.status_line.ask("checkpoint")
 
     def action_export(self) -> None:
         self.key_line.show_notice("writing the report …", "muted")
         write_report(self.followed, self.post_message)
-
-    @on(ChartPane.WriteAsked)
-    def write_chart(self, message: ChartPane.WriteAsked) -> None:
-        from ..charts.export import write_charts
-
-        self.key_line.show_notice("writing the chart …", "muted")
-        write_charts(self.followed, self.chart.data, message.view, message.names, self.post_message)

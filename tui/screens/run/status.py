@@ -1,8 +1,16 @@
-"""Three lines around the panes: which run and how it stands, its pace, and the keys."""
+"""Which run it is and how it stands, its pace and machine, and the orders to its worker."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.message import Message
+
 from ....core.judgement.live import activity
+from ....core.run.control import AskCheckpoint, AskPause, AskResume, AskStop, Request
+from ....core.run.events import CheckpointSaved, RunStarted
 from ....core.run.history import History
 from ....core.run.runs import Run, last_checkpoint, step_of
 from ....core.wording.text import visible
@@ -13,120 +21,181 @@ from ...drawing.format import (
     format_seconds,
     format_short_count,
     short_model_name,
-    wrap,
 )
-from ...drawing.spans import Line, join_fitting, justify, text_of, width_of
-from ...widgets.pane import Pane
+from ...drawing.spans import STATUS_MARKS, Line, width_of
+from ...widgets.framed import Notice, Outcome, TwoEnds
+from ..prompt.asking import ask_request, resume_run
 
-ROOMY = 84  # cells for the pace from which on it tells the epoch too
-HINT_GAP = "   "
-STATUS_MARKS = {
-    "starting": ("·", "muted"),
-    "running": ("▶", "accent"),
-    "paused": ("‖", "warn"),
-    "finished": ("✓", "good"),
-    "stopped": ("■", "warn"),
-    "failed": ("✗", "bad"),
-    "died": ("✗", "bad"),
-    "reading": ("·", "muted"),
+if TYPE_CHECKING:
+    from ...app.threads import Post
+
+ROOMY = 84  # cells for the pace from which on it has the epoch too
+AROUND = 3  # cells beside and between the two ends of the line of status
+NOTHING_TO_STOP = "No worker is alive: there is nothing to stop."
+OVER = "The run is over: there is nothing to pause and nothing new to save."
+LOST = "No worker is alive, and no checkpoint is here to resume from."
+ENDED_AS = {"stopped": "The run is stopped.", "failed": "The run failed.", "died": "It died."}
+QUESTIONS: dict[str, tuple[str, str, Request]] = {
+    "stop": (
+        "Stop this run?",
+        "A state to resume from is saved, then the worker ends and frees the device.",
+        AskStop(),
+    ),
+    "end": (
+        "End its worker?",
+        "The run is over, it only answers prompts. The device is freed; a prompt starts another.",
+        AskStop(),
+    ),
+    "pause": ("Pause this run?", "Training waits; the device stays taken.", AskPause()),
+    "resume": ("Go on with this run?", "Training goes on where it is.", AskResume()),
+    "checkpoint": (
+        "Save a checkpoint now?",
+        "Between two steps; training waits for it.",
+        AskCheckpoint(),
+    ),
 }
-DECISION_MARKS = {"ship": ("✓", "good"), "hold": ("✗", "bad"), "no evidence": ("?", "warn")}
 
 
-class TwoEnds(Pane):
-    """One line with something at the left and something at the right: the left gives way."""
+@dataclass(eq=False)
+class Order:
+    """What the worker was asked to do; the notice of it stands no longer than until it is done."""
 
-    def __init__(self, id: str) -> None:
-        super().__init__(id=id)
-        self._left: Line = []
-        self._right: Line = []
+    what: str
+    saved: list[CheckpointSaved]  # the last one when it was asked; saved anew, its time is another
+    started: RunStarted | None
 
-    def show_ends(self, left: Line, right: Line) -> None:
-        self._left, self._right = left, right
-        self.show()
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        return [justify(self._left, self._right, width)]
-
-
-class KeyLine(Pane):
-    """The keys that matter here; a notice takes their place for a while, whole: in more lines
-    where one is too short for it."""
-
-    NOTICE_SECONDS = 12.0
-    MOST_LINES = 4
-
-    def __init__(self, hints: list[Line]) -> None:
-        super().__init__(id="keys")
-        self.hints = hints
-        self.notice: Line = []
-        self._shown = 0
-
-    def show_hints(self, hints: list[Line]) -> None:
-        self.hints = hints
-        self.show()
-
-    def show_notice(self, text: str, role: str = "") -> None:
-        self.notice = [(visible(text), role or "strong")]
-        self._shown += 1
-        shown = self._shown
-        self.set_timer(self.NOTICE_SECONDS, lambda: self._drop_notice(shown))
-        self._take_room()
-        self.show()
-
-    def _drop_notice(self, shown: int) -> None:
-        if shown == self._shown:
-            self.drop_notice()
-
-    def drop_notice(self) -> None:
-        self.notice = []
-        self._take_room()
-        self.show()
-
-    def on_resize(self) -> None:
-        self._take_room()
-
-    def _take_room(self) -> None:
-        self.styles.height = max(1, len(self._notice_lines(self.size.width)))
-
-    def _notice_lines(self, width: int) -> list[Line]:
-        if not self.notice or not width:
-            return []
-        role = self.notice[0][1]
-        return [[(t, role)] for t in wrap(text_of(self.notice), width)[: self.MOST_LINES]]
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        if not self.notice:
-            return [hint_line(self.hints, width)]
-        return self._notice_lines(width)
+    def came_of_it(self, history: History, alive: bool) -> str:
+        """A sentence once it is done; empty before."""
+        if self.what == "end":
+            return "" if alive else "its worker has ended"
+        step = f"{history.step:,}"
+        if self.what == "go on":
+            started = history.started if history.started is not self.started else None
+            return f"going on from step {started.resumed_from_step:,}" if started else ""
+        if history.finished is not None:
+            return f"{history.finished.status} at step {step}"
+        if self.what == "pause" and history.paused:
+            return f"paused after step {step}"
+        if self.what == "resume" and not history.paused:
+            return f"going on after step {step}"
+        if self.what == "checkpoint" and history.checkpoints[-1:] != self.saved:
+            return f"saved: {history.checkpoints[-1].path}"
+        return ""
 
 
-def hint_line(hints: list[Line], width: int) -> Line:
-    """As many hints as fit, in their order; the way to all of them, `?`, always."""
-    line = join_fitting(hints, HINT_GAP, width)
-    last = next((hint for hint in hints if hint[0][0] == "?"), None)
-    if last is None or last[0] in line:
-        return line
-    room = width - width_of(last) - len(HINT_GAP)
-    others = [hint for hint in hints if hint is not last]
-    return [*join_fitting(others, HINT_GAP, room), (HINT_GAP, ""), *last]
+@dataclass
+class OrderAnswered(Message):
+    """The worker will do what it was asked to, or says why not."""
+
+    order: Order
+    outcome: Outcome
+
+
+class StatusLine(TwoEnds):
+    """How the run stands; orders to its worker are given here, each after a question.
+
+    What comes of an order goes up as `Outcome`.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__("status")
+        self.followed = run
+        self.history, self.status, self.alive = History(), "reading", False
+        self.resumable: int | None = None  # the step that an ended run can go on from
+        self._order: Order | None = None  # the last one, until it is done
+
+    def show_reading(self, share: float) -> None:
+        self.show_ends([(f"reading the run  {share * 100:.0f} %", "muted")], [])
+
+    def show_history(self, history: History, status: str, alive: bool) -> None:
+        self.history, self.status, self.alive = history, status, alive
+        self.resumable = resumable_step(self.followed, status)
+        right = machine(history, status)
+        room = self.screen.size.width - width_of(right) - AROUND
+        self.show_ends(pace(history, status, room, self.followed.id, self.resumable), right)
+        done = self._order.came_of_it(history, alive) if self._order is not None else ""
+        if done:
+            self._order = None
+            self.post_message(Outcome(done))
+
+    def ask(self, what: str) -> None:
+        """Ask whether to "stop", "pause", "resume" or "checkpoint"; a notice says why not."""
+        alive, history = self.followed.worker_alive(), self.history
+        if history.finished is not None and alive and what == "stop":
+            what = "end"
+        elif history.finished is not None and history.finished.status == "finished":
+            self.post_message(Notice(NOTHING_TO_STOP if what == "stop" else OVER, "warn"))
+            return
+        elif history.finished is not None or not alive:
+            if what != "pause" or self.resumable is None:
+                self.post_message(Notice(way_on(self.followed, self.status), "warn"))
+            else:
+                self._ask_to_resume(self.resumable)
+            return
+        from ...widgets.modal import Question
+
+        question, consequence, request = QUESTIONS[what]
+
+        def send(yes: bool | None) -> None:
+            if yes:
+                ask_request(self.followed, request, self._give_order(what))
+
+        self.app.push_screen(Question(question, consequence), send)
+
+    def _ask_to_resume(self, step: int) -> None:
+        from ...widgets.modal import Question
+
+        def resume(yes: bool | None) -> None:
+            if yes:
+                resume_run(self.followed, self._give_order("go on"))
+
+        consequence = f"A worker starts and takes the device; training goes on from step {step:,}."
+        self.app.push_screen(Question("Go on with this run?", consequence), resume)
+
+    def _give_order(self, what: str) -> Post:
+        """What the thread that asks the worker posts its answer by."""
+        order = self._order = Order(what, self.history.checkpoints[-1:], self.history.started)
+
+        def post(message: Message) -> None:
+            if isinstance(message, Outcome):
+                self.post_message(OrderAnswered(order, message))
+
+        return post
+
+    @on(OrderAnswered)
+    def show_answer(self, message: OrderAnswered) -> None:
+        """That an order will be done is no news once it is done."""
+        if message.outcome.failed:
+            self._order = None
+        elif self._order is not message.order:
+            return
+        self.post_message(message.outcome)
+
+
+def way_on(run: Run, status: str) -> str:
+    """How a run that ended early goes on; that it cannot, where no checkpoint is here."""
+    step = resumable_step(run, status)
+    if step is None:
+        return LOST
+    how = f"P or `ftev-tui resume {run.id}` goes on from step {step:,}."
+    return f"{ENDED_AS.get(status, '')} {how}".lstrip()
 
 
 def title_left(run: Run, history: History) -> Line:
     started, model, device = history.started, history.model, history.device
     name = started.name if started and started.name else run.id
-    told = [history.task] if history.task else []
+    about = [history.task] if history.task else []
     if model:
-        told.append(
+        about.append(
             f"{short_model_name(model.name)}, {format_short_count(model.parameters)} parameters"
         )
     if device:
         times = f"{device.devices} × " if device.devices > 1 else ""
-        told.append(f"{times}{device.device} {device.precision}")
+        about.append(f"{times}{device.device} {device.precision}")
     return [
         ("ftev  ", "muted"),
         (visible(name), "strong"),
-        ("  " + visible(" · ".join(told)), "muted"),
+        ("  " + visible(" · ".join(about)), "muted"),
     ]
 
 
@@ -146,7 +215,7 @@ def pace(
 ) -> Line:
     """Where the run stands: stage, step, what is left, speed; or how it ended, and goes on.
 
-    `width`: the cells there are for it, beside what is told of the machine.
+    `width`: the cells there are for it, beside the machine.
     """
     if status == "failed":
         error = history.finished.error if history.finished else ""
@@ -154,7 +223,7 @@ def pace(
     if status == "died":
         line: Line = [(f"the worker died at step {history.step:,}", "bad")]
         if resumable is None:
-            return [*line, ("   no checkpoint is here to go on from", "muted")]
+            return [*line, ("   no checkpoint is here to resume from", "muted")]
         return [*line, *_way_on(run_id, resumable, width - width_of(line))]
     if status in ("finished", "stopped"):
         line = _ended(history)
@@ -175,8 +244,8 @@ def pace(
         line += [("   ", ""), (format_clock(left), "strong"), (" of steps left", "muted")]
     speed = history.tokens_per_second() if status == "running" and not history.ended else 0.0
     if speed:
-        told: Line = [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
-        line += told if width_of(line) + width_of(told) <= width else []
+        rate: Line = [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
+        line += rate if width_of(line) + width_of(rate) <= width else []
     return line
 
 

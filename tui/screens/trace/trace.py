@@ -17,11 +17,11 @@ from ...app.keys import TRACE_KEYS, to_bindings
 from ...drawing.format import wrap
 from ...drawing.scrolling import moved, scrolled
 from ...drawing.spans import Line
+from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
-from ...widgets.reading import ReadingScreen
+from ...widgets.text_boxes import PromptBox
 from ..prompt.answers import Exchange
-from ..prompt.asking import AnswerTold, ReplyCame, ask_prompt
-from ..prompt.prompt import PromptBox
+from ..prompt.asking import AnswerNews, ReplyCame, ask_prompt
 from .lines import (
     input_lines,
     layer_header,
@@ -156,8 +156,8 @@ class TraceScreen(ReadingScreen):
             self.key_line.drop_notice()
             self.pane.show()
 
-    @on(AnswerTold)
-    def show_state(self, message: AnswerTold) -> None:
+    @on(AnswerNews)
+    def show_state(self, message: AnswerNews) -> None:
         if message.exchange is self.exchange and message.text:
             self._tell(message.text, failed=message.failed)
 
