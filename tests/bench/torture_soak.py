@@ -31,6 +31,7 @@ Row = tuple[str, int, list[str]]
 OPEN = "import sys; from ftev.tui.cli import main; sys.exit(main(sys.argv[1:]))"
 KEYS = ("1", "2", "\t", "]", "[", "+", "0")
 GROWTH = 0.01  # of what a warm process holds
+STEP_BYTES = 88  # that a history holds of each step: ten numbers of 8 bytes, and room to grow
 WARM = 1 / 3  # of the time
 QUIET_SECONDS = 10.0
 
@@ -49,12 +50,16 @@ class Watched:
         self.memory.append(held)
         self.files.append(len(os.listdir(f"/proc/{self.pid}/fd")))
 
-    def faults(self, name: str) -> tuple[str, list[str]]:
-        """How it grew since it was warm, and what of that is too much."""
+    def faults(self, name: str, held: float) -> tuple[str, list[str]]:
+        """How it grew since it was warm, and what of that is too much.
+
+        `held`: bytes that it has to keep for each second.
+        """
         warm = int(len(self.memory) * WARM)
         fifth = max(1, (len(self.memory) - warm) // 5)
         before = statistics.median(self.memory[warm : warm + fifth])
-        growth = statistics.median(self.memory[-fifth:]) / before - 1
+        kept = held * (len(self.memory) - warm - fifth)  # between the middles of the two fifths
+        growth = (statistics.median(self.memory[-fifth:]) - kept) / before - 1
         files, most = max(self.files[:warm]), max(self.files[-fifth:])
         told = f"{name}: {before / 2**20:.0f} MiB {growth:+.2%}, {files} files then {most}"
         found = [f"memory grew by {growth:.2%}"] if growth > GROWTH else []
@@ -99,7 +104,7 @@ def watched(run: Run, worker: int, terminal: Terminal, seconds: float) -> Iterat
         if second % 5 == 0 and answered(history) == asked:  # who asks in a hurry asks again
             terminal.press(f"pcup number {second} is\r")
             asked += 1
-        elif second % 5 == 3:
+        elif second % 5 == 3 and answered(history) == asked:  # escape stops what is not answered
             terminal.press("\x1b")
         elif second % 5 == 4:
             terminal.press(KEYS[second // 5 % len(KEYS)])
@@ -111,7 +116,7 @@ def watched(run: Run, worker: int, terminal: Terminal, seconds: float) -> Iterat
     # Reading on: a screen whose terminal takes nothing waits, and its keys with it.
     terminal.read(60.0, lambda: answered(read_history(run)) == asked)
     for name, watch in processes.items():
-        told, faults = watch.faults(name)
+        told, faults = watch.faults(name, rate * STEP_BYTES if name == "screen" else 0.0)
         yield told, len(watch.memory), faults
     lost = asked - answered(read_history(run))
     faults = [f"{lost} were not answered\n{terminal.text()}"] if lost or not asked else []

@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -6,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.devices import Telemetry
 from ftev.core.engine.models.models import describe, load, save
 from ftev.core.engine.models.vocabulary import check_prompt, check_vocabulary, embeddings_of
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.errors import ModelError
+from ftev.core.run.events import Event
 from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
@@ -196,3 +199,20 @@ def test_the_length_is_what_model_tokenizer_and_config_allow(causal_folder: Path
     assert told.vocab_size == 320
     assert told.prefix == "<s>"
     assert told.parameters == told.trainable == sum(p.numel() for p in loaded.model.parameters())
+
+
+def test_a_worker_that_waits_writes_no_samples() -> None:
+    """A paused run is silent: one sample shows that it waits, and then nothing is new."""
+    written: list[Event] = []
+    telemetry = Telemetry(written.append, torch.device("cpu"))
+    telemetry.sample()
+    for _ in range(3):
+        until = time.process_time() + 0.05
+        while time.process_time() < until:  # busy: a sample each time
+            pass
+        telemetry.sample_unless_idle()
+    assert len(written) == 4
+    for _ in range(5):
+        time.sleep(0.2)
+        telemetry.sample_unless_idle()
+    assert 5 <= len(written) <= 6

@@ -20,6 +20,7 @@ from ...files import disk
 from ...run.events import DeviceFound, Event, SystemSampled
 
 SAMPLE_SECONDS = 5.0
+IDLE_CORES = 0.05  # a worker that uses less, and no more memory than before, is not worth a line
 LOOK_SECONDS = 0.1  # 16 µs of processor time a look
 SMALL_MODEL = 10_000_000  # parameters under which bfloat16 costs a CPU more in casts than it saves
 
@@ -106,6 +107,7 @@ class Telemetry:
         self._handle: Any = None
         self._closing = contextlib.ExitStack()
         self._spent, self._at, self._peak = 0.0, 0.0, 0
+        self._written = SystemSampled(memory=0, cpu=0.0)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
@@ -131,27 +133,47 @@ class Telemetry:
             self.sample()
 
     def sample(self) -> None:
+        """Write down how it is now."""
         with self._lock:
-            spent, now, memory = time.process_time(), time.monotonic(), resident_memory()
-            used, total, share = _device_figures(self._handle)
-            self._write(
-                SystemSampled(
-                    memory=memory,
-                    cpu=(spent - self._spent) / (now - self._at) if self._spent else 0.0,
-                    peak_memory=max(memory, self._peak),
-                    device_memory=used,
-                    device_total=total,
-                    device_use=share,
-                )
-            )
-            self._spent, self._at, self._peak = spent, now, 0
+            self._written = self._look()
+            self._write(self._written)
+
+    def _look(self) -> SystemSampled:
+        spent, now, memory = time.process_time(), time.monotonic(), resident_memory()
+        used, total, share = _device_figures(self._handle)
+        cpu = (spent - self._spent) / (now - self._at) if self._spent else 0.0
+        peak = max(memory, self._peak)
+        self._spent, self._at, self._peak = spent, now, 0
+        return SystemSampled(
+            memory=memory,
+            cpu=cpu,
+            peak_memory=peak,
+            device_memory=used,
+            device_total=total,
+            device_use=share,
+        )
+
+    def sample_unless_idle(self) -> None:
+        """Nothing is written of a worker that waits: a paused run is silent."""
+        with self._lock:
+            found, before = self._look(), self._written
+            if not (is_idle(found, before) and is_idle(before, found)):
+                self._written = found
+                self._write(found)
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             with self._lock:
                 self._peak = max(self._peak, resident_memory())
             if time.monotonic() - self._at >= SAMPLE_SECONDS:
-                self.sample()
+                self.sample_unless_idle()
+
+
+def is_idle(found: SystemSampled, before: SystemSampled) -> bool:
+    """Whether next to nothing was done, and no memory was taken since the sample before."""
+    busy = found.cpu > IDLE_CORES or max(found.device_use, 0.0) > 0.0
+    grown = found.memory > before.memory * 1.01
+    return not busy and not grown and found.device_memory == before.device_memory
 
 
 def resident_memory() -> int:
