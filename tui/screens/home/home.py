@@ -32,13 +32,8 @@ from .scan import RunsListed, Scanner
 if TYPE_CHECKING:
     from textual.widgets import Input
 
-<<<<<<< HEAD
     from ....core.catalog.filter import Test
-    from ...widgets.line_box import LineBox
-=======
-    from ....core.catalog.run_filter import Test
     from ...widgets.text_boxes import LineBox
->>>>>>> d77469b (The run screen owns its handlers: the prompt pane asks, the line of status gives orders, and panes remember themselves)
 
 
 _SHOWN_KEYS = (*HOME_KEYS, *APP_KEYS)
