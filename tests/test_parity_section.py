@@ -17,7 +17,7 @@ from ftev.core.report.sections.parity import show_parity
 from ftev.core.run.events import AnalysisComputed, spell_numbers
 from ftev.core.run.history import fold
 from ftev.core.wording.numbers import format_drift
-from ftev.tui.commands.self_test import tell_self_test
+from ftev.tui.commands.follow import tell_self_test
 from ftev.tui.plain import Teller
 
 

@@ -668,7 +668,7 @@ def test_V9_a_split_that_is_on_its_way_is_not_called_missing() -> None:
 
 def test_V9_a_report_of_a_running_run_never_says_ship_alone(tmp_path: Path) -> None:
     from ftev.core.report.report import render_html, render_markdown
-    from ftev.tui.commands.outcome import gate_code
+    from ftev.tui.commands.follow import gate_code
 
     report = build_report(story.write_story(tmp_path / "run", GOOD[:-1], config()))
     assert report["verdict"]["decision"] == "ship"

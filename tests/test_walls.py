@@ -162,6 +162,6 @@ def test_screens_imported_ahead_bring_no_numbers() -> None:
 
 
 def imported_ahead() -> tuple[str, ...]:
-    from ftev.tui.app.ahead import SCREENS
+    from ftev.tui.app.opening import SCREENS
 
     return SCREENS

@@ -86,7 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     parser.set_defaults(
-        module="home", json=False, runs_dir=None, theme="auto", ascii=False, gate=False
+        module="open",
+        command=None,
+        json=False,
+        runs_dir=None,
+        theme="auto",
+        ascii=False,
+        gate=False,
     )
     commands = _Commands(parser, _everywhere())
     _add_starting(commands)
@@ -146,7 +152,7 @@ class _Commands:
 
 
 def _add_starting(commands: _Commands) -> None:
-    demo = commands.add("demo", "demo", "fine-tune a tiny model on made-up data, offline")
+    demo = commands.add("demo", "train", "fine-tune a tiny model on made-up data, offline")
     demo.add_argument("--task", choices=DEMOS, default=DEMOS[0])
     _add_how(demo)
 
@@ -228,7 +234,7 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_looking(commands: _Commands) -> None:
-    commands.add_for_run("open", "open_run", "attach to a run, or replay one")
+    commands.add_for_run("open", "open", "attach to a run, or replay one")
     commands.add("list", "list_runs", "the runs, newest first, each with its headline")
     commands.add_for_run("status", "status", "where a run stands")
     report = commands.add_for_run("report", "report", "the metrics report of a run")
@@ -303,7 +309,7 @@ def _add_steering(commands: _Commands) -> None:
     stop.add_argument("--wait", action="store_true", help="return when its worker has ended")
     commands.add_for_run("pause", "steer", "hold training at the next step")
     commands.add_for_run("checkpoint", "steer", "save a checkpoint at the next step")
-    resume = commands.add_for_run("resume", "resume", "go on with a paused or ended run")
+    resume = commands.add_for_run("resume", "steer", "go on with a paused or ended run")
     _add_where_shown(resume)
     resume.add_argument(
         "--devices", type=int, metavar="N", help="on another number of devices than before"

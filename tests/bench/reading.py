@@ -29,8 +29,8 @@ import numpy as np
 from ftev.core.run.events import EventReader, EventWriter
 from ftev.core.run.history import History
 from ftev.core.run.runs import Run
+from ftev.tui.app import background
 from ftev.tui.screens.run.follow import CHUNK, Follower, HistoryGrew
-from ftev.tui.terminal import changes
 from made_runs import live_worker, make_run, story, until_step, write_events
 from measure import alternate, section, table
 from opening import step, write_run
@@ -134,9 +134,9 @@ def _fields(event: Any) -> dict[str, Any]:
 
 def followed(count: int, told: bool) -> tuple[list[float], float]:
     """ms from each event to the message about it, and the follower's CPU in 10 quiet seconds, %."""
-    watch, delays = changes._watch, []
+    watch, delays = background._watch, []
     if not told:
-        changes._watch = lambda _: -1
+        background._watch = lambda _: -1
     with tempfile.TemporaryDirectory() as name:
         run: Run = make_run(Path(name))
         write_events(run, until_step(story(), 40))
@@ -164,7 +164,7 @@ def followed(count: int, told: bool) -> tuple[list[float], float]:
         idle = 100 * (time.process_time() - spent) / quiet
         follower.stop()
         follower.join()
-    changes._watch = watch
+    background._watch = watch
     assert len(delays) >= count / 2
     return delays, idle
 

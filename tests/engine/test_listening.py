@@ -25,7 +25,7 @@ from ftev.core.run.launch import is_stopping
 from ftev.core.run.lock import hold_run
 from ftev.core.run.runs import Run
 from ftev.tui.cli import main
-from ftev.tui.commands import resume
+from ftev.tui.commands import steer
 from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.prompt.asking import free_worker
 from ftev.tui.widgets.framed import Outcome
@@ -152,9 +152,9 @@ def test_resume_waits_for_a_worker_that_is_stopping(
 ) -> None:
     """So that `stop && resume` means what it says."""
     shown, waits = [], threading.Event()
-    wait = resume.wait_until_gone
-    monkeypatch.setattr(resume, "show_new", lambda found, *_: shown.append(found) or 0)
-    monkeypatch.setattr(resume, "wait_until_gone", lambda found: waits.set() or wait(found))
+    wait = steer.wait_until_gone
+    monkeypatch.setattr(steer, "show_new", lambda found, *_: shown.append(found) or 0)
+    monkeypatch.setattr(steer, "wait_until_gone", lambda found: waits.set() or wait(found))
     with Listener(run) as listener:
         listener.stop.set()
         resumed = threading.Thread(target=main, args=(["resume", str(run.path)],))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 from ftev.core.run.runs import Run
-from ftev.tui.drawing.apart import cut_apart, fit_middle, name_runs
+from ftev.tui.drawing.format import cut_apart, fit_middle, name_runs
 from ftev.tui.drawing.heat import matrix_lines
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.evaluation.evaluation_metrics import Row, tell_doubt
 from ftev.tui.screens.examples.example_list import example_line, example_widths
 from ftev.tui.screens.examples.example_rows import Examples

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from ftev.core.run.events import EventWriter
+from ftev.tui.app import background
+from ftev.tui.app.background import Changes
 from ftev.tui.screens.run import follow
 from ftev.tui.screens.run.follow import Follower, HistoryGrew, LogGrew
-from ftev.tui.terminal import changes
-from ftev.tui.terminal.changes import Changes
 from made_runs import live_worker, make_run, story, until_step, write_events
 from textual.message import Message
 
@@ -72,7 +72,7 @@ def test_an_event_is_shown_when_it_is_written(
         if not hasattr(os, "eventfd"):
             pytest.skip("only Linux tells of changes")
     else:
-        monkeypatch.setattr(changes, "_watch", lambda _: -1)
+        monkeypatch.setattr(background, "_watch", lambda _: -1)
     run = make_run(tmp_path)
     write_events(run, until_step(story(), 40))
     run.log_path.write_text("begun\n")

@@ -20,9 +20,8 @@ from ftev.core.run.control import AskPrompt
 from ftev.core.run.events import Evaluated, Event, LabelsFixed, StepDone, SystemSampled
 from ftev.core.run.history import History, fold
 from ftev.core.run.runs import Run
-from ftev.tui.drawing.pyramid import Pyramid
-from ftev.tui.drawing.series import Average
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.lines import text_of
+from ftev.tui.drawing.series import Average, Pyramid
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.export import svg_of, table_rows, write_chart
 from ftev.tui.screens.charts.plot import chart_lines, plot_lines, small_charts

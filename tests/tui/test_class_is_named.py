@@ -14,7 +14,7 @@ from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run.history import fold, read_history
 from ftev.core.run.runs import Run
 from ftev.core.wording.names import name_metric, title_metric
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.evaluation.evaluation_metrics import metric_rows, tell_metric
 from ftev.tui.screens.run.metric_rows import metric_tables

@@ -10,8 +10,8 @@ from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.compare.compared import tell_outcome
 from ftev.core.judgement.outcome import read_difference
 from ftev.core.run.runs import Run
+from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.drawing.plot import ASCII
-from ftev.tui.drawing.spans import text_of, width_of
 from ftev.tui.screens.compare.compare import CompareScreen
 from ftev.tui.screens.compare.compare_panes import place_panes
 from ftev.tui.screens.compare.compare_rows import setting_lines

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from ftev.core.run.runs import Run
 from ftev.tui.app import keys
-from ftev.tui.terminal.escape import KeysApart
+from ftev.tui.terminal.input import KeysApart
 from pseudo_terminal import Terminal
 from test_terminal import PROGRAM
 from textual._xterm_parser import XTermParser
@@ -60,7 +60,7 @@ def test_a_key_long_behind_escape_is_that_key(terminal: Terminal) -> None:
 
 
 def test_a_parser_that_fails_ends_with_a_code(running: Run) -> None:
-    broken = "import ftev.tui.terminal.escape as e; e.KeysApart.feed = lambda self, data: 1 / 0; "
+    broken = "import ftev.tui.terminal.input as e; e.KeysApart.feed = lambda self, data: 1 / 0; "
     terminal = Terminal([sys.executable, "-c", broken + PROGRAM, str(running.path)], 80, 24)
     try:
         terminal.read(20.0, lambda: "step 93" in terminal.text())

@@ -24,10 +24,9 @@ from ftev.core.report.sections import show_all
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.core.wording.numbers import format_difference
+from ftev.tui.drawing.axes import reliability_lines
 from ftev.tui.drawing.heat import Confusion, MatrixView, matrix_lines, shade, tell_cell, worst_cells
-from ftev.tui.drawing.reliability import reliability_lines
-from ftev.tui.drawing.spans import text_of, width_of
-from ftev.tui.drawing.table_lines import table_lines
+from ftev.tui.drawing.lines import table_lines, text_of, width_of
 from ftev.tui.screens.evaluation.block_lines import block_lines
 from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows, tell_metric
 from ftev.tui.screens.evaluation.evaluation_read import narrowed, references_of, splits_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ftev.core.config.draft import Draft, check_draft, form_settings
 from ftev.core.errors import Fault
-from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.screens.new_run.form_fields import (
     FEW,
     FILES,
@@ -26,7 +26,7 @@ from ftev.tui.screens.new_run.form_lines import (
     shorten,
 )
 from ftev.tui.screens.new_run.preview_lines import Preview, preview_lines
-from ftev.tui.widgets.completion import complete_last, complete_path, complete_value
+from ftev.tui.widgets.text_boxes import complete_last, complete_path, complete_value
 
 DRAFT = Draft({"task": "classification", "model.base": "tiny"})
 

@@ -11,8 +11,8 @@ from ftev.core.report.report import build_report
 from ftev.core.run.events import RunFinished
 from ftev.core.run.history import read_history
 from ftev.tui.cli import build_parser, main
-from ftev.tui.commands.outcome import exit_code
-from ftev.tui.commands.start import after_screen
+from ftev.tui.commands.follow import exit_code
+from ftev.tui.commands.train import after_screen
 
 DECISIONS = [(0.80, "ship", 0), (0.95, "hold", 3), (0.85, "no evidence", 3)]
 

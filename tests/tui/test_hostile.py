@@ -17,8 +17,8 @@ from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.tui.app import keys
 from ftev.tui.drawing.format import format_signed
+from ftev.tui.drawing.lines import Line, text_of
 from ftev.tui.drawing.plot import ASCII
-from ftev.tui.drawing.spans import Line, text_of
 from ftev.tui.screens.charts.chart import ChartPane, table_lines
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.plot import chart_lines
@@ -46,7 +46,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_runs"
 
 STARTED = (  # as `ftev-tui train` leaves it: the data was read, the screen comes next
     "import argparse, sys; from pathlib import Path; import polars;"
-    "from ftev.core.run.runs import Run; from ftev.tui.commands.start import draw_screen;"
+    "from ftev.core.run.runs import Run; from ftev.tui.commands.train import draw_screen;"
     "path = Path(sys.argv[1]); polars.DataFrame({'a': [1, 2]}).sort('a');"
     "told = argparse.Namespace(runs_dir=str(path.parent), theme='dark', ascii=False);"
     "sys.exit(draw_screen(Run(path), told))"

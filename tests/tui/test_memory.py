@@ -15,13 +15,14 @@ from conftest import Shown, picture, seen
 from ftev.core.run.events import RunFinished
 from ftev.core.run.history import fold
 from ftev.core.run.runs import Run
-from ftev.tui.app.away import seen_of, while_away
 from ftev.tui.app.memory import (
     FILES_KEPT,
     Memory,
     encode_memory,
     memory_path,
     read_memory,
+    seen_of,
+    while_away,
     write_memory,
 )
 from ftev.tui.screens.run.run import RunScreen

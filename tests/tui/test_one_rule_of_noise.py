@@ -14,7 +14,7 @@ from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run.events import AnyEvent, Evaluated, StepDone
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import change_role
 from ftev.tui.screens.run.moment import history_at

@@ -6,8 +6,8 @@ import math
 
 from ftev.core.run.events import RunFinished, StepDone, TextScored
 from ftev.core.run.history import History, fold
+from ftev.tui.drawing.lines import Line, cut, join_fitting, justify, text_of
 from ftev.tui.drawing.plot import ASCII
-from ftev.tui.drawing.spans import Line, cut, join_fitting, justify, text_of
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.plot import plot_lines
 from ftev.tui.screens.charts.view import View, cursor_line, legend

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ftev.tui.terminal.picture import Picture, cells_of
+from ftev.tui.terminal.frames import Picture, cells_of
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import live_worker, make_run, story, until_step, write_events

@@ -7,6 +7,7 @@ import random
 from itertools import pairwise
 
 import pytest
+from ftev.tui.drawing.lines import text_of
 from ftev.tui.drawing.plot import (
     ASCII,
     BLOCK,
@@ -18,8 +19,7 @@ from ftev.tui.drawing.plot import (
     nice_range,
     nice_ticks,
 )
-from ftev.tui.drawing.pyramid import Pyramid
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.series import Pyramid
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 1023, 1024, 1025, 5000])

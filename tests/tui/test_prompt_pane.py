@@ -18,8 +18,8 @@ from ftev.core.run.control import (
 )
 from ftev.core.run.events import PromptAnswered
 from ftev.core.run.runs import Run
+from ftev.tui.drawing.lines import Line, text_of, width_of
 from ftev.tui.drawing.shading import STEPS, first_difference, shade, step_of
-from ftev.tui.drawing.spans import Line, text_of, width_of
 from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, add_reply, exchange_of
 from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN, top_lines
 from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame

@@ -12,7 +12,7 @@ import pytest
 from conftest import picture, seen
 from ftev.core.errors import ModelError
 from ftev.core.run.runs import Run
-from ftev.tui.drawing.spans import Line
+from ftev.tui.drawing.lines import Line
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
 from ftev.tui.screens.examples.row_tokens import RowQuestion, RowTokens, read_tokens, token_lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.examples.row_detail import RowDetail, row_lines
 
 FOUND = {"row_id": 3, "kind": "fell"}

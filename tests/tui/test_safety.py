@@ -20,8 +20,7 @@ from ftev.core.run.events import (
     TextScored,
 )
 from ftev.core.wording.text import visible, visible_lines
-from ftev.tui.terminal.safety import SafeFilter
-from ftev.tui.terminal.terminal import AsciiFilter, to_ascii
+from ftev.tui.terminal.terminal import AsciiFilter, SafeFilter, to_ascii
 from made_runs import live_worker, make_run, story, until_step, write_events
 from rich.segment import Segment
 from rich.style import Style

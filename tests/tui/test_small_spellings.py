@@ -10,9 +10,9 @@ from ftev.core.report.report import build_report
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.core.wording.text import BREAK, quoted, visible
-from ftev.tui.drawing.chart_frame import GUTTER, _y_label
+from ftev.tui.drawing.axes import GUTTER, _y_label
 from ftev.tui.drawing.format import with_minus
-from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows
 from ftev.tui.screens.evaluation.evaluation_panes import VerdictPane
 from ftev.tui.screens.run.metric_rows import metric_tables

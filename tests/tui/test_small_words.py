@@ -11,7 +11,7 @@ from ftev.core.wording.numbers import (
     format_value,
 )
 from ftev.tui.drawing.format import with_minus
-from ftev.tui.drawing.spans import text_of
+from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.evaluation.block_lines import block_lines
 from ftev.tui.screens.quiz.quiz import QuizPane
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ftev.core.run.runs import Run
-from ftev.tui.app.colours import theme_name
+from ftev.tui.app.themes import theme_name
 from made_runs import live_worker, make_run, story, until_step, write_events
 from pseudo_terminal import Terminal, children_of
 

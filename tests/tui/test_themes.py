@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ftev.tui.app.colours import THEMES, theme_name
-from ftev.tui.drawing.spans import ROLES
+from ftev.tui.app.themes import THEMES, theme_name
+from ftev.tui.drawing.lines import ROLES
 from ftev.tui.terminal.terminal import speaks_unicode, within
 from made_runs import live_worker, make_run, story, until_step, write_events
 from pseudo_terminal import Terminal

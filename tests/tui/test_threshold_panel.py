@@ -10,7 +10,7 @@ from ftev.core.analysis.thresholds import thresholds
 from ftev.core.config.config import CostConfig, ObjectiveConfig
 from ftev.core.report.blocks import Table
 from ftev.core.report.sections.thresholds import describe_other_threshold, show_thresholds
-from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.screens.evaluation.threshold_curves import curve_lines
 from ftev.tui.screens.evaluation.thresholds import Thresholds, format_threshold, read_thresholds
 from scored_splits import LABELS, binary, evaluation, predictions

@@ -10,7 +10,7 @@ from ftev.core.run.control import AskTrace, Held, Traced
 from ftev.core.run.runs import Run
 from ftev.core.run.traces import ModelTrace, TracedLayer
 from ftev.tui.app.keys import TRACE_KEYS
-from ftev.tui.drawing.spans import text_of, width_of
+from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.screens.prompt.answers import Exchange
 from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
 from ftev.tui.screens.trace.lines import verdict, whole_trace

@@ -12,8 +12,7 @@ from ftev.core.run.events import DeviceFound, RunFinished, StageDone, StageStart
 from ftev.core.run.history import STAGES, fold
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.format import short_model_name, with_dots
-from ftev.tui.drawing.scrolling import describe_hidden
-from ftev.tui.drawing.spans import Line, text_of, width_of
+from ftev.tui.drawing.lines import Line, describe_hidden, text_of, width_of
 from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.run.metrics import Judgement, judgement_lines
 from ftev.tui.screens.run.pipeline import pipeline_lines

@@ -27,17 +27,20 @@ from textual.timer import Timer
 
 from ...core.run.runs import Run
 from ..screens.prompt.settings import GenerationSettings
-from ..terminal.lean import lean
-from ..terminal.picture import Picture
-from ..terminal.safety import SafeFilter
-from ..terminal.terminal import AsciiFilter, leave_when_the_line_drops, speaks_unicode, supervised
-from ..terminal.typed_ahead import KeyDone, TypedAhead
+from ..terminal.frames import Picture, lean
+from ..terminal.input import KeyDone, TypedAhead
+from ..terminal.terminal import (
+    AsciiFilter,
+    SafeFilter,
+    leave_when_the_line_drops,
+    speaks_unicode,
+    supervised,
+)
 from ..widgets.pane import is_too_small
-from .ahead import AHEAD_SECONDS, SCREENS, import_ahead
-from .colours import ROLE_COLOURS, THEMES, theme_name
 from .keys import APP_KEYS, to_bindings
 from .memory import Keeper, Memory, Remembering, read_memory
-from .opening import make_screen
+from .opening import AHEAD_SECONDS, SCREENS, import_ahead, make_screen
+from .themes import ROLE_COLOURS, THEMES, theme_name
 
 if TYPE_CHECKING:
     from ...core.config.draft import Draft
@@ -95,7 +98,7 @@ class FtevApp(App[int]):
         base = super().get_driver_class()
         if base is not LinuxDriver:
             return base
-        from ..terminal.driver import driver_for
+        from ..terminal.input import driver_for
 
         return driver_for(os.environ.get("TERM", ""))
 
@@ -271,7 +274,7 @@ class FtevApp(App[int]):
     def action_show_help(self) -> None:
         sections = getattr(self.screen, "help_sections", None)
         if sections is not None:
-            from ..widgets.help import Help
+            from ..widgets.modal import Help
 
             self.push_screen(Help(sections()))
 
@@ -280,7 +283,7 @@ class FtevApp(App[int]):
         explained = getattr(self.screen, "explained_term", None)
         term = explained() if explained is not None else None
         if term:
-            from ..widgets.explain import explain_screen
+            from ..widgets.modal import explain_screen
 
             if modal := explain_screen(term):
                 self.push_screen(modal)

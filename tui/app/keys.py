@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-from ..drawing.spans import Line
+from ..drawing.lines import Line
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from ..drawing.format import SMALLEST
 from .show import is_terminal, print_json, print_table
 
 NEEDED = {
@@ -27,7 +28,6 @@ OPTIONAL = {
 }
 LEAST_PYTHON = (3, 11)
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-SMALLEST = (80, 24)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from ...core.config.config_file import apply_overrides, check_config, load_confi
 from ...core.errors import ConfigError, Fault, RunError
 from ...core.files.reading import read_json
 from ...core.tasks import TASKS
-from .start import announce, start
+from .train import announce, start
 
 FLAGS = ("base", "tuned", "data")
 

@@ -1,4 +1,4 @@
-"""`ftev-tui explain [TERM]`: what a metric, a finding or a term of the report means."""
+"""`ftev-tui explain [TERM]` and `report RUN --explain METRIC`: what a term or a number means."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import argparse
 import msgspec
 
 from ...core.report.glossary import FILES, Entry, entries, explain, of_kind
-from .show import print_json
-from .wrapped import columns, labelled, paragraph
+from ...core.run.misfits import use_history
+from ...core.run.runs import Run
+from .show import columns, labelled, paragraph, print_json
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,3 +47,21 @@ def _tell(entry: Entry) -> None:
     lines = [("meaning", entry.meaning), ("reading", entry.reading), ("trap", entry.trap)]
     for line in labelled([*lines, ("see also", ", ".join(entry.see))], columns()):
         print(line)
+
+
+def show_explained(run: Run, options: argparse.Namespace) -> None:
+    from ...core.report.explained import explain_metric  # brings the numbers library
+    from ...core.report.receipt_lines import explained_lines
+
+    config = run.config_if_kept()  # without it its terms are told as not known
+    found = use_history(
+        run, lambda h: explain_metric(h, config, options.explain, options.split, options.model)
+    )
+    if options.json:
+        print_json(msgspec.to_builtins(found))
+        return
+    for i, block in enumerate(explained_lines(found)):
+        if i:
+            print()
+        for line in labelled(block, columns()):
+            print(line)

@@ -12,8 +12,7 @@ from ...core.report.quiz import Question, count_right, make_quiz, read_answers
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
 from ...core.wording.text import visible
-from .show import let_interrupt, print_json, say
-from .wrapped import columns, paragraph
+from .show import columns, let_interrupt, paragraph, print_json, say
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,8 +17,8 @@ from ...core.report.report import (
 from ...core.run.history import read_history
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
-from .explain_metric import show_explained
-from .outcome import gate_code
+from .explain import show_explained
+from .follow import gate_code
 from .show import is_terminal, print_json, say
 
 

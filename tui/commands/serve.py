@@ -6,12 +6,14 @@ import argparse
 import os
 import re
 import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, Fault
 from ...core.run.python_child import child_environment, python_command
-from ...core.run.runs import open_run, runs_folder
+from ...core.run.runs import Run, open_run, runs_folder
 from .show import say
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _server(options: argparse.Namespace, places: list[str]) -> Any:
                 raise web.HTTPForbidden(text="Another site's page asked for this one.")
             return await super().handle_websocket(request)
 
-    command = python_command("ftev.tui.app.served", *places, "--theme", options.theme)
+    command = python_command("ftev.tui.commands.serve", *places, "--theme", options.theme)
     return Page(shlex.join(command), options.host, options.port, title="ftev")
 
 
@@ -87,3 +89,21 @@ def is_own_page(origin: str, asked: str, host: str) -> bool:
     if urlsplit(origin).netloc != asked:
         return False
     return host not in LOOPBACK or urlsplit(f"//{asked}").hostname in LOOPBACK
+
+
+def draw_page() -> int:
+    """The application as one tab of a browser: the server starts this module for each."""
+    from ..app.app import FtevApp
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs_dir", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--theme", default="auto")
+    options = parser.parse_args()
+    run = Run(options.run) if options.run else None
+    app = FtevApp(options.runs_dir, run, theme=options.theme)
+    return app.run() or app.return_code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(draw_page())

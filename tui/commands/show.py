@@ -1,13 +1,15 @@
-"""How a command shows things: one JSON document, tables, messages that keep out of the way."""
+"""How a command prints: one JSON document, tables, labelled lines, messages on stderr."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...core.wording.text import visible
@@ -92,3 +94,27 @@ def _width(text: str) -> int:
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+MOST_COLUMNS = 100
+
+
+def columns() -> int:
+    return min(MOST_COLUMNS, shutil.get_terminal_size((MOST_COLUMNS, 24)).columns)
+
+
+def labelled(lines: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
+    """Each text beside its label, its further lines beneath it."""
+    told = [(visible(label), visible(text)) for label, text in lines]
+    indent = max((len(label) for label, _ in told), default=0) + 2
+    for label, text in told:
+        first, *rest = paragraph(text, max(20, width - indent)) or [""]
+        yield f"{label:<{indent}}{first}".rstrip()
+        yield from (" " * indent + more for more in rest)
+
+
+def paragraph(text: str, width: int) -> list[str]:
+    """Lines of the text; a number stays with its per cent sign."""
+    together = text.replace(" %", "\0%")
+    lines = textwrap.wrap(together, width, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]

@@ -1,4 +1,4 @@
-"""`ftev-tui stop`, `pause` and `checkpoint`: ask a run's worker, and say what became of it."""
+"""`ftev-tui stop`, `pause`, `checkpoint`, `resume`: ask a run's worker, and print what it did."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import time
 
 from ...core.catalog.summary import describe_status
 from ...core.errors import RunError
-from ...core.run.control import Accepted, AskCheckpoint, AskPause, ask
+from ...core.run.checkpoint_files import newest_whole, way_on
+from ...core.run.control import Accepted, AskCheckpoint, AskPause, AskResume, ask
 from ...core.run.history import read_history
-from ...core.run.launch import ask_to_stop, wait_until_gone
+from ...core.run.launch import ask_to_stop, is_stopping, make_way, wait_until_gone
 from ...core.run.runs import Run, last_checkpoint, open_run, runs_folder, step_of
 from .show import print_json, say
+from .train import announce, show_new
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
 DEED_SECONDS = 60.0
@@ -20,6 +22,8 @@ SAVING_SECONDS = 600.0
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.command == "resume":
+        return resume(options)
     found = open_run(options.run, runs_folder(options.runs_dir))
     if options.command == "stop":
         told = stop(found, wait=options.wait)
@@ -75,3 +79,30 @@ def steer(found: Run, command: str) -> str:
             return f"{found.id}: its training is over; nothing was left to {command}"
         time.sleep(0.1)
     return f"{found.id}: {said}"
+
+
+def resume(options: argparse.Namespace) -> int:
+    """A paused run goes on at once, an ended one from its last checkpoint."""
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    history = read_history(found)
+    if found.worker_alive() and not history.finished:
+        if not is_stopping(found):
+            return _go_on(found, options)
+        wait_until_gone(found)
+        history = read_history(found)
+    if history.finished and history.finished.status == "finished":
+        raise RunError(f"{found.id} is finished: nothing is left to resume")
+    make_way(found)
+    for text in way_on(*newest_whole(found)):
+        say(f"ftev: {text}")
+    announce(options, f"{found.id} goes on")
+    return show_new(found, options, "--resume")
+
+
+def _go_on(found: Run, options: argparse.Namespace) -> int:
+    if not read_history(found).paused:
+        raise RunError(f"{found.id} is not paused: its worker is at work")
+    for _ in ask(found, AskResume()):
+        pass
+    tell(f"{found.id} goes on", found, options)
+    return 0

@@ -29,8 +29,7 @@ from ...core.sweep.work import Began, Ended, Lost, Machine, ThisMachine, work_th
 from ...core.wording.names import name_decision, name_metric
 from ...core.wording.numbers import DASH, format_count, format_estimate, format_seconds
 from ...core.wording.text import visible
-from .follow import Emit, printer, terminated_as_interrupted
-from .outcome import INTERRUPTED, OBJECTIVE_NOT_MET
+from .follow import INTERRUPTED, OBJECTIVE_NOT_MET, Emit, printer, terminated_as_interrupted
 from .show import print_json, print_table, say
 
 FAILED = 1

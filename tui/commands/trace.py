@@ -42,7 +42,7 @@ def _ask(found: Run, text: str) -> Traced:
 
 
 def _print(traced: Traced) -> None:
-    from ..drawing.spans import text_of
+    from ..drawing.lines import text_of
     from ..screens.trace.lines import whole_trace
 
     width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns

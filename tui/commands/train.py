@@ -1,15 +1,188 @@
-"""`ftev-tui train RUN.toml`."""
+"""`ftev-tui train RUN.toml` and `demo`: start a run, and show it: a screen, lines, or its path."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from .start import announce, start
+from ...core.config.config import RunConfig
+from ...core.errors import ConfigError, Fault
+from ...core.run.runs import Run, create_run, runs_folder
+from .show import can_draw_screen, print_json, say
+
+DEMO_FOLDER = "demo_data"
 
 
 def run(options: argparse.Namespace) -> int:
-    announce(options, f"reading {options.config}")
+    options.full_report = is_demo = options.command == "demo"
+    made_up = "demo, made up on this machine"
+    announce(options, f"{options.task} {made_up}" if is_demo else f"reading {options.config}")
     from ...core.config.config_file import load_config
 
-    return start(load_config(Path(options.config), options.overrides), options)
+    path = write_demo_data(options) if is_demo else Path(options.config)
+    return start(load_config(path, options.overrides), options)
+
+
+def write_demo_data(options: argparse.Namespace) -> Path:
+    """Beside the runs, where the data can be looked at; returns its run.toml."""
+    from ...core.demo import write_demo
+
+    return write_demo(options.task, runs_folder(options.runs_dir) / DEMO_FOLDER / options.task)
+
+
+def announce(options: argparse.Namespace, what: str) -> None:
+    """A first line at once: the imports behind it take a while."""
+    if options.json or options.detach or _prepares(options):
+        say(f"ftev: {what} …")
+    else:
+        print(f"ftev: {what} …", flush=True)
+
+
+def start(config: RunConfig, options: argparse.Namespace) -> int:
+    """Check the data, create the run, start its worker and show it."""
+    from ...core.data.data import read_run_data
+    from ...core.run.processes import processes_of
+
+    refuse_early_gate(options)
+    if not _prepares(options):  # what is prepared here may be meant for another machine
+        processes_of(config)
+    read_run_data(config)
+    return show_new(create_run(config, runs_folder(options.runs_dir)), options)
+
+
+def _prepares(options: argparse.Namespace) -> bool:
+    """A resumed run is there already."""
+    return getattr(options, "prepare", False)
+
+
+def refuse_early_gate(options: argparse.Namespace) -> None:
+    """A detached command returns before there is a verdict: its 0 would pass the gate."""
+    if options.gate and (options.detach or _prepares(options)):
+        remedy = "Leave one out; when the run is over, ask `ftev-tui report RUN --gate`"
+        other = "--detach" if options.detach else "--prepare"
+        raise ConfigError(Fault("--gate", f"cannot be answered with {other}", remedy))
+
+
+def show_new(run: Run, options: argparse.Namespace, *arguments: str) -> int:
+    """Start the run's worker and show it as the options say."""
+    if _prepares(options):
+        print(run.path.resolve())
+        return 0
+    if options.detach:
+        return _detach(run, options, arguments)
+    if options.headless or options.json or not can_draw_screen():
+        return _show_lines(run, options, arguments)
+    return _show_screen(run, options, arguments)
+
+
+def _start_worker(
+    run: Run, options: argparse.Namespace, arguments: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
+    from ...core.run.launch import start_worker
+
+    return start_worker(run, *arguments, devices=getattr(options, "devices", None))
+
+
+def _detach(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    from ...core.run.launch import refuse_if_second, wait_until_listening
+
+    process = _start_worker(run, options, arguments)
+    wait_until_listening(run, process)
+    refuse_if_second(run, process)
+    process.returncode = 0  # it lives on: nobody waits for it here
+    if options.json:
+        from ...core.catalog.summary import describe_status
+
+        print_json(describe_status(run))
+    else:
+        print(run.path.resolve())
+    return 0
+
+
+def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    from ...core.run.launch import refuse_if_second
+    from .follow import (
+        INTERRUPTED,
+        Follower,
+        describe_death,
+        exit_code,
+        follow_own,
+        printer,
+        tell_outcome,
+    )
+
+    emit = printer(to_stderr=options.json)
+    follower = Follower(run, emit)
+    if arguments:  # a resumed run has told a part of its story before
+        follower.skip_past()
+    process = _start_worker(run, options, (*arguments, "--serve-minutes", "0"))
+    interrupted = follow_own(follower, process)
+    refuse_if_second(run, process)
+    history = follower.history
+    if history.finished is None and not interrupted:
+        for line in describe_death(run, history):
+            say(line)
+        return 1
+    report = tell_outcome(run, history, emit)
+    if options.json:
+        print_json(report)
+    elif getattr(options, "full_report", False) and history.results:
+        from ...core.report.report import render_markdown
+
+        print("\n" + render_markdown(report), end="")
+    if interrupted:
+        return INTERRUPTED
+    code = exit_code(history, report, gate=options.gate)
+    if getattr(options, "self_test", False) and history.results:
+        from .follow import tell_self_test
+
+        return code or tell_self_test(history, emit)
+    return code
+
+
+def _show_screen(run: Run, options: argparse.Namespace, arguments: tuple[str, ...]) -> int:
+    """The screen of a run whose worker outlives it. Leaving before the end is no failure."""
+    process = _start_worker(run, options, arguments)
+    code = draw_screen(run, options)
+    process.poll()
+    process.returncode = process.returncode or 0
+    return code or after_screen(run, options)
+
+
+def draw_screen(run: Run, options: argparse.Namespace) -> int:
+    """The run's screen, in an interpreter of its own where Polars has been at work in this one.
+
+    The screen is drawn in a forked process. Polars answers from a pool of threads, which a fork
+    does not take along: there the first table would be waited for forever.
+    """
+    folder = runs_folder(options.runs_dir)
+    if "polars" not in sys.modules:
+        from ..app.app import run_app
+
+        return run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
+    from ...core.run.python_child import child_environment, python_command
+    from ..terminal.terminal import supervised
+
+    command = python_command("ftev.tui.cli", "--runs-dir", str(folder))
+    command += ["--theme", options.theme, *["--ascii"] * options.ascii]
+    command += ["open", str(run.path.resolve())]
+    return supervised(lambda: os.execve(sys.executable, command, child_environment()))
+
+
+def after_screen(run: Run, options: argparse.Namespace) -> int:
+    """One line on where the run stands when its screen is left."""
+    from ...core.catalog.summary import run_status
+    from ...core.report.report import build_report
+    from ...core.run.history import read_history
+    from .follow import OBJECTIVE_NOT_MET, exit_code
+
+    history = read_history(run)
+    if history.finished is None:
+        going = "goes on" if run.worker_alive() else run_status(run, history)
+        print(f"{run.id} {going}: `ftev-tui open {run.id}` shows it again")
+        return OBJECTIVE_NOT_MET if options.gate else 0
+    print(f"{run.id} {history.finished.status}: {run.path.resolve()}")
+    return exit_code(history, build_report(run, history), gate=options.gate)

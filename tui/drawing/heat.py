@@ -9,9 +9,8 @@ from rich.cells import cell_len
 
 from ...core.wording.numbers import DASH, format_value
 from ...core.wording.text import visible
-from .apart import cut_apart
-from .format import fit, fit_right
-from .spans import SHADE_LEVELS, Line
+from .format import cut_apart, fit, fit_right
+from .lines import SHADE_LEVELS, Line
 
 NAME_WIDTH = 16  # cells of a label before a row
 LEAST_NAME, MOST_NAME = 5, 12  # of a label above a column; where less fits, columns are numbered

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from .pyramid import Pyramid
-from .spans import Line
+from .lines import Line
+from .series import Pyramid
 
 
 class Part(NamedTuple):

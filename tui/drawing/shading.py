@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from ...core.run.control import ScoredToken
 from ...core.wording.text import BREAK, visible_lines
 from .format import format_share
-from .spans import Line, Span
+from .lines import Line, Span
 
 PARTS = "◆"  # where two answers part
 NO_TOKEN = -1

@@ -24,10 +24,9 @@ from ...core.review.review import (
 from ...core.wording.text import visible, visible_lines
 from ..app.keys import APP_KEYS, REVIEW_KEYS, Key, to_bindings
 from ..drawing.format import fit, wrap
-from ..drawing.spans import Line
+from ..drawing.lines import Line
 from ..widgets.framed import FramedScreen
-from ..widgets.pane import Pane
-from ..widgets.scrolled_pane import ScrolledPane
+from ..widgets.pane import Pane, ScrolledPane
 
 CELLS = [(side, criterion) for side in SIDES for criterion in CRITERIA]
 NAME_WIDTH, CELL_WIDTH = 8, 14

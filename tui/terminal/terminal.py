@@ -1,4 +1,8 @@
-"""The terminal around the screen: what it speaks, and how it is left when things go wrong."""
+"""The terminal around the screen: what it speaks, what may reach it, how it is left on failure.
+
+`core.wording.text.visible` makes control characters visible where text comes in. `SafeFilter` takes
+what is left of them, and links, out of every line that goes out, whichever widget drew it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
+
+from ...core.wording.text import CONTROL
 
 HUNG_UP = 128 + signal.SIGHUP
 FEW_ABILITIES = ("linux", "ansi", "vt100", "vt220")
@@ -193,3 +199,25 @@ class AsciiFilter(LineFilter):
             s if s.text.isascii() else Segment(to_ascii(s.text), s.style, s.control)
             for s in segments
         ]
+
+
+class SafeFilter(LineFilter):
+    """No control character and no link passes."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        if not any(_is_unsafe(segment) for segment in segments):
+            return segments
+        return [_make_safe(segment) for segment in segments if not segment.control]
+
+
+def _is_unsafe(segment: Segment) -> bool:
+    text, style, control = segment
+    linked = style is not None and style.link is not None
+    return bool(control) or linked or CONTROL.search(text) is not None
+
+
+def _make_safe(segment: Segment) -> Segment:
+    style = segment.style
+    if style is not None and style.link is not None:
+        style = style.update_link(None)
+    return Segment(CONTROL.sub("", segment.text), style)

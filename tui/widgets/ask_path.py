@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from ..drawing.spans import Line
+from ..drawing.lines import Line
 from ..screens.new_run.form import FieldBox
 from ..screens.new_run.form_lines import candidate_lines
-from .calm import CalmModal
+from .modal import CalmModal
 from .pane import Pane
 
 WIDTH, CANDIDATE_LINES = 72, 3

@@ -1,4 +1,4 @@
-"""What every screen has: a title above, the keys below, and a sentence where there is no room."""
+"""Screens with a title above, the keys below, and a sentence where there is no room."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from textual.widget import Widget
 
 from ...core.wording.text import visible
 from ..app.keys import APP_KEYS, Key, hints
-from ..drawing.format import wrap
-from ..drawing.spans import Line, join_fitting, justify, text_of, width_of
-from .calm import CalmScreen, Result
-from .pane import SMALLEST, Pane, is_too_small
+from ..drawing.format import SMALLEST, wrap
+from ..drawing.lines import Line, join_fitting, justify, text_of, width_of
+from .modal import CalmScreen, Result
+from .pane import Pane, is_too_small
 
 if TYPE_CHECKING:
     from ..app.app import FtevApp
@@ -123,7 +123,7 @@ class TooSmall(Pane):
     """While it is shown, keys do nothing but leave: what they would do cannot be seen."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        needs = f"ftev needs {SMALLEST.width} × {SMALLEST.height} cells"
+        needs = f"ftev needs {SMALLEST[0]} × {SMALLEST[1]} cells"
         sentence = f"{needs}; this is {width} × {height}. q leaves."
         return [[(text, "")] for text in wrap(sentence, width)]
 

@@ -15,10 +15,19 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ..drawing.scrolling import describe_hidden
-from ..drawing.spans import COLOURLESS_ROLES, ROLES, SHADES, Line, Span, cut, width_of
+from ..drawing.format import SMALLEST
+from ..drawing.lines import (
+    COLOURLESS_ROLES,
+    ROLES,
+    SHADES,
+    Line,
+    Span,
+    cut,
+    describe_hidden,
+    scrolled,
+    width_of,
+)
 
-SMALLEST = Size(80, 24)  # a terminal that every screen fits
 JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 
 
@@ -167,7 +176,7 @@ def changed_spans(old: Sequence[object], new: Sequence[object]) -> list[tuple[in
 
 
 def is_too_small(size: Size) -> bool:
-    return size.width < SMALLEST.width or size.height < SMALLEST.height
+    return size.width < SMALLEST[0] or size.height < SMALLEST[1]
 
 
 class Numbered(Widget):
@@ -232,4 +241,30 @@ class NumberedPane(Numbered, Pane, can_focus=True):
             self.from_end = max(0, self.from_end - count)
         else:
             self.hidden_above = max(0, self.hidden_above + count)
+        self.show()
+
+
+class ScrolledPane(Pane):
+    """A pane with more lines than room: subclasses give all of them, and they scroll."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.top = 0  # lines above the first one that is seen
+
+    def all_lines(self, width: int) -> list[Line]:
+        """Everything the pane shows, whatever its height."""
+        raise NotImplementedError
+
+    @property
+    def keeps_head(self) -> int:
+        """Lines at the top that do not scroll."""
+        return 0
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        lines, kept = self.all_lines(width), self.keeps_head
+        rest, self.top = scrolled(lines[kept:], self.top, height - kept)
+        return [*lines[:kept], *rest]
+
+    def scroll_lines(self, count: int) -> None:
+        self.top = max(0, self.top + count)
         self.show()

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields
 
 from ..app.memory import Plain
+from ..drawing.lines import following
 from ..drawing.plot import BRAILLE, MARKERS, Marker
-from ..drawing.scrolling import following
 from ..drawing.series import SMOOTHINGS
 from .pane import NumberedPane
 

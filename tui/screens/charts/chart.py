@@ -18,9 +18,9 @@ from ....core.run.runs import Run
 from ...app.keys import CHART_KEYS, to_bindings
 from ...app.memory import Plain
 from ...drawing.format import format_count, format_number
+from ...drawing.lines import Column, Line, header, row, table_width
 from ...drawing.plot import ASCII, BRAILLE
 from ...drawing.series import SMOOTHINGS, Average
-from ...drawing.spans import Column, Line, header, row, table_width
 from ...widgets.framed import Notice
 from ...widgets.plot_pane import PlotPane
 from .data import ChartData

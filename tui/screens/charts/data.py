@@ -15,8 +15,7 @@ from ....core.run.events import Evaluated, RunStarted
 from ....core.run.history import History
 from ....core.wording.names import OF_ONE_LABEL, name_metric
 from ...drawing.plot import nice_step
-from ...drawing.pyramid import Pyramid
-from ...drawing.series import Chart, Series, rates
+from ...drawing.series import Chart, Pyramid, Series, rates
 from ..run.metric_rows import short_title
 
 GIB = float(1 << 30)

@@ -16,7 +16,7 @@ from ....core.report.svg import draw
 from ....core.run.history import read_history
 from ....core.run.runs import Run
 from ....core.wording.text import visible
-from ...app.threads import Post, in_thread
+from ...app.background import Post, in_thread
 from ...drawing.plot import column_parts
 from ...drawing.series import Chart, Series
 from ...widgets.framed import Outcome

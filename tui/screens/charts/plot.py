@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...drawing.chart_frame import (
+from ...drawing.axes import (
     AXIS_ROWS,
     GUTTER,
     dot_at,
@@ -14,9 +14,9 @@ from ...drawing.chart_frame import (
     with_gutter,
     x_labels,
 )
+from ...drawing.lines import Line, cut
 from ...drawing.plot import ASCII, Part, Raster, Scale, column_parts, edge_parts, letter_of
 from ...drawing.series import Chart, Series
-from ...drawing.spans import Line, cut
 from .data import ChartData
 from .view import View, best_point, levels, marked_steps, small_legend
 

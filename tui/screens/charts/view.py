@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ....core.config.config import EarlyStopping
-from ...drawing.chart_frame import GUTTER, plot_width
+from ...drawing.axes import GUTTER, plot_width
 from ...drawing.format import (
     ABSENT,
     fit_right,
@@ -18,9 +18,9 @@ from ...drawing.format import (
     format_share,
     format_short_count,
 )
+from ...drawing.lines import Line, join_fitting
 from ...drawing.plot import ASCII, letter_of
 from ...drawing.series import Chart, Series
-from ...drawing.spans import Line, join_fitting
 from ...widgets.plot_pane import Look
 from .data import GIB, ChartData
 

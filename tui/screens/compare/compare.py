@@ -13,9 +13,8 @@ from textual.widget import Widget
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
-from ...drawing.apart import name_runs
-from ...drawing.format import with_minus, wrap
-from ...drawing.spans import Line
+from ...drawing.format import name_runs, with_minus, wrap
+from ...drawing.lines import Line
 from ...widgets.framed import FramedScreen
 from ...widgets.pane import Pane
 from .compare_memory import overlay_memory, recall_overlay, runs_of

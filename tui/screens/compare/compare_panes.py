@@ -9,11 +9,10 @@ from textual.binding import BindingType
 from textual.geometry import Region, Size
 
 from ....core.wording.text import visible
-from ...drawing.chart_frame import plot_width
+from ...drawing.axes import plot_width
 from ...drawing.format import wrap
+from ...drawing.lines import Line, following
 from ...drawing.plot import ASCII, BRAILLE
-from ...drawing.scrolling import following
-from ...drawing.spans import Line
 from ...widgets.desk import PaneDesk
 from ...widgets.pane import NumberedPane
 from ...widgets.plot_pane import PlotPane

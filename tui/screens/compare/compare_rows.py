@@ -20,7 +20,7 @@ from ....core.wording.numbers import (
 )
 from ....core.wording.text import visible
 from ...drawing.format import ABSENT, MINUS, fit, with_minus, wrap
-from ...drawing.spans import DECISION_MARKS, GAP, Column, Line, Span, header, row
+from ...drawing.lines import DECISION_MARKS, GAP, Column, Line, Span, header, row
 
 SETTING_WIDTH, LEAST_VALUE = 28, 10
 BESIDE_METRIC = 62  # cells of the other columns

@@ -12,7 +12,7 @@ from textual.message import Message
 from ....core.errors import FtevError
 from ....core.run.history import read_history
 from ....core.run.runs import Run
-from ...app.threads import Post, in_thread
+from ...app.background import Post, in_thread
 from ...widgets.framed import Outcome
 from .overlay_data import HANDS, Curve
 

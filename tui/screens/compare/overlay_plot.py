@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....core.wording.text import visible
-from ...drawing.chart_frame import (
+from ...drawing.axes import (
     AXIS_ROWS,
     GUTTER,
     dot_at,
@@ -19,9 +19,9 @@ from ...drawing.chart_frame import (
     x_labels,
 )
 from ...drawing.format import ABSENT, format_number
+from ...drawing.lines import Line, cut, join_fitting, width_of
 from ...drawing.plot import BRAILLE, Part, Raster, Scale, column_parts
 from ...drawing.series import SMOOTHINGS
-from ...drawing.spans import Line, cut, join_fitting, width_of
 from ...widgets.plot_pane import Look
 from .overlay_data import Curve
 

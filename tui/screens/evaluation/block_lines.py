@@ -23,8 +23,7 @@ from ....core.wording.names import name_decision
 from ....core.wording.text import visible, visible_lines
 from ...drawing.format import fit, with_minus, wrap
 from ...drawing.heat import matrix_lines
-from ...drawing.spans import DECISION_MARKS, Line
-from ...drawing.table_lines import table_lines
+from ...drawing.lines import DECISION_MARKS, Line, table_lines
 
 PROSE = 100  # cells: longer lines are hard to read
 SEVERITIES = {"error": ("✗", "bad"), "warning": ("!", "warn"), "info": ("·", "muted")}

@@ -8,8 +8,8 @@ from ....core.report.blocks import Paragraph
 from ....core.report.sections.calibration import show_calibration
 from ....core.report.sections.thresholds import show_thresholds
 from ....core.wording.text import visible
-from ...drawing.reliability import reliability_lines
-from ...drawing.spans import Line
+from ...drawing.axes import reliability_lines
+from ...drawing.lines import Line
 from .block_lines import block_lines, prose
 from .sections import ELSEWHERE, SIDE_BY_SIDE, Section, Shown, beside
 from .threshold_curves import curve_lines

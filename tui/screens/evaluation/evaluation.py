@@ -14,10 +14,9 @@ from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.tasks import find_task
 from ....core.wording.text import visible
-from ...app.ahead import RECEIPTS, import_ahead
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
-from ...app.opening import make_screen
-from ...drawing.scrolling import following
+from ...app.opening import RECEIPTS, import_ahead, make_screen
+from ...drawing.lines import following
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
 from ..examples.example_rows import ExamplesRead, read_examples

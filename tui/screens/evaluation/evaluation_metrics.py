@@ -19,7 +19,7 @@ from ....core.wording.numbers import (
     read_number,
 )
 from ...drawing.format import fit, fit_right, with_minus
-from ...drawing.spans import GAP, Line, Span
+from ...drawing.lines import GAP, Line, Span
 from ..run.metric_rows import MetricRow, MetricTable, Value, short_title
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS, Report

@@ -7,7 +7,7 @@ from textual.content import Content
 from ....core.wording.names import name_decision
 from ....core.wording.text import visible
 from ...drawing.format import with_minus, wrap
-from ...drawing.spans import DECISION_MARKS, Line
+from ...drawing.lines import DECISION_MARKS, Line
 from ...widgets.pane import Pane
 from .sections import Section, Shown
 

@@ -17,7 +17,7 @@ from ....core.judgement.selection import REFERENCES, SPLITS, clean, place, refer
 from ....core.run.history import History, read_history
 from ....core.run.runs import Run
 from ....core.wording.numbers import format_count
-from ...app.threads import in_thread
+from ...app.background import in_thread
 
 CLEAN = "_clean"
 MODEL_WORDS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}

@@ -9,7 +9,7 @@ from ....core.report.sections.findings import sentences_of, tell_listed, tell_li
 from ....core.report.sections.slices import name_slice, show_slices
 from ....core.wording.text import visible
 from ...drawing.format import fit, with_minus
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ..examples.example_rows import label_query
 from .block_lines import SEVERITIES, block_lines, prose
 from .sections import ELSEWHERE, POINTER, ListSection, Opened, OpenRows, Shown

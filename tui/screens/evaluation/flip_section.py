@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....core.report.sections.flips import tell_counts
-from ...drawing.scrolling import keep_seen
-from ...drawing.spans import Line
+from ...drawing.lines import Line, keep_seen
 from ..examples.example_list import example_header, example_line, example_widths
 from ..examples.example_rows import Examples, Query, rows_at, select
 from .block_lines import prose

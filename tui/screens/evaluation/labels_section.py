@@ -6,10 +6,9 @@ from typing import Any
 
 from ....core.wording.numbers import format_value
 from ....core.wording.text import visible
-from ...drawing.apart import cut_apart
-from ...drawing.format import fit, fit_right
+from ...drawing.format import cut_apart, fit, fit_right
 from ...drawing.heat import MatrixView, matrix_lines, tell_cell, worst_cells
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ..examples.example_rows import label_query
 from .block_lines import prose
 from .sections import POINTER, SIDE_BY_SIDE, Opened, OpenRows, Section, Shown, beside

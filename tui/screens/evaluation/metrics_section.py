@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....core.report.sections.thresholds import describe_other_threshold
 from ....core.wording.names import name_class
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from .block_lines import prose
 from .evaluation_metrics import (
     Row,

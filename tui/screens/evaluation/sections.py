@@ -8,8 +8,7 @@ from typing import Any
 
 from ....core.run.history import History
 from ....core.tasks import find_task
-from ...drawing.scrolling import keep_seen, moved, scrolled
-from ...drawing.spans import Line, width_of
+from ...drawing.lines import Line, keep_seen, moved, scrolled, width_of
 from ..run.metric_rows import MetricTable
 from .block_lines import block_lines, prose
 from .evaluation_read import Report

@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from ....core.wording.text import visible
+from ...drawing.lines import Line, cut
 from ...drawing.plot import ASCII, BRAILLE, Raster
-from ...drawing.spans import Line, cut
 from .thresholds import Thresholds, name_chosen
 
 CURVES = ("precision", "recall", "f1")

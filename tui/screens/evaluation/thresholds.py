@@ -12,9 +12,9 @@ from textual.message import Message
 
 from ....core.wording.numbers import DASH, format_value
 from ....core.wording.text import visible
-from ...app.threads import in_thread
+from ...app.background import in_thread
 from ...drawing.format import fit, fit_right
-from ...drawing.spans import Line, Span
+from ...drawing.lines import Line, Span
 
 if TYPE_CHECKING:
     import polars as pl

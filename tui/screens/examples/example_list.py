@@ -10,10 +10,8 @@ from rich.cells import cell_len
 
 from ....core.wording.numbers import DASH, format_value
 from ....core.wording.text import BREAK, NO_PREDICTION, visible
-from ...drawing.apart import cut_apart
-from ...drawing.format import fit, fit_right, format_number, format_signed, wrap
-from ...drawing.scrolling import keep_seen, moved
-from ...drawing.spans import GAP, Line
+from ...drawing.format import cut_apart, fit, fit_right, format_number, format_signed, wrap
+from ...drawing.lines import GAP, Line, keep_seen, moved
 from ...widgets.pane import Pane
 from .example_rows import Examples, rows_at
 

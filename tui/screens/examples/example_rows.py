@@ -12,7 +12,7 @@ from ....core.catalog.filter import read_condition, read_number, split_parts
 from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
-from ...app.threads import in_thread
+from ...app.background import in_thread
 from ..evaluation.evaluation_read import CLEAN, stored_split
 
 if TYPE_CHECKING:

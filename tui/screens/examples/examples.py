@@ -15,10 +15,9 @@ from textual.widgets import Input
 from ....core.run.history import History, read_history
 from ....core.run.runs import Run
 from ....core.wording.text import visible
+from ...app.background import in_thread
 from ...app.keys import EXAMPLES_KEYS, to_bindings
-from ...app.threads import in_thread
-from ...drawing.scrolling import following
-from ...drawing.spans import Line
+from ...drawing.lines import Line, following
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
 from ...widgets.text_boxes import LineBox

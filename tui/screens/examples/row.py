@@ -10,13 +10,11 @@ from textual.binding import BindingType
 
 from ....core.run.history import History, read_history
 from ....core.run.runs import Run
+from ...app.background import in_thread
 from ...app.keys import APP_KEYS, ROW_KEYS, hints, to_bindings
-from ...app.threads import in_thread
-from ...drawing.scrolling import moved
-from ...drawing.spans import Line
+from ...drawing.lines import Line, moved
 from ...widgets.framed import KeyLine, ReadingScreen
-from ...widgets.pane import Pane
-from ...widgets.scrolled_pane import ScrolledPane
+from ...widgets.pane import Pane, ScrolledPane
 from .example_rows import Examples
 from .row_detail import RowDetail, RowRead, read_row, row_lines
 from .row_tokens import RowQuestion, RowTokens, RowTokensNews, token_lines

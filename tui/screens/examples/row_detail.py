@@ -13,9 +13,9 @@ from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.numbers import DASH, format_value, read_number
 from ....core.wording.text import NO_PREDICTION, visible, visible_lines
-from ...app.threads import in_thread
+from ...app.background import in_thread
 from ...drawing.format import bar, fit, fit_right, format_number, wrap
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ..evaluation.block_lines import prose
 from ..evaluation.evaluation_read import stored_split
 from .example_list import KIND_SIGNS

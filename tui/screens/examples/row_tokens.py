@@ -17,10 +17,10 @@ from ....core.run.control import ScoredToken
 from ....core.run.launch import ask_engine
 from ....core.wording.numbers import read_number
 from ....core.wording.text import visible
-from ...app.threads import Post, in_thread
+from ...app.background import Post, in_thread
 from ...drawing.format import fit, fit_right, format_number, format_signed
+from ...drawing.lines import Line
 from ...drawing.shading import legend, shade
-from ...drawing.spans import Line
 from ..evaluation.block_lines import prose
 
 MODELS = ("base", "tuned")

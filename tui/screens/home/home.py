@@ -21,8 +21,7 @@ from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
 from ...app.opening import make_screen
 from ...drawing.format import format_count
-from ...drawing.scrolling import following
-from ...drawing.spans import Line, cut
+from ...drawing.lines import Line, cut, following
 from ...widgets.framed import FramedScreen, Outcome
 from ..prompt.asking import free_worker, write_report
 from .run_lines import DETAIL_LINES, Marks, RunDetail

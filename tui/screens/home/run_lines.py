@@ -26,8 +26,8 @@ from ...drawing.format import (
     with_minus,
     wrap,
 )
+from ...drawing.lines import DECISION_MARKS, GAP, STATUS_MARKS, Line, Span, cut, width_of
 from ...drawing.plot import BRAILLE, Part, Raster, Scale
-from ...drawing.spans import DECISION_MARKS, GAP, STATUS_MARKS, Line, Span, cut, width_of
 from ...widgets.pane import Pane
 
 SIGNS_WIDTH = 3  # cursor, mark or baseline, space

@@ -17,8 +17,7 @@ from ....core.catalog.filter import Group, arrange
 from ....core.catalog.run_facts import RunEntry
 from ....core.run.runs import Run
 from ...app.keys import APP_KEYS, PICK_KEYS, Key, to_bindings
-from ...drawing.scrolling import moved
-from ...drawing.spans import Line
+from ...drawing.lines import Line, moved
 from ...widgets.framed import FramedScreen
 from ...widgets.pane import Pane
 from .run_lines import Columns, Marks, fit_columns, group_line, header_line, run_line

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from textual.binding import Binding, BindingType
 
 from ....core.wording.text import visible
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ...widgets.modal import Modal
 
 Beginning = Literal["empty", "like", "left"]

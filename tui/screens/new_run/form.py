@@ -13,11 +13,9 @@ from textual.containers import Container
 from textual.message import Message
 
 from ....core.config.fields import BETWEEN, read_value, show_value
-from ...drawing.scrolling import describe_hidden, moved
-from ...drawing.spans import Line
-from ...widgets.completion import Completion, complete_last, complete_path, complete_value
+from ...drawing.lines import Line, describe_hidden, moved
 from ...widgets.pane import Pane
-from ...widgets.text_boxes import LineBox
+from ...widgets.text_boxes import Completion, LineBox, complete_last, complete_path, complete_value
 from .form_fields import FOLDERS, Field, next_choice, next_section
 from .form_lines import candidate_lines, field_line, foot_lines, form_rows, value_column
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from ....core.config.fields import show_value
 from ....core.wording.text import visible
 from ...drawing.format import fit, wrap
-from ...drawing.spans import Line, cut, width_of
+from ...drawing.lines import Line, cut, width_of
 from .form_fields import Field
 
 MARK_WIDTH, SECTION_WIDTH, GAP = 2, 12, 2

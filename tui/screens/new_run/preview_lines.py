@@ -15,7 +15,7 @@ from ....core.judgement.preflight import CheckResult
 from ....core.run.estimate import Estimate
 from ....core.wording.text import visible, visible_lines
 from ...drawing.format import bar, fit, fit_right, format_bytes, format_clock, format_count, wrap
-from ...drawing.spans import Line, cut, titled
+from ...drawing.lines import Line, cut, titled
 from .preview_tokens import LONGEST_BAR, token_blocks
 
 ROW_LINES, DOCUMENT_LINES = 3, 8  # lines of a value in the first rows, and of a plain text

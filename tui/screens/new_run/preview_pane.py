@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...drawing.spans import Line
-from ...widgets.scrolled_pane import ScrolledPane
+from ...drawing.lines import Line
+from ...widgets.pane import ScrolledPane
 from .preview_lines import Preview, preview_lines
 
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from ....core.wording.text import visible
 from ...drawing.format import bar, fit, fit_right, format_count, wrap
-from ...drawing.spans import Line, cut, titled
+from ...drawing.lines import Line, cut, titled
 
 LONGEST_BAR = 40
 MASK_LINES = 4  # lines of one stretch of masked or scored tokens

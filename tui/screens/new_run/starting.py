@@ -12,7 +12,7 @@ from textual.message import Message
 from ....core.errors import Fault, FtevError
 from ....core.run.runs import Run
 from ....core.tasks import TASKS
-from ...app.threads import Post, in_thread
+from ...app.background import Post, in_thread
 
 if TYPE_CHECKING:
     from ....core.config.draft import Draft

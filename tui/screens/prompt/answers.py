@@ -19,8 +19,8 @@ from ....core.run.control import (
 from ....core.run.events import PromptAnswered
 from ....core.wording.text import visible
 from ...drawing.format import bar, fit, fit_right, format_seconds, format_share, format_signed, wrap
+from ...drawing.lines import Line
 from ...drawing.shading import split_at
-from ...drawing.spans import Line
 
 MODELS = ("base", "tuned")
 LABEL_WIDTH = 20  # cells at most

@@ -6,9 +6,8 @@ from ....core.run.control import ScoredToken
 from ....core.run.events import PromptAnswered
 from ....core.wording.text import visible
 from ...drawing.format import bar, fit, fit_right, format_share
-from ...drawing.scrolling import describe_hidden
+from ...drawing.lines import Line, describe_hidden, justify, width_of
 from ...drawing.shading import describe_share, legend
-from ...drawing.spans import Line, justify, width_of
 from ...widgets.modal import Page
 from ...widgets.pane import Pane
 from .answers import MODELS, Exchange

@@ -21,7 +21,7 @@ from ....core.run.control import (
 from ....core.run.history import History
 from ....core.run.launch import refuse_if_second, resume_worker, stop_worker, wake_worker
 from ....core.run.runs import Run
-from ...app.threads import Post, in_thread
+from ...app.background import Post, in_thread
 from ...drawing.format import format_bytes
 from ...widgets.framed import Outcome
 from .answers import LOADING, Exchange

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from ....core.run.events import PromptAnswered
 from ....core.wording.text import BREAK, visible
 from ...drawing.format import bar, fit, fit_right, format_share, format_signed, wrap
+from ...drawing.lines import Line
 from ...drawing.shading import first_difference, shade, split_at
-from ...drawing.spans import Line
 
 STEP_WIDTH = 13
 MOST_LINES = 3  # of one answer

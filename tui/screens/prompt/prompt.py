@@ -14,7 +14,7 @@ from ....core.run.control import AskPrompt
 from ....core.run.history import History
 from ....core.run.runs import Run, step_of, weights_of
 from ...app.keys import FARTHEST, PROMPT_PANE_KEYS, to_bindings
-from ...drawing.scrolling import following
+from ...drawing.lines import following
 from ...widgets.framed import Notice
 from ...widgets.pane import Numbered
 from ...widgets.text_boxes import PromptBox

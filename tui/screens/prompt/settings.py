@@ -11,7 +11,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from ...drawing.format import fit, format_count
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ...widgets.modal import Modal
 
 FIELDS = (  # name, title, what it means

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from ....core.run.control import ScoredToken
 from ....core.wording.text import visible
 from ...drawing.format import format_number, wrap
+from ...drawing.lines import Line, width_of
 from ...drawing.shading import describe_share, first_difference, shade, split_at, token_at
-from ...drawing.spans import Line, width_of
 from .answers import MODELS, Exchange, answer_head, label_lines, message_lines, prompt_lines
 
 Cursor = tuple[str, int]  # model, and the place among its shown tokens

@@ -14,13 +14,12 @@ from ....core.errors import FtevError
 from ....core.run.history import read_history
 from ....core.run.runs import Run
 from ....core.wording.text import visible
+from ...app.background import in_thread
 from ...app.keys import QUIZ_KEYS, to_bindings
-from ...app.threads import in_thread
 from ...drawing.format import with_minus, wrap
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ...widgets.framed import ReadingScreen
-from ...widgets.pane import Pane
-from ...widgets.scrolled_pane import ScrolledPane
+from ...widgets.pane import Pane, ScrolledPane
 from ..evaluation.evaluation_read import ReadingFailed
 
 if TYPE_CHECKING:

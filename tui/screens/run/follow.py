@@ -22,7 +22,7 @@ from ....core.run.events import EventReader
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.text import visible
-from ...terminal.changes import Changes
+from ...app.background import Changes
 from .metrics import Judgement
 
 CHUNK = 1 << 20  # bytes read a go

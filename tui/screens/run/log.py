@@ -6,7 +6,7 @@ from ....core.run.events import Note
 from ....core.run.history import History
 from ....core.wording.text import visible
 from ...drawing.format import format_time, wrap
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ...widgets.pane import NumberedPane
 
 _ROLES = {"warning": "warn", "error": "bad"}

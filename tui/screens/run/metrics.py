@@ -18,7 +18,7 @@ from ....core.run.history import History
 from ....core.wording.names import name_class
 from ....core.wording.numbers import shows_nothing
 from ....core.wording.text import visible
-from ...app.ahead import RECEIPTS, import_ahead
+from ...app.opening import RECEIPTS, import_ahead
 from ...drawing.format import (
     ABSENT,
     MINUS,
@@ -28,8 +28,7 @@ from ...drawing.format import (
     with_minus,
     wrap,
 )
-from ...drawing.scrolling import moved
-from ...drawing.spans import DECISION_MARKS, GAP, Column, Line, Span, header, row
+from ...drawing.lines import DECISION_MARKS, GAP, Column, Line, Span, header, moved, row
 from ...widgets.pane import NumberedPane
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title

@@ -15,7 +15,7 @@ from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...drawing.format import fit, fit_right, format_count, wrap
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ..charts.data import evaluation_order
 from ..prompt.answers import Exchange, exchange_of
 from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables

@@ -16,7 +16,7 @@ from ...drawing.format import (
     progress_bar,
     wrap,
 )
-from ...drawing.spans import Line, width_of
+from ...drawing.lines import Line, width_of
 from ...widgets.pane import NumberedPane
 
 NAME_WIDTH = 24

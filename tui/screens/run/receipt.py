@@ -18,7 +18,7 @@ from ....core.report.receipts import evaluation_receipt
 from ....core.run.history import History
 from ....core.wording.text import visible
 from ...drawing.format import fit, wrap
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ...widgets.modal import Page
 from .metric_rows import MetricRow, MetricTable
 from .metrics import format_difference, format_interval

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
-from ...app.away import seen_of, while_away
+from ...app.background import in_thread
 from ...app.keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -28,10 +28,9 @@ from ...app.keys import (
     hints,
     to_bindings,
 )
-from ...app.memory import Plain
+from ...app.memory import Plain, seen_of, while_away
 from ...app.opening import make_screen
-from ...app.threads import in_thread
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 from ...widgets.framed import FramedScreen, Notice
 from ...widgets.pane import NumberedPane
 from ..charts.chart import ChartPane, make_ahead

@@ -22,12 +22,12 @@ from ...drawing.format import (
     format_short_count,
     short_model_name,
 )
-from ...drawing.spans import STATUS_MARKS, Line, width_of
+from ...drawing.lines import STATUS_MARKS, Line, width_of
 from ...widgets.framed import Notice, Outcome, TwoEnds
 from ..prompt.asking import ask_request, resume_run
 
 if TYPE_CHECKING:
-    from ...app.threads import Post
+    from ...app.background import Post
 
 ROOMY = 84  # cells for the pace from which on it has the epoch too
 AROUND = 3  # cells beside and between the two ends of the line of status

@@ -17,7 +17,7 @@ from ...drawing.format import (
     with_minus,
     wrap,
 )
-from ...drawing.spans import GAP, Column, Line, header, row, table_width
+from ...drawing.lines import GAP, Column, Line, header, row, table_width
 from ...widgets.pane import NumberedPane
 
 TIME_WIDTH = 140  # from here on the time of an epoch is told

@@ -10,7 +10,7 @@ from ....core.run.control import Traced
 from ....core.run.traces import ModelTrace, Share, TracedLayer
 from ....core.wording.text import visible
 from ...drawing.format import ABSENT, MINUS, bar, fit, fit_right, format_number, format_share, wrap
-from ...drawing.spans import Line
+from ...drawing.lines import Line
 
 ROOMY = 116  # cells from which on each model's change and cosine have columns
 LAYER_WIDTH, APART_WIDTH = 11, 7

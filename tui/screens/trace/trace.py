@@ -15,8 +15,7 @@ from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import TRACE_KEYS, to_bindings
 from ...drawing.format import wrap
-from ...drawing.scrolling import moved, scrolled
-from ...drawing.spans import Line
+from ...drawing.lines import Line, moved, scrolled
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
 from ...widgets.text_boxes import PromptBox

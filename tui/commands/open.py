@@ -1,4 +1,4 @@
-"""`ftev-tui open RUN`: attach to a run or replay one; leaving never stops it."""
+"""`ftev-tui` alone, the home screen; `ftev-tui open RUN`, a run. Leaving never stops a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from .show import can_draw_screen, print_json, say
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.command is None:
+        return show_home(options)
     folder = runs_folder(options.runs_dir)
     found = open_run(options.run, folder)
     if options.json:
@@ -21,8 +23,7 @@ def run(options: argparse.Namespace) -> int:
 
         # home lists the runs beside it, also where it was opened by its path
         return run_app(found.path.parent, found, theme=options.theme, ascii_only=options.ascii)
-    from .follow import Follower, printer
-    from .outcome import describe_death, tell_outcome
+    from .follow import Follower, describe_death, printer, tell_outcome
 
     emit = printer(to_stderr=False)
     follower = Follower(found, emit)
@@ -33,3 +34,15 @@ def run(options: argparse.Namespace) -> int:
         return 0
     tell_outcome(found, follower.history, emit)
     return 0
+
+
+def show_home(options: argparse.Namespace) -> int:
+    if options.json or not can_draw_screen():
+        from . import list_runs
+
+        return list_runs.run(options)
+    print("ftev …", flush=True)
+    from ..app.app import run_app
+
+    folder = runs_folder(options.runs_dir)
+    return run_app(folder, theme=options.theme, ascii_only=options.ascii)

@@ -1,16 +1,27 @@
-"""Told by the system when something in a folder was written, so that a follower need not ask.
-
-Linux tells within a millisecond (inotify). Elsewhere, and on file systems of other machines, nobody
-tells: whoever waits looks again when the time is up.
-"""
+"""Work beside the event loop: a thread that posts what it found, and a folder that is watched."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+from textual.message import Message
+
+Post = Callable[[Message], object]
+
+
+def in_thread(act: Callable[[], object]) -> None:
+    def run() -> None:
+        with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
+            act()
+
+    threading.Thread(target=run, daemon=True).start()
+
 
 MODIFIED, CREATED, MOVED_HERE = 0x2, 0x100, 0x80  # of <sys/inotify.h>
 
