@@ -88,7 +88,8 @@ def made_model(size: str, longest: int, seed: int) -> Any:
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
     """With the rows of each of their steps, or as many steps of rows in an order of its own."""
     from ftev.core.config.config import TrainConfig
-    from ftev.core.engine.training.train import Plan, Trainer, plan_training, read_steps, train
+    from ftev.core.engine.training.train import read_steps, train
+    from ftev.core.engine.training.trainer import Plan, Trainer, plan_training
 
     theirs = [[np.array(step) for step in epoch] for epoch in json.loads(args.steps.read_text())]
     settings = TrainConfig(

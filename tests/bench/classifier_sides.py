@@ -117,7 +117,8 @@ def run_config(args: argparse.Namespace) -> Any:
 
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, Any]:
     from ftev.core.engine.models.devices import training_precision
-    from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+    from ftev.core.engine.training.train import read_steps, train
+    from ftev.core.engine.training.trainer import Trainer, plan_training
 
     config = run_config(args)
     size = sum(p.numel() for p in loaded.model.parameters())

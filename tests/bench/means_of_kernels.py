@@ -50,7 +50,7 @@ def vocabulary(args: argparse.Namespace) -> Rows:
 def optimizer(args: argparse.Namespace) -> Rows:
     import torch
     from ftev.core.engine.models.cpu_kernels import memory_kept
-    from ftev.core.engine.training.train import make_optimizer
+    from ftev.core.engine.training.trainer import make_optimizer
 
     loaded, rows = encoder(args)
     for parameter in loaded.model.parameters():

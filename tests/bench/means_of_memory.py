@@ -54,7 +54,8 @@ def made(args: argparse.Namespace, kind: str) -> tuple[Any, Any]:
 def way(args: argparse.Namespace, kind: str, name: str, precision: str) -> dict[str, float]:
     """Some steps of one way: seconds a step, MiB above the loaded model, losses."""
     import torch
-    from ftev.core.engine.training.train import Plan, Position, Trainer, read_steps, train
+    from ftev.core.engine.training.train import read_steps, train
+    from ftev.core.engine.training.trainer import Plan, Position, Trainer
 
     loaded, rows = made(args, kind)
     step = np.arange(len(rows.ids))

@@ -58,7 +58,8 @@ def training(loaded: Any, rows: Any, asked: Any, precision: str, **more: Any) ->
     import torch
     from ftev.core.engine.training import train as training_loop
     from ftev.core.engine.training.batches import PART_PRICE
-    from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+    from ftev.core.engine.training.train import read_steps, train
+    from ftev.core.engine.training.trainer import Trainer, plan_training
 
     before = {n: w.clone() for n, w in loaded.model.state_dict().items()}
     plan, price = plan_training(rows, asked), more.pop("part_price", PART_PRICE)
@@ -84,7 +85,7 @@ def epochs(args: argparse.Namespace) -> Rows:
     from ftev.core.engine.scoring.rows import classification_rows
     from ftev.core.engine.training.batches import padding_ratio
     from ftev.core.engine.training.packing import packed_batch
-    from ftev.core.engine.training.train import Trainer, plan_training
+    from ftev.core.engine.training.trainer import Trainer, plan_training
 
     loaded, rows = encoder(args)
     asked = settings(batch_size=32)

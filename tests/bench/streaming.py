@@ -32,9 +32,10 @@ from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.models import devices
 from ftev.core.engine.models.models import Loaded, load_tokenizer
 from ftev.core.engine.scoring.rows import TokenRows
-from ftev.core.engine.training import fine_tune
-from ftev.core.engine.training.checkpoints import Best
-from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+from ftev.core.engine.training import train as training_loop
+from ftev.core.engine.training.best import Best
+from ftev.core.engine.training.train import read_steps, train
+from ftev.core.engine.training.trainer import Trainer, plan_training
 from ftev.core.engine.worker.listen import Listener
 from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.engine.worker.session import Session
@@ -145,8 +146,8 @@ class Turns:
             pass
         self.step_seconds = (time.perf_counter() - started) / 10
         self.count = max(10, round(seconds / self.step_seconds))
-        fine_tune.train = self._next  # type: ignore[assignment]
-        fine_tune.save_checkpoint = lambda *_: None  # type: ignore[assignment, return-value]
+        training_loop.train = self._next  # type: ignore[assignment]
+        training_loop.save_checkpoint = lambda *_: None  # type: ignore[assignment, return-value]
 
     def _next(self, _: Trainer) -> Iterator[Any]:
         for _ in range(self.count):
@@ -173,7 +174,7 @@ class Turns:
         with Listener(events.run) as listener:
             s = Session(events.run, config, events, listener)  # type: ignore[arg-type]
             with devices.Telemetry(s.write, s.device):
-                self._timed(lambda: fine_tune._between_steps(s, self.t, Best()))
+                self._timed(lambda: training_loop.between_steps(s, self.t, Best()))
 
 
 def cost(turns: Turns, rounds: int) -> dict[str, tuple[float, float, float, float]]:

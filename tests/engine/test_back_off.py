@@ -8,9 +8,10 @@ import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.models.models import load
-from ftev.core.engine.training.back_off import cut_finer
-from ftev.core.engine.training.checkpoints import Best, restore_training, save_checkpoint
-from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+from ftev.core.engine.training.best import Best
+from ftev.core.engine.training.checkpoints import restore_training, save_checkpoint
+from ftev.core.engine.training.train import read_steps, train
+from ftev.core.engine.training.trainer import Trainer, cut_finer, plan_training
 from ftev.core.run.runs import Run
 from test_train import rows_of, weights
 

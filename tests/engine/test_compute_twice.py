@@ -16,9 +16,10 @@ from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.__main__ import work
 from ftev.core.engine.models.models import Loaded, add_adapter, at_precision, load
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows
-from ftev.core.engine.training.back_off import compute_twice
-from ftev.core.engine.training.checkpoints import Best, restore_training, save_checkpoint
-from ftev.core.engine.training.train import Trainer, _gradients, plan_training, read_steps, train
+from ftev.core.engine.training.best import Best
+from ftev.core.engine.training.checkpoints import restore_training, save_checkpoint
+from ftev.core.engine.training.train import _gradients, read_steps, train
+from ftev.core.engine.training.trainer import Trainer, checkpoint_activations, plan_training
 from ftev.core.engine.worker.listen import Listener
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run, create_run
@@ -183,7 +184,7 @@ def logits(loaded: Loaded) -> torch.Tensor:
 def test_answers_in_between_are_not_touched(causal_folder: Path, adapter: bool) -> None:
     loaded = causal(causal_folder, adapter).loaded
     before = logits(loaded)
-    assert compute_twice(loaded.model)
+    assert checkpoint_activations(loaded.model)
     loaded.model.train()
     assert torch.equal(logits(loaded), before)
     assert logits(at_precision(loaded, "bfloat16")).dtype == torch.bfloat16

@@ -23,10 +23,10 @@ from ftev.core.config.config import (  # noqa: E402
     to_dict,
 )
 from ftev.core.config.config_file import check_config  # noqa: E402
-from ftev.core.engine.__main__ import load_base_model, read_data, take_given_model  # noqa: E402
 from ftev.core.engine.models import models  # noqa: E402
 from ftev.core.engine.models.heads import Outputs, merge_labels, read_outputs, suggest_map  # noqa: E402
 from ftev.core.engine.scoring.conclude import evaluate_split  # noqa: E402
+from ftev.core.engine.stages import load_base_model, read_data, take_given_model  # noqa: E402
 from ftev.core.engine.worker.listen import Listener  # noqa: E402
 from ftev.core.engine.worker.outbox import Outbox  # noqa: E402
 from ftev.core.engine.worker.session import Session  # noqa: E402

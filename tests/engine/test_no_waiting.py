@@ -16,7 +16,8 @@ from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.models.models import load
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.training.masks import padded_right
-from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+from ftev.core.engine.training.train import read_steps, train
+from ftev.core.engine.training.trainer import Trainer, plan_training
 
 TEXTS = ["a cold day", "tea", "the kettle boils and the cup is warm", "what a good day"] * 6
 

@@ -16,7 +16,8 @@ from ftev.core.engine.scoring.shared_contexts import can_share
 from ftev.core.engine.training import packing
 from ftev.core.engine.training.packed_layout import WHOLE, Packed, by_bounds, by_groups
 from ftev.core.engine.training.packing import Way, attend, packed_batch, way_of_packing
-from ftev.core.engine.training.train import Trainer, plan_training, read_steps, train
+from ftev.core.engine.training.train import read_steps, train
+from ftev.core.engine.training.trainer import Trainer, plan_training
 from test_train import weights
 from torch import Tensor
 from torch.nn import functional

@@ -21,7 +21,7 @@ from ftev.core.config.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
-from ftev.core.engine.training.validation_rows import ValidationRows  # noqa: E402
+from ftev.core.engine.training.best import ValidationRows  # noqa: E402
 from ftev.core.metrics.statistics import mcnemar  # noqa: E402
 from ftev.core.report.report import build_report, render_markdown  # noqa: E402
 from ftev.core.report.sections.parity import show_parity  # noqa: E402

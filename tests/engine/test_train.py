@@ -12,24 +12,22 @@ from ftev.core.engine.models import models
 from ftev.core.engine.models.models import Loaded, load
 from ftev.core.engine.scoring.evaluate import most_likely
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
-from ftev.core.engine.training.checkpoints import (
+from ftev.core.engine.training.best import (
+    NEWEST,
     Best,
+    PValue,
+    ValidationRows,
+    loss_change,
+    out_of_patience,
+    update_best,
+)
+from ftev.core.engine.training.checkpoints import (
     read_state,
     restore_training,
     save_checkpoint,
 )
-from ftev.core.engine.training.train import (
-    DIVERGED_STEPS,
-    Position,
-    Trainer,
-    learning_rate,
-    note_divergence,
-    plan_training,
-    read_steps,
-    train,
-)
-from ftev.core.engine.training.validate import PValue, out_of_patience, update_best
-from ftev.core.engine.training.validation_rows import NEWEST, ValidationRows, loss_change
+from ftev.core.engine.training.train import DIVERGED_STEPS, note_divergence, read_steps, train
+from ftev.core.engine.training.trainer import Position, Trainer, learning_rate, plan_training
 from ftev.core.run.events import StepDone
 from ftev.core.run.history import Change
 from ftev.core.run.runs import Run

@@ -23,8 +23,8 @@ from ftev.core.config.config_file import load_config
 from ftev.core.engine.answering import travel
 from ftev.core.engine.answering.travel import at_checkpoint, make_room_for_training
 from ftev.core.engine.scoring.rows import prompt_text
-from ftev.core.engine.training.checkpoints import Best, checkpoint_path
-from ftev.core.engine.training.validate import update_best
+from ftev.core.engine.training.best import Best, update_best
+from ftev.core.engine.training.checkpoints import checkpoint_path
 from ftev.core.engine.worker.listen import Listener
 from ftev.core.engine.worker.serve import load_finished
 from ftev.core.engine.worker.session import Session

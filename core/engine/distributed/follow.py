@@ -1,4 +1,4 @@
-"""What the other ranks of a run do: as the first one says, until it says that the run is over."""
+"""What the other ranks of a run do: they carry out the orders of the first until it is over."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..models.models import Loaded
-from ..training.checkpoints import Best, checkpoint_path, save_checkpoint
-from ..training.fine_tune import load_weights, start_training
-from ..training.train import Stepped, Trainer, sum_losses, train
-from ..training.validate import score_share
+from ..scoring.splits import read_features, score_share
+from ..training.best import Best
+from ..training.checkpoints import checkpoint_path, save_checkpoint
+from ..training.train import TakenStep, load_weights, read_steps, start_training, train
+from ..training.trainer import Trainer
 from ..worker.session import Session
-from .shares import read_features
 
 
 @dataclass
@@ -21,8 +21,8 @@ class Follower:
     s: Session
     chapters: dict[str, Callable[[Session], None]]  # parts of the story that are the same for all
     t: Trainer = field(init=False)
-    steps: Iterator[Stepped] = field(init=False)
-    pending: list[Stepped] = field(default_factory=list)
+    steps: Iterator[TakenStep] = field(init=False)
+    pending: list[TakenStep] = field(default_factory=list)
 
     def follow(self) -> None:
         while (order := self.s.ranks.hear()).name != "end":
@@ -50,7 +50,7 @@ class Follower:
         self.pending += [step for step in [next(self.steps, None)] if step is not None]
 
     def sum_losses(self) -> None:
-        sum_losses(self.s.ranks, self.pending)
+        read_steps(self.pending, self.s.ranks)
         self.pending = []
 
     def gather_weights(self) -> None:

@@ -21,13 +21,12 @@ from ...metrics.scored import are_same_rows, read_text
 from ...metrics.token_changes import greatest_changes
 from ...run.events import AnalysisComputed, PredictionsStored, TextScored, spell_numbers
 from ...run.runs import file_sha256
-from ..distributed.shares import read_features
-from ..training.validate import evaluated, score
 from ..worker.session import Session
 from .conclude_text import with_answers, zero_shot_base
 from .evaluate import TextScore, score_text
 from .pairing import same_tokens
 from .rows import TokenRows, encode, window_texts
+from .splits import evaluated, read_features, score
 
 
 def evaluate_split(s: Session, split: str) -> None:

@@ -26,12 +26,12 @@ from ...run.events import AnalysisComputed, spell_numbers
 from ..models.devices import free_memory
 from ..models.models import Loaded, dtype_of, tied
 from ..training.batches import Layout
-from ..training.validate import in_label_order
 from ..worker.errors import Stopped, explain
 from ..worker.session import Session
 from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
 from .read_back import NotRead, NotTested, ReadBack, Reader, Request
 from .rows import TokenRows
+from .splits import in_label_order
 
 # W + BA rounds otherwise than Wx + B(Ax): merged weights are allowed ten times the drift.
 MERGED_TOLERANCE = 10.0

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...config.config import TrainConfig
 
 Rows = NDArray[np.int64]
-Step = list[Rows]  # the parts (micro-batches) of one optimizer step
+Parts = list[Rows]  # the parts (micro-batches) of one optimizer step
 # What a padded part of a step costs beside its tokens, in tokens: weights are read and gradients
 # added for each. Measured with MiniLM on a CPU: 128 to 256 are alike, 32 costs a third more time.
 PART_PRICE = 256
@@ -44,7 +44,7 @@ def _at(rows: Rows, places: NDArray[np.int64]) -> list[Rows]:
 
 def cut_by_length(
     rows: Rows, lengths: NDArray[np.int64], price: float, most: float = math.inf
-) -> Step:
+) -> Parts:
     """Rows, those of like length together, in the parts that cost least when each is padded to its
     longest row: a token costs 1 and a part `price`. No part is of more than `most` tokens, padding
     counted, unless rows of one length are.

@@ -21,35 +21,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ...errors import RunError
+from ...errors import Fault, RunError
 from ...files.disk import make_folder, remove, writing
 from ...files.reading import read_json
 from ...run.checkpoint_files import Written, damage_of, describe_files
-from ...run.runs import TRAINING_STATE, Run
+from ...run.runs import TRAINING_STATE, Run, step_of
 from ..distributed.spread import local, placed_like
 from ..models.models import save
-from .train import Position, Trainer
+from .best import Best, ValidationRows
+from .trainer import Position, Trainer
 
 TENSORS = "training_state.safetensors"
 SHARD = "optimizer.{:0>5}-of-{:0>5}.safetensors"  # a rank's part, where the state is sharded
-
-
-@dataclass
-class Best:
-    """The evaluation whose checkpoint is kept, and how many there were since the reference moved.
-
-    `top` is the best by the metric alone: the one that is kept must not be told apart from it.
-    """
-
-    value: float | None = None
-    step: int = 0
-    loss: float | None = None
-    p: float | None = None  # of the difference between the two, where they are not one
-    top_value: float | None = None
-    top_step: int = 0
-    top_loss: float | None = None
-    reference: float | None = None  # moves only when the gain exceeds min_delta
-    since: int = 0
 
 
 @dataclass
@@ -69,7 +52,7 @@ def checkpoint_path(run: Run, step: int) -> Path:
 
 
 def save_checkpoint(run: Run, t: Trainer, best: Best) -> Path:
-    """Write the state after the last step taken; every rank has to be told to.
+    """Write the state after the last step taken; every rank has to take part.
 
     The first rank writes it. Where the optimizer's state is sharded, each writes its own part.
     Raises RunError where the disk refuses it, or gives back other bytes than were written.
@@ -222,6 +205,27 @@ def drop_old_checkpoints(run: Run, keep: int, spared: Collection[int]) -> None:
     for step in steps[:-keep]:
         if step not in spared:
             shutil.rmtree(checkpoint_path(run, step), ignore_errors=True)
+
+
+def diverged(run: Run, since: int, why: str) -> RunError:
+    """The end of a run whose model computes nothing any more, with the checkpoint to go back to."""
+    rows = ValidationRows.of(run)
+    saved = [step_of(p.parent) for p in run.checkpoints.glob(f"step_*/{TRAINING_STATE}")]
+    kept = max((step for step in saved if _is_finite(rows, step, since)), default=None)
+    if kept is None:
+        there = "No checkpoint with finite scores was saved before"
+    else:
+        path = checkpoint_path(run, kept).relative_to(run.path)
+        there = f"The last checkpoint with finite scores is that of step {kept:,}, in {path}"
+    return RunError(
+        Fault("", f"diverged since step {since:,}: {why}. {there}", "Lower train.learning_rate")
+    )
+
+
+def _is_finite(rows: ValidationRows, step: int, since: int) -> bool:
+    """By its own evaluation; without one, by the step that was taken from it."""
+    scored = rows.read(step)
+    return step < since - 1 if scored is None else bool(scored["nll"].is_finite().all())
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,7 @@ import traceback
 from typing import NoReturn
 
 from ...errors import FtevError, RunError
-from ...run.events import EventWriter, RunFinished
+from ...run.events import EventWriter, Note, RunFinished
 from ...run.history import read_history
 from ...run.lock import run_lock
 from ...run.runs import SILENT_SECONDS, Run
@@ -33,6 +33,24 @@ def ending_of(error: Exception, members: Members) -> RunFinished:
         time.sleep(CERTAINTY_SECONDS)  # until it is told which rank is lost, and the run ends
     code = error.exit_code if isinstance(error, FtevError) else 1
     return RunFinished(status="failed", error=explain(error), exit_code=code)
+
+
+def write_report(run: Run, events: Outbox, ended: RunFinished) -> None:
+    """The report of a run as it will stand once its end is written: a finished run has one.
+
+    It is a view of what is stored: a fault in it does not undo the run, and is a warning.
+    """
+    from ...report import report
+
+    events.flush()
+    history = read_history(run)
+    history.add(ended)
+    try:
+        report.write_report(run, (*report.DEFAULT_FORMATS, "card"), history=history)
+    except Exception as error:
+        traceback.print_exc()
+        text = f"the report could not be written: {explain(error)}. `ftev-tui report {run.id}` does"
+        events.write(Note(level="warning", text=text))
 
 
 def end_without(lost: str, run: Run, events: Outbox, listener: Listener) -> NoReturn:

@@ -27,8 +27,8 @@ from ..models.devices import choose_device, drawn_from
 from ..models.models import Loaded, load
 from ..scoring.pairing import reads_alike
 from ..scoring.rows import RENDER, TokenRows
+from ..training.best import ValidationRows
 from ..training.probe import Probe
-from ..training.validation_rows import ValidationRows
 from .errors import Stopped
 from .listen import Listener
 from .outbox import Outbox

@@ -1,14 +1,15 @@
-"""The validation rows of each evaluation inside training, kept in the run directory.
+"""Which checkpoint of a run is the best so far, judged on the same validation rows.
 
-Whether a loss has changed, and whether one checkpoint is better than another, is asked of the same
-rows under both (V10, V11). A file an evaluation: a resumed worker goes on from the files of the
-steps that it does not take again.
+The scored rows of each evaluation inside training are kept in the run directory: whether a loss has
+changed, and whether one checkpoint is better than another, is answered by the same rows under both
+(V10, V11). There is a file per evaluation: a resumed worker goes on from the files of the steps
+that it does not take again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,135 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...config.config import EarlyStopping
 from ...data.formats.tables import UNREADABLE
 from ...files.disk import make_folder, replacing
+from ...metrics.metrics import METRICS
 from ...run.runs import Run
 
+LEVEL = 0.05  # a p above it leaves two checkpoints indistinguishable
 # What a file holds of a scored row. Probabilities take most of the room: they are kept only where
 # the metric that chooses the checkpoint is computed from them.
 COLUMNS = ("row_id", "label", "predicted", "nll", "tokens", "correct", "bytes")
 NEWEST = 32  # evaluations kept of either kind, those at the end of an epoch and those between
 
 Change = tuple[int, float, float]  # earlier step, difference of the losses, its standard error
+PValue = Callable[[int, int], float]  # of two steps
+
+
+@dataclass
+class Best:
+    """The evaluation whose checkpoint is kept, and how many there were since the reference moved.
+
+    `top` is the best by the metric alone: no test separates the one that is kept from it.
+    """
+
+    value: float | None = None
+    step: int = 0
+    loss: float | None = None
+    p: float | None = None  # of the difference between the two, where they are not one
+    top_value: float | None = None
+    top_step: int = 0
+    top_loss: float | None = None
+    reference: float | None = None  # moves only when the gain exceeds min_delta
+    since: int = 0
+
+
+def update_best(
+    best: Best,
+    value: float,
+    step: int,
+    metric: str,
+    stop: EarlyStopping | None,
+    loss: float = math.nan,
+    p_value: PValue = lambda earlier, later: 0.0,
+) -> bool:
+    """Whether the checkpoint of this evaluation is needed: it is kept, or the best by the metric.
+
+    NaN is never best. The reference of early stopping moves only when the gain exceeds min_delta
+    (T2).
+    """
+    sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
+    needed = False
+    if not math.isnan(value):
+        new = Candidate(step, value, math.inf if math.isnan(loss) else loss)
+        needed = _choose(best, new, sign, p_value)
+    min_delta = stop.min_delta if stop else 0.0
+    if not math.isnan(value) and (
+        best.reference is None or sign * (value - best.reference) > min_delta
+    ):
+        best.reference, best.since = value, 0
+    else:
+        best.since += 1
+    return needed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluation that may choose the checkpoint."""
+
+    step: int
+    value: float
+    loss: float
+
+
+def _choose(best: Best, new: Candidate, sign: float, p_value: PValue) -> bool:
+    """Keep, of those that the metric cannot tell from the best one, the one of the lowest loss.
+
+    Each is held against the best by the metric and never against the one that is kept, or a chain
+    of small losses would lead downhill. One that a test once separated from the best is out for
+    good: its weights are gone, which bounds the checkpoints on disk.
+    """
+    known = {c.step: c for c in (*_candidates(best), new)}
+    top = max(known.values(), key=lambda c: (sign * c.value, -c.loss))
+    kept, p = top, None
+    for candidate in known.values():
+        if candidate.loss < kept.loss and candidate is not top:
+            found = p_value(candidate.step, top.step)
+            if found > LEVEL:
+                kept, p = candidate, found
+    best.value, best.step, best.loss, best.p = kept.value, kept.step, _finite(kept.loss), p
+    best.top_value, best.top_step, best.top_loss = top.value, top.step, _finite(top.loss)
+    return new in (top, kept)
+
+
+def _candidates(best: Best) -> Iterator[Candidate]:
+    """The one that was kept and the best by the metric, as far as there are any."""
+    for step, value, loss in (
+        (best.step, best.value, best.loss),
+        (best.top_step, best.top_value, best.top_loss),
+    ):
+        if value is not None:
+            yield Candidate(step, value, math.inf if loss is None else loss)
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
+
+
+def paired_p(
+    rows: ValidationRows,
+    labels: tuple[str, ...] | None,
+    positive: str | None,
+    metric: str,
+    earlier: int,
+    later: int,
+) -> float:
+    """p of the metric's difference between two evaluations over the same validation rows (S2b).
+
+    0, as if they differed, where that cannot be computed: then the metric alone decides.
+    """
+    from ...metrics.comparisons import compare  # brings SciPy: most runs never ask
+
+    a, b = rows.read(earlier), rows.read(later)
+    if a is None or b is None:
+        return 0.0
+    found = compare("validation", "earlier", a, "later", b, labels, positive, metrics=[metric])
+    return next((c.p for c in found if not math.isnan(c.p)), 0.0)
+
+
+def out_of_patience(best: Best, stop: EarlyStopping | None) -> bool:
+    return stop is not None and best.since >= stop.patience
 
 
 @dataclass(frozen=True)

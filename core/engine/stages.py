@@ -1,0 +1,200 @@
+"""The five stages of a run, and what they do before the first: read the data.
+
+Each takes the session and leaves in it what the next one needs. `__main__.py` puts them in order.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import chain
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ..data.data import read_run_data
+from ..data.drawn import tell_draws
+from ..data.leakage import find_leakage
+from ..files.disk import replacing
+from ..metrics.metrics import default_positive
+from .answering.answer import answer_probes
+from .distributed.agreement import compare_weights
+from .models import models
+from .models.devices import Telemetry, describe_device, drawn_from, training_precision
+from .models.heads import check_label_map, merge_labels
+from .models.vocabulary import check_vocabulary, tokens_without_embedding
+from .scoring.pairing import compare_models
+from .scoring.rows import begin_with_space
+from .scoring.splits import read_features
+from .training import train
+from .training.probe import fit_probe
+from .worker.session import PROBE_FILE, Session
+
+
+def read_data(s: Session) -> None:
+    """Every bad row stops the run here, before a model is loaded."""
+    c = s.config
+    s.listener.state = "reading data"
+    s.dataset = read_run_data(c)
+    if s.dataset.skipped:
+        rows = sum(s.dataset.skipped_rows.values())
+        s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
+    s.form = s.dataset.columns.form
+    if s.form == "prompt_completion":
+        seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
+        s.spaced = begin_with_space(seen.frame["completion"])
+    s.write(replace(s.dataset.columns_found(), spaced=s.spaced))
+    if c.task_type.has_labels:
+        counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
+        s.data_labels = labels = s.dataset.labels
+        s.positive = c.objective.positive or default_positive(labels, counted.label_counts())
+        s.fix_labels(labels)
+
+
+def load_base_model(s: Session) -> None:
+    """Stage 1: the base model on its device, its head or adapter new where it has none."""
+    with s.stage(1) as shown:
+        check_names_of_labels(s)
+        s.tuned = s.load(s.config.model.base, trainable=s.config.trains)
+        if s.config.task_type.has_labels:
+            s.base_has_head = not s.tuned.new_head
+            take_labels(s, s.tuned)
+        described = models.describe(s.tuned, s.config.model.base)
+        s.precision = training_precision(s.config, s.device, described.parameters)
+        if s.config.trains and s.config.model.adapter == "lora" and not s.tuned.has_adapter:
+            with drawn_from(s.config.train.seed):
+                models.add_adapter(s.tuned, s.config)
+            described = models.describe(s.tuned, s.config.model.base)
+        compare_weights(s, s.tuned)
+        for text in models.notes_on_base(s.tuned, s.config):
+            s.note(text)
+        precision = s.precision if s.config.trains else s.config.evaluate.precision
+        device = describe_device(s.device, precision)
+        found = replace(device, trains=s.config.trains, devices=s.ranks.world)
+        s.write(found, described)
+        shown["note"] = models.in_words(described)
+
+
+def check_names_of_labels(s: Session) -> None:
+    """Names in data.label_map that neither a model nor the data know end the run here."""
+    if not s.config.task_type.has_labels or not s.config.data.label_map:
+        return
+    given = [name for name in (s.config.model.base, s.config.model.tuned) if name]
+    heads = {name: models.own_labels(s.config, name) for name in given}
+    check_label_map(s.config.data.label_map, heads, s.data_labels)
+
+
+def take_labels(s: Session, loaded: models.Loaded) -> None:
+    """The labels of the run: a trained model's own order; in `eval` the data's, and what else a
+    head can answer, which is a wrong prediction here."""
+    own = loaded.labels
+    labels = own if s.config.trains else merge_labels(s.labels, [own])
+    if labels != s.labels:
+        s.fix_labels(labels)
+
+
+def prepare_training_data(s: Session) -> None:
+    """Stage 2: rows to train on and to validate with, as token ids; leakage between the splits."""
+    with s.stage(2) as shown:
+        for split in ("train", "validation"):
+            if split in s.dataset.splits:
+                s.prepare(split)
+        check_tokens(s, s.config.model.base)
+        s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
+        s.write(s.leakage.as_event(), *tell_draws(s.dataset))
+        if "train" in s.rows:
+            shown.update(s.shapes("train"))
+        else:
+            shown["note"] = "no training data"
+
+
+def check_tokens(s: Session, name: str) -> None:
+    """Before anything is trained or scored: a token without an embedding stops the run, or warns.
+
+    Test rows are looked at too, which otherwise are tokenised after training.
+    """
+    if not tokens_without_embedding(s.tuned):
+        return
+    from .scoring.conclude import texts_as_rows
+
+    rows = {split: s.render(split, s.tuned) for split in s.dataset.splits}
+    rows |= texts_as_rows(s)
+    if warning := check_vocabulary(s.tuned, name, rows):
+        s.note(warning, "warning")
+
+
+def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
+    """Stage 3: the probe on the base, the training loop, and the resulting model saved."""
+    with s.stage(3) as shown, telemetry.around():
+        if s.config.trains:
+            fit_probe_on_base(s)
+            shown["note"] = train.fine_tune(s, resume)
+        else:
+            s.ranks.order("take_given_model")
+            take_given_model(s)
+            check_tokens(s, str(s.config.model.tuned))
+            s.write(compare_models(s.base, s.tuned))
+            fit_probe_on_base(s)
+            shown["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
+        with replacing(s.run.model_path, models.size_of(s.tuned)) as temporary:
+            models.save(s.tuned, temporary)
+
+
+def fit_probe_on_base(s: Session) -> None:
+    """The linear probe on the base, before its weights change (C6)."""
+    if not s.config.task_type.has_labels or not s.config.evaluate.probe or "train" not in s.rows:
+        return
+    base = s.tuned.as_base() if s.adapts_base else s.untrained
+    found = {}
+    for split in ("train", "validation"):
+        if split in s.rows:
+            labels = s.rows[split].labels
+            assert labels is not None
+            found[split] = (read_features(s, base, split), labels)
+    fitting = fit_probe(found["train"], found.get("validation"), s.labels)
+    s.probe = s.drive(fitting, "fitting the probe", 1)
+    s.probe.save(s.run.path / PROBE_FILE)
+
+
+def take_given_model(s: Session) -> None:
+    """What was loaded is the base; the tuned model is a given one."""
+    assert s.config.model.tuned is not None
+    s.keep_base(s.tuned)
+    s.tuned = s.load(s.config.model.tuned)
+    compare_weights(s, s.tuned)
+    take_labels(s, s.tuned)
+    s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
+
+
+def prepare_evaluation_data(s: Session) -> None:
+    """Stage 4: the test rows, where there are any and they are not held back."""
+    with s.stage(4) as shown:
+        if "test" in s.dataset.splits and s.config.evaluate.test:
+            s.prepare("test")
+            shown.update(s.shapes("test"))
+        else:
+            missing = "test is held back" if "test" in s.dataset.splits else "no test data"
+            shown["note"] = f"{missing}: results are on validation, which chose the checkpoint"
+
+
+def evaluate_models(s: Session) -> None:
+    """Stage 5: every model on every held-out split, and whether what was scored is what ships."""
+    # here, as no run needs SciPy's statistics before its first step
+    from .scoring.conclude import evaluate_split, score_texts
+    from .scoring.parity import parity
+    from .scoring.read_back import Reader
+    from .scoring.self_test import self_test
+
+    with s.stage(5) as shown:
+        splits = [name for name in ("validation", "test") if name in s.rows]
+        with Reader() if s.config.evaluate.parity_rows else nullcontext() as reader:
+            for split in splits:
+                evaluate_split(s, split)
+            if not s.config.task_type.has_labels:
+                score_texts(s)
+            if not s.config.trains:  # in training they are answered at each evaluation
+                answer_probes(s)
+            judged = splits[-1]  # the verdict rests on it
+            for fact in chain(self_test(s, judged), parity(s, judged, reader)):
+                s.write(fact)
+        rows = sum(len(s.rows[name]) for name in splits)
+        shown.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))

@@ -1,0 +1,222 @@
+"""What an optimizer step needs, set up once: plan, schedule, optimizer, ways to save memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...config.config import TrainConfig
+from ..distributed.ranks import Ranks
+from ..distributed.spread import Spread
+from ..models.cpu_kernels import use_cpu_kernels
+from ..models.models import Loaded, ScoredPositions, unwrapped, without_cache
+from ..scoring.rows import TokenRows
+from .batches import PART_PRICE, Parts, Rows, cut_by_length, padding_ratio, plan_epoch
+from .packed_layout import GROUP_PRICE, by_bounds, by_groups
+from .packing import PACKED_PRICE, way_of_packing
+
+# Parameters without decay, by a part of their name; those of one dimension are spared as well.
+NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
+SAMPLED = 100  # steps whose padding is counted
+
+
+@dataclass
+class Position:
+    """Where training stands: the next step to take. Saved with a checkpoint."""
+
+    step: int = 0  # optimizer steps taken
+    epoch: int = 0  # whole epochs taken
+    batch: int = 0  # steps taken in this epoch
+    pieces: int = 1  # into which each part of a step is cut, since memory ran out
+    twice: bool = False  # activation checkpointing, since single rows ran out of memory
+    not_finite: int = 0  # steps in a row, up to the last, without a finite gradient and loss
+    seconds: float = 0.0  # of training: pauses and evaluations left out
+    epoch_seconds: float = 0.0  # the same in this epoch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of every epoch: which rows, in which order."""
+
+    epochs: list[list[Rows]]
+    whole: list[int]  # steps that each of them has where it is not cut short
+
+    @property
+    def max_steps(self) -> int:
+        return sum(len(e) for e in self.epochs)
+
+    @property
+    def length(self) -> float:
+        """Epochs that the steps come to."""
+        return math.fsum(len(e) / n for e, n in zip(self.epochs, self.whole, strict=True))
+
+    def warmup_steps(self, settings: TrainConfig) -> int:
+        return math.ceil(self.max_steps * settings.warmup_ratio)
+
+
+def plan_training(rows: TokenRows, settings: TrainConfig) -> Plan:
+    """Whole epochs and a part of one where `epochs` is no whole number; cut at max_steps.
+
+    max_steps changes how far a run goes, never what an epoch or a step is. The learning rate's
+    schedule ends with the run, as in transformers.
+    """
+    epochs: list[list[Rows]] = []
+    whole: list[int] = []
+    lengths, left = rows.lengths, settings.max_steps or math.inf
+    for epoch in range(math.ceil(settings.epochs)):
+        steps = plan_epoch(lengths, settings, epoch)
+        part = min(1.0, settings.epochs - epoch)
+        keep = min(len(steps), left, max(1, round(len(steps) * part)))
+        if keep:
+            epochs.append(steps[: int(keep)])
+            whole.append(len(steps))
+        left -= keep
+    return Plan(epochs, whole)
+
+
+def learning_rate(step: int, plan: Plan, settings: TrainConfig) -> float:
+    """The rate of the step-th update, counted from 0, as `transformers.get_scheduler` has it: from
+    0 up to the peak, then the schedule down to 0 (E5)."""
+    warmup, total = plan.warmup_steps(settings), plan.max_steps
+    if step < warmup:
+        return settings.learning_rate * step / warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    share = (step - warmup) / max(1, total - warmup)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    return settings.learning_rate * (1 - share)
+
+
+def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
+    """Fused AdamW; biases and norms are not decayed."""
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            plain = parameter.ndim < 2 or any(word in name for word in NOT_DECAYED)
+            (spared if plain else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=settings.learning_rate, fused=True
+    )
+
+
+@dataclass
+class Trainer:
+    """Model, rows, plan, optimizer and position of one training, set up before its first step."""
+
+    loaded: Loaded
+    rows: TokenRows
+    plan: Plan
+    settings: TrainConfig
+    precision: str = "float32"
+    ranks: Ranks = field(default_factory=Ranks)
+    position: Position = field(default_factory=Position)
+    optimizer: Any = None
+    may_pack: bool = True  # rows end to end, where the model keeps them apart
+
+    def __post_init__(self) -> None:
+        on_cpu = self.loaded.device.type == "cpu"
+        if on_cpu:
+            use_cpu_kernels(self.loaded.model)
+        causal = self.rows.scored is not None
+        self.head = ScoredPositions(self.loaded.model) if causal else None
+        self.packing = (
+            way_of_packing(self.loaded, self.head, self.rows, self.precision)
+            if self.may_pack
+            else None
+        )
+        self.spread = Spread(self.loaded.model, on_cpu, self.ranks, self.settings.sharding)
+        self.optimizer = self.optimizer or make_optimizer(self.loaded.model, self.settings)
+        self.trained = [p for p in self.loaded.model.parameters() if p.requires_grad]
+        self.targets, self.lengths = self.rows.targets, self.rows.lengths
+        self.uncached = without_cache(self.loaded.model)
+
+    def parts(self, step: Rows) -> Parts:
+        """The micro-batches of a step: what they add up to does not depend on them (T5)."""
+        by_length = step[np.argsort(self.lengths[step], kind="stable")]
+        pieces = np.array_split(by_length, self.settings.gradient_accumulation_steps)
+        pieces = [piece for piece in pieces if len(piece)]
+        price, most = PART_PRICE, float(self.settings.batch_tokens or math.inf)
+        if self.packing:  # only embeddings and head see padding
+            price, most = PACKED_PRICE, math.inf
+        cut = [cut_by_length(piece, self.lengths, price, most) for piece in pieces]
+        return list(chain.from_iterable(cut))
+
+    def padding(self) -> float:
+        """Tokens that the layers compute for each real one, over the first steps."""
+        parts = [part for step in self.plan.epochs[0][:SAMPLED] for part in self.parts(step)]
+        if self.packing is by_bounds:
+            return 1.0
+        if self.packing is by_groups:
+            price = GROUP_PRICE[self.loaded.device.type]
+            cut = [cut_by_length(part, self.lengths, price) for part in parts]
+            parts = list(chain.from_iterable(cut))
+        return padding_ratio(parts, self.lengths)
+
+    def spare_memory(self) -> bool:
+        """Turn activation checkpointing on; False where it is on already or cannot be."""
+        if self.position.twice:
+            return False
+        self.position.twice = checkpoint_activations(self.loaded.model)
+        return self.position.twice
+
+
+def cut_finer(parts: Parts, times: int) -> Parts:
+    """Every part in so many pieces, as far as it has rows for them."""
+    return [piece for part in parts for piece in np.array_split(part, times) if len(piece)]
+
+
+def in_parts(
+    parts: Parts,
+    times: int,
+    work: Callable[[Parts], Tensor],
+    forget: Callable[[], None],
+    spare: Callable[[], bool] = lambda: False,
+) -> tuple[Tensor, int]:
+    """What `work` makes of a step's parts, and into how many pieces each had to be cut for it.
+
+    A step is the sum of its parts (T5), so cutting them finer changes no result. Where even single
+    rows do not fit, `spare` makes the work need less; then the parts are tried as they came, as
+    pieces that were too large before may fit now. Raises torch.OutOfMemoryError where `spare`
+    returns False. `forget` drops what a failed try made.
+    """
+    came = times
+    while True:
+        pieces = cut_finer(parts, times)
+        try:
+            return work(pieces), times
+        except torch.OutOfMemoryError:
+            single = max(len(piece) for piece in pieces) == 1
+            if single and not spare():
+                raise
+        # outside the handler: what the traceback holds on to is free by now
+        times = came if single else times * 2
+        forget()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def checkpoint_activations(model: Any) -> bool:
+    """Let a model keep the inputs of its layers only, and compute the rest again when it trains.
+
+    The results are the same, the random numbers of dropout included; each step is computed forward
+    once more. False where the architecture does not support it.
+    """
+    inner = unwrapped(model)
+    if not getattr(inner, "supports_gradient_checkpointing", False):
+        return False
+    enable = getattr(inner, "activation_checkpointing_enable", None)  # its name from 5.23 on
+    (enable or inner.gradient_checkpointing_enable)({"use_reentrant": False})
+    return True
