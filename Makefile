@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # lm-eval brings eighty packages with it: its comparison is run on demand.
-.PHONY: demo test oracles demo-models sample-runs recording bench bench-screen clean
+.PHONY: demo test newest package oracles demo-models sample-runs recording bench bench-screen clean
 
 demo: .venv/ftev-installed
 	$(BIN)/ftev-tui demo
@@ -13,6 +13,24 @@ test: .venv/ftev-tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 3 --dist worksteal
+
+# The newest of every dependency, in an environment of its own: torch from the index of CPU builds.
+newest:
+	rm -rf .venv/newest
+	$(PYTHON) -m venv .venv/newest
+	.venv/newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade \
+	    --upgrade-strategy eager --extra-index-url https://download.pytorch.org/whl/cpu -e '.[dev]'
+	.venv/newest/bin/python -m pip list
+	.venv/newest/bin/python -m pytest -n 3 --dist worksteal
+
+# The wheel and the sdist, and the wheel at work in an empty environment.
+package: .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build
+	$(PYTHON) -m venv --clear .venv/wheel
+	.venv/wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	.venv/wheel/bin/ftev-tui --version
+	cd / && $(CURDIR)/.venv/wheel/bin/python -m ftev --version
 
 oracles: .venv/ftev-tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,oracles]'
@@ -38,7 +56,7 @@ recording: .venv/ftev-tested
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "ftev needs Python 3.11 or newer"'
 	$(PYTHON) -m venv .venv
 
-.venv/ftev-installed: .venv/bin/python pyproject.toml constraints.txt
+.venv/ftev-installed: .venv/bin/python pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
@@ -47,4 +65,4 @@ recording: .venv/ftev-tested
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

@@ -20,6 +20,7 @@ import importlib
 import os
 from typing import Any
 
+from .. import __version__
 from ..core.errors import FtevError
 
 INTERRUPTED = 130
@@ -84,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="RUN is a directory, a name or unique prefix in the runs directory, or `latest`.",
         parents=[_everywhere()],
     )
-    parser.add_argument("--version", action=_Version)
+    version = f"ftev {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(
         module="open",
         command=None,
@@ -116,19 +118,6 @@ def _everywhere() -> argparse.ArgumentParser:
     shared.add_argument("--theme", metavar="NAME", help="colours of the screen (auto)")
     shared.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
     return shared
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
-
-    def __init__(self, option_strings: list[str], dest: str) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        print(f"ftev {version('ftev')}")
-        parser.exit()
 
 
 class _Commands:

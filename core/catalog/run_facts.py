@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from ... import __version__
 from ..errors import ConfigError, RunError
 from ..files.disk import write_whole
 from ..files.reading import BROKEN, misfits_named, read_toml
@@ -287,6 +288,4 @@ def write_cache(folder: Path, known: Known) -> None:
 
 
 def _version() -> str:
-    from importlib import metadata  # costs a tenth of a first paint: not on the way to it
-
-    return f"{FORMAT} {metadata.version('ftev')}"
+    return f"{FORMAT} {__version__}"

@@ -22,10 +22,10 @@ import signal
 import socket
 import time
 import traceback
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ... import __version__
 from ..config.config import RunConfig
 from ..errors import FtevError
 from ..run.checkpoint_files import newest_whole, way_on
@@ -132,7 +132,7 @@ def _started(run: Run, config: RunConfig, resume: Path | None) -> RunStarted:
         task=config.task,
         pid=os.getpid(),
         host=socket.gethostname(),
-        ftev_version=metadata.version("ftev"),
+        ftev_version=__version__,
         resumed_from_step=step_of(resume) if resume else 0,
     )
 

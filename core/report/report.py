@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
+from ... import __version__
 from ..catalog.summary import headline
 from ..config.config import RunConfig
 from ..errors import ConfigError, Fault, FtevError
@@ -88,7 +88,7 @@ def _build(run: Run, history: History) -> dict[str, Any]:
 
 def version() -> str:
     """The version of ftev at work: a report that another wrote may judge and word otherwise."""
-    return metadata.version("ftev")
+    return __version__
 
 
 def write_report(

@@ -141,7 +141,7 @@ def test_every_fault_of_a_configuration_is_a_line(tmp_path: Path) -> None:
         line for line in result.stderr.splitlines() if line.startswith("ftev: ") and "…" not in line
     ]
     assert len(lines) == 4
-    assert lines[1] == ("ftev: run.toml:3 train.epoch: unknown setting. Did you mean train.epochs?")
+    assert "ftev: run.toml:3 train.epoch: unknown setting. Did you mean train.epochs?" in lines
 
 
 def test_bad_rows_stop_before_a_run_exists(tmp_path: Path) -> None:

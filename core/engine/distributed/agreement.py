@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .... import __version__
 from ...errors import ConfigError, DataError, Fault
 from ...run.history import read_history
 from ...run.runs import file_sha256
@@ -31,7 +31,7 @@ def compare_inputs(s: Session) -> None:
     """Version, configuration and rows. Every rank has to call it; the first raises ConfigError."""
     if s.ranks.alone:
         return
-    found = {"ftev": metadata.version("ftev"), "run.toml": file_sha256(s.run.path / "run.toml")}
+    found = {"ftev": __version__, "run.toml": file_sha256(s.run.path / "run.toml")}
     for name, split in s.dataset.splits.items():
         rows = hashlib.sha256(split.frame["row_id"].to_numpy().tobytes()).hexdigest()
         found[f"{name} split"] = f"{split.sha256} {rows}"

@@ -1,0 +1,63 @@
+"""What `ftev.open` gives: a run directory read from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .core.judgement.verdict import Verdict, judge
+from .core.report.report import build_report, render_html, render_json, render_markdown
+from .core.run import runs
+from .core.run.history import read_history
+from .core.run.misfits import use_history
+
+RENDERERS = {"md": render_markdown, "html": render_html, "json": render_json}
+
+
+class Run:
+    """A run directory, live or ended, as it stood when it was opened."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises FtevError where the run cannot be read."""
+        self._run = runs.Run(Path(path).resolve())
+        self._history = read_history(self._run)
+
+    @property
+    def id(self) -> str:
+        return self._run.id
+
+    @property
+    def path(self) -> Path:
+        return self._run.path
+
+    @property
+    def verdict(self) -> Verdict:
+        """Decision, objective and reasons. Raises FtevError for a run without its run.toml."""
+        config = self._run.config()
+        return use_history(self._run, lambda history: judge(history, config), self._history)
+
+    def metrics(self, split: str) -> dict[str, dict[str, Any]]:
+        """By model and metric: value, low, high (95 %) and method, as `results` of report.json.
+
+        Each in its metric's unit. Empty for a split that has not been evaluated.
+        """
+        results = self._document()["results"].get(split, {})
+        return {model: result["metrics"] for model, result in results.items()}
+
+    def report(self, format: str = "md") -> str:
+        """The report as text: "md", "html" or "json". Raises ValueError for another format."""
+        if format not in RENDERERS:
+            raise ValueError(f"the format is one of {', '.join(RENDERERS)}, not {format!r}")
+        return RENDERERS[format](self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return build_report(self._run, self._history)
+
+
+def open(run: str | Path, runs_dir: str | Path | None = None) -> Run:
+    """A run by its directory, its name or a unique prefix in `runs_dir`, or "latest".
+
+    `runs_dir`: default FTEV_RUNS, else ./runs. Raises FtevError where there is no such run.
+    """
+    folder = runs.runs_folder(None if runs_dir is None else str(runs_dir))
+    return Run(runs.open_run(str(run), folder).path)
