@@ -14,14 +14,17 @@ test: .venv/ftev-tested
 	$(BIN)/mypy
 	$(BIN)/pytest -n 3 --dist worksteal
 
-# The newest of every dependency, in an environment of its own: torch from the index of CPU builds.
+# The newest of every dependency, in an environment of its own. Of torch the CPU build, from its own
+# index; make newest TORCH=torch==2.13.0+cpu takes one from where pip looks anyway.
+TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
+NEWEST := .venv/newest/bin/python -m pip --quiet --disable-pip-version-check
 newest:
-	rm -rf .venv/newest
-	$(PYTHON) -m venv .venv/newest
-	.venv/newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade \
-	    --upgrade-strategy eager --extra-index-url https://download.pytorch.org/whl/cpu -e '.[dev]'
+	$(PYTHON) -m venv --clear .venv/newest
+	$(NEWEST) install $(TORCH)
+	.venv/newest/bin/python -m pip list --format=freeze | grep '^torch==' > .venv/newest/torch.txt
+	$(NEWEST) install -c .venv/newest/torch.txt -e '.[dev]'
 	.venv/newest/bin/python -m pip list
-	.venv/newest/bin/python -m pytest -n 3 --dist worksteal
+	.venv/newest/bin/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 # The wheel and the sdist, and the wheel at work in an empty environment.
 package: .venv/bin/python

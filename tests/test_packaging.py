@@ -17,7 +17,12 @@ SAMPLE = ROOT / "sample_runs" / "classification"
 
 def printed(*arguments: str, cwd: Path) -> str:
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
+        [sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert not done.returncode, done.stderr
     return done.stdout.strip()
