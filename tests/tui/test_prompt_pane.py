@@ -1,4 +1,4 @@
-"""The prompt pane: shaded tokens, where answers part, stop, retry, settings, filmstrip."""
+"""The prompt pane: shaded tokens, where answers diverge, stop, retry, settings, filmstrip."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def test_the_first_difference_waits_for_the_shorter_answer() -> None:
 def test_answers_stand_beside_each_other_and_say_where_they_part() -> None:
     told = texts(block_of(answered(), 120, View()).lines)
     assert told[2].split() == ["a", "◆cold", "day</s>", "│", "a", "◆warm", "cup</s>"]
-    assert "◆ The answers part at token 2 of tuned." in told
+    assert "◆ The answers diverge at token 2 of tuned." in told
     whole = " ".join(told)
-    assert "base's answer: −1.00 nats a token under base, −2.00 under tuned" in whole
-    assert "2.72 × less likely for tuned" in whole
+    assert "base's answer: −1.00 nats per token under base, −2.00 under tuned" in whole
+    assert "tuned finds its tokens 2.72 times less likely" in whole
     short = " ".join(texts(block_of(answered(), 78, View()).lines))
     assert "base's −1.00 (tuned −2.00), tuned's −1.00 (base −2.00)" in short
     narrow = block_of(answered(), 30, View(likelihoods="all"))
@@ -130,7 +130,7 @@ def test_a_token_is_seen_by_both_models() -> None:
     assert views["tuned"].log_likelihood == pytest.approx(math.log(0.05))
     assert views["base"].log_likelihood == pytest.approx(math.log(0.1))
     told = "\n".join(texts(top_lines(chosen, views)))
-    assert "gave it 10.0 %, rank 1" in told
+    assert "10.0 %, rank 1" in told
     assert "▸ “ warm”" in told
     assert "\x1b" not in "\n".join(texts(top_lines(HOSTILE, {"base": scored((HOSTILE, 0.5))[0]})))
 
@@ -153,7 +153,7 @@ def test_the_filmstrip_marks_what_changed() -> None:
     told = texts(strip_lines([*events, PromptAnswered(prompt="mine", step=1)], 60))
     assert told == [
         "› say",
-        "changed 2 times of 2, last at step 9",
+        "changed at 2 of 2 evaluations, last at step 9",
         "  base       a cup",
         "= step 0     the same",
         "≠ step 5     a ◆pot",
@@ -175,7 +175,7 @@ def test_the_filmstrip_marks_what_changed() -> None:
     assert told[-1].startswith("≠ step 7     good")
     assert told[-1].endswith("+60.0")
     assert "\x1b" not in "".join(told)
-    assert "Give some before" in texts(strip_lines([], 78))[0]
+    assert "List prompts under" in texts(strip_lines([], 78))[0]
 
 
 async def test_the_keys_of_the_prompt_pane(
@@ -205,7 +205,7 @@ async def test_the_keys_of_the_prompt_pane(
         await pilot.press("shift+left")
         await seen(pilot, "Token 2 of base's answer")
         await pilot.press("right", "enter")
-        await seen(pilot, "here stands “ day”")
+        await seen(pilot, "this token: “ day”")
         await pilot.press("escape", "escape", "k")
         await seen(pilot, "The prompt's tokens are shaded too")
         await pilot.press("g")
@@ -221,7 +221,7 @@ async def test_the_keys_of_the_prompt_pane(
         await pilot.press("R")
         await seen(pilot, "half")
         await pilot.press("x")
-        await seen(pilot, "stopped: what had come is kept")
+        await seen(pilot, "stopped: what was generated is kept")
         assert open_exchanges[2].hang_up.hung_up
         await pilot.press("f")
         await seen(pilot, "= step")

@@ -81,7 +81,7 @@ async def test_filter_order_and_groups(tmp_path: Path, shown: Shown) -> None:
         await pilot.press("enter")  # and cannot be kept
         assert home(pilot)._box is not None
         await pilot.press("escape", "slash", *"zzz", "enter")
-        await seen(pilot, "No run passes this filter.")
+        await seen(pilot, "No run matches this filter.")
         await pilot.press("escape", "o")
         assert names(pilot) == ["first", "live", "third", "verse"]
         await pilot.press("o")
@@ -124,7 +124,7 @@ async def test_baseline_marks_and_trash(tmp_path: Path, shown: Shown) -> None:
     async with shown(None, (120, 40), "5 runs") as pilot:
         await pilot.press("end", "b", "home")
         await seen(pilot, "0.0 pts")
-        assert "macro F1 0.0 pts from first: c tests it row by row" in picture(pilot)
+        assert "macro F1 0.0 pts from first: c compares them row by row" in picture(pilot)
         await pilot.press("space", "space")
         await seen(pilot, "2 marked")
         await pilot.press("escape")
@@ -134,7 +134,7 @@ async def test_baseline_marks_and_trash(tmp_path: Path, shown: Shown) -> None:
         await pilot.press("up", "D", "enter")  # the answer is No
         assert other.path.exists()
         await pilot.press("D", "y")
-        await seen(pilot, "To bring it back: mv ")
+        await seen(pilot, "To restore it: mv ")
         await seen(pilot, "4 runs")
         assert not other.path.exists()
         assert (tmp_path / ".trash" / other.id / "run.toml").exists()
@@ -142,7 +142,7 @@ async def test_baseline_marks_and_trash(tmp_path: Path, shown: Shown) -> None:
         await pilot.press("end", "b")
         assert read_memory(tmp_path).baseline == ""
         await pilot.press("c")
-        await seen(pilot, "Mark two runs or more")
+        await seen(pilot, "Mark two or more runs")
         await pilot.click("#runs", offset=(5, 3))
         assert home(pilot).runs.cursor == 2
     assert runs[0].path.exists()

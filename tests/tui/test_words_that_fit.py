@@ -106,6 +106,6 @@ async def test_a_run_that_only_evaluates_tells_of_no_training(tmp_path: Path, sh
         told = picture(pilot)
         assert "tuned model loaded" in told
         assert "fine-tuned" not in told
-        assert "there is no training to draw" in told
+        assert "there is no training to plot" in told
         assert "0 steps" not in told
         assert "evaluated in" in told

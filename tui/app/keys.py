@@ -122,7 +122,10 @@ PROMPT_PANE_KEYS = (
     Key("k", "k", "likelihoods", "shade tokens by likelihood: none, the answer, prompt too"),
     Key("f", "f", "filmstrip", "how the answers to the probe prompts changed, or back"),
     *both_ways(
-        LEFT_RIGHT, "token({})", -1, "a token; enter tells what both models would say there"
+        LEFT_RIGHT,
+        "token({})",
+        -1,
+        "a token; enter shows the five likeliest there under each model",
     ),
     *both_ways(FAR_LEFT_RIGHT, "other_answer", 1, "the same place in the other answer"),
     *both_ways(UP_DOWN, "scroll_lines({})", -1, "earlier exchanges; pgup pgdn home end too"),
@@ -134,7 +137,7 @@ TRACE_KEYS = (
     *both_ways(UP_DOWN, "move({})", -1, "choose a layer", "layer"),
     *both_ways(PAGES, "move({})", -10, "ten layers at a time"),
     *both_ways(ENDS, "move({})", -FARTHEST, "the embedding, the last layer"),
-    Key("d", "d", "parting", "the layer where base and tuned part", "where they part"),
+    Key("d", "d", "divergence", "the layer where base and tuned diverge", "divergence"),
     Key("enter", "enter", "output", "logits, softmax and notes, or layers again", "output"),
     Key("p,i", "p  i", "prompt", "follow another text", "another text"),
     Key("escape", "esc", "out", "back to the run", "back"),

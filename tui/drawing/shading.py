@@ -13,7 +13,7 @@ from ...core.wording.text import BREAK, visible_lines
 from .format import format_share
 from .lines import Line, Span
 
-PARTS = "◆"  # where two answers part
+DIVERGES = "◆"  # where two answers diverge
 NO_TOKEN = -1
 
 
@@ -62,16 +62,16 @@ def shade(
     *,
     shaded: bool = True,
     cursor: int | None = None,
-    parts_at: int | None = None,
+    mark_at: int | None = None,
 ) -> Shaded:
-    """The tokens as wrapped text. `parts_at`: the token before which a sign stands."""
+    """The tokens as wrapped text. `mark_at`: the token before which a sign stands."""
     cells: list[tuple[str, int]] = []
     for index, token in enumerate(tokens):
         first, *rest = visible_lines(token.text)
-        if index == parts_at:  # before the word, not before the space that leads to it
+        if index == mark_at:  # before the word, not before the space that leads to it
             spaces = len(first) - len(first.lstrip(" "))
             cells += [(character, index) for character in first[:spaces]]
-            cells.append((PARTS, NO_TOKEN))
+            cells.append((DIVERGES, NO_TOKEN))
             first = first[spaces:]
         cells += [(character, index) for character in first]
         for line in rest:

@@ -27,8 +27,8 @@ from .data import ChartData
 from .plot import chart_lines, small_charts
 from .view import View, cursor_line, legend
 
-_NOT_YET = "The loss is drawn here from the first step on."
-_NEVER = "Two given models are evaluated: there is no training to draw."
+_NOT_YET = "The loss is plotted here from the first step on."
+_NEVER = "This run evaluates two given models: there is no training to plot."
 
 
 class ChartPane(PlotPane):

@@ -109,7 +109,7 @@ class ChartData:
 
     @property
     def names(self) -> list[str]:
-        """The charts that have a point to show, in the order of the keys."""
+        """The charts that have a point to show, in the order that the keys go through."""
         steps, samples = self.history.steps, self.history.samples
         names = ["loss", *self.metrics()]
         if len(steps):
@@ -144,7 +144,7 @@ class ChartData:
             return self._of_steps(name, "gradient norm", "", Pyramid(steps.grad_norm))
         if name == "tokens_per_second":
             made = Pyramid(rates(steps.tokens, steps.seconds))
-            return self._of_steps(name, "tokens a second", "count", made)
+            return self._of_steps(name, "tokens per second", "count", made)
         return self._of_machine(name)
 
     def _points(self, name: str, values: Pyramid) -> Series:
@@ -192,15 +192,15 @@ class ChartData:
         return self._token_axis() if axis == "tokens" else steps.step
 
     def grow_axes(self, most: int) -> int:
-        """Go on with the axes of time and tokens by so many steps; how much of them is made."""
+        """Extend the axes of time and tokens by so many steps; how much of them there is then."""
         return len(self._time_axis(most)) + len(self._token_axis(most))
 
     def _time_axis(self, most: int | None = None) -> array[float]:
         """Seconds since the first step. A clock that was set back must not fold the axis."""
         times, made = self.history.steps.time, self._seconds
         if len(made) < len(self):
-            begun = times[0]
-            new = (t - begun for t in times[len(made) : self._as_far_as(made, most)])
+            start = times[0]
+            new = (t - start for t in times[len(made) : self._as_far_as(made, most)])
             made.extend(list(accumulate(new, max, initial=made[-1] if made else 0.0))[1:])
         return made
 

@@ -25,7 +25,7 @@ from .data import GIB, ChartData
 from .view import View, best_point, levels
 
 FOLDER = "exports"  # in the run directory
-COLUMNS_OF_SVG = 760  # places along x that are told apart: each keeps its least and greatest value
+COLUMNS_OF_SVG = 760  # places along x that can be distinguished; each keeps its extremes
 X_TITLES = {"step": "step", "epoch": "epoch", "time": "seconds", "tokens": "tokens read"}
 LIGHT = ("#fcfbf9", "#1f2328", "#5f6670", "#e3e0da", "#2a5f8f", "#a4561f", "#a8322a")
 DARK = ("#14171a", "#e4e5e3", "#9ba2ab", "#30353b", "#82b4e0", "#e0a06c", "#f0918a")
@@ -61,7 +61,7 @@ def write_chart(run: Run, data: ChartData, view: View, names: list[str]) -> list
     Into the run's `exports`, else into the current folder. RunError where neither can be written.
     """
     stem = f"{names[0]}-by-{view.axis}"
-    told = ""
+    why = ""
     for folder in (run.path / FOLDER, Path.cwd()):
         try:
             folder.mkdir(exist_ok=True)
@@ -70,8 +70,8 @@ def write_chart(run: Run, data: ChartData, view: View, names: list[str]) -> list
             write_whole(drawing, svg_of(data, view, data.chart(names[0])).encode())
             return [table, drawing]
         except (OSError, RunError) as error:
-            told = told or str(error)
-    raise RunError(f"the chart cannot be written: {told}")
+            why = why or str(error)
+    raise RunError(f"the chart cannot be written: {why}")
 
 
 def _write_table(path: Path, data: ChartData, view: View, charts: list[Chart]) -> None:
@@ -80,9 +80,9 @@ def _write_table(path: Path, data: ChartData, view: View, charts: list[Chart]) -
 
 
 def table_rows(data: ChartData, view: View, charts: list[Chart]) -> Iterator[list[str]]:
-    """A header, and a row a step, evaluation or sample in sight, in their order along x.
+    """A header, and a row per step, evaluation or sample in sight, in their order along x.
 
-    Places on all four axes (time in seconds since the first step), then a column a series, empty
+    Places on all four axes (time in seconds since the first step), then a column per series, empty
     where it was not measured; numbers in full, NaN and infinities by name.
     """
     series = [(chart, s) for chart in charts for s in chart.series]
@@ -132,9 +132,14 @@ def svg_of(data: ChartData, view: View, chart: Chart) -> str:
         if left <= x <= right:
             marks.append((x, best[1], f"best, step {best[0]:,}"))
     unit = f", {chart.unit}" if chart.unit in ("nats", "GiB") else ""
-    told = f"{chart.title} by {view.axis}, every point from {left:,.6g} to {right:,.6g}"
+    description = f"{chart.title} by {view.axis}, every point from {left:,.6g} to {right:,.6g}"
     drawing = Drawing(
-        chart.title.capitalize(), X_TITLES[view.axis], chart.title + unit, curves, told, marks
+        chart.title.capitalize(),
+        X_TITLES[view.axis],
+        chart.title + unit,
+        curves,
+        description,
+        marks,
     )
     svg = draw(drawing, "chart") or '<svg class="chart" viewBox="0 0 760 340">'
     head, _, body = svg.partition(">")

@@ -38,14 +38,14 @@ def chart_lines(data: ChartData, view: View, top: Line, width: int, height: int)
 
 
 def small_charts(data: ChartData, view: View, height: int) -> list[str]:
-    """What else is worth seeing at this height, the most telling first."""
+    """What else is worth seeing at this height, the most informative first."""
     room = min(MOST_SMALL, (height - LEAST_MAIN) // SMALL_ROWS)
     if room < 1:
         return []
     names, front = data.names, view.chart(data).name
-    told = ["loss", *data.metrics()[:1], "grad_norm", "learning_rate", "tokens_per_second"]
-    told += ["device_use", "device_memory", "memory", "cpu", *data.metrics()[1:]]
-    return [n for n in told if n in names and n != front][:room]
+    wanted = ["loss", *data.metrics()[:1], "grad_norm", "learning_rate", "tokens_per_second"]
+    wanted += ["device_use", "device_memory", "memory", "cpu", *data.metrics()[1:]]
+    return [n for n in wanted if n in names and n != front][:room]
 
 
 def plot_lines(data: ChartData, view: View, width: int, height: int) -> list[Line]:

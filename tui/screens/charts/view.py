@@ -87,7 +87,7 @@ class Level:
 
 
 def levels(data: ChartData, chart: Chart) -> list[Level]:
-    """Chance, in the chart of the loss; what has to be beaten, in the one that is stopped by."""
+    """Chance in the chart of the loss; in that of early stopping, the value to beat."""
     found = []
     chance = data.history.random_loss
     if chance is not None and chart.name == "loss":
@@ -116,7 +116,7 @@ def early_stopping_level(data: ChartData, chart: Chart, stop: EarlyStopping) -> 
 def waited(
     values: Iterable[float], min_delta: float, *, lower_is_better: bool
 ) -> tuple[float | None, int]:
-    """What an evaluation has to beat, and how many did not since it was measured (T2)."""
+    """The value that an evaluation has to beat, and how many have failed to since (T2)."""
     best: float | None = None
     since = 0
     for value in values:
@@ -188,9 +188,9 @@ def small_legend(data: ChartData, view: View, chart: Chart, width: int) -> Line:
     if view.cursor is None:
         return [(" " * GUTTER, ""), *_newest(series, chart, view)]
     index = data.place_at(series, min(view.cursor, len(data) - 1))
-    told = ABSENT if index is None else format_reading(series.values.values[index], chart.unit)
+    value = ABSENT if index is None else format_reading(series.values.values[index], chart.unit)
     groups: list[Line] = [
-        [(f"{_sign(series, view)} ", series.role), (series.name, ""), (f" {told}", "strong")]
+        [(f"{_sign(series, view)} ", series.role), (series.name, ""), (f" {value}", "strong")]
     ]
     return [(" " * GUTTER, ""), *join_fitting(groups, "   ", width - GUTTER)]
 
@@ -223,8 +223,8 @@ def _reading(data: ChartData, series: Series, chart: Chart, index: int, view: Vi
     place = data.place_at(series, index)
     if place is None:
         return []
-    told = format_reading(series.values.values[place], chart.unit)
+    value = format_reading(series.values.values[place], chart.unit)
     at = ""
     if series.as_points and data.validation[place].step != data.history.steps.step[index]:
         at = f" at {data.validation[place].step:,}"
-    return [[(f"{_sign(series, view)} ", series.role), (told, "strong"), (at, "muted")]]
+    return [[(f"{_sign(series, view)} ", series.role), (value, "strong"), (at, "muted")]]

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
+from ...app.memory import Plain
 from ...drawing.format import name_runs, with_minus, wrap
 from ...drawing.lines import Line
 from ...widgets.framed import FramedScreen
@@ -96,7 +97,7 @@ class CompareScreen(FramedScreen[None]):
 
     # What it remembers
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Plain:
         if self._left:  # not yet as it was left
             return self._left
         return {
@@ -106,7 +107,7 @@ class CompareScreen(FramedScreen[None]):
             "view": overlay_memory(self.chart),
         }
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def recall(self, memory: Plain) -> None:
         """Of the same runs alone."""
         if runs_of(memory, self.folder) != self.named:
             return

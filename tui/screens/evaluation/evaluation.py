@@ -15,6 +15,7 @@ from ....core.run.runs import Run
 from ....core.tasks import find_task
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
+from ...app.memory import Plain
 from ...app.opening import RECEIPTS, import_ahead, make_screen
 from ...drawing.lines import following
 from ...widgets.framed import ReadingScreen
@@ -124,7 +125,7 @@ class EvaluationScreen(ReadingScreen):
     def remembered_of(self) -> Path:
         return self.run_shown.path
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Plain:
         if self.pane.shown is None:
             return {}
         return {
@@ -134,9 +135,9 @@ class EvaluationScreen(ReadingScreen):
             "places": [section.memory() for section in self.pane.sections],
         }
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def recall(self, memory: Plain) -> None:
         if memory.get("split") in splits_of(self.report):
-            self._choose(memory["split"], str(memory.get("reference")))
+            self._choose(str(memory["split"]), str(memory.get("reference")))
         else:
             self._choose(splits_of(self.report)[0], "")
         places = memory.get("places")

@@ -17,6 +17,7 @@ from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.background import in_thread
 from ...app.keys import EXAMPLES_KEYS, to_bindings
+from ...app.memory import Plain
 from ...drawing.lines import Line, following
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
@@ -88,14 +89,14 @@ class ExamplesScreen(ReadingScreen):
     def remembered_of(self) -> Path:
         return self.run_shown.path
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Plain:
         if self.rows.examples is None:
             return {}
         names = ("split", "reference", "query_text", "about", "kind", "order")
         told = {name: getattr(self, name) for name in names}
         return {**told, "only": list(self.only[:MOST_ONLY]), "cursor": self.rows.cursor}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def recall(self, memory: Plain) -> None:
         for name in ("split", "query_text", "about", "kind"):
             if isinstance(value := memory.get(name), str):
                 setattr(self, name, value)

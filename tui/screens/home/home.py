@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual import on
@@ -19,6 +19,7 @@ from ....core.catalog.run_facts import RunEntry
 from ....core.errors import FtevError
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
+from ...app.memory import Plain
 from ...app.opening import make_screen
 from ...drawing.format import format_count
 from ...drawing.lines import Line, cut, following
@@ -70,7 +71,7 @@ class HomeScreen(FramedScreen[None]):
     def on_unmount(self) -> None:
         self.scanner.stop()
         chosen = self.runs.chosen.run.id if self.runs.chosen and self.runs.cursor else ""
-        self._remember(tell=False, chosen=chosen)
+        self._remember(notice=False, chosen=chosen)
 
     # The list
 
@@ -93,10 +94,10 @@ class HomeScreen(FramedScreen[None]):
     def remembered_of(self) -> Path:
         return self.runs_dir
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Plain:
         return {"marked": list(self.marked)} if self.listed.entries else {}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def recall(self, memory: Plain) -> None:
         marked = memory.get("marked")
         if isinstance(marked, list):
             self.marked = {run_id: None for run_id in marked if isinstance(run_id, str)}
@@ -132,19 +133,19 @@ class HomeScreen(FramedScreen[None]):
 
     def _show_title(self, passed: int) -> None:
         count, memory = len(self.listed.entries), self.kept
-        told = f"{format_count(count)} runs" if count != 1 else "1 run"
+        runs = f"{format_count(count)} runs" if count != 1 else "1 run"
         if memory.filter and count:
-            told = f"{format_count(passed)} of {told}"
+            runs = f"{format_count(passed)} of {runs}"
         view: list[str] = [f"filter {visible(memory.filter, 60)}"] * bool(memory.filter)
         view += [f"by {memory.sort}"] * (memory.sort != "newest")
-        view += [f"in groups of {memory.group}"] * bool(memory.group)
+        view += [f"grouped by {memory.group}"] * bool(memory.group)
         view += [f"{len(self.marked)} marked"] * bool(self.marked)
         if self.listed.entries and self.listed.unread:
             view.append(f"{format_count(self.listed.unread)} still to read")
         right: Line = [("   ".join(view), "accent"), ("   " * bool(view), "")]
         self.title_line.show_ends(
             [("ftev  ", "muted"), ("runs", "strong"), (f"  {self.runs_dir}", "muted")],
-            [*right, (told if count else "", "muted")],
+            [*right, (runs if count else "", "muted")],
         )
 
     def _show_chosen(self) -> None:
@@ -156,8 +157,8 @@ class HomeScreen(FramedScreen[None]):
         if self._box is None:
             entry = self.chosen
             serves = entry is not None and bool(entry.facts.ended) and entry.run.worker_alive()
-            told: list[Line] = [[("S", "accent"), (" free its memory", "muted")]] * serves
-            self.key_line.show_hints([*told, *hints(_SHOWN_KEYS, ("free",))])
+            free: list[Line] = [[("S", "accent"), (" free its memory", "muted")]] * serves
+            self.key_line.show_hints([*free, *hints(_SHOWN_KEYS, ("free",))])
 
     @property
     def chosen(self) -> RunEntry | None:
@@ -212,14 +213,14 @@ class HomeScreen(FramedScreen[None]):
 
     # How the list is looked at
 
-    def _remember(self, *, tell: bool = True, **changes: str) -> None:
+    def _remember(self, *, notice: bool = True, **changes: str) -> None:
         before, self.kept = self.kept, msgspec.structs.replace(self.kept, **changes)
         if self.kept == before or not self.runs_dir.is_dir():
             return
         try:
             write_memory(self.runs_dir, self.kept)
         except FtevError as error:
-            if tell:
+            if notice:
                 self.key_line.show_notice(str(error), "warn")
 
     def action_sort(self) -> None:
@@ -236,7 +237,7 @@ class HomeScreen(FramedScreen[None]):
         self._show_runs()
 
     def _read_filter(self, text: str) -> None:
-        """With a fault nothing is hidden, and the fault is told."""
+        """With a fault nothing is hidden, and the fault is shown."""
         from ....core.catalog.filter import FilterError, read_filter
 
         try:
@@ -273,7 +274,7 @@ class HomeScreen(FramedScreen[None]):
         if (pinned := self.baseline) is not None:
             entries = [pinned, *(e for e in entries if e.run.id != pinned.run.id)]
         if len(entries) < 2:
-            self.key_line.show_notice("Mark two runs or more with space; then c compares them.")
+            self.key_line.show_notice("Mark two or more runs with space; then c compares them.")
             return
         named = [(e.name, e.run) for e in entries]
         opened = make_screen("compare", named, self.runs_dir, ascii_only=self.app.ascii_only)
@@ -372,8 +373,10 @@ class HomeScreen(FramedScreen[None]):
             if yes:
                 self._throw_away(entry)
 
-        told = f"{entry.run.id} is moved to the folder .trash beside the runs. Nothing is erased."
-        self.app.push_screen(Question("Throw this run away?", told), answer)
+        consequence = (
+            f"{entry.run.id} moves to the folder .trash beside the runs; nothing is erased."
+        )
+        self.app.push_screen(Question("Move this run to the trash?", consequence), answer)
 
     def _throw_away(self, entry: RunEntry) -> None:
         from ....core.catalog.notes import how_to_bring_back, move_to_trash
@@ -386,18 +389,18 @@ class HomeScreen(FramedScreen[None]):
         if self.app.opened == entry.run:
             self.app.opened = None
         self.show_changed([e for e in self.listed.entries if e.run != entry.run])
-        self.key_line.show_notice(f"To bring it back: {how_to_bring_back(target, entry.run)}")
+        self.key_line.show_notice(f"To restore it: {how_to_bring_back(target, entry.run)}")
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [("Runs", HOME_KEYS), ("Everywhere", APP_KEYS)]
 
 
-FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps"
+FILTER_HELP = "words  task=…  tag=…  macro_f1>80%  train.epochs>=3   enter keeps it"
 PURPOSES = {
     "filter": FILTER_HELP,
-    "name": "the one to show; the directory keeps its own   enter keeps it, esc not",
-    "tags": "with spaces between them   enter keeps them, esc not",
-    "note": "on this run   enter keeps it, esc not",
+    "name": "to show; the directory keeps its own   enter saves, esc cancels",
+    "tags": "with spaces between them   enter saves, esc cancels",
+    "note": "on this run   enter saves, esc cancels",
 }
 
 
@@ -408,7 +411,7 @@ def note_of(entry: RunEntry, purpose: str) -> str:
 
 
 def with_note(entry: RunEntry, purpose: str, value: str) -> RunNotes:
-    """What the run's notes become. They are read anew: another screen may have written since.
+    """What the run's notes become. They are read again: another screen may have written since.
 
     A name that is the run's own is no name.
     """

@@ -55,7 +55,7 @@ class Columns:
 
     name: int
     headline: int
-    status: int = STATUS_WIDTH  # 0: told with the verdict, which says of a finished run enough
+    status: int = STATUS_WIDTH  # 0: it shares the column of the verdict
     difference: int = 0
     spark: int = 0
     task: int = 0
@@ -68,7 +68,7 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     entries = entries[:MEASURED]
     longest = max((name_width(e) for e in entries), default=0)
     name = max(8, min(longest, NAMED, width // 4))
-    told = max([LEAST_HEADLINE, *(cell_len(headline_of(e)[0]) for e in entries)])
+    widest = max([LEAST_HEADLINE, *(cell_len(headline_of(e)[0]) for e in entries)])
     status = STATUS_WIDTH if width >= ROOMY else 0
     fixed = SIGNS_WIDTH + VERDICT_WIDTH + AGE_WIDTH + 2 * len(GAP) + bool(status) * len(GAP)
     left = width - fixed - status - name
@@ -78,13 +78,15 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     wanted += [("took", TOOK_WIDTH), ("base", BASE_WIDTH)]
     for column, cells in wanted:
         room = (
-            LEAST_HEADLINE if column == "difference" else min(told, 34 if column == "spark" else 48)
+            LEAST_HEADLINE
+            if column == "difference"
+            else min(widest, 34 if column == "spark" else 48)
         )
         if left - cells - len(GAP) < room:
             break
         given[column] = cells
         left -= cells + len(GAP)
-    headline = min(max(0, left), max(told, len("headline")))
+    headline = min(max(0, left), max(widest, len("headline")))
     return Columns(name + min(left - headline, max(0, longest - name)), headline, **given)
 
 
@@ -120,18 +122,18 @@ def run_line(
         line += [(spark(facts.course, columns.spark), "train"), (GAP, "")]
     if facts.decision or columns.status:
         sign, role = DECISION_MARKS.get(facts.decision, ("", ""))
-        told = f"{sign} {visible(facts.decision)}".strip()
-        line.append((fit(told, VERDICT_WIDTH) + GAP, role))
+        verdict = f"{sign} {visible(facts.decision)}".strip()
+        line.append((fit(verdict, VERDICT_WIDTH) + GAP, role))
     else:
         line += _status(entry, VERDICT_WIDTH)
-    told, role = headline_of(entry)
-    line.append((fit(told, columns.headline), role))
+    headline, role = headline_of(entry)
+    line.append((fit(headline, columns.headline), role))
     if columns.difference:
-        told = fit_right(difference_of(entry, marks.baseline), columns.difference)
-        line.append((GAP + told, ""))
+        difference = difference_of(entry, marks.baseline)
+        line.append((GAP + fit_right(difference, columns.difference), ""))
     if columns.took:
-        told = format_seconds(entry.seconds) if entry.seconds else ""
-        line.append((GAP + fit_right(told, columns.took), "muted"))
+        took = format_seconds(entry.seconds) if entry.seconds else ""
+        line.append((GAP + fit_right(took, columns.took), "muted"))
     return _age_at_the_end(line, format_age(now - facts.created), width)
 
 
@@ -162,19 +164,19 @@ def _name(entry: RunEntry, width: int, chosen: bool) -> Line:
 
 def _status(entry: RunEntry, width: int) -> Line:
     mark, role = STATUS_MARKS.get(entry.status, ("·", "muted"))
-    told = f"{mark} {visible(entry.status)}"
+    text = f"{mark} {visible(entry.status)}"
     if entry.status in LIVE and entry.facts.max_steps:
-        told += f" {entry.facts.step / entry.facts.max_steps * 100:.0f} %"
-    return [(fit(told, width) + GAP, role)]
+        text += f" {entry.facts.step / entry.facts.max_steps * 100:.0f} %"
+    return [(fit(text, width) + GAP, role)]
 
 
 def headline_of(entry: RunEntry) -> Span:
-    """The figure that speaks for the run; why it has none where it failed."""
+    """The figure that stands for the run; why it has none where it failed."""
     facts = entry.facts
     if entry.status == "failed" and facts.error:
         return visible(facts.error), "bad"
     if entry.status == "unreadable":
-        return "cannot be read: see to its permissions", "bad"
+        return "cannot be read: check its permissions", "bad"
     if facts.headline:
         return with_minus(visible(facts.headline)), ""
     if not facts.whole:
@@ -190,7 +192,7 @@ def base_of(entry: RunEntry) -> str:
 
 
 def difference_of(entry: RunEntry, baseline: RunEntry | None) -> str:
-    """From the baseline to this run in the baseline's metric; ≠ where the rows are others."""
+    """From the baseline to this run in the baseline's metric; ≠ where the rows differ."""
     if baseline is None:
         return ""
     if baseline.run.id == entry.run.id:
@@ -203,14 +205,14 @@ def difference_of(entry: RunEntry, baseline: RunEntry | None) -> str:
     difference = after.metrics[before.metric] - before.value
     if not math.isfinite(difference):
         return ABSENT
-    told = format_difference(before.metric, difference).replace("-", MINUS)
+    text = format_difference(before.metric, difference).replace("-", MINUS)
     if unit_of(before.metric) == "share":
-        told = told.replace(" points", " pts")
-    return told if same_rows(before.rows, after.rows) else f"≠ {told}"
+        text = text.replace(" points", " pts")
+    return text if same_rows(before.rows, after.rows) else f"≠ {text}"
 
 
 def same_rows(ours: str, theirs: str) -> bool:
-    """Whether two runs were scored on the same rows, as far as their files tell."""
+    """Whether two runs were scored on the same rows, as far as is known from their files."""
     return not ours or not theirs or ours == theirs
 
 
@@ -246,9 +248,8 @@ def _even(index: int, count: int, dots: int) -> int:
 
 def group_line(title: str, count: int, by: str, width: int) -> Line:
     """The head of a group: what it shares, how many it holds."""
-    told = f"{visible(title)}"
     runs = f"{format_count(count)} runs" if count != 1 else "1 run"
-    line: Line = [("  ", ""), (told, "strong"), (f"  {by}, {runs} ", "muted")]
+    line: Line = [("  ", ""), (visible(title), "strong"), (f"  {by}, {runs} ", "muted")]
     line = cut(line, width)
     return [*line, ("─" * max(0, width - width_of(line)), "rule")]
 
@@ -275,17 +276,17 @@ class RunDetail(Pane):
 def detail_lines(entry: RunEntry, baseline: RunEntry | None, width: int, height: int) -> list[Line]:
     """Which run it is; what came of it; how it stands to the baseline; the note on it."""
     lines: list[Line] = [[("─" * width, "rule")], _which(entry, width)]
-    told = _outcome(entry, width)
+    outcome = _outcome(entry, width)
     against = _against(entry, baseline)
     note: list[Line] = []
     if entry.notes.note:
         note = [cut([("¶ ", "muted"), (visible(entry.notes.note), "")], width)]
     room = height - len(lines) - len(against) - len(note)
-    if len(told) > max(1, room):
-        told = told[: max(1, room)]
-        *before, (last, role) = told[-1]
-        told[-1] = [*before, (with_dots(last, width - width_of(before)), role)]
-    return [*lines, *told, *against, *note][:height]
+    if len(outcome) > max(1, room):
+        outcome = outcome[: max(1, room)]
+        *before, (last, role) = outcome[-1]
+        outcome[-1] = [*before, (with_dots(last, width - width_of(before)), role)]
+    return [*lines, *outcome, *against, *note][:height]
 
 
 def _which(entry: RunEntry, width: int) -> Line:
@@ -299,8 +300,8 @@ def _which(entry: RunEntry, width: int) -> Line:
     held = entry.run.memory_held() if facts.ended else None
     if held is not None:  # it answers prompts; S and `stop` end it
         parts.insert(0, f"its worker holds {format_bytes(held)}" if held else "its worker is alive")
-    told = " · ".join(visible(part) for part in parts if part)
-    return cut([(visible(entry.run.id), "strong"), ("   " + told, "muted")], width)
+    about = " · ".join(visible(part) for part in parts if part)
+    return cut([(visible(entry.run.id), "strong"), ("   " + about, "muted")], width)
 
 
 def _outcome(entry: RunEntry, width: int) -> list[Line]:
@@ -316,25 +317,25 @@ def _outcome(entry: RunEntry, width: int) -> list[Line]:
     if entry.status == "failed":
         return [cut([("✗ failed: ", "bad"), (visible(facts.error), "")], width)]
     if entry.status in ("running", "paused"):
-        told = f"step {format_count(facts.step)} of {format_count(facts.max_steps)}"
-        return [[(f"{told}; its verdict comes with the final evaluation", "muted")]]
+        step = f"step {format_count(facts.step)} of {format_count(facts.max_steps)}"
+        return [[(f"{step}; the verdict comes with the final evaluation", "muted")]]
     if not facts.whole:
         return [[("reading …", "muted")]]
-    return [[("no verdict: the final evaluation was not made", "muted")]]
+    return [[("no verdict: there was no final evaluation", "muted")]]
 
 
 def _against(entry: RunEntry, baseline: RunEntry | None) -> list[Line]:
-    """A difference of two figures is not yet evidence, and is told so."""
+    """A difference of two figures is not yet evidence, and the line says so."""
     if baseline is None or baseline.run.id == entry.run.id:
         return []
-    told = difference_of(entry, baseline)
+    difference = difference_of(entry, baseline)
     name, metric = visible(baseline.name), name_metric(baseline.facts.metric)
-    if told == "–":
-        why = f"{metric or 'a metric'} on {baseline.facts.split or 'a split'} is not known of both"
+    if difference == ABSENT:
+        why = f"{metric or 'a metric'} on {baseline.facts.split or 'a split'} is not known for both"
         return [[("no difference from ", "muted"), (name, ""), (f": {why}", "muted")]]
     rows = (
-        "c tests it row by row"
+        "c compares them row by row"
         if same_rows(baseline.facts.rows, entry.facts.rows)
-        else "scored on other rows, so this is no comparison of models"
+        else "scored on other rows, so not a comparison of models"
     )
-    return [[(f"{metric} {told} from ", ""), (name, "strong"), (f": {rows}", "muted")]]
+    return [[(f"{metric} {difference} from ", ""), (name, "strong"), (f": {rows}", "muted")]]

@@ -27,7 +27,7 @@ Row = RunEntry | Group  # a group stands for its head
 
 
 class RunList(Pane):
-    """Runs in groups, a cursor on one of them; heads of groups are passed over."""
+    """Runs in groups, a cursor on one of them, which passes over the heads of groups."""
 
     @dataclass
     class Opened(Message):
@@ -145,12 +145,12 @@ def empty_lines(*, complete: bool) -> list[Line]:
             ("             trains a tiny model that ships with ftev", "muted"),
         ],
         [("ftev-tui train run.toml", "accent"), ("   trains yours", "muted")],
-        [("n", "accent"), (" " * 25 + "opens the form of a new run here", "muted")],
+        [("n", "accent"), (" " * 25 + "opens the form of a new run", "muted")],
     ]
 
 
 def nothing_matches() -> list[Line]:
-    return [[], [("No run passes this filter.", "strong"), ("  esc takes it away.", "muted")]]
+    return [[], [("No run matches this filter.", "strong"), ("  esc removes it.", "muted")]]
 
 
 class PickRun(FramedScreen[RunEntry]):

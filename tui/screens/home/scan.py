@@ -1,4 +1,4 @@
-"""The thread that lists the runs of a folder: all at once by a glance, then fact by fact."""
+"""The thread that lists the runs of a folder: all of them at a glance, then each in full."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ....core.run.runs import Run, list_runs
 
 AGAIN_SECONDS = 2.0
 REST_FACTOR, MOST_SECONDS = 200, 10.0  # a scan may take this part of the time, in a large folder
-TELL_SECONDS = 0.25  # between two lists that are not complete
+POST_SECONDS = 0.25  # between two lists that are not complete
 FIRST_READ = 20  # runs read in full before the others are glanced at: a screenful
-LONG_FILE = 1_000_000  # bytes from which on the course of a loss is kept, to be gone on with
+LONG_FILE = 1_000_000  # bytes from which on what was read of the loss is kept
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Scanner(threading.Thread):
         self._known: Known = {}
         self._courses: dict[str, LossCourse] = {}
         self._notes: dict[str, tuple[tuple[int, int], RunNotes]] = {}
-        self._told: list[RunEntry] | None = None
+        self._posted: list[RunEntry] | None = None
 
     def stop(self) -> None:
         self._stopped = True
@@ -72,10 +72,10 @@ class Scanner(threading.Thread):
         with contextlib.suppress(RuntimeError):  # the screen closed its loop between two posts
             self._known = read_cache(self.folder)
             while not self._stopped:
-                began = time.monotonic()
+                started = time.monotonic()
                 self._wake.clear()
                 self._scan()
-                took = time.monotonic() - began
+                took = time.monotonic() - started
                 self._wake.wait(min(MOST_SECONDS, max(AGAIN_SECONDS, took * REST_FACTOR)))
 
     def _scan(self) -> None:
@@ -95,8 +95,8 @@ class Scanner(threading.Thread):
         if any(facts[run.id].ended for run in unread):
             write_cache(self.folder, self._known)
         entries = self._entries(runs, facts)
-        if entries != self._told:
-            self._told = entries
+        if entries != self._posted:
+            self._posted = entries
             self._post(RunsListed(entries))
 
     def _read_rest(
@@ -106,13 +106,13 @@ class Scanner(threading.Thread):
         facts: dict[str, RunFacts],
         stamps: dict[str, tuple[int, int, int]],
     ) -> None:
-        told = 0.0
+        posted = 0.0
         for count, run in enumerate(later):
             if self._stopped:
                 return
-            if time.monotonic() - told > TELL_SECONDS:
+            if time.monotonic() - posted > POST_SECONDS:
                 self._post(RunsListed(self._entries(runs, facts), unread=len(later) - count))
-                told = time.monotonic()
+                posted = time.monotonic()
             facts[run.id] = self._read(run, stamps[run.id])
 
     def _forget_others(self, stamps: dict[str, tuple[int, int, int]]) -> None:

@@ -32,7 +32,7 @@ WAITING, LOADING = "waiting for the worker …", "loading base and tuned model �
 
 @dataclass
 class Answer:
-    """What one model has said so far."""
+    """What one model has answered so far."""
 
     name: str = ""  # what stands for the base: "base", "probe", "step 0"
     text: str = ""
@@ -90,8 +90,8 @@ def message_lines(exchange: Exchange, width: int) -> list[Line]:
     """What is going on with it, or how it was asked."""
     if exchange.message:
         role = "bad" if exchange.failed else "muted"
-        told = wrap(visible(exchange.message), width)
-        return [[(text, role)] for text in (told if exchange.failed else told[:1])]
+        lines = wrap(visible(exchange.message), width)
+        return [[(text, role)] for text in (lines if exchange.failed else lines[:1])]
     return [[(fit(exchange.settings, width), "muted")]] if exchange.settings else []
 
 
@@ -105,21 +105,21 @@ def prompt_lines(prompt: str, width: int, most: int) -> list[Line]:
 
 def answer_head(answer: Answer, model: str, width: int) -> Line:
     """Who speaks, and how long the answer is."""
-    told = ""
+    length = ""
     if answer.done and answer.tokens:
         end = "ended by itself" if answer.ended_by_eos else "truncated at the limit"
-        told = f"{answer.tokens} tokens, {format_seconds(answer.seconds)}, {end}"
-        if cell_len(visible(answer.name) + told) + 2 > width:
-            told = f"{answer.tokens} tokens, {end}"
+        length = f"{answer.tokens} tokens, {format_seconds(answer.seconds)}, {end}"
+        if cell_len(visible(answer.name) + length) + 2 > width:
+            length = f"{answer.tokens} tokens, {end}"
     elif not answer.done:
-        told = "…"
+        length = "…"
     name = visible(answer.name)
-    head = fit(told, max(0, width - cell_len(name) - 2))
+    head = fit(length, max(0, width - cell_len(name) - 2))
     return [(name, f"strong {model}"), ("  " + head, "muted")]
 
 
 def label_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
-    """A bar a label and model, most probable for the tuned model first, and what changed."""
+    """A bar per label and model, most probable for the tuned model first, and what changed."""
     base, tuned = (exchange.answers.get(m, Answer(m)) for m in MODELS)
     leading = tuned.probabilities or base.probabilities
     labels = sorted(leading, key=lambda name: -leading[name])
@@ -136,9 +136,9 @@ def label_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
         lines.append(_label_line(label, base, tuned, name_width, bars))
     if tuned.probabilities and not base.probabilities:  # base answers first: it never will
         room = bars + SHARE_WIDTH
-        told = next((text for text in NO_BASE if len(text) <= room), NO_BASE[-1])
+        why = next((text for text in NO_BASE if len(text) <= room), NO_BASE[-1])
         name, _, _, *rest = lines[first]
-        lines[first] = [name, (fit(told, room) + " ", "muted"), *rest]
+        lines[first] = [name, (fit(why, room) + " ", "muted"), *rest]
     return lines
 
 
@@ -146,9 +146,9 @@ def _label_line(label: str, base: Answer, tuned: Answer, name_width: int, bars: 
     line: Line = [(fit(visible(label), name_width) + " ", "")]
     for answer, role in ((base, "base"), (tuned, "tuned")):
         share = answer.probabilities.get(label)
-        told = format_share(share) if share is not None else ""
+        text = format_share(share) if share is not None else ""
         line.append((fit(bar(share or 0.0, bars), bars), role))
-        line.append((fit_right(told, SHARE_WIDTH) + " ", "strong" if _top(answer) == label else ""))
+        line.append((fit_right(text, SHARE_WIDTH) + " ", "strong" if _top(answer) == label else ""))
     if label in base.probabilities and label in tuned.probabilities:
         change = (tuned.probabilities[label] - base.probabilities[label]) * 100
         line.append((fit_right(format_signed(change, 1), CHANGE_WIDTH), "muted"))
@@ -177,7 +177,7 @@ def _top(answer: Answer) -> str | None:
     return max(probabilities, key=lambda name: probabilities[name]) if probabilities else None
 
 
-STOPPED = "stopped: what had come is kept"
+STOPPED = "stopped: what was generated is kept"
 
 
 def add_reply(exchange: Exchange, reply: AnyReply) -> None:

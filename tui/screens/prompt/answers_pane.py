@@ -14,7 +14,7 @@ from .answers import MODELS, Exchange
 from .filmstrip import strip_lines
 from .talk import Block, View, block_of, joined, token_line
 
-BRIEF = 11  # lines of a pane below which answers leave out what is said about them
+BRIEF = 11  # lines of a pane below which answers stand without notes on them
 MOST_SHOWN = 20  # exchanges that can be scrolled through
 
 
@@ -99,24 +99,24 @@ class TopFive(Page):
 
 
 def top_lines(chosen: str, seen: dict[str, ScoredToken]) -> list[Line]:
-    """`seen`: for each model its view of the token at this place, with its own favourites."""
-    lines: list[Line] = [[("here stands ", "muted"), (f"“{visible(chosen)}”", "strong")], []]
+    """`seen`: for each model its scores of the token at this place, and its own top five."""
+    lines: list[Line] = [[("this token: ", "muted"), (f"“{visible(chosen)}”", "strong")], []]
     head: Line = [(fit(model, COLUMN), f"strong {model}") for model in MODELS]
-    told: Line = [
+    scores: Line = [
         (
-            fit(f"gave it {describe_share(seen[m])}" if m in seen else "has not told", COLUMN),
+            fit(describe_share(seen[m]) if m in seen else "not scored", COLUMN),
             "muted",
         )
         for m in MODELS
     ]
-    lines += [head, told, []]
+    lines += [head, scores, []]
     for k in range(max((len(t.top) for t in seen.values()), default=0)):
         line: Line = []
         for model in MODELS:
             top = seen[model].top if model in seen else []
             line += _choice(top[k], chosen, model) if k < len(top) else [(" " * COLUMN, "")]
         lines.append(line)
-    return [*lines, [], [("▸ what stands here. Shares are before any sampling.", "muted")]]
+    return [*lines, [], [("▸ this token. Probabilities are before any sampling.", "muted")]]
 
 
 def _choice(choice: tuple[str, float], chosen: str, model: str) -> Line:

@@ -77,8 +77,8 @@ def ask_request(run: Run, request: Request, post: Post) -> None:
 
 def _ask_request(run: Run, request: Request, post: Post) -> None:
     try:
-        told = [r.text for r in ask(run, request, CONTROL_SECONDS) if isinstance(r, Accepted)]
-        post(Outcome(" ".join(told) or "done"))
+        texts = [r.text for r in ask(run, request, CONTROL_SECONDS) if isinstance(r, Accepted)]
+        post(Outcome(" ".join(texts) or "done"))
     except FtevError as error:
         post(Outcome(str(error), failed=True))
 
@@ -96,8 +96,8 @@ def _free_worker(run: Run, post: Post) -> None:
     try:
         states = [r.state for r in ask(run, AskStatus()) if isinstance(r, StatusReply)]
         if states != [SERVING]:
-            told = f"Its worker is at work ({', '.join(states)}): open the run and stop it with S."
-            post(Outcome(told, failed=True))
+            busy = f"Its worker is at work ({', '.join(states)}): open the run and stop it with S."
+            post(Outcome(busy, failed=True))
             return
         stop_worker(run)
     except FtevError as error:
@@ -108,7 +108,7 @@ def _free_worker(run: Run, post: Post) -> None:
 
 
 def resume_run(run: Run, post: Post) -> None:
-    """Start a worker that goes on with an ended run; only what is in its way is told."""
+    """Start a worker that goes on with an ended run."""
     in_thread(lambda: _resume_run(run, post))
 
 
@@ -119,7 +119,7 @@ def _resume_run(run: Run, post: Post) -> None:
         post(Outcome(str(error), failed=True))
         return
     post(Outcome("starting a worker"))
-    worker.wait()  # an ended child is to be taken note of
+    worker.wait()  # else an ended child stays a zombie
     try:
         refuse_if_second(run, worker)
     except HeldError as error:
@@ -130,8 +130,8 @@ def write_missing_report(run: Run, history: History, post: Post) -> None:
     """What a finished run lacks of its report. In a thread: its imports are heavy."""
     from ....core.report.report import write_missing
 
-    if told := write_missing(run, history):
-        post(Outcome(told))
+    if written := write_missing(run, history):
+        post(Outcome(written))
 
 
 def write_report(run: Run, post: Post) -> None:

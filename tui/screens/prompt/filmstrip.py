@@ -17,8 +17,8 @@ STEP_WIDTH = 13
 MOST_LINES = 3  # of one answer
 BAR_WIDTH = 12
 NONE = (
-    "No probe prompts were answered yet. Give some before a run starts, as prompts under "
-    "[evaluate]: base and tuned answer them at each evaluation."
+    "No probe prompt has been answered yet. List prompts under [evaluate] in run.toml: base and "
+    "tuned answer them at each evaluation."
 )
 
 
@@ -32,7 +32,7 @@ class Strip:
 
 
 def strips_of(prompts: Iterable[PromptAnswered]) -> list[Strip]:
-    """A strip a prompt; where a step was answered twice, as after a resume, the later one holds."""
+    """A strip per prompt; of a step answered twice, as after a resume, the later one."""
     strips: dict[str, Strip] = {}
     for event in prompts:
         if not event.probe:
@@ -53,7 +53,7 @@ def strip_lines(prompts: Iterable[PromptAnswered], width: int) -> list[Line]:
     for number, strip in enumerate(strips):
         lines += [[]] * (number > 0)
         lines.append([("› ", "accent"), (fit(visible(strip.prompt), width - 2), "strong")])
-        lines.append([(_told_changes(strip), "muted")])
+        lines.append([(_describe_changes(strip), "muted")])
         labelled = bool(strip.base.tuned_probabilities)
         lines += _label_frames(strip, width) if labelled else _text_frames(strip, width)
     return lines
@@ -65,7 +65,7 @@ def _said(frame: PromptAnswered) -> str:
     return max(shares, key=lambda name: shares[name]) if shares else frame.tuned
 
 
-def _told_changes(strip: Strip) -> str:
+def _describe_changes(strip: Strip) -> str:
     pairs = list(zip(strip.frames, strip.frames[1:], strict=False))
     changed = [b.step for a, b in pairs if _said(a) != _said(b)]
     if not pairs:
@@ -73,7 +73,8 @@ def _told_changes(strip: Strip) -> str:
     if not changed:
         return f"the same answer at all {len(strip.frames)} evaluations"
     settled = "" if changed[-1] == strip.frames[-1].step else ", the same since"
-    return f"changed {len(changed)} times of {len(pairs)}, last at step {changed[-1]:,}{settled}"
+    last = f"last at step {changed[-1]:,}{settled}"
+    return f"changed at {len(changed)} of {len(pairs)} evaluations, {last}"
 
 
 def _text_frames(strip: Strip, width: int) -> list[Line]:
@@ -96,11 +97,11 @@ def _text_frames(strip: Strip, width: int) -> list[Line]:
 
 
 def _framed(label: str, role: str, text: str, changed_from: int | None, room: int) -> list[Line]:
-    """An answer in few lines; a sign stands where it departs from the one before."""
+    """An answer in few lines; a sign stands where it diverges from the one before."""
     tokens = split_at(text or "(nothing)", changed_from)
     tokens = [replace(token, text=token.text.replace("\n", f"{BREAK} ")) for token in tokens]
     at = None if changed_from is None else len(tokens) - 1
-    whole = shade(tokens, room - 2, shaded=False, parts_at=at).lines
+    whole = shade(tokens, room - 2, shaded=False, mark_at=at).lines
     lines = whole[:MOST_LINES]
     if len(whole) > MOST_LINES:
         lines[-1] = [*lines[-1], (" …", "muted")]

@@ -15,11 +15,11 @@ from ...drawing.lines import Line
 from ...widgets.modal import Modal
 
 FIELDS = (  # name, title, what it means
-    ("max_new_tokens", "max new tokens", "an answer is cut there; 1 to 4096"),
-    ("temperature", "temperature", "0 is greedy; 1 draws as the model weighs"),
-    ("top_k", "top-k", "draw among so many tokens; 0 cuts nothing"),
-    ("top_p", "top-p", "draw among this share; 1 cuts nothing"),
-    ("seed", "seed", "the same seed draws the same answer"),
+    ("max_new_tokens", "max new tokens", "an answer stops there; 1 to 4096"),
+    ("temperature", "temperature", "0 is greedy; 1 samples the model as it is"),
+    ("top_k", "top-k", "sample from so many tokens; 0 from all"),
+    ("top_p", "top-p", "sample from this probability; 1 from all"),
+    ("seed", "seed", "the same seed samples the same answer"),
 )
 WHOLE = {"max_new_tokens": (1, 4096), "top_k": (0, 1_000_000), "seed": (0, 2**31 - 1)}
 REAL = {"temperature": (0.0, 100.0), "top_p": (0.0, 1.0)}
@@ -55,7 +55,7 @@ def read_settings(texts: Mapping[str, str]) -> tuple[GenerationSettings | None, 
         value = _number(texts[name].strip(), whole=name in WHOLE)
         low, high = WHOLE.get(name) or REAL[name]
         if value is None:
-            faults[name] = "a whole number, please" if name in WHOLE else "a number, please"
+            faults[name] = "must be a whole number" if name in WHOLE else "must be a number"
         elif not low <= value <= high:
             faults[name] = f"must lie between {low:g} and {high:,.12g}"
         values[name] = value
@@ -72,7 +72,7 @@ def _number(text: str, *, whole: bool) -> float | None:
     return value if math.isfinite(value) else None
 
 
-TITLE_WIDTH, VALUE_WIDTH, TOLD_WIDTH = 15, 12, 41
+TITLE_WIDTH, VALUE_WIDTH, MEANING_WIDTH = 15, 12, 41
 LONGEST = 11  # characters of a value
 TYPED = frozenset("0123456789.-")
 
@@ -111,7 +111,7 @@ class SettingsForm(Modal[GenerationSettings | None]):
                     (fit(title, TITLE_WIDTH), "strong" if here else ""),
                     (fit(value, VALUE_WIDTH), "accent strong" if here else "strong"),
                     (
-                        fit(f"✗ {fault}" if fault else meaning, TOLD_WIDTH),
+                        fit(f"✗ {fault}" if fault else meaning, MEANING_WIDTH),
                         "bad" * bool(fault) or "muted",
                     ),
                 ]

@@ -1,4 +1,4 @@
-"""Exchanges of text as lines: two answers beside each other, their tokens, and what they tell."""
+"""Exchanges of text as lines: two answers side by side, their tokens, and what these show."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def shown_tokens(exchange: Exchange, model: str, likelihoods: str) -> list[Score
     return [*(answer.prompt_scored if likelihoods == "all" else ()), *answer.scored]
 
 
-def parting(exchange: Exchange) -> dict[str, int | None]:
-    """For each model the token of its answer where the two part; empty as long as they agree."""
+def divergence(exchange: Exchange) -> dict[str, int | None]:
+    """For each model the token of its answer where the two diverge; empty while they agree."""
     if any(m not in exchange.answers for m in MODELS):
         return {}
     base, tuned = (exchange.answers[m] for m in MODELS)
@@ -79,8 +79,8 @@ def _texts(exchange: Exchange, width: int, view: View, lines: list[Line]) -> Blo
         return Block(lines, min(1, len(lines)))
     beside = width >= BESIDE_WIDTH and len(present) == 2
     column = (width - 3) // 2 if beside else width
-    parts = parting(exchange)
-    columns = [_column(exchange, m, column, view, parts.get(m)) for m in present]
+    marks = divergence(exchange)
+    columns = [_column(exchange, m, column, view, marks.get(m)) for m in present]
     line_of: dict[Cursor, int] = {}
     body: list[Line] = []
     if beside:
@@ -92,10 +92,10 @@ def _texts(exchange: Exchange, width: int, view: View, lines: list[Line]) -> Blo
             for k in range(height)
         ]
     else:
-        for model, (told, places) in zip(present, columns, strict=True):
+        for model, (column_lines, places) in zip(present, columns, strict=True):
             start = len(lines) + len(body)
             line_of |= {(model, k): start + at for k, at in enumerate(places)}
-            body += told
+            body += column_lines
     head = len(lines) + 1 if beside else min(1, len(lines))
     return Block([*lines, *body], head, line_of)
 
@@ -110,7 +110,7 @@ def _padded(lines: Sequence[Line], index: int, width: int) -> Line:
 
 
 def _column(
-    exchange: Exchange, model: str, width: int, view: View, parts_at: int | None
+    exchange: Exchange, model: str, width: int, view: View, mark_at: int | None
 ) -> tuple[list[Line], list[int]]:
     """One model's lines under its head, and the line of each shown token."""
     answer = exchange.answers[model]
@@ -118,12 +118,12 @@ def _column(
     before = len(tokens) - len(answer.scored)
     cursor = view.cursor[1] if view.cursor and view.cursor[0] == model else None
     if answer.scored:
-        at = None if parts_at is None else parts_at + before
+        at = None if mark_at is None else mark_at + before
         shaded = view.likelihoods != "none"
-        found = shade(tokens, width, shaded=shaded, cursor=cursor, parts_at=at)
+        found = shade(tokens, width, shaded=shaded, cursor=cursor, mark_at=at)
     else:
         place = _place(exchange)
-        found = shade(split_at(answer.text, place), width, shaded=False, parts_at=parts_at)
+        found = shade(split_at(answer.text, place), width, shaded=False, mark_at=mark_at)
     head = answer_head(answer, model, width)
     return [head, *found.lines], [1 + line for line in found.line_of]
 
@@ -136,40 +136,40 @@ def _place(exchange: Exchange) -> int | None:
 
 
 def _summary(exchange: Exchange, width: int) -> list[Line]:
-    """Where the answers part, and what each model thinks of the other's."""
+    """Where the answers diverge, and how likely each model finds the other's."""
     if width >= ROOMY:
-        told = [text for text in (_parting_told(exchange), *cross_told(exchange)) if text]
+        notes = [text for text in (_divergence_note(exchange), *cross_notes(exchange)) if text]
     else:
-        short = " ".join([_parting_told(exchange), *cross_in_short(exchange)]).strip()
-        told = [short] if short else []
-    return [[(line, "muted")] for text in told for line in wrap(visible(text), width)]
+        short = " ".join([_divergence_note(exchange), *cross_in_short(exchange)]).strip()
+        notes = [short] if short else []
+    return [[(line, "muted")] for text in notes for line in wrap(visible(text), width)]
 
 
-def _parting_told(exchange: Exchange) -> str:
+def _divergence_note(exchange: Exchange) -> str:
     if any(m not in exchange.answers or not exchange.answers[m].done for m in MODELS):
         return ""
     place = _place(exchange)
     if place is None:
         return "Both answers are the same."
     if not exchange.answers["base"].scored:
-        return "◆ marks where the answers part."
-    index = parting(exchange).get("tuned")
+        return "◆ marks where the answers diverge."
+    index = divergence(exchange).get("tuned")
     number = f" at token {index + 1:,} of tuned" if index is not None else ""
-    return f"◆ The answers part{number}."
+    return f"◆ The answers diverge{number}."
 
 
-def cross_told(exchange: Exchange) -> list[str]:
+def cross_notes(exchange: Exchange) -> list[str]:
     """Each answer's average log-likelihood under both models, in a sentence each."""
-    told = []
+    notes = []
     for model in MODELS:
         found = exchange.answers[model].cross if model in exchange.answers else None
         if found is None:
             continue
         if not found.aligned:
-            ours, theirs, unit = found.own_bits_per_byte, found.bits_per_byte, "bits a byte"
+            ours, theirs, unit = found.own_bits_per_byte, found.bits_per_byte, "bits per byte"
         else:
             ours, theirs = found.own_average, found.average_log_likelihood
-            unit = "nats a token"
+            unit = "nats per token"
         if ours is None or theirs is None:
             continue
         text = (
@@ -177,9 +177,9 @@ def cross_told(exchange: Exchange) -> list[str]:
             f"{format_number(theirs, 3)} under {found.by}"
         )
         if found.aligned:
-            text += f" ({_times(ours - theirs, found.by, model)} a token)"
-        told.append(text + ".")
-    return told
+            text += f" ({_times(ours - theirs, found.by)})"
+        notes.append(text + ".")
+    return notes
 
 
 def cross_in_short(exchange: Exchange) -> list[str]:
@@ -195,16 +195,17 @@ def cross_in_short(exchange: Exchange) -> list[str]:
         parts.append(
             f"{model}'s {own} ({found.by} {format_number(found.average_log_likelihood, 3)})"
         )
-    return [f"Nats a token: {', '.join(parts)}."] if parts else []
+    return [f"Nats per token: {', '.join(parts)}."] if parts else []
 
 
-def _times(difference: float, reader: str, writer: str) -> str:
-    """`3.4 × less likely for base`"""
+def _times(difference: float, reader: str) -> str:
+    """`base finds its tokens 3.40 times less likely`"""
     if abs(difference) < 0.005:
         return "as likely for both"
-    size = math.exp(min(abs(difference), 60.0))
+    times = math.exp(min(abs(difference), 60.0))
     word = "less" if difference > 0 else "more"
-    return f"{format_number(size, 3)} × {word} likely for {reader}"
+    factor = f"{times:,.0f}" if 1e3 <= times < 1e6 else format_number(times, 3)
+    return f"{reader} finds its tokens {factor} times {word} likely"
 
 
 def joined(blocks: Sequence[Block], width: int) -> Block:
@@ -218,7 +219,7 @@ def joined(blocks: Sequence[Block], width: int) -> Block:
 
 
 def move_cursor(exchange: Exchange, view: View, count: int) -> bool:
-    """To the next token that shows something; at first to where tuned parts from base."""
+    """To the next token that shows something; at first to where tuned diverges from base."""
     order = [
         (model, index)
         for model in MODELS
@@ -234,7 +235,7 @@ def move_cursor(exchange: Exchange, view: View, count: int) -> bool:
     model = "tuned" if "tuned" in exchange.answers else "base"
     tokens = shown_tokens(exchange, model, view.likelihoods)
     before = len(tokens) - len(exchange.answers[model].scored)
-    start = (model, before + (parting(exchange).get(model) or 0))
+    start = (model, before + (divergence(exchange).get(model) or 0))
     view.cursor = start if start in order else order[0]
     return True
 
@@ -250,7 +251,7 @@ def cross_over(exchange: Exchange, view: View) -> None:
 
 
 def token_seen(exchange: Exchange, view: View) -> tuple[str, str, dict[str, ScoredToken]] | None:
-    """The token under the cursor: a title, its text, and what each model told of it."""
+    """The token under the cursor: a title, its text, and its scores under each model."""
     if view.cursor is None:
         return None
     model, index = view.cursor

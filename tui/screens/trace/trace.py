@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -14,6 +14,7 @@ from ....core.run.control import AskTrace, Held, Traced
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import TRACE_KEYS, to_bindings
+from ...app.memory import Plain
 from ...drawing.format import wrap
 from ...drawing.lines import Line, moved, scrolled
 from ...widgets.framed import ReadingScreen
@@ -117,10 +118,10 @@ class TraceScreen(ReadingScreen):
     def remembered_of(self) -> Path:
         return self.followed.path
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Plain:
         return {"text": self.exchange.prompt[:MOST_TEXT]} if self.exchange is not None else {}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def recall(self, memory: Plain) -> None:
         if self.box is not None and isinstance(text := memory.get("text"), str):
             self.box.load_text(text)
 
