@@ -85,11 +85,11 @@ async def test_undo_brings_the_pair_back(run: Run) -> None:
     async with reviewing(run) as pilot:
         before = picture(pilot).split("\n")[1:18]
         await pilot.press("u")
-        await seen(pilot, "nothing to take back")
+        await seen(pilot, "nothing to undo")
         await pilot.press("l")
         await seen(pilot, "pair 2 of 3")
         await pilot.press("u")
-        await seen(pilot, "taken back")
+        await seen(pilot, "undone")
         assert picture(pilot).split("\n")[1:18] == before
     assert Review(run, "anna").judged == 0
 

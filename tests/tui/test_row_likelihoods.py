@@ -14,8 +14,13 @@ from ftev.core.errors import ModelError
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.lines import Line
 from ftev.tui.screens.examples.examples import ExamplesScreen
-from ftev.tui.screens.examples.row import RowScreen
-from ftev.tui.screens.examples.row_tokens import RowQuestion, RowTokens, read_tokens, token_lines
+from ftev.tui.screens.examples.row import (
+    RowQuestion,
+    RowScreen,
+    RowTokens,
+    read_tokens,
+    token_lines,
+)
 from ftev.tui.terminal.terminal import to_ascii
 from test_evaluation_screen import on_screen, press
 from test_safety import DANGEROUS, HOSTILE
@@ -66,7 +71,7 @@ async def test_k_shows_the_tokens_and_takes_them_away(
         go_on.set()
         await seen(pilot, "1 of 3 tokens lost")
         told = picture(pilot)
-        assert "tuned  average log-likelihood −1.583 nats a token, 3 tokens" in told
+        assert "tuned  average log-likelihood −1.583 nats per token, 3 tokens" in told
         assert "2 of 3 tokens gained" in told
         assert "+1.75 nats" in told
         assert "−2.000 → −0.250, rank 9 → 1" in told
@@ -125,7 +130,7 @@ async def test_a_classifier_has_probabilities_instead(tmp_path: Path) -> None:
 def test_stored_losses_other_tokens_and_hostile_ones() -> None:
     scored = read_tokens({"base": TOLD["tuned"], "tuned": TOLD["tuned"]})
     told = plain(token_lines(RowTokens(scored=scored), {"base": 4.75 / 3, "tuned": 2.0}, 100))
-    assert "base   average log-likelihood −1.583 nats a token, 3 tokens, as stored" in told
+    assert "base   average log-likelihood −1.583 nats per token, 3 tokens, as stored" in told
     assert ", stored: −2.000" in told
     assert "0 of 3 tokens gained" in told
     told = plain(token_lines(RowTokens(scored=read_tokens(TOLD)), {}, 100))

@@ -62,7 +62,7 @@ def test_a_trace_fits_and_says_where_the_models_part(width: int) -> None:
     told = "\n".join(text_of(line) for line in lines)
     assert "\x1b" not in told
     assert all(width_of(line) <= width for line in lines)
-    assert "They part at layer 1" in " ".join(told.split())
+    assert "They diverge at layer 1" in " ".join(told.split())
     assert "≠ layer 1" in told
     assert "  embedding" in told
     assert "7.250" in told
@@ -76,10 +76,10 @@ def test_what_cannot_be_shown_is_said() -> None:
         model("tuned", ["b"], layers=[], notes=[note], lens_error=None),
     ]
     told = Traced(text="t", task="generation", models=models)
-    assert verdict(told) == "They do not end with the same answer."
+    assert verdict(told) == "They give different answers."
     text = "\n".join(text_of(line) for line in whole_trace(told, 78))
     assert note in text
-    assert "would say" not in text
+    assert "answer    " not in text
 
 
 async def test_the_screen_follows_the_last_prompt_and_another_text(
@@ -102,7 +102,7 @@ async def test_the_screen_follows_the_last_prompt_and_another_text(
         await pilot.press("l")
         await seen(pilot, "If they stopped after layer 1")
         assert asked[0]
-        assert "They part at layer 1" in picture(pilot)
+        assert "They diverge at layer 1" in picture(pilot)
         await pilot.press("down")
         await seen(pilot, "If they stopped after layer 2")
         await pilot.press("home")
@@ -141,5 +141,5 @@ def test_the_command_prints_the_trace(
         assert found["parts_at"] == 1
         assert found["models"][1]["layers"][1]["top"][0] == ["d", 0.6]
     else:
-        assert "They part at layer 1" in told.out
+        assert "They diverge at layer 1" in told.out
         assert "\x1b" not in told.out

@@ -113,7 +113,7 @@ class FtevApp(App[int]):
             return
         super()._display(screen, lean(renderable, self._picture))
 
-    def action_draw_anew(self) -> None:
+    def action_redraw(self) -> None:
         """Something else wrote to the terminal: trust nothing that stands there."""
         self._picture.forget()
         self.screen.refresh(layout=True)

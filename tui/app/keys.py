@@ -37,7 +37,7 @@ TABS = "tab", "shift+tab", "tab  shift+tab"
 def both_ways(
     pair: tuple[str, str, str], action: str, by: int, words: str = "", hint: str = ""
 ) -> tuple[Key, Key]:
-    """The first of two keys goes `by`, the other as far back; the words of the first tell both."""
+    """The first of two keys goes `by`, the other as far back; the first has the words for both."""
     first, second, shown = pair
     return (
         Key(first, shown if words else "", action.format(by), words, hint),
@@ -46,7 +46,7 @@ def both_ways(
 
 
 def numbers(most: int, action: str, words: str) -> list[Key]:
-    """The keys 1 to `most`, told as one."""
+    """The keys 1 to `most`, described as one."""
     first = Key("1", f"1–{most}", f"{action}(1)", words)
     return [first, *(Key(str(n), "", f"{action}({n})", "") for n in range(2, most + 1))]
 
@@ -63,7 +63,7 @@ APP_KEYS = (
     Key("q", "q  ctrl+q", "app.leave", "leave: runs go on", "leave"),
     Key("t", "t", "app.next_theme", "colours: dark, light, contrast, colour-blind, terminal"),
     Key("ctrl+p", "ctrl+p", "app.command_palette", "palette: every command by name", priority=True),
-    Key("ctrl+l", "ctrl+l", "app.draw_anew", "draw the screen anew", priority=True),
+    Key("ctrl+l", "ctrl+l", "app.redraw", "redraw the screen", priority=True),
     Key("ctrl+q", "", "app.leave", "", priority=True),
     Key("ctrl+c", "ctrl+c", "app.tell_how_to_leave", "never stops a run", priority=True),
 )
@@ -96,7 +96,7 @@ CHART_KEYS = (
     Key("s", "s", "smooth", "smooth: off, lightly, strongly"),
     Key("y", "y", "log", "logarithmic or linear y-axis"),
     Key("x", "x", "axis", "x-axis: step, epoch, time, tokens"),
-    Key("o", "o", "outliers", "leave outliers out of the range"),
+    Key("o", "o", "outliers", "exclude outliers from the range"),
     Key("b", "b", "marker", "markers: braille, blocks, ASCII"),
     Key("m", "m", "table", "chart or table"),
     Key("0", "0", "reset", "the whole chart again"),
@@ -166,7 +166,7 @@ HOME_KEYS = (
 )
 
 PICK_KEYS = (
-    Key("enter", "enter", "pick", "take this run", "take"),
+    Key("enter", "enter", "pick", "select this run", "select"),
     *both_ways(UP_DOWN, "move({})", -1, "choose a run", "choose"),
     *both_ways(PAGES, "move({})", -10, "ten runs at a time"),
     *both_ways(ENDS, "move({})", -FARTHEST, "first and last run"),
@@ -210,11 +210,11 @@ REVIEW_KEYS = (
     Key("left,l", "←  l", "judge('left')", "the left answer is better", "left"),
     Key("right,r", "→  r", "judge('right')", "the right answer is better", "right"),
     Key("t", "t", "judge('tie')", "both are as good", "tie"),
-    Key("s", "s", "judge('skip')", "leave this pair out", "skip"),
-    Key("u", "u", "undo", "take the last judgement back", "undo"),
+    Key("s", "s", "judge('skip')", "skip this pair", "skip"),
+    Key("u", "u", "undo", "undo the last judgement", "undo"),
     *both_ways(TABS, "next_rating({})", 1, "next rating, rating before", "ratings"),
     *numbers(5, "rate", "rate from 1 to 5"),
-    Key("0,backspace,delete", "0  backspace", "rate(0)", "take a rating away"),
+    Key("0,backspace,delete", "0  backspace", "rate(0)", "clear a rating"),
     *both_ways(UP_DOWN, "scroll_answers({})", -1, "scroll long answers"),
     *both_ways(PAGES, "scroll_answers({})", -10, "the same, ten lines at a time"),
     *both_ways(FAR_UP_DOWN, "scroll_prompt({})", -1, "scroll a long prompt"),
@@ -244,7 +244,7 @@ EVALUATION_KEYS = (
 )
 
 EXAMPLES_KEYS = (
-    Key("enter", "enter", "open", "the row whole", "open"),
+    Key("enter", "enter", "open", "the full row", "open"),
     Key("slash", "/", "filter", "words, label= predicted= kind= conf> loss>", "filter"),
     Key("o", "o", "next_order", "order: file, confidence, loss, label, flip", "order"),
     Key("f", "f", "next_kind", "fixed, broken, still wrong, still right, all", "flips"),
@@ -252,7 +252,7 @@ EXAMPLES_KEYS = (
     *both_ways(UP_DOWN, "move({})", -1, "choose a row"),
     *both_ways(PAGES, "move({})", -20, "twenty rows at a time"),
     *both_ways(ENDS, "move({})", -FARTHEST, "first and last row"),
-    Key("escape", "esc", "out", "take the filter away, then back", "back"),
+    Key("escape", "esc", "out", "remove the filter, then back", "back"),
 )
 
 ROW_KEYS = (

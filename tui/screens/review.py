@@ -32,8 +32,8 @@ CELLS = [(side, criterion) for side in SIDES for criterion in CRITERIA]
 NAME_WIDTH, CELL_WIDTH = 8, 14
 PROMPT_SHARE = 4  # the prompt takes at most this part of the screen's height
 FRAME = 2  # lines of a border
-DONE = "Every pair is judged. u takes the last judgement back; q leaves."
-THEN = "`ftev-tui review RUN --summary` says which was which."
+DONE = "Every pair is judged. u undoes the last judgement; q leaves."
+THEN = "`ftev-tui review RUN --summary` shows which was which."
 
 
 class TextBox(ScrolledPane):
@@ -99,10 +99,10 @@ class RatingTable(Pane):
         for criterion in CRITERIA:
             value = str(self._given.get((side, criterion), "·"))
             here = CELLS[self._at] == (side, criterion)
-            told = f"[{value}]" if here else f" {value} "
-            before = (CELL_WIDTH - len(told)) // 2
-            after = CELL_WIDTH - before - len(told)
-            line += [(" " * before, ""), (told, "strong accent" if here else ""), (" " * after, "")]
+            text = f"[{value}]" if here else f" {value} "
+            before = (CELL_WIDTH - len(text)) // 2
+            after = CELL_WIDTH - before - len(text)
+            line += [(" " * before, ""), (text, "strong accent" if here else ""), (" " * after, "")]
         return line
 
 
@@ -155,7 +155,7 @@ class ReviewScreen(FramedScreen[None]):
 
     def _show_title(self) -> None:
         done, count = self._review.judged, self._review.count
-        told = f"pair {done + 1:,} of {count:,}" if self._pair else f"{count:,} of {count:,} judged"
+        at = f"pair {done + 1:,} of {count:,}" if self._pair else f"{count:,} of {count:,} judged"
         who = visible(self._review.reviewer, 30)
         self.title_line.show_ends(
             [
@@ -164,20 +164,20 @@ class ReviewScreen(FramedScreen[None]):
                 (f"  {who}", "muted"),
                 (f"   {self._noted}", "good"),
             ],
-            [(told, "strong")],
+            [(at, "strong")],
         )
 
     def action_judge(self, choice: Choice) -> None:
         if self._pair is None:
             return
         self._review.judge(self._pair.pair, choice, self.ratings.ratings)
-        told = {"tie": "a tie", "skip": "skipped"}.get(choice, f"{choice} is better")
-        self._noted = f"noted: {told}"
+        judged = {"tie": "a tie", "skip": "skipped"}.get(choice, f"{choice} is better")
+        self._noted = f"noted: {judged}"
         self._show_next()
 
     def action_undo(self) -> None:
         undone = self._review.undo()
-        self._noted = "taken back" if undone else "nothing to take back"
+        self._noted = "undone" if undone else "nothing to undo"
         self._show_next()
 
     def action_rate(self, value: int) -> None:

@@ -117,7 +117,7 @@ def example_header(e: Examples, w: Widths) -> Line:
         parts.append(fit("label", w.label))
         if w.before:
             parts.append(fit(e.reference, w.before))
-        parts += [fit("tuned", w.label), fit_right("sure", NUMBER_WIDTH)]
+        parts += [fit("tuned", w.label), fit_right("conf.", NUMBER_WIDTH)]
         parts.append(fit_right("loss", NUMBER_WIDTH))
     else:
         if e.reference:
@@ -157,8 +157,8 @@ def _labelled(e: Examples, row: Mapping[str, Any], w: Widths) -> Line:
         line.append((cut(row["before"], w.before), "muted"))
     line.append((cut(row["predicted"], w.label), "tuned" if right else "bad"))
     sure = row.get("confidence")
-    told = DASH if sure is None else format_value("accuracy", sure)
-    line.append((fit_right(told, NUMBER_WIDTH) + GAP, ""))
+    confidence = DASH if sure is None else format_value("accuracy", sure)
+    line.append((fit_right(confidence, NUMBER_WIDTH) + GAP, ""))
     line.append((fit_right(_number(row.get("loss")), NUMBER_WIDTH) + GAP, "muted"))
     return line
 

@@ -141,7 +141,7 @@ def _texts(table: pl.DataFrame, after: pl.DataFrame, inputs: dict[int, str]) -> 
 
 
 def _unit(table: pl.DataFrame) -> str:
-    return str(table["unit"][0]) if "unit" in table.columns and table.height else "nats a token"
+    return str(table["unit"][0]) if "unit" in table.columns and table.height else "nats per token"
 
 
 def _labelled(before: pl.DataFrame | None, after: pl.DataFrame) -> pl.DataFrame:
@@ -286,7 +286,7 @@ class Query:
 
 
 def read_query(text: str) -> Query:
-    """Terms, all of which a row must meet; what is not understood is told, and left out."""
+    """Terms, all of which a row must meet; faults name what was not understood and is ignored."""
     terms, faults = [], []
     for part in split_parts(text):
         found = _read_term(part)

@@ -30,7 +30,7 @@ from .example_rows import KNOWN, ExamplesRead, read_examples, read_query, select
 MOST_ONLY = 5_000  # ids of rows that are remembered
 ORDER_WORDS = {
     "row": "in order of the file",
-    "confidence": "the surest first",
+    "confidence": "the most confident first",
     "loss": "the highest loss first",
     "label": "by label",
     "flip": "by flip",
@@ -93,8 +93,8 @@ class ExamplesScreen(ReadingScreen):
         if self.rows.examples is None:
             return {}
         names = ("split", "reference", "query_text", "about", "kind", "order")
-        told = {name: getattr(self, name) for name in names}
-        return {**told, "only": list(self.only[:MOST_ONLY]), "cursor": self.rows.cursor}
+        state = {name: getattr(self, name) for name in names}
+        return {**state, "only": list(self.only[:MOST_ONLY]), "cursor": self.rows.cursor}
 
     def recall(self, memory: Plain) -> None:
         for name in ("split", "query_text", "about", "kind"):
@@ -182,7 +182,7 @@ class ExamplesScreen(ReadingScreen):
             return
         self.rows.places = message.places
         self.rows.cursor = min(self.rows.cursor, max(0, len(message.places) - 1))
-        self.rows.state = "No row is like that. esc takes the filter away."
+        self.rows.state = "No row matches. esc removes the filter."
         self._show_title()
         self.rows.show()
         self._answered = message.asked
@@ -190,7 +190,7 @@ class ExamplesScreen(ReadingScreen):
 
     def _show_title(self) -> None:
         e = self.rows.examples
-        told = f"rows of {visible(self.split)}" if self.split else "rows"
+        about = f"rows of {visible(self.split)}" if self.split else "rows"
         count = ""
         if e is not None:
             n, every = len(self.rows.places), e.table.height
@@ -198,7 +198,7 @@ class ExamplesScreen(ReadingScreen):
         name = self.run_shown.id
         if self.history and self.history.started and self.history.started.name:
             name = self.history.started.name
-        self.show_title(visible(name), told, [(count, "strong")])
+        self.show_title(visible(name), about, [(count, "strong")])
         self.info.show_state(self._parts())
 
     def _parts(self) -> list[Line]:

@@ -1,26 +1,188 @@
-"""One scored row, whole; the rows before and after it in the list it was opened from."""
+"""One scored row in full, its tokens under base and tuned, and the rows before and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from subprocess import Popen
 from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import BindingType
+from textual.message import Message
 
+from ....core.errors import FtevError
+from ....core.metrics.token_changes import gained_and_lost
+from ....core.run.control import ScoredToken
 from ....core.run.history import History, read_history
+from ....core.run.launch import ask_engine
 from ....core.run.runs import Run
-from ...app.background import in_thread
+from ....core.wording.numbers import read_number
+from ....core.wording.text import visible
+from ...app.background import Post, in_thread
 from ...app.keys import APP_KEYS, ROW_KEYS, hints, to_bindings
+from ...drawing.format import fit, fit_right, format_number, format_signed
 from ...drawing.lines import Line, moved
+from ...drawing.shading import legend, shade
 from ...widgets.framed import KeyLine, ReadingScreen
 from ...widgets.pane import Pane, ScrolledPane
+from ..evaluation.block_lines import prose
 from .example_rows import Examples
 from .row_detail import RowDetail, RowRead, read_row, row_lines
-from .row_tokens import RowQuestion, RowTokens, RowTokensNews, token_lines
+
+MODELS = ("base", "tuned")
+MOST = 5  # tokens shown that gained, and that lost
+CLOSE = 1e-3  # nats per token between what is stored and what is scored now
+NAME_WIDTH = 16
+OFFER = "k scores this row again and shows the likelihood of each token under base and tuned."
+OTHER_TOKENS = (
+    "The two models tokenize this text differently, so tokens of one cannot be compared with "
+    "tokens of the other."
+)
+Scored = Mapping[str, list[ScoredToken]]  # by model
+Ask = Callable[..., dict[str, Any]]
+
+
+@dataclass
+class RowTokens:
+    """What is known of them: nothing yet, how far the engine is, why it failed, or the tokens."""
+
+    progress: str = ""
+    failed: str = ""
+    scored: Scored | None = None
+
+
+@dataclass
+class RowTokensNews(Message):
+    """News of the tokens of a row; `number` says which question it answers."""
+
+    number: int
+    tokens: RowTokens
+
+
+class RowQuestion:
+    """One question at a time to the engine, in a process that ends with who asked."""
+
+    def __init__(self, post: Post, ask: Ask = ask_engine) -> None:
+        self._post, self._ask = post, ask
+        self._engine: Popen[bytes] | None = None
+        self._guard = threading.Lock()
+        self.number = 0
+
+    def put(self, question: dict[str, Any]) -> None:
+        """The answer comes as messages `RowTokensNews`; an earlier question is given up."""
+        self.end()
+        number = self.number
+        in_thread(lambda: self._answer(number, question))
+
+    def end(self) -> None:
+        """Nobody waits for the answer any more."""
+        with self._guard:
+            self.number += 1
+            if self._engine is not None:
+                self._engine.kill()
+                self._engine = None
+
+    def _answer(self, number: int, question: dict[str, Any]) -> None:
+        try:
+            reply = self._ask(
+                "row_tokens",
+                question,
+                lambda text: self._post_news(number, RowTokens(progress=text)),
+                lambda engine: self._take(number, engine),
+            )
+            found = RowTokens(scored=read_tokens(reply))
+        except FtevError as error:
+            found = RowTokens(failed=str(error).partition("\n")[0])
+        self._post_news(number, found)
+
+    def _take(self, number: int, engine: Popen[bytes]) -> None:
+        with self._guard:
+            if number == self.number:
+                self._engine = engine
+            else:  # it was given up while it started
+                engine.kill()
+
+    def _post_news(self, number: int, tokens: RowTokens) -> None:
+        if number == self.number:
+            self._post(RowTokensNews(number, tokens))
+
+
+def read_tokens(reply: Mapping[str, Any]) -> Scored:
+    """The engine's answer: [text, log-likelihood, rank] per token, by model."""
+    return {
+        m: [ScoredToken(text, read_number(value), rank) for text, value, rank in reply[m]]
+        for m in MODELS
+    }
+
+
+def token_lines(tokens: RowTokens | None, losses: Mapping[str, float], width: int) -> list[Line]:
+    """`losses`: those the run stored, in nats per token, by model."""
+    if tokens is None:
+        return prose(OFFER, width, "muted")
+    if tokens.failed:
+        return prose(f"✗ The tokens cannot be shown: {tokens.failed}", width, "bad")
+    if tokens.scored is None:
+        progress = tokens.progress or "scoring this row under base and tuned"
+        return prose(f"{progress} …", width, "muted")
+    lines: list[Line] = [[("likelihood of each scored token", "strong")], legend(), []]
+    for model in MODELS:
+        lines += _under(model, tokens.scored[model], losses.get(model), width)
+    return lines + _changes(tokens.scored, width)
+
+
+def _under(model: str, scored: list[ScoredToken], stored: float | None, width: int) -> list[Line]:
+    """A model's average, whether it is the one that the run stored, and the tokens."""
+    if not scored:
+        return [[(model, f"strong {model}"), ("   no token of this row is scored", "muted")], []]
+    total = math.fsum(_value(t) for t in scored)
+    average = total / len(scored)
+    text = f"average log-likelihood {format_number(average)} nats per token, {len(scored):,} tokens"
+    if stored is not None:
+        same = abs(average + stored) <= CLOSE
+        text += ", as stored" if same else f", stored: {format_number(-stored)}"
+    head: Line = [(model.ljust(7), f"strong {model}"), (fit(text, width - 7), "muted")]
+    return [head, *shade(scored, width).lines, []]
+
+
+def _changes(scored: Scored, width: int) -> list[Line]:
+    """The tokens that gained and lost most by tuning, where both models tokenize the text alike."""
+    before, after = ([(t.text, _value(t), t.rank) for t in scored[m]] for m in MODELS)
+    if [t[0] for t in before] != [t[0] for t in after]:
+        return prose(OTHER_TOKENS, width, "warn")
+    changed = gained_and_lost(before, after)
+    lines: list[Line] = []
+    for kind, sign, role in (("gained", "▲", "good"), ("lost", "▼", "bad")):
+        rows = changed[kind]
+        head = f"{len(rows):,} of {len(before):,} tokens {kind}"
+        head += f", the {MOST} that {kind} most:" if len(rows) > MOST else ":" if rows else ""
+        lines.append([(f"{sign} ", role), (head, "strong")])
+        lines += [_change(t) for t in rows[:MOST]]
+        lines.append([])
+    return lines
+
+
+def _change(t: Mapping[str, Any]) -> Line:
+    """`  12  “tea”  +2.31 nats   −5.520 → −3.210, rank 12 → 3`"""
+    values = f"{format_number(t['from'])} → {format_number(t['to'])}"
+    return [
+        (fit_right(f"{t['position'] + 1:,}", 6) + "  ", "muted"),
+        (fit(f"“{visible(t['token'])}”", NAME_WIDTH), ""),
+        (fit_right(format_signed(t["difference"], 2), 8) + " nats   ", ""),
+        (f"{values}, rank {t['rank_from']:,} → {t['rank_to']:,}", "muted"),
+    ]
+
+
+def _value(token: ScoredToken) -> float:
+    return -math.inf if token.log_likelihood is None else token.log_likelihood
+
 
 WIDEST = 120  # cells of text: longer lines are hard to read
-CLASSIFIER = "A classifier's row has probabilities, not likelihoods of tokens: they stand above."
+CLASSIFIER = (
+    "A classifier's row has probabilities, not likelihoods of tokens: they are shown above."
+)
 
 
 class RowPane(ScrolledPane):
@@ -124,14 +286,14 @@ class RowScreen(ReadingScreen):
             self._show_tokens(None)
         elif self.pane.detail is not None and self.history is not None:
             split = self.pane.detail.split
-            told = self.history.splits.get(split)
+            data = self.history.splits.get(split)
             self._show_tokens(RowTokens())
             self.question.put(
                 {
                     "run": str(self.run_shown.path),
                     "split": split,
                     "row_id": self.pane.detail.found["row_id"],
-                    "sha256": told.sha256 if told is not None else "",
+                    "sha256": data.sha256 if data is not None else "",
                 }
             )
 

@@ -1,4 +1,4 @@
-"""One row whole: its text, the truth, what each model made of it, and what is known beside."""
+"""One row in full: its text, the truth, what each model made of it, and what is known beside."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def detail_of(history: History, e: Examples, places: Any, at: int) -> RowDetail:
                 detail.answers[model] = str(row["completion"])
             if row["tokens"]:
                 detail.losses[model] = float(row["nll"]) / row["tokens"]
-    told = history.analyses.get(detail.split, {}).get("label_errors", {}).get("", {})
-    detail.suspected = next((r for r in told.get("rows", ()) if r["row_id"] == row_id), None)
+    suspects = history.analyses.get(detail.split, {}).get("label_errors", {}).get("", {})
+    detail.suspected = next((r for r in suspects.get("rows", ()) if r["row_id"] == row_id), None)
     return detail
 
 
@@ -133,21 +133,21 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
 def row_lines(d: RowDetail, width: int, height: int = 1_000) -> list[Line]:
     """Top to bottom: what it is, the marks, the text, the truth, the models.
 
-    A text that would push the others out of `height` lines is begun there and told whole below.
+    A text that would push the others out of `height` lines starts there; all of it is below.
     """
     name = "prompt" if d.answers and not d.probabilities and d.truth else "text"
     why = f" ({d.missing})" if d.missing else ""
     text = _text(d.text or f"The text of this row is not stored{visible(why)}.", width, "")
     if d.cut:
-        text.append([("… cut where it was stored", "muted")])
+        text.append([("… stored truncated", "muted")])
     most = max(LEAST_TEXT, height // 3)
     is_long = len(text) > most + 2
-    head = f"{name}, the first {most} of {len(text):,} lines; the whole is below"
+    head = f"{name}, the first {most} of {len(text):,} lines; all of it is below"
     lines = [_title(d), [], *_marks(d, width), [(head if is_long else name, "muted")]]
     lines += [*(text[:most] if is_long else text), []]
     lines += _labelled(d, width) if "label" in d.found else _written(d, width)
     if is_long:
-        lines += [[], [(f"{name}, whole", "muted")], *text]
+        lines += [[], [(f"{name} in full", "muted")], *text]
     return lines
 
 
@@ -162,16 +162,16 @@ def _marks(d: RowDetail, width: int) -> list[Line]:
     if d.leak:
         split, row, layer, share = d.leak
         how = "exactly" if layer == "exact" else f"{visible(layer)}, {share * 100:.0f} % alike"
-        told = f"≡ It repeats row {row} of {split} ({how}): an earlier split has seen it."
-        lines += prose(told, width, "warn")
+        sentence = f"≡ It repeats row {row} of {split} ({how}): an earlier split contains it."
+        lines += prose(sentence, width, "warn")
     if d.suspected:
         s = d.suspected
-        told = (
+        sentence = (
             f'! Its label "{s["label"]}" may be wrong: it looks like "{s["suggested"]}" '
-            f"({format_value('accuracy', s['probability'])}). A model that is surely wrong looks "
+            f"({format_value('accuracy', s['probability'])}). A confidently wrong model looks "
             "the same."
         )
-        lines += prose(told, width, "warn")
+        lines += prose(sentence, width, "warn")
     return [*lines, []] if lines else []
 
 
@@ -213,8 +213,8 @@ def _bars(d: RowDetail, width: int) -> list[Line]:
         line.append((mark, "accent"))
         for model in models:
             share = read_number(d.probabilities[model].get(label))
-            told = format_value("accuracy", share) if share == share else DASH
-            line += [(fit(bar(share, room), room), _role(model)), (fit_right(told, 8) + "   ", "")]
+            text = format_value("accuracy", share) if share == share else DASH
+            line += [(fit(bar(share, room), room), _role(model)), (fit_right(text, 8) + "   ", "")]
         lines.append(line)
     if len(order) > len(shown):
         lines.append([(f"and {len(order) - len(shown):,} less likely labels", "muted")])
@@ -229,12 +229,12 @@ def _written(d: RowDetail, width: int) -> list[Line]:
     for model in (m for m in MODELS if m in d.answers or m in d.losses):
         head: Line = [(model, f"strong {_role(model)}")]
         if model in d.losses:
-            head.append((f"   loss {format_number(d.losses[model])} nats a token", "muted"))
+            head.append((f"   loss {format_number(d.losses[model])} nats per token", "muted"))
         for name, value in d.measures.get(model, {}).items():
-            told = (
+            text = (
                 ("yes" if value else "no") if name == "exact_match" else format_value(name, value)
             )
-            head.append((f"   {name.replace('_', ' ')} {told}", "muted"))
+            head.append((f"   {name.replace('_', ' ')} {text}", "muted"))
         lines.append(head)
         if model in d.answers:
             lines += _text(d.answers[model] or "nothing", width, "")

@@ -32,10 +32,10 @@ def input_lines(traced: Traced, width: int) -> list[Line]:
     shown = traced.models[-1] if traced.models else None
     if shown is None:
         return lines
-    told = f"{len(shown.tokens)} tokens"
+    count = f"{len(shown.tokens)} tokens"
     if shown.cut_tokens:
-        told += f" ({shown.cut_tokens} more were cut off: the model reads no further)"
-    return [*lines, [(told + ", each with its id:", "muted")], *token_lines(shown, width)]
+        count += f" ({shown.cut_tokens} more truncated at the model's maximum length)"
+    return [*lines, [(count + ", each with its id:", "muted")], *token_lines(shown, width)]
 
 
 def token_lines(model: ModelTrace, width: int) -> list[Line]:
@@ -60,24 +60,24 @@ def token_lines(model: ModelTrace, width: int) -> list[Line]:
 
 
 def verdict(traced: Traced) -> str:
-    """Where base and tuned part, in a sentence."""
+    """Where base and tuned diverge, in a sentence."""
     if len(traced.models) < 2:
         return ""
     base, tuned = traced.models
     at = traced.parts_at
     same = base.final == tuned.final
     if not base.layers or not tuned.layers or not any(layer.top for layer in tuned.layers):
-        return ("Both end" if same else "They do not end") + " with the same answer."
+        return "Both give the same answer." if same else "They give different answers."
     if at is None:
-        return "Base and tuned agree after every layer: the same answer wherever one stops."
+        return "Base and tuned agree after every layer: the same answer wherever they stop."
     a, b = base.layers[at].top[0], tuned.layers[at].top[0]
-    told = (
-        f"They part at {layer_name(at)}: stopped there, base would say {quoted(a[0])} "
+    sentence = (
+        f"They diverge at {layer_name(at)}: stopped there, base would answer {quoted(a[0])} "
         f"({format_share(a[1])}) and tuned {quoted(b[0])} ({format_share(b[1])})."
     )
     if same:
-        told += f" In the end both say {quoted(tuned.final)}."
-    return told
+        sentence += f" In the end both answer {quoted(tuned.final)}."
+    return sentence
 
 
 def layer_name(index: int) -> str:
@@ -104,7 +104,7 @@ def layer_header(traced: Traced, width: int) -> list[Line]:
         parts = [fit_right("norm", NORM_WIDTH)]
         if width >= ROOMY:
             parts += [fit_right("change", CHANGE_WIDTH), fit_right("cosine", COSINE_WIDTH)]
-        parts += [" " + fit("would say", answer), fit_right("share", SHARE_WIDTH)]
+        parts += [" " + fit("answer", answer), fit_right("prob.", SHARE_WIDTH)]
         heads += [(GAP + " ".join(parts), "muted")]
     if len(traced.models) == 2:
         heads.append((GAP + fit_right("apart", APART_WIDTH), "muted"))
@@ -117,7 +117,7 @@ def _model_width(width: int, answer: int) -> int:
 
 
 def layer_lines(traced: Traced, width: int, cursor: int | None = None) -> list[Line]:
-    """A line a layer: norms, what each model would answer if it stopped there, how far apart."""
+    """A line per layer: norms, what each model would answer there, how far the states are apart."""
     count = max((len(m.layers) for m in traced.models), default=0)
     return [_layer_line(traced, index, width, chosen=index == cursor) for index in range(count)]
 
@@ -148,8 +148,8 @@ def _model_cells(layer: TracedLayer | None, role: str, width: int, answer: int) 
         cells.append((" " + fit_right(change, CHANGE_WIDTH), "muted"))
         cells.append((" " + fit_right(cosine, COSINE_WIDTH), "muted"))
     text, share = layer.top[0] if layer and layer.top else ("", None)
-    told = quoted(text) if share is not None else ABSENT
-    cells.append(("  " + fit(told, answer), f"strong {role}".strip() if role else ""))
+    shown = quoted(text) if share is not None else ABSENT
+    cells.append(("  " + fit(shown, answer), f"strong {role}".strip() if role else ""))
     cells.append(
         (" " + fit_right(format_share(share) if share is not None else "", SHARE_WIDTH), "")
     )
@@ -173,7 +173,7 @@ def ranking_lines(
     raw: bool = False,
     most: int = 5,
 ) -> list[Line]:
-    """The top answers of each model beside each other, with bars where they are shares."""
+    """The top answers of each model side by side, with bars where they are probabilities."""
     column = max(20, (width - 3) // max(1, len(rankings)))
     name = max(8, min(24, column - 2 * SHARE_WIDTH - 3))
     lines: list[Line] = [[(title, "strong")]]
@@ -184,10 +184,10 @@ def ranking_lines(
                 line.append((" " * column, ""))
                 continue
             text, value = ranking[k]
-            told = f"{value:.3f}".replace("-", MINUS) if raw else format_share(value)
+            score = f"{value:.3f}".replace("-", MINUS) if raw else format_share(value)
             bars = column - name - SHARE_WIDTH - 3
             line.append((fit(quoted(text), name) + " ", "strong" if k == 0 else ""))
-            line.append((fit_right(told, SHARE_WIDTH) + " ", ""))
+            line.append((fit_right(score, SHARE_WIDTH) + " ", ""))
             line.append((fit("" if raw else bar(value, bars), bars) + " ", model.model))
         lines.append(line)
     return lines
@@ -218,24 +218,24 @@ def output_lines(traced: Traced, width: int) -> list[Line]:
 
 def note_lines(traced: Traced, width: int) -> list[Line]:
     """How the numbers were made, and what could not be shown."""
-    told = list(traced.notes)
+    notes = list(traced.notes)
     for model in traced.models:
-        told += [f"{model.name}: {note}" for note in model.notes]
+        notes += [f"{model.name}: {note}" for note in model.notes]
     lenses = list(dict.fromkeys(m.lens for m in traced.models if m.layers))
     for lens in lenses:
         whose = " and ".join(m.name for m in traced.models if m.lens == lens)
-        told.append(f"{whose}: each layer's answer is {lens}.")
+        notes.append(f"{whose}: each layer's answer is {lens}.")
     if traced.models:
         shown = traced.models[-1]
-        told.append(
+        notes.append(
             f"norm and change are of the state at {shown.place}; apart is "
             "|tuned − base| ÷ |base| of the two states there."
         )
         errors = [m.lens_error for m in traced.models if m.lens_error is not None]
         if errors:
             off = f"to {max(errors):.1g}" if max(errors) else "exactly"
-            told.append(f"Checked: the last layer's answer is the model's own, {off}.")
-    return [[(text, "muted")] for sentence in told for text in wrap(visible(sentence), width)]
+            notes.append(f"Checked: the last layer's answer is the model's own, {off}.")
+    return [[(text, "muted")] for sentence in notes for text in wrap(visible(sentence), width)]
 
 
 def whole_trace(traced: Traced, width: int) -> list[Line]:

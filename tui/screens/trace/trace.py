@@ -33,13 +33,13 @@ from .lines import (
     verdict,
 )
 
-ASK = "Press p and write a text: it is followed through base and tuned, layer by layer."
+ASK = "Press p and write a text: base and tuned process it, layer by layer."
 MOST_TEXT = 20_000  # characters that are remembered
 WAITING = "asking the worker …"
 
 
 class TracedPane(Pane):
-    """The text and where it parts; under it the layers with a cursor, or what came out."""
+    """The text and where the models diverge; below, the layers with a cursor, or the output."""
 
     def __init__(self) -> None:
         super().__init__(id="traced")
@@ -68,7 +68,7 @@ class TracedPane(Pane):
         return [*head, [], *self._layers(width, room)]
 
     def _layers(self, width: int, room: int) -> list[Line]:
-        """As many layers as fit around the cursor, and what was most probable at that one."""
+        """As many layers as fit around the cursor, and what is most probable at that one."""
         assert self.traced is not None
         header = layer_header(self.traced, width)
         tops = [
@@ -134,10 +134,10 @@ class TraceScreen(ReadingScreen):
         if self.exchange is not None:
             self.exchange.hang_up.now()
         self.exchange = Exchange(text, running=True)
-        self._tell(WAITING)
+        self._show_state(WAITING)
         ask_prompt(self.followed, self.exchange, AskTrace(text=text), self.post_message)
 
-    def _tell(self, text: str, *, failed: bool = False) -> None:
+    def _show_state(self, text: str, *, failed: bool = False) -> None:
         self.pane.state, self.pane.failed = text, failed
         if self.pane.traced is not None:
             self.key_line.show_notice(text, "bad" if failed else "muted")
@@ -148,10 +148,12 @@ class TraceScreen(ReadingScreen):
         if message.exchange is not self.exchange:
             return
         if isinstance(message.reply, Held):
-            self._tell(f"training is held at step {message.reply.step:,} meanwhile")
+            self._show_state(
+                f"training is held at step {message.reply.step:,} while both models run"
+            )
         elif isinstance(message.reply, Traced):
             self.pane.traced = message.reply
-            self.pane.cursor = self._parting()
+            self.pane.cursor = self._divergence()
             self.pane.output, self.pane.top = False, 0
             self.key_line.drop_notice()
             self.pane.show()
@@ -159,7 +161,7 @@ class TraceScreen(ReadingScreen):
     @on(AnswerNews)
     def show_state(self, message: AnswerNews) -> None:
         if message.exchange is self.exchange and message.text:
-            self._tell(message.text, failed=message.failed)
+            self._show_state(message.text, failed=message.failed)
 
     @on(PromptBox.Sent)
     def send_text(self, message: PromptBox.Sent) -> None:
@@ -176,13 +178,13 @@ class TraceScreen(ReadingScreen):
             await self.mount(self.box, before=self.key_line)
         self.box.enter()
 
-    def _parting(self) -> int:
+    def _divergence(self) -> int:
         traced = self.pane.traced
         at = traced.parts_at if traced else None
         return max(0, self.pane.count - 1) if at is None else at
 
-    def action_parting(self) -> None:
-        self.pane.cursor, self.pane.output = self._parting(), False
+    def action_divergence(self) -> None:
+        self.pane.cursor, self.pane.output = self._divergence(), False
         self.pane.show()
 
     def action_move(self, count: int) -> None:
