@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
 from ftev.core.analysis.predictions import read_frame
-from ftev.core.data import limits, rows
-from ftev.core.data.formats.parquet_pages import read_parquet, unpacked_size
+from ftev.core.data import faults as data_faults
+from ftev.core.data import rows
+from ftev.core.data.formats.parquet import read_parquet, unpacked_size
 from ftev.core.errors import DataError, RunError
 from ftev.core.files import disk
 from stored_runs import labelled
@@ -62,10 +63,10 @@ def test_a_footer_that_lies_about_sizes_changes_nothing() -> None:
 
 
 def _total_uncompressed(data: bytes) -> int:
-    from ftev.core.data.formats import parquet_pages
+    from ftev.core.data.formats import parquet
 
     start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-    footer = parquet_pages._Thrift(data, start).struct()
+    footer = parquet._Thrift(data, start).struct()
     return int(footer[4][0][1][0][3][6])
 
 
@@ -99,9 +100,9 @@ def test_rows_that_fit_into_no_memory_are_refused(
         parquet(pl.DataFrame(TEN, schema=["text", "label"], orient="row"))
     )
     for name in ("rows.csv", "rows.jsonl", "rows.parquet"):
-        monkeypatch.setattr(limits, "free_memory", lambda: 100_000)
+        monkeypatch.setattr(data_faults, "free_memory", lambda: 100_000)
         assert len(read(tmp_path, train=name).splits["train"].frame) == 10
-        monkeypatch.setattr(limits, "free_memory", lambda: 3_000)
+        monkeypatch.setattr(data_faults, "free_memory", lambda: 3_000)
         [told] = faults(tmp_path, train=name)
         assert told.startswith(f"{name}: holds ")
         assert "0 MiB are free. Give fewer or shorter rows" in told
@@ -137,7 +138,7 @@ def test_stored_predictions_that_hold_too_much_are_refused(
     path = tmp_path / "test.tuned.parquet"
     labelled(50).write_parquet(path)
     assert read_frame(path, "classification").height == 50
-    monkeypatch.setattr(limits, "free_memory", lambda: 20_000)
+    monkeypatch.setattr(data_faults, "free_memory", lambda: 20_000)
     with pytest.raises(RunError, match=r"tuned\.parquet: holds 50 rows, .* are free"):
         read_frame(path, "classification")
 
@@ -146,7 +147,7 @@ def test_texts_that_are_repeated_count_each_time(monkeypatch: pytest.MonkeyPatch
     data = parquet(pl.DataFrame({"a": ["x" * 100_000] * 200}))
     assert len(data) < 10_000
     assert unpacked_size(data)[0] < 1_000_000
-    monkeypatch.setattr(limits, "free_memory", lambda: 50_000_000)
+    monkeypatch.setattr(data_faults, "free_memory", lambda: 50_000_000)
     with pytest.raises(DataError, match="holds 200 rows, 19 MiB"):
         read_parquet(data)
 

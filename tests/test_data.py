@@ -9,10 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
-from ftev.core.data.formats import tables
-from ftev.core.data.inputs import content_hash, normalise
+from ftev.core.data import sources
+from ftev.core.data.formats import sniff_format
 from ftev.core.data.labels import sort_labels
-from ftev.core.data.sources import hub_url, sniff_format
+from ftev.core.data.rows import content_hash, normalise
+from ftev.core.data.sources import hub_url
 from ftev.core.metrics.answer_text import normalise_text
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +120,7 @@ def test_hub_dataset_is_read_through_polars(
         asked.append(url)
         return pl.DataFrame(TEN, schema=["text", "label"], orient="row")
 
-    monkeypatch.setattr(tables, "read_hub", read_hub)
+    monkeypatch.setattr(sources, "read_hub", read_hub)
     dataset = read(tmp_path, train="org/name:main", test="org/name:main/dev")
     assert asked == [
         "hf://datasets/org/name@~parquet/main/train/*.parquet",
@@ -135,7 +136,7 @@ def test_hub_that_does_not_answer_is_a_fault(
     def read_hub(url: str) -> pl.DataFrame:
         raise OSError("no route")
 
-    monkeypatch.setattr(tables, "read_hub", read_hub)
+    monkeypatch.setattr(sources, "read_hub", read_hub)
     [fault] = faults(tmp_path, train="org/name")
     assert "no route" in fault
     assert "org/name:config/split" in fault
@@ -257,7 +258,7 @@ def test_headerless_test_file_follows_train(tmp_path: Path) -> None:
     ],
 )
 def test_contents_tell_the_format(head: bytes, form: str) -> None:
-    assert sniff_format(head) == form
+    assert sniff_format(head).name == form
 
 
 @given(st.lists(st.text()))

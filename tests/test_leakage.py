@@ -9,13 +9,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ftev.core.data import leakage, near
+from ftev.core.data import leakage, overlap
 from ftev.core.data.data import Split
-from ftev.core.data.inputs import normalise
 from ftev.core.data.leakage import Pair, find_leakage
-from ftev.core.data.near import find_near_pairs
-from ftev.core.data.ngrams import RUN, find_runs
-from ftev.core.data.rows import with_content
+from ftev.core.data.overlap import RUN, find_near_pairs, find_runs
+from ftev.core.data.rows import normalise, with_content
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +175,7 @@ def test_D1_near_pairs_equal_those_of_brute_force(seed: int) -> None:
 
 
 def test_crowded_groups_are_compared_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "BAND_PAIRS", 10)
+    monkeypatch.setattr(overlap, "BAND_PAIRS", 10)
     pairs, crowded = find_near_pairs(pl.Series([f"{' '.join(WORDS * 3)} {i}" for i in range(30)]))
     assert crowded == 30
     assert {*pairs["one"], *pairs["other"]} == set(range(30))

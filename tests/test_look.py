@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from data_files import REAL, needs_real_data
 from ftev.core.config.draft import Draft, check_draft, form_path
+from ftev.core.data.columns import why_column
 from ftev.core.data.data import read_run_data
 from ftev.core.data.look import Look, look_at
-from ftev.core.data.reasons import why_column
 from ftev.core.errors import FtevError
 
 LEAST: dict[str, Any] = {"task": "classification", "model.base": "tiny"}

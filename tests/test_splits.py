@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 from data_files import read, write_csv
-from ftev.core.data.inputs import content_hash, normalise
+from ftev.core.data.rows import content_hash, normalise
 from ftev.core.data.splits import assign_splits, split_document
 from hypothesis import given
 from hypothesis import strategies as st

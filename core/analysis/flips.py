@@ -185,7 +185,7 @@ def _add_inputs(rows: dict[str, list[Result]], e: Evaluation) -> None:
 
 def _inputs(e: Evaluation, wanted: list[int]) -> dict[int, str]:
     """By row_id; empty where the rows are windows of documents and their texts are not given."""
-    from ..data.inputs import input_of
+    from ..data.rows import input_of
 
     asked = pl.col("row_id").is_in(wanted)
     if e.windows is not None:

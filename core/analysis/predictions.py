@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..data.formats.parquet_pages import read_parquet
+from ..data.formats.parquet import read_parquet
 from ..errors import DataError, Fault, FtevError, RunError
 from ..run.history import History
 from ..run.runs import Run
@@ -182,7 +182,7 @@ def _inputs_of_data(
     most: int | None = INPUT_CHARACTERS,
 ) -> Inputs:
     from ..data.data import read_dataset
-    from ..data.inputs import input_of
+    from ..data.rows import input_of
 
     config, told = run.config(), history.splits.get(split)
     dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))

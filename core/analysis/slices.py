@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..data.inputs import input_of
-from ..data.rows import CHARACTERS, SLICE
+from ..data.rows import CHARACTERS, SLICE, input_of
 from ..metrics.clusters import Clusters
 from ..metrics.scored import are_same_rows, check_same_rows, read_classification, read_text
 from ..metrics.shares import change_p, share

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..errors import ConfigError, Fault
@@ -19,10 +20,15 @@ from .objective import GuardrailConfig as GuardrailConfig
 from .objective import ObjectiveConfig as ObjectiveConfig
 from .objective import metric_faults
 
+# A data format is a file of this folder. Its name is read and no more: to import it brings Polars.
+_FORMATS = Path(__file__).parents[1] / "data" / "formats"
+
 if TYPE_CHECKING:
     TaskName = str
+    DataFormat = str
 else:
     TaskName = Literal[tuple(TASKS)]
+    DataFormat = Literal[("auto", *sorted(p.stem for p in _FORMATS.glob("[!_]*.py")))]
 
 Columns = str | None
 
@@ -92,7 +98,7 @@ class ModelConfig:
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     train: str | list[str] | None = None
-    """File, glob or hub dataset to learn from: csv, tsv, jsonl, json, parquet or plain text."""
+    """File, glob or hub dataset to learn from; `format` lists what can be read."""
     validation: Annotated[str | float | None, Bounds(at_least=0, below=1)] = 0.1
     """File, or share of train to split off, to choose checkpoints and stop early; 0 for none."""
     test: Annotated[str | float | None, Bounds(at_least=0, below=1)] = None
@@ -109,7 +115,7 @@ class DataConfig:
     """Column with chat messages, a list of {role, content} (generation)."""
     group: Columns = None
     """Column whose equal values must stay on one side of a split (a customer, a document)."""
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "text"] = "auto"
+    format: DataFormat = "auto"
     """Format of the files; "auto" goes by the ending, else by the contents."""
     header: bool | Literal["auto"] = "auto"
     """Whether the first line of a csv or tsv file names the columns."""

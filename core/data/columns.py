@@ -14,8 +14,8 @@ import polars as pl
 from ..config.config import DataConfig
 from ..tasks import find_task
 from .faults import Faults, show_value
-from .formats.tables import Table
 from .labels import is_scale, sort_labels, tell_scale
+from .sources import Table
 
 Form = Literal["text_label", "text", "prompt_completion", "messages"]
 TEXT_NAMES = (
@@ -292,3 +292,20 @@ def _samples(column: pl.Series) -> str:
     values = column.drop_nulls() if column.dtype != pl.Object else column
     shown = [value for value in values.head(50).to_list() if value is not None]
     return ", ".join(show_value(value) for value in list(dict.fromkeys(map(str, shown)))[:_SAMPLES])
+
+
+_USUAL = {"text": TEXT_NAMES, "label": LABEL_NAMES}
+
+
+def why_column(role: str, name: str, named: dict[str, str]) -> str:
+    """By what a column was found: it was named, by its name, or by its contents."""
+    if named.get(role) == name:
+        return "as you chose"
+    if name.lower() == role:
+        return "by its name"
+    usual = {n for pair in PAIRS for n in pair} if role in ("prompt", "completion") else set()
+    if name.lower() in usual | set(_USUAL.get(role, ())):
+        return f"a usual name of a {role}"
+    if role == "label":
+        return "by its contents: short values that come again and again"
+    return "by its contents: long, and something else in each row"

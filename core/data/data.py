@@ -15,10 +15,10 @@ from ..errors import DataError, Fault
 from ..run.events import ColumnsFound
 from .columns import KNOWN_NAMES, Columns, check_slices, find_columns, list_columns, named_columns
 from .faults import Faults, show_value
-from .formats.tables import Reading, Table, read_source
+from .formats import Reading, format_by_ending
 from .labels import is_scale, sort_labels, tell_scale
 from .rows import check_labels, find_unread_keys, select_rows, with_content
-from .sources import find_ending, find_source
+from .sources import Table, find_source, read_source
 from .splits import assign_splits, split_document
 
 SPLITS = ("train", "validation", "test")
@@ -50,7 +50,8 @@ class Split:
     @property
     def line_offset(self) -> int:
         """What to add to a row's id for its line; 0 where rows have none, or not the same."""
-        if find_ending(self.sources[0]) in ("", "parquet"):
+        form = format_by_ending(self.sources[0])
+        if form is None or not form.has_lines:
             return 0
         offsets = (self.frame["line"] - self.frame["row_id"]).unique()
         return int(offsets[0]) if len(offsets) == 1 and len(self.sources) == 1 else 0

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..run.events import AnalysisComputed
-from .inputs import input_of, normalise
+from .rows import input_of, normalise
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -114,3 +114,20 @@ def _is_utf8_beyond_ascii(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def undecodable_lines(data: bytes) -> list[int]:
+    """Physical lines, from 1, that are not UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return [i for i, line in enumerate(data.split(b"\n"), 1) if not _decodes(line)]
+    return []
+
+
+def _decodes(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

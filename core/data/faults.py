@@ -1,4 +1,8 @@
-"""Faults gathered while data are read, so that a person sees all of them at once."""
+"""Faults gathered while data are read, so that a person sees all of them at once; and limits.
+
+Beyond its limits a file is refused in words: it may be small and hold more than the machine has
+memory, and a process that runs out of that is killed without any.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ..errors import Fault
+from ..errors import DataError, Fault
+from ..files.disk import free_memory
 
 LISTED = 20  # lines, or runs of lines, of one kind of fault that are named
 KINDS = 50  # kinds of fault that are listed; the rest are counted
 SHOWN = 40  # characters of a value in a message
+NOT_UTF8 = "holds bytes that are not UTF-8"
+DAMAGED = "Mend what is damaged: the rest of the file is UTF-8"
+MEND = 'Mend it, or set bad_rows = "skip" under [data]'
+MOST_COLUMNS = 10_000
+LONGEST = 10_000_000  # bytes of one text: some five novels
+# What reading rows takes, measured: 4 times their bytes where they are long, 7 times where one of
+# them is nearly all, and 450 bytes more a row.
+TIMES, A_ROW = 7, 450
 
 
 class Place(NamedTuple):
@@ -108,3 +121,27 @@ def show_value(value: object) -> str:
     text = value if isinstance(value, str) else str(value)
     shown = repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
     return shown if isinstance(value, str) else shown[1:-1]
+
+
+def check_width(columns: int) -> None:
+    """Raises DataError for more columns than can be meant."""
+    if columns > MOST_COLUMNS:
+        what = f"has {columns:,} columns, and at most {MOST_COLUMNS:,} are read"
+        raise DataError(Fault("", what, "Leave out those that are not needed"))
+
+
+def check_size(held: int, rows: int = 0) -> None:
+    """Raises DataError where `rows` rows of `held` bytes, unpacked, are too much for this process.
+
+    Nothing is refused where the system does not tell what memory is free.
+    """
+    needed, free = TIMES * held + A_ROW * rows, free_memory()
+    if free is not None and needed > free:
+        count = f"{rows:,} rows, " if rows else ""
+        what = f"holds {count}{_told(held)}, and reading it takes up to {_told(needed)} of memory"
+        remedy = "Give fewer or shorter rows, or a machine with more memory"
+        raise DataError(Fault("", f"{what}: {_told(free)} are free", remedy))
+
+
+def _told(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from ..run.events import LeakageFound
-from .inputs import input_of, normalise
-from .near import find_near_pairs
-from .ngrams import count_words, find_runs
+from .overlap import count_words, find_near_pairs, find_runs
+from .rows import input_of, normalise
 
 if TYPE_CHECKING:
     from .data import Split

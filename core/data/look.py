@@ -10,7 +10,7 @@ from ..config.draft import CheckedDraft, Draft, check_draft, without_faults
 
 if TYPE_CHECKING:
     from ..config.config import DataConfig, RunConfig
-    from .formats.tables import Table
+    from .sources import Table
 
 FIRST_ROWS = 5
 VALUE_CHARACTERS = 400  # of a value in the first rows
@@ -104,11 +104,10 @@ def _paths(data: DataConfig, folder: str) -> list[Path]:
 
 def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     """What can be read of the sources; the check of the data reports what cannot."""
-    from .columns import KNOWN_NAMES, find_columns, named_columns
+    from .columns import KNOWN_NAMES, find_columns, named_columns, why_column
     from .faults import Faults
-    from .formats.tables import Reading, read_source
-    from .reasons import why_column
-    from .sources import find_source
+    from .formats import Reading
+    from .sources import find_source, read_source
 
     data = config.data
     named = named_columns(data)

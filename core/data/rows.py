@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import polars as pl
 
+from ..metrics.answer_text import normalise_text
 from .columns import Columns, as_text
-from .faults import Faults, show_value
-from .formats.delimited import MEND
-from .formats.tables import Table
-from .inputs import content_hash, input_of, normalise
-from .limits import LONGEST
+from .faults import LONGEST, MEND, Faults, show_value
+from .sources import Table
 
 CHARACTERS = "characters"  # column of the length of the whole input, beside its stored beginning
 SLICE = "slice:"  # before the name of a carried column: a file may call one "text" or "line"
@@ -187,3 +186,41 @@ def name_type(value: object) -> str:
 def _as_slice(column: pl.Series) -> pl.Series:
     """Numbers stay numbers: a slice of them may be a range."""
     return column if column.dtype.is_numeric() else as_text(column)
+
+
+CONTENT_BYTES = 8
+# What str.split() takes for white space, save a single space, which stays as it is.
+_SPACES = r"[\t-\r\x1c-\x1f ]{2,}|[\t-\r\x1c-\x1f]"
+
+
+def input_of(frame: pl.DataFrame) -> pl.Series:
+    """The input of each row: its text, its prompt, or its chat before the last answer."""
+    if "messages" in frame.columns:
+        chats = [chat_input(chat) for chat in frame["messages"].to_list()]
+        return pl.Series("input", chats, dtype=pl.String)
+    return frame["prompt" if "prompt" in frame.columns else "text"].alias("input")
+
+
+def chat_input(chat: list[dict[str, Any]]) -> str:
+    """The turns before the last answer that counts; all of them where nothing comes before it."""
+    answers = (i for i, t in enumerate(chat) if t["role"] == "assistant" and t.get("weight") != 0)
+    last = max(answers, default=0)
+    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in chat[: last or len(chat)])
+
+
+def normalise(texts: pl.Series) -> pl.Series:
+    """`normalise_text` of each; ASCII rows, where NFKC changes nothing, go vectorised."""
+    out = texts.str.to_lowercase().str.replace_all(_SPACES, " ").str.strip_chars(" ")
+    others = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    if len(others):
+        out = out.scatter(others, [normalise_text(text) for text in texts.gather(others)])
+    return out.alias("input")
+
+
+def content_hash(normalised: pl.Series) -> pl.Series:
+    """A 64-bit hash of each text, as UInt64, the same everywhere and always."""
+    digests = [
+        hashlib.blake2b(text.encode(), digest_size=CONTENT_BYTES).digest() for text in normalised
+    ]
+    numbers = [int.from_bytes(digest, "big") for digest in digests]
+    return pl.Series("content", numbers, dtype=pl.UInt64)

@@ -1,34 +1,27 @@
-"""Names in the config to files or hub addresses, and which format a file is in."""
+"""Names in the config to files or hub addresses, and these to tables of records as they stand."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from ..files.reading import decode_json
-from ..tasks import find_task
-from .faults import Faults
+import numpy as np
+import polars as pl
 
-ENDINGS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-}
+from ..errors import DataError
+from .encodings import Decoded, decode
+from .faults import Faults, Place, check_size
+from .formats import File, Format, Reading, Records, find_format, format_by_ending, parquet
+from .formats.jsonl import to_series
+
 HUB = "hf://datasets/"
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w.-]+))?(?:/([\w.-]+))?")
-_SNIFFED = 64 * 1024  # bytes of a file that are looked at
 
 
 @dataclass(frozen=True)
@@ -72,52 +65,6 @@ def hub_url(name: str, split: str) -> str:
     return f"{HUB}{dataset}@~parquet/{config or 'default'}/{part or split}/*.parquet"
 
 
-def find_format(path: Path, data: bytes, wanted: str, task: str) -> str:
-    """The format of a file: as wanted, else by its ending, else by how its bytes begin."""
-    if wanted != "auto":
-        return wanted
-    by_ending = find_ending(path.name)
-    # A .txt file of "label<TAB>text" lines is usual; a document has no labels.
-    if by_ending and not (by_ending == "text" and find_task(task).has_labels):
-        return by_ending
-    return sniff_format(data[:_SNIFFED])
-
-
-def find_ending(name: str) -> str:
-    """The format that a file's ending speaks for; empty where it speaks for none."""
-    return ENDINGS.get(Path(name).suffix.lower(), "")
-
-
-def sniff_format(head: bytes) -> str:
-    """The format that the first bytes of a file speak for; "text" if they speak for none."""
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    text = head.decode("utf-8-sig", errors="replace")
-    if text.lstrip().startswith("["):
-        return "json"
-    lines = [line for line in text.split("\n")[: 1000 if len(head) < _SNIFFED else -1] if line]
-    if lines and lines[0].lstrip().startswith("{"):
-        return "jsonl" if _is_json(lines[0]) else "json"
-    for separator, name in (("\t", "tsv"), (",", "csv")):
-        counts = {_separators(line, separator) for line in lines}
-        if len(lines) > 1 and len(counts) == 1 and 0 not in counts:
-            return name
-    return "text"
-
-
-def _separators(line: str, separator: str) -> int:
-    """Separators in a line; commas within quotes are not counted."""
-    return (re.sub(r'"[^"]*"', "", line) if separator == "," else line).count(separator)
-
-
-def _is_json(line: str) -> bool:
-    try:
-        decode_json(line, dict[str, Any])
-    except ValueError:
-        return False
-    return True
-
-
 def _find_files(name: str, folder: Path) -> list[Path]:
     path = Path(os.path.expanduser(name))
     path = path if path.is_absolute() else folder / path
@@ -132,7 +79,7 @@ def _may_be_hub(name: str, folder: Path) -> bool:
     """`data/train` beside a folder `data`, or anything with a file's ending, is a missing file."""
     if name.startswith(HUB):
         return True
-    return Path(name).suffix.lower() not in ENDINGS and not os.path.isdir((folder / name).parent)
+    return format_by_ending(name) is None and not os.path.isdir((folder / name).parent)
 
 
 def _missing(name: str, folder: Path) -> tuple[str, str]:
@@ -148,3 +95,171 @@ def _missing(name: str, folder: Path) -> tuple[str, str]:
 
 def _shown(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+_PACKED = (
+    (b"\x1f\x8b", "is compressed", "Unpack it with gunzip"),
+    (b"PK\x03\x04", "is a spreadsheet or a zip archive", "Save its sheet as CSV, or unpack it"),
+)
+
+
+OFFLINE, SET = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("1", "ON", "YES", "TRUE")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The readable records of a source. Columns keep the order and the names of the source."""
+
+    columns: dict[str, pl.Series]
+    row_id: pl.Series  # Int64, running number over all records of all files, from 0
+    line: pl.Series  # Int64, first physical line in the file; in parquet the row, both from 1
+    file: pl.Series  # index into `files`
+    files: tuple[str, ...]
+    count: int  # records, the unreadable ones too
+    dropped: int  # unreadable records (lines, of a plain text)
+    sha256: str  # of the bytes of all files
+    documents: bool = False  # plain text: a file is one document
+
+    def place(self, row: int) -> Place:
+        return Place(self.files[self.file[row]], self.line[row])
+
+    @property
+    def has_header(self) -> bool:
+        return _is_named(self.columns)
+
+
+def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) -> Table | None:
+    """All files of a source as one table; None, with faults in `fatal`, if there is no row."""
+    if source.url:
+        return _read_hub(source, fatal)
+    digest = hashlib.sha256()
+    read: list[Records] = []
+    formats: list[Format] = []
+    for name, path in zip(source.names, source.paths, strict=True):
+        try:
+            check_size(path.stat().st_size)
+            data = path.read_bytes()
+            digest.update(data)
+            form = find_format(path.name, data, reading)
+            usable = _usable(data, form, reading)
+            if usable.what:
+                fatal.add("unusable file", name, usable.what, usable.remedy)
+                continue
+            if form.is_text:  # looked at again: its first bytes may have been in another encoding
+                form = find_format(path.name, usable.data, reading)
+                check_size(len(usable.data), usable.data.count(b"\n"))
+            records = form.read(File(name, usable.data, reading, fatal, bad))
+        except OSError as error:
+            fatal.add("unreadable", name, f"cannot be read: {error.strerror or error}")
+            continue
+        except DataError as error:
+            for fault in error.faults:
+                fatal.add("too much", name, fault.what, fault.remedy)
+            continue
+        formats.append(form)
+        read.append(records)
+        if reading.header is None and form.has_header and records.columns:
+            reading = replace(reading, header=_is_named(records.columns))
+    if fatal.total:
+        return None
+    if len(set(formats)) > 1 and any(form.is_document for form in formats):
+        fatal.add("formats", source.names[0], "plain text and tables are mixed in one source")
+        return None
+    table = _join(read, source.names, digest.hexdigest(), formats, fatal)
+    if not fatal.total and not len(table.row_id) and not bad.total:
+        fatal.add("no rows", source.names[0], "has no rows")
+    return None if fatal.total else table
+
+
+def _is_named(columns: Iterable[str]) -> bool:
+    """Whether the columns have names of their own."""
+    return any(name != f"column_{i + 1}" for i, name in enumerate(columns))
+
+
+def _usable(data: bytes, form: Format, reading: Reading) -> Decoded:
+    """The contents of a file, text as UTF-8; or why the file as a whole cannot be used."""
+    for start, what, remedy in _PACKED:
+        if data.startswith(start):
+            return Decoded(what=what, remedy=remedy)
+    if not form.is_text:
+        return Decoded(data)
+    decoded = decode(data, reading.encoding)
+    if not decoded.what and not decoded.data.strip(b"\0 \t\r\n"):
+        return Decoded(what="is empty", remedy="Name a file with rows in it")
+    return decoded
+
+
+def _read_hub(source: Source, fatal: Faults) -> Table | None:
+    shown = source.names[0]
+    try:
+        frame = read_hub(source.url)
+    except parquet.UNREADABLE as error:
+        fatal.add(
+            "hub",
+            shown,
+            f"the hub gave no rows for {source.url}: {parquet.first_line(error)}",
+            'Write "org/name:config/split" as the dataset\'s page names them, '
+            "or download it and name the files",
+        )
+        return None
+    if not frame.height:
+        fatal.add("no rows", shown, "has no rows")
+        return None
+    digest = hashlib.sha256(frame.write_ndjson().encode()).hexdigest()
+    return _join([parquet.records_of(frame)], (shown,), digest, [parquet.FORMAT], fatal)
+
+
+def read_hub(url: str) -> pl.DataFrame:
+    """A hub dataset over the network; a gated one needs HF_TOKEN, as in huggingface_hub.
+
+    Raises OSError where the environment has the hub switched off, which Polars does not look for.
+    """
+    if any(os.environ.get(name, "").upper() in SET for name in OFFLINE):
+        raise OSError("it is not asked while HF_HUB_OFFLINE is set")
+    return pl.read_parquet(url)
+
+
+def _join(
+    read: list[Records], names: tuple[str, ...], sha256: str, formats: list[Format], fatal: Faults
+) -> Table:
+    """The records of all files, one after the other."""
+    all_names = list(dict.fromkeys(name for records in read for name in records.columns))
+    for name, records, form in zip(names, read, formats, strict=True):
+        missing = [each for each in all_names if each not in records.columns]
+        if missing and records.columns and not form.has_own_keys:
+            what = f"has no column {', '.join(missing)}, which another file of this source has"
+            fatal.add("columns differ", name, what, "Files of one source need the same columns")
+    offsets = np.cumsum([0] + [records.count for records in read])
+    sizes = [len(records.number) for records in read]
+    number = [records.number + offset for records, offset in zip(read, offsets, strict=False)]
+    columns = {name: _stack(name, [r.columns.get(name) for r in read], sizes) for name in all_names}
+    return Table(
+        columns,
+        _integers("row_id", number),
+        _integers("line", [records.line for records in read]),
+        pl.Series("file", np.repeat(np.arange(len(read)), sizes), dtype=pl.Int64),
+        names,
+        int(offsets[-1]),
+        sum(records.dropped for records in read),
+        sha256,
+        documents=bool(formats) and all(form.is_document for form in formats),
+    )
+
+
+def _stack(name: str, parts: list[pl.Series | None], sizes: list[int]) -> pl.Series:
+    if len(parts) == 1 and parts[0] is not None:
+        return parts[0]
+    present = [part for part in parts if part is not None]
+    alike = len(present) == len(parts) and all(a.dtype == b.dtype for a, b in pairwise(present))
+    if alike and present[0].dtype != pl.Object:
+        return pl.concat(present)
+    values = [
+        value
+        for part, size in zip(parts, sizes, strict=True)
+        for value in (part.to_list() if part is not None else [None] * size)
+    ]
+    return to_series(name, values)
+
+
+def _integers(name: str, parts: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> pl.Series:
+    return pl.Series(name, np.concatenate(parts) if parts else [], dtype=pl.Int64)

@@ -119,7 +119,7 @@ def _find_masking(splits: dict[str, dict[str, Any]]) -> list[Finding]:
 
 
 def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck:
-    from ..data.inputs import input_of
+    from ..data.rows import input_of
 
     lengths = input_of(split.frame).str.len_chars()
     median, longest = lengths.median(), lengths.max()

@@ -17,7 +17,7 @@ import polars as pl
 from ..analysis.evaluation import reference_of
 from ..analysis.predictions import read_frame
 from ..data.data import Dataset, read_dataset
-from ..data.inputs import input_of
+from ..data.rows import input_of
 from ..errors import FtevError
 from ..run.runs import Run
 from ..wording.numbers import read_number

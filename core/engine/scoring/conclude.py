@@ -12,8 +12,7 @@ from ...analysis.forgetting import forgetting
 from ...analysis.measure import measure
 from ...analysis.predictions import INPUT_CHARACTERS
 from ...catalog.ledger import count_test_readings
-from ...data.inputs import input_of
-from ...data.rows import CHARACTERS, SLICE
+from ...data.rows import CHARACTERS, SLICE, input_of
 from ...data.splits import rows_together
 from ...files.disk import make_folder, replacing
 from ...metrics.evaluate import majority_frame

@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...config.config import EarlyStopping
-from ...data.formats.tables import UNREADABLE
+from ...data.formats.parquet import UNREADABLE
 from ...files.disk import make_folder, replacing
 from ...metrics.metrics import METRICS
 from ...run.runs import Run

@@ -1,4 +1,7 @@
-"""Near-duplicates (D1): candidates by MinHash on character 5-grams, confirmed by true Jaccard."""
+"""Texts that overlap (D1): near-duplicates, and texts that share a run of 13 words.
+
+Near-duplicates are found by MinHash on character 5-grams and confirmed by true Jaccard.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ BANDS, BAND_ROWS = 25, 5
 # An estimate from 125 hashes has a standard error of 0.036 at 0.8: this is four of them below.
 ESTIMATE = 0.65
 BAND_PAIRS = 100_000  # candidates of one band that are compared
-_CHUNK = 10_000  # 5-grams hashed at once, 125 values each
+GRAMS_AT_ONCE = 10_000  # 5-grams hashed at once, 125 values each
 
 
 def find_near_pairs(texts: pl.Series) -> tuple[pl.DataFrame, int]:
@@ -64,8 +67,8 @@ def _signatures(shingles: list[Words]) -> Hashes:
     out = np.empty((len(shingles), BANDS * BAND_ROWS), np.uint32)
     for row, grams in enumerate(shingles):
         sketch = empty.copy()
-        for start in range(0, len(grams), _CHUNK):
-            sketch.update_batch((grams[start : start + _CHUNK] >> np.uint64(32)).tolist())
+        for start in range(0, len(grams), GRAMS_AT_ONCE):
+            sketch.update_batch((grams[start : start + GRAMS_AT_ONCE] >> np.uint64(32)).tolist())
         out[row] = sketch.hashvalues
     return out
 
@@ -118,3 +121,57 @@ def _promising(pairs: Numbers, signatures: Hashes) -> Numbers:
 def _jaccard(one: Words, other: Words) -> float:
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / (len(one) + len(other) - shared)
+
+
+RUN = 13  # words
+# A run in more texts than this share (and than 10) is a template, which tells nothing of its rows.
+TEMPLATE_SHARE, TEMPLATE_TEXTS = 0.01, 10
+TEXTS_AT_ONCE = 20_000  # texts cut into words at once
+
+
+def find_runs(texts: pl.Series) -> tuple[pl.DataFrame, int]:
+    """The runs that more than one text has: (text, run, runs_of_text), each once a text.
+
+    And how many runs were left out because so many texts have them that they are a template. Case
+    and punctuation do not count.
+    """
+    frame = pl.concat([_empty(), *_text_runs(texts)])
+    frame = frame.with_columns(runs_of_text=pl.len().over("text"))
+    frame = frame.with_columns(texts=pl.len().over("run")).filter(pl.col("texts") > 1)
+    template = pl.col("texts") > max(TEMPLATE_TEXTS, TEMPLATE_SHARE * len(texts))
+    left_out = frame.filter(template)["run"].n_unique()
+    return frame.filter(~template).drop("texts"), left_out
+
+
+def count_words(texts: pl.Series) -> int:
+    """About how many words there are: spaces, and one a text."""
+    return int(texts.str.count_matches(" ", literal=True).sum()) + len(texts)
+
+
+def _empty() -> pl.DataFrame:
+    return pl.DataFrame(schema={"text": pl.Int64, "run": pl.UInt64})
+
+
+def _text_runs(texts: pl.Series) -> Iterator[pl.DataFrame]:
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        words = (
+            texts[start : start + TEXTS_AT_ONCE]
+            .str.replace_all(r"[^\w\s]+", "")
+            .str.extract_all(r"\S+")
+        )
+        sizes = words.list.len().to_numpy().astype(np.int64)
+        flat = words.filter(pl.Series(sizes > 0)).explode().hash(seed=13).to_numpy()
+        owner = np.repeat(np.arange(start, start + len(sizes)), sizes)
+        if len(flat) < RUN:
+            continue
+        whole = owner[: len(owner) - RUN + 1] == owner[RUN - 1 :]
+        frame = pl.DataFrame({"text": owner[: len(whole)][whole], "run": _rolling(flat)[whole]})
+        yield frame.unique()
+
+
+def _rolling(words: Words) -> Words:
+    """A 64-bit hash of each run, from the hashes of its words in their order."""
+    runs = np.zeros(len(words) - RUN + 1, np.uint64)
+    for i in range(RUN):
+        runs = runs * np.uint64(0x9E3779B97F4A7C15) + words[i : i + len(runs)]
+    return runs ^ (runs >> np.uint64(31))

@@ -1,8 +1,9 @@
-"""How much a parquet file holds once it is unpacked, told by its page headers alone.
+"""Parquet files, which are refused where unpacking them would take more memory than there is.
 
-The sizes in its footer are claims; a reader allots what the header before each page names. A page
-of few bytes may hold gigabytes: repeated values cost nothing, and zeros pack 30,000 to one. The
-structures are Thrift's compact protocol; format: github.com/apache/parquet-format.
+How much a file holds is read from its page headers alone. The sizes in its footer are claims; a
+reader allots what the header before each page names. A page of few bytes may hold gigabytes:
+repeated values cost nothing, and zeros pack 30,000 to one. The structures are Thrift's compact
+protocol; format: github.com/apache/parquet-format.
 """
 
 from __future__ import annotations
@@ -12,16 +13,38 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from ..limits import check_size, check_width
+from ..faults import check_size, check_width
+from . import NO_RECORDS, File, Format, Records
 
+# What damaged bytes raise in Polars, which also panics over them.
+UNREADABLE = (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 MOST_PAGES = 1_000_000
 VALUE = 16  # bytes of a value in a table: a number's 8, or where a text begins and how long it is
 ROW_GROUPS, COLUMNS, ROWS, META = 4, 1, 3, 3  # fields of the footer, a row group, a column
 VALUES, PACKED, FIRST_PAGE, DICTIONARY = 5, 7, 9, 11  # of a column's meta data
 KIND, UNPACKED_PAGE, PACKED_PAGE = 1, 2, 3  # of a page
 COUNTED = {0: 5, 2: 7, 3: 8}  # a kind of page -> the field of its own header, which counts values
+
+
+def read_rows(file: File) -> Records:
+    try:
+        frame = read_parquet(file.data)
+    except UNREADABLE as error:
+        file.refuse("unreadable", f"cannot be read as parquet: {first_line(error)}")
+        return NO_RECORDS
+    return records_of(frame)
+
+
+def records_of(frame: pl.DataFrame) -> Records:
+    number = np.arange(frame.height, dtype=np.int64)
+    return Records({c.name: c for c in frame.get_columns()}, number, number + 1, frame.height)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def read_parquet(source: bytes | Path) -> pl.DataFrame:
@@ -148,3 +171,12 @@ class _Thrift:
 
     def skip(self, count: int) -> None:
         self.place += count
+
+
+FORMAT = Format(
+    endings=(".parquet", ".pq"),
+    likeness=lambda head: float(head.startswith(b"PAR1")),
+    read=read_rows,
+    is_text=False,
+    has_lines=False,
+)

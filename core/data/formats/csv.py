@@ -1,4 +1,4 @@
-"""Comma- and tab-separated files: every record with the physical line it starts on.
+"""Comma-separated files: every record with the physical line it starts on.
 
 The good path finds the records of a whole file with NumPy, from the places of quotes, separators
 and line ends, and lets Polars read them. The record walk of the `csv` module is taken only where
@@ -17,44 +17,27 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..faults import Faults, Place
-from ..limits import check_width
+from ..encodings import undecodable_lines
+from ..faults import DAMAGED, MEND, NOT_UTF8, check_width
+from . import File, Format, Numbers, Reading, Records, first_lines
 
-Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 NEWLINE, RETURN, QUOTE = 10, 13, 34
 LONGEST_NAME = 64  # characters of a cell that may still be a column's name
-NOT_UTF8 = "holds bytes that are not UTF-8"
 STRAY_QUOTE = "holds a quote that is not closed where the field ends"
 SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n"\x80-\xff])"?(?=\r?\n)', re.IGNORECASE)
 _QUOTED = re.compile(rb'"[^"]*"')
 _SEEN, _LINES = 64 * 1024, 20  # bytes and lines by which a separator is found
-DAMAGED = "Mend what is damaged: the rest of the file is UTF-8"
-MEND = 'Mend it, or set bad_rows = "skip" under [data]'
-
-
-@dataclass(frozen=True)
-class Records:
-    """The readable records of one file; numbers count the unreadable ones too."""
-
-    columns: dict[str, pl.Series]
-    number: Numbers  # of the record in its file, from 0
-    line: Numbers  # physical line on which it starts, from 1
-    count: int  # records in the file, the unreadable ones too
-    dropped: int = 0  # unreadable records (lines, of a plain text)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a delimited file is to be read."""
+    """How the fields of a file are divided."""
 
-    separator: str  # one character; "auto" until the file was looked at
-    quoted: bool  # off for tab-separated files, where a bare quote is text
-    header: bool | None  # None: the contents decide
-    named: frozenset[str]  # columns that the config names: together they make a header
-    known: frozenset[str]  # usual names of columns, in lower case
+    separator: str  # one character
+    quoted: bool = True  # off for tab-separated files, where a bare quote is text
 
 
 @dataclass(frozen=True)
@@ -67,8 +50,14 @@ class _Scan:
     read: Callable[[Mask], pl.DataFrame]  # the chosen records, all with the same number of fields
 
 
-def read_delimited(data: bytes, layout: Layout, shown: str, bad: Faults) -> Records:
-    """All records of a file; those that cannot be read become faults in `bad`.
+def read_csv(file: File) -> Records:
+    data, named = take_separator_line(file.data)
+    separator = file.reading.separator if file.reading.separator != "auto" else named
+    return read_delimited(file, data, Layout(separator or find_separator(data)))
+
+
+def read_delimited(file: File, data: bytes, layout: Layout) -> Records:
+    """All records of a file; those that cannot be read become its faults.
 
     Raises DataError for one of too many columns.
     """
@@ -83,12 +72,12 @@ def read_delimited(data: bytes, layout: Layout, shown: str, bad: Faults) -> Reco
     frame, keep, width = cells
     if blank := _count_blank_end(frame, keep):
         frame, keep = frame[:-blank], keep[:-blank]
-    header = keep.any() and bool(keep[0]) and _has_header(frame, layout)
+    header = keep.any() and bool(keep[0]) and _has_header(frame, file.reading)
     names = (
         _header_names(frame.row(0)) if header else [f"column_{i + 1}" for i in range(frame.width)]
     )
     first = int(header)
-    _report(scan, width, shown, bad)
+    _report(scan, width, file)
     return Records(
         {name: frame.to_series(i)[first:].alias(name) for i, name in enumerate(names)},
         np.flatnonzero(keep)[first:] - first,
@@ -114,23 +103,6 @@ def find_separator(data: bytes) -> str:
     alike = [s for s, found in counts.items() if len(set(found)) == 1 and found[0]]
     named = [s for s, found in counts.items() if found and found[0]]
     return next(iter(alike + named), ",")
-
-
-def undecodable_lines(data: bytes) -> list[int]:
-    """Physical lines, from 1, that are not UTF-8."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return [i for i, line in enumerate(data.split(b"\n"), 1) if not _decodes(line)]
-    return []
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _cells(scan: _Scan) -> tuple[pl.DataFrame, Mask, int] | None:
@@ -163,21 +135,15 @@ def _count_blank_end(frame: pl.DataFrame, keep: Mask) -> int:
     return min(blank, len(keep) - 1 - int(odd[-1]) if len(odd) else blank)
 
 
-def _report(scan: _Scan, width: int, shown: str, bad: Faults) -> None:
+def _report(scan: _Scan, width: int, file: File) -> None:
     for record, what in scan.faults.items():
         remedy = DAMAGED if what == NOT_UTF8 else MEND
-        bad.add(what, Place(shown, int(scan.line[record])), what, remedy)
+        file.leave_out(what, [int(scan.line[record])], remedy)
     odd = np.flatnonzero(scan.fields != width)
     odd = odd[~np.isin(odd, list(scan.faults))]
-
     for number in np.unique(scan.fields[odd]).tolist():
         what = f"has {number} fields where the others have {width}"
-        bad.add_each(
-            what,
-            odd[scan.fields[odd] == number].tolist(),
-            lambda record: Place(shown, int(scan.line[record])),
-            (what, MEND),
-        )
+        file.leave_out(what, scan.line[odd[scan.fields[odd] == number]].tolist())
 
 
 def _scan_bytes(data: bytes, layout: Layout) -> _Scan | None:
@@ -274,17 +240,17 @@ def _holds_surrogate(cell: str) -> bool:
     return not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell)
 
 
-def _has_header(frame: pl.DataFrame, layout: Layout) -> bool:
+def _has_header(frame: pl.DataFrame, reading: Reading) -> bool:
     """Whether the first record names columns. A cell that stands again in its column is data.
 
     Two usual names outweigh that: among many rows one may well read "text".
     """
-    if layout.header is not None:
-        return layout.header
+    if reading.header is not None:
+        return reading.header
     first = [str(cell).strip() for cell in frame.row(0)]
-    if layout.named and layout.named <= set(first):
+    if reading.named and reading.named <= set(first):
         return True
-    usual = sum(cell.lower() in layout.known for cell in first)
+    usual = sum(cell.lower() in reading.known for cell in first)
     if usual >= 2:
         return True
     rest = frame[1:]
@@ -314,3 +280,20 @@ def _header_names(cells: tuple[object, ...]) -> list[str]:
             name = f"{plain}_{copies[plain]}"
         names[name] = None
     return list(names)
+
+
+def separated_alike(lines: list[str], separator: str) -> bool:
+    """Whether every line has as many separators as the others; commas in quotes do not count."""
+    counts = {
+        (re.sub(r'"[^"]*"', "", line) if separator == "," else line).count(separator)
+        for line in lines
+    }
+    return len(lines) > 1 and len(counts) == 1 and 0 not in counts
+
+
+FORMAT = Format(
+    endings=(".csv",),
+    likeness=lambda head: 0.4 * separated_alike(first_lines(head), ","),
+    read=read_csv,
+    has_header=True,
+)

@@ -1,8 +1,9 @@
-"""JSON lines and JSON arrays: values keep their types, so that a number is never taken for text."""
+"""JSON lines: values keep their types, so that a number is never taken for text."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,9 +11,8 @@ import numpy as np
 import polars as pl
 
 from ...files.reading import BROKEN
-from ..faults import Faults, Place
-from ..limits import check_size, check_width
-from .delimited import DAMAGED, MEND, NOT_UTF8, Records
+from ..faults import DAMAGED, MEND, NOT_UTF8, check_size, check_width
+from . import File, Format, Records, first_lines
 
 CELL = 8  # bytes of a value in a list: each object may have keys of its own
 DEEPEST = 100  # values within each other: deeper ones could not be shown or compared
@@ -22,48 +22,28 @@ _DTYPES = ((str, pl.String), (bool, pl.Boolean), (int, pl.Int64), (float, pl.Flo
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 
 
-def read_json_lines(data: bytes, shown: str, bad: Faults) -> Records:
-    """One object a line; blank lines are no records."""
+def read_json_lines(file: File) -> Records:
+    """One object for each line; blank lines are no records."""
+    lines = enumerate(file.data.split(b"\n"), 1)
+    return read_objects(file, ((line, raw) for line, raw in lines if raw.strip()))
+
+
+def read_objects(file: File, raws: Iterable[tuple[int, bytes | msgspec.Raw]]) -> Records:
+    """Records of the raw objects, each with its line; those that are broken become faults."""
     objects: list[dict[str, Any]] = []
     numbers: list[int] = []
     lines: list[int] = []
     count = 0
-    for line, raw in enumerate(data.split(b"\n"), 1):
-        if not raw.strip():
-            continue
+    for line, raw in raws:
         try:
             objects.append(_decode_object(raw))
             numbers.append(count)
             lines.append(line)
         except BROKEN as error:
-            kind, what, remedy = _why_broken(raw, error)
-            bad.add(kind, Place(shown, line), what, remedy)
+            kind, what, remedy = _why_broken(bytes(raw), error)
+            file.leave_out(what, [line], remedy, kind)
         count += 1
     return _records(objects, numbers, lines, count)
-
-
-def read_json_array(data: bytes, shown: str, fatal: Faults, bad: Faults) -> Records:
-    """A list of objects; a file of several objects is read as JSON lines."""
-    start = data[:64].lstrip()[:1]
-    try:
-        raws = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except BROKEN as error:
-        if start == b"{" and not _is_one_object(data):
-            return read_json_lines(data, shown, bad)
-        what = "is one object, not a list of objects" if start == b"{" else f"is broken: {error}"
-        what = TOO_DEEP if isinstance(error, RecursionError) else what
-        fatal.add("broken JSON", Place(shown, _line_of(data, error)), what, "Write [{…}, {…}]")
-        return _records([], [], [], 0)
-    objects, numbers, lines = [], [], []
-    for number, (raw, line) in enumerate(zip(raws, _first_lines(data, raws), strict=True)):
-        try:
-            objects.append(_decode_object(raw))
-            numbers.append(number)
-            lines.append(line)
-        except BROKEN as error:
-            kind, what, remedy = _why_broken(bytes(raw), error)
-            bad.add(kind, Place(shown, line), what, remedy)
-    return _records(objects, numbers, lines, len(raws))
 
 
 def _decode_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
@@ -119,7 +99,7 @@ def _why_broken(raw: bytes, error: Exception) -> tuple[str, str, str]:
             what = "holds a number that is too large"
             return what, what, MEND
         return "not an object", "is not a JSON object with a key for each column", MEND
-    if raw.rstrip().endswith(b",") and _is_one_object(raw.rstrip()[:-1]):
+    if raw.rstrip().endswith(b",") and is_one_object(raw.rstrip()[:-1]):
         what = "ends in a comma, as in a list, and JSON lines have none between them"
         return what, what, "Take the commas away from the ends of the lines"
     if _NOT_A_NUMBER.search(raw):
@@ -128,7 +108,7 @@ def _why_broken(raw: bytes, error: Exception) -> tuple[str, str, str]:
     return "broken JSON", f"is not valid JSON: {error}", MEND
 
 
-def _is_one_object(data: bytes) -> bool:
+def is_one_object(data: bytes) -> bool:
     try:
         _decode_object(data)
     except BROKEN:
@@ -136,21 +116,12 @@ def _is_one_object(data: bytes) -> bool:
     return True
 
 
-def _line_of(data: bytes, error: Exception) -> int:
-    """The line of a decoding error, which says "(byte 123)" at its end."""
-    digits = str(error).rpartition("(byte ")[2].rstrip(")")
-    return 1 + data.count(b"\n", 0, int(digits)) if digits.isdigit() else 1
+def _likeness(head: bytes) -> float:
+    lines = first_lines(head)
+    begins = bool(lines) and lines[0].lstrip().startswith("{")
+    return 0.8 if begins and is_one_object(lines[0].encode()) else 0.0
 
 
-def _first_lines(data: bytes, raws: list[msgspec.Raw]) -> list[int]:
-    """The line on which each element of an array starts: between them are commas and space only."""
-    lines = []
-    line, place = 1, data.index(b"[") + 1
-    for raw in raws:
-        size = len(bytes(raw))
-        start = data.index(bytes(raw)[:1], place) if size else place
-        line += data.count(b"\n", place, start)
-        lines.append(line)
-        place = start + size
-        line += data.count(b"\n", start, place)
-    return lines
+FORMAT = Format(
+    endings=(".jsonl", ".ndjson"), likeness=_likeness, read=read_json_lines, has_own_keys=True
+)
