@@ -61,7 +61,7 @@ def python(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, env=environment, cwd=tree, capture_output=True, text=True, timeout=120
+        command, check=False, env=environment, cwd=tree, capture_output=True, text=True, timeout=120
     )
 
 
