@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from ftev.core.run.launch import start_worker
 from ftev.core.run.runs import Run
-from ftev.core.sweep.on_ray import Leave, Ready, Start, TaskOver
+from ftev.core.sweep.machines import Leave, Ready, Start, TaskOver
 
 sys.path.insert(0, str(Path(__file__).parent))  # which a process of ours does not do by itself
 import forked

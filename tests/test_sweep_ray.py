@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from ftev.core.errors import ConfigError
-from ftev.core.sweep.file import Sweep, load_sweep
-from ftev.core.sweep.on_ray import RayCluster
-from ftev.core.sweep.runs import read_entries
-from ftev.core.sweep.work import Ended, work_through
+from ftev.core.sweep.machines import RayCluster
+from ftev.core.sweep.runs import Ended, read_entries, work_through
+from ftev.core.sweep.sweep_file import Sweep, load_sweep
 
 
 @pytest.fixture

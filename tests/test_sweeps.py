@@ -15,10 +15,9 @@ from ftev.core.run.gpus import gpu_of, visible_gpus
 from ftev.core.run.history import History, fold
 from ftev.core.run.runs import create_run
 from ftev.core.sweep.choice import describe_sweep, measured, rank
-from ftev.core.sweep.combinations import Range, draw
-from ftev.core.sweep.file import check_rows, load_sweep
-from ftev.core.sweep.runs import create_entry_run, read_entries
-from ftev.core.sweep.work import Began, Ended, ThisMachine, work_through
+from ftev.core.sweep.machines import ThisMachine
+from ftev.core.sweep.runs import Began, Ended, create_entry_run, read_entries, work_through
+from ftev.core.sweep.sweep_file import Range, check_rows, draw, load_sweep
 
 BASE = """\
 task = "classification"

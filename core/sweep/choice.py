@@ -20,7 +20,6 @@ from ..wording.numbers import (
     format_estimate,
     read_number,
 )
-from .file import Sweep
 from .runs import (
     CAN_GO_ON,
     NO_RESULT,
@@ -30,6 +29,7 @@ from .runs import (
     find_test_run,
     other_runs,
 )
+from .sweep_file import Sweep
 
 SPLIT = "validation"  # test chooses nothing
 Document = dict[str, Any]
@@ -103,17 +103,17 @@ def _describe(entry: Entry, metric: str) -> Document:
 
 
 def _describe_test(entry: Entry, metric: str) -> Document:
-    told: Document = {"run": entry.name, "id": None, "status": entry.status}
-    told |= {"id": entry.run.id if entry.run else None, "error": entry.error or None}
     history = entry.history
-    told["result"] = measured(history, metric, "test")
-    told["verdict"] = None
-    if history is not None and told["result"] is not None:
+    result = measured(history, metric, "test")
+    document: Document = {"run": entry.name, "id": entry.run.id if entry.run else None}
+    document |= {"status": entry.status, "error": entry.error or None}
+    document |= {"result": result, "verdict": None}
+    if history is not None and result is not None:
         verdict = judge(history, entry.combination.config)
-        told["verdict"] = verdict.to_dict()
+        document["verdict"] = verdict.to_dict()
         readings = history.analyses.get("test", {}).get("test_readings", {}).get("", {})
-        told["read_before"] = int(readings.get("runs", 0))
-    return told
+        document["read_before"] = int(readings.get("runs", 0))
+    return document
 
 
 def _compare(best: Entry, second: Entry, metric: str) -> Document:
@@ -139,15 +139,15 @@ def _why(
     metric, named = sweep.metric, name_metric(sweep.metric)
     value = format_estimate(metric, measured(chosen.history, metric))
     if len(ranked) == 1:
-        told = f"{chosen.name} was chosen: no other run has a result ({named} on validation "
-        told += f"{value})"
+        choice = f"{chosen.name} was chosen: no other run has a result ({named} on validation "
+        choice += f"{value})"
     else:
-        told = (
+        choice = (
             f"{chosen.name} was chosen on validation among {format_count(len(ranked), 'run')}: its "
             f"{named} there, {value}, is {_how_good(ranked, metric)}. The best of several is in "
             "part the luckiest, so this value is optimistic"
         )
-    return f"{told}. {_why_test(sweep, entries, test)}"
+    return f"{choice}. {_why_test(sweep, entries, test)}"
 
 
 def _how_good(ranked: Sequence[Entry], metric: str) -> str:
@@ -172,13 +172,13 @@ def _why_test(sweep: Sweep, entries: Sequence[Entry], test: Entry | None) -> str
     readings = test.history.analyses.get("test", {}).get("test_readings", {}).get("", {})
     before = int(readings.get("runs", 0))
     runs = f"all {len(entries):,} runs" if len(entries) > 1 else "it"
-    told = f"Test was held back from {runs}: on it, {value}"
+    line = f"Test was held back from {runs}: on it, {value}"
     if before:
         return (
-            f"{told}. These test rows had been scored by {format_count(before, 'earlier run')} of "
+            f"{line}. These test rows had been scored by {format_count(before, 'earlier run')} of "
             "this folder: a choice made after looking at them would make this value optimistic too"
         )
-    return f"{told}, which this choice did not touch"
+    return f"{line}, which this choice did not touch"
 
 
 def _why_none(entries: Sequence[Entry]) -> str:
@@ -192,18 +192,18 @@ def _why_none(entries: Sequence[Entry]) -> str:
 def _notes(
     sweep: Sweep, entries: Sequence[Entry], against: Document | None, folder: Path
 ) -> list[str]:
-    notes = [told] if against and (told := _doubt(against, sweep.metric)) else []
+    notes = [doubt] if against and (doubt := _doubt(against, sweep.metric)) else []
     without = [e for e in entries if e.status in NO_RESULT]
     if without:
         names = ", ".join(f"{e.name} ({e.status})" for e in without)
-        told = ""
+        remedy = ""
         if any(e.status in CAN_GO_ON for e in without):
-            told += ". `--retry` goes on with them"
+            remedy += ". `--retry` resumes them"
         if any(e.status == OTHER_ROWS for e in without):
-            told += ". The same command makes every run on the rows as they are by then"
+            remedy += ". The same command repeats every run on the rows as they are then"
         notes.append(
             f"{format_count(len(without), 'run')} of {len(entries):,} ended without a result and "
-            f"cannot be chosen: {names}{told}"
+            f"cannot be chosen: {names}{remedy}"
         )
     of_settings, of_rows = other_runs(sweep, folder, entries)
     if of_settings:
@@ -224,10 +224,10 @@ def _doubt(against: Document, metric: str) -> str:
         return f"The next best run, {against['run']}, is not paired with it: {against['reason']}"
     low, high = sorted((read_number(c["low"]), read_number(c["high"])))
     ends = format_difference_interval(metric, c["low"], c["high"])
-    told = f"{format_difference(metric, c['difference'])} (paired 95 %: {ends})"
+    line = f"{format_difference(metric, c['difference'])} (paired 95 %: {ends})"
     if low <= 0 <= high or math.isnan(low):
         return (
-            f"The next best run, {against['run']}, is within noise of it: {told} on the same "
+            f"The next best run, {against['run']}, is within noise of it: {line} on the same "
             "validation rows. Another draw of rows could have chosen the other"
         )
     return ""

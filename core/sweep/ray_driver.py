@@ -16,8 +16,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from .on_ray import SAVING_SECONDS, Leave, Ready, Refused, Start, TaskOver, work
-from .work import LOOK_SECONDS
+from .machines import LOOK_SECONDS, SAVING_SECONDS, Leave, Ready, Refused, Start, TaskOver, work
 
 
 def main() -> None:
@@ -28,20 +27,20 @@ def main() -> None:
         try:
             ray.init(address=sys.argv[1], log_to_driver=False, logging_level="error")
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            _tell(answers, Refused(str(error).partition("\n")[0].rstrip(".")))
+            _write(answers, Refused(str(error).partition("\n")[0].rstrip(".")))
             return
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        _tell(answers, Ready(gpus, sum(bool(node["Alive"]) for node in ray.nodes())))
+        _write(answers, Ready(gpus, sum(bool(node["Alive"]) for node in ray.nodes())))
         _serve(ray, answers)
         ray.shutdown()
 
 
-def _tell(answers: BinaryIO, answer: Ready | Refused | TaskOver) -> None:
+def _write(answers: BinaryIO, answer: Ready | Refused | TaskOver) -> None:
     answers.write(msgspec.json.encode(answer) + b"\n")
 
 
 def _serve(ray: Any, answers: BinaryIO) -> None:
-    """Start what is asked for, and tell of every end, until nobody asks any more."""
+    """Start what is asked for and report every end, until stdin ends."""
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     tasks: dict[Any, str] = {}
@@ -66,7 +65,7 @@ def _serve(ray: Any, answers: BinaryIO) -> None:
         if tasks:
             done, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
             for task in done:
-                _tell(answers, _end_of(ray, task, tasks.pop(task)))
+                _write(answers, _end_of(ray, task, tasks.pop(task)))
 
 
 def _read(requests: queue.SimpleQueue[bytes]) -> None:

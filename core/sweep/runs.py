@@ -1,8 +1,9 @@
-"""The runs of a sweep, found again by their own configs and data: nothing else is kept about it."""
+"""The runs of a sweep: found by their own configs and data, and started where there is room."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from ..config.config import RunConfig
 from ..errors import FtevError
 from ..run.history import History, read_history
 from ..run.runs import Run, create_run, list_runs
-from .file import Combination, Sweep, of_the_chosen, tag_of
+from .machines import LOOK_SECONDS, NO_SERVING, Job, Machine
+from .sweep_file import Combination, Sweep, of_the_chosen, tag_of
 
 CAN_GO_ON = ("stopped", "failed", "died")  # only when that is asked for
 OTHER_ROWS = "other rows"  # it read other files than the sweep: it cannot be compared
@@ -71,7 +73,7 @@ class Entry:
 def read_entries(sweep: Sweep, folder: Path) -> list[Entry]:
     """Every combination with its run, where it has one in the folder."""
     alike = _runs_by_config(sweep.name, folder)
-    return [_entry(c, alike.get(_told(c.config), [])) for c in sweep.combinations]
+    return [_entry(c, alike.get(_identity(c.config), [])) for c in sweep.combinations]
 
 
 def _entry(combination: Combination, alike: Iterable[Run]) -> Entry:
@@ -92,7 +94,7 @@ def _runs_by_config(name: str, folder: Path, ending: str = r"\d+") -> dict[str, 
     for run in _runs_named(name, folder, ending):
         config = _config(run)
         if config is not None:
-            found.setdefault(_told(config), []).append(run)
+            found.setdefault(_identity(config), []).append(run)
     return found
 
 
@@ -105,7 +107,7 @@ def read_test_runs(sweep: Sweep, folder: Path, chosen: Entry) -> Iterator[Entry]
     """Every evaluation of the chosen model on test, of rows that have changed since too."""
     wanted = test_combination(sweep, chosen)
     alike = _runs_by_config(sweep.name, folder, "test")
-    return _read_all(wanted, alike.get(_told(wanted.config), []))
+    return _read_all(wanted, alike.get(_identity(wanted.config), []))
 
 
 def test_combination(sweep: Sweep, chosen: Entry) -> Combination:
@@ -121,14 +123,14 @@ def other_runs(
     """Runs of this sweep's name whose settings the file does not name any more, and those of its
     settings that read other rows than there are now."""
     named = {entry.run.path for entry in entries if entry.run}
-    wanted = {_told(entry.combination.config): entry.combination for entry in entries}
+    wanted = {_identity(entry.combination.config): entry.combination for entry in entries}
     of_settings: list[Run] = []
     of_rows: list[Entry] = []
     for run in _runs_named(sweep.name, folder):
         if run.path in named:
             continue
         config = _config(run)
-        combination = wanted.get(_told(config)) if config else None
+        combination = wanted.get(_identity(config)) if config else None
         if combination is None:
             of_settings.append(run)
         else:
@@ -138,13 +140,13 @@ def other_runs(
 
 def describe_change(entries: Sequence[Entry]) -> str:
     """`train.csv (train and validation) changed after 2026-…_tastes-01 read it`."""
-    told = []
+    changes = []
     for changed in dict.fromkeys(tuple(e.changed) for e in entries):
         alike = [e for e in entries if tuple(e.changed) == changed]
         runs = ", ".join(e.run.id for e in alike[:NAMED] if e.run)
         more = f" and {len(alike) - NAMED:,} more" if len(alike) > NAMED else ""
-        told.append(f"{_changed_files(alike[0])} changed after {runs}{more} read it")
-    return "; ".join(told)
+        changes.append(f"{_changed_files(alike[0])} changed after {runs}{more} read it")
+    return "; ".join(changes)
 
 
 def _changed_files(entry: Entry) -> str:
@@ -156,9 +158,9 @@ def _changed_files(entry: Entry) -> str:
 def create_entry_run(sweep: Sweep, entry: Entry, folder: Path) -> Run:
     """A directory like that of any run, tagged so that the home screen can group the sweep."""
     run = create_run(entry.combination.config, folder)
-    told = describe_settings(entry.combination)
     values = ", ".join(map(short_value, entry.combination.settings.values()))
-    write_notes(run, RunNotes(f"{entry.name}: {values}", (sweep.tag,), told))
+    title = f"{entry.name}: {values}"
+    write_notes(run, RunNotes(title, (sweep.tag,), describe_settings(entry.combination)))
     entry.run, entry.status = run, "starting"
     return run
 
@@ -190,6 +192,86 @@ def _config(run: Run) -> RunConfig | None:
         return None
 
 
-def _told(config: RunConfig) -> str:
-    """What tells a run's config from others: all but what names it and where it started from."""
+def _identity(config: RunConfig) -> str:
+    """What distinguishes a run's config: all but its name and the folder it started from."""
     return repr(replace(config, name="", folder=""))
+
+
+# Work
+
+
+@dataclass(frozen=True)
+class Began:
+    entry: Entry
+    place: str | None
+    again: bool  # it was at work before, or goes on from its last checkpoint
+
+
+@dataclass(frozen=True)
+class Ended:
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The machine is gone. What may live on there is waited for."""
+
+    why: str
+    waited_for: list[str]
+
+
+def work_through(
+    sweep: Sweep, entries: Iterable[Entry], folder: Path, machine: Machine, *, retry: bool
+) -> Iterator[Began | Ended | Lost]:
+    """Start what is missing, as there is room, and yield every start and end.
+
+    A run that fails does not stop the others; a machine that is lost ends with what lives on it.
+    Left early, the generator starts nothing more; what it started goes on.
+    """
+    waiting = [e for e in entries if e.status == "waiting" or _is_new(e)]
+    waiting += [e for e in entries if retry and e.status in CAN_GO_ON]
+    busy: list[tuple[Entry, Job, str | None]] = []
+    lost = False
+    for entry in entries:
+        if entry.run and entry not in waiting and entry.status not in ENDED:
+            job, place = machine.find(entry.run)
+            busy.append((entry, job, place if place in machine.places else machine.places[0]))
+            yield Began(entry, place, again=True)
+    try:
+        while busy or (waiting and not machine.lost):
+            if machine.lost and not lost:
+                lost = True
+                yield Lost(machine.lost, [entry.name for entry, _, _ in busy])
+            for item in [x for x in busy if x[1].is_over()]:
+                busy.remove(item)
+                item[0].read()
+                if item[0].status not in ENDED:  # it died before its first word, or never began
+                    item[0].status = "waiting" if machine.lost else "died"
+                if item[0].status != "waiting":
+                    yield Ended(item[0])
+            free = _free(machine.places, [place for _, _, place in busy])
+            for place in [] if machine.lost else free[: len(waiting)]:
+                entry = waiting.pop(0)
+                again = entry.run is not None
+                run = entry.run or create_entry_run(sweep, entry, folder)
+                resume = ("--resume",) if again else ()
+                busy.append((entry, machine.start(run, place, *resume, *NO_SERVING), place))
+                entry.status = "starting"
+                yield Began(entry, place, again)
+            if busy:
+                time.sleep(LOOK_SECONDS)
+    finally:
+        machine.leave([job for _, job, _ in busy])
+
+
+def _is_new(entry: Entry) -> bool:
+    """Its directory was made, and then no worker began."""
+    return entry.run is not None and entry.status == "starting" and entry.run.worker() is None
+
+
+def _free(places: Sequence[str | None], taken: Iterable[str | None]) -> list[str | None]:
+    free = list(places)
+    for place in taken:
+        if place in free:
+            free.remove(place)
+    return free

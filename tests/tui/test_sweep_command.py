@@ -23,9 +23,9 @@ from ftev.core.demo import write_demo
 from ftev.core.run.events import SplitPrepared
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run, list_runs
-from ftev.core.sweep import on_ray as ray_module
-from ftev.core.sweep.file import load_sweep
+from ftev.core.sweep import machines as ray_module
 from ftev.core.sweep.runs import create_entry_run, read_entries
+from ftev.core.sweep.sweep_file import load_sweep
 from ftev.tui.cli import main
 from made_runs import live_worker, story, write_events
 

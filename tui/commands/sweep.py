@@ -12,11 +12,14 @@ from typing import Any
 from ...core.errors import Fault, RunError
 from ...core.run.runs import runs_folder
 from ...core.sweep.choice import describe_sweep, measured, rank
-from ...core.sweep.file import Sweep, check_rows, load_sweep
+from ...core.sweep.machines import Machine, ThisMachine
 from ...core.sweep.runs import (
     CAN_GO_ON,
     ENDED,
+    Began,
+    Ended,
     Entry,
+    Lost,
     describe_change,
     describe_settings,
     find_test_run,
@@ -24,8 +27,9 @@ from ...core.sweep.runs import (
     read_entries,
     read_test_runs,
     test_combination,
+    work_through,
 )
-from ...core.sweep.work import Began, Ended, Lost, Machine, ThisMachine, work_through
+from ...core.sweep.sweep_file import Sweep, check_rows, load_sweep
 from ...core.wording.names import name_decision, name_metric
 from ...core.wording.numbers import DASH, format_count, format_estimate, format_seconds
 from ...core.wording.text import visible
@@ -66,7 +70,7 @@ def _machine(sweep: Sweep, options: argparse.Namespace) -> Iterator[Machine]:
     if options.ray is None:
         yield ThisMachine(sweep)
         return
-    from ...core.sweep.on_ray import RayCluster
+    from ...core.sweep.machines import RayCluster
 
     with closing(RayCluster(sweep, options.ray)) as cluster:
         yield cluster

@@ -1,8 +1,8 @@
-"""The runs of a sweep on a Ray cluster that is there already: a task a run, a GPU a task.
+"""Where the runs of a sweep are worked on: processes of this machine, or tasks of a Ray cluster.
 
-Ray ends a process that loses its cluster, so that the tasks are submitted by a process of its own
-(`ray_driver`). What became of a run stands in its directory: the cluster is asked only where that
-is silent. Every node needs ftev, and the runs directory and the data at the same path.
+Ray ends a process that loses its cluster, so tasks are submitted by a process of its own
+(`ray_driver`). What became of a run is read from its directory: the cluster is asked only where
+that is silent. Every node needs ftev, and the runs directory and the data at the same path.
 """
 
 from __future__ import annotations
@@ -13,18 +13,94 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import Popen
+from typing import Protocol
 
 import msgspec
 
 from ..errors import ConfigError, Fault
 from ..files.reading import decode_json
+from ..run.gpus import gpu_of, visible_gpus
 from ..run.launch import start_worker
 from ..run.python_child import child_environment, python_command
 from ..run.runs import SILENT_SECONDS, Run, WorkerInfo
-from .file import Sweep
-from .work import LOOK_SECONDS, Found, Job
+from .sweep_file import Sweep
+
+LOOK_SECONDS = 0.2
+NO_SERVING = ("--serve-minutes", "0")  # the next run waits for the device
+
+
+class Job(Protocol):
+    """A worker at work."""
+
+    def is_over(self) -> bool: ...
+
+
+class Machine(Protocol):
+    """Where workers run: as many at once as it has places. A place may be named for a GPU."""
+
+    @property
+    def places(self) -> Sequence[str | None]: ...
+
+    @property
+    def lost(self) -> str:
+        """Why nothing can be started on it any more; empty while that can be."""
+
+    def start(self, run: Run, place: str | None, *arguments: str) -> Job: ...
+
+    def find(self, run: Run) -> tuple[Job, str | None]:
+        """A run that is at work already, and its place."""
+
+    def leave(self, jobs: Sequence[Job]) -> None:
+        """Nobody waits for these here any more."""
+
+
+@dataclass
+class Started:
+    process: Popen[bytes]
+    run: Run
+
+    def is_over(self) -> bool:
+        """Another worker may have had the run: then it is that one's end which counts."""
+        return self.process.poll() is not None and not self.run.worker_alive()
+
+
+@dataclass
+class Found:
+    run: Run
+
+    def is_over(self) -> bool:
+        return not self.run.worker_alive()
+
+
+class ThisMachine:
+    """Workers as processes here, each with a GPU to itself where there are several."""
+
+    lost = ""
+
+    def __init__(self, sweep: Sweep) -> None:
+        on_cpu = sweep.base.train.devices == "cpu"
+        gpus = [] if on_cpu else visible_gpus()
+        count = sweep.config.at_once or len(gpus) or 1
+        self.places = [gpus[i % len(gpus)] if gpus else None for i in range(count)]
+
+    def start(self, run: Run, place: str | None, *arguments: str) -> Job:
+        return Started(start_worker(run, *arguments, gpu=place), run)
+
+    def find(self, run: Run) -> tuple[Job, str | None]:
+        worker = run.worker()
+        return Found(run), gpu_of(worker.pid) if worker else None
+
+    def leave(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if isinstance(job, Started) and job.process.poll() is None:
+                job.process.returncode = 0  # it lives on
+
+
+# A Ray cluster
 
 DRIVER = "ftev.core.sweep.ray_driver"
 SAVING_SECONDS = 120.0  # for workers to save their state when the sweep is left
@@ -95,12 +171,12 @@ class RayCluster:
     def _greeting(self) -> Ready:
         assert self._driver.stdout is not None
         line = self._driver.stdout.readline()
-        told = GREETING.decode(line) if line else Refused(self._last_words())
-        if isinstance(told, Refused):
+        answer = GREETING.decode(line) if line else Refused(self._last_words())
+        if isinstance(answer, Refused):
             self.close()
             remedy = "`ray start --head` starts a cluster; --ray HOST:PORT names one"
-            raise ConfigError(Fault(f"--ray {self._address}", told.why, remedy))
-        return told
+            raise ConfigError(Fault(f"--ray {self._address}", answer.why, remedy))
+        return answer
 
     def _last_words(self) -> str:
         self._errors.seek(0)
@@ -134,7 +210,7 @@ class RayCluster:
             self._lose()
 
     def report_on(self, run: Run) -> tuple[TaskOver, float] | None:
-        """What the cluster says of a run's end, and when it said so; None where it is at work."""
+        """What the cluster reports of a run's end, and when; None while it is at work."""
         path = str(run.path.resolve())
         if path not in self._over and self.lost:
             self._over[path] = TaskOver(path, self.lost, lost=True), time.monotonic()
@@ -172,9 +248,9 @@ class Task:
 
     def is_over(self) -> bool:
         """A task may be lost or fail while its worker lives: then that one's end counts."""
-        if (told := self._cluster.report_on(self._run)) is None:
+        if (report := self._cluster.report_on(self._run)) is None:
             return False
-        over, since = told
+        over, since = report
         if not over.error:
             return True
         self._note(over.error)
@@ -185,7 +261,7 @@ class Task:
         return began or not over.lost or time.monotonic() - since > SILENT_SECONDS
 
     def _note(self, error: str) -> None:
-        """A task that could not begin has no worker that would have told why."""
+        """A task that could not start has no worker to report why."""
         if not self._noted:
             self._noted = True
             with self._run.log_path.open("a", encoding="utf-8") as log:
@@ -203,7 +279,7 @@ def work(path: str, arguments: tuple[str, ...]) -> int:
 
 
 def _watch(process: subprocess.Popen[bytes]) -> int:
-    """A look now and then: what a cancelled task is told reaches no call that waits."""
+    """Polls: the interrupt of a cancelled task does not reach a call that waits."""
     while (code := process.poll()) is None:
         time.sleep(LOOK_SECONDS)
     return code

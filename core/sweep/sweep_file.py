@@ -1,9 +1,12 @@
-"""SWEEP.toml: the tables of a run.toml and a [sweep] table, to one checked config a run."""
+"""SWEEP.toml: the tables of a run.toml and a [sweep] table, as one checked config per run."""
 
 from __future__ import annotations
 
+import itertools
+import math
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,16 +16,43 @@ from ..config.config import RunConfig
 from ..config.config_file import check_config, checked, placed, read_table
 from ..config.fields import Count, CountOrNone
 from ..errors import ConfigError, DataError, Fault
-from .combinations import Values, draw, grid_size, read_values, walk
 
 MOST_RUNS = 1_000
 SAME_IN_EVERY_RUN = ("task", "name", "folder", "model.tuned", "objective", "evaluate", "guardrail")
-# Of generation: they change which tokens are scored, and bits a byte stand above tokens.
+# Of generation: they change which tokens are scored, and bits per byte do not depend on tokens.
 PER_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
+DIGITS = 4  # of a number drawn from a range: more carry no information and are hard to type
+TRIES = 50  # draws for each run wanted, before it is taken that there are no others
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both included; whole ones where both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, share: float) -> float | int:
+        """The number that has so much of the range below it."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            low, high = self.low - 0.5, self.high + 0.5
+            return min(max(round(self._between(low, high, share)), self.low), self.high)
+        return float(f"{self._between(self.low, self.high, share):.{DIGITS - 1}e}")
+
+    def _between(self, low: float, high: float, share: float) -> float:
+        if self.log:
+            return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        return low + share * (high - low)
+
+
+Values = list[object] | Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
+    """The table [sweep]."""
+
     method: Literal["grid", "random"] = "grid"
     """"grid" runs every combination; "random" draws some."""
     runs: Count = 20
@@ -42,13 +72,15 @@ class Combination:
     """One run of the sweep: what differs in it, and its whole config."""
 
     number: int  # from 1, in the order of the file or of the draws
-    settings: dict[str, Any]  # dotted names, in the order of the file
+    settings: dict[str, object]  # dotted names, in the order of the file
     config: RunConfig
     data: Mapping[str, str] = field(default_factory=dict)  # sha256 of each split's files, once read
 
 
 @dataclass(frozen=True)
 class Sweep:
+    """A checked SWEEP.toml: every run it stands for, and the metric that chooses among them."""
+
     name: str
     path: Path
     config: SweepConfig
@@ -63,6 +95,7 @@ class Sweep:
 
 
 def tag_of(name: str) -> str:
+    """A sweep's name as one word, as its runs are tagged with."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "sweep"
 
 
@@ -113,11 +146,7 @@ def _line_of_over(key: str, lines: Mapping[str, int]) -> int:
     return next((lines[name] for name in names if name in lines), 1)
 
 
-def _check_size(
-    config: SweepConfig,
-    values: Mapping[str, Values],
-    faults: list[Fault],
-) -> None:
+def _check_size(config: SweepConfig, values: Mapping[str, Values], faults: list[Fault]) -> None:
     if not values and not faults:
         example = 'Write "train.learning_rate" = [1e-5, 5e-5] under [sweep.over]'
         faults.append(Fault.of("sweep.over", "names no setting", example))
@@ -141,12 +170,12 @@ def _check_swept(values: Mapping[str, Values], faults: list[Fault]) -> None:
 def _make(
     name: str,
     table: dict[str, Any],
-    found: list[dict[str, Any]],
+    found: list[dict[str, object]],
     faults: list[Fault],
     source: str,
     lines: dict[str, int],
 ) -> list[Combination]:
-    """A config a combination; the faults of all of them, each once."""
+    """One config per combination; the faults of all of them, each once."""
     width, made = len(str(len(found))), []
     for number, settings in enumerate(found, 1):
         whole = deepcopy(table)
@@ -163,8 +192,8 @@ def _make(
     return made
 
 
-def _put(table: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key. A value in the way of its table gives way: the base's check told of it."""
+def _put(table: dict[str, Any], key: str, value: object) -> None:
+    """Set a dotted key. A value in the place of its table is replaced: it is a fault already."""
     *sections, name = key.split(".")
     for section in sections:
         inner = table.setdefault(section, {})
@@ -208,13 +237,100 @@ def _choose_metric(
         what = f"there is no metric {metric!r} for {task.name}"
         faults.append(Fault.of("sweep.metric", what, "Known: " + ", ".join(known)))
     if not task.has_labels and "model.max_length" in values:
-        what = "cuts other texts: the runs would not be scored on the same tokens"
+        what = "truncates other texts: the runs would not be scored on the same tokens"
         faults.append(Fault.of("model.max_length", what))
     if not task.has_labels and "model.base" in values and metric in PER_TOKEN:
-        what = f"models that cut texts into other tokens cannot be compared in {metric}"
+        what = f"models with different tokenizers cannot be compared by {metric}"
         remedy = 'Write [sweep] metric = "bits_per_byte"'
         faults.append(Fault.of("model.base", what, remedy))
     return metric
+
+
+# Settings that are swept over
+
+
+def read_values(over: Mapping[str, object], random: bool, faults: list[Fault]) -> dict[str, Values]:
+    """[sweep.over] by dotted names, written `"train.seed" = …` or as tables. Faults are added."""
+    found: dict[str, Values] = {}
+    for key, given in _open(over):
+        place = f"sweep.over.{key}"
+        if isinstance(given, list):
+            if not given:
+                faults.append(Fault.of(place, "has no values"))
+            elif any(value in given[:i] for i, value in enumerate(given)):
+                faults.append(Fault.of(place, "names a value twice"))
+            found[key] = given
+        elif isinstance(given, Mapping) and random:
+            if isinstance(read := _read_range(given), str):
+                faults.append(Fault.of(place, read, "Write { low = 1e-5, high = 1e-3 }"))
+            else:
+                found[key] = read
+        elif isinstance(given, Mapping):
+            remedy = 'Write a list, or method = "random"'
+            faults.append(Fault.of(place, "is a range, and a grid needs a list of values", remedy))
+        else:
+            faults.append(Fault.of(place, f"must be a list of values, not {given!r}"))
+    return found
+
+
+def _open(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Tables within tables as dotted names; a table with `low` or `high` is a range."""
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value and not {"low", "high"} & set(value):
+            yield from _open(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _read_range(given: Mapping[str, Any]) -> Range | str:
+    """A range, or what is wrong with it."""
+    if unknown := sorted(set(given) - {"low", "high", "scale"}):
+        return f"a range has low, high and scale, not {', '.join(unknown)}"
+    low, high, scale = given.get("low"), given.get("high"), given.get("scale", "linear")
+    for end in (low, high):
+        if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
+            return "needs low and high, both numbers"
+    assert low is not None
+    assert high is not None
+    if scale not in ("linear", "log"):
+        return f"scale is linear or log, not {scale!r}"
+    if low >= high:
+        return "low must lie below high"
+    if scale == "log" and low <= 0:
+        return "a log scale needs low above 0"
+    return Range(low, high, scale == "log")
+
+
+def grid_size(values: Mapping[str, Values]) -> int:
+    """How many combinations a grid has."""
+    return math.prod(len(v) for v in values.values() if isinstance(v, list))
+
+
+def walk(values: Mapping[str, Values]) -> Iterator[dict[str, object]]:
+    """Every combination; the last setting of the file changes first."""
+    lists = [v for v in values.values() if isinstance(v, list)]
+    for chosen in itertools.product(*lists):
+        yield dict(zip(values, chosen, strict=True))
+
+
+def draw(values: Mapping[str, Values], count: int, seed: int) -> list[dict[str, object]]:
+    """`count` different combinations, or all there are; more of them begin with the same ones."""
+    uniform = random.Random(seed).random
+    found: list[dict[str, object]] = []
+    for _ in range(TRIES * count):
+        drawn = {key: _pick(of, uniform()) for key, of in values.items()}
+        if drawn not in found:
+            found.append(drawn)
+        if len(found) == count:
+            break
+    return found
+
+
+def _pick(values: Values, share: float) -> object:
+    return values.at(share) if isinstance(values, Range) else values[int(share * len(values))]
+
+
+# The rows of the runs
 
 
 def check_rows(sweep: Sweep) -> Sweep:
