@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from ftev.core.demo import MODELS, TASKS, find_model, grammar, prose, reviews, verse, write_demo
+from ftev.core.demo import MODELS, TASKS, find_model, grammar, reviews, texts, write_demo
 
 MEGABYTE = 1_000_000
 
@@ -52,8 +52,8 @@ def test_verse_has_the_promised_shape(tmp_path: Path) -> None:
 
 def test_the_old_words_are_in_the_verse_and_not_in_the_prose() -> None:
     old = {"thou", "thee", "thy", "doth", "hath"}
-    prose_words = {w for text in prose.make_prose(500, seed=1) for w in grammar.words_of(text)}
-    verse_words = {w for text in verse.make_stanzas(100, seed=1) for w in grammar.words_of(text)}
+    prose_words = {w for text in texts.make_prose(500, seed=1) for w in grammar.words_of(text)}
+    verse_words = {w for text in texts.make_stanzas(100, seed=1) for w in grammar.words_of(text)}
     assert old <= verse_words
     assert not old & prose_words
 
@@ -205,7 +205,7 @@ def test_the_causal_model_writes_modern_prose() -> None:
     with torch.inference_mode():
         out = model.generate(**prompt, max_new_tokens=20, do_sample=False)
     words = grammar.words_of(tokenizer.decode(out[0], skip_special_tokens=True))
-    known = {w for text in prose.make_prose(2_000, seed=1) for w in grammar.words_of(text)}
+    known = {w for text in texts.make_prose(2_000, seed=1) for w in grammar.words_of(text)}
     assert sum(word in known for word in words) >= 0.9 * len(words)
 
 
@@ -225,4 +225,4 @@ def test_base_models_prefer_prose_to_verse() -> None:
                 count += ids.shape[1] - 1
         return total / count
 
-    assert loss(prose.make_prose(20, seed=99)) + 2 < loss(verse.make_stanzas(20, seed=99))
+    assert loss(texts.make_prose(20, seed=99)) + 2 < loss(texts.make_stanzas(20, seed=99))

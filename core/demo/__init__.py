@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from . import reviews, verse
+from . import reviews, texts
 
 MODELS = Path(__file__).parent / "models"
 SHIPPED = "ftev-demo/"  # ftev-demo/encoder and ftev-demo/causal are the models that ship
@@ -126,12 +126,12 @@ def _write_csv(path: Path, rows: list[reviews.Review]) -> Path:
 
 
 def _write_stanzas(folder: Path, seed: int) -> tuple[Path, Path]:
-    train, test = verse.make_splits(TRAIN_STANZAS, TEST_STANZAS, seed)
+    train, test = texts.make_splits(TRAIN_STANZAS, TEST_STANZAS, seed)
     return _write_jsonl(folder / "train.jsonl", train), _write_jsonl(folder / "test.jsonl", test)
 
 
-def _write_jsonl(path: Path, texts: list[str]) -> Path:
-    lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
+def _write_jsonl(path: Path, rows: list[str]) -> Path:
+    lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in rows]
     path.write_text("".join(lines), encoding="utf-8")
     return path
 

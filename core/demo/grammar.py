@@ -10,6 +10,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 Rules = Mapping[str, Sequence[str]]
 
@@ -33,6 +34,11 @@ def read_rules(text: str) -> dict[str, tuple[str, ...]]:
     """Rules as they are written down: `name:` at the start of a line, then its phrases."""
     parts = _RULE_NAME.split(text)
     return {name: phrases(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def read_words(name: str) -> str:
+    """One of the files of words beside this one."""
+    return (Path(__file__).parent / "words" / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def expand(template: str, rules: Rules, rng: random.Random) -> str:

@@ -11,8 +11,7 @@ import datetime
 import random
 from dataclasses import dataclass
 
-from .grammar import Rules, Unseen, expand, tidy
-from .review_words import GENERAL, MADE, PRODUCTS, Product
+from .grammar import Rules, Unseen, expand, read_rules, read_words, tidy
 
 COLUMNS = (
     "review_id",
@@ -46,6 +45,55 @@ RATING = (
     "{stars} stars out of five.",
 )
 ASIDE_BEFORE, ASIDE_AFTER = 0.50, 0.35
+
+
+@dataclass(frozen=True)
+class Product:
+    """A thing on sale.
+
+    `words` names its parts, its virtues and its faults; the latter two follow "it".
+    """
+
+    name: str
+    category: str
+    price: tuple[int, int]
+    words: Rules
+
+
+def _read_products(text: str) -> tuple[Product, ...]:
+    """Blocks of a heading, with name, category, lowest and highest price, and of its words."""
+    products = []
+    for block in text.strip().split("\n\n"):
+        heading, words = block.split("\n", 1)
+        name, category, low, high = heading.split(", ")
+        products.append(Product(name, category, (int(low), int(high)), read_rules(words)))
+    return tuple(products)
+
+
+PRODUCTS = _read_products(read_words("products"))
+
+# How a thing is made, said of things in general and of two categories in their own words.
+MADE = {
+    "things": read_rules("""
+made_good: sturdy | reliable | solid | well made | dependable | robust | built to last
+made_bad: flimsy | unreliable | wobbly | badly made | shoddy | fragile | cheaply made
+"""),
+    "books": read_rules("""
+made_good: gripping | well written | clear | thoughtful | absorbing | well researched
+made_bad: dull | badly written | confusing | tedious | careless | repetitive
+"""),
+    "beauty": read_rules("""
+made_good: gentle | refreshing | soothing | kind to my skin | well balanced
+made_bad: harsh | sticky | irritating | greasy | badly balanced
+"""),
+}
+
+# Clauses, sentences and words by polarity. "same" and "other" are set against the label.
+
+# Clauses, sentences and words by polarity. "same" and "other" are set against the label.
+GENERAL = read_rules(read_words("reviews")) | {
+    "truly": ("", "", "", "", "really", "frankly", "honestly", "simply", "plainly", "truly")
+}
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ from transformers import (
 )
 
 from ..demo import MODELS
-from ..demo.prose import make_prose
 from ..demo.reviews import STARS, make_rated
+from ..demo.texts import make_prose
 
 SEED = 20
 WEIGHT_DECAY = 0.01
