@@ -28,8 +28,8 @@ from ftev.core.data.leakage import Leakage, find_leakage
 from ftev.core.data.splits import rows_together
 from ftev.core.judgement.findings.find import Finding, find
 from ftev.core.judgement.verdict import Verdict, judge
+from ftev.core.metrics.counts import default_positive
 from ftev.core.metrics.evaluate import majority_frame
-from ftev.core.metrics.metrics import default_positive
 from ftev.core.run.events import (
     AnyEvent,
     EpochDone,

@@ -16,7 +16,7 @@ from ftev.core.metrics.calibration import (
 )
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification
-from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.probabilities import ProbabilityScores
 from ftev.core.metrics.statistics import sign_flip, wilson
 from ftev.core.report.blocks import Chart, Paragraph, Table

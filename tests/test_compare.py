@@ -13,7 +13,7 @@ from ftev.core.compare.compared import comparison_blocks
 from ftev.core.config.config import ObjectiveConfig, TrainConfig
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.metrics.comparisons import compare
-from ftev.core.metrics.metric_table import METRICS
+from ftev.core.metrics.metric import METRICS
 from ftev.core.report.markdown import render_blocks
 from ftev.core.run.runs import Run
 from ftev.core.wording.names import name_metric

@@ -24,7 +24,7 @@ from ftev.core.config.draft import Draft, check_draft
 from ftev.core.config.fields import Bounds, Setting, members, read_value, settings
 from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError
-from ftev.core.metrics.metric_table import METRICS
+from ftev.core.metrics.metric import METRICS
 from hypothesis import given
 from hypothesis import strategies as st
 

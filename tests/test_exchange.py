@@ -11,7 +11,8 @@ from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.calibration import top_label
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.exchange import RANKED_ROWS, Signs
-from ftev.core.metrics.metrics import METRICS, text_metrics
+from ftev.core.metrics.metric import METRICS
+from ftev.core.metrics.rows import text_metrics
 from ftev.core.metrics.statistics import mcnemar
 from scipy import stats
 from sklearn import metrics as sk

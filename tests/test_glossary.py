@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ftev.core.config.config import EvaluateConfig, ObjectiveConfig
 from ftev.core.errors import ConfigError
-from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.metric import METRICS
 from ftev.core.report.glossary import Entry, entries, explain, lookup, of_kind
 from ftev.core.wording.text import nearest, plain
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from ftev.core.metrics import probabilities
 from ftev.core.metrics.bootstrap import values_of
-from ftev.core.metrics.metrics import (
-    METRICS,
+from ftev.core.metrics.counts import (
     classification_metrics,
     confusion,
     default_positive,
     majority_counts,
     per_class,
-    text_metrics,
     undefined_labels,
 )
+from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.probabilities import ProbabilityScores, ranking_influence
+from ftev.core.metrics.rows import text_metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk

@@ -15,7 +15,7 @@ import pytest
 from ftev.core.errors import ConfigError
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
-from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.metric import METRICS
 from ftev.core.report.explained import explain_metric, metric_name
 from ftev.core.report.receipt_lines import difference_lines, explained_lines, receipt_lines
 from ftev.core.report.receipts import (

@@ -7,7 +7,7 @@ import pytest
 from ftev.core.errors import DataError
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text, majority_frame
-from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.statistics import mcnemar, sign_flip, smallest_shown
 from sklearn import metrics as sk
 

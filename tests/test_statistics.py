@@ -12,11 +12,10 @@ from ftev.core.metrics.bootstrap import (
     percentile_interval,
     standard_error,
 )
-from ftev.core.metrics.cells import joint_cells
 from ftev.core.metrics.clusters import Clusters
-from ftev.core.metrics.metrics import classification_metrics, confusion
+from ftev.core.metrics.counts import classification_metrics, confusion, joint_cells
 from ftev.core.metrics.probabilities import ProbabilityScores
-from ftev.core.metrics.scored import TextRows
+from ftev.core.metrics.rows import TextRows
 from ftev.core.metrics.statistics import (
     holm,
     mcnemar,

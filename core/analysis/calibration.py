@@ -10,11 +10,10 @@ import numpy as np
 
 from ..metrics.bootstrap import Resampling, bootstrap_rows, interval_of
 from ..metrics.calibration import NULL_DRAWS, null_ece, reliability
-from ..metrics.clusters import Clusters, as_if_independent
+from ..metrics.clusters import Clusters, as_if_independent, sign_flip_p, together
 from ..metrics.probabilities import ProbabilityScores
 from ..metrics.results import ModelResult
-from ..metrics.scored import ClassificationRows, positive_label, read_classification
-from ..metrics.shares import sign_flip_p, together
+from ..metrics.rows import ClassificationRows, positive_label, read_classification
 from .evaluation import Analysis, Evaluation, as_in_results
 from .temperature import FITTED_CELLS, MeanOfRows, Temperature, at_temperature, fit_temperature
 

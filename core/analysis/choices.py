@@ -11,8 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from ..metrics.clusters import read_clusters
-from ..metrics.shares import change_p, share
+from ..metrics.clusters import change_p, read_clusters, share
 from .evaluation import Analysis, Evaluation
 
 MODELS = ("base", "tuned")

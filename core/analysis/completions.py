@@ -14,11 +14,10 @@ import numpy as np
 import polars as pl
 
 from ..metrics.answer_text import answer_part, normalise_text
-from ..metrics.bootstrap import Draws, Resampling, bootstrap_rows, percentile_interval, values_of
-from ..metrics.clusters import read_clusters, told_clusters
-from ..metrics.metrics import FloatArray
+from ..metrics.bootstrap import Resampling, bootstrap_rows, percentile_interval, values_of
+from ..metrics.clusters import read_clusters, share, together, told_clusters
+from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import ORDERS, answered, read_references
-from ..metrics.shares import share, together
 from .evaluation import Analysis, Evaluation
 
 GRAM = 4  # words

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..metrics.bootstrap import Draws, Resampling, bootstrap_rows, interval_of, values_of
-from ..metrics.clusters import Clusters, read_clusters, told_clusters
-from ..metrics.metrics import FloatArray
+from ..metrics.bootstrap import Resampling, bootstrap_rows, interval_of, values_of
+from ..metrics.clusters import Clusters, read_clusters, share, sign_flip_p, together, told_clusters
+from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import answered
-from ..metrics.shares import share, sign_flip_p, together
 from .evaluation import Analysis, Evaluation
 
 MODELS = ("base", "tuned")

@@ -142,7 +142,7 @@ def describe_flips(rows: pl.DataFrame, listed: int, clusters: Clusters | None = 
 
 
 def _describe_changes(rows: pl.DataFrame, clusters: Clusters | None) -> Result:
-    from ..metrics.shares import change_p
+    from ..metrics.clusters import change_p
 
     signs = {"fell": 1.0, "rose": -1.0}
     change = rows["kind"].replace_strict(signs, default=0.0, return_dtype=pl.Float64).to_numpy()

@@ -9,10 +9,10 @@ import msgspec
 import polars as pl
 
 from ..config.config import GuardrailConfig
-from ..config.objective import OF_ONE_LABEL
 from ..data.rows import SLICE
 from ..errors import DataError
 from ..judgement.objective import against_margin, against_target
+from ..metrics.metric import needs_positive
 from .evaluation import Analysis, Evaluation, Frames
 
 OTHERS = "(other labels)"
@@ -29,7 +29,7 @@ def guardrails(e: Evaluation) -> Iterator[Analysis]:
 
 def _measured(e: Evaluation, index: int, g: GuardrailConfig) -> Iterator[Result]:
     about: Result = {"index": index, "metric": g.metric, "slice": g.slice}
-    if g.metric in OF_ONE_LABEL:
+    if needs_positive(g.metric):
         about["positive"] = g.positive or e.positive
     kept = _rows_of(e, g)
     if isinstance(kept, str):

@@ -16,8 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..metrics.clusters import as_if_independent
-from ..metrics.metrics import FloatArray, IntArray
-from ..metrics.scored import ClassificationRows, read_classification
+from ..metrics.counts import FloatArray, IntArray
+from ..metrics.rows import ClassificationRows, read_classification
 from .evaluation import Analysis, Evaluation
 from .label_noise import balanced_accuracy, fit_label_noise
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr, ndtri, xlog1py, xlogy
 
-from ..metrics.metrics import FloatArray
+from ..metrics.counts import FloatArray
 from ..metrics.statistics import Z_95
 
 BINS = 50  # of rank: an error rate is a smooth function of it

@@ -11,9 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..data.rows import CHARACTERS, SLICE, input_of
-from ..metrics.clusters import Clusters
-from ..metrics.scored import are_same_rows, check_same_rows, read_classification, read_text
-from ..metrics.shares import change_p, share
+from ..metrics.clusters import Clusters, change_p, share
+from ..metrics.rows import are_same_rows, check_same_rows, read_classification, read_text
 from ..metrics.slices import (
     NO_SLICE,
     Grouping,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from ..metrics.bootstrap import Draws
+from ..metrics.counts import Draws
 
 FloatArray = NDArray[np.float64]
 

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from ..config.config import ObjectiveConfig
 from ..judgement.selection import REFERENCES
 from ..metrics.bootstrap import Resampling, interval_of
-from ..metrics.clusters import Clusters, told_clusters, unit_of
+from ..metrics.clusters import WILSON, Clusters, told_clusters, unit_of
+from ..metrics.counts import FloatArray, IntArray
 from ..metrics.exchange import Null
-from ..metrics.metrics import FloatArray, IntArray
-from ..metrics.scored import positive_label, read_classification
-from ..metrics.shares import WILSON
+from ..metrics.rows import positive_label, read_classification
 from ..metrics.statistics import wilson
 from ..metrics.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
 from .evaluation import Analysis, Evaluation, Frames, as_in_results, reference_of

@@ -23,7 +23,7 @@ from ..errors import ConfigError, RunError
 from ..files.disk import write_whole
 from ..files.reading import read_json
 from ..judgement.selection import higher_is_better
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 from .run_facts import RunEntry
 
 Test = Callable[[RunEntry], bool]

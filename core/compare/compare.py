@@ -18,7 +18,7 @@ from ..errors import ConfigError, Fault, FtevError
 from ..files.reading import misfits_named
 from ..judgement.selection import SPLITS, primary_metric
 from ..judgement.verdict import judge
-from ..metrics.metrics import METRICS
+from ..metrics.metric import METRICS, names_positive
 from ..metrics.statistics import COVERS, holm
 from ..run.history import History
 from ..run.misfits import use_history
@@ -28,7 +28,6 @@ from ..wording.names import name_metric
 from ..wording.numbers import format_time
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 
-OF_POSITIVE = ("precision", "recall", "f1", "average_precision")  # of the positive class alone
 NOT_COMPARED = ("name", "folder")  # settings that say nothing about what a run did
 Document = dict[str, Any]
 
@@ -183,7 +182,7 @@ def _common_metrics(sides: Sequence[Side]) -> tuple[list[str], list[str]]:
     known = [side.result.get("metrics", {}) for side in sides]
     metrics = [name for name in METRICS if all(name in found for found in known)]
     positives = {side.result.get("positive") for side in sides}
-    left = [name for name in metrics if name in OF_POSITIVE]
+    left = [name for name in metrics if names_positive(name)]
     if len(positives) < 2 or not left:
         return metrics, []
     named = " and ".join(sorted(f'"{p}"' for p in positives))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..judgement.outcome import Outcome, read_difference
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 from ..report.blocks import Block, Bullets, Heading, Paragraph, Table
 from ..wording.names import name_decision, name_metric
 from ..wording.numbers import (

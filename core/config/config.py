@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..errors import ConfigError, Fault
-from ..metrics.metric_table import REFERENCE_METRICS
+from ..metrics.metric import needs_answers
 from ..tasks import TASKS, Task, find_task
 from .fields import Amount, Bounds, Count, CountOrNone, NoneOrMore, Positive, Rule, Share
 from .objective import CostConfig as CostConfig  # the sections are one module to whoever reads them
@@ -56,7 +56,7 @@ def _of_separator(text: str) -> str:
 
 
 def _of_best_metric(name: str | None) -> str:
-    at_end = name in REFERENCE_METRICS
+    at_end = needs_answers(name)
     return "is measured at the end only, when both models answer" if at_end else ""
 
 
@@ -292,7 +292,7 @@ class RunConfig:
         asking = {"the objective": self.objective.metric}
         asking |= {f"guardrail[{i}]": g.metric for i, g in enumerate(self.guardrail)}
         for who, metric in asking.items():
-            if metric in REFERENCE_METRICS:
+            if needs_answers(metric):
                 what = f"is 0, and {who} is {metric}, which needs answers"
                 yield Fault.of("evaluate.completions", what)
 

@@ -8,20 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Fault
-from ..metrics.metric_table import METRICS, Metric, Unit
+from ..metrics.metric import METRICS, Metric, needs_positive
 from ..tasks import find_task
 from .fields import Amount, Margin, Target, TargetShare
 
-RANGES: dict[Unit, tuple[float, float]] = {
-    "share": (0, 1),
-    "coefficient": (-1, 1),
-    "squared error": (0, 2),
-    "nats": (0, math.inf),
-    "perplexity": (1, math.inf),
-    "bits": (0, math.inf),
-    "points": (0, 100),
-}
-OF_ONE_LABEL = ("precision", "recall", "f1")
 # Share of rows that repeat another's input from which copies are one cluster, and are reported:
 # with fewer, intervals hardly change, and the exact tests of single rows stay.
 REPEATED = 0.02
@@ -113,7 +103,7 @@ class ObjectiveConfig:
             close = difflib.get_close_matches(self.positive, labels, 1)
             remedy = f'Did you mean "{close[0]}"?' if close else "Labels: " + ", ".join(labels[:20])
             yield Fault.of("objective.positive", f"there is no label {self.positive!r}", remedy)
-        if len(labels) != 2 and self.metric in OF_ONE_LABEL:
+        if len(labels) != 2 and needs_positive(self.metric):
             what = f"{self.metric} belongs to one positive label of two; there are {len(labels):,}"
             yield Fault.of("objective.metric", f"{what} labels", f"Declare macro_{self.metric}")
         yield from self.threshold_faults(labels)
@@ -148,7 +138,7 @@ class GuardrailConfig:
         yield from metric_faults(f"{key}.metric", self.metric, task)
         if self.no_worse_by is self.at_least is self.at_most is None:
             yield Fault.of(key, "asks for nothing", "Give it no_worse_by, at_least or at_most")
-        if self.positive is not None and self.metric not in OF_ONE_LABEL:
+        if self.positive is not None and not needs_positive(self.metric):
             what = f"belongs to precision, recall or f1, and the metric is {self.metric}"
             yield Fault.of(f"{key}.positive", what)
         for name, value in self.slice.items():
@@ -164,7 +154,7 @@ class GuardrailConfig:
         if self.positive is not None and self.positive not in labels:
             what = f"there is no label {self.positive!r}"
             yield Fault.of(f"{key}.positive", what, "Labels: " + ", ".join(labels[:20]))
-        if self.positive is None and self.metric in OF_ONE_LABEL and len(labels) != 2:
+        if self.positive is None and needs_positive(self.metric) and len(labels) != 2:
             what = f"{self.metric} belongs to one class, and there are {len(labels):,} labels"
             yield Fault.of(f"{key}.metric", what, "Name its class: positive = a label")
 
@@ -188,7 +178,7 @@ def _target_faults(
 ) -> Iterator[Fault]:
     """Targets against the metric's direction, out of its range, or met by every model."""
     higher = metric.higher_is_better
-    low, high = RANGES[metric.unit] if metric.name != "average_log_likelihood" else (-math.inf, 0)
+    low, high = metric.range
     for name in ("at_least", "at_most"):
         target = getattr(asked, name)
         right, better = ("at_least", "more") if higher else ("at_most", "less")
@@ -207,7 +197,7 @@ def _target_faults(
 
 def _margin_faults(key: str, margin: float, metric: Metric) -> Iterator[Fault]:
     """A margin as wide as the metric's whole range."""
-    low, high = RANGES[metric.unit]
+    low, high = metric.range
     if margin >= high - low:
         remedy = "0.02 means 2 points" if metric.unit == "share" else ""
         what = f"must be below {high - low:g} for {metric.name}, not {margin:g}"

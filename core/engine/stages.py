@@ -15,7 +15,7 @@ from ..data.data import read_run_data
 from ..data.drawn import tell_draws
 from ..data.leakage import find_leakage
 from ..files.disk import replacing
-from ..metrics.metrics import default_positive
+from ..metrics.counts import default_positive
 from .answering.answer import answer_probes
 from .distributed.agreement import compare_weights
 from .models import models

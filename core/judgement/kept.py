@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..config.config import RunConfig
-from ..metrics.metric_table import REFERENCE_METRICS
+from ..metrics.metric import needs_answers
 from ..run.events import Evaluated
 from ..run.history import History
 from ..wording.names import name_metric
 from ..wording.numbers import format_value
+from .evaluation_values import values_given
 
 
 def describe_kept(history: History, config: RunConfig | None) -> dict[str, Any] | None:
@@ -55,30 +56,13 @@ def reason_kept(history: History) -> str:
 
 def chosen_by(config: RunConfig) -> str:
     """What chooses the checkpoint; a metric of answers is measured at the end only (T3)."""
-    declared = None if config.objective.metric in REFERENCE_METRICS else config.objective.metric
+    declared = None if needs_answers(config.objective.metric) else config.objective.metric
     return config.train.best_metric or declared or config.task_type.default_metric
 
 
 def _value(history: History, e: Evaluated, metric: str) -> float:
-    if not e.loss_count:
-        return math.nan
-    loss = e.loss_sum / e.loss_count
-    if metric == "loss":
-        return loss
-    if not history.task_type.has_labels:
-        found = {"perplexity": math.exp(min(loss, 700)), "average_log_likelihood": -loss}
-        found["token_accuracy"] = e.correct / e.count if e.count else math.nan
-        found["bits_per_byte"] = e.loss_sum / (math.log(2) * e.bytes) if e.bytes else math.nan
-        return found.get(metric, math.nan)
-    return _of_counts(history, e, metric)
-
-
-def _of_counts(history: History, e: Evaluated, metric: str) -> float:
-    from ..metrics.metrics import classification_metrics, confusion_of_cells
-
-    labels = _order(history)
-    counts, none = confusion_of_cells(e.confusion, len(labels))
-    return classification_metrics(counts, labels, history.positive, none).get(metric, math.nan)
+    found = values_given(e, history.task_type, _order(history), history.positive)
+    return found.get(metric, math.nan)
 
 
 def _order(history: History) -> Sequence[str]:

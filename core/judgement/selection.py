@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FtevError
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 from ..run.history import History
 from ..run.runs import Run
 from ..wording.numbers import COST, read_number

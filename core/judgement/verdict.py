@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..config.config import ObjectiveConfig, RunConfig
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS, adds_up
 from ..run.history import History
 from ..tasks import find_task
 from ..wording.names import MODELS, name_metric
@@ -339,7 +339,7 @@ def _paired_evidence(history: History, c: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flips(c: Mapping[str, Any], metric: str) -> str:
     """`, fixed 12, broke 3`: they are the terms of a difference in right rows, and of no other."""
-    right_rows = metric in METRICS and METRICS[metric].tested_as in ("accuracy", "exact_match")
+    right_rows = metric in METRICS and adds_up(METRICS[metric].tested_as)
     if not right_rows or c.get("fixed") is None or c.get("broke") is None:
         return ""
     return f", fixed {c['fixed']:,}, broke {c['broke']:,}"

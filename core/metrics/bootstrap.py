@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from .metrics import FloatArray, IntArray
+from .counts import Draws, FloatArray, IntArray
+from .metric import Source, metrics_from
 from .statistics import CHUNK_CELLS, Interval, one_blas_thread
 
 DRAWS = 10_000
@@ -26,7 +27,6 @@ NO_WIDTH = 1e-12  # an interval of rounding alone
 
 NO_INTERVAL = Interval(np.nan, np.nan)
 
-Draws = dict[str, FloatArray]
 Statistic = Callable[[FloatArray], Draws]
 
 
@@ -58,6 +58,32 @@ class RowScores(Protocol):
 
     def reweighted(self, weights: FloatArray) -> Draws:
         """Metrics that totals give only to first order, under row weights [m, n]."""
+
+
+def added_columns(source: Source, rows: object) -> dict[str, FloatArray]:
+    """What each row adds to the totals of a source, [n] or [n, k] by metric."""
+    found = {}
+    for metric in metrics_from(source):
+        if metric.adds is not None and (columns := metric.adds(rows)) is not None:
+            found[metric.name] = np.asarray(columns, dtype=np.float64)
+    return found
+
+
+def with_columns(block: FloatArray, columns: Sequence[FloatArray]) -> FloatArray:
+    """[rows, k] and more columns of the same rows."""
+    return np.column_stack((block, *columns)) if columns else block
+
+
+def named_columns(
+    totals: FloatArray, start: int, columns: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """The totals [..., start:] of columns that were put side by side, each [...] or [..., k]."""
+    found = {}
+    for name, column in columns.items():
+        width = 1 if column.ndim == 1 else column.shape[1]
+        found[name] = totals[..., start] if column.ndim == 1 else totals[..., start : start + width]
+        start += width
+    return found
 
 
 def percentile_interval(draws: FloatArray, beyond: float = 0.025) -> Interval:
@@ -156,10 +182,15 @@ def _tally(drawn: IntArray, k: int) -> FloatArray:
     return np.bincount(joint.ravel(), minlength=m * k).reshape(m, k).astype(np.float64)
 
 
-def values_of(model: RowScores) -> dict[str, float]:
-    """The metrics themselves: those of the plain totals, summed in bounded memory."""
+def totals_of(model: RowScores) -> FloatArray:
+    """The plain totals [k] of a model's rows, summed in bounded memory."""
     parts = [model.features(rows).sum(axis=0) for rows in blocks(model.n)]
-    found = model.metrics_of_totals(np.sum(parts, axis=0))
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def values_of(model: RowScores) -> dict[str, float]:
+    """The metrics themselves: those of the plain totals."""
+    found = model.metrics_of_totals(totals_of(model))
     return {name: float(value) for name, value in found.items()}
 
 

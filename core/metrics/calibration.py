@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bootstrap import Resampling, percentile_interval
+from .counts import FloatArray
 from .statistics import Interval, wilson
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 BINS = 15
 NULL_DRAWS = 2_000

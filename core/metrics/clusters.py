@@ -16,8 +16,11 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .bootstrap import Draws, RowScores, blocks
-from .metrics import FloatArray, IntArray, Margins, count_metrics
+from .bootstrap import RowScores, blocks
+from .counts import Draws, FloatArray, IntArray
+from .statistics import Interval, mcnemar, sign_flip, wilson
+
+WILSON = "Wilson 95 %"
 
 
 @dataclass(frozen=True)
@@ -149,36 +152,38 @@ class Clustered:
         return self.model.reweighted(weights[:, self.clusters.codes] * self._row_weights)
 
 
-@dataclass(frozen=True)
-class MarginScores:
-    """Answers as margins of the confusion matrix: right, true and predicted rows of each label.
+def share(right: NDArray[Any], clusters: Clusters | None = None) -> dict[str, Any]:
+    """The share of rows [n] that are so, with its interval as it is written down."""
+    count, n = int(np.sum(right)), len(right)
+    (low, high), effect = share_interval(right, clusters)
+    method = WILSON + told_clusters(clusters, effect)
+    return {"count": count, "value": count / n, "low": low, "high": high, "method": method}
 
-    The same metrics as those of `Cells`, of rows that can be summed by cluster.
-    """
 
-    truth: IntArray  # [n]
-    predicted: IntArray  # [n]; `n_labels` is no prediction
-    n_labels: int
-    positive: int | None
+def share_interval(right: NDArray[Any], clusters: Clusters | None) -> tuple[Interval, float | None]:
+    """Of clusters: of as many rows as would say as much if they were independent; and how many
+    times fewer those are."""
+    effect = None if clusters is None else clusters.design_effect(right)
+    return wilson(float(np.sum(right)) / (effect or 1), len(right) / (effect or 1)), effect
 
-    @property
-    def n(self) -> int:
-        return len(self.truth)
 
-    def features(self, rows: slice) -> FloatArray:
-        truth, predicted, c = self.truth[rows], self.predicted[rows], self.n_labels
-        block = np.zeros((len(truth), 3 * c))
-        at = np.arange(len(truth))
-        block[at, c + truth] = 1
-        named = predicted < c
-        block[at[named], 2 * c + predicted[named]] = 1
-        right = truth == predicted
-        block[at[right], truth[right]] = 1
-        return block
+def change_p(change: FloatArray, clusters: Clusters | None) -> tuple[float, str]:
+    """Two-sided p of rows [n] that were fixed (1) and broken (-1), and how it was made."""
+    if clusters is None:
+        test = mcnemar(int((change < 0).sum()), int((change > 0).sum()))
+        return test.exact, test.method
+    return sign_flip_p(change, clusters)
 
-    def metrics_of_totals(self, totals: FloatArray) -> Draws:
-        right, support, predicted = np.split(totals, 3, axis=-1)
-        return count_metrics(Margins(right, support, predicted), self.positive)
 
-    def reweighted(self, weights: FloatArray) -> Draws:
-        return {}
+def sign_flip_p(
+    change: FloatArray, clusters: Clusters | None, seed: int = 0, draws: int = 10_000
+) -> tuple[float, str]:
+    """Two-sided p that paired changes [n] sum to 0; those of a cluster change sign together."""
+    summed = change if clusters is None else clusters.sum(change)
+    method = f"sign-flip permutation p over {unit_of(clusters)}s"
+    return sign_flip(summed, seed, draws), method + told_clusters(clusters, None)
+
+
+def together(model: RowScores, clusters: Clusters | None) -> RowScores:
+    """The model's rows, summed by cluster where there are any."""
+    return model if clusters is None else Clustered(model, clusters)

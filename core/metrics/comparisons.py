@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,7 +13,6 @@ import polars as pl
 from .bootstrap import (
     FEW_ROWS,
     ROWS_DRAWN,
-    Draws,
     Resampling,
     RowScores,
     Statistic,
@@ -29,14 +27,14 @@ from .bootstrap import (
     widened,
 )
 from .calibration import DIFFERENCE_METHOD, ece_difference, how_ece
-from .cells import Cells, joint_cells
-from .clusters import Clustered, Clusters, MarginScores, design_effect, told_clusters, unit_of
+from .clusters import Clustered, Clusters, design_effect, told_clusters, unit_of
+from .counts import Cells, Draws, FloatArray, MarginScores, joint_cells
 from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_rows
-from .metrics import METRICS, FloatArray
-from .probabilities import ProbabilityScores
+from .metric import METRICS
+from .probabilities import RANKINGS, ProbabilityScores
 from .references import read_references
 from .results import Comparison
-from .scored import (
+from .rows import (
     ClassificationRows,
     TextRows,
     are_same_rows,
@@ -141,33 +139,31 @@ def compare(
         found = _classification_differences((before, after), labels, positive, resampling)
         clusters = before.clusters
     wanted = metrics if metrics is not None else [m for m in found if not METRICS[m].same_as]
-    return [
-        Comparison(
-            split=split,
-            metric=name,
-            from_model=from_model,
-            to_model=to_model,
-            **_numbers(found[name], clusters),
-        )
-        for name in wanted
-        if name in found
-    ]
+    models = (split, from_model, to_model)
+    return [_comparison(name, models, found[name], clusters) for name in wanted if name in found]
 
 
-def _numbers(d: Difference, clusters: Clusters | None) -> dict[str, Any]:
+def _comparison(
+    metric: str, of: tuple[str, str, str], d: Difference, clusters: Clusters | None
+) -> Comparison:
+    split, from_model, to_model = of
     fixed, broke = d.changed or (None, None)
-    return {
-        "difference": d.value,
-        "low": d.interval.low,
-        "high": d.interval.high,
-        "p": d.p,
-        "method": f"{d.p_how}; {d.how}",
-        "fixed": fixed,
-        "broke": broke,
-        "smallest_detectable": None if np.isnan(d.smallest) else d.smallest,
-        "clusters": None if clusters is None else clusters.count,
-        "design_effect": d.design_effect,
-    }
+    return Comparison(
+        split=split,
+        metric=metric,
+        from_model=from_model,
+        to_model=to_model,
+        difference=d.value,
+        low=d.interval.low,
+        high=d.interval.high,
+        p=d.p,
+        method=f"{d.p_how}; {d.how}",
+        fixed=fixed,
+        broke=broke,
+        smallest_detectable=None if math.isnan(d.smallest) else d.smallest,
+        clusters=None if clusters is None else clusters.count,
+        design_effect=d.design_effect,
+    )
 
 
 @dataclass(frozen=True)
@@ -271,18 +267,14 @@ def _count_differences(
 ) -> Differences:
     n_labels, code = task
     cells = joint_cells(a.truth, (a.predicted, b.predicted), n_labels)
-    counts = cells.counts[None, :].astype(np.float64)
-    values = [
-        {name: float(x[0]) for name, x in cells.sums(i).metrics(counts, code).items()}
-        for i in (0, 1)
-    ]
-    if code is not None and not all((rows.predicted == code).any() for rows in (a, b)):
-        values[0].pop("precision", None)  # 0 ÷ 0 in one of them: there is nothing to compare
-    values = [{k: v for k, v in found.items() if not np.isnan(v)} for found in values]
-    evidence = _evidence_of_counts(cells, (a, b), task, r)
-    found = evidence.differences(*values)
+    before, after = (cells.sums(model).observed(cells.counts, code) for model in (0, 1))
+    found = _evidence_of_counts(cells, (a, b), task, r).differences(before, after)
     right = [(rows.truth == rows.predicted).astype(np.float64) for rows in (a, b)]
-    return found | {"accuracy": _of_shares(found["accuracy"], right[1] - right[0], a.clusters)}
+    return found | {
+        name: _of_shares(d, right[1] - right[0], a.clusters)
+        for name, d in found.items()
+        if METRICS[name].right_or_wrong
+    }
 
 
 def _evidence_of_counts(
@@ -392,7 +384,7 @@ def _with_ranks(
     r: Resampling,
 ) -> Differences:
     """The ranking areas with p of exchanged ranks, or of DeLong's normal limit."""
-    names = [name for name in ("roc_auc", "average_precision") if name in found]
+    names = [name for name in RANKINGS if name in found]
     if not names:
         return found
     null = exchange_ranks(models, r, clusters)
@@ -416,10 +408,13 @@ def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Diffe
     a, b = a.where(scored), b.where(scored)
     if not a.n:
         return {}
+    defined = a.values().keys() & b.values().keys()
     found = _row_differences((a, b), a.clusters, resampling)
-    if not a.sums[:, 3].any():
-        del found["bits_per_byte"]
-    return {name: d for name, d in found.items() if same_tokens or name == "bits_per_byte"}
+    return {
+        name: d
+        for name, d in found.items()
+        if name in defined and (same_tokens or METRICS[name].any_tokenizer)
+    }
 
 
 def _answer_differences(
@@ -431,8 +426,9 @@ def _answer_differences(
         return {}
     check_same_rows(a, b, names)
     found = _row_differences((a, b), a.clusters, r)
-    exact = _of_shares(found["exact_match"], b.exact - a.exact, a.clusters)
-    fixed, broke = exact.changed or (0, 0)
-    found["exact_match"] = replace(exact, p_how=f"{exact.p_how}, fixed {fixed:,}, broke {broke:,}")
-    told = f", {a.n:,} answered rows"
-    return {name: replace(d, how=d.how + told) for name, d in found.items()}
+    for name in [name for name in found if METRICS[name].right_or_wrong]:
+        exact = _of_shares(found[name], b.columns[name] - a.columns[name], a.clusters)
+        fixed, broke = exact.changed or (0, 0)
+        found[name] = replace(exact, p_how=f"{exact.p_how}, fixed {fixed:,}, broke {broke:,}")
+    answered = f", {a.n:,} answered rows"
+    return {name: replace(d, how=d.how + answered) for name, d in found.items()}

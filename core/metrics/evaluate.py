@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from .bootstrap import (
     DRAWS,
     FEW_ROWS,
-    Draws,
     Resampling,
     RowScores,
     Statistic,
@@ -26,41 +24,45 @@ from .bootstrap import (
     interval_of,
     shown_interval,
     student_half,
+    totals_of,
     values_of,
     widened,
 )
 from .calibration import ECE_METHOD, ece_interval, how_ece
-from .cells import Cells, joint_cells
-from .clusters import Clustered, Clusters, MarginScores, design_effect, told_clusters
-from .metrics import (
+from .clusters import WILSON, Clustered, Clusters, design_effect, told_clusters
+from .counts import (
+    Cells,
+    Draws,
+    FloatArray,
     IntArray,
+    MarginScores,
     classification_metrics,
     confusion,
+    joint_cells,
     majority_label,
-    margins,
     per_class,
-    text_metrics,
     undefined_labels,
 )
+from .metric import METRICS, RowShare, ratios
 from .probabilities import ProbabilityScores
-from .ratios import described, probability_ratios, reference_ratios, text_ratios
 from .references import ReferenceRows, read_references
 from .results import Confusion, Estimate, ModelResult
-from .scored import ClassificationRows, positive_label, read_classification, read_text
-from .shares import WILSON
+from .rows import ClassificationRows, positive_label, read_classification, read_text
 from .smoothing import (
     Ends,
     are_few,
+    bounds,
     smoothed_counts,
     smoothed_margins,
     smoothed_method,
     smoothed_scores,
 )
 from .statistics import wilson
+from .sums import Ratio
 
+Rows = NDArray[np.bool_]
 AT_LEAST_T = "at least Student's t"
 LOG_T = "at least Student's t of the logarithm"
-F1_WILSON = "Wilson 95 % of the rows that are or are called positive"
 NOTHING = "no interval: nothing to divide by"
 
 
@@ -113,17 +115,12 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     every = read_text(frame)
     scored = every.tokens > 0
     rows, unscored = every.where(scored), every.row_id[~scored].tolist()
-    values = text_metrics(*rows.sums.T)
-    if not values:
+    if not rows.n:
         return ModelResult(n=0, metrics={}, unscored=unscored)
-    resampling = Resampling(seed, draws)
+    values, resampling = rows.values(), Resampling(seed, draws)
     drawn = _drawn(rows, rows.clusters, resampling)
-    ratios = text_ratios(rows.sums.sum(axis=0))
-    estimates = {
-        name: replace(drawn.estimate(name, value), **described(ratios, name))
-        for name, value in values.items()
-    }
-    estimates |= _of_skewed(estimates, drawn)
+    estimates = drawn.estimates(values, ratios("tokens", rows.totals(totals_of(rows))))
+    estimates |= _of_few_rows(estimates, drawn)
     answers = read_references(frame)
     if answers is not None:
         estimates |= _reference_estimates(answers, resampling)
@@ -139,31 +136,30 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     )
 
 
-def _of_skewed(estimates: Mapping[str, Estimate], drawn: _Drawn) -> dict[str, Estimate]:
-    """Losses of few rows are skewed, and percentiles of them end at the largest row: the interval
-    is at least that of Student's t on the logarithm."""
+def _of_few_rows(estimates: Mapping[str, Estimate], drawn: _Drawn) -> dict[str, Estimate]:
+    """Percentiles of few rows end at the largest row: the interval is at least that of Student's t,
+    of losses on the logarithm, as they are skewed."""
     found: dict[str, Estimate] = {}
     if drawn.n >= FEW_ROWS:
         return found
-    for name in {"loss", "bits_per_byte"} & estimates.keys():
-        e = estimates[name]
-        if e.value > 0 and math.isfinite(e.low):
-            ratio = math.exp(student_half(drawn.draws[name], drawn.n) / e.value)
-            low, high = min(e.low, e.value / ratio), max(e.high, e.value * ratio)
-            found[name] = replace(e, low=low, high=high, method=f"{e.method}, {LOG_T}")
-    share = estimates["token_accuracy"]
-    if math.isfinite(share.low):
-        half = student_half(drawn.draws["token_accuracy"], drawn.n)
-        low, high = min(share.low, share.value - half), max(share.high, share.value + half)
-        how = f"{share.method}, {AT_LEAST_T}"
-        share = replace(share, low=max(0.0, low), high=min(1.0, high), method=how)
-        found["token_accuracy"] = share
-    if (loss := found.get("loss")) is not None:
-        ends = {"low": math.exp(loss.low), "high": math.exp(min(loss.high, 709.0))}
-        found["perplexity"] = replace(estimates["perplexity"], method=loss.method, **ends)
-        ends = {"low": -loss.high, "high": -loss.low}
-        name = "average_log_likelihood"
-        found[name] = replace(estimates[name], method=loss.method, **ends)
+    for name, e in estimates.items():
+        rule = METRICS[name].few_rows
+        if rule is None or not math.isfinite(e.low) or (rule.of_logarithm and e.value <= 0):
+            continue
+        half = student_half(drawn.draws[name], drawn.n)
+        if rule.of_logarithm:
+            factor = math.exp(half / e.value)
+            low, high, how = e.value / factor, e.value * factor, LOG_T
+        else:
+            low, high, how = e.value - half, e.value + half, AT_LEAST_T
+        least, most = bounds(METRICS[name].unit, paired=False)
+        low, high = max(least, min(e.low, low)), min(most, max(e.high, high))
+        found[name] = replace(e, low=low, high=high, method=f"{e.method}, {how}")
+    for name, e in estimates.items():
+        function = METRICS[name].function
+        if function is not None and (other := found.get(function.of)) is not None:
+            low, high = sorted(map(function.value, (other.low, other.high)))
+            found[name] = replace(e, low=low, high=high, method=other.method)
     return found
 
 
@@ -171,15 +167,12 @@ def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict
     """Answers against references; the number of rows stands in the method: it is not `n`."""
     values, clusters = values_of(answers), answers.clusters
     drawn = _drawn(answers, clusters, resampling)
-    found = {name: drawn.estimate(name, value) for name, value in values.items()}
-    found["exact_match"] = _wilson_estimate(
-        values["exact_match"], (float(answers.exact.sum()), answers.n), answers.exact, clusters
-    )
-    ratios, told = reference_ratios(answers), f", {answers.n:,} answered rows"
-    return {
-        name: replace(e, method=e.method + told, **described(ratios, name))
-        for name, e in found.items()
-    }
+    divided = ratios("answers", answers.totals(totals_of(answers)))
+    found = drawn.estimates(values, divided)
+    for name in [name for name in found if METRICS[name].right_or_wrong]:
+        found[name] = _wilson_estimate(values[name], answers.columns[name], clusters)
+    answered = f", {answers.n:,} answered rows"
+    return {name: replace(e, method=e.method + answered) for name, e in found.items()}
 
 
 @dataclass(frozen=True)
@@ -206,6 +199,18 @@ class _Drawn:
             (low, high), method = interval_of(self.draws[name], self.n, self.how(name))
         method += told_clusters(self.clusters, effect)
         return Estimate(value, low, high, method, design_effect=effect)
+
+    def estimates(
+        self, values: Mapping[str, float], ratios: Mapping[str, Ratio]
+    ) -> dict[str, Estimate]:
+        """Of each value, with what was divided by what where it is a quotient."""
+        found = {name: self.estimate(name, value) for name, value in values.items()}
+        return {
+            name: replace(e, numerator=ratios[name].numerator, denominator=ratios[name].denominator)
+            if name in ratios
+            else e
+            for name, e in found.items()
+        }
 
 
 def _drawn(
@@ -247,19 +252,29 @@ def _count_estimates(
     counts, none = _confusion_of(rows, len(labels))
     cells = joint_cells(rows.truth, (rows.predicted,), len(labels))
     positive = None if code is None else labels[code]
-    values = classification_metrics(counts, labels, positive, none)
-    shares = _shares_of_rows(rows, len(labels), code)
     few = are_few(rows.truth, [rows.predicted], len(labels), rows.clusters)
     drawn = _drawn_counts(rows, cells, (len(labels), code), few, resampling)
-    found = {name: drawn.estimate(name, value) for name, value in values.items()}
-    found |= {
-        name: _wilson_estimate(values[name], *shares[name]) for name in shares if name in values
-    }
-    if few and "f1" in values and rows.clusters is None and code is not None:
-        m = margins(counts, none)
-        both = float(m.support[code] + m.predicted[code])
-        found["f1"] = _f1_estimate(values["f1"], float(m.right[code]), both)
+    answers = MarginScores(rows.truth, rows.predicted, len(labels), code)
+    found = {}
+    for name, value in classification_metrics(counts, labels, positive, none).items():
+        share = METRICS[name].share
+        of_share = _share_estimate(share, value, answers, rows.clusters, few) if share else None
+        found[name] = of_share or drawn.estimate(name, value)
     return found
+
+
+def _share_estimate(
+    share: RowShare, value: float, answers: MarginScores, clusters: Clusters | None, few: bool
+) -> Estimate | None:
+    """Of a metric that is a share of right rows, or a function of one; None: not in this case."""
+    among = np.ones(answers.n, dtype=bool) if share.among is None else share.among(answers)
+    if among is None or (share.then and (clusters is not None or not few)):
+        return None
+    right = (answers.truth == answers.predicted)[among]
+    if share.then is None:
+        return _wilson_estimate(value, right, clusters and clusters.where(among))
+    low, high = map(share.then, wilson(float(right.sum()), float(len(right))))
+    return Estimate(value, low, high, share.words)
 
 
 def _drawn_counts(
@@ -282,43 +297,17 @@ def _drawn_counts(
     return dataclasses.replace(_drawn(scores, rows.clusters, resampling, ends), by_row=plain)
 
 
-Share = tuple[tuple[float, float], NDArray[Any], Clusters | None]
-
-
-def _shares_of_rows(rows: ClassificationRows, n_labels: int, code: int | None) -> dict[str, Share]:
-    """The metrics that are a share of rows: (rows that count, rows), which do, their clusters."""
-    right, named = rows.truth == rows.predicted, rows.predicted < n_labels
-
-    def share(of: NDArray[np.bool_]) -> Share:
-        kept = right[of]
-        clusters = None if rows.clusters is None else rows.clusters.where(of)
-        return (float(kept.sum()), float(len(kept))), kept, clusters
-
-    every = share(np.ones(rows.n, dtype=bool))
-    shares = dict.fromkeys(("accuracy", "micro_recall", "weighted_recall"), every)
-    shares["micro_precision"] = every if named.all() else share(named)
-    if named.all():  # else it is the share of neither
-        shares["micro_f1"] = every
-    if code is not None and n_labels == 2:
-        shares["precision"] = share(rows.predicted == code)
-        shares["recall"] = share(rows.truth == code)
-    return shares
-
-
 def _probability_estimates(
     scores: ProbabilityScores,
     clusters: Clusters | None,
     few: bool,
     resampling: Resampling,
 ) -> dict[str, Estimate]:
-    values, ratios = values_of(scores), probability_ratios(scores)
+    divided = ratios("probabilities", {**scores.totals(totals_of(scores)), **scores.area_ratios})
     finite = bool(np.isfinite(scores.probabilities).all())
     ends = smoothed_scores([scores], clusters, resampling) if few and finite else None
     drawn = _drawn(scores, clusters, resampling, ends)
-    found = {
-        name: replace(drawn.estimate(name, value), **described(ratios, name))
-        for name, value in values.items()
-    }
+    found = drawn.estimates(values_of(scores), divided)
     return found | {"ece": _ece_estimate(found["ece"], drawn, scores)}
 
 
@@ -341,17 +330,9 @@ def _ece_estimate(found: Estimate, drawn: _Drawn, scores: ProbabilityScores) -> 
     return replace(found, low=low, high=high, method=method)
 
 
-def _f1_estimate(value: float, right: float, both: float) -> Estimate:
-    """F1 = 2 J ÷ (1 + J), and J is a share: of the rows that are or are called positive."""
-    low, high = (2 * j / (1 + j) for j in wilson(right, both - right))
-    return Estimate(value, low, high, F1_WILSON)
-
-
-def _wilson_estimate(
-    value: float, share: tuple[float, float], right: NDArray[Any], clusters: Clusters | None
-) -> Estimate:
+def _wilson_estimate(value: float, right: FloatArray | Rows, clusters: Clusters | None) -> Estimate:
     """Of clusters: with so many rows as would say as much if they were independent."""
-    count, n = share
+    count, n = float(right.sum()), float(len(right))
     effect = None if clusters is None or not n else clusters.design_effect(right)
     low, high = wilson(count / (effect or 1), n / (effect or 1))
     method = (WILSON if n else NOTHING) + told_clusters(clusters, effect)

@@ -18,7 +18,6 @@ from scipy.special import gammaln, stdtr
 
 from .bootstrap import (
     ROWS_DRAWN,
-    Draws,
     Moments,
     Resampling,
     RowScores,
@@ -28,20 +27,14 @@ from .bootstrap import (
     joined,
     moments_of,
 )
-from .cells import Cells, CellSums
-from .clusters import Clusters, MarginScores
-from .metrics import FloatArray, IntArray
-from .probabilities import ProbabilityScores, ranking_areas
+from .clusters import Clusters
+from .counts import Cells, CellSums, Draws, FloatArray, IntArray, MarginScores
+from .metric import METRICS
+from .probabilities import RANKINGS, ProbabilityScores, ranking_areas
 from .statistics import one_blas_thread
 
 RANKED_ROWS = 2_000  # rows × ranked labels up to which each exchange is ranked anew
 NEAR = 1e-11  # of a metric: differences that are equal may differ in their last bits
-# Sums over rows, divided by what both models share: to exchange two rows is to flip the sign of
-# their difference (S5).
-SIGN_FLIPS = (
-    *("loss", "perplexity", "average_log_likelihood", "bits_per_byte", "token_accuracy"),
-    *("brier", "rouge1", "rouge2", "rougeL"),
-)
 LEAST_UNITS = 6  # fewer exchangeable rows have no p at or below 0.05
 
 
@@ -85,7 +78,8 @@ class Null:
         return float(np.sqrt(max(0.0, square - difference**2 / self.units)))
 
     def method(self, resampling: Resampling, unit: str, metric: str = "") -> str:
-        words = "sign-flip permutation p" if metric in SIGN_FLIPS else "permutation p"
+        flips = metric in METRICS and METRICS[metric].sign_flip
+        words = "sign-flip permutation p" if flips else "permutation p"
         if self.weights is not None:
             return f"exact {words}, every exchange by {unit}"
         words = f"normal limit of the {words}" if self.limit else words
@@ -290,8 +284,7 @@ def _areas_of_ranks(
             _areas(np.where(swapped, other[i], one[i]), marked[i]) for i in range(len(marked))
         ]
         areas.append(np.mean(by_label, axis=0))
-    area, average = areas[1] - areas[0]
-    return {"roc_auc": area, "average_precision": average}
+    return dict(zip(RANKINGS, areas[1] - areas[0], strict=True))
 
 
 def _areas(ranks: NDArray[Any], marked: NDArray[np.bool_]) -> FloatArray:
@@ -315,7 +308,7 @@ def delong(
     rows among many others are few.
     """
     found = {}
-    for name in ("roc_auc", "average_precision"):
+    for name in RANKINGS:
         change = models[1].influence_on(name) - models[0].influence_on(name)
         if clusters is not None:
             change = clusters.sum(change)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bootstrap import added_columns, named_columns, with_columns
 from .calibration import BINS, Null, TopLabel, null_ece, top_label
-from .metrics import FloatArray, IntArray
+from .counts import Draws, FloatArray, IntArray
+from .metric import draws_of
+from .sums import Ratio, Totals
 
 RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
-_FIXED = ("loss", "brier", "roc_auc", "average_precision")
-FIRST_BIN = len(_FIXED)  # the column of `features` where the bins of calibration begin
+RANKINGS = ("roc_auc", "average_precision")  # areas, computed together
+FIRST_BIN = 4  # the column of `features` where the bins of calibration begin
 
 
 class Ranking(NamedTuple):
@@ -178,7 +181,7 @@ class ProbabilityScores:
     true label is an infinite loss; NaN stays NaN.
     """
 
-    truth: NDArray[Any]
+    truth: IntArray
     probabilities: FloatArray
     positive: int | None
 
@@ -275,27 +278,57 @@ class ProbabilityScores:
 
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
         """Whether draws of this metric come from its first-order expansion."""
-        return metric in ("roc_auc", "average_precision") and (self.first_order or not by_rows)
+        return metric in RANKINGS and (self.first_order or not by_rows)
 
     def features(self, rows: slice) -> FloatArray:
-        """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin."""
+        """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin; then
+        what other metrics add."""
         answers = self.answers
         chosen, gap = answers.bins[rows], answers.confidence[rows] - answers.right[rows]
         block = np.zeros((len(chosen), FIRST_BIN + BINS))
         block[:, 0], block[:, 1] = self._nll(rows), self._squared_error(rows)
         block[:, 2], block[:, 3] = self._areas[2][rows], self._areas[3][rows]
         block[np.arange(len(chosen)), FIRST_BIN + chosen] = gap
-        return block
+        return with_columns(block, [column[rows] for column in self._added.values()])
 
-    def metrics_of_totals(self, totals: FloatArray) -> dict[str, FloatArray]:
-        """Totals [..., 4 + BINS] to metrics [...]."""
-        means = totals / self.n
-        found = {"loss": means[..., 0], "brier": means[..., 1]}
+    @cached_property
+    def _added(self) -> dict[str, FloatArray]:
+        """What metrics add to the columns that are always there."""
+        return added_columns("probabilities", self)
+
+    @cached_property
+    def area_ratios(self) -> dict[str, Ratio]:
+        """What the ranking areas are divided from; of several labels the mean of their areas."""
+        sums = self.ranking_sums
+        if len(sums) == 1:
+            (s,) = sums
+            areas, averages = Ratio(s.beaten, s.pairs), Ratio(s.precisions, s.positives)
+            return {"pairs": areas, "precisions": averages}
+        if not sums:
+            return {}
+        k = float(len(sums))
+        areas = Ratio(sum(s.beaten / s.pairs for s in sums), k)
+        averages = Ratio(sum(s.precisions / s.positives for s in sums), k)
+        return {"pairs": areas, "precisions": averages}
+
+    def totals(self, totals: FloatArray) -> Totals:
+        """Totals [..., k] of `features` by name; the areas are moved by the mean influence."""
+        n = cast("FloatArray", float(self.n))
+        found = {
+            "rows": n,
+            "scored": n,
+            "nll": totals[..., 0],
+            "squared_error": totals[..., 1],
+            "gaps": totals[..., FIRST_BIN : FIRST_BIN + BINS],
+        }
         if self.ranked_labels:
-            found["roc_auc"] = np.clip(self._areas[0] + means[..., 2], 0, 1)
-            found["average_precision"] = np.clip(self._areas[1] + means[..., 3], 0, 1)
-        found["ece"] = np.abs(means[..., FIRST_BIN:]).sum(axis=-1)
-        return found
+            for i, name in enumerate(RANKINGS):
+                found[name] = self._areas[i] + totals[..., 2 + i] / self.n
+        return found | named_columns(totals, FIRST_BIN + BINS, self._added)
+
+    def metrics_of_totals(self, totals: FloatArray) -> Draws:
+        """Totals [..., 4 + BINS or more] to metrics [...]."""
+        return draws_of("probabilities", self.totals(totals))
 
     def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
         """The ranking areas under row weights [draws, n], ranked anew; empty if `first_order`."""
@@ -303,7 +336,7 @@ class ProbabilityScores:
             return {}
         areas = [self._weighted_areas(c, weights) for c in self.ranked_labels]
         means = areas[0] if len(areas) == 1 else _defined_mean(areas)
-        return {"roc_auc": means[0], "average_precision": means[1]}
+        return dict(zip(RANKINGS, means, strict=True))
 
     @cached_property
     def _rankings(self) -> dict[int, Ranking]:

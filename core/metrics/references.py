@@ -7,17 +7,24 @@ its own significance tests; a test holds that totals give what its `corpus_score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .answer_text import END_OF_REASONING, answer_part, normalise_text
-from .bootstrap import Draws
+from .bootstrap import added_columns, named_columns
 from .clusters import Clusters, read_clusters
-from .metrics import FloatArray, IntArray
+from .counts import Draws, FloatArray, IntArray
+from .metric import draws_of, metrics_from
+from .sums import Totals
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"
@@ -25,20 +32,74 @@ AFTER_REASONING = f"of the text after the last {END_OF_REASONING}"
 ORDERS = 4  # word n-grams of BLEU
 CHARACTERS = 6  # character n-grams of chrF
 BETA_2 = 4.0  # chrF weighs recall twice: beta 2, squared
-BLEU_SUMS = 2 + 2 * ORDERS  # lengths of answers and references, n-grams right, n-grams in all
-CHRF_SUMS = 3 * CHARACTERS  # for each order: n-grams of the answer, of the reference, in common
+
+
+@dataclass(frozen=True)
+class AnswerTexts:
+    """Answers and their references as they are compared; what metrics of answers are counted in."""
+
+    answers: Sequence[str]
+    references: Sequence[str]
+
+    @property
+    def exact(self) -> FloatArray:
+        """[n] 1 where the answer equals its reference."""
+        pairs = zip(self.answers, self.references, strict=True)
+        return np.array([float(normalise_text(a) == normalise_text(r)) for a, r in pairs])
+
+    @cached_property
+    def bleu(self) -> tuple[FloatArray, str]:
+        """[n, 10] lengths of answer and reference, n-grams right and in all; and the signature."""
+        from sacrebleu.metrics import BLEU
+
+        # force: whether a text was tokenised before is for who reads it to say, not for a warning
+        return self._counted(BLEU(force=True))
+
+    @cached_property
+    def chrf(self) -> tuple[FloatArray, str]:
+        """[n, 18] n-grams of answer, of reference and in common, for each order; the signature."""
+        from sacrebleu.metrics import CHRF
+
+        return self._counted(CHRF())
+
+    def _counted(self, metric: Metric) -> tuple[FloatArray, str]:
+        """n-gram counts of sacrebleu with its defaults, and the signature it gives them."""
+        lines = metric._extract_corpus_statistics(list(self.answers), [list(self.references)])
+        metric.num_refs = 1  # in the signature; `corpus_score` sets it so
+        return np.array(lines, dtype=np.float64), str(metric.get_signature())
+
+    @cached_property
+    def _rouge(self) -> FloatArray | None:
+        """F-measures [n, 3] by rouge-score without stemming; None where it is not installed."""
+        try:
+            from rouge_score.rouge_scorer import RougeScorer
+        except ImportError:
+            return None
+        scorer = RougeScorer(list(ROUGE), use_stemmer=False)
+        pairs = zip(self.references, self.answers, strict=True)
+        scores = [
+            [found[m].fmeasure for m in ROUGE] for found in (scorer.score(r, a) for r, a in pairs)
+        ]
+        return np.array(scores, dtype=np.float64)
+
+    def rouge(self, metric: str) -> FloatArray | None:
+        """[n] F-measures of one of the three."""
+        return None if self._rouge is None else self._rouge[:, ROUGE.index(metric)]
+
+    @property
+    def rouge_signature(self) -> str:
+        from importlib.metadata import version
+
+        return f"rouge-score {version('rouge-score')}, no stemmer, words of a-z and 0-9 only"
 
 
 @dataclass(frozen=True)
 class ReferenceRows:
-    """Sums of answered rows, by ascending row id; a `bootstrap.RowScores`.
-
-    Columns: 1, exact match, those of BLEU, those of chrF, ROUGE F-measures where installed.
-    """
+    """Sums of answered rows, by ascending row id; a `bootstrap.RowScores`."""
 
     row_id: IntArray  # [n]
     references: tuple[str, ...]
-    sums: FloatArray  # [n, k]
+    columns: Mapping[str, FloatArray]  # metric -> [n] or [n, k]
     signatures: dict[str, str]  # metric -> how exactly it was computed
     clusters: Clusters | None = None
     content_name = "the reference"  # what must agree between two models
@@ -48,40 +109,36 @@ class ReferenceRows:
         return len(self.row_id)
 
     @property
-    def content(self) -> Any:
+    def content(self) -> NDArray[np.object_]:
         return np.array(self.references, dtype=object)
-
-    @property
-    def exact(self) -> FloatArray:
-        """[n] 1 where the answer equals its reference."""
-        return self.sums[:, 1]
 
     @property
     def tokens(self) -> FloatArray:
         """[n, 2] tokens of answers and references as BLEU counts them."""
-        return self.sums[:, 2:4]
+        return self.columns["bleu"][:, :2]
+
+    @cached_property
+    def sums(self) -> FloatArray:
+        """[n, k]: 1, and the columns of each metric side by side."""
+        return np.column_stack((np.ones(self.n), *self.columns.values()))
 
     def features(self, rows: slice) -> FloatArray:
         return self.sums[rows]
 
+    def totals(self, totals: FloatArray) -> Totals:
+        """Totals [..., k] of `features` by name."""
+        return {"rows": totals[..., 0]} | named_columns(totals, 1, self.columns)
+
     def metrics_of_totals(self, totals: FloatArray) -> Draws:
         """Totals [..., k] to metrics [...]."""
-        n = totals[..., 0]
-        bleu_ends = 2 + BLEU_SUMS
-        found = {
-            "exact_match": totals[..., 1] / n,
-            "bleu": bleu(totals[..., 2:bleu_ends]),
-            "chrf": chrf(totals[..., bleu_ends : bleu_ends + CHRF_SUMS]),
-        }
-        means = totals[..., bleu_ends + CHRF_SUMS :] / n[..., None]
-        return found | dict(zip(ROUGE, np.moveaxis(means, -1, 0), strict=False))
+        return draws_of("answers", self.totals(totals))
 
     def reweighted(self, weights: FloatArray) -> Draws:
         return {}
 
     def row_chrf(self) -> FloatArray:
         """[n] chrF of each answer by itself, 0 to 100."""
-        return chrf(self.sums[:, 2 + BLEU_SUMS : 2 + BLEU_SUMS + CHRF_SUMS])
+        return chrf(self.columns["chrf"])
 
 
 def answered(frame: pl.DataFrame) -> pl.DataFrame | None:
@@ -98,56 +155,17 @@ def read_references(frame: pl.DataFrame) -> ReferenceRows | None:
     if rows is None:
         return None
     answers, references = rows["completion"].to_list(), rows["reference"].to_list()
-    sums, signatures = _sums([*map(answer_part, answers)], [*map(answer_part, references)])
+    texts = AnswerTexts([*map(answer_part, answers)], [*map(answer_part, references)])
+    columns = added_columns("answers", texts)
+    signatures = {
+        m.name: m.signature(texts)
+        for m in metrics_from("answers")
+        if m.name in columns and m.signature is not None
+    }
     if any(END_OF_REASONING in text for text in (*answers, *references)):
-        signatures = {m: f"{told}, {AFTER_REASONING}" for m, told in signatures.items()}
+        signatures = {m: f"{how}, {AFTER_REASONING}" for m, how in signatures.items()}
     ids = rows["row_id"].to_numpy()
-    return ReferenceRows(ids, tuple(references), sums, signatures, read_clusters(rows))
-
-
-def _sums(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray, dict[str, str]]:
-    exact = [
-        float(normalise_text(a) == normalise_text(r))
-        for a, r in zip(answers, references, strict=True)
-    ]
-    counted, signatures = _counts(answers, references)
-    columns = [np.ones((len(exact), 1)), np.array(exact)[:, None], counted]
-    rouge, rouge_signature = _rouge(answers, references)
-    if rouge is not None:
-        columns.append(rouge)
-        signatures |= dict.fromkeys(ROUGE, rouge_signature)
-    return np.concatenate(columns, axis=1), {"exact_match": NORMALISER, **signatures}
-
-
-def _counts(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray, dict[str, str]]:
-    """n-gram counts of sacrebleu with its defaults, and the signatures it gives them."""
-    from sacrebleu.metrics import BLEU, CHRF
-
-    # force: whether a text was tokenised before is for who reads it to say, not for a warning
-    metrics = {"bleu": BLEU(force=True), "chrf": CHRF()}
-    lines, signatures = [], {}
-    for name, metric in metrics.items():
-        lines.append(metric._extract_corpus_statistics(list(answers), [list(references)]))
-        metric.num_refs = 1  # told in the signature; `corpus_score` sets it so
-        signatures[name] = str(metric.get_signature())
-    return np.concatenate([np.array(line, dtype=np.float64) for line in lines], axis=1), signatures
-
-
-def _rouge(answers: Sequence[str], references: Sequence[str]) -> tuple[FloatArray | None, str]:
-    """F-measures [n, 3] by rouge-score without stemming; None where it is not installed."""
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError:
-        return None, ""
-    from importlib.metadata import version
-
-    scorer = RougeScorer(list(ROUGE), use_stemmer=False)
-    pairs = zip(references, answers, strict=True)
-    scores = [
-        [found[m].fmeasure for m in ROUGE] for found in (scorer.score(r, a) for r, a in pairs)
-    ]
-    told = f"rouge-score {version('rouge-score')}, no stemmer, words of a-z and 0-9 only"
-    return np.array(scores, dtype=np.float64), told
+    return ReferenceRows(ids, tuple(references), columns, signatures, read_clusters(rows))
 
 
 def bleu(totals: FloatArray) -> FloatArray:

@@ -12,10 +12,8 @@ from scipy.special import ndtr
 from scipy.stats import fisher_exact
 
 from .clusters import Clusters, told_clusters, unit_of
+from .counts import FloatArray, IntArray
 from .statistics import Z_95, Interval, wilson
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 EXACT_ROWS = 10_000  # rows of a split up to which Fisher's exact p is computed
 SHARES_METHOD = "Newcombe 95 %"

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bootstrap import (
-    Draws,
     Resampling,
     Statistic,
     bootstrap_rows,
@@ -25,9 +24,9 @@ from .bootstrap import (
     rows_are_drawn,
     smoothed_cells,
 )
-from .cells import Cells, joint_cells
-from .clusters import Clustered, Clusters, MarginScores
-from .metrics import METRICS, FloatArray, IntArray
+from .clusters import Clustered, Clusters
+from .counts import Cells, Draws, FloatArray, IntArray, MarginScores, joint_cells
+from .metric import METRICS, Unit
 from .probabilities import ProbabilityScores
 from .statistics import Interval
 
@@ -53,7 +52,7 @@ class Ends:
         return Interval(min(value, low), max(value, high))
 
 
-def bounds(unit: str, paired: bool) -> tuple[float, float]:
+def bounds(unit: Unit, paired: bool) -> tuple[float, float]:
     """What a metric, or a difference of two, cannot pass."""
     if unit == "share":
         return (-1.0, 1.0) if paired else (0.0, 1.0)

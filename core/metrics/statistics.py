@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrik, gammaln, ndtr, xlog1py, xlogy
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from .metrics import FloatArray
+from .counts import FloatArray
 
 Z_95 = 1.959963984540054  # two-sided 95 %
 Z_POWER_80 = 0.8416212335729143  # power of 80 %

@@ -13,13 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import Draws, Resampling, bootstrap_cells, bootstrap_rows
-from .cells import joint_cells
+from .bootstrap import Resampling, bootstrap_cells, bootstrap_rows
 from .clusters import Clustered, Clusters
+from .counts import Draws, FloatArray, IntArray, joint_cells
 from .exchange import Null, exchange_cells, exchange_rows
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 Kind = Literal["f1", "cost", "recall_at_least", "precision_at_least"]
 
 CURVE_POINTS = 200
@@ -237,7 +235,9 @@ def exchange_calls(
     if clusters is not None:
         a, b = (Clustered(_Rule(is_positive, way, aim), clusters) for way in (before, after))
         return exchange_rows((a, b), resampling)
-    cells = joint_cells(is_positive, (before.astype(np.int64), after.astype(np.int64)), 2)
+    cells = joint_cells(
+        is_positive.astype(np.int64), (before.astype(np.int64), after.astype(np.int64)), 2
+    )
     way = _Called(aim)
     return exchange_cells(cells, (way, way), resampling)
 

@@ -11,14 +11,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..config.config import RunConfig
 from ..demo import SHIPPED
 from ..judgement.selection import SPLITS, clean
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 from ..tasks import find_task
 from ..wording.names import title_metric
 from ..wording.numbers import read_number
@@ -33,15 +33,9 @@ from .sections.metrics import show_metrics
 from .sections.notes import show_environment
 from .sections.verdict import describe_run, show_verdict
 
-# Names of the hub, with what tells an average from another of the same name.
-HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
-    "mcc": ("matthews_correlation", {}),
-    "brier": ("brier_score", {}),
-} | {
-    f"{average}_{name}": (name, {"average": average})
-    for average in ("macro", "micro", "weighted")
-    for name in ("precision", "recall", "f1")
-}
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
 SETTINGS = (
     *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "batch_tokens"),
     *("gradient_accumulation_steps", "warmup_ratio", "weight_decay", "max_grad_norm"),
@@ -142,30 +136,34 @@ def _sources(source: str) -> str:
     return ", ".join(_last_part(name) for name in source.split(", "))
 
 
-def _eval_results(report: Mapping[str, Any]) -> list[Any]:
+def _eval_results(report: Mapping[str, Any]) -> list[EvalResult]:
     """The tuned model's metrics on the split that is judged, as the hub names them."""
     from huggingface_hub import EvalResult
 
     split = _judged(report)
     if split is None:
         return []
-    positive = report["results"][split]["tuned"].get("positive")
+    tuned = report["results"][split]["tuned"]
     source = visible(report["data"].get(split, {}).get("source") or split)
-    return [
-        EvalResult(
-            task_type=find_task(report["run"]["task"]).hub_type,
-            dataset_type=re.sub(r"[^\w./-]+", "-", source),
-            dataset_name=source,
-            dataset_split=split,
-            metric_type=HUB_METRICS.get(name, (name, {}))[0],
-            metric_name=title_metric(name, positive),
-            metric_args=HUB_METRICS.get(name, (name, {}))[1] or None,
-            metric_value=value,
+    found = []
+    for name, estimate in tuned["metrics"].items():
+        known, value = METRICS.get(name), read_number(estimate.get("value"))
+        if not math.isfinite(value) or (known and known.same_as):
+            continue
+        hub_name, arguments = (known.hub if known else None) or (name, {})
+        found.append(
+            EvalResult(
+                task_type=find_task(report["run"]["task"]).hub_type,
+                dataset_type=re.sub(r"[^\w./-]+", "-", source),
+                dataset_name=source,
+                dataset_split=split,
+                metric_type=hub_name,
+                metric_name=title_metric(name, tuned.get("positive")),
+                metric_args=dict(arguments) or None,
+                metric_value=value,
+            )
         )
-        for name, estimate in report["results"][split]["tuned"]["metrics"].items()
-        if math.isfinite(value := read_number(estimate.get("value")))
-        and not (name in METRICS and METRICS[name].same_as)
-    ]
+    return found
 
 
 def _judged(report: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ import msgspec
 
 from ..config.config import RunConfig
 from ..errors import ConfigError
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 from ..run.history import History
 from ..wording.text import nearest
 from .glossary import Entry, lookup

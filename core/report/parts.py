@@ -13,7 +13,7 @@ from ..config.config import RunConfig
 from ..judgement.findings.find import Finding
 from ..judgement.kept import describe_kept
 from ..judgement.observations import observe_epoch
-from ..metrics.metric_table import ADD_UP
+from ..metrics.metric import adds_up
 from ..run.events import SplitPrepared, TextScored
 from ..run.history import History
 from ..run.runs import Run
@@ -190,7 +190,7 @@ def describe_comparisons(history: History) -> list[dict[str, Any]]:
     """As they were written down; in older runs other metrics carry the rows fixed and broken."""
     return [
         c
-        if c["metric"] in ADD_UP
+        if adds_up(c["metric"])
         else {key: value for key, value in c.items() if key not in ("fixed", "broke")}
         for c in history.comparisons
     ]

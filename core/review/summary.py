@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import FtevError
-from ..metrics.bootstrap import Draws, Resampling, bootstrap_rows, interval_of
-from ..metrics.metrics import FloatArray
+from ..metrics.bootstrap import Resampling, bootstrap_rows, interval_of
+from ..metrics.counts import Draws, FloatArray
 from ..metrics.statistics import mcnemar, sign_flip, wilson
 from ..run.runs import Run
 from .review import (

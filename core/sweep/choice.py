@@ -10,7 +10,7 @@ from typing import Any
 from ..compare.compare import compare_runs
 from ..errors import FtevError
 from ..judgement.verdict import judge
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 from ..run.history import History
 from ..wording.names import name_metric
 from ..wording.numbers import (

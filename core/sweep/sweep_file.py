@@ -16,11 +16,10 @@ from ..config.config import RunConfig
 from ..config.config_file import check_config, checked, placed, read_table
 from ..config.fields import Count, CountOrNone
 from ..errors import ConfigError, DataError, Fault
+from ..metrics.metric import METRICS
 
 MOST_RUNS = 1_000
 SAME_IN_EVERY_RUN = ("task", "name", "folder", "model.tuned", "objective", "evaluate", "guardrail")
-# Of generation: they change which tokens are scored, and bits per byte do not depend on tokens.
-PER_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
 DIGITS = 4  # of a number drawn from a range: more carry no information and are hard to type
 TRIES = 50  # draws for each run wanted, before it is taken that there are no others
 
@@ -239,7 +238,8 @@ def _choose_metric(
     if not task.has_labels and "model.max_length" in values:
         what = "truncates other texts: the runs would not be scored on the same tokens"
         faults.append(Fault.of("model.max_length", what))
-    if not task.has_labels and "model.base" in values and metric in PER_TOKEN:
+    per_token = metric in METRICS and METRICS[metric].per_token
+    if not task.has_labels and "model.base" in values and per_token:
         what = f"models with different tokenizers cannot be compared by {metric}"
         remedy = 'Write [sweep] metric = "bits_per_byte"'
         faults.append(Fault.of("model.base", what, remedy))

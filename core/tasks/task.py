@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import metrics_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +64,7 @@ class Task:
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics that this task has, in the order of the table."""
-        return [name for name, m in METRICS.items() if m.task in ("both", self.measures)]
+        return metrics_of(self.measures)
 
     def guessing_loss(self, labels: int, vocabulary: int) -> float | None:
         """Loss of random guessing, in nats; None where the number of choices is unknown (L7)."""

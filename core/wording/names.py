@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS, names_positive
 
 
 class Named(Protocol):
@@ -70,28 +70,19 @@ def _listed(words: Sequence[str]) -> str:
 
 
 MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
-OF_ONE_LABEL = ("precision", "recall", "f1", "average_precision")  # of two: the positive one
-_NAMES = {
-    "f1": "F1",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "micro_f1": "micro F1",
-    "mcc": "MCC",
-    "roc_auc": "ROC AUC",
-    "brier": "Brier score",
-    "ece": "calibration error (ECE)",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-}
 
 
 def name_metric(metric: str, positive: str | None = None) -> str:
     """`macro F1`, `recall of "fraud"`: metrics of one label name it wherever it is known."""
-    name = _NAMES.get(metric, metric.replace("_", " ") if metric in METRICS else metric)
-    return f'{name} of "{positive}"' if positive and metric in OF_ONE_LABEL else name
+    name = METRICS[metric].label if metric in METRICS else metric
+    return f'{name} of "{positive}"' if positive and names_positive(metric) else name
+
+
+def short_name(metric: str, positive: str | None = None) -> str:
+    """For narrow columns; metrics of one label name it all the same."""
+    if positive and names_positive(metric):
+        return name_metric(metric, positive)
+    return METRICS[metric].short if metric in METRICS else metric.replace("_", " ")
 
 
 def name_decision(verdict: Mapping[str, Any]) -> str:
@@ -102,7 +93,7 @@ def name_decision(verdict: Mapping[str, Any]) -> str:
 
 def name_class(metrics: Iterable[str], positive: str | None) -> str:
     """`precision, recall and F1 of "fraud"`, for a narrow table that has some of these."""
-    if not positive or not set(metrics) & set(OF_ONE_LABEL):
+    if not positive or not any(map(names_positive, metrics)):
         return ""
     return f'precision, recall and F1 of "{positive}"'
 
@@ -112,7 +103,7 @@ def title_metric(metric: str, positive: str | None = None) -> str:
     if metric not in METRICS:
         return metric
     title = METRICS[metric].title
-    if not positive or metric not in OF_ONE_LABEL:
+    if not positive or not names_positive(metric):
         return title
     of = f' of "{positive}"'
     named = title.replace(" of the positive label", of)

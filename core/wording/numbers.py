@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ..metrics.metric_table import METRICS
+from ..metrics.metric import METRICS
 
 DASH = "–"
 COST = "cost"  # a row, in the unit of the objective's prices: no metric without them

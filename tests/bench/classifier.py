@@ -36,8 +36,8 @@ from classifier_sides import (
     read_rows,
     split_rows,
 )
+from ftev.core.metrics.counts import default_positive
 from ftev.core.metrics.evaluate import evaluate_classification
-from ftev.core.metrics.metrics import default_positive
 from measure import section, table
 from quality import INTERVAL, Gap, f1_of, label_gaps
 

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 from ftev.core.metrics.bootstrap import (
     DRAWS,
-    Draws,
     Resampling,
     RowScores,
     bootstrap_cells,
@@ -21,10 +20,10 @@ from ftev.core.metrics.bootstrap import (
     interval_of,
     values_of,
 )
-from ftev.core.metrics.cells import joint_cells
-from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.counts import Draws, joint_cells
+from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.probabilities import ProbabilityScores
-from ftev.core.metrics.scored import check_same_rows, read_classification, read_text
+from ftev.core.metrics.rows import check_same_rows, read_classification, read_text
 
 Frames = Sequence[pl.DataFrame]  # scored rows, one frame a seed
 NAMES = ("the peer", "ftev")

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from ftev.core.metrics.bootstrap import DRAWS, Resampling, bootstrap_cells
-from ftev.core.metrics.cells import joint_cells
+from ftev.core.metrics.counts import classification_metrics, confusion, joint_cells
 from ftev.core.metrics.evaluate import evaluate_classification
-from ftev.core.metrics.metrics import classification_metrics, confusion
 from ftev.core.metrics.probabilities import rank, ranking_areas
 from measure import alternate, peak_memory, section, table
 from sklearn import metrics as sk

@@ -15,7 +15,8 @@ import pytest
 from conftest import Shown, picture, seen
 from ftev.core.config.config import EarlyStopping
 from ftev.core.judgement.evaluation_values import evaluation_values
-from ftev.core.metrics.metrics import classification_metrics, text_metrics
+from ftev.core.metrics.counts import classification_metrics
+from ftev.core.metrics.rows import text_metrics
 from ftev.core.run.control import AskPrompt
 from ftev.core.run.events import Evaluated, Event, LabelsFixed, StepDone, SystemSampled
 from ftev.core.run.history import History, fold

@@ -9,7 +9,7 @@ from typing import Any
 
 import forked
 import pytest
-from ftev.core.metrics.metrics import METRICS
+from ftev.core.metrics.metric import METRICS
 from ftev.core.report.quiz import make_quiz
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run

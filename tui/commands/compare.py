@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.compare.compare import compare_runs
 from ...core.compare.compared import name_in, not_adjusted
-from ...core.metrics.metric_table import METRICS
+from ...core.metrics.metric import METRICS
 from ...core.run.runs import open_run, runs_folder
 from ...core.wording.names import name_decision
 from ...core.wording.numbers import (

@@ -6,7 +6,7 @@ import argparse
 
 import msgspec
 
-from ...core.report.glossary import FILES, Entry, entries, explain, of_kind
+from ...core.report.glossary import KINDS, Entry, entries, explain, of_kind
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run
 from .show import columns, labelled, paragraph, print_json
@@ -31,7 +31,7 @@ def _list(as_json: bool) -> None:
         every = (msgspec.to_builtins(e) for e in entries())
         print_json([{key: e[key] for key in wanted} for e in every])
         return
-    for kind, plural in FILES.items():
+    for kind, plural in KINDS.items():
         print(plural)
         print("\n".join(f"  {line}" for line in paragraph(_names(kind), columns() - 2)))
     print("`ftev-tui explain TERM` explains one of them")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...core.errors import RunError
 from ...core.judgement.selection import find_comparison, judged_split, reference_model
-from ...core.metrics.metric_table import METRICS
+from ...core.metrics.metric import METRICS
 from ...core.report.report import build_report, write_missing
 from ...core.report.sections.parity import layout_rows, self_test_sentence
 from ...core.run.control import AskStop, ask

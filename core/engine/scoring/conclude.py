@@ -16,7 +16,7 @@ from ...data.rows import CHARACTERS, SLICE, input_of
 from ...data.splits import rows_together
 from ...files.disk import make_folder, replacing
 from ...metrics.evaluate import majority_frame
-from ...metrics.scored import are_same_rows, read_text
+from ...metrics.rows import are_same_rows, read_text
 from ...metrics.token_changes import greatest_changes
 from ...run.events import AnalysisComputed, PredictionsStored, TextScored, spell_numbers
 from ...run.runs import file_sha256

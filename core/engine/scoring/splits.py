@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ...metrics.metrics import (
-    classification_metrics,
-    confusion,
-    text_metrics,
-)
+from ...metrics.counts import classification_metrics, confusion
+from ...metrics.rows import text_metrics
 from ...run.events import Evaluated
 from ..models.models import Loaded
 from ..training.probe import features

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...config.config import EarlyStopping
 from ...data.formats.parquet import UNREADABLE
 from ...files.disk import make_folder, replacing
-from ...metrics.metrics import METRICS
+from ...metrics.metric import METRICS
 from ...run.runs import Run
 
 LEVEL = 0.05  # a p above it leaves two checkpoints indistinguishable

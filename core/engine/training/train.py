@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...judgement.kept import chosen_by
-from ...metrics.metrics import count_metrics, margins
+from ...metrics.metric import METRICS
 from ...run.events import (
     CheckpointChosen,
     CheckpointSaved,
@@ -264,7 +264,7 @@ def _validate(s: Session, loaded: Loaded, epoch: float) -> tuple[Evaluated, pl.D
     event = replace(event, changes=s.validation_rows.changes(s.step, frame))
     # probabilities take most of the room: kept only where labels alone do not give the metric
     metric = chosen_by(s.config)
-    by_labels = metric == "loss" or metric in count_metrics(margins(np.zeros((2, 2))), 0)
+    by_labels = metric == "loss" or "counts" in METRICS[metric].of
     s.validation_rows.keep(s.step, epoch, frame, probabilities=not by_labels)
     s.write(event)
     return event, frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...metrics.metric_table import REFERENCE_METRICS
+from ...metrics.metric import metrics_from
 from ...wording.names import name_metric
 from ...wording.numbers import (
     format_count,
@@ -26,7 +26,7 @@ Found = Mapping[str, Any]
 
 def _worse_answers(case: Case) -> Iterator[Finding]:
     """Further from the references than the base's, or caught in loops where the base is not."""
-    compared = [case.comparison(metric, "base") for metric in REFERENCE_METRICS]
+    compared = [case.comparison(metric.name, "base") for metric in metrics_from("answers")]
     lost = [
         c for c in compared if is_shown(c, "worse") and not shows_nothing(c["metric"], c["high"])
     ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...metrics.metric_table import METRICS
+from ...metrics.metric import METRICS, needs_positive
 from ...wording.names import name_metric
 from ...wording.numbers import (
     format_count,
@@ -26,8 +26,6 @@ POOR_RECALL = 0.5
 ONE_SIDED = 0.75  # share of the commonest label from which accuracy says little
 BELOW_CHANCE = -2.33  # standard errors: p = 0.01 on this side
 MANY_ROWS = 4  # of a label: none found of fewer could be chance for one that is found half the time
-OF_ONE_LABEL = ("precision", "recall", "f1")  # they need a positive label
-BY_TOKEN = ("loss", "perplexity", "token_accuracy", "average_log_likelihood")
 
 
 def _no_prediction(case: Case) -> Iterator[Finding]:
@@ -272,7 +270,7 @@ def _of_another_task(case: Case, metric: str) -> Finding | None:
 
 def _of_two_labels(case: Case, metric: str) -> Finding | None:
     labels = len(case.history.labels)
-    if metric not in OF_ONE_LABEL or labels <= 2:
+    if not needs_positive(metric) or labels <= 2:
         return None
     return Finding(
         "wrong_metric",
@@ -312,7 +310,9 @@ def _one_sided(case: Case, metric: str) -> Finding | None:
 
 def _across_tokenizers(case: Case, metric: str) -> Finding | None:
     pair = case.history.models_compared
-    if pair is None or pair.same_vocabulary or metric not in BY_TOKEN or case.task.has_labels:
+    if pair is None or pair.same_vocabulary or case.task.has_labels:
+        return None
+    if not METRICS[metric].per_token:
         return None
     return Finding(
         "wrong_metric",

@@ -1,7 +1,7 @@
 """What the words of a report mean: every metric, every finding, and the terms around them.
 
-The texts lie in metrics.toml, findings.toml and terms.toml: a table a term, its key the name that
-the report uses. They are read when somebody asks.
+A metric's words stand with its definition. The others lie in findings.toml and terms.toml: a table
+per term, its key the name that the report uses. They are read when somebody asks.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Literal
 import msgspec
 
 from ...errors import ConfigError
+from ...metrics.metric import METRICS, Metric
 from ...wording.text import nearest, plain
 
 Kind = Literal["metric", "finding", "term"]
-FILES: dict[Kind, str] = {"metric": "metrics", "finding": "findings", "term": "terms"}
+KINDS: dict[Kind, str] = {"metric": "metrics", "finding": "findings", "term": "terms"}
+IN_FILES: tuple[Kind, ...] = ("finding", "term")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def entries() -> list[Entry]:
-    """Every entry: metrics, findings, terms, each in the order of its file."""
+    """Every entry: metrics, findings, terms, each in the order of its definitions."""
     return list(_by_name().values())
 
 
@@ -56,12 +58,33 @@ def lookup(term: str) -> Entry | None:
     return _by_name()[name] if name else None
 
 
-@cache
 def _by_name() -> dict[str, Entry]:
+    return _entries(tuple(METRICS))
+
+
+@cache
+def _entries(metrics: tuple[str, ...]) -> dict[str, Entry]:
+    return {name: _of_metric(METRICS[name]) for name in metrics} | _of_files()
+
+
+def _of_metric(metric: Metric) -> Entry:
+    return Entry(
+        name=metric.name,
+        kind="metric",
+        title=metric.heading,
+        meaning=metric.meaning,
+        reading=metric.reading,
+        trap=metric.trap,
+        see=list(metric.see),
+        aliases=list(metric.aliases),
+    )
+
+
+def _of_files() -> dict[str, Entry]:
     folder = Path(__file__).parent
     found: dict[str, Entry] = {}
-    for kind, file in FILES.items():
-        tables = tomllib.loads((folder / f"{file}.toml").read_text(encoding="utf-8"))
+    for kind in IN_FILES:
+        tables = tomllib.loads((folder / f"{KINDS[kind]}.toml").read_text(encoding="utf-8"))
         for name, table in tables.items():
             fields = {key: _flowing(value) for key, value in table.items()}
             entry = {"title": name, "see": [], **fields, "name": name, "kind": kind}
@@ -74,13 +97,16 @@ def _flowing(value: str | list[str]) -> str | list[str]:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
-@cache
 def _names() -> dict[str, str]:
+    return _spellings(tuple(METRICS))
+
+
+@cache
+def _spellings(metrics: tuple[str, ...]) -> dict[str, str]:
     """Every spelling, plain, to the name of its entry; a name goes before an alias."""
-    found: dict[str, str] = {}
-    for entry in _by_name().values():
-        found[plain(entry.name)] = entry.name
-    for entry in _by_name().values():
+    known = _entries(metrics).values()
+    found = {plain(entry.name): entry.name for entry in known}
+    for entry in known:
         for other in (entry.title, *entry.aliases):
             found.setdefault(plain(other), entry.name)
     return found

@@ -1,4 +1,4 @@
-"""Receipts of what is told while a run trains: evaluations, epochs, references, single texts."""
+"""Receipts of what is written while a run trains: evaluations, epochs, references, single texts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...config.config import RunConfig
-from ...metrics.metric_table import METRICS
-from ...metrics.ratios import Ratio, text_ratios
+from ...metrics.metric import BY_ROW, BY_TOKEN, METRICS, Counted, ratios
+from ...metrics.sums import Ratio, token_totals
 from ...run.events import Evaluated, TextScored
 from ...run.history import Epoch, History
-from .forms import Part, Receipt, Rows
-from .terms import SUMS, dtype_of, prefix_of, rows_of, tokens_of
-from .words import BY_ROW, BY_TOKEN, weighting_of, words_of
+from .forms import SUMS, Part, Receipt, Rows, dtype_of, prefix_of, rows_of, tokens_of
 
 TEXT_METRICS = ("average_log_likelihood", "bits_per_byte")
 
@@ -38,8 +36,7 @@ def evaluation_receipt(
         e.split,
         e.model,
         ratio,
-        words_of(metric, history.task, result),
-        weighting=weighting_of(metric, history.task, result),
+        METRICS[metric].counts(history.task_type.loss_unit, None),
         rows=rows_of(history, e.split, result),
         tokens=tokens_of(history, e.split),
         dtype=dtype_of(config, e.model),
@@ -94,8 +91,11 @@ def _of_train_loss(history: History, config: RunConfig | None, epoch: Epoch) -> 
         "train",
         "tuned",
         ratio,
-        ("sum of the steps' losses (nats)", f"{'scored ' if unit == 'token' else ''}{unit}s read"),
-        weighting=BY_TOKEN if unit == "token" else BY_ROW,
+        Counted(
+            "sum of the steps' losses (nats)",
+            f"{'scored ' if unit == 'token' else ''}{unit}s read",
+            BY_TOKEN if unit == "token" else BY_ROW,
+        ),
         rows=rows_of(history, "train", {"n": history.splits["train"].rows})
         if "train" in history.splits
         else Rows(0),
@@ -147,15 +147,15 @@ def _of_guessing(history: History) -> Receipt:
 
 
 def _of_text(history: History, config: RunConfig | None, t: TextScored, metric: str) -> Receipt:
-    ratio = text_ratios([-t.log_likelihood, t.tokens, 0, t.bytes]).get(metric, Ratio(0, 0))
+    totals = token_totals(-t.log_likelihood, t.tokens, n_bytes=t.bytes)
+    ratio = ratios("tokens", totals).get(metric, Ratio(0, 0))
     return _receipt(
         metric,
         METRICS[metric].title,
         t.source,
         t.model,
         ratio,
-        words_of(metric, "generation", {}),
-        weighting=weighting_of(metric, "generation", {}),
+        METRICS[metric].counts("token", None),
         rows=Rows(1),
         dtype=f"forward pass in {config.evaluate.precision}, {SUMS}" if config else SUMS,
         prefix=f"{t.prefix}, as context, never scored",
@@ -169,7 +169,7 @@ def _receipt(
     split: str,
     model: str,
     ratio: Ratio,
-    words: tuple[str, str],
+    counted: Counted,
     **terms: Any,
 ) -> Receipt:
     known = METRICS[metric]
@@ -178,14 +178,15 @@ def _receipt(
         title=title,
         split=split,
         model=model,
-        value=ratio.numerator / ratio.denominator if ratio.denominator else math.nan,
+        value=ratio.quotient if ratio.denominator else math.nan,
         unit=known.unit,
         better=known.direction,
         formula=known.formula,
         numerator=float(ratio.numerator),
-        numerator_is=words[0],
+        numerator_is=counted.numerator,
         denominator=float(ratio.denominator),
-        denominator_is=words[1],
+        denominator_is=counted.denominator,
+        weighting=counted.weighting,
         **terms,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...judgement.findings.answers import bleu_of_short
-from ...metrics.metric_table import REFERENCE_METRICS
+from ...metrics.metric import metrics_from
 from ...wording.names import name_metric
 from ...wording.numbers import (
     DASH,
@@ -178,7 +178,7 @@ def _change_of_end(told: Found) -> str:
 def _signatures(results: Found) -> list[str]:
     found = results.get("tuned", {}).get("signatures") or {}
     kinds: dict[str, list[str]] = {}
-    for name in REFERENCE_METRICS:
+    for name in (metric.name for metric in metrics_from("answers")):
         if name in found:
             kinds.setdefault(str(found[name]), []).append(name)
     return [

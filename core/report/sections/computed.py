@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...metrics.metric_table import METRICS
+from ...metrics.metric import METRICS
 from ...wording.names import positive_label_of, title_metric
 from ...wording.numbers import DASH
 from ..blocks import Block, Heading, Table

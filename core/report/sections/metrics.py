@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...judgement.selection import SPLITS, clean, place
-from ...metrics.metric_table import METRICS
+from ...metrics.metric import METRICS
 from ...tasks import find_task
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_estimate

@@ -10,13 +10,12 @@ from itertools import accumulate
 
 from ....core.config.config import EarlyStopping, RunConfig
 from ....core.judgement.evaluation_values import evaluation_values
-from ....core.metrics.metric_table import METRICS
+from ....core.metrics.metric import METRICS
 from ....core.run.events import Evaluated, RunStarted
 from ....core.run.history import History
-from ....core.wording.names import OF_ONE_LABEL, name_metric
+from ....core.wording.names import short_name
 from ...drawing.plot import nice_step
 from ...drawing.series import Chart, Pyramid, Series, rates
-from ..run.metric_rows import short_title
 
 GIB = float(1 << 30)
 
@@ -134,7 +133,7 @@ class ChartData:
             return Chart(name, "loss", "nats", (training, validation))
         if name in self._measured:
             known = METRICS.get(name)
-            title = _title(name, self.history.positive)
+            title = short_name(name, self.history.positive)
             points = self._points(title, self._measured[name])
             better = known is None or known.higher_is_better
             return Chart(name, points.name, known.unit if known else "", (points,), not better)
@@ -279,26 +278,7 @@ class ChartData:
         return found if found >= 0 else None
 
 
-def _title(metric: str, positive: str | None) -> str:
-    """Short, but for metrics of one label, which name it."""
-    named = positive and metric in OF_ONE_LABEL
-    return name_metric(metric, positive) if named else short_title(metric)
-
-
 def evaluation_order(first: str) -> tuple[str, ...]:
-    return (
-        first,
-        "accuracy",
-        "token_accuracy",
-        "macro_f1",
-        "f1",
-        "precision",
-        "recall",
-        "balanced_accuracy",
-        "macro_precision",
-        "macro_recall",
-        "weighted_f1",
-        "mcc",
-        "perplexity",
-        "bits_per_byte",
-    )
+    """Metrics in the order in which charts and tables of one evaluation have them."""
+    drawn = [m for m in METRICS.values() if m.chart is not None]
+    return (first, *(m.name for m in sorted(drawn, key=lambda m: m.chart or 0)))

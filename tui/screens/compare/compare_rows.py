@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from ....core.compare.compared import format_setting, name_in, other_metrics, primary_comparisons
 from ....core.judgement.outcome import Outcome, read_difference
-from ....core.metrics.metric_table import METRICS
+from ....core.metrics.metric import METRICS
 from ....core.wording.names import name_decision
 from ....core.wording.numbers import (
     format_difference,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.judgement.outcome import Outcome, read_difference
-from ....core.wording.names import name_metric, positive_label_of
+from ....core.wording.names import name_metric, positive_label_of, short_name
 from ....core.wording.numbers import (
     DASH,
     format_count,
@@ -20,7 +20,7 @@ from ....core.wording.numbers import (
 )
 from ...drawing.format import fit, fit_right, with_minus
 from ...drawing.lines import GAP, Line, Span
-from ..run.metric_rows import MetricRow, MetricTable, Value, short_title
+from ..run.metric_rows import MetricRow, MetricTable, Value
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS, Report
 
@@ -169,7 +169,7 @@ def _smallest(c: Mapping[str, Any]) -> str:
 
 
 def _line(row: Row | None, cells: list[Span], widths: list[int], chosen: bool) -> Line:
-    name = short_title(row.metric) if row else "metric"
+    name = short_name(row.metric) if row else "metric"
     role = "muted" if row is None else "strong" if row.primary or chosen else ""
     mark = "★" if row is not None and row.primary else " "
     line: Line = [

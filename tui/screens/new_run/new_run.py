@@ -106,13 +106,13 @@ class NewRunScreen(FramedScreen[None]):
     @property
     def known(self) -> Known:
         """Columns, labels and metrics to choose from, and the columns that were found."""
-        from ....core.metrics.metric_table import REFERENCE_METRICS
+        from ....core.metrics.metric import needs_answers
 
         assert self.draft is not None
         metrics = find_task(str(self.draft.given.get("task"))).metrics
         values: dict[str, Any] = {
             "objective.metric": metrics,
-            "train.best_metric": [name for name in metrics if name not in REFERENCE_METRICS],
+            "train.best_metric": [name for name in metrics if not needs_answers(name)],
         }
         found: dict[str, str] = {}
         look, check = self.preview.look, self.preview.check

@@ -13,55 +13,14 @@ from typing import Any
 
 from ....core.judgement.outcome import read_difference
 from ....core.judgement.selection import SPLITS
-from ....core.metrics.metric_table import METRICS
+from ....core.metrics.metric import METRICS
 from ....core.run.events import Evaluated
 from ....core.run.history import NOISE_ERRORS, History
 from ....core.tasks import Task
-from ....core.wording.names import positive_label_of
+from ....core.wording.names import positive_label_of, short_name
 
 MODELS = ("majority", "probe", "base", "tuned")
 CLEAN = "_clean"  # a split without the rows that an earlier split has too
-FIRST = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "precision",
-    "recall",
-    "f1",
-    "loss",
-    "perplexity",
-    "token_accuracy",
-    "bits_per_byte",
-    "exact_match",
-)
-_SHORT = {
-    "balanced_accuracy": "balanced acc.",
-    "macro_precision": "macro prec.",
-    "macro_recall": "macro recall",
-    "macro_f1": "macro F1",
-    "weighted_precision": "wtd. prec.",
-    "weighted_recall": "wtd. recall",
-    "weighted_f1": "wtd. F1",
-    "micro_precision": "micro prec.",
-    "micro_recall": "micro recall",
-    "micro_f1": "micro F1",
-    "f1": "F1",
-    "mcc": "MCC",
-    "roc_auc": "ROC AUC",
-    "average_precision": "avg. precision",
-    "brier": "Brier score",
-    "ece": "calibration",
-    "loss": "loss",
-    "token_accuracy": "token accuracy",
-    "average_log_likelihood": "avg. log-lik.",
-    "bits_per_byte": "bits per byte",
-    "exact_match": "exact match",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-}
 
 
 @dataclass(frozen=True)
@@ -106,7 +65,7 @@ class MetricRow:
 
     @property
     def title(self) -> str:
-        return short_title(self.metric)
+        return short_name(self.metric)
 
     @property
     def lower_is_better(self) -> bool:
@@ -133,10 +92,6 @@ class MetricTable:
     def title(self) -> str:
         whole = self.split.removesuffix(CLEAN)
         return self.split if whole == self.split else f"{whole} without repeated rows"
-
-
-def short_title(metric: str) -> str:
-    return _SHORT.get(metric, metric.replace("_", " "))
 
 
 def metric_tables(history: History, primary: str = "") -> list[MetricTable]:
@@ -185,7 +140,7 @@ def _repeats(name: str) -> bool:
 
 
 def _metric_order(name: str, primary: str) -> tuple[bool, int, str]:
-    known = FIRST + tuple(m for m in METRICS if m not in FIRST)
+    known = sorted(METRICS, key=lambda name: not METRICS[name].leading)
     return (name != primary, known.index(name) if name in known else len(known), name)
 
 

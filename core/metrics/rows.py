@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, Fault
-from .bootstrap import Draws
+from .bootstrap import added_columns, named_columns, with_columns
 from .clusters import Clusters, read_clusters
-from .metrics import FloatArray, IntArray, default_positive, text_metrics_of_totals
+from .counts import Draws, FloatArray, IntArray, default_positive
+from .metric import draws_of, observed
+from .sums import Totals
 
 SHOWN = 5  # row ids named in an error
 TEXT_COLUMNS = ("nll", "tokens", "correct", "bytes")
@@ -77,14 +80,48 @@ class TextRows:
         clusters = None if self.clusters is None else self.clusters.where(kept)
         return TextRows(self.row_id[kept], self.sums[kept], clusters)
 
+    @cached_property
+    def _added(self) -> dict[str, FloatArray]:
+        """What metrics add that the sums do not give."""
+        return added_columns("tokens", self)
+
     def features(self, rows: slice) -> FloatArray:
-        return self.sums[rows]
+        return with_columns(self.sums[rows], [column[rows] for column in self._added.values()])
+
+    def totals(self, totals: FloatArray) -> Totals:
+        """Totals [..., k] of `features` by name."""
+        return text_totals(totals) | named_columns(totals, len(TEXT_COLUMNS), self._added)
+
+    def values(self) -> dict[str, float]:
+        """The metrics of all rows; empty without any."""
+        if not self.n:
+            return {}
+        columns = np.ascontiguousarray(self.features(slice(None)).T)
+        return observed("tokens", self.totals(columns.sum(axis=1)))
 
     def metrics_of_totals(self, totals: FloatArray) -> Draws:
-        return text_metrics_of_totals(totals)
+        return draws_of("tokens", self.totals(totals))
 
     def reweighted(self, weights: FloatArray) -> Draws:
         return {}
+
+
+def text_totals(totals: FloatArray) -> dict[str, FloatArray]:
+    """Totals [..., 4 or more] of nll, scored tokens, correct ones and bytes, by name."""
+    return {name: totals[..., i] for i, name in enumerate(("nll", "scored", "correct", "bytes"))}
+
+
+def text_metrics(
+    nll: ArrayLike, tokens: ArrayLike, correct: ArrayLike, n_bytes: ArrayLike
+) -> dict[str, float]:
+    """Language-model metrics from per-row sums, each [n]; nll in nats over the scored tokens.
+
+    Rows with nothing to score (0 tokens) are left out; with no other rows the result is empty.
+    NaN and infinity stay what they are.
+    """
+    sums = np.column_stack((nll, tokens, correct, n_bytes)).astype(np.float64)
+    rows = TextRows(np.arange(len(sums)), sums)
+    return rows.where(rows.tokens > 0).values()
 
 
 def read_classification(frame: pl.DataFrame, labels: Sequence[str]) -> ClassificationRows:
