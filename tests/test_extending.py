@@ -117,7 +117,7 @@ import make_settings
 from ftev.core.config.draft import Draft, check_draft
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.new_run.form_fields import Known, form_fields
-from ftev.tui.screens.new_run.form_lines import field_line, foot_lines
+from ftev.tui.screens.new_run.form_fields import field_line, foot_lines
 
 draft = Draft({{"task": "classification", "model.base": "m", "train.patience_ratio": 9.0}})
 fields = form_fields(draft, check_draft(draft).faults, Known(), whole=True)

@@ -13,19 +13,17 @@ from ftev.tui.screens.new_run.form_fields import (
     FOLDERS,
     SECTIONS,
     Known,
-    form_fields,
-    next_choice,
-    next_section,
-)
-from ftev.tui.screens.new_run.form_lines import (
     candidate_lines,
     choice_spans,
     field_line,
     foot_lines,
+    form_fields,
     form_rows,
+    next_choice,
+    next_section,
     shorten,
 )
-from ftev.tui.screens.new_run.preview_lines import Preview, preview_lines
+from ftev.tui.screens.new_run.preview import Preview, preview_lines
 from ftev.tui.widgets.text_boxes import complete_last, complete_path, complete_value
 
 DRAFT = Draft({"task": "classification", "model.base": "tiny"})

@@ -204,7 +204,7 @@ async def test_the_preview_tells_columns_labels_lengths_and_costs(
             "40 rows in train.csv",
             "a fine cup of tea number 0",
             "2 labels  evenly spread",
-            "cut at 128: 3 rows (8.3 %) lose 40 tokens",
+            "truncated at 128: 3 rows (8.3 %) lose 40 tokens",
             "1,234 parameters",
             "unknown until the first steps",
         ):

@@ -236,7 +236,7 @@ class FtevApp(App[int]):
 
     def new_run(self, like: Run | None) -> None:
         """The form of a new run; asked first where there is more than an empty one."""
-        from ..screens.new_run.begin_form import BeginForm
+        from ..screens.new_run.starting import BeginForm
 
         def begin(beginning: str | None) -> None:
             source = {"left": self.kept_draft, "like": like}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -16,8 +16,17 @@ from ....core.config.fields import BETWEEN, read_value, show_value
 from ...drawing.lines import Line, describe_hidden, moved
 from ...widgets.pane import Pane
 from ...widgets.text_boxes import Completion, LineBox, complete_last, complete_path, complete_value
-from .form_fields import FOLDERS, Field, next_choice, next_section
-from .form_lines import candidate_lines, field_line, foot_lines, form_rows, value_column
+from .form_fields import (
+    FOLDERS,
+    Field,
+    candidate_lines,
+    field_line,
+    foot_lines,
+    form_rows,
+    next_choice,
+    next_section,
+    value_column,
+)
 
 CURSOR_MARGIN = 2  # fields kept in view around the cursor
 
@@ -164,7 +173,7 @@ class Form(Container):
         """A value for a setting; None takes it back to its default."""
 
         path: str
-        value: Any
+        value: object
 
     def __init__(self) -> None:
         super().__init__(id="form")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
@@ -19,10 +19,9 @@ from ...app.keys import APP_KEYS, NEW_RUN_KEYS, Key, to_bindings
 from ...widgets.framed import FramedScreen
 from .form import Form
 from .form_fields import COLUMNS, NOT_SET, Known, form_fields, message_of
-from .preview_lines import Preview
-from .preview_pane import PreviewPane
+from .preview import Preview, PreviewPane
 from .previewing import DataChecked, DataSeen, DraftChecked, ModelSeen, Previewer, Seen, Working
-from .starting import FormReady, RunMade, StartRefused, open_form, start_run
+from .starting import AskPath, FormReady, RunMade, StartRefused, open_form, start_run
 
 if TYPE_CHECKING:
     from ....core.config.draft import CheckedDraft, Draft
@@ -77,12 +76,12 @@ class NewRunScreen(FramedScreen[None]):
     @on(FormReady)
     def begin(self, message: FormReady) -> None:
         if message.failed and self.draft is not None:  # a file that cannot be loaded
-            self.key_line.show_notice(message.told, "bad")
+            self.key_line.show_notice(message.note, "bad")
             return
         self.draft = message.draft
         self.form.folder = Path(message.draft.folder)
-        if message.told:
-            self.key_line.show_notice(message.told, "bad" if message.failed else "good")
+        if message.note:
+            self.key_line.show_notice(message.note, "bad" if message.failed else "good")
         self._look_again()
 
     @on(Form.Changed)
@@ -110,7 +109,7 @@ class NewRunScreen(FramedScreen[None]):
 
         assert self.draft is not None
         metrics = find_task(str(self.draft.given.get("task"))).metrics
-        values: dict[str, Any] = {
+        values: dict[str, Sequence[str]] = {
             "objective.metric": metrics,
             "train.best_metric": [name for name in metrics if not needs_answers(name)],
         }
@@ -124,7 +123,7 @@ class NewRunScreen(FramedScreen[None]):
             values["objective.positive"] = check.labels
         return Known(values, found)
 
-    # What the previewer tells
+    # What the previewer posts
 
     def _is_new(self, message: Seen) -> bool:
         return message.number == self.number and self.is_attached
@@ -265,8 +264,6 @@ class NewRunScreen(FramedScreen[None]):
         self.key_line.show_notice(message.text, "bad")
 
     def action_load(self) -> None:
-        from ...widgets.ask_path import AskPath
-
         def load(path: str | None) -> None:
             if path:
                 open_form(Path(path).expanduser(), self.post_message)
@@ -274,8 +271,6 @@ class NewRunScreen(FramedScreen[None]):
         self.app.push_screen(AskPath("Load a run.toml"), load)
 
     def action_keep(self) -> None:
-        from ...widgets.ask_path import AskPath
-
         if self.draft is not None:
             name = self.checked.config.name if self.checked and self.checked.config else "run"
             proposed = "run.toml" if not Path("run.toml").exists() else f"{name}.toml"

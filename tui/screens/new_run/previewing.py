@@ -61,7 +61,7 @@ class Working(Seen):
 
 @dataclass
 class ModelSeen(Seen):
-    """What the engine said: lengths, masks and size; or why the model cannot be used."""
+    """What the engine found: lengths, masks and size; or why the model cannot be used."""
 
     number: int
     check: CheckResult | None
@@ -155,10 +155,10 @@ class Previewer(threading.Thread):
         if self._check is None or self._check[0] != look.stamp:
             self._post(Working(number, "reading the rows, looking for duplicates and leakage …"))
             try:
-                told = DataChecked(number, check_run(look.config), ())
+                found = DataChecked(number, check_run(look.config), ())
             except FtevError as error:
-                told = DataChecked(number, None, error.faults)
-            self._check = look.stamp, told
+                found = DataChecked(number, None, error.faults)
+            self._check = look.stamp, found
         checked = DataChecked(number, self._check[1].check, self._check[1].faults)
         self._post(checked)
         return checked
@@ -175,38 +175,38 @@ class Previewer(threading.Thread):
                 return
             self._post(Working(number, "starting the engine, for lengths, masks and memory …"))
             try:
-                told = self._told_by_engine(look, check, number)
+                seen = self._see_model(look, check, number)
             except FtevError as error:
                 if self._is_old(number):
                     return
                 what = str(error).partition("\n")[0].removeprefix(f"{model.base}: ")
                 fault = Fault("", what, setting="model.base")
-                told = ModelSeen(number, None, None, (fault,))
+                seen = ModelSeen(number, None, None, (fault,))
             if self._is_old(number):  # it was ended: what it says is about that
                 return
-            self._model = key, told
+            self._model = key, seen
         seen = self._model[1]
         estimate = self._estimate(look, seen.check)
         self._post(ModelSeen(number, seen.check, estimate, seen.faults, seen.not_checked))
 
-    def _told_by_engine(self, look: Look, check: CheckResult, number: int) -> ModelSeen:
+    def _see_model(self, look: Look, check: CheckResult, number: int) -> ModelSeen:
         from ....core.judgement.preflight import check_model
 
         assert look.checked.config is not None
         try:
-            told = check_model(
+            checked = check_model(
                 look.checked.config,
                 check,
-                lambda text: self._tell(number, text),
+                lambda text: self._show_progress(number, text),
                 lambda engine: self._take_engine(engine, number),
             )
         finally:
             with self._changed:
                 self._engine = None
-        not_checked = "not checked: " + told.not_checked[0] if told.not_checked else ""
-        return ModelSeen(number, told, None, (), not_checked)
+        not_checked = "not checked: " + checked.not_checked[0] if checked.not_checked else ""
+        return ModelSeen(number, checked, None, (), not_checked)
 
-    def _tell(self, number: int, text: str) -> None:
+    def _show_progress(self, number: int, text: str) -> None:
         self._post(Working(number, f"{text} …"))
 
     def _take_engine(self, engine: Popen[bytes], number: int) -> None:

@@ -1,9 +1,10 @@
-"""What the data and the model of a new run look like, as lines: facts first, then the evidence."""
+"""What a new run would do with data and model, as lines beside the form: facts, then evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from rich.cells import cell_len
@@ -16,7 +17,7 @@ from ....core.run.estimate import Estimate
 from ....core.wording.text import visible, visible_lines
 from ...drawing.format import bar, fit, fit_right, format_bytes, format_clock, format_count, wrap
 from ...drawing.lines import Line, cut, titled
-from .preview_tokens import LONGEST_BAR, token_blocks
+from ...widgets.pane import ScrolledPane
 
 ROW_LINES, DOCUMENT_LINES = 3, 8  # lines of a value in the first rows, and of a plain text
 LISTED_LABELS, EVEN_LABELS = 10, 4  # fewer where they hardly differ
@@ -60,13 +61,12 @@ def preview_lines(preview: Preview, width: int) -> list[Line]:
 
 
 def _invitation(width: int) -> list[Line]:
-    told = "Name a file to learn from: its rows, columns, labels and lengths are shown here."
-    return [[(text, "muted")] for text in wrap(told, width)]
+    line = "Name a file to learn from: its rows, columns, labels and lengths are shown here."
+    return [[(text, "muted")] for text in wrap(line, width)]
 
 
 def _aside_lines(preview: Preview, width: int) -> list[Line]:
-    told = preview.not_checked
-    return [[(text, "muted")] for text in wrap(visible(told), width)] if told else []
+    return [[(text, "muted")] for text in wrap(visible(preview.not_checked), width)]
 
 
 def _fault_lines(faults: Sequence[Fault], width: int) -> list[Line]:
@@ -75,8 +75,8 @@ def _fault_lines(faults: Sequence[Fault], width: int) -> list[Line]:
     lines: list[Line] = [[("In the way of a run", "strong bad")]]
     for fault in faults[:LISTED_FAULTS]:
         first, *listing = str(fault).split("\n")
-        told = wrap(visible(first), width - 2)
-        lines += [[("✗ " if not i else "  ", "bad"), (text, "")] for i, text in enumerate(told)]
+        wrapped = wrap(visible(first), width - 2)
+        lines += [[("✗ " if not i else "  ", "bad"), (text, "")] for i, text in enumerate(wrapped)]
         lines += [cut([("  " + visible(line), "muted")], width) for line in listing[:8]]
     if rest := len(faults) - LISTED_FAULTS:
         lines += [[(f"  and {rest:,} more", "muted")]] if rest > 0 else []
@@ -87,8 +87,8 @@ def _fault_lines(faults: Sequence[Fault], width: int) -> list[Line]:
 
 
 def _source_lines(source: Source, width: int) -> list[Line]:
-    told = "plain text" if source.document else f"{format_count(source.records)} rows"
-    lines = [titled("Columns", f"{told} in {visible(', '.join(source.files))}")]
+    size = "plain text" if source.document else f"{format_count(source.records)} rows"
+    lines = [titled("Columns", f"{size} in {visible(', '.join(source.files))}")]
     named = max((cell_len(visible(c.name)) for c in source.columns), default=0)
     named = min(named, width // 3)
     ordered = sorted(source.columns, key=lambda c: not c.role)
@@ -113,11 +113,11 @@ def _row_lines(source: Source, width: int) -> list[Line]:
         for i in used:
             head = fit(visible(_role_name(source, i)), label_width) + "  "
             room = width - label_width - 2
-            told = [t for line in visible_lines(row[i]) if line for t in wrap(line, room)]
+            wrapped = [t for line in visible_lines(row[i]) if line for t in wrap(line, room)]
             most = DOCUMENT_LINES if source.document else ROW_LINES
-            if len(told) > most:
-                told = [*told[: most - 1], fit(told[most - 1] + " …", room)]
-            for n, text in enumerate(told):
+            if len(wrapped) > most:
+                wrapped = [*wrapped[: most - 1], fit(wrapped[most - 1] + " …", room)]
+            for n, text in enumerate(wrapped):
                 lines.append([(head if not n else " " * len(head), "muted"), (text, "")])
         lines.append([])
     return lines[:-1]
@@ -159,7 +159,7 @@ def _split_lines(check: CheckResult) -> list[Line]:
 
 
 def _label_lines(check: CheckResult, width: int) -> list[Line]:
-    """A bar a label, by its share of train; the most frequent first."""
+    """A bar per label, by its share of train; the most frequent first."""
     if not check.labels:
         return []
     counts = next(iter(check.splits.values())).labels
@@ -185,8 +185,8 @@ def _label_lines(check: CheckResult, width: int) -> list[Line]:
         )
     if rest := ordered[listed:]:
         least = rest[-1]
-        told = f"and {len(rest)} more, down to {counts.get(least, 0):,} of {visible(least)}"
-        lines.append(cut([(told, "muted")], width))
+        more = f"and {len(rest)} more, down to {counts.get(least, 0):,} of {visible(least)}"
+        lines.append(cut([(more, "muted")], width))
     return lines
 
 
@@ -205,16 +205,16 @@ def _leakage_lines(check: CheckResult, width: int) -> list[Line]:
         return [[(text, "muted")] for text in wrap(NOT_COMPARED, width)]
     leaked = sum(check.leaked.values())
     if any(finding.code == "leakage" for finding in check.findings):
-        return []  # told there, with what to do
+        return []  # listed there, with what to do
     if not leaked:
         return [[("✓ ", "good"), ("no row repeats a row of an earlier split", "")]]
-    told = tell_leaked(check.leaked) or "rows that repeat a row of an earlier split"
-    told += (
+    line = tell_leaked(check.leaked) or "rows that repeat a row of an earlier split"
+    line += (
         f": {found['exact']:,} exactly, {found['near']:,} nearly, {found['ngram']:,} by 13 words"
     )
     return [
         [("! " if not i else "  ", "warn"), (text, "")]
-        for i, text in enumerate(wrap(told, width - 2))
+        for i, text in enumerate(wrap(line, width - 2))
     ]
 
 
@@ -225,27 +225,27 @@ def _estimate_lines(preview: Preview, model: Mapping[str, Any], width: int) -> l
     if estimate is None:
         return [*lines, [(f"memory  {state} for weights, gradients and optimizer", "")]]
     whole, state = format_bytes(estimate.memory_bytes), format_bytes(estimate.state_bytes)
-    told = [
+    texts = [
         f"steps   {estimate.steps:,}, over {estimate.tokens:,} tokens",
         f"memory  about {whole}: {state} for weights, gradients and optimizer, "
         f"{format_bytes(estimate.activation_bytes)} for activations; the program comes on top",
-        f"time    {tell_time(estimate)}",
+        f"time    {describe_time(estimate)}",
     ]
-    for text in told:
+    for text in texts:
         head, rest = text[:8], text[8:]
         for n, part in enumerate(wrap(rest, width - 8)):
             lines.append([(head if not n else " " * 8, "muted"), (part, "")])
     return lines
 
 
-def tell_time(estimate: Estimate) -> str:
+def describe_time(estimate: Estimate) -> str:
     if estimate.seconds is None:
         return "unknown until the first steps: no run of this base model has been on this machine"
     runs = len(estimate.from_runs)
     whose = "an earlier run" if runs == 1 else f"{runs} earlier runs"
     return (
         f"about {format_clock(estimate.seconds)} of training, at "
-        f"{format_count(estimate.tokens_per_second)} tokens a second as {whose} here; "
+        f"{format_count(estimate.tokens_per_second)} tokens per second as {whose} here; "
         "loading and evaluation come on top"
     )
 
@@ -257,6 +257,98 @@ def _finding_lines(preview: Preview, width: int) -> list[Line]:
     lines = [titled("Findings", "nothing here stops the run")]
     for finding in findings:
         sign, role = ("✗", "bad") if finding.severity == "error" else ("!", "warn")
-        told = wrap(visible(f"{finding.message}. {finding.remedy}"), width - 2)
-        lines += [[(f"{sign} " if not n else "  ", role), (t, "")] for n, t in enumerate(told)]
+        wrapped = wrap(visible(f"{finding.message}. {finding.remedy}"), width - 2)
+        lines += [[(f"{sign} " if not n else "  ", role), (t, "")] for n, t in enumerate(wrapped)]
     return lines
+
+
+# Tokens: how long the rows are, and what is learned of them
+
+LONGEST_BAR = 40
+MASK_LINES = 4  # lines of one stretch of masked or scored tokens
+
+
+def token_blocks(model: Mapping[str, Any], width: int, *, windows: bool) -> list[list[Line]]:
+    """How long the rows are as the model reads them, and what of them it learns."""
+    first = next(iter(model["splits"].values()))
+    return [
+        _length_lines(first, int(model["max_length"]), width, windows=windows),
+        _mask_lines(first, width),
+    ]
+
+
+def _length_lines(split: Mapping[str, Any], limit: int, width: int, *, windows: bool) -> list[Line]:
+    """A bar per bin of token lengths, and where rows are truncated."""
+    if windows:
+        head = f"{split['rows']:,} windows of at most {limit:,} tokens, {split['tokens']:,} in all"
+        return [titled("Token lengths", head)]
+    head = f"median {split['median']:,}, 95 % up to {split['p95']:,}, longest {split['longest']:,}"
+    lines = [titled("Token lengths", head)]
+    bins = [b for b in split.get("histogram", ()) if b[2] or b[1] <= split["longest"]]
+    most = max((count for _, _, count in bins), default=1) or 1
+    room = min(LONGEST_BAR, max(4, width - 24))
+    for low, high, count in bins:
+        at_limit = low <= limit <= high and split["truncated_rows"]
+        line: Line = [
+            (fit_right(f"{low:,}–{min(high, limit):,}", 12) + "  ", "muted"),
+            (fit(bar(count / most, room), room), "warn" if at_limit else "train"),
+            (fit_right(format_count(count), 8), "muted"),
+        ]
+        lines.append(line)
+    return [*lines, *_truncation_lines(split, limit, width)]
+
+
+def _truncation_lines(split: Mapping[str, Any], limit: int, width: int) -> list[Line]:
+    if not split["truncated_rows"]:
+        return [[("✓ ", "good"), (f"no row is truncated: the limit is {limit:,} tokens", "")]]
+    share = split["truncated_rows"] / max(1, split["rows"])
+    text = (
+        f"truncated at {limit:,}: {split['truncated_rows']:,} rows ({share * 100:.1f} %) lose "
+        f"{split['truncated_tokens']:,} tokens"
+    )
+    dashes = max(0, width - cell_len(text) - 4)
+    return [cut([("╌╌ ", "warn"), (text, "warn"), (" " + "╌" * dashes, "warn")], width)]
+
+
+def _mask_lines(split: Mapping[str, Any], width: int) -> list[Line]:
+    """The first rows in stretches: what the model only reads, and what it learns to write."""
+    if "scored_tokens" not in split:
+        return []
+    learned, tokens = split["scored_tokens"], split["tokens"]
+    share = learned / max(1, tokens)
+    head = f"{learned:,} of {tokens:,} tokens are learned ({share * 100:.0f} %)"
+    lines = [titled("What is learned", head)]
+    for name, what in (("unscored_rows", "learn nothing"), ("rows_without_eos", "have no end")):
+        if split.get(name):
+            lines.append([("! ", "warn"), (f"{split[name]:,} rows {what}", "")])
+    for row in split.get("rows_shown", ())[:2]:
+        lines += _stretches(row, width)
+        lines.append([])
+    return lines[:-1] if not lines[-1] else lines
+
+
+def _stretches(row: Sequence[Sequence[Any]], width: int) -> list[Line]:
+    lines: list[Line] = []
+    for scored, tokens in groupby(row, key=lambda token: bool(token[1])):
+        wrapped = wrap(visible(" ".join(str(text) for text, _ in tokens)), width - 10)
+        if len(wrapped) > MASK_LINES:
+            wrapped = [*wrapped[: MASK_LINES // 2], "…", *wrapped[-(MASK_LINES // 2) :]]
+        name, role, text_role = ("learned", "tuned", "") if scored else ("read", "muted", "muted")
+        for n, text in enumerate(wrapped):
+            lines.append(
+                [
+                    (fit(name if not n else "", 8), role),
+                    ("▌ " if scored else "· ", role),
+                    (text, text_role),
+                ]
+            )
+    return lines
+
+
+class PreviewPane(ScrolledPane):
+    def __init__(self) -> None:
+        super().__init__(id="preview")
+        self.preview = Preview()
+
+    def all_lines(self, width: int) -> list[Line]:
+        return preview_lines(self.preview, width)
