@@ -14,7 +14,6 @@ from ftev.tui.screens.charts.view import View, cursor_line, legend
 from ftev.tui.screens.prompt.answers import Answer, Exchange
 from ftev.tui.screens.prompt.talk import View as TalkView
 from ftev.tui.screens.prompt.talk import block_of
-from ftev.tui.screens.run.log import log_lines
 from ftev.tui.screens.run.metric_rows import (
     Change,
     MetricRow,
@@ -24,7 +23,7 @@ from ftev.tui.screens.run.metric_rows import (
     wilson,
 )
 from ftev.tui.screens.run.metrics import change_role, judgement_lines, table_lines, text_lines
-from ftev.tui.screens.run.pipeline import pipeline_lines
+from ftev.tui.screens.run.pipeline import log_lines, pipeline_lines
 from ftev.tui.screens.run.status import machine, pace, title_left
 from ftev.tui.screens.run.trace import trace_lines
 from made_runs import STEPS_PER_EPOCH, story, until_step

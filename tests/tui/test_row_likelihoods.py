@@ -138,7 +138,7 @@ def test_stored_losses_other_tokens_and_hostile_ones() -> None:
     assert to_ascii(told).isascii()
     other = {"base": TOLD["base"], "tuned": [["Wh", -1.0, 1], [HOSTILE, -1.0, 2]]}
     told = plain(token_lines(RowTokens(scored=read_tokens(other)), {}, 100))
-    assert "different tokens" in told
+    assert "differently" in told
     evil = [[HOSTILE, -1.0, 1]]
     moved = [[HOSTILE, -2.0, 1]]
     for state in (

@@ -46,7 +46,7 @@ class Answer:
     cross: CrossScored | None = None  # this answer under the other model
 
     @property
-    def said(self) -> str:
+    def token_text(self) -> str:
         """The text whose places the tokens have."""
         return "".join(t.text for t in self.scored) if self.scored else self.text
 

@@ -59,7 +59,7 @@ def strip_lines(prompts: Iterable[PromptAnswered], width: int) -> list[Line]:
     return lines
 
 
-def _said(frame: PromptAnswered) -> str:
+def _answer_of(frame: PromptAnswered) -> str:
     """What the tuned model answered: a text, or its most probable label."""
     shares = frame.tuned_probabilities
     return max(shares, key=lambda name: shares[name]) if shares else frame.tuned
@@ -67,7 +67,7 @@ def _said(frame: PromptAnswered) -> str:
 
 def _describe_changes(strip: Strip) -> str:
     pairs = list(zip(strip.frames, strip.frames[1:], strict=False))
-    changed = [b.step for a, b in pairs if _said(a) != _said(b)]
+    changed = [b.step for a, b in pairs if _answer_of(a) != _answer_of(b)]
     if not pairs:
         return "answered once so far"
     if not changed:
@@ -120,12 +120,12 @@ def _label_frames(strip: Strip, width: int) -> list[Line]:
         shares = frame.tuned_probabilities
         if not shares:
             continue
-        said = _said(frame)
-        mark = " " if before is None else "=" if said == before else "≠"
-        change = (shares[said] - last[said]) * 100 if said in last else None
+        answer = _answer_of(frame)
+        mark = " " if before is None else "=" if answer == before else "≠"
+        change = (shares[answer] - last[answer]) * 100 if answer in last else None
         head = f"{mark} step {frame.step:,}"
-        lines.append(_label_line(head, "tuned", said, shares[said], change, name))
-        before, last = said, shares
+        lines.append(_label_line(head, "tuned", answer, shares[answer], change, name))
+        before, last = answer, shares
     return lines
 
 

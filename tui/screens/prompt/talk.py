@@ -67,7 +67,7 @@ def divergence(exchange: Exchange) -> dict[str, int | None]:
     if any(m not in exchange.answers for m in MODELS):
         return {}
     base, tuned = (exchange.answers[m] for m in MODELS)
-    place = first_difference(base.said, tuned.said, done=base.done and tuned.done)
+    place = first_difference(base.token_text, tuned.token_text, done=base.done and tuned.done)
     if place is None:
         return {}
     return {m: token_at(exchange.answers[m].tokens_or(place), place) for m in MODELS}
@@ -132,7 +132,7 @@ def _place(exchange: Exchange) -> int | None:
     if any(m not in exchange.answers for m in MODELS):
         return None
     base, tuned = (exchange.answers[m] for m in MODELS)
-    return first_difference(base.said, tuned.said, done=base.done and tuned.done)
+    return first_difference(base.token_text, tuned.token_text, done=base.done and tuned.done)
 
 
 def _summary(exchange: Exchange, width: int) -> list[Line]:

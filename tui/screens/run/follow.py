@@ -1,7 +1,7 @@
 """The thread that reads a run in motion and posts what is new.
 
-It folds into a History of its own, under a lock, a bounded amount a go. Each message carries an
-absolute value, so a newer one may take the place of one that still waits.
+It folds into a History of its own, under a lock, a bounded amount at a time. Each message carries
+an absolute value, so a newer one may replace one that still waits.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ....core.wording.text import visible
 from ...app.background import Changes
 from .metrics import Judgement
 
-CHUNK = 1 << 20  # bytes read a go
-FOLDED_AT_ONCE = 2_000  # events folded under one hold of the lock
+CHUNK = 1 << 20  # bytes per reading
+FOLDED_AT_ONCE = 2_000  # events folded while the lock is held
 FAST_SECONDS, SLOW_SECONDS, IDLE_SECONDS = 0.25, 0.5, 1.0
 GATHER_SECONDS = 0.01  # what is written one after the other is shown together
-MANY_EVENTS = 50  # a go: from here on a picture less often tells as much
-QUIET_GOES = 20  # goes without news before the pace falls
+MANY_EVENTS = 50  # per reading: from here on fewer frames show as much
+QUIET_READINGS = 20  # without news before the pace falls
 ALIVE_SECONDS = 1.5
 LOG_BYTES = 32_768  # of the end of worker.log
 LOG_LINES = 400
@@ -90,7 +90,7 @@ class Follower(threading.Thread):
         afterwards: Callable[[], object] | None = None,
     ) -> None:
         """`prepare` is called in this thread with the history of the first reading, `afterwards`
-        once that was told of."""
+        once that was posted."""
         super().__init__(name=f"follow {run.id}", daemon=True)
         self.run_followed = run
         self.lock = threading.RLock()  # a pane takes it again where all are drawn under it
@@ -103,8 +103,8 @@ class Follower(threading.Thread):
         self._stopped = threading.Event()
         self._changes: Changes | None = None
         self._quiet = 0
-        self._events_read = 0  # in the last go
-        self._alive_told: bool | None = None
+        self._events_read = 0  # in the last reading
+        self._alive_posted: bool | None = None
         self._alive_at = 0.0
         self._log_size = -1
         self._judged_at = (-1, "")
@@ -124,20 +124,19 @@ class Follower(threading.Thread):
             self._catch_up()
             with contextlib.closing(Changes(self.run_followed.path)) as self._changes:
                 while not self._stopped.is_set():
-                    told = self._go()
-                    self._rest(self._changes, told)
+                    self._rest(self._changes, news=self._go())
 
-    def _rest(self, changes: Changes, told: bool) -> None:
-        """Wait for what is new; after news for as long as a picture shall stand."""
+    def _rest(self, changes: Changes, *, news: bool) -> None:
+        """Wait for what is new; after news at least as long as a frame should stand."""
         pause = self._pause()
-        if told:
+        if news:
             self._stopped.wait(pause)
         longest = ALIVE_SECONDS if changes.tells else pause
         if not self._stopped.is_set() and changes.wait(longest):
             self._stopped.wait(GATHER_SECONDS)
 
     def _go(self) -> bool:
-        """Read and tell what is new; whether anything was."""
+        """Read and post what is new; whether anything was."""
         grew = self._read()
         self._quiet = 0 if grew else self._quiet + 1
         self._look_at_worker(time.monotonic())
@@ -148,19 +147,19 @@ class Follower(threading.Thread):
         return grew or log_grew
 
     def _pause(self) -> float:
-        if self._quiet < QUIET_GOES:
+        if self._quiet < QUIET_READINGS:
             return FAST_SECONDS if self._events_read < MANY_EVENTS else SLOW_SECONDS
         return SLOW_SECONDS if self.alive else IDLE_SECONDS
 
     def _catch_up(self) -> None:
         """The first reading, to the end that the file had when it began."""
         size = _size(self.run_followed.events_path)
-        told = time.monotonic()
+        posted = time.monotonic()
         while self._reader.offset < size and not self._stopped.is_set():
             if not self._read():
                 break
-            if time.monotonic() - told > FAST_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - posted > FAST_SECONDS:
+                posted = time.monotonic()
                 self._post(HistoryRead(self._reader.offset / size))
         if self._prepare is not None:
             self._prepare(self.history)
@@ -179,7 +178,7 @@ class Follower(threading.Thread):
         except RunError:  # closed to us for now: the screen stays with what it has
             return False
         self._events_read = len(events)
-        if events and not self.alive:  # who wrote them may have begun since the last look
+        if events and not self.alive:  # a worker may have started since the last look
             self._see_worker()
         for start in range(0, len(events), FOLDED_AT_ONCE):
             with self.lock:
@@ -195,8 +194,8 @@ class Follower(threading.Thread):
 
     def _see_worker(self) -> None:
         self.alive = self.run_followed.worker_alive()
-        if self.alive != self._alive_told:
-            self._alive_told = self.alive
+        if self.alive != self._alive_posted:
+            self._alive_posted = self.alive
             self._post(WorkerSeen(self.alive))
 
     def _look_at_log(self) -> bool:

@@ -1,9 +1,10 @@
-"""The pipeline pane: five stages with their state, time, shapes and what was found."""
+"""The pipeline pane: five stages and what was found; and the log pane with the run's notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ....core.run.events import Note
 from ....core.run.history import History, Stage
 from ....core.wording.text import visible
 from ...drawing.format import (
@@ -13,6 +14,7 @@ from ...drawing.format import (
     format_count,
     format_seconds,
     format_shape,
+    format_time,
     progress_bar,
     wrap,
 )
@@ -42,7 +44,7 @@ class PipelinePane(NumberedPane):
     def __init__(self) -> None:
         super().__init__()
         self.history, self.status = History(), "starting"
-        self.asides: dict[int, str] = {}  # stage -> what is told behind its note
+        self.asides: dict[int, str] = {}  # stage -> what stands before its note
 
     def show_history(self, history: History, status: str) -> None:
         self.history, self.status = history, status
@@ -55,7 +57,7 @@ class PipelinePane(NumberedPane):
 def pipeline_lines(
     history: History, status: str, width: int, height: int, asides: Mapping[int, str] | None = None
 ) -> list[Line]:
-    """A line a stage; with room to spare the notes are shown in full beneath."""
+    """A line per stage; with room to spare the notes are shown in full beneath."""
     lines: list[Line] = []
     for stage in history.stages:
         line = stage_line(history, stage, status, width)
@@ -71,8 +73,8 @@ def pipeline_lines(
             lines.append(line[:-1] if tight else line)
             continue
         if stage.done and stage.done.note:
-            told = wrap(visible(stage.done.note), width - NOTE_INDENT)
-            lines += [line[:-1], *([(" " * NOTE_INDENT + text, "muted")] for text in told)]
+            note = wrap(visible(stage.done.note), width - NOTE_INDENT)
+            lines += [line[:-1], *([(" " * NOTE_INDENT + text, "muted")] for text in note)]
         else:
             lines += [line, []]
         lines.append([])
@@ -133,22 +135,22 @@ def _progress(history: History, stage: Stage, state: str, room: int) -> Line:
     what, done, total = _how_far(history, stage)
     if total <= 0:
         return [(state if state != "running" else "", "muted")]
-    told: Line = [
+    counts: Line = [
         (f"  {done / total * 100:3.0f} %", ""),
         (f"  {what} {format_count(done)} of {format_count(total)}", "muted"),
     ]
-    bar = max(0, min(BAR_WIDTH, room - width_of(told)))
-    return [(progress_bar(done / total, bar), "accent" if state == "running" else "warn"), *told]
+    bar = max(0, min(BAR_WIDTH, room - width_of(counts)))
+    return [(progress_bar(done / total, bar), "accent" if state == "running" else "warn"), *counts]
 
 
 def beside_estimate(took: Mapping[str, float]) -> str:
     """13.9 s of 19.0 s, 956 MiB of 631 MiB estimated; `took` is of `compare_with_estimate`."""
-    told = [
+    parts = [
         f"{as_words(took[name])} of {as_words(took[f'estimated_{name}'])}"
         for name, as_words in (("seconds", format_seconds), ("memory", format_bytes))
         if name in took
     ]
-    return f"{', '.join(told)} estimated;"
+    return f"{', '.join(parts)} estimated;"
 
 
 def _how_far(history: History, stage: Stage) -> tuple[str, int, int]:
@@ -158,3 +160,57 @@ def _how_far(history: History, stage: Stage) -> tuple[str, int, int]:
     if stage.number == 3:
         return "step", history.step, history.max_steps
     return "", 0, 0
+
+
+_NOTE_ROLES = {"warning": "warn", "error": "bad"}
+_NOTE_MARKS = {"warning": "!", "error": "✗"}
+
+
+class LogPane(NumberedPane):
+    NUMBER, NAME = 6, "Log"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = History()
+        self.tail: list[str] = []
+
+    @property
+    def follows_end(self) -> bool:
+        return True
+
+    def show_history(self, history: History) -> None:
+        self.history = history
+        self.show()
+
+    def show_tail(self, tail: list[str]) -> None:
+        self.tail = tail
+        self.show()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        return log_lines(self.history, self.tail, width)
+
+
+def log_lines(history: History, tail: list[str], width: int) -> list[Line]:
+    lines: list[Line] = []
+    if tail:
+        lines.append([("worker.log", "strong")])
+        lines += [[(visible(text), "muted")] for text in tail]
+    if history.unreadable_lines:
+        lines.append([(f"! {history.unreadable_lines} damaged lines in events.jsonl", "warn")])
+    for note in history.notes:
+        lines += note_lines(note, width)
+    if history.finished and history.finished.error:
+        for text in history.finished.error.splitlines():
+            lines += [[(part, "bad")] for part in wrap(visible(text), width)]
+    return lines or [[("No notes yet.", "muted")]]
+
+
+def note_lines(note: Note, width: int) -> list[Line]:
+    """14:05:09 ! the text, indented where it wraps"""
+    role = _NOTE_ROLES.get(note.level, "")
+    mark = _NOTE_MARKS.get(note.level, " ")
+    first, *rest = wrap(visible(note.text), max(10, width - 11))
+    return [
+        [(format_time(note.time) + " ", "muted"), (mark + " ", role), (first, role)],
+        *([(" " * 11 + text, role)] for text in rest),
+    ]

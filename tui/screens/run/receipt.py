@@ -59,8 +59,8 @@ def _live_blocks(
     blocks = [list(receipt_lines(found))] if found else []
     if row.change:
         change, unit = row.change, row.unit
-        told = f"{format_difference(change, unit)} {format_interval(change, unit)} {change.method}"
-        blocks.append([("change", f"{told.rstrip()}, since {row.before}")])
+        text = f"{format_difference(change, unit)} {format_interval(change, unit)} {change.method}"
+        blocks.append([("change", f"{text.rstrip()}, since {row.before}")])
     if entry := lookup(row.metric):
         blocks.append([("meaning", entry.meaning), ("trap", entry.trap)])
     return blocks

@@ -38,10 +38,9 @@ from ..prompt.asking import write_missing_report, write_report
 from ..prompt.prompt import PromptPane
 from .arrangement import Desk
 from .follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
-from .log import LogPane
 from .metrics import Judgement, MetricsPane
 from .moment import Moment, answered_at, nearest_moment
-from .pipeline import PipelinePane, beside_estimate
+from .pipeline import LogPane, PipelinePane, beside_estimate
 from .status import StatusLine, title_left, title_right
 from .trace import TracePane
 

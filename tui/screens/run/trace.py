@@ -1,4 +1,4 @@
-"""The training trace: a row an epoch, with what happened in words."""
+"""The training trace: a row per epoch, with what happened in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...drawing.format import (
 from ...drawing.lines import GAP, Column, Line, header, row, table_width
 from ...widgets.pane import NumberedPane
 
-TIME_WIDTH = 140  # from here on the time of an epoch is told
+TIME_WIDTH = 140  # from here on there is a column for the time of an epoch
 LOWEST = "▾ "  # not the ◆ of the chart: the checkpoint that is kept may be another one
 Observed = dict[tuple[int, float, float], str]  # by step and losses of an epoch
 ONE_LINE_WIDTH = 110  # from here on an observation stands beside its numbers
@@ -64,8 +64,8 @@ def trace_lines(history: History, width: int, observed: Observed | None = None) 
     best = min((e.validation_loss for e in history.epochs), default=math.nan)
     for step, cells, words in _rows(history, columns, best, {} if observed is None else observed):
         reason = reason_kept(history) if step == history.best_step else ""
-        said = ". ".join(part for part in (words, reason) if part)
-        lines += _with_words(columns, cells, with_minus(said), width)
+        sentences = ". ".join(part for part in (words, reason) if part)
+        lines += _with_words(columns, cells, with_minus(sentences), width)
     return lines
 
 
