@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import story
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
+from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.run.events import (
     AnyEvent,
@@ -71,9 +72,13 @@ def write_run(
     labels: Sequence[str] = LABELS,
     split: str = "test",
     answers: Sequence[tuple[str, str, str]] = (),
+    compared: bool = False,
     **train: Any,
 ) -> Run:
-    """A finished run whose models were scored on a split; `answers`: prompt, base, tuned."""
+    """A finished run whose models were scored on a split; `answers`: prompt, base, tuned.
+
+    `compared`: with the paired differences from base to tuned.
+    """
     is_labelled = not frames or "label" in next(iter(frames.values())).columns
     task = "generation" if answers or not is_labelled else "classification"
     config = RunConfig(
@@ -97,7 +102,10 @@ def write_run(
     if frames:
         rows = next(iter(frames.values())).height
         events.append(SplitPrepared(split=split, rows=rows, columns=2, sha256="c" * 64))
-        events.append(ComparisonsComputed(comparisons=[]))
+        known = labels if is_labelled else None
+        pair = (split, "base", frames["base"], "tuned", frames["tuned"]) if compared else None
+        found = [] if pair is None else [msgspec.to_builtins(c) for c in compare(*pair, known)]
+        events.append(ComparisonsComputed(comparisons=spell_numbers(found)))
     for prompt, base, tuned in answers:
         events.append(PromptAnswered(prompt=prompt, step=4, probe=True, base=base, tuned=tuned))
     run = story.write_story(folder, [*events, RunFinished(status="finished")], config)

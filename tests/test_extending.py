@@ -6,9 +6,32 @@ import os
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+import story
+from ftev.core.config.config_file import check_config
+from ftev.core.errors import ConfigError
+from ftev.core.metrics.counts import FloatArray
+from ftev.core.metrics.metric import BY_ROW, METRICS, Counted, Metric, RowShare
+from ftev.core.metrics.references import AnswerTexts
+from ftev.core.metrics.sums import Margins, Ratio, Totals
+from ftev.core.report.card import render_card
+from ftev.core.report.explained import explain_metric
+from ftev.core.report.glossary import lookup
+from ftev.core.report.report import build_report, render_html, render_markdown
+from ftev.core.run.history import fold, read_history
+from ftev.core.run.runs import Run
+from ftev.tui.drawing.lines import text_of
+from ftev.tui.screens.charts.data import ChartData
+from ftev.tui.screens.run.metric_rows import metric_tables
+from ftev.tui.screens.run.metrics import table_lines
+from huggingface_hub import EvalResult, ModelCard
+from msgspec.structs import replace
+from stored_runs import labelled, write_run, written
 
 ROOT = Path(__file__).parents[1]
 FORMAT = '''
@@ -148,3 +171,140 @@ def test_a_setting_is_one_field_for_the_check_and_the_flag(with_setting: Path) -
         done = python(with_setting, "-m", "ftev", "check", "run.toml", *flags)
         assert done.returncode == 2
         assert fault in done.stderr
+
+
+@pytest.fixture
+def toy_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One from counts and one from rows: a decorated function each, and nothing else."""
+    for name in ("jaccard", "first_word"):  # taken out again when the test has ended
+        monkeypatch.setitem(METRICS, name, METRICS["accuracy"])
+
+    @Metric(
+        of=("counts",),
+        title="Jaccard index of the positive label",
+        label="Jaccard index",
+        unit="share",
+        formula="true positives ÷ rows that are or are called positive",
+        counted=Counted("rows rightly called {positive}", "rows with {positive} in either", BY_ROW),
+        positive="needed",
+        share=RowShare(lambda a: (a.truth == a.positive) | (a.predicted == a.positive)),
+        chart=5,
+        hub=("jaccard_index", {"average": "binary"}),
+        see=("f1",),
+        aliases=("intersection over union",),
+    )
+    def jaccard(m: Margins) -> Ratio | None:
+        """How far the rows called positive and the positive rows are the same rows.
+
+        Of all rows in either set, the share that is in both.
+
+        Trap: It is always below F1, and says no more.
+        """
+        f1 = m.of_positive("f1")
+        if f1 is None:
+            return None
+        return Ratio(f1.numerator / 2, f1.denominator - f1.numerator / 2)
+
+    def first_words(texts: AnswerTexts) -> FloatArray:
+        pairs = zip(texts.answers, texts.references, strict=True)
+        return np.array([float(a.split()[:1] == r.split()[:1]) for a, r in pairs])
+
+    @Metric(
+        of=("answers",),
+        title="first word right",
+        unit="share",
+        formula="answers that begin as their reference ÷ rows",
+        counted=Counted("answers that begin as their reference", "rows with a reference", BY_ROW),
+        adds=first_words,
+        signature=lambda texts: "split at white space",
+        sign_flip=True,
+        see=("exact_match",),
+    )
+    def first_word(t: Totals) -> Ratio:
+        """The share of answers whose first word is that of the reference.
+
+        Where the first word decides, it is all that counts.
+
+        Trap: It knows nothing of what follows.
+        """
+        return Ratio(t["first_word"], t["rows"])
+
+
+def answered(skill: float) -> pl.DataFrame:
+    words = ["yes, it is", "no, never", "perhaps so"]
+    dice = np.random.default_rng(int(skill * 10))
+    reference = [words[i % 3] for i in range(60)]
+    wrong = [words[(i + 1) % 3] for i in range(60)]
+    right = dice.random(60) < skill
+    completion = [r if ok else w for r, w, ok in zip(reference, wrong, right, strict=True)]
+    return written(gain=skill / 5).with_columns(
+        completion=pl.Series(completion), reference=pl.Series(reference)
+    )
+
+
+def on_the_hub(run: Run) -> list[EvalResult]:
+    """The results that the hub reads from the model card."""
+    card = ModelCard(render_card(build_report(run), None))
+    return list(card.data.eval_results or [])
+
+
+def assert_arrives(run: Run, metric: str, label: str, title: str) -> None:
+    """In results, comparison, table, report, receipt, glossary and card."""
+    history, report = read_history(run), build_report(run)
+    estimate = history.results["test"]["tuned"]["metrics"][metric]
+    assert estimate["low"] < estimate["value"] < estimate["high"]
+    [compared] = [c for c in history.comparisons if c["metric"] == metric]
+    assert compared["low"] < compared["difference"] < compared["high"]
+    assert "permutation p" in compared["method"]
+
+    [table] = [t for t in metric_tables(history) if t.split == "test"]
+    assert any(text_of(line).lstrip().startswith(label) for line in table_lines(table, 100, None))
+    assert label in render_markdown(report)
+    assert title in unescape(render_html(report))
+    assert title in {r.metric_name for r in on_the_hub(run)}
+
+    found = explain_metric(history, None, metric)
+    ratio = found.receipt.numerator, found.receipt.denominator
+    assert ratio[0] / ratio[1] == estimate["value"] == found.receipt.value  # type: ignore[operator]
+    assert found.differences[0].p == compared["p"]
+    assert found.glossary.trap == METRICS[metric].trap
+    assert lookup(metric) == found.glossary
+
+
+@pytest.mark.usefixtures("toy_metrics")
+def test_a_metric_of_counts_is_one_function(tmp_path: Path) -> None:
+    frames = {"base": labelled(skill=0.6), "tuned": labelled(skill=1.6, seed=1)}
+    run = write_run(tmp_path / "run", frames, compared=True)
+    tuned = read_history(run).results["test"]["tuned"]
+    assert_arrives(run, "jaccard", "Jaccard index", f'Jaccard index of "{tuned["positive"]}"')
+    f1, jaccard = (tuned["metrics"][name] for name in ("f1", "jaccard"))
+    assert jaccard["value"] == pytest.approx(f1["value"] / (2 - f1["value"]))
+    assert jaccard["method"] == "Wilson 95 %"
+    assert "jaccard_index" in {r.metric_type for r in on_the_hub(run)}
+    assert lookup("Intersection over union") == lookup("jaccard")
+
+
+@pytest.mark.usefixtures("toy_metrics")
+def test_a_metric_of_rows_is_one_function(tmp_path: Path) -> None:
+    frames = {"base": answered(0.3), "tuned": answered(0.8)}
+    run = write_run(tmp_path / "run", frames, compared=True)
+    assert_arrives(run, "first_word", "first word", "first word right")
+    tuned = read_history(run).results["test"]["tuned"]
+    assert tuned["signatures"]["first_word"] == "split at white space"
+    assert tuned["metrics"]["first_word"]["value"] == tuned["metrics"]["exact_match"]["value"]
+
+
+@pytest.mark.usefixtures("toy_metrics")
+def test_a_metric_has_its_chart_and_its_place_in_the_objective() -> None:
+    history = fold(story.whole())
+    cells = [(0, 0, 40), (0, 1, 10), (1, 0, 5), (1, 1, 25)]
+    history.evaluations[:] = [replace(e, confusion=cells) for e in history.evaluations]
+    charts, name = ChartData(), f'Jaccard index of "{history.positive}"'
+    charts.update(history)
+    assert charts.chart("jaccard").title == name
+    assert charts.metrics().index("jaccard") > charts.metrics().index("f1")
+    table = {"task": "classification", "model": {"base": "m"}, "data": {"train": "a.csv"}}
+    config = check_config(table | {"objective": {"metric": "jaccard", "at_least": 0.5}})
+    assert config.objective.metric == "jaccard"
+    with pytest.raises(ConfigError, match="must be above 0 and at most 1 for jaccard, not 7"):
+        check_config(table | {"objective": {"metric": "jaccard", "at_least": 7.0}})
