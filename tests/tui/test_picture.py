@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ftev.tui.terminal.frames import Picture, cells_of
+from ftev.tui.terminal.frames import ScreenBuffer, cells_of
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import live_worker, make_run, story, until_step, write_events
@@ -24,7 +24,7 @@ texts = st.lists(
 
 
 def test_nothing_is_sent_for_what_stands_there() -> None:
-    picture = Picture()
+    picture = ScreenBuffer()
     line = [("loss ", PLAIN), ("0.41", BOLD)]
     assert list(picture.changes(3, 2, line)) == [(3, line)]
     assert list(picture.changes(3, 2, line)) == []
@@ -39,7 +39,7 @@ def test_nothing_is_sent_for_what_stands_there() -> None:
 
 
 def test_a_wide_character_is_sent_whole() -> None:
-    picture = Picture()
+    picture = ScreenBuffer()
     list(picture.changes(0, 0, [("a日b", PLAIN)]))
     assert list(picture.changes(0, 0, [("a本b", PLAIN)])) == [(1, [("本", PLAIN), ("", PLAIN)])]
     list(picture.changes(2, 0, [("x", PLAIN)]))  # half of it was overwritten
@@ -52,7 +52,7 @@ def test_what_was_sent_and_what_stood_there_make_the_new_line(
 ) -> None:
     width = max(len(cells_of(before)), len(cells_of(after)))
     old, new = ([*line, (" " * (width - len(cells_of(line))), PLAIN)] for line in (before, after))
-    picture = Picture()
+    picture = ScreenBuffer()
     shown = cells_of([piece for _, sent in picture.changes(0, 0, old) for piece in sent])
     for x, sent in picture.changes(0, 0, new):
         cells = [piece for text, codes in sent for piece in cells_of([(text, codes)])]

@@ -20,7 +20,7 @@ from ftev.core.run.events import (
     TextScored,
 )
 from ftev.core.wording.text import visible, visible_lines
-from ftev.tui.terminal.terminal import AsciiFilter, SafeFilter, to_ascii
+from ftev.tui.terminal.terminal import AsciiFilter, SanitizeFilter, to_ascii
 from made_runs import live_worker, make_run, story, until_step, write_events
 from rich.segment import Segment
 from rich.style import Style
@@ -63,12 +63,12 @@ def test_the_last_gate_lets_nothing_through() -> None:
         Segment("a\x1b]52;c;x\x07b", Style(link="http://evil.example", bold=True)),
         Segment("moves", None, [(1,)]),  # type: ignore[list-item]
     ]
-    safe = SafeFilter().apply(segments, Color(0, 0, 0))
+    safe = SanitizeFilter().apply(segments, Color(0, 0, 0))
     assert [s.text for s in safe] == ["ok", "a]52;c;xb"]
     assert safe[1].style is not None
     assert safe[1].style.link is None
     clean = [Segment("ok", Style(bold=True))]
-    assert SafeFilter().apply(clean, Color(0, 0, 0)) is clean
+    assert SanitizeFilter().apply(clean, Color(0, 0, 0)) is clean
 
 
 def hostile_events() -> list[msgspec.Struct]:

@@ -18,7 +18,7 @@ os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 from rich.console import RenderableType
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter, NoColor
@@ -27,11 +27,12 @@ from textual.timer import Timer
 
 from ...core.run.runs import Run
 from ..screens.prompt.settings import GenerationSettings
-from ..terminal.frames import Picture, lean
-from ..terminal.input import KeyDone, TypedAhead
+from ..terminal.frames import ScreenBuffer, diff_of
+from ..terminal.input import KeyDone, KeyQueue
+from ..terminal.private import FramedApp, frames_waiting, replace_screen
 from ..terminal.terminal import (
     AsciiFilter,
-    SafeFilter,
+    SanitizeFilter,
     leave_when_the_line_drops,
     speaks_unicode,
     supervised,
@@ -39,7 +40,7 @@ from ..terminal.terminal import (
 from ..widgets.pane import is_too_small
 from .keys import APP_KEYS, to_bindings
 from .memory import Keeper, Memory, Remembering, read_memory
-from .opening import AHEAD_SECONDS, SCREENS, import_ahead, make_screen
+from .opening import PRELOAD_SECONDS, SCREENS, make_screen, preload
 from .themes import ROLE_COLOURS, THEMES, theme_name
 
 if TYPE_CHECKING:
@@ -52,10 +53,13 @@ LEAVING = "q", "ctrl+q"
 REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
 STALLED_SECONDS = 0.5
+_COLOURLESS = [NoColor()]
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
 
-class FtevApp(App[int]):
+class FtevApp(FramedApp[int]):
+    """The screen of runs, or of one run."""
+
     TITLE = "ftev"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
@@ -72,13 +76,13 @@ class FtevApp(App[int]):
         first: Screen[Any] | None = None,
     ) -> None:
         self._first = first
-        self._safe: list[LineFilter] = [SafeFilter()]
+        self._safe: list[LineFilter] = [SanitizeFilter()]
         super().__init__()
-        self.typed_ahead = TypedAhead(self)
+        self.key_queue = KeyQueue(self)
         self.keeper = Keeper()
         self.memories: dict[Path, Memory] = {}
         self._whole_later = False
-        self._picture = Picture()
+        self._buffer = ScreenBuffer()
         self._remember_timer: Timer | None = None
         self._remember_due = self._remembered_at = 0.0
         if ascii_only:
@@ -89,8 +93,6 @@ class FtevApp(App[int]):
             self.register_theme(known)
         self.kept_draft: Draft | None = None  # a form that was left before its run began
         self.theme = theme_name(theme, os.environ)
-        if self.no_color:  # Textual chose shades of grey before it knew of a theme without colours
-            self._filters = [NoColor()]
 
     def get_driver_class(self) -> type[Driver]:
         from textual.drivers.linux_driver import LinuxDriver
@@ -103,19 +105,23 @@ class FtevApp(App[int]):
         return driver_for(os.environ.get("TERM", ""))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), *self._safe]
+        """Without colours: Textual chose shades of grey before it knew of such a theme."""
+        return [*(_COLOURLESS if self.no_color else super().get_line_filters()), *self._safe]
 
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+    def skips_frame(self) -> bool:
         if self.line_is_stalled:  # a frame more could hold the loop up: one whole picture later
             if not self._whole_later:
                 self._whole_later = True
                 self.set_timer(STALLED_SECONDS, self._draw_whole)
-            return
-        super()._display(screen, lean(renderable, self._picture))
+            return True
+        return False
+
+    def reframed(self, frame: RenderableType | None) -> RenderableType | None:
+        return diff_of(frame, self._buffer)
 
     def action_redraw(self) -> None:
         """Something else wrote to the terminal: trust nothing that stands there."""
-        self._picture.forget()
+        self._buffer.forget()
         self.screen.refresh(layout=True)
 
     def _draw_whole(self) -> None:
@@ -144,7 +150,7 @@ class FtevApp(App[int]):
         return make_screen("home", self.runs_dir, as_left=as_left)
 
     def on_resize(self) -> None:
-        self._picture.forget()  # the terminal has moved what stood there
+        self._buffer.forget()  # the terminal has moved what stood there
 
     def on_mount(self) -> None:
         if not self.is_headless and not self.is_web:
@@ -152,16 +158,16 @@ class FtevApp(App[int]):
 
     def on_ready(self) -> None:
         gc.enable()
-        self.set_timer(AHEAD_SECONDS, self._import_ahead)
+        self.set_timer(PRELOAD_SECONDS, self._import_ahead)
 
     def _import_ahead(self) -> None:
         """Once a long run is read: its first picture must not wait for this."""
         if not self.screen_stack:  # left meanwhile
             return
         if getattr(self.screen, "is_reading", False):
-            self.set_timer(AHEAD_SECONDS, self._import_ahead)
+            self.set_timer(PRELOAD_SECONDS, self._import_ahead)
         else:
-            import_ahead(*SCREENS)
+            preload(*SCREENS)
 
     async def on_event(self, event: events.Event) -> None:
         new_key = isinstance(event, events.Key) and not event.is_forwarded
@@ -169,23 +175,22 @@ class FtevApp(App[int]):
             if event.key in LEAVING:
                 self.action_leave()
             return
-        if isinstance(event, events.Key) and new_key and self.typed_ahead.must_wait(event):
+        if isinstance(event, events.Key) and new_key and self.key_queue.must_wait(event):
             return
         target = self.focused or self.screen if new_key else None
         await super().on_event(event)
         if target is not None and isinstance(event, events.Key) and event.is_forwarded:
-            self.typed_ahead.follow(target)
+            self.key_queue.follow(target)
         if isinstance(event, events.InputEvent) and not isinstance(event, events.MouseMove):
             self.remember_soon()
 
     def on_key_done(self, message: KeyDone) -> None:
-        self.typed_ahead.let_next_go(message.number)
+        self.key_queue.let_next_go(message.number)
 
     @property
     def line_is_stalled(self) -> bool:
         """Whether frames pile up on their way to the terminal; one more could block the loop."""
-        writer = getattr(self._driver, "_writer_thread", None)
-        return writer is not None and writer._queue.qsize() > STALLED_WRITES
+        return frames_waiting(self) > STALLED_WRITES
 
     # What the screens remember
 
@@ -228,11 +233,11 @@ class FtevApp(App[int]):
     def open_run(self, run: Run) -> None:
         self.remember()
         self.opened = run
-        self._replace_screen_by(make_screen("run", run, ascii_only=self.ascii_only))
+        replace_screen(self, make_screen("run", run, ascii_only=self.ascii_only))
 
     def go_home(self) -> None:
         self.remember()
-        self._replace_screen_by(self._home())
+        replace_screen(self, self._home())
 
     def new_run(self, like: Run | None) -> None:
         """The form of a new run; asked first where there is more than an empty one."""
@@ -250,12 +255,7 @@ class FtevApp(App[int]):
             self.push_screen(BeginForm(name, left=self.kept_draft is not None), begin)
 
     def _fill_form(self, source: Draft | Run | None) -> None:
-        self._replace_screen_by(make_screen("new_run", self.runs_dir, source))
-
-    def _replace_screen_by(self, screen: Screen[Any]) -> None:
-        if not self.screen._result_callbacks:  # switching pops one, which the first screen lacks
-            self.screen._push_result_callback(self.screen, None)
-        self.switch_screen(screen)
+        replace_screen(self, make_screen("new_run", self.runs_dir, source))
 
     def action_leave(self) -> None:
         self.remember()

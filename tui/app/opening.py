@@ -37,7 +37,7 @@ def make_screen(name: Name, /, *arguments: Any, **named: Any) -> Screen[Any]:
     return screen
 
 
-AHEAD_SECONDS = 1.0  # after the first paint, which must not wait for what may never be asked for
+PRELOAD_SECONDS = 1.0  # after the first paint, which must not wait for what may never be asked for
 SCREENS = (
     "ftev.core.report.glossary",
     "ftev.tui.screens.home.home",
@@ -51,7 +51,7 @@ RECEIPTS = "ftev.core.report.explained"  # brings the numbers library: only wher
 _begun: set[str] = set()
 
 
-def import_ahead(*modules: str) -> None:
+def preload(*modules: str) -> None:
     """Import modules, in a thread; each once."""
     new = [name for name in modules if name not in _begun]
     _begun.update(new)

@@ -27,6 +27,7 @@ ROLES = (  # each a variable of the theme
     "base",
     "tuned",
 )
+JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
 SHADE_LEVELS = 4
 # Backgrounds that deepen with a share: role -> (colour, share of it over the paper)
 SHADES = {
@@ -237,3 +238,16 @@ def _header(heads: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -
     return [
         place_cells([(lines[y], "muted") for lines in padded], widths, left) for y in range(height)
     ]
+
+
+def changed_spans(old: Sequence[object], new: Sequence[object]) -> list[tuple[int, int]]:
+    """The ranges outside of which two sequences of the same length are equal; near ones joined."""
+    spans: list[tuple[int, int]] = []
+    for i, (a, b) in enumerate(zip(old, new, strict=True)):
+        if a == b:
+            continue
+        if spans and i - spans[-1][1] <= JOINED_CELLS:
+            spans[-1] = spans[-1][0], i + 1
+        else:
+            spans.append((i, i + 1))
+    return spans

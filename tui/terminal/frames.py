@@ -11,70 +11,52 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import COLOR_SYSTEMS, Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
-from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
-from ..widgets.pane import changed_spans
+from ..drawing.lines import changed_spans
+from .private import CompositorUpdate, strips_of
 
 _PLAIN: Codes = ("", "", "")
 
 
-class LeanUpdate(CompositorUpdate):
-    """The same picture as Textual's update, said shorter."""
+class FrameDiff(CompositorUpdate):
+    """A frame of Textual's as what it changes of the screen buffer."""
 
-    def __init__(self, update: ChopsUpdate | LayoutUpdate, picture: Picture) -> None:
-        self.update, self.picture = update, picture
+    def __init__(
+        self,
+        frame: RenderableType,
+        strips: Iterable[tuple[int, int, Strip]],
+        buffer: ScreenBuffer,
+    ) -> None:
+        self.frame, self.strips, self.buffer = frame, strips, buffer
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.update
+        yield self.frame
 
     def render_segments(self, console: Console) -> str:
-        colours, writer = console._color_system or ColorSystem.TRUECOLOR, LeanWriter()
-        update, changes = self.update, self.picture.changes
-        for x, y, strip in _strips(update):
+        colours = COLOR_SYSTEMS[console.color_system or "truecolor"]
+        writer, changes = CodeWriter(), self.buffer.changes
+        for x, y, strip in self.strips:
             for start, pieces in changes(x, y, pieces_of(strip, colours)):
                 writer.put(start, y, pieces)
         return writer.finish()
 
 
-def lean(update: RenderableType | None, picture: Picture) -> RenderableType | None:
-    """An update as what it changes of the picture that the terminal shows."""
-    return LeanUpdate(update, picture) if isinstance(update, ChopsUpdate | LayoutUpdate) else update
+def diff_of(frame: RenderableType | None, buffer: ScreenBuffer) -> RenderableType | None:
+    """A frame as what it changes of what the terminal shows; anything else as it is."""
+    strips = strips_of(frame)
+    return frame if frame is None or strips is None else FrameDiff(frame, strips, buffer)
 
 
 def pieces_of(strip: Strip, colours: ColorSystem) -> list[Piece]:
     return [
-        (text, codes_of(style, colours))
-        for text, style, control in strip._segments
-        if text and not control
+        (text, codes_of(style, colours)) for text, style, control in strip if text and not control
     ]
 
 
-def _strips(update: ChopsUpdate | LayoutUpdate) -> Iterable[tuple[int, int, Strip]]:
-    return _all_cells(update) if isinstance(update, LayoutUpdate) else _changed_cells(update)
-
-
-def _changed_cells(update: ChopsUpdate) -> Iterable[tuple[int, int, Strip]]:
-    for y, start, end in update.spans:
-        for chop_end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
-            if strip is None or x >= end or chop_end <= start:
-                continue
-            left, right = max(x, start), min(chop_end, end)
-            yield left, y, strip.crop(left - x, right - x)
-
-
-def _all_cells(update: LayoutUpdate) -> Iterable[tuple[int, int, Strip]]:
-    left, top = update.region.offset
-    for y, strips in enumerate(update.strips, top):
-        x = left
-        for strip in strips:
-            yield x, y, strip
-            x += strip.cell_length
-
-
-class LeanWriter:
+class CodeWriter:
     """Text for the terminal; remembers where the cursor is and what style is on."""
 
     def __init__(self) -> None:
@@ -157,7 +139,7 @@ Cell = tuple[str, Codes]  # the character of a column; "" behind one that is wid
 _UNKNOWN: Cell = ("\0", ("", "", ""))
 
 
-class Picture:
+class ScreenBuffer:
     """The cells as they were sent last. Forgotten, everything is sent again."""
 
     def __init__(self) -> None:

@@ -16,37 +16,39 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from textual import events
-from textual._parser import ParseError
-from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.widgets import Input
 
+from .private import KeyParser, ParseError
 from .terminal import FEW_ABILITIES, within
 
 AT_ONCE = 4096  # bytes
 
 
 class QuietDriver(LinuxDriver):
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._ear, self._bell = os.pipe()
+    """Waits for keys without looking up: a bell, which is a pipe, ends the wait."""
 
-    def _run_input_thread(self) -> None:
-        try:
-            self.run_input_thread()
-        except Exception as error:  # Textual's own shows it and ends with 0
-            self._app.call_later(self._app._handle_exception, error)
+    def __init__(self, app: App[Any], **options: Any) -> None:
+        super().__init__(app, **options)
+        self._ear, self._bell = os.pipe()
+        self._host, self._debugs = app, bool(options.get("debug"))
 
     def run_input_thread(self) -> None:
-        """Tell the app of keys until the bell rings."""
-        parser = KeysApart(self._debug)
+        try:
+            self._pass_keys_on()
+        except Exception as error:  # Textual's own shows it and ends with 0
+            self._host.call_later(_raise, error)
+
+    def _pass_keys_on(self) -> None:
+        """Post keys to the app until the bell rings."""
+        parser = KeysApart(self._debugs)
         decode = getincrementaldecoder("utf-8")().decode
         heard: tuple[int, ...] = (self.fileno, self._ear)
         while not self.exit_event.is_set():
-            due = parser._timeout_time  # of an escape behind which something may come
+            due = parser.due  # of an escape behind which something may come
             wait = None if due is None else max(0.0, due - time.monotonic())
             if self.fileno in select.select(heard, (), (), wait)[0]:
                 data = os.read(self.fileno, AT_ONCE)
@@ -63,6 +65,10 @@ class QuietDriver(LinuxDriver):
         os.write(self._bell, b".")
         super().disable_input()
         os.read(self._ear, AT_ONCE)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class ModestDriver(QuietDriver):
@@ -83,7 +89,7 @@ GOES_ON = frozenset("[O]P_\x1b\r\n\x7f\x08bf")
 ALT_ENTER = "[13;3u"  # behind escape, as newer terminals send it; Textual reads escape, \r as enter
 
 
-class KeysApart(XTermParser):
+class KeysApart(KeyParser):
     """Textual's parser of what a terminal sends, where escape and the key behind it are two keys.
 
     A terminal sends alt+q as escape and q. Textual takes what follows escape within 0.1 seconds for
@@ -100,7 +106,7 @@ class KeysApart(XTermParser):
     @property
     def _escape_waits(self) -> bool:
         """Whether what comes next may go on from an escape: once its time is over it is a key."""
-        return self._ends_in_escape and self._timeout_time is not None
+        return self._ends_in_escape and self.due is not None
 
     def feed(self, data: str) -> Iterable[Message]:
         was_pasted = self._is_pasted
@@ -116,7 +122,7 @@ class KeysApart(XTermParser):
             data = ALT_ENTER + data[1:]
         for part, ends_escape in pieces(data, after_escape=waits):
             if ends_escape:
-                self._timeout_time = 0.0  # the time of the escape is over
+                self.end_sequence()
                 yield from self.tick()
             yield from super().feed(part)
         self._ends_in_escape = ends
@@ -147,7 +153,7 @@ class KeyDone(Message):
         self.number = number
 
 
-class TypedAhead:
+class KeyQueue:
     """The keys that wait, and the number of the one under way.
 
     Over a slow line several keys arrive in one piece. Textual passes each on to what has the focus

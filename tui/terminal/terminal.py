@@ -1,7 +1,7 @@
 """The terminal around the screen: what it speaks, what may reach it, how it is left on failure.
 
-`core.wording.text.visible` makes control characters visible where text comes in. `SafeFilter` takes
-what is left of them, and links, out of every line that goes out, whichever widget drew it.
+`core.wording.text.visible` makes control characters visible where text comes in. `SanitizeFilter`
+takes what is left of them, and links, out of every line that goes out, whichever widget drew it.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class AsciiFilter(LineFilter):
         ]
 
 
-class SafeFilter(LineFilter):
+class SanitizeFilter(LineFilter):
     """No control character and no link passes."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -175,7 +175,7 @@ class ReadingScreen(FramedScreen[None]):
         return False
 
     def go_on(self) -> None:
-        self.app.typed_ahead.go_on()
+        self.app.key_queue.go_on()
 
     def show_title(self, name: str, about: str, right: Line) -> None:
         self.title_line.show_ends(

@@ -19,6 +19,7 @@ from ...core.wording.text import visible
 from ..app.keys import PAGES, UP_DOWN, Key, both_ways, to_bindings
 from ..drawing.format import fit, wrap
 from ..drawing.lines import Line, width_of
+from ..terminal.private import composed
 from .pane import ScrolledPane
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class CalmModal(ModalScreen[Result]):
     def render_lines(self, crop: Region) -> list[Strip]:
         if self._below is None:
             stack = self.app.screen_stack
-            below = stack[stack.index(self) - 1]._compositor.render_strips(self.size)
+            below = composed(stack[stack.index(self) - 1], self.size)
             self._below = [strip.discard_meta() for strip in below]
         return [strip.crop(crop.x, crop.right) for strip in self._below[crop.y : crop.bottom]]
 

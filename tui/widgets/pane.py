@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -22,13 +22,13 @@ from ..drawing.lines import (
     SHADES,
     Line,
     Span,
+    changed_spans,
     cut,
     describe_hidden,
     scrolled,
     width_of,
 )
-
-JOINED_CELLS = 6  # equal cells between two changes that cost less than moving the cursor over them
+from ..terminal.private import keeps_lines
 
 
 class Pane(Widget):
@@ -75,9 +75,7 @@ class Pane(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Textual asks every pane for all of its lines where one of them has changed anywhere."""
-        cache = self._styles_cache
-        kept = len(cache._cache) >= crop.height and not cache._dirty_lines
-        if not kept or self._rendered[0] != crop:
+        if self._rendered[0] != crop or not keeps_lines(self, crop.height):
             self._rendered = crop, super().render_lines(crop)
         return self._rendered[1]
 
@@ -148,7 +146,7 @@ def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:
     """The spans of cells in which two pictures of the same size differ."""
     regions = []
     for y, (old, new) in enumerate(zip(before, after, strict=False)):
-        if old is new or old._segments == new._segments:
+        if old is new or old == new:
             continue
         if old.cell_length != len(old.text) or new.cell_length != len(new.text):
             spans = [(0, new.cell_length)]  # a wide character: cells are not characters
@@ -159,20 +157,7 @@ def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:
 
 
 def _styled_cells(strip: Strip) -> list[tuple[str, Style | None]]:
-    return [(character, style) for text, style, _ in strip._segments for character in text]
-
-
-def changed_spans(old: Sequence[object], new: Sequence[object]) -> list[tuple[int, int]]:
-    """The ranges outside of which two sequences of the same length are equal; near ones joined."""
-    spans: list[tuple[int, int]] = []
-    for i, (a, b) in enumerate(zip(old, new, strict=True)):
-        if a == b:
-            continue
-        if spans and i - spans[-1][1] <= JOINED_CELLS:
-            spans[-1] = spans[-1][0], i + 1
-        else:
-            spans.append((i, i + 1))
-    return spans
+    return [(character, style) for text, style, _ in strip for character in text]
 
 
 def is_too_small(size: Size) -> bool:

@@ -78,14 +78,12 @@ class PromptBox(TextArea):
         self.can_focus = True
         self.focus(scroll_visible=False)
 
-    async def _on_key(self, event: events.Key) -> None:
+    def on_key(self, event: events.Key) -> None:
         """`enter` sends. Not as a binding with priority: that would overtake letters before it."""
         if event.key == "enter":
             event.stop()
             event.prevent_default()
             self.action_send()
-        else:
-            await super()._on_key(event)
 
     def on_blur(self, event: events.Blur) -> None:
         self.can_focus = False

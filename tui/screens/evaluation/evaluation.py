@@ -16,7 +16,7 @@ from ....core.tasks import find_task
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from ...app.memory import Plain
-from ...app.opening import RECEIPTS, import_ahead, make_screen
+from ...app.opening import RECEIPTS, make_screen, preload
 from ...drawing.lines import following
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
@@ -87,7 +87,7 @@ class EvaluationScreen(ReadingScreen):
 
     @on(EvaluationRead)
     def show_evaluation(self, message: EvaluationRead) -> None:
-        import_ahead(RECEIPTS)
+        preload(RECEIPTS)
         self.report, self.history, self.config = message.report, message.history, message.config
         told = message.report.get("verdict")
         splits = splits_of(message.report)

@@ -18,7 +18,7 @@ from ....core.run.history import History
 from ....core.wording.names import name_class
 from ....core.wording.numbers import shows_nothing
 from ....core.wording.text import visible
-from ...app.opening import RECEIPTS, import_ahead
+from ...app.opening import RECEIPTS, preload
 from ...drawing.format import (
     ABSENT,
     MINUS,
@@ -128,7 +128,7 @@ class MetricsPane(NumberedPane):
         rows = self._rows()
         if not rows:
             return
-        import_ahead(RECEIPTS)
+        preload(RECEIPTS)
         start = -1 if self.cursor is None else self.cursor
         self.cursor = moved(start, count, len(rows))
         self._keep_cursor_seen()
