@@ -21,9 +21,8 @@ from ftev.core.run.runs import Run
 from ftev.tui.drawing.lines import Line, text_of, width_of
 from ftev.tui.drawing.shading import STEPS, first_difference, shade, step_of
 from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, add_reply, exchange_of
-from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN, top_lines
+from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN, strip_lines, top_lines
 from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
-from ftev.tui.screens.prompt.filmstrip import strip_lines
 from ftev.tui.screens.prompt.prompt import PromptPane
 from ftev.tui.screens.prompt.settings import GenerationSettings, read_settings
 from ftev.tui.screens.prompt.talk import View, block_of, move_cursor, token_seen

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
@@ -219,7 +219,7 @@ REST_SECONDS = 0.001  # without a rest the loop would hardly ever get the lock
 
 
 def make_ahead(
-    data: ChartData, lock: AbstractContextManager[Any], wanted: Callable[[], bool]
+    data: ChartData, lock: AbstractContextManager[object], wanted: Callable[[], bool]
 ) -> None:
     """Until all is made, or no longer wanted. Under `lock` the data is read and written."""
     if len(data) < LONG:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rich.cells import cell_len
 
@@ -13,7 +11,7 @@ from ....core.wording.text import BREAK, NO_PREDICTION, visible
 from ...drawing.format import cut_apart, fit, fit_right, format_number, format_signed, wrap
 from ...drawing.lines import GAP, Line, keep_seen, moved
 from ...widgets.pane import Pane
-from .example_rows import Examples, rows_at
+from .example_rows import Examples, Places, Row, rows_at
 
 
 class ExampleList(Pane):
@@ -24,7 +22,7 @@ class ExampleList(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="rows")
-        self.places: Any = []
+        self.places: Places = []
         self.cursor = self._top = 0
 
     def draw(self, width: int, height: int) -> list[Line]:
@@ -129,7 +127,7 @@ def example_header(e: Examples, w: Widths) -> Line:
     return [("  " + GAP.join(parts) + "    " + "text"[: w.text], "muted")]
 
 
-def example_line(e: Examples, row: Mapping[str, Any], w: Widths, chosen: bool) -> Line:
+def example_line(e: Examples, row: Row, w: Widths, chosen: bool) -> Line:
     line: Line = [
         ("▸ " if chosen else "  ", "accent"),
         (fit_right(str(row["row_id"]), w.row) + GAP, "muted"),
@@ -144,7 +142,7 @@ def example_line(e: Examples, row: Mapping[str, Any], w: Widths, chosen: bool) -
     return line
 
 
-def _labelled(e: Examples, row: Mapping[str, Any], w: Widths) -> Line:
+def _labelled(e: Examples, row: Row, w: Widths) -> Line:
     def cut(label: object, width: int) -> str:
         if label is None:
             return fit(NO_PREDICTION, width) + GAP
@@ -163,7 +161,7 @@ def _labelled(e: Examples, row: Mapping[str, Any], w: Widths) -> Line:
     return line
 
 
-def _written(e: Examples, row: Mapping[str, Any]) -> Line:
+def _written(e: Examples, row: Row) -> Line:
     line: Line = []
     if e.reference:
         line.append((fit_right(_number(row["loss_before"]), NUMBER_WIDTH) + GAP, "base"))

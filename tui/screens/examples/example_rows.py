@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Required, TypeAlias, TypedDict, cast
 
 from textual.message import Message
 
@@ -20,9 +20,27 @@ if TYPE_CHECKING:
 
 
 TEXT_CHARACTERS = 500  # of a row that are kept in the table
+Places: TypeAlias = "pl.Series | list[int]"  # of selected rows in the table, in order
 LABELLED = ("fixed", "broke", "wrong", "right")
 WRITTEN = ("fell", "rose", "same")
 ORDERS = ("row", "confidence", "loss", "label", "flip")
+
+
+class Row(TypedDict, total=False):
+    """A row of `Examples.table`; what a task does not have is absent."""
+
+    row_id: Required[int]
+    kind: Required[str]
+    text: Required[str]
+    leak: Required[bool]
+    label: str
+    before: str | None
+    predicted: str | None
+    confidence: float | None
+    loss: float | None
+    loss_before: float | None
+    change: float
+    tokens: int
 
 
 @dataclass
@@ -188,7 +206,9 @@ def leaks_of(history: History, split: str) -> dict[int, tuple[str, int, str, flo
     return found
 
 
-def select(examples: Examples, query: Query, kind: str, order: str, only: Sequence[int]) -> Any:
+def select(
+    examples: Examples, query: Query, kind: str, order: str, only: Sequence[int]
+) -> pl.Series:
     """The places in `table` of the rows that a query, a kind and a list of ids leave, in order."""
     import polars as pl
 
@@ -244,10 +264,10 @@ def _expression(term: Term) -> pl.Expr:
     return column <= value
 
 
-def rows_at(examples: Examples, places: Any, start: int, count: int) -> list[dict[str, Any]]:
+def rows_at(examples: Examples, places: Places, start: int, count: int) -> list[Row]:
     """Some of the selected rows, as they are drawn."""
     wanted = places[start : start + count]
-    return examples.table[wanted].to_dicts() if len(wanted) else []
+    return cast("list[Row]", examples.table[wanted].to_dicts()) if len(wanted) else []
 
 
 NUMBERS = {

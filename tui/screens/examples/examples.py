@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -25,7 +25,7 @@ from ...widgets.text_boxes import LineBox
 from ..evaluation.evaluation_read import MODEL_WORDS, ReadingFailed
 from ..evaluation.flip_section import KIND_WORDS
 from .example_list import ExampleList, Info
-from .example_rows import KNOWN, ExamplesRead, read_examples, read_query, select
+from .example_rows import KNOWN, ExamplesRead, Places, read_examples, read_query, select
 
 MOST_ONLY = 5_000  # ids of rows that are remembered
 ORDER_WORDS = {
@@ -41,7 +41,7 @@ ORDER_WORDS = {
 class RowsSelected(Message):
     """The places of the rows that were asked for; `asked` counts the questions."""
 
-    places: Any
+    places: Places
     asked: int
 
 

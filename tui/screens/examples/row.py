@@ -29,7 +29,8 @@ from ...drawing.shading import legend, shade
 from ...widgets.framed import KeyLine, ReadingScreen
 from ...widgets.pane import Pane, ScrolledPane
 from ..evaluation.block_lines import prose
-from .example_rows import Examples
+from .example_list import ExampleList
+from .example_rows import Examples, Places
 from .row_detail import RowDetail, RowRead, read_row, row_lines
 
 MODELS = ("base", "tuned")
@@ -42,6 +43,7 @@ OTHER_TOKENS = (
     "tokens of the other."
 )
 Scored = Mapping[str, list[ScoredToken]]  # by model
+Question = dict[str, str | int]
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -71,7 +73,7 @@ class RowQuestion:
         self._guard = threading.Lock()
         self.number = 0
 
-    def put(self, question: dict[str, Any]) -> None:
+    def put(self, question: Question) -> None:
         """The answer comes as messages `RowTokensNews`; an earlier question is given up."""
         self.end()
         number = self.number
@@ -85,7 +87,7 @@ class RowQuestion:
                 self._engine.kill()
                 self._engine = None
 
-    def _answer(self, number: int, question: dict[str, Any]) -> None:
+    def _answer(self, number: int, question: Question) -> None:
         try:
             reply = self._ask(
                 "row_tokens",
@@ -110,7 +112,7 @@ class RowQuestion:
             self._post(RowTokensNews(number, tokens))
 
 
-def read_tokens(reply: Mapping[str, Any]) -> Scored:
+def read_tokens(reply: Mapping[str, list[tuple[str, object, int | None]]]) -> Scored:
     """The engine's answer: [text, log-likelihood, rank] per token, by model."""
     return {
         m: [ScoredToken(text, read_number(value), rank) for text, value, rank in reply[m]]
@@ -214,9 +216,9 @@ class RowScreen(ReadingScreen):
         self,
         run: Run,
         examples: Examples,
-        places: Any,
+        places: Places,
         at: int,
-        opener: Any = None,
+        opener: ExampleList | None = None,
         history: History | None = None,
     ) -> None:
         """`opener`: a list whose cursor goes along."""

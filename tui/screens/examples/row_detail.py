@@ -19,7 +19,7 @@ from ...drawing.lines import Line
 from ..evaluation.block_lines import prose
 from ..evaluation.evaluation_read import stored_split
 from .example_list import KIND_SIGNS
-from .example_rows import TEXT_CHARACTERS, Examples, rows_at
+from .example_rows import TEXT_CHARACTERS, Examples, Places, Row, rows_at
 
 MODELS = ("majority", "probe", "base", "tuned")
 SHOWN_LABELS = 6
@@ -33,7 +33,7 @@ class RowDetail:
     """`found` is the row of the table; `answers` and `probabilities` are by model."""
 
     split: str
-    found: dict[str, Any]
+    found: Row
     text: str
     cut: bool  # whether the text goes on, unread
     truth: str = ""
@@ -58,7 +58,7 @@ def read_row(
     run: Run,
     history: History,
     e: Examples,
-    places: Any,
+    places: Places,
     at: int,
     post: Callable[[Message], object],
 ) -> None:
@@ -73,7 +73,7 @@ def read_row(
     in_thread(read)
 
 
-def detail_of(history: History, e: Examples, places: Any, at: int) -> RowDetail:
+def detail_of(history: History, e: Examples, places: Places, at: int) -> RowDetail:
     import polars as pl
 
     found = rows_at(e, places, at, 1)[0]

@@ -1,18 +1,150 @@
-"""The answers of base and tuned, drawn to size and scrolled; the top five of a token."""
+"""The answers of base and tuned, drawn to size and scrolled; the filmstrip; a token's top five."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
 from ....core.run.control import ScoredToken
 from ....core.run.events import PromptAnswered
-from ....core.wording.text import visible
-from ...drawing.format import bar, fit, fit_right, format_share
+from ....core.wording.text import BREAK, visible
+from ...drawing.format import bar, fit, fit_right, format_share, format_signed, wrap
 from ...drawing.lines import Line, describe_hidden, justify, width_of
-from ...drawing.shading import describe_share, legend
+from ...drawing.shading import describe_share, first_difference, legend, shade, split_at
 from ...widgets.modal import Page
 from ...widgets.pane import Pane
 from .answers import MODELS, Exchange
-from .filmstrip import strip_lines
 from .talk import Block, View, block_of, joined, token_line
+
+STEP_WIDTH = 13
+MOST_LINES = 3  # of one answer
+BAR_WIDTH = 12
+NONE = (
+    "No probe prompt has been answered yet. List prompts under [evaluate] in run.toml: base and "
+    "tuned answer them at each evaluation."
+)
+
+
+@dataclass
+class Strip:
+    """One prompt, the base's answer, and the tuned one's at each step."""
+
+    prompt: str
+    base: PromptAnswered
+    frames: list[PromptAnswered] = field(default_factory=list)
+
+
+def strips_of(prompts: Iterable[PromptAnswered]) -> list[Strip]:
+    """A strip per prompt; of a step answered twice, as after a resume, the later one."""
+    strips: dict[str, Strip] = {}
+    for event in prompts:
+        if not event.probe:
+            continue
+        strip = strips.setdefault(event.prompt, Strip(event.prompt, event))
+        strip.frames = [f for f in strip.frames if f.step != event.step]
+        strip.frames.append(event)
+    for strip in strips.values():
+        strip.frames.sort(key=lambda f: f.step)
+    return list(strips.values())
+
+
+def strip_lines(prompts: Iterable[PromptAnswered], width: int) -> list[Line]:
+    strips = strips_of(prompts)
+    if not strips:
+        return [[(text, "muted")] for text in wrap(NONE, width)]
+    lines: list[Line] = []
+    for number, strip in enumerate(strips):
+        lines += [[]] * (number > 0)
+        lines.append([("› ", "accent"), (fit(visible(strip.prompt), width - 2), "strong")])
+        lines.append([(_describe_changes(strip), "muted")])
+        labelled = bool(strip.base.tuned_probabilities)
+        lines += _label_frames(strip, width) if labelled else _text_frames(strip, width)
+    return lines
+
+
+def _answer_of(frame: PromptAnswered) -> str:
+    """What the tuned model answered: a text, or its most probable label."""
+    shares = frame.tuned_probabilities
+    return max(shares, key=lambda name: shares[name]) if shares else frame.tuned
+
+
+def _describe_changes(strip: Strip) -> str:
+    pairs = list(zip(strip.frames, strip.frames[1:], strict=False))
+    changed = [b.step for a, b in pairs if _answer_of(a) != _answer_of(b)]
+    if not pairs:
+        return "answered once so far"
+    if not changed:
+        return f"the same answer at all {len(strip.frames)} evaluations"
+    settled = "" if changed[-1] == strip.frames[-1].step else ", the same since"
+    last = f"last at step {changed[-1]:,}{settled}"
+    return f"changed at {len(changed)} of {len(pairs)} evaluations, {last}"
+
+
+def _text_frames(strip: Strip, width: int) -> list[Line]:
+    room = max(10, width - STEP_WIDTH)
+    lines: list[Line] = []
+    before = strip.base.base or None
+    if before is not None:
+        lines += _framed("  base", "base", before, None, room)
+    for frame in strip.frames:
+        label = f"step {frame.step:,}"
+        if before is None:
+            lines += _framed(f"  {label}", "tuned", frame.tuned, None, room)
+        elif frame.tuned == before:
+            lines.append([(fit(f"= {label}", STEP_WIDTH), "muted"), ("the same", "muted")])
+        else:
+            place = first_difference(before, frame.tuned, done=True)
+            lines += _framed(f"≠ {label}", "tuned", frame.tuned, place, room)
+        before = frame.tuned
+    return lines
+
+
+def _framed(label: str, role: str, text: str, changed_from: int | None, room: int) -> list[Line]:
+    """An answer in few lines; a sign stands where it diverges from the one before."""
+    tokens = split_at(text or "(nothing)", changed_from)
+    tokens = [replace(token, text=token.text.replace("\n", f"{BREAK} ")) for token in tokens]
+    at = None if changed_from is None else len(tokens) - 1
+    whole = shade(tokens, room - 2, shaded=False, mark_at=at).lines
+    lines = whole[:MOST_LINES]
+    if len(whole) > MOST_LINES:
+        lines[-1] = [*lines[-1], (" …", "muted")]
+    heads = [fit(label, STEP_WIDTH), *[" " * STEP_WIDTH] * (len(lines) - 1)]
+    return [[(head, role), *line] for head, line in zip(heads, lines, strict=True)]
+
+
+def _label_frames(strip: Strip, width: int) -> list[Line]:
+    name = max(8, min(24, width - STEP_WIDTH - BAR_WIDTH - 20))
+    lines: list[Line] = []
+    last = strip.base.base_probabilities
+    before = max(last, key=lambda x: last[x]) if last else None
+    if before is not None:
+        lines.append(_label_line("  base", "base", before, last[before], None, name))
+    for frame in strip.frames:
+        shares = frame.tuned_probabilities
+        if not shares:
+            continue
+        answer = _answer_of(frame)
+        mark = " " if before is None else "=" if answer == before else "≠"
+        change = (shares[answer] - last[answer]) * 100 if answer in last else None
+        head = f"{mark} step {frame.step:,}"
+        lines.append(_label_line(head, "tuned", answer, shares[answer], change, name))
+        before, last = answer, shares
+    return lines
+
+
+def _label_line(
+    head: str, role: str, label: str, share: float, change: float | None, name: int
+) -> Line:
+    return [
+        (fit(head, STEP_WIDTH), role),
+        (fit(visible(label), name) + " ", "strong" if head.startswith("≠") else ""),
+        (fit_right(format_share(share), 8) + " ", ""),
+        (fit(bar(share, BAR_WIDTH), BAR_WIDTH) + " ", role),
+        ("" if change is None else fit_right(format_signed(change, 1), 6), "muted"),
+    ]
+
 
 BRIEF = 11  # lines of a pane below which answers stand without notes on them
 MOST_SHOWN = 20  # exchanges that can be scrolled through
