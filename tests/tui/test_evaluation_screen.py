@@ -127,7 +127,7 @@ async def test_the_sections_of_a_language_model(written: Run) -> None:
         await press(pilot, "2", "▸2 Texts")
         await press(pilot, "f", "loss fell 100")
         told = await press(pilot, "enter", "row ")
-        assert "nats a token" in told
+        assert "nats per token" in told
         assert "k scores this row again" in told
         await press(pilot, "escape 4", "▸4 Answers")
         await press(pilot, "6", "6 Findings")
@@ -143,7 +143,7 @@ async def test_rows_are_filtered_ordered_and_opened(classified: Run) -> None:
         assert "conf>0.9sq" in picture(pilot)
         await seen(pilot, "needs a number")
         await pilot.press("backspace", "backspace", "enter")
-        await press(pilot, "o", "the surest first")
+        await press(pilot, "o", "the most confident first")
         await press(pilot, "f", "flip fixed")
         await press(pilot, "escape", "200 rows")
         await press(pilot, "end enter", "200 of 200 in this list")

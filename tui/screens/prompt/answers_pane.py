@@ -20,7 +20,7 @@ from .talk import Block, View, block_of, joined, token_line
 
 STEP_WIDTH = 13
 MOST_LINES = 3  # of one answer
-BAR_WIDTH = 12
+STRIP_BAR = 12
 NONE = (
     "No probe prompt has been answered yet. List prompts under [evaluate] in run.toml: base and "
     "tuned answer them at each evaluation."
@@ -115,7 +115,7 @@ def _framed(label: str, role: str, text: str, changed_from: int | None, room: in
 
 
 def _label_frames(strip: Strip, width: int) -> list[Line]:
-    name = max(8, min(24, width - STEP_WIDTH - BAR_WIDTH - 20))
+    name = max(8, min(24, width - STEP_WIDTH - STRIP_BAR - 20))
     lines: list[Line] = []
     last = strip.base.base_probabilities
     before = max(last, key=lambda x: last[x]) if last else None
@@ -141,7 +141,7 @@ def _label_line(
         (fit(head, STEP_WIDTH), role),
         (fit(visible(label), name) + " ", "strong" if head.startswith("≠") else ""),
         (fit_right(format_share(share), 8) + " ", ""),
-        (fit(bar(share, BAR_WIDTH), BAR_WIDTH) + " ", role),
+        (fit(bar(share, STRIP_BAR), STRIP_BAR) + " ", role),
         ("" if change is None else fit_right(format_signed(change, 1), 6), "muted"),
     ]
 
