@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sys
 
-from ..core.tasks import TASKS
-
 if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # the working directory: a file there may bear the name of a library
 
@@ -18,6 +16,7 @@ import contextlib
 import errno
 import importlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from .. import __version__
@@ -120,6 +119,15 @@ def _everywhere() -> argparse.ArgumentParser:
     return shared
 
 
+class _TaskNames:
+    """Looked up only when a task is given or asked about: they bring the table of metrics."""
+
+    def __iter__(self) -> Iterator[str]:
+        from ..core.tasks import TASKS
+
+        return iter(TASKS)
+
+
 class _Commands:
     """Adds commands to a parser; each is carried out by the file of its name in `commands/`."""
 
@@ -155,7 +163,10 @@ def _add_starting(commands: _Commands) -> None:
     evaluate.add_argument("--tuned", metavar="M", help="hub id or folder of the tuned model")
     evaluate.add_argument("--data", metavar="FILE", help="rows that both are scored on")
     evaluate.add_argument(
-        "--task", choices=list(TASKS), help="default: what the tuned model was made for"
+        "--task",
+        metavar="TASK",
+        choices=_TaskNames(),
+        help="%(choices)s; default: what the tuned model was made for",
     )
     evaluate.add_argument(
         "--self-test",

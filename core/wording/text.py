@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 BREAK = "↵"  # one sign for a line break, wherever text stands on one line
 NO_PREDICTION = "no prediction"  # of a row whose scores are not finite
@@ -56,6 +55,8 @@ def nearest(name: str, known: Iterable[str], count: int = 5) -> list[str]:
 
     Case, hyphens and spaces do not count; after the like ones come those that one holds the other.
     """
+    from difflib import get_close_matches  # not on the way to a first paint
+
     by_plain: dict[str, str] = {}
     for other in known:
         by_plain.setdefault(plain(other), other)

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import textwrap
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -115,6 +114,8 @@ def labelled(lines: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
 
 def paragraph(text: str, width: int) -> list[str]:
     """Lines of the text; a number stays with its per cent sign."""
+    import textwrap
+
     together = text.replace(" %", "\0%")
     lines = textwrap.wrap(together, width, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]
