@@ -26,7 +26,7 @@ from ftev.core.data.data import Dataset, read_run_data
 from ftev.core.data.drawn import tell_draws
 from ftev.core.data.leakage import Leakage, find_leakage
 from ftev.core.data.splits import rows_together
-from ftev.core.judgement.findings.find import Finding, find
+from ftev.core.judgement.findings import Finding, find
 from ftev.core.judgement.verdict import Verdict, judge
 from ftev.core.metrics.counts import default_positive
 from ftev.core.metrics.evaluate import majority_frame

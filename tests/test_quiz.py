@@ -9,7 +9,7 @@ import pytest
 import story
 from ftev.core.config.config import RunConfig
 from ftev.core.errors import ConfigError
-from ftev.core.judgement.findings.find import Finding, find
+from ftev.core.judgement.findings import Finding, find
 from ftev.core.judgement.verdict import judge
 from ftev.core.report.glossary import explain, lookup
 from ftev.core.report.quiz import COUNT, Question, count_right, make_quiz, read_answers

@@ -14,7 +14,7 @@ import story
 from ftev.core.catalog.summary import describe_status, headline
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.judgement.findings.find import Finding, find
+from ftev.core.judgement.findings import Finding, find
 from ftev.core.judgement.verdict import judge
 from ftev.core.report.markdown import escape
 from ftev.core.report.report import build_report, render_json, render_markdown, write_report

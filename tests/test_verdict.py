@@ -13,7 +13,7 @@ import pytest
 import story
 from ftev.core.config.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.judgement.chance import permutation_p
-from ftev.core.judgement.findings.find import Finding, by_effect, find
+from ftev.core.judgement.findings import Finding, by_effect, find
 from ftev.core.judgement.objective import against_margin, against_target
 from ftev.core.judgement.outcome import read_difference
 from ftev.core.judgement.selection import find_comparison

@@ -10,7 +10,7 @@ from ..config.config import RunConfig, to_dict
 from ..errors import Fault, RunError
 from ..run.events import AnyEvent, LabelsFixed, RunStarted, SplitPrepared
 from ..run.history import fold
-from .findings.find import Finding, find
+from .findings import Finding, find
 
 if TYPE_CHECKING:
     from subprocess import Popen

@@ -23,7 +23,7 @@ from ..wording.numbers import (
     spell,
 )
 from .chance import against_chance
-from .findings.find import find
+from .findings import find, is_void
 from .findings.splits import LEAKED_SHARE
 from .objective import Answer, against_margin, against_target, guardrails_hold, threshold_holds
 from .outcome import read_difference
@@ -38,7 +38,6 @@ from .selection import (
 )
 
 Decision = Literal["ship", "hold", "no evidence"]
-VOID = ("wrong_metric",)  # errors that show nothing against the model, and nothing for it
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def _errors(history: History, config: RunConfig) -> Iterator[Answer]:
     """What no target and no difference can make good: each is named (leaked rows further on)."""
     for f in find(history, config):
         if f.severity == "error" and f.code != "leakage":
-            vote = 0 if f.code in VOID else -1
+            vote = 0 if is_void(f) else -1
             yield Answer(vote, f.message, {"at": ["findings"], "code": f.code, **f.evidence})
 
 

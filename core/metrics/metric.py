@@ -151,7 +151,7 @@ class Metric:
     def __call__(self, compute: Callable[..., Ratio | FloatArray | None]) -> Metric:
         name = self.name or compute.__name__
         label = self.label or name.replace("_", " ")
-        meaning, reading, trap = _paragraphs(compute.__doc__ or "")
+        meaning, reading, trap = paragraphs(compute.__doc__ or "")
         defined = replace(
             self,
             name=name,
@@ -272,7 +272,7 @@ def observed(source: Source, sums: object) -> dict[str, float]:
     return found
 
 
-def _paragraphs(text: str) -> tuple[str, str, str]:
+def paragraphs(text: str) -> tuple[str, str, str]:
     """Meaning, reading and trap out of a docstring, each as one line."""
     parts = [" ".join(part.split()) for part in text.split("\n\n")]
     body, trap = [p for p in parts if not p.startswith("Trap:")], ""

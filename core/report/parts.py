@@ -10,7 +10,7 @@ import msgspec
 
 from ..catalog.summary import run_status
 from ..config.config import RunConfig
-from ..judgement.findings.find import Finding
+from ..judgement.findings import Finding
 from ..judgement.kept import describe_kept
 from ..judgement.observations import observe_epoch
 from ..metrics.metric import adds_up

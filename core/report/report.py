@@ -18,7 +18,7 @@ from ..catalog.summary import headline
 from ..config.config import RunConfig
 from ..errors import ConfigError, Fault, FtevError
 from ..files.disk import replacing, writing
-from ..judgement.findings.find import find
+from ..judgement.findings import find
 from ..judgement.verdict import judge
 from ..run.events import spell_numbers
 from ..run.history import History

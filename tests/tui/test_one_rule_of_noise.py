@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import story
-from ftev.core.judgement.findings.find import find
+from ftev.core.judgement.findings import find
 from ftev.core.report.quiz import make_quiz
 from ftev.core.report.quiz.losses import TEXTS
 from ftev.core.report.report import build_report, render_markdown

@@ -15,7 +15,7 @@ from ...wording.numbers import (
     read_number,
     shows_nothing,
 )
-from .case import Case, Finding, Look, is_shown
+from .case import Case, Finding, is_shown, pitfall
 from .remedies import learn_less, learn_more
 
 MODELS = ("base", "tuned")
@@ -24,8 +24,26 @@ COSTS = ("end_token", "other_tokens")
 Found = Mapping[str, Any]
 
 
+@pitfall(
+    "worse_answers",
+    title="answers got worse",
+    see=("exact match", "chrf", "end_not_scored", "cross-scoring"),
+    aliases=("degeneration", "looping answers"),
+)
 def _worse_answers(case: Case) -> Iterator[Finding]:
-    """Further from the references than the base's, or caught in loops where the base is not."""
+    """What the tuned model writes by itself is worse than what the base wrote, whatever the loss
+    says.
+
+    The loss reads the reference one token at a time and always continues from the right words; a
+    model that writes must continue from its own. Here the answers to the same prompts are further
+    from the references, or run into loops more often, by more than chance explains. Look at the
+    worst examples: answers without an end point to ends that were never scored, loops to too many
+    steps or too high a rate.
+
+    Trap: A falling loss is no licence to skip reading twenty answers. Sampling at a temperature
+    hides loops without curing them.
+    """
+    # Further from the references than the base's, or caught in loops where the base is not.
     compared = [case.comparison(metric.name, "base") for metric in metrics_from("answers")]
     lost = [
         c for c in compared if is_shown(c, "worse") and not shows_nothing(c["metric"], c["high"])
@@ -66,8 +84,26 @@ def _of_worse_answers(case: Case) -> str:
     return learn_less(case, "Do not use this model for what the base writes better")
 
 
+@pitfall(
+    "never_stops",
+    title="answers do not end",
+    see=("end_not_scored", "worse_answers", "loss"),
+    aliases=("run-on answers", "missing end of text"),
+)
 def _never_stops(case: Case) -> Iterator[Finding]:
-    """The references end within the limit, and the tuned model's answers mostly do not (V7)."""
+    """The references end within the limit, and most of the tuned model's answers run on until they
+    are truncated.
+
+    Raised when fewer than half of the answers that could have ended did so, shown by a Wilson
+    interval. It forbids shipping whatever the loss says: one end token among thirty others hardly
+    moves a mean. Its own cost stands beside the answers in the report. A high one means that the
+    end was never learnt, often because the template's end token is not the one that generation
+    stops at.
+
+    Trap: A limit on the length of answers hides the fault in a demonstration and leaves half
+    sentences in production.
+    """
+    # The references end within the limit, and the tuned model's answers mostly do not (V7).
     endings = case.analysis("endings", model="tuned")
     answers = case.analysis("completions", model="tuned")
     ended = _ended_where_references_do(endings, answers)
@@ -108,8 +144,23 @@ def _ended_where_references_do(endings: Found, answers: Found) -> Found:
     return {} if answers.get("references_over_limit", 1) else answers.get("ended_by_eos", {})
 
 
+@pitfall(
+    "bleu_of_short_answers",
+    title="BLEU of short answers",
+    see=("bleu", "exact_match", "chrf"),
+)
 def _short_answers(case: Case) -> Iterator[Finding]:
-    """BLEU of texts without a sequence of four tokens says nothing."""
+    """Most answers or references have fewer than four tokens, so BLEU is near 0 even where they
+    agree.
+
+    BLEU multiplies the precisions of sequences of one to four tokens, and a text of three has no
+    sequence of four. Three identical words score 100 by chrF, 1.0 by exact match and 0.0 by BLEU,
+    as in sacrebleu itself. Read exact match where an answer is a word or two, and chrF where
+    spelling may vary.
+
+    Trap: Two models that both have a BLEU of 0 here are not equally bad: they may both be right.
+    """
+    # BLEU of texts without a sequence of four tokens says nothing.
     short = case.analysis("short_answers", model="tuned")
     if short:
         chosen = case.metric == "bleu"
@@ -120,9 +171,6 @@ def _short_answers(case: Case) -> Iterator[Finding]:
             dict(short),
             remedy='Set objective.metric = "exact_match"' if chosen else "Read exact match or chrF",
         )
-
-
-LOOKS: tuple[Look, ...] = (_worse_answers, _never_stops, _short_answers)
 
 
 def bleu_of_short(told: Found) -> str:

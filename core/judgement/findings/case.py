@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ...config.config import RunConfig
+from ...metrics.metric import paragraphs
 from ...run.history import History
 from ...tasks import Task
 from ...wording.numbers import read_number
@@ -134,4 +135,48 @@ def is_shown(c: Mapping[str, Any], outcome: Outcome) -> bool:
     return bool(c) and read_difference(c) == outcome and not p > SURE
 
 
+@dataclass(frozen=True)
+class Pitfall:
+    """What is known of a finding's code before any run shows it."""
+
+    code: str
+    title: str  # in the glossary; by default the code
+    rank: int  # of a severity those come first that say how far the judged figures bear a judgement
+    void: bool  # its error shows nothing against the model, and nothing for it
+    see: tuple[str, ...]
+    aliases: tuple[str, ...]
+    meaning: str  # one sentence
+    reading: str
+    trap: str
+
+
 Look = Callable[[Case], Iterator[Finding]]
+PITFALLS: dict[str, Pitfall] = {}
+LOOKS: list[Look] = []
+UNRANKED = 99
+
+
+def pitfall(
+    code: str,
+    *,
+    title: str = "",
+    rank: int = UNRANKED,
+    void: bool = False,
+    see: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    words: str | None = None,
+) -> Callable[[Look], Look]:
+    """Register a look, and what the glossary says of a code that it finds.
+
+    The words are the look's docstring: the meaning in one sentence, how to read it, and after
+    `Trap:` the mistake to avoid. A look that finds several codes is decorated once for each.
+    """
+
+    def register(look: Look) -> Look:
+        texts = paragraphs(look.__doc__ or "" if words is None else words)
+        PITFALLS[code] = Pitfall(code, title or code, rank, void, see, aliases, *texts)
+        if look not in LOOKS:
+            LOOKS.append(look)
+        return look
+
+    return register

@@ -18,7 +18,7 @@ from ...wording.numbers import (
 )
 from ..outcome import read_difference
 from ..selection import metric_value, unclean
-from .case import NAMES, Case, Finding, Look
+from .case import NAMES, Case, Finding, pitfall
 
 SMALL_SPLIT = 100  # rows
 LEAST_CHANGED = 6  # all changed in one direction: fewer have an exact p above 0.05 (2 / 2^5)
@@ -27,7 +27,22 @@ SAVED = "read back"  # how the form of the weights that ships is called
 MISCALIBRATED = 0.03  # ECE above its null value
 
 
+@pitfall(
+    "no_test_set",
+    title="no test set",
+    rank=8,
+    see=("test split", "validation split", "test_read_before", "selection"),
+)
 def _no_test_set(case: Case) -> Iterator[Finding]:
+    """The run is judged on validation, the same rows that chose its checkpoint.
+
+    Whatever is best of several on some rows looks better there than it is: each choice made on
+    validation leaks a little of its luck into the figure. Without a test split the verdict stays at
+    no evidence. Keep rows apart, by a file or a share, that nothing is chosen on.
+
+    Trap: Calling the validation split test does not help: what matters is whether anything was
+    decided on it.
+    """
     if case.split is not None and case.split != "test":
         yield Finding(
             "no_test_set",
@@ -37,11 +52,26 @@ def _no_test_set(case: Case) -> Iterator[Finding]:
         )
 
 
+@pitfall(
+    "test_too_small",
+    title="test set too small for the claim",
+    rank=9,
+    see=("smallest detectable difference", "interval", "paired", "verdict"),
+    aliases=("too_small_for_claim", "too few rows"),
+)
 def _too_small(case: Case) -> Iterator[Finding]:
-    """Few rows, an undecided difference, or a claim below what so many rows can show (S7).
+    """The test rows are too few to show a difference of the size one would care about.
 
-    Of those rows that the verdict rests on: where many repeat train, there may be few.
+    From the rows and the share of them on which the models disagree follows the smallest difference
+    that would be seen four times in five. If that is eight points, a true gain of four will mostly
+    be missed. A result of no difference then means not known, rather than equal. More rows are the
+    cure; four times as many halve what can be seen.
+
+    Trap: Testing on more and more rows until the difference becomes significant: fix the number of
+    rows beforehand.
     """
+    # Few rows, an undecided difference, or a claim below what so many rows can show (S7).
+    # Of those rows that the verdict rests on: where many repeat train, there may be few.
     case = case.of_verdict()
     if case.split is None:
         return
@@ -112,7 +142,24 @@ def _rows_needed(rows: int, least: float, claim: float | None) -> str:
     )
 
 
+@pitfall(
+    "test_read_before",
+    title="test set read before",
+    rank=10,
+    see=("selection", "no_test_set", "validation split", "Holm"),
+    aliases=("test set reuse",),
+)
 def _read_before(case: Case) -> Iterator[Finding]:
+    """Other runs have been evaluated on these same test rows, so choices may have been made on
+    them.
+
+    One reading is clean. When ten settings are tried and the best is kept by its test score, that
+    score is the luckiest of ten and will not come again. The finding counts the readings it knows
+    of. Choose on validation, and keep fresh rows for the last word when the same test set has
+    served many times.
+
+    Trap: It happens without intent, one harmless look at a time, and to teams as well as to people.
+    """
     found = case.analysis("test_readings", "test")
     runs, others = int(found.get("runs", 0)), int(found.get("other_configs", 0))
     if not runs:
@@ -129,8 +176,26 @@ def _read_before(case: Case) -> Iterator[Finding]:
     )
 
 
+@pitfall(
+    "poorly_calibrated",
+    title="poorly calibrated",
+    see=("calibration", "ece", "ECE null value", "temperature", "threshold"),
+    aliases=("miscalibration", "overconfidence", "overconfident"),
+)
 def _poorly_calibrated(case: Case) -> Iterator[Finding]:
-    """The calibration error of the top label against what chance alone would show (B1)."""
+    """The stated probabilities are off by clearly more than chance alone would show on so many
+    rows.
+
+    Raised when the calibration error lies above its null value by a margin, and by more than luck
+    explains. Fine-tuned classifiers are usually too sure, more so the longer they train. A
+    temperature fitted on validation mends most of it and changes no predicted label, so accuracy
+    and F1 stay what they are. It matters where a probability decides something: a threshold, a
+    queue, a cost.
+
+    Trap: Nothing in accuracy betrays it: a model can be right nine times in ten and claim
+    ninety-nine in a hundred.
+    """
+    # The calibration error of the top label against what chance alone would show (B1).
     found = case.analysis("calibration", model="tuned")
     if "ece" not in found or "ece_null" not in found:
         return
@@ -160,8 +225,27 @@ def _by_temperature(fitted: dict[str, Any]) -> str:
     return f". The model is {way}: {told}"
 
 
+@pitfall("deploy_parity", rank=0, words="")
+@pitfall(
+    "parity_not_tested",
+    title="saved weights were not read back",
+    rank=1,
+    see=("deploy parity", "self-test"),
+)
+@pitfall("self_test", rank=2, words="")
 def _does_not_agree(case: Case) -> Iterator[Finding]:
-    """Rows scored anew must score the same: in other batches (L5), and as what ships (G3, V3)."""
+    """What lies in model/ could not be loaded and scored before the run ended, so nothing shows
+    that it is what was scored.
+
+    Deploy parity reads model/ back in a process of its own, by the calls on the card, and scores
+    some rows again. Here that process was killed, for memory most often, or took far longer than
+    scoring had. The weights may be good: the scores of this report are those of the weights in
+    memory.
+
+    Trap: A report that says nothing of parity looks the same as one whose parity was passed: read
+    which weights its sentence names.
+    """
+    # Rows scored anew must score the same: in other batches (L5), and as what ships (G3, V3).
     for split, analyses in case.history.analyses.items():
         for model, r in analyses.get("self_test", {}).items():
             if not r.get("passed", True):
@@ -199,12 +283,3 @@ def _disagreement(code: str, what: str, r: dict[str, Any], remedy: str) -> Findi
         )
     numbers = {"drift": drift, "tolerance": within, "changed": changed}
     return Finding(code, "error", "; ".join([what, *failed]), numbers, remedy=remedy)
-
-
-LOOKS: tuple[Look, ...] = (
-    _does_not_agree,
-    _no_test_set,
-    _too_small,
-    _read_before,
-    _poorly_calibrated,
-)

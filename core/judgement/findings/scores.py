@@ -6,33 +6,42 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...metrics.metric import METRICS, needs_positive
 from ...wording.names import name_metric
 from ...wording.numbers import (
     format_count,
     format_difference,
     format_difference_interval,
-    format_estimate,
     format_value,
     read_number,
 )
-from ..selection import higher_is_better, metric_value, unclean
-from . import remedies
-from .case import EVIDENCE_ROWS, NAMES, Case, Finding, Look, is_shown
+from ..selection import metric_value, unclean
+from .case import EVIDENCE_ROWS, Case, Finding, is_shown, pitfall
 from .course import learnt_nothing
+from .remedies import for_label, learn_less, learn_more
 
 PARADOX_GAP = 0.15  # accuracy above balanced accuracy by this much hides a failing label
 POOR_RECALL = 0.5
-ONE_SIDED = 0.75  # share of the commonest label from which accuracy says little
 BELOW_CHANCE = -2.33  # standard errors: p = 0.01 on this side
 MANY_ROWS = 4  # of a label: none found of fewer could be chance for one that is found half the time
 
 
+@pitfall(
+    "no_prediction",
+    title="rows without a prediction",
+    see=("loss_not_finite", "steps_skipped", "dtype"),
+)
 def _no_prediction(case: Case) -> Iterator[Finding]:
-    """Rows whose scores are no numbers: they count as wrong, and the model is broken (V5).
+    """The scores of some rows are not finite numbers, so the model answers nothing there.
 
-    On every split: rows of validation that cannot be scored say the same of the weights.
+    They count as wrong and are listed. Such a model never ships: weights or activations have
+    overflowed, and other inputs will meet the same. Train with a lower learning rate, keep an
+    earlier checkpoint, or load the model in float32 where only its low precision is at fault.
+
+    Trap: Taking the largest of scores that are NaN gives the first label, which looks like an
+    answer.
     """
+    # Rows whose scores are no numbers: they count as wrong, and the model is broken (V5).
+    # On every split: rows of validation that cannot be scored say the same of the weights.
     for split, models in case.history.results.items():
         tuned = models.get("tuned", {})
         rows = list(tuned.get("no_prediction") or [])
@@ -45,13 +54,28 @@ def _no_prediction(case: Case) -> Iterator[Finding]:
             f"{split}: their scores are not finite, and they count as wrong",
             {"split": split, "rows": len(rows)},
             [(split, int(row)) for row in rows[:EVIDENCE_ROWS]],
-            remedies.learn_less(case, "Load the model in float32 and evaluate again"),
+            learn_less(case, "Load the model in float32 and evaluate again"),
             {split: len(rows)},
         )
 
 
+@pitfall(
+    "labels_swapped",
+    title="labels look swapped",
+    see=("mcc", "confusion matrix", "balanced_accuracy"),
+)
 def _swapped_labels(case: Case) -> Iterator[Finding]:
-    """Right less often than the same answers would be in any other order, shown by permutation."""
+    """The model is right less often than shuffling its own answers would make it.
+
+    Knowing nothing gives chance; being reliably below it takes knowledge used the wrong way round.
+    Almost always two files code their labels differently, or a head's order of outputs is not that
+    of the data. The pair that is confused most often is named. Mend the coding and evaluate again:
+    nothing needs training.
+
+    Trap: Flipping the answers by hand repairs the score and leaves the cause in the pipeline, where
+    it will flip something else.
+    """
+    # Right less often than the same answers would be in any other order, shown by permutation.
     counts = _confusion(case.tuned)
     if counts is None or (case.trains and learnt_nothing(case)):
         return  # a head at random may be below chance as well
@@ -97,31 +121,23 @@ def right_by_chance(counts: Sequence[Sequence[int]]) -> tuple[float, float]:
     return both / n, math.sqrt(squares / (n - 1))
 
 
-def _never_predicted(case: Case) -> Iterator[Finding]:
-    """Every label that has rows and is never answered."""
-    counts = _confusion(case.tuned)
-    if counts is None or case.split is None:
-        return
-    labels = case.tuned["confusion"]["labels"]
-    answered = [any(column) for column in zip(*counts, strict=True)]
-    missed = {labels[i]: sum(row) for i, row in enumerate(counts) if any(row) and not answered[i]}
-    if not missed:
-        return
-    named = ", ".join(f'"{label}" ({format_count(n, "row")})' for label, n in missed.items())
-    yield Finding(
-        "labels_never_predicted",
-        "warning" if max(missed.values()) >= MANY_ROWS else "info",
-        f"the tuned model never predicts {format_count(len(missed), 'label')} that {case.split} "
-        f"has: {named}",
-        {"split": case.split, "support": missed, "answered": sum(answered)},
-        remedy=remedies.learn_more(
-            case, "Take a model that was trained on these labels", "or give these labels more rows"
-        ),
-    )
-
-
+@pitfall(
+    "probe_beats_tuned",
+    title="a linear probe beats the tuned model",
+    see=("probe", "paired", "learning rate", "underfitting"),
+)
 def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
-    """A linear layer on the frozen base is shown to be better than what training made of it."""
+    """A linear layer on the frozen base is shown to do better than the model that was fine-tuned.
+
+    The features were there from the beginning, and training has not yet caught up with a regression
+    on them: mostly too small a learning rate, or too few epochs. Change these first; other data and
+    other bases come later. If training diverged, the rate was too large instead. The verdict is
+    hold: the probe is cheaper, and better.
+
+    Trap: A base with a fresh head always loses against its tuned self, which makes such a run look
+    like a success.
+    """
+    # A linear layer on the frozen base is shown to be better than what training made of it.
     c = case.comparison(case.metric, "probe")
     if case.judged_by_threshold or not is_shown(c, "worse"):
         return  # at thresholds of their own, rules are compared by what the objective wants most
@@ -138,18 +154,46 @@ def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
         f"95 %: {interval})",
         {"metric": metric, "probe": before, "tuned": after, "difference": c["difference"]}
         | {"low": c["low"], "high": c["high"]},
-        remedy=remedies.learn_more(
-            case, "Do not use this model: the linear probe is simpler and better"
-        ),
+        remedy=learn_more(case, "Do not use this model: the linear probe is simpler and better"),
     )
 
 
-def _accuracy_paradox(case: Case) -> Iterator[Finding]:
-    """A label whose rows are shown to be missed, which accuracy hides.
+@pitfall(
+    "accuracy_paradox",
+    title="accuracy paradox",
+    see=("accuracy", "balanced_accuracy", "recall", "class_imbalance"),
+)
+@pitfall(
+    "label_missed",
+    title="a label is missed",
+    see=("recall", "accuracy_paradox", "confusion matrix", "threshold"),
+    words="""
+    More than half of one label's rows are not found, and accuracy is below that of a constant
+    answer.
 
-    Only an accuracy that always answering the commonest label would not beat is a paradox; below
-    that it is a label that is missed.
+    The whole interval of that label's recall lies below one half. Here not even accuracy is good:
+    always giving the commonest label would be right more often. No target makes up for it, so the
+    verdict is hold. Look at which label its rows are taken for in the confusion matrix.
+
+    Trap: Lowering a threshold finds more of the label and floods the others with false alarms: read
+    precision beside it.
+    """,
+)
+def _accuracy_paradox(case: Case) -> Iterator[Finding]:
+    """Accuracy is high although the model misses most rows of a label that matters.
+
+    Raised when accuracy is at least what always answering the commonest label has, lies far above
+    balanced accuracy, and one label is shown to lose more than half of its rows. The model has
+    learnt that the common label is the safe bet. It forbids shipping whatever the target says: a
+    detector with 98 % accuracy that finds 12 % of the fraud detects nothing. Look at the row of
+    that label in the confusion matrix, then judge by its recall or by macro F1.
+
+    Trap: Rebalancing the test set makes the paradox vanish from the report and not from the world;
+    keep the test set as rows will arrive.
     """
+    # A label whose rows are shown to be missed, which accuracy hides.
+    # Only an accuracy that always answering the commonest label would not beat is a paradox; below
+    # that it is a label that is missed.
     if not case.task.has_labels or not case.tuned:
         return
     accuracy, balanced = (metric_value(case.tuned, m) for m in ("accuracy", "balanced_accuracy"))
@@ -184,7 +228,45 @@ def _accuracy_paradox(case: Case) -> Iterator[Finding]:
             "found": found,
             "support": support,
         },
-        remedy=remedies.for_label(case, label, "recall"),
+        remedy=for_label(case, label, "recall"),
+    )
+
+
+@pitfall(
+    "labels_never_predicted",
+    title="labels never predicted",
+    see=("confusion matrix", "macro_f1", "class_imbalance", "small_classes"),
+)
+def _never_predicted(case: Case) -> Iterator[Finding]:
+    """The tuned model gives some labels to no row at all, though rows of them exist.
+
+    Every such label is listed with how many rows carry it; recall and F1 of each are 0. With many
+    rows it is a model that has not yet moved off the common answers, or a label spelt in two ways.
+    With one to three rows it may be bad luck. Train on, check the spelling of labels, then gather
+    rows.
+
+    Trap: A weighted average hardly notices an empty column; only macro averages and the confusion
+    matrix show it.
+    """
+    # Every label that has rows and is never answered.
+    counts = _confusion(case.tuned)
+    if counts is None or case.split is None:
+        return
+    labels = case.tuned["confusion"]["labels"]
+    answered = [any(column) for column in zip(*counts, strict=True)]
+    missed = {labels[i]: sum(row) for i, row in enumerate(counts) if any(row) and not answered[i]}
+    if not missed:
+        return
+    named = ", ".join(f'"{label}" ({format_count(n, "row")})' for label, n in missed.items())
+    yield Finding(
+        "labels_never_predicted",
+        "warning" if max(missed.values()) >= MANY_ROWS else "info",
+        f"the tuned model never predicts {format_count(len(missed), 'label')} that {case.split} "
+        f"has: {named}",
+        {"split": case.split, "support": missed, "answered": sum(answered)},
+        remedy=learn_more(
+            case, "Take a model that was trained on these labels", "or give these labels more rows"
+        ),
     )
 
 
@@ -224,8 +306,22 @@ def _found_by_threshold(case: Case, label: str) -> bool:
     return read_number(recall.get("low")) >= POOR_RECALL
 
 
+@pitfall(
+    "worse_than_guessing",
+    title="worse than guessing",
+    see=("ln V", "loss", "vocabulary_mismatch", "template_mismatch"),
+)
 def _worse_than_guessing(case: Case) -> Iterator[Finding]:
-    """For a generation model only: a classifier's loss can be high while its answers are good."""
+    """The tuned model's loss is above ln V: random tokens would be likelier right.
+
+    A language model that knows nothing has the loss ln V. Above it, the model is confidently wrong:
+    a mismatched tokenizer, a broken template, weights that did not load, or text of a kind it never
+    saw. No difference from the base can make such a model good enough, so the verdict is hold.
+
+    Trap: It often hides behind a large improvement: a fall from 11.8 to 9 nats looks splendid until
+    one sees that 8 is a die.
+    """
+    # For a generation model only: a classifier's loss can be high while its answers are good.
     guess = case.history.random_loss
     if case.task.has_labels or guess is None:
         return
@@ -240,123 +336,5 @@ def _worse_than_guessing(case: Case) -> Iterator[Finding]:
             f"{guess:.3f} (ln V)",
             {"loss": loss, "random_loss": guess},
             remedy="The model does not know this kind of text. "
-            + remedies.learn_more(case, "Take another model", "or take another base"),
+            + learn_more(case, "Take another model", "or take another base"),
         )
-
-
-def _wrong_metric(case: Case) -> Iterator[Finding]:
-    """The declared primary metric, where it cannot answer what this task asks."""
-    metric = case.config.objective.metric if case.config else None
-    if metric is None or metric not in METRICS:
-        return
-    for why in (_of_another_task, _of_two_labels, _one_sided, _across_tokenizers):
-        if found := why(case, metric):
-            yield found
-            return
-
-
-def _of_another_task(case: Case, metric: str) -> Finding | None:
-    if not case.task.name or metric in case.task.metrics:
-        return None
-    meant = METRICS[metric].task
-    return Finding(
-        "wrong_metric",
-        "error",
-        f"{metric} is the declared metric; it is one of {meant}, and this run is {case.task.name}",
-        {"metric": metric, "task": case.task.name},
-        remedy=f"Declare a metric of this task, for instance {case.task.default_metric}",
-    )
-
-
-def _of_two_labels(case: Case, metric: str) -> Finding | None:
-    labels = len(case.history.labels)
-    if not needs_positive(metric) or labels <= 2:
-        return None
-    return Finding(
-        "wrong_metric",
-        "error",
-        f"{metric} is the declared metric; it belongs to one positive label of two, and this task "
-        f"has {labels:,} labels: it is not computed",
-        {"metric": metric, "labels": labels},
-        remedy=f"Declare macro_{metric}, the mean over the labels",
-    )
-
-
-def _one_sided(case: Case, metric: str) -> Finding | None:
-    if (METRICS[metric].same_as or metric) != "accuracy":
-        return None
-    where, counts = case.split, {}
-    if where is not None:
-        rows = case.tuned.get("per_class") or {}
-        counts = {label: int(row.get("support", 0)) for label, row in rows.items()}
-    if not any(counts.values()):
-        where, counts = "train", case.train_labels()
-    total = sum(counts.values())
-    if not total:
-        return None
-    most = max(counts, key=lambda label: counts[label])
-    share = counts[most] / total
-    if share < ONE_SIDED:
-        return None
-    return Finding(
-        "wrong_metric",
-        "warning",
-        f'{metric} is the declared metric, yet always answering "{most}" has '
-        f"{format_value('accuracy', share)} of {where}: {metric} hardly sees the other labels",
-        {"metric": metric, "label": most, "share": share, "split": where},
-        remedy="Declare macro_f1, mcc, or recall of the label that matters",
-    )
-
-
-def _across_tokenizers(case: Case, metric: str) -> Finding | None:
-    pair = case.history.models_compared
-    if pair is None or pair.same_vocabulary or case.task.has_labels:
-        return None
-    if not METRICS[metric].per_token:
-        return None
-    return Finding(
-        "wrong_metric",
-        "error",
-        f"{metric} is the declared metric, a figure per token, and base and tuned cut text into "
-        "different tokens: their figures cannot be compared",
-        {"metric": metric},
-        remedy="Declare bits_per_byte, which does not depend on the tokenizer",
-    )
-
-
-def _target_already_met(case: Case) -> Iterator[Finding]:
-    """The whole interval of the reference meets the target: the tuning was not needed for it."""
-    target, against = case.target, case.reference
-    if target is None or against is None:
-        return
-    estimate = case.results[against].get("metrics", {}).get(case.metric)
-    if estimate is None:
-        return
-    low, high = read_number(estimate["low"]), read_number(estimate["high"])
-    at_least = case.config is not None and case.config.objective.at_least is not None
-    met = low >= target if at_least else high <= target
-    if math.isnan(low) or math.isnan(high) or not met:
-        return
-    named = name_metric(case.metric, case.tuned.get("positive"))
-    yield Finding(
-        "target_already_met",
-        "warning",
-        f"{NAMES[against]} already meets the target on {case.split}: {named} is "
-        f"{format_estimate(case.metric, estimate)}, target {format_value(case.metric, target)}",
-        {"model": against, "metric": case.metric, "low": low, "high": high, "target": target},
-        remedy="Set a target that asks for what tuning should bring, "
-        + ("above" if higher_is_better(case.metric) else "below")
-        + " this figure",
-    )
-
-
-LOOKS: tuple[Look, ...] = (
-    _no_prediction,
-    _swapped_labels,
-    _probe_beats_tuned,
-    _accuracy_paradox,
-    _never_predicted,
-    _wrong_metric,
-    _worse_than_guessing,
-    _target_already_met,
-)

@@ -10,12 +10,29 @@ from ...wording.names import name_metric
 from ...wording.numbers import format_count, format_estimate, read_number
 from ..leaked import tell_leaked
 from ..selection import clean
-from .case import EVIDENCE_ROWS, Case, Finding, Look
+from .case import EVIDENCE_ROWS, Case, Finding, pitfall
 
 LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
 
 
+@pitfall(
+    "leakage",
+    title="leakage between splits",
+    rank=4,
+    see=("leakage-adjusted", "near duplicate", "conflicting_labels", "group column"),
+    aliases=("data leakage", "contamination", "train test overlap"),
+)
 def _leakage(case: Case) -> Iterator[Finding]:
+    """Rows of an evaluation split stand, in full or nearly, in a split before it.
+
+    Three layers are searched: equal after Unicode form, case and white space are evened out; nearly
+    equal, by shared runs of five characters; and for longer texts 13 words in a row in common.
+    Nothing is deleted. The report shows the pairs and the metric on all rows and on the clean ones:
+    if the two agree, little harm was done; if the clean figure is lower, believe that one.
+
+    Trap: Removing exact duplicates and declaring the rest clean: templates with one word changed
+    leak as well, and inflate most where a model learns by heart.
+    """
     found = case.history.leakage
     if found is None or not (found.exact or found.near or found.ngram):
         return
@@ -84,7 +101,24 @@ def _adjusted(case: Case) -> str:
     )
 
 
+@pitfall(
+    "group_in_two_splits",
+    title="one group in two splits",
+    rank=5,
+    see=("group column", "leakage", "leakage-adjusted"),
+)
 def _group_in_two_splits(case: Case) -> Iterator[Finding]:
+    """A customer, document or author named by data.group has rows before and in this split.
+
+    Someone's messages resemble each other in ways that have nothing to do with their label. A model
+    that met the author in training recognises the author again, and that will not help with
+    strangers. The clean rows leave out all of a shared group; where none remains, the result is not
+    fit for shipping. A share such as test = 0.2 keeps groups whole by itself; given files are taken
+    as they are.
+
+    Trap: Dropping the column so that the warning goes away: authors stay recognisable by their
+    style, signatures and subjects.
+    """
     found = case.history.leakage
     for split, groups in (found.groups if found else {}).items():
         assert found is not None
@@ -101,7 +135,23 @@ def _group_in_two_splits(case: Case) -> Iterator[Finding]:
         )
 
 
+@pitfall(
+    "same_rows",
+    title="two splits with the same rows",
+    rank=3,
+    see=("leakage", "repeated_test_rows", "test_read_before"),
+)
 def _same_rows(case: Case) -> Iterator[Finding]:
+    """A split holds exactly the rows of an earlier one, answers included.
+
+    Usually one file was named twice, or copied under another name. A test that is the training file
+    measures memory: any model large enough gets everything right. Where this concerns the judged
+    split, nothing ships, since no row is left that could speak of new data. A validation that
+    equals train cannot tell when to stop.
+
+    Trap: Shuffling one of the files hides the copy from a look at their first lines, and from
+    nobody who compares the rows.
+    """
     found = case.history.leakage
     for a, b in found.same if found else ():
         names = [s.source for n in (a, b) if (s := case.history.splits.get(n)) and s.source]
@@ -117,7 +167,25 @@ def _same_rows(case: Case) -> Iterator[Finding]:
         )
 
 
+@pitfall(
+    "drawn_differently",
+    title="train and test drawn differently",
+    rank=7,
+    see=("leakage", "class_imbalance", "slices"),
+    aliases=("distribution shift", "dataset shift", "covariate shift", "label shift"),
+)
 def _drawn_differently(case: Case) -> Iterator[Finding]:
+    """The judging rows are not a random draw from where the training rows came from.
+
+    Three questions are asked: do labels have other shares (against tables with the same margins),
+    are inputs longer or shorter (Kolmogorov and Smirnov), and can naive Bayes tell from the text
+    which file a row is from. All three together raise a false alarm in at most one of a hundred
+    random splits. It is no fault if test is the newer or the harder draw on purpose; then only test
+    speaks of the future.
+
+    Trap: Mixing both files and splitting anew makes the difference vanish together with the only
+    rows that resembled what will arrive.
+    """
     split = case.judging
     found = case.analysis("draws", split)
     shown = {n: f for n, f in found.items() if isinstance(f, dict) and f.get("shown")}
@@ -157,11 +225,3 @@ def _tell_wording(f: dict[str, Any], before: str, split: str) -> str:
 
 
 _DRAWS = {"labels": _tell_labels, "lengths": _tell_lengths, "wording": _tell_wording}
-
-
-LOOKS: tuple[Look, ...] = (
-    _leakage,
-    _same_rows,
-    _group_in_two_splits,
-    _drawn_differently,
-)

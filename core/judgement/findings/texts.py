@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ...run.events import SplitPrepared, TextScored
 from ...wording.numbers import format_count, read_number
-from .case import EVIDENCE_ROWS, Case, Finding, Look, Row
+from .case import EVIDENCE_ROWS, Case, Finding, Row, pitfall
 from .remedies import learn_less
 
 TRUNCATED_SHARE = 0.01
@@ -18,7 +18,22 @@ def _rows_of(s: SplitPrepared, count: str) -> list[Row]:
     return [(s.split, row) for row in s.examples.get(count, [])[:EVIDENCE_ROWS]]
 
 
+@pitfall(
+    "truncation",
+    title="rows cut at the window",
+    see=("nothing_to_score", "end_not_scored", "masking", "rolling windows"),
+    aliases=("truncated rows",),
+)
 def _truncation(case: Case) -> Iterator[Finding]:
+    """More than one row in a hundred was longer than the model takes, or a completion lost its end.
+
+    What was cut was neither learnt from nor scored. For classification the end of a text is lost;
+    for generation a completion without its end teaches the model to go on for ever. Rows, tokens
+    and completions lost are counted. Raise the maximum length where the model allows it, or shorten
+    prompts on purpose.
+
+    Trap: Scores on truncated rows are of another, shorter task: they can look better than life.
+    """
     for name, s in case.history.splits.items():
         if not s.rows or not (
             s.truncated_rows > TRUNCATED_SHARE * s.rows or s.truncated_completions
@@ -56,7 +71,20 @@ def _without_ends(split: str, case: Case) -> str:
     return "their ends are not scored"
 
 
+@pitfall(
+    "nothing_to_score",
+    title="rows with nothing to score",
+    see=("truncation", "masking", "rows scored"),
+)
 def _nothing_to_score(case: Case) -> Iterator[Finding]:
+    """In some rows masking and truncation left no token for the loss.
+
+    Usually the prompt fills the whole window. These rows are left out of every mean, counted and
+    listed; they can neither help nor hurt the figure, which is why their number matters: a score
+    over 60 of 100 rows is a score of the short ones.
+
+    Trap: Counting such a row as loss 0 makes a model look better with every row it cannot read.
+    """
     for name, s in case.history.splits.items():
         if s.unscored_rows:
             yield Finding(
@@ -70,7 +98,22 @@ def _nothing_to_score(case: Case) -> Iterator[Finding]:
             )
 
 
+@pitfall(
+    "end_not_scored",
+    title="end of text not scored",
+    see=("masking", "ended by EOS", "truncation", "template_mismatch"),
+    aliases=("eos not scored",),
+)
 def _end_not_scored(case: Case) -> Iterator[Finding]:
+    """Rows whose closing token is not among the targets of the loss.
+
+    A model learns to stop only from seeing the end token as a target. When padding and end share an
+    id and the mask goes by id, every end is hidden and the tuned model babbles on. All rows of
+    train: an error, stop and fix the template. A few: look at how they were cut.
+
+    Trap: Loss does not show it, it even looks slightly better; only generated answers that never
+    end do.
+    """
     for name, s in case.history.splits.items():
         if s.rows_without_eos:
             every = s.rows_without_eos >= s.rows - s.truncated_rows
@@ -93,8 +136,37 @@ def _stopping(split: str, case: Case, *, every: bool) -> str:
     return "whether the model stops is not measured on them"
 
 
+@pitfall(
+    "vocabulary_mismatch",
+    title="vocabularies differ",
+    see=("bits_per_byte", "tokenizer", "template_mismatch"),
+)
+@pitfall(
+    "template_mismatch",
+    title="templates differ",
+    see=("vocabulary_mismatch", "prefix token", "end_not_scored", "deploy parity"),
+    words="""
+    Base and tuned render a chat, or mark the ends of a text, in different ways.
+
+    The two are then not asked the same question. A difference between them may come from the
+    template alone, and a model that is served with another one than it was trained with loses
+    quality without any error message. Ship the tokenizer files that training used.
+
+    Trap: Templates that look equal can differ in one space or newline before the answer, which is
+    enough.
+    """,
+)
 def _mismatch(case: Case) -> Iterator[Finding]:
-    """Two models that do not see the same text, or not as they did in training."""
+    """Base and tuned model cut text into different tokens, or a tokenizer does not fit its model.
+
+    Loss, perplexity and token accuracy are per token, so between two vocabularies they have no
+    common unit: only bits per byte, or the answers themselves, can be compared. A token id without
+    an embedding is worse: model and tokenizer were not saved together.
+
+    Trap: The larger vocabulary has fewer tokens a text and a higher loss per token while being the
+    better model.
+    """
+    # Two models that do not see the same text, or not as they did in training.
     pair = case.history.models_compared
     if pair is None:
         return
@@ -132,7 +204,22 @@ def _mismatch(case: Case) -> Iterator[Finding]:
         )
 
 
+@pitfall(
+    "forgetting",
+    see=("general text", "learning_rate_too_high", "loss", "adapter"),
+    aliases=("catastrophic forgetting",),
+)
 def _forgetting(case: Case) -> Iterator[Finding]:
+    """The tuned model finds neutral text less likely than the base did.
+
+    Fine-tuning moves weights that also held general knowledge. Measured as the change of loss on a
+    neutral text that has nothing to do with the task, per token, or in bits per byte; a few
+    hundredths of a nat are normal, half a nat is a model that has become a specialist. Fewer steps,
+    a lower rate, an adapter or some mixed-in neutral rows keep it down.
+
+    Trap: If the deployed model only ever does the one task, forgetting may not matter; if users
+    also chat with it, the task's own score will never show it.
+    """
     scored = {t.model: t for t in case.history.texts if t.source == "general_text"}
     if not {"base", "tuned"} <= set(scored):
         return
@@ -168,12 +255,3 @@ def _forgetting(case: Case) -> Iterator[Finding]:
 def _bits(t: TextScored) -> float:
     """Bits per byte."""
     return -t.log_likelihood / (math.log(2) * t.bytes) if t.bytes else math.nan
-
-
-LOOKS: tuple[Look, ...] = (
-    _truncation,
-    _nothing_to_score,
-    _end_not_scored,
-    _mismatch,
-    _forgetting,
-)

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 from ...run.history import NOISE_ERRORS, History
 from ...wording.numbers import format_count
-from .case import Case, Finding, Look
+from .case import Case, Finding, pitfall
 from .course import (
     between,
     diverged,
@@ -49,8 +49,23 @@ def _validation(history: History) -> list[Point]:
     return series if all(math.isfinite(p.loss) for p in series) else []
 
 
+@pitfall(
+    "overfitting",
+    see=("loss", "early stopping", "checkpoint", "ece", "underfitting"),
+    aliases=("overfit",),
+)
 def _overfitting(case: Case) -> Iterator[Finding]:
-    """Validation loss at the end is shown above its lowest, since when training loss fell."""
+    """Validation loss rises from some epoch on while training loss keeps falling.
+
+    From there the model learns the training rows by heart instead of what they have in common. The
+    finding says since which epoch, by how much, and which checkpoint was kept: if that one is from
+    before the rise, no harm is done. Otherwise train for fewer epochs, stop early, or get more
+    data.
+
+    Trap: Accuracy may keep rising while loss rises, because few but very sure mistakes grow costly:
+    then calibration suffers first.
+    """
+    # Validation loss at the end is shown above its lowest, since when training loss fell.
     history, series = case.history, _validation(case.history)
     if len(series) < 3:
         return
@@ -96,8 +111,22 @@ def _which_was_kept(history: History) -> str:
     return "" if kept is None else f"; the checkpoint of step {kept:,} was kept"
 
 
+@pitfall(
+    "underfitting",
+    see=("loss", "overfitting", "learning rate", "loss_never_fell"),
+    aliases=("underfit",),
+)
 def _underfitting(case: Case) -> Iterator[Finding]:
-    """Little learnt by the end, or ended while both losses still fell."""
+    """The model has learnt little, or was stopped while both losses were still falling.
+
+    Either the training loss ends about where knowing nothing of the input would put it, or the last
+    epoch still brought a clear gain on validation. More epochs or a higher learning rate are cheap
+    to try; if nothing moves, the base is too small or the labels do not follow from the text.
+
+    Trap: A poor score on test is no proof of it: if training loss is low, the trouble is
+    overfitting or different data, and training longer makes it worse.
+    """
+    # Little learnt by the end, or ended while both losses still fell.
     history = case.history
     epochs = [e for e in history.epochs if math.isfinite(e.train_loss)]
     if history.ended is None or not epochs or training(case).diverged:
@@ -142,7 +171,21 @@ def _still_falling(history: History) -> Iterator[Finding]:
     )
 
 
+@pitfall(
+    "loss_never_fell",
+    title="training loss never fell",
+    see=("ln V", "learning rate", "underfitting", "masking"),
+)
 def _nothing_learnt(case: Case) -> Iterator[Finding]:
+    """Training loss at the end is what it was at the beginning.
+
+    Nothing was learnt. Usual causes in order: the learning rate is far too low, the layers that
+    should train are frozen, labels are shuffled against texts, or the scored tokens are masked
+    away. Overfit ten rows on purpose: if even that fails, something is broken.
+
+    Trap: A classifier at 0.693 nats looks like a small loss; with two labels it is ln 2, which is
+    coin tossing.
+    """
     history = case.history
     if history.ended is None or not hardly_moved(history):
         return
@@ -159,8 +202,23 @@ def _nothing_learnt(case: Case) -> Iterator[Finding]:
     )
 
 
+@pitfall(
+    "loss_plateau",
+    title="loss no longer improves",
+    see=("early stopping", "overfitting", "learning rate", "epoch"),
+    aliases=("plateau",),
+)
 def _plateau(case: Case) -> Iterator[Finding]:
-    """What was gained was gained early: every later evaluation is level with an earlier one."""
+    """Validation loss has been level for the last evaluations.
+
+    What these data and settings can give has been reached; the steps after that only cost time.
+    Harmless when the level is good. Shorten the run, or change something else: more or cleaner
+    rows, another base, a different learning rate.
+
+    Trap: A plateau of the loss early in warm-up, or between two drops of the learning rate, is a
+    pause and not the end.
+    """
+    # What was gained was gained early: every later evaluation is level with an earlier one.
     series = _validation(case.history)
     since = _level_since(case.history, series)
     if since is None:
@@ -190,8 +248,40 @@ def _level_since(history: History, series: Sequence[Point]) -> int | None:
     return None
 
 
+@pitfall(
+    "loss_diverged",
+    title="training diverged",
+    see=("learning rate", "gradient norm", "loss_not_finite", "learning_rate_too_high"),
+    aliases=("diverging", "divergence"),
+)
+@pitfall(
+    "learning_rate_too_high",
+    title="learning rate too high at the start",
+    see=("learning rate", "warm-up", "forgetting", "loss_diverged"),
+    words="""
+    Training loss rose at once instead of falling.
+
+    The first updates were so large that they undid part of what the base knew. If the loss later
+    fell below its beginning, the run recovered and the finding is only a hint; if not, start again
+    with a third of the rate or a longer warm-up. Fine-tuning usually wants 1e-5 to 5e-5, adapters
+    ten times that.
+
+    Trap: The run may end well in its own metric and have paid with what the base could do
+    elsewhere: see forgetting.
+    """,
+)
 def _unsteady(case: Case) -> Iterator[Finding]:
-    """Divergence, and a loss that rises from its first steps on."""
+    """Training loss rose for good: beyond its noise, and by more than a trifle of what guessing
+    gives.
+
+    Updates have become larger than the region in which they make sense; the weights wander off. The
+    kept checkpoint may be from before. Lower the learning rate, lengthen warm-up, keep gradient
+    clipping on; in low precision look at the gradient norm as well.
+
+    Trap: A single spike that recovers is not divergence: look at the mean of many steps, not at the
+    worst one.
+    """
+    # Divergence, and a loss that rises from its first steps on.
     found = windows(case.history)
     if not found:
         return
@@ -221,7 +311,36 @@ def _unsteady(case: Case) -> Iterator[Finding]:
         )
 
 
+@pitfall(
+    "steps_skipped",
+    title="steps skipped",
+    see=("gradient norm", "loss_not_finite", "dtype"),
+)
+@pitfall(
+    "loss_not_finite",
+    title="loss not finite",
+    see=("steps_skipped", "loss_diverged", "dtype", "gradient norm"),
+    aliases=("nan loss", "loss is nan"),
+    words="""
+    The training loss became infinite or not a number at some step.
+
+    From that step on the figure says nothing, and if an update was made the weights are spoilt. It
+    is shown as what it is and never left out of a mean. The first such step is named: take a
+    checkpoint from before it, lower the learning rate, train in float32, and look at the rows of
+    that step.
+
+    Trap: Tools that drop such values from the average show a healthy curve for a dead run.
+    """,
+)
 def _not_finite(case: Case) -> Iterator[Finding]:
+    """Some optimizer steps made no update because the gradient was infinite or not a number.
+
+    A few at the start of a half-precision run are ordinary. Many, or clusters late in training,
+    mean that numbers overflow: lower the learning rate or train in float32. The schedule went on
+    all the same, so a run with many skips had less training than its steps say.
+
+    Trap: The loss curve hides them: it is drawn for the forward pass, which was fine.
+    """
     steps = case.history.steps
     if skipped := steps.skipped:
         yield Finding(
@@ -249,13 +368,3 @@ def _is_spoilt(history: History, first_bad: int) -> bool:
         return False
     kept = history.best_step
     return kept is None or kept >= first_bad
-
-
-LOOKS: tuple[Look, ...] = (
-    _overfitting,
-    _underfitting,
-    _nothing_learnt,
-    _plateau,
-    _unsteady,
-    _not_finite,
-)

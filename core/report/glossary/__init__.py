@@ -1,13 +1,13 @@
 """What the words of a report mean: every metric, every finding, and the terms around them.
 
-A metric's words stand with its definition. The others lie in findings.toml and terms.toml: a table
-per term, its key the name that the report uses. They are read when somebody asks.
+The words of a metric and of a finding stand with their definitions. Those of other terms lie in
+terms.toml: a table per term, its key the name that the report uses, read when somebody asks.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -15,12 +15,13 @@ from typing import Literal
 import msgspec
 
 from ...errors import ConfigError
+from ...judgement.findings import PITFALLS
+from ...judgement.findings.case import Pitfall
 from ...metrics.metric import METRICS, Metric
 from ...wording.text import nearest, plain
 
 Kind = Literal["metric", "finding", "term"]
 KINDS: dict[Kind, str] = {"metric": "metrics", "finding": "findings", "term": "terms"}
-IN_FILES: tuple[Kind, ...] = ("finding", "term")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,37 +60,36 @@ def lookup(term: str) -> Entry | None:
 
 
 def _by_name() -> dict[str, Entry]:
-    return _entries(tuple(METRICS))
+    return _entries(tuple(METRICS), tuple(PITFALLS))
 
 
 @cache
-def _entries(metrics: tuple[str, ...]) -> dict[str, Entry]:
-    return {name: _of_metric(METRICS[name]) for name in metrics} | _of_files()
+def _entries(metrics: tuple[str, ...], findings: tuple[str, ...]) -> dict[str, Entry]:
+    found = [_defined("metric", name, METRICS[name].heading, METRICS[name]) for name in metrics]
+    explained = [PITFALLS[code] for code in findings if PITFALLS[code].meaning]
+    found += [_defined("finding", p.code, p.title, p) for p in explained]
+    return {entry.name: entry for entry in (*found, *_terms())}
 
 
-def _of_metric(metric: Metric) -> Entry:
+def _defined(kind: Kind, name: str, title: str, words: Metric | Pitfall) -> Entry:
     return Entry(
-        name=metric.name,
-        kind="metric",
-        title=metric.heading,
-        meaning=metric.meaning,
-        reading=metric.reading,
-        trap=metric.trap,
-        see=list(metric.see),
-        aliases=list(metric.aliases),
+        name=name,
+        kind=kind,
+        title=title,
+        meaning=words.meaning,
+        reading=words.reading,
+        trap=words.trap,
+        see=list(words.see),
+        aliases=list(words.aliases),
     )
 
 
-def _of_files() -> dict[str, Entry]:
-    folder = Path(__file__).parent
-    found: dict[str, Entry] = {}
-    for kind in IN_FILES:
-        tables = tomllib.loads((folder / f"{KINDS[kind]}.toml").read_text(encoding="utf-8"))
-        for name, table in tables.items():
-            fields = {key: _flowing(value) for key, value in table.items()}
-            entry = {"title": name, "see": [], **fields, "name": name, "kind": kind}
-            found[name] = msgspec.convert(entry, Entry)
-    return found
+def _terms() -> Iterator[Entry]:
+    text = (Path(__file__).parent / "terms.toml").read_text(encoding="utf-8")
+    for name, table in tomllib.loads(text).items():
+        fields = {key: _flowing(value) for key, value in table.items()}
+        entry = {"title": name, "see": [], **fields, "name": name, "kind": "term"}
+        yield msgspec.convert(entry, Entry)
 
 
 def _flowing(value: str | list[str]) -> str | list[str]:
@@ -98,13 +98,13 @@ def _flowing(value: str | list[str]) -> str | list[str]:
 
 
 def _names() -> dict[str, str]:
-    return _spellings(tuple(METRICS))
+    return _spellings(tuple(METRICS), tuple(PITFALLS))
 
 
 @cache
-def _spellings(metrics: tuple[str, ...]) -> dict[str, str]:
+def _spellings(metrics: tuple[str, ...], findings: tuple[str, ...]) -> dict[str, str]:
     """Every spelling, plain, to the name of its entry; a name goes before an alias."""
-    known = _entries(metrics).values()
+    known = _entries(metrics, findings).values()
     found = {plain(entry.name): entry.name for entry in known}
     for entry in known:
         for other in (entry.title, *entry.aliases):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ...config.config import RunConfig
 from ...errors import ConfigError, Fault
-from ...judgement.findings.find import Finding, find
+from ...judgement.findings import Finding, find
 from ...run.history import History
 from .losses import about_losses
 from .others import SUBSTITUTES

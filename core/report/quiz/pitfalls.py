@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from ...judgement.findings.find import Finding
+from ...judgement.findings import Finding
 from ...judgement.leaked import NOT_COMPARED, was_compared
 from ...judgement.selection import judged_split, metric_value
 from ...run.events import LeakageFound
