@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+import threading
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,13 @@ from ftev.core.judgement.evaluation_values import evaluation_values
 from ftev.core.metrics.counts import classification_metrics
 from ftev.core.metrics.rows import text_metrics
 from ftev.core.run.control import AskPrompt
-from ftev.core.run.events import Evaluated, Event, LabelsFixed, StepDone, SystemSampled
+from ftev.core.run.events import Evaluated, Event, LabelsFixed, RunStarted, StepDone, SystemSampled
 from ftev.core.run.history import History, fold
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.lines import text_of
-from ftev.tui.drawing.series import Average, Pyramid
+from ftev.tui.drawing.series import SMOOTHINGS, Average, Pyramid
+from ftev.tui.screens.charts import chart
+from ftev.tui.screens.charts.chart import make_ahead
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.export import svg_of, table_rows, write_chart
 from ftev.tui.screens.charts.plot import chart_lines, plot_lines, small_charts
@@ -65,7 +68,10 @@ def test_metrics_of_an_evaluation_are_those_of_the_report(counts: list[list[int]
         split="validation", model="tuned", step=1, epoch=1.0, rows=rows, loss_sum=1.0,
         loss_count=rows, correct=right, count=rows, confusion=cells,
     )  # fmt: skip
-    found = evaluation_values(e, fold([LabelsFixed(labels=["a", "b", "c"])]))
+    started = RunStarted(
+        run="r", name="r", task="classification", pid=1, host="h", ftev_version="0.1.0"
+    )
+    found = evaluation_values(e, fold([started, LabelsFixed(labels=["a", "b", "c"])]))
     expected = classification_metrics(np.array(counts), ["a", "b", "c"], None)
     for name in found.keys() - {"loss"}:
         assert found[name] == pytest.approx(expected[name], abs=1e-12), name
@@ -378,3 +384,72 @@ async def test_the_prompt_shows_what_was_answered_then(
         assert "token accuracy" in picture(pilot)
         await pilot.press("escape")
         await seen(pilot, "asked by the run at step 140")
+
+
+def long_data(steps: int) -> ChartData:
+    def loss(n: int) -> float:
+        return float("nan") if n % 97 == 5 else 1 + (n * 7919 % 100) / 100
+
+    events = [
+        StepDone(
+            step=n,
+            epoch=n / 100,
+            loss_sum=loss(n),
+            loss_count=1,
+            learning_rate=1e-4,
+            grad_norm=loss(n + 1),
+            tokens=10 + n % 3,
+            seconds=0.1,
+            time=1e9 + n,
+        )
+        for n in range(1, steps + 1)
+    ]
+    data = ChartData()
+    data.update(fold(events))
+    return data
+
+
+def test_blocks_make_the_same_averages_and_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chart, "LONG", 100)
+    monkeypatch.setattr(chart, "BLOCK", 64)
+    ahead, at_once = long_data(1000), long_data(1000)
+    make_ahead(ahead, threading.RLock(), lambda: True)
+    for axis in ("time", "tokens"):
+        assert len(ahead._seconds) == len(ahead._tokens) == 1000
+        assert list(ahead.xs(axis)) == list(at_once.xs(axis))
+    for name in ("loss", "grad_norm", "tokens_per_second"):
+        made, wanted = ahead.chart(name).series[0], at_once.chart(name).series[0]
+        for share in SMOOTHINGS[1:]:
+            assert len(made.average(share).series) == 1000
+            told = [
+                (float(v).hex(), float(w).hex())
+                for v, w in zip(
+                    made.smoothed(share).values, wanted.smoothed(share).values, strict=True
+                )
+            ]
+            assert all(v == w for v, w in told)
+
+
+def test_a_short_run_and_a_closed_screen_make_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = long_data(1000)
+    make_ahead(data, threading.RLock(), lambda: True)
+    assert not len(data._seconds)
+    monkeypatch.setattr(chart, "LONG", 100)
+    make_ahead(data, threading.RLock(), lambda: False)
+    assert not len(data._seconds)
+
+
+def test_steps_taken_back_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chart, "LONG", 100)
+    monkeypatch.setattr(chart, "BLOCK", 64)
+    data = long_data(1000)
+    rounds = iter(range(10_000))
+
+    def wanted() -> bool:
+        if next(rounds) == 5:  # a resumed run: fewer steps than were drawn
+            for name in ("loss", "time", "tokens"):
+                del getattr(data.history.steps, name)[200:]
+        return True
+
+    make_ahead(data, threading.RLock(), wanted)
+    assert next(rounds) < 1000

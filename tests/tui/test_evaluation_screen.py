@@ -114,7 +114,7 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
         counts = read_history(classified).results["test"]["tuned"]["confusion"]["counts"]
         told = await press(pilot, "right enter", f"{counts[0][1]} of 200 rows")
         assert "/ label=" in told
-        await press(pilot, "f", "No row is like that")  # none of them was fixed
+        await press(pilot, "f", "No row matches")  # none of them was fixed
         await press(pilot, "escape", f"{counts[0][1]} of 200 rows")
         assert "label=" in picture(pilot)
         await press(pilot, "escape", 'called "')

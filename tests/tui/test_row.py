@@ -1,4 +1,4 @@
-"""The tokens of a scored row on its screen, asked of an engine that is made up here."""
+"""One row in full, and its tokens under both models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from conftest import picture, seen
 from ftev.core.errors import ModelError
 from ftev.core.run.runs import Run
-from ftev.tui.drawing.lines import Line
+from ftev.tui.drawing.lines import Line, text_of
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import (
     RowQuestion,
@@ -21,6 +21,7 @@ from ftev.tui.screens.examples.row import (
     read_tokens,
     token_lines,
 )
+from ftev.tui.screens.examples.row_detail import RowDetail, row_lines
 from ftev.tui.terminal.terminal import to_ascii
 from test_evaluation_screen import on_screen, press
 from test_safety import DANGEROUS, HOSTILE
@@ -149,3 +150,34 @@ def test_stored_losses_other_tokens_and_hostile_ones() -> None:
         assert not DANGEROUS.search(plain(token_lines(state, {}, 60)))
     nothing = plain(token_lines(RowTokens(scored={"base": [], "tuned": []}), {}, 60))
     assert "no token of this row is scored" in nothing
+
+
+FOUND = {"row_id": 3, "kind": "fell"}
+LONG = "\n".join(f"line {i} of the prompt" for i in range(40))
+
+
+def told(detail: RowDetail, height: int) -> list[str]:
+    return [text_of(line) for line in row_lines(detail, 76, height)]
+
+
+def test_a_long_prompt_leaves_room_for_reference_and_answers() -> None:
+    detail = RowDetail("test", FOUND, LONG, False, truth="the reference")
+    detail.answers = {"base": "the base's answer", "tuned": "the tuned answer"}
+    lines = told(detail, 18)
+    first = lines[:18]
+    order = ["prompt, the first 6 of 40 lines; all of it is below", "the reference"]
+    places = [first.index(text) for text in (*order, "the base's answer", "the tuned answer")]
+    assert places == sorted(places)
+    assert lines[lines.index("prompt in full") + 1 :][:40] == LONG.split("\n")
+
+
+def test_a_text_that_fits_is_told_once() -> None:
+    detail = RowDetail("test", {**FOUND, "label": "a"}, "one\ntwo", False, truth="a")
+    lines = told(detail, 18)
+    assert lines.count("one") == 1
+    assert "text" in lines
+
+
+def test_a_text_that_is_not_there_says_why() -> None:
+    detail = RowDetail("test", FOUND, "", False, missing="the data file has changed")
+    assert "The text of this row is not stored (the data file has changed)." in told(detail, 18)
