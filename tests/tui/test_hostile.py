@@ -113,7 +113,7 @@ def test_what_both_models_say_does_not_scroll_away_behind_many_labels() -> None:
     for exchanges in ([exchange_of(event)], [exchange_of(event), exchange_of(event)]):
         pane.exchanges = exchanges
         lines = told(pane.draw(76, 11))
-        assert "both say label 0" in lines
+        assert "both predict label 0" in lines
         assert "label 4" in lines
 
 

@@ -107,6 +107,8 @@ class RatingTable(Pane):
 
 
 class ReviewScreen(FramedScreen[None]):
+    """One pair of answers at a time; which model wrote which is not shown."""
+
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(REVIEW_KEYS)]
 
     def __init__(self, review: Review) -> None:

@@ -32,6 +32,8 @@ _NEVER = "This run evaluates two given models: there is no training to plot."
 
 
 class ChartPane(PlotPane):
+    """A chart in front, small ones beneath where there is room, or the steps as a table."""
+
     NUMBER, NAME = 4, "Charts"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(CHART_KEYS)]
 

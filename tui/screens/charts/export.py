@@ -175,7 +175,7 @@ def write_charts(run: Run, shown: ChartData, view: View, names: list[str], post:
 
 
 def written(run: Run, data: ChartData, view: View, names: list[str]) -> Outcome:
-
+    """What became of it, in a sentence that names the files."""
     try:
         data.update(read_history(run))
         known = [name for name in names if name in data.names] or ["loss"]

@@ -99,6 +99,7 @@ def levels(data: ChartData, chart: Chart) -> list[Level]:
 
 
 def early_stopping_level(data: ChartData, chart: Chart, stop: EarlyStopping) -> list[Level]:
+    """The value to beat, with the evaluations left until training stops; none before the first."""
     points = chart.points
     first = next((i for i, e in enumerate(data.validation) if e.step > 0), None)
     if points is None or first is None:

@@ -91,6 +91,7 @@ class Widths:
 
 
 def example_widths(e: Examples, width: int) -> Widths:
+    """The columns that fit a pane of so many cells."""
     row = max(3, len(str(e.table["row_id"].max() or 0)))
     label = before = 0
     fixed = 2 + row + len(GAP) + 2
@@ -108,6 +109,7 @@ def example_widths(e: Examples, width: int) -> Widths:
 
 
 def example_header(e: Examples, w: Widths) -> Line:
+    """The names of the columns."""
     parts = [fit_right("row", w.row)]
     if e.kinds:
         parts.append(fit("flip", KIND_WIDTH))
@@ -128,6 +130,7 @@ def example_header(e: Examples, w: Widths) -> Line:
 
 
 def example_line(e: Examples, row: Row, w: Widths, chosen: bool) -> Line:
+    """A row: its number, flip, answers or losses, and its text."""
     line: Line = [
         ("▸ " if chosen else "  ", "accent"),
         (fit_right(str(row["row_id"]), w.row) + GAP, "muted"),

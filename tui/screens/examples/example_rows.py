@@ -301,6 +301,8 @@ class Term:
 
 @dataclass(frozen=True)
 class Query:
+    """What was typed to find rows, and what of it was not understood."""
+
     terms: tuple[Term, ...] = ()
     faults: tuple[str, ...] = ()
 

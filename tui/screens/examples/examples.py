@@ -46,6 +46,8 @@ class RowsSelected(Message):
 
 
 class ExamplesScreen(ReadingScreen):
+    """Every scored row of a split, to filter, sort and open."""
+
     KEYS, NAME = EXAMPLES_KEYS, "Examples"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(EXAMPLES_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "rows"

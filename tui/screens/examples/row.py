@@ -188,6 +188,8 @@ CLASSIFIER = (
 
 
 class RowPane(ScrolledPane):
+    """A row with its text, truth and answers; below, its tokens where they were asked for."""
+
     detail: RowDetail | None = None
     tokens: RowTokens | None = None  # none: nobody asked
     above = 0  # lines before those of the tokens
@@ -209,6 +211,8 @@ class RowPane(ScrolledPane):
 
 
 class RowScreen(ReadingScreen):
+    """A row of a list of rows; the arrow keys go to its neighbours."""
+
     KEYS, NAME = ROW_KEYS, "A row"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(ROW_KEYS)]
 

@@ -74,6 +74,7 @@ def read_row(
 
 
 def detail_of(history: History, e: Examples, places: Places, at: int) -> RowDetail:
+    """What is in memory of a row; `complete` adds the rest."""
     import polars as pl
 
     found = rows_at(e, places, at, 1)[0]
@@ -218,7 +219,7 @@ def _bars(d: RowDetail, width: int) -> list[Line]:
         lines.append(line)
     if len(order) > len(shown):
         lines.append([(f"and {len(order) - len(shown):,} less likely labels", "muted")])
-    lines.append([("◂ ", "accent"), ("is the truth", "muted")])
+    lines.append([("◂ ", "accent"), ("true label", "muted")])
     return lines
 
 

@@ -40,6 +40,8 @@ _SHOWN_KEYS = (*HOME_KEYS, *APP_KEYS)
 
 
 class HomeScreen(FramedScreen[None]):
+    """All runs of a folder, with a filter, an order, groups, marks, notes and a baseline."""
+
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(HOME_KEYS)]
 
     REMEMBERED_AS: ClassVar[str] = "home"

@@ -91,11 +91,13 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
 
 
 def name_width(entry: RunEntry) -> int:
+    """Cells of a name with its tags and the sign of a note."""
     tags = sum(cell_len(visible(tag)) + 2 for tag in entry.notes.tags)
     return cell_len(visible(entry.name)) + tags + 2 * bool(entry.notes.note)
 
 
 def header_line(columns: Columns, width: int) -> Line:
+    """The names of the columns."""
     parts = [" " * SIGNS_WIDTH + fit("run", columns.name)]
     parts += [fit("task", columns.task)] * bool(columns.task)
     parts += [fit("base model", columns.base)] * bool(columns.base)
@@ -110,6 +112,7 @@ def header_line(columns: Columns, width: int) -> Line:
 def run_line(
     entry: RunEntry, columns: Columns, marks: Marks, now: float, width: int, *, chosen: bool
 ) -> Line:
+    """A run in a line; `now` is in seconds since the epoch."""
     facts = entry.facts
     line: Line = [*_signs(entry, marks, chosen), *_name(entry, columns.name, chosen)]
     if columns.task:
@@ -187,6 +190,7 @@ def headline_of(entry: RunEntry) -> Span:
 
 
 def base_of(entry: RunEntry) -> str:
+    """The short name of the base model."""
     name = str(entry.facts.settings.get("model.base") or "")
     return visible(short_model_name(name))
 
@@ -258,6 +262,8 @@ DETAIL_LINES = 4
 
 
 class RunDetail(Pane):
+    """The lines about the run under the cursor, below the list."""
+
     def __init__(self) -> None:
         super().__init__(id="detail")
         self.entry: RunEntry | None = None

@@ -134,6 +134,7 @@ def _rows(groups: list[Group], with_heads: bool) -> Iterable[Row]:
 
 
 def empty_lines(*, complete: bool) -> list[Line]:
+    """How to start a first run, or that the folder is still being read."""
     if not complete:
         return [[("looking for runs …", "muted")]]
     return [
@@ -150,6 +151,7 @@ def empty_lines(*, complete: bool) -> list[Line]:
 
 
 def nothing_matches() -> list[Line]:
+    """That the filter hides every run, and how to remove it."""
     return [[], [("No run matches this filter.", "strong"), ("  esc removes it.", "muted")]]
 
 

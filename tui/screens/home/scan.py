@@ -49,6 +49,8 @@ class RunsListed(Message):
 
 
 class Scanner(threading.Thread):
+    """Lists the runs of a folder until `stop`; each list is posted as `RunsListed`."""
+
     def __init__(self, folder: Path, post: Callable[[Message], object]) -> None:
         super().__init__(name="scan", daemon=True)
         self.folder = folder

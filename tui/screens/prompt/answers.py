@@ -96,6 +96,7 @@ def message_lines(exchange: Exchange, width: int) -> list[Line]:
 
 
 def prompt_lines(prompt: str, width: int, most: int) -> list[Line]:
+    """The prompt in at most so many lines."""
     wrapped = wrap(visible(prompt), width - 2)
     if len(wrapped) > most:
         wrapped[most - 1] = fit(wrapped[most - 1] + " …" * width, width - 2)
@@ -161,7 +162,7 @@ def _verdict_lines(base: Answer, tuned: Answer) -> list[Line]:
     if before is None or after is None:
         return []
     if before == after:
-        return [[("both say ", "muted"), (visible(after), "strong")]]
+        return [[("both predict ", "muted"), (visible(after), "strong")]]
     return [
         [
             ("changed: ", "muted"),

@@ -51,6 +51,7 @@ def strips_of(prompts: Iterable[PromptAnswered]) -> list[Strip]:
 
 
 def strip_lines(prompts: Iterable[PromptAnswered], width: int) -> list[Line]:
+    """A strip per probe prompt: the answers at each evaluation, and which of them changed."""
     strips = strips_of(prompts)
     if not strips:
         return [[(text, "muted")] for text in wrap(NONE, width)]
@@ -226,6 +227,8 @@ COLUMN = NAME_WIDTH + SHARE_WIDTH + BAR_WIDTH + 4
 
 
 class TopFive(Page):
+    """The most probable tokens at a place, under base and tuned."""
+
     def __init__(self, title: str, chosen: str, seen: dict[str, ScoredToken]) -> None:
         super().__init__(title, top_lines(chosen, seen))
 

@@ -27,6 +27,8 @@ REAL = {"temperature": (0.0, 100.0), "top_p": (0.0, 1.0)}
 
 @dataclass(frozen=True)
 class GenerationSettings:
+    """How answers are generated; temperature 0 is greedy."""
+
     max_new_tokens: int = 64
     temperature: float = 0.0
     top_k: int = 0

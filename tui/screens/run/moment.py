@@ -58,6 +58,7 @@ def nearest_moment(run: Run, history: History, step: int) -> Moment | None:
 
 
 def is_kept(run: Run, history: History, step: int) -> bool:
+    """Whether the weights of a step are on disk."""
     if (run.checkpoints / f"step_{step:06d}").is_dir():
         return True
     return bool(history.ended) and step == history.best_step and run.model_path.exists()
@@ -103,6 +104,7 @@ def moment_tables(history: History, primary: str, height: int) -> list[MetricTab
 
 
 def moment_title(moment: Moment, width: int) -> list[Line]:
+    """Which evaluation is shown, and whether its checkpoint can answer."""
     e = moment.evaluation
     what_answers = (
         "Its checkpoint is kept: prompts are answered by it."

@@ -39,6 +39,8 @@ _MARKS = {
 
 
 class PipelinePane(NumberedPane):
+    """The five stages, each with its time, shapes and findings."""
+
     NUMBER, NAME = 1, "Pipeline"
 
     def __init__(self) -> None:
@@ -167,6 +169,8 @@ _NOTE_MARKS = {"warning": "!", "error": "✗"}
 
 
 class LogPane(NumberedPane):
+    """The run's notes and its error, then the end of worker.log."""
+
     NUMBER, NAME = 6, "Log"
 
     def __init__(self) -> None:
@@ -191,6 +195,7 @@ class LogPane(NumberedPane):
 
 
 def log_lines(history: History, tail: list[str], width: int) -> list[Line]:
+    """`tail`: the last lines of worker.log."""
     lines: list[Line] = []
     if tail:
         lines.append([("worker.log", "strong")])

@@ -28,6 +28,8 @@ LABEL_WIDTH = 13
 
 
 class Receipt(Page):
+    """A metric's receipt in a box."""
+
     def __init__(
         self, table: MetricTable, row: MetricRow, history: History, config: RunConfig | None
     ) -> None:

@@ -72,6 +72,8 @@ class ReviewFound(Message):
 
 
 class RunScreen(FramedScreen[None]):
+    """A run, live or ended: its follower posts what is new, and six panes show it."""
+
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(RUN_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "run"
 

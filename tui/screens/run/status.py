@@ -182,6 +182,7 @@ def way_on(run: Run, status: str) -> str:
 
 
 def title_left(run: Run, history: History) -> Line:
+    """Name, task, base model and device."""
     started, model, device = history.started, history.model, history.device
     name = started.name if started and started.name else run.id
     about = [history.task] if history.task else []
@@ -200,6 +201,7 @@ def title_left(run: Run, history: History) -> Line:
 
 
 def title_right(status: str) -> Line:
+    """The status with its mark."""
     mark, role = STATUS_MARKS.get(status, ("·", "muted"))
     return [(f"{mark} {status}", f"strong {role}")]
 

@@ -27,6 +27,8 @@ ONE_LINE_WIDTH = 110  # from here on an observation stands beside its numbers
 
 
 class TracePane(NumberedPane):
+    """The epochs so far, with what each did to the loss."""
+
     NUMBER, NAME = 2, "Training"
 
     def __init__(self) -> None:

@@ -81,6 +81,7 @@ def verdict(traced: Traced) -> str:
 
 
 def layer_name(index: int) -> str:
+    """The embedding is layer 0."""
     return "the embedding" if index == 0 else f"layer {index}"
 
 

@@ -90,6 +90,8 @@ class TracedPane(Pane):
 
 
 class TraceScreen(ReadingScreen):
+    """Asks the worker what happens to a text inside both models, and shows it layer by layer."""
+
     KEYS, NAME = TRACE_KEYS, "Prediction trace"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(TRACE_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "layers"
