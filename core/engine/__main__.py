@@ -31,10 +31,17 @@ from ..errors import FtevError
 from ..run.checkpoint_files import newest_whole, way_on
 from ..run.events import Note, RunFinished, RunStarted
 from ..run.runs import Run, step_of
-from .distributed.launched import place_in_world
-from .distributed.members import Members
-from .worker.endings import end_without, ending_of, follow_to_the_end, give_up, leave, write_report
-from .worker.errors import explain
+from .distributed.members import Members, place_in_world
+from .worker.endings import (
+    Stopped,
+    end_without,
+    ending_of,
+    explain,
+    follow_to_the_end,
+    give_up,
+    leave,
+    write_report,
+)
 from .worker.listen import Listener
 from .worker.outbox import Outbox
 
@@ -96,7 +103,7 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
         events.write(ended)
         events.flush()
         if session is not None and ended.status == "finished":
-            from .worker.serve import serve
+            from .answering.answer import serve
 
             minutes = args.serve_minutes
             serve(session, config.evaluate.serve_minutes if minutes is None else minutes)
@@ -106,7 +113,7 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
 def story(s: Session, resume: Path | None) -> None:
     """The five stages, each in `stages.py`; the training loop is in `training/train.py`."""
     from . import stages
-    from .distributed.agreement import compare_inputs, compare_with_before
+    from .distributed.follow import compare_inputs, compare_with_before
     from .models.devices import Telemetry
 
     stages.read_data(s)
@@ -145,8 +152,8 @@ def _session(
     members: Members | None = None,
 ) -> Session:
     """The session, once all ranks are there; here torch is imported."""
-    if members is not None:
-        members.wait_for_all(listener.stop, lambda text: _warn(events, text))
+    if members and not members.wait_for_all(listener.stop, lambda text: _warn(events, text)):
+        raise Stopped
     from transformers.utils import logging
 
     from .distributed.ranks import Ranks, join
@@ -180,8 +187,7 @@ def _follow(members: Members) -> int:
     try:
         session = _session(run, load_config(run.path / "run.toml"), None, Listener(run), members)
         from . import stages
-        from .distributed.agreement import compare_inputs
-        from .distributed.follow import Follower
+        from .distributed.follow import Follower, compare_inputs
 
         same_for_all = (
             stages.read_data,
@@ -199,7 +205,8 @@ def _follow(members: Members) -> int:
 def _serve_only(run: Run, listener: Listener, minutes: float | None) -> int:
     """Load a finished run's models and answer prompts; nothing of the run is computed again."""
     from ..config.config_file import load_config
-    from .worker.serve import load_finished, refuse, serve
+    from .answering.answer import refuse, serve
+    from .worker.session import load_finished
 
     listener.state = "loading"
     with Outbox(run.events_path) as events:

@@ -17,12 +17,12 @@ from ..data.leakage import find_leakage
 from ..files.disk import replacing
 from ..metrics.counts import default_positive
 from .answering.answer import answer_probes
-from .distributed.agreement import compare_weights
+from .distributed.follow import compare_weights
 from .models import models
 from .models.devices import Telemetry, describe_device, drawn_from, training_precision
 from .models.heads import check_label_map, merge_labels
-from .models.vocabulary import check_vocabulary, tokens_without_embedding
-from .scoring.pairing import compare_models
+from .models.load import add_adapter, own_labels
+from .models.tokenizers import check_vocabulary, compare_models, tokens_without_embedding
 from .scoring.rows import begin_with_space
 from .scoring.splits import read_features
 from .training import train
@@ -62,7 +62,7 @@ def load_base_model(s: Session) -> None:
         s.precision = training_precision(s.config, s.device, described.parameters)
         if s.config.trains and s.config.model.adapter == "lora" and not s.tuned.has_adapter:
             with drawn_from(s.config.train.seed):
-                models.add_adapter(s.tuned, s.config)
+                add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
         compare_weights(s, s.tuned)
         for text in models.notes_on_base(s.tuned, s.config):
@@ -79,7 +79,7 @@ def check_names_of_labels(s: Session) -> None:
     if not s.config.task_type.has_labels or not s.config.data.label_map:
         return
     given = [name for name in (s.config.model.base, s.config.model.tuned) if name]
-    heads = {name: models.own_labels(s.config, name) for name in given}
+    heads = {name: own_labels(s.config, name) for name in given}
     check_label_map(s.config.data.label_map, heads, s.data_labels)
 
 

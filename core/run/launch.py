@@ -172,7 +172,7 @@ def wait_until_gone(run: Run, seconds: float = 120.0) -> None:
 
 
 def ask_engine(
-    module: Literal["likelihood", "preview", "row_tokens"],
+    kind: Literal["likelihood", "preview", "row_tokens"],
     question: dict[str, Any],
     tell: Callable[[str], None],
     started: Callable[[subprocess.Popen[bytes]], None] | None = None,
@@ -185,7 +185,8 @@ def ask_engine(
     """
     with tempfile.TemporaryFile() as log:
         engine = start_module(
-            f"{WORKER}.scoring.{module}",
+            f"{WORKER}.ask",
+            kind,
             env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -118,8 +118,7 @@ def model_use(model: Any, rows: Any, seconds: float, epochs: int) -> float | Non
 def memory_of_loss(args: argparse.Namespace) -> None:
     """One forward and backward pass with the loss in chunks or over whole logits; prints MiB."""
     import torch
-    from ftev.core.engine.models.models import ScoredPositions
-    from ftev.core.engine.training.vocabulary_loss import vocabulary_loss
+    from ftev.core.engine.models.logits import ScoredPositions, vocabulary_loss
     from torch.nn import functional
 
     size = args.size or "10m-50k"

@@ -87,7 +87,7 @@ def prepared(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The model with a new head drawn from the seed, the rows to train on and those held out."""
     import torch
     from ftev.core.engine.models.devices import choose_device, drawn_from
-    from ftev.core.engine.models.models import load_classifier
+    from ftev.core.engine.models.load import load_classifier
     from ftev.core.engine.scoring.rows import classification_rows
 
     frame = pl.read_parquet(args.rows_file)

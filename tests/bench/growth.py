@@ -96,7 +96,8 @@ def _scoring(rows: int, length: int, vocabulary: int) -> Work:
     import numpy as np
     import torch
     from ftev.core import demo
-    from ftev.core.engine.models.models import Loaded, load_tokenizer
+    from ftev.core.engine.models.load import load_tokenizer
+    from ftev.core.engine.models.models import Loaded
     from ftev.core.engine.scoring.evaluate import score_tokens
     from ftev.core.engine.scoring.rows import TokenRows
     from transformers import LlamaConfig, LlamaForCausalLM

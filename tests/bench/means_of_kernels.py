@@ -16,9 +16,8 @@ from measure import alternate
 
 def vocabulary(args: argparse.Namespace) -> Rows:
     import torch
-    from ftev.core.engine.models.cpu_kernels import memory_kept
-    from ftev.core.engine.models.models import ScoredPositions
-    from ftev.core.engine.training.vocabulary_loss import vocabulary_loss
+    from ftev.core.engine.models.kernels import memory_kept
+    from ftev.core.engine.models.logits import ScoredPositions, vocabulary_loss
     from torch.nn import functional
 
     loaded, count = made_model("10m-50k", 512, 1), 1_024
@@ -49,7 +48,7 @@ def vocabulary(args: argparse.Namespace) -> Rows:
 
 def optimizer(args: argparse.Namespace) -> Rows:
     import torch
-    from ftev.core.engine.models.cpu_kernels import memory_kept
+    from ftev.core.engine.models.kernels import memory_kept
     from ftev.core.engine.training.trainer import make_optimizer
 
     loaded, rows = encoder(args)
@@ -78,8 +77,7 @@ def compiling(args: argparse.Namespace) -> Rows:
     import shutil
 
     import torch
-    from ftev.core.engine.models.cpu_kernels import use_cpu_kernels
-    from ftev.core.engine.training.masks import padded_right
+    from ftev.core.engine.models.kernels import padded_right, use_cpu_kernels
     from torch.nn import functional
 
     told = ["torch.compile, a graph a width, torch's own attention and dropout", "ftev's kernels"]

@@ -35,7 +35,7 @@ def filled(rows: Any, count: int, longest: int, ids: int) -> Any:
 
 def made(args: argparse.Namespace, kind: str) -> tuple[Any, Any]:
     """Model and the rows of one step: 8 of 256 tokens, 4 of 512."""
-    from ftev.core.engine.models.models import load
+    from ftev.core.engine.models.load import load
     from ftev.core.engine.scoring.rows import TokenRows
 
     if kind == "encoder":

@@ -87,7 +87,7 @@ def apart(loaded: Any, ids: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def in_one(loaded: Any, ids: torch.Tensor) -> torch.Tensor:
     """The base's rows first; what the adapter adds to them is set to nothing."""
-    from ftev.core.engine.answering.side_by_side import without_adapter
+    from ftev.core.engine.answering.generate import without_adapter
 
     with loaded.active() as model, without_adapter(model, slice(0, len(ids))):
         out = model.get_base_model().model(input_ids=ids.repeat(2, 1), use_cache=False)[0]

@@ -35,7 +35,7 @@ def encoder(args: argparse.Namespace, count: int = 0) -> tuple[Any, Any]:
     """The classifier with a new head, and made rows of lognormal length."""
     import torch
     from ftev.core.engine.models.devices import drawn_from
-    from ftev.core.engine.models.models import load_classifier
+    from ftev.core.engine.models.load import load_classifier
     from ftev.core.engine.scoring.rows import classification_rows
 
     frame = made_texts(count or args.rows, 256, 1).with_row_index("row_id")

@@ -30,7 +30,8 @@ from device_waits import Waits
 from ftev.core import demo
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.models import devices
-from ftev.core.engine.models.models import Loaded, load_tokenizer
+from ftev.core.engine.models.load import load_tokenizer
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.engine.training import train as training_loop
 from ftev.core.engine.training.best import Best

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig
-from ftev.core.engine.models.models import Loaded, load
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, text_rows
 from ftev.core.engine.training.batches import Layout

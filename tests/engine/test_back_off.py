@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.models.models import load
+from ftev.core.engine.models.load import load
 from ftev.core.engine.training.best import Best
 from ftev.core.engine.training.checkpoints import restore_training, save_checkpoint
 from ftev.core.engine.training.train import read_steps, train

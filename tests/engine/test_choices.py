@@ -12,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from ftev.core.engine.models.models import Loaded, is_causal, load  # noqa: E402
+from ftev.core.engine.models.load import is_causal, load  # noqa: E402
+from ftev.core.engine.models.models import Loaded  # noqa: E402
 from ftev.core.engine.scoring.choices import (  # noqa: E402
     TEMPLATE,
     LabelScores,
@@ -253,7 +254,7 @@ class Noted:
 
 
 def test_zero_shot_labels_of_a_million_tokens_are_left_out_and_said_so() -> None:
-    from ftev.core.engine.scoring.conclude_text import _is_too_long
+    from ftev.core.engine.scoring.choices import _is_too_long
 
     for tokens, setting, expected in ((300_000, "auto", False), (400_000, "auto", True)):
         s = Noted(tokens, setting)

@@ -14,12 +14,23 @@ torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from ftev.core.config.config import ModelConfig, RunConfig  # noqa: E402
 from ftev.core.engine.answering.generate import Voice, generate  # noqa: E402
-from ftev.core.engine.models.models import Loaded, load, stop_ids  # noqa: E402
-from ftev.core.engine.scoring.completions import Answer, answer_text, complete  # noqa: E402
-from ftev.core.engine.scoring.conclude_text import answer_rows  # noqa: E402
+from ftev.core.engine.models.load import load  # noqa: E402
+from ftev.core.engine.models.models import Loaded, stop_ids  # noqa: E402
+from ftev.core.engine.scoring.completions import (  # noqa: E402  # noqa: E402
+    Answer,
+    answer_limit,
+    answer_rows,
+    answer_text,
+    complete,
+    draw_questions,
+    questions,
+)
 from ftev.core.engine.scoring.evaluate import score_tokens  # noqa: E402
-from ftev.core.engine.scoring.questions import answer_limit, draw_questions, fit_prompt, questions  # noqa: E402
-from ftev.core.engine.scoring.rows import completion_rows, encode  # noqa: E402
+from ftev.core.engine.scoring.rows import (  # noqa: E402
+    completion_rows,
+    encode,
+    fit_prompt,
+)
 from ftev.core.run.control import AskPrompt, Completed  # noqa: E402
 
 TEXTS = [

@@ -14,7 +14,8 @@ import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.__main__ import work
-from ftev.core.engine.models.models import Loaded, add_adapter, at_precision, load
+from ftev.core.engine.models.load import add_adapter, load
+from ftev.core.engine.models.models import Loaded, at_precision
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows
 from ftev.core.engine.training.best import Best
 from ftev.core.engine.training.checkpoints import restore_training, save_checkpoint

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig
-from ftev.core.engine.models.cpu_kernels import NAME, Dropout, kept, memory_kept, use_cpu_kernels
-from ftev.core.engine.models.models import load, save
+from ftev.core.engine.models.kernels import ON_CPU, Dropout, kept, memory_kept, use_cpu_kernels
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.models import save
 from torch import Tensor, nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
@@ -69,7 +70,7 @@ def test_attention_gives_what_torchs_own_gives(padded: bool, groups: int) -> Non
     mask[1, 7:] = 0
     wanted, gradients = passed(model, mask if padded else None)
     use_cpu_kernels(model)
-    assert model.config._attn_implementation == NAME
+    assert model.config._attn_implementation == ON_CPU
     found, own = passed(model, mask if padded else None)
     scale = float(wanted.abs().max())
     assert torch.allclose(found, wanted, atol=0.02 * scale)
@@ -96,7 +97,7 @@ def test_evaluation_and_what_is_saved_do_not_know_of_them(
         after = loaded.model(input_ids=ids, attention_mask=mask).logits
     assert torch.equal(before, after)
     save(loaded, tmp_path)
-    assert NAME not in (tmp_path / "config.json").read_text()
+    assert ON_CPU not in (tmp_path / "config.json").read_text()
     assert AutoConfig.from_pretrained(tmp_path).architectures == ["BertForSequenceClassification"]
 
 

@@ -8,17 +8,17 @@ import polars as pl
 import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig
-from ftev.core.engine.models import models
-from ftev.core.engine.models.models import Loaded, ScoredPositions, load
-from ftev.core.engine.scoring.evaluate import (
+from ftev.core.engine.models import logits as projection
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.logits import ScoredPositions
+from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.evaluate import score_labels, score_positions, score_tokens
+from ftev.core.engine.scoring.likelihood import (
     TextScore,
-    _score_positions,
+    _summary,
     rolling_windows,
-    score_labels,
     score_text,
-    score_tokens,
 )
-from ftev.core.engine.scoring.likelihood import _summary
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows, text_rows
 from ftev.core.engine.training.batches import Layout, collate
 from hypothesis import given
@@ -275,7 +275,7 @@ def test_L3_a_certain_wrong_answer_is_finite_because_no_softmax_is_taken(causal:
         def projected(self, states: torch.Tensor, room: None) -> torch.Tensor:
             return logits
 
-    found, first, _ = _score_positions(Certain(), logits, torch.tensor([1]))  # type: ignore[arg-type]
+    found, first, _ = score_positions(Certain(), logits, torch.tensor([1]))  # type: ignore[arg-type]
     assert found.tolist() == [-200.0]
     assert first.tolist() == [False]
     assert logits.softmax(-1)[0, 1].log() == -math.inf
@@ -284,7 +284,7 @@ def test_L3_a_certain_wrong_answer_is_finite_because_no_softmax_is_taken(causal:
 def test_L4_every_chunk_of_logits_stands_in_the_same_memory(
     causal: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "CPU_CHUNK_ELEMENTS", 10 * causal.model.config.vocab_size)
+    monkeypatch.setattr(projection, "CPU_CHUNK_ELEMENTS", 10 * causal.model.config.vocab_size)
     found = []
     project = ScoredPositions.projected
 
@@ -310,7 +310,7 @@ def test_L4_logits_of_a_whole_batch_are_never_held(
     causal: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vocabulary = causal.model.config.vocab_size
-    monkeypatch.setattr(models, "CHUNK_ELEMENTS", 10 * vocabulary)
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 10 * vocabulary)
     rows = rows_of(causal, made_texts(30))
     expected = scores(causal, rows, 1)
     with Seen() as seen:
@@ -327,7 +327,7 @@ def test_L4_where_the_whole_forward_is_needed_batches_are_cut(
     loaded = causal_model(causal_folder)
     monkeypatch.setattr(ScoredPositions, "_agrees", lambda self: False)
     vocabulary = loaded.model.config.vocab_size
-    monkeypatch.setattr(models, "CHUNK_ELEMENTS", 50 * vocabulary)
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 50 * vocabulary)
     rows = rows_of(loaded, made_texts(30))
     with Seen() as seen:
         scores(loaded, rows, 4000)

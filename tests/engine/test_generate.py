@@ -5,7 +5,8 @@ import torch
 from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
 from ftev.core.engine.answering import generate as generate_module
 from ftev.core.engine.answering.generate import Voice, choose, generate, sampled_from
-from ftev.core.engine.models.models import Loaded, add_adapter, load
+from ftev.core.engine.models.load import add_adapter, load
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.rows import prompt_ids
 from ftev.core.run.control import AskPrompt, Completed, TokenMade
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper

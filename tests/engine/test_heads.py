@@ -23,7 +23,7 @@ from ftev.core.config.config import (  # noqa: E402
     to_dict,
 )
 from ftev.core.config.config_file import check_config  # noqa: E402
-from ftev.core.engine.models import models  # noqa: E402
+from ftev.core.engine.models import load, models  # noqa: E402
 from ftev.core.engine.models.heads import Outputs, merge_labels, read_outputs, suggest_map  # noqa: E402
 from ftev.core.engine.scoring.conclude import evaluate_split  # noqa: E402
 from ftev.core.engine.stages import load_base_model, read_data, take_given_model  # noqa: E402
@@ -211,7 +211,7 @@ def test_V2_a_tuned_model_without_all_its_weights_is_refused(made: Made, lost: s
 def test_V2_training_says_whose_head_it_replaces(made: Made) -> None:
     base = made("stars", ("1 star", "2 stars"))
     config = RunConfig(task="classification", model=ModelConfig(base=str(base)))
-    loaded = models.load(config, str(base), ("no", "yes"))
+    loaded = load.load(config, str(base), ("no", "yes"))
     assert loaded.new_head
     assert models.describe(loaded, "stars").replaced_labels == ["1 star", "2 stars"]
     told = " ".join(models.notes_on_base(loaded, config))
@@ -222,7 +222,7 @@ def test_V2_training_says_whose_head_it_replaces(made: Made) -> None:
         model=ModelConfig(base=str(base)),
         data=DataConfig(label_map={"1 star": "no", "2 stars": "yes"}),
     )
-    kept = models.load(mapped, str(base), ("no", "yes"))
+    kept = load.load(mapped, str(base), ("no", "yes"))
     assert not kept.new_head
     assert kept.labels == ("no", "yes")
     assert kept.model.config.id2label == {0: "no", 1: "yes"}
@@ -233,7 +233,7 @@ def test_a_new_head_keeps_the_pooler_and_draws_the_output_layer_anew(made: Made)
     config = RunConfig(task="classification", model=ModelConfig(base=str(base)))
     stored = load_file(base / "model.safetensors")
     for labels in (("no", "yes"), ("a", "b", "c")):
-        loaded = models.load(config, str(base), labels)
+        loaded = load.load(config, str(base), labels)
         assert loaded.new_modules == ("classifier",)
         pooler = loaded.model.bert.pooler.dense.weight
         assert torch.equal(pooler, stored["bert.pooler.dense.weight"])
@@ -260,7 +260,7 @@ def test_labels_of_a_folder_are_read_without_weights(made: Made) -> None:
     folder = made("four", FOUR)
     (folder / "model.safetensors").unlink()
     config = RunConfig(task="classification", model=ModelConfig(base=str(folder)))
-    assert models.own_labels(config, str(folder)) == FOUR
+    assert load.own_labels(config, str(folder)) == FOUR
 
 
 def adapter_in(folder: Path, base: Path, labels: Sequence[str], **lora: Any) -> RunConfig:
@@ -269,8 +269,8 @@ def adapter_in(folder: Path, base: Path, labels: Sequence[str], **lora: Any) -> 
         task="classification",
         model=ModelConfig(base=str(base), adapter="lora", lora=LoraConfig(**lora)),
     )
-    loaded = models.load(config, str(base), labels)
-    models.add_adapter(loaded, config)
+    loaded = load.load(config, str(base), labels)
+    load.add_adapter(loaded, config)
     torch.manual_seed(len(str(folder)))
     with torch.no_grad():
         for parameter in loaded.model.parameters():
@@ -293,7 +293,7 @@ def test_an_adapter_as_base_goes_on_with_its_own_settings(
     assert config.model.adapter == "lora"
     assert (config.model.lora.r, config.model.lora.alpha) == (4, 12)
     assert check_config(to_dict(config)) == config  # as run.toml keeps it
-    loaded = models.load(config, str(first), THREE, trainable=True)
+    loaded = load.load(config, str(first), THREE, trainable=True)
     assert loaded.labels == THREE
     assert not loaded.new_head
     trained = [name for name, p in loaded.model.named_parameters() if p.requires_grad]
@@ -309,7 +309,7 @@ def test_an_adapter_as_base_goes_on_with_its_own_settings(
     models.save(loaded, tmp_path / "second")
     told = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == str(encoder_folder)
-    again = models.load(config, str(tmp_path / "second"), THREE)
+    again = load.load(config, str(tmp_path / "second"), THREE)
     assert again.labels == THREE
 
 
@@ -332,7 +332,7 @@ def test_V2_an_adapter_for_other_labels_is_refused(encoder_folder: Path, tmp_pat
     adapter_in(tmp_path / "first", encoder_folder, THREE)
     config = check_config(written(base=str(tmp_path / "first")))
     with pytest.raises(ModelError, match="no, perhaps, yes"):
-        models.load(config, str(tmp_path / "first"), ("no", "yes"))
+        load.load(config, str(tmp_path / "first"), ("no", "yes"))
 
 
 def test_V2_adapters_are_evaluated_on_their_own_bases(
@@ -365,4 +365,4 @@ def test_V2_an_adapter_without_all_its_weights_is_refused(
     kept = {name: value for name, value in load_file(path).items() if lost not in name}
     save_file(kept, path, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=lost):
-        models.load(config, str(tmp_path / "first"), THREE)
+        load.load(config, str(tmp_path / "first"), THREE)

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.engine.scoring.likelihood import Request, score_models  # noqa: E402
+from ftev.core.engine.scoring.likelihood import Texts, score_models  # noqa: E402
 from ftev.core.metrics.token_changes import gained_and_lost  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
@@ -33,7 +33,7 @@ def moved(causal_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_tokens_that_gained_and_lost_add_up_to_the_difference(
     causal_folder: Path, moved: Path
 ) -> None:
-    told = score_models(Request(models=[str(causal_folder), str(moved)], texts=[TEXT, "tea"]))
+    told = score_models(Texts(models=[str(causal_folder), str(moved)], texts=[TEXT, "tea"]))
     a, b = told["models"]
     (change,) = told["differences"]
     gained, lost = change["gained"], change["lost"]
@@ -50,7 +50,7 @@ def test_tokens_that_gained_and_lost_add_up_to_the_difference(
 
 
 def test_K4_other_tokens_are_compared_in_bits_per_byte_only(causal_folder: Path) -> None:
-    told = score_models(Request(models=[str(causal_folder), str(DEMO)], texts=[TEXT]))
+    told = score_models(Texts(models=[str(causal_folder), str(DEMO)], texts=[TEXT]))
     (change,) = told["differences"]
     assert set(change) == {"from", "to", "bits_per_byte"}
 

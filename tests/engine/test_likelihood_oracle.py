@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from data_files import REAL  # noqa: E402
 from ftev.core.engine.models.models import Loaded  # noqa: E402
-from ftev.core.engine.scoring.evaluate import TextScore, score_text  # noqa: E402
+from ftev.core.engine.scoring.likelihood import TextScore, score_text  # noqa: E402
 from ftev.core.engine.scoring.rows import TokenRows  # noqa: E402
 from scoring import causal_model, scores  # noqa: E402
 

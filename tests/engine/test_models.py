@@ -8,8 +8,9 @@ import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.engine.models.devices import Telemetry
-from ftev.core.engine.models.models import describe, load, save
-from ftev.core.engine.models.vocabulary import check_prompt, check_vocabulary, embeddings_of
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.models import describe, save
+from ftev.core.engine.models.tokenizers import check_prompt, check_vocabulary, embeddings_of
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.errors import ModelError
 from ftev.core.run.events import Event

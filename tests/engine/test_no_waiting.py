@@ -13,9 +13,9 @@ import pytest
 import torch
 from device_waits import Waits
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.models.models import load
+from ftev.core.engine.models.kernels import padded_right
+from ftev.core.engine.models.load import load
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
-from ftev.core.engine.training.masks import padded_right
 from ftev.core.engine.training.train import read_steps, train
 from ftev.core.engine.training.trainer import Trainer, plan_training
 

@@ -9,13 +9,23 @@ import pytest
 import torch
 import transformers
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.models.cpu_kernels import use_cpu_kernels
-from ftev.core.engine.models.models import Loaded, ScoredPositions, load
+from ftev.core.engine.models.kernels import use_cpu_kernels
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.logits import ScoredPositions
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.engine.scoring.shared_contexts import can_share
 from ftev.core.engine.training import packing
-from ftev.core.engine.training.packed_layout import WHOLE, Packed, by_bounds, by_groups
-from ftev.core.engine.training.packing import Way, attend, packed_batch, way_of_packing
+from ftev.core.engine.training.packing import (
+    WHOLE,
+    Packed,
+    Way,
+    attend,
+    by_bounds,
+    by_groups,
+    packed_batch,
+    way_of_packing,
+)
 from ftev.core.engine.training.train import read_steps, train
 from ftev.core.engine.training.trainer import Trainer, plan_training
 from test_train import weights

@@ -18,12 +18,13 @@ import polars as pl
 import pytest
 import torch
 from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine.models.models import Loaded, add_adapter, load, save
+from ftev.core.engine.models.load import add_adapter, load
+from ftev.core.engine.models.models import Loaded, save
 from ftev.core.engine.scoring import parity
-from ftev.core.engine.scoring.drift import scorer
 from ftev.core.engine.scoring.parity import Shipped, compare_weights, lacking_memory, read_again
 from ftev.core.engine.scoring.read_back import NotRead, NotTested, Reader, Request
 from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.engine.scoring.self_test import scorer
 from ftev.core.run import launch
 from safetensors.torch import load_file, save_file
 from scoring import made_texts, rows_of_labels, rows_of_texts, scores

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine.models.models import add_adapter, load, loading, save
+from ftev.core.engine.models.load import add_adapter, load, loading
+from ftev.core.engine.models.models import save
 from ftev.core.errors import ModelError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftev.core.engine.scoring.preview import Question, preview
+from ftev.core.engine.scoring.preview import Preview, preview
 from ftev.core.errors import ModelError
 
 
@@ -20,7 +20,7 @@ def test_lengths_masks_and_size_of_pairs(tmp_path: Path, causal_folder: Path) ->
         "data": {"train": "train.jsonl", "validation": 0},
         "folder": str(tmp_path),
     }
-    told = preview(Question(config=config))
+    told = preview(Preview(config=config))
     train = told["splits"]["train"]
     assert sum(count for _, _, count in train["histogram"]) == train["rows"] == 30
     low, high, _ = train["histogram"][-1]
@@ -38,11 +38,11 @@ def test_check_says_where_no_layer_takes_an_adapter(encoder_folder: Path, tmp_pa
     """Case 12: it came out after the worker had started."""
     (tmp_path / "train.csv").write_text("text,label\n" + "a warm cup,good\na cold day,bad\n" * 20)
 
-    def asked(targets: Any) -> Question:
+    def asked(targets: Any) -> Preview:
         lora = {"target_modules": targets}
         model = {"base": str(encoder_folder), "adapter": "lora", "lora": lora}
         data = {"train": str(tmp_path / "train.csv"), "validation": 0}
-        return Question(config={"task": "classification", "model": model, "data": data})
+        return Preview(config={"task": "classification", "model": model, "data": data})
 
     with pytest.raises(
         ModelError, match=r"no layer q_proj. Its linear layers are classifier, dense"

@@ -23,9 +23,9 @@ torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
 from ftev.core.config.config_file import dump_config  # noqa: E402
 from ftev.core.engine.__main__ import work  # noqa: E402
-from ftev.core.engine.distributed.agreement import hash_of_tokenizer, hash_of_weights  # noqa: E402
+from ftev.core.engine.distributed.follow import hash_of_tokenizer, hash_of_weights  # noqa: E402
 from ftev.core.engine.distributed.ranks import deal  # noqa: E402
-from ftev.core.engine.models.models import load_causal  # noqa: E402
+from ftev.core.engine.models.load import load_causal  # noqa: E402
 from ftev.core.engine.worker.listen import Listener  # noqa: E402
 from ftev.core.run.events import EventReader  # noqa: E402
 from ftev.core.run.history import History, read_history  # noqa: E402

@@ -14,10 +14,10 @@ torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
 from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig  # noqa: E402
 from ftev.core.data.data import read_run_data  # noqa: E402
-from ftev.core.engine.models.models import load  # noqa: E402
+from ftev.core.engine.models.load import load  # noqa: E402
 from ftev.core.engine.scoring.evaluate import score_tokens  # noqa: E402
-from ftev.core.engine.scoring.row_tokens import Question, row_tokens  # noqa: E402
 from ftev.core.engine.scoring.rows import RENDER  # noqa: E402
+from ftev.core.engine.scoring.token_scores import StoredRow, row_tokens  # noqa: E402
 from ftev.core.errors import ConfigError, ModelError, RunError  # noqa: E402
 from ftev.core.run.launch import ask_engine  # noqa: E402
 from ftev.core.run.runs import Run, create_run  # noqa: E402
@@ -68,7 +68,7 @@ def same_as_stored(run: Run, row_ids: list[int] | None = None) -> None:
     wanted = {model: stored(run, name) for model, name in names.items()}
     assert wanted["base"] != wanted["tuned"]
     for row_id in row_ids or wanted["base"]:
-        told = row_tokens(Question(str(run.path), "test", row_id))
+        told = row_tokens(StoredRow(str(run.path), "test", row_id))
         for model, rows in wanted.items():
             nll, count = rows[row_id]
             assert len(told[model]) == count
@@ -82,7 +82,7 @@ def test_the_completion_alone_is_scored_and_adds_up(tmp_path: Path, causal_folde
     rows.append({"prompt": "tea", "completion": cup * 12})  # loses the completion's end
     run = finished(tmp_path, causal_folder, rows)
     same_as_stored(run)
-    told = row_tokens(Question(str(run.path), "test", 2))
+    told = row_tokens(StoredRow(str(run.path), "test", 2))
     for model in ("base", "tuned"):
         assert "".join(t[0] for t in told[model]) == f"{cup} 2</s>"
         assert all(rank >= 1 for _, _, rank in told[model])
@@ -106,7 +106,7 @@ def test_of_a_chat_the_turns_of_the_assistant_are_scored(
     chat = [{"role": role, "content": text} for role, text in turns]
     run = finished(tmp_path, base, [{"messages": chat}, {"messages": chat[:2]}])
     same_as_stored(run)
-    told = row_tokens(Question(str(run.path), "test", 0))
+    told = row_tokens(StoredRow(str(run.path), "test", 0))
     assert "".join(t[0] for t in told["tuned"]) == "a cup</s>a day</s>"
 
 
@@ -120,12 +120,12 @@ def test_asked_as_a_screen_asks_and_what_cannot_be_shown(
     assert "".join(t[0] for t in told["tuned"]) == "the tea of day 1</s>"
     assert heard[-1] == "scoring this row under tuned"
     with pytest.raises(RunError, match="the file has changed"):
-        row_tokens(Question(str(run.path), "test", 1, sha256="another"))
+        row_tokens(StoredRow(str(run.path), "test", 1, sha256="another"))
     with pytest.raises(RunError, match="row 7 of test"):
-        row_tokens(Question(str(run.path), "test", 7))
+        row_tokens(StoredRow(str(run.path), "test", 7))
     run.model_path.rename(tmp_path / "elsewhere")
     with pytest.raises(ModelError, match="no tuned model"):
-        row_tokens(Question(str(run.path), "test", 1))
+        row_tokens(StoredRow(str(run.path), "test", 1))
 
 
 def test_a_classifier_has_no_likelihoods_of_tokens(tmp_path: Path) -> None:
@@ -138,4 +138,4 @@ def test_a_classifier_has_no_likelihoods_of_tokens(tmp_path: Path) -> None:
     )
     run = create_run(config, tmp_path / "runs")
     with pytest.raises(ConfigError, match="probabilities"):
-        row_tokens(Question(str(run.path), "test", 0))
+        row_tokens(StoredRow(str(run.path), "test", 0))

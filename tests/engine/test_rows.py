@@ -3,9 +3,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from ftev.core.config.config import ModelConfig, RunConfig
-from ftev.core.engine.models.models import Loaded, load
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.chats import render_chat
-from ftev.core.engine.scoring.questions import questions
+from ftev.core.engine.scoring.completions import questions
 from ftev.core.engine.scoring.rows import (
     TokenRows,
     chat_rows,

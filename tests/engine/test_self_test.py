@@ -9,8 +9,15 @@ import pytest
 import torch
 from ftev.core.engine.models.models import Loaded, left_padding_refused
 from ftev.core.engine.scoring import self_test
-from ftev.core.engine.scoring.drift import measure, sample, scorer, summarise, take, tolerance
-from ftev.core.engine.scoring.self_test import LAYOUTS, score_layouts
+from ftev.core.engine.scoring.self_test import (
+    LAYOUTS,
+    measure,
+    sample,
+    score_layouts,
+    scorer,
+    summarise,
+    tolerance,
+)
 from ftev.core.engine.training.batches import Layout
 from scoring import (
     causal_model,
@@ -131,7 +138,7 @@ def test_the_sample_holds_the_shortest_and_the_longest_row(causal: Loaded) -> No
     assert index.tolist() == sorted(set(index.tolist()))
     assert len(sample(rows, 500)) == 49
     assert not len(sample(rows, 0))
-    few = take(rows, index)
+    few = rows.take(index)
     assert few.row_ids == index.tolist()
     assert scores(causal, few)["nll"].to_list() == pytest.approx(
         scores(causal, rows)["nll"][index].to_list(), abs=1e-4
@@ -173,7 +180,7 @@ def test_the_self_test_catches_a_model_that_reads_its_padding(encoder_folder: Pa
 def test_padding_that_cannot_be_made_is_not_called_tested(causal: Loaded) -> None:
     """A text cut into windows of the model's length leaves no room for more padding."""
     windows = rows_of_texts(causal, ["a cold day " * 200])
-    rows = take(windows, np.flatnonzero(windows.lengths == causal.max_length))
+    rows = windows.take(np.flatnonzero(windows.lengths == causal.max_length))
     assert len(rows) > 8
     again = scorer(rows, "float32", 256)
     *_, found = score_layouts(causal, scores(causal, rows), again, rows.lengths)

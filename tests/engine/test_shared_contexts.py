@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.engine.models.models import Loaded, ScoredPositions, at_precision  # noqa: E402
+from ftev.core.engine.models.logits import ScoredPositions  # noqa: E402
+from ftev.core.engine.models.models import Loaded, at_precision  # noqa: E402
 from ftev.core.engine.scoring import evaluate  # noqa: E402
 from ftev.core.engine.scoring.choices import LabelScores, label_likelihoods  # noqa: E402
 from ftev.core.engine.scoring.rows import TokenRows  # noqa: E402

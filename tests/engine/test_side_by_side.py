@@ -14,9 +14,15 @@ torch = pytest.importorskip("torch", reason="the engine's tests need torch")
 import peft  # noqa: E402
 from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig  # noqa: E402
 from ftev.core.engine.answering import generate as generation  # noqa: E402
-from ftev.core.engine.answering.generate import Voice, generate  # noqa: E402
-from ftev.core.engine.answering.side_by_side import can_pair, join_caches, without_adapter  # noqa: E402
-from ftev.core.engine.models.models import Loaded, add_adapter, load, stop_ids  # noqa: E402
+from ftev.core.engine.answering.generate import (  # noqa: E402  # noqa: E402
+    Voice,
+    can_pair,
+    generate,
+    join_caches,
+    without_adapter,
+)
+from ftev.core.engine.models.load import add_adapter, load  # noqa: E402
+from ftev.core.engine.models.models import Loaded, stop_ids  # noqa: E402
 from ftev.core.engine.scoring.rows import prompt_ids  # noqa: E402
 from ftev.core.run.control import AskPrompt, Completed, TokenMade  # noqa: E402
 from peft import get_peft_model  # noqa: E402

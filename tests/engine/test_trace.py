@@ -14,7 +14,8 @@ from ftev.core.engine.answering.trace import (
     probe_task,
     trace,
 )
-from ftev.core.engine.models.models import Loaded, add_adapter
+from ftev.core.engine.models.load import add_adapter
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.rows import prompt_ids
 from scoring import causal_model, classifier_model
 from transformers import GPT2Config, GPT2LMHeadModel

@@ -8,8 +8,9 @@ import pytest
 import story
 import torch
 from ftev.core.config.config import EarlyStopping, ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine.models import models
-from ftev.core.engine.models.models import Loaded, load
+from ftev.core.engine.models import logits
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import most_likely
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.training.best import (
@@ -256,7 +257,7 @@ def test_L4_training_projects_in_chunks_and_learns_the_same(
     whole, cut = trainer(causal_folder, common), trainer(causal_folder, common)
     vocabulary = cut.loaded.model.config.vocab_size
     one = read_steps(list(train(whole)))
-    monkeypatch.setattr(models, "CHUNK_ELEMENTS", 5 * vocabulary)
+    monkeypatch.setattr(logits, "CHUNK_ELEMENTS", 5 * vocabulary)
     with Seen() as seen:
         two = read_steps(list(train(cut)))
     for a, b in zip(one, two, strict=True):

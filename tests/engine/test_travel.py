@@ -20,14 +20,13 @@ from ftev.core.config.config import (
     TrainConfig,
 )
 from ftev.core.config.config_file import load_config
-from ftev.core.engine.answering import travel
-from ftev.core.engine.answering.travel import at_checkpoint, make_room_for_training
+from ftev.core.engine.answering import answer
+from ftev.core.engine.answering.answer import at_checkpoint, make_room_for_training
 from ftev.core.engine.scoring.rows import prompt_text
 from ftev.core.engine.training.best import Best, update_best
 from ftev.core.engine.training.checkpoints import checkpoint_path
 from ftev.core.engine.worker.listen import Listener
-from ftev.core.engine.worker.serve import load_finished
-from ftev.core.engine.worker.session import Session
+from ftev.core.engine.worker.session import Session, load_finished
 from ftev.core.errors import RunError
 from ftev.core.run.control import AskPrompt, Completed, ask
 from ftev.core.run.estimate import training_memory
@@ -156,7 +155,7 @@ def test_the_last_checkpoint_stays_loaded_where_there_is_room(
         assert at_checkpoint(s, asked_at(None)) is s
         make_room_for_training(s)
         assert s.earlier is not None
-        monkeypatch.setattr(travel, "free_memory", lambda device: 1 << 10)
+        monkeypatch.setattr(answer, "free_memory", lambda device: 1 << 10)
         make_room_for_training(s)
         assert s.earlier is None
         (note,) = read_history(trained).notes[-1:]

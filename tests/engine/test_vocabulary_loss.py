@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
-from ftev.core.engine.models import models
-from ftev.core.engine.models.models import ScoredPositions, add_adapter, load
-from ftev.core.engine.training.vocabulary_loss import vocabulary_loss
+from ftev.core.engine.models import logits
+from ftev.core.engine.models.load import add_adapter, load
+from ftev.core.engine.models.logits import ScoredPositions, vocabulary_loss
 from torch import Tensor
 from torch.nn import functional
 
@@ -45,7 +45,7 @@ def test_chunks_give_the_plain_loss_and_its_gradients(
     targets = torch.randint(0, vocabulary, (31,))
     plain = functional.cross_entropy(head.logits(states), targets, reduction="sum")
     wanted = gradients(head, plain, states)
-    monkeypatch.setattr(models, "CHUNK_ELEMENTS", rows_a_chunk * vocabulary)
+    monkeypatch.setattr(logits, "CHUNK_ELEMENTS", rows_a_chunk * vocabulary)
     loss = vocabulary_loss(head, states, targets)
     assert float(loss.detach()) == pytest.approx(float(plain.detach()), rel=1e-6)
     for found, known in zip(gradients(head, loss, states), wanted, strict=True):

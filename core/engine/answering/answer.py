@@ -1,17 +1,25 @@
-"""Prompts answered by base and tuned: completions streamed, or labels with probabilities."""
+"""Prompts answered by base and tuned: completions streamed, or labels with probabilities.
+
+They are answered between two optimizer steps, by the weights of an earlier checkpoint where one is
+asked for, and after the run until nobody has asked for some minutes.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import queue
+import time
 import traceback
 from collections.abc import Iterator
+from copy import copy
 
 import polars as pl
 from msgspec.structs import replace
 
-from ...errors import FtevError
+from ...errors import FtevError, RunError
 from ...run.control import (
+    SERVING,
     AskPrompt,
     AskTrace,
     Completed,
@@ -20,27 +28,30 @@ from ...run.control import (
     Held,
     Labelled,
     Reply,
+    Request,
     ScoredToken,
     TokenMade,
 )
 from ...run.events import PromptAnswered
+from ..models.devices import free_memory
 from ..models.models import Loaded, stop_ids
-from ..models.vocabulary import check_prompt
+from ..models.tokenizers import check_prompt, same_tokens
 from ..scoring.evaluate import score_labels
-from ..scoring.pairing import same_tokens
 from ..scoring.rows import TokenRows, classification_rows, prompt_ids
 from ..scoring.token_scores import cross_score
+from ..training.checkpoints import checkpoint_path
 from ..training.probe import features
-from ..worker.errors import explain
-from ..worker.listen import Question
+from ..worker.endings import explain
+from ..worker.listen import Listener, Question
 from ..worker.session import Session
 from .generate import Voice, generate
-from .traced import BASE_BY_PROBE, trace_text
-from .travel import at_checkpoint, step_asked
+from .trace import BASE_BY_PROBE, trace_text
+
+REST = 0.02  # seconds between looks at the queue
 
 
 def answer_waiting(s: Session, *, holding: bool) -> None:
-    """Answer every prompt that waits; each failure is told to its asker and nobody else."""
+    """Answer every prompt that waits; each failure goes to its asker alone."""
     while True:
         try:
             question = s.listener.questions.get_nowait()
@@ -122,8 +133,8 @@ def _cross_scores(voices: list[Voice], aligned: bool) -> Iterator[Reply]:
     for writer, reader in (voices, reversed(voices)):
         answer = writer.answered
         found = cross_score(
-            (writer.name, writer.loaded, writer.prompt or [], answer),
-            (reader.name, reader.loaded, reader.prompt or []),
+            (writer.name, writer.loaded, writer.prompt, answer),
+            (reader.name, reader.loaded, reader.prompt),
             writer.scores[len(writer.scores) - len(answer) :],
             aligned=aligned,
         )
@@ -186,3 +197,76 @@ def _labelled(
         return Labelled(model=model, name=name, probabilities={})
     ranked = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
     return Labelled(model=model, name=name, probabilities=dict(ranked))
+
+
+def step_asked(s: Session, asked: Request) -> int:
+    """The step whose weights answer."""
+    checkpoint: int | None = getattr(asked, "checkpoint", None)
+    return s.step if checkpoint is None else checkpoint
+
+
+def at_checkpoint(s: Session, asked: Request) -> Session:
+    """The session with the weights of the checkpoint that is asked; the last one stays loaded.
+
+    The base, the labels and the form of prompts stay those of the run; so does the model in
+    training, which is not touched. RunError where the checkpoint was not kept.
+    """
+    step = step_asked(s, asked)
+    if step == s.step:
+        return s
+    path = checkpoint_path(s.run, step)
+    if not os.path.isdir(path):
+        s.earlier = None
+        raise RunError(f"the checkpoint of step {step:,} was not kept: its folder is gone")
+    then = copy(s)
+    then.keep_base(s.base)
+    if s.earlier is None or s.earlier[0] != step:
+        s.earlier = None  # before the next: two of them would take twice the memory
+        s.earlier = step, s.load(str(path))
+    then.tuned = s.earlier[1]
+    then.step = step
+    return then
+
+
+def make_room_for_training(s: Session) -> None:
+    """Let go of the earlier checkpoint unless as much memory again is free, and say why."""
+    if s.earlier is None:
+        return
+    step, loaded = s.earlier
+    takes, free = _bytes_of(loaded), free_memory(s.device)
+    if free is None or free < takes:
+        s.earlier = None
+        left = "how much is free is not known" if free is None else f"{_mib(free)} are free"
+        s.note(
+            f"the checkpoint of step {step:,} does not stay loaded beside training: it takes "
+            f"{_mib(takes)} of {s.device} and {left}. It is loaded anew when it is asked"
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def _bytes_of(loaded: Loaded) -> int:
+    return sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+
+
+def serve(s: Session, minutes: float) -> None:
+    """Answer prompts until nobody has asked for so many minutes, then free the device."""
+    s.listener.state = SERVING
+    deadline = time.monotonic() + minutes * 60
+    while time.monotonic() < deadline and not s.listener.stop.is_set():
+        if not s.listener.questions.empty():
+            answer_waiting(s, holding=False)
+            deadline = time.monotonic() + minutes * 60
+        time.sleep(REST)
+
+
+def refuse(listener: Listener, text: str) -> None:
+    """Give whoever asks within the first seconds the reason why there will be no answer."""
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        while not listener.questions.empty():
+            listener.questions.get_nowait().answers.put(Failed(text=text))
+            deadline = time.monotonic() + 0.5
+        time.sleep(REST)

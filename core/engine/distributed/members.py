@@ -1,10 +1,10 @@
 """The processes of a run, rank by rank: whether they live, and what ended them.
 
 Each rank but the first has a file `ranks/N.json` in the run directory with its process and a
-heartbeat; the first one's is worker.json. Life is told by process id and start time on this host,
-and everywhere by the heartbeat: a process that was stopped, or whose node hangs, lives and does not
-move. A thread looks, so that a process which waits for a lost one inside a collective operation is
-ended too, and nothing ever hangs.
+heartbeat; the first one's is worker.json. A rank lives by its process id and start time on this
+host, and everywhere by its heartbeat: a process that was stopped, or whose node hangs, lives and
+does not move. A thread looks, so that a process which waits for a lost one inside a collective
+operation is ended too, and nothing ever hangs.
 """
 
 from __future__ import annotations
@@ -24,15 +24,27 @@ from ...files.disk import RESUME, write_whole
 from ...files.reading import read_json
 from ...run.checkpoint_files import newest_whole
 from ...run.runs import HEARTBEAT_SECONDS, SILENT_SECONDS, Run, process_start, step_of
-from ..worker.errors import Stopped
-from .launched import name_of_launch
 
+# Together the same for the processes of one start and no other, whatever id that was given.
+OF_A_LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
 LOOK_SECONDS = 0.25
 GRACE_SECONDS = 5.0  # for this rank to tell by itself the error that another one has met
 STUCK_SECONDS = 120.0  # without a heartbeat, though the process lives on this host
 HELD_SECONDS = 5.0  # between two looks: this process was held up itself
 LATE_SECONDS = 10.0  # a rank that has not come by then is named
 ARRIVAL_SECONDS = 600.0  # a rank that has not come by then is not waited for
+
+
+def place_in_world() -> tuple[int, int]:
+    """This process's rank and how many there are."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def name_of_launch() -> str:
+    """Empty for a process that was started by itself."""
+    if place_in_world()[1] == 1:
+        return ""
+    return " ".join(os.environ.get(name, "") for name in OF_A_LAUNCH)
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -66,7 +78,7 @@ class Members:
         Where another worker has it, the first rank ends, and torchrun ends this one. Raises
         RunError where it does not come.
         """
-        self._wait_for([0], tell=print)
+        self._wait_for([0], warn=print)
         self.path(self.rank).parent.mkdir(exist_ok=True)
         self._write()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -96,34 +108,36 @@ class Members:
         """The ranks that this one looks after: the first all, the others the first."""
         return list(range(1, self.world)) if self.rank == 0 else [0]
 
-    def wait_for_all(self, stop: threading.Event, tell: Callable[[str], None] = print) -> None:
-        """Wait until every other rank is there; `tell` hears of those that are late.
+    def wait_for_all(self, stop: threading.Event, warn: Callable[[str], None] = print) -> bool:
+        """Wait until every other rank is there; False where a stop came first.
 
-        Raises RunError where one will not come.
+        `warn` is called with the names of those that are late. Raises RunError where one will not
+        come.
         """
-        self._wait_for(self.others(), stop, tell)
+        return self._wait_for(self.others(), stop, warn)
 
     def _wait_for(
         self,
         ranks: list[int],
         stop: threading.Event | None = None,
-        tell: Callable[[str], None] | None = None,
-    ) -> None:
+        warn: Callable[[str], None] | None = None,
+    ) -> bool:
         since = time.monotonic()
         deadline = since + ARRIVAL_SECONDS
         while missing := [rank for rank in ranks if not self._is_there(rank)]:
             if lost := self.lost():
                 raise RunError(lost)
             if stop is not None and stop.is_set():
-                raise Stopped
+                return False
             if time.monotonic() > deadline:
                 name = self._name(missing[0])
                 raise RunError(f"{name} did not come within {ARRIVAL_SECONDS:.0f} s")
-            if tell is not None and time.monotonic() > since + LATE_SECONDS:
+            if warn is not None and time.monotonic() > since + LATE_SECONDS:
                 names = " and ".join(map(self._name, missing))
-                tell(f"waiting for {names}, at most {ARRIVAL_SECONDS:.0f} s")
-                tell = None
+                warn(f"waiting for {names}, at most {ARRIVAL_SECONDS:.0f} s")
+                warn = None
             time.sleep(LOOK_SECONDS)
+        return True
 
     def watch(self, when_lost: Callable[[str], None]) -> None:
         """Call back, from a thread, with what was lost."""
@@ -200,8 +214,8 @@ class Members:
 
 def lost_the_line(error: Exception) -> bool:
     """Whether an error says that another rank cannot be reached: the reason lies there."""
-    told = str(error).lower()
-    return any(word in told for word in ("gloo", "nccl", "connection reset", "connection closed"))
+    text = str(error).lower()
+    return any(word in text for word in ("gloo", "nccl", "connection reset", "connection closed"))
 
 
 def way_on(run: Run) -> str:

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from ...errors import ConfigError, Fault, RunError
-from .launched import place_in_world
-from .members import ARRIVAL_SECONDS
+from .members import ARRIVAL_SECONDS, place_in_world
 
 Rows = NDArray[np.int64]
 ORDER_BYTES = 256

@@ -10,14 +10,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...errors import ModelError
+from ..models.load import is_causal, load_causal
 from ..models.models import Loaded
+from ..worker.session import Session
 from .evaluate import most_likely, score_tokens
-from .questions import fit_prompt
-from .rows import TokenRows, completion_rows, encode
+from .rows import TokenRows, completion_rows, encode, fit_prompt
 
 TEMPLATE = "{text}\nLabel: {label}"
 METHOD = "zero-shot label likelihood, template "
 MOST_CHOICES = 20  # different completions of a closed set
+ZERO_SHOT_TOKENS = 1_000_000  # read for zero-shot labels unless they are asked for
 LEAST_ROWS = 5  # rows of train that each of them has
 SEQUENCES = 2_000  # texts with a label each that are scored at a time
 
@@ -124,6 +127,44 @@ def zero_shot_frame(
             "method": [METHOD + repr(TEMPLATE)] * len(truth),
         }
     )
+
+
+def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
+    """Labels by the untrained base's own likelihoods, where it is a language model; else None.
+
+    It is loaded for this alone: a classifier's model has a new head in the place of the old one.
+    """
+    if not s.config.evaluate.zero_shot or s.base_has_head or not is_causal(s.config):
+        return None
+    if _is_too_long(s, split):
+        return None
+    try:
+        loaded = load_causal(s.config.model.base, s.config.model.revision)
+    except ModelError as error:
+        s.note(f"the base cannot label by likelihood: {error}", "warning")
+        return None
+    loaded.max_length = min(loaded.max_length, s.tuned.max_length)
+    loaded.model.to(s.device)
+    frame, settings = s.dataset.splits[split].frame, s.config.evaluate
+    work = label_likelihoods(
+        loaded, frame["text"].to_list(), s.labels, settings.precision, settings.batch_tokens
+    )
+    scores: LabelScores = s.drive(work, f"zero-shot labels on {split}", frame.height)
+    return zero_shot_frame(frame, s.labels, scores)
+
+
+def _is_too_long(s: Session, split: str) -> bool:
+    """Whether "auto" leaves zero-shot labels out: each label is read after each text."""
+    rows, labels = s.rows[split], len(s.labels)
+    tokens = int(rows.lengths.sum()) * labels
+    if s.config.evaluate.zero_shot != "auto" or tokens <= ZERO_SHOT_TOKENS:
+        return False
+    s.note(
+        f"the base does not label {split} by likelihood: {labels} labels after each of "
+        f"{len(rows):,} texts are about {tokens / 1e6:.1f} million tokens. "
+        "evaluate.zero_shot = true does it all the same"
+    )
+    return True
 
 
 def closed_set(completions: Sequence[str]) -> list[str]:

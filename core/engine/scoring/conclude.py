@@ -20,10 +20,11 @@ from ...metrics.rows import are_same_rows, read_text
 from ...metrics.token_changes import greatest_changes
 from ...run.events import AnalysisComputed, PredictionsStored, TextScored, spell_numbers
 from ...run.runs import file_sha256
+from ..models.tokenizers import same_tokens
 from ..worker.session import Session
-from .conclude_text import with_answers, zero_shot_base
-from .evaluate import TextScore, score_text
-from .pairing import same_tokens
+from .choices import zero_shot_base
+from .completions import with_answers
+from .likelihood import TextScore, score_text
 from .rows import TokenRows, encode, window_texts
 from .splits import evaluated, read_features, score
 

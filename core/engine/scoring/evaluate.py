@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models.devices import autocast
-from ..models.models import Loaded, ScoredPositions, at_precision, without_cache
+from ..models.logits import ScoredPositions
+from ..models.models import Loaded, at_precision, without_cache
 from ..training.batches import Batch, Layout, collate
-from .rows import TokenRows, encode
+from .rows import TokenRows
 from .shared_contexts import Tree, can_share, collate_trees, trees
 
 BY_BUDGET = Layout()
@@ -114,7 +114,7 @@ def score_tokens(
             _ask_trees(loaded, head, shared, budget),
             _ask_rows(loaded, head, rows, alone, layout, budget),
         ):
-            found, first, _ = _score_positions(head, asked.states, asked.targets)
+            found, first, _ = score_positions(head, asked.states, asked.targets)
             costs = -found.cpu().numpy()
             np.add.at(nll, asked.owners, costs)
             _keep_ends(end_nll, before_end, asked.owners, costs)
@@ -225,7 +225,7 @@ def _batches(
         )
 
 
-def _score_positions(
+def score_positions(
     head: ScoredPositions, states: Tensor, targets: Tensor, *, ranked: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of each target its log-likelihood (float64), whether it was the first choice, its rank.
@@ -261,83 +261,3 @@ def _score_block(
     if ranks is not None:
         ranks.copy_((logits > wanted).sum(-1) + 1)
     likelihoods.copy_(logits.log_softmax(-1).gather(1, targets)[:, 0])
-
-
-@dataclass(frozen=True)
-class TextScore:
-    """Log-likelihood of one text, token by token; the prefix is context and not scored."""
-
-    tokens: list[str]
-    log_likelihoods: list[float]
-    ranks: list[int]
-    bytes: int
-    prefix: str
-    window: int
-    stride: int
-    words: int = 0  # split on white space
-
-    @property
-    def total(self) -> float:
-        return math.fsum(self.log_likelihoods)
-
-    @property
-    def per_token(self) -> list[tuple[str, float, int]]:
-        """Each scored token, its log-likelihood in nats and its rank in the vocabulary."""
-        return list(zip(self.tokens, self.log_likelihoods, self.ranks, strict=True))
-
-
-def rolling_windows(n: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
-    """Windows over n tokens, each token scored once: (first input, first scored, end) (K3).
-
-    Inputs are the tokens [first input, end - 1), position -1 being the prefix; targets are
-    [first scored, end).
-    """
-    if n <= 0:
-        return
-    end = min(window, n)
-    yield -1, 0, end
-    step = window - context + 1
-    while end < n:
-        start, end = end, min(end + step, n)
-        yield end - window - 1, start, end
-
-
-@torch.inference_mode()
-def score_text(
-    loaded: Loaded, text: str, precision: str = "float32", context: int = 1
-) -> Iterator[int | TextScore]:
-    """Log-likelihood of a whole text in rolling windows; yields tokens done, at last the score."""
-    ids = encode(loaded, [text])[0]
-    window = loaded.max_length
-    loaded = at_precision(loaded, precision)
-    head = ScoredPositions(loaded.model)
-    likelihoods: list[float] = []
-    ranks: list[int] = []
-    padded = [loaded.prefix_id, *ids]  # token i stands at i + 1
-    with loaded.active(), autocast(loaded.device, precision):
-        for first, start, end in rolling_windows(len(ids), window, context):
-            inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
-            states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]
-            targets = torch.tensor(ids[start:end], device=loaded.device)
-            found, _, places = _score_positions(head, states, targets, ranked=True)
-            likelihoods += found.tolist()
-            ranks += places.tolist()
-            yield end
-    yield TextScore(
-        tokens=token_texts(loaded, ids),
-        log_likelihoods=likelihoods,
-        ranks=ranks,
-        bytes=len(text.encode()),
-        prefix=loaded.tokenizer.convert_ids_to_tokens(loaded.prefix_id),
-        window=window,
-        stride=window - context + 1,
-        words=len(text.split()),
-    )
-
-
-def token_texts(loaded: Loaded, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text: decoded alone, some would lose their space."""
-    anchor = encode(loaded, ["a"])[0]
-    before = len(loaded.tokenizer.decode(anchor))
-    texts: list[str] = loaded.tokenizer.batch_decode([[*anchor, i] for i in ids])
-    return [text[before:] for text in texts]

@@ -26,11 +26,11 @@ from ...run.events import AnalysisComputed, spell_numbers
 from ..models.devices import free_memory
 from ..models.models import Loaded, dtype_of, tied
 from ..training.batches import Layout
-from ..worker.errors import Stopped, explain
+from ..worker.endings import Stopped, explain
 from ..worker.session import Session
-from .drift import Scored, measure, sample, scorer, summarise, take, tolerance
 from .read_back import NotRead, NotTested, ReadBack, Reader, Request
 from .rows import TokenRows
+from .self_test import Scored, measure, sample, scorer, summarise, tolerance
 from .splits import in_label_order
 
 # W + BA rounds otherwise than Wx + B(Ax): merged weights are allowed ten times the drift.
@@ -38,6 +38,7 @@ MERGED_TOLERANCE = 10.0
 SLOWER = 20.0  # times as long as the other forms took, reading back may take beyond its start
 ROOM = 2.0  # times the model's size that must be free before it is held once more
 Measure = Callable[[pl.DataFrame], float]
+Form = tuple[str, float, Callable[[], Iterator[int | ReadBack]]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def parity(s: Session, split: str, reader: Reader | None) -> Iterator[AnalysisCo
     index = sample(every, settings.parity_rows)
     if not len(index):
         return
-    rows = take(every, index)
+    rows = every.take(index)
     request = _request(s, rows)
     shipped = Shipped(
         tuned=s.tuned,
@@ -155,9 +156,6 @@ def compare_weights(p: Shipped) -> Iterator[int | dict[str, Any]]:
         "skipped": skipped,
         **describe_weights(p),
     }
-
-
-Form = tuple[str, float, Callable[[], Iterator[int | ReadBack]]]
 
 
 def _forms(p: Shipped) -> list[Form]:

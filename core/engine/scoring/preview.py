@@ -1,13 +1,11 @@
 """What the tokenizer and the model's size say before a run: lengths, cuts, masks, memory.
 
-    echo '{"config": {…}}' | python -m ftev.core.engine.scoring.preview
-
 No weights are loaded: the model is built without memory, from its configuration.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,18 +17,10 @@ from ...config.config import RunConfig
 from ...config.config_file import check_config
 from ...data.data import read_run_data
 from ...files.adapter import read_adapter
-from ..models.causality import refuse_masked
-from ..models.models import (
-    Loaded,
-    add_adapter,
-    find_origin,
-    load_tokenizer,
-    loading,
-    max_length,
-    source,
-)
-from ..models.vocabulary import check_vocabulary
-from ..worker.pipe import answer_stdin, tell
+from ..models.heads import refuse_masked
+from ..models.load import add_adapter, find_origin, load_tokenizer, loading, max_length, source
+from ..models.models import Loaded
+from ..models.tokenizers import check_vocabulary
 from .rows import RENDER, TokenRows
 
 SHOWN_TOKENS = 60
@@ -40,19 +30,23 @@ BIN_WIDTHS = tuple(m * 10**e for e in range(7) for m in (1, 2, 5))
 BYTES_A_WEIGHT = 16  # float32 weight, gradient and the two averages of AdamW
 
 
-class Question(msgspec.Struct, forbid_unknown_fields=True):
+class Preview(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, Any]
 
 
-def preview(question: Question) -> dict[str, Any]:
+def preview(question: Preview, progress: Callable[[str], object] = str) -> dict[str, Any]:
+    """Lengths, cuts and masks of every split, and the size of the model and its training state.
+
+    Raises ConfigError, DataError and ModelError with everything that would stop the run.
+    """
     config = check_config(question.config)
     dataset = read_run_data(config)
-    tell(progress=f"loading the tokenizer of {config.model.base}")
+    progress(f"loading the tokenizer of {config.model.base}")
     loaded = _without_weights(config)
     loaded.labels = dataset.labels
     splits, rows_of = {}, {}
     for name, split in dataset.splits.items():
-        tell(progress=f"tokenising {name}")
+        progress(f"tokenising {name}")
         *_, rows = RENDER[dataset.columns.form](split.frame, loaded)
         assert isinstance(rows, TokenRows)
         splits[name], rows_of[name] = _lengths(rows, loaded), rows
@@ -153,11 +147,3 @@ def _size(loaded: Loaded, config: RunConfig) -> dict[str, Any]:
         "hidden": getattr(shape, "hidden_size", 0),
         "vocab": getattr(shape, "vocab_size", 0),
     }
-
-
-def main() -> int:
-    return answer_stdin(Question, preview)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -199,7 +199,8 @@ def _answer(place: Path) -> dict[str, Any]:
 def _load(request: Request) -> Loaded:
     """By the code on the card; the labels are those that the loaded model names."""
     from ..models.heads import read_outputs
-    from ..models.models import Loaded, no_pickles
+    from ..models.load import no_pickles
+    from ..models.models import Loaded
 
     made: dict[str, Any] = {}
     with no_pickles("the model that was saved"):

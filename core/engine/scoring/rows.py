@@ -7,7 +7,8 @@ cut, with a scored EOS. Prompt and completion are joined as token ids (M3).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -60,6 +61,22 @@ class TokenRows:
         if self.scored is None:
             return np.ones(len(self.ids), dtype=np.int64)
         return np.fromiter((s.sum() for s in self.scored), dtype=np.int64, count=len(self.ids))
+
+    def take(self, index: NDArray[np.int64]) -> TokenRows:
+        """Some of the rows, in the order given."""
+
+        def chosen(values: list[Any] | None) -> Any:
+            return None if values is None else [values[i] for i in index]
+
+        return replace(
+            self,
+            ids=chosen(self.ids),
+            row_ids=chosen(self.row_ids),
+            scored=chosen(self.scored),
+            labels=None if self.labels is None else self.labels[index],
+            bytes=chosen(self.bytes) if self.bytes else [],
+            ends=chosen(self.ends) if self.ends else [],
+        )
 
     def describe(self, split: str, columns: int) -> SplitPrepared:
         tokens, targets = int(self.lengths.sum()), self.targets
@@ -268,6 +285,11 @@ def prompt_ids(loaded: Loaded, text: str, form: str, *, spaced: bool = False) ->
     shown = prompt_text(text, " " * spaced) if form == "prompt_completion" else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]
+
+
+def fit_prompt(ids: list[int], room: int) -> list[int]:
+    """What is too long loses its beginning, but not the prefix token that everything follows."""
+    return ids if len(ids) <= room else [ids[0], *ids[len(ids) - room + 1 :]]
 
 
 RENDER = {

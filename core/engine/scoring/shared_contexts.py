@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models.models import ScoredPositions, takes
-from ..training.masks import SDPA
+from ..models.kernels import SDPA
+from ..models.logits import ScoredPositions
+from ..models.models import takes
 from .rows import TokenRows
 
 LEAST_CONTEXT = 8  # tokens: what a shorter context saves is not worth a mask

@@ -15,7 +15,6 @@ from ...run.events import Evaluated
 from ..models.models import Loaded
 from ..training.probe import features
 from ..worker.session import Session
-from .drift import take
 from .evaluate import score_labels, score_tokens
 from .rows import TokenRows
 
@@ -59,7 +58,7 @@ def _on_all_ranks(s: Session, rows: TokenRows, work: Work, what: str) -> Any:
     if s.ranks.alone:
         return s.drive(work(rows), what, len(rows))
     own = s.ranks.share(np.arange(len(rows)), rows.lengths)
-    found = s.drive(work(take(rows, own)), what, len(own)) if len(own) else None
+    found = s.drive(work(rows.take(own)), what, len(own)) if len(own) else None
     pieces = [piece for piece in s.ranks.gather((own, found)) if len(piece[0])]
     if not pieces:
         return None

@@ -2,8 +2,8 @@
 
 The layers of a model take the tokens of all rows end to end; around them, embeddings and head see
 the padded batch as ever. So it works for encoders and language models alike, whatever their heads.
-Only attention has to know the rows. torch's variable-length kernel (CUDA, causal, bfloat16) is told
-where each begins; elsewhere rows of like length lie side by side and attend together, padded to the
+Only attention has to know the rows. torch's variable-length kernel (CUDA, causal, bfloat16) takes
+their bounds; elsewhere rows of like length lie side by side and attend together, padded to the
 longest of their group. Whether a model keeps its rows apart that way is tried on real rows before
 any is packed; one that does not is trained on padded batches.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..models import cpu_kernels
+from ..models import kernels
 from ..models.devices import autocast
-from ..models.models import Loaded, ScoredPositions, unwrapped
+from ..models.kernels import PACKED, SDPA, padded_right
+from ..models.logits import ScoredPositions
+from ..models.models import Loaded, unwrapped
 from ..scoring.rows import TokenRows
-from .batches import Batch, Rows, collate
-from .masks import PACKED, SDPA, padded_right
-from .packed_layout import GROUP_PRICE, Group, Packed, by_bounds, by_groups
+from .batches import Batch, Rows, collate, cut_by_length, to_device
 
+# What a group of rows costs beside its tokens, in tokens: its attention is a few small operations.
+# Of 8 to 256 on a CPU, 32 took the least time (MiniLM); on CUDA an estimate from kernel launches.
+GROUP_PRICE = {"cpu": 32, "cuda": 512}
+# On a CPU a pass is filled up to a multiple of this: oneDNN keeps a program for each shape it met,
+# and so many of them scattered over memory cost 0.6 GiB in 40 steps and a fifth of the time.
+WHOLE = 64
 DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")  # what attention here does not know
 CLOSE = {"float32": 1e-4, "bfloat16": 3e-2}  # share of the outputs' norm
@@ -34,6 +41,78 @@ CLOSE = {"float32": 1e-4, "bfloat16": 3e-2}  # share of the outputs' norm
 SHORT = 64
 # What one more pass costs, in places of the padded batch, which embeddings and head alone compute.
 PACKED_PRICE = 8_192
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that lie side by side, padded to the same width."""
+
+    rows: int
+    width: int
+    mask: Tensor | None  # bool [rows, 1, 1, width]: where there are tokens; None where everywhere
+
+
+@dataclass(frozen=True)
+class Packed:
+    """How the rows of a padded batch, [rows, width], lie end to end as [1, tokens]."""
+
+    rows: int
+    width: int
+    places: Tensor  # int64 [tokens]: flat places in the padded batch
+    tokens: int  # of the rows and their groups; what comes behind fills up
+    groups: list[Group] = field(default_factory=list)
+    bounds: Tensor | None = None  # int32 [rows + 1]: where each row begins, and the end
+    _laid_out: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # same for each layer
+
+    def pack(self, value: Any) -> Any:
+        """What is laid out as the padded batch, end to end; anything else as it is."""
+        if isinstance(value, tuple):
+            return tuple(map(self.pack, value))
+        if not isinstance(value, Tensor) or value.ndim < 2 or value.shape[1] != self.width:
+            return value
+        if value.shape[0] not in (1, self.rows):
+            return value
+        if id(value) not in self._laid_out:
+            alike = value.shape[0] == 1  # the same for every row, as positions are
+            places = self.places % self.width if alike else self.places
+            self._laid_out[id(value)] = (value, value.flatten(0, 1).index_select(0, places)[None])
+        return self._laid_out[id(value)][1]
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        """[1, tokens, hidden] as the padded batch; padding is 0."""
+        empty = tokens.new_zeros(self.rows * self.width, tokens.shape[-1])
+        filled = empty.index_copy(0, self.places[: self.tokens], tokens[0, : self.tokens])
+        return filled.view(self.rows, self.width, -1)
+
+
+def by_bounds(lengths: NDArray[np.int64], device: torch.device) -> Packed:
+    """Rows so long, shortest first, end to end."""
+    width = int(lengths[-1])
+    places = np.concatenate([i * width + np.arange(n) for i, n in enumerate(lengths)])
+    bounds = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
+    return Packed(
+        len(lengths),
+        width,
+        to_device(places, device),
+        len(places),
+        bounds=to_device(bounds, device),
+    )
+
+
+def by_groups(lengths: NDArray[np.int64], device: torch.device) -> Packed:
+    """Rows so long, shortest first, end to end in groups of like length."""
+    width, parts, groups = int(lengths[-1]), [], []
+    for rows in cut_by_length(np.arange(len(lengths)), lengths, GROUP_PRICE[device.type]):
+        wide = int(lengths[rows[-1]])
+        parts.append((rows[:, None] * width + np.arange(wide)).ravel())
+        mask = np.arange(wide) < lengths[rows, None]
+        needed = None if mask.all() else to_device(mask, device)[:, None, None]
+        groups.append(Group(len(rows), wide, needed))
+    tokens = sum(map(len, parts))
+    if device.type == "cpu" and tokens % WHOLE:
+        parts.append(np.zeros(WHOLE - tokens % WHOLE, dtype=np.int64))
+        groups.append(Group(1, len(parts[-1]), None))
+    return Packed(len(lengths), width, to_device(np.concatenate(parts), device), tokens, groups)
 
 
 def layers_of(model: nn.Module) -> nn.ModuleList | None:
@@ -90,8 +169,8 @@ Way = Callable[[NDArray[np.int64], torch.device], Packed]  # by_bounds or by_gro
 def way_of_packing(
     loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str
 ) -> Way | None:
-    """Give a model the attention that packed rows need, and tell which; None where it does not keep
-    them apart.
+    """Give a model the attention that packed rows need, and return which; None where it does not
+    keep them apart.
     """
     inner = unwrapped(loaded.model)
     before = getattr(inner.config, "_attn_implementation", None)
@@ -191,7 +270,7 @@ def attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """Attention within packed rows, [1, heads, tokens, size]; of padded ones, the usual."""
-    usual: Any = cpu_kernels.attend if query.device.type == "cpu" else _torchs()
+    usual: Any = kernels.attend if query.device.type == "cpu" else _torchs()
     if _packed is None:
         return usual(module, query, key, value, attention_mask, dropout, scaling, is_causal, **more)
     window = more.pop("sliding_window", None)

@@ -38,15 +38,15 @@ from ...run.events import (
     TrainingPlanned,
 )
 from ...run.runs import step_of
-from ..answering.answer import answer_probes, answer_waiting
-from ..answering.travel import make_room_for_training
+from ..answering.answer import answer_probes, answer_waiting, make_room_for_training
 from ..distributed.ranks import Ranks
 from ..distributed.spread import whole
-from ..models.cpu_kernels import memory_kept
 from ..models.devices import autocast
+from ..models.kernels import memory_kept, padded_right
+from ..models.logits import vocabulary_loss
 from ..models.models import Loaded
 from ..scoring.splits import evaluated, metric_value, score
-from ..worker.errors import Stopped
+from ..worker.endings import Stopped
 from ..worker.session import Session
 from .batches import Batch, Parts
 from .best import Best, out_of_patience, paired_p, update_best
@@ -58,7 +58,6 @@ from .checkpoints import (
     restore_training,
     save_checkpoint,
 )
-from .masks import padded_right
 from .packing import packed_batch, packing
 from .trainer import (
     Position,
@@ -69,7 +68,6 @@ from .trainer import (
     learning_rate,
     plan_training,
 )
-from .vocabulary_loss import vocabulary_loss
 
 READ_SECONDS = 0.25  # how often losses come back from the device
 PAUSE_SECONDS = 0.05  # between two looks at the queue while training is paused

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from ...config.config import TrainConfig
 from ..distributed.ranks import Ranks
 from ..distributed.spread import Spread
-from ..models.cpu_kernels import use_cpu_kernels
-from ..models.models import Loaded, ScoredPositions, unwrapped, without_cache
+from ..models.kernels import use_cpu_kernels
+from ..models.logits import ScoredPositions
+from ..models.models import Loaded, unwrapped, without_cache
 from ..scoring.rows import TokenRows
 from .batches import PART_PRICE, Parts, Rows, cut_by_length, padding_ratio, plan_epoch
-from .packed_layout import GROUP_PRICE, by_bounds, by_groups
-from .packing import PACKED_PRICE, way_of_packing
+from .packing import GROUP_PRICE, PACKED_PRICE, by_bounds, by_groups, way_of_packing
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")

@@ -1,4 +1,4 @@
-"""How a run ends before its end: stopped, failed, or without one of its processes."""
+"""How a run ends: with its report, stopped, failed, or without one of its processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,26 @@ from ...run.history import read_history
 from ...run.lock import run_lock
 from ...run.runs import SILENT_SECONDS, Run
 from ..distributed.members import Members, lost_the_line, way_on
-from .errors import Stopped, explain
 from .listen import Listener
 from .outbox import Outbox
 
 CERTAINTY_SECONDS = 2 * SILENT_SECONDS  # by then a rank that cannot be reached is known to be lost
+
+
+class Stopped(Exception):  # noqa: N818  (a request, not an error)
+    """Somebody asked the run to stop; its state is saved."""
+
+
+def explain(error: Exception) -> str:
+    """What, and what to do; the traceback stands in worker.log."""
+    if isinstance(error, FtevError):
+        return str(error)
+    if "out of memory" in str(error).lower():
+        return (
+            "the device ran out of memory. Lower train.batch_size or model.max_length, "
+            'raise train.gradient_accumulation_steps, or use model.adapter = "lora"'
+        )
+    return f"{type(error).__name__}: {error}. The traceback is in worker.log"
 
 
 def ending_of(error: Exception, members: Members) -> RunFinished:

@@ -32,7 +32,7 @@ from ...run.control import (
 )
 from ...run.lock import hold_run
 from ...run.runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
-from ..distributed.launched import name_of_launch
+from ..distributed.members import name_of_launch
 
 AGAIN_SECONDS = 0.1
 SAVED_FIRST = "stopping: the state is saved first"

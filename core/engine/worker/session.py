@@ -18,18 +18,20 @@ from msgspec.structs import replace
 from ...config.config import RunConfig
 from ...data.data import Dataset
 from ...data.leakage import Leakage
+from ...errors import RunError
 from ...files.adapter import read_adapter
 from ...run.events import Event, LabelsFixed, Note, Progress, SplitPrepared, StageDone, StageStarted
-from ...run.history import STAGES
-from ...run.runs import Run
+from ...run.history import STAGES, History, read_history
+from ...run.runs import Run, step_of, weights_of
 from ..distributed.ranks import Ranks
 from ..models.devices import choose_device, drawn_from
-from ..models.models import Loaded, load
-from ..scoring.pairing import reads_alike
+from ..models.load import load
+from ..models.models import Loaded
+from ..models.tokenizers import reads_alike
 from ..scoring.rows import RENDER, TokenRows
 from ..training.best import ValidationRows
-from ..training.probe import Probe
-from .errors import Stopped
+from ..training.probe import Probe, load_probe
+from .endings import Stopped
 from .listen import Listener
 from .outbox import Outbox
 
@@ -217,3 +219,30 @@ class Session:
 def _sha256_of_rows(frame: pl.DataFrame) -> str:
     """Of the rows' inputs in any order, so that a run knows its test rows in another's."""
     return hashlib.sha256(frame["content"].sort().to_numpy().tobytes()).hexdigest()
+
+
+def load_finished(s: Session) -> None:
+    """The models of a run that has ended, as it left them."""
+    history = read_history(s.run)
+    weights = weights_of(s.run, history.best_step)
+    if weights is None:
+        raise RunError(f"{s.run.id}: its weights are not here, so it cannot answer prompts")
+    s.labels, s.positive = tuple(history.labels), history.positive
+    is_model = weights == s.run.model_path
+    s.step = history.best_step or history.step if is_model else step_of(weights)
+    s.form = history.columns.form if history.columns else "text"
+    s.spaced = bool(history.columns and history.columns.spaced)
+    s.data_labels = _data_labels(s, history)
+    s.tuned = s.load(str(weights))
+    s.base_has_head = bool(history.model and not history.model.new_head)
+    path = s.run.path / PROBE_FILE
+    if path.exists():
+        s.probe = load_probe(path, s.labels)
+
+
+def _data_labels(s: Session, history: History) -> tuple[str, ...]:
+    """A given model's head may know more labels than the rows that it was scored on."""
+    if s.config.trains:
+        return s.labels
+    known = {label for split in history.splits.values() for label in split.labels}
+    return tuple(label for label in s.labels if label in known)
