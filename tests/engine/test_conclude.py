@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the engine's tests need torch")
 
-from ftev.core.engine.scoring.conclude import _rows_told, _store
+from ftev.core.engine.scoring.conclude import _identified, _store
 from ftev.core.run.runs import Run
 from scoring import causal_model, rows_of_texts
 
@@ -24,7 +24,7 @@ def stored(
     session.dataset = SimpleNamespace(splits={"test": split})
     session.run.predictions.mkdir()
     predictions = pl.DataFrame({"row_id": range(count), "nll": [1.0] * count})
-    told = _rows_told(session, "test", count)  # type: ignore[arg-type]
+    told = _identified(session, "test", count)  # type: ignore[arg-type]
     _store(session, "test", "tuned", predictions, told)  # type: ignore[arg-type]
     return pl.read_parquet(session.run.predictions / "test.tuned.parquet")
 

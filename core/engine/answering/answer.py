@@ -63,21 +63,21 @@ def answer_waiting(s: Session, *, holding: bool) -> None:
 def answer_question(s: Session, question: Question, *, holding: bool) -> None:
     if holding:
         question.answers.put(Held(step=s.step))
-    told = PromptAnswered(prompt=question.asked.text, step=step_asked(s, question.asked))
+    answered = PromptAnswered(prompt=question.asked.text, step=step_asked(s, question.asked))
     traced = isinstance(question.asked, AskTrace)
     try:
         for reply in replies(at_checkpoint(s, question.asked), question.asked):
             if question.gone.is_set():
                 return
             question.answers.put(reply)
-            told = noted(told, reply)
+            answered = noted(answered, reply)
     except Exception as error:  # whatever a library raises over a prompt must not end the run
         if not isinstance(error, FtevError):
             traceback.print_exc()
         question.answers.put(Failed(text=explain(error)))
         return
     if not traced:
-        s.write(told)
+        s.write(answered)
         s.flush()  # who was answered may look for it at once
     question.answers.put(Done())
 
@@ -85,23 +85,23 @@ def answer_question(s: Session, question: Question, *, holding: bool) -> None:
 def answer_probes(s: Session) -> None:
     """The config's own prompts, as the model stands now."""
     for text in s.config.evaluate.prompts:
-        told = PromptAnswered(prompt=text, step=s.step, probe=True)
+        answered = PromptAnswered(prompt=text, step=s.step, probe=True)
         asked = AskPrompt(text=text, max_new_tokens=s.config.evaluate.max_new_tokens)
         for reply in replies(s, asked):
-            told = noted(told, reply)
-        s.write(told)
+            answered = noted(answered, reply)
+        s.write(answered)
 
 
-def noted(told: PromptAnswered, reply: Reply) -> PromptAnswered:
+def noted(answered: PromptAnswered, reply: Reply) -> PromptAnswered:
     """The fact so far with one more reply."""
     if isinstance(reply, Completed):
-        return replace(told, **{reply.model: reply.text})
+        return replace(answered, **{reply.model: reply.text})
     if isinstance(reply, Labelled):
         changes = {f"{reply.model}_probabilities": reply.probabilities}
         if reply.model == "base":
             changes["base_name"] = reply.name  # type: ignore[assignment]
-        return replace(told, **changes)
-    return told
+        return replace(answered, **changes)
+    return answered
 
 
 def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
@@ -149,7 +149,7 @@ def _plain(reply: TokenMade | Completed) -> Reply:
 
 
 def _finite(tokens: list[ScoredToken]) -> list[ScoredToken]:
-    """JSON has no infinities: a token that the model rules out is told without a number."""
+    """JSON has no infinities: a token that the model rules out has no number."""
     return [
         t
         if t.log_likelihood is None or t.log_likelihood > float("-inf")

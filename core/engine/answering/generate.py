@@ -214,7 +214,7 @@ def _completed(voice: Voice) -> Completed:
 
 
 def can_pair(a: Loaded, b: Loaded) -> bool:
-    """Whether the two are one model, with its adapter and without, that can be told row by row."""
+    """Whether the two are one model, with its adapter and without, that may share a batch."""
     if a.model is not b.model or a.adapter_off == b.adapter_off or not a.has_adapter:
         return False
     if a.model not in _apart:

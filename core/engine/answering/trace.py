@@ -69,7 +69,7 @@ class Found:
 
 @torch.inference_mode()
 def trace(loaded: Loaded, ids: list[int], task: Task) -> Found:
-    """Follow a text through a model; no layers where they cannot be told apart."""
+    """Follow a text through a model; no layers where they cannot be made out."""
     with loaded.active():
         layers = find_layers(loaded)
         passed = run_through(loaded, ids, task, layers)
@@ -80,7 +80,7 @@ def trace(loaded: Loaded, ids: list[int], task: Task) -> Found:
         if not error <= LENS_TOLERANCE:
             lenses = []
     followed = [follow(state, task.place) for state in (passed.embedding, *passed.states)]
-    return Found(list(_told(followed, lenses, task)), followed, passed.scores, error)
+    return Found(list(_layers(followed, lenses, task)), followed, passed.scores, error)
 
 
 def find_layers(loaded: Loaded) -> list[nn.Module]:
@@ -137,10 +137,10 @@ def lens_of_layers(
 
 @contextlib.contextmanager
 def _answering(layers: list[nn.Module], outputs: list[Any]) -> Iterator[None]:
-    """Layers that compute nothing and give out what they are told to."""
+    """Layers that compute nothing and give out what they are given."""
     try:
         for layer, output in zip(layers, outputs, strict=True):
-            layer.forward = lambda *_, told=output, **__: told
+            layer.forward = lambda *_, given=output, **__: given
         yield
     finally:
         for layer in layers:
@@ -148,9 +148,9 @@ def _answering(layers: list[nn.Module], outputs: list[Any]) -> Iterator[None]:
 
 
 def _scores(loaded: Loaded, ids: list[int], task: Task) -> Tensor:
-    told = {"input_ids": torch.tensor([ids], device=loaded.device), **task.arguments}
-    told["attention_mask"] = torch.ones_like(told["input_ids"])
-    return task.answer(task.module(**told)).float().cpu()
+    inputs = {"input_ids": torch.tensor([ids], device=loaded.device), **task.arguments}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    return task.answer(task.module(**inputs)).float().cpu()
 
 
 def _state(output: Any) -> Tensor:
@@ -169,7 +169,7 @@ def follow(states: Tensor, place: int | None) -> Tensor:
     return (states.mean(0) if place is None else states[place]).float().cpu()
 
 
-def _told(followed: list[Tensor], lenses: list[Tensor], task: Task) -> Iterator[TracedLayer]:
+def _layers(followed: list[Tensor], lenses: list[Tensor], task: Task) -> Iterator[TracedLayer]:
     for index, state in enumerate(followed):
         before = followed[index - 1] if index else None
         yield TracedLayer(
@@ -271,9 +271,9 @@ def read_place(loaded: Loaded, ids: list[int]) -> int | None:
 
 
 def trace_text(s: Session, asked: AskTrace) -> Traced:
-    """What becomes of a text in each model, and the layer in which they part."""
+    """What becomes of a text in each model, and the layer in which they diverge."""
     aligned = s.config.trains or same_tokens(s.base, s.tuned)
-    told, found, notes = [], [], []
+    traces, found, notes = [], [], []
     for model, loaded in (("base", s.base), ("tuned", s.tuned)):
         ids, cut = _ids(s, loaded if not aligned else s.tuned, asked.text)
         name, task = _task(s, model, loaded, ids)
@@ -282,16 +282,16 @@ def trace_text(s: Session, asked: AskTrace) -> Traced:
             continue
         seen = trace(loaded, ids, task)
         found.append(seen)
-        told.append(_model_trace(loaded, model, name, ids, cut, task, seen))
-    if len(told) == 2 and aligned:
-        told[1] = replace(told[1], layers=_with_distances(found[0], found[1]))
-    elif len(told) == 2:
+        traces.append(_model_trace(loaded, model, name, ids, cut, task, seen))
+    if len(traces) == 2 and aligned:
+        traces[1] = replace(traces[1], layers=_with_distances(found[0], found[1]))
+    elif len(traces) == 2:
         notes.append("The two models read different tokens: their states are not compared.")
     return Traced(
         text=asked.text,
         task=s.config.task,
-        models=told,
-        parts_at=parts_at(told),
+        models=traces,
+        parts_at=parts_at(traces),
         notes=notes,
     )
 

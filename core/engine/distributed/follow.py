@@ -10,7 +10,6 @@ import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,10 +25,6 @@ from ..training.checkpoints import checkpoint_path, save_checkpoint
 from ..training.train import TakenStep, load_weights, read_steps, start_training, train
 from ..training.trainer import Trainer
 from ..worker.session import Session
-
-if TYPE_CHECKING:
-    from ..models.models import Loaded
-    from ..worker.session import Session
 
 AS_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 BLOCK = 1 << 22  # elements at once: 32 MiB for each of three tensors
@@ -66,9 +61,9 @@ def compare_weights(s: Session, loaded: Loaded) -> None:
 
 
 def _refuse_other(s: Session, found: dict[str, str]) -> None:
-    told = s.ranks.gather((socket.gethostname(), found))
+    inputs = s.ranks.gather((socket.gethostname(), found))
     faults = []
-    for rank, (host, its) in enumerate(told):
+    for rank, (host, its) in enumerate(inputs):
         if other := [name for name in {**found, **its} if its.get(name) != found.get(name)]:
             what = f"its {' and '.join(other)} are not those of rank 0"
             if len(other) == 1:
@@ -80,10 +75,12 @@ def _refuse_other(s: Session, found: dict[str, str]) -> None:
 
 def hash_of_weights(loaded: Loaded) -> str:
     """Of names, shapes and a sum of each tensor's bits: one pass, the same on every device."""
-    told = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
-        told.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {_sum_of_bits(tensor)}".encode())
-    return told.hexdigest()
+        hasher.update(
+            f"{name} {tuple(tensor.shape)} {tensor.dtype} {_sum_of_bits(tensor)}".encode()
+        )
+    return hasher.hexdigest()
 
 
 def _sum_of_bits(tensor: Tensor) -> int:

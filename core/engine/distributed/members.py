@@ -28,7 +28,7 @@ from ...run.runs import HEARTBEAT_SECONDS, SILENT_SECONDS, Run, process_start, s
 # Together the same for the processes of one start and no other, whatever id that was given.
 OF_A_LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
 LOOK_SECONDS = 0.25
-GRACE_SECONDS = 5.0  # for this rank to tell by itself the error that another one has met
+GRACE_SECONDS = 5.0  # for this rank to report by itself the error that another one has met
 STUCK_SECONDS = 120.0  # without a heartbeat, though the process lives on this host
 HELD_SECONDS = 5.0  # between two looks: this process was held up itself
 LATE_SECONDS = 10.0  # a rank that has not come by then is named

@@ -1,6 +1,6 @@
 """Several processes on one run: the first one leads, the others do as it says.
 
-The first rank tells the story of the run, decides everything and alone writes events and listens.
+The first rank runs the story of the run, decides everything and alone writes events and listens.
 Where a piece of work is for all, it gives an order first; the others wait for orders, and nothing
 else. In one process there is nobody to order, and nothing here does anything.
 """
@@ -25,7 +25,7 @@ from .members import ARRIVAL_SECONDS, place_in_world
 Rows = NDArray[np.int64]
 ORDER_BYTES = 256
 # What ranks exchange within a piece of work must come soon; an order may be long in coming, while
-# the first rank searches for leakage or answers a prompt: that it lives is told by its heartbeat.
+# the first rank searches for leakage or answers a prompt: its heartbeat shows that it lives.
 WORK_TIMEOUT = timedelta(minutes=30)
 ORDER_TIMEOUT = timedelta(days=30)
 
@@ -58,9 +58,9 @@ class Ranks:
         """The first rank says what is next; said by another, it is not heard."""
         if self.alone or not self.is_first:
             return
-        told = msgspec.json.encode(Order(name, list(values)))
+        order = msgspec.json.encode(Order(name, list(values)))
         line = torch.zeros(ORDER_BYTES, dtype=torch.uint8)
-        line[: len(told)] = torch.frombuffer(bytearray(told), dtype=torch.uint8)
+        line[: len(order)] = torch.frombuffer(bytearray(order), dtype=torch.uint8)
         distributed.broadcast(line, 0, group=self.orders)
 
     def hear(self) -> Order:
@@ -133,9 +133,9 @@ def join(cpu: bool) -> Ranks:
         PartialState(cpu=cpu, timeout=timedelta(seconds=ARRIVAL_SECONDS))
     except RuntimeError as error:
         at = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        told = f"rank {rank} of {world} did not meet the others at {at}: {error}"
+        what = f"rank {rank} of {world} did not meet the others at {at}: {error}"
         remedy = 'See "If they do not find each other" in docs/several_devices.md'
-        raise RunError(Fault("", told, remedy)) from error
+        raise RunError(Fault("", what, remedy)) from error
     orders, group = (
         distributed.new_group(backend="gloo", timeout=t) for t in (ORDER_TIMEOUT, WORK_TIMEOUT)
     )

@@ -98,8 +98,8 @@ def _processor_name() -> str:
 class Telemetry:
     """Memory and use of processor and device, written down every few seconds by a thread.
 
-    Between two samples it looks at the memory more often: of a peak that is over, a sample still
-    tells. The first one is taken at once, when the program is there and no model is.
+    Between two samples it looks at the memory more often: a sample still shows a peak that is over.
+    The first one is taken at once, when the program is there and no model is.
     """
 
     def __init__(self, write: Callable[[Event], None], device: torch.device) -> None:

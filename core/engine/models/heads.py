@@ -99,9 +99,9 @@ def suggest_map(own: Sequence[str], labels: Sequence[str]) -> str:
     folded = {label.casefold().strip(): label for label in labels}
     pairs = {name: folded[key] for name in own if (key := name.casefold().strip()) in folded}
     pairs = pairs or dict(zip(own[:1], labels[:1], strict=False))
-    told = [f'{_toml_key(name)} = "{label}"' for name, label in list(pairs.items())[:SHOWN_LABELS]]
-    rest = ["…"] if len(told) < len(own) else []
-    return "{ " + ", ".join(told + rest) + " }"
+    shown = [f'{_toml_key(name)} = "{label}"' for name, label in list(pairs.items())[:SHOWN_LABELS]]
+    rest = ["…"] if len(shown) < len(own) else []
+    return "{ " + ", ".join(shown + rest) + " }"
 
 
 def _toml_key(name: str) -> str:
@@ -117,9 +117,9 @@ def check_label_map(
     `models`: the labels of each model's head, by the model's name.
     """
     known = {name for names in models.values() for name in names}
-    told = "; ".join(f"{model}: {listed(names)}" for model, names in models.items())
+    answers = "; ".join(f"{model}: {listed(names)}" for model, names in models.items())
     faults = [
-        Fault.of(f"data.label_map.{own}", "no head has this label", f"Heads answer with {told}")
+        Fault.of(f"data.label_map.{own}", "no head has this label", f"Heads answer with {answers}")
         for own in label_map
         if own not in known
     ]

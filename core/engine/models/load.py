@@ -98,7 +98,7 @@ def check_origin(origin: Origin) -> None:
 
 
 def source(name: str, revision: str | None = None) -> dict[str, Any]:
-    """What every `from_pretrained` is told: where from, and that code there never runs."""
+    """Arguments of every `from_pretrained`: where from, and that code there never runs."""
     return {
         "pretrained_model_name_or_path": find_model(name),
         "revision": revision,
@@ -335,13 +335,13 @@ def loading(name: str, what: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # transformers raises many kinds; the text is what helps
-        told = " ".join(str(error).split())[:400]
+        text = " ".join(str(error).split())[:400]
         advice = (
             "The folder must hold config.json, model.safetensors and the tokenizer's files"
             if os.path.exists(name)
             else "It is no local folder; as a hub id it needs the network or a filled cache"
         )
-        raise ModelError(f"{name}: the {what} cannot be loaded: {told}. {advice}") from error
+        raise ModelError(f"{name}: the {what} cannot be loaded: {text}. {advice}") from error
 
 
 def add_adapter(loaded: Loaded, config: RunConfig) -> None:
@@ -423,6 +423,6 @@ def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     if lacking := {_bare(key) for key in wanted} - origin.saved.keys():
         raise refuse_unsaved(origin.name, sorted(lacking))
-    for told in model.peft_config.values():  # a path as it was saved may be relative
-        told.base_model_name_or_path, told.revision = origin.weights, origin.revision
+    for settings in model.peft_config.values():  # a path as it was saved may be relative
+        settings.base_model_name_or_path, settings.revision = origin.weights, origin.revision
     return replace(loaded, model=model)

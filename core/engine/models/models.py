@@ -73,8 +73,8 @@ class Loaded:
 
 def stop_ids(loaded: Loaded) -> set[int]:
     """EOS of the tokenizer and of the model's generation settings, the same for both (G1)."""
-    told = getattr(loaded.model.generation_config, "eos_token_id", None)
-    ids = told if isinstance(told, list) else [told]
+    found = getattr(loaded.model.generation_config, "eos_token_id", None)
+    ids = found if isinstance(found, list) else [found]
     return {int(i) for i in [*ids, loaded.tokenizer.eos_token_id] if i is not None}
 
 
@@ -174,20 +174,20 @@ def at_precision(loaded: Loaded, precision: str) -> Loaded:
 
 
 def without_cache(model: Any) -> dict[str, bool]:
-    """What a forward pass is told so that it keeps no keys and values (L8)."""
+    """Arguments of a forward pass so that it keeps no keys and values (L8)."""
     return {"use_cache": False} if takes(model, "use_cache") else {}
 
 
 def left_padding_refused(loaded: Loaded) -> str:
     """Why this model's rows cannot be padded on the left; empty where they can.
 
-    An encoder reads the class from a row's first place, and only a model that is told positions
+    An encoder reads the class from a row's first place, and only a model that takes positions
     counts them from a row's first token.
     """
     if not takes(loaded.model, "past_key_values"):
         return "an encoder reads a row from its first place"
     if not takes(loaded.model, "position_ids"):
-        return "the model cannot be told where in a padded row its first token stands"
+        return "the model takes no positions: it would count padding on the left as tokens"
     return ""
 
 

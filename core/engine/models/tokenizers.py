@@ -52,7 +52,7 @@ def check_vocabulary(loaded: Loaded, name: str, splits: Mapping[str, TokenRows])
     outside = tokens_without_embedding(loaded)
     if not outside:
         return ""
-    told = (
+    sizes = (
         f"the tokenizer has {len(loaded.tokenizer.get_vocab()):,} tokens and the model embeddings "
         f"for {embeddings_of(loaded):,}"
     )
@@ -65,9 +65,9 @@ def check_vocabulary(loaded: Loaded, name: str, splits: Mapping[str, TokenRows])
             noun = "row" if len(found) == 1 else "rows"
             faults.append(f"{len(found):,} {noun} of {split} ({_listed(map(str, numbers))})")
     if not used:
-        return f"{name}: {told}. No row uses the others: {_named(outside)}. {REMEDY}"
+        return f"{name}: {sizes}. No row uses the others: {_named(outside)}. {REMEDY}"
     lacking = {i: outside.get(i, f"id {i}") for i in sorted(used)}
-    what = f"{told}; it cannot read {_named(lacking)}, which stand in {' and '.join(faults)}"
+    what = f"{sizes}; it cannot read {_named(lacking)}, which stand in {' and '.join(faults)}"
     raise ModelError(Fault(name, what, REMEDY))
 
 
@@ -76,8 +76,8 @@ def check_prompt(loaded: Loaded, ids: Sequence[int]) -> None:
     size = embeddings_of(loaded)
     if lacking := sorted({i for i in ids if i >= size}):
         names = loaded.tokenizer.convert_ids_to_tokens(lacking)
-        told = _named(dict(zip(lacking, names, strict=True)))
-        raise ModelError(Fault("prompt", f"the model has no embedding for {told}", REMEDY))
+        tokens = _named(dict(zip(lacking, names, strict=True)))
+        raise ModelError(Fault("prompt", f"the model has no embedding for {tokens}", REMEDY))
 
 
 def _rows_with(rows: TokenRows, size: int) -> list[tuple[int, set[int]]]:

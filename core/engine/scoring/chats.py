@@ -48,7 +48,7 @@ def render_chat(
     """Ids of a chat and which of them an assistant must write, end of turn included.
 
     By the template's generation markers where it has them, else by prefix difference, verified:
-    raises ValueError where what an assistant wrote cannot be told apart. Turns of weight 0 are
+    raises ValueError where what an assistant wrote cannot be located. Turns of weight 0 are
     context. `stop`: the tokens that end a turn, by default the tokenizer's EOS.
     """
     ends = {tokenizer.eos_token_id} if stop is None else stop
@@ -126,7 +126,7 @@ def _marked(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[Span]]
     if len(spans) != len(turns):
         raise ValueError(
             f"the template marks {len(spans)} answers of {len(turns)}, "
-            "so the turns of weight 0 cannot be told apart"
+            "so the turns of weight 0 cannot be located"
         )
     kept = [span for span, turn in zip(spans, turns, strict=True) if counts(turn)]
     return list(coded["input_ids"]), kept
@@ -177,7 +177,7 @@ def _after_header(chat: list[Message], k: int, ids: list[int], tokenizer: Any) -
 def _changed() -> ValueError:
     return ValueError(
         "the template changes earlier turns when later ones are added, "
-        "so what the assistant said cannot be told apart"
+        "so what the assistant said cannot be located"
     )
 
 
@@ -252,7 +252,7 @@ def _render_and_exit(tokenizer: Any, chat: list[dict[str, Any]]) -> NoReturn:
         tokenizer.apply_chat_template(chat, tokenize=False)
     except MemoryError:
         code = _NO_MEMORY
-    except BaseException:  # rendered again outside, it is told there
+    except BaseException:  # rendered again outside, it shows there
         code = _FINE
     finally:
         os._exit(code)

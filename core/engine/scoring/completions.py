@@ -196,7 +196,7 @@ def _of_chats(frame: pl.DataFrame, loaded: Loaded) -> Iterator[Question]:
             continue
         ids = render_prompt(chat[:last], loaded.tokenizer)
         reference, length = _reference(chat[: last + 1], loaded)
-        yield Question(number, _told(chat[:last]), reference, length, ids)
+        yield Question(number, _as_text(chat[:last]), reference, length, ids)
 
 
 def _reference(chat: list[Message], loaded: Loaded) -> tuple[str, int]:
@@ -214,7 +214,7 @@ def _reference(chat: list[Message], loaded: Loaded) -> tuple[str, int]:
     return text, len(written)
 
 
-def _told(chat: Sequence[Message]) -> str:
+def _as_text(chat: Sequence[Message]) -> str:
     return "\n".join(f"{m['role']}: {m['content']}" for m in chat)
 
 
@@ -249,7 +249,7 @@ def complete(
     """Yields after every step how many of at most prompts x limit tokens are made or spared.
 
     At last the answers in the order of the prompts. `budget`: tokens of a batch, answers and
-    padding counted. A model that cannot be told positions gets prompts of one length at a time.
+    padding counted. A model that takes no positions gets prompts of one length at a time.
     """
     answers = [Answer() for _ in prompts]
     ids = [np.asarray(p, dtype=np.int32) for p in prompts]
@@ -265,8 +265,8 @@ def complete(
             pad = loaded.tokenizer.pad_token_id
             batch = collate(ids, part, pad, loaded.device, pad_left=True)
             together = [answers[i] for i in part]
-            told = {"position_ids", "logits_to_keep"} & set(taken)
-            for made in _answer_together(model, batch, together, limit, stop, told):
+            known = {"position_ids", "logits_to_keep"} & set(taken)
+            for made in _answer_together(model, batch, together, limit, stop, known):
                 yield done + made
             done += len(part) * limit
     yield answers
@@ -278,7 +278,7 @@ def _of_one_length(part: Rows, lengths: Rows) -> list[Rows]:
 
 
 def _answer_together(
-    model: Any, batch: Batch, answers: list[Answer], limit: int, stop: set[int], told: set[str]
+    model: Any, batch: Batch, answers: list[Answer], limit: int, stop: set[int], known: set[str]
 ) -> Iterator[int]:
     """One token of every open answer a turn; yields tokens made, ended answers counted whole."""
     ids, mask, cache = batch.ids, batch.mask, None
@@ -292,7 +292,7 @@ def _answer_together(
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,
-                **{name: value for name, value in extra.items() if name in told},
+                **{name: value for name, value in extra.items() if name in known},
             )
         cache = out.past_key_values
         chosen = out.logits[:, -1].float().argmax(-1)

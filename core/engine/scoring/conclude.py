@@ -41,12 +41,12 @@ def evaluate_split(s: Session, split: str) -> None:
         frames = with_answers(s, split, frames)
     frames = {model: _with_clusters(s, split, model, frame) for model, frame in frames.items()}
     make_folder(s.run.predictions)
-    told = {n: _rows_told(s, split, n) for n in {frame.height for frame in frames.values()}}
+    known = {n: _identified(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
-        _store(s, split, model, frame, told[frame.height])
+        _store(s, split, model, frame, known[frame.height])
         if model != "majority":
             s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
-    evaluation = _evaluation(s, split, frames, told[frames["tuned"].height])
+    evaluation = _evaluation(s, split, frames, known[frames["tuned"].height])
     for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split, frames)):
         s.write(fact)
     if split == "test":
@@ -77,12 +77,12 @@ def _comparable(s: Session, split: str, frames: Frames) -> bool:
     if s.config.task_type.has_labels:
         return True
     if s.form == "text" and not same_tokens(s.base, s.tuned):
-        told = f"base and tuned cut the documents of {split} into different windows"
+        why = f"base and tuned cut the documents of {split} into different windows"
     elif are_same_rows(*(read_text(frames[model]) for model in ("base", "tuned"))):
         return True
     else:
-        told = f"base and tuned render or truncate rows of {split} differently"
-    s.note(f"{told}: their losses are not compared row by row; read bits_per_byte")
+        why = f"base and tuned render or truncate rows of {split} differently"
+    s.note(f"{why}: their losses are not compared row by row; read bits_per_byte")
     return all("completion" in frames[model].columns for model in ("base", "tuned"))
 
 
@@ -104,12 +104,12 @@ def judged_split(s: Session) -> str:
     return "test" if "test" in s.rows else "validation"
 
 
-def _evaluation(s: Session, split: str, frames: Frames, told: pl.DataFrame) -> Evaluation:
+def _evaluation(s: Session, split: str, frames: Frames, known: pl.DataFrame) -> Evaluation:
     return Evaluation(
         split=split,
         frames=frames,
         source=s.dataset.splits[split].frame,
-        windows=told.select("row_id", "input") if _are_windows(s, split, told.height) else None,
+        windows=known.select("row_id", "input") if _are_windows(s, split, known.height) else None,
         config=s.config,
         labels=s.labels,
         positive=s.positive,
@@ -141,9 +141,9 @@ def _score_probe(s: Session, split: str) -> pl.DataFrame:
     return s.probe.score(read_features(s, s.base, split), s.rows_for(s.base, split))
 
 
-def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.DataFrame) -> None:
+def _store(s: Session, split: str, model: str, frame: pl.DataFrame, known: pl.DataFrame) -> None:
     path = s.run.predictions / f"{split}.{model}.parquet"
-    wide = frame.join(told, on="row_id", how="left", maintain_order="left")
+    wide = frame.join(known, on="row_id", how="left", maintain_order="left")
     with replacing(path, int(wide.estimated_size())) as temporary:
         wide.write_parquet(temporary)
     s.write(
@@ -157,14 +157,14 @@ def _store(s: Session, split: str, model: str, frame: pl.DataFrame, told: pl.Dat
     )
 
 
-def _rows_told(s: Session, split: str, height: int) -> pl.DataFrame:
-    """What tells scored rows again elsewhere, by row_id: the hash of the input, how it begins, its
+def _identified(s: Session, split: str, height: int) -> pl.DataFrame:
+    """What identifies scored rows elsewhere, by row_id: the hash of the input, how it begins, its
     length, and the columns that slices go by, so that nothing but these rows is needed for them.
 
     `height` is how many rows were scored: windows of documents have ids of their own and no hash.
     """
     if _are_windows(s, split, height):
-        return _windows_told(s, split, height)
+        return _identified_windows(s, split, height)
     source = s.dataset.splits[split].frame
     text = input_of(source)
     return source.select(
@@ -181,15 +181,17 @@ def _are_windows(s: Session, split: str, height: int) -> bool:
     return s.form == "text" and s.dataset.splits[split].frame.height != height
 
 
-def _windows_told(s: Session, split: str, height: int) -> pl.DataFrame:
+def _identified_windows(s: Session, split: str, height: int) -> pl.DataFrame:
     rows = s.rows[split]
     known = len(rows) == height  # a model with a tokenizer of its own cuts other windows
-    told = {
+    columns = {
         "row_id": rows.row_ids if known else [],
         "content": None,
         "input": window_texts(rows, s.tuned, INPUT_CHARACTERS) if known else [],
     }
-    return pl.DataFrame(told, schema={"row_id": pl.Int64, "content": pl.UInt64, "input": pl.String})
+    return pl.DataFrame(
+        columns, schema={"row_id": pl.Int64, "content": pl.UInt64, "input": pl.String}
+    )
 
 
 def score_texts(s: Session) -> None:

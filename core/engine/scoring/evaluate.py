@@ -39,8 +39,8 @@ def score_labels(
         uncached = without_cache(model)
         for done, part, batch in _batches(loaded, rows, budget, layout):
             places = {"position_ids": batch.positions} if layout.pad_left else {}
-            told = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
-            logits = told.logits.float()
+            out = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
+            logits = out.logits.float()
             log_probabilities[part] = by_label(loaded, logits.double().log_softmax(-1))
             yield done
     yield labelled(rows, labels, log_probabilities)

@@ -217,7 +217,7 @@ def describe_weights(p: Shipped) -> dict[str, Any]:
     for path in sorted(p.folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             kinds |= {str(file.get_slice(key).get_dtype()) for key in file.keys()}  # noqa: SIM118
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "adapter": p.tuned.has_adapter,
         "tied_embeddings": tied(p.tuned),
         "stored_dtype": ", ".join(sorted(kinds)),
@@ -225,5 +225,5 @@ def describe_weights(p: Shipped) -> dict[str, Any]:
     path = p.folder / "adapter_config.json"
     if path.exists():
         named = read_json(path, dict[str, Any]).get("base_model_name_or_path")
-        told["adapter_base"] = str(named)
-    return told
+        found["adapter_base"] = str(named)
+    return found

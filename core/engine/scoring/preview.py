@@ -71,10 +71,10 @@ def _without_weights(config: RunConfig) -> Loaded:
         AutoModelForSequenceClassification if config.task_type.has_labels else AutoModelForCausalLM
     )
     with loading(base, "configuration"), torch.device("meta"):
-        told = AutoConfig.from_pretrained(**source(origin.weights, origin.revision))
+        settings = AutoConfig.from_pretrained(**source(origin.weights, origin.revision))
         if not config.task_type.has_labels:
-            refuse_masked(told, base)
-        model = kind.from_config(told, trust_remote_code=False)
+            refuse_masked(settings, base)
+        model = kind.from_config(settings, trust_remote_code=False)
         if not config.task_type.has_labels:
             model.generation_config = _generation_settings(config) or model.generation_config
     limit = max_length(model, tokenizer)
@@ -97,7 +97,7 @@ def _generation_settings(config: RunConfig) -> Any:
 def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
     """Token lengths after cutting, what was cut, and one row with its scored tokens marked."""
     lengths, targets = rows.lengths, rows.targets
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "rows": len(rows),
         "tokens": int(lengths.sum()),
         "median": int(np.median(lengths)),
@@ -108,7 +108,7 @@ def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
         "histogram": _histogram(lengths),
     }
     if rows.scored is not None:
-        told |= {
+        summary |= {
             "scored_tokens": int(targets.sum()),
             "masked_tokens": int(lengths.sum() - targets.sum()),
             "unscored_rows": int((targets == 0).sum()),
@@ -118,7 +118,7 @@ def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
                 _marked(rows, row, WHOLE_ROW, loaded) for row in range(min(SHOWN_ROWS, len(rows)))
             ],
         }
-    return told
+    return summary
 
 
 def _marked(rows: TokenRows, row: int, most: int, loaded: Loaded) -> list[tuple[str, bool]]:

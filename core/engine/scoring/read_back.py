@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.05
 PREFIX = "ftev-read-back-"
 LEAST_SECONDS = 180.0  # for imports and loading, on a machine that others use too
-# What torchrun tells its processes: this one is none of them.
+# Variables that torchrun sets for its processes: this one is none of them.
 OF_A_RANK = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 
 
@@ -120,7 +120,7 @@ class Reader:
             self.process.stdin.flush()
         limit = LEAST_SECONDS + seconds
         until = time.monotonic() + limit
-        while not (place / "told.json").exists():
+        while not (place / "answer.json").exists():
             if (code := self.process.poll()) is not None:
                 how = f"the process that reads it back ended with code {code}"
                 # Killed from outside, for memory most often: that says nothing of the weights.
@@ -129,22 +129,22 @@ class Reader:
                 raise NotTested(f"reading it back took longer than {limit:,.0f} s")
             yield 0
             time.sleep(LOOK_SECONDS)
-        told = json.loads((place / "told.json").read_bytes())
-        if "error" in told:
-            raise NotRead(told["error"])
+        answer = json.loads((place / "answer.json").read_bytes())
+        if "error" in answer:
+            raise NotRead(answer["error"])
         frame = pl.read_parquet(place / "scores.parquet")
-        yield ReadBack(frame, tuple(told["labels"]), told["dtype"], told["tied_embeddings"])
+        yield ReadBack(frame, tuple(answer["labels"]), answer["dtype"], answer["tied_embeddings"])
 
 
 def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
     """Token rows as a table: ids, row_id, bytes, and either scored positions or the label."""
-    told: dict[str, Any] = {"row_id": rows.row_ids, "ids": [ids.tolist() for ids in rows.ids]}
+    columns: dict[str, Any] = {"row_id": rows.row_ids, "ids": [ids.tolist() for ids in rows.ids]}
     if rows.labels is not None:
-        told["label"] = [names[i] for i in rows.labels]
+        columns["label"] = [names[i] for i in rows.labels]
     if rows.scored is not None:
-        told["scored"] = [scored.tolist() for scored in rows.scored]
-        told["bytes"] = rows.bytes
-    return pl.DataFrame(told, schema_overrides={"ids": pl.List(pl.Int32)})
+        columns["scored"] = [scored.tolist() for scored in rows.scored]
+        columns["bytes"] = rows.bytes
+    return pl.DataFrame(columns, schema_overrides={"ids": pl.List(pl.Int32)})
 
 
 # The other process
@@ -163,12 +163,12 @@ def serve() -> int:
     for line in sys.stdin:
         place = Path(line.rstrip("\n"))
         try:
-            told = _answer(place)
+            answer = _answer(place)
         except Exception as error:
-            told = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
-        temporary = place / "told.tmp"
-        temporary.write_text(json.dumps(told), encoding="utf-8")
-        temporary.rename(place / "told.json")
+            answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
+        temporary = place / "answer.tmp"
+        temporary.write_text(json.dumps(answer), encoding="utf-8")
+        temporary.rename(place / "answer.json")
     if Path.cwd().name.startswith(PREFIX):
         shutil.rmtree(Path.cwd(), ignore_errors=True)
     return 0

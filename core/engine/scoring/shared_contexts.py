@@ -1,7 +1,7 @@
 """Rows that begin alike are read as a tree: their context once, then each of their endings.
 
 A choice among labels or completions asks a model about one context many times. In a tree the
-endings stand side by side after the context: each is told the positions it has in its own row, and
+endings stand side by side after the context: each gets the positions it has in its own row, and
 the attention mask lets it see the context and itself. Every score is that of the row alone.
 """
 

@@ -42,14 +42,14 @@ def pieces(loaded: Loaded, ids: Sequence[int]) -> list[str]:
     Decoded alone, a token loses the space before a word or the rest of a character. A character
     of several tokens belongs to its last one.
     """
-    told = []
+    texts = []
     for k in range(len(ids)):
         start = max(0, k - TAIL)
         before = len(decode(loaded, ids[start:k]).rstrip(UNFINISHED)) if k else 0
         whole = decode(loaded, ids[start : k + 1])
         waits = whole.endswith(UNFINISHED) and k + 1 < len(ids)
-        told.append((whole.rstrip(UNFINISHED) if waits else whole)[before:])
-    return told
+        texts.append((whole.rstrip(UNFINISHED) if waits else whole)[before:])
+    return texts
 
 
 def piece(loaded: Loaded, token: int) -> str:
@@ -66,7 +66,7 @@ def score(
 ) -> Iterator[ScoredToken]:
     """Log-likelihood and rank of each id under its row of logits: [ids, vocabulary].
 
-    In float32 and in chunks (L3, L4). `top`: how many of the most probable tokens are told. The
+    In float32 and in chunks (L3, L4). `top`: how many of the most probable tokens are named. The
     texts are those of tokens alone: `named` gives them their place.
     """
     texts: dict[int, str] = {}
@@ -141,8 +141,8 @@ def cross_score(
 def average(scores: Sequence[ScoredToken]) -> float | None:
     """Nats a token; none where a token is ruled out altogether."""
     values = [s.log_likelihood for s in scores]
-    told = [v for v in values if v is not None and math.isfinite(v)]
-    return math.fsum(told) / len(told) if told and len(told) == len(values) else None
+    finite = [v for v in values if v is not None and math.isfinite(v)]
+    return math.fsum(finite) / len(finite) if finite and len(finite) == len(values) else None
 
 
 def _bits_per_byte(scores: Sequence[ScoredToken], size: int) -> float | None:

@@ -25,8 +25,8 @@ def plan_epoch(lengths: NDArray[np.int64], settings: TrainConfig, epoch: int) ->
     """The rows of each optimizer step of one epoch, every row exactly once.
 
     Rows are shuffled by (seed, epoch) and taken in that order, whatever their length: where length
-    tells the label, steps of like length learn less from as many rows. The order depends on nothing
-    else, so a resumed run finds the same one.
+    predicts the label, steps of like length learn less from as many rows. The order depends on
+    nothing else, so a resumed run finds the same one.
     """
     random = np.random.Generator(np.random.PCG64([settings.seed, epoch]))
     order = random.permutation(len(lengths))

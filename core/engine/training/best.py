@@ -91,7 +91,7 @@ class Candidate:
 
 
 def _choose(best: Best, new: Candidate, sign: float, p_value: PValue) -> bool:
-    """Keep, of those that the metric cannot tell from the best one, the one of the lowest loss.
+    """Keep, of those that no test separates from the best one, the one of the lowest loss.
 
     Each is held against the best by the metric and never against the one that is kept, or a chain
     of small losses would lead downhill. One that a test once separated from the best is out for

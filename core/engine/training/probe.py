@@ -58,23 +58,23 @@ def features(
     loaded: Loaded, rows: TokenRows, precision: str, budget: int
 ) -> Iterator[int | Features]:
     """Mean of the last hidden states of each row; yields rows done, at last [rows, hidden]."""
-    out: Features | None = None
+    found: Features | None = None
     with loaded.active(), autocast(loaded.device, precision):
         backbone = _backbone(loaded)
         uncached = without_cache(backbone)
         done = 0
         for part in evaluation_batches(rows.lengths, budget):
             batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
-            told = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
-            states = told[0].float()
+            out = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
+            states = out[0].float()
             weight = batch.mask[:, :, None].float()
             mean = ((states * weight).sum(1) / weight.sum(1)).cpu().numpy()
-            if out is None:
-                out = np.empty((len(rows), mean.shape[1]), dtype=np.float32)
-            out[part] = mean
+            if found is None:
+                found = np.empty((len(rows), mean.shape[1]), dtype=np.float32)
+            found[part] = mean
             done += len(part)
             yield done
-    yield out if out is not None else np.empty((0, 0), dtype=np.float32)
+    yield found if found is not None else np.empty((0, 0), dtype=np.float32)
 
 
 def _backbone(loaded: Loaded) -> Any:

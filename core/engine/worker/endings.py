@@ -45,7 +45,7 @@ def ending_of(error: Exception, members: Members) -> RunFinished:
         return RunFinished(status="stopped")
     traceback.print_exc()
     if lost_the_line(error):
-        time.sleep(CERTAINTY_SECONDS)  # until it is told which rank is lost, and the run ends
+        time.sleep(CERTAINTY_SECONDS)  # the watch ends the run, with the rank that is lost
     code = error.exit_code if isinstance(error, FtevError) else 1
     return RunFinished(status="failed", error=explain(error), exit_code=code)
 

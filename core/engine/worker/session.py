@@ -98,21 +98,21 @@ class Session:
         name, started = STAGES[number - 1], time.monotonic()
         self.listener.state = name
         self.write(StageStarted(stage=number, name=name))
-        told: dict[str, Any] = {}
-        yield told
+        results: dict[str, Any] = {}
+        yield results
         seconds = time.monotonic() - started
-        self.write(StageDone(stage=number, name=name, seconds=seconds, **told))
+        self.write(StageDone(stage=number, name=name, seconds=seconds, **results))
 
     def drive(self, work: Iterator[Any], what: str, total: int) -> Any:
-        """Run a generator of counts to its end, telling progress; returns what it yields last."""
-        last, told = None, time.monotonic()
+        """Run a generator of counts to its end, writing progress; returns what it yields last."""
+        last, written = None, time.monotonic()
         for last in work:
             if self.interruptible and self.listener.stop.is_set():
                 raise Stopped
             now = time.monotonic()
-            if isinstance(last, int | float) and now - told > PROGRESS_SECONDS:
+            if isinstance(last, int | float) and now - written > PROGRESS_SECONDS:
                 self.write(Progress(what=what, done=int(last), total=total))
-                told = now
+                written = now
         return last
 
     def load(self, name: str, *, trainable: bool = False) -> Loaded:
@@ -180,7 +180,7 @@ class Session:
 
     def rows_for(self, loaded: Loaded, split: str) -> TokenRows:
         """A split as a model reads it: two given models may have tokenizers of their own."""
-        if split not in self.rows:  # on a rank that is told to score it
+        if split not in self.rows:  # on a rank that was ordered to score it
             self.prepare(split)
         if reads_alike(self.prepared_by[split], loaded):
             return self.rows[split]
@@ -197,7 +197,7 @@ class Session:
         if described.scored_tokens:
             words.append(f"{described.scored_tokens:,} scored")
         if described.truncated_rows:
-            words.append(f"{described.truncated_rows:,} rows cut")
+            words.append(f"{described.truncated_rows:,} rows truncated")
         return {
             "rows_in": source.rows_in,
             "columns_in": source.columns_in,
