@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from ftev.core.engine.models.load import is_causal, load  # noqa: E402
-from ftev.core.engine.models.models import Loaded  # noqa: E402
-from ftev.core.engine.scoring.choices import (  # noqa: E402
+import torch
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
+from ftev.core.engine.models.load import is_causal, load
+from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.choices import (
     TEMPLATE,
     LabelScores,
     choose,
@@ -23,10 +21,10 @@ from ftev.core.engine.scoring.choices import (  # noqa: E402
     label_likelihoods,
     zero_shot_frame,
 )
-from ftev.core.engine.scoring.rows import encode  # noqa: E402
-from ftev.core.run.history import read_history  # noqa: E402
-from ftev.core.run.launch import start_worker  # noqa: E402
-from ftev.core.run.runs import Run, create_run  # noqa: E402
+from ftev.core.engine.scoring.rows import encode
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, create_run
 
 LABELS = ("good", "bad", "warm cup")
 

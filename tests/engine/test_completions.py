@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.config.config import ModelConfig, RunConfig  # noqa: E402
-from ftev.core.engine.answering.generate import Voice, generate  # noqa: E402
-from ftev.core.engine.models.load import load  # noqa: E402
-from ftev.core.engine.models.models import Loaded, stop_ids  # noqa: E402
-from ftev.core.engine.scoring.completions import (  # noqa: E402  # noqa: E402
+import torch
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.answering.generate import Voice, generate
+from ftev.core.engine.models.load import load
+from ftev.core.engine.models.models import Loaded, stop_ids
+from ftev.core.engine.scoring.completions import (
     Answer,
     answer_limit,
     answer_rows,
@@ -25,13 +23,13 @@ from ftev.core.engine.scoring.completions import (  # noqa: E402  # noqa: E402
     draw_questions,
     questions,
 )
-from ftev.core.engine.scoring.evaluate import score_tokens  # noqa: E402
-from ftev.core.engine.scoring.rows import (  # noqa: E402
+from ftev.core.engine.scoring.evaluate import score_tokens
+from ftev.core.engine.scoring.rows import (
     completion_rows,
     encode,
     fit_prompt,
 )
-from ftev.core.run.control import AskPrompt, Completed  # noqa: E402
+from ftev.core.run.control import AskPrompt, Completed
 
 TEXTS = [
     "the kettle",

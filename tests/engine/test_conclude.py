@@ -7,10 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
-import pytest
-
-pytest.importorskip("torch", reason="the engine's tests need torch")
-
 from ftev.core.engine.scoring.conclude import _identified, _store
 from ftev.core.run.runs import Run
 from scoring import causal_model, rows_of_texts

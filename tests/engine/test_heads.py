@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.config.config import (  # noqa: E402
+import torch
+from ftev.core.config.config import (
     DataConfig,
     EvaluateConfig,
     LoraConfig,
@@ -22,21 +20,21 @@ from ftev.core.config.config import (  # noqa: E402
     RunConfig,
     to_dict,
 )
-from ftev.core.config.config_file import check_config  # noqa: E402
-from ftev.core.engine.models import load, models  # noqa: E402
-from ftev.core.engine.models.heads import Outputs, merge_labels, read_outputs, suggest_map  # noqa: E402
-from ftev.core.engine.scoring.conclude import evaluate_split  # noqa: E402
-from ftev.core.engine.stages import load_base_model, read_data, take_given_model  # noqa: E402
-from ftev.core.engine.worker.listen import Listener  # noqa: E402
-from ftev.core.engine.worker.outbox import Outbox  # noqa: E402
-from ftev.core.engine.worker.session import Session  # noqa: E402
-from ftev.core.errors import ConfigError, ModelError  # noqa: E402
-from ftev.core.run.history import read_history  # noqa: E402
-from ftev.core.run.runs import create_run  # noqa: E402
-from ftev.core.tasks import find_task  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from scoring import made_texts  # noqa: E402
-from transformers import (  # noqa: E402
+from ftev.core.config.config_file import check_config
+from ftev.core.engine.models import load, models
+from ftev.core.engine.models.heads import Outputs, merge_labels, read_outputs, suggest_map
+from ftev.core.engine.scoring.conclude import evaluate_split
+from ftev.core.engine.stages import load_base_model, read_data, take_given_model
+from ftev.core.engine.worker.listen import Listener
+from ftev.core.engine.worker.outbox import Outbox
+from ftev.core.engine.worker.session import Session
+from ftev.core.errors import ConfigError, ModelError
+from ftev.core.run.history import read_history
+from ftev.core.run.runs import create_run
+from ftev.core.tasks import find_task
+from safetensors.torch import load_file, save_file
+from scoring import made_texts
+from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.engine.scoring.likelihood import Texts, score_models  # noqa: E402
-from ftev.core.metrics.token_changes import gained_and_lost  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+import torch
+from ftev.core.engine.scoring.likelihood import Texts, score_models
+from ftev.core.metrics.token_changes import gained_and_lost
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TEXT = "the kettle boils and the cup is warm"
 DEMO = Path(__file__).parents[2] / "core" / "demo" / "models" / "causal"

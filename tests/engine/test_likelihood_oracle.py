@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from data_files import REAL  # noqa: E402
-from ftev.core.engine.models.models import Loaded  # noqa: E402
-from ftev.core.engine.scoring.likelihood import TextScore, score_text  # noqa: E402
-from ftev.core.engine.scoring.rows import TokenRows  # noqa: E402
-from scoring import causal_model, scores  # noqa: E402
+import torch
+from data_files import REAL
+from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.likelihood import TextScore, score_text
+from ftev.core.engine.scoring.rows import TokenRows
+from scoring import causal_model, scores
 
 MODEL = REAL.parent / "models" / "stories260K"
 BOOKS = (REAL / "gutenberg" / "emma.txt", REAL / "tinyshakespeare" / "input.txt")

@@ -1,7 +1,9 @@
-"""A run belongs to one worker: of two that start at once one works, and the other is told of it."""
+"""One worker per run, whatever happens: a second start, a kill, a full disk, a moved folder."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
 import signal
 import subprocess
@@ -9,20 +11,26 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import forked
 import msgspec
 import pytest
 import waiting
 from ftev.core.config.config import RunConfig
 from ftev.core.errors import HeldError
 from ftev.core.run.events import EventReader, RunStarted
+from ftev.core.run.history import read_history
 from ftev.core.run.launch import WORKER, start_worker
 from ftev.core.run.lock import Holder, Lock, hold_run
 from ftev.core.run.runs import SILENT_SECONDS, Run, create_run
+from small_disks import fill, small_disk
+from test_worker import finish
 
-PATIENCE = 60.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 
@@ -169,3 +177,64 @@ def test_the_lock_of_one_whose_last_threads_are_still_ending_is_waited_for(tmp_p
         assert lock.take() is None
         last.join()
     lock.release()
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    return importlib.import_module("torture_kills")
+
+
+@pytest.mark.skipif(forked.ADDRESS not in os.environ, reason="forks on Linux only")
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(bench: Any, tmp_path: Path) -> None:
+    kind = next(k for k in bench.kinds(tmp_path) if k.name == "classification, LoRA")
+    bench.rehearse(kind, tmp_path / "whole")
+    options = argparse.Namespace(seed=3, processes=1)
+    rows = list(bench.chains(kind, tmp_path, options, 3))
+    tried = {what.partition(": ")[2]: count for what, count, _ in rows}
+    assert tried["kills"] >= 3
+    assert tried["weights"] >= 1
+    assert [failed for *_, failed in rows if failed] == []
+
+
+def test_a_run_goes_on_after_room_was_made_on_its_full_disk(
+    verses: RunConfig,
+    tmp_path: Path,
+) -> None:
+    short = replace(verses, train=replace(verses.train, max_steps=6, eval_every=3))
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        run = create_run(short, disk)
+        ballast = fill(disk, leave=180_000)
+        failed = finish(run)
+        assert failed.finished is not None
+        assert failed.finished.status == "failed"
+        assert "checkpoints/step_00000" in failed.finished.error
+        assert "cannot be written: No space left on device (" in failed.finished.error
+        assert "Make room there; then `ftev-tui resume RUN`" in failed.finished.error
+        assert not list(run.checkpoints.glob("*.tmp"))
+        ballast.unlink()
+        resumed = finish(run, "--resume")
+        assert resumed.finished is not None
+        assert resumed.finished.status == "finished", resumed.finished.error
+        assert resumed.step == 6
+
+
+def test_a_run_whose_folder_is_moved_ends_in_words_and_goes_on_there(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    run = create_run(
+        replace(verses, train=replace(verses.train, max_steps=40, eval_every=2)), tmp_path
+    )
+    worker = start_worker(run, "--serve-minutes", "0")
+    wait_for(lambda: read_history(run).step or worker.poll() is not None, "a step")
+    there = Run(tmp_path / "moved")
+    run.path.rename(there.path)
+    worker.wait(PATIENCE)
+    ended = read_history(there).finished
+    assert ended is not None
+    assert ended.status == "failed"
+    assert f"{run.path} is gone" in ended.error
+    assert not run.path.exists()
+    resumed = finish(there, "--resume")
+    assert resumed.finished is not None
+    assert resumed.finished.status == "finished", resumed.finished.error

@@ -17,24 +17,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from ftev.core.config.config_file import dump_config  # noqa: E402
-from ftev.core.engine.__main__ import work  # noqa: E402
-from ftev.core.engine.distributed.follow import hash_of_tokenizer, hash_of_weights  # noqa: E402
-from ftev.core.engine.distributed.ranks import deal  # noqa: E402
-from ftev.core.engine.models.load import load_causal  # noqa: E402
-from ftev.core.engine.worker.listen import Listener  # noqa: E402
-from ftev.core.run.events import EventReader  # noqa: E402
-from ftev.core.run.history import History, read_history  # noqa: E402
-from ftev.core.run.launch import WORKER, start_worker  # noqa: E402
-from ftev.core.run.lock import hold_run  # noqa: E402
-from ftev.core.run.python_child import child_environment, python_command  # noqa: E402
-from ftev.core.run.runs import Run, create_run, step_of  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from waiting import wait_for  # noqa: E402
+import torch
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
+from ftev.core.config.config_file import dump_config
+from ftev.core.engine.__main__ import work
+from ftev.core.engine.distributed.follow import hash_of_tokenizer, hash_of_weights
+from ftev.core.engine.distributed.ranks import deal
+from ftev.core.engine.models.load import load_causal
+from ftev.core.engine.worker.listen import Listener
+from ftev.core.run.events import EventReader
+from ftev.core.run.history import History, read_history
+from ftev.core.run.launch import WORKER, start_worker
+from ftev.core.run.lock import hold_run
+from ftev.core.run.python_child import child_environment, python_command
+from ftev.core.run.runs import Run, create_run, step_of
+from safetensors.torch import load_file
+from waiting import wait_for
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 

@@ -9,10 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.config.config import (  # noqa: E402
+from ftev.core.config.config import (
     DataConfig,
     EvaluateConfig,
     LoraConfig,
@@ -21,15 +18,15 @@ from ftev.core.config.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
-from ftev.core.engine.training.best import ValidationRows  # noqa: E402
-from ftev.core.metrics.statistics import mcnemar  # noqa: E402
-from ftev.core.report.report import build_report, render_markdown  # noqa: E402
-from ftev.core.report.sections.parity import show_parity  # noqa: E402
-from ftev.core.run.events import AnyEvent, Evaluated, EventReader, TrainingEnded  # noqa: E402
-from ftev.core.run.history import History, read_history  # noqa: E402
-from ftev.core.run.launch import start_worker  # noqa: E402
-from ftev.core.run.runs import Run, create_run  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
+from ftev.core.engine.training.best import ValidationRows
+from ftev.core.metrics.statistics import mcnemar
+from ftev.core.report.report import build_report, render_markdown
+from ftev.core.report.sections.parity import show_parity
+from ftev.core.run.events import AnyEvent, Evaluated, EventReader, TrainingEnded
+from ftev.core.run.history import History, read_history
+from ftev.core.run.launch import start_worker
+from ftev.core.run.runs import Run, create_run
+from safetensors.torch import load_file
 
 PATIENCE = 200.0  # seconds: a bound on a broken test, not an expectation
 LEAKED = 4

@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.engine.models.logits import ScoredPositions  # noqa: E402
-from ftev.core.engine.models.models import Loaded, at_precision  # noqa: E402
-from ftev.core.engine.scoring import evaluate  # noqa: E402
-from ftev.core.engine.scoring.choices import LabelScores, label_likelihoods  # noqa: E402
-from ftev.core.engine.scoring.rows import TokenRows  # noqa: E402
-from ftev.core.engine.scoring.shared_contexts import can_share, trees  # noqa: E402
-from ftev.core.engine.training.batches import Layout  # noqa: E402
-from scoring import causal_model, scores  # noqa: E402
-from transformers import (  # noqa: E402
+import torch
+from ftev.core.engine.models.logits import ScoredPositions
+from ftev.core.engine.models.models import Loaded, at_precision
+from ftev.core.engine.scoring import evaluate
+from ftev.core.engine.scoring.choices import LabelScores, label_likelihoods
+from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.engine.scoring.shared_contexts import can_share, trees
+from ftev.core.engine.training.batches import Layout
+from scoring import causal_model, scores
+from transformers import (
     BloomConfig,
     BloomForCausalLM,
     GPT2Config,

@@ -14,11 +14,7 @@ from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import most_likely
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.training.best import (
-    NEWEST,
     Best,
-    PValue,
-    ValidationRows,
-    loss_change,
     out_of_patience,
     update_best,
 )
@@ -30,7 +26,6 @@ from ftev.core.engine.training.checkpoints import (
 from ftev.core.engine.training.train import DIVERGED_STEPS, note_divergence, read_steps, train
 from ftev.core.engine.training.trainer import Position, Trainer, learning_rate, plan_training
 from ftev.core.run.events import StepDone
-from ftev.core.run.history import Change
 from ftev.core.run.runs import Run
 from msgspec.structs import replace
 from scoring import scores
@@ -192,37 +187,6 @@ def test_a_classifier_learns_its_rows(encoder_folder: Path) -> None:
     assert steps[-1].loss_sum / 8 < 0.1
 
 
-def test_T2_the_reference_moves_only_when_the_gain_exceeds_min_delta() -> None:
-    stop, best = EarlyStopping(patience=3, min_delta=0.1), Best()
-    told = []
-    for step, value in enumerate([1.00, 0.95, 0.92, 0.89, 0.88, 0.87, 0.86], 1):
-        told.append(update_best(best, value, step, "loss", stop))
-        assert not out_of_patience(best, stop) or step == 7
-    assert all(told)
-    assert best.value == 0.86
-    assert best.reference == 0.89
-    assert out_of_patience(best, stop)
-
-
-def test_T2_direction_is_a_property_of_the_metric() -> None:
-    best = Best()
-    assert update_best(best, 0.5, 1, "accuracy", None)
-    assert not update_best(best, 0.4, 2, "accuracy", None)
-    assert best.step == 1
-    best = Best()
-    assert update_best(best, 0.5, 1, "perplexity", None)
-    assert update_best(best, 0.4, 2, "perplexity", None)
-
-
-def test_T2_NaN_is_never_best() -> None:
-    best = Best()
-    assert not update_best(best, math.nan, 1, "loss", None)
-    assert best.value is None
-    assert update_best(best, 2.0, 2, "loss", None)
-    assert not update_best(best, math.nan, 3, "loss", None)
-    assert (best.value, best.step, best.since) == (2.0, 2, 1)
-
-
 def test_T2_counter_and_best_are_saved(causal_folder: Path, tmp_path: Path) -> None:
     t = trainer(causal_folder, TrainConfig(batch_size=8, epochs=2))
     list(islice(train(t), 1))
@@ -236,15 +200,6 @@ def test_T2_counter_and_best_are_saved(causal_folder: Path, tmp_path: Path) -> N
     assert not out_of_patience(restored, stop)
     update_best(restored, 0.4, 2, "accuracy", stop)
     assert out_of_patience(restored, stop)  # the third evaluation without a gain, two before
-
-
-def test_T2_a_small_gain_is_no_reason_to_stop_later_and_a_large_one_begins_anew() -> None:
-    """Gains of half min_delta each: the reference stays, so their sum counts."""
-    stop, best = EarlyStopping(patience=2, min_delta=0.1), Best()
-    for step, value in enumerate([0.50, 0.55, 0.61, 0.66, 0.72], 1):
-        update_best(best, value, step, "accuracy", stop)
-        assert not out_of_patience(best, stop)
-    assert best.reference == 0.72
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -286,123 +241,11 @@ def test_T5_the_loss_of_a_step_is_one_division_over_its_parts(causal_folder: Pat
     assert abs(float(np.mean(means)) - step.loss_sum / step.loss_count) > 1e-4
 
 
-def told_apart(*pairs: tuple[int, int]) -> PValue:
-    """A test that tells only these pairs of steps apart."""
-    known = {frozenset(pair) for pair in pairs}
-    return lambda a, b: 0.001 if frozenset((a, b)) in known else 0.8
-
-
-def test_V11_of_checkpoints_that_the_metric_cannot_tell_apart_the_lowest_loss_is_kept() -> None:
-    """92 % at step 44 (loss 0.382), 91 % at step 145 (loss 0.241), 100 rows: step 145."""
-    best = Best()
-    same = told_apart()
-    assert update_best(best, 0.92, 44, "accuracy", None, 0.382, same)
-    assert update_best(best, 0.91, 145, "accuracy", None, 0.241, same)
-    assert (best.step, best.value, best.loss, best.p) == (145, 0.91, 0.241, 0.8)
-    assert (best.top_step, best.top_value, best.top_loss) == (44, 0.92, 0.382)
-    assert not update_best(best, 0.91, 150, "accuracy", None, 0.25, same)
-    apart = Best()
-    update_best(apart, 0.92, 44, "accuracy", None, 0.382, told_apart((44, 145)))
-    assert not update_best(apart, 0.80, 145, "accuracy", None, 0.241, told_apart((44, 145)))
-    assert (apart.step, apart.p) == (44, None)
-
-
-def test_V11_a_chain_of_small_losses_does_not_lead_downhill() -> None:
-    """Each is like the one before, and the last is worse than the best one."""
-    best, test = Best(), told_apart((1, 3))
-    for step, value, loss in ((1, 0.92, 0.40), (2, 0.90, 0.35), (3, 0.88, 0.30)):
-        update_best(best, value, step, "accuracy", None, loss, test)
-    assert (best.step, best.top_step) == (2, 1)
-    # a new best one that is told apart from the one that was kept, but not from the best before
-    update_best(best, 0.95, 4, "accuracy", None, 0.5, told_apart((2, 4)))
-    assert (best.step, best.top_step) == (1, 4)
-
-
-def test_V11_where_the_metric_follows_the_loss_nothing_is_tested() -> None:
-    def never(a: int, b: int) -> float:
-        raise AssertionError
-
-    best = Best()
-    for step, loss in enumerate((3.0, 2.0, 2.5, 1.0), 1):
-        update_best(best, math.exp(loss), step, "perplexity", None, loss, never)
-    assert (best.step, best.top_step) == (4, 4)
-
-
 def test_plans_of_the_same_seed_are_the_same(causal_folder: Path) -> None:
     a = trainer(causal_folder, TrainConfig(batch_size=2, epochs=2)).plan
     b = trainer(causal_folder, TrainConfig(batch_size=2, epochs=2)).plan
     for x, y in zip(a.epochs, b.epochs, strict=True):
         assert all(np.array_equal(p, q) for p, q in zip(x, y, strict=True))
-
-
-def test_T3_of_equal_values_the_lower_loss_is_best() -> None:
-    best = Best()
-    assert update_best(best, 0.9, 1, "accuracy", None, 0.5)
-    assert not update_best(best, 0.9, 2, "accuracy", None, 0.6)
-    assert update_best(best, 0.9, 3, "accuracy", None, 0.4)
-    assert not update_best(best, 0.8, 4, "accuracy", None, 0.1)
-    assert (best.step, best.value, best.loss) == (3, 0.9, 0.4)
-
-
-def rows_scored(nll: list[float], tokens: list[int] | None = None) -> pl.DataFrame:
-    frame = pl.DataFrame({"row_id": range(len(nll)), "nll": nll})
-    return frame if tokens is None else frame.with_columns(tokens=pl.Series(tokens))
-
-
-def test_V10_a_change_of_the_loss_has_the_standard_error_of_its_rows() -> None:
-    """100 rows, 0.245 to 0.241: each row moves by up to 0.1, so 0.004 is noise."""
-    before = np.full(100, 0.245)
-    moved = np.where(np.arange(100) % 2, 0.05, -0.05) - 0.004
-    found = loss_change(rows_scored(list(before)), rows_scored(list(before + moved)))
-    assert found is not None
-    assert found == pytest.approx((-0.004, moved.std(ddof=1) / 10))
-    assert Change(*found).level
-    steady = loss_change(rows_scored(list(before)), rows_scored(list(before - 0.004)))
-    assert steady is not None
-    assert steady == pytest.approx((-0.004, 0.0), abs=1e-12)
-    assert not Change(-0.004, 0.0015).level
-
-
-def test_V10_the_change_of_a_language_model_is_a_ratio_of_sums() -> None:
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(1, 50, 400)
-    before = rng.gamma(2, 1, 400) * tokens
-    after = before - rng.normal(0.1, 0.5, 400) * tokens
-    found = loss_change(
-        rows_scored(list(before), list(tokens)), rows_scored(list(after), list(tokens))
-    )
-    assert found is not None
-    assert found[0] == pytest.approx((after.sum() - before.sum()) / tokens.sum())
-    drawn = rng.integers(0, 400, (2_000, 400))
-    ratios = (after - before)[drawn].sum(1) / tokens[drawn].sum(1)
-    assert found[1] == pytest.approx(ratios.std(ddof=1), rel=0.06)
-
-
-def test_V10_rows_that_differ_or_are_not_finite_give_no_change() -> None:
-    rows = rows_scored([1.0, 2.0, 3.0])
-    assert loss_change(rows, rows_scored([1.0, 2.0])) is None
-    assert loss_change(rows, rows_scored([1.0, math.nan, 3.0])) is None
-    assert loss_change(rows_scored([1.0], [3]), rows_scored([2.0], [3])) is None
-    nothing_scored = rows_scored([1.0, 2.0, 0.0], [2, 2, 0])
-    found = loss_change(nothing_scored, rows_scored([2.0, 4.0, 0.0], [2, 2, 0]))
-    assert found is not None
-    assert found[0] == pytest.approx(0.75)
-
-
-def test_V10_of_hundreds_of_evaluations_the_telling_ones_are_kept(tmp_path: Path) -> None:
-    kept = ValidationRows(tmp_path / "validation")
-    kept.folder.mkdir()
-    for step in range(201):
-        loss = 0.1 if step == 50 else 1.0
-        kept.keep(step, step / 4, rows_scored([loss, loss + 1]), probabilities=False)
-        kept.thin_out({27} if step >= 27 else set())
-    steps = kept.steps()
-    assert {0, 27, 50, 200, 199, 196} <= set(steps)
-    assert [s for s in steps if s % 4 == 0][-NEWEST:] == list(range(76, 201, 4))
-    assert len(steps) <= 2 * NEWEST + 3
-    kept.forget_after(50)
-    assert kept.steps()[-1] == 50
-    assert [step for step, *_ in kept.changes(51, rows_scored([1.0, 2.0]))] == kept.steps()
 
 
 def test_V5_twenty_steps_in_a_row_without_a_finite_gradient_are_divergence() -> None:

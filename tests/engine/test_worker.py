@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the engine's tests need torch")
-
-from ftev.core.analysis.predictions import read_predictions  # noqa: E402
-from ftev.core.config.config import (  # noqa: E402
+import torch
+from ftev.core.analysis.predictions import read_predictions
+from ftev.core.config.config import (
     CostConfig,
     DataConfig,
     EvaluateConfig,
@@ -22,11 +20,11 @@ from ftev.core.config.config import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
-from ftev.core.errors import RunError  # noqa: E402
-from ftev.core.judgement.observations import observe_epoch  # noqa: E402
-from ftev.core.report.report import build_report, render_json, render_markdown  # noqa: E402
-from ftev.core.report.verify.verify import verify  # noqa: E402
-from ftev.core.run.control import (  # noqa: E402
+from ftev.core.errors import RunError
+from ftev.core.judgement.observations import observe_epoch
+from ftev.core.report.report import build_report, render_json, render_markdown
+from ftev.core.report.verify.verify import verify
+from ftev.core.run.control import (
     AskPause,
     AskPrompt,
     AskResume,
@@ -36,14 +34,14 @@ from ftev.core.run.control import (  # noqa: E402
     TokenMade,
     ask,
 )
-from ftev.core.run.events import EventReader, RunFinished  # noqa: E402
-from ftev.core.run.history import History, read_history  # noqa: E402
-from ftev.core.run.launch import resume_worker, start_worker, stop_worker, wait_until_listening  # noqa: E402
-from ftev.core.run.runs import Run, checkpoints_of, create_run, step_of  # noqa: E402
-from msgspec.structs import replace as replace_event  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoTokenizer  # noqa: E402
-from waiting import wait_for  # noqa: E402
+from ftev.core.run.events import EventReader, RunFinished
+from ftev.core.run.history import History, read_history
+from ftev.core.run.launch import resume_worker, start_worker, stop_worker, wait_until_listening
+from ftev.core.run.runs import Run, checkpoints_of, create_run, step_of
+from msgspec.structs import replace as replace_event
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+from waiting import wait_for
 
 PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
 

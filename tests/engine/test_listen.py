@@ -1,4 +1,4 @@
-"""A worker's socket: what is left of dead ones, of askers that hang, and of a full process."""
+"""The worker's socket: who may ask, what is answered, and what a stop or a hang-up does."""
 
 from __future__ import annotations
 
@@ -8,27 +8,47 @@ import resource
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import fuzzed
 import pytest
 import story
 import waiting
 from ftev.core.catalog.run_facts import RunEntry, read_facts
+from ftev.core.config.config import EvaluateConfig, RunConfig
 from ftev.core.engine.worker import listen
 from ftev.core.engine.worker.listen import Listener
 from ftev.core.errors import ConfigError
 from ftev.core.run import control, launch
-from ftev.core.run.control import Accepted, AskPrompt, AskStatus, AskStop, Done, ask, socket_folder
-from ftev.core.run.launch import is_stopping
+from ftev.core.run.control import (
+    Accepted,
+    AskPrompt,
+    AskStatus,
+    AskStop,
+    AskTrace,
+    Completed,
+    CrossScored,
+    Done,
+    HangUp,
+    TokenMade,
+    Traced,
+    ask,
+    socket_folder,
+)
+from ftev.core.run.history import read_history
+from ftev.core.run.launch import is_stopping, start_worker, stop_worker, wait_until_listening
 from ftev.core.run.lock import hold_run
-from ftev.core.run.runs import Run
+from ftev.core.run.runs import Run, create_run
 from ftev.tui.cli import main
 from ftev.tui.commands import steer
 from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.prompt.asking import free_worker
 from ftev.tui.widgets.framed import Outcome
+from strangers import as_nobody, may_be_nobody, tried_by_nobody
 
 PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
@@ -224,3 +244,100 @@ def test_freeing_leaves_a_worker_alone_that_is_at_work(tmp_path: Path, sockets: 
         assert not listener.stop.is_set()
     assert message.failed
     assert message.text.startswith("Its worker is at work (fine-tune): open the run")
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that anybody may look into, as /tmp and most homes are."""
+    if not may_be_nobody():
+        pytest.skip("only root can be another user")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", name)
+        yield Path(name)
+
+
+def test_another_user_reaches_no_worker(place: Path) -> None:
+    run: Run = story.write_story(place / "run", story.beginning())
+    run.path.chmod(0o755)
+    shown = as_nobody(lambda: {"events": str(len(run.events_path.read_bytes()))})
+    assert int(shown["events"]) > 100  # what is tried below is not refused by a closed folder
+    with Listener(run):
+        info = run.worker()
+        assert info is not None
+        tried = tried_by_nobody(run, info)
+    assert "done" not in tried.values(), tried
+    assert tried["connects to its socket"] == "PermissionError"
+
+
+def test_a_worker_that_is_halted_or_interrupted_leaves_what_an_undisturbed_one_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    import torture_kills
+    import torture_signals
+
+    kind = next(k for k in torture_kills.kinds(tmp_path) if k.config.task == "generation")
+    torture_kills.rehearse(kind, tmp_path / "whole")
+    for name in ("SIGSTOP, SIGCONT", "SIGINT twice"):
+        count = torture_kills.Count({}, {})
+        deed, ends = torture_signals.DEEDS[name]
+        torture_signals.endure(kind, tmp_path / "run", deed, ends, count)
+        assert not any(count.failed.values()), name
+        assert "weights" in count.tried
+
+
+def test_requests_are_answered_or_refused_in_words() -> None:
+    once_failed = [path.read_bytes() for path in fuzzed.ONCE_FAILED.glob("requests.*")]
+    assert once_failed
+    with fuzzed.opened("requests") as target:
+        given = [*once_failed, *fuzzed.inputs(target, 200, seed=11)]
+        assert not fuzzed.try_each(target, given).failed
+
+
+ANSWER_SECONDS = 120.0  # seconds: a bound on a broken test, not an expectation
+
+
+def test_a_worker_stops_when_hung_up_on_scores_crosswise_and_traces(
+    verses: RunConfig, tmp_path: Path
+) -> None:
+    short = replace(verses, train=replace(verses.train, epochs=1))
+    asked_only = replace(short, evaluate=EvaluateConfig(serve_minutes=1.0))
+    run = create_run(asked_only, tmp_path / "runs")
+    process = start_worker(run)
+    wait_until_listening(run, process)
+    while not any(getattr(r, "state", "") == "serving" for r in ask(run, AskStatus())):
+        assert process.poll() is None, run.log_path.read_text()
+        time.sleep(0.05)
+    hang_up = HangUp()
+    long = AskPrompt(text="a long one", max_new_tokens=100_000, temperature=5.0, seed=1)
+    came = 0
+    for reply in ask(run, long, ANSWER_SECONDS, hang_up):
+        came += isinstance(reply, TokenMade)
+        if came == 3:
+            hang_up.now()
+    assert came == 3  # and no error: that is how a stop ends
+    started = time.monotonic()
+    asked = AskPrompt(text="cup", max_new_tokens=3, likelihoods="all", details=True)
+    told = list(ask(run, asked, ANSWER_SECONDS))
+    assert time.monotonic() - started < ANSWER_SECONDS / 2  # 100,000 tokens would take far longer
+    done = {r.model: r for r in told if isinstance(r, Completed)}
+    crossed = {r.model: r for r in told if isinstance(r, CrossScored)}
+    assert {m: c.by for m, c in crossed.items()} == {"base": "tuned", "tuned": "base"}
+    for model, found in crossed.items():
+        mine = done[model].likelihoods[-len(found.tokens) :]
+        assert [t.text for t in found.tokens] == [t.text for t in mine]
+        assert all(len(t.top) == 5 for t in (*mine, *found.tokens))
+
+    (traced,) = (r for r in ask(run, AskTrace(text="cup"), ANSWER_SECONDS) if isinstance(r, Traced))
+    base, tuned = traced.models
+    assert (base.model, tuned.model) == ("base", "tuned")
+    assert tuned.layers[0].distance is not None
+    assert tuned.lens_error is not None
+    assert tuned.lens_error < 1e-5
+    assert tuned.tokens == base.tokens
+    first = done["tuned"].likelihoods[-len(crossed["tuned"].tokens)]
+    assert tuned.probabilities[0][1] == pytest.approx(first.top[0][1], abs=1e-5)
+    stop_worker(run)
+    process.wait(timeout=ANSWER_SECONDS)
+    assert [p.prompt for p in read_history(run).prompts if not p.probe] == ["cup"]
