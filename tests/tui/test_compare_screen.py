@@ -19,8 +19,7 @@ from ftev.tui.screens.compare.compare import CompareScreen
 from ftev.tui.screens.compare.compare_memory import runs_of
 from ftev.tui.screens.compare.compare_panes import place_panes
 from ftev.tui.screens.compare.compare_rows import setting_lines
-from ftev.tui.screens.compare.overlay_data import HANDS, Curve
-from ftev.tui.screens.compare.overlay_plot import OverlayView, overlay_lines
+from ftev.tui.screens.compare.overlay import HANDS, Curve, OverlayView, overlay_lines
 from ftev.tui.screens.home.home import HomeScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, until_step, write_events

@@ -147,7 +147,7 @@ async def test_rows_are_filtered_ordered_and_opened(classified: Run) -> None:
         await press(pilot, "f", "flip fixed")
         await press(pilot, "escape", "200 rows")
         await press(pilot, "end enter", "200 of 200 in this list")
-        await seen(pilot, "is the truth")
+        await seen(pilot, "true label")
         assert "tuned" in picture(pilot)
         await press(pilot, "left", "199 of 200 in this list")
         await press(pilot, "p", "Open the run first")

@@ -27,7 +27,7 @@ from .comparing_pane import (
     start_comparing,
     write_comparison,
 )
-from .overlay_data import MOST_RUNS
+from .overlay import MOST_RUNS
 
 SENTENCE_LINES = 3
 

@@ -8,7 +8,7 @@ from ....core.run.runs import Run
 from ...app.memory import Plain
 from ...widgets.plot_pane import is_finite
 from .compare_panes import OverlayPane
-from .overlay_plot import SHOWN
+from .overlay import SHOWN
 
 
 def runs_of(memory: Plain, folder: Path) -> list[tuple[str, Run]]:

@@ -17,8 +17,7 @@ from ...widgets.desk import PaneDesk
 from ...widgets.pane import NumberedPane
 from ...widgets.plot_pane import PlotPane
 from .compare_rows import metric_lines, setting_lines
-from .overlay_data import Curve
-from .overlay_plot import SHOWN, OverlayView, overlay_lines
+from .overlay import SHOWN, Curve, OverlayView, overlay_lines
 
 WIDE, TALL = 140, 30  # cells of the desk from which on all three are seen at once
 

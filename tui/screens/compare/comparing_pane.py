@@ -14,7 +14,7 @@ from ....core.run.history import read_history
 from ....core.run.runs import Run
 from ...app.background import Post, in_thread
 from ...widgets.framed import Outcome
-from .overlay_data import HANDS, Curve
+from .overlay import HANDS, Curve
 
 Named = tuple[str, Run]  # the name to show, and the run
 

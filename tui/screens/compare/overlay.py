@@ -1,11 +1,13 @@
-"""Several runs in one loss chart, as lines of text. The view is passed in; nothing is kept."""
+"""The losses of several runs in one chart, on common axes, each run with its dashes and sign."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ....core.run.history import History
 from ....core.wording.text import visible
 from ...drawing.axes import (
     AXIS_ROWS,
@@ -22,8 +24,60 @@ from ...drawing.format import ABSENT, format_number
 from ...drawing.lines import Line, cut, join_fitting, width_of
 from ...drawing.plot import BRAILLE, Part, Raster, Scale, column_parts
 from ...drawing.series import SMOOTHINGS
-from ...widgets.plot_pane import Look
-from .overlay_data import Curve
+from ...widgets.plot_pane import AXES, Look
+from ..charts.data import ChartData
+
+MOST_RUNS = 6
+
+
+@dataclass(frozen=True)
+class Hand:
+    """How one run is drawn: its colour, how its line is broken, the sign of its evaluations."""
+
+    role: str
+    dash: tuple[int, int]  # columns of dots drawn, columns left out
+    line: str
+    sign: str
+
+
+HANDS = (  # signs that stay apart in ASCII too
+    Hand("train", (1, 0), "━", "●"),
+    Hand("validation", (4, 2), "╍", "▲"),
+    Hand("tuned", (2, 2), "┅", "◆"),
+    Hand("warn", (6, 2), "╌", "○"),
+    Hand("good", (1, 2), "┉", "▼"),
+    Hand("base", (1, 4), "┄", "×"),
+)
+
+
+class Curve:
+    """One run of the chart. Everything is made at once: in a thread this costs no key a wait."""
+
+    def __init__(self, name: str, hand: Hand, history: History) -> None:
+        self.name, self.hand, self.data = name, hand, ChartData()
+        self.data.update(history)
+        self.training, self.validation = self.data.chart("loss").series
+        for axis in AXES:
+            self.data.xs(axis)
+            self.data.validation_xs(axis)
+        for share in SMOOTHINGS:
+            self.training.smoothed(share)
+
+    def end(self, axis: str) -> float:
+        return max([0.0, *self.training.xs(axis)[-1:], *self.validation.xs(axis)[-1:]])
+
+    def values_at(self, x: float, axis: str, smoothing: float) -> tuple[float | None, float | None]:
+        """Training and validation loss at the last point that is not after `x`."""
+        return (
+            _value_at(x, self.training.xs(axis), self.training.smoothed(smoothing).values),
+            _value_at(x, self.validation.xs(axis), self.validation.values.values),
+        )
+
+
+def _value_at(x: float, xs: Sequence[float], values: Sequence[float]) -> float | None:
+    index = bisect_left(xs, x * (1 + 1e-9) + 1e-9) - 1
+    return values[index] if 0 <= index < len(values) else None
+
 
 SHOWN = ("training and validation", "validation", "training")
 
@@ -70,7 +124,7 @@ class OverlayView(Look):
 def overlay_lines(
     curves: Sequence[Curve], view: OverlayView, width: int, height: int
 ) -> list[Line]:
-    """What is shown, a legend line a run, the plot and its axis."""
+    """What is shown, a line of legend per run, the plot and its axis."""
     legend = [_what(view, width), *(_legend(curve, view, width) for curve in curves)]
     legend = legend[: max(1, height - AXIS_ROWS - 3)]
     return [*legend, *_plot(curves, view, width, height - len(legend))]
@@ -79,8 +133,8 @@ def overlay_lines(
 def _what(view: OverlayView, width: int) -> Line:
     groups: list[Line] = []
     if view.training:
-        told = ", smoothed" if view.smoothing else ""
-        groups.append([("━ ", "muted"), (f"training{told}", "muted")])
+        smoothed = ", smoothed" if view.smoothing else ""
+        groups.append([("━ ", "muted"), (f"training{smoothed}", "muted")])
     if view.validation:
         groups.append([("● ", "muted"), ("validation", "muted")])
     if view.cursor is not None:
@@ -96,13 +150,13 @@ def _legend(curve: Curve, view: OverlayView, width: int) -> Line:
     training, validation = curve.values_at(x, view.axis, view.smoothing)
     head: Line = [(" " * GUTTER, ""), (f"{hand.line}{hand.line}{hand.sign} ", hand.role)]
     tail: Line = []
-    for told, value, wanted in (
+    for name, value, wanted in (
         ("training", training, view.training),
         ("validation", validation, view.validation),
     ):
         if wanted:
             number = format_number(value) if value is not None else ABSENT
-            tail += [(f"   {told} ", "muted"), (number, "strong")]
+            tail += [(f"   {name} ", "muted"), (number, "strong")]
     room = max(8, width - width_of(head) - width_of(tail))
     return cut([*head, *cut([(visible(curve.name), "")], room), *tail], width)
 
