@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
@@ -15,18 +16,24 @@ import pytest
 import story
 from ftev.core.config.config_file import check_config
 from ftev.core.errors import ConfigError
+from ftev.core.judgement.findings import LOOKS, PITFALLS
+from ftev.core.judgement.findings.case import Case, Finding, pitfall
 from ftev.core.metrics.counts import FloatArray
 from ftev.core.metrics.metric import BY_ROW, METRICS, Counted, Metric, RowShare
 from ftev.core.metrics.references import AnswerTexts
 from ftev.core.metrics.sums import Margins, Ratio, Totals
+from ftev.core.report.blocks import SECTIONS, Block, Heading, Paragraph, section
 from ftev.core.report.card import render_card
 from ftev.core.report.explained import explain_metric
-from ftev.core.report.glossary import lookup
+from ftev.core.report.glossary import explain, lookup
 from ftev.core.report.report import build_report, render_html, render_markdown
 from ftev.core.run.history import fold, read_history
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
+from ftev.tui.screens.evaluation.evidence_sections import FindingsSection
+from ftev.tui.screens.evaluation.report_sections import more_section
+from ftev.tui.screens.evaluation.sections import Section, Shown
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import table_lines
 from huggingface_hub import EvalResult, ModelCard
@@ -174,10 +181,22 @@ def test_a_setting_is_one_field_for_the_check_and_the_flag(with_setting: Path) -
 
 
 @pytest.fixture
-def toy_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered() -> Iterator[None]:
+    """What a test registers is taken out again when it has ended."""
+    tables = (METRICS, PITFALLS)
+    lists = (LOOKS, SECTIONS)
+    before = [[*table.items()] for table in tables], [[*kept] for kept in lists]
+    yield
+    for table, items in zip(tables, before[0], strict=True):
+        table.clear()
+        table.update(items)  # type: ignore[call-overload]
+    for kept, known in zip(lists, before[1], strict=True):
+        kept[:] = known  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def toy_metrics(registered: None) -> None:
     """One from counts and one from rows: a decorated function each, and nothing else."""
-    for name in ("jaccard", "first_word"):  # taken out again when the test has ended
-        monkeypatch.setitem(METRICS, name, METRICS["accuracy"])
 
     @Metric(
         of=("counts",),
@@ -308,3 +327,60 @@ def test_a_metric_has_its_chart_and_its_place_in_the_objective() -> None:
     assert config.objective.metric == "jaccard"
     with pytest.raises(ConfigError, match="must be above 0 and at most 1 for jaccard, not 7"):
         check_config(table | {"objective": {"metric": "jaccard", "at_least": 7.0}})
+
+
+def screen_of(run: Run, part: Section) -> str:
+    """What a section of the evaluation screen shows of a run."""
+    history, report = read_history(run), build_report(run)
+    [table] = [t for t in metric_tables(history) if t.split == "test"]
+    shown = Shown(report, report, history, "test", "base", table)
+    return "\n".join(map(text_of, part.draw(shown, 100, 400)))
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_finding_is_one_function(tmp_path: Path) -> None:
+    """In report, screen, verdict and glossary, before others of its severity."""
+
+    @pitfall("odd_rows", title="an odd number", rank=-1, see=("test split",), aliases=("uneven",))
+    def odd_rows(case: Case) -> Iterator[Finding]:
+        """The judged split has rows that no pair can be made of.
+
+        With an odd number of rows one of them is alone. Nobody knows what it thinks of that.
+
+        Trap: Leaving it out makes the others even, and it odder.
+        """
+        if case.tuned.get("n", 0) % 2:
+            yield Finding("odd_rows", "error", "one row is alone", remedy="Find it a friend")
+
+    frames = {"base": labelled(121, skill=0.6), "tuned": labelled(121, skill=2.6, seed=1)}
+    run = write_run(tmp_path / "run", frames, compared=True)
+    report = build_report(run)
+    assert report["findings"][0]["code"] == "odd_rows"
+    assert report["verdict"]["decision"] != "ship"
+    assert "one row is alone" in " ".join(report["verdict"]["reasons"])
+    for text in (render_markdown(report), render_html(report), screen_of(run, FindingsSection())):
+        assert "one row is alone" in text.replace("One", "one")
+        assert "Find it a friend" in text
+    entry = explain("uneven")
+    assert (entry.name, entry.title, entry.kind) == ("odd_rows", "an odd number", "finding")
+    assert entry.trap == "Leaving it out makes the others even, and it odder."
+    even = {model: frame.head(120) for model, frame in frames.items()}
+    fine = build_report(write_run(tmp_path / "even", even, compared=True))
+    assert "odd_rows" not in [f["code"] for f in fine["findings"]]
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_section_is_one_function(tmp_path: Path) -> None:
+    """In Markdown and HTML at its place, and on the evaluation screen."""
+
+    @section(place=15, more=15)
+    def show_weather(report: dict[str, object]) -> list[Block]:
+        return [Heading("Weather"), Paragraph("It rained while this was trained.")]
+
+    frames = {"base": labelled(skill=0.6), "tuned": labelled(skill=1.6, seed=1)}
+    run = write_run(tmp_path / "run", frames)
+    report = build_report(run)
+    for text in (render_markdown(report), render_html(report)):
+        body = text[text.rindex("Weather") :]
+        assert body.index("It rained while this was trained.") < body.index("Metrics")
+    assert "It rained while this was trained." in screen_of(run, more_section())

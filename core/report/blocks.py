@@ -5,8 +5,9 @@ Every text here is plain and untrusted; renderers escape it and make control cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -129,3 +130,28 @@ Block = (
     | Exchange
     | Fold
 )
+
+Show = Callable[[Mapping[str, Any]], list[Block]]
+LAST = 1_000
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: `ftev.report/1` to blocks."""
+
+    show: Show
+    place: int  # in the order in which a report is read
+    more: int | None  # place among what the evaluation screen shows last; None: not there
+
+
+SECTIONS: list[Section] = []
+
+
+def section(place: int = LAST, more: int | None = LAST) -> Callable[[Show], Show]:
+    """Register a section: every format and the evaluation screen have it."""
+
+    def register(show: Show) -> Show:
+        SECTIONS.append(Section(show, place, more))
+        return show
+
+    return register

@@ -17,7 +17,7 @@ from ...wording.numbers import (
     format_value,
     read_number,
 )
-from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+from ..blocks import Block, Chart, Heading, Line, Paragraph, Table, section
 
 ABOUT = (
     "A confidence is the probability of the label that a model answers. Of rows with a confidence "
@@ -27,6 +27,7 @@ ABOUT = (
 )
 
 
+@section(100, more=None)
 def show_calibration(report: Mapping[str, Any]) -> list[Block]:
     split, models = judged_analysis(report.get("analyses") or {}, "calibration")
     told = {model: r for model, r in models.items() if "bins" in r}

@@ -12,11 +12,12 @@ from ...wording.numbers import (
     format_p,
     format_value,
 )
-from ..blocks import Block, Heading, Paragraph, Table
+from ..blocks import Block, Heading, Paragraph, Table, section
 
 Found = Mapping[str, Any]
 
 
+@section(90, more=None)
 def show_choices(report: Found) -> list[Block]:
     blocks: list[Block] = []
     for split, analyses in report.get("analyses", {}).items():

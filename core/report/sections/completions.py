@@ -17,7 +17,7 @@ from ...wording.numbers import (
     format_value,
     read_number,
 )
-from ..blocks import Block, Bullets, Heading, Paragraph, Table
+from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
 
 SHOWN = 5  # of the worst and of the best answers each
 TEXT = 300  # characters of a prompt, a reference or an answer
@@ -26,6 +26,7 @@ SHARE, NATS = "accuracy", "average_log_likelihood"  # metrics whose unit these n
 Found = Mapping[str, Any]
 
 
+@section(80, more=None)
 def show_completions(report: Found) -> list[Block]:
     blocks: list[Block] = []
     for split, analyses in report.get("analyses", {}).items():

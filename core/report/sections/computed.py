@@ -8,10 +8,11 @@ from typing import Any
 from ...metrics.metric import METRICS
 from ...wording.names import positive_label_of, title_metric
 from ...wording.numbers import DASH
-from ..blocks import Block, Heading, Table
+from ..blocks import Block, Heading, Table, section
 from ..methods import without_clusters
 
 
+@section(220, more=100)
 def show_computed(report: Mapping[str, Any]) -> list[Block]:
     methods = _methods(report["results"])
     positive = positive_label_of(

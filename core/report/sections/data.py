@@ -8,13 +8,14 @@ from typing import Any
 from ...judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...wording.names import name_row, rows_of_report
 from ...wording.numbers import DASH, format_count, format_shape, read_number
-from ..blocks import Block, Heading, Paragraph, Table
+from ..blocks import Block, Heading, Paragraph, Table, section
 
 LISTED_LABELS = 20
 LISTED_PAIRS = 10
 LEAKAGE = "leakage"
 
 
+@section(190, more=70)
 def show_data(report: Mapping[str, Any]) -> list[Block]:
     splits = {name: s for name, s in report["data"].items() if name != LEAKAGE}
     told: list[Block] = []
@@ -66,6 +67,7 @@ def _share_of(counts: Mapping[str, int], label: str) -> str:
     return f"{n:,} ({n / total * 100:.1f} %)" if total else f"{n:,}"
 
 
+@section(200, more=60)
 def show_leakage(report: Mapping[str, Any]) -> list[Block]:
     found = report["data"].get(LEAKAGE)
     if found is None:

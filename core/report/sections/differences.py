@@ -16,7 +16,7 @@ from ...wording.numbers import (
     format_p,
     read_number,
 )
-from ..blocks import Block, Fold, Heading, Paragraph, Table
+from ..blocks import Block, Fold, Heading, Paragraph, Table, section
 from ..methods import describe_clusters, without_clusters
 
 Rows = Sequence[Mapping[str, Any]]
@@ -38,6 +38,7 @@ HOLM = (
 )
 
 
+@section(40, more=None)
 def show_differences(report: Mapping[str, Any]) -> list[Block]:
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for c in report["comparisons"]:

@@ -8,7 +8,7 @@ from typing import Any
 from ...judgement.findings.case import EVIDENCE_ROWS
 from ...wording.names import name_rows, rows_of_report
 from ...wording.numbers import format_count
-from ..blocks import Block, Heading, Notice, Paragraph
+from ..blocks import Block, Heading, Notice, Paragraph, section
 
 SHOWN_ROWS = 5
 NONE_FOUND = (
@@ -17,6 +17,7 @@ NONE_FOUND = (
 )
 
 
+@section(20, more=None)
 def show_findings(report: Mapping[str, Any]) -> list[Block]:
     found = report["findings"]
     if not found:

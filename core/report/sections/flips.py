@@ -8,7 +8,7 @@ from typing import Any
 from ...judgement.selection import SPLITS
 from ...wording.numbers import DASH, format_count, format_p, format_value, read_number
 from ...wording.text import visible
-from ..blocks import Block, Heading, Paragraph, Table
+from ..blocks import Block, Heading, Paragraph, Table, section
 
 SHOWN = 10  # rows of each changed kind
 TEXT = 120  # characters of an input
@@ -16,6 +16,7 @@ MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majo
 LOSS_WORDS = {"fell": "fell most", "rose": "rose most"}
 
 
+@section(70, more=None)
 def show_flips(report: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = []
     analyses = report.get("analyses", {})

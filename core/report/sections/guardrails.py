@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...judgement.objective import describe_guardrail
-from ..blocks import Block, Bullets, Heading, Paragraph
+from ..blocks import Block, Bullets, Heading, Paragraph, section
 
 
+@section(30, more=None)
 def show_guardrails(report: Mapping[str, Any]) -> list[Block]:
     """Each condition on the rows that the verdict reads: test, else validation."""
     known = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...wording.numbers import format_count, format_interval, format_value
 from ...wording.text import visible
-from ..blocks import Block, Heading, Paragraph, Table
+from ..blocks import Block, Heading, Paragraph, Table, section
 
 SPLITS = ("test", "validation")
 MODELS = {"tuned": "tuned model", "probe": "linear probe"}
@@ -16,6 +16,7 @@ SHOWN_CELLS = 10
 TEXT_LENGTH = 120  # characters
 
 
+@section(130, more=20)
 def show_label_errors(report: Mapping[str, Any]) -> list[Block]:
     """For each held-out split: how many labels are suspect, in which cells, and the first rows."""
     blocks: list[Block] = []

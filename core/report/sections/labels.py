@@ -7,12 +7,13 @@ from typing import Any
 
 from ...judgement.selection import SPLITS
 from ...wording.numbers import format_value
-from ..blocks import Block, Heading, Matrix, Paragraph, Table
+from ..blocks import Block, Heading, Matrix, Paragraph, Table, section
 
 MATRIX_LABELS = 20  # up to so many a confusion matrix is shown whole
 WORST = 20  # confusions told where it is not
 
 
+@section(60, more=None)
 def show_labels(report: Mapping[str, Any]) -> list[Block]:
     results = report["results"]
     split = next((s for s in SPLITS if "tuned" in results.get(s, {})), None)

@@ -10,7 +10,7 @@ from ...metrics.metric import METRICS
 from ...tasks import find_task
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_estimate
-from ..blocks import Block, Fold, Heading, Paragraph, Table
+from ..blocks import Block, Fold, Heading, Paragraph, Table, section
 from .differences import SHOWN_SPLITS
 from .thresholds import describe_other_threshold
 
@@ -18,6 +18,7 @@ MODELS = ("majority", "probe", "base", "tuned")
 Models = Mapping[str, Mapping[str, Any]]
 
 
+@section(50, more=None)
 def show_metrics(report: Mapping[str, Any]) -> list[Block]:
     results = report["results"]
     splits = sorted(results, key=lambda s: place(SHOWN_SPLITS, s))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...wording.numbers import format_count
-from ..blocks import Block, Bullets, Heading, Paragraph
+from ..blocks import Block, Bullets, Heading, Paragraph, section
 
 
+@section(230, more=110)
 def show_notes(report: Mapping[str, Any]) -> list[Block]:
     notes = report["notes"]
     if not notes:
@@ -16,6 +17,7 @@ def show_notes(report: Mapping[str, Any]) -> list[Block]:
     return [Heading("Notes of the run"), Bullets([f"{n['level']}: {n['text']}" for n in notes])]
 
 
+@section(240, more=120)
 def show_environment(report: Mapping[str, Any]) -> list[Block]:
     run = report["run"]
     told = []

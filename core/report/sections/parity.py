@@ -7,12 +7,13 @@ from typing import Any
 
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_drift, format_value, read_number
-from ..blocks import Block, Bullets, Heading, Paragraph, Table
+from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
 
 Result = Mapping[str, Any]
 WORDS = ("layout", "weights", "dtype")
 
 
+@section(150, more=10)
 def show_parity(report: Mapping[str, Any]) -> list[Block]:
     """Self-test and deploy parity of every split that has them."""
     blocks: list[Block] = []

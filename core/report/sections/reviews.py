@@ -14,11 +14,12 @@ from ...wording.numbers import (
     read_number,
 )
 from ...wording.text import visible
-from ..blocks import Block, Bullets, Heading, Paragraph, Table
+from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
 
 SHARE = "accuracy"  # a share is written as this metric is
 
 
+@section(140, more=30)
 def show_reviews(report: Mapping[str, Any]) -> list[Block]:
     told = report.get("reviews")
     if not told:

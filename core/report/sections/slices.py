@@ -16,7 +16,7 @@ from ...wording.numbers import (
     format_p,
     format_value,
 )
-from ..blocks import Block, Heading, Paragraph, Table
+from ..blocks import Block, Heading, Paragraph, Table, section
 
 SHOWN = 20  # slices in the table; the rest are in report.json
 LEVEL = 0.05
@@ -24,6 +24,7 @@ NAMED = 5
 UNITS = ("characters", "scored tokens")
 
 
+@section(120, more=None)
 def show_slices(report: Mapping[str, Any]) -> list[Block]:
     split, models = judged_analysis(report.get("analyses") or {}, "slices")
     r = models.get("tuned")

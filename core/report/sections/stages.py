@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...wording.numbers import format_seconds, format_shape
-from ..blocks import Block, Heading, Table
+from ..blocks import Block, Heading, Table, section
 
 
+@section(210, more=90)
 def show_stages(report: Mapping[str, Any]) -> list[Block]:
     if not report["stages"]:
         return []

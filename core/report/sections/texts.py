@@ -7,7 +7,7 @@ from typing import Any
 
 from ...wording.numbers import format_value, read_number
 from ...wording.text import quoted
-from ..blocks import Block, Exchange, Heading, Paragraph, Table
+from ..blocks import Block, Exchange, Heading, Paragraph, Table, section
 
 PREFIX = (
     "The prefix is one token of context and is not scored. "
@@ -16,6 +16,7 @@ PREFIX = (
 SHOWN_LABELS = 3
 
 
+@section(170, more=40)
 def show_texts(report: Mapping[str, Any]) -> list[Block]:
     if not report["texts"]:
         return []
@@ -75,6 +76,7 @@ def _text_row(t: Mapping[str, Any]) -> list[str]:
     ]
 
 
+@section(180, more=50)
 def show_answers(report: Mapping[str, Any]) -> list[Block]:
     if not report["answers"]:
         return []

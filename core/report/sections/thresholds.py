@@ -17,9 +17,10 @@ from ...wording.numbers import (
     format_value,
     read_number,
 )
-from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+from ..blocks import Block, Chart, Heading, Line, Paragraph, Table, section
 
 
+@section(110, more=None)
 def show_thresholds(report: Mapping[str, Any]) -> list[Block]:
     analyses = report.get("analyses") or {}
     split, models = judged_analysis(analyses, "thresholds")

@@ -9,12 +9,13 @@ from typing import Any
 from ...tasks import find_task
 from ...wording.names import name_metric
 from ...wording.numbers import DASH, format_difference, format_seconds, format_value, read_number
-from ..blocks import Block, Chart, Heading, Line, Paragraph, Table
+from ..blocks import Block, Chart, Heading, Line, Paragraph, Table, section
 
 Report = Mapping[str, Any]
 WHOLE = 1e-6  # epochs: less is rounding
 
 
+@section(160, more=80)
 def show_training(report: Report) -> list[Block]:
     rows = [_epoch_row(e) for e in report["epochs"]]
     chart = loss_chart(report)

@@ -14,13 +14,14 @@ from ...wording.numbers import (
     format_seconds,
     format_value,
 )
-from ..blocks import Banner, Block, Figures, Paragraph
+from ..blocks import Banner, Block, Figures, Paragraph, section
 
 Report = Mapping[str, Any]
 SHOWN_LABELS = 12  # of a head that was replaced
 BROKEN_OFF = {"stopped": "was stopped", "failed": "failed", "died": "died"}
 
 
+@section(10, more=None)
 def show_verdict(report: Report) -> list[Block]:
     told: list[Block] = []
     if verdict := report.get("verdict"):

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
+from ....core.report.blocks import SECTIONS
 from ....core.report.sections.choices import show_choices
 from ....core.report.sections.completions import show_completions
-from ....core.report.sections.computed import show_computed
-from ....core.report.sections.data import show_data, show_leakage
-from ....core.report.sections.label_errors import show_label_errors
-from ....core.report.sections.notes import show_environment, show_notes
-from ....core.report.sections.parity import show_parity
-from ....core.report.sections.reviews import show_reviews
-from ....core.report.sections.stages import show_stages
 from ....core.report.sections.texts import show_answers, show_texts
-from ....core.report.sections.training import show_training
 from .sections import BlocksSection
 
 NO_ANSWERS = (
     "No answers to rows of this split are stored: only data of prompts and completions has them."
-)
-MORE = (
-    show_parity,
-    show_label_errors,
-    show_reviews,
-    show_texts,
-    show_answers,
-    show_leakage,
-    show_data,
-    show_training,
-    show_stages,
-    show_computed,
-    show_notes,
-    show_environment,
 )
 
 
@@ -44,4 +23,7 @@ def texts_section() -> BlocksSection:
 
 
 def more_section() -> BlocksSection:
-    return BlocksSection("More", MORE, "Nothing else is stored.")
+    """The sections of the report that have no pane of their own."""
+    kept = [section for section in SECTIONS if section.more is not None]
+    shown = sorted(kept, key=lambda section: section.more or 0)
+    return BlocksSection("More", [section.show for section in shown], "Nothing else is stored.")
