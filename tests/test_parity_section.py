@@ -17,8 +17,8 @@ from ftev.core.report.sections.parity import show_parity
 from ftev.core.run.events import AnalysisComputed, spell_numbers
 from ftev.core.run.history import fold
 from ftev.core.wording.numbers import format_drift
-from ftev.tui.commands.follow import tell_self_test
-from ftev.tui.plain import Teller
+from ftev.tui.commands.follow import print_self_test
+from ftev.tui.plain import ProgressLines
 
 
 def measured(key: str, name: str, drift: float, changed: int = 0) -> dict[str, Any]:
@@ -128,19 +128,19 @@ def test_an_adapter_names_its_base_and_tied_embeddings_are_noted(tmp_path: Path)
 
 def test_eval_prints_each_layout_and_fails_where_scores_change() -> None:
     lines: list[str] = []
-    assert tell_self_test(fold([fact("self_test", self_test())]), lines.append) == 0
+    assert print_self_test(fold([fact("self_test", self_test())]), lines.append) == 0
     assert "they agree" in lines[0]
     assert "1 row at a time" in lines[2]
     assert "2.0e-07" in lines[2]
     assert "tolerance 1.0e-05" in lines[-1]
     bad = fact("self_test", self_test(0.2, changed=1, passed=False))
-    assert tell_self_test(fold([bad]), lines.append) == 1
-    assert tell_self_test(fold([]), lines.append) == 1
+    assert print_self_test(fold([bad]), lines.append) == 1
+    assert print_self_test(fold([]), lines.append) == 1
     assert "nothing was tested" in lines[-1]
 
 
 def test_plain_lines_tell_both() -> None:
-    history, teller = fold([]), Teller()
+    history, teller = fold([]), ProgressLines()
     (line,) = teller.lines(fact("self_test", self_test()), history)
     assert line.startswith("  self-test: 32 of the 200 rows of test")
     (line,) = teller.lines(fact("parity", deployed()), history)

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         code: int = command.run(options)
         sys.stdout.flush()
     except FtevError as error:
-        return _tell(error)
+        return _show_faults(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader (`| head`) has seen enough
@@ -69,7 +69,7 @@ def _give_up_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(error: FtevError) -> int:
+def _show_faults(error: FtevError) -> int:
     from ..core.wording.text import visible
 
     for fault in error.faults:
@@ -157,7 +157,7 @@ def _add_starting(commands: _Commands) -> None:
     train.add_argument("config", metavar="RUN.toml")
     _add_how(train)
 
-    evaluate = commands.add("eval", "evaluate", "set two existing models against the same rows")
+    evaluate = commands.add("eval", "evaluate", "evaluate two existing models on the same rows")
     evaluate.add_argument("config", metavar="RUN.toml", nargs="?")
     evaluate.add_argument("--base", metavar="M", help="hub id or folder of the base model")
     evaluate.add_argument("--tuned", metavar="M", help="hub id or folder of the tuned model")
@@ -179,7 +179,7 @@ def _add_starting(commands: _Commands) -> None:
     sweep.add_argument("config", metavar="SWEEP.toml")
     _add_settings(sweep)
     sweep.add_argument("--dry-run", action="store_true", help="list the runs; start nothing")
-    sweep.add_argument("--retry", action="store_true", help="go on with runs that failed, too")
+    sweep.add_argument("--retry", action="store_true", help="also go on with runs that failed")
     sweep.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -204,7 +204,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="overrides",
-        help="overrule a setting of the config; may be repeated",
+        help="override a setting of the config; may be repeated",
     )
 
 
@@ -245,9 +245,7 @@ def _add_looking(commands: _Commands) -> None:
     )
     report.add_argument("--out", metavar="DIR", help="where to write (default: the run's folder)")
     _add_gate(report)
-    commands.add_for_run(
-        "verify", "verify", "compute every headline number again from the stored rows"
-    )
+    commands.add_for_run("verify", "verify", "recompute every headline number from the stored rows")
     _add_judging(commands)
     _add_explaining(commands, report)
     serve = commands.add("serve", "serve", "the same screen in a browser on this machine")
@@ -265,7 +263,7 @@ def _add_judging(commands: _Commands) -> None:
         help="only these (fell, rose: rows by their loss, generation)",
     )
     flips.add_argument("--split", metavar="S", help="default: test, else validation")
-    flips.add_argument("--limit", type=_at_least(1), default=20, metavar="N", help="rows a kind")
+    flips.add_argument("--limit", type=_at_least(1), default=20, metavar="N", help="rows per kind")
 
     compare = commands.add("compare", "compare", "runs side by side, paired where rows agree")
     compare.add_argument(
@@ -277,7 +275,7 @@ def _add_judging(commands: _Commands) -> None:
 
     review = commands.add_for_run("review", "review", "judge answers blind, and see who won")
     review.add_argument(
-        "--summary", action="store_true", help="say which was which, and the result"
+        "--summary", action="store_true", help="print which was which, and the result"
     )
     review.add_argument("--yes", action="store_true", help="unblind before all pairs are judged")
     review.add_argument("--reviewer", metavar="NAME", default="reviewer", help="who judges")
@@ -297,7 +295,7 @@ def _add_explaining(commands: _Commands, report: argparse.ArgumentParser) -> Non
     explain.add_argument("term", metavar="TERM", nargs="*", help="without it every term is listed")
     quiz = commands.add_for_run("quiz", "quiz", "three questions about a run's own numbers")
     quiz.add_argument(
-        "--answers", metavar="a,b,c", help="answer without being asked, a letter a question"
+        "--answers", metavar="a,b,c", help="answer without being asked, one letter per question"
     )
     quiz.add_argument("--seed", type=int, default=0, metavar="N", help="another order and choice")
 
@@ -307,12 +305,12 @@ def _add_steering(commands: _Commands) -> None:
         "stop", "steer", "save a resumable state, end the run, free the device"
     )
     stop.add_argument("--wait", action="store_true", help="return when its worker has ended")
-    commands.add_for_run("pause", "steer", "hold training at the next step")
+    commands.add_for_run("pause", "steer", "pause training at the next step")
     commands.add_for_run("checkpoint", "steer", "save a checkpoint at the next step")
     resume = commands.add_for_run("resume", "steer", "go on with a paused or ended run")
     _add_where_shown(resume)
     resume.add_argument(
-        "--devices", type=int, metavar="N", help="on another number of devices than before"
+        "--devices", type=int, metavar="N", help="on this many devices instead of those before"
     )
 
 

@@ -161,10 +161,10 @@ def _unknown(key: str, path: str, known: list[str], ends: list[str]) -> str:
         return f"{key} is more than one setting: {', '.join(ends)}"
     names = [*_FACTS, *METRICS, *known, *(name.rpartition(".")[2] for name in known)]
     close = difflib.get_close_matches(path, names, 1)
-    told = (
+    hint = (
         f"did you mean {close[0]}?" if close else "write task, status, tag, a metric or a setting"
     )
-    return f"nothing is called {key!r}: {told}"
+    return f"nothing is called {key!r}: {hint}"
 
 
 _PART = re.compile(r'(?:[^\s"]|"[^"]*")+')

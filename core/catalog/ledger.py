@@ -1,7 +1,7 @@
 """The test ledger: which earlier runs of a folder have scored the same test rows.
 
 A test split that chooses among runs is a validation split: its best figure is optimistic. Each run
-is told apart by what it wrote down; of an events file only the end is read, where the fifth stage
+is identified by what it wrote down; of an events file only the end is read, where the fifth stage
 stands.
 """
 
@@ -24,7 +24,7 @@ IDS_LISTED = 20
 def count_test_readings(run: Run, test: SplitPrepared) -> dict[str, Any]:
     """How many other runs beside this one have scored these test rows, and which.
 
-    `other_configs` of them were told other settings (name and folder aside); `more` says that there
+    `other_configs` of them had other settings (name and folder aside); `more` says that there
     were more runs than were looked at.
     """
     others = [r for r in list_runs(run.path.parent) if r.path.name != run.path.name]
@@ -57,7 +57,7 @@ def _has_read(run: Run, test: SplitPrepared) -> bool:
 
 
 def _same_rows(a: SplitPrepared, b: SplitPrepared) -> bool:
-    """By their inputs; where a run has not told these, by the bytes of its files and its rows.
+    """By their inputs; where a run has not written these, by the bytes of its files and its rows.
 
     Two shares split off one file have the bytes in common but not the rows.
     """

@@ -1,4 +1,4 @@
-"""What a list of runs tells of each: a few facts, read from both ends of its events.
+"""What a list of runs shows of each: a few facts, read from both ends of its events.
 
 Light enough for a thousand runs: no numbers library, and a long file's middle, which holds steps
 only, is searched for its losses alone.
@@ -49,7 +49,7 @@ class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     value: float | None = None
     headline: str = ""
     metrics: dict[str, float] = {}  # of the tuned model on the headline's split
-    rows: str = ""  # what tells the rows of that split from others
+    rows: str = ""  # the sha256 of the rows of that split
     decision: str = ""
     reason: str = ""  # the first one of the verdict
     error: str = ""
@@ -77,7 +77,7 @@ class RunEntry:
 
 
 def status_of(run: Run, facts: RunFacts) -> str:
-    """How a run stands now, as `core.catalog.summary.run_status` tells it."""
+    """How a run stands now, as `core.catalog.summary.run_status` has it."""
     if facts.ended:
         return facts.ended
     alive = run.worker_alive()
@@ -113,7 +113,7 @@ def glance(run: Run) -> RunFacts:
 
 
 def read_facts(run: Run, course: LossCourse | None = None) -> RunFacts:
-    """Everything a list tells of a run. `course` is one that was read before of the same file."""
+    """Everything a list shows of a run. `course` is one that was read before of the same file."""
     try:
         with misfits_named(run.events_path):
             return _read_facts(run, course)
@@ -148,20 +148,20 @@ def _with_results(run: Run, history: History, facts: RunFacts) -> RunFacts:
 
     config = run.config_if_kept()
     settings = _flat(to_dict(config)) if config else read_settings(run)
-    told = headline(run, history, config)
+    shown = headline(run, history, config)
     verdict = judge(history, config) if config and history.finished and history.results else None
-    if told is None:
+    if shown is None:
         return msgspec.structs.replace(facts, settings=settings)
-    result = history.results.get(told.split, {}).get("tuned", {})
+    result = history.results.get(shown.split, {}).get("tuned", {})
     metrics = {name: metric_value(result, name) for name in (*result.get("metrics", {}), "loss")}
-    prepared = history.splits.get(told.split)
+    prepared = history.splits.get(shown.split)
     return msgspec.structs.replace(
         facts,
-        metric=told.metric,
-        split=told.split,
-        value=told.value,
-        headline=told.text,
-        metrics={n: v for n, v in metrics.items() if v is not None} or {told.metric: told.value},
+        metric=shown.metric,
+        split=shown.split,
+        value=shown.value,
+        headline=shown.text,
+        metrics={n: v for n, v in metrics.items() if v is not None} or {shown.metric: shown.value},
         rows=(prepared.rows_sha256 or prepared.sha256) if prepared else "",
         decision=verdict.decision if verdict else "",
         reason=verdict.reasons[0] if verdict and verdict.reasons else "",

@@ -1,4 +1,4 @@
-"""A run in a few words: what `list` and `status` tell, and the headline that stands for a run."""
+"""A run in a few words: what `list` and `status` show, and the headline that stands for a run."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def describe_price(result: Mapping[str, Any]) -> str:
 
 
 def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> Headline:
-    """The cost a row, where the objective has prices and names no metric."""
+    """The cost per row, where the objective has prices and names no metric."""
     if config is None or config.objective.metric or config.objective.cost is None:
         return figure
     found = history.analyses.get(figure.split, {}).get("thresholds", {}).get("tuned", {})
@@ -157,7 +157,7 @@ def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
 
 
 def _summarize(run: Run, history: History) -> dict[str, Any]:
-    told, notes = headline(run, history), read_notes(run)
+    figure, notes = headline(run, history), read_notes(run)
     return {
         "id": run.id,
         "name": _name(run, history),
@@ -166,7 +166,7 @@ def _summarize(run: Run, history: History) -> dict[str, Any]:
         "created": format_time(history.created or _created(run)),
         "step": history.step,
         "max_steps": history.max_steps,
-        "headline": told.to_dict() if told else None,
+        "headline": figure.to_dict() if figure else None,
         "shown_name": notes.name or _name(run, history),
         "tags": list(notes.tags),
         "note": notes.note,
@@ -215,12 +215,12 @@ class Figure:
 
 def last_figures(history: History) -> list[Figure]:
     """The newest figures of each split; those of one split are all of one step."""
-    told: list[Figure] = []
+    figures: list[Figure] = []
     if len(history.steps):
-        told.append(Figure("train/loss", history.steps.loss[-1], history.step))
+        figures.append(Figure("train/loss", history.steps.loss[-1], history.step))
     for split in ("validation", "test"):
-        told += _figures_of(history, split)
-    return told
+        figures += _figures_of(history, split)
+    return figures
 
 
 def _figures_of(history: History, split: str) -> list[Figure]:
@@ -237,8 +237,8 @@ def _figures_of(history: History, split: str) -> list[Figure]:
     return [Figure(f"{split}/{name}", value, step) for name, value in values.items()]
 
 
-def format_headline(told: Mapping[str, Any] | None) -> str:
-    return str(told["text"]) if told else DASH
+def format_headline(figure: Mapping[str, Any] | None) -> str:
+    return str(figure["text"]) if figure else DASH
 
 
 def _name(run: Run, history: History) -> str:

@@ -261,7 +261,7 @@ def _find_labels(
         setting = "data.labels" if data.labels else "data.label"
         name = setting if data.labels else next(iter(tables.values())).files[0]
         what = f"has fewer than 2 labels (only {show_value(labels[0])})"
-        remedy = "There is nothing to tell apart; check the label column"
+        remedy = "There is nothing to classify; check the label column"
         fatal.about(setting).add("labels", name, what, remedy)
     return labels
 

@@ -31,7 +31,7 @@ LABEL_DISTANCE = 0.05  # share of rows that would need another label, beyond wha
 LENGTH_DISTANCE = 0.1  # greatest distance between the two distributions (Kolmogorov and Smirnov)
 AUC = 0.55  # that the whole interval must exceed
 DRAWS, CELLS = 9_999, 5_000_000  # of label counts: tables, and numbers in all of them
-LENGTHS_READ = 20_000  # rows a split
+LENGTHS_READ = 20_000  # rows per split
 # With these the classifier takes about a second on one core.
 ROWS_READ, LETTERS_READ = 1_000, 400
 FEWEST_ROWS = 20  # of a split, for any of it
@@ -62,7 +62,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Wording:
-    """How well rows of the two splits are told apart by their text, each by others' rows."""
+    """How well the text of a row predicts its split, each row by a model of the others."""
 
     p: float
     auc: float
@@ -216,11 +216,11 @@ def _out_of_fold(grams: csr_array, names: Mask, rng: np.random.Generator) -> Flo
     aucs = []
     for each in range(FOLDS):
         inside, outside = fold == each, fold != each
-        seen, told = grams[outside], names[outside].astype(float)
-        with_name, size = seen.T @ told, told.sum(axis=0)
+        seen, named = grams[outside], names[outside].astype(float)
+        with_name, size = seen.T @ named, named.sum(axis=0)
         without = np.asarray(seen.sum(axis=0)).ravel()[:, None] - with_name
         share = (with_name + 1) / (size + 2)
-        other = (without + 1) / (len(told) - size + 2)
+        other = (without + 1) / (len(named) - size + 2)
         aucs.append(_auc(grams[inside] @ np.log(share / other), names[inside]))
     return np.asarray(np.nanmean(aucs, axis=0))
 

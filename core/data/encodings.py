@@ -52,7 +52,7 @@ def _without_mark(data: bytes) -> Decoded:
 
 def _refused(found: str) -> Decoded:
     if found == "unknown":
-        what = "is not UTF-8, and which encoding it is cannot be told"
+        what = "is not UTF-8, and its encoding is unknown"
         return Decoded(what=what, remedy='Save it as UTF-8, or write encoding = "…" under [data]')
     what = f"is not UTF-8: it seems to be {SHOWN_NAMES.get(found, found.upper())}"
     return Decoded(

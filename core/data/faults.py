@@ -22,7 +22,7 @@ MEND = 'Mend it, or set bad_rows = "skip" under [data]'
 MOST_COLUMNS = 10_000
 LONGEST = 10_000_000  # bytes of one text: some five novels
 # What reading rows takes, measured: 4 times their bytes where they are long, 7 times where one of
-# them is nearly all, and 450 bytes more a row.
+# them is nearly all, and 450 bytes more per row.
 TIMES, A_ROW = 7, 450
 
 
@@ -133,7 +133,7 @@ def check_width(columns: int) -> None:
 def check_size(held: int, rows: int = 0) -> None:
     """Raises DataError where `rows` rows of `held` bytes, unpacked, are too much for this process.
 
-    Nothing is refused where the system does not tell what memory is free.
+    Nothing is refused where the system does not know what memory is free.
     """
     needed, free = TIMES * held + A_ROW * rows, free_memory()
     if free is not None and needed > free:

@@ -2,7 +2,7 @@
 
 A label is the text of its value: text as it stands without spaces around it, `true` and `false`,
 and a number as JSON writes it (1, 1.0 and 0.5). Every format gives the same, and `1` and `1.0` are
-two labels, which `find_variants` tells.
+two labels, which `find_variants` reports.
 """
 
 from __future__ import annotations

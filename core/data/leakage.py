@@ -60,7 +60,7 @@ class Leakage:
     counts: dict[tuple[str, str, str], int]  # (split_a, split_b, layer) -> rows of split_b
     crossing: dict[str, int]  # layer -> rows that repeat a row of an earlier split
     conflicts: dict[tuple[str, str], int]  # same input, other label -> rows of the second split
-    pairs: list[Pair]  # one partner a row, layer and pair of splits; across splits first
+    pairs: list[Pair]  # one partner per row, layer and pair of splits; across splits first
     leaked: dict[str, frozenset[int]]  # split -> row_ids that repeat a row of an earlier split
     notes: list[str]  # what was left out, and why
     contradictions: list[Contradiction] = field(default_factory=list)  # the first of `conflicts`
@@ -170,13 +170,13 @@ def _share_of_text(
         return {}
     part = repeats.filter(pl.col("a") != pl.col("b")).group_by("place").agg(pl.max("similarity"))
     sizes = rows.select("split", "place", letters=pl.col("input").str.len_chars())
-    told = (
+    shares = (
         sizes.join(part, on="place", how="left")
         .with_columns(again=pl.col("letters") * pl.col("similarity").fill_null(0.0))
         .group_by("split")
         .agg(pl.sum("again") / pl.sum("letters"))
     )
-    return {names[index]: share for index, share in told.iter_rows() if share}
+    return {names[index]: share for index, share in shares.iter_rows() if share}
 
 
 def _rows(index: int, split: Split) -> pl.DataFrame:
@@ -202,8 +202,8 @@ def _answers(frame: pl.DataFrame) -> pl.Series:
 
 
 def _with_own_answers(rows: pl.DataFrame) -> pl.DataFrame:
-    """A prompt that many rows share, with other answers, is an instruction and tells no row from
-    another: such rows are compared by prompt and answer."""
+    """A prompt that many rows share, with other answers, is an instruction and distinguishes no
+    rows: such rows are compared by prompt and answer."""
     of_prompt = pl.len().over("content"), pl.col("answer").n_unique().over("content")
     common = (of_prompt[0] > pl.max_horizontal(COMMON_ROWS, COMMON_SHARE * pl.len())) & (
         of_prompt[1] > 1

@@ -34,8 +34,8 @@ class Source:
     files: tuple[str, ...]
     records: int
     columns: tuple[FoundColumn, ...]
-    rows: tuple[tuple[str, ...], ...]  # the first ones, a text a column
-    document: bool = False  # plain text: one record a file
+    rows: tuple[tuple[str, ...], ...]  # the first ones, one text per column
+    document: bool = False  # plain text: one record per file
 
 
 @dataclass(frozen=True)

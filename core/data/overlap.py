@@ -124,7 +124,7 @@ def _jaccard(one: Words, other: Words) -> float:
 
 
 RUN = 13  # words
-# A run in more texts than this share (and than 10) is a template, which tells nothing of its rows.
+# A run in more texts than this share (and than 10) is a template: it says nothing about its rows.
 TEMPLATE_SHARE, TEMPLATE_TEXTS = 0.01, 10
 TEXTS_AT_ONCE = 20_000  # texts cut into words at once
 

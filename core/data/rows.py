@@ -108,14 +108,14 @@ def _label_text(value: object) -> str:
 
 
 def _report(mask: pl.Series, kind: str, name: str, table: Table, bad: Faults) -> None:
-    def tell(row: int) -> tuple[str, str]:
+    def describe(row: int) -> tuple[str, str]:
         shown = f'{kind} in column "{name}"'
         if kind.endswith("not text"):
             value = table.columns[name][row]
             shown = f'column "{name}" holds {name_type(value)} ({show_value(value)}), not text'
         return shown, MEND
 
-    bad.add_each(f"{kind} in {name}", mask.arg_true().to_list(), table.place, tell)
+    bad.add_each(f"{kind} in {name}", mask.arg_true().to_list(), table.place, describe)
 
 
 def _read_messages(column: pl.Series, name: str, table: Table, bad: Faults) -> pl.Series:

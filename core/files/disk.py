@@ -136,7 +136,7 @@ def cannot_write(path: Path, number: int, needed: int = 0, way_on: str = RESUME)
 
 
 def free_bytes(path: Path) -> int | None:
-    """What this user may still write beside a file; None where that cannot be told."""
+    """What this user may still write beside a file; None where that is unknown."""
     for folder in path.parents:
         with contextlib.suppress(OSError):
             found = os.statvfs(folder)

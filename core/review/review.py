@@ -1,7 +1,7 @@
 """Blind review: pairs of answers without names, and what people judged of them.
 
 A pair is shown as left and right. Which side is whose follows from seed, reviewer and pair alone,
-so that `reviews.jsonl` need not say it, and nobody who looks into the file is told.
+so that `reviews.jsonl` need not say it, and nobody sees it who looks into the file.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def tuned_is_left(seed: int, reviewer: str, pair: str) -> bool:
 
 
 def _draw(what: str, seed: int, reviewer: str, pair: str) -> bytes:
-    told = "\0".join((what, str(seed), reviewer, pair))
-    return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    key = "\0".join((what, str(seed), reviewer, pair))
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 @dataclass(frozen=True)
@@ -105,21 +105,21 @@ def find_pairs(run: Run, history: History | None = None) -> Material:
         )
     if history.finished is None and run.worker_alive():
         raise RunError("the run goes on, and its answers still change. Review it when it has ended")
-    told = dict.fromkeys([*_stored_answers(run, history), *_asked_answers(history)])
-    if not told:
+    answers = dict.fromkeys([*_stored_answers(run, history), *_asked_answers(history)])
+    if not answers:
         raise RunError(
             "no answers of both models are stored. Give prompts in [evaluate] prompts before a "
             "run, or ask with `ftev-tui prompt RUN --text T`"
         )
-    pairs = [Answers(_identify(*texts), *texts) for texts in told]
+    pairs = [Answers(_identify(*texts), *texts) for texts in answers]
     different = tuple(p for p in pairs if p.base.strip() != p.tuned.strip())
     return Material(different, len(pairs) - len(different))
 
 
 def _identify(prompt: str, base: str, tuned: str) -> str:
-    """A name that tells nothing of who said what: the answers go in sorted."""
-    told = "\0".join((prompt, *sorted((base, tuned))))
-    return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    """A name that does not reveal who said what: the answers go in sorted."""
+    key = "\0".join((prompt, *sorted((base, tuned))))
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
 def _stored_answers(run: Run, history: History) -> list[tuple[str, str, str]]:
@@ -186,8 +186,8 @@ class Review:
         written.
         """
         if holder := self._lock.take():
-            told = f"{self.reviewer} is judging this run already: {holder}"
-            raise HeldError(Fault("", told, "Leave that review, or judge under another --reviewer"))
+            what = f"{self.reviewer} is judging this run already: {holder}"
+            raise HeldError(Fault("", what, "Leave that review, or judge under another --reviewer"))
 
     def release(self) -> None:
         self._lock.release()
@@ -227,7 +227,7 @@ class Review:
         return name
 
     def _write(self, name: str, choice: Choice, ratings: Ratings) -> None:
-        told = Judgement(
+        judgement = Judgement(
             pair=name,
             reviewer=self.reviewer,
             seed=self._seed,
@@ -235,10 +235,10 @@ class Review:
             ratings=ratings,
             time=time.time(),
         )
-        append(self._path, told)
+        append(self._path, judgement)
         self._judged.pop(name, None)
         if choice != "undo":
-            self._judged[name] = told
+            self._judged[name] = judgement
 
 
 def check_reviewer(name: str) -> None:

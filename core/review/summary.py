@@ -44,20 +44,20 @@ def summarize_reviews(run: Run) -> Document | None:
     known = {p.pair for p in material.pairs}
     spoken = list(last_words(judgements).values())
     counted = [j for j in spoken if j.pair in known]
-    told = progress_of(counted, sorted(known), reviewers_of(judgements))
-    told |= {"identical": material.identical, "outdated": len(spoken) - len(counted)}
-    return told | summarize(counted)
+    summary = progress_of(counted, sorted(known), reviewers_of(judgements))
+    summary |= {"identical": material.identical, "outdated": len(spoken) - len(counted)}
+    return summary | summarize(counted)
 
 
 def describe_reviews(run: Run) -> Document | None:
     """The same for a report, which anyone may read: blind until every pair is judged."""
     try:
-        told = summarize_reviews(run)
+        summary = summarize_reviews(run)
     except FtevError as error:
         return {"error": str(error)}
-    if told is None or told["complete"]:
-        return told
-    return {name: told[name] for name in ("pairs", "reviewers", "complete")}
+    if summary is None or summary["complete"]:
+        return summary
+    return {name: summary[name] for name in ("pairs", "reviewers", "complete")}
 
 
 def progress_of(
@@ -65,11 +65,13 @@ def progress_of(
 ) -> Document:
     """How many pairs each reviewer has judged; skipped ones are done with too."""
     done = Counter(j.reviewer for j in judgements)
-    told = {name: {"judged": done[name], "waiting": len(pairs) - done[name]} for name in reviewers}
+    progress = {
+        name: {"judged": done[name], "waiting": len(pairs) - done[name]} for name in reviewers
+    }
     return {
         "pairs": len(pairs),
-        "reviewers": told,
-        "complete": all(not each["waiting"] for each in told.values()),
+        "reviewers": progress,
+        "complete": all(not each["waiting"] for each in progress.values()),
     }
 
 
@@ -79,7 +81,7 @@ def summarize(judgements: Sequence[Judgement]) -> Document:
     decided = majority(votes)
     counts = Counter(decided.values())
     won, lost, ties = counts["tuned"], counts["base"], counts["tie"]
-    told: Document = {
+    summary: Document = {
         "decided": len(decided),
         "wins": {"tuned": won, "base": lost, "tie": ties},
         "skipped": sum(j.choice == "skip" for j in judgements),
@@ -90,9 +92,11 @@ def summarize(judgements: Sequence[Judgement]) -> Document:
         "ratings": compare_ratings(judgements),
     }
     if len(votes) > 1:
-        told["by_reviewer"] = {name: dict(Counter(given.values())) for name, given in votes.items()}
-        told["agreement"] = agreements(votes)
-    return told
+        summary["by_reviewer"] = {
+            name: dict(Counter(given.values())) for name, given in votes.items()
+        }
+        summary["agreement"] = agreements(votes)
+    return summary
 
 
 def _share(successes: float, n: float) -> Document:
@@ -121,7 +125,7 @@ def _tuned_left(j: Judgement) -> bool:
 
 
 def majority(votes: Votes) -> dict[str, Winner]:
-    """One result a pair: what more reviewers chose, a tie where they balance."""
+    """One result per pair: what more reviewers chose, a tie where they balance."""
     scores: dict[str, int] = {}
     for given in votes.values():
         for pair, winner in given.items():
@@ -164,12 +168,12 @@ class _Rated:
 
 def compare_ratings(judgements: Sequence[Judgement]) -> Document:
     """Mean rating of each model a criterion, and the paired difference over pairs."""
-    told: Document = {}
+    ratings: Document = {}
     for criterion in CRITERIA:
         rated = _rated(judgements, criterion)
         if rated.n:
-            told[criterion] = _describe_rated(rated)
-    return told
+            ratings[criterion] = _describe_rated(rated)
+    return ratings
 
 
 def _rated(judgements: Sequence[Judgement], criterion: Criterion) -> _Rated:
@@ -205,11 +209,11 @@ def _describe_rated(rated: _Rated) -> Document:
 
 def agreements(votes: Votes) -> list[Document]:
     """For each two reviewers, how often they chose the same model, and kappa (Cohen 1960)."""
-    told = []
+    found = []
     for one, other in combinations(votes, 2):
         both = [pair for pair in votes[one] if pair in votes[other]]
         same = sum(votes[one][pair] == votes[other][pair] for pair in both)
-        told.append(
+        found.append(
             {
                 "reviewers": [one, other],
                 "same": same,
@@ -217,7 +221,7 @@ def agreements(votes: Votes) -> list[Document]:
                 "kappa": kappa([(votes[one][pair], votes[other][pair]) for pair in both]),
             }
         )
-    return told
+    return found
 
 
 def kappa(pairs: Sequence[tuple[str, str]]) -> float:

@@ -48,10 +48,10 @@ def name_rows(splits: Mapping[str, Named], rows: Sequence[tuple[str, int]], most
     of_split: dict[str, list[int]] = {}
     for split, row in rows[:most]:
         of_split.setdefault(split, []).append(row)
-    told = [_name_of(splits.get(split), split, ids) for split, ids in of_split.items()]
+    names = [_name_of(splits.get(split), split, ids) for split, ids in of_split.items()]
     if (rest := len(rows) - most) > 0:
-        told.append(f"{rest:,} more")
-    return _listed(told)
+        names.append(f"{rest:,} more")
+    return _listed(names)
 
 
 def _name_of(known: Named | None, split: str, ids: list[int]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ..metrics.metric import METRICS
 
 DASH = "–"
-COST = "cost"  # a row, in the unit of the objective's prices: no metric without them
+COST = "cost"  # per row, in the unit of the objective's prices: no metric without them
 
 
 def read_number(value: Any) -> float:
@@ -45,8 +45,8 @@ def format_value(metric: str, value: Any) -> str:
 def format_difference(metric: str, value: Any) -> str:
     """`+3.2 points` for shares (`+0.32 points` below one point), else the signed number."""
     number = read_number(value)
-    told = _signed(metric, number, _digits(metric, [number]))
-    return f"{told} points" if unit_of(metric) == "share" and math.isfinite(number) else told
+    text = _signed(metric, number, _digits(metric, [number]))
+    return f"{text} points" if unit_of(metric) == "share" and math.isfinite(number) else text
 
 
 def format_difference_in_column(metric: str, value: Any) -> str:
@@ -80,7 +80,7 @@ def shows_nothing(metric: str, difference: Any) -> bool:
 
 
 def _digits(metric: str, values: list[float]) -> int:
-    """Decimals that tell these differences apart from 0."""
+    """Decimals in which these differences are not 0."""
     match unit_of(metric):
         case "share":
             return 2 if any(0 < abs(v) < 0.01 for v in values) else 1
@@ -96,8 +96,8 @@ def _signed(metric: str, number: float, digits: int) -> str:
     if not math.isfinite(number):
         return spell(number)
     scale = 100 if unit_of(metric) == "share" else 1
-    told = f"{number * scale:+,.{digits}f}"
-    return told if told.strip("+-0.") else told[1:]  # nothing is neither more nor less
+    text = f"{number * scale:+,.{digits}f}"
+    return text if text.strip("+-0.") else text[1:]  # nothing is neither more nor less
 
 
 def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:

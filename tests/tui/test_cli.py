@@ -339,7 +339,7 @@ def test_K4_models_that_count_other_tokens_are_compared_in_bits_per_byte_only(
     show_result(told)
     shown = capsys.readouterr().out
     assert "a          12                  -3.333" in shown
-    assert "a → b: +1.300 nats a token, -0.469 bits per byte (less is better)" in shown
+    assert "a → b: +1.300 nats per token, -0.469 bits per byte (less is better)" in shown
     assert "a → c: -0.469 bits per byte (less is better). The two cut the text into" in shown
     assert "different tokens" in shown
 

@@ -6,13 +6,13 @@ import pytest
 import story
 from ftev.core.run.events import AnyEvent, Evaluated, Note, Progress, RunFinished
 from ftev.core.run.history import History
-from ftev.tui.plain import Teller
+from ftev.tui.plain import ProgressLines
 from msgspec.structs import replace
 
 
 def told(events: list[AnyEvent], seconds: float = 0.5, every: float = 5.0) -> list[str]:
     """The lines about events that are so many seconds apart."""
-    history, teller, lines = History(), Teller(every), []
+    history, teller, lines = History(), ProgressLines(every), []
     for i, event in enumerate(events):
         stamped = replace(event, time=story.T0 + i * seconds)
         history.add(stamped)

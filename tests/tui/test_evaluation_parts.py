@@ -30,7 +30,14 @@ from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.core.wording.numbers import format_difference
 from ftev.tui.drawing.axes import reliability_lines
-from ftev.tui.drawing.heat import Confusion, MatrixView, matrix_lines, shade, tell_cell, worst_cells
+from ftev.tui.drawing.heat import (
+    Confusion,
+    MatrixView,
+    describe_cell,
+    matrix_lines,
+    shade,
+    worst_cells,
+)
 from ftev.tui.drawing.lines import table_lines, text_of, width_of
 from ftev.tui.screens.evaluation.block_lines import block_lines
 from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows, tell_metric
@@ -100,8 +107,11 @@ def test_a_matrix_of_many_labels_scrolls_with_its_cursor(size: tuple[int, int]) 
 def test_the_worst_cells_stand_first_and_are_told() -> None:
     counts = [[5, 2, 0], [1, 9, 4], [0, 0, 3]]
     assert worst_cells(counts)[0] == Confusion(4, 1, 2)
-    assert tell_cell(["a", "b", "c"], counts, 1, 2) == '4 rows of "b" called "c": 28.6 % of its 14.'
-    assert tell_cell(["a", "b", "c"], counts, 0, 1).startswith("2 rows")
+    assert (
+        describe_cell(["a", "b", "c"], counts, 1, 2)
+        == '4 rows of "b" called "c": 28.6 % of its 14.'
+    )
+    assert describe_cell(["a", "b", "c"], counts, 0, 1).startswith("2 rows")
 
 
 def test_a_table_gives_up_columns_from_the_right_and_says_so() -> None:

@@ -262,10 +262,10 @@ class FtevApp(FramedApp[int]):
         self.keeper.flush()
         self.exit(0)
 
-    def action_tell_how_to_leave(self) -> None:
-        self.tell("q leaves; the run goes on.")
+    def action_how_to_leave(self) -> None:
+        self.show_notice("q leaves; the run goes on.")
 
-    def tell(self, text: str) -> None:
+    def show_notice(self, text: str) -> None:
         """One sentence in the line of keys of the screen."""
         line = getattr(self.screen, "key_line", None)
         if line is not None:

@@ -32,10 +32,10 @@ class Changes:
     def __init__(self, folder: Path) -> None:
         self._lock = threading.Lock()
         self._ear, self._bell = os.pipe()
-        self._told = _watch(folder)
-        self.tells = False  # it has told of a change: there is no need to look as well
+        self._watched = _watch(folder)
+        self.sees = False  # it has seen a change: there is no need to look as well
         self._poll = select.poll()
-        for file in (self._ear, self._told):
+        for file in (self._ear, self._watched):
             if file >= 0:
                 self._poll.register(file, select.POLLIN)
 
@@ -45,10 +45,10 @@ class Changes:
         Whether it was a change.
         """
         ready = [file for file, _ in self._poll.poll(1000 * seconds)]
-        if self._told not in ready:
+        if self._watched not in ready:
             return False
-        os.read(self._told, 1 << 16)
-        self.tells = True
+        os.read(self._watched, 1 << 16)
+        self.sees = True
         return True
 
     def wake(self) -> None:
@@ -59,14 +59,14 @@ class Changes:
 
     def close(self) -> None:
         with self._lock:
-            for file in (self._ear, self._bell, self._told):
+            for file in (self._ear, self._bell, self._watched):
                 if file >= 0:
                     os.close(file)
-            self._ear = self._bell = self._told = -1
+            self._ear = self._bell = self._watched = -1
 
 
 def _watch(folder: Path) -> int:
-    """A file that becomes readable at a change; -1 where the system does not tell."""
+    """A file that becomes readable at a change; -1 where the system reports none."""
     if not sys.platform.startswith("linux"):
         return -1
     import ctypes  # 4 ms: after the first picture

@@ -65,7 +65,7 @@ APP_KEYS = (
     Key("ctrl+p", "ctrl+p", "app.command_palette", "palette: every command by name", priority=True),
     Key("ctrl+l", "ctrl+l", "app.redraw", "redraw the screen", priority=True),
     Key("ctrl+q", "", "app.leave", "", priority=True),
-    Key("ctrl+c", "ctrl+c", "app.tell_how_to_leave", "never stops a run", priority=True),
+    Key("ctrl+c", "ctrl+c", "app.how_to_leave", "never stops a run", priority=True),
 )
 
 RUN_KEYS = (

@@ -66,11 +66,11 @@ def read_memory(of: Path) -> Memory:
     """Never fails: a missing, damaged or foreign file is an empty memory."""
     try:
         with memory_path(of).open("rb") as file:
-            told = decode_json(file.read(LARGEST), dict[str, Any])
-        if told["schema"] != SCHEMA or told["of"] != str(of.resolve()):
+            stored = decode_json(file.read(LARGEST), dict[str, Any])
+        if stored["schema"] != SCHEMA or stored["of"] != str(of.resolve()):
             return Memory(of)
-        screens = {str(k): v for k, v in told["screens"].items() if isinstance(v, dict)}
-        return Memory(of, str(told["on_top"]), screens)
+        screens = {str(k): v for k, v in stored["screens"].items() if isinstance(v, dict)}
+        return Memory(of, str(stored["on_top"]), screens)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
         return Memory(of)  # RuntimeError: no home folder, or nested beyond reason
 
@@ -165,19 +165,19 @@ def seen_of(history: History, status: str) -> Seen:
 def while_away(seen: Seen, history: History, status: str) -> str:
     """3 epochs, validation loss 0.310 → 0.270, checkpoint of step 900, finished. "" for nothing."""
     now = seen_of(history, status)
-    told = []
+    news = []
     if epochs := _growth(seen, now, "epochs"):
-        told.append(_counted(epochs, "epoch"))
+        news.append(_counted(epochs, "epoch"))
     elif steps := _growth(seen, now, "step"):
-        told.append(_counted(steps, "step"))
+        news.append(_counted(steps, "step"))
     before, after = seen.get("loss"), now["loss"]
     if isinstance(before, float) and after is not None and before != after:
-        told.append(f"validation loss {format_number(before)} → {format_number(after)}")
+        news.append(f"validation loss {format_number(before)} → {format_number(after)}")
     if _growth(seen, now, "checkpoint"):
-        told.append(f"checkpoint of step {now['checkpoint']:,}")
+        news.append(f"checkpoint of step {now['checkpoint']:,}")
     if status != seen.get("status") and status in _NEWS:
-        told.append(_NEWS[status])
-    return f"While you were away: {', '.join(told)}." if told else ""
+        news.append(_NEWS[status])
+    return f"While you were away: {', '.join(news)}." if news else ""
 
 
 def _counted(number: int, what: str) -> str:

@@ -54,7 +54,7 @@ _HIGH_CONTRAST = {  # every role at least 7:1 on black
     "base": "#e0e0e0",
     "tuned": "#7ffff0",
 }
-_COLOUR_BLIND = {  # good is blue and bad orange: told apart without red or green
+_COLOUR_BLIND = {  # good is blue and bad orange: distinct without red or green
     "paper": "#0f1318",
     "raised": "#1a212a",
     "ink": "#d3dae3",

@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_document(result: CheckResult | None, faults: tuple[Fault, ...]) -> None:
-    told = {"ok": not faults, "faults": [asdict(fault) for fault in faults]}
-    print_json(told | (asdict(result) if result else {}))
+    document = {"ok": not faults, "faults": [asdict(fault) for fault in faults]}
+    print_json(document | (asdict(result) if result else {}))
 
 
 def show_data(result: CheckResult) -> None:
@@ -69,7 +69,7 @@ def show_data(result: CheckResult) -> None:
 
 
 def show_judgement(result: CheckResult) -> None:
-    """What the engine says of it, and what speaks against starting."""
+    """What the engine found, and what speaks against starting."""
     if result.model:
         _show_model(result.model)
     _show_findings(result)
@@ -154,7 +154,7 @@ def _show_leakage(result: CheckResult) -> None:
 
 def _show_model(model: dict[str, Any]) -> None:
     """What the tokenizer and the model's size say."""
-    print(f"\ntokens a row, cut at {model['max_length']:,}:")
+    print(f"\ntokens per row, truncated at {model['max_length']:,}:")
     names: tuple[str, ...] = (
         "tokens",
         "median",
@@ -163,15 +163,15 @@ def _show_model(model: dict[str, Any]) -> None:
         "truncated_rows",
         "truncated_tokens",
     )
-    if any("scored_tokens" in told for told in model["splits"].values()):
+    if any("scored_tokens" in counts for counts in model["splits"].values()):
         names += ("scored_tokens", "unscored_rows", "rows_without_eos")
     rows = [
-        [split, *(f"{told.get(name, 0):,}" for name in names)]
-        for split, told in model["splits"].items()
+        [split, *(f"{counts.get(name, 0):,}" for name in names)]
+        for split, counts in model["splits"].items()
     ]
     print_table(("split", *(n.replace("_", " ") for n in names)), rows, words=("split",))
-    for told in list(model["splits"].values())[:1]:
-        _show_first_row(told.get("first_row", []))
+    for counts in list(model["splits"].values())[:1]:
+        _show_first_row(counts.get("first_row", []))
     state = model["state_bytes"] / 2**20
     print(
         f"the model has {model['parameters']:,} parameters: {state:,.0f} MiB of weights, gradients "

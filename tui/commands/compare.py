@@ -29,47 +29,48 @@ VALUE = 40  # characters of a setting's value
 def run(options: argparse.Namespace) -> int:
     folder = runs_folder(options.runs_dir)
     runs = [open_run(name, folder) for name in options.runs]
-    told = compare_runs(runs, options.split, options.metric, options.model)
+    comparison = compare_runs(runs, options.split, options.metric, options.model)
     if options.json:
-        print_json(told)
+        print_json(comparison)
     else:
-        show_comparison(told)
+        show_comparison(comparison)
     return 0
 
 
-def show_comparison(told: Mapping[str, Any]) -> None:
-    metric, runs = told["metric"], told["runs"]
-    direction, named = METRICS[metric].direction, name_in(told, metric)
+def show_comparison(comparison: Mapping[str, Any]) -> None:
+    metric, runs = comparison["metric"], comparison["runs"]
+    direction, named = METRICS[metric].direction, name_in(comparison, metric)
     print(
-        f"{named} of {told['model']} on {told['split']}, 95 % intervals ({direction} is better); "
-        f"the baseline is {visible(told['baseline'])}\n"
+        f"{named} of {comparison['model']} on {comparison['split']}, 95 % intervals "
+        f"({direction} is better); the baseline is {visible(comparison['baseline'])}\n"
     )
     rows = [_run_row(r, metric) for r in runs]
     print_table(("run", "rows", named, "verdict"), rows, words=("run", named, "verdict"))
-    _show_paired(told, metric)
-    for unpaired in told["unpaired"]:
+    _show_paired(comparison, metric)
+    for unpaired in comparison["unpaired"]:
         print(
             f"\n{visible(unpaired['run'])} is not paired with the baseline: {unpaired['reason']}. "
             "Its figures stand beside the others, but the rows are not the same rows: a difference "
             "between them is no evidence that one model is better."
         )
-    _show_others(told, metric)
-    _show_settings(told)
-    for note in told["notes"]:
+    _show_others(comparison, metric)
+    _show_settings(comparison)
+    for note in comparison["notes"]:
         print(f"\n{visible(note)}.")
 
 
 def _run_row(r: Mapping[str, Any], metric: str) -> list[str]:
     verdict = r["verdict"]
-    told = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else "no configuration"
-    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
+    words = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else "no configuration"
+    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), words]
 
 
-def _show_paired(told: Mapping[str, Any], metric: str) -> None:
-    found = [c for c in told["comparisons"] if c["metric"] == metric]
+def _show_paired(comparison: Mapping[str, Any], metric: str) -> None:
+    found = [c for c in comparison["comparisons"] if c["metric"] == metric]
     if not found:
         return
-    print(f"\nPaired differences in {name_in(told, metric)} from the baseline, on the same rows\n")
+    named = name_in(comparison, metric)
+    print(f"\nPaired differences in {named} from the baseline, on the same rows\n")
     several = len(found) > 1
     counted = [name for name in ("fixed", "broke") if found[0].get(name) is not None]
     columns = ["run", "difference", "95 % interval", "p", *["p (Holm)"] * several]
@@ -103,21 +104,21 @@ def _smallest(c: Mapping[str, Any]) -> str:
     return DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+")
 
 
-def _show_others(told: Mapping[str, Any], metric: str) -> None:
-    """The other metrics, a table a run: the values, and the difference where it is paired."""
-    first, *rest = told["runs"]
-    others = [m for m in told["metrics"] if m != metric and not METRICS[m].same_as]
-    pairs = {(c["to"], c["metric"]): c for c in told["comparisons"]}
+def _show_others(comparison: Mapping[str, Any], metric: str) -> None:
+    """The other metrics, one table per run: the values, and the difference where it is paired."""
+    first, *rest = comparison["runs"]
+    others = [m for m in comparison["metrics"] if m != metric and not METRICS[m].same_as]
+    pairs = {(c["to"], c["metric"]): c for c in comparison["comparisons"]}
     for r in rest if others else []:
         print(f"\nOther metrics, {visible(r['name'])} against the baseline\n")
         columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
         rows = [
-            [name_in(told, name), *_other_row(name, first, r, pairs.get((r["name"], name)))]
+            [name_in(comparison, name), *_other_row(name, first, r, pairs.get((r["name"], name)))]
             for name in others
         ]
         print_table(columns, rows, words=("metric",))
         if pairs:
-            print(not_adjusted(told))
+            print(not_adjusted(comparison))
 
 
 def _other_row(
@@ -130,13 +131,13 @@ def _other_row(
     return [*values, format_difference(name, c["difference"]), interval, format_p(c["p"])]
 
 
-def _show_settings(told: Mapping[str, Any]) -> None:
-    names = [r["name"] for r in told["runs"]]
-    if not told["config"]:
+def _show_settings(comparison: Mapping[str, Any]) -> None:
+    names = [r["name"] for r in comparison["runs"]]
+    if not comparison["config"]:
         print("\nThe runs were configured alike, on the same files.")
         return
     print("\nWhat differs between the runs\n")
-    rows = [[name, *map(_value, row)] for name, row in told["config"].items()]
+    rows = [[name, *map(_value, row)] for name, row in comparison["config"].items()]
     print_table(("", *names), rows, words=("", *names))
 
 

@@ -31,17 +31,17 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def run(options: argparse.Namespace) -> int:
-    told = examine()
+    found = examine()
     if options.json:
-        print_json(told)
+        print_json(found)
     else:
-        show_page(told)
+        show_page(found)
     return 0
 
 
 def examine() -> dict[str, Any]:
     packages = {name: version_of(name) for names in NEEDED.values() for name in names}
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "ftev": version_of("ftev"),
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -52,8 +52,8 @@ def examine() -> dict[str, Any]:
         "gpus": find_gpus(),
         "terminal": describe_terminal(),
     }
-    told["missing"] = find_missing(told)
-    return told
+    found["missing"] = find_missing(found)
+    return found
 
 
 def version_of(package: str) -> str | None:
@@ -66,10 +66,10 @@ def version_of(package: str) -> str | None:
 def describe_cpu() -> dict[str, Any]:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            told = [line.partition(":") for line in file]
+            pairs = [line.partition(":") for line in file]
     except OSError:
-        told = []
-    lines = {key.strip(): value.strip() for key, _, value in told}
+        pairs = []
+    lines = {key.strip(): value.strip() for key, _, value in pairs}
     flags = set(lines.get("flags", lines.get("Features", "")).split())
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -128,16 +128,16 @@ def colours() -> int:
     return 256 if "256" in os.environ.get("TERM", "") else 16
 
 
-def find_missing(told: dict[str, Any]) -> list[dict[str, str]]:
+def find_missing(found: dict[str, Any]) -> list[dict[str, str]]:
     """What stands in the way, each with what mends it."""
     missing = [
         {"what": f"{name} is not installed", "remedy": f"pip install {name}"}
-        for name, version in told["packages"].items()
+        for name, version in found["packages"].items()
         if version is None
     ]
     if sys.version_info < LEAST_PYTHON:
         missing.append({"what": "Python is older than 3.11", "remedy": "install Python 3.11"})
-    terminal = told["terminal"]
+    terminal = found["terminal"]
     if terminal["is_terminal"]:
         if (terminal["columns"], terminal["lines"]) < SMALLEST or terminal["lines"] < SMALLEST[1]:
             missing.append({"what": "the terminal is small", "remedy": "make it 80×24 or larger"})
@@ -147,32 +147,32 @@ def find_missing(told: dict[str, Any]) -> list[dict[str, str]]:
     return missing
 
 
-def show_page(told: dict[str, Any]) -> None:
+def show_page(found: dict[str, Any]) -> None:
     rows = [
-        ["ftev", told["ftev"] or "not installed", ""],
-        ["Python", told["python"], told["executable"]],
-        ["system", told["system"], ""],
+        ["ftev", found["ftev"] or "not installed", ""],
+        ["Python", found["python"], found["executable"]],
+        ["system", found["system"], ""],
     ]
     for purpose, names in NEEDED.items():
-        rows += [[name, told["packages"][name] or "missing", purpose] for name in names]
+        rows += [[name, found["packages"][name] or "missing", purpose] for name in names]
     rows += [
-        [name, told["optional"][name] or "not installed", f"optional: {purpose}"]
+        [name, found["optional"][name] or "not installed", f"optional: {purpose}"]
         for purpose, name in OPTIONAL.items()
     ]
-    cpu = told["cpu"]
+    cpu = found["cpu"]
     flags = ", ".join(cpu["flags"]) or "no vector flags found"
     rows.append(["CPU", f"{cpu['cores']} cores", f"{cpu['name']}; {flags}"])
     rows += [
         ["GPU", f"{gpu['memory'] / 2**30:.0f} GiB", f"{gpu['name']}, driver {gpu['driver']}"]
-        for gpu in told["gpus"]
+        for gpu in found["gpus"]
     ]
-    if not told["gpus"]:
+    if not found["gpus"]:
         rows.append(["GPU", "none", "training runs on the CPU"])
-    rows.append(["terminal", *_terminal_words(told["terminal"])])
+    rows.append(["terminal", *_terminal_words(found["terminal"])])
     print_table(("what", "found", "note"), rows, words=("what", "found", "note"))
-    for entry in told["missing"]:
+    for entry in found["missing"]:
         print(f"{entry['what']}: {entry['remedy']}")
-    if not told["missing"]:
+    if not found["missing"]:
         print("nothing that is needed is missing")
 
 

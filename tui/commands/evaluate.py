@@ -59,16 +59,18 @@ def _from_flags(options: argparse.Namespace) -> RunConfig:
 
 
 def task_of(model: str) -> str:
-    """What a local model was made for, by its config. Raises ConfigError where that is not told."""
+    """What a local model was made for, by its config. Raises ConfigError where it does not say."""
     folder = Path(model)
     for name in ("config.json", "adapter_config.json"):
         try:
-            told = read_json(folder / name, dict[str, Any])
+            settings = read_json(folder / name, dict[str, Any])
         except RunError:
             continue
-        kinds = " ".join([*(told.get("architectures") or []), str(told.get("task_type", ""))])
+        kinds = " ".join(
+            [*(settings.get("architectures") or []), str(settings.get("task_type", ""))]
+        )
         for task in TASKS.values():
             if any(word in kinds for word in task.architectures):
                 return task.name
     remedy = "Write " + " or ".join(f"--task {name}" for name in TASKS)
-    raise ConfigError(Fault("--task", f"{model} does not tell what it was made for", remedy))
+    raise ConfigError(Fault("--task", f"{model} does not say what it was made for", remedy))

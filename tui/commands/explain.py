@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(msgspec.to_builtins(found))
     else:
-        _tell(found)
+        _show(found)
     return 0
 
 
@@ -41,7 +41,7 @@ def _names(kind: str) -> str:
     return ", ".join(entry.name for entry in of_kind(kind))  # type: ignore[arg-type]
 
 
-def _tell(entry: Entry) -> None:
+def _show(entry: Entry) -> None:
     known = "" if entry.title == entry.name else f": {entry.title}"
     print(f"{entry.name}{known} ({entry.kind})")
     lines = [("meaning", entry.meaning), ("reading", entry.reading), ("trap", entry.trap)]
@@ -53,7 +53,7 @@ def show_explained(run: Run, options: argparse.Namespace) -> None:
     from ...core.report.explained import explain_metric  # brings the numbers library
     from ...core.report.receipt_lines import explained_lines
 
-    config = run.config_if_kept()  # without it its terms are told as not known
+    config = run.config_if_kept()  # without it, its terms are shown as unknown
     found = use_history(
         run, lambda h: explain_metric(h, config, options.explain, options.split, options.model)
     )

@@ -32,11 +32,11 @@ LOSS_SHOWN = ("fell", "rose")
 
 def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
-    told = flip_list(found, options.kind, options.split, options.limit)
+    flips = flip_list(found, options.kind, options.split, options.limit)
     if options.json:
-        print_json(told)
+        print_json(flips)
     else:
-        show_flips(told)
+        show_flips(flips)
     return 0
 
 
@@ -69,10 +69,10 @@ def _flip_list(
     kinds = _kinds(kind, labelled)
     flipped = label_flips if labelled else loss_changes
     rows = flipped(frames[reference], frames["tuned"])
-    told: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
-    told |= describe_flips(rows, 0, read_clusters(frames[reference]))
-    told["rows"] = {k: list_rows(rows, k, limit) for k in kinds}
-    return told | _with_inputs(run, history, split, told["rows"], frames["tuned"])
+    flips: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
+    flips |= describe_flips(rows, 0, read_clusters(frames[reference]))
+    flips["rows"] = {k: list_rows(rows, k, limit) for k in kinds}
+    return flips | _with_inputs(run, history, split, flips["rows"], frames["tuned"])
 
 
 def _kinds(kind: str | None, labelled: bool) -> list[str]:
@@ -98,20 +98,20 @@ def _with_inputs(
     return {"rows": rows, "text_missing": inputs.missing} if inputs.missing else {"rows": rows}
 
 
-def show_flips(told: dict[str, Any]) -> None:
-    print(f"{told['run']}, {told['split']}: tuned against {MODELS[told['from']]}")
-    print(tell_counts(told, told["split"]))
-    for kind, rows in told["rows"].items():
+def show_flips(flips: dict[str, Any]) -> None:
+    print(f"{flips['run']}, {flips['split']}: tuned against {MODELS[flips['from']]}")
+    print(tell_counts(flips, flips["split"]))
+    for kind, rows in flips["rows"].items():
         order = (
             "most confident first"
             if kind in LABEL_KINDS
-            else f"in {told['unit']}, largest change first"
+            else f"in {flips['unit']}, largest change first"
         )
         if not rows:
             print(f"\n{kind}: no row")
             continue
-        print(f"\n{kind}: {len(rows):,} of {format_count(told['counts'][kind], 'row')}, {order}")
-        table = flip_table(rows, told["from"], TEXT)
+        print(f"\n{kind}: {len(rows):,} of {format_count(flips['counts'][kind], 'row')}, {order}")
+        table = flip_table(rows, flips["from"], TEXT)
         print_table(table.columns, table.rows, words=("row", *table.words))
-    if missing := told.get("text_missing"):
+    if missing := flips.get("text_missing"):
         print(f"\nWithout the rows' text: {missing}.")

@@ -23,44 +23,44 @@ from ...core.wording.names import name_decision, name_metric, positive_label_of
 from ...core.wording.numbers import DASH, format_difference, format_drift, format_estimate
 from ...core.wording.numbers import format_difference_interval as format_ends
 from ...core.wording.text import visible
-from ..plain import Teller
+from ..plain import ProgressLines
 from .show import format_rows, say
 
 Emit = Callable[[str], None]
 LOOK_SECONDS = 0.1
-LEAVE_SECONDS = 120.0  # a worker that has told its end may still write its report
+LEAVE_SECONDS = 120.0  # a worker that has written its end may still write its report
 
 
 class Follower:
-    """Reads what a run tells and passes it on, line by line."""
+    """Reads what a run writes and passes it on, line by line."""
 
-    def __init__(self, run: Run, emit: Emit, teller: Teller | None = None) -> None:
+    def __init__(self, run: Run, emit: Emit, progress: ProgressLines | None = None) -> None:
         self.run, self.history = run, History()
         self._reader = EventReader(run.events_path)
-        self._emit, self._teller = emit, teller or Teller()
+        self._emit, self._progress = emit, progress or ProgressLines()
 
     def skip_past(self) -> None:
-        """Take in silently what was told before; a former end is not this worker's end."""
+        """Take in silently what was written before; a former end is not this worker's end."""
         for event in self._reader.read_all():
             self.history.add(event)
         self.history.finished = None
 
     def follow(self, alive: Callable[[], bool]) -> None:
-        """Tell everything until the run's end, or until nobody is there to tell more."""
+        """Print everything until the run's end, or until its worker is gone."""
         while True:
             there = alive()  # before the read: what a dying worker wrote is still read
-            if self._tell_new():
+            if self._print_new():
                 continue
             if self.history.finished or not there:
                 return
             time.sleep(LOOK_SECONDS)
 
-    def _tell_new(self) -> bool:
+    def _print_new(self) -> bool:
         events = self._reader.read()
         self.history.unreadable_lines = self._reader.unreadable
         for event in events:
             self.history.add(event)
-            for line in self._teller.lines(event, self.history):
+            for line in self._progress.lines(event, self.history):
                 self._emit(line)
         return bool(events)
 
@@ -141,7 +141,7 @@ def gate_code(report: dict[str, Any]) -> int:
     return 0 if verdict and name_decision(verdict) == "ship" else OBJECTIVE_NOT_MET
 
 
-def tell_outcome(run: Run, history: History, emit: Callable[[str], None]) -> dict[str, Any]:
+def print_outcome(run: Run, history: History, emit: Callable[[str], None]) -> dict[str, Any]:
     """The last lines about a run: its metrics, its verdict, where the report is."""
     report = build_report(run, history)
     for line in format_results(history):
@@ -151,8 +151,8 @@ def tell_outcome(run: Run, history: History, emit: Callable[[str], None]) -> dic
         emit(f"verdict: {verdict['decision']} (objective: {visible(verdict['objective'])})")
         for reason in verdict["reasons"]:
             emit(f"  {visible(reason)}")
-    if told := write_missing(run, history):
-        emit(told)
+    if problem := write_missing(run, history):
+        emit(problem)
     written = run.path / "report.md"
     if written.exists():
         emit(f"report: {written}")
@@ -192,9 +192,9 @@ def _is_repeated(metric: str) -> bool:
 def describe_death(run: Run, history: History) -> list[str]:
     """What is known of a worker that is gone without a last word."""
     stage = history.current_stage
-    told = f"the worker died at step {history.step:,}"
-    told += f', in "{stage.name}"' if stage else ""
-    lines = [f"{run.id}: {told}. `ftev-tui resume {run.id}` goes on from the last checkpoint"]
+    what = f"the worker died at step {history.step:,}"
+    what += f', in "{stage.name}"' if stage else ""
+    lines = [f"{run.id}: {what}. `ftev-tui resume {run.id}` goes on from the last checkpoint"]
     try:
         log = run.log_path.read_bytes()[-20_000:].decode(errors="replace").splitlines()
     except OSError:
@@ -207,19 +207,19 @@ def describe_death(run: Run, history: History) -> list[str]:
 NOT_PASSED = 1
 
 
-def tell_self_test(history: History, emit: Callable[[str], None]) -> int:
-    """A table a model; returns the exit code: 1 where a score depends on how rows are batched."""
-    told = [
+def print_self_test(history: History, emit: Callable[[str], None]) -> int:
+    """One table per model; returns the exit code: 1 where a score depends on how rows are batched."""
+    tested = [
         (split, model, result)
         for split, analyses in history.analyses.items()
         for model, result in analyses.get("self_test", {}).items()
     ]
-    for split, model, result in told:
+    for split, model, result in tested:
         for line in _lines(split, model, result):
             emit(line)
-    if not told:
+    if not tested:
         emit("self-test: no row was scored, so nothing was tested")
-    return 0 if told and all(result["passed"] for *_, result in told) else NOT_PASSED
+    return 0 if tested and all(result["passed"] for *_, result in tested) else NOT_PASSED
 
 
 def _lines(split: str, model: str, r: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from ...core.wording.numbers import format_value
 from ...core.wording.text import quoted, visible
 from .show import print_json, print_table, say
 
-MOST = 10  # tokens told that gained, and that lost, unless every one is asked for
+MOST = 10  # tokens shown that gained, and that lost, unless every one is asked for
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,14 +77,14 @@ def _window(model: dict[str, Any]) -> str:
 
 def _difference(change: dict[str, Any]) -> str:
     """What changes from the first model; per token only where both have the same tokens (K4)."""
-    told = f"{change['from']} → {change['to']}: "
+    pair = f"{change['from']} → {change['to']}: "
     bits = f"{change['bits_per_byte']:+.3f} bits per byte (less is better)"
     if "average_log_likelihood" not in change:
         return (
-            f"{told}{bits}. The two cut the text into different tokens, so no token of one can be "
+            f"{pair}{bits}. The two cut the text into different tokens, so no token of one can be "
             "set against one of the other: bits per byte is the only fair comparison."
         )
-    return f"{told}{change['average_log_likelihood']:+.3f} nats a token, {bits}"
+    return f"{pair}{change['average_log_likelihood']:+.3f} nats per token, {bits}"
 
 
 def _title(kind: str, n: int) -> str:

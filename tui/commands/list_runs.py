@@ -17,13 +17,13 @@ ENDED = ("finished", "stopped", "failed")
 
 def run(options: argparse.Namespace) -> int:
     folder = runs_folder(options.runs_dir)
-    told = [_entry(found) for found in list_runs(folder)]
+    entries = [_entry(found) for found in list_runs(folder)]
     if options.json:
-        print_json(told)
-    elif not told:
+        print_json(entries)
+    elif not entries:
         say(f"{folder}: no runs here yet. Start one with `ftev-tui demo`")
     else:
-        noted = any(e["tags"] or e["shown_name"] != e["name"] for e in told)
+        noted = any(e["tags"] or e["shown_name"] != e["name"] for e in entries)
         rows = [
             [
                 entry["id"],
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
                 format_headline(entry["headline"]),
                 *([_noted(entry)] * noted),
             ]
-            for entry in told
+            for entry in entries
         ]
         columns = ("run", "task", "status", "step", "headline", *["name, tags"] * noted)
         words = ("run", "task", "status", "headline", "name, tags")
@@ -55,7 +55,7 @@ def _noted(entry: dict[str, Any]) -> str:
 
 
 def _entry(found: Run) -> dict[str, Any]:
-    """A run that cannot be read is told as such, and the others are still listed."""
+    """A run that cannot be read is listed as such, and the others are still listed."""
     try:
         return summarize(found)
     except RunError as error:

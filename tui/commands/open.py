@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
 
         # home lists the runs beside it, also where it was opened by its path
         return run_app(found.path.parent, found, theme=options.theme, ascii_only=options.ascii)
-    from .follow import Follower, describe_death, printer, tell_outcome
+    from .follow import Follower, describe_death, print_outcome, printer
 
     emit = printer(to_stderr=False)
     follower = Follower(found, emit)
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         for line in describe_death(found, follower.history):
             say(line)
         return 0
-    tell_outcome(found, follower.history, emit)
+    print_outcome(found, follower.history, emit)
     return 0
 
 

@@ -75,7 +75,7 @@ def see_to_worker(found: Run) -> None:
 
 
 def collect(replies: Iterator[AnyReply]) -> list[dict[str, Any]]:
-    """The whole answers, one entry a model."""
+    """The full answers, one entry per model."""
     answers: list[dict[str, Any]] = []
     for reply in replies:
         if isinstance(reply, Held):
@@ -90,7 +90,7 @@ def collect(replies: Iterator[AnyReply]) -> list[dict[str, Any]]:
 
 
 def _completion(reply: Completed) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    completion: dict[str, Any] = {
         "model": reply.model,
         "completion": reply.text,
         "tokens": reply.tokens,
@@ -98,8 +98,8 @@ def _completion(reply: Completed) -> dict[str, Any]:
         "ended_by_eos": reply.ended_by_eos,
     }
     if reply.likelihoods:
-        told["likelihoods"] = [[t.text, t.log_likelihood, t.rank] for t in reply.likelihoods]
-    return told
+        completion["likelihoods"] = [[t.text, t.log_likelihood, t.rank] for t in reply.likelihoods]
+    return completion
 
 
 class Stream:

@@ -34,10 +34,10 @@ def _questions(found: Run, seed: int) -> list[Question]:
 
 
 def _document(found: Run, questions: list[Question], given: list[str] | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"run": found.id, "questions": msgspec.to_builtins(questions)}
+    document: dict[str, Any] = {"run": found.id, "questions": msgspec.to_builtins(questions)}
     if given is None:
-        return told
-    return told | {"answers": given, "score": count_right(questions, given)}
+        return document
+    return document | {"answers": given, "score": count_right(questions, given)}
 
 
 def _ask(number: int, q: Question, given: list[str] | None) -> str:
@@ -50,7 +50,7 @@ def _ask(number: int, q: Question, given: list[str] | None) -> str:
         for line in rest:
             print(f"     {line}")
     answer = _read(q) if given is None else given[number]
-    _tell(q, answer)
+    _mark(q, answer)
     return answer
 
 
@@ -67,11 +67,11 @@ def _read(q: Question) -> str:
         say(f"answer with one of {', '.join(q.choices)}")
 
 
-def _tell(q: Question, answer: str) -> None:
-    told = "right" if answer == q.right else f"wrong: it is {q.right}" if answer else "no answer"
+def _mark(q: Question, answer: str) -> None:
+    verdict = "right" if answer == q.right else f"wrong: it is {q.right}" if answer else "no answer"
     if not answer:
-        told += f": it is {q.right}"
-    print(f"{answer + ': ' if answer else ''}{told}")
+        verdict += f": it is {q.right}"
+    print(f"{answer + ': ' if answer else ''}{verdict}")
     for line in paragraph(visible(q.explanation), columns()):
         print(line)
     print("; ".join(f"`ftev-tui explain {term}`" for term in q.see))

@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
         show_explained(found, options)
         return 0
     report = build_report(found)
-    if told := write_missing(found, read_history(found)):
-        say(f"ftev: {told}")
+    if problem := write_missing(found, read_history(found)):
+        say(f"ftev: {problem}")
     if wanted or options.out:
         _write(found, wanted, options)
     if options.json:

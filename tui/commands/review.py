@@ -1,6 +1,6 @@
 """`ftev-tui review RUN`: judge answers blind, on a screen or line by line; `--summary` unblinds.
 
-While pairs are judged nothing here names a model or the run, whose name may tell of one.
+While pairs are judged nothing here names a model or the run, whose name may reveal one.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             code = review_by_lines(review)
     finally:
         review.release()
-    _tell_how_it_stands(Review(found, options.reviewer, options.seed))  # the screen had its own
+    _print_standing(Review(found, options.reviewer, options.seed))  # the screen had its own
     return code
 
 
@@ -80,7 +80,7 @@ def _document(review: Review) -> dict[str, object]:
     }
 
 
-def _tell_how_it_stands(review: Review) -> None:
+def _print_standing(review: Review) -> None:
     left = review.count - review.judged
     if left:
         say(f"{review.judged:,} of {review.count:,} pairs are judged. The same command goes on")
@@ -92,25 +92,25 @@ def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
     from ...core.report.sections.reviews import review_blocks, tell_progress
     from ...core.review.summary import summarize_reviews
 
-    told = summarize_reviews(found)
-    if told is None:
+    summary = summarize_reviews(found)
+    if summary is None:
         raise ConfigError(
             Fault("reviews.jsonl", "nothing is judged yet", "`ftev-tui review RUN` asks")
         )
-    if not told["complete"] and not unblind:
+    if not summary["complete"] and not unblind:
         raise ConfigError(
             Fault(
                 "--summary",
-                f"{tell_progress(told)} To unblind now would let the names sway the rest",
+                f"{tell_progress(summary)} To unblind now would let the names sway the rest",
                 "Judge the rest first, or add --yes",
             )
         )
     if as_json:
-        print_json(told)
+        print_json(summary)
         return 0
-    if not told["complete"]:
-        print(f"Not all pairs are judged. {tell_progress(told)}\n")
-    show_blocks(review_blocks(told))
+    if not summary["complete"]:
+        print(f"Not all pairs are judged. {tell_progress(summary)}\n")
+    show_blocks(review_blocks(summary))
     return 0
 
 

@@ -104,9 +104,9 @@ def columns() -> int:
 
 def labelled(lines: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
     """Each text beside its label, its further lines beneath it."""
-    told = [(visible(label), visible(text)) for label, text in lines]
-    indent = max((len(label) for label, _ in told), default=0) + 2
-    for label, text in told:
+    pairs = [(visible(label), visible(text)) for label, text in lines]
+    indent = max((len(label) for label, _ in pairs), default=0) + 2
+    for label, text in pairs:
         first, *rest = paragraph(text, max(20, width - indent)) or [""]
         yield f"{label:<{indent}}{first}".rstrip()
         yield from (" " * indent + more for more in rest)

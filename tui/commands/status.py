@@ -14,32 +14,34 @@ from .show import print_json, print_table
 
 
 def run(options: argparse.Namespace) -> int:
-    told = describe_status(open_run(options.run, runs_folder(options.runs_dir)))
+    status = describe_status(open_run(options.run, runs_folder(options.runs_dir)))
     if options.json:
-        print_json(told)
+        print_json(status)
     else:
-        print_table(("", "where it stands"), status_rows(told), words=("", "where it stands"))
+        print_table(("", "where it stands"), status_rows(status), words=("", "where it stands"))
     return 0
 
 
-def status_rows(told: dict[str, Any]) -> list[list[str]]:
+def status_rows(status: dict[str, Any]) -> list[list[str]]:
     rows = [
-        ["run", told["id"]],
-        ["name", told["name"]],
-        ["task", told["task"]],
-        ["status", told["status"]],
-        ["started", told["created"] or DASH],
+        ["run", status["id"]],
+        ["name", status["name"]],
+        ["task", status["task"]],
+        ["status", status["status"]],
+        ["started", status["created"] or DASH],
     ]
-    if told.get("activity"):
-        ended = told["status"] in ("stopped", "failed", "died")
-        rows.append(["ended while" if ended else "now", told["activity"]])
-    if told["max_steps"]:
-        rows.append(["step", f"{told['step']:,} of {told['max_steps']:,}"])
-        rows.append(["epoch", f"{told['epoch']:.2f} of {told['epochs']:g}"])
-    if told["eta_seconds"] is not None and told["status"] == "running":
-        left = f"{format_seconds(told['eta_seconds'])}, {told['tokens_per_second']:,.0f} tokens/s"
+    if status.get("activity"):
+        ended = status["status"] in ("stopped", "failed", "died")
+        rows.append(["ended while" if ended else "now", status["activity"]])
+    if status["max_steps"]:
+        rows.append(["step", f"{status['step']:,} of {status['max_steps']:,}"])
+        rows.append(["epoch", f"{status['epoch']:.2f} of {status['epochs']:g}"])
+    if status["eta_seconds"] is not None and status["status"] == "running":
+        left = (
+            f"{format_seconds(status['eta_seconds'])}, {status['tokens_per_second']:,.0f} tokens/s"
+        )
         rows.append(["steps left", left])
-    took = told["estimate"] or {}
+    took = status["estimate"] or {}
     for name, what, as_words in (
         ("seconds", "training took", format_seconds),
         ("memory", "training memory", format_bytes),
@@ -47,18 +49,20 @@ def status_rows(told: dict[str, Any]) -> list[list[str]]:
         if name in took:
             expected = as_words(took[f"estimated_{name}"])
             rows.append([what, f"{as_words(took[name])}, estimated {expected}"])
-    rows.append(["headline", format_headline(told["headline"])])
-    for key, value in told["metrics"].items():
+    rows.append(["headline", format_headline(status["headline"])])
+    for key, value in status["metrics"].items():
         split, _, metric = key.partition("/")
-        shown = f"{format_value(metric, value)} (step {told['metric_steps'][key]:,})"
-        rows.append([f"{split} {name_metric(metric, told['positive'])}", shown])
-    if worker := told["worker"]:
+        shown = f"{format_value(metric, value)} (step {status['metric_steps'][key]:,})"
+        rows.append([f"{split} {name_metric(metric, status['positive'])}", shown])
+    if worker := status["worker"]:
         there = "alive" if worker["alive"] else "gone"
         rows.append(["worker", f"{worker['pid']} on {worker['host']}, {there}"])
-        if held := told["worker_memory"]:
+        if held := status["worker_memory"]:
             rows[-1][1] += f", holds {format_bytes(held)}"
-        if worker["alive"] and told["status"] in ("finished", "stopped", "failed"):
-            rows.append(["", f"it answers prompts; `ftev-tui stop {told['id']}` frees its memory"])
-    if told["error"]:
-        rows.append(["error", told["error"]])
+        if worker["alive"] and status["status"] in ("finished", "stopped", "failed"):
+            rows.append(
+                ["", f"it answers prompts; `ftev-tui stop {status['id']}` frees its memory"]
+            )
+    if status["error"]:
+        rows.append(["error", status["error"]])
     return rows

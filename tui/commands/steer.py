@@ -26,20 +26,20 @@ def run(options: argparse.Namespace) -> int:
         return resume(options)
     found = open_run(options.run, runs_folder(options.runs_dir))
     if options.command == "stop":
-        told = stop(found, wait=options.wait)
+        outcome = stop(found, wait=options.wait)
     else:
-        told = steer(found, options.command)
-    tell(told, found, options)
+        outcome = steer(found, options.command)
+    show_outcome(outcome, found, options)
     return 0
 
 
-def tell(told: str, found: Run, options: argparse.Namespace) -> None:
+def show_outcome(outcome: str, found: Run, options: argparse.Namespace) -> None:
     """What became of it: in words, or with --json as the run's status."""
     if options.json:
-        say(told)
+        say(outcome)
         print_json(describe_status(found))
     else:
-        print(told)
+        print(outcome)
 
 
 def stop(found: Run, *, wait: bool) -> str:
@@ -104,5 +104,5 @@ def _go_on(found: Run, options: argparse.Namespace) -> int:
         raise RunError(f"{found.id} is not paused: its worker is at work")
     for _ in ask(found, AskResume()):
         pass
-    tell(f"{found.id} goes on", found, options)
+    show_outcome(f"{found.id} goes on", found, options)
     return 0

@@ -52,16 +52,16 @@ def run(options: argparse.Namespace) -> int:
         sweep = check_rows(sweep)
         folder.mkdir(parents=True, exist_ok=True)
         entries = read_entries(sweep, folder)
-        _tell_of_other_rows(sweep, folder, entries, emit)
+        _warn_of_other_rows(sweep, folder, entries, emit)
         with _machine(sweep, options) as machine:
             try:
                 with terminated_as_interrupted():
                     _work(sweep, entries, folder, machine, options, emit)
             except KeyboardInterrupt:
-                _tell_what_goes_on(read_entries(sweep, folder), "nothing more is started")
+                _say_what_goes_on(read_entries(sweep, folder), "nothing more is started")
                 return INTERRUPTED
             if machine.lost:
-                _tell_what_goes_on(entries, machine.lost)
+                _say_what_goes_on(entries, machine.lost)
         return _show(sweep, entries, folder, options)
 
 
@@ -90,7 +90,7 @@ def _alone(sweep: Sweep) -> Iterator[None]:
         yield
 
 
-def _tell_of_other_rows(sweep: Sweep, folder: Path, entries: list[Entry], emit: Emit) -> None:
+def _warn_of_other_rows(sweep: Sweep, folder: Path, entries: list[Entry], emit: Emit) -> None:
     """Runs that read other rows are made anew. Raises RunError where one of them is at work."""
     _, others = other_runs(sweep, folder, entries)
     if at_work := [e for e in others if e.status not in ENDED]:
@@ -115,9 +115,9 @@ def _work(
     """All the runs, and then the chosen one's evaluation on test."""
     before = [e for e in entries if e.status in ENDED]
     for entry in before:
-        emit(_tell_ended(entry, sweep.metric))
-    for told in work_through(sweep, entries, folder, machine, retry=options.retry):
-        emit(_tell(told, sweep.metric, len(entries)))
+        emit(_describe_end(entry, sweep.metric))
+    for news in work_through(sweep, entries, folder, machine, retry=options.retry):
+        emit(_describe(news, sweep.metric, len(entries)))
     ranked = rank([e.comparable for e in entries], sweep.metric)
     if machine.lost or not ranked or not sweep.base.data.test:
         return
@@ -131,20 +131,20 @@ def _work(
         pass
 
 
-def _tell(told: Began | Ended | Lost, metric: str, count: int) -> str:
-    if isinstance(told, Lost):
-        living = ", ".join(told.waited_for)
-        return f"{told.why}: nothing more is started" + (living and f"; {living} may live on")
-    if isinstance(told, Ended):
-        return _tell_ended(told.entry, metric)
-    entry = told.entry
-    where = f" on GPU {told.place}" if told.place else ""
-    verb = "goes on" if told.again else "starts"
+def _describe(news: Began | Ended | Lost, metric: str, count: int) -> str:
+    if isinstance(news, Lost):
+        living = ", ".join(news.waited_for)
+        return f"{news.why}: nothing more is started" + (living and f"; {living} may live on")
+    if isinstance(news, Ended):
+        return _describe_end(news.entry, metric)
+    entry = news.entry
+    where = f" on GPU {news.place}" if news.place else ""
+    verb = "goes on" if news.again else "starts"
     number = f"{entry.combination.number} of {count}"
     return visible(f"{entry.name} {verb}{where} ({number}): {describe_settings(entry.combination)}")
 
 
-def _tell_ended(entry: Entry, metric: str) -> str:
+def _describe_end(entry: Entry, metric: str) -> str:
     if entry.status == "finished":
         value = format_estimate(metric, measured(entry.history, metric))
         return visible(f"{entry.name} finished: {name_metric(metric)} {value} on validation")
@@ -153,7 +153,7 @@ def _tell_ended(entry: Entry, metric: str) -> str:
     return visible(f"{entry.name} {entry.status}{why}{log}")
 
 
-def _tell_what_goes_on(entries: list[Entry], why: str) -> None:
+def _say_what_goes_on(entries: list[Entry], why: str) -> None:
     at_work = [e.name for e in entries if e.run and e.status not in (*ENDED, "waiting")]
     stopped = [e.name for e in entries if e.status in CAN_GO_ON]
     missing = sum(e.status == "waiting" for e in entries)
@@ -167,47 +167,47 @@ def _tell_what_goes_on(entries: list[Entry], why: str) -> None:
 
 
 def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Namespace) -> int:
-    told = describe_sweep(sweep, entries, folder)
+    summary = describe_sweep(sweep, entries, folder)
     if options.json:
-        print_json(told)
+        print_json(summary)
     else:
-        show_sweep(told, dry=options.dry_run)
+        show_sweep(summary, dry=options.dry_run)
     if options.dry_run:
         return 0
-    test = told["test"]
+    test = summary["test"]
     unread = sweep.base.data.test and (test is None or test["result"] is None)
-    if told["chosen"] is None or unread:
+    if summary["chosen"] is None or unread:
         return FAILED
     passed = test is not None and name_decision(test["verdict"]) == "ship"
     return OBJECTIVE_NOT_MET if options.gate and not passed else 0
 
 
-def show_sweep(told: Mapping[str, Any], *, dry: bool = False) -> None:
-    metric, settings = told["metric"], told["settings"]
+def show_sweep(summary: Mapping[str, Any], *, dry: bool = False) -> None:
+    metric, settings = summary["metric"], summary["settings"]
     columns = ("run", *settings, "status", f"{name_metric(metric)} on validation", "took")
     rows = [
         [
-            _mark(run["name"], told["chosen"]),
+            _mark(run["name"], summary["chosen"]),
             *(visible(run["settings"][name], 40) for name in settings),
             run["status"],
             format_estimate(metric, run["validation"]),
             format_seconds(run["seconds"]) if run["seconds"] is not None else DASH,
         ]
-        for run in told["runs"]
+        for run in summary["runs"]
     ]
     print_table(columns, rows, words=("run", "status", columns[-2]))
     if dry:
         return
-    for error in [f"{r['name']}: {r['error']}" for r in told["runs"] if r["error"]]:
+    for error in [f"{r['name']}: {r['error']}" for r in summary["runs"] if r["error"]]:
         print(visible(error))
-    print(f"\n{visible(told['why'])}.")
-    if (test := told["test"]) and test["verdict"]:
+    print(f"\n{visible(summary['why'])}.")
+    if (test := summary["test"]) and test["verdict"]:
         verdict = test["verdict"]
         print(f"verdict: {name_decision(verdict)} (objective: {visible(verdict['objective'])})")
         for reason in verdict["reasons"]:
             print(f"  {visible(reason)}")
         print(f"`ftev-tui report {test['id']}` has every number of it.")
-    for note in told["notes"]:
+    for note in summary["notes"]:
         print(f"\n{visible(note)}.")
 
 

@@ -110,13 +110,13 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
         describe_death,
         exit_code,
         follow_own,
+        print_outcome,
         printer,
-        tell_outcome,
     )
 
     emit = printer(to_stderr=options.json)
     follower = Follower(run, emit)
-    if arguments:  # a resumed run has told a part of its story before
+    if arguments:  # a resumed run has written a part of its events before
         follower.skip_past()
     process = _start_worker(run, options, (*arguments, "--serve-minutes", "0"))
     interrupted = follow_own(follower, process)
@@ -126,7 +126,7 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
         for line in describe_death(run, history):
             say(line)
         return 1
-    report = tell_outcome(run, history, emit)
+    report = print_outcome(run, history, emit)
     if options.json:
         print_json(report)
     elif getattr(options, "full_report", False) and history.results:
@@ -137,9 +137,9 @@ def _show_lines(run: Run, options: argparse.Namespace, arguments: tuple[str, ...
         return INTERRUPTED
     code = exit_code(history, report, gate=options.gate)
     if getattr(options, "self_test", False) and history.results:
-        from .follow import tell_self_test
+        from .follow import print_self_test
 
-        return code or tell_self_test(history, emit)
+        return code or print_self_test(history, emit)
     return code
 
 

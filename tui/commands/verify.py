@@ -1,4 +1,4 @@
-"""`ftev-tui verify RUN`: every headline number computed again from the stored rows."""
+"""`ftev-tui verify RUN`: every headline number recomputed from the stored rows."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def _document(run: str, checks: list[Check]) -> dict[str, object]:
 def _sum_up(checks: list[Check]) -> str:
     agreed, wrong = (sum(c.ok is value for c in checks) for value in (True, False))
     unchecked = len(checks) - agreed - wrong
-    told = f"{format_count(len(checks), 'check')}: {agreed:,} agree, {wrong:,} do not"
-    told += f", {unchecked:,} could not be made" if unchecked else ""
+    line = f"{format_count(len(checks), 'check')}: {agreed:,} agree, {wrong:,} do not"
+    line += f", {unchecked:,} could not be made" if unchecked else ""
     numbers, differing, left = (
         sum(getattr(c, name) for c in checks) for name in ("numbers", "differing", "unchecked")
     )
-    told += f". {format_count(numbers, 'number')} compared, {differing:,} of them differ"
-    return f"{told}; {left:,} could not be checked, for the reasons below." if left else f"{told}."
+    line += f". {format_count(numbers, 'number')} compared, {differing:,} of them differ"
+    return f"{line}; {left:,} could not be checked, for the reasons below." if left else f"{line}."

@@ -78,15 +78,15 @@ def _y_ticks(scale: Scale, rows: int) -> list[float]:
 
 def _y_label(value: float, unit: str) -> str:
     if unit == "share":
-        told = f"{value * 100:.4g}"
-        return f"{told} %" if len(told) < GUTTER - 3 else f"{told}%"
+        label = f"{value * 100:.4g}"
+        return f"{label} %" if len(label) < GUTTER - 3 else f"{label}%"
     if unit == "GiB":
-        told = f"{value:.3g} GiB"
-        return told if len(told) < GUTTER - 1 else f"{value:.3g}Gi"
+        label = f"{value:.3g} GiB"
+        return label if len(label) < GUTTER - 1 else f"{value:.3g}Gi"
     if unit == "count":
         return format_short_count(value).replace(" ", "")
-    told = f"{value:.4g}"
-    return told if len(told) < GUTTER - 1 else f"{value:.0e}"
+    label = f"{value:.4g}"
+    return label if len(label) < GUTTER - 1 else f"{value:.0e}"
 
 
 def x_labels(axis: str, columns: int, left: float, right: float) -> Line:
@@ -131,9 +131,9 @@ def reliability_lines(
         x = _place(b["confidence"], raster.dots_across)
         raster.put_sign(x, _flip(b["accuracy"], raster.dots_down), "●", "tuned")
     lines: list[Line] = []
-    told = {0: "100 %", down // 2: " 50 %", down - 1: "  0 %"}
+    labels = {0: "100 %", down // 2: " 50 %", down - 1: "  0 %"}
     for y, line in enumerate(raster.lines()):
-        lines.append([(told.get(y, "").rjust(AXIS), "muted"), ("│", "rule"), *line])
+        lines.append([(labels.get(y, "").rjust(AXIS), "muted"), ("│", "rule"), *line])
     lines.append([(" " * AXIS + "└" + "─" * across, "rule")])
     lines.append([(" " * (AXIS + 1) + _axis_words(across), "muted")])
     return lines

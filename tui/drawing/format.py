@@ -246,7 +246,7 @@ def fit_middle(text: str, width: int, before: int) -> str:
 
 
 def name_runs(named: Sequence[tuple[str, Run]]) -> list[tuple[str, Run]]:
-    """The runs with names that differ: those of one name tell when they were started."""
+    """The runs with names that differ: those of one name say when they were started."""
     count = Counter(name for name, _ in named)
     return [
         (name if count[name] == 1 else _with_start(name, run, named), run) for name, run in named

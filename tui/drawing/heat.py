@@ -101,7 +101,7 @@ def matrix_lines(
     for i in rows:
         lines.append(_row_line(i, shown[i], counts[i], columns, (names, number, cell), view))
     if across < len(labels) or down < len(labels):
-        lines.append([(_told_part(at, across, down, len(labels)), "muted")])
+        lines.append([(_describe_part(at, across, down, len(labels)), "muted")])
     return lines
 
 
@@ -131,16 +131,16 @@ def _row_line(
     names, number, cell = sizes
     here = view is not None and view.row == i
     total = sum(line)
-    told: Line = [(fit(label, names), "strong" if here else "")]
+    spans: Line = [(fit(label, names), "strong" if here else "")]
     if number:
-        told.append((fit_right(str(i + 1), number), "muted"))
+        spans.append((fit_right(str(i + 1), number), "muted"))
     for j in columns:
         text = f"[{line[j]:,}]" if i == j else f"{line[j]:,} " if line[j] else "· "
         role = shade(line[j], total, right=i == j)
         is_cursor = here and view is not None and view.column == j
-        told += [(" ", ""), (fit_right(text, cell - 1), "cursor" if is_cursor else role)]
+        spans += [(" ", ""), (fit_right(text, cell - 1), "cursor" if is_cursor else role)]
     recall = format_value("recall", line[i] / total) if total else DASH
-    return [*told, (fit_right(recall, RECALL_WIDTH), "muted")]
+    return [*spans, (fit_right(recall, RECALL_WIDTH), "muted")]
 
 
 def _head_role(view: MatrixView | None, column: int) -> str:
@@ -152,14 +152,14 @@ def _keep_seen(view: MatrixView, across: int, down: int, labels: int) -> None:
     view.top = min(max(view.top, view.row - down + 1), view.row, labels - down)
 
 
-def _told_part(view: MatrixView, across: int, down: int, labels: int) -> str:
+def _describe_part(view: MatrixView, across: int, down: int, labels: int) -> str:
     return (
         f"truth {view.top + 1}–{view.top + down}, answers {view.left + 1}–{view.left + across} "
         f"of {labels}"
     )
 
 
-def tell_cell(
+def describe_cell(
     labels: Sequence[str], counts: Sequence[Sequence[int]], truth: int, predicted: int
 ) -> str:
     """`7 rows that are "card" were called "cash": 17.5 % of them.`"""

@@ -150,7 +150,7 @@ def keep_seen(top: int, cursor: int, room: int) -> int:
 
 
 def scrolled(lines: list[Line], top: int, height: int) -> tuple[list[Line], int]:
-    """`height` lines from `top` on, the last one telling what is hidden; and the top in bounds."""
+    """`height` lines from `top` on, the last one says what is hidden; and the top in bounds."""
     if len(lines) <= height:
         return lines, 0
     room = max(1, height - 1)
@@ -198,8 +198,8 @@ def table_lines(
         cells: list[Span] = [(text, "") for text in row[:kept]]
         lines.append(place_cells(cells, widths, left))
     if kept < len(heads):
-        told = f"Not shown at this width: {', '.join(heads[kept:])}."
-        lines += [[(text, "muted")] for text in wrap(told, width)]
+        note = f"Not shown at this width: {', '.join(heads[kept:])}."
+        lines += [[(text, "muted")] for text in wrap(note, width)]
     return lines
 
 
@@ -232,9 +232,9 @@ def _widths(
 
 
 def _header(heads: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> list[Line]:
-    told = [wrap(head, size) for head, size in zip(heads, widths, strict=True)]
-    height = max(map(len, told), default=1)
-    padded = [[""] * (height - len(lines)) + lines for lines in told]
+    wrapped = [wrap(head, size) for head, size in zip(heads, widths, strict=True)]
+    height = max(map(len, wrapped), default=1)
+    padded = [[""] * (height - len(lines)) + lines for lines in wrapped]
     return [
         place_cells([(lines[y], "muted") for lines in padded], widths, left) for y in range(height)
     ]

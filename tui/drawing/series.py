@@ -55,7 +55,7 @@ class Average:
 
 @dataclass
 class Series:
-    """Points with a name, a sign and a role: never told by colour alone."""
+    """Points with a name, a sign and a role: never known by colour alone."""
 
     name: str
     sign: str
@@ -63,7 +63,7 @@ class Series:
     xs: Places
     values: Pyramid
     kind: str = "steps"  # "evaluations": measured now and then, drawn as points; "samples"
-    noisy: bool = False  # from step to step: a moving average tells more
+    noisy: bool = False  # from step to step: a moving average shows more
     _averages: dict[float, Average] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ AT_ONCE = 1 << 16  # values looked at together for one that is not finite
 
 
 class Pyramid:
-    """An append-only series that tells the least and greatest of any range in O(log n).
+    """An append-only series with the least and greatest of any range in O(log n).
 
     Minimum and maximum keep every spike, which strides and means do not. What is not finite is left
     out of the ranges and counted. The values may be another's array, which is read and never

@@ -171,7 +171,7 @@ class ScreenBuffer:
 
 
 def cells_of(pieces: Sequence[Piece]) -> list[Cell]:
-    """One entry a column. A character without a width belongs to the one before it."""
+    """One entry per column. A character without a width belongs to the one before it."""
     cells: list[Cell] = []
     for text, codes in pieces:
         width = cell_len(text)

@@ -1,4 +1,4 @@
-"""Keys: heard at once, told apart from an escape before them, and obeyed in their order.
+"""Keys: read at once, kept apart from an escape before them, and handled in their order.
 
 Textual's own driver looks ten times a second whether the screen is about to be left, which is half
 of what an idle screen costs, and hears a lone escape up to twice as late as it could.

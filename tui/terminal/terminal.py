@@ -118,7 +118,7 @@ def leave_when_the_line_drops() -> None:
     """From now on a hang-up ends this process at once, asked or not.
 
     A hang-up comes with SIGCONT, which would start Textual's terminal mode a second time; and where
-    a shell has SIGHUP ignored nothing is told at all, so the terminal is looked at as well.
+    a shell has SIGHUP ignored no signal comes at all, so the terminal is looked at as well.
     """
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, lambda number, frame: os._exit(HUNG_UP))

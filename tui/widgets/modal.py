@@ -185,6 +185,6 @@ def entry_lines(entry: Entry) -> list[Line]:
             continue
         lines += [[]] if lines else []
         wrapped = wrap(visible(text), EXPLAINED_WIDTH - LABEL_WIDTH)
-        for i, told in enumerate(wrapped):
-            lines.append([(fit("" if i else label, LABEL_WIDTH), "muted"), (told, "")])
+        for i, line in enumerate(wrapped):
+            lines.append([(fit("" if i else label, LABEL_WIDTH), "muted"), (line, "")])
     return lines

@@ -97,10 +97,10 @@ class Pane(Widget):
 
     def _make_or_keep(self, y: int, line: Line, width: int) -> tuple[tuple[Span, ...], Strip]:
         """Most lines are as they were: made again, they would be half the cost of a picture."""
-        told = tuple(line)
-        if y < len(self._made) and self._made[y][0] == told:
+        spans = tuple(line)
+        if y < len(self._made) and self._made[y][0] == spans:
             return self._made[y]
-        return told, self._make_strip(line, width)
+        return spans, self._make_strip(line, width)
 
     def _make_strip(self, line: Line, width: int) -> Strip:
         line = cut(line, width)

@@ -7,7 +7,7 @@ from typing import Any
 from ....core.wording.numbers import format_value
 from ....core.wording.text import visible
 from ...drawing.format import cut_apart, fit, fit_right
-from ...drawing.heat import MatrixView, matrix_lines, tell_cell, worst_cells
+from ...drawing.heat import MatrixView, describe_cell, matrix_lines, worst_cells
 from ...drawing.lines import Line
 from ..examples.example_rows import label_query
 from .block_lines import prose
@@ -119,7 +119,7 @@ class LabelsSection(Section):
     def _told(self, shown: Shown, width: int) -> list[Line]:
         labels, counts = self._confusion(shown)
         cell = self._cell(shown)
-        told = tell_cell(labels, counts, *cell) if cell and self.view != LABELS else ""
+        told = describe_cell(labels, counts, *cell) if cell and self.view != LABELS else ""
         if self.view == LABELS:
             name, row = self._ordered(shown)[self.label]
             told = (

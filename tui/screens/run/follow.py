@@ -131,7 +131,7 @@ class Follower(threading.Thread):
         pause = self._pause()
         if news:
             self._stopped.wait(pause)
-        longest = ALIVE_SECONDS if changes.tells else pause
+        longest = ALIVE_SECONDS if changes.sees else pause
         if not self._stopped.is_set() and changes.wait(longest):
             self._stopped.wait(GATHER_SECONDS)
 
