@@ -9,9 +9,12 @@ from contextlib import ExitStack
 import forked
 import pytest
 from ftev.core.run import launch
+from hypothesis import settings
 
 # Before anything is imported that reads them: nobody here waits in a loop, or asks the network.
 os.environ |= {**launch.WAITING, "HF_HUB_OFFLINE": "1"}
+settings.register_profile("unhurried", deadline=None)  # the machine may be busy
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -266,7 +266,7 @@ def test_an_encoding_that_is_not_the_files_is_refused(tmp_path: Path) -> None:
     assert "line 2 cannot be read" in fault
     (tmp_path / "a.csv").write_text("текст,label\nпривет мир,a\n", encoding="windows-1251")
     [fault] = faults(tmp_path, train="a.csv")
-    assert "which encoding it is cannot be told" in fault
+    assert "its encoding is unknown" in fault
 
 
 @pytest.mark.parametrize("separator", [";", "|", "\t", ","])

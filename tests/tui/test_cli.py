@@ -118,7 +118,7 @@ def test_the_version() -> None:
         (["report", "latest"], "no runs here yet"),
         (["train", "nope.toml", "--headless"], "ftev: nope.toml: there is no such file"),
         (["eval", "--base", "m"], "ftev: --tuned, --data: must be given"),
-        (["eval", "--base", "m", "--tuned", "m", "--data", "x"], "ftev: --task: m does not tell"),
+        (["eval", "--base", "m", "--tuned", "m", "--data", "x"], "ftev: --task: m does not say"),
         (["eval", "x.toml", "--base", "m"], "ftev: --base: cannot be given beside RUN.toml"),
         (["likelihood", "--model", "m", "--file", "nope"], "ftev: nope: cannot be read"),
         (["likelihood", "--model", "m", "--text", " "], "ftev: --text: is empty"),

@@ -208,7 +208,7 @@ NOT_PASSED = 1
 
 
 def print_self_test(history: History, emit: Callable[[str], None]) -> int:
-    """One table per model; returns the exit code: 1 where a score depends on how rows are batched."""
+    """One table per model. Returns the exit code: 1 where scores depend on how rows are batched."""
     tested = [
         (split, model, result)
         for split, analyses in history.analyses.items()
