@@ -96,7 +96,10 @@ def check(data: Path, most: int) -> Checked:
     )
     command = [sys.executable, "-P", __file__, str(most), "check", str(config)]
     started = time.monotonic()
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    from waiting import patience  # the checked process has only this file
+
+    bound = patience(300)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=bound)
     peak = int(done.stdout.rpartition("\n")[2] or 0)
     return Checked(done.returncode, done.stderr, peak, time.monotonic() - started)
 

@@ -141,12 +141,14 @@ def completed(
     input: str = "",
     cwd: str | os.PathLike[str] | None = None,
     env: dict[str, str] | None = None,
-    timeout: float = 60.0,
+    timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """A module run to its end, as by `subprocess.run`: its exit code and what it printed.
 
-    `env` comes on top of this process's environment.
+    `env` comes on top of this process's environment. `timeout`: seconds, else a test's patience.
     """
+    from waiting import PATIENCE  # the server has only this file
+
     with ExitStack() as opened:
         files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
         files[0].write(input.encode())
@@ -163,7 +165,7 @@ def completed(
             )
         )
         try:
-            code = process.wait(timeout)
+            code = process.wait(timeout or PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             raise

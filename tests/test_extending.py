@@ -39,6 +39,7 @@ from ftev.tui.screens.run.metrics import table_lines
 from huggingface_hub import EvalResult, ModelCard
 from msgspec.structs import replace
 from stored_runs import labelled, write_run, written
+from waiting import patience
 
 ROOT = Path(__file__).parents[1]
 FORMAT = '''
@@ -94,7 +95,13 @@ def python(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, check=False, env=environment, cwd=tree, capture_output=True, text=True, timeout=120
+        command,
+        check=False,
+        env=environment,
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=patience(120),
     )
 
 

@@ -11,6 +11,7 @@ import ftev
 import pytest
 from ftev.core.errors import FtevError
 from imports import ROOT
+from waiting import patience
 
 SAMPLE = ROOT / "sample_runs" / "classification"
 
@@ -21,7 +22,7 @@ def printed(*arguments: str, cwd: Path) -> str:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
     assert not done.returncode, done.stderr

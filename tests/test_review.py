@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from ftev.tui.cli import main
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 from stored_runs import labelled, write_run, written
+from waiting import patience, wait_for
 
 PROGRAM = "ftev.tui.cli"
 ANSWERS = [(f"question {i}", f"plain words {i}", f"other words {i}") for i in range(12)]
@@ -203,10 +203,7 @@ def test_a_review_goes_on_after_a_kill(run: Run) -> None:
         assert process.stdin
         process.stdin.write(b"l\nt\n")
         process.stdin.flush()
-        end = time.monotonic() + 60
-        while len(read_judgements(run)) < 2:
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        wait_for(lambda: len(read_judgements(run)) == 2, "two judgements")
         process.send_signal(signal.SIGKILL)
     first = Review(run, "anna")
     assert first.judged == 2
@@ -400,7 +397,7 @@ def test_an_interrupt_ends_the_wait_for_an_answer(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asking:
         wait_until_asked(asking)
         asking.send_signal(signal.SIGINT)
-        assert asking.wait(20) == 130
+        assert asking.wait(patience(20)) == 130
 
 
 def test_one_reviewer_judges_once_at_a_time_and_another_beside(run: Run) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ftev.core.sweep.choice import describe_sweep, measured, rank
 from ftev.core.sweep.machines import ThisMachine
 from ftev.core.sweep.runs import Began, Ended, create_entry_run, read_entries, work_through
 from ftev.core.sweep.sweep_file import Range, check_rows, draw, load_sweep
+from waiting import wait_for
 
 BASE = """\
 task = "classification"
@@ -295,9 +295,7 @@ def test_places_are_gpus_where_there_are_some(
 def test_a_run_at_work_is_found_with_its_gpu() -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "3"}
     with subprocess.Popen(["sleep", "60"], env=environment) as process:
-        end = time.monotonic() + 10
-        while gpu_of(process.pid) is None and time.monotonic() < end:
-            time.sleep(0.01)  # its environment is there once it has been executed
+        wait_for(lambda: gpu_of(process.pid), "its environment")  # there once it is executed
         assert gpu_of(process.pid) == "3"
         process.kill()
     assert gpu_of(process.pid) is None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ftev.core.tasks import TASKS, find_task
+from waiting import patience
 
 ROOT = Path(__file__).parents[1]
 TOY = """
@@ -73,7 +74,7 @@ def python(tree: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=patience(120),
     )
     assert done.returncode == 0, done.stderr[-2_000:] + done.stdout[-2_000:]
     return done.stdout

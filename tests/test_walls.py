@@ -19,6 +19,7 @@ from imports import (
     room_imports,
     source_files,
 )
+from waiting import patience
 
 HEAVY = ("torch", "transformers", "peft", "accelerate")
 SCREEN = ("textual", "rich")
@@ -119,7 +120,7 @@ def imported_by(code: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=patience(60),
     )
     return {name.partition(".")[0] for name in done.stdout.split()} | set(done.stdout.split())
 

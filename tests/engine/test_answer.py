@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from waiting import patience, wait_for
 
 PROMPT = "the tea was bad"
 
@@ -66,7 +66,7 @@ def tea(folder: Path, causal_folder: Path, adapter: str = "none") -> Run:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, causal_folder: Path) -> Run:
     run = tea(tmp_path_factory.mktemp("tea"), causal_folder)
-    assert start_worker(run, "--serve-minutes", "0").wait(timeout=120) == 0, (
+    assert start_worker(run, "--serve-minutes", "0").wait(timeout=patience(120)) == 0, (
         run.log_path.read_text()
     )
     return run
@@ -109,9 +109,8 @@ def test_the_adapter_of_then_answers_over_the_same_base(
     run = tea(tmp_path, causal_folder, "lora")
     process = start_worker(run, "--serve-minutes", "1")  # it goes on to serve
     try:
-        while read_history(run).finished is None:
-            assert process.poll() is None, run.log_path.read_text()
-            time.sleep(0.1)
+        wait_for(lambda: process.poll() or read_history(run).finished, "the end of the run")
+        assert process.poll() is None, run.log_path.read_text()
         first, *_, last = [c.step for c in read_history(run).checkpoints]
         assert (checkpoint_path(run, first) / "adapter_config.json").exists()
         now, then, again = (answers(run, step) for step in (None, first, None))

@@ -25,6 +25,7 @@ from ftev.core.engine.scoring.rows import encode
 from ftev.core.run.history import read_history
 from ftev.core.run.launch import start_worker
 from ftev.core.run.runs import Run, create_run
+from waiting import patience
 
 LABELS = ("good", "bad", "warm cup")
 
@@ -148,7 +149,7 @@ def test_only_a_language_model_labels_without_training(
 
 def finish(run: Run) -> None:
     process = start_worker(run, "--serve-minutes", "0")
-    process.wait(timeout=120)
+    process.wait(timeout=patience(120))
     history = read_history(run)
     assert history.finished is not None
     assert history.finished.status == "finished", run.log_path.read_text()

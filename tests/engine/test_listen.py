@@ -49,8 +49,9 @@ from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.prompt.asking import free_worker
 from ftev.tui.widgets.framed import Outcome
 from strangers import as_nobody, may_be_nobody, tried_by_nobody
+from waiting import patience
 
-PATIENCE = 20.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(20.0)
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 
 

@@ -14,6 +14,7 @@ from ftev.core.engine.distributed import members
 from ftev.core.engine.distributed.members import Member, Members, lost_the_line, way_on
 from ftev.core.errors import RunError
 from ftev.core.run.runs import TRAINING_STATE, Run, process_start
+from waiting import patience
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_who_left_in_order_is_not_missed(
     first.watch(lambda lost: (told.append(lost), heard.set()))
     process.kill()
     process.wait()
-    assert heard.wait(30)
+    assert heard.wait(patience(30))
     assert len(told) == 1
     second = Members(first.run, 0, 3)
     second.leave()

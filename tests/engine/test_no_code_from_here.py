@@ -15,9 +15,10 @@ from ftev.core.errors import FtevError
 from ftev.core.run.history import read_history
 from ftev.core.run.launch import WORKER, ask_engine, start_worker
 from ftev.core.run.runs import Run, create_run
+from waiting import patience
 
 PLANTED = ("calendar", "torch", "random", "transformers", "msgspec", "sitecustomize")
-PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(120.0)
 CONSOLE = Path(sys.executable).with_name("ftev-tui")
 
 

@@ -29,8 +29,9 @@ from ftev.core.run.lock import Holder, Lock, hold_run
 from ftev.core.run.runs import SILENT_SECONDS, Run, create_run
 from small_disks import fill, small_disk
 from test_worker import finish
+from waiting import patience
 
-PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(120.0)
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 

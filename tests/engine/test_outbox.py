@@ -11,8 +11,9 @@ import pytest
 from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.errors import RunError
 from ftev.core.run.events import EventReader, Note, RunFinished
+from waiting import patience, wait_for
 
-PATIENCE = 30.0
+PATIENCE = patience(30.0)
 
 
 class Disk:
@@ -103,9 +104,10 @@ def test_too_much_that_waits_makes_the_run_wait(path: Path) -> None:
     giver = threading.Thread(target=give)
     with outbox:
         giver.start()
+        wait_for(lambda: given, "the first ones")
         giver.join(0.2)
         assert giver.is_alive()
-        assert 0 < len(given) <= 4
+        assert len(given) <= 4
         disk.ready.set()
         giver.join(PATIENCE)
     assert texts(path) == [str(n) for n in range(50)]

@@ -32,9 +32,9 @@ from ftev.core.run.lock import hold_run
 from ftev.core.run.python_child import child_environment, python_command
 from ftev.core.run.runs import Run, create_run, step_of
 from safetensors.torch import load_file
-from waiting import wait_for
+from waiting import patience, wait_for
 
-PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(120.0)
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +233,7 @@ def test_a_lost_rank_ends_the_run_and_it_goes_on_in_one_process(
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
     wait_for(lambda: not run.worker_alive(), "the end of the run")
-    assert time.monotonic() - killed < 20  # heartbeats are not waited for on one host
+    assert time.monotonic() - killed < patience(20)  # heartbeats are not waited for on one host
     assert process.wait(timeout=PATIENCE) != 0
     lost = read_history(run)
     assert lost.finished is not None

@@ -27,8 +27,9 @@ from ftev.core.run.history import History, read_history
 from ftev.core.run.launch import start_worker
 from ftev.core.run.runs import Run, create_run
 from safetensors.torch import load_file
+from waiting import patience
 
-PATIENCE = 200.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(200.0)
 LEAKED = 4
 
 

@@ -41,9 +41,9 @@ from ftev.core.run.runs import Run, checkpoints_of, create_run, step_of
 from msgspec.structs import replace as replace_event
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
-from waiting import wait_for
+from waiting import patience, wait_for
 
-PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(120.0)
 
 
 def finish(run: Run, *arguments: str) -> History:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ from ftev.core.run.runs import Run
 from ftev.tui.app.app import FtevApp
 from made_runs import live_worker, make_run, story, until_step, write_events
 from textual.pilot import Pilot
+from waiting import patience
 
 Shown = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
 
@@ -68,9 +69,16 @@ def picture(pilot: Pilot[int]) -> str:
     return "\n".join(strip.text for strip in strips)
 
 
-async def seen(pilot: Pilot[int], text: str, seconds: float = 10.0) -> None:
+async def seen(pilot: Pilot[int], text: str, seconds: float = patience(30.0)) -> None:
     """Wait until a text stands on the screen."""
-    end = asyncio.get_running_loop().time() + seconds
-    while text not in picture(pilot):
-        assert asyncio.get_running_loop().time() < end, f"{text!r} is not on\n{picture(pilot)}"
+    await until(pilot, lambda: text in picture(pilot), repr(text), seconds)
+
+
+async def until(
+    pilot: Pilot[int], holds: Callable[[], object], what: str, seconds: float = patience(30.0)
+) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"no {what} on\n{picture(pilot)}"
         await pilot.pause(0.02)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import pyte
+from waiting import patience
 
 # What pyte prints as text instead of obeying it: private modes of newer terminals.
 _UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$[a-z]")
@@ -61,7 +62,7 @@ class Terminal:
         if b"\x1b[?2026$p" in block:
             os.write(self.line, b"\x1b[?2026;2$y")
 
-    def wait_for(self, text: str, seconds: float = 10.0) -> float:
+    def wait_for(self, text: str, seconds: float = patience(30.0)) -> float:
         """Seconds since the start at which a text was on the screen."""
         assert self.read(seconds, lambda: text in self.text()), self.text()
         return self.output[-1][0]
@@ -88,7 +89,7 @@ class Terminal:
     def hang_up(self) -> None:
         os.close(self.line)
 
-    def wait(self, seconds: float = 5.0) -> int:
+    def wait(self, seconds: float = patience(30.0)) -> int:
         """The exit status of the program."""
         end = time.perf_counter() + seconds
         while self.status is None and time.perf_counter() < end:

@@ -16,6 +16,7 @@ from ftev.tui.screens.run import follow
 from ftev.tui.screens.run.follow import Follower, HistoryGrew, LogGrew
 from made_runs import live_worker, make_run, story, until_step, write_events
 from textual.message import Message
+from waiting import wait_for
 
 LONG = 60.0
 
@@ -87,8 +88,7 @@ def test_an_event_is_shown_when_it_is_written(
 
     follower = Follower(run, post)
     follower.start()
-    while not any(isinstance(m, LogGrew) for m in news) or follower._changes is None:
-        time.sleep(0.01)
+    wait_for(lambda: any(isinstance(m, LogGrew) for m in news) and follower._changes, "the log")
     grown.clear()
     writer = EventWriter(run.events_path)
     writer.write(until_step(story(), 41)[-1])

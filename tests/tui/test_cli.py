@@ -17,6 +17,7 @@ import story
 from ftev.core.run.events import RunFinished
 from ftev.tui.cli import build_parser, main
 from ftev.tui.commands.likelihood import show_result
+from waiting import patience
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 ESCAPE = "\x1b"
@@ -48,7 +49,7 @@ def on_terminal(*arguments: str, **env: str) -> str:
             if not block:
                 break
             told += block
-        process.wait(60)
+        process.wait(patience(60))
     os.close(parent)
     return told.decode()
 
@@ -255,7 +256,7 @@ def test_a_closed_pipe_is_no_fault(runs: Path) -> None:
         text=True,
         env={**os.environ, "FTEV_RUNS": str(runs)},
         check=False,
-        timeout=60,
+        timeout=patience(60),
     )
     assert told.stderr == ""
     assert told.stdout == "# story\n"

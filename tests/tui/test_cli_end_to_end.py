@@ -22,11 +22,11 @@ from engine.conftest import causal_folder, encoder_folder  # noqa: F401  (fixtur
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run, list_runs
 from ftev.tui.app.app import FtevApp
-from waiting import wait_for
+from waiting import patience, wait_for
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
 FORKING = [*forked.COMMAND, "ftev.tui.cli"]
-PATIENCE = 120.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(120.0)
 TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"))
 
 

@@ -19,7 +19,7 @@ from textual.events import Key
 @pytest.fixture
 def terminal(running: Run) -> Iterator[Terminal]:
     terminal = Terminal([sys.executable, "-c", PROGRAM, str(running.path)], 80, 24)
-    terminal.wait_for("step 93 of 140", 20.0)
+    terminal.wait_for("step 93 of 140")
     yield terminal
     terminal.close()
 

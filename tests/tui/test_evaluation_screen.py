@@ -179,7 +179,7 @@ async def test_the_rows_of_a_reference_left_behind_are_not_shown(
         await pilot.press("m", "m")
         for read in reversed(threads):
             read()
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert screen.flips.examples is not None
         assert screen.flips.examples.reference == screen.reference
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,7 @@ from ftev.tui.screens.run.follow import (
 )
 from made_runs import live_worker, make_run, story, until_step, write_events
 from textual.message import Message
-
-
-def wait(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it does not come to hold"
-        time.sleep(0.01)
+from waiting import wait_for, wait_for_silence
 
 
 @pytest.fixture
@@ -51,13 +45,13 @@ def test_it_tells_of_what_there_is_and_of_what_comes(
     follower: Follower, told: list[Message]
 ) -> None:
     follower.start()
-    wait(lambda: follower.caught_up and any(isinstance(m, HistoryGrew) for m in told))
+    wait_for(lambda: follower.caught_up and any(isinstance(m, HistoryGrew) for m in told), "it")
     assert follower.history.step == 40
     assert [m.alive for m in told if isinstance(m, WorkerSeen)] == [True]
     events = story()[len(until_step(story(), 40)) :]
     told.clear()
     write_events(follower.run_followed, events)
-    wait(lambda: any(isinstance(m, RunJudged) and m.judgement is not None for m in told))
+    wait_for(lambda: any(isinstance(m, RunJudged) and m.judgement is not None for m in told), "it")
     assert follower.history.step == 140
     (judged,) = (m for m in told if isinstance(m, RunJudged) and m.judgement)
     assert judged.primary == "macro_f1"
@@ -67,7 +61,7 @@ def test_it_tells_of_what_there_is_and_of_what_comes(
 
 def test_half_a_line_waits_for_its_other_half(follower: Follower, told: list[Message]) -> None:
     follower.start()
-    wait(lambda: follower.caught_up)
+    wait_for(lambda: follower.caught_up, "it")
     line = encode_event(until_step(story(), 41)[-1])
     with follower.run_followed.events_path.open("ab") as file:
         file.write(line[:20])
@@ -75,17 +69,14 @@ def test_half_a_line_waits_for_its_other_half(follower: Follower, told: list[Mes
         time.sleep(0.4)
         assert follower.history.step == 40
         file.write(line[20:])
-    wait(lambda: follower.history.step == 41)
+    wait_for(lambda: follower.history.step == 41, "it")
     assert follower.history.unreadable_lines == 0
 
 
 def test_it_is_silent_while_nothing_happens(follower: Follower, told: list[Message]) -> None:
     follower.start()
-    wait(lambda: any(isinstance(m, HistoryGrew) for m in told))
-    time.sleep(0.1)
-    told.clear()
-    time.sleep(1.0)
-    assert told == []
+    wait_for(lambda: any(isinstance(m, HistoryGrew) for m in told), "it")
+    wait_for_silence(lambda: len(told), seconds=1.0)
 
 
 def test_a_long_first_reading_tells_its_progress(
@@ -108,9 +99,9 @@ def test_a_worker_that_dies_is_noticed(
 ) -> None:
     monkeypatch.setattr(follow, "ALIVE_SECONDS", 0.1)
     follower.start()
-    wait(lambda: any(isinstance(m, WorkerSeen) for m in told))
+    wait_for(lambda: any(isinstance(m, WorkerSeen) for m in told), "it")
     follower.run_followed.worker_path.unlink()
-    wait(lambda: [m.alive for m in told if isinstance(m, WorkerSeen)] == [True, False])
+    wait_for(lambda: [m.alive for m in told if isinstance(m, WorkerSeen)] == [True, False], "it")
     assert follower.history.status(follower.alive) == "died"
 
 
@@ -122,7 +113,7 @@ def test_the_log_is_read_from_its_end(follower: Follower, told: list[Message]) -
     tail = read_tail(run.log_path)
     assert tail[-2:] == ["Loading 100 %", "␛[31mred\ufffd"]
     follower.start()
-    wait(lambda: any(isinstance(m, LogGrew) and m.tail == tail for m in told))
+    wait_for(lambda: any(isinstance(m, LogGrew) and m.tail == tail for m in told), "it")
 
 
 def test_a_newer_message_takes_the_place_of_one_that_waits() -> None:

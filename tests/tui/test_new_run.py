@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Shown, picture, seen
+from conftest import Shown, picture, seen, until
 from ftev.core.config.config_file import load_config
 from ftev.core.config.draft import Draft
 from ftev.core.errors import ModelError
@@ -26,6 +23,7 @@ from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, write_events
 from test_safety import DANGEROUS, HOSTILE
 from textual.pilot import Pilot
+from waiting import patience, wait_for
 
 TOLD_BY_ENGINE: dict[str, Any] = {
     "max_length": 128,
@@ -81,13 +79,6 @@ def given_in(pilot: Pilot[int]) -> dict[str, Any]:
     draft = screen_of(pilot).draft
     assert draft is not None
     return dict(draft.given)
-
-
-async def until(pilot: Pilot[int], condition: Callable[[], bool], what: str) -> None:
-    end = asyncio.get_running_loop().time() + 10
-    while not condition():
-        assert asyncio.get_running_loop().time() < end, f"no {what} on\n{picture(pilot)}"
-        await pilot.pause(0.02)
 
 
 async def go_to(pilot: Pilot[int], path: str) -> None:
@@ -406,7 +397,7 @@ def test_a_change_ends_the_engine_that_looks_at_an_older_draft(
         asked.append(question["config"]["model"]["base"])
         if len(asked) == 1:
             started(Engine())
-            assert killed.wait(10)
+            assert killed.wait(patience(30))
             raise ModelError("the engine was ended")
         return TOLD_BY_ENGINE
 
@@ -416,21 +407,14 @@ def test_a_change_ends_the_engine_that_looks_at_an_older_draft(
     previewer.start()
     least = {"task": "classification", "data.train": "train.csv"}
     previewer.ask(Draft(least | {"model.base": "one"}, str(project)))
-    wait_for(lambda: len(asked) == 1)
+    wait_for(lambda: len(asked) == 1, "a question")
     number = previewer.ask(Draft(least | {"model.base": "two"}, str(project)))
-    wait_for(lambda: any(isinstance(m, Working) and m == Working(number, "") for m in posted))
+    wait_for(lambda: Working(number, "") in posted, "its end")
     previewer.stop()
-    previewer.join(10)
+    previewer.join(patience(30))
     assert asked == ["one", "two"]
     told = [m for m in posted if isinstance(m, previewing.ModelSeen)]
     assert [(m.number, m.faults) for m in told] == [(number, ())]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_no_key_of_the_form_is_one_that_terminals_keep() -> None:

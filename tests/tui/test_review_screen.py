@@ -108,7 +108,7 @@ async def test_no_picture_names_a_model_or_the_run(run: Run) -> None:
         shown = [picture(pilot)]
         for keys in (["question_mark"], ["escape"], ["u"], ["l"], ["r"], ["t"], ["ctrl+p"]):
             await pilot.press(*keys)
-            await pilot.pause(0.1)
+            await pilot.pause()
             shown.append(picture(pilot))
         assert "the left answer is better" in shown[1]
         assert "Every pair is judged" in shown[6]

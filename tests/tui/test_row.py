@@ -26,6 +26,7 @@ from ftev.tui.terminal.terminal import to_ascii
 from test_evaluation_screen import on_screen, press
 from test_safety import DANGEROUS, HOSTILE
 from textual.pilot import Pilot
+from waiting import patience
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 TOLD = {
@@ -60,7 +61,7 @@ async def test_k_shows_the_tokens_and_takes_them_away(
     def answer(module: str, question: dict[str, Any], tell: Any, _: Any) -> dict[str, Any]:
         asked.append((module, question))
         tell("scoring this row under base")
-        go_on.wait(10)
+        go_on.wait(patience(30))
         return TOLD
 
     run = sample(tmp_path, "generation")
@@ -107,7 +108,7 @@ async def test_what_fails_is_told_in_a_sentence_and_leaving_ends_the_engine(
     def waits(_: str, __: Any, ___: Any, take: Any) -> dict[str, Any]:
         take(Engine())
         started.set()
-        Engine.killed.wait(10)
+        Engine.killed.wait(patience(30))
         raise ModelError("killed")
 
     async with on_screen(ExamplesScreen(sample(tmp_path, "generation")), "100 rows") as pilot:
@@ -116,9 +117,9 @@ async def test_what_fails_is_told_in_a_sentence_and_leaving_ends_the_engine(
         await press(pilot, "k", "The tokens cannot be shown: model/: there is no tuned model")
         asks(pilot, waits)
         await press(pilot, "k", "scoring this row under base and tuned …")
-        assert started.wait(10)
+        assert started.wait(patience(30))
         await press(pilot, "escape", "100 rows")
-        assert Engine.killed.wait(10)
+        assert Engine.killed.wait(patience(30))
 
 
 async def test_a_classifier_has_probabilities_instead(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ftev.tui.widgets.framed import Outcome
 from ftev.tui.widgets.pane import NumberedPane
 from made_runs import REPORTS, live_worker, make_run, story, until_step, write_events
 from textual.pilot import Pilot
+from waiting import wait_for_silence
 
 TAKEN_BY_TERMINALS = {f"ctrl+{letter}" for letter in "basz" + "mihw"}
 
@@ -378,14 +379,12 @@ async def test_values_that_are_not_finite_break_nothing(tmp_path: Path, shown: S
 
 async def test_nothing_is_drawn_while_nothing_changes(running: Run, shown: Shown) -> None:
     async with shown(running) as pilot:
-        await pilot.pause(0.5)
         drawn: list[object] = []
         app = pilot.app
         assert isinstance(app, FtevApp)
         screen = run_screen(pilot)
         screen._compositor.render_partial_update = lambda: drawn.append(1)  # type: ignore
-        await asyncio.sleep(1.2)
-        assert drawn == []
+        await asyncio.to_thread(wait_for_silence, lambda: len(drawn), seconds=1.2)
 
 
 def test_a_chart_pane_is_the_fourth() -> None:

@@ -28,10 +28,11 @@ from ftev.core.sweep.runs import create_entry_run, read_entries
 from ftev.core.sweep.sweep_file import load_sweep
 from ftev.tui.cli import main
 from made_runs import live_worker, story, write_events
+from waiting import patience
 
 PROGRAM = [*forked.COMMAND, "ftev.tui.cli", "sweep", "tastes.toml"]
 DOCS = Path(__file__).parents[2] / "docs"
-PATIENCE = 180.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(180.0)
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
 TASTES = (("what a good cup of tea", "good"), ("the tea was bad and cold", "bad"))
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Shown, picture, seen
+from conftest import Shown, picture, seen, until
 from ftev.core.run.runs import Run
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
 from textual.pilot import Pilot
+from waiting import patience
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
-PATIENCE = 30.0  # seconds: a bound on a broken test, not an expectation
+PATIENCE = patience(30.0)
 Threads = list[Callable[[], object]]
 
 
@@ -46,11 +46,11 @@ def let_go(held: Threads) -> None:
 
 
 async def let_go_until(condition: Callable[[], object], pilot: Pilot[int], held: Threads) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, picture(pilot)
+    def holds() -> object:
         let_go(held)
-        await pilot.pause(0.01)
+        return condition()
+
+    await until(pilot, holds, "it")
 
 
 async def test_rows_are_opened_by_keys_typed_ahead(
