@@ -42,9 +42,9 @@ from ftev.tui.drawing.lines import table_lines, text_of, width_of
 from ftev.tui.screens.evaluation.block_lines import block_lines
 from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows, tell_metric
 from ftev.tui.screens.evaluation.evaluation_read import narrowed, references_of, splits_of
-from ftev.tui.screens.evaluation.threshold_curves import curve_lines
 from ftev.tui.screens.evaluation.thresholds import (
     Thresholds,
+    curve_lines,
     format_threshold,
     read_thresholds,
     threshold_lines,

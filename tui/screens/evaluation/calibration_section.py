@@ -12,8 +12,7 @@ from ...drawing.axes import reliability_lines
 from ...drawing.lines import Line
 from .block_lines import block_lines, prose
 from .sections import ELSEWHERE, SIDE_BY_SIDE, Section, Shown, beside
-from .threshold_curves import curve_lines
-from .thresholds import Thresholds, threshold_lines
+from .thresholds import Thresholds, curve_lines, threshold_lines
 
 
 class CalibrationSection(Section):

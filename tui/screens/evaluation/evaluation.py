@@ -25,8 +25,7 @@ from ..prompt.asking import write_report
 from ..run.metric_rows import MetricTable, metric_tables
 from ..run.status import title_right
 from .calibration_section import CalibrationSection
-from .evaluation_metrics import receipt_row
-from .evaluation_panes import READING, SectionPane, VerdictPane
+from .evaluation_metrics import MetricsSection, receipt_row
 from .evaluation_read import (
     MODEL_WORDS,
     EvaluationRead,
@@ -40,9 +39,19 @@ from .evaluation_read import (
 from .evidence_sections import FindingsSection, SlicesSection
 from .flip_section import FlipSection
 from .labels_section import LabelsSection
-from .metrics_section import MetricsSection
-from .report_sections import answers_section, more_section, texts_section
-from .sections import ListSection, OpenReceipt, OpenRow, OpenRows, Shown
+from .sections import (
+    READING,
+    ListSection,
+    OpenReceipt,
+    OpenRow,
+    OpenRows,
+    SectionPane,
+    Shown,
+    VerdictPane,
+    answers_section,
+    more_section,
+    texts_section,
+)
 from .thresholds import PanelRead, read_panel
 
 FLIPS, CALIBRATION = 3, 4

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.judgement.outcome import Outcome, read_difference
-from ....core.wording.names import name_metric, positive_label_of, short_name
+from ....core.report.sections.thresholds import describe_other_threshold
+from ....core.wording.names import name_class, name_metric, positive_label_of, short_name
 from ....core.wording.numbers import (
     DASH,
     format_count,
@@ -23,6 +24,7 @@ from ...drawing.lines import GAP, Line, Span
 from ..run.metric_rows import MetricRow, MetricTable, Value
 from .block_lines import prose
 from .evaluation_read import MODEL_WORDS, Report
+from .sections import ListSection, Opened, OpenReceipt, Shown
 
 ORDER = ("majority", "probe", "base", "tuned")
 READS: dict[Outcome, Span] = {
@@ -240,3 +242,46 @@ def tell_changed(rows: Sequence[Row], reference: str) -> str:
             against = MODEL_WORDS.get(reference, reference)
             return f"Against {against}, tuned fixed {fixed} and broke {int(c['broke']):,}."
     return ""
+
+
+class MetricsSection(ListSection):
+    title = "Metrics"
+
+    def rows(self, shown: Shown) -> list[Row]:
+        return metric_rows(shown.report, shown.split, shown.reference, shown.table)
+
+    def count(self, shown: Shown) -> int:
+        return len(shown.table.rows)
+
+    def head(self, shown: Shown, width: int) -> list[Line]:
+        told = [
+            tell_changed(self.rows(shown), shown.reference),
+            self._class(shown),
+            describe_other_threshold(shown.report, shown.split),
+        ]
+        lines = [line for text in told if text for line in prose(text, width)]
+        return [*lines, []] if lines else []
+
+    def _class(self, shown: Shown) -> str:
+        """Whose precision, recall and F1 the table has."""
+        named = name_class((row.metric for row in shown.table.rows), shown.table.positive)
+        return f"In the table: {named}." if named else ""
+
+    def body(self, shown: Shown, width: int, height: int) -> list[Line]:
+        models = list(shown.report["results"].get(shown.split, {}))
+        rows = self.rows(shown)
+        return metric_lines(rows, shown.reference, models, width, self.cursor)
+
+    def foot(self, shown: Shown, width: int) -> list[Line]:
+        rows = self.rows(shown)
+        if not rows:
+            return []
+        doubt = tell_doubt(rows)
+        lines = prose(doubt, width, "muted") if doubt else []
+        return [[], *lines, *tell_metric(rows[self.cursor], shown.reference, width)]
+
+    def opened(self, shown: Shown) -> Opened:
+        return OpenReceipt(self.cursor) if self.count(shown) else None
+
+    def term(self, shown: Shown) -> str | None:
+        return shown.table.rows[self.cursor].metric if self.count(shown) else None

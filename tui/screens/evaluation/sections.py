@@ -1,4 +1,4 @@
-"""The sections of the evaluation screen: what each shows, where its cursor is, what enter opens."""
+"""The sections of the evaluation screen and its two panes: what they show, what enter opens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from textual.content import Content
+
+from ....core.report.blocks import SECTIONS
+from ....core.report.sections.choices import show_choices
+from ....core.report.sections.completions import show_completions
+from ....core.report.sections.texts import show_answers, show_texts
 from ....core.run.history import History
 from ....core.tasks import find_task
-from ...drawing.lines import Line, keep_seen, moved, scrolled, width_of
+from ....core.wording.names import name_decision
+from ....core.wording.text import visible
+from ...drawing.format import with_minus, wrap
+from ...drawing.lines import DECISION_MARKS, Line, keep_seen, moved, scrolled, width_of
+from ...widgets.pane import Pane
 from ..run.metric_rows import MetricTable
 from .block_lines import block_lines, prose
 from .evaluation_read import Report
@@ -156,3 +166,95 @@ def beside(left: list[Line], right: list[Line], width: int, gap: int = 3) -> lis
         b = right[y] if y < len(right) else []
         lines.append([*a, (" " * (width - width_of(a) + gap), ""), *b] if b else a)
     return lines
+
+
+NO_TEXTS = "No held-out text was scored in this run, and no prompts were configured."
+NO_ANSWERS = (
+    "No answers to rows of this split are stored: only data of prompts and completions has them."
+)
+
+
+def answers_section() -> BlocksSection:
+    """Completions of the rows, and the choices between answers."""
+    return BlocksSection("Answers", (show_completions, show_choices), NO_ANSWERS)
+
+
+def texts_section() -> BlocksSection:
+    """Held-out texts and probe prompts, base against tuned."""
+    return BlocksSection("Texts", (show_texts, show_answers), NO_TEXTS)
+
+
+def more_section() -> BlocksSection:
+    """The sections of the report that have no pane of their own."""
+    kept = [section for section in SECTIONS if section.more is not None]
+    shown = sorted(kept, key=lambda section: section.more or 0)
+    return BlocksSection("More", [section.show for section in shown], "Nothing else is stored.")
+
+
+READING = "reading the evaluation …"
+
+
+class VerdictPane(Pane):
+    """The answer against the objective and its reasons, as many as the screen has room for."""
+
+    decision = objective = preliminary = ""
+    reasons: tuple[str, ...] = ()
+    state = READING
+
+    def needed(self, width: int, height: int) -> int:
+        most = 3 if height < 32 else 8
+        return max(1, min(most, len(self._lines(width))))
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        lines = self._lines(width)
+        if len(lines) > height and height:
+            lines[height - 1] = [*lines[height - 1], (" …", "muted")]
+        return lines[:height]
+
+    @property
+    def _word(self) -> str:
+        return name_decision({"decision": self.decision, "preliminary": self.preliminary})
+
+    def _lines(self, width: int) -> list[Line]:
+        if not self.decision:
+            return [[(text, "muted")] for text in wrap(self.state, width)]
+        mark, role = DECISION_MARKS.get(self.decision, ("·", "strong"))
+        lines: list[Line] = [
+            [
+                (f"{mark} {self._word.upper()}", f"strong {role}"),
+                (f"  {with_minus(visible(self.objective))}", "strong"),
+            ]
+        ]
+        reasons = (*filter(None, [self.preliminary]), *self.reasons)
+        for reason in reasons:
+            for i, text in enumerate(wrap(with_minus(visible(reason)), width - 4)):
+                lines.append([("  " if i else "· ", "muted"), (text, "")])
+        return lines
+
+
+class SectionPane(Pane):
+    """One section at a time; the others are named in the border."""
+
+    def __init__(self) -> None:
+        super().__init__(id="section")
+        self.shown: Shown | None = None
+        self.sections: list[Section] = []
+        self.at = 0
+        self.state = READING
+
+    @property
+    def section(self) -> Section | None:
+        return self.sections[self.at] if self.sections else None
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        if self.shown is None or self.section is None:
+            return [[(text, "muted")] for text in wrap(self.state, min(width, 100))]
+        return self.section.draw(self.shown, width, height)
+
+    def show_tabs(self) -> None:
+        parts: list[tuple[str, str]] = []
+        for i, section in enumerate(self.sections):
+            told = f"{i + 1} {section.title}" + " " * (i + 1 < len(self.sections))
+            here = i == self.at
+            parts.append((f"▸{told}" if here else f" {told}", "bold" if here else "dim not bold"))
+        self.border_title = Content.assemble(*parts)
