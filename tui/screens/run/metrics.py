@@ -34,7 +34,7 @@ from .metric_rows import Change, MetricRow, MetricTable, Value, metric_tables
 from .moment import Moment, confusion_lines, history_at, moment_tables, moment_title
 
 TWO_LINES = 15  # lines from which on a reason may have two of them
-ROOMY = 26  # lines from which on nothing is told in brief
+ROOMY = 26  # lines from which on nothing is abridged
 BRIEF_ROWS = 3
 CHANGE, INTERVAL = "change", "95 % interval"
 TITLE_WIDTH, VALUE_WIDTH, DIFFERENCE_WIDTH = 14, 8, 7
@@ -94,7 +94,7 @@ class MetricsPane(NumberedPane):
             lines = moment_title(self.moment, width)
         tables = self._tables(height)
         if not tables:
-            lines.append([("The base is measured before training starts.", "muted")])
+            lines.append([("The base model is evaluated before training starts.", "muted")])
         number = 0
         for table in tables:
             lines += [*table_lines(table, width, self._cursor_in(number, table)), []]
@@ -113,7 +113,7 @@ class MetricsPane(NumberedPane):
         return self.cursor - number
 
     def _tables(self, height: int) -> list[MetricTable]:
-        """In a low pane all but the first table are told by their first rows."""
+        """In a low pane only the first rows of all tables but the first."""
         if self.moment is not None:
             return moment_tables(self.history, self.primary, height)
         tables = metric_tables(self.history, self.primary)
@@ -180,22 +180,22 @@ def judgement_lines(judgement: Judgement | None, width: int, height: int) -> lis
     brief = height < ROOMY
     most = 2 if height >= TWO_LINES else 1
     for reason in judgement.reasons[: max(1, height // 5) if brief else None]:
-        told = with_minus(visible(reason))
-        parts = _in_brief(told, width - 2, most) if brief else wrap(told, width - 2)
+        text = with_minus(visible(reason))
+        parts = _in_brief(text, width - 2, most) if brief else wrap(text, width - 2)
         lines += [[("  " + text, "muted")] for text in parts]
     return [*lines, []]
 
 
 def headline_lines(history: History, primary: str, width: int) -> list[Line]:
     """The declared metric of the last evaluation beside its reference, as `status` gives it."""
-    told = live_headline(history, primary)
-    if told is None:
+    headline = live_headline(history, primary)
+    if headline is None:
         return []
-    return [*([(text, "strong")] for text in wrap(with_minus(visible(told.text)), width)), []]
+    return [*([(text, "strong")] for text in wrap(with_minus(visible(headline.text)), width)), []]
 
 
 def _in_brief(reason: str, width: int, most: int) -> list[str]:
-    """A reason in at most so many lines; what has no room is left out by the word."""
+    """A reason in at most so many lines; whole words are left out."""
     whole = wrap(reason, width)
     if len(whole) > most:
         whole = wrap(_shortened(reason, width), width)
@@ -210,7 +210,7 @@ def _shortened(reason: str, width: int) -> str:
 
 
 def table_lines(table: MetricTable, width: int, cursor: int | None) -> list[Line]:
-    """Title, header and a line a metric; columns are as wide as what stands in them."""
+    """Title, header and a line per metric; columns are as wide as what stands in them."""
     titles, cells = _chosen_columns(table, width)
     columns = [
         Column(title, max(cell_len(text) for text in (title, *(c[i][0] for c in cells))), i > 0)
@@ -227,14 +227,14 @@ def table_lines(table: MetricTable, width: int, cursor: int | None) -> list[Line
 
 
 def _title(table: MetricTable) -> Line:
-    told = f"  {format_count(table.rows_scored)} rows"
+    about = f"  {format_count(table.rows_scored)} rows"
     if named := name_class((row.metric for row in table.rows), visible(table.positive, 24)):
-        told += f", {named}"
-    return [(visible(table.title), "strong"), (told, "muted")]
+        about += f", {named}"
+    return [(visible(table.title), "strong"), (about, "muted")]
 
 
 def _chosen_columns(table: MetricTable, width: int) -> tuple[list[str], list[list[Span]]]:
-    """The columns that fit: the least telling ones give way first, the interval last."""
+    """The columns that fit: the least informative give way first, the interval last."""
     gone: list[str] = []
     for leaving in (None, "majority", "probe", INTERVAL):
         gone += [leaving] if leaving else []
@@ -331,7 +331,7 @@ def text_lines(texts: list[TextScored], width: int) -> list[Line]:
         *(Column(m, VALUE_WIDTH) for m in ("base", "tuned")),
         Column("change", DIFFERENCE_WIDTH),
     ]
-    lines: list[Line] = [[("log-likelihood", "strong"), ("  nats a token", "muted")]]
+    lines: list[Line] = [[("log-likelihood", "strong"), ("  nats per token", "muted")]]
     lines.append(header(columns))
     ordered = sorted(scored, key=lambda t: t.source)
     for source, group in groupby(ordered, key=lambda t: t.source):
