@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .core.judgement.verdict import Verdict, judge
-from .core.report.report import build_report, render_html, render_json, render_markdown
+from .core.report.formats import render_as
+from .core.report.report import build_report
 from .core.run import runs
 from .core.run.history import read_history
 from .core.run.misfits import use_history
-
-RENDERERS = {"md": render_markdown, "html": render_html, "json": render_json}
 
 
 class Run:
@@ -46,9 +45,7 @@ class Run:
 
     def report(self, format: str = "md") -> str:
         """The report as text: "md", "html" or "json". Raises ValueError for another format."""
-        if format not in RENDERERS:
-            raise ValueError(f"the format is one of {', '.join(RENDERERS)}, not {format!r}")
-        return RENDERERS[format](self._document())
+        return render_as(format, self._document())
 
     def _document(self) -> dict[str, Any]:
         return build_report(self._run, self._history)

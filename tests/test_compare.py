@@ -14,7 +14,7 @@ from ftev.core.config.config import ObjectiveConfig, TrainConfig
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.metric import METRICS
-from ftev.core.report.markdown import render_blocks
+from ftev.core.report.formats.md import render_blocks
 from ftev.core.run.runs import Run
 from ftev.core.wording.names import name_metric
 from ftev.tui.commands.compare import show_comparison

@@ -23,8 +23,8 @@ from ftev.core.metrics.metric import BY_ROW, METRICS, Counted, Metric, RowShare
 from ftev.core.metrics.references import AnswerTexts
 from ftev.core.metrics.sums import Margins, Ratio, Totals
 from ftev.core.report.blocks import SECTIONS, Block, Heading, Paragraph, section
-from ftev.core.report.card import render_card
 from ftev.core.report.explained import explain_metric
+from ftev.core.report.formats.card import render_card
 from ftev.core.report.glossary import explain, lookup
 from ftev.core.report.report import build_report, render_html, render_markdown
 from ftev.core.run.history import fold, read_history
@@ -391,3 +391,21 @@ def test_a_section_is_one_function(tmp_path: Path) -> None:
         body = text[text.rindex("Weather") :]
         assert body.index("It rained while this was trained.") < body.index("Metrics")
     assert "It rained while this was trained." in screen_of(run, more_section())
+
+
+def test_a_report_format_is_one_file(tmp_path: Path) -> None:
+    """In the command with its help, and from Python."""
+    tree = tree_with(tmp_path / "tree", "core/report/formats")
+    file = tree / "ftev/core/report/formats/shout.py"
+    file.write_text("def render(report):\n    return report['run']['name'].upper() + '!\\n'\n")
+    run = write_run(tmp_path / "run", {"tuned": labelled()})
+    done = python(tree, "-m", "ftev", "report", str(run.path), "--format", "shout")
+    assert done.returncode == 0, done.stderr
+    assert (run.path / "report.shout").read_text() == "MADE!\n"
+    code = f"import ftev; print(ftev.open({str(run.path)!r}).report('shout'))"
+    assert python(tree, "-c", code).stdout == "MADE!\n\n"
+    assert "shout" in python(tree, "-m", "ftev", "report", "--help").stdout
+    done = python(tree, "-m", "ftev", "report", str(run.path), "--format", "sing")
+    assert done.returncode == 2
+    assert "there is no format 'sing'" in done.stderr
+    assert "shout" in done.stderr

@@ -10,7 +10,7 @@ import stored_runs
 from ftev.core.analysis.predictions import read_frame
 from ftev.core.compare.compare import compare_runs
 from ftev.core.errors import RunError
-from ftev.core.report.csv_files import row_frames
+from ftev.core.report.formats.csv import row_frames
 from ftev.core.report.report import build_report
 from ftev.core.report.verify.verify import verify
 from ftev.core.run.runs import Run

@@ -16,7 +16,7 @@ from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.errors import ConfigError, RunError
 from ftev.core.judgement.findings import Finding, find
 from ftev.core.judgement.verdict import judge
-from ftev.core.report.markdown import escape
+from ftev.core.report.formats.md import escape
 from ftev.core.report.report import build_report, render_json, render_markdown, write_report
 from ftev.core.report.sections.verdict import headline_figures
 from ftev.core.run.events import (

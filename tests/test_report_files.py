@@ -12,8 +12,8 @@ import pytest
 import story
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.data.data import read_dataset
-from ftev.core.report.card import CARD_FOLDER, render_card
-from ftev.core.report.csv_files import safe_text
+from ftev.core.report.formats.card import CARD_FOLDER, render_card
+from ftev.core.report.formats.csv import safe_text
 from ftev.core.report.report import build_report, write_report
 from ftev.core.run.events import (
     ComparisonsComputed,

@@ -21,6 +21,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.errors import FtevError
+from ..core.report.formats import FORMATS
 
 INTERRUPTED = 130
 
@@ -240,7 +241,7 @@ def _add_looking(commands: _Commands) -> None:
     report = commands.add_for_run("report", "report", "the metrics report of a run")
     report.add_argument(
         "--format",
-        metavar="md,html,json,csv,card",
+        metavar=",".join(FORMATS),
         help="write these files; without it the report is printed",
     )
     report.add_argument("--out", metavar="DIR", help="where to write (default: the run's folder)")

@@ -10,6 +10,7 @@ import msgspec
 
 from ..catalog.summary import run_status
 from ..config.config import RunConfig
+from ..errors import FtevError
 from ..judgement.findings import Finding
 from ..judgement.kept import describe_kept
 from ..judgement.observations import observe_epoch
@@ -248,3 +249,11 @@ def describe_finding(f: Finding) -> dict[str, Any]:
         "remedy": f.remedy,
         **({"counted": f.counted} if f.counted else {}),
     }
+
+
+def config_of(run: Run) -> RunConfig | None:
+    """The run's configuration; None where a copy lost it."""
+    try:
+        return run.config()
+    except FtevError:
+        return None

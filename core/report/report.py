@@ -6,26 +6,22 @@ that is still going, failed or was stopped gives a smaller report.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import msgspec
+from typing import Any
 
 from ... import __version__
 from ..catalog.summary import headline
-from ..config.config import RunConfig
 from ..errors import ConfigError, Fault, FtevError
 from ..files.disk import replacing, writing
 from ..judgement.findings import find
 from ..judgement.verdict import judge
-from ..run.events import spell_numbers
 from ..run.history import History
 from ..run.misfits import use_history
 from ..run.runs import Run
-from ..wording.text import CONTROL
+from .formats import DEFAULT_FORMATS, FORMATS, Content, File, files_as, render_as
 from .parts import (
+    config_of,
     describe_answers,
     describe_comparisons,
     describe_data,
@@ -39,13 +35,7 @@ from .parts import (
 )
 
 SCHEMA = "ftev.report/1"
-_UNSAFE = re.compile(f"(?!\n){CONTROL.pattern}")  # JSON text with its own line ends
-DEFAULT_FORMATS = ("md", "html", "json")
 CHOOSE = "choose --out"
-
-Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
-File = tuple[Path, Content]
-Format = Callable[[Run, dict[str, Any], Path | None], Iterator[File]]
 
 
 def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
@@ -57,7 +47,7 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
 
 
 def _build(run: Run, history: History) -> dict[str, Any]:
-    config = _config(run)
+    config = config_of(run)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "written_by": version(),
@@ -132,13 +122,13 @@ def write_missing(run: Run, history: History) -> str:
 def _files_of(
     run: Run, report: dict[str, Any], formats: Sequence[str], out: Path | None
 ) -> list[File]:
-    return [file for name in formats for file in _FORMATS[name](run, report, out)]
+    return [file for name in formats for file in files_as(name, run, report, out)]
 
 
 def check_formats(formats: Sequence[str]) -> None:
     """Raises ConfigError for every format that there is none of."""
-    known = ", ".join(_FORMATS)
-    unknown = [name for name in formats if name not in _FORMATS]
+    known = ", ".join(FORMATS)
+    unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         faults = (
             Fault("--format", f"there is no format {n!r}", f"Known: {known}") for n in unknown
@@ -147,62 +137,15 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def render_json(report: dict[str, Any]) -> str:
-    encoded = msgspec.json.encode(spell_numbers(report))
-    text = msgspec.json.format(encoded, indent=2).decode() + "\n"
-    # What is left of these in JSON a terminal may obey, and a person cannot see.
-    return _UNSAFE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    """The character as JSON spells it: beyond the first 65,536 as two halves."""
-    halves = match[0].encode("utf-16-be")
-    return "".join(f"\\u{halves[i : i + 2].hex()}" for i in range(0, len(halves), 2))
+    return render_as("json", report)
 
 
 def render_markdown(report: dict[str, Any]) -> str:
-    from .markdown import render
-
-    return render(report)
+    return render_as("md", report)
 
 
 def render_html(report: dict[str, Any]) -> str:
-    from .html import render  # jinja2 is paid only by those who ask for HTML
-
-    return render(report)
-
-
-def _rendered(name: str, render: Callable[[dict[str, Any]], str]) -> Format:
-    def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
-        yield (out or run.path) / f"report.{name}", render(report)
-
-    return files
-
-
-def _csv_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
-    from .csv_files import metrics_frame, row_frames
-
-    folder = out or run.path
-    yield folder / "report.csv", metrics_frame(report).write_csv
-    for split, rows in row_frames(run, report).items():
-        yield folder / f"rows.{split}.csv", rows.write_csv
-
-
-def _card_files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
-    from .card import render_card
-
-    beside_model = run.model_path if run.model_path.is_dir() else run.path
-    path = (out or beside_model) / "README.md"
-    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    yield path, render_card(report, _config(run), before)
-
-
-_FORMATS: dict[str, Format] = {
-    "md": _rendered("md", render_markdown),
-    "html": _rendered("html", render_html),
-    "json": _rendered("json", render_json),
-    "csv": _csv_files,
-    "card": _card_files,
-}
+    return render_as("html", report)
 
 
 def _headline(run: Run, history: History) -> dict[str, Any] | None:
@@ -219,11 +162,3 @@ def _write_whole(path: Path, content: Content) -> Path:
         else:
             file.write(text)
     return path
-
-
-def _config(run: Run) -> RunConfig | None:
-    """The run's configuration; None where a copy lost it."""
-    try:
-        return run.config()
-    except FtevError:
-        return None

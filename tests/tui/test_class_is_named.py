@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ftev.core.judgement.verdict import describe_objective
-from ftev.core.report.card import render_card
+from ftev.core.report.formats.card import render_card
 from ftev.core.report.receipts import receipt
 from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run.history import fold, read_history

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ...core.errors import ConfigError, Fault
+from ...core.report.formats import DEFAULT_FORMATS
 from ...core.report.report import (
-    DEFAULT_FORMATS,
     build_report,
     check_formats,
     render_markdown,

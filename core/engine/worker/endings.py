@@ -56,12 +56,13 @@ def write_report(run: Run, events: Outbox, ended: RunFinished) -> None:
     It is a view of what is stored: a fault in it does not undo the run, and is a warning.
     """
     from ...report import report
+    from ...report.formats import DEFAULT_FORMATS
 
     events.flush()
     history = read_history(run)
     history.add(ended)
     try:
-        report.write_report(run, (*report.DEFAULT_FORMATS, "card"), history=history)
+        report.write_report(run, (*DEFAULT_FORMATS, "card"), history=history)
     except Exception as error:
         traceback.print_exc()
         text = f"the report could not be written: {explain(error)}. `ftev-tui report {run.id}` does"

@@ -111,7 +111,7 @@ def write_comparison(told: Mapping[str, Any], path: Path, post: Post) -> None:
 def _write(told: Mapping[str, Any], path: Path, post: Post) -> None:
     from ....core.compare.compared import comparison_blocks
     from ....core.files.disk import write_whole
-    from ....core.report.markdown import render_blocks
+    from ....core.report.formats.md import render_blocks
 
     try:
         write_whole(path, render_blocks(comparison_blocks(told)).encode())

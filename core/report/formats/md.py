@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..wording.numbers import DASH, format_value
-from ..wording.text import BREAK, visible
-from .blocks import (
+from ...wording.numbers import DASH, format_value
+from ...wording.text import BREAK, visible
+from ..blocks import (
     Banner,
     Block,
     Bullets,
@@ -23,7 +23,7 @@ from .blocks import (
     Paragraph,
     Table,
 )
-from .sections import show_all
+from ..sections import show_all
 
 TEXT_LENGTH = 400  # characters of a cell, an answer or a prompt
 SENTENCES_LENGTH = 4_000

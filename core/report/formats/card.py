@@ -9,29 +9,32 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..config.config import RunConfig
-from ..demo import SHIPPED
-from ..judgement.selection import SPLITS, clean
-from ..metrics.metric import METRICS
-from ..tasks import find_task
-from ..wording.names import title_metric
-from ..wording.numbers import read_number
-from ..wording.text import visible
-from .blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
-from .markdown import render_blocks
-from .sections.data import show_data, show_leakage
-from .sections.differences import show_differences
-from .sections.findings import sentences_of
-from .sections.labels import show_labels
-from .sections.metrics import show_metrics
-from .sections.notes import show_environment
-from .sections.verdict import describe_run, show_verdict
+from ...config.config import RunConfig
+from ...demo import SHIPPED
+from ...judgement.selection import SPLITS, clean
+from ...metrics.metric import METRICS
+from ...run.runs import Run
+from ...tasks import find_task
+from ...wording.names import title_metric
+from ...wording.numbers import read_number
+from ...wording.text import visible
+from ..blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
+from ..parts import config_of
+from ..sections.data import show_data, show_leakage
+from ..sections.differences import show_differences
+from ..sections.findings import sentences_of
+from ..sections.labels import show_labels
+from ..sections.metrics import show_metrics
+from ..sections.notes import show_environment
+from ..sections.verdict import describe_run, show_verdict
+from . import File
+from .md import render_blocks
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -52,6 +55,14 @@ COVERS = (
     "The intervals cover the choice of these test rows. They do not cover another fine-tuning run, "
     "other kinds of text, or a world that changes."
 )
+
+
+def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    """README.md: beside the tuned model where it is kept, else in the run's folder."""
+    beside_model = run.model_path if run.model_path.is_dir() else run.path
+    path = (out or beside_model) / "README.md"
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    yield path, render_card(report, config_of(run), before)
 
 
 def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str = "") -> str:

@@ -18,13 +18,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..wording.numbers import DASH, format_count, format_value
-from ..wording.text import visible
-from .blocks import Banner, Block, Heading, Matrix, Table
-from .sections import show_all
-from .svg import draw
+from ...wording.numbers import DASH, format_count, format_value
+from ...wording.text import visible
+from ..blocks import Banner, Block, Heading, Matrix, Table
+from ..sections import show_all
+from ..svg import draw
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 # Words of a cell that are told in a colour and a sign too: the class of the style sheet.
 TONES = {"better": " better", "worse": " worse", "the same": " cannot", "cannot tell": " cannot"}
 SHADES = 8  # classes of the style sheet, from white to full

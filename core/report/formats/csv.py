@@ -8,20 +8,21 @@ forms) gets an apostrophe before it. Numbers are written in full and never chang
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ..analysis.evaluation import reference_of
-from ..analysis.predictions import read_frame
-from ..data.data import Dataset, read_dataset
-from ..data.rows import input_of
-from ..errors import FtevError
-from ..run.runs import Run
-from ..wording.numbers import read_number
-from ..wording.text import visible
+from ...analysis.evaluation import reference_of
+from ...analysis.predictions import read_frame
+from ...data.data import Dataset, read_dataset
+from ...data.rows import input_of
+from ...errors import FtevError
+from ...run.runs import Run
+from ...wording.numbers import read_number
+from ...wording.text import visible
+from . import File
 
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
 PLAIN = r"^[ -~]*$"  # printable ASCII
@@ -36,6 +37,14 @@ METRIC_COLUMNS = {
     "n": pl.Int64,
     "method": pl.String,
 }
+
+
+def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+    """`report.csv`, and `rows.SPLIT.csv` of each split with stored predictions."""
+    folder = out or run.path
+    yield folder / "report.csv", metrics_frame(report).write_csv
+    for split, rows in row_frames(run, report).items():
+        yield folder / f"rows.{split}.csv", rows.write_csv
 
 
 def metrics_frame(report: Mapping[str, Any]) -> pl.DataFrame:
