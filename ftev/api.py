@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from .core.judgement.verdict import Verdict, judge
+from .core.report.document import Report
 from .core.report.formats import render_as
 from .core.report.report import build_report
 from .core.run import runs
@@ -40,14 +43,14 @@ class Run:
 
         Each in its metric's unit. Empty for a split that has not been evaluated.
         """
-        results = self._document()["results"].get(split, {})
-        return {model: result["metrics"] for model, result in results.items()}
+        results = self._history.results.get(split, {})
+        return {model: msgspec.to_builtins(result.metrics) for model, result in results.items()}
 
     def report(self, format: str = "md") -> str:
         """The report as text: "md", "html" or "json". Raises ValueError for another format."""
         return render_as(format, self._document())
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> Report:
         return build_report(self._run, self._history)
 
 

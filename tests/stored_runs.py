@@ -9,16 +9,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
+import records
 import story
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.run.events import (
     AnyEvent,
-    ComparisonsComputed,
     LabelsFixed,
     PromptAnswered,
-    ResultsComputed,
     RunFinished,
     RunStarted,
     SplitPrepared,
@@ -98,14 +97,13 @@ def write_run(
     for model, frame in frames.items():
         result = evaluate_classification(frame, labels) if is_labelled else evaluate_text(frame)
         plain = spell_numbers(msgspec.to_builtins(result))
-        events.append(ResultsComputed(split=split, model=model, result=plain))
+        events.append(records.results(split, model, plain))
     if frames:
         rows = next(iter(frames.values())).height
         events.append(SplitPrepared(split=split, rows=rows, columns=2, sha256="c" * 64))
         known = labels if is_labelled else None
         pair = (split, "base", frames["base"], "tuned", frames["tuned"]) if compared else None
-        found = [] if pair is None else [msgspec.to_builtins(c) for c in compare(*pair, known)]
-        events.append(ComparisonsComputed(comparisons=spell_numbers(found)))
+        events.append(records.comparisons([] if pair is None else compare(*pair, known)))
     for prompt, base, tuned in answers:
         events.append(PromptAnswered(prompt=prompt, step=4, probe=True, base=base, tuned=tuned))
     run = story.write_story(folder, [*events, RunFinished(status="finished")], config)

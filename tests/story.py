@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import records
 from ftev.core.config.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.config.config_file import dump_config
 from ftev.core.run.events import (
     AnyEvent,
     CheckpointSaved,
-    ComparisonsComputed,
     DeviceFound,
     EpochDone,
     Evaluated,
@@ -22,7 +22,6 @@ from ftev.core.run.events import (
     ModelLoaded,
     Note,
     PromptAnswered,
-    ResultsComputed,
     RunFinished,
     RunStarted,
     SplitPrepared,
@@ -222,8 +221,8 @@ def ending() -> list[AnyEvent]:
             sha256="b" * 64,
             labels=dict.fromkeys(LABELS, 100),
         ),
-        *(ResultsComputed(split="test", model=m, result=r) for m, r in RESULTS.items()),
-        ComparisonsComputed(comparisons=COMPARISONS),
+        *(records.results("test", m, r) for m, r in RESULTS.items()),
+        records.comparisons(COMPARISONS),
         PromptAnswered(
             prompt="good?",
             step=12,

@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 
 import pytest
+import records
+from ftev.core.metrics.results import Estimate, ModelResult
 from ftev.core.run.events import (
     AnyEvent,
-    ComparisonsComputed,
     Event,
     EventReader,
     EventWriter,
@@ -19,7 +20,6 @@ from ftev.core.run.events import (
     StepDone,
     decode_event,
     encode_event,
-    spell_numbers,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,11 +64,15 @@ def test_numbers_that_json_lacks_survive(value: float) -> None:
         assert got == value or (math.isnan(got) and math.isnan(value))
 
 
-def test_infinities_inside_results_survive_as_strings() -> None:
-    result = spell_numbers({"metrics": {"loss": {"value": math.inf, "low": math.nan}}})
-    back = decode_event(encode_event(ResultsComputed(split="test", model="tuned", result=result)))
+def test_infinities_inside_results_survive() -> None:
+    loss = Estimate(math.inf, math.nan, 1.0, "none")
+    line = encode_event(records.results("test", "tuned", ModelResult(n=1, metrics={"loss": loss})))
+    json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert json.loads(line)["result"]["metrics"]["loss"]["value"] == "Infinity"
+    back = decode_event(line)
     assert isinstance(back, ResultsComputed)
-    assert back.result == {"metrics": {"loss": {"value": "Infinity", "low": "NaN"}}}
+    read = back.result.metrics["loss"]
+    assert (read.value, read.high, math.isnan(read.low)) == (math.inf, 1.0, True)
 
 
 def test_the_word_null_in_a_text_is_a_word() -> None:
@@ -143,6 +147,6 @@ def test_events_are_stamped_once(tmp_path: Path) -> None:
 def test_written_events_are_there_before_the_writer_closes(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer = EventWriter(path)
-    writer.write(ComparisonsComputed(comparisons=[{"low": "NaN"}]))
+    writer.write(records.comparisons([{"low": "NaN"}]))
     assert len(read_all(path)) == 1
     writer.close()

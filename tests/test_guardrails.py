@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import records
 import story
 from ftev.core.analysis import Evaluation, guardrails
 from ftev.core.analysis.measure import measure
@@ -35,10 +37,12 @@ from ftev.core.data.data import read_run_data
 from ftev.core.errors import ConfigError, DataError
 from ftev.core.judgement.objective import against_margin
 from ftev.core.judgement.verdict import Verdict, judge
+from ftev.core.metrics.results import Comparison
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run.events import AnyEvent, LabelsFixed, LeakageFound, RunFinished, RunStarted
 from ftev.core.run.history import fold
+from msgspec import structs
 
 LABELS = ("fine", "fraud")
 ROWS = 1200
@@ -246,9 +250,10 @@ def test_the_report_lists_guardrails(tmp_path: Path) -> None:
 # Margins
 
 
-def change(low: float, high: float, p: float = 0.001, metric: str = "accuracy") -> dict[str, Any]:
+def change(low: float, high: float, p: float = 0.001, metric: str = "accuracy") -> Comparison:
     middle = (low + high) / 2
-    return {"metric": metric, "difference": middle, "low": low, "high": high, "p": p}
+    plain = {"metric": metric, "difference": middle, "low": low, "high": high, "p": p}
+    return records.record(Comparison, plain)
 
 
 @pytest.mark.parametrize(
@@ -291,9 +296,9 @@ def test_rows_that_all_stayed_show_as_much_as_their_number() -> None:
     assert against_margin(nothing, 5, no_worse_by=0.01)[0] == 0
     assert against_margin(nothing, 1000, no_worse_by=0.01)[0] == 1
     assert against_margin(change(0.0, 0.0, 1.0, "loss"), 1000, no_worse_by=0.01)[0] == 0
-    without = {**nothing, "low": "NaN", "high": "NaN"}
+    without = structs.replace(nothing, low=math.nan, high=math.nan)
     assert against_margin(without, 1000, no_worse_by=0.01)[0] == 1
-    assert against_margin({**without, "p": 0.5}, 1000, no_worse_by=0.01)[0] == 0
+    assert against_margin(structs.replace(without, p=0.5), 1000, no_worse_by=0.01)[0] == 0
 
 
 def test_margins_decide_the_verdict() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
+import records
 import story
 from ftev.core.errors import RunError
 from ftev.core.judgement.kept import describe_kept, reason_kept
@@ -16,7 +19,6 @@ from ftev.core.run.events import (
     AnyEvent,
     CheckpointChosen,
     CheckpointSaved,
-    ComparisonsComputed,
     EpochDone,
     Evaluated,
     EventReader,
@@ -26,7 +28,6 @@ from ftev.core.run.events import (
     Note,
     Paused,
     PromptAnswered,
-    ResultsComputed,
     Resumed,
     RunFinished,
     RunStarted,
@@ -177,16 +178,13 @@ def test_eta_is_the_pace_of_the_last_steps_times_what_is_left() -> None:
 
 
 def test_comparisons_of_every_split_stay() -> None:
-    told = [
-        ComparisonsComputed(comparisons=[COMPARED | {"split": split}])
-        for split in ("validation", "test")
-    ]
+    told = [records.comparisons([COMPARED | {"split": split}]) for split in ("validation", "test")]
     assert [c["split"] for c in fold(told).comparisons] == ["validation", "test"]
 
 
 def test_a_result_replaces_the_one_before() -> None:
-    told = [ResultsComputed(split="test", model="tuned", result=RESULT | {"n": n}) for n in (1, 2)]
-    assert fold(told).results == {"test": {"tuned": RESULT | {"n": 2}}}
+    told = [records.results("test", "tuned", RESULT | {"n": n}) for n in (1, 2)]
+    assert fold(told).results["test"]["tuned"].n == 2
 
 
 def test_the_last_score_of_a_text_counts() -> None:
@@ -357,8 +355,27 @@ def test_L1_the_loss_of_an_epoch_is_one_division_of_sums() -> None:
     assert history.epochs[0].train_loss == pytest.approx(2.8)
 
 
-RESULT = {"n": 1, "metrics": {"accuracy": {"value": 0.5, "low": 0.1, "high": 0.9}}}
-COMPARED = {"split": "test", "metric": "accuracy", "from": "base", "to": "tuned"}
+ACCURACY = {"value": 0.5, "low": 0.1, "high": 0.9, "method": "Wilson 95 %"}
+RESULT = {"n": 1, "metrics": {"accuracy": ACCURACY}}
+COMPARED = {
+    "split": "test",
+    "metric": "accuracy",
+    "from": "base",
+    "to": "tuned",
+    "difference": 0.1,
+    "low": -0.1,
+    "high": 0.3,
+    "p": 0.3,
+    "method": "exact McNemar p",
+}
+
+
+def scored(result: object, split: str = "test") -> dict[str, object]:
+    return {"kind": "ResultsComputed", "split": split, "model": "tuned", "result": result}
+
+
+def analysed(name: str, result: object) -> dict[str, object]:
+    return {"kind": "AnalysisComputed", "split": "test", "name": name, "result": result}
 
 
 @pytest.mark.parametrize(
@@ -370,22 +387,35 @@ COMPARED = {"split": "test", "metric": "accuracy", "from": "base", "to": "tuned"
         Note(level="info", text="x", time=math.nan),
         Note(level="info", text="x", time=math.inf),
         Note(level="info", text="x", time=1e300),
-        ResultsComputed(split="test", model="tuned", result={}),
-        ResultsComputed(split="test", model="tuned", result={"n": 1}),
-        ResultsComputed(split="test", model="tuned", result={"metrics": {}}),
-        ResultsComputed(split="test", model="tuned", result=RESULT | {"metrics": {"x": 0.5}}),
-        ResultsComputed(split="../test", model="tuned", result=RESULT),
+        scored({}),
+        scored({"n": 1}),
+        scored({"metrics": {}}),
+        scored("a word"),
+        scored(RESULT | {"n": 0.5}),
+        scored(RESULT | {"metrics": {"x": 0.5}}),
+        scored(RESULT | {"metrics": {"x": {"value": 0.5}}}),
+        scored(RESULT, split="../test"),
         *(
-            ComparisonsComputed(comparisons=[{k: v for k, v in COMPARED.items() if k != name}])
+            {
+                "kind": "ComparisonsComputed",
+                "comparisons": [{k: v for k, v in COMPARED.items() if k != name}],
+            }
             for name in COMPARED
         ),
+        analysed("of a later version", {}),
+        analysed("short_answers", {"rows": 1, "answers": 1, "references": 1}),
+        analysed("short_answers", [1]),
         LabelsFixed(labels=[]),
     ],
 )
-def test_what_no_run_can_have_told_is_counted_and_left_out(event: AnyEvent, tmp_path: Path) -> None:
+def test_what_no_run_can_have_written_is_counted_and_left_out(
+    event: AnyEvent | dict[str, object], tmp_path: Path
+) -> None:
     run = story.write_story(tmp_path / "r", story.beginning())
     writer = EventWriter(run.events_path)
-    writer.write(event)
+    writer.append(
+        json.dumps(event).encode() + b"\n" if isinstance(event, dict) else writer.lines(event)
+    )
     writer.close()
     history, clean = read_history(run), fold(story.beginning())
     assert history.unreadable_lines == 1
@@ -397,13 +427,13 @@ def test_what_no_run_can_have_told_is_counted_and_left_out(event: AnyEvent, tmp_
 def test_what_a_run_can_have_told_is_kept() -> None:
     history = fold(
         [
-            ResultsComputed(split="test", model="tuned", result=RESULT),
-            ComparisonsComputed(comparisons=[COMPARED]),
+            records.results("test", "tuned", RESULT),
+            records.comparisons([COMPARED]),
         ]
     )
     assert history.unreadable_lines == 0
-    assert history.results["test"]["tuned"] == RESULT
-    assert history.comparisons == [COMPARED]
+    assert msgspec.to_builtins(history.results["test"]["tuned"]) == RESULT
+    assert msgspec.to_builtins(history.comparisons) == [COMPARED]
 
 
 def test_events_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ftev.core.report.blocks import Chart, Line
 from ftev.core.report.report import build_report, render_html, render_markdown
 from ftev.core.report.svg import draw, format_tick, nice_ticks
 from ftev.core.run.events import AnyEvent, Evaluated, SplitPrepared
+from msgspec.structs import replace
 
 HOSTILE = (
     "<script>alert(1)</script></style></script><img src=x onerror=alert(1)>"
@@ -140,8 +141,7 @@ def test_tables_have_heads_that_a_reader_can_use(report: dict[str, Any]) -> None
 
 def test_holm_is_a_column_where_it_was_computed(report: dict[str, Any]) -> None:
     assert "Holm" not in render_markdown(report)
-    for c in report["comparisons"]:
-        c["p_holm"] = 0.0312
+    report["comparisons"] = [replace(c, p_holm=0.0312) for c in report["comparisons"]]
     markdown = render_markdown(report)
     assert "| p | p (Holm) |" in markdown
     assert "| 0.0004 | 0.0312 |" in markdown

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import records
 from ftev.core.analysis import Evaluation, analyse
 from ftev.core.analysis.label_errors import CAVEAT, LISTED, NOT_LEARNT, find_label_errors, suspect
 from ftev.core.analysis.label_noise import fit_label_noise
@@ -15,7 +16,7 @@ from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.judgement.findings import find
 from ftev.core.report.blocks import Heading, Paragraph, Table
 from ftev.core.report.sections.label_errors import show_label_errors
-from ftev.core.run.events import AnalysisComputed, RunStarted
+from ftev.core.run.events import RunStarted
 from ftev.core.run.history import fold
 from numpy.typing import NDArray
 from scored_splits import softmax
@@ -116,7 +117,7 @@ def severity(told: dict[str, Any]) -> str | None:
     started = RunStarted(
         run="r", name="r", task="classification", pid=1, host="h", ftev_version="0"
     )
-    event = AnalysisComputed(split="test", name="label_errors", result=told)
+    event = records.analysis("label_errors", told)
     found = [f for f in find(fold([started, event])) if f.code == "label_errors"]
     return found[0].severity if found else None
 

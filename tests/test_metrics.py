@@ -16,6 +16,7 @@ from ftev.core.metrics.counts import (
 )
 from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.probabilities import ProbabilityScores, ranking_influence
+from ftev.core.metrics.results import LabelScores
 from ftev.core.metrics.rows import text_metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +95,7 @@ def test_C3_class_never_predicted_has_f1_0_and_absent_class_is_left_out():
     counts = np.array([[8, 0, 0], [2, 0, 0], [0, 0, 0]])
     labels = ("common", "missed", "absent")
     rows = per_class(counts, labels)
-    assert rows["missed"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
+    assert rows["missed"] == LabelScores(0.0, 0.0, 0.0, 2)
     assert "absent" not in rows
     assert undefined_labels(counts, labels) == ["absent"]
     found = classification_metrics(counts, labels, None)

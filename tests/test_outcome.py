@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import records
 import story
 from ftev.core.compare.compare import compare_runs
 from ftev.core.compare.compared import tell_outcome
 from ftev.core.judgement.outcome import read_difference
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics.comparisons import compare
+from ftev.core.metrics.results import Comparison
 from ftev.core.run.events import ComparisonsComputed, ResultsComputed
 from ftev.core.run.history import fold
 from ftev.core.wording.numbers import format_difference, format_difference_interval
@@ -33,9 +35,9 @@ def test_noise_of_the_last_bits_is_the_same(tmp_path: Path) -> None:
         for name, frame in (("a", first), ("b", again(first, 1e-5)))
     ]
     told = compare_runs(runs)
-    loss = next(c for c in told["comparisons"] if c["metric"] == "loss")
-    assert loss["low"] > 0  # a test of such noise finds a difference
-    assert loss["p"] < 0.05
+    loss = next(c for c in told["comparisons"] if c.metric == "loss")
+    assert loss.low > 0  # a test of such noise finds a difference
+    assert loss.p < 0.05
     assert read_difference(loss) == "the same"
     assert tell_outcome(told) == (
         "b and a are the same in every digit shown: 0.000 in loss on test "
@@ -46,16 +48,14 @@ def test_noise_of_the_last_bits_is_the_same(tmp_path: Path) -> None:
 def test_a_difference_that_shows_is_told() -> None:
     first = written(400)
     found = {c.metric: c for c in compare("test", "a", first, "b", again(first, 0.5))}
-    loss = found["loss"]
-    plain = {"metric": "loss", "difference": loss.difference, "low": loss.low, "high": loss.high}
-    assert read_difference({**plain, "p": loss.p}) == "worse"
+    assert read_difference(found["loss"]) == "worse"
 
 
 def judged(difference: float, half: float) -> Any:
     comparison = story.comparison("accuracy", difference, half)
     events = [
         *(e for e in story.whole() if not isinstance(e, ComparisonsComputed)),
-        ComparisonsComputed(comparisons=[comparison]),
+        records.comparisons([comparison]),
     ]
     assert any(isinstance(e, ResultsComputed) for e in events)
     return judge(fold(events), story.config(metric="accuracy"))
@@ -76,7 +76,7 @@ def test_nothing_shown_is_the_same_only_where_it_is_surely_little(
     low: float, high: float, said: str
 ) -> None:
     c = {"metric": "accuracy", "difference": (low + high) / 2, "low": low, "high": high, "p": 0.01}
-    assert read_difference(c) == said
+    assert read_difference(records.record(Comparison, c)) == said
 
 
 def test_no_difference_has_one_spelling() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 import story
 from ftev.core.config.config_file import check_config
 from ftev.core.errors import ConfigError
@@ -67,7 +68,7 @@ def deployed(drift: float = 0.0, passed: bool = True, **more: Any) -> dict[str, 
 
 def fact(name: str, result: dict[str, Any]) -> AnalysisComputed:
     plain = spell_numbers(result)
-    return AnalysisComputed(split="test", name=name, model="tuned", result=plain)
+    return records.analysis(name, plain, "test", "tuned")
 
 
 def blocks(folder: Path, *facts: AnalysisComputed) -> list[Any]:

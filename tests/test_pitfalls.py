@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 import story
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.judgement.findings import LOOKS, PITFALLS, Finding, find
@@ -18,7 +19,6 @@ from ftev.core.judgement.findings.scores import right_by_chance
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics.statistics import wilson
 from ftev.core.run.events import (
-    AnalysisComputed,
     AnyEvent,
     ColumnsFound,
     ComparisonsComputed,
@@ -26,7 +26,6 @@ from ftev.core.run.events import (
     LabelsFixed,
     LeakageFound,
     ModelsCompared,
-    ResultsComputed,
     RunStarted,
     SplitPrepared,
     TextScored,
@@ -58,11 +57,11 @@ def shown(events: Iterable[AnyEvent], code: str, config: RunConfig | None = None
 
 def scored(result: dict[str, Any], split: str = "test", **others: dict[str, Any]) -> list[AnyEvent]:
     models = {**others, "tuned": result}
-    return [ResultsComputed(split=split, model=m, result=r) for m, r in models.items()]
+    return [records.results(split, m, r) for m, r in models.items()]
 
 
 def analysed(name: str, result: dict[str, Any], split: str = "test", model: str = "") -> AnyEvent:
-    return AnalysisComputed(split=split, name=name, model=model, result=result)
+    return records.analysis(name, result, split, model)
 
 
 # Scores
@@ -161,7 +160,7 @@ def test_V5_rows_without_a_prediction_are_an_error() -> None:
     assert finding.severity == "error"
     assert "no prediction for 2 of 200 rows of test" in finding.message
     assert finding.rows == [("test", 3), ("test", 5)]
-    broken = ResultsComputed(split="validation", model="tuned", result=result)
+    broken = records.results("validation", "tuned", result)
     elsewhere = shown([STARTED, *scored(story.result((88, 92))), broken], "no_prediction")
     assert elsewhere.rows == [("validation", 3), ("validation", 5)]
     assert found([STARTED, *scored(story.result((88, 92)))], "no_prediction") is None
@@ -184,7 +183,7 @@ def test_F_a_probe_that_beats_the_tuned_model() -> None:
     better = story.comparison("accuracy", 0.2, 0.06)
     wide = story.comparison("accuracy", -0.05, 0.06)
     for c in (unsure, better, wide):
-        told = [*events, ComparisonsComputed(comparisons=[c])]
+        told = [*events, records.comparisons([c])]
         assert found(told, "probe_beats_tuned", config) is None
 
 
@@ -295,7 +294,7 @@ def test_a_target_that_the_reference_meets_is_told() -> None:
 
 
 def compared(metric: str, difference: float, half: float, before: str) -> AnyEvent:
-    return ComparisonsComputed(comparisons=[story.comparison(metric, difference, half, before)])
+    return records.comparisons([story.comparison(metric, difference, half, before)])
 
 
 def test_S7_a_test_set_too_small_for_the_claim() -> None:
@@ -321,7 +320,7 @@ def test_D2_the_rows_are_those_that_the_verdict_rests_on() -> None:
     assert found(whole, "test_too_small", ACCURACY) is None
     assert isinstance(plain, ComparisonsComputed)
     clean = [{**c, "split": "test_clean"} for c in plain.comparisons]
-    leaked = [*scored(few, "test_clean", probe=few), ComparisonsComputed(comparisons=clean)]
+    leaked = [*scored(few, "test_clean", probe=few), records.comparisons(clean)]
     finding = shown([*whole, *leaked], "test_too_small", ACCURACY)
     assert finding.message.startswith("test has 44 rows that repeat nothing of an earlier split:")
     assert finding.evidence["rows"] == 44
@@ -332,7 +331,7 @@ def test_S2b_few_rows_that_can_never_show_anything_are_named_so() -> None:
         c = story.comparison("accuracy", 1.0, 0.0) | {"p": p, "smallest_detectable": least}
         result = story.result((rows - rows // 2, rows // 2), rows=(rows - rows // 2, rows // 2))
         events = [STARTED, *scored(result | more, probe=result)]
-        return found([*events, ComparisonsComputed(comparisons=[c])], "test_too_small", ACCURACY)
+        return found([*events, records.comparisons([c])], "test_too_small", ACCURACY)
 
     five = of(5, 0.0625, None)  # 0 broke, 5 fixed: the interval is [+100, +100]
     assert five is not None
@@ -869,7 +868,7 @@ def answered(differences: dict[str, float], looping: tuple[float, float]) -> lis
     return [
         WRITES,
         *scored(result, base=result),
-        ComparisonsComputed(comparisons=compared),
+        records.comparisons(compared),
         *shares,
     ]
 
@@ -918,10 +917,8 @@ def test_V7_a_model_that_never_stops_is_an_error_whatever_its_loss() -> None:
 
 def test_answers_that_do_not_end_are_the_one_advice_of_worse_ones() -> None:
     """Not "lower" and "raise" the learning rate side by side."""
-    worse = ComparisonsComputed(
-        comparisons=[{"split": "test", "from": "base", "to": "tuned", "metric": "chrf"}
-        | {"difference": -9.0, "low": -9.1, "high": -8.9, "p": 0.001}]
-    )  # fmt: skip
+    worse = records.comparisons([{"split": "test", "from": "base", "to": "tuned", "metric": "chrf"}
+        | {"difference": -9.0, "low": -9.1, "high": -8.9, "p": 0.001}])  # fmt: skip
     endless, ending = (
         [worse if isinstance(e, ComparisonsComputed) else e for e in endings(n, 80)]
         for n in (0, 80)

@@ -11,6 +11,7 @@ from ftev.core.config.config import RunConfig
 from ftev.core.errors import ConfigError
 from ftev.core.judgement.findings import Finding, find
 from ftev.core.judgement.verdict import judge
+from ftev.core.metrics.results import Estimate
 from ftev.core.report.glossary import explain, lookup
 from ftev.core.report.quiz import COUNT, Question, count_right, make_quiz, read_answers
 from ftev.core.report.quiz.losses import ALONE, TEXTS, about_losses, course_of
@@ -226,12 +227,10 @@ def test_a_pitfall_that_could_be_argued_is_not_offered() -> None:
 
 def with_loss(loss: float, half: float) -> History:
     history = history_of()
-    estimate = story.estimate(loss, loss - half, loss + half)
-    told = {
-        m: {**r, "loss": loss, "metrics": {**r["metrics"], "loss": estimate}}
-        for m, r in history.results["test"].items()
-    }
-    history.results = {"test": told}
+    estimate = Estimate(loss, loss - half, loss + half, "bootstrap")
+    for model, r in history.results["test"].items():
+        metrics = r.metrics | {"loss": estimate}
+        history.results["test"][model] = replace(r, loss=loss, metrics=metrics)
     return history
 
 

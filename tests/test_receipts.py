@@ -12,10 +12,12 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import records
 from ftev.core.errors import ConfigError
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.metrics.metric import METRICS
+from ftev.core.metrics.results import ModelResult
 from ftev.core.report.explained import explain_metric, metric_name
 from ftev.core.report.receipt_lines import difference_lines, explained_lines, receipt_lines
 from ftev.core.report.receipts import (
@@ -53,7 +55,7 @@ def remeasured(task: str) -> tuple[Run, History]:
                 if task == "classification"
                 else evaluate_text(frame)
             )
-            models[model] = spell_numbers(msgspec.to_builtins(found))
+            models[model] = found
     return run, history
 
 
@@ -156,9 +158,8 @@ def test_a_run_of_an_earlier_version_says_what_it_did_not_store(task: str) -> No
     history = read_history(run)
     for models in history.results.values():
         for result in models.values():
-            for estimate in result["metrics"].values():
-                estimate.pop("numerator", None)
-                estimate.pop("denominator", None)
+            for name, estimate in result.metrics.items():
+                result.metrics[name] = replace(estimate, numerator=None, denominator=None)
     unknown = set()
     for r in every_receipt(history, run.config()):
         if isinstance(r, DifferenceReceipt):
@@ -250,16 +251,17 @@ def told(frames: dict[str, pl.DataFrame], labels: list[str]) -> History:
     )
     history.labels = labels
     found = {m: evaluate_classification(f, labels, draws=50) for m, f in frames.items()}
-    history.results["test"] = {m: msgspec.to_builtins(r) for m, r in found.items()}
+    history.results["test"] = dict(found)
     a, b = frames["probe"], frames["tuned"]
-    history.comparisons = msgspec.to_builtins(compare("test", "probe", a, "tuned", b, labels))
+    history.comparisons = compare("test", "probe", a, "tuned", b, labels)
     return history
 
 
 def test_many_labels_and_a_lost_configuration_have_receipts_too() -> None:
     labels = [f"label {i}" for i in range(4)]
     history = told({"probe": many_labels(seed=2), "tuned": many_labels()}, labels)
-    history.results["test"]["probe"]["n"] = 60
+    models = history.results["test"]
+    models["probe"] = replace(models["probe"], n=60)
     for r in every_receipt(history, None):
         assert is_complete(r)
         if isinstance(r, Receipt):
@@ -295,7 +297,7 @@ def test_every_metric_that_may_stand_in_a_report_has_words() -> None:
         estimate = {"value": 0.5, "low": 0.4, "high": 0.6, "method": "Wilson 95 %"}
         stored = estimate | {"numerator": 1.0, "denominator": 2.0}
         result = {"n": 9, "metrics": {name: stored}, "positive": "p"}
-        history.results = {"test": {"tuned": result}}
+        history.results = {"test": {"tuned": records.record(ModelResult, result)}}
         r = receipt(history, None, "test", "tuned", name)
         assert is_complete(r)
         assert (name in NO_RATIO) != bool(r.numerator_is and r.denominator_is)
@@ -308,7 +310,7 @@ def test_answers_are_counted_by_themselves_and_signatures_told() -> None:
     history = History()
     estimate = {"value": 12.5, "low": 10.0, "high": 15.0, "method": "bootstrap"}
     result = {"n": 90, "metrics": {"bleu": estimate}, "answered": 40, "signatures": {"bleu": "v2"}}
-    history.results = {"test": {"tuned": result}}
+    history.results = {"test": {"tuned": records.record(ModelResult, result)}}
     r = receipt(history, None, "test", "tuned", "bleu")
     assert (r.rows.scored, r.rows.in_split) == (40, 90)
     assert "computed by: v2" in r.notes
@@ -342,9 +344,8 @@ def test_answers_against_references_are_sums_over_answered_rows() -> None:
 
 def test_a_model_that_was_not_made_for_the_task_says_how_it_answers() -> None:
     history = read_history(Run(SAMPLES / "classification"))
-    history.results["test"]["base"] = dict(
-        history.results["test"]["probe"], method="likeliest label"
-    )
+    models = history.results["test"]
+    models["base"] = replace(models["probe"], method="likeliest label")
     r = receipt(history, None, "test", "base", "accuracy")
     assert "how it answers: likeliest label" in r.notes
     assert "language model" in r.prefix
@@ -403,7 +404,7 @@ def test_a_receipt_can_be_written_as_json_with_nan() -> None:
     r = receipt(history, run.config(), "test", "tuned", "accuracy")
     assert r.interval is not None
     odd = replace(r, value=math.nan, interval=replace(r.interval, low=math.nan))
-    assert spell_numbers(msgspec.to_builtins(odd))["value"] == "NaN"
+    assert spell_numbers(odd)["value"] == "NaN"
     assert list(receipt_lines(odd))
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
+import records
 import story
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.data.data import read_dataset
 from ftev.core.report.formats.card import CARD_FOLDER, render_card
 from ftev.core.report.formats.csv import safe_text
-from ftev.core.report.report import build_report, write_report
+from ftev.core.report.report import build_report, render_json, write_report
 from ftev.core.run.events import (
-    ComparisonsComputed,
     LabelsFixed,
     ModelLoaded,
-    ResultsComputed,
     RunFinished,
     SplitPrepared,
     spell_numbers,
@@ -53,8 +54,8 @@ def run(tmp_path: Path) -> Run:
         *story.beginning(),
         LabelsFixed(labels=["no", "yes"], positive="yes"),
         SplitPrepared(split="test", rows=len(TEXTS), columns=2, source="test.csv"),
-        *(ResultsComputed(split="test", model=m, result=r) for m, r in story.RESULTS.items()),
-        ComparisonsComputed(comparisons=story.COMPARISONS),
+        *(records.results("test", m, r) for m, r in story.RESULTS.items()),
+        records.comparisons(story.COMPARISONS),
         RunFinished(status="finished"),
     ]
     found = story.write_story(tmp_path / "run", events, settings)
@@ -253,13 +254,15 @@ def test_a_sample_run_gives_every_format(tmp_path: Path) -> None:
         "rows.test.csv",
         "rows.validation.csv",
     }
-    assert build_report(run)["results"] == spell_numbers(build_report(run)["results"])
+    results = build_report(run)["results"]
+    assert json.loads(render_json({"results": results})) == {"results": spell_numbers(results)}
 
 
 @pytest.mark.parametrize("adapter", [False, True])
 def test_V3_a_card_prints_the_calls_that_parity_runs(run: Run, adapter: bool) -> None:
     report = build_report(run)
-    report["analyses"] = {"test": {"parity": {"tuned": {"adapter": adapter}}}}
+    parity = records.analysis("parity", {"adapter": adapter}).result
+    report["analyses"] = {"test": {"parity": {"tuned": parity}}}
     text = render_card(report | {"findings": []}, None)
     code = find_task(report["run"]["task"]).loading_code(CARD_FOLDER, adapter=adapter)
     assert f"```python\n{code}```" in text
@@ -271,7 +274,8 @@ def test_V13_a_card_says_the_threshold_that_its_figures_are_at(run: Run) -> None
     report = build_report(run)
     assert "Answer “positive” where" not in render_card(report, run.config())
     split = report["headline"]["split"]
-    report["results"][split]["tuned"]["threshold"] = 0.0557
+    models = report["results"][split]
+    models["tuned"] = msgspec.structs.replace(models["tuned"], threshold=0.0557)
     card = render_card(report, run.config())
     assert "Answer “positive” where its probability is at least 0.0557" in card
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 from ftev.core.errors import ConfigError, DataError
 from ftev.core.run.events import AnyEvent, ResultsComputed, RunFinished, RunStarted
 from ftev.core.run.gpus import gpu_of, visible_gpus
@@ -196,7 +197,7 @@ def ended(validation: float, test: float, loss: float = 0.5, status: Any = "fini
             name: {"value": v, "low": v - 0.1, "high": v + 0.1, "method": "made up"}
             for name, v in (("accuracy", value), ("loss", loss))
         }
-        return ResultsComputed(split=split, model="tuned", result={"n": 100, "metrics": metrics})
+        return records.results(split, "tuned", {"n": 100, "metrics": metrics})
 
     events: list[AnyEvent] = [
         RunStarted(run="r", name="r", task="classification", pid=1, host="h", ftev_version="0"),

@@ -82,14 +82,14 @@ def test_a_line_that_does_not_fit_is_named_and_the_other_runs_are_listed(tmp_pat
     place = next(
         i
         for i, line in enumerate(lines)
-        if b'"split":"test","name":"calibration","model":"tuned"' in line
+        if b'"split":"test","name":"thresholds","model":"tuned"' in line
     )
     event = json.loads(lines[place])
-    del event["result"]["ece"]
+    event["result"]["at_half"]["confusion"]["labels"] = ["one"]
     lines[place] = json.dumps(event).encode() + b"\n"
     run = Run(folder.torn)
     run.events_path.write_bytes(b"".join(lines))
-    with pytest.raises(RunError, match=rf"events\.jsonl:{place + 1}: .*KeyError.*'ece'"):
+    with pytest.raises(RunError, match=rf"events\.jsonl:{place + 1}: .*ValueError.*unpack"):
         use_history(run, lambda h: render_markdown(build_report(run, h)))
     assert not folder._read("list")
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import records
 import story
 from ftev.core.config.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.judgement.chance import permutation_p
@@ -20,9 +21,9 @@ from ftev.core.judgement.selection import find_comparison
 from ftev.core.judgement.verdict import Verdict, judge
 from ftev.core.metrics.comparisons import Comparison, adjust_secondary, compare
 from ftev.core.metrics.evaluate import evaluate_classification
+from ftev.core.metrics.results import Estimate
 from ftev.core.report.report import build_report
 from ftev.core.run.events import (
-    AnalysisComputed,
     AnyEvent,
     ComparisonsComputed,
     LabelsFixed,
@@ -66,10 +67,10 @@ def evaluated(before: pl.DataFrame, after: pl.DataFrame, primary: str) -> list[A
     for model, frame in (("probe", before), ("tuned", after)):
         result = evaluate_classification(frame, LABELS, "fraud")
         plain = msgspec.to_builtins(result)
-        events.append(ResultsComputed(split="test", model=model, result=plain))
+        events.append(records.results("test", model, plain))
     found = compare("test", "probe", before, "tuned", after, LABELS, "fraud")
     plain = msgspec.to_builtins(adjust_secondary(found, primary))
-    return [*events, ComparisonsComputed(comparisons=plain), RunFinished(status="finished")]
+    return [*events, records.comparisons(plain), RunFinished(status="finished")]
 
 
 def test_C7_98_percent_accuracy_with_12_percent_recall_is_held(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def chosen(aim: dict[str, Any], recall: tuple[float, float], **more: Any) -> Any
         "at_threshold": {"threshold": 0.07, "metrics": {"recall": estimate}},
         **more,
     }
-    return AnalysisComputed(split="test", name="thresholds", model="tuned", result=told)
+    return records.analysis("thresholds", told, "test", "tuned")
 
 
 BETTER = evaluated(
@@ -209,7 +210,7 @@ def test_V6_a_rule_dearer_than_calling_every_row_positive_is_held() -> None:
     )
     verdict = judge(fold([*BETTER, event]), config(cost=CostConfig(fp=1, fn=20)))
     assert verdict.reasons[0] == (
-        "at the threshold 0.07 chosen on validation, the tuned model costs 1.01 a row on test, "
+        "at the threshold 0.07 chosen on validation, the tuned model costs 1.01 per row on test, "
         'calling every row "fraud" 0.786 (paired 95 %: +0.1 to +0.4): worse'
     )
 
@@ -217,7 +218,7 @@ def test_V6_a_rule_dearer_than_calling_every_row_positive_is_held() -> None:
 def test_a_threshold_that_was_asked_for_and_not_found_is_no_evidence() -> None:
     told = {"aim": {"kind": "precision_at_least", "target": 0.99}, "in_use": False,
             "why_not": "no threshold reaches a precision of 99.0% on validation"}  # fmt: skip
-    event = AnalysisComputed(split="test", name="thresholds", model="tuned", result=told)
+    event = records.analysis("thresholds", told, "test", "tuned")
     verdict = judge(fold([*BETTER, event]), config())
     assert verdict.decision == "no evidence"
     assert "no threshold is in use: no threshold reaches" in verdict.reasons[0]
@@ -239,7 +240,7 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
             clean.append(msgspec.structs.replace(told, split="test_clean"))
         if isinstance(told, ComparisonsComputed):
             rows = [{**c, "split": "test_clean"} for c in told.comparisons]
-            clean.append(ComparisonsComputed(comparisons=rows))
+            clean.append(records.comparisons(rows))
     verdict = judge(fold([*BETTER, leak, event, *clean]), config())
     assert verdict.decision == "no evidence"
     assert "rows of test that repeat an earlier split" in verdict.reasons[0]
@@ -257,7 +258,7 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
     ],
 )
 def test_about_how_many_rows_would_decide_a_target(value: float, target: float, told: str) -> None:
-    estimate = {"value": value, "low": value - 0.04, "high": value + 0.02}
+    estimate = Estimate(value, value - 0.04, value + 0.02, "bootstrap")
     vote, why = against_target(estimate, 1000, target, at_least=True)
     assert vote == 0
     assert told in why
@@ -364,10 +365,10 @@ def test_V1_after_a_reference_that_guesses_comes_the_next() -> None:
     before, after = predicted((150, 0), (150, 0)), predicted((130, 20), (20, 130))
     events = evaluated(before, after, "macro_f1")
     result = msgspec.to_builtins(evaluate_classification(before, LABELS, "fraud"))
-    events.insert(2, ResultsComputed(split="test", model="majority", result=result))
+    events.insert(2, records.results("test", "majority", result))
     found = compare("test", "majority", before, "tuned", after, LABELS, "fraud")
     plain = msgspec.to_builtins(adjust_secondary(found, "macro_f1"))
-    events.insert(-1, ComparisonsComputed(comparisons=plain))
+    events.insert(-1, records.comparisons(plain))
     assert judge(fold(events), config()).decision == "ship"
 
 
@@ -378,8 +379,8 @@ def with_reference(
     result = msgspec.to_builtins(evaluate_classification(before, LABELS, "fraud"))
     found = compare("test", model, before, "tuned", after, LABELS, "fraud")
     plain = msgspec.to_builtins(adjust_secondary(found, metric))
-    results = ResultsComputed(split="test", model=model, result=result)
-    return [*events[:-1], results, ComparisonsComputed(comparisons=plain), events[-1]]
+    results = records.results("test", model, result)
+    return [*events[:-1], results, records.comparisons(plain), events[-1]]
 
 
 def test_V1_a_reference_not_shown_to_guess_must_be_beaten_too() -> None:
@@ -468,9 +469,9 @@ def test_V1_a_language_model_is_below_ln_V(
         msgspec.structs.replace(STARTED, task="generation"),
         ModelLoaded(name="m", architecture="A", parameters=1, trainable=1, layers=1,
                     vocab_size=2981, max_length=64),
-        ResultsComputed(split="test", model="base", result=loss(base)),
-        ResultsComputed(split="test", model="tuned", result=loss(tuned)),
-        ComparisonsComputed(comparisons=[compared]),
+        records.results("test", "base", loss(base)),
+        records.results("test", "tuned", loss(tuned)),
+        records.comparisons([compared]),
         RunFinished(status="finished"),
     ]  # fmt: skip
     terms = replace(config(), task="generation")
@@ -487,11 +488,11 @@ def test_V1_a_language_model_is_below_ln_V(
 def test_V1_few_rows_are_tested_exactly() -> None:
     """Of 5 rows all right the interval may be narrow; Fisher's p is 0.2."""
     events = evaluated(predicted((3, 0), (2, 0)), predicted((3, 0), (0, 2)), "macro_f1")
-    narrow = {"value": 1.0, "low": 0.8, "high": 1.0, "method": "bootstrap"}
+    narrow = Estimate(1.0, 0.8, 1.0, "bootstrap")
     for e in events:
         if isinstance(e, ResultsComputed) and e.model == "tuned":
-            e.result["metrics"] |= {"balanced_accuracy": narrow, "macro_f1": narrow}
-            e.result["metrics"].pop("mcc")
+            e.result.metrics.update(balanced_accuracy=narrow, macro_f1=narrow)
+            e.result.metrics.pop("mcc")
     verdict = judge(fold(events), config(metric="macro_f1", at_least=0.7))
     assert verdict.decision == "no evidence"
     assert verdict.reasons[0].endswith("not shown better than guessing")
@@ -544,7 +545,12 @@ def test_V5_a_model_with_rows_without_a_prediction_never_ships() -> None:
 def parity(**more: Any) -> AnyEvent:
     told = {"rows": 32, "passed": False, "largest_loss_drift": 0.61, "tolerance": 0.0001,
             "changed_predictions": 2, "skipped": [], **more}  # fmt: skip
-    return AnalysisComputed(split="test", name="parity", model="tuned", result=told)
+    return records.analysis("parity", told, "test", "tuned")
+
+
+def self_test() -> AnyEvent:
+    plain = {"rows": 32, "passed": False, "largest_loss_drift": 0.61, "tolerance": 0.0001}
+    return records.analysis("self_test", plain, "test", "tuned")
 
 
 def test_V3_saved_weights_that_do_not_agree_never_ship() -> None:
@@ -574,14 +580,14 @@ def test_V3_saved_weights_that_could_not_be_read_back_are_told() -> None:
 
 
 def test_V3_a_self_test_that_does_not_agree_never_ships() -> None:
-    event = msgspec.structs.replace(parity(), name="self_test")
+    event = self_test()
     verdict = judge(fold([*GOOD, event]), config())
     assert verdict.decision == "hold"
     assert "scores 32 test rows otherwise in other batches" in verdict.reasons[0]
 
 
 def test_V8_every_error_finding_is_named_and_errors_come_first() -> None:
-    history = fold([*GOOD, parity(), msgspec.structs.replace(parity(), name="self_test")])
+    history = fold([*GOOD, parity(), self_test()])
     found = find(history, config())
     errors = [f.code for f in found if f.severity == "error"]
     assert errors == [f.code for f in found][: len(errors)] == ["deploy_parity", "self_test"]
@@ -602,7 +608,7 @@ def test_V8_warnings_on_the_evidence_come_before_the_others() -> None:
 
 def test_V15_fixed_and_broke_stand_beside_accuracy_alone() -> None:
     older = [  # runs of earlier versions have the counts beside every metric
-        ComparisonsComputed(comparisons=[{**c, "fixed": 80, "broke": 0} for c in e.comparisons])
+        records.comparisons([{**c, "fixed": 80, "broke": 0} for c in e.comparisons])
         if isinstance(e, ComparisonsComputed)
         else e
         for e in GOOD
@@ -685,15 +691,17 @@ def test_V9_a_report_of_a_running_run_never_says_ship_alone(tmp_path: Path) -> N
 def test_S2b_no_margin_is_shown_by_fewer_than_six_rows_or_clusters(
     rows: int, clusters: int | None, vote: int
 ) -> None:
-    c = {"metric": "loss", "difference": 0.0, "low": -0.1, "high": 0.1, "p": 0.9}
-    assert against_margin(c | {"clusters": clusters}, rows, no_worse_by=0.5)[0] == vote
+    plain = {"metric": "loss", "difference": 0.0, "low": -0.1, "high": 0.1, "p": 0.9}
+    c = records.record(Comparison, plain | {"clusters": clusters})
+    assert against_margin(c, rows, no_worse_by=0.5)[0] == vote
 
 
 def test_an_interval_that_ends_at_the_margin_shows_nothing() -> None:
     """In floating point 0.80 - 0.85 is a little more than -0.05."""
-    c = {"metric": "accuracy", "difference": -0.02, "low": 0.80 - 0.85, "high": 0.01, "p": 0.2}
-    assert c["low"] > -0.05
+    plain = {"metric": "accuracy", "difference": -0.02, "low": 0.80 - 0.85, "high": 0.01, "p": 0.2}
+    c = records.record(Comparison, plain)
+    assert c.low > -0.05
     assert against_margin(c, 200, no_worse_by=0.05)[0] == 0
     assert against_margin(c, 200, no_worse_by=0.051)[0] == 1
-    gain = {"metric": "accuracy", "difference": 0.08, "low": 0.85 - 0.80, "high": 0.1, "p": 0.001}
+    gain = msgspec.structs.replace(c, difference=0.08, low=0.85 - 0.80, high=0.1, p=0.001)
     assert against_margin(gain, 200, better_by=0.05)[0] == 0

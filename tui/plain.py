@@ -162,10 +162,11 @@ def _of_end(e: TrainingEnded, h: History) -> list[str]:
 
 
 def _of_analysis(e: AnalysisComputed, h: History) -> list[str]:
+    result: Any = e.result
     if e.name == "self_test":
-        return [f"  self-test: {self_test_sentence(e.model, e.split, e.result)}"]
+        return [f"  self-test: {self_test_sentence(e.model, e.split, result)}"]
     if e.name == "parity":
-        return [f"  deploy parity: {parity_sentence(e.split, e.result)}"]
+        return [f"  deploy parity: {parity_sentence(e.split, result)}"]
     return []  # the report has the others
 
 

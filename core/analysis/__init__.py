@@ -1,20 +1,20 @@
 """What the stored rows of a split say beyond the metrics: calibration, slices, flips and the like.
 
-Each analysis is a file here with one function of an `Evaluation`, and one line in `ANALYSES`. What
-it yields is written down as an `AnalysisComputed` event and folded into `History.analyses`. No
-torch: the worker calls them at the end of a run.
+Each analysis is one function of an `Evaluation` and one line in `ANALYSES`; its struct stands in
+`metrics.analyses`. What it yields is folded into `History.analyses`. No torch: the worker calls
+them at the end of a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..run.events import AnalysisComputed, spell_numbers
+from ..run.events import AnalysisComputed
 from .calibration import calibration
 from .choices import choices
 from .completions import completions
 from .end_tokens import end_tokens
-from .evaluation import Analysis, Evaluation, Frames
+from .evaluation import Evaluation, Frames
 from .flips import find_flips
 from .guardrails import guardrails
 from .label_errors import find_label_errors
@@ -23,7 +23,6 @@ from .thresholds import at_operating_point, thresholds
 
 __all__ = [
     "ANALYSES",
-    "Analysis",
     "Evaluation",
     "Frames",
     "analyse",
@@ -32,7 +31,7 @@ __all__ = [
     "thresholds",
 ]
 
-Look = Callable[[Evaluation], Iterator[Analysis]]
+Look = Callable[[Evaluation], Iterator[AnalysisComputed]]
 
 ANALYSES: tuple[Look, ...] = (
     find_flips,
@@ -50,6 +49,4 @@ ANALYSES: tuple[Look, ...] = (
 def analyse(e: Evaluation, looks: Sequence[Look] = ANALYSES) -> Iterator[AnalysisComputed]:
     """Every analysis that applies to a split, as facts to be written down."""
     for look in looks:
-        for found in look(e):
-            plain = spell_numbers(found.result)
-            yield AnalysisComputed(split=e.split, name=found.name, model=found.model, result=plain)
+        yield from look(e)

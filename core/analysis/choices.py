@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import polars as pl
 
+from ..metrics.analyses import ClosedChoice, Commonest, OfBoth, ZeroShot
 from ..metrics.clusters import change_p, read_clusters, share
-from .evaluation import Analysis, Evaluation
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation
 
 MODELS = ("base", "tuned")
 CLOSED_RULE = (
@@ -21,24 +22,24 @@ CLOSED_RULE = (
 )
 
 
-def choices(e: Evaluation) -> Iterator[Analysis]:
+def choices(e: Evaluation) -> Iterator[AnalysisComputed]:
     """`closed_choice` of a language model, `zero_shot` of a classifier's untrained base."""
     chosen = {m: e.frames[m] for m in MODELS if m in e.frames and "chosen" in e.frames[m].columns}
     if set(chosen) == set(MODELS):
         found = _closed(chosen)
         if found:
-            yield Analysis("closed_choice", found)
+            yield e.found(found)
     base = e.frames.get("base")
     if base is not None and "chosen_by_byte" in base.columns:
-        yield Analysis("zero_shot", _zero_shot(base), "base")
+        yield e.found(_zero_shot(base), "base")
 
 
-def _closed(frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
+def _closed(frames: dict[str, pl.DataFrame]) -> ClosedChoice | None:
     joined = _choices_of(frames["base"], "base").join(
         _choices_of(frames["tuned"], "tuned").drop("reference"), on="row_id", maintain_order="left"
     )
     if not joined.height:
-        return {}
+        return None
     right = {m: (joined[m] == joined["reference"]).to_numpy() for m in MODELS}
     clusters = read_clusters(joined)
     fixed = int((right["tuned"] & ~right["base"]).sum())
@@ -46,18 +47,18 @@ def _closed(frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
     counts = Counter(joined["reference"].to_list())
     commonest, n = counts.most_common(1)[0]
     p, method = change_p(right["tuned"].astype(float) - right["base"], clusters)
-    return {
-        "rows": joined.height,
-        "candidates": int(frames["base"]["candidates"].max()),  # type: ignore[arg-type]
-        "rule": CLOSED_RULE,
-        "accuracy": {m: share(right[m], clusters) for m in MODELS},
-        "commonest": {"completion": commonest, "count": n, "value": n / joined.height},
-        "difference": float(right["tuned"].mean() - right["base"].mean()),
-        "fixed": fixed,
-        "broke": broke,
-        "p": p,
-        "method": method,
-    }
+    return ClosedChoice(
+        rows=joined.height,
+        candidates=int(frames["base"]["candidates"].max()),  # type: ignore[arg-type]
+        rule=CLOSED_RULE,
+        accuracy=OfBoth(share(right["base"], clusters), share(right["tuned"], clusters)),
+        commonest=Commonest(commonest, n, n / joined.height),
+        difference=float(right["tuned"].mean() - right["base"].mean()),
+        fixed=fixed,
+        broke=broke,
+        p=p,
+        method=method,
+    )
 
 
 def _choices_of(frame: pl.DataFrame, model: str) -> pl.DataFrame:
@@ -67,15 +68,15 @@ def _choices_of(frame: pl.DataFrame, model: str) -> pl.DataFrame:
     return kept.sort("row_id").select("row_id", "reference", *together, chosen)
 
 
-def _zero_shot(base: pl.DataFrame) -> dict[str, Any]:
+def _zero_shot(base: pl.DataFrame) -> ZeroShot:
     clusters = read_clusters(base)
-    return {
-        "rows": base.height,
-        "method": base["method"][0],
-        "rule": "the label with the highest log-likelihood, summed over its tokens",
-        "accuracy": share((base["predicted"] == base["label"]).to_numpy(), clusters),
-        "accuracy_by_byte": share((base["chosen_by_byte"] == base["label"]).to_numpy(), clusters),
-        "fallbacks": int(base["fallbacks"].sum()),
-        "scored": int(base["candidates"].sum()),
-        "texts_cut": int(base["text_cut"].sum()),
-    }
+    return ZeroShot(
+        rows=base.height,
+        method=base["method"][0],
+        rule="the label with the highest log-likelihood, summed over its tokens",
+        accuracy=share((base["predicted"] == base["label"]).to_numpy(), clusters),
+        accuracy_by_byte=share((base["chosen_by_byte"] == base["label"]).to_numpy(), clusters),
+        fallbacks=int(base["fallbacks"].sum()),
+        scored=int(base["candidates"].sum()),
+        texts_cut=int(base["text_cut"].sum()),
+    )

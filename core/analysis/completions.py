@@ -8,17 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from ..metrics.analyses import (
+    Completions,
+    CrossScoring,
+    ExampleAnswer,
+    Examples,
+    ReadByBoth,
+    ShortAnswers,
+)
 from ..metrics.answer_text import answer_part, normalise_text
 from ..metrics.bootstrap import Resampling, bootstrap_rows, percentile_interval, values_of
 from ..metrics.clusters import read_clusters, share, together, told_clusters
 from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import ORDERS, answered, read_references
-from .evaluation import Analysis, Evaluation
+from ..metrics.results import Estimate
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation
 
 GRAM = 4  # words
 LOOP = 40  # characters that an answer repeats at once before it is said to loop
@@ -27,46 +36,46 @@ SHOWN = 10  # of the worst and of the best answers each
 MODELS = ("base", "tuned")
 
 
-def completions(e: Evaluation) -> Iterator[Analysis]:
+def completions(e: Evaluation) -> Iterator[AnalysisComputed]:
     """Of each model that answered, then the rows on which tuned answered worst and best."""
     found = {
         m: rows for m in MODELS if m in e.frames and (rows := answered(e.frames[m])) is not None
     }
     for model, rows in found.items():
-        yield Analysis("completions", _describe(rows, e.frames[model].height), model)
+        yield e.found(_describe(rows, e.frames[model].height), model)
         if short := _short_texts(rows):
-            yield Analysis("short_answers", short, model)
+            yield e.found(short, model)
     if set(found) == set(MODELS):
-        yield Analysis("examples", _examples(found))
+        yield e.found(_examples(found))
         if crossed := _cross_scores(found):
-            yield Analysis("cross_scoring", crossed)
+            yield e.found(crossed)
 
 
-def _describe(rows: pl.DataFrame, of: int) -> dict[str, Any]:
+def _describe(rows: pl.DataFrame, of: int) -> Completions:
     clusters, answers = read_clusters(rows), rows["completion"].to_list()
     limit = int(rows["completion_limit"].max())  # type: ignore[arg-type]
     repeats = [longest_repeat(a) for a in answers]
-    return {
-        "rows": rows.height,
-        "of": of,
-        "limit": limit,
-        "ended_by_eos": share(rows["ended_by_eos"].to_numpy(), clusters),
-        "empty": share(np.array([not answer_part(a).strip() for a in answers]), clusters),
-        "looping": share(np.array(repeats) >= LOOP, clusters),
-        "different": len({normalise_text(a) for a in answers}),
-        "different_references": len({normalise_text(r) for r in rows["reference"]}),
-        "mean_tokens": rows["completion_tokens"].mean(),
-        "mean_reference_tokens": rows["reference_tokens"].mean(),
-        "references_over_limit": int((rows["reference_tokens"] > limit).sum()),
-        "prompts_cut": int(rows["prompt_cut"].sum()),
-        "repeated_4grams": repeated_share(answers),
-        "repeated_4grams_of_references": repeated_share(rows["reference"].to_list()),
-        "longest_repeat": max(repeats),
-    }
+    return Completions(
+        rows=rows.height,
+        of=of,
+        limit=limit,
+        ended_by_eos=share(rows["ended_by_eos"].to_numpy(), clusters),
+        empty=share(np.array([not answer_part(a).strip() for a in answers]), clusters),
+        looping=share(np.array(repeats) >= LOOP, clusters),
+        different=len({normalise_text(a) for a in answers}),
+        different_references=len({normalise_text(r) for r in rows["reference"]}),
+        mean_tokens=float(rows["completion_tokens"].to_numpy().mean()),
+        mean_reference_tokens=float(rows["reference_tokens"].to_numpy().mean()),
+        references_over_limit=int((rows["reference_tokens"] > limit).sum()),
+        prompts_cut=int(rows["prompt_cut"].sum()),
+        repeated_4grams=repeated_share(answers),
+        repeated_4grams_of_references=repeated_share(rows["reference"].to_list()),
+        longest_repeat=max(repeats),
+    )
 
 
-def _short_texts(rows: pl.DataFrame) -> dict[str, Any]:
-    """How many answers and references are too short for BLEU; empty where neither mostly are.
+def _short_texts(rows: pl.DataFrame) -> ShortAnswers | None:
+    """How many answers and references are too short for BLEU; None where neither mostly are.
 
     A text of fewer than four tokens has no sequence of four: its BLEU is 0 though it be right.
     """
@@ -74,8 +83,8 @@ def _short_texts(rows: pl.DataFrame) -> dict[str, Any]:
     assert read is not None
     answers, references = (read.tokens < ORDERS).sum(axis=0).tolist()
     if 2 * max(answers, references) <= read.n:
-        return {}
-    return {"rows": read.n, "answers": answers, "references": references, "tokens": ORDERS}
+        return None
+    return ShortAnswers(read.n, answers, references, ORDERS)
 
 
 def repeated_share(texts: Sequence[str]) -> float:
@@ -105,7 +114,7 @@ def longest_repeat(text: str) -> int:
     return longest
 
 
-def _examples(found: dict[str, pl.DataFrame]) -> dict[str, Any]:
+def _examples(found: dict[str, pl.DataFrame]) -> Examples:
     """Rows by the chrF of the tuned answer: the lowest and the highest, none twice."""
     base, tuned = (read_references(found[m]) for m in MODELS)
     assert base is not None
@@ -119,15 +128,16 @@ def _examples(found: dict[str, pl.DataFrame]) -> dict[str, Any]:
     shown = min(SHOWN, len(order) // 2)
     rows = joined.rows(named=True)
 
-    def told(i: int) -> dict[str, Any]:
-        return rows[i] | {f"chrf_{m}": float(scores[m][i]) for m in MODELS}
+    def example(i: int) -> ExampleAnswer:
+        base, tuned = (float(scores[m][i]) for m in MODELS)
+        return ExampleAnswer(**rows[i], chrf_base=base, chrf_tuned=tuned)
 
-    return {
-        "measure": "chrF of the tuned answer, row by row",
-        "rows": len(order),
-        "worst": [told(int(i)) for i in order[:shown]],
-        "best": [told(int(i)) for i in order[::-1][:shown]],
-    }
+    return Examples(
+        "chrF of the tuned answer, row by row",
+        len(order),
+        worst=[example(int(i)) for i in order[:shown]],
+        best=[example(int(i)) for i in order[::-1][:shown]],
+    )
 
 
 @dataclass(frozen=True)
@@ -152,17 +162,17 @@ class ReadAnswers:
         return {}
 
 
-def _cross_scores(found: dict[str, pl.DataFrame]) -> dict[str, Any]:
+def _cross_scores(found: dict[str, pl.DataFrame]) -> CrossScoring | None:
     """Average log-likelihood per token of each model's answers under either model.
 
-    Empty where the models cut text into different tokens: then no token can be compared.
+    None where the models split text into different tokens: then no token can be compared.
     """
     if not all("answer_nll_base" in rows.columns for rows in found.values()):
-        return {}
-    return {f"answers_of_{model}": _read_by_both(rows) for model, rows in found.items()}
+        return None
+    return CrossScoring(_read_by_both(found["base"]), _read_by_both(found["tuned"]))
 
 
-def _read_by_both(rows: pl.DataFrame) -> dict[str, Any]:
+def _read_by_both(rows: pl.DataFrame) -> ReadByBoth:
     columns = ("answer_nll_base", "answer_nll_tuned", "answer_tokens")
     sums = rows.select(pl.col(*columns).cast(pl.Float64)).to_numpy()
     read, clusters = ReadAnswers(sums), read_clusters(rows)
@@ -170,16 +180,11 @@ def _read_by_both(rows: pl.DataFrame) -> dict[str, Any]:
     values = values_of(read)
     drawn, by_rows = bootstrap_rows([together(read, clusters)], resampling)
     low, high = percentile_interval(drawn[0]["difference"])
-    return {
-        "rows": read.n,
-        "tokens": int(sums[:, 2].sum()),
-        "under_base": values["base"],
-        "under_tuned": values["tuned"],
-        "difference": {
-            "value": values["difference"],
-            "low": low,
-            "high": high,
-            "method": resampling.method(paired=True, limit=not by_rows)
-            + told_clusters(clusters, None),
-        },
-    }
+    method = resampling.method(paired=True, limit=not by_rows) + told_clusters(clusters, None)
+    return ReadByBoth(
+        read.n,
+        int(sums[:, 2].sum()),
+        under_base=values["base"],
+        under_tuned=values["tuned"],
+        difference=Estimate(values["difference"], low, high, method),
+    )

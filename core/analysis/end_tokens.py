@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
+from ..metrics.analyses import EndChange, Ended, Endings
 from ..metrics.bootstrap import Resampling, bootstrap_rows, interval_of, values_of
 from ..metrics.clusters import Clusters, read_clusters, share, sign_flip_p, together, told_clusters
 from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import answered
-from .evaluation import Analysis, Evaluation
+from ..metrics.results import Estimate
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation
 
 MODELS = ("base", "tuned")
 COLUMNS = ("nll", "tokens", "end_nll")
@@ -46,39 +50,38 @@ class EndedRows:
         return {}
 
 
-def end_tokens(e: Evaluation) -> Iterator[Analysis]:
+def end_tokens(e: Evaluation) -> Iterator[AnalysisComputed]:
     """Of base and tuned, then the paired difference of what the end token costs."""
     found: dict[str, EndedRows] = {}
     for model in (m for m in MODELS if m in e.frames):
         frame = e.frames[model]
-        told = _answers(frame)
+        endings = Endings(answers=_answers(frame))
         if (rows := _read(frame)) is not None:
             found[model] = rows
-            told |= _describe(rows, frame.height)
-        if told:
-            yield Analysis("endings", told, model)
+            endings = _describe(rows, frame.height, endings)
+        if endings != Endings():
+            yield e.found(endings, model)
     if set(found) == set(MODELS):
         base, tuned = found["base"], found["tuned"]
         if np.array_equal(base.row_id, tuned.row_id):
-            yield Analysis("endings", _difference(base, tuned))
+            yield e.found(_difference(base, tuned))
 
 
-def _answers(frame: pl.DataFrame) -> dict[str, Any]:
+def _answers(frame: pl.DataFrame) -> Ended | None:
     """Answers that ended by themselves where the reference ends within the limit, if any does.
 
     The end token takes a place too; a null end_nll: that reference shows no end to learn.
     """
     rows = answered(frame)
     if rows is None or not {"reference_tokens", "completion_limit"} <= set(rows.columns):
-        return {}
+        return None
     fits = pl.col("reference_tokens") < pl.col("completion_limit")
     if "end_nll" in rows.columns:
         fits &= pl.col("end_nll").is_not_null()
     fitting = rows.filter(fits)
     if not fitting.height:
-        return {}
-    ended = share(fitting["ended_by_eos"].to_numpy(), read_clusters(fitting))
-    return {"answers": {"rows": fitting.height, "ended": ended}}
+        return None
+    return Ended(fitting.height, share(fitting["ended_by_eos"].to_numpy(), read_clusters(fitting)))
 
 
 def _read(frame: pl.DataFrame | None) -> EndedRows | None:
@@ -92,39 +95,35 @@ def _read(frame: pl.DataFrame | None) -> EndedRows | None:
     return EndedRows(rows["row_id"].to_numpy(), sums, read_clusters(rows))
 
 
-def _describe(rows: EndedRows, of: int) -> dict[str, Any]:
+def _describe(rows: EndedRows, of: int, endings: Endings) -> Endings:
     resampling = Resampling()
     model = together(rows, rows.clusters)
     drawn, by_rows = bootstrap_rows([model], resampling)
-    told = resampling.method(limit=not by_rows)
-    return {
-        "rows": rows.n,
-        "of": of,
-        **{
-            name: _estimate(value, drawn[0][name], (model.n, rows.clusters), told)
-            for name, value in values_of(rows).items()
-        },
+    method = resampling.method(limit=not by_rows)
+    costs = {
+        name: _estimate(value, drawn[0][name], (model.n, rows.clusters), method)
+        for name, value in values_of(rows).items()
     }
+    return replace(endings, rows=rows.n, of=of, **costs)
 
 
-def _difference(base: EndedRows, tuned: EndedRows) -> dict[str, Any]:
+def _difference(base: EndedRows, tuned: EndedRows) -> Endings:
     """Tuned less base, paired by row: below 0 the tuned model ends more surely."""
     resampling, clusters = Resampling(), base.clusters
     models = [together(rows, clusters) for rows in (base, tuned)]
     drawn, by_rows = bootstrap_rows(models, resampling)
     change = tuned.sums[:, 1] - base.sums[:, 1]
     draws = drawn[1]["end_token"] - drawn[0]["end_token"]
-    told = resampling.method(paired=True, limit=not by_rows)
-    return {
-        "rows": base.n,
-        "difference": _estimate(float(change.mean()), draws, (models[0].n, clusters), told)
-        | {"p": sign_flip_p(change, clusters, resampling.seed, resampling.draws)[0]},
-    }
+    method = resampling.method(paired=True, limit=not by_rows)
+    cost = _estimate(float(change.mean()), draws, (models[0].n, clusters), method)
+    p, _ = sign_flip_p(change, clusters, resampling.seed, resampling.draws)
+    difference = EndChange(cost.value, cost.low, cost.high, cost.method, p)
+    return Endings(rows=base.n, difference=difference)
 
 
 def _estimate(
     value: float, draws: FloatArray, units: tuple[int, Clusters | None], method: str
-) -> dict[str, Any]:
+) -> Estimate:
     n, clusters = units
-    (low, high), told = interval_of(draws, n, method + told_clusters(clusters, None))
-    return {"value": value, "low": low, "high": high, "method": told}
+    (low, high), how = interval_of(draws, n, method + told_clusters(clusters, None))
+    return Estimate(value, low, high, how)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import msgspec
 import polars as pl
 
 from ..config.config import RunConfig
 from ..judgement.selection import first_reference
-from ..metrics.results import Estimate, ModelResult
+from ..metrics.analyses import NAMES
+from ..metrics.results import Estimate, ModelResult, Record
+from ..run.events import AnalysisComputed
 
 Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
 
@@ -46,6 +46,12 @@ class Evaluation:
     def reference(self) -> str | None:
         return reference_of(self.frames)
 
+    def found(self, result: Record, model: str = "") -> AnalysisComputed:
+        """An analysis of this split as it is written down; `model` is empty where it is about
+        several."""
+        name = NAMES[type(result)]
+        return AnalysisComputed(split=self.split, name=name, model=model, result=result)
+
 
 def reference_of(frames: Mapping[str, pl.DataFrame]) -> str | None:
     """What the tuned model is set against; a frame with a method is of a zero-shot base."""
@@ -53,16 +59,6 @@ def reference_of(frames: Mapping[str, pl.DataFrame]) -> str | None:
     return first_reference(frames, zero_shot=base is not None and "method" in base.columns)
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """One result: `name` says of what, `model` whose (empty where it is about several models)."""
-
-    name: str
-    result: dict[str, Any]
-    model: str = ""
-
-
-def as_in_results(estimate: Estimate) -> dict[str, Any]:
-    """One number has one interval, wherever it stands."""
-    plain: dict[str, Any] = msgspec.to_builtins(estimate)
-    return {key: plain[key] for key in ("value", "low", "high", "method")}
+def as_in_results(estimate: Estimate) -> Estimate:
+    """One number has one interval, wherever it stands; its sums stand with the results."""
+    return Estimate(estimate.value, estimate.low, estimate.high, estimate.method)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from ..errors import DataError, Fault
+from ..metrics.analyses import Flip, Flips
 from ..metrics.clusters import Clusters, read_clusters
-from .evaluation import Analysis, Evaluation
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation
 
 LISTED = 200  # rows of each changed kind that are written down
 WITH_TEXT = 10  # of them with the beginning of their input
@@ -17,10 +20,9 @@ INPUT_CHARACTERS = 200
 LABEL_KINDS = ("fixed", "broke", "wrong", "right")
 LOSS_KINDS = ("fell", "rose", "same", "undefined", "unscored")
 CHANGED = ("fixed", "broke", "fell", "rose")
-Result = dict[str, Any]
 
 
-def find_flips(e: Evaluation) -> Iterator[Analysis]:
+def find_flips(e: Evaluation) -> Iterator[AnalysisComputed]:
     """The tuned model against its reference: base, else probe, else majority."""
     reference = e.reference
     if reference is None or "tuned" not in e.frames:
@@ -28,9 +30,8 @@ def find_flips(e: Evaluation) -> Iterator[Analysis]:
     pair = e.frames[reference], e.frames["tuned"]
     rows = label_flips(*pair) if e.config.task_type.has_labels else loss_changes(*pair)
     together = read_clusters(pair[0])
-    told = {"from": reference, "to": "tuned", **describe_flips(rows, LISTED, together)}
-    _add_inputs(told["rows"], e)
-    yield Analysis("flips", told, "tuned")
+    found = describe_flips(rows, LISTED, together, reference)
+    yield e.found(replace(found, rows=_with_inputs(found.rows, e)), "tuned")
 
 
 def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
@@ -121,42 +122,46 @@ def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return told.with_columns(kind.alias("kind")).drop("scored")
 
 
-def describe_flips(rows: pl.DataFrame, listed: int, clusters: Clusters | None = None) -> Result:
+def describe_flips(
+    rows: pl.DataFrame, listed: int, clusters: Clusters | None = None, reference: str = ""
+) -> Flips:
     """Counts of every kind, which add up to n, and the first rows of each changed kind.
 
     `clusters` of the rows, where they belong together: then p is of these.
     """
     counted = dict(rows.group_by("kind").len().iter_rows())
     kinds = LABEL_KINDS if "label" in rows.columns else LOSS_KINDS
-    told: Result = {
-        "n": rows.height,
-        "counts": {kind: counted.get(kind, 0) for kind in kinds},
-        "rows": {k: list_rows(rows, k, listed) for k in kinds if k in CHANGED},
-    }
+    found = Flips(
+        from_model=reference,
+        to_model="tuned",
+        n=rows.height,
+        counts={kind: counted.get(kind, 0) for kind in kinds},
+        rows={k: list_rows(rows, k, listed) for k in kinds if k in CHANGED},
+    )
     if "label" in rows.columns:
         other = (pl.col("kind") == "wrong") & pl.col("from").ne_missing(pl.col("to"))
-        told["wrong_otherwise"] = rows.filter(other).height
-    else:
-        told |= _describe_changes(rows, clusters)
-    return told
+        return replace(found, wrong_otherwise=rows.filter(other).height)
+    return _with_changes(found, rows, clusters)
 
 
-def _describe_changes(rows: pl.DataFrame, clusters: Clusters | None) -> Result:
+def _with_changes(found: Flips, rows: pl.DataFrame, clusters: Clusters | None) -> Flips:
+    """What the changes of a loss amount to, and the p of as many falls as rises."""
     from ..metrics.clusters import change_p
 
     signs = {"fell": 1.0, "rose": -1.0}
     change = rows["kind"].replace_strict(signs, default=0.0, return_dtype=pl.Float64).to_numpy()
     changes = rows.filter(pl.col("kind").is_in(["fell", "rose", "same"]))["change"]
-    told: Result = {"unit": rows["unit"][0] if rows.height else "nats a token"}
-    told["p"], _ = change_p(change, clusters)
-    if clusters is not None:
-        told["clusters"] = clusters.count
-    if len(changes):
-        told["quartiles"] = [float(changes.quantile(q, "linear") or 0.0) for q in (0.25, 0.5, 0.75)]
-    return told
+    quartiles = [float(changes.quantile(q, "linear") or 0.0) for q in (0.25, 0.5, 0.75)]
+    return replace(
+        found,
+        unit=rows["unit"][0] if rows.height else "nats a token",
+        p=change_p(change, clusters)[0],
+        clusters=None if clusters is None else clusters.count,
+        quartiles=quartiles if len(changes) else None,
+    )
 
 
-def list_rows(rows: pl.DataFrame, kind: str, most: int) -> list[Result]:
+def list_rows(rows: pl.DataFrame, kind: str, most: int) -> list[Flip]:
     """The rows of a kind: the tuned model's most confident first, or the largest change first."""
     chosen = rows.filter(pl.col("kind") == kind)
     if "label" in rows.columns:
@@ -165,22 +170,22 @@ def list_rows(rows: pl.DataFrame, kind: str, most: int) -> list[Result]:
     else:
         chosen = chosen.sort(pl.col("change").abs(), pl.col("row_id"), descending=[True, False])
         chosen = chosen.drop("unit")
-    return [
-        {name: value for name, value in row.items() if value is not None}
-        for row in chosen.head(most).drop("kind").to_dicts()
-    ]
+    return msgspec.convert(chosen.head(most).drop("kind").to_dicts(), list[Flip])
 
 
-def _add_inputs(rows: dict[str, list[Result]], e: Evaluation) -> None:
-    """The beginning of the input of the first rows."""
-    shown = {row["row_id"] for listed in rows.values() for row in listed[:WITH_TEXT]}
-    if not shown:
-        return
-    texts = _inputs(e, list(shown))
-    for listed in rows.values():
-        for row in listed[:WITH_TEXT]:
-            if (text := texts.get(row["row_id"])) is not None:
-                row["input"] = text[:INPUT_CHARACTERS]
+def _with_inputs(rows: dict[str, list[Flip]], e: Evaluation) -> dict[str, list[Flip]]:
+    """The first rows with the beginning of their input."""
+    shown = {row.row_id for listed in rows.values() for row in listed[:WITH_TEXT]}
+    texts = _inputs(e, list(shown)) if shown else {}
+
+    def shown_row(row: Flip) -> Flip:
+        text = texts.get(row.row_id)
+        return row if text is None else replace(row, input=text[:INPUT_CHARACTERS])
+
+    return {
+        kind: [*map(shown_row, listed[:WITH_TEXT]), *listed[WITH_TEXT:]]
+        for kind, listed in rows.items()
+    }
 
 
 def _inputs(e: Evaluation, wanted: list[int]) -> dict[int, str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from ..metrics.analyses import Forgetting
 from ..metrics.comparisons import compare
-from .evaluation import Analysis
 
 
-def forgetting(base: Sequence[float], tuned: Sequence[float], window: int) -> Analysis | None:
-    """The paired difference of the loss, tuned less base, in nats a token.
+def forgetting(base: Sequence[float], tuned: Sequence[float], window: int) -> Forgetting | None:
+    """The paired difference of the loss, tuned less base, in nats per token.
 
     `base` and `tuned` are log-likelihoods of the same tokens. The unit that is resampled is a run
     of `window` tokens, because neighbouring tokens depend on each other; one window alone has no
@@ -26,14 +25,13 @@ def forgetting(base: Sequence[float], tuned: Sequence[float], window: int) -> An
     [loss] = compare(
         "general_text", "base", frames[0], "tuned", frames[1], None, None, metrics=("loss",)
     )
-    result: dict[str, Any] = msgspec.to_builtins(loss)
-    return Analysis(
-        "forgetting", result | {"tokens": len(base), "window": window, "windows": len(frames[0])}
+    return Forgetting(
+        **msgspec.structs.asdict(loss), tokens=len(base), window=window, windows=len(frames[0])
     )
 
 
 def _by_window(scores: Sequence[float], window: int) -> pl.DataFrame:
-    """Sums over each run of tokens, as a language model's rows are stored; bytes are not told."""
+    """Sums over each run of tokens, as a language model's rows are stored; without bytes."""
     starts = np.arange(0, len(scores), max(1, window))
     tokens = np.diff(starts, append=len(scores))
     nll = -np.add.reduceat(np.asarray(scores, dtype=np.float64), starts)

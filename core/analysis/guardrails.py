@@ -3,74 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
-import msgspec
 import polars as pl
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from ..config.config import GuardrailConfig
 from ..data.rows import SLICE
 from ..errors import DataError
 from ..judgement.objective import against_margin, against_target
+from ..metrics.analyses import Change, GuardrailResult, Guardrails
 from ..metrics.metric import needs_positive
-from .evaluation import Analysis, Evaluation, Frames
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation, Frames
 
 OTHERS = "(other labels)"
-OUTCOMES = {1: "met", 0: "cannot tell", -1: "failed"}
-Result = dict[str, Any]
+CANNOT_TELL = "cannot tell"
+OUTCOMES = {1: "met", 0: CANNOT_TELL, -1: "failed"}
 
 
-def guardrails(e: Evaluation) -> Iterator[Analysis]:
+def guardrails(e: Evaluation) -> Iterator[AnalysisComputed]:
     """One result for all: a condition of each guardrail, whether it is met, failed or not shown."""
     if e.config.guardrail and "tuned" in e.frames:
         found = [r for i, g in enumerate(e.config.guardrail) for r in _measured(e, i, g)]
-        yield Analysis("guardrails", {"guardrails": found}, "tuned")
+        yield e.found(Guardrails(found), "tuned")
 
 
-def _measured(e: Evaluation, index: int, g: GuardrailConfig) -> Iterator[Result]:
-    about: Result = {"index": index, "metric": g.metric, "slice": g.slice}
-    if needs_positive(g.metric):
-        about["positive"] = g.positive or e.positive
+def _measured(e: Evaluation, index: int, g: GuardrailConfig) -> Iterator[GuardrailResult]:
+    about = _Condition(index, g, (g.positive or e.positive) if needs_positive(g.metric) else UNSET)
     kept = _rows_of(e, g)
     if isinstance(kept, str):
-        yield from _not_shown(about, g, 0, kept)
+        yield from about.not_shown(0, kept)
         return
     frames = {model: frame.join(kept, on="row_id", how="semi") for model, frame in e.frames.items()}
     rows = frames["tuned"].height
     if not rows:
-        yield from _not_shown(about, g, 0, f"no row of {e.split} has these values")
+        yield from about.not_shown(0, f"no row of {e.split} has these values")
         return
     frames, labels = _of_one_label(frames, e.labels, g.positive)
     labelled = labels, g.positive or e.positive
     measured = e.config.task_type.evaluate(frames["tuned"], *labelled)
-    estimate = msgspec.to_builtins(measured.metrics.get(g.metric))
+    estimate = measured.metrics.get(g.metric)
     if estimate is None:
-        yield from _not_shown(about, g, rows, f"{g.metric} is not defined on these rows")
+        yield from about.not_shown(rows, f"{g.metric} is not defined on these rows")
         return
-    about |= {"rows": rows, **{k: estimate[k] for k in ("value", "low", "high", "method")}}
-    for condition, limit in _conditions(g):
-        if condition == "no_worse_by":
-            yield {**about, "condition": condition, "limit": limit} | _against_reference(
-                e, frames, g, labelled, limit
-            )
-            continue
-        vote, why = against_target(estimate, rows, limit, at_least=condition == "at_least")
-        outcome = {"outcome": OUTCOMES[vote], "why": why}
-        yield {**about, "condition": condition, "limit": limit, **outcome}
+    for found in about.not_shown(rows, ""):
+        found = replace(
+            found,
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            method=estimate.method,
+        )
+        if found.condition == "no_worse_by":
+            outcome = _against_reference(e, frames, g, labelled, found.limit)
+        else:
+            at_least = found.condition == "at_least"
+            vote, why = against_target(estimate, rows, found.limit, at_least=at_least)
+            outcome = {"outcome": OUTCOMES[vote], "why": why}
+        yield replace(found, **outcome)
 
 
-def _conditions(g: GuardrailConfig) -> Iterator[tuple[str, float]]:
-    for name in ("no_worse_by", "at_least", "at_most"):
-        if (limit := getattr(g, name)) is not None:
-            yield name, limit
+@dataclass(frozen=True)
+class _Condition:
+    """What a guardrail asks, before it is measured."""
 
+    index: int
+    guardrail: GuardrailConfig
+    positive: str | UnsetType | None
 
-def _not_shown(about: Result, g: GuardrailConfig, rows: int, why: str) -> Iterator[Result]:
-    for condition, limit in _conditions(g):
-        yield {**about, "rows": rows, "condition": condition, "limit": limit} | {
-            "outcome": "cannot tell",
-            "why": why,
-        }
+    def not_shown(self, rows: int, why: str) -> Iterator[GuardrailResult]:
+        """A result for each of its conditions, which says that nothing is shown."""
+        g = self.guardrail
+        limits = {"no_worse_by": g.no_worse_by, "at_least": g.at_least, "at_most": g.at_most}
+        for condition, limit in limits.items():
+            if limit is not None:
+                yield GuardrailResult(
+                    index=self.index,
+                    metric=g.metric,
+                    slice=g.slice,
+                    positive=self.positive,
+                    rows=rows,
+                    condition=condition,
+                    limit=limit,
+                    outcome=CANNOT_TELL,
+                    why=why,
+                )
 
 
 def _rows_of(e: Evaluation, g: GuardrailConfig) -> pl.DataFrame | str:
@@ -117,11 +136,11 @@ def _against_reference(
     g: GuardrailConfig,
     labelled: tuple[tuple[str, ...], str | None],
     limit: float,
-) -> Result:
+) -> dict[str, object]:
     """The paired difference on these rows, and whether it shows that no more was lost."""
     reference = e.reference
     if reference is None:
-        return {"outcome": "cannot tell", "why": "there is no reference to set it against"}
+        return {"outcome": CANNOT_TELL, "why": "there is no reference to set it against"}
     pair = frames[reference], frames["tuned"]
     why = f"{g.metric} cannot be compared with the {reference} row by row"
     try:
@@ -130,8 +149,8 @@ def _against_reference(
     except DataError as error:  # the models do not read the same rows
         found, why = [], f"{why}: {error}"
     if not found:
-        return {"outcome": "cannot tell", "why": why, "from": reference}
-    c = msgspec.to_builtins(found[0])
+        return {"outcome": CANNOT_TELL, "why": why, "from_model": reference}
+    c = found[0]
     vote, why = against_margin(c, pair[1].height, no_worse_by=limit)
-    figures = {k: c[k] for k in ("difference", "low", "high", "p", "method")}
-    return {"from": reference, "change": figures, "outcome": OUTCOMES[vote], "why": why}
+    change = Change(c.difference, c.low, c.high, c.p, c.method)
+    return {"from_model": reference, "change": change, "outcome": OUTCOMES[vote], "why": why}

@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import UNSET
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from ..metrics.analyses import LabelErrors, SuspectCell, SuspectRow
 from ..metrics.clusters import as_if_independent
 from ..metrics.counts import FloatArray, IntArray
 from ..metrics.rows import ClassificationRows, read_classification
-from .evaluation import Analysis, Evaluation
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation
 from .label_noise import balanced_accuracy, fit_label_noise
 
 LISTED = 100
@@ -53,7 +57,7 @@ class Judge:
     probabilities: FloatArray  # [n, C], all finite
 
 
-def find_label_errors(e: Evaluation) -> Iterator[Analysis]:
+def find_label_errors(e: Evaluation) -> Iterator[AnalysisComputed]:
     """Suspect labels of a held-out split, by the better of the tuned model and the probe."""
     if e.split not in SPLITS or not e.labels or "tuned" not in e.frames:
         return
@@ -64,17 +68,17 @@ def find_label_errors(e: Evaluation) -> Iterator[Analysis]:
     best = max(range(len(judges)), key=lambda i: scores[i][0])
     n = judges[best].rows.n
     if len(e.labels) < 2 or not scores[best][1] > 1 / len(e.labels):
-        yield Analysis("label_errors", _nothing(n, NOT_LEARNT))
+        yield e.found(_nothing(n, NOT_LEARNT))
         return
     judge = judges[best]
     noise = fit_label_noise(judge.rows.truth, judge.probabilities)
     known = {"model": judge.name, **asdict(noise)}
     if noise.p > SURE:
-        yield Analysis("label_errors", _nothing(n, UNSURE_ERRORS) | known)
+        yield e.found(replace(_nothing(n, UNSURE_ERRORS), **known))
         return
     probe = next((j.rows for j in judges if j.name == "probe" and j is not judge), None)
     found = suspect(judge.rows.truth, judge.probabilities)
-    yield Analysis("label_errors", _describe(e, judge, probe, found, noise.share) | known)
+    yield e.found(replace(_describe(e, judge, probe, found, noise.share), **known))
 
 
 def _judge(e: Evaluation, name: str) -> Judge | None:
@@ -87,8 +91,8 @@ def _judge(e: Evaluation, name: str) -> Judge | None:
     return Judge(name, rows, rows.probabilities)
 
 
-def _nothing(n: int, why: str) -> dict[str, Any]:
-    return {"n": n, "suspected": 0, "unlikely": 0, "estimated": 0.0, "why_not": why}
+def _nothing(n: int, why: str) -> LabelErrors:
+    return LabelErrors(n=n, suspected=0, why_not=why)
 
 
 def suspect(truth: NDArray[Any], probabilities: FloatArray) -> Suspicion:
@@ -111,41 +115,36 @@ def suspect(truth: NDArray[Any], probabilities: FloatArray) -> Suspicion:
 
 def _describe(
     e: Evaluation, judge: Judge, probe: ClassificationRows | None, found: Suspicion, share: float
-) -> dict[str, Any]:
+) -> LabelErrors:
     answers = judge.probabilities[found.places].argmax(axis=1)
     given = judge.rows.truth[found.places]
-    result: dict[str, Any] = {
-        "n": judge.rows.n,
-        "suspected": len(found.places),
-        "unlikely": int((judge.probabilities[found.places, given] < UNLIKELY).sum()),
-        "estimated": share * judge.rows.n,
-        "cells": _cells(given, answers, e.labels),
-        "rows": _rows(e, judge, probe, found.places[:LISTED]),
-        "thresholds": dict(zip(e.labels, found.thresholds.tolist(), strict=True)),
-        "caveat": f"{CAVEAT} {as_if_independent(judge.rows.clusters)}".rstrip(),
-    }
-    if probe is not None:
-        result["probe_agrees"] = int((probe.predicted[found.places] == answers).sum())
-    return result
+    agrees = None if probe is None else int((probe.predicted[found.places] == answers).sum())
+    return LabelErrors(
+        n=judge.rows.n,
+        suspected=len(found.places),
+        unlikely=int((judge.probabilities[found.places, given] < UNLIKELY).sum()),
+        estimated=share * judge.rows.n,
+        cells=_cells(given, answers, e.labels),
+        rows=_rows(e, judge, probe, found.places[:LISTED]),
+        thresholds=dict(zip(e.labels, found.thresholds.tolist(), strict=True)),
+        caveat=f"{CAVEAT} {as_if_independent(judge.rows.clusters)}".rstrip(),
+        probe_agrees=agrees,
+    )
 
 
-def _cells(given: IntArray, answers: IntArray, labels: Sequence[str]) -> list[dict[str, Any]]:
+def _cells(given: IntArray, answers: IntArray, labels: Sequence[str]) -> list[SuspectCell]:
     """The cells of the confusion matrix that the suspects stand in, the fullest first."""
     codes, counts = np.unique(given * len(labels) + answers, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [
-        {
-            "label": labels[codes[i] // len(labels)],
-            "suggested": labels[codes[i] % len(labels)],
-            "rows": int(counts[i]),
-        }
+        SuspectCell(labels[codes[i] // len(labels)], labels[codes[i] % len(labels)], int(counts[i]))
         for i in order[:LISTED]
     ]
 
 
 def _rows(
     e: Evaluation, judge: Judge, probe: ClassificationRows | None, places: IntArray
-) -> list[dict[str, Any]]:
+) -> list[SuspectRow]:
     rows = judge.rows
     ids = rows.row_id[places].tolist()
     texts = _texts(e.source, ids)
@@ -153,17 +152,17 @@ def _rows(
     for place, row_id in zip(places.tolist(), ids, strict=True):
         p = judge.probabilities[place]
         answer = int(p.argmax())
-        row = {
-            "row_id": row_id,
-            "label": e.labels[rows.truth[place]],
-            "suggested": e.labels[answer],
-            "probability": float(p[answer]),
-            "label_probability": float(p[rows.truth[place]]),
-            "text": texts.get(row_id, ""),
-        }
-        if probe is not None:
-            row["probe"] = [*e.labels, None][probe.predicted[place]]
-        listed.append(row)
+        listed.append(
+            SuspectRow(
+                row_id=row_id,
+                label=e.labels[rows.truth[place]],
+                suggested=e.labels[answer],
+                probability=float(p[answer]),
+                label_probability=float(p[rows.truth[place]]),
+                text=texts.get(row_id, ""),
+                probe=UNSET if probe is None else [*e.labels, None][probe.predicted[place]],
+            )
+        )
     return listed
 
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-import msgspec
 import polars as pl
 
 from ..judgement.selection import REFERENCES, clean
 from ..metrics.comparisons import adjust_secondary
 from ..metrics.results import Comparison
-from ..run.events import AnalysisComputed, ComparisonsComputed, ResultsComputed, spell_numbers
+from ..run.events import AnalysisComputed, ComparisonsComputed, ResultsComputed
 from . import Evaluation, Frames, analyse, guardrails, thresholds
 
 OF_CLEAN_ROWS = (thresholds, guardrails)  # what the verdict asks of them beyond the results
@@ -30,13 +29,12 @@ def measure(
     others = _without(e, leaked)
     for part in (e, others):
         for model in part.frames:
-            plain = spell_numbers(msgspec.to_builtins(part.result(model)))
-            yield ResultsComputed(split=part.split, model=model, result=plain)
+            yield ResultsComputed(split=part.split, model=model, result=part.result(model))
     yield from analyse(e)
     if others.frames and e.split != "validation":
         yield from analyse(others, OF_CLEAN_ROWS)
     found = [c for part in (e, others) for c in _comparisons(part)] if comparable else []
-    yield ComparisonsComputed(comparisons=spell_numbers(msgspec.to_builtins(found)))
+    yield ComparisonsComputed(comparisons=found)
 
 
 def _without(e: Evaluation, leaked: Collection[int]) -> Evaluation:

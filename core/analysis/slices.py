@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..data.rows import CHARACTERS, SLICE, input_of
+from ..metrics.analyses import Slice, SliceDifference, SliceReference, Slices
 from ..metrics.clusters import Clusters, change_p, share
+from ..metrics.results import Estimate
 from ..metrics.rows import are_same_rows, check_same_rows, read_classification, read_text
 from ..metrics.slices import (
     NO_SLICE,
@@ -26,28 +29,28 @@ from ..metrics.slices import (
     shares_p,
 )
 from ..metrics.statistics import holm
-from .evaluation import Analysis, Evaluation
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation
 
 LEAST_ROWS = 10  # of a slice: fewer, and its figures are anecdote
 MOST_VALUES = 50  # of a column: the commonest are slices
 NUMBERS_FROM = 20  # different numbers in a column from which it is cut at its quartiles
 LEVEL = 0.05
 NO_VALUE = "(no value)"
-Slice = dict[str, Any]
 FloatArray = NDArray[np.float64]
 
 
-def slices(e: Evaluation) -> Iterator[Analysis]:
+def slices(e: Evaluation) -> Iterator[AnalysisComputed]:
     """The tuned model's figures by slice, the worst first."""
     if "tuned" not in e.frames:
         return
     measure = _classified if e.config.task_type.has_labels else _written
     found = measure(e)
-    if found["slices"]:
-        yield Analysis("slices", found, "tuned")
+    if found.slices:
+        yield e.found(found, "tuned")
 
 
-def _classified(e: Evaluation) -> dict[str, Any]:
+def _classified(e: Evaluation) -> Slices:
     rows = read_classification(e.frames["tuned"], e.labels)
     right = rows.predicted == rows.truth
     before = None
@@ -87,9 +90,7 @@ def _shares(
             continue
         inside = g.codes == i
         own, others = (_within(clusters, rows) for rows in (inside, ~inside))
-        s = _slice(g, name, int(n[i]), own)
-        s["accuracy"] = share(right[inside], own)
-        del s["accuracy"]["count"]
+        of_rows = share(right[inside], own)
         rest = all_hits - hits[i], total - n[i]
         effects = [
             1.0 if c is None else c.design_effect(right[r])
@@ -98,26 +99,28 @@ def _shares(
         mine = hits[i] / effects[0], n[i] / effects[0]
         theirs = rest[0] / effects[1], rest[1] / effects[1]
         low, high = newcombe(*mine, *theirs)
-        s["rest"] = {
-            "value": rest[0] / rest[1],
-            "difference": hits[i] / n[i] - rest[0] / rest[1],
-            "low": low,
-            "high": high,
-            "p": shares_p(*mine, *theirs),
-        }
+        elsewhere, p = rest[0] / rest[1], shares_p(*mine, *theirs)
+        compared = None
         if before is not None:
-            s["reference"] = {
-                "value": hits_before[i] / n[i],
-                "difference": (hits[i] - hits_before[i]) / n[i],
-                "fixed": int(fixed[i]),
-                "broke": int(broke[i]),
-                "p": change_p(right[inside].astype(float) - before[inside], own)[0],
-            }
-        found.append(s)
+            compared = SliceReference(
+                hits_before[i] / n[i],
+                (hits[i] - hits_before[i]) / n[i],
+                int(fixed[i]),
+                int(broke[i]),
+                p=change_p(right[inside].astype(float) - before[inside], own)[0],
+            )
+        found.append(
+            replace(
+                _slice(g, name, int(n[i]), own),
+                accuracy=Estimate(of_rows.value, of_rows.low, of_rows.high, of_rows.method),
+                rest=SliceDifference(elsewhere, hits[i] / n[i] - elsewhere, low, high, p, p),
+                reference=compared,
+            )
+        )
     return found
 
 
-def _written(e: Evaluation) -> dict[str, Any]:
+def _written(e: Evaluation) -> Slices:
     every = read_text(e.frames["tuned"])
     reference = e.reference or ""
     scored = every.tokens > 0
@@ -154,28 +157,28 @@ def _ratios(
     for i, name in enumerate(g.names):
         if not n[i] or total - n[i] < LEAST_ROWS:  # no row, or hardly any to set it against
             continue
-        s = _slice(g, name, int(n[i]), _within(clusters, g.codes == i))
-        for metric, m in (("loss", loss), ("token_accuracy", accuracy)):
-            value = float(m.ratio[i])
-            low, high = normal_interval(value, float(m.error[i]))
-            s[metric] = {"value": value, "low": low, "high": high, "method": method}
         error = math.hypot(float(loss.error[i]), float(rest.error[i]))
         difference = float(loss.ratio[i] - rest.ratio[i])
         low, high = normal_interval(difference, error)
-        s["rest"] = {
-            "value": float(rest.ratio[i]),
-            "difference": difference,
-            "low": low,
-            "high": high,
-            "p": normal_p(difference, error),
-        }
+        p = normal_p(difference, error)
+        compared = None
         if old is not None:
-            s["reference"] = {
-                "value": float(old[i]),
-                "difference": float(loss.ratio[i] - old[i]),
-            }
-        found.append(s)
+            compared = SliceReference(float(old[i]), float(loss.ratio[i] - old[i]))
+        found.append(
+            replace(
+                _slice(g, name, int(n[i]), _within(clusters, g.codes == i)),
+                loss=_ratio(loss, i, method),
+                token_accuracy=_ratio(accuracy, i, method),
+                rest=SliceDifference(float(rest.ratio[i]), difference, low, high, p, p),
+                reference=compared,
+            )
+        )
     return found
+
+
+def _ratio(m: Moments, i: int, method: str) -> Estimate:
+    value = float(m.ratio[i])
+    return Estimate(value, *normal_interval(value, float(m.error[i])), method)
 
 
 def _within(clusters: Clusters | None, rows: NDArray[np.bool_]) -> Clusters | None:
@@ -184,8 +187,8 @@ def _within(clusters: Clusters | None, rows: NDArray[np.bool_]) -> Clusters | No
 
 def _slice(g: Grouping, name: str, rows: int, clusters: Clusters | None) -> Slice:
     units = rows if clusters is None else clusters.count
-    about = {"by": g.by, "value": name, "rows": rows, "judged": units >= LEAST_ROWS}
-    return about | ({"column": g.column} if g.column else {})
+    judged = units >= LEAST_ROWS
+    return Slice(by=g.by, value=name, rows=rows, judged=judged, column=g.column or None)
 
 
 def _result(
@@ -195,36 +198,49 @@ def _result(
     table: list[Slice],
     notes: list[str],
     method: str,
-) -> dict[str, Any]:
-    """Slices with p corrected for looking at many, the worst first, those too small last."""
-    judged, few = [s for s in table if s["judged"]], [s for s in table if not s["judged"]]
-    _correct(judged, "rest")
-    _correct([s for s in judged if "p" in s.get("reference", {})], "reference")
+) -> Slices:
+    """Slices with p adjusted for multiple comparisons, the worst first, those too small last."""
+    judged = _corrected([s for s in table if s.judged])
+    few = [_not_judged(s) for s in table if not s.judged]
     sign = 1 if metric == "accuracy" else -1
 
     def badness(s: Slice) -> tuple[bool, float]:
-        difference = sign * s["rest"]["difference"]
-        return not (s["rest"]["p_corrected"] < LEVEL and difference < 0), difference
+        assert s.rest is not None
+        difference = sign * s.rest.difference
+        return not (s.rest.p_corrected < LEVEL and difference < 0), difference
 
-    for s in few:  # said, not judged
-        del s["rest"]
-        if "p" in s.get("reference", {}):
-            del s["reference"]["p"]
-    judged.sort(key=badness)
     n, clusters = rows
-    found: dict[str, Any] = {"metric": metric, "n": n, "slices": judged + few, "method": method}
-    if clusters is not None:
-        found["clusters"] = clusters.count
-    found["correction"] = f"Holm over {len(judged):,} slices"
-    if reference:
-        found["reference"] = reference
-    return found | ({"notes": notes} if notes else {})
+    return Slices(
+        metric=metric,
+        n=n,
+        slices=sorted(judged, key=badness) + few,
+        method=method,
+        clusters=None if clusters is None else clusters.count,
+        correction=f"Holm over {len(judged):,} slices",
+        reference=reference or None,
+        notes=notes or None,
+    )
 
 
-def _correct(table: list[Slice], key: str) -> None:
-    adjusted = holm({str(i): s[key]["p"] for i, s in enumerate(table)})
-    for i, s in enumerate(table):
-        s[key]["p_corrected"] = adjusted[str(i)]
+def _not_judged(s: Slice) -> Slice:
+    """A slice of too few rows: it is shown, without any p."""
+    reference = None if s.reference is None else replace(s.reference, p=None)
+    return replace(s, rest=None, reference=reference)
+
+
+def _corrected(table: list[Slice]) -> list[Slice]:
+    """Holm's p over the slices, against the rest and against the reference."""
+    against_rest = holm({i: s.rest.p for i, s in enumerate(table) if s.rest})
+    paired = {i: s.reference.p for i, s in enumerate(table) if s.reference}
+    against_reference = holm({i: p for i, p in paired.items() if p is not None})
+    return [
+        replace(
+            s,
+            rest=s.rest and replace(s.rest, p_corrected=against_rest[i]),
+            reference=s.reference and replace(s.reference, p_corrected=against_reference.get(i)),
+        )
+        for i, s in enumerate(table)
+    ]
 
 
 def _groupings(e: Evaluation, row_id: NDArray[Any], notes: list[str]) -> list[Grouping]:

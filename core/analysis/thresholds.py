@@ -10,20 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..config.config import ObjectiveConfig
 from ..judgement.selection import REFERENCES
+from ..metrics.analyses import Change, OperatingPoint, Operation, Rival, ThresholdAim, Thresholds
 from ..metrics.bootstrap import Resampling, interval_of
 from ..metrics.clusters import WILSON, Clusters, told_clusters, unit_of
 from ..metrics.counts import FloatArray, IntArray
 from ..metrics.exchange import Null
+from ..metrics.results import Confusion, Estimate
 from ..metrics.rows import positive_label, read_classification
 from ..metrics.statistics import wilson
 from ..metrics.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
-from .evaluation import Analysis, Evaluation, Frames, as_in_results, reference_of
+from ..run.events import AnalysisComputed
+from .evaluation import Evaluation, Frames, as_in_results, reference_of
 
 RESAMPLING = Resampling()
 AT_HALF = "predicted_at_half"  # what the model answers by itself, beside `predicted`
@@ -88,7 +93,7 @@ def own_answers(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(AT_HALF).alias("predicted")).drop(AT_HALF, "threshold")
 
 
-def thresholds(e: Evaluation) -> Iterator[Analysis]:
+def thresholds(e: Evaluation) -> Iterator[AnalysisComputed]:
     """One result for each classifier with probabilities; none where there are not two labels."""
     if len(e.labels) != 2 or not e.config.task_type.has_labels:
         return
@@ -96,7 +101,7 @@ def thresholds(e: Evaluation) -> Iterator[Analysis]:
         if "probabilities" not in frame.columns:
             continue
         known = frame if e.split == "validation" else e.validation.get(model)
-        yield Analysis("thresholds", _result(e, model, frame, known), model)
+        yield e.found(_result(e, model, frame, known), model)
 
 
 def aim_of(objective: ObjectiveConfig) -> Aim:
@@ -112,34 +117,31 @@ def aim_of(objective: ObjectiveConfig) -> Aim:
 
 def _result(
     e: Evaluation, model: str, frame: pl.DataFrame, known: pl.DataFrame | None
-) -> dict[str, Any]:
+) -> Thresholds:
     aim = aim_of(e.config.objective)
     positive = _positive(e, frame)
-    found: dict[str, Any] = {
-        "positive": positive,
-        "aim": {k: v for k, v in asdict(aim).items() if v is not None},
-        "in_use": False,
-        "fitted_on": "validation",
-    }
+    asked = ThresholdAim(**asdict(aim))
+    found = Thresholds(positive=positive, aim=asked, in_use=False)
     if known is None or "probabilities" not in known.columns:
-        return found | {"why_not": "there are no validation rows to choose a threshold on"}
+        return replace(found, why_not="there are no validation rows to choose a threshold on")
     is_positive, scores = _scores(known, e.labels, positive)
     if not np.isfinite(scores).all():
-        return found | {"why_not": "a probability on validation is not a number"}
+        return replace(found, why_not="a probability on validation is not a number")
     s = sweep(is_positive, scores)
-    found |= {"fitted_rows": len(scores), "fitted_positives": s.positives}
+    found = replace(found, fitted_rows=len(scores), fitted_positives=s.positives)
     index = choose(s, aim)
     if e.split == "validation":
-        found["curve"] = _curve(s, aim, index)
+        found = replace(found, curve=_curve(s, aim, index))
     if index is None:
-        return found | {"why_not": _why_not(s, aim, positive)}
-    found |= {"in_use": aim.kind != "f1", "chosen": _point(s, aim, index)}
-    if called := trivial(s, index):
-        found["calls"] = called
-    if e.split != "validation":
-        found |= _applied(e, model, positive, aim, float(s.thresholds[index]))
-    if found["in_use"] and model == "tuned" and e.split != "validation":
-        found["against"] = list(_rivals(e, positive, aim, float(s.thresholds[index])))
+        return replace(found, why_not=_why_not(s, aim, positive))
+    in_use, calls = aim.kind != "f1", trivial(s, index)
+    chosen = OperatingPoint(**_point(s, aim, index))
+    found = replace(found, in_use=in_use, chosen=chosen, calls=calls or None)
+    if e.split == "validation":
+        return found
+    found = _applied(e, model, found, aim)
+    if found.in_use and model == "tuned":
+        found = replace(found, against=list(_rivals(e, positive, aim, chosen.threshold)))
     return found
 
 
@@ -195,14 +197,14 @@ def _curve(s: Sweep, aim: Aim, index: int | None) -> dict[str, list[float]]:
     return {name: values[kept].tolist() for name, values in _columns(s, aim).items()}
 
 
-def _applied(
-    e: Evaluation, model: str, positive: str, aim: Aim, threshold: float
-) -> dict[str, Any]:
+def _applied(e: Evaluation, model: str, found: Thresholds, aim: Aim) -> Thresholds:
     """The frozen threshold on these rows, beside the predictions as they are, and the change."""
-    frame = e.frames[model]
+    assert found.chosen is not None
+    frame, positive, threshold = e.frames[model], found.positive, found.chosen.threshold
     is_positive, scores = _scores(frame, e.labels, positive)
     if not np.isfinite(scores).all():
-        return {"in_use": False, "why_not": f"a probability on {e.split} is not a number"}
+        why_not = f"a probability on {e.split} is not a number"
+        return replace(found, in_use=False, why_not=why_not)
     predicted, after = _answers(own_answers(frame), e.labels, positive), scores >= threshold
     clusters = read_classification(frame, e.labels).clusters
     counts, values, draws = figures(is_positive, predicted, after, aim, RESAMPLING, clusters)
@@ -211,17 +213,17 @@ def _applied(
     judged = known.metrics if known.positive == positive else {}
     shown = (judged, {}) if AT_HALF not in frame.columns else ({}, judged)
     ways = [
-        {
-            "n": n,
-            "confusion": {"labels": labels, "counts": counts[way].reshape(2, 2).tolist()},
-            "metrics": {
+        Operation(
+            n,
+            Confusion(labels, counts[way].reshape(2, 2).tolist()),
+            {
                 name: as_in_results(shown[way][name])
                 if name in shown[way]
                 else _estimate(name, values[name][way, 0], draws[name][way], counts[way], clusters)
                 for name in values
                 if not np.isnan(values[name][way, 0])
             },
-        }
+        )
         for way in (0, 1)
     ]
     null = exchange_calls(is_positive, predicted, after, aim, RESAMPLING, clusters)
@@ -230,12 +232,12 @@ def _applied(
         for name, pair in values.items()
         if not np.isnan(pair).any()
     }
-    ways[1]["threshold"] = threshold
-    ways[1]["false_positives_per_1000"] = 1000 * float(counts[1][1]) / n
-    return {"at_half": ways[0], "at_threshold": ways[1], "changes": changes}
+    false = 1000 * float(counts[1][1]) / n
+    chosen = replace(ways[1], threshold=threshold, false_positives_per_1000=false)
+    return replace(found, at_half=ways[0], at_threshold=chosen, changes=changes)
 
 
-def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterator[dict[str, Any]]:
+def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterator[Rival]:
     """The chosen rule against the constant answers and each reference at its own threshold (V6).
 
     By cost where it has a price; else by what a threshold of that aim is to have the most of.
@@ -248,19 +250,20 @@ def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterato
     if aim.priced:
         constants[f'calling no row "{positive}"'] = np.zeros_like(after)
     for rule, before in constants.items():
-        yield {"rule": rule} | _difference((is_positive, clusters), before, after, aim, metric)
+        yield Rival(rule=rule, **_difference((is_positive, clusters), before, after, aim, metric))
     wanted = {"recall_at_least": "precision", "precision_at_least": "recall"}.get(aim.kind, "cost")
     first = reference_of(e.frames)
     known = [m for m in REFERENCES if m in e.frames and m != "majority"]
     for reference in sorted(known, key=lambda m: m != first):
         frame = e.frames[reference]
         before = _answers(frame, e.labels, positive)
-        found: dict[str, Any] = {"rule": reference, "model": reference}
-        if "threshold" in frame.columns:
-            found["threshold"] = frame["threshold"][0]
-        if reference != first:
-            found["also"] = True  # asked only whether it is better than the tuned model
-        yield found | _difference((is_positive, clusters), before, after, aim, wanted)
+        yield Rival(
+            rule=reference,
+            model=reference,
+            threshold=frame["threshold"][0] if "threshold" in frame.columns else None,
+            also=reference != first,  # asked only whether it is better than the tuned model
+            **_difference((is_positive, clusters), before, after, aim, wanted),
+        )
 
 
 def _difference(
@@ -272,7 +275,8 @@ def _difference(
     pair, moved = values[metric][:, 0], draws[metric][1] - draws[metric][0]
     null = exchange_calls(is_positive, before, after, aim, RESAMPLING, clusters)
     change = _change(metric, pair, moved, (len(after), clusters), null)
-    return {"metric": metric, "value": float(pair[1]), "other": float(pair[0])} | change
+    known = {"metric": metric, "value": float(pair[1]), "other": float(pair[0])}
+    return known | msgspec.structs.asdict(change)
 
 
 def _other_first(e: Evaluation, positive: str) -> list[str]:
@@ -282,7 +286,7 @@ def _other_first(e: Evaluation, positive: str) -> list[str]:
 
 def _estimate(
     name: str, value: float, draws: FloatArray, counts: IntArray, clusters: Clusters | None
-) -> dict[str, Any]:
+) -> Estimate:
     """As in the results: Wilson for shares of independent rows, else the bootstrap."""
     _, false, missed, found = counts.tolist()
     shares = {"precision": found + false, "recall": found + missed}
@@ -292,7 +296,7 @@ def _estimate(
         n = int(counts.sum()) if clusters is None else clusters.count
         method = RESAMPLING.method() + told_clusters(clusters, None)
         (low, high), method = interval_of(draws, n, method)
-    return {"value": float(value), "low": low, "high": high, "method": method}
+    return Estimate(float(value), low, high, method)
 
 
 def _change(
@@ -301,15 +305,11 @@ def _change(
     draws: FloatArray,
     rows: tuple[int, Clusters | None],
     null: Null,
-) -> dict[str, Any]:
+) -> Change:
     before, after = values.tolist()
     n, clusters = rows
     method = RESAMPLING.method(paired=True) + told_clusters(clusters, None)
     (low, high), method = interval_of(draws, n if clusters is None else clusters.count, method)
-    return {
-        "difference": after - before,
-        "low": low,
-        "high": high,
-        "p": null.p(name, after - before, max(abs(before), abs(after))),
-        "method": f"{null.method(RESAMPLING, unit_of(clusters))}; {method}",
-    }
+    p = null.p(name, after - before, max(abs(before), abs(after)))
+    how = f"{null.method(RESAMPLING, unit_of(clusters))}; {method}"
+    return Change(after - before, low, high, p, how)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import FtevError
+from ..metrics.analyses import TestReadings
 from ..run.events import ResultsComputed, SplitPrepared, StepDone, decode_event
 from ..run.runs import Run, list_runs
 
@@ -21,7 +22,7 @@ BLOCKS = 16  # and so many at most
 IDS_LISTED = 20
 
 
-def count_test_readings(run: Run, test: SplitPrepared) -> dict[str, Any]:
+def count_test_readings(run: Run, test: SplitPrepared) -> TestReadings:
     """How many other runs beside this one have scored these test rows, and which.
 
     `other_configs` of them had other settings (name and folder aside); `more` says that there
@@ -31,13 +32,13 @@ def count_test_readings(run: Run, test: SplitPrepared) -> dict[str, Any]:
     readers = [r for r in others[:RUNS_READ] if _has_read(r, test)]
     own = _settings(run)
     differing = [r for r in readers if own is None or _settings(r) != own]
-    return {
-        "runs": len(readers),
-        "other_configs": len(differing),
-        "ids": [r.id for r in readers[:IDS_LISTED]],
-        "looked_at": min(len(others), RUNS_READ),
-        "more": len(others) > RUNS_READ,
-    }
+    return TestReadings(
+        runs=len(readers),
+        other_configs=len(differing),
+        ids=[r.id for r in readers[:IDS_LISTED]],
+        looked_at=min(len(others), RUNS_READ),
+        more=len(others) > RUNS_READ,
+    )
 
 
 def _has_read(run: Run, test: SplitPrepared) -> bool:

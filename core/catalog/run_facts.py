@@ -152,8 +152,9 @@ def _with_results(run: Run, history: History, facts: RunFacts) -> RunFacts:
     verdict = judge(history, config) if config and history.finished and history.results else None
     if shown is None:
         return msgspec.structs.replace(facts, settings=settings)
-    result = history.results.get(shown.split, {}).get("tuned", {})
-    metrics = {name: metric_value(result, name) for name in (*result.get("metrics", {}), "loss")}
+    result = history.result(shown.split)
+    measured = result.metrics if result else {}
+    metrics = {name: metric_value(result, name) for name in (*measured, "loss")}
     prepared = history.splits.get(shown.split)
     return msgspec.structs.replace(
         facts,

@@ -17,12 +17,14 @@ from ..judgement.selection import (
     primary_metric,
     reference_model,
 )
+from ..metrics.analyses import Thresholds
+from ..metrics.results import ModelResult
 from ..run.estimate import compare_with_estimate
 from ..run.history import History
 from ..run.misfits import use_history
 from ..run.runs import Run
 from ..wording.names import name_metric
-from ..wording.numbers import COST, DASH, format_time, format_value, read_number
+from ..wording.numbers import COST, DASH, format_time, format_value
 from .notes import read_notes
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def headline(run: Run, history: History, config: RunConfig | None = None) -> Hea
         if value is not None:
             against = reference_model(results)
             before = metric_value(results.get(against or ""), metric)
-            others = history.results.get(clean(split), {}).get("tuned")
+            others = history.result(clean(split))
             known = against if before is not None else None
             price = describe_price(results["tuned"])
             figure = Headline(
@@ -93,37 +95,35 @@ def headline(run: Run, history: History, config: RunConfig | None = None) -> Hea
                 before,
                 known,
                 metric_value(others, metric),
-                results["tuned"].get("positive"),
+                results["tuned"].positive,
                 price=price,
             )
             return _of_cost(history, config or config_of(run), figure)
     return live_headline(history, metric)
 
 
-def describe_price(result: Mapping[str, Any]) -> str:
+def describe_price(result: ModelResult) -> str:
     """What a threshold that the objective chose costs in rows falsely called positive (V13)."""
-    chosen, positive = result.get("threshold"), result.get("positive")
-    confusion = result.get("confusion")
-    if chosen is None or not confusion or positive not in confusion["labels"]:
+    chosen, positive, confusion = result.threshold, result.positive, result.confusion
+    if chosen is None or confusion is None or positive not in confusion.labels:
         return ""
-    code = confusion["labels"].index(positive)
-    false = sum(row[code] for i, row in enumerate(confusion["counts"]) if i != code)
-    rows = max(1, int(result.get("n") or 0))
-    return f"at {chosen:.3g}, {1000 * false / rows:.3g} false positives per 1,000 rows"
+    code = confusion.labels.index(positive)
+    false = sum(row[code] for i, row in enumerate(confusion.counts) if i != code)
+    return f"at {chosen:.3g}, {1000 * false / max(1, result.n):.3g} false positives per 1,000 rows"
 
 
 def _of_cost(history: History, config: RunConfig | None, figure: Headline) -> Headline:
     """The cost per row, where the objective has prices and names no metric."""
     if config is None or config.objective.metric or config.objective.cost is None:
         return figure
-    found = history.analyses.get(figure.split, {}).get("thresholds", {}).get("tuned", {})
-    cost = found.get("at_threshold", {}).get("metrics", {}).get(COST)
-    if cost is None or not found.get("in_use"):
+    found = history.analysis(Thresholds, figure.split, "tuned")
+    if found is None or not found.in_use or found.at_threshold is None:
         return figure
-    rival: Mapping[str, Any] = next((r for r in found.get("against", []) if r.get("model")), {})
-    before = read_number(rival["other"]) if rival else None
-    value = read_number(cost["value"])
-    return Headline(COST, figure.split, value, before, rival.get("model"), price=figure.price)
+    if (cost := found.at_threshold.metrics.get(COST)) is None:
+        return figure
+    rival = next((r for r in found.against or [] if r.model), None)
+    before, model = (rival.other, rival.model) if rival else (None, None)
+    return Headline(COST, figure.split, cost.value, before, model, price=figure.price)
 
 
 def live_headline(history: History, metric: str) -> Headline | None:
@@ -225,10 +225,10 @@ def last_figures(history: History) -> list[Figure]:
 
 def _figures_of(history: History, split: str) -> list[Figure]:
     """The results, which are of the checkpoint that was kept, else the last evaluation."""
-    result = history.results.get(split, {}).get("tuned")
+    result = history.result(split)
     if result is not None:
         step = history.step if history.best_step is None else history.best_step
-        values = {name: read_number(e["value"]) for name, e in result["metrics"].items()}
+        values = {name: e.value for name, e in result.metrics.items()}
     else:
         e = history.evaluation(split, "tuned")
         if e is None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from ..analysis.predictions import read_predictions, stored_splits
 from ..catalog.run_facts import flatten
@@ -19,6 +19,7 @@ from ..files.reading import misfits_named
 from ..judgement.selection import SPLITS, primary_metric
 from ..judgement.verdict import judge
 from ..metrics.metric import METRICS, names_positive
+from ..metrics.results import Comparison, ModelResult
 from ..metrics.statistics import COVERS, holm
 from ..run.history import History
 from ..run.misfits import use_history
@@ -26,10 +27,10 @@ from ..run.runs import Run
 from ..tasks import find_task
 from ..wording.names import name_metric
 from ..wording.numbers import format_time
+from .compared import ComparedRun, ComparedRuns
 from .pairing import SHOWN_IDS, same_tokens, why_unpaired
 
 NOT_COMPARED = ("name", "folder")  # settings that say nothing about what a run did
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ class Side:
     history: History
     config: RunConfig | None
     frame: pl.DataFrame = field(default_factory=pl.DataFrame)
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: ModelResult | None = None
+
+    @property
+    def positive(self) -> str | None:
+        return self.result.positive if self.result else None
 
     @property
     def task(self) -> str:
@@ -50,7 +55,7 @@ class Side:
 
 def compare_runs(
     runs: Sequence[Run], split: str | None = None, metric: str | None = None, model: str = "tuned"
-) -> Document:
+) -> ComparedRuns:
     """The document of `compare --json`; the first run is the baseline.
 
     Raises ConfigError with every reason why the runs cannot stand in one table: fewer than two,
@@ -61,14 +66,14 @@ def compare_runs(
         return _compare(sides, split, metric, model)
 
 
-def _compare(sides: list[Side], split: str | None, metric: str | None, model: str) -> Document:
+def _compare(sides: list[Side], split: str | None, metric: str | None, model: str) -> ComparedRuns:
     split = _common_split(sides, split, model)
     sides = [_with_rows(side, split, model) for side in sides]
     _check_labels(sides)
     metrics, notes = _common_metrics(sides)
     metric = _primary(sides, metric, metrics)
     compared = [_pair(sides[0], side, split, metrics) for side in sides[1:]]
-    _adjust([c for c, _ in compared], metric)
+    compared = _adjusted(compared, metric)
     notes += _token_notes(sides, compared)
     if any(comparisons for comparisons, _ in compared):
         notes.append(f"An interval {COVERS}")
@@ -76,7 +81,7 @@ def _compare(sides: list[Side], split: str | None, metric: str | None, model: st
         "split": split,
         "model": model,
         "metric": metric,
-        "positive": sides[0].result.get("positive"),
+        "positive": sides[0].positive,
         "metrics": metrics,
         "baseline": sides[0].name,
         "runs": [_describe(side, metrics) for side in sides],
@@ -150,7 +155,7 @@ def _models(splits: Mapping[str, list[str]]) -> str:
 
 def _with_rows(side: Side, split: str, model: str) -> Side:
     frame = read_predictions(side.run, side.history, split, [model])[model]
-    result = side.history.results.get(split, {}).get(model, {})
+    result = side.history.result(split, model)
     return Side(side.name, side.run, side.history, side.config, frame, result)
 
 
@@ -179,9 +184,9 @@ def _check_labels(sides: Sequence[Side]) -> None:
 
 def _common_metrics(sides: Sequence[Side]) -> tuple[list[str], list[str]]:
     """The metrics that every run has, and what is to be said about those left out."""
-    known = [side.result.get("metrics", {}) for side in sides]
+    known = [side.result.metrics if side.result else {} for side in sides]
     metrics = [name for name in METRICS if all(name in found for found in known)]
-    positives = {side.result.get("positive") for side in sides}
+    positives = {side.positive for side in sides}
     left = [name for name in metrics if names_positive(name)]
     if len(positives) < 2 or not left:
         return metrics, []
@@ -203,7 +208,7 @@ def _primary(sides: Sequence[Side], metric: str | None, metrics: Sequence[str]) 
 
 def _pair(
     first: Side, side: Side, split: str, metrics: Sequence[str]
-) -> tuple[list[Document], str]:
+) -> tuple[list[Comparison], str]:
     """Paired differences from the baseline to a run, or why its rows cannot be paired."""
     same_file = _same_file(first, side, split)
     if reason := why_unpaired(
@@ -211,10 +216,9 @@ def _pair(
     ):
         return [], reason
     sides = (first.name, first.frame), (side.name, side.frame)
-    positive = first.result.get("positive")
+    positive = first.positive
     found = find_task(first.task).compare(split, *sides, first.history.labels, positive)
-    plain: list[Document] = [c for c in msgspec.to_builtins(found) if c["metric"] in metrics]
-    return plain, ""
+    return [c for c in found if c.metric in metrics], ""
 
 
 def _same_file(first: Side, side: Side, split: str) -> bool:
@@ -223,7 +227,7 @@ def _same_file(first: Side, side: Side, split: str) -> bool:
 
 
 def _token_notes(
-    sides: Sequence[Side], compared: Sequence[tuple[list[Document], str]]
+    sides: Sequence[Side], compared: Sequence[tuple[list[Comparison], str]]
 ) -> list[str]:
     """What cannot be set against the baseline: values a token, where texts have other tokens."""
     if find_task(sides[0].task).has_labels:
@@ -241,24 +245,29 @@ def _token_notes(
     ]
 
 
-def _adjust(compared: Sequence[list[Document]], metric: str) -> None:
+def _adjusted(
+    compared: Sequence[tuple[list[Comparison], str]], metric: str
+) -> list[tuple[list[Comparison], str]]:
     """Holm over the runs compared, for the primary metric alone: it is one question asked often."""
-    asked = {c["to"]: c for found in compared for c in found if c["metric"] == metric}
-    adjusted = holm({name: float(c["p"]) for name, c in asked.items()})
-    for name, c in asked.items():
-        c["p_holm"] = adjusted[name]
+    asked = {c.to_model: c.p for found, _ in compared for c in found if c.metric == metric}
+    adjusted = holm(asked)
+
+    def adjust(c: Comparison) -> Comparison:
+        return replace(c, p_holm=adjusted[c.to_model]) if c.metric == metric else c
+
+    return [([adjust(c) for c in found], reason) for found, reason in compared]
 
 
-def _describe(side: Side, metrics: Sequence[str]) -> Document:
+def _describe(side: Side, metrics: Sequence[str]) -> ComparedRun:
     told = headline(side.run, side.history)
-    document: Document = {
+    document: ComparedRun = {
         "name": side.name,
         "path": str(side.run.path),
         "status": run_status(side.run, side.history),
         "created": format_time(side.history.created),
         "headline": told.text if told else None,
-        "n": side.result.get("n", 0),
-        "metrics": {name: side.result["metrics"][name] for name in metrics},
+        "n": side.result.n if side.result else 0,
+        "metrics": {name: side.result.metrics[name] for name in metrics} if side.result else {},
         "verdict": None,
     }
     if side.config is not None:

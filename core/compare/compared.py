@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 from ..judgement.outcome import Outcome, read_difference
+from ..judgement.verdict import VerdictPart
 from ..metrics.metric import METRICS
+from ..metrics.results import Comparison, Estimate
 from ..report.blocks import Block, Bullets, Heading, Paragraph, Table
 from ..wording.names import name_decision, name_metric
 from ..wording.numbers import (
@@ -16,7 +18,6 @@ from ..wording.numbers import (
     format_difference_interval,
     format_estimate,
     format_p,
-    read_number,
 )
 
 GROUPS: dict[Outcome, str] = {
@@ -25,10 +26,43 @@ GROUPS: dict[Outcome, str] = {
     "the same": "the same in every digit shown",
     "cannot tell": "no difference shown",
 }
-Document = Mapping[str, Any]  # what `core.compare.compare_runs` gives
 
 
-def tell_outcome(told: Document) -> str:
+class ComparedRun(TypedDict):
+    """One of the runs that are set side by side."""
+
+    name: str
+    path: str
+    status: str
+    created: str | None
+    headline: str | None
+    n: int  # rows
+    metrics: dict[str, Estimate]
+    verdict: VerdictPart | None
+
+
+class Unpaired(TypedDict):
+    run: str
+    reason: str
+
+
+class ComparedRuns(TypedDict):
+    """The document of `compare --json`, as `core.compare.compare_runs` makes it."""
+
+    split: str
+    model: str
+    metric: str
+    positive: str | None
+    metrics: list[str]
+    baseline: str
+    runs: list[ComparedRun]
+    comparisons: list[Comparison]
+    unpaired: list[Unpaired]
+    config: dict[str, list[Any]]  # settings, data files and versions that differ: a value per run
+    notes: list[str]
+
+
+def tell_outcome(told: ComparedRuns) -> str:
     """One or two sentences: which runs are shown to be better or worse than the baseline."""
     metric, split, baseline = told["metric"], told["split"], told["baseline"]
     named = name_in(told, metric)
@@ -42,22 +76,22 @@ def tell_outcome(told: Document) -> str:
         return f"No evidence either way: {name} is not paired with {baseline}{why}."
     groups: dict[Outcome, list[str]] = {}
     for c in found:
-        change = f"{c['to']} ({format_difference(metric, c['difference'])})"
+        change = f"{c.to_model} ({format_difference(metric, c.difference)})"
         groups.setdefault(read_difference(c), []).append(change)
     parts = [f"{word}: {', '.join(groups[o])}" for o, word in GROUPS.items() if o in groups]
     parts += [f"not paired: {', '.join(reasons)}"] * bool(reasons)
     return f"{named} on {split} against {baseline}: {'; '.join(parts)}."
 
 
-def _tell_one(c: Document, baseline: str, named: str) -> str:
-    metric, name = c["metric"], c["to"]
-    change = format_difference(metric, c["difference"])
-    ends = format_difference_interval(metric, c["low"], c["high"])
-    where = f"{change} in {named} on {c['split']}"
-    told = f"{where} (paired 95 %: {ends}, p {_p(c['p'])})"
+def _tell_one(c: Comparison, baseline: str, named: str) -> str:
+    metric, name = c.metric, c.to_model
+    change = format_difference(metric, c.difference)
+    ends = format_difference_interval(metric, c.low, c.high)
+    where = f"{change} in {named} on {c.split}"
+    told = f"{where} (paired 95 %: {ends}, p {_p(c.p)})"
     counted = ""
-    if c.get("fixed") is not None and c.get("broke") is not None:
-        counted = f"; it fixed {c['fixed']:,} rows and broke {c['broke']:,}"
+    if c.fixed is not None and c.broke is not None:
+        counted = f"; it fixed {c.fixed:,} rows and broke {c.broke:,}"
     match read_difference(c):
         case "better" | "worse" as read:
             return f"{name} is {read} than {baseline}: {told}{counted}."
@@ -67,24 +101,23 @@ def _tell_one(c: Document, baseline: str, named: str) -> str:
     return f"No difference is shown between {name} and {baseline}: {told}{_could_show(c)}."
 
 
-def _p(value: Any) -> str:
+def _p(value: float) -> str:
     told = format_p(value)
     return told if told.startswith("<") else f"= {told}"
 
 
-def _could_show(c: Document) -> str:
-    least = read_number(c.get("smallest_detectable"))
-    if math.isnan(least):
+def _could_show(c: Comparison) -> str:
+    if c.smallest_detectable is None or math.isnan(c.smallest_detectable):
         return ""
-    told = format_difference(c["metric"], abs(least)).lstrip("+")
+    told = format_difference(c.metric, abs(c.smallest_detectable)).lstrip("+")
     return f"; detectable with these rows: {told} or more"
 
 
-def primary_comparisons(told: Document) -> list[Document]:
-    return [c for c in told["comparisons"] if c["metric"] == told["metric"]]
+def primary_comparisons(told: ComparedRuns) -> list[Comparison]:
+    return [c for c in told["comparisons"] if c.metric == told["metric"]]
 
 
-def comparison_blocks(told: Document) -> list[Block]:
+def comparison_blocks(told: ComparedRuns) -> list[Block]:
     """The page that `e` writes."""
     metric, names = told["metric"], [r["name"] for r in told["runs"]]
     direction, named = METRICS[metric].direction, name_in(told, metric)
@@ -96,7 +129,7 @@ def comparison_blocks(told: Document) -> list[Block]:
     ]
     if found := primary_comparisons(told):
         blocks += [Heading("Paired differences from the baseline"), _paired_table(found)]
-        methods = dict.fromkeys(c["method"] for c in found)
+        methods = dict.fromkeys(c.method for c in found)
         blocks.append(Paragraph(f"Method: {'; '.join(methods)}.", quiet=True))
     blocks += [
         Paragraph(f"{u['run']} is not paired with the baseline: {u['reason']}.")
@@ -111,29 +144,29 @@ def comparison_blocks(told: Document) -> list[Block]:
     return [*blocks, Bullets([f"{note}." for note in told["notes"]])]
 
 
-def _run_row(r: Document, metric: str) -> list[str]:
+def _run_row(r: ComparedRun, metric: str) -> list[str]:
     verdict = r["verdict"]
     told = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else DASH
     return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
 
 
-def _paired_table(found: Sequence[Document]) -> Table:
+def _paired_table(found: Sequence[Comparison]) -> Table:
     columns = ("run", "difference", "95 % interval", "p", "p (Holm)", "fixed", "broke")
     rows = [
         [
-            c["to"],
-            format_difference(c["metric"], c["difference"]),
-            format_difference_interval(c["metric"], c["low"], c["high"]),
-            format_p(c["p"]),
-            format_p(c.get("p_holm")),
-            *(DASH if c.get(name) is None else f"{c[name]:,}" for name in ("fixed", "broke")),
+            c.to_model,
+            format_difference(c.metric, c.difference),
+            format_difference_interval(c.metric, c.low, c.high),
+            format_p(c.p),
+            format_p(c.p_holm),
+            *(DASH if count is None else f"{count:,}" for count in (c.fixed, c.broke)),
         ]
         for c in found
     ]
     return Table(columns, rows)
 
 
-def _other_tables(told: Document) -> list[Block]:
+def _other_tables(told: ComparedRuns) -> list[Block]:
     first, *rest = told["runs"]
     blocks: list[Block] = []
     for r in rest:
@@ -154,27 +187,27 @@ def _other_tables(told: Document) -> list[Block]:
     return blocks
 
 
-def _change(c: Document) -> list[str]:
-    ends = format_difference_interval(c["metric"], c["low"], c["high"])
-    return [format_difference(c["metric"], c["difference"]), ends, format_p(c["p"])]
+def _change(c: Comparison) -> list[str]:
+    ends = format_difference_interval(c.metric, c.low, c.high)
+    return [format_difference(c.metric, c.difference), ends, format_p(c.p)]
 
 
-def name_in(told: Document, metric: str) -> str:
+def name_in(told: ComparedRuns, metric: str) -> str:
     """A metric's name, with the positive label of the runs where it is of one."""
-    return name_metric(metric, told.get("positive"))
+    return name_metric(metric, told["positive"])
 
 
-def not_adjusted(told: Document) -> str:
+def not_adjusted(told: ComparedRuns) -> str:
     named = name_in(told, told["metric"])
     return f"These p are not adjusted: {named} is the one question that was asked."
 
 
-def other_metrics(told: Document, run: str) -> list[tuple[str, Document | None]]:
+def other_metrics(told: ComparedRuns, run: str) -> list[tuple[str, Comparison | None]]:
     """Every metric but the primary and those equal to another, with a run's paired difference."""
-    pairs = {c["metric"]: c for c in told["comparisons"] if c["to"] == run}
+    pairs = {c.metric: c for c in told["comparisons"] if c.to_model == run}
     names = [m for m in told["metrics"] if m != told["metric"] and not METRICS[m].same_as]
     return [(name, pairs.get(name)) for name in names]
 
 
-def format_setting(value: Any) -> str:
+def format_setting(value: object) -> str:
     return DASH if value is None else str(value)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..metrics.analyses import Draws
 from ..run.events import AnalysisComputed
 from .rows import input_of, normalise
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-NAME = "draws"  # of the analysis
 LEVEL = 0.01  # of false alarms over all questions of two splits
 LABEL_DISTANCE = 0.05  # share of rows that would need another label, beyond what chance gives
 LENGTH_DISTANCE = 0.1  # greatest distance between the two distributions (Kolmogorov and Smirnov)
@@ -77,18 +78,18 @@ def tell_draws(dataset: Dataset) -> list[AnalysisComputed]:
     if not judging or "train" not in dataset.splits or dataset.columns.form == "text":
         return []
     found = compare_draws(dataset.splits["train"], dataset.splits[judging])
-    return [AnalysisComputed(split=judging, name=NAME, result=found)] if found else []
+    return [AnalysisComputed(split=judging, name="draws", result=found)] if found else []
 
 
-def compare_draws(before: Split, split: Split, seed: int = 0) -> dict[str, Any]:
+def compare_draws(before: Split, split: Split, seed: int = 0) -> Draws | None:
     """What differs between the rows of an earlier split and of a later one.
 
-    By the name of a question its numbers, with `p_holm` and `shown`. Rows of one group, and copies
-    of one input, count once. Empty where a split has fewer than 20 such rows.
+    Rows of one group, and copies of one input, count once. None where a split has fewer than 20
+    such rows.
     """
     frames = [_apart(each.frame) for each in (before, split)]
     if min(frame.height for frame in frames) < FEWEST_ROWS:
-        return {}
+        return None
     rng = np.random.default_rng(seed)
     found: dict[str, Labels | Lengths | Wording] = {}
     if "label" in frames[0].columns:
@@ -97,11 +98,12 @@ def compare_draws(before: Split, split: Split, seed: int = 0) -> dict[str, Any]:
     found["lengths"] = _compare_lengths(a, b)
     found["wording"] = _compare_wording(_some(a, ROWS_READ, rng), _some(b, ROWS_READ, rng), rng)
     adjusted = _holm({name: each.p for name, each in found.items()})
-    return {"before": before.name} | {
+    plain = {
         name: asdict(each)
         | {"p_holm": adjusted[name], "shown": adjusted[name] <= LEVEL and _matters(each)}
         for name, each in found.items()
     }
+    return msgspec.convert({"before": before.name, **plain}, Draws)
 
 
 def _apart(frame: pl.DataFrame) -> pl.DataFrame:

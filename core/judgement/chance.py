@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from ..metrics.results import ModelResult
 from ..run.history import History
 from ..wording.names import MODELS, name_metric
-from ..wording.numbers import format_interval, format_value, read_number
+from ..wording.numbers import format_interval, format_value
 from .objective import thresholds_of
+from .outcome import LEVEL, Outcome
 
-LEVEL = 0.05
 EXACT_ROWS = (
     1_000  # up to which a test stands beside the interval: bootstraps of few rows are narrow
 )
@@ -22,7 +23,7 @@ EXACT_ROWS = (
 class Standing:
     """A model's figure on a split beside what guessing gives."""
 
-    outcome: Literal["better", "worse", "cannot tell"]
+    outcome: Outcome
     model: str
     metric: str
     value: float
@@ -58,37 +59,36 @@ def against_chance(history: History, split: str, model: str) -> Standing | None:
     if not history.task_type.has_labels:
         guess = history.random_loss
         return None if guess is None else _standing(result, split, model, "loss", guess)
-    rows = result.get("per_class") or {}
-    labels = sum(1 for row in rows.values() if row.get("support")) or len(history.labels)
+    rows = result.per_class or {}
+    labels = sum(1 for row in rows.values() if row.support) or len(history.labels)
     if labels < 2:
         return None  # whoever answers the one label is always right
     figures = [("balanced_accuracy", 1 / labels), ("mcc", 0.0)]
-    if model == "tuned" and "threshold" not in result and _has_threshold(history, split):
+    if model == "tuned" and result.threshold is None and _has_threshold(history, split):
         figures.append(("roc_auc", 0.5))  # an older run: its answers at 0.5 are not those that ship
     found = [s for name, guess in figures if (s := _standing(result, split, model, name, guess))]
     return next((s for s in found if s.outcome == "better"), found[0] if found else None)
 
 
 def _has_threshold(history: History, split: str) -> bool:
-    return bool(thresholds_of(history, split).get("in_use"))
+    found = thresholds_of(history, split)
+    return found is not None and found.in_use
 
 
 def _standing(
-    result: Mapping[str, Any], split: str, model: str, metric: str, guess: float
+    result: ModelResult, split: str, model: str, metric: str, guess: float
 ) -> Standing | None:
-    estimate = result.get("metrics", {}).get(metric)
-    if estimate is None:
+    estimate = result.metrics.get(metric)
+    if estimate is None or math.isnan(estimate.low) or math.isnan(estimate.high):
         return None
-    value, low, high = (read_number(estimate.get(k)) for k in ("value", "low", "high"))
-    if math.isnan(low) or math.isnan(high):
-        return None
+    low, high = estimate.low, estimate.high
     path = ("results", split, model, "metrics", metric)
     better, worse = (high < guess, low > guess) if metric == "loss" else (low > guess, high < guess)
-    counts = (result.get("confusion") or {}).get("counts")
+    counts = result.confusion.counts if result.confusion else None
     if (better or worse) and metric != "loss" and counts and permutation_p(counts) > LEVEL:
         better = worse = False
-    outcome: Any = "better" if better else "worse" if worse else "cannot tell"
-    return Standing(outcome, model, metric, value, low, high, guess, path)
+    outcome: Outcome = "better" if better else "worse" if worse else "cannot tell"
+    return Standing(outcome, model, metric, estimate.value, low, high, guess, path)
 
 
 def permutation_p(counts: Sequence[Sequence[int]]) -> float:

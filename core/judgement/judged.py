@@ -1,19 +1,29 @@
-"""The analysis of the split that is judged.
+"""Analyses of one kind, and those of the split that is judged.
 
-`analyses` is `History.analyses`, or "analyses" of a report: split -> name -> model -> result.
+`analyses` is `History.analyses`: split -> name -> model -> result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
-Analyses = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
+from ..metrics.analyses import NAMES
+from ..metrics.results import Record
+
+Analyses = Mapping[str, Mapping[str, Mapping[str, Record]]]
+Found = TypeVar("Found", bound=Record)
 
 
-def judged_analysis(analyses: Analyses, name: str) -> tuple[str, Mapping[str, Any]]:
+def of_models(analyses: Analyses, kind: type[Found], split: str) -> dict[str, Found]:
+    """An analysis of a split by model."""
+    found = analyses.get(split, {}).get(NAMES[kind], {})
+    return {model: result for model, result in found.items() if isinstance(result, kind)}
+
+
+def judged_analysis(analyses: Analyses, kind: type[Found]) -> tuple[str, dict[str, Found]]:
     """The split that is judged, and an analysis of it by model: test, else validation."""
     for split in ("test", "validation"):
-        if found := analyses.get(split, {}).get(name):
+        if found := of_models(analyses, kind, split):
             return split, found
     return "", {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from ..config.config import RunConfig
 from ..metrics.metric import needs_answers
@@ -15,7 +15,18 @@ from ..wording.numbers import format_value
 from .evaluation_values import values_given
 
 
-def describe_kept(history: History, config: RunConfig | None) -> dict[str, Any] | None:
+class Kept(TypedDict):
+    """The evaluation that chose the checkpoint; `value` and `loss` where its sums give them."""
+
+    step: int
+    metric: str
+    epoch: float
+    value: NotRequired[float]
+    loss: NotRequired[float]
+    reason: NotRequired[str]
+
+
+def describe_kept(history: History, config: RunConfig | None) -> Kept | None:
     """Step, metric and, where the evaluation's sums give it, the value; None without a choice."""
     if config is None or history.best_step is None or not config.trains:
         return None
@@ -24,13 +35,14 @@ def describe_kept(history: History, config: RunConfig | None) -> dict[str, Any] 
     if e is None:
         return None
     metric = chosen_by(config)
-    told: dict[str, Any] = {"step": e.step, "metric": metric, "epoch": e.epoch}
-    value = _value(history, e, metric)
-    loss = _value(history, e, "loss")
-    told |= {} if math.isnan(value) else {"value": value}
-    told |= {} if math.isnan(loss) else {"loss": loss}
-    reason = reason_kept(history)
-    return told | ({"reason": reason} if reason else {})
+    kept: Kept = {"step": e.step, "metric": metric, "epoch": e.epoch}
+    if not math.isnan(value := _value(history, e, metric)):
+        kept["value"] = value
+    if not math.isnan(loss := _value(history, e, "loss")):
+        kept["loss"] = loss
+    if reason := reason_kept(history):
+        kept["reason"] = reason
+    return kept
 
 
 def reason_kept(history: History) -> str:
@@ -68,7 +80,8 @@ def _value(history: History, e: Evaluated, metric: str) -> float:
 def _order(history: History) -> Sequence[str]:
     """The labels as the scored model has them: its codes are those of the confusion cells."""
     for models in history.results.values():
-        order = models.get("tuned", {}).get("confusion", {}).get("labels", [])
+        confusion = models["tuned"].confusion if "tuned" in models else None
+        order = confusion.labels if confusion else []
         if sorted(order) == sorted(history.labels):
             return list(order)
     return history.labels

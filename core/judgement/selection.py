@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import FtevError
 from ..metrics.metric import METRICS
+from ..metrics.results import Comparison, ModelResult
 from ..run.history import History
 from ..run.runs import Run
-from ..wording.numbers import COST, read_number
+from ..wording.numbers import COST
 
 if TYPE_CHECKING:
     from ..config.config import RunConfig
@@ -38,9 +39,9 @@ def judged_split(history: History) -> str | None:
     return next((s for s in SPLITS if "tuned" in history.results.get(s, {})), None)
 
 
-def reference_model(results: Mapping[str, Any]) -> str | None:
+def reference_model(results: Mapping[str, ModelResult]) -> str | None:
     """What the tuned model is set against on a split, by the results of its models."""
-    return first_reference(results, zero_shot=bool(results.get("base", {}).get("method")))
+    return first_reference(results, zero_shot="base" in results and bool(results["base"].method))
 
 
 def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
@@ -55,18 +56,11 @@ def first_reference(models: Collection[str], *, zero_shot: bool) -> str | None:
 
 def find_comparison(
     history: History, split: str, metric: str, reference: str | None = None
-) -> Mapping[str, Any] | None:
+) -> Comparison | None:
     """The paired difference of a metric from the reference to the tuned model on a split."""
     against = reference or reference_model(history.results.get(split, {}))
-    for c in history.comparisons:
-        if (c.get("split"), c.get("metric"), c.get("from"), c.get("to")) == (
-            split,
-            metric,
-            against,
-            "tuned",
-        ):
-            return c
-    return None
+    wanted = (split, metric, against, "tuned")
+    return next((c for c in history.comparisons if c.key == wanted), None)
 
 
 def clean_if_compared(history: History, split: str, metric: str) -> str:
@@ -88,14 +82,13 @@ def config_of(run: Run) -> RunConfig | None:
         return None
 
 
-def metric_value(result: Mapping[str, Any] | None, metric: str) -> float | None:
+def metric_value(result: ModelResult | None, metric: str) -> float | None:
     """A metric of a model's result on a split; None where it does not apply."""
     if result is None:
         return None
-    estimate = result.get("metrics", {}).get(metric)
-    if estimate is not None:
-        return read_number(estimate["value"])
-    return read_number(result["loss"]) if metric == "loss" and "loss" in result else None
+    if metric in result.metrics:
+        return result.metrics[metric].value
+    return result.loss if metric == "loss" else None
 
 
 def higher_is_better(metric: str) -> bool:

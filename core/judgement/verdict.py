@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 from ..config.config import ObjectiveConfig, RunConfig
 from ..metrics.metric import METRICS, adds_up
+from ..metrics.results import Comparison
 from ..run.history import History
 from ..tasks import find_task
 from ..wording.names import MODELS, name_metric
@@ -19,7 +20,6 @@ from ..wording.numbers import (
     format_estimate,
     format_interval,
     format_value,
-    read_number,
     spell,
 )
 from .chance import against_chance
@@ -40,6 +40,16 @@ from .selection import (
 Decision = Literal["ship", "hold", "no evidence"]
 
 
+class VerdictPart(TypedDict):
+    """The verdict in report.json."""
+
+    decision: str
+    objective: str
+    reasons: list[str]
+    evidence: list[dict[str, Any]]
+    preliminary: NotRequired[str]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """`evidence` has one entry a reason: `at` is where the report says it, the rest the numbers."""
@@ -50,11 +60,17 @@ class Verdict:
     evidence: list[dict[str, Any]] = field(default_factory=list)
     preliminary: str = ""  # what is still to come; empty where the run has ended (V9)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> VerdictPart:
         """As in report.json: `preliminary` is absent once the run has ended."""
-        told = {name: getattr(self, name) for name in ("decision", "objective", "reasons")}
-        told["evidence"] = self.evidence
-        return told | ({"preliminary": self.preliminary} if self.preliminary else {})
+        part: VerdictPart = {
+            "decision": self.decision,
+            "objective": self.objective,
+            "reasons": self.reasons,
+            "evidence": self.evidence,
+        }
+        if self.preliminary:
+            part["preliminary"] = self.preliminary
+        return part
 
 
 def judge(history: History, config: RunConfig) -> Verdict:
@@ -98,8 +114,8 @@ def _still_to_come(history: History, config: RunConfig) -> str:
     split = "test" if _awaits_test(history, config) else judged_split(history) or "validation"
     known = history.analyses.get(split, {})
     missing = {
-        f"results on {split}": "tuned" not in history.results.get(split, {}),
-        "paired differences": all(c["split"] != split for c in history.comparisons),
+        f"results on {split}": history.result(split) is None,
+        "paired differences": all(c.split != split for c in history.comparisons),
         "guardrails": bool(config.guardrail) and "guardrails" not in known,
         "self-test": bool(config.evaluate.self_test_rows) and "self_test" not in known,
         "deploy parity": bool(config.evaluate.parity_rows) and "parity" not in known,
@@ -194,11 +210,10 @@ def _errors(history: History, config: RunConfig) -> Iterator[Answer]:
 
 def _loss_is_finite(history: History, split: str) -> Iterator[Answer]:
     """A model without a loss never ships (V5); rows without a prediction are a finding."""
-    result = history.results[split]["tuned"]
-    loss = result.get("loss", result["metrics"].get("loss", {}).get("value"))
-    if loss is not None and not math.isfinite(read_number(loss)):
-        told = f"the tuned model's loss on {split} is {spell(read_number(loss))}: it is not finite"
-        yield Answer(-1, told, {"at": ["results", split, "tuned"]})
+    loss = metric_value(history.results[split]["tuned"], "loss")
+    if loss is not None and not math.isfinite(loss):
+        reason = f"the tuned model's loss on {split} is {spell(loss)}: it is not finite"
+        yield Answer(-1, reason, {"at": ["results", split, "tuned"]})
 
 
 def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
@@ -220,21 +235,21 @@ def _meets_target(history: History, config: RunConfig, split: str) -> Iterator[A
     if target is None:
         return
     at = ["results", split, "tuned", "metrics", metric]
-    estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
-    chosen = history.results[split]["tuned"].get("threshold")
+    tuned = history.results[split]["tuned"]
+    estimate, chosen = tuned.metrics.get(metric), tuned.threshold
     where = f", at the threshold {chosen:.3g} chosen on validation," if chosen is not None else ""
     if estimate is None:
         yield _not_computed(metric, split)
         return
-    low, high = read_number(estimate["low"]), read_number(estimate["high"])
-    value, goal = format_value(metric, estimate["value"]), format_value(metric, target)
+    value, goal = format_value(metric, estimate.value), format_value(metric, target)
+    ends = format_interval(metric, estimate.low, estimate.high)
     told = (
         f"{name_metric(metric, history.positive)} on {_rows_of(history, split)}{where} is {value} "
-        f"(95 %: {format_interval(metric, low, high)}), target {goal}"
+        f"(95 %: {ends}), target {goal}"
     )
-    numbers = {"value": read_number(estimate["value"]), "low": low, "high": high, "target": target}
-    rows = int(history.results[split]["tuned"].get("n") or 0)
-    vote, why = against_target(estimate, rows, target, at_least=o.at_least is not None)
+    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    numbers["target"] = target
+    vote, why = against_target(estimate, tuned.n, target, at_least=o.at_least is not None)
     yield Answer(vote, f"{told}: {why}", {"at": at, **numbers})
 
 
@@ -248,7 +263,7 @@ def _rows_of(history: History, split: str) -> str:
     whole = next((name for name in history.results if clean(name) == split), None)
     if whole is None:
         return split
-    kept, every = (history.results[name]["tuned"].get("n", 0) for name in (split, whole))
+    kept, every = (history.results[name]["tuned"].n for name in (split, whole))
     return f"{split} ({kept:,} of {every:,} rows, those that repeat nothing of an earlier split)"
 
 
@@ -284,7 +299,7 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
 
 
 def _loses_to(
-    history: History, metric: str, split: str, others: Mapping[str, Any]
+    history: History, metric: str, split: str, others: Collection[str]
 ) -> Iterator[Answer]:
     """The references that were not asked: one that is shown better than the tuned model."""
     for against in (m for m in REFERENCES if m in others and m != "probe"):  # that is a finding
@@ -296,7 +311,7 @@ def _loses_to(
 def _against(
     history: History, metric: str, split: str, against: str, o: ObjectiveConfig | None = None
 ) -> Answer:
-    if broken := history.results[split][against].get("no_prediction"):
+    if broken := history.results[split][against].no_prediction:
         lost = format_count(len(broken), f"{split} row")
         told = (
             f"{MODELS[against]} has no prediction for {lost}: it is broken, so being better than "
@@ -306,16 +321,16 @@ def _against(
     c = find_comparison(history, split, metric, against)
     if c is None:
         return _unpaired(history, split, metric, MODELS[against])
-    low, high = read_number(c["low"]), read_number(c["high"])
-    change = format_difference(metric, c["difference"])
+    change = format_difference(metric, c.difference)
+    ends = format_difference_interval(metric, c.low, c.high)
     told = (
         f"{name_metric(metric, history.positive)} on {_rows_of(history, split)} changes by "
         f"{change} against {MODELS[against]} "
-        f"(paired 95 %: {format_difference_interval(metric, low, high)}){_flips(c, metric)}"
+        f"(paired 95 %: {ends}){_flips(c, metric)}"
     )
     evidence = _paired_evidence(history, c)
     if o is not None and (o.better_by is not None or o.no_worse_by is not None):
-        rows = int(history.results[split]["tuned"].get("n") or 0)
+        rows = history.results[split]["tuned"].n
         no_worse_by = o.no_worse_by or 0.0
         vote, why = against_margin(c, rows, better_by=o.better_by, no_worse_by=no_worse_by)
         return Answer(vote, f"{told}: {why}", evidence)
@@ -329,19 +344,18 @@ def _against(
     return Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
 
 
-def _paired_evidence(history: History, c: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {name: read_number(c[name]) for name in ("difference", "low", "high")}
-    named = {name: c[name] for name in ("split", "metric", "from")}
+def _paired_evidence(history: History, c: Comparison) -> dict[str, object]:
     at = ["comparisons", next(i for i, x in enumerate(history.comparisons) if x is c)]
-    return {"at": at, **figures, **named}
+    figures = {"difference": c.difference, "low": c.low, "high": c.high}
+    return {"at": at, **figures, "split": c.split, "metric": c.metric, "from": c.from_model}
 
 
-def _flips(c: Mapping[str, Any], metric: str) -> str:
+def _flips(c: Comparison, metric: str) -> str:
     """`, fixed 12, broke 3`: they are the terms of a difference in right rows, and of no other."""
     right_rows = metric in METRICS and adds_up(METRICS[metric].tested_as)
-    if not right_rows or c.get("fixed") is None or c.get("broke") is None:
+    if not right_rows or c.fixed is None or c.broke is None:
         return ""
-    return f", fixed {c['fixed']:,}, broke {c['broke']:,}"
+    return f", fixed {c.fixed:,}, broke {c.broke:,}"
 
 
 def _loses_accuracy(history: History, metric: str, split: str) -> Iterator[Answer]:
@@ -354,12 +368,11 @@ def _loses_accuracy(history: History, metric: str, split: str) -> Iterator[Answe
         yield replace(_against(history, "accuracy", split, against), vote=None)
 
 
-def _detectable(c: Mapping[str, Any], metric: str) -> str:
-    least = read_number(c.get("smallest_detectable"))
-    if math.isnan(least):
+def _detectable(c: Comparison, metric: str) -> str:
+    if c.smallest_detectable is None or math.isnan(c.smallest_detectable):
         return ""
-    told = format_difference(metric, abs(least)).lstrip("+")
-    return f"; detectable with these rows: {told} or more"
+    least = format_difference(metric, abs(c.smallest_detectable)).lstrip("+")
+    return f"; detectable with these rows: {least} or more"
 
 
 def _unpaired(history: History, split: str, metric: str, name: str) -> Answer:
@@ -389,14 +402,14 @@ def _reached_its_end(history: History) -> Iterator[Answer]:
 def _why_clean(history: History, metric: str, split: str) -> Answer:
     """Why clean rows are judged, and what all rows give: it decides nothing."""
     whole, kept = (history.results[name]["tuned"] for name in (split, clean(split)))
-    rows, others = int(whole.get("n") or 0), int(kept.get("n") or 0)
+    rows, others = whole.n, kept.n
     leaked = rows - others
     told = (
         f"{leaked:,} of {format_count(rows, f'{split} row')} "
         f"{'repeats' if leaked == 1 else 'repeat'} a row of an earlier split, "
         f"so the {others:,} others are judged"
     )
-    estimate = whole.get("metrics", {}).get(metric)
+    estimate = whole.metrics.get(metric)
     if estimate is not None:
         name, figure = name_metric(metric, history.positive), format_estimate(metric, estimate)
         told += f"; on all rows {name} is {figure}"
@@ -405,7 +418,7 @@ def _why_clean(history: History, metric: str, split: str) -> Answer:
 
 
 def _is_clean(history: History, metric: str, split: str) -> Iterator[Answer]:
-    rows = history.results[split]["tuned"].get("n") or 0
+    rows = history.results[split]["tuned"].n
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
         return
@@ -413,9 +426,9 @@ def _is_clean(history: History, metric: str, split: str) -> Iterator[Answer]:
         f"{leaked:,} of {rows:,} {split} rows repeat a row of an earlier split: "
         "the figures are optimistic"
     )
-    others = history.results.get(clean(split), {}).get("tuned", {})
-    if metric in others.get("metrics", {}):
-        figure = format_estimate(metric, others["metrics"][metric])
+    others = history.result(clean(split))
+    if others is not None and metric in others.metrics:
+        figure = format_estimate(metric, others.metrics[metric])
         name = name_metric(metric, history.positive)
-        told += f". On the other {others['n']:,} rows {name} is {figure}"
+        told += f". On the other {others.n:,} rows {name} is {figure}"
     yield Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})

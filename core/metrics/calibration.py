@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .analyses import Bin
 from .bootstrap import Resampling, percentile_interval
 from .counts import FloatArray
 from .statistics import Interval, wilson
@@ -73,7 +74,7 @@ def top_label(truth: NDArray[Any], probabilities: FloatArray) -> TopLabel:
     return TopLabel(confidence, top == truth, bins.clip(0, BINS - 1).astype(np.int8))
 
 
-def reliability(rows: TopLabel) -> list[dict[str, float]]:
+def reliability(rows: TopLabel) -> list[Bin]:
     """The bins that have rows, from the least confident, with Wilson intervals of the accuracy."""
     sums = (rows.count(), rows.count(rows.confidence), rows.count(rows.right))
     table = []
@@ -81,17 +82,8 @@ def reliability(rows: TopLabel) -> list[dict[str, float]]:
         if not n:
             continue
         low, high = wilson(right, n)
-        table.append(
-            {
-                "low": b / BINS,
-                "high": (b + 1) / BINS,
-                "rows": int(n),
-                "confidence": confidence / n,
-                "accuracy": right / n,
-                "accuracy_low": low,
-                "accuracy_high": high,
-            }
-        )
+        bounds = b / BINS, (b + 1) / BINS
+        table.append(Bin(*bounds, int(n), confidence / n, right / n, low, high))
     return table
 
 

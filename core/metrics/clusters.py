@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from .analyses import Share
 from .bootstrap import RowScores, blocks
 from .counts import Draws, FloatArray, IntArray
 from .statistics import Interval, mcnemar, sign_flip, wilson
@@ -152,12 +153,12 @@ class Clustered:
         return self.model.reweighted(weights[:, self.clusters.codes] * self._row_weights)
 
 
-def share(right: NDArray[Any], clusters: Clusters | None = None) -> dict[str, Any]:
+def share(right: NDArray[Any], clusters: Clusters | None = None) -> Share:
     """The share of rows [n] that are so, with its interval as it is written down."""
     count, n = int(np.sum(right)), len(right)
     (low, high), effect = share_interval(right, clusters)
     method = WILSON + told_clusters(clusters, effect)
-    return {"count": count, "value": count / n, "low": low, "high": high, "method": method}
+    return Share(count, count / n, low, high, method)
 
 
 def share_interval(right: NDArray[Any], clusters: Clusters | None) -> tuple[Interval, float | None]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .metric import draws_of, observed
+from .results import LabelScores
 from .sums import Margins, Ratio
 
 FloatArray = NDArray[np.float64]
@@ -80,14 +81,16 @@ def label_ratios(
 
 def per_class(
     counts: ArrayLike, labels: Sequence[str], no_prediction: Sequence[int] | None = None
-) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support (an int) of each label in truth or predictions.
+) -> dict[str, LabelScores]:
+    """Precision, recall, F1 and support of each label in truth or predictions.
 
     Where only the precision or only the recall has nothing to divide by, it is 0.
     """
     return {
-        label: {name: ratio.quotient for name, ratio in ratios.items()}
-        | {"support": int(ratios["recall"].denominator)}
+        label: LabelScores(
+            **{name: ratio.quotient for name, ratio in ratios.items()},
+            support=int(ratios["recall"].denominator),
+        )
         for label, ratios in label_ratios(counts, labels, no_prediction).items()
     }
 

@@ -5,10 +5,40 @@ Structs alone, without numbers' libraries: whoever folds or shows a history impo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 
 
-class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run writes down of its numbers; a field that is None is absent."""
+
+    # Readers that still go by keys; they go by attributes one after the other.
+    def get(self, key: str, default: Any = None) -> Any:
+        names = dict(zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True))
+        value = getattr(self, names[key]) if key in names else None
+        return default if value is None or value is msgspec.UNSET else value
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(key)
+        return self.get(key)
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(str(key)) is not None
+
+    def keys(self) -> list[str]:
+        return [key for key in self.__struct_encode_fields__ if key in self]
+
+    def items(self) -> list[tuple[str, Any]]:
+        return [(key, self[key]) for key in self.keys()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+
+class Estimate(Record, frozen=True):
     """A metric with its 95 % interval; low and high are NaN where `method` says there is none.
 
     Numerator and denominator are what was divided; absent where the confusion counts tell it.
@@ -23,20 +53,31 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     design_effect: float | None = None  # of clusters: variance in relation to independent rows
 
 
-class Confusion(msgspec.Struct, frozen=True, omit_defaults=True):
+class Confusion(Record, frozen=True):
+    """Rows by true label and prediction."""
+
     labels: list[str]
     counts: list[list[int]]  # rows are truth, columns predictions
     no_prediction: list[int] | None = None  # rows without one, by true label; None where none is
 
 
-class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class LabelScores(Record, frozen=True):
+    """How a model does on the rows of one label."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int  # rows with this label
+
+
+class ModelResult(Record, frozen=True, kw_only=True):
     """A model on a split, as in report.json (`msgspec.to_builtins`); what is None is absent."""
 
     n: int  # rows scored
     clusters: int | None = None  # of rows that belong together; None where every row is by itself
     loss: float | None = None
     metrics: dict[str, Estimate]
-    per_class: dict[str, dict[str, float]] | None = None
+    per_class: dict[str, LabelScores] | None = None
     confusion: Confusion | None = None
     positive: str | None = None
     undefined: list[str] = []  # labels in neither truth nor predictions
@@ -49,9 +90,8 @@ class ModelResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
 
 class Comparison(
-    msgspec.Struct,
+    Record,
     frozen=True,
-    omit_defaults=True,
     kw_only=True,
     rename={"from_model": "from", "to_model": "to"},
 ):
@@ -72,3 +112,13 @@ class Comparison(
     clusters: int | None = None  # where rows belong together
     design_effect: float | None = None  # variance in relation to that of independent rows
     p_holm: float | None = None  # adjusted over the secondary metrics; the primary has none
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Split, metric, from and to: what it compares."""
+        return self.split, self.metric, self.from_model, self.to_model
+
+    @property
+    def adjusted_p(self) -> float:
+        """Holm's p where there is one."""
+        return self.p if self.p_holm is None else self.p_holm

@@ -1,8 +1,8 @@
 """Intervals for proportions and paired tests, in closed form or by sign flips."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from scipy.special import bdtr, bdtrik, gammaln, ndtr, xlog1py, xlogy
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .counts import FloatArray
+
+Name = TypeVar("Name", bound=Hashable)
 
 Z_95 = 1.959963984540054  # two-sided 95 %
 Z_POWER_80 = 0.8416212335729143  # power of 80 %
@@ -69,7 +71,7 @@ def mcnemar(b: int, c: int) -> McNemar:
     return McNemar(min(1.0, 2 * tail), min(1.0, 2 * tail - here))
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     """Adjusted p by name (Holm 1979): reject those at or below the level. NaN stays and counts."""
     ordered = sorted(p_values, key=lambda name: (math.isnan(p_values[name]), p_values[name]))
     adjusted, least = {}, 0.0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from .analyses import TokenChange, TokenChanges
+
 KEPT = 10  # tokens of each kind that a run keeps of a text, the greatest change first
 
 Token = Sequence[Any]  # token, log-likelihood in nats, rank among the whole vocabulary
@@ -38,12 +42,17 @@ def gained_and_lost(before: Sequence[Token], after: Sequence[Token]) -> dict[str
     }
 
 
-def greatest_changes(before: Sequence[Token], after: Sequence[Token]) -> dict[str, Any] | None:
+def greatest_changes(before: Sequence[Token], after: Sequence[Token]) -> TokenChanges | None:
     """What a run keeps of a text; None where the two models cut it into other tokens (K4)."""
     if not before or [t[0] for t in before] != [t[0] for t in after]:
         return None
     changed = gained_and_lost(before, after)
-    result: dict[str, Any] = {"tokens": len(before), "kept": KEPT}
-    for kind, tokens in changed.items():
-        result |= {f"{kind}_tokens": len(tokens), kind: tokens[:KEPT]}
-    return result
+    gained, lost = (msgspec.convert(changed[k], list[TokenChange]) for k in ("gained", "lost"))
+    return TokenChanges(
+        tokens=len(before),
+        kept=KEPT,
+        gained_tokens=len(gained),
+        gained=gained[:KEPT],
+        lost_tokens=len(lost),
+        lost=lost[:KEPT],
+    )

@@ -5,9 +5,10 @@ Every text here is plain and untrusted; renderers escape it and make control cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from .document import Report
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ Block = (
     | Fold
 )
 
-Show = Callable[[Mapping[str, Any]], list[Block]]
+Show = Callable[[Report], list[Block]]
 LAST = 1_000
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -15,18 +15,30 @@ from ..judgement.findings import Finding
 from ..judgement.kept import describe_kept
 from ..judgement.observations import observe_epoch
 from ..metrics.metric import adds_up
+from ..metrics.results import Comparison
 from ..run.events import SplitPrepared, TextScored
 from ..run.history import History
 from ..run.runs import Run
 from ..wording.numbers import format_time
+from .document import (
+    AnswerPart,
+    DevicePart,
+    EpochPart,
+    FindingPart,
+    LeakagePart,
+    RunPart,
+    SplitPart,
+    StagePart,
+    TextPart,
+)
 
 LISTED_PAIRS = 200
 CURVE_POINTS = 100  # of the training loss: more cannot be told apart in a chart
 
 
-def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[str, Any]:
+def describe_run(run: Run, history: History, config: RunConfig | None) -> RunPart:
     started, device, model = history.started, history.device, history.model
-    told: dict[str, Any] = {
+    told: RunPart = {
         "id": run.id,
         "name": started.name if started else config.name if config else run.id,
         "task": history.task or (config.task if config else ""),
@@ -54,14 +66,15 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
     if history.columns:
         told["form"] = history.columns.form
     if device:
-        told["device"] = {
+        described: DevicePart = {
             "device": device.device,
             "name": device.name,
             "precision": device.precision,
             "threads": device.threads,
         }
         if device.devices > 1:
-            told["device"]["devices"] = device.devices
+            described["devices"] = device.devices
+        told["device"] = described
     if model:
         told["model"] = {
             "name": model.name,
@@ -71,8 +84,9 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> dict[s
             "max_length": model.max_length,
             "prefix": model.prefix,
             "new_head": model.new_head,
-            **({} if model.local is None else {"local": model.local}),
         }
+        if model.local is not None:
+            told["model"]["local"] = model.local
         if model.replaced_labels:
             told["model"]["replaced_labels"] = model.replaced_labels
     return told
@@ -85,8 +99,10 @@ def _sha256_of_config(run: Run) -> str | None:
         return None
 
 
-def describe_data(history: History) -> dict[str, Any]:
-    data: dict[str, Any] = {name: describe_split(s) for name, s in history.splits.items()}
+def describe_data(history: History) -> dict[str, SplitPart | LeakagePart]:
+    data: dict[str, SplitPart | LeakagePart] = {
+        name: describe_split(s) for name, s in history.splits.items()
+    }
     if history.leakage:
         found = history.leakage
         data["leakage"] = {
@@ -106,7 +122,7 @@ def describe_data(history: History) -> dict[str, Any]:
     return data
 
 
-def describe_split(s: SplitPrepared) -> dict[str, Any]:
+def describe_split(s: SplitPrepared) -> SplitPart:
     told = {
         "rows": s.rows,
         "columns": s.columns,
@@ -129,10 +145,10 @@ def describe_split(s: SplitPrepared) -> dict[str, Any]:
             "line_offset",
         )
     }
-    return told | {name: n for name, n in counts.items() if n}
+    return cast("SplitPart", told | {name: n for name, n in counts.items() if n})
 
 
-def describe_stages(history: History) -> list[dict[str, Any]]:
+def describe_stages(history: History) -> list[StagePart]:
     """The stages that are done, with their shapes; -1 where a side has no rows or columns."""
     return [
         {
@@ -149,8 +165,8 @@ def describe_stages(history: History) -> list[dict[str, Any]]:
     ]
 
 
-def describe_epochs(history: History) -> list[dict[str, Any]]:
-    """A row an epoch; what was not measured is absent."""
+def describe_epochs(history: History) -> list[EpochPart]:
+    """A row per epoch; what was not measured is absent."""
     rows = []
     for e in history.epochs:
         row: dict[str, Any] = {"epoch": e.epoch, "step": e.step, "train_loss": e.train_loss}
@@ -162,7 +178,8 @@ def describe_epochs(history: History) -> list[dict[str, Any]]:
             }
         if measured and not math.isnan(e.accuracy_change):
             row["accuracy_change"] = e.accuracy_change
-        rows.append(row | {"seconds": e.seconds, "observation": observe_epoch(history, e)})
+        row |= {"seconds": e.seconds, "observation": observe_epoch(history, e)}
+        rows.append(cast("EpochPart", row))
     return rows
 
 
@@ -187,12 +204,10 @@ def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
     return {name: series for name, series in told.items() if series["step"]}
 
 
-def describe_comparisons(history: History) -> list[dict[str, Any]]:
+def describe_comparisons(history: History) -> list[Comparison]:
     """As they were written down; in older runs other metrics carry the rows fixed and broken."""
     return [
-        c
-        if adds_up(c["metric"])
-        else {key: value for key, value in c.items() if key not in ("fixed", "broke")}
+        c if adds_up(c.metric) else msgspec.structs.replace(c, fixed=None, broke=None)
         for c in history.comparisons
     ]
 
@@ -210,12 +225,12 @@ def describe_references(history: History) -> dict[str, float]:
     return told
 
 
-def describe_texts(history: History) -> list[dict[str, Any]]:
+def describe_texts(history: History) -> list[TextPart]:
     """Held-out texts under each model."""
     return [_describe_text(t) for t in history.texts]
 
 
-def _describe_text(t: TextScored) -> dict[str, Any]:
+def _describe_text(t: TextScored) -> TextPart:
     return {
         "source": t.source,
         "model": t.model,
@@ -230,25 +245,34 @@ def _describe_text(t: TextScored) -> dict[str, Any]:
     }
 
 
-def describe_answers(history: History) -> list[dict[str, Any]]:
+def describe_answers(history: History) -> list[AnswerPart]:
     """The configured prompts as they were answered last."""
     last = {p.prompt: p for p in history.prompts if p.probe}
     return [
-        {k: v for k, v in msgspec.structs.asdict(p).items() if k not in ("time", "probe") and v}
+        cast(
+            "AnswerPart",
+            {
+                k: v
+                for k, v in msgspec.structs.asdict(p).items()
+                if k not in ("time", "probe") and v
+            },
+        )
         for p in last.values()
     ]
 
 
-def describe_finding(f: Finding) -> dict[str, Any]:
-    return {
+def describe_finding(f: Finding) -> FindingPart:
+    told: FindingPart = {
         "code": f.code,
         "severity": f.severity,
         "message": f.message,
         "evidence": f.evidence,
-        "rows": [list(row) for row in f.rows],
+        "rows": f.rows,
         "remedy": f.remedy,
-        **({"counted": f.counted} if f.counted else {}),
     }
+    if f.counted:
+        told["counted"] = f.counted
+    return told
 
 
 def config_of(run: Run) -> RunConfig | None:

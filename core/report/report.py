@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from ... import __version__
 from ..catalog.summary import headline
@@ -19,6 +19,7 @@ from ..judgement.verdict import judge
 from ..run.history import History
 from ..run.misfits import use_history
 from ..run.runs import Run
+from .document import HeadlinePart, Report
 from .formats import DEFAULT_FORMATS, FORMATS, Content, File, files_as, render_as
 from .parts import (
     config_of,
@@ -38,7 +39,7 @@ SCHEMA = "ftev.report/1"
 CHOOSE = "choose --out"
 
 
-def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
+def build_report(run: Run, history: History | None = None) -> Report:
     """The document of report.json. NaN and infinities are floats here, strings in the file.
 
     Raises RunError where the events cannot be read, or do not fit together.
@@ -46,9 +47,9 @@ def build_report(run: Run, history: History | None = None) -> dict[str, Any]:
     return use_history(run, lambda h: _build(run, h), history)
 
 
-def _build(run: Run, history: History) -> dict[str, Any]:
+def _build(run: Run, history: History) -> Report:
     config = config_of(run)
-    report: dict[str, Any] = {
+    report: Report = {
         "schema": SCHEMA,
         "written_by": version(),
         "run": describe_run(run, history, config),
@@ -69,7 +70,8 @@ def _build(run: Run, history: History) -> dict[str, Any]:
     if (run.path / "reviews.jsonl").exists():
         from ..review.summary import describe_reviews
 
-        report["reviews"] = describe_reviews(run)
+        if (reviews := describe_reviews(run)) is not None:
+            report["reviews"] = reviews
     if config is not None:
         verdict = judge(history, config)
         report["verdict"] = verdict.to_dict()
@@ -119,9 +121,7 @@ def write_missing(run: Run, history: History) -> str:
     return f"{names} of {run.id} {'was' if len(missing) == 1 else 'were'} missing: written now"
 
 
-def _files_of(
-    run: Run, report: dict[str, Any], formats: Sequence[str], out: Path | None
-) -> list[File]:
+def _files_of(run: Run, report: Report, formats: Sequence[str], out: Path | None) -> list[File]:
     return [file for name in formats for file in files_as(name, run, report, out)]
 
 
@@ -136,21 +136,21 @@ def check_formats(formats: Sequence[str]) -> None:
         raise ConfigError(*faults)
 
 
-def render_json(report: dict[str, Any]) -> str:
+def render_json(report: Report) -> str:
     return render_as("json", report)
 
 
-def render_markdown(report: dict[str, Any]) -> str:
+def render_markdown(report: Report) -> str:
     return render_as("md", report)
 
 
-def render_html(report: dict[str, Any]) -> str:
+def render_html(report: Report) -> str:
     return render_as("html", report)
 
 
-def _headline(run: Run, history: History) -> dict[str, Any] | None:
+def _headline(run: Run, history: History) -> HeadlinePart | None:
     told = headline(run, history)
-    return told.to_dict() if told else None
+    return cast("HeadlinePart", told.to_dict()) if told else None
 
 
 def _write_whole(path: Path, content: Content) -> Path:

@@ -10,13 +10,17 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import msgspec
 
 from ..errors import Fault, RunError
 from ..files.reading import BROKEN
+from ..metrics.analyses import ANALYSES
+from ..metrics.results import Comparison, ModelResult, Record
 
 Model = str  # "base", "tuned", "majority" or "probe"
 
@@ -308,20 +312,48 @@ class ResultsComputed(Event, frozen=True, tag=True):
 
     split: str
     model: Model
-    result: dict[str, Any]
+    result: ModelResult
+
+    def __post_init__(self) -> None:
+        if isinstance(self.result, dict):
+            plain = msgspec.convert(self.result, ModelResult, strict=False)
+            msgspec.structs.force_setattr(self, "result", plain)
 
 
 class ComparisonsComputed(Event, frozen=True, tag=True):
-    comparisons: list[dict[str, Any]]
+    """Paired differences between models on the same rows."""
+
+    comparisons: list[Comparison]
+
+    def __post_init__(self) -> None:
+        if any(isinstance(c, dict) for c in self.comparisons):
+            plain = msgspec.convert(
+                msgspec.to_builtins(self.comparisons), list[Comparison], strict=False
+            )
+            msgspec.structs.force_setattr(self, "comparisons", plain)
 
 
 class AnalysisComputed(Event, frozen=True, tag=True):
-    """What the rows of a split say beyond the metrics, as in report.json (`core.analyses`)."""
+    """What the rows of a split say beyond the metrics: `name` says which struct `result` is."""
 
     split: str
     name: str  # "calibration", "slices", ...
     model: Model = ""
-    result: dict[str, Any] = {}
+    result: Record = msgspec.field(default_factory=Record)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.result, dict):
+            plain = msgspec.convert(self.result, ANALYSES[self.name], strict=False)
+            msgspec.structs.force_setattr(self, "result", plain)
+
+
+class _AnalysisLine(Event, frozen=True, tag="AnalysisComputed"):
+    """The same as it stands in a file: its name tells how the rest is read."""
+
+    split: str
+    name: str
+    model: Model = ""
+    result: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class Note(Event, frozen=True, tag=True):
@@ -368,38 +400,64 @@ AnyEvent = (
     | Note
     | RunFinished
 )
+# As lines are decoded: the result of an analysis in a second go.
+_KINDS = [_AnalysisLine if kind is AnalysisComputed else kind for kind in get_args(AnyEvent)]
+
+_NAMES = frozenset(kind.__name__ for kind in get_args(AnyEvent))
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(
-    AnyEvent, strict=False
-)  # lax: "NaN" is a float
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+    reduce(or_, _KINDS),
+    strict=False,  # lax: "NaN" is a float
+)
+_results = {name: msgspec.json.Decoder(struct, strict=False) for name, struct in ANALYSES.items()}
 
 
 def encode_event(event: Event) -> bytes:
     """One line of JSON with its newline."""
     line = _encoder.encode(event)
     if b"null" in line:  # msgspec writes NaN so; None is left out as a default
-        line = _encoder.encode(spell_numbers(msgspec.to_builtins(event)))
+        line = _encoder.encode(spell_numbers(event))
     return line + b"\n"
 
 
-def spell_numbers(value: Any) -> Any:
-    """The same value with NaN and infinities as strings, for JSON."""
+def spell_numbers(value: object) -> Any:
+    """The value as JSON holds it: structs as objects, NaN and infinities as strings."""
+    return _spelled(msgspec.to_builtins(value))
+
+
+def _spelled(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
-        return {k: spell_numbers(v) for k, v in value.items()}
+        return {k: _spelled(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [spell_numbers(v) for v in value]
+        return [_spelled(v) for v in value]
     return value
 
 
 def decode_event(line: bytes) -> AnyEvent | None:
     """The event of a line; None for kinds that this version does not know and for damaged lines."""
     try:
-        return _decoder.decode(line)
+        event: AnyEvent = _whole(_decoder.decode(line))
     except BROKEN:
         return None
+    return event
+
+
+def why_unreadable(line: bytes) -> str:
+    """What is wrong with a whole line of a kind that this version knows; empty for all others:
+    lines that are torn, and what a later version wrote."""
+    try:
+        _whole(_decoder.decode(line))
+    except BROKEN as error:
+        try:
+            found = msgspec.json.decode(line)
+            is_known = found["kind"] in _NAMES and found.get("name", "draws") in ANALYSES
+        except (*BROKEN, LookupError, TypeError, AttributeError):
+            return ""
+        return str(error) if is_known else ""
+    return ""
 
 
 def decode_events(lines: bytes) -> tuple[list[AnyEvent], int]:
@@ -409,13 +467,28 @@ def decode_events(lines: bytes) -> tuple[list[AnyEvent], int]:
     """
     try:
         events = _decoder.decode_lines(lines)
+        if b"AnalysisComputed" in lines:
+            events = [_whole(event) for event in events]
     except BROKEN:
         events = []
     if len(events) == lines.count(b"\n"):
         return events, 0
-    told = [decode_event(line) for line in lines.split(b"\n") if line.strip()]
-    events = [event for event in told if event is not None]
-    return events, len(told) - len(events)
+    found = [decode_event(line) for line in lines.split(b"\n") if line.strip()]
+    events = [event for event in found if event is not None]
+    return events, len(found) - len(events)
+
+
+def _whole(event: Any) -> Any:
+    """The event of a decoded line. Raises DecodeError where an analysis is unknown or damaged."""
+    if type(event) is not _AnalysisLine:
+        return event
+    decoder = _results.get(event.name)
+    if decoder is None:
+        raise msgspec.ValidationError(f"there is no analysis {event.name!r}")
+    result = decoder.decode(event.result)
+    return AnalysisComputed(
+        time=event.time, split=event.split, name=event.name, model=event.model, result=result
+    )
 
 
 class EventWriter:

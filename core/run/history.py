@@ -12,10 +12,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from ..metrics.analyses import NAMES
+from ..metrics.results import Comparison, ModelResult, Record
 from ..tasks import Task, find_task
 from .events import (
     AnalysisComputed,
@@ -52,6 +54,7 @@ from .events import (
 )
 from .runs import Run
 
+Found = TypeVar("Found", bound=Record)
 STAGES = (
     "base model loaded",
     "training data prepared",
@@ -215,10 +218,10 @@ class History:
     best_step: int | None = None
     prompts: list[PromptAnswered] = field(default_factory=list)
     texts: list[TextScored] = field(default_factory=list)
-    results: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, dict[str, ModelResult]] = field(default_factory=dict)  # by split and model
+    comparisons: list[Comparison] = field(default_factory=list)
     # by split, name of the analysis and model
-    analyses: dict[str, dict[str, dict[str, dict[str, Any]]]] = field(default_factory=dict)
+    analyses: dict[str, dict[str, dict[str, Record]]] = field(default_factory=dict)
     stored: dict[str, PredictionsStored] = field(default_factory=dict)  # by path
     notes: list[Note] = field(default_factory=list)
     progress: Progress | None = None
@@ -301,6 +304,16 @@ class History:
             for name, was in self.splits.items()
             if was.sha256 and hashes.get(name, was.sha256) != was.sha256
         ]
+
+    def result(self, split: str | None, model: str | None = "tuned") -> ModelResult | None:
+        """The final result of a model on a split; None where there is none."""
+        return self.results.get(split or "", {}).get(model or "")
+
+    def analysis(self, kind: type[Found], split: str | None, model: str = "") -> Found | None:
+        """What an analysis found on a split, of one model or (empty) of several; None where it
+        was not made."""
+        found = self.analyses.get(split or "", {}).get(NAMES[kind], {}).get(model)
+        return found if isinstance(found, kind) else None
 
     def evaluation(self, split: str, model: str, step: int | None = None) -> Evaluated | None:
         """The last evaluation of a model on a split, or the one at a step."""
@@ -557,17 +570,8 @@ def _is_stage(e: StageStarted | StageDone) -> bool:
 
 
 def _is_result(e: ResultsComputed) -> bool:
-    """Rows and metrics, each an object with its value, of a split that names a file."""
-    metrics = e.result.get("metrics")
-    if not isinstance(metrics, dict) or type(e.result.get("n")) is not int:
-        return False
-    named = not {"/", "\0"} & {*e.split, *e.model}
-    return named and all(isinstance(m, dict) and "value" in m for m in metrics.values())
-
-
-def _are_comparisons(e: ComparisonsComputed) -> bool:
-    needed = ("split", "metric", "from", "to")
-    return all(isinstance(c.get(name), str) for c in e.comparisons for name in needed)
+    """Of a split and a model that name a file."""
+    return not {"/", "\0"} & {*e.split, *e.model}
 
 
 _MEASURED = {StepDone, Evaluated, SystemSampled}
@@ -577,7 +581,6 @@ _POSSIBLE: dict[type, Any] = {
     StageStarted: _is_stage,
     StageDone: _is_stage,
     ResultsComputed: _is_result,
-    ComparisonsComputed: _are_comparisons,
     LabelsFixed: lambda e: bool(e.labels),
 }
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..compare.compare import compare_runs
 from ..errors import FtevError
 from ..judgement.verdict import judge
+from ..metrics.analyses import TestReadings
 from ..metrics.metric import METRICS
+from ..metrics.results import Estimate
 from ..run.history import History
 from ..wording.names import name_metric
 from ..wording.numbers import (
@@ -18,7 +20,6 @@ from ..wording.numbers import (
     format_difference,
     format_difference_interval,
     format_estimate,
-    read_number,
 )
 from .runs import (
     CAN_GO_ON,
@@ -35,12 +36,12 @@ SPLIT = "validation"  # test chooses nothing
 Document = dict[str, Any]
 
 
-def measured(history: History | None, metric: str, split: str = SPLIT) -> Mapping[str, Any] | None:
+def measured(history: History | None, metric: str, split: str = SPLIT) -> Estimate | None:
     """The tuned model's metric with its interval, of a run that finished; None without one."""
     if history is None or history.finished is None or history.finished.status != "finished":
         return None
-    found = history.results.get(split, {}).get("tuned", {}).get("metrics", {}).get(metric)
-    return found if isinstance(found, Mapping) else None
+    result = history.result(split)
+    return result.metrics.get(metric) if result else None
 
 
 def rank(histories: Sequence[History | None], metric: str) -> list[int]:
@@ -51,7 +52,7 @@ def rank(histories: Sequence[History | None], metric: str) -> list[int]:
     sign = -1 if METRICS[metric].higher_is_better else 1
 
     def key(place: int) -> tuple[float, float]:
-        loss = read_number((measured(histories[place], "loss") or {}).get("value"))
+        loss = _value(histories[place], "loss")
         return sign * _value(histories[place], metric), math.inf if math.isnan(loss) else loss
 
     places = [i for i, h in enumerate(histories) if not math.isnan(_value(h, metric))]
@@ -59,7 +60,8 @@ def rank(histories: Sequence[History | None], metric: str) -> list[int]:
 
 
 def _value(history: History | None, metric: str) -> float:
-    return read_number((measured(history, metric) or {}).get("value"))
+    found = measured(history, metric)
+    return found.value if found else math.nan
 
 
 def describe_sweep(sweep: Sweep, entries: Sequence[Entry], folder: Path) -> Document:
@@ -111,8 +113,7 @@ def _describe_test(entry: Entry, metric: str) -> Document:
     if history is not None and result is not None:
         verdict = judge(history, entry.combination.config)
         document["verdict"] = verdict.to_dict()
-        readings = history.analyses.get("test", {}).get("test_readings", {}).get("", {})
-        document["read_before"] = int(readings.get("runs", 0))
+        document["read_before"] = _read_before(history)
     return document
 
 
@@ -124,7 +125,7 @@ def _compare(best: Entry, second: Entry, metric: str) -> Document:
         found = compare_runs([second.run, best.run], SPLIT, metric)
     except FtevError as error:
         return {"run": second.name, "comparison": None, "reason": str(error)}
-    paired = next((c for c in found["comparisons"] if c["metric"] == metric), None)
+    paired = next((c for c in found["comparisons"] if c.metric == metric), None)
     reason = next((u["reason"] for u in found["unpaired"]), None)
     return {"run": second.name, "comparison": paired, "reason": reason}
 
@@ -169,8 +170,7 @@ def _why_test(sweep: Sweep, entries: Sequence[Entry], test: Entry | None) -> str
         return f"Its evaluation on test ended as {test.status}{why}: `--retry` repeats it"
     value = format_estimate(sweep.metric, result)
     assert test.history is not None
-    readings = test.history.analyses.get("test", {}).get("test_readings", {}).get("", {})
-    before = int(readings.get("runs", 0))
+    before = _read_before(test.history)
     runs = f"all {len(entries):,} runs" if len(entries) > 1 else "it"
     line = f"Test was held back from {runs}: on it, {value}"
     if before:
@@ -179,6 +179,12 @@ def _why_test(sweep: Sweep, entries: Sequence[Entry], test: Entry | None) -> str
             "this folder: a choice made after looking at them would make this value optimistic too"
         )
     return f"{line}, which this choice did not touch"
+
+
+def _read_before(history: History) -> int:
+    """Earlier runs that have scored the same test rows."""
+    found = history.analysis(TestReadings, "test")
+    return found.runs if found else 0
 
 
 def _why_none(entries: Sequence[Entry]) -> str:
@@ -222,9 +228,9 @@ def _doubt(against: Document, metric: str) -> str:
     c = against["comparison"]
     if c is None:
         return f"The next best run, {against['run']}, is not paired with it: {against['reason']}"
-    low, high = sorted((read_number(c["low"]), read_number(c["high"])))
-    ends = format_difference_interval(metric, c["low"], c["high"])
-    line = f"{format_difference(metric, c['difference'])} (paired 95 %: {ends})"
+    low, high = sorted((c.low, c.high))
+    ends = format_difference_interval(metric, c.low, c.high)
+    line = f"{format_difference(metric, c.difference)} (paired 95 %: {ends})"
     if low <= 0 <= high or math.isnan(low):
         return (
             f"The next best run, {against['run']}, is within noise of it: {line} on the same "

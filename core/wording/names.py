@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..metrics.metric import METRICS, names_positive
+from ..metrics.results import ModelResult
 
 
 class Named(Protocol):
@@ -110,6 +111,6 @@ def title_metric(metric: str, positive: str | None = None) -> str:
     return named if named != title else title + of
 
 
-def positive_label_of(results: Iterable[Mapping[str, Any]]) -> str | None:
+def positive_label_of(results: Iterable[ModelResult]) -> str | None:
     """The positive label of a binary task, by the first result that names one."""
-    return next((str(r["positive"]) for r in results if r.get("positive")), None)
+    return next((r.positive for r in results if r.positive), None)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from ..metrics.metric import METRICS
 
@@ -100,12 +99,23 @@ def _signed(metric: str, number: float, digits: int) -> str:
     return text if text.strip("+-0.") else text[1:]  # nothing is neither more nor less
 
 
-def format_estimate(metric: str, estimate: Mapping[str, Any] | None) -> str:
+class Measured(Protocol):
+    """A number with its 95 % interval, whose ends are NaN where there is none."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def format_estimate(metric: str, estimate: Measured | None) -> str:
     """`91.2 % [88.1, 93.6]`, or the value alone where there is no interval."""
     if estimate is None:
         return DASH
-    value = format_value(metric, estimate.get("value"))
-    ends = read_number(estimate.get("low")), read_number(estimate.get("high"))
+    value = format_value(metric, estimate.value)
+    ends = estimate.low, estimate.high
     if any(map(math.isnan, ends)):
         return value
     low, high = (format_value(metric, end).removesuffix(" %") for end in ends)

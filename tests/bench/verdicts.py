@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import polars as pl
+import records
 from ftev.core.config.config import CostConfig, GuardrailConfig, ObjectiveConfig, RunConfig
 from ftev.core.config.config_file import load_config
 from ftev.core.demo import write_demo
@@ -984,7 +985,7 @@ def drift(name: str, passed: bool) -> AnalysisComputed:
         "skipped": [],
         "left_out": [],
     }
-    return AnalysisComputed(split="test", name=name, model="tuned", result=result)
+    return records.analysis(name, result, "test", "tuned")
 
 
 kind("saved weights agree with those scored", SHIP)(with_fact(drift("parity", True)))
@@ -1104,7 +1105,7 @@ def text_forgets(rng: np.random.Generator, folder: Path) -> Made:
     facts = [
         told("base", 3.0),
         told("tuned", 3.8),
-        AnalysisComputed(split="general_text", name="forgetting", result=found),
+        records.analysis("forgetting", found, "general_text"),
     ]
     return write(rng, folder, Text(facts=facts))
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+import records
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import dump_config
 from ftev.core.run.events import (
     CheckpointSaved,
-    ComparisonsComputed,
     DeviceFound,
     EpochDone,
     Evaluated,
@@ -24,7 +24,6 @@ from ftev.core.run.events import (
     Note,
     Progress,
     PromptAnswered,
-    ResultsComputed,
     RunFinished,
     RunStarted,
     SplitPrepared,
@@ -257,8 +256,8 @@ def _evaluate(generation: bool, dice: random.Random) -> Iterator[Event]:
     )
     yield StageStarted(stage=5, name=STAGES[4])
     for model, result in (_generation() if generation else _classification()).items():
-        yield ResultsComputed(split="test", model=model, result=result)
-    yield ComparisonsComputed(comparisons=_comparisons(generation))
+        yield records.results("test", model, result)
+    yield records.comparisons(_comparisons(generation))
     if generation:
         for model, mean in (("base", -4.07), ("tuned", -2.66)):
             yield TextScored(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import records
 from conftest import Shown, picture, seen
 from ftev.core.report.report import build_report
-from ftev.core.run.events import AnalysisComputed, EventWriter
+from ftev.core.run.events import EventWriter
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.tui.app.app import FtevApp
@@ -103,7 +104,7 @@ def suspect_labels(run: Run, rows: int) -> None:
     result = {"n": 200, "suspected": rows, "share": 0.2, "low": 0.1, "high": 0.3, "model": "probe"}
     named = {"rows": [{"row_id": row, "label": "", "suggested": ""} for row in listed]}
     writer = EventWriter(run.events_path)
-    writer.write(AnalysisComputed(split="test", name="label_errors", result=result | named))
+    writer.write(records.analysis("label_errors", result | named))
     writer.close()
 
 

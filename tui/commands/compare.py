@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
+import math
 
 from ...core.compare.compare import compare_runs
-from ...core.compare.compared import name_in, not_adjusted
+from ...core.compare.compared import ComparedRun, ComparedRuns, name_in, not_adjusted
 from ...core.metrics.metric import METRICS
+from ...core.metrics.results import Comparison
 from ...core.run.runs import open_run, runs_folder
 from ...core.wording.names import name_decision
 from ...core.wording.numbers import (
@@ -18,7 +18,6 @@ from ...core.wording.numbers import (
     format_difference_interval,
     format_estimate,
     format_p,
-    read_number,
 )
 from ...core.wording.text import visible
 from .show import print_json, print_table
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_comparison(comparison: Mapping[str, Any]) -> None:
+def show_comparison(comparison: ComparedRuns) -> None:
     metric, runs = comparison["metric"], comparison["runs"]
     direction, named = METRICS[metric].direction, name_in(comparison, metric)
     print(
@@ -59,30 +58,30 @@ def show_comparison(comparison: Mapping[str, Any]) -> None:
         print(f"\n{visible(note)}.")
 
 
-def _run_row(r: Mapping[str, Any], metric: str) -> list[str]:
+def _run_row(r: ComparedRun, metric: str) -> list[str]:
     verdict = r["verdict"]
     words = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else "no configuration"
     return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), words]
 
 
-def _show_paired(comparison: Mapping[str, Any], metric: str) -> None:
-    found = [c for c in comparison["comparisons"] if c["metric"] == metric]
+def _show_paired(comparison: ComparedRuns, metric: str) -> None:
+    found = [c for c in comparison["comparisons"] if c.metric == metric]
     if not found:
         return
     named = name_in(comparison, metric)
     print(f"\nPaired differences in {named} from the baseline, on the same rows\n")
     several = len(found) > 1
-    counted = [name for name in ("fixed", "broke") if found[0].get(name) is not None]
+    counted = ["fixed", "broke"] if found[0].fixed is not None else []
     columns = ["run", "difference", "95 % interval", "p", *["p (Holm)"] * several]
     columns += [*counted, "smallest detectable"]
     rows = [
         [
-            c["to"],
-            format_difference(metric, c["difference"]),
-            format_difference_interval(metric, c["low"], c["high"]),
-            format_p(c["p"]),
-            *([format_p(c["p_holm"])] * several),
-            *(f"{c[name]:,}" for name in counted),
+            c.to_model,
+            format_difference(metric, c.difference),
+            format_difference_interval(metric, c.low, c.high),
+            format_p(c.p),
+            *([format_p(c.p_holm)] * several),
+            *(f"{count:,}" for count in (c.fixed, c.broke) if counted),
             _smallest(c),
         ]
         for c in found
@@ -95,20 +94,22 @@ def _show_paired(comparison: Mapping[str, Any], metric: str) -> None:
         )
     if counted:
         print("Fixed: rows wrong in the baseline and right in the run; broke: the reverse.")
-    for method in dict.fromkeys(c["method"] for c in found):
+    for method in dict.fromkeys(c.method for c in found):
         print(f"Method: {method}.")
 
 
-def _smallest(c: Mapping[str, Any]) -> str:
-    least = read_number(c.get("smallest_detectable"))
-    return DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+")
+def _smallest(c: Comparison) -> str:
+    least = c.smallest_detectable
+    if least is None or math.isnan(least):
+        return DASH
+    return format_difference(c.metric, abs(least)).lstrip("+")
 
 
-def _show_others(comparison: Mapping[str, Any], metric: str) -> None:
+def _show_others(comparison: ComparedRuns, metric: str) -> None:
     """The other metrics, one table per run: the values, and the difference where it is paired."""
     first, *rest = comparison["runs"]
     others = [m for m in comparison["metrics"] if m != metric and not METRICS[m].same_as]
-    pairs = {(c["to"], c["metric"]): c for c in comparison["comparisons"]}
+    pairs = {(c.to_model, c.metric): c for c in comparison["comparisons"]}
     for r in rest if others else []:
         print(f"\nOther metrics, {visible(r['name'])} against the baseline\n")
         columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
@@ -121,17 +122,15 @@ def _show_others(comparison: Mapping[str, Any], metric: str) -> None:
             print(not_adjusted(comparison))
 
 
-def _other_row(
-    name: str, first: Mapping[str, Any], r: Mapping[str, Any], c: Mapping[str, Any] | None
-) -> list[str]:
+def _other_row(name: str, first: ComparedRun, r: ComparedRun, c: Comparison | None) -> list[str]:
     values = [format_estimate(name, side["metrics"][name]) for side in (first, r)]
     if c is None:
         return [*values, DASH, DASH, DASH]
-    interval = format_difference_interval(name, c["low"], c["high"])
-    return [*values, format_difference(name, c["difference"]), interval, format_p(c["p"])]
+    interval = format_difference_interval(name, c.low, c.high)
+    return [*values, format_difference(name, c.difference), interval, format_p(c.p)]
 
 
-def _show_settings(comparison: Mapping[str, Any]) -> None:
+def _show_settings(comparison: ComparedRuns) -> None:
     names = [r["name"] for r in comparison["runs"]]
     if not comparison["config"]:
         print("\nThe runs were configured alike, on the same files.")
@@ -141,5 +140,5 @@ def _show_settings(comparison: Mapping[str, Any]) -> None:
     print_table(("", *names), rows, words=("", *names))
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return DASH if value is None else visible(value, VALUE)

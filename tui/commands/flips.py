@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 from ...core.analysis.evaluation import reference_of
 from ...core.analysis.flips import (
@@ -17,6 +20,7 @@ from ...core.analysis.flips import (
 from ...core.analysis.predictions import read_inputs, read_predictions, stored_splits, task_of
 from ...core.errors import ConfigError, Fault
 from ...core.judgement.selection import SPLITS
+from ...core.metrics.analyses import Flips
 from ...core.metrics.clusters import read_clusters
 from ...core.report.sections.flips import MODELS, flip_table, tell_counts
 from ...core.run.history import History
@@ -30,11 +34,26 @@ TEXT = 100  # characters of an input in a table
 LOSS_SHOWN = ("fell", "rose")
 
 
+@dataclass(frozen=True)
+class FlipList:
+    """The flips of a split with the texts of the rows, or why there are none."""
+
+    run: str
+    split: str
+    flips: Flips
+    text_missing: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """The document of `flips --json`."""
+        told = {"run": self.run, "split": self.split, **msgspec.to_builtins(self.flips)}
+        return told | ({"text_missing": self.text_missing} if self.text_missing else {})
+
+
 def run(options: argparse.Namespace) -> int:
     found = open_run(options.run, runs_folder(options.runs_dir))
     flips = flip_list(found, options.kind, options.split, options.limit)
     if options.json:
-        print_json(flips)
+        print_json(flips.to_dict())
     else:
         show_flips(flips)
     return 0
@@ -42,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 def flip_list(
     run: Run, kind: str | None = None, split: str | None = None, limit: int = 20
-) -> dict[str, Any]:
-    """The document of `flips --json`: counts, and the rows of one kind or of those that changed.
+) -> FlipList:
+    """What `flips` shows: counts, and the rows of one kind or of those that changed.
 
     Raises ConfigError for a kind that the task lacks, RunError where nothing is stored.
     """
@@ -52,7 +71,7 @@ def flip_list(
 
 def _flip_list(
     run: Run, history: History, kind: str | None, split: str | None, limit: int
-) -> dict[str, Any]:
+) -> FlipList:
     known = stored_splits(run)
     if split is not None and known and split not in known:
         what = f"no predictions on {split!r} are stored"
@@ -69,10 +88,13 @@ def _flip_list(
     kinds = _kinds(kind, labelled)
     flipped = label_flips if labelled else loss_changes
     rows = flipped(frames[reference], frames["tuned"])
-    flips: dict[str, Any] = {"run": run.id, "split": split, "from": reference, "to": "tuned"}
-    flips |= describe_flips(rows, 0, read_clusters(frames[reference]))
-    flips["rows"] = {k: list_rows(rows, k, limit) for k in kinds}
-    return flips | _with_inputs(run, history, split, flips["rows"], frames["tuned"])
+    inputs = read_inputs(run, history, split, frames["tuned"])
+    listed = {
+        k: [replace(row, input=inputs.texts.get(row.row_id)) for row in list_rows(rows, k, limit)]
+        for k in kinds
+    }
+    found = describe_flips(rows, 0, read_clusters(frames[reference]), reference)
+    return FlipList(run.id, split, replace(found, rows=listed), inputs.missing)
 
 
 def _kinds(kind: str | None, labelled: bool) -> list[str]:
@@ -87,31 +109,21 @@ def _kinds(kind: str | None, labelled: bool) -> list[str]:
     return [kind]
 
 
-def _with_inputs(
-    run: Run, history: History, split: str, rows: dict[str, list[dict[str, Any]]], frame: Any
-) -> dict[str, Any]:
-    inputs = read_inputs(run, history, split, frame)
-    for listed in rows.values():
-        for row in listed:
-            if (text := inputs.texts.get(row["row_id"])) is not None:
-                row["input"] = text
-    return {"rows": rows, "text_missing": inputs.missing} if inputs.missing else {"rows": rows}
-
-
-def show_flips(flips: dict[str, Any]) -> None:
-    print(f"{flips['run']}, {flips['split']}: tuned against {MODELS[flips['from']]}")
-    print(tell_counts(flips, flips["split"]))
-    for kind, rows in flips["rows"].items():
+def show_flips(told: FlipList) -> None:
+    found = told.flips
+    print(f"{told.run}, {told.split}: tuned against {MODELS[found.from_model]}")
+    print(tell_counts(found, told.split))
+    for kind, rows in found.rows.items():
         order = (
             "most confident first"
             if kind in LABEL_KINDS
-            else f"in {flips['unit']}, largest change first"
+            else f"in {found.unit}, largest change first"
         )
         if not rows:
             print(f"\n{kind}: no row")
             continue
-        print(f"\n{kind}: {len(rows):,} of {format_count(flips['counts'][kind], 'row')}, {order}")
-        table = flip_table(rows, flips["from"], TEXT)
+        print(f"\n{kind}: {len(rows):,} of {format_count(found.counts[kind], 'row')}, {order}")
+        table = flip_table(rows, found.from_model, TEXT)
         print_table(table.columns, table.rows, words=("row", *table.words))
-    if missing := flips.get("text_missing"):
-        print(f"\nWithout the rows' text: {missing}.")
+    if told.text_missing:
+        print(f"\nWithout the rows' text: {told.text_missing}.")

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...core.errors import RunError
+from ...core.judgement.judged import of_models
 from ...core.judgement.selection import find_comparison, judged_split, reference_model
+from ...core.metrics.analyses import SelfTest
 from ...core.metrics.metric import METRICS
+from ...core.report.document import Report
 from ...core.report.report import build_report, write_missing
 from ...core.report.sections.parity import layout_rows, self_test_sentence
 from ...core.run.control import AskStop, ask
@@ -125,7 +128,7 @@ LOG_LINES = 12
 MODELS = ("majority", "probe", "base", "tuned")
 
 
-def exit_code(history: History, report: dict[str, Any], *, gate: bool) -> int:
+def exit_code(history: History, report: Report, *, gate: bool) -> int:
     """As promised: 0 done, 1 failed, 2 bad input, 3 objective not met, 130 interrupted."""
     if history.finished is None:
         return 1
@@ -136,12 +139,12 @@ def exit_code(history: History, report: dict[str, Any], *, gate: bool) -> int:
     return gate_code(report) if gate else 0
 
 
-def gate_code(report: dict[str, Any]) -> int:
+def gate_code(report: Report) -> int:
     verdict = report.get("verdict")
     return 0 if verdict and name_decision(verdict) == "ship" else OBJECTIVE_NOT_MET
 
 
-def print_outcome(run: Run, history: History, emit: Callable[[str], None]) -> dict[str, Any]:
+def print_outcome(run: Run, history: History, emit: Callable[[str], None]) -> Report:
     """The last lines about a run: its metrics, its verdict, where the report is."""
     report = build_report(run, history)
     for line in format_results(history):
@@ -167,19 +170,19 @@ def format_results(history: History) -> list[str]:
     results = history.results[split]
     models = [m for m in MODELS if m in results]
     against = reference_model(results)
-    names = [name for name in results["tuned"].get("metrics", {}) if not _is_repeated(name)]
-    columns = [f"{split} ({results['tuned'].get('n', 0):,} rows)", *models]
+    names = [name for name in results["tuned"].metrics if not _is_repeated(name)]
+    columns = [f"{split} ({results['tuned'].n:,} rows)", *models]
     columns += [f"{against} → tuned", "95 %"] if against else []
     positive, rows = positive_label_of(results.values()), []
     for name in names:
         row = [
             name_metric(name, positive),
-            *(format_estimate(name, results[m]["metrics"].get(name)) for m in models),
+            *(format_estimate(name, results[m].metrics.get(name)) for m in models),
         ]
         if against:
             c = find_comparison(history, split, name)
-            row.append(format_difference(name, c["difference"]) if c else DASH)
-            row.append(format_ends(name, c["low"], c["high"]) if c else DASH)
+            row.append(format_difference(name, c.difference) if c else DASH)
+            row.append(format_ends(name, c.low, c.high) if c else DASH)
         rows.append(row)
     return format_rows(columns, rows, words=columns[:1])
 
@@ -211,23 +214,23 @@ def print_self_test(history: History, emit: Callable[[str], None]) -> int:
     """One table per model. Returns the exit code: 1 where scores depend on how rows are batched."""
     tested = [
         (split, model, result)
-        for split, analyses in history.analyses.items()
-        for model, result in analyses.get("self_test", {}).items()
+        for split in history.analyses
+        for model, result in of_models(history.analyses, SelfTest, split).items()
     ]
     for split, model, result in tested:
         for line in _lines(split, model, result):
             emit(line)
     if not tested:
         emit("self-test: no row was scored, so nothing was tested")
-    return 0 if tested and all(result["passed"] for *_, result in tested) else NOT_PASSED
+    return 0 if tested and all(result.passed for *_, result in tested) else NOT_PASSED
 
 
-def _lines(split: str, model: str, r: Mapping[str, Any]) -> list[str]:
+def _lines(split: str, model: str, r: SelfTest) -> list[str]:
     columns = ["layout", "drift of a row's loss", "drift of a row's NLL", "changed predictions"]
     return [
         f"self-test: {self_test_sentence(model, split, r)}",
         *(f"  {line}" for line in format_rows(columns, layout_rows(r), words=columns[:1])),
-        *(f"  {x['layout']}: not tested, {x['reason']}" for x in r["left_out"]),
-        f"  nats; tolerance {format_drift(r['tolerance'])} for a row's loss "
-        f"({r['device']}, {r['precision']})",
+        *(f"  {x.layout}: not tested, {x.reason}" for x in r.left_out),
+        f"  nats; tolerance {format_drift(r.tolerance)} for a row's loss "
+        f"({r.device}, {r.precision})",
     ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from ...core.metrics.analyses import Bin
 from .format import fit_right, format_clock, format_short_count
 from .lines import Line
 from .plot import ASCII, BRAILLE, Marker, Part, Raster, Scale, nice_range, nice_ticks
@@ -114,7 +114,7 @@ AXIS = 5  # cells before the frame
 
 
 def reliability_lines(
-    bins: Sequence[Mapping[str, Any]], width: int, height: int, *, ascii_only: bool = False
+    bins: Sequence[Bin], width: int, height: int, *, ascii_only: bool = False
 ) -> list[Line]:
     """Both axes from 0 to 100 %; `●` a bin, its interval a line, dots where both are equal."""
     across, down = width - AXIS - 1, height - 2
@@ -124,12 +124,12 @@ def reliability_lines(
     raster = Raster(across, down, marker)
     _draw_diagonal(raster)
     for b in bins:
-        x = _place(b["confidence"], raster.dots_across)
-        low, high = (_flip(b[k], raster.dots_down) for k in ("accuracy_low", "accuracy_high"))
+        x = _place(b.confidence, raster.dots_across)
+        low, high = (_flip(y, raster.dots_down) for y in (b.accuracy_low, b.accuracy_high))
         raster.set_dots(x, high, low, "tuned")
     for b in bins:
-        x = _place(b["confidence"], raster.dots_across)
-        raster.put_sign(x, _flip(b["accuracy"], raster.dots_down), "●", "tuned")
+        x = _place(b.confidence, raster.dots_across)
+        raster.put_sign(x, _flip(b.accuracy, raster.dots_down), "●", "tuned")
     lines: list[Line] = []
     labels = {0: "100 %", down // 2: " 50 %", down - 1: "  0 %"}
     for y, line in enumerate(raster.lines()):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from ...analysis import Analysis, Evaluation, Frames, at_operating_point
+from ...analysis import Evaluation, Frames, at_operating_point
 from ...analysis.forgetting import forgetting
 from ...analysis.measure import measure
 from ...analysis.predictions import INPUT_CHARACTERS
@@ -15,10 +15,12 @@ from ...catalog.ledger import count_test_readings
 from ...data.rows import CHARACTERS, SLICE, input_of
 from ...data.splits import rows_together
 from ...files.disk import make_folder, replacing
+from ...metrics.analyses import NAMES, Forgetting
 from ...metrics.evaluate import majority_frame
+from ...metrics.results import Record
 from ...metrics.rows import are_same_rows, read_text
 from ...metrics.token_changes import greatest_changes
-from ...run.events import AnalysisComputed, PredictionsStored, TextScored, spell_numbers
+from ...run.events import AnalysisComputed, PredictionsStored, TextScored
 from ...run.runs import file_sha256
 from ..models.tokenizers import same_tokens
 from ..worker.session import Session
@@ -202,9 +204,8 @@ def score_texts(s: Session) -> None:
             work = score_text(loaded, text, s.config.evaluate.precision)
             found[model] = s.drive(work, f"scoring {source}", len(text))
             s.write(_text_scored(source, model, found[model]))
-        for fact in _changes(source, **found):
-            plain = spell_numbers(fact.result)
-            s.write(AnalysisComputed(split=source, name=fact.name, result=plain))
+        for result in _changes(source, **found):
+            s.write(AnalysisComputed(split=source, name=NAMES[type(result)], result=result))
 
 
 def _texts(s: Session) -> dict[str, str]:
@@ -226,15 +227,15 @@ def texts_as_rows(s: Session) -> dict[str, TokenRows]:
     }
 
 
-def _changes(source: str, base: TextScore, tuned: TextScore) -> Iterator[Analysis]:
+def _changes(source: str, base: TextScore, tuned: TextScore) -> Iterator[Record]:
     """Which tokens changed most, and on neutral text what tuning cost."""
     if (changes := greatest_changes(base.per_token, tuned.per_token)) is not None:
-        yield Analysis("token_changes", changes)
+        yield changes
     if source == "general_text" and (forgotten := _forgotten(base, tuned)) is not None:
         yield forgotten
 
 
-def _forgotten(base: TextScore, tuned: TextScore) -> Analysis | None:
+def _forgotten(base: TextScore, tuned: TextScore) -> Forgetting | None:
     """What tuning cost on neutral text, where both models read the same tokens."""
     if base.tokens != tuned.tokens:
         return None

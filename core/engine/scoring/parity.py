@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import torch
 from safetensors import safe_open
@@ -21,8 +22,9 @@ from safetensors import safe_open
 from ...analysis.thresholds import own_answers
 from ...files.reading import read_json
 from ...judgement.kept import chosen_by
+from ...metrics.analyses import Parity
 from ...metrics.evaluate import evaluate_classification, evaluate_text
-from ...run.events import AnalysisComputed, spell_numbers
+from ...run.events import AnalysisComputed
 from ..models.devices import free_memory
 from ..models.models import Loaded, dtype_of, tied
 from ..training.batches import Layout
@@ -86,7 +88,8 @@ def parity(s: Session, split: str, reader: Reader | None) -> Iterator[AnalysisCo
         "metric": chosen_by(s.config),
         **found,
     }
-    yield AnalysisComputed(split=split, name="parity", model="tuned", result=spell_numbers(result))
+    parity = msgspec.convert(result, Parity)
+    yield AnalysisComputed(split=split, name="parity", model="tuned", result=parity)
 
 
 def _request(s: Session, rows: TokenRows) -> Request:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from ...analysis.thresholds import own_answers
-from ...run.events import AnalysisComputed, spell_numbers
+from ...metrics.analyses import SelfTest
+from ...run.events import AnalysisComputed
 from ..models.models import Loaded, left_padding_refused
 from ..training.batches import Layout
 from ..worker.session import Session
@@ -136,8 +138,8 @@ def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
             **summarise(found["layouts"], within, s.config.task_type.has_labels),
             **found,
         }
-        plain = spell_numbers(result)
-        yield AnalysisComputed(split=split, name="self_test", model=model, result=plain)
+        passed = msgspec.convert(result, SelfTest)
+        yield AnalysisComputed(split=split, name="self_test", model=model, result=passed)
 
 
 def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+from collections.abc import Iterator
 
+import msgspec
+
+from ...metrics.analyses import Completions, Endings, Share, ShortAnswers
 from ...metrics.metric import metrics_from
 from ...wording.names import name_metric
 from ...wording.numbers import (
@@ -12,7 +15,6 @@ from ...wording.numbers import (
     format_difference,
     format_difference_interval,
     format_value,
-    read_number,
     shows_nothing,
 )
 from .case import Case, Finding, is_shown, pitfall
@@ -20,8 +22,6 @@ from .remedies import learn_less, learn_more
 
 MODELS = ("base", "tuned")
 HALF = 0.5  # of the answers that could have ended: fewer, shown, and a model does not stop
-COSTS = ("end_token", "other_tokens")
-Found = Mapping[str, Any]
 
 
 @pitfall(
@@ -46,33 +46,36 @@ def _worse_answers(case: Case) -> Iterator[Finding]:
     # Further from the references than the base's, or caught in loops where the base is not.
     compared = [case.comparison(metric.name, "base") for metric in metrics_from("answers")]
     lost = [
-        c for c in compared if is_shown(c, "worse") and not shows_nothing(c["metric"], c["high"])
+        c
+        for c in compared
+        if c is not None and is_shown(c, "worse") and not shows_nothing(c.metric, c.high)
     ]
-    base, tuned = (case.analysis("completions", model=m).get("looping", {}) for m in MODELS)
-    loops = read_number(tuned.get("low")) > read_number(base.get("high"))
-    if not lost and not loops:
-        return
-    told = [
-        f"{name_metric(c['metric'])} {format_difference(c['metric'], c['difference'])} "
-        f"({format_difference_interval(c['metric'], c['low'], c['high'])})"
+    base, tuned = (case.analysis(Completions, model=m) for m in MODELS)
+    evidence: dict[str, object] = {c.metric: c.difference for c in lost}
+    parts = [
+        f"{name_metric(c.metric)} {format_difference(c.metric, c.difference)} "
+        f"({format_difference_interval(c.metric, c.low, c.high)})"
         for c in lost
     ]
-    if loops:
-        told.append(
-            f"{format_value('exact_match', tuned['value'])} of the answers loop "
-            f"({format_value('exact_match', base['value'])} of the base's)"
+    if base is not None and tuned is not None and tuned.looping.low > base.looping.high:
+        ours, theirs = tuned.looping.value, base.looping.value
+        evidence |= {"looping": ours, "looping_base": theirs}
+        parts.append(
+            f"{format_value('exact_match', ours)} of the answers loop "
+            f"({format_value('exact_match', theirs)} of the base's)"
         )
-    text = f"on {case.split} the tuned model's answers are worse than the base's: {', '.join(told)}"
+    if not parts:
+        return
+    text = (
+        f"on {case.split} the tuned model's answers are worse than the base's: {', '.join(parts)}"
+    )
     if is_shown(case.comparison("loss", "base"), "better"):
         text += "; its loss is lower all the same, because the loss never sees a model's own words"
     yield Finding(
         "worse_answers",
         "error",
         text,
-        {
-            **{c["metric"]: c["difference"] for c in lost},
-            **({"looping": tuned["value"], "looping_base": base["value"]} if loops else {}),
-        },
+        evidence,
         remedy=f"Read the answers in the report. {_of_worse_answers(case)}",
     )
 
@@ -104,30 +107,30 @@ def _never_stops(case: Case) -> Iterator[Finding]:
     sentences in production.
     """
     # The references end within the limit, and the tuned model's answers mostly do not (V7).
-    endings = case.analysis("endings", model="tuned")
-    answers = case.analysis("completions", model="tuned")
-    ended = _ended_where_references_do(endings, answers)
-    if not read_number(ended.get("high")) < HALF:
+    endings = case.analysis(Endings, model="tuned")
+    answers = case.analysis(Completions, model="tuned")
+    if answers is None or (found := _ended_where_references_do(endings, answers)) is None:
         return
-    rows = endings.get("answers", answers)["rows"]
-    open_ended = rows - ended["count"]
+    rows, ended = found
+    if not ended.high < HALF:
+        return
+    open_ended = rows - ended.count
     text = (
         f"{open_ended:,} of {format_count(rows, 'answer')} of the tuned model on {case.split} were "
-        f"truncated at the limit of {format_count(answers['limit'], 'token')}, though their "
+        f"truncated at the limit of {format_count(answers.limit, 'token')}, though their "
         "references end before it; references have "
-        f"{read_number(answers['mean_reference_tokens']):,.1f} tokens on average"
+        f"{answers.mean_reference_tokens:,.1f} tokens on average"
     )
-    costs = {name: read_number(endings.get(name, {}).get("value")) for name in COSTS}
-    if costs["end_token"] == costs["end_token"]:
-        text += (
-            f". The end token costs {costs['end_token']:.3g} nats, "
-            f"the other tokens {costs['other_tokens']:.3g}"
-        )
+    end, others = (endings.end_token, endings.other_tokens) if endings else (None, None)
+    if end is not None and others is not None:
+        text += f". The end token costs {end.value:.3g} nats, the other tokens {others.value:.3g}"
     yield Finding(
         "never_stops",
         "error",
         text,
-        {"answers": rows, "ended": ended["count"], "high": ended["high"], **costs},
+        {"answers": rows, "ended": ended.count, "high": ended.high}
+        | {"end_token": end.value if end else math.nan}
+        | {"other_tokens": others.value if others else math.nan},
         remedy=learn_more(
             case,
             "Check that the model stops at the token that its template ends an answer with",
@@ -136,12 +139,13 @@ def _never_stops(case: Case) -> Iterator[Finding]:
     )
 
 
-def _ended_where_references_do(endings: Found, answers: Found) -> Found:
-    """The share of ended answers, of those that could; of older runs where all could."""
-    if "answers" in endings:
-        ended: Found = endings["answers"]["ended"]
-        return ended
-    return {} if answers.get("references_over_limit", 1) else answers.get("ended_by_eos", {})
+def _ended_where_references_do(
+    endings: Endings | None, answers: Completions
+) -> tuple[int, Share] | None:
+    """Answers that could end and the share that did; of older runs only where all could."""
+    if endings is not None and endings.answers is not None:
+        return endings.answers.rows, endings.answers.ended
+    return None if answers.references_over_limit else (answers.rows, answers.ended_by_eos)
 
 
 @pitfall(
@@ -161,22 +165,22 @@ def _short_answers(case: Case) -> Iterator[Finding]:
     Trap: Two models that both have a BLEU of 0 here are not equally bad: they may both be right.
     """
     # BLEU of texts without a sequence of four tokens says nothing.
-    short = case.analysis("short_answers", model="tuned")
+    short = case.analysis(ShortAnswers, model="tuned")
     if short:
         chosen = case.metric == "bleu"
         yield Finding(
             "bleu_of_short_answers",
             "warning" if chosen else "info",
             bleu_of_short(short),
-            dict(short),
+            msgspec.to_builtins(short),
             remedy='Set objective.metric = "exact_match"' if chosen else "Read exact match or chrF",
         )
 
 
-def bleu_of_short(told: Found) -> str:
+def bleu_of_short(short: ShortAnswers) -> str:
     """Why BLEU is low where answers are right."""
     return (
-        f"BLEU counts sequences of {told['tokens']} tokens: {told['answers']:,} of "
-        f"{format_count(told['rows'], 'answer')} and {told['references']:,} references are "
+        f"BLEU counts sequences of {short.tokens} tokens: {short.answers:,} of "
+        f"{format_count(short.rows, 'answer')} and {short.references:,} references are "
         "shorter, so BLEU is near 0 even where they agree."
     )

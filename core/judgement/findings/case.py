@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,9 +9,9 @@ from typing import Any, Literal
 
 from ...config.config import RunConfig
 from ...metrics.metric import paragraphs
-from ...run.history import History
+from ...metrics.results import Comparison, ModelResult
+from ...run.history import Found, History
 from ...tasks import Task
-from ...wording.numbers import read_number
 from ..outcome import Outcome, read_difference
 from ..selection import clean_if_compared, find_comparison, judged_split, reference_model
 
@@ -66,13 +65,18 @@ class Case:
         return self.split or ("test" if "test" in self.history.splits else "validation")
 
     @property
-    def results(self) -> Mapping[str, dict[str, Any]]:
+    def results(self) -> Mapping[str, ModelResult]:
         """Results by model on the judged split; empty before there are any."""
         return self.history.results[self.split] if self.split else {}
 
     @property
-    def tuned(self) -> dict[str, Any]:
-        return self.results.get("tuned", {})
+    def tuned(self) -> ModelResult | None:
+        return self.results.get("tuned")
+
+    @property
+    def positive(self) -> str | None:
+        """The positive label of the judged results."""
+        return self.tuned.positive if self.tuned else None
 
     @property
     def reference(self) -> str | None:
@@ -111,14 +115,15 @@ class Case:
         o = self.config.objective
         return o.at_least if o.at_least is not None else o.at_most
 
-    def comparison(self, metric: str, reference: str | None = None) -> Mapping[str, Any]:
-        """The paired difference from a reference to tuned on the judged split; else empty."""
-        return find_comparison(self.history, self.split or "", metric, reference) or {}
+    def comparison(self, metric: str, reference: str | None = None) -> Comparison | None:
+        """The paired difference from a reference to tuned on the judged split."""
+        return find_comparison(self.history, self.split or "", metric, reference)
 
-    def analysis(self, name: str, split: str | None = None, model: str = "") -> dict[str, Any]:
-        """What an analysis said of a split, by default the judged one; else empty."""
-        named = self.history.analyses.get(split or self.split or "", {})
-        return named.get(name, {}).get(model, {})
+    def analysis(
+        self, kind: type[Found], split: str | None = None, model: str = ""
+    ) -> Found | None:
+        """What an analysis found on a split, by default the judged one."""
+        return self.history.analysis(kind, split or self.split, model)
 
     def train_labels(self) -> dict[str, int]:
         """Rows of each label of train that has any."""
@@ -126,13 +131,12 @@ class Case:
         return {k: n for k, n in train.labels.items() if n} if train else {}
 
 
-def is_shown(c: Mapping[str, Any], outcome: Outcome) -> bool:
+def is_shown(c: Comparison | None, outcome: Outcome) -> bool:
     """Whether a paired difference shows this, and surely enough for a finding.
 
     A run is looked at in many ways: each may be wrong in one run of a hundred, on either side.
     """
-    p = read_number(c.get("p_holm", c.get("p"))) if c else math.nan
-    return bool(c) and read_difference(c) == outcome and not p > SURE
+    return c is not None and read_difference(c) == outcome and not c.adjusted_p > SURE
 
 
 @dataclass(frozen=True)

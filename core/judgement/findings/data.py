@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from ...config.objective import REPEATED
 from ...data.labels import find_variants, fold_label, sort_labels
+from ...metrics.analyses import LabelErrors
 from ...run.history import History
 from ...wording.names import name_row
-from ...wording.numbers import format_count, format_interval, format_value, read_number
+from ...wording.numbers import format_count, format_interval, format_value
 from .case import EVIDENCE_ROWS, Case, Finding, pitfall
 from .course import training
 
@@ -121,27 +121,28 @@ def _label_errors(case: Case) -> Iterator[Finding]:
     """
     # Wrong labels of held-out rows, graver the more there are (V12).
     for split in ("test", "validation"):
-        found = case.analysis("label_errors", split)
-        suspected, rows = int(found.get("suspected", 0)), int(found.get("n", 0))
-        share, low = read_number(found.get("share")), read_number(found.get("low"))
-        by_tuned = found.get("model", "tuned") == "tuned"
-        if not suspected or math.isnan(share) or (by_tuned and training(case).diverged):
+        found = case.analysis(LabelErrors, split)
+        if found is None or not found.suspected or found.share is None:
             continue
-        listed = [(split, int(r["row_id"])) for r in found.get("rows", [])]
+        suspected, rows, share = found.suspected, found.n, found.share
+        by_tuned = found.model in (None, "tuned")
+        if math.isnan(share) or (by_tuned and training(case).diverged):
+            continue
+        listed = [(split, row.row_id) for row in found.rows or []]
         model = "tuned model" if by_tuned else "linear probe"
         yield Finding(
             "label_errors",
             "warning" if share >= NOISY else "info",
             f"about {format_value('accuracy', share)} of the labels in {split} are probably wrong "
-            f"(95 %: {format_interval('accuracy', low, found['high'])}): the {model} errs as often "
-            f"where it is sure. {suspected:,} of {format_count(rows, 'row')} are suspect"
+            f"(95 %: {format_interval('accuracy', found.low, found.high)}): the {model} errs as "
+            f"often where it is sure. {suspected:,} of {format_count(rows, 'row')} are suspect"
             f"{_commonest_cell(found)}",
             {
                 "split": split,
-                "model": found.get("model"),
+                "model": found.model,
                 "share": share,
-                "low": low,
-                "high": read_number(found["high"]),
+                "low": found.low,
+                "high": found.high,
                 "suspected": suspected,
                 "rows": rows,
             },
@@ -203,7 +204,7 @@ def _small_classes(case: Case) -> Iterator[Finding]:
     """
     # By the rows that judge; before there are results, by those that will.
     split, supports = _judging_rows(case)
-    small = {k: int(n) for k, n in supports.items() if n < SMALL_SUPPORT}
+    small = {k: n for k, n in supports.items() if n < SMALL_SUPPORT}
     if small:
         some = ", ".join(f'"{k}" ({n})' for k, n in list(small.items())[:LISTED])
         yield Finding(
@@ -219,8 +220,8 @@ def _small_classes(case: Case) -> Iterator[Finding]:
 def _judging_rows(case: Case) -> tuple[str, dict[str, int]]:
     """The judged split and the rows of each label in it."""
     if case.split is not None:
-        rows = case.tuned.get("per_class") or {}
-        return case.split, {k: row.get("support", 0) for k, row in rows.items()}
+        rows = (case.tuned.per_class if case.tuned else None) or {}
+        return case.split, {k: row.support for k, row in rows.items()}
     return _prepared_rows(case.history)
 
 
@@ -231,11 +232,11 @@ def _prepared_rows(history: History) -> tuple[str, dict[str, int]]:
     return name, known | (split.labels if split else {})
 
 
-def _commonest_cell(found: dict[str, Any]) -> str:
-    if not found.get("cells"):
+def _commonest_cell(found: LabelErrors) -> str:
+    if not found.cells:
         return ""
-    cell = found["cells"][0]
-    return f', most often "{cell["label"]}" that looks like "{cell["suggested"]}" ({cell["rows"]})'
+    cell = found.cells[0]
+    return f', most often "{cell.label}" that looks like "{cell.suggested}" ({cell.rows})'
 
 
 @pitfall(
@@ -284,11 +285,10 @@ def _label_variants(case: Case) -> Iterator[Finding]:
 
 def _folded(case: Case) -> dict[str, int]:
     """Rows of the judged split that are right, as they are and with spellings taken as one."""
-    confusion = case.tuned.get("confusion") or {}
-    names, table = confusion.get("labels", []), confusion.get("counts", [])
-    if not names:
+    confusion = case.tuned.confusion if case.tuned else None
+    if case.tuned is None or confusion is None or not confusion.labels:
         return {}
-    keys = [fold_label(str(name)) for name in names]
+    keys, table = [fold_label(name) for name in confusion.labels], confusion.counts
     right = sum(row[i] for i, row in enumerate(table))
     alike = sum(
         n
@@ -296,7 +296,7 @@ def _folded(case: Case) -> dict[str, int]:
         for k, n in zip(keys, row, strict=True)
         if k == key
     )
-    return {"rows": int(case.tuned.get("n") or 0), "right": int(right), "folded": int(alike)}
+    return {"rows": case.tuned.n, "right": right, "folded": alike}
 
 
 def _tell_folded(case: Case) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ...metrics.metric import METRICS, needs_positive
 from ...wording.names import name_metric
-from ...wording.numbers import format_estimate, format_value, read_number
+from ...wording.numbers import format_estimate, format_value
 from ..selection import higher_is_better
 from .case import NAMES, Case, Finding, pitfall
 
@@ -72,10 +72,8 @@ def _of_two_labels(case: Case, metric: str) -> Finding | None:
 def _one_sided(case: Case, metric: str) -> Finding | None:
     if (METRICS[metric].same_as or metric) != "accuracy":
         return None
-    where, counts = case.split, {}
-    if where is not None:
-        rows = case.tuned.get("per_class") or {}
-        counts = {label: int(row.get("support", 0)) for label, row in rows.items()}
+    rows = (case.tuned.per_class if case.tuned else None) or {}
+    where, counts = case.split, {label: row.support for label, row in rows.items()}
     if not any(counts.values()):
         where, counts = "train", case.train_labels()
     total = sum(counts.values())
@@ -130,15 +128,15 @@ def _target_already_met(case: Case) -> Iterator[Finding]:
     target, against = case.target, case.reference
     if target is None or against is None:
         return
-    estimate = case.results[against].get("metrics", {}).get(case.metric)
+    estimate = case.results[against].metrics.get(case.metric)
     if estimate is None:
         return
-    low, high = read_number(estimate["low"]), read_number(estimate["high"])
+    low, high = estimate.low, estimate.high
     at_least = case.config is not None and case.config.objective.at_least is not None
     met = low >= target if at_least else high <= target
     if math.isnan(low) or math.isnan(high) or not met:
         return
-    named = name_metric(case.metric, case.tuned.get("positive"))
+    named = name_metric(case.metric, case.positive)
     yield Finding(
         "target_already_met",
         "warning",

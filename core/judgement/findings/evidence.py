@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
+from ...metrics.analyses import Calibration, FittedTemperature, Parity, SelfTest, TestReadings
+from ...metrics.results import ModelResult
 from ...wording.names import name_metric
 from ...wording.numbers import (
     about_rows,
@@ -13,9 +14,9 @@ from ...wording.numbers import (
     format_difference,
     format_drift,
     format_value,
-    read_number,
     unit_of,
 )
+from ..judged import of_models
 from ..outcome import read_difference
 from ..selection import metric_value, unclean
 from .case import NAMES, Case, Finding, pitfall
@@ -73,13 +74,14 @@ def _too_small(case: Case) -> Iterator[Finding]:
     # Few rows, an undecided difference, or a claim below what so many rows can show (S7).
     # Of those rows that the verdict rests on: where many repeat train, there may be few.
     case = case.of_verdict()
-    if case.split is None:
+    if case.split is None or case.tuned is None:
         return
-    rows, claim = int(case.tuned.get("n") or 0), _claim(case)
+    rows, claim = case.tuned.n, _claim(case)
     metric = case.metric if case.comparison(case.metric) else "accuracy"
     compared = case.comparison(metric)
-    least = abs(read_number(compared.get("smallest_detectable")))
-    undecided = not compared or read_difference(compared) == "cannot tell"
+    smallest = compared.smallest_detectable if compared else None
+    least = math.nan if smallest is None else abs(smallest)
+    undecided = compared is None or read_difference(compared) == "cannot tell"
     beyond = claim is not None and undecided and 0 < claim < least
     wide = unit_of(metric) == "share" and undecided and least > CLAIM
     never = _independent(case.tuned) < LEAST_CHANGED or (
@@ -94,7 +96,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
         told += ": no difference between two models can be shown on so few, whatever they answer"
     elif math.isfinite(least):
         plain = format_difference(metric, least).lstrip("+")
-        name = name_metric(metric, case.tuned.get("positive"))
+        name = name_metric(metric, case.positive)
         told += f": differences in {name} below {plain} cannot be shown reliably"
     if beyond and claim is not None:
         asked = format_difference(case.metric, claim).lstrip("+")
@@ -115,9 +117,9 @@ def _too_small(case: Case) -> Iterator[Finding]:
     )
 
 
-def _independent(result: dict[str, Any]) -> int:
+def _independent(result: ModelResult) -> int:
     """Clusters where rows come in such, else rows."""
-    return int(result.get("clusters") or result.get("n") or 0)
+    return result.clusters or result.n
 
 
 def _is_out_of_reach(metric: str, least: float) -> bool:
@@ -160,18 +162,19 @@ def _read_before(case: Case) -> Iterator[Finding]:
 
     Trap: It happens without intent, one harmless look at a time, and to teams as well as to people.
     """
-    found = case.analysis("test_readings", "test")
-    runs, others = int(found.get("runs", 0)), int(found.get("other_configs", 0))
-    if not runs:
+    found = case.analysis(TestReadings, "test")
+    if found is None or not found.runs:
         return
+    runs, others = found.runs, found.other_configs
+    runs, others = found.runs, found.other_configs
     settings = f", {others:,} of them with other settings" if others else ", with the same settings"
-    more = " at least" if found.get("more") else ""
+    more = " at least" if found.more else ""
     yield Finding(
         "test_read_before",
         "warning" if others else "info",
         f"this test split has been scored by{more} {format_count(runs, 'earlier run')}{settings}"
         + ("; choosing among them by it makes its figure optimistic" if others else ""),
-        {"runs": runs, "other_configs": others, "ids": found.get("ids", [])},
+        {"runs": runs, "other_configs": others, "ids": found.ids},
         remedy="Choose among runs on validation, and confirm the choice once on rows never read",
     )
 
@@ -196,11 +199,10 @@ def _poorly_calibrated(case: Case) -> Iterator[Finding]:
     ninety-nine in a hundred.
     """
     # The calibration error of the top label against what chance alone would show (B1).
-    found = case.analysis("calibration", model="tuned")
-    if "ece" not in found or "ece_null" not in found:
+    found = case.analysis(Calibration, model="tuned")
+    if found is None or found.ece is None or found.ece_null is None:
         return
-    ece, null = found["ece"], found["ece_null"]
-    error, chance, p = (read_number(x) for x in (ece["value"], null["value"], null["p"]))
+    error, chance, p = found.ece.value, found.ece_null.value, found.ece_null.p
     if not (error - chance >= MISCALIBRATED and p < 0.01):
         return
     yield Finding(
@@ -208,21 +210,21 @@ def _poorly_calibrated(case: Case) -> Iterator[Finding]:
         "warning",
         f"the probabilities on {case.split} are off by {format_value('ece', error)} on average "
         f"(ECE); a perfectly calibrated model would show {format_value('ece', chance)} on "
-        f"{found['n']:,} rows" + _by_temperature(found.get("temperature") or {}),
+        f"{found.n:,} rows" + _by_temperature(found.temperature),
         {"ece": error, "null": chance, "p": p},
         remedy="Do not read its probabilities as frequencies; fit a temperature on validation",
     )
 
 
-def _by_temperature(fitted: dict[str, Any]) -> str:
-    """Which way the probabilities are off, where a temperature says it."""
-    value = read_number(fitted.get("value"))
-    if math.isnan(value) or value == 1:
+def _by_temperature(fitted: FittedTemperature | None) -> str:
+    """Which way the probabilities are off, where a temperature shows it."""
+    if fitted is None or math.isnan(fitted.value) or fitted.value == 1:
         return ""
-    way = "over-confident" if value > 1 else "under-confident"
-    after = format_value("ece", fitted["ece"]["after"])
-    told = f"a temperature of {value:.2f}, fitted on validation, makes it {after}"
-    return f". The model is {way}: {told}"
+    way = "over-confident" if fitted.value > 1 else "under-confident"
+    return (
+        f". The model is {way}: a temperature of {fitted.value:.2f}, fitted on validation, makes "
+        f"it {format_value('ece', fitted.ece.after)}"
+    )
 
 
 @pitfall("deploy_parity", rank=0, words="")
@@ -246,36 +248,38 @@ def _does_not_agree(case: Case) -> Iterator[Finding]:
     which weights its sentence names.
     """
     # Rows scored anew must score the same: in other batches (L5), and as what ships (G3, V3).
-    for split, analyses in case.history.analyses.items():
-        for model, r in analyses.get("self_test", {}).items():
-            if not r.get("passed", True):
+    for split in case.history.analyses:
+        for model, r in of_models(case.history.analyses, SelfTest, split).items():
+            if not r.passed:
                 what = f"the {model} model scores {_sampled(r, split)} otherwise in other batches"
                 yield _disagreement(
                     "self_test", what, r, "Do not trust its scores: report this run"
                 )
-        for r in analyses.get("parity", {}).values():
-            if not r.get("passed", True):
-                what = f"the saved weights do not give the scores of {_sampled(r, split)}"
-                yield _disagreement("deploy_parity", what, r, "Do not ship model/: save it anew")
-            elif unread := [x for x in r.get("skipped", ()) if str(x["weights"]).startswith(SAVED)]:
+        for shipped in of_models(case.history.analyses, Parity, split).values():
+            unread = [x for x in shipped.skipped if (x.weights or "").startswith(SAVED)]
+            if not shipped.passed:
+                what = f"the saved weights do not give the scores of {_sampled(shipped, split)}"
+                remedy = "Do not ship model/: save it anew"
+                yield _disagreement("deploy_parity", what, shipped, remedy)
+            elif unread:
                 yield Finding(
                     "parity_not_tested",
                     "warning",
-                    f"what was saved is not shown to give these scores: {unread[0]['reason']}",
-                    {"split": split, "reason": unread[0]["reason"]},
+                    f"what was saved is not shown to give these scores: {unread[0].reason}",
+                    {"split": split, "reason": unread[0].reason},
                     remedy="Load model/ as its card says, on a machine with room for it, before it "
                     "is used",
                 )
 
 
-def _sampled(r: dict[str, Any], split: str) -> str:
-    return format_count(int(r.get("rows", 0)), f"{split} row")
+def _sampled(r: SelfTest | Parity, split: str) -> str:
+    return format_count(r.rows, f"{split} row")
 
 
-def _disagreement(code: str, what: str, r: dict[str, Any], remedy: str) -> Finding:
-    failed = [f"{x['weights']}: {x['reason']}" for x in r.get("skipped", ()) if x.get("failed")]
-    drift, within = (read_number(r.get(k)) for k in ("largest_loss_drift", "tolerance"))
-    changed = int(r.get("changed_predictions") or 0)
+def _disagreement(code: str, what: str, r: SelfTest | Parity, remedy: str) -> Finding:
+    skipped = r.skipped if isinstance(r, Parity) else ()
+    failed = [f"{x.weights}: {x.reason}" for x in skipped if x.failed]
+    drift, within, changed = r.largest_loss_drift, r.tolerance, r.changed_predictions
     if not failed or changed or not drift <= within:
         what += (
             f": a row's loss drifts by {format_drift(drift)}, {format_drift(within)} is allowed; "

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from ...metrics.analyses import Thresholds
+from ...metrics.results import Confusion, ModelResult
 from ...wording.names import name_metric
 from ...wording.numbers import (
     format_count,
     format_difference,
     format_difference_interval,
     format_value,
-    read_number,
 )
 from ..selection import metric_value, unclean
 from .case import EVIDENCE_ROWS, Case, Finding, is_shown, pitfall
@@ -43,17 +43,17 @@ def _no_prediction(case: Case) -> Iterator[Finding]:
     # Rows whose scores are no numbers: they count as wrong, and the model is broken (V5).
     # On every split: rows of validation that cannot be scored say the same of the weights.
     for split, models in case.history.results.items():
-        tuned = models.get("tuned", {})
-        rows = list(tuned.get("no_prediction") or [])
-        if not rows or split != unclean(split):
+        tuned = models.get("tuned")
+        if tuned is None or not tuned.no_prediction or split != unclean(split):
             continue
+        rows = tuned.no_prediction
         yield Finding(
             "no_prediction",
             "error",
-            f"the tuned model has no prediction for {len(rows):,} of {tuned['n']:,} rows of "
+            f"the tuned model has no prediction for {len(rows):,} of {tuned.n:,} rows of "
             f"{split}: their scores are not finite, and they count as wrong",
             {"split": split, "rows": len(rows)},
-            [(split, int(row)) for row in rows[:EVIDENCE_ROWS]],
+            [(split, row) for row in rows[:EVIDENCE_ROWS]],
             learn_less(case, "Load the model in float32 and evaluate again"),
             {split: len(rows)},
         )
@@ -76,10 +76,10 @@ def _swapped_labels(case: Case) -> Iterator[Finding]:
     it will flip something else.
     """
     # Right less often than the same answers would be in any other order, shown by permutation.
-    counts = _confusion(case.tuned)
-    if counts is None or (case.trains and learnt_nothing(case)):
+    confusion = _confusion(case.tuned)
+    if confusion is None or (case.trains and learnt_nothing(case)):
         return  # a head at random may be below chance as well
-    labels = case.tuned["confusion"]["labels"]
+    labels, counts = confusion.labels, confusion.counts
     rows = sum(map(sum, counts))
     right, chance, error = sum(r[i] for i, r in enumerate(counts)), *right_by_chance(counts)
     if not error or (right + 0.5 - chance) / error > BELOW_CHANCE:
@@ -99,10 +99,10 @@ def _swapped_labels(case: Case) -> Iterator[Finding]:
     )
 
 
-def _confusion(result: Mapping[str, Any]) -> list[list[int]] | None:
-    """Counts by truth and prediction; None for other tasks and for rows of one label only."""
-    counts = (result.get("confusion") or {}).get("counts")
-    return counts if counts and sum(any(row) for row in counts) > 1 else None
+def _confusion(result: ModelResult | None) -> Confusion | None:
+    """None for other tasks and for rows of one label only."""
+    found = result.confusion if result else None
+    return found if found and sum(any(row) for row in found.counts) > 1 else None
 
 
 def right_by_chance(counts: Sequence[Sequence[int]]) -> tuple[float, float]:
@@ -139,12 +139,12 @@ def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
     """
     # A linear layer on the frozen base is shown to be better than what training made of it.
     c = case.comparison(case.metric, "probe")
-    if case.judged_by_threshold or not is_shown(c, "worse"):
+    if case.judged_by_threshold or c is None or not is_shown(c, "worse"):
         return  # at thresholds of their own, rules are compared by what the objective wants most
-    metric, name = case.metric, name_metric(case.metric, case.tuned.get("positive"))
+    metric, name = case.metric, name_metric(case.metric, case.positive)
     before, after = (metric_value(case.results.get(m), metric) for m in ("probe", "tuned"))
-    change = format_difference(metric, c["difference"])
-    interval = format_difference_interval(metric, c["low"], c["high"])
+    change = format_difference(metric, c.difference)
+    interval = format_difference_interval(metric, c.low, c.high)
     allowed = case.config is not None and case.config.objective.no_worse_by is not None
     yield Finding(
         "probe_beats_tuned",
@@ -152,8 +152,8 @@ def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
         f"a linear layer on the frozen base beats the tuned model on {case.split}: {name} "
         f"{format_value(metric, before)} against {format_value(metric, after)} ({change}, paired "
         f"95 %: {interval})",
-        {"metric": metric, "probe": before, "tuned": after, "difference": c["difference"]}
-        | {"low": c["low"], "high": c["high"]},
+        {"metric": metric, "probe": before, "tuned": after, "difference": c.difference}
+        | {"low": c.low, "high": c.high},
         remedy=learn_more(case, "Do not use this model: the linear probe is simpler and better"),
     )
 
@@ -249,10 +249,10 @@ def _never_predicted(case: Case) -> Iterator[Finding]:
     matrix show it.
     """
     # Every label that has rows and is never answered.
-    counts = _confusion(case.tuned)
-    if counts is None or case.split is None:
+    confusion = _confusion(case.tuned)
+    if confusion is None or case.split is None:
         return
-    labels = case.tuned["confusion"]["labels"]
+    labels, counts = confusion.labels, confusion.counts
     answered = [any(column) for column in zip(*counts, strict=True)]
     missed = {labels[i]: sum(row) for i, row in enumerate(counts) if any(row) and not answered[i]}
     if not missed:
@@ -277,33 +277,33 @@ def _is_missed(found: int, support: int) -> bool:
     return wilson(found, support).high < POOR_RECALL
 
 
-def _failing_label(result: dict[str, Any]) -> tuple[str, int, int] | None:
+def _failing_label(result: ModelResult) -> tuple[str, int, int] | None:
     """The positive label where it fails, else the one that is found least: found, and rows."""
-    rows = {k: r for k, r in (result.get("per_class") or {}).items() if r.get("support")}
+    rows = {k: r for k, r in (result.per_class or {}).items() if r.support}
     if not rows:
         return None
-    recalls = {label: read_number(row["recall"]) for label, row in rows.items()}
-    label = str(result.get("positive"))
+    recalls = {label: row.recall for label, row in rows.items()}
+    label = str(result.positive)
     if recalls.get(label, math.inf) >= POOR_RECALL:
         label = min(recalls, key=lambda x: recalls[x])
-    support = int(rows[label]["support"])
+    support = rows[label].support
     return label, round(recalls[label] * support), support
 
 
-def _largest_label(result: dict[str, Any]) -> tuple[str, float]:
+def _largest_label(result: ModelResult) -> tuple[str, float]:
     """The commonest true label and its share: what always answering it has for accuracy."""
-    rows = {k: int(r.get("support", 0)) for k, r in result["per_class"].items()}
+    rows = {k: r.support for k, r in (result.per_class or {}).items()}
     label = max(rows, key=lambda k: rows[k])
     return label, rows[label] / sum(rows.values())
 
 
 def _found_by_threshold(case: Case, label: str) -> bool:
     """Whether the threshold that the objective put to use finds the label's rows after all."""
-    chosen = case.analysis("thresholds", model="tuned")
-    if not chosen.get("in_use") or chosen.get("positive") != label:
+    chosen = case.analysis(Thresholds, model="tuned")
+    if chosen is None or not chosen.in_use or chosen.positive != label:
         return False
-    recall = chosen.get("at_threshold", {}).get("metrics", {}).get("recall", {})
-    return read_number(recall.get("low")) >= POOR_RECALL
+    recall = chosen.at_threshold.metrics.get("recall") if chosen.at_threshold else None
+    return recall is not None and recall.low >= POOR_RECALL
 
 
 @pitfall(
@@ -325,9 +325,9 @@ def _worse_than_guessing(case: Case) -> Iterator[Finding]:
     guess = case.history.random_loss
     if case.task.has_labels or guess is None:
         return
-    loss = metric_value(case.tuned or None, "loss")
-    estimate = case.tuned.get("metrics", {}).get("loss", {})
-    low = read_number(estimate.get("low"))
+    loss = metric_value(case.tuned, "loss")
+    estimate = case.tuned.metrics.get("loss") if case.tuned else None
+    low = estimate.low if estimate else math.nan
     if loss is not None and (loss if math.isnan(low) else low) >= guess:
         yield Finding(
             "worse_than_guessing",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+import msgspec
+
+from ...metrics.analyses import Draws, LabelDraws, LengthDraws, WordingDraws
 from ...run.events import LeakageFound
 from ...wording.names import name_metric
-from ...wording.numbers import format_count, format_estimate, read_number
+from ...wording.numbers import format_count, format_estimate
 from ..leaked import tell_leaked
-from ..selection import clean
+from ..selection import clean, metric_value
 from .case import EVIDENCE_ROWS, Case, Finding, pitfall
 
 LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
@@ -58,7 +60,8 @@ def _voids(case: Case, found: LeakageFound) -> bool:
     if found.shares:
         return found.shares.get(split, 0.0) > LEAKED_SHARE
     results, prepared = case.history.results, case.history.splits.get(split)
-    rows = int(results.get(split, {}).get("tuned", {}).get("n") or 0)
+    tuned = case.history.result(split)
+    rows = tuned.n if tuned else 0
     leaked = found.leaked.get(split, 0)
     if not rows:
         return prepared is not None and leaked >= prepared.rows > 0
@@ -71,33 +74,28 @@ def _take_out(case: Case, found: LeakageFound) -> str:
     return "Take these rows out of one side; read the results on the clean rows"
 
 
-def _adjusted_numbers(case: Case) -> dict[str, Any]:
+def _adjusted_numbers(case: Case) -> dict[str, object]:
     """The primary metric of tuned on all rows and on the clean ones."""
     split, metric = case.split, case.metric
     if split is None:
         return {}
-    others = case.history.results.get(clean(split), {}).get("tuned", {})
-    before, after = (r.get("metrics", {}).get(metric) for r in (case.tuned, others))
+    before = metric_value(case.tuned, metric)
+    after = metric_value(case.history.result(clean(split)), metric)
     if before is None or after is None:
         return {}
-    return {
-        "metric": metric,
-        "all_rows": read_number(before["value"]),
-        "clean_rows": read_number(after["value"]),
-    }
+    return {"metric": metric, "all_rows": before, "clean_rows": after}
 
 
 def _adjusted(case: Case) -> str:
-    if not _adjusted_numbers(case) or case.split is None:
+    split, metric, whole = case.split, case.metric, case.tuned
+    others = case.history.result(clean(split)) if split else None
+    if whole is None or others is None or not _adjusted_numbers(case):
         return ""
-    split, metric = case.split, case.metric
-    others = case.history.results[clean(split)]["tuned"]
-    before, after = (format_estimate(metric, r["metrics"][metric]) for r in (case.tuned, others))
-    named = name_metric(metric, case.tuned.get("positive"))
-    rows = format_count(case.tuned["n"], "row")
+    before, after = (format_estimate(metric, r.metrics.get(metric)) for r in (whole, others))
+    named, rows = name_metric(metric, case.positive), format_count(whole.n, "row")
     return (
         f". {named[0].upper()}{named[1:]} on all {rows} of {split} is {before}; "
-        f"adjusted for leakage, on the {others['n']:,} clean ones, it is {after}"
+        f"adjusted for leakage, on the {others.n:,} clean ones, it is {after}"
     )
 
 
@@ -187,41 +185,51 @@ def _drawn_differently(case: Case) -> Iterator[Finding]:
     rows that resembled what will arrive.
     """
     split = case.judging
-    found = case.analysis("draws", split)
-    shown = {n: f for n, f in found.items() if isinstance(f, dict) and f.get("shown")}
+    found = case.analysis(Draws, split)
+    if found is None:
+        return
+    before = found.before
+    differences = {
+        "labels": _in_labels(found.labels, before, split),
+        "lengths": _in_lengths(found.lengths, before),
+        "wording": _in_wording(found.wording),
+    }
+    shown = {name: text for name, text in differences.items() if text}
     if not shown:
         return
-    before = str(found["before"])
-    told = [tell(shown[name], before, split) for name, tell in _DRAWS.items() if name in shown]
     yield Finding(
         "drawn_differently",
         "warning",
-        f"{split} is drawn otherwise than {before}: " + "; ".join(told),
-        {"split": split, "before": before, **shown},
+        f"{split} is drawn otherwise than {before}: " + "; ".join(shown.values()),
+        {"split": split, "before": before}
+        | {name: msgspec.to_builtins(getattr(found, name)) for name in shown},
         remedy=f"Find out whether {split} or {before} is like the rows to come; "
         "figures hold for rows like those of the judged split only",
     )
 
 
-def _tell_labels(f: dict[str, Any], before: str, split: str) -> str:
+def _in_labels(f: LabelDraws | None, before: str, split: str) -> str:
+    if f is None or not f.shown:
+        return ""
     return (
-        f'"{f["label"]}" is the label of {f["share"]:.1%} of {split} and of '
-        f"{f['share_before']:.1%} of {before}"
+        f'"{f.label}" is the label of {f.share:.1%} of {split} and of {f.share_before:.1%} of '
+        f"{before}"
     ).replace("%", " %")
 
 
-def _tell_lengths(f: dict[str, Any], before: str, split: str) -> str:
+def _in_lengths(f: LengthDraws | None, before: str) -> str:
+    if f is None or not f.shown:
+        return ""
     return (
-        f"half of its inputs are longer than {f['median']:,.0f} characters, and half of those of "
-        f"{before} longer than {f['median_before']:,.0f}"
+        f"half of its inputs are longer than {f.median:,.0f} characters, and half of those of "
+        f"{before} longer than {f.median_before:,.0f}"
     )
 
 
-def _tell_wording(f: dict[str, Any], before: str, split: str) -> str:
+def _in_wording(f: WordingDraws | None) -> str:
+    if f is None or not f.shown:
+        return ""
     return (
-        f"a classifier tells the two apart by their text (AUC {f['auc']:.2f}, "
-        f"95 %: {f['low']:.2f} to {f['high']:.2f}; 0.5 is chance)"
+        f"a classifier distinguishes the two by their text (AUC {f.auc:.2f}, "
+        f"95 %: {f.low:.2f} to {f.high:.2f}; 0.5 is chance)"
     )
-
-
-_DRAWS = {"labels": _tell_labels, "lengths": _tell_lengths, "wording": _tell_wording}

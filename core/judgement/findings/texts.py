@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ...metrics.analyses import Forgetting
 from ...run.events import SplitPrepared, TextScored
-from ...wording.numbers import format_count, read_number
+from ...wording.numbers import format_count
 from .case import EVIDENCE_ROWS, Case, Finding, Row, pitfall
 from .remedies import learn_less
 
@@ -224,13 +225,13 @@ def _forgetting(case: Case) -> Iterator[Finding]:
     if not {"base", "tuned"} <= set(scored):
         return
     base, tuned = scored["base"], scored["tuned"]
-    found = case.analysis("forgetting", "general_text")
-    low, high = read_number(found.get("low")), read_number(found.get("high"))
+    found = case.analysis(Forgetting, "general_text")
+    low, high = (found.low, found.high) if found else (math.nan, math.nan)
     if base.tokens == tuned.tokens and base.tokens:
         change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
         told = f"by {change:.3f} nats a token"
-        if not math.isnan(low):
-            told += f" (paired 95 %: {low:+.3f} to {high:+.3f}, {found['windows']:,} windows)"
+        if found is not None and not math.isnan(low):
+            told += f" (paired 95 %: {low:+.3f} to {high:+.3f}, {found.windows:,} windows)"
     else:
         change, told = (_bits(tuned) - _bits(base)) * math.log(2), "by bits per byte"
     if change < FORGOTTEN or not low > 0:  # one window has no interval, and shows nothing

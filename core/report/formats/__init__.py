@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from ...run.runs import Run
+    from ..document import Report
 
 Content = str | Callable[[BinaryIO], object]  # a text, or what writes it
 File = tuple[Path, Content]
@@ -22,7 +23,7 @@ _found = {p.stem for p in Path(__file__).parent.glob("[!_]*.py")}
 FORMATS = (*DEFAULT_FORMATS, *sorted(_found - {*DEFAULT_FORMATS}))
 
 
-def render_as(name: str, report: dict[str, Any]) -> str:
+def render_as(name: str, report: Report) -> str:
     """The report as text. Raises ValueError for a format that is not known, or not one text."""
     render = getattr(_module(name), "render", None) if name in FORMATS else None
     if render is None:
@@ -31,7 +32,7 @@ def render_as(name: str, report: dict[str, Any]) -> str:
     return str(render(report))
 
 
-def files_as(name: str, run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+def files_as(name: str, run: Run, report: Report, out: Path | None) -> Iterator[File]:
     """The files of a format, in `out` or where it puts them by default."""
     module = _module(name)
     if hasattr(module, "files"):

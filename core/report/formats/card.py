@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,16 @@ import msgspec
 
 from ...config.config import RunConfig
 from ...demo import SHIPPED
+from ...judgement.judged import of_models
 from ...judgement.selection import SPLITS, clean
+from ...metrics.analyses import Parity
 from ...metrics.metric import METRICS
 from ...run.runs import Run
 from ...tasks import find_task
 from ...wording.names import title_metric
-from ...wording.numbers import read_number
 from ...wording.text import visible
 from ..blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
+from ..document import Report, splits_of
 from ..parts import config_of
 from ..sections.data import show_data, show_leakage
 from ..sections.differences import show_differences
@@ -57,7 +59,7 @@ COVERS = (
 )
 
 
-def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+def files(run: Run, report: Report, out: Path | None) -> Iterator[File]:
     """README.md: beside the tuned model where it is kept, else in the run's folder."""
     beside_model = run.model_path if run.model_path.is_dir() else run.path
     path = (out or beside_model) / "README.md"
@@ -65,11 +67,12 @@ def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
     yield path, render_card(report, config_of(run), before)
 
 
-def render_card(report: Mapping[str, Any], config: RunConfig | None, before: str = "") -> str:
+def render_card(report: Report, config: RunConfig | None, before: str = "") -> str:
     """The card as Markdown with YAML metadata; `before` is the card that it replaces."""
     from huggingface_hub import ModelCardData
 
-    local = (report["run"].get("model") or {}).get("local")
+    loaded = report["run"].get("model")
+    local = loaded.get("local") if loaded else None
     base_model = _hub_id(report["run"].get("base"), local)
     report = _without_folders(report, local)
     metadata = _kept_metadata(before) | _metadata(report, base_model)
@@ -92,7 +95,7 @@ def _kept_metadata(before: str) -> dict[str, Any]:
     return found
 
 
-def _metadata(report: Mapping[str, Any], base_model: str | None) -> dict[str, Any]:
+def _metadata(report: Report, base_model: str | None) -> dict[str, Any]:
     run = report["run"]
     results = _eval_results(report)
     told: dict[str, Any] = {
@@ -128,18 +131,18 @@ def _last_part(name: str, local: bool | None = None) -> str:
     return Path(name).name if is_local and Path(name).name else name
 
 
-def _without_folders(report: Mapping[str, Any], local: bool | None) -> dict[str, Any]:
+def _without_folders(report: Report, local: bool | None) -> Report:
     """The report with models and data files named by the last part of their paths."""
-    run = dict(report["run"])
-    for key, known in (("base", local), ("tuned", None)):
-        if run.get(key):
-            run[key] = _last_part(run[key], known)
-    if run.get("model", {}).get("name"):
-        run["model"] = run["model"] | {"name": _last_part(run["model"]["name"], local)}
-    data = {
-        split: told | {"source": _sources(told["source"])} if told.get("source") else told
-        for split, told in report["data"].items()
-    }
+    run = report["run"].copy()
+    if run["base"]:
+        run["base"] = _last_part(run["base"], local)
+    if run["tuned"]:
+        run["tuned"] = _last_part(run["tuned"])
+    if model := run.get("model"):
+        run["model"] = {**model, "name": _last_part(model["name"], local)}
+    data = report["data"].copy()
+    for name, split in splits_of(report).items():
+        data[name] = {**split, "source": _sources(split["source"])}
     return {**report, "run": run, "data": data}
 
 
@@ -147,7 +150,7 @@ def _sources(source: str) -> str:
     return ", ".join(_last_part(name) for name in source.split(", "))
 
 
-def _eval_results(report: Mapping[str, Any]) -> list[EvalResult]:
+def _eval_results(report: Report) -> list[EvalResult]:
     """The tuned model's metrics on the split that is judged, as the hub names them."""
     from huggingface_hub import EvalResult
 
@@ -155,10 +158,10 @@ def _eval_results(report: Mapping[str, Any]) -> list[EvalResult]:
     if split is None:
         return []
     tuned = report["results"][split]["tuned"]
-    source = visible(report["data"].get(split, {}).get("source") or split)
+    source = visible(_source_of(report, split) or split)
     found = []
-    for name, estimate in tuned["metrics"].items():
-        known, value = METRICS.get(name), read_number(estimate.get("value"))
+    for name, estimate in tuned.metrics.items():
+        known, value = METRICS.get(name), estimate.value
         if not math.isfinite(value) or (known and known.same_as):
             continue
         hub_name, arguments = (known.hub if known else None) or (name, {})
@@ -169,7 +172,7 @@ def _eval_results(report: Mapping[str, Any]) -> list[EvalResult]:
                 dataset_name=source,
                 dataset_split=split,
                 metric_type=hub_name,
-                metric_name=title_metric(name, tuned.get("positive")),
+                metric_name=title_metric(name, tuned.positive),
                 metric_args=dict(arguments) or None,
                 metric_value=value,
             )
@@ -177,22 +180,27 @@ def _eval_results(report: Mapping[str, Any]) -> list[EvalResult]:
     return found
 
 
-def _judged(report: Mapping[str, Any]) -> str | None:
+def _source_of(report: Report, split: str) -> str:
+    known = splits_of(report).get(split)
+    return known["source"] if known else ""
+
+
+def _judged(report: Report) -> str | None:
     return next((s for s in SPLITS if "tuned" in report["results"].get(s, {})), None)
 
 
-def _judged_alone(report: Mapping[str, Any]) -> dict[str, Any]:
+def _judged_alone(report: Report) -> Report:
     """The report of the judged split and its clean rows; others chose the model, or taught it."""
     split = _judged(report)
     kept = {split, clean(split)} if split else set()
     return {
         **report,
         "results": {s: models for s, models in report["results"].items() if s in kept},
-        "comparisons": [c for c in report["comparisons"] if c["split"] in kept],
+        "comparisons": [c for c in report["comparisons"] if c.split in kept],
     }
 
 
-def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) -> list[Block]:
+def _blocks(report: Report, config: RunConfig | None, before: str) -> list[Block]:
     run, report = report["run"], _judged_alone(report)
     return [
         Heading(run["name"], 1),
@@ -214,13 +222,14 @@ def _blocks(report: Mapping[str, Any], config: RunConfig | None, before: str) ->
     ]
 
 
-def _summary(report: Mapping[str, Any]) -> str:
+def _summary(report: Report) -> str:
     run = report["run"]
     kind = find_task(run["task"]).model_kind
     given = run.get("tuned")  # nothing was trained here: two models were set against each other
     verb = "judged against" if given else "fine-tuned from"
     origin = f", {verb} {run['base']}" if run.get("base") else ""
-    labels = report["data"].get("train", {}).get("labels") or {}
+    train = splits_of(report).get("train")
+    labels = train["labels"] if train else {}
     among = f" It answers with one of {len(labels):,} labels." if labels else ""
     told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
     return (
@@ -228,24 +237,25 @@ def _summary(report: Mapping[str, Any]) -> str:
     )
 
 
-def _how_to_load(report: Mapping[str, Any]) -> list[Block]:
+def _how_to_load(report: Report) -> list[Block]:
     """The calls that load the folder beside the card; deploy parity runs this very code."""
-    found = [a["parity"]["tuned"] for a in report["analyses"].values() if "parity" in a]
-    adapter = found[-1]["adapter"] if found else report["run"].get("adapter") == "lora"
+    analyses = report["analyses"]
+    found = [p for split in analyses for p in of_models(analyses, Parity, split).values()]
+    adapter = found[-1].adapter if found else report["run"].get("adapter") == "lora"
     code = find_task(report["run"]["task"]).loading_code(CARD_FOLDER, adapter=adapter)
     blocks: list[Block] = [Heading("How to load it"), Markdown(f"```python\n{code}```")]
     return blocks + [Paragraph(text) for text in _how_to_decide(report)]
 
 
-def _how_to_decide(report: Mapping[str, Any]) -> list[str]:
+def _how_to_decide(report: Report) -> list[str]:
     """The operating point of the figures below, where it is not the likeliest label (V13)."""
     split = _judged(report)
-    tuned = report["results"][split]["tuned"] if split else {}
-    if tuned.get("threshold") is None:
+    tuned = report["results"][split]["tuned"] if split else None
+    if tuned is None or tuned.threshold is None:
         return []
-    label = visible(tuned["positive"])
+    label = visible(tuned.positive or "")
     return [
-        f"Answer “{label}” where its probability is at least {tuned['threshold']!r}, and the other "
+        f"Answer “{label}” where its probability is at least {tuned.threshold!r}, and the other "
         "label elsewhere: this threshold was chosen on validation, and every figure below is at it."
     ]
 
@@ -265,7 +275,7 @@ def _settings(config: RunConfig | None) -> list[Block]:
     return [Table(["setting", "value"], rows)]
 
 
-def _limitations(report: Mapping[str, Any]) -> list[Block]:
+def _limitations(report: Report) -> list[Block]:
     found = [sentences_of(f, report["data"]) for f in report["findings"] if f["severity"] != "info"]
     return [Heading("Limitations"), Bullets([*found, COVERS])]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,8 +19,8 @@ from ...data.data import Dataset, read_dataset
 from ...data.rows import input_of
 from ...errors import FtevError
 from ...run.runs import Run
-from ...wording.numbers import read_number
 from ...wording.text import visible
+from ..document import Report
 from . import File
 
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
@@ -39,7 +38,7 @@ METRIC_COLUMNS = {
 }
 
 
-def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
+def files(run: Run, report: Report, out: Path | None) -> Iterator[File]:
     """`report.csv`, and `rows.SPLIT.csv` of each split with stored predictions."""
     folder = out or run.path
     yield folder / "report.csv", metrics_frame(report).write_csv
@@ -47,27 +46,27 @@ def files(run: Run, report: dict[str, Any], out: Path | None) -> Iterator[File]:
         yield folder / f"rows.{split}.csv", rows.write_csv
 
 
-def metrics_frame(report: Mapping[str, Any]) -> pl.DataFrame:
+def metrics_frame(report: Report) -> pl.DataFrame:
     """A row a split, model and metric; low and high are NaN where there is no interval."""
     rows = [
         {
             "split": split,
             "model": model,
             "metric": name,
-            "value": read_number(estimate.get("value")),
-            "low": read_number(estimate.get("low")),
-            "high": read_number(estimate.get("high")),
-            "n": result.get("n"),
-            "method": estimate.get("method", ""),
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "n": result.n,
+            "method": estimate.method,
         }
         for split, models in report["results"].items()
         for model, result in models.items()
-        for name, estimate in result.get("metrics", {}).items()
+        for name, estimate in result.metrics.items()
     ]
     return safe_texts(pl.DataFrame(rows, schema=METRIC_COLUMNS))
 
 
-def row_frames(run: Run, report: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
+def row_frames(run: Run, report: Report) -> dict[str, pl.DataFrame]:
     """For each split its scored rows with every model's answer, by ascending row id."""
     dataset = _dataset(run)
     told = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from markupsafe import Markup
 from ...wording.numbers import DASH, format_count, format_value
 from ...wording.text import visible
 from ..blocks import Banner, Block, Heading, Matrix, Table
+from ..document import Report
 from ..sections import show_all
 from ..svg import draw
 
@@ -39,7 +40,7 @@ class Part:
     blocks: Sequence[Block]
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Report) -> str:
     """The page of a `ftev.report/1` document."""
     names = _Names()
     style, script = (_source(name) for name in ("report.css", "report.js"))

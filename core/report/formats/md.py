@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...wording.numbers import DASH, format_value
@@ -23,6 +23,7 @@ from ..blocks import (
     Paragraph,
     Table,
 )
+from ..document import Report
 from ..sections import show_all
 
 TEXT_LENGTH = 400  # characters of a cell, an answer or a prompt
@@ -39,7 +40,7 @@ _MARKUP = re.compile(
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")  # "< 0.0001" begins none
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Report) -> str:
     """Markdown of a `ftev.report/1` document."""
     return render_blocks([Heading(report["run"]["name"], 1), *show_all(report)])
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ...judgement.selection import find_comparison, judged_split, metric_value, reference_model
+from ...metrics.results import Comparison
 from ...run.history import History
 from ...wording.numbers import (
     format_difference,
     format_difference_interval,
     format_estimate,
     format_value,
-    read_number,
 )
 from .question import Question, ask
 
@@ -20,16 +19,15 @@ from .question import Question, ask
 def about_changes(history: History, seed: int) -> Question | None:
     """Fixed and broken rows into a difference of accuracy."""
     split, c = _compared(history, "accuracy")
-    if split is None or c is None or c.get("fixed") is None or c.get("broke") is None:
+    if split is None or c is None or c.fixed is None or c.broke is None:
         return None
-    fixed, broke = int(c["fixed"]), int(c["broke"])
-    rows = int(history.results[split]["tuned"]["n"])
+    fixed, broke, rows = c.fixed, c.broke, history.results[split]["tuned"].n
     if fixed == broke or not broke or not fixed:
         return None
     net = format_difference("accuracy", (fixed - broke) / rows)
     text = (
-        f"On {rows:,} {split} rows the tuned model fixed {fixed:,} that {c['from']} got wrong and "
-        f"broke {broke:,} that it got right. What did accuracy do?"
+        f"On {rows:,} {split} rows the tuned model fixed {fixed:,} that {c.from_model} got wrong "
+        f"and broke {broke:,} that it got right. What did accuracy do?"
     )
     wrong = [
         f"It changed by {format_difference('accuracy', fixed / rows)}: the fixed rows are the gain",
@@ -39,7 +37,7 @@ def about_changes(history: History, seed: int) -> Question | None:
     ]
     why = (
         f"({fixed:,} - {broke:,}) ÷ {rows:,} = {net}. Rows that both get right, or both wrong, "
-        f"cancel. Paired 95 %: {format_difference_interval('accuracy', c['low'], c['high'])}."
+        f"cancel. Paired 95 %: {format_difference_interval('accuracy', c.low, c.high)}."
     )
     see = ["fixed and broke", "McNemar", "paired"]
     return ask("changes", text, f"It changed by {net}: fixed less broken", wrong, (why, see), seed)
@@ -51,8 +49,8 @@ def about_guessing(history: History, seed: int) -> Question | None:
     if split is None or guess is None:
         return None
     loss = metric_value(history.results[split]["tuned"], "loss")
-    estimate = history.results[split]["tuned"].get("metrics", {}).get("loss", {})
-    low, high = read_number(estimate.get("low")), read_number(estimate.get("high"))
+    estimate = history.results[split]["tuned"].metrics.get("loss")
+    low, high = (estimate.low, estimate.high) if estimate else (math.nan, math.nan)
     if loss is None or not math.isfinite(loss) or not (high < guess or low > guess):
         return None
     things = "labels" if history.task_type.has_labels else "tokens"
@@ -83,11 +81,11 @@ def about_interval(history: History, seed: int) -> Question | None:
     if split is None:
         return None
     metric = "accuracy" if history.task_type.has_labels else "loss"
-    estimate = history.results[split]["tuned"].get("metrics", {}).get(metric)
-    if estimate is None or math.isnan(read_number(estimate["low"])):
+    tuned = history.results[split]["tuned"]
+    estimate, rows = tuned.metrics.get(metric), tuned.n
+    if estimate is None or math.isnan(estimate.low):
         return None
-    rows = int(history.results[split]["tuned"]["n"])
-    low, high = (format_value(metric, estimate[end]) for end in ("low", "high"))
+    low, high = (format_value(metric, end) for end in (estimate.low, estimate.high))
     text = (
         f"{metric} on {rows:,} {split} rows is {format_estimate(metric, estimate)}, with its 95 % "
         "interval. What does the interval cover?"
@@ -100,7 +98,7 @@ def about_interval(history: History, seed: int) -> Question | None:
     ]
     why = (
         f"With other rows of the same kind the {metric} would differ; {low} to {high} is how far. "
-        f"Method: {estimate['method']}. Another seed or other data are not in it."
+        f"Method: {estimate.method}. Another seed or other data are not in it."
     )
     return ask("interval", text, right, wrong, (why, ["interval", "bootstrap"]), seed)
 
@@ -137,7 +135,7 @@ def about_steps(history: History, seed: int) -> Question | None:
     return ask("steps", text, right, wrong, (why, ["step 0", "validation split", "loss"]), seed)
 
 
-def _compared(history: History, metric: str) -> tuple[str | None, Any]:
+def _compared(history: History, metric: str) -> tuple[str | None, Comparison | None]:
     split = judged_split(history)
     if split is None or reference_model(history.results[split]) is None:
         return None, None

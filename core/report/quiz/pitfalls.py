@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from typing import Any
 
 from ...judgement.findings import Finding
 from ...judgement.leaked import NOT_COMPARED, was_compared
 from ...judgement.selection import judged_split, metric_value
+from ...metrics.results import ModelResult
 from ...run.events import LeakageFound
 from ...run.history import History
-from ...wording.numbers import format_count, format_value, read_number
+from ...wording.numbers import format_count, format_value
 from ..glossary import explain, lookup
 from .losses import course_of
 from .question import Question, ask
@@ -73,8 +73,8 @@ def _is_clearly_absent(history: History, split: str, code: str) -> bool:
         counts = _train_counts(history)
         return len(counts) > 1 and max(counts) <= EVEN * min(counts)
     if code == "worse_than_guessing":
-        loss = history.results[split]["tuned"].get("metrics", {}).get("loss", {})
-        return read_number(loss.get("high")) < (history.random_loss or 0)
+        loss = history.results[split]["tuned"].metrics.get("loss")
+        return loss is not None and loss.high < (history.random_loss or 0)
     return True
 
 
@@ -83,9 +83,9 @@ def _train_counts(history: History) -> list[int]:
     return [n for n in train.labels.values() if n] if train else []
 
 
-def _worst_recall(result: dict[str, Any]) -> float:
-    table = result.get("per_class") or {}
-    return min((float(row["recall"]) for row in table.values() if row.get("support")), default=0)
+def _worst_recall(result: ModelResult) -> float:
+    table = result.per_class or {}
+    return min((row.recall for row in table.values() if row.support), default=0.0)
 
 
 def _name(code: str) -> str:
@@ -104,7 +104,7 @@ def _why(findings: list[Finding]) -> str:
 def _facts(history: History, split: str) -> Iterator[str]:
     """The numbers that the rules look at, whether or not one of them fired."""
     result = history.results[split]["tuned"]
-    yield f"Judged on {format_count(int(result.get('n') or 0), 'row')} of {split}."
+    yield f"Judged on {format_count(result.n, 'row')} of {split}."
     if history.leakage:
         yield from _shared_rows(history, history.leakage)
     yield from _label_facts(history, result)
@@ -146,20 +146,20 @@ def _measured(findings: list[Finding]) -> Iterator[str]:
             yield f"Measured as well: {told}."
 
 
-def _label_facts(history: History, result: dict[str, Any]) -> Iterator[str]:
+def _label_facts(history: History, result: ModelResult) -> Iterator[str]:
     counts = _train_counts(history)
     if len(counts) > 1:
         most, least = max(counts), min(counts)
         yield f"Train has {most:,} rows of its largest label, {least:,} of its smallest."
-    table = {k: row for k, row in (result.get("per_class") or {}).items() if row.get("support")}
+    table = {k: row for k, row in (result.per_class or {}).items() if row.support}
     if table:
-        worst = min(table, key=lambda label: float(table[label]["recall"]))
-        share, rows = format_value("recall", table[worst]["recall"]), table[worst]["support"]
+        worst = min(table, key=lambda label: table[label].recall)
+        share, rows = format_value("recall", table[worst].recall), table[worst].support
         accuracy = format_value("accuracy", metric_value(result, "accuracy"))
         yield f'Accuracy {accuracy}; found least: "{worst}", {share} of its {rows:,} rows.'
 
 
-def _loss_facts(history: History, result: dict[str, Any]) -> Iterator[str]:
+def _loss_facts(history: History, result: ModelResult) -> Iterator[str]:
     if course := course_of(history):
         best, last = course.best, course.epochs[-1]
         yield (

@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TypeVar
 
 from ...config.config import RunConfig
 from ...errors import ConfigError
 from ...judgement.selection import REFERENCES, judged_split
 from ...metrics.counts import label_ratios, margins
 from ...metrics.metric import METRICS, Metric, adds_up, ratios
+from ...metrics.results import Comparison, Estimate, ModelResult
 from ...metrics.statistics import COVERS
 from ...metrics.sums import Ratio, token_totals
 from ...run.history import History
 from ...wording.names import title_metric
-from ...wording.numbers import format_count, read_number
+from ...wording.numbers import format_count
 from ...wording.text import nearest
 from .forms import (
     DifferenceReceipt,
@@ -53,6 +54,7 @@ __all__ = [
     "training_receipts",
 ]
 
+Found = TypeVar("Found")
 TUNED = "tuned"
 NOT_STORED = "the run did not store what was divided by what"
 NO_RATIO = "not a quotient of two sums over rows"
@@ -71,14 +73,14 @@ def receipt(
     _chosen_metric(metric, metrics, split, model)
     estimate, known = metrics[metric], METRICS[metric]
     ratio = _ratio_of(history, result, split, model, metric)
-    positive = result.get("positive")
+    positive = result.positive
     numerator_is, denominator_is, weighting = known.counts(history.task_type.loss_unit, positive)
     return Receipt(
         metric=metric,
         title=title_metric(metric, positive),
         split=split,
         model=model,
-        value=read_number(estimate["value"]),
+        value=estimate.value,
         unit=known.unit,
         better=known.direction,
         formula=known.formula,
@@ -94,7 +96,7 @@ def receipt(
         tokens=tokens_of(history, split),
         dtype=dtype_of(config, model),
         prefix=prefix_of(history, model, result),
-        interval=interval_receipt(estimate, str(estimate.get("method") or "")),
+        interval=interval_receipt(estimate, estimate.method),
         training_seed=config.train.seed if config else None,
         notes=list(_notes(metric, result, estimate, ratio, model)),
     )
@@ -107,17 +109,16 @@ def differences(
     return [
         difference_receipt(history, config, c)
         for c in history.comparisons
-        if (c["split"], c["metric"], c["to"]) == (split, metric, to)
+        if (c.split, c.metric, c.to_model) == (split, metric, to)
     ]
 
 
 def difference_receipt(
-    history: History, config: RunConfig | None, comparison: Mapping[str, Any]
+    history: History, config: RunConfig | None, c: Comparison
 ) -> DifferenceReceipt:
-    c, split = comparison, str(comparison["split"])
-    ends = [receipt(history, config, split, c[side], c["metric"]) for side in ("from", "to")]
-    before, after = ends
-    p_method, _, interval = str(c["method"]).partition("; ")
+    split, models = c.split, (c.from_model, c.to_model)
+    before, after = (receipt(history, config, split, model, c.metric) for model in models)
+    p_method, _, interval = c.method.partition("; ")
     shared = _shared_ratio(before, after)
     return DifferenceReceipt(
         metric=after.metric,
@@ -125,7 +126,7 @@ def difference_receipt(
         split=split,
         from_model=before.model,
         to_model=after.model,
-        value=read_number(c["difference"]),
+        value=c.difference,
         unit=after.unit,
         better=after.better,
         formula=f"{after.metric} of {after.model} - {after.metric} of {before.model}, same rows",
@@ -133,17 +134,17 @@ def difference_receipt(
         numerator_is=f"{after.numerator_is}: {after.model} less {before.model}" if shared else "",
         denominator=float(shared.denominator) if shared else None,
         denominator_is=after.denominator_is if shared else "",
-        parts=[Part(r.model, r.value, r.numerator, r.denominator) for r in ends],
+        parts=[Part(r.model, r.value, r.numerator, r.denominator) for r in (before, after)],
         rows=after.rows,
         dtype=after.dtype,
         prefix=after.prefix,
         interval=interval_receipt(c, interval),
-        p=read_number(c["p"]),
+        p=c.p,
         p_method=p_method,
-        p_holm=None if c.get("p_holm") is None else read_number(c["p_holm"]),
-        fixed=c.get("fixed") if adds_up(c["metric"]) else None,
-        broke=c.get("broke") if adds_up(c["metric"]) else None,
-        smallest_detectable=c.get("smallest_detectable"),
+        p_holm=c.p_holm,
+        fixed=c.fixed if adds_up(c.metric) else None,
+        broke=c.broke if adds_up(c.metric) else None,
+        smallest_detectable=c.smallest_detectable,
         training_seed=after.training_seed,
         notes=_difference_notes(before, after),
     )
@@ -161,23 +162,23 @@ def every_receipt(
         yield difference_receipt(history, config, c)
 
 
-def estimates_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of a result; a loss that stands by itself has no interval."""
-    found = dict(result.get("metrics", {}))
-    if "loss" not in found and result.get("loss") is not None:
-        found["loss"] = {"value": result["loss"]}
+def estimates_of(result: ModelResult) -> dict[str, Estimate]:
+    """The metrics of a result; a loss that stands by itself has no interval and no method."""
+    found = dict(result.metrics)
+    if "loss" not in found and result.loss is not None:
+        found["loss"] = Estimate(result.loss, math.nan, math.nan, "")
     return found
 
 
-def interval_receipt(estimate: Mapping[str, Any], method: str) -> IntervalReceipt | None:
+def interval_receipt(ends: Estimate | Comparison, method: str) -> IntervalReceipt | None:
     """The method in words, and out of them the draws and the seed of a bootstrap."""
-    if "low" not in estimate:
+    if not method:
         return None
     draws = re.search(r"([\d,]+) draws", method)
     seed = re.search(r"seed (\d+)", method)
     return IntervalReceipt(
-        read_number(estimate.get("low")),
-        read_number(estimate.get("high")),
+        ends.low,
+        ends.high,
         method,
         int(draws[1].replace(",", "")) if draws else None,
         int(seed[1]) if seed else None,
@@ -195,7 +196,7 @@ def explained_split(history: History, split: str | None) -> str:
 def compared_with(history: History, split: str, metric: str, model: str) -> dict[str, float]:
     """The same metric of the other models on these rows, and what random guessing gives."""
     beside = {
-        other: read_number(estimates_of(result)[metric]["value"])
+        other: estimates_of(result)[metric].value
         for other, result in history.results.get(split, {}).items()
         if other != model and metric in estimates_of(result)
     }
@@ -208,18 +209,18 @@ def compared_with(history: History, split: str, metric: str, model: str) -> dict
 
 
 def _ratio_of(
-    history: History, result: Mapping[str, Any], split: str, model: str, metric: str
+    history: History, result: ModelResult, split: str, model: str, metric: str
 ) -> Ratio | None:
     """From the confusion counts, else as stored, else from the sums of the final evaluation."""
-    if table := result.get("confusion"):
-        labels, positive = table["labels"], result.get("positive")
-        code = labels.index(positive) if positive in labels else None
-        found = ratios("counts", margins(table["counts"], table.get("no_prediction"), code))
+    if table := result.confusion:
+        positive = result.positive
+        code = table.labels.index(positive) if positive in table.labels else None
+        found = ratios("counts", margins(table.counts, table.no_prediction, code))
         if metric in found:
             return found[metric]
-    estimate = result.get("metrics", {}).get(metric, {})
-    if estimate.get("numerator") is not None and estimate.get("denominator") is not None:
-        return Ratio(read_number(estimate["numerator"]), read_number(estimate["denominator"]))
+    estimate = result.metrics.get(metric)
+    if estimate and estimate.numerator is not None and estimate.denominator is not None:
+        return Ratio(estimate.numerator, estimate.denominator)
     e = history.evaluation(split, model)
     if e is None or e.epoch >= 0:  # of a moment in training, not of the end
         return None
@@ -229,12 +230,12 @@ def _ratio_of(
     return ratios("tokens", totals).get(metric)
 
 
-def _label_parts(result: Mapping[str, Any], metric: Metric) -> list[Part]:
+def _label_parts(result: ModelResult, metric: Metric) -> list[Part]:
     """The labels' values that an average is made of."""
-    table = result.get("confusion")
+    table = result.confusion
     if not metric.mean_of or not table:
         return []
-    found = label_ratios(table["counts"], table["labels"], table.get("no_prediction"))
+    found = label_ratios(table.counts, table.labels, table.no_prediction)
     return [
         Part(label, ratio.quotient, float(ratio.numerator), float(ratio.denominator))
         for label, by_name in found.items()
@@ -243,14 +244,14 @@ def _label_parts(result: Mapping[str, Any], metric: Metric) -> list[Part]:
     ]
 
 
-def _chosen(what: str, name: str, among: Mapping[str, Any]) -> Any:
+def _chosen(what: str, name: str, among: Mapping[str, Found]) -> Found:
     if name in among:
         return among[name]
     there = ", ".join(among) or "none yet"
     raise ConfigError(f"--{what}: the run has no results of {name!r}. There: {there}")
 
 
-def _chosen_metric(metric: str, metrics: Mapping[str, Any], split: str, model: str) -> None:
+def _chosen_metric(metric: str, metrics: Mapping[str, Estimate], split: str, model: str) -> None:
     if metric not in METRICS:
         near = nearest(metric, METRICS)
         raise ConfigError(f"there is no metric {metric!r}. Nearest: {', '.join(near)}")
@@ -261,24 +262,24 @@ def _chosen_metric(metric: str, metrics: Mapping[str, Any], split: str, model: s
 
 def _notes(
     metric: str,
-    result: Mapping[str, Any],
-    estimate: Mapping[str, Any],
+    result: ModelResult,
+    estimate: Estimate,
     ratio: Ratio | None,
     model: str,
 ) -> Iterator[str]:
     if ratio is None:
         yield NOT_STORED if METRICS[metric].counted.denominator else NO_RATIO
-    if result.get("method"):
-        yield f"how it answers: {result['method']}"
-    if metric in (signatures := result.get("signatures") or {}):
+    if result.method:
+        yield f"how it answers: {result.method}"
+    if metric in (signatures := result.signatures or {}):
         yield f"computed by: {signatures[metric]}"
     if ratio is not None and ratio.denominator == 0:
         yield ZERO
-    if missing := len(result.get("no_prediction") or []):
+    if missing := len(result.no_prediction):
         yield f"{format_count(missing, 'row')} without a prediction: scores that are not finite"
-    if result.get("undefined") and metric.startswith("macro_"):
-        yield f"left out, in neither truth nor predictions: {', '.join(result['undefined'])}"
-    if model == TUNED and not math.isnan(read_number(estimate.get("low"))):
+    if result.undefined and metric.startswith("macro_"):
+        yield f"left out, in neither truth nor predictions: {', '.join(result.undefined)}"
+    if model == TUNED and not math.isnan(estimate.low):
         yield f"the interval {COVERS}"
 
 

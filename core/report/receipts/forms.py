@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
 
 from ...config.config import RunConfig
 from ...judgement.selection import SPLITS, clean
 from ...metrics.metric import needs_answers
+from ...metrics.results import ModelResult
 from ...run.history import History
 
 SUMS = "log-softmax in float32, sums in float64"
@@ -120,15 +118,15 @@ def whole_split(split: str) -> str:
     return next((whole for whole in SPLITS if split == clean(whole)), split)
 
 
-def rows_of(history: History, split: str, result: Mapping[str, Any], metric: str = "") -> Rows:
+def rows_of(history: History, split: str, result: ModelResult, metric: str = "") -> Rows:
     """The rows of a result; what the run did not store is None.
 
     Answers are compared with references on the rows that were answered, which may be fewer.
     """
-    scored = int(result.get("n") or 0)
-    if needs_answers(metric) and result.get("answered") is not None:
-        return Rows(int(result["answered"]), in_split=scored)
-    unscored = len(result.get("unscored") or [])
+    scored = result.n
+    if needs_answers(metric) and result.answered is not None:
+        return Rows(result.answered, in_split=scored)
+    unscored = len(result.unscored)
     prepared = history.splits.get(whole := whole_split(split))
     if prepared is None:
         return Rows(scored, unscored=unscored or None)
@@ -160,11 +158,11 @@ def dtype_of(config: RunConfig | None, model: str) -> str:
     return f"forward pass in {precision}, {SUMS}"
 
 
-def prefix_of(history: History, model: str, result: Mapping[str, Any] | None = None) -> str:
+def prefix_of(history: History, model: str, result: ModelResult | None = None) -> str:
     """The one token that scoring puts first (K1)."""
     if model == "majority":
         return NO_TEXT
-    if result and result.get("method"):
+    if result and result.method:
         return "that of the base as a language model, as context, never scored"
     if history.task_type.has_labels:
         return "none: the special tokens of the tokenizer alone"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ...config.config import RunConfig
 from ...metrics.metric import BY_ROW, BY_TOKEN, METRICS, Counted, ratios
+from ...metrics.results import ModelResult
 from ...metrics.sums import Ratio, token_totals
 from ...run.events import Evaluated, TextScored
 from ...run.history import Epoch, History
@@ -29,7 +30,7 @@ def evaluation_receipt(
         ratio = Ratio(e.correct, e.count)
     else:
         return None
-    result = {"n": e.rows - e.unscored_rows}
+    result = ModelResult(n=e.rows - e.unscored_rows, metrics={})
     return _receipt(
         metric,
         f"{METRICS[metric].title} at step {e.step:,}",
@@ -96,7 +97,7 @@ def _of_train_loss(history: History, config: RunConfig | None, epoch: Epoch) -> 
             f"{'scored ' if unit == 'token' else ''}{unit}s read",
             BY_TOKEN if unit == "token" else BY_ROW,
         ),
-        rows=rows_of(history, "train", {"n": history.splits["train"].rows})
+        rows=rows_of(history, "train", ModelResult(n=history.splits["train"].rows, metrics={}))
         if "train" in history.splits
         else Rows(0),
         dtype=f"training in {history.device.precision}" if history.device else "not told",

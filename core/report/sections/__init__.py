@@ -7,18 +7,17 @@ last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
 
 from ..blocks import SECTIONS, Block
+from ..document import Report
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 
-def show_all(report: Mapping[str, Any]) -> list[Block]:
+def show_all(report: Report) -> list[Block]:
     """The blocks of a whole report, in the order in which they are read."""
     in_order = sorted(SECTIONS, key=lambda section: section.place)
     return [block for section in in_order for block in section.show(report)]

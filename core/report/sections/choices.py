@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from ...judgement.judged import of_models
+from ...metrics.analyses import ClosedChoice, ZeroShot
 from ...wording.numbers import (
     format_count,
     format_difference,
@@ -13,56 +14,55 @@ from ...wording.numbers import (
     format_value,
 )
 from ..blocks import Block, Heading, Paragraph, Table, section
-
-Found = Mapping[str, Any]
+from ..document import Report
 
 
 @section(90, more=None)
-def show_choices(report: Found) -> list[Block]:
+def show_choices(report: Report) -> list[Block]:
     blocks: list[Block] = []
-    for split, analyses in report.get("analyses", {}).items():
-        if "closed_choice" in analyses:
-            blocks += _closed(split, analyses["closed_choice"][""])
-        if "zero_shot" in analyses:
-            blocks += _zero_shot(split, analyses["zero_shot"]["base"])
+    analyses = report["analyses"]
+    for split in analyses:
+        for closed in of_models(analyses, ClosedChoice, split).values():
+            blocks += _closed(split, closed)
+        for zero_shot in of_models(analyses, ZeroShot, split).values():
+            blocks += _zero_shot(split, zero_shot)
     return [Heading("Choosing the likeliest answer"), *blocks] if blocks else []
 
 
-def _closed(split: str, told: Found) -> Iterator[Block]:
-    n = told["rows"]
+def _closed(split: str, r: ClosedChoice) -> Iterator[Block]:
     yield Paragraph(
-        f"Train has only {told['candidates']} different completions, so each of "
-        f"{format_count(n, 'row')} of {split} is also a choice: {told['rule']}."
+        f"Train has only {r.candidates} different completions, so each of "
+        f"{format_count(r.rows, 'row')} of {split} is also a choice: {r.rule}."
     )
-    rows = [[m, format_estimate("accuracy", told["accuracy"][m])] for m in ("base", "tuned")]
-    common = told["commonest"]
-    rows.append(["always the commonest completion", format_value("accuracy", common["value"])])
-    rows.append(["guessing", format_value("accuracy", 1 / told["candidates"])])
+    rows = [
+        ["base", format_estimate("accuracy", r.accuracy.base)],
+        ["tuned", format_estimate("accuracy", r.accuracy.tuned)],
+        ["always the commonest completion", format_value("accuracy", r.commonest.value)],
+        ["guessing", format_value("accuracy", 1 / r.candidates)],
+    ]
     yield Table(["", "chosen rightly"], rows)
-    how, _, more = told["method"].partition(" p")  # of which test the p is, and over what
+    how, _, more = r.method.partition(" p")  # of which test the p is, and over what
     yield Paragraph(
-        f"The tuned model changes this by {format_difference('accuracy', told['difference'])}: it "
-        f"fixed {format_count(told['fixed'], 'row')} and broke {told['broke']:,} "
-        f"({how} p {format_p(told['p'])}{more})."
+        f"The tuned model changes this by {format_difference('accuracy', r.difference)}: it "
+        f"fixed {format_count(r.fixed, 'row')} and broke {r.broke:,} "
+        f"({how} p {format_p(r.p)}{more})."
     )
 
 
-def _zero_shot(split: str, told: Found) -> Iterator[Block]:
+def _zero_shot(split: str, r: ZeroShot) -> Iterator[Block]:
     text = (
-        f"On {split} the base labels {format_count(told['rows'], 'row')} without any training: "
-        f"it chooses {told['rule']} ({told['method']}). "
-        f"It is right on {format_estimate('accuracy', told['accuracy'])}; chosen by log-likelihood "
+        f"On {split} the base labels {format_count(r.rows, 'row')} without any training: "
+        f"it chooses {r.rule} ({r.method}). "
+        f"It is right on {format_estimate('accuracy', r.accuracy)}; chosen by log-likelihood "
         f"per byte of the label it would be right on "
-        f"{format_estimate('accuracy', told['accuracy_by_byte'])}, which is told for comparison "
+        f"{format_estimate('accuracy', r.accuracy_by_byte)}, which is shown for comparison "
         "and enters no result."
     )
-    if told["fallbacks"]:
+    if r.fallbacks:
         text += (
-            f" Of {told['scored']:,} labels scored, {told['fallbacks']:,} were cut into tokens by "
+            f" Of {r.scored:,} labels scored, {r.fallbacks:,} were cut into tokens by "
             "themselves, because text and label together gave other tokens at their join."
         )
-    if told["texts_cut"]:
-        text += (
-            f" {format_count(told['texts_cut'], 'text')} were too long and lost their beginning."
-        )
+    if r.texts_cut:
+        text += f" {format_count(r.texts_cut, 'text')} were too long and lost their beginning."
     yield Paragraph(text)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 from ...judgement.findings.answers import bleu_of_short
+from ...judgement.judged import of_models
+from ...metrics.analyses import (
+    Completions,
+    CrossScoring,
+    Endings,
+    Examples,
+    ReadByBoth,
+    ShortAnswers,
+)
 from ...metrics.metric import metrics_from
+from ...metrics.results import ModelResult
 from ...wording.names import name_metric
 from ...wording.numbers import (
     DASH,
@@ -15,109 +25,92 @@ from ...wording.numbers import (
     format_difference_interval,
     format_estimate,
     format_value,
-    read_number,
 )
 from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
+from ..document import Report, result_of
 
 SHOWN = 5  # of the worst and of the best answers each
 TEXT = 300  # characters of a prompt, a reference or an answer
 MODELS = ("base", "tuned")
 SHARE, NATS = "accuracy", "average_log_likelihood"  # metrics whose unit these numbers have
-Found = Mapping[str, Any]
 
 
 @section(80, more=None)
-def show_completions(report: Found) -> list[Block]:
+def show_completions(report: Report) -> list[Block]:
     blocks: list[Block] = []
-    for split, analyses in report.get("analyses", {}).items():
-        if "completions" in analyses:
-            blocks += _split_blocks(split, analyses, report)
+    for split in report["analyses"]:
+        if found := of_models(report["analyses"], Completions, split):
+            blocks += _split_blocks(split, found, report)
     return [Heading("Answers to test prompts"), *blocks] if blocks else _ends_alone(report)
 
 
-def _ends_alone(report: Found) -> list[Block]:
+def _ends_alone(report: Report) -> list[Block]:
     """What the end token costs where no model was asked for answers: of the last split scored."""
-    scored = [a["endings"] for a in report.get("analyses", {}).values() if "endings" in a]
+    analyses = report["analyses"]
+    scored = [found for split in analyses if (found := of_models(analyses, Endings, split))]
     return [Heading("Where texts end"), *_endings(scored[-1])] if scored else []
 
 
-def _split_blocks(split: str, analyses: Found, report: Found) -> Iterator[Block]:
-    told = analyses["completions"]
-    models = [m for m in MODELS if m in told]
-    any_model = told[models[0]]
-    yield Paragraph(_how(split, any_model))
-    yield Table(["", *models], [[name, *cells] for name, cells in _rows(told, models)])
-    yield Bullets(list(_readings(told, models)))
-    if endings := analyses.get("endings"):
+def _split_blocks(split: str, found: Mapping[str, Completions], report: Report) -> Iterator[Block]:
+    answers, analyses = {m: found[m] for m in MODELS if m in found}, report["analyses"]
+    yield Paragraph(_how(split, next(iter(answers.values()))))
+    yield Table(["", *answers], [[name, *cells] for name, cells in _rows(list(answers.values()))])
+    yield Bullets(list(_readings(answers)))
+    if endings := of_models(analyses, Endings, split):
         yield from _endings(endings)
-    if signatures := _signatures(report["results"].get(split, {})):
+    if signatures := _signatures(result_of(report, split)):
         yield Paragraph("How the answers were measured against the references:")
         yield Bullets(signatures)
-    if short := analyses.get("short_answers", {}).get("tuned"):
+    if short := of_models(analyses, ShortAnswers, split).get("tuned"):
         yield Paragraph(bleu_of_short(short) + " Read exact match and chrF instead.")
-    if "cross_scoring" in analyses:
-        yield from _cross_scoring(analyses["cross_scoring"][""])
-    if "examples" in analyses:
-        yield from _examples(analyses["examples"][""])
+    for crossed in of_models(analyses, CrossScoring, split).values():
+        yield from _cross_scoring(crossed)
+    for examples in of_models(analyses, Examples, split).values():
+        yield from _examples(examples)
 
 
-def _how(split: str, told: Found) -> str:
-    n, of = told["rows"], told["of"]
+def _how(split: str, r: Completions) -> str:
+    n, of = r.rows, r.of
     rows = f"all {n:,} rows of {split}"
     if n < of:
         rows = f"{n:,} rows of {split} (of {of:,}, drawn by the run's seed)"
     text = (
         f"Base and tuned answered the prompts of {rows}: greedily, with the same stop "
-        f"tokens, at most {format_count(told['limit'], 'token')} each."
+        f"tokens, at most {format_count(r.limit, 'token')} each."
     )
-    if told["prompts_cut"]:
+    if r.prompts_cut:
         text += (
             " Prompts whose beginning was truncated to leave room for so long an answer: "
-            f"{told['prompts_cut']:,}."
+            f"{r.prompts_cut:,}."
         )
-    if over := told["references_over_limit"]:
-        text += f" References longer than an answer may be: {over:,}."
+    if r.references_over_limit:
+        text += f" References longer than an answer may be: {r.references_over_limit:,}."
     return text
 
 
-def _rows(told: Found, models: list[str]) -> Iterator[tuple[str, list[str]]]:
-    def each(key: str) -> list[str]:
-        return [format_estimate(SHARE, told[m][key]) for m in models]
-
-    yield "answers that ended by themselves", each("ended_by_eos")
-    yield "empty answers", each("empty")
-    yield "answers that loop", each("looping")
-    yield "different answers", [f"{told[m]['different']:,} of {told[m]['rows']:,}" for m in models]
-    yield (
-        "different references",
-        [f"{told[m]['different_references']:,} of {told[m]['rows']:,}" for m in models],
-    )
-    yield "repeated 4-grams of words", [_share(told[m]["repeated_4grams"]) for m in models]
-    yield (
-        "the same in the references",
-        [_share(told[m]["repeated_4grams_of_references"]) for m in models],
-    )
-    yield (
-        "longest immediate repetition, characters",
-        [f"{told[m]['longest_repeat']:,}" for m in models],
-    )
-    yield "mean length, tokens", [_length(told[m]["mean_tokens"]) for m in models]
-    yield (
-        "mean length of the references, tokens",
-        [_length(told[m]["mean_reference_tokens"]) for m in models],
-    )
+def _rows(models: list[Completions]) -> Iterator[tuple[str, list[str]]]:
+    """The table's rows: a name and a cell for each model."""
+    cells: dict[str, Callable[[Completions], str]] = {
+        "answers that ended by themselves": lambda r: format_estimate(SHARE, r.ended_by_eos),
+        "empty answers": lambda r: format_estimate(SHARE, r.empty),
+        "answers that loop": lambda r: format_estimate(SHARE, r.looping),
+        "different answers": lambda r: f"{r.different:,} of {r.rows:,}",
+        "different references": lambda r: f"{r.different_references:,} of {r.rows:,}",
+        "repeated 4-grams of words": lambda r: _share(r.repeated_4grams),
+        "the same in the references": lambda r: _share(r.repeated_4grams_of_references),
+        "longest immediate repetition, characters": lambda r: f"{r.longest_repeat:,}",
+        "mean length, tokens": lambda r: f"{r.mean_tokens:,.1f}",
+        "mean length of the references, tokens": lambda r: f"{r.mean_reference_tokens:,.1f}",
+    }
+    for name, cell in cells.items():
+        yield name, [cell(r) for r in models]
 
 
-def _share(value: Any) -> str:
-    number = read_number(value)
-    return DASH if number != number else format_value(SHARE, number)
+def _share(value: float) -> str:
+    return DASH if math.isnan(value) else format_value(SHARE, value)
 
 
-def _length(value: Any) -> str:
-    return f"{read_number(value):,.1f}"
-
-
-def _readings(told: Found, models: list[str]) -> Iterator[str]:
+def _readings(models: Mapping[str, Completions]) -> Iterator[str]:
     yield (
         "An answer that does not end by itself was truncated at the limit. A model that learned "
         "where to end does so about as often, and about as late, as the references."
@@ -126,80 +119,75 @@ def _readings(told: Found, models: list[str]) -> Iterator[str]:
         "An answer loops where 40 characters or more repeat at once what stood just before them. "
         "A 4-gram is repeated where the same four words stood in the same answer before."
     )
-    for model in models:
-        t = told[model]
-        if read_number(t["ended_by_eos"]["value"]) < 0.5:
-            cut = t["rows"] - t["ended_by_eos"]["count"]
-            answers = format_count(t["rows"], "answer")
-            yield f"{model}: {cut:,} of {answers} were truncated at the limit."
-        if t["different"] == 1 < t["different_references"]:
-            yield f"{model}: every one of its {t['rows']:,} answers is the same."
-        if t["empty"]["count"]:
-            yield f"{model}: {format_count(t['empty']['count'], 'answer')} held no text at all."
+    for model, r in models.items():
+        if r.ended_by_eos.value < 0.5:
+            truncated, answers = r.rows - r.ended_by_eos.count, format_count(r.rows, "answer")
+            yield f"{model}: {truncated:,} of {answers} were truncated at the limit."
+        if r.different == 1 < r.different_references:
+            yield f"{model}: every one of its {r.rows:,} answers is the same."
+        if r.empty.count:
+            yield f"{model}: {format_count(r.empty.count, 'answer')} held no text at all."
 
 
-def _endings(told: Found) -> Iterator[Block]:
+def _endings(found: Mapping[str, Endings]) -> Iterator[Block]:
     """What the end token costs by itself, and which answers could have ended and did."""
-    models = [m for m in MODELS if m in told]
-    costs = [m for m in models if "end_token" in told[m]]
-    answers = [m for m in models if "answers" in told[m]]
+    models = {m: found[m] for m in MODELS if m in found}
+    costs = [m for m, r in models.items() if r.end_token]
     rows = []
-    if answers:
-        of = [told[m]["answers"]["ended"] if m in answers else {} for m in models]
+    if any(r.answers for r in models.values()):
         name = "ended, of the answers whose reference ends within the limit"
-        rows.append([name, *(format_estimate(SHARE, s) if s else DASH for s in of)])
+        ended = (r.answers.ended if r.answers else None for r in models.values())
+        rows.append([name, *(format_estimate(SHARE, share) for share in ended)])
     if costs:
-        for key, name in (("end_token", "end token, nats"), ("other_tokens", "other tokens, nats")):
-            rows.append([name, *(_cost(told[m], key) for m in models)])
+        ends = (format_estimate("loss", r.end_token) for r in models.values())
+        others = (format_estimate("loss", r.other_tokens) for r in models.values())
+        rows += [["end token, nats", *ends], ["other tokens, nats", *others]]
     if rows:
         yield Table(["", *models], rows)
     if costs:
         yield Paragraph(
             "Mean negative log-likelihood of the token that ends a row, and of all others: a model "
             "that does not learn to stop pays for the end token and hardly for the rest."
-            + _change_of_end(told.get("", {}))
+            + _change_of_end(found.get(""))
         )
 
 
-def _cost(told: Found, key: str) -> str:
-    return format_estimate("loss", told[key]) if key in told else DASH
-
-
-def _change_of_end(told: Found) -> str:
-    if not (found := told.get("difference")):
+def _change_of_end(r: Endings | None) -> str:
+    if r is None or r.difference is None:
         return ""
-    interval = format_difference_interval("loss", *_ends(found))
-    change = format_difference("loss", found["value"])
-    rows = format_count(told["rows"], "row")
+    interval = format_difference_interval("loss", r.difference.low, r.difference.high)
+    change = format_difference("loss", r.difference.value)
+    rows = format_count(r.rows or 0, "row")
     return (
         f" From base to tuned the end token changes by {change} (paired 95 %: {interval}, {rows})."
     )
 
 
-def _signatures(results: Found) -> list[str]:
-    found = results.get("tuned", {}).get("signatures") or {}
+def _signatures(tuned: ModelResult | None) -> list[str]:
+    found = (tuned.signatures if tuned else None) or {}
     kinds: dict[str, list[str]] = {}
     for name in (metric.name for metric in metrics_from("answers")):
         if name in found:
-            kinds.setdefault(str(found[name]), []).append(name)
+            kinds.setdefault(found[name], []).append(name)
     return [
         f"{', '.join(map(name_metric, names))}: {signature}" for signature, names in kinds.items()
     ]
 
 
-def _cross_scoring(told: Found) -> Iterator[Block]:
+def _cross_scoring(r: CrossScoring) -> Iterator[Block]:
     yield Heading("How likely each model finds the other's answers", 3)
     columns = ["answers of", "under base", "under tuned", "difference", "95 % interval"]
+    read = {"base": r.answers_of_base, "tuned": r.answers_of_tuned}
     rows = [
         [
             model,
-            format_value(NATS, found["under_base"]),
-            format_value(NATS, found["under_tuned"]),
-            format_difference(NATS, found["difference"]["value"]),
-            format_difference_interval(NATS, *_ends(found["difference"])),
+            format_value(NATS, found.under_base),
+            format_value(NATS, found.under_tuned),
+            format_difference(NATS, found.difference.value),
+            format_difference_interval(NATS, found.difference.low, found.difference.high),
         ]
-        for model in MODELS
-        if (found := told.get(f"answers_of_{model}"))
+        for model, found in read.items()
+        if found
     ]
     yield Table(columns, rows)
     yield Paragraph(
@@ -207,18 +195,17 @@ def _cross_scoring(told: Found) -> Iterator[Block]:
         "likelier. Greedy answers are likely under the model that wrote them, so each model should "
         "prefer its own."
     )
-    yield Bullets([text for model in MODELS if (text := _read_text(told, model))])
+    yield Bullets([_read_text(found, model) for model, found in read.items() if found])
 
 
-def _read_text(told: Found, model: str) -> str:
-    """What the other model's reading of one model's answers says."""
-    found = told.get(f"answers_of_{model}")
-    if not found:
-        return ""
-    other = "base" if model == "tuned" else "tuned"
-    loss = abs(read_number(found["difference"]["value"]))
-    own, others = (read_number(found[f"under_{m}"]) for m in (model, other))
-    rows = f"on {format_count(found['tokens'], 'token')} of {format_count(found['rows'], 'row')}"
+def _read_text(found: ReadByBoth, model: str) -> str:
+    """How likely the other model finds one model's answers, in a sentence."""
+    own, others = found.under_base, found.under_tuned
+    other = "tuned"
+    if model == "tuned":
+        own, others, other = others, own, "base"
+    loss = abs(found.difference.value)
+    rows = f"on {format_count(found.tokens, 'token')} of {format_count(found.rows, 'row')}"
     if others >= own:
         return f"The {other} model finds the {model} model's answers no less likely, {rows}."
     if model == "tuned":
@@ -232,34 +219,30 @@ def _read_text(told: Found, model: str) -> str:
     )
 
 
-def _ends(estimate: Found) -> tuple[Any, Any]:
-    return estimate["low"], estimate["high"]
-
-
-def _examples(told: Found) -> Iterator[Block]:
-    for kind in ("worst", "best"):
-        rows = told[kind][:SHOWN]
+def _examples(r: Examples) -> Iterator[Block]:
+    for kind, listed in (("worst", r.worst), ("best", r.best)):
+        rows = listed[:SHOWN]
         if not rows:
             continue
         yield Heading(f"The {kind} answers of the tuned model", 3)
         yield Paragraph(
-            f"{format_count(len(rows), 'row')} of {told['rows']:,}, by the chrF (0 to 100) of its "
+            f"{format_count(len(rows), 'row')} of {r.rows:,}, by the chrF (0 to 100) of its "
             "answer against the reference."
         )
         for row in rows:
-            yield Paragraph(f"Row {row['row_id']}: {_cut(row['prompt'])}")
+            answers = ("base", row.base, row.chrf_base), ("tuned", row.tuned, row.chrf_tuned)
+            yield Paragraph(f"Row {row.row_id}: {_shortened(row.prompt)}")
             yield Bullets(
                 [
-                    f"reference: {_cut(row['reference'])}",
-                    *(f"{m} (chrF {_chrf(row, m)}): {_cut(row[m]) or 'nothing'}" for m in MODELS),
+                    f"reference: {_shortened(row.reference)}",
+                    *(
+                        f"{m} (chrF {format_value('chrf', chrf)}): {_shortened(text) or 'nothing'}"
+                        for m, text, chrf in answers
+                    ),
                 ]
             )
 
 
-def _chrf(row: Found, model: str) -> str:
-    return format_value("chrf", row[f"chrf_{model}"])
-
-
-def _cut(text: str) -> str:
+def _shortened(text: str) -> str:
     shown = " ".join(text.split())
     return shown if len(shown) <= TEXT else shown[:TEXT] + " …"

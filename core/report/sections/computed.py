@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ...metrics.metric import METRICS
+from ...metrics.results import ModelResult
 from ...wording.names import positive_label_of, title_metric
 from ...wording.numbers import DASH
 from ..blocks import Block, Heading, Table, section
+from ..document import Report
 from ..methods import without_clusters
 
 
 @section(220, more=100)
-def show_computed(report: Mapping[str, Any]) -> list[Block]:
+def show_computed(report: Report) -> list[Block]:
     methods = _methods(report["results"])
     positive = positive_label_of(
         r for models in report["results"].values() for r in models.values()
@@ -35,10 +36,10 @@ def show_computed(report: Mapping[str, Any]) -> list[Block]:
     return [Heading("How the numbers were computed"), Table(columns, rows, words=columns)]
 
 
-def _methods(results: Mapping[str, Any]) -> dict[str, set[str]]:
+def _methods(results: Mapping[str, Mapping[str, ModelResult]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for models in results.values():
         for result in models.values():
-            for name, estimate in result.get("metrics", {}).items():
-                found.setdefault(name, set()).add(str(estimate.get("method", "")))
+            for name, estimate in result.metrics.items():
+                found.setdefault(name, set()).add(estimate.method)
     return found

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ...judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...wording.names import name_row, rows_of_report
 from ...wording.numbers import DASH, format_count, format_shape, read_number
 from ..blocks import Block, Heading, Paragraph, Table, section
+from ..document import LeakagePart, Report, SplitPart, leakage_of, splits_of
 
 LISTED_LABELS = 20
 LISTED_PAIRS = 10
-LEAKAGE = "leakage"
 
 
 @section(190, more=70)
-def show_data(report: Mapping[str, Any]) -> list[Block]:
-    splits = {name: s for name, s in report["data"].items() if name != LEAKAGE}
+def show_data(report: Report) -> list[Block]:
+    splits = splits_of(report)
     told: list[Block] = []
     if splits:
         columns = ["split", "source", "sha256", "rows × columns", "truncated rows"]
@@ -31,18 +30,18 @@ def show_data(report: Mapping[str, Any]) -> list[Block]:
     return told
 
 
-def _split_row(name: str, s: Mapping[str, Any]) -> list[str]:
-    counts = ("truncated_rows", "unscored_rows", "skipped_rows")
+def _split_row(name: str, s: SplitPart) -> list[str]:
+    counts = s.get("truncated_rows", 0), s.get("unscored_rows", 0), s.get("skipped_rows", 0)
     return [
         name,
         s["source"],
         s["sha256"][:12] or DASH,
         format_shape(s["rows"], s["columns"]),
-        *(f"{s.get(count, 0):,}" for count in counts),
+        *(f"{count:,}" for count in counts),
     ]
 
 
-def _repeated(splits: Mapping[str, Any]) -> str:
+def _repeated(splits: Mapping[str, SplitPart]) -> str:
     """`test: 1,115 rows, 1,033 distinct inputs.` for each split where they differ."""
     told = [
         f"{name}: {format_count(s['rows'], 'row')}, {format_count(distinct, 'distinct input')}"
@@ -52,7 +51,7 @@ def _repeated(splits: Mapping[str, Any]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def _label_table(splits: Mapping[str, Any]) -> Table | None:
+def _label_table(splits: Mapping[str, SplitPart]) -> Table | None:
     """Rows of each label in each split; None where there are no labels or too many."""
     counted = {name: s["labels"] for name, s in splits.items() if s["labels"]}
     labels = list(dict.fromkeys(label for counts in counted.values() for label in counts))
@@ -68,8 +67,8 @@ def _share_of(counts: Mapping[str, int], label: str) -> str:
 
 
 @section(200, more=60)
-def show_leakage(report: Mapping[str, Any]) -> list[Block]:
-    found = report["data"].get(LEAKAGE)
+def show_leakage(report: Report) -> list[Block]:
+    found = leakage_of(report)
     if found is None:
         return []
     told: list[Block] = [Heading("Leakage"), Paragraph(_layers(found))]
@@ -86,7 +85,7 @@ def show_leakage(report: Mapping[str, Any]) -> list[Block]:
     return told
 
 
-def _which_pairs(found: Mapping[str, Any], shown: int) -> str:
+def _which_pairs(found: LeakagePart, shown: int) -> str:
     """How many of the pairs the table shows; how many there are is unknown in older runs."""
     every = found.get("pairs_found") or 0
     if max(every, len(found["pairs"])) <= shown:
@@ -96,7 +95,7 @@ def _which_pairs(found: Mapping[str, Any], shown: int) -> str:
     return f"{told}, those across splits before those within one; a row may stand in several."
 
 
-def _layers(found: Mapping[str, Any]) -> str:
+def _layers(found: LeakagePart) -> str:
     leaked = tell_leaked(found.get("leaked", {}), found.get("group_rows"))
     if not was_compared(found.get("splits", [])):
         told = f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
@@ -110,7 +109,7 @@ def _layers(found: Mapping[str, Any]) -> str:
     return _with_notes(told, found)
 
 
-def _with_notes(told: str, found: Mapping[str, Any]) -> str:
+def _with_notes(told: str, found: LeakagePart) -> str:
     if conflicting := found["conflicting_labels"]:
         told += f" Rows whose input stands earlier with another label: {conflicting:,}."
     return told + (f" {found['note']}." if found["note"] else "")

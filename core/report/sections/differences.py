@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping
 
 from ...judgement.outcome import read_difference
 from ...judgement.selection import REFERENCES, SPLITS, clean, place
+from ...metrics.results import Comparison
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import (
     DASH,
@@ -14,12 +15,12 @@ from ...wording.numbers import (
     format_difference,
     format_difference_interval,
     format_p,
-    read_number,
 )
 from ..blocks import Block, Fold, Heading, Paragraph, Table, section
+from ..document import Report
 from ..methods import describe_clusters, without_clusters
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Mapping[str, Comparison]  # by the name of the metric
 
 SHOWN_SPLITS = tuple(name for split in SPLITS for name in (split, clean(split)))
 HOW = (
@@ -39,10 +40,10 @@ HOLM = (
 
 
 @section(40, more=None)
-def show_differences(report: Mapping[str, Any]) -> list[Block]:
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+def show_differences(report: Report) -> list[Block]:
+    groups: dict[tuple[str, str, str], list[Comparison]] = {}
     for c in report["comparisons"]:
-        groups.setdefault((c["split"], c["from"], c["to"]), []).append(c)
+        groups.setdefault((c.split, c.from_model, c.to_model), []).append(c)
     if not groups:
         return []
     ordered = sorted(groups, key=lambda k: (place(SHOWN_SPLITS, k[0]), place(REFERENCES, k[1])))
@@ -50,56 +51,60 @@ def show_differences(report: Mapping[str, Any]) -> list[Block]:
     for key in ordered:
         split, before, after = key
         positive = positive_label_of(report["results"].get(split, {}).values())
-        named = [{**c, "name": name_metric(c["metric"], positive)} for c in groups[key]]
+        named = {name_metric(c.metric, positive): c for c in groups[key]}
         title, blocks = f"{before} → {after} on {split}", _group(named)
         told += [Heading(title, 3), *blocks] if key == ordered[0] else [Fold(title, blocks)]
-    holm = any("p_holm" in c for c in report["comparisons"])
+    holm = any(c.p_holm is not None for c in report["comparisons"])
     corrected = ", p (Holm) where there is one" if holm else ""
     return [*told, Paragraph(HOW.format(corrected=corrected, p=HOLM if holm else ALONE))]
 
 
 def _group(rows: Rows) -> list[Block]:
     told: list[Block] = []
-    changed = next((c for c in rows if c.get("fixed") is not None), None)
-    if changed:
-        fixed, broke = (format_count(changed[k], "row") for k in ("fixed", "broke"))
-        by = "" if changed["metric"] == "accuracy" else f"By {changed['name']}, "
+    for name, c in rows.items():
+        if c.fixed is None or c.broke is None:
+            continue
+        fixed, broke = format_count(c.fixed, "row"), format_count(c.broke, "row")
+        by = "" if c.metric == "accuracy" else f"By {name}, "
         words = f"fixed {fixed} (wrong before, right after), broke {broke} (right before, wrong"
         words = f"{by}{words} after)."
         told.append(Paragraph(words[0].upper() + words[1:]))
+        break
     return [*told, _table(rows), Paragraph(_methods(rows), quiet=True)]
 
 
 def _table(rows: Rows) -> Table:
-    holm = ["p (Holm)"] if any("p_holm" in c for c in rows) else []
+    holm = ["p (Holm)"] if any(c.p_holm is not None for c in rows.values()) else []
     columns = ["metric", "difference", "95 % interval", "p", *holm, "result", "smallest detectable"]
-    return Table(columns, [_row(c, bool(holm)) for c in rows], words=("result",))
+    return Table(
+        columns, [_row(name, c, bool(holm)) for name, c in rows.items()], words=("result",)
+    )
 
 
-def _row(c: Mapping[str, Any], holm: bool) -> list[str]:
-    least = read_number(c.get("smallest_detectable"))
+def _row(name: str, c: Comparison, holm: bool) -> list[str]:
+    least = math.nan if c.smallest_detectable is None else abs(c.smallest_detectable)
     return [
-        c["name"],
-        format_difference(c["metric"], c["difference"]),
-        format_difference_interval(c["metric"], c["low"], c["high"]),
-        format_p(c.get("p")),
-        *([format_p(c.get("p_holm"))] if holm else []),
+        name,
+        format_difference(c.metric, c.difference),
+        format_difference_interval(c.metric, c.low, c.high),
+        format_p(c.p),
+        *([format_p(c.p_holm)] if holm else []),
         read_difference(c),
-        DASH if least != least else format_difference(c["metric"], abs(least)).lstrip("+"),
+        DASH if math.isnan(least) else format_difference(c.metric, least).lstrip("+"),
     ]
 
 
 def _methods(rows: Rows) -> str:
     """How p and interval were made; the method of most metrics is said once, for the others."""
     by_method: dict[str, list[str]] = {}
-    for c in rows:
-        by_method.setdefault(without_clusters(str(c["method"])), []).append(c["name"])
+    for name, c in rows.items():
+        by_method.setdefault(without_clusters(c.method), []).append(name)
     ordered = sorted(by_method, key=lambda method: len(by_method[method]))
     told = []
     for method in ordered:
         last = method == ordered[-1] and len(ordered) > 1 and len(by_method[method]) > 2
         names = "All others" if last else ", ".join(by_method[method])
         told.append(f"{names}: {method}.")
-    if clusters := describe_clusters(str(c["method"]) for c in rows):
+    if clusters := describe_clusters(c.method for c in rows.values()):
         told.append(f"Rows that belong together are one unit: {clusters}.")
     return " ".join(told)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ...judgement.findings.case import EVIDENCE_ROWS
 from ...wording.names import name_rows, rows_of_report
 from ...wording.numbers import format_count
 from ..blocks import Block, Heading, Notice, Paragraph, section
+from ..document import FindingPart, Report
 
 SHOWN_ROWS = 5
 NONE_FOUND = (
@@ -18,7 +18,7 @@ NONE_FOUND = (
 
 
 @section(20, more=None)
-def show_findings(report: Mapping[str, Any]) -> list[Block]:
+def show_findings(report: Report) -> list[Block]:
     found = report["findings"]
     if not found:
         return [Heading("Findings"), Paragraph(NONE_FOUND)] if report["results"] else []
@@ -28,7 +28,7 @@ def show_findings(report: Mapping[str, Any]) -> list[Block]:
     ]
 
 
-def sentences_of(f: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def sentences_of(f: FindingPart, data: Mapping[str, object]) -> str:
     """What was found, what to do about it, and on which rows. `data`: of the report."""
     told = [_ended(f["message"])]
     if f.get("remedy"):
@@ -44,23 +44,22 @@ def sentences_of(f: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return " ".join(told)
 
 
-def tell_listed(f: Mapping[str, Any]) -> str:
+def tell_listed(f: FindingPart) -> str:
     """`34 of 112 test rows, 16 validation rows`: how many rows of each split are listed."""
     splits = dict.fromkeys(split for split, _ in f["rows"])
     return ", ".join(tell_listed_of(f, split) for split in splits)
 
 
-def tell_listed_of(f: Mapping[str, Any], split: str) -> str:
+def tell_listed_of(f: FindingPart, split: str) -> str:
     """`34 of 112 test rows`; the whole is left out where it is listed, or not known."""
     listed = sum(1 for at, _ in f["rows"] if at == split)
-    every = max(listed, int(f.get("counted", {}).get(split, 0)))
+    every = max(listed, f.get("counted", {}).get(split, 0))
     told = format_count(every, f"{split} row")
     return told if listed == every else f"{listed:,} of {told}"
 
 
-def is_cut(f: Mapping[str, Any]) -> bool:
-    counted: Mapping[str, int] = f.get("counted", {})
-    return sum(counted.values()) > len(f["rows"])
+def is_cut(f: FindingPart) -> bool:
+    return sum(f.get("counted", {}).values()) > len(f["rows"])
 
 
 def _ended(text: str) -> str:

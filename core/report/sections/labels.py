@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ...judgement.selection import SPLITS
+from ...metrics.results import LabelScores
 from ...wording.numbers import format_value
 from ..blocks import Block, Heading, Matrix, Paragraph, Table, section
+from ..document import Report
 
 MATRIX_LABELS = 20  # up to so many a confusion matrix is shown whole
 WORST = 20  # confusions told where it is not
 
 
 @section(60, more=None)
-def show_labels(report: Mapping[str, Any]) -> list[Block]:
+def show_labels(report: Report) -> list[Block]:
     results = report["results"]
     split = next((s for s in SPLITS if "tuned" in results.get(s, {})), None)
-    if split is None or "confusion" not in (tuned := results[split]["tuned"]):
+    if split is None or (confusion := results[split]["tuned"].confusion) is None:
         return []
-    rows = _label_rows(tuned.get("per_class", {}))
+    tuned = results[split]["tuned"]
+    rows = _label_rows(tuned.per_class or {})
     told: list[Block] = [
         Heading(f"Labels (tuned, {split})"),
         Table(["label", "precision", "recall", "F1", "rows"], rows),
     ]
-    if undefined := tuned.get("undefined"):
-        named = ", ".join(undefined)
+    if tuned.undefined:
+        named = ", ".join(tuned.undefined)
         told.append(Paragraph(f"In neither truth nor predictions, and so in no average: {named}."))
-    return told + _confusion(split, tuned["confusion"]["labels"], tuned["confusion"]["counts"])
+    return told + _confusion(split, confusion.labels, confusion.counts)
 
 
-def _label_rows(per_class: Mapping[str, Any]) -> list[list[str]]:
-    names = ("precision", "recall", "f1")
+def _label_rows(per_class: Mapping[str, LabelScores]) -> list[list[str]]:
     return [
-        [label, *(format_value(n, row.get(n)) for n in names), f"{int(row.get('support', 0)):,}"]
+        [
+            label,
+            format_value("precision", row.precision),
+            format_value("recall", row.recall),
+            format_value("f1", row.f1),
+            f"{row.support:,}",
+        ]
         for label, row in per_class.items()
     ]
 

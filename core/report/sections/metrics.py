@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ...judgement.selection import SPLITS, clean, place
 from ...metrics.metric import METRICS
+from ...metrics.results import ModelResult
 from ...tasks import find_task
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_estimate
 from ..blocks import Block, Fold, Heading, Paragraph, Table, section
+from ..document import Report, result_of
 from .differences import SHOWN_SPLITS
 from .thresholds import describe_other_threshold
 
 MODELS = ("majority", "probe", "base", "tuned")
-Models = Mapping[str, Mapping[str, Any]]
+Models = Mapping[str, ModelResult]
 
 
 @section(50, more=None)
-def show_metrics(report: Mapping[str, Any]) -> list[Block]:
+def show_metrics(report: Report) -> list[Block]:
     results = report["results"]
     splits = sorted(results, key=lambda s: place(SHOWN_SPLITS, s))
     told: list[Block] = [Heading("Metrics")] if splits else []
@@ -37,16 +38,18 @@ def show_metrics(report: Mapping[str, Any]) -> list[Block]:
     return told
 
 
-def _on_clean_rows(report: Mapping[str, Any]) -> str:
+def _on_clean_rows(report: Report) -> str:
     """The headline metric on all rows and on those that repeat no earlier split (D2)."""
     told = report.get("headline")
     split, metric = (told["split"], told["metric"]) if told else ("", "")
-    whole, kept = (report["results"].get(s, {}).get("tuned", {}) for s in (split, clean(split)))
-    before, after = (r.get("metrics", {}).get(metric) for r in (whole, kept))
+    whole, kept = result_of(report, split), result_of(report, clean(split))
+    if whole is None or kept is None:
+        return ""
+    before, after = whole.metrics.get(metric), kept.metrics.get(metric)
     if before is None or after is None:
         return ""
-    rows, others = whole["n"], kept["n"]
-    name = name_metric(metric, whole.get("positive"))
+    rows, others = whole.n, kept.n
+    name = name_metric(metric, whole.positive)
     name = name[0].upper() + name[1:]
     return (
         f"Of {format_count(rows, f'{split} row')} {rows - others:,} repeat a row of an earlier "
@@ -61,7 +64,7 @@ def _split(split: str, models: Models) -> list[Block]:
     rows = [
         [
             name_metric(name, positive),
-            *(format_estimate(name, models[m]["metrics"].get(name)) for m in shown),
+            *(format_estimate(name, models[m].metrics.get(name)) for m in shown),
         ]
         for name in metric_names(models)
     ]
@@ -73,7 +76,7 @@ def _split(split: str, models: Models) -> list[Block]:
 
 def metric_names(models: Models) -> list[str]:
     """Those that any model has, in the order of the table of metrics."""
-    present = {name for result in models.values() for name in result.get("metrics", {})}
+    present = {name for result in models.values() for name in result.metrics}
     known = [name for name in METRICS if name in present]
     return known + sorted(present - set(known))
 
@@ -83,7 +86,7 @@ def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
     told = [f"{scored}."]
     if whole := next((s for s in SPLITS if split == clean(s)), ""):
         told.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")
-    if unscored := max((len(r.get("unscored", [])) for r in models.values()), default=0):
+    if unscored := max((len(r.unscored) for r in models.values()), default=0):
         told.append(f"{format_count(unscored, 'row')} had nothing to score.")
     if positive := positive_label_of(models.values()):
         told.append(f"The positive label is “{positive}”.")
@@ -94,13 +97,13 @@ def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
     return " ".join(told)
 
 
-def describe_windows(report: Mapping[str, Any]) -> str:
+def describe_windows(report: Report) -> str:
     """What a row is where plain text was cut; empty for other data."""
     run = report["run"]
-    size = (run.get("model") or {}).get("max_length", 0)
-    if run.get("form") != "text" or size < 2:
+    model = run.get("model")
+    if model is None or run.get("form") != "text" or (size := model["max_length"]) < 2:
         return ""
-    prefix = run["model"].get("prefix") or "one token"
+    prefix = model.get("prefix") or "one token"
     return (
         f"The rows are windows of at most {size:,} tokens, each the prefix {prefix} and up to "
         f"{size - 1:,} tokens of the text (stride {size - 1:,}: none is in two); neighbouring "
@@ -108,7 +111,7 @@ def describe_windows(report: Mapping[str, Any]) -> str:
     )
 
 
-def describe_references(report: Mapping[str, Any]) -> str:
+def describe_references(report: Report) -> str:
     """What losses stand beside: random guessing, and the model before the first step (L7)."""
     found, told = report["references"], []
     if "random_loss" in found:

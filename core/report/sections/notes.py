@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ...wording.numbers import format_count
 from ..blocks import Block, Bullets, Heading, Paragraph, section
+from ..document import Report
 
 
 @section(230, more=110)
-def show_notes(report: Mapping[str, Any]) -> list[Block]:
+def show_notes(report: Report) -> list[Block]:
     notes = report["notes"]
     if not notes:
         return []
@@ -18,7 +16,7 @@ def show_notes(report: Mapping[str, Any]) -> list[Block]:
 
 
 @section(240, more=120)
-def show_environment(report: Mapping[str, Any]) -> list[Block]:
+def show_environment(report: Report) -> list[Block]:
     run = report["run"]
     told = []
     if device := run.get("device"):
@@ -37,7 +35,7 @@ def show_environment(report: Mapping[str, Any]) -> list[Block]:
         told.append(f"ftev {run['ftev_version']}{packages}.")
     if report.get("written_by"):
         told.append(f"Written by ftev {report['written_by']}.")
-    if run.get("config_sha256"):
+    if run["config_sha256"]:
         told.append(f"run.toml has sha256 {run['config_sha256'][:12]}.")
     if run.get("unreadable_lines"):
         told.append(

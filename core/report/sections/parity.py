@@ -2,71 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
+from ...judgement.judged import of_models
+from ...metrics.analyses import NotTested, Parity, SelfTest
 from ...wording.names import name_metric, positive_label_of
-from ...wording.numbers import format_count, format_drift, format_value, read_number
+from ...wording.numbers import format_count, format_drift, format_value
 from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
+from ..document import Report
 
-Result = Mapping[str, Any]
+Repeated = SelfTest | Parity
 WORDS = ("layout", "weights", "dtype")
 
 
 @section(150, more=10)
-def show_parity(report: Mapping[str, Any]) -> list[Block]:
+def show_parity(report: Report) -> list[Block]:
     """Self-test and deploy parity of every split that has them."""
     blocks: list[Block] = []
-    for split, analyses in report["analyses"].items():
+    analyses = report["analyses"]
+    for split in analyses:
         positive = positive_label_of(report["results"].get(split, {}).values())
-        for model, result in analyses.get("self_test", {}).items():
-            blocks += _self_test(split, model, result)
-        for result in analyses.get("parity", {}).values():
-            blocks += _parity(split, result, positive)
+        for model, test in of_models(analyses, SelfTest, split).items():
+            blocks += _self_test(split, model, test)
+        for parity in of_models(analyses, Parity, split).values():
+            blocks += _parity(split, parity, positive)
     return [Heading("Can these numbers be repeated?"), *blocks] if blocks else []
 
 
-def _self_test(split: str, model: str, r: Result) -> list[Block]:
+def _self_test(split: str, model: str, r: SelfTest) -> list[Block]:
     columns = ("layout", "largest loss drift", "largest NLL drift", "changed predictions")
     return [
         Heading(f"Self-test: {model} on {split}", 3),
         Paragraph(f"{self_test_sentence(model, split, r)} {_units(r)}"),
         Table(columns, layout_rows(r), WORDS),
-        *_left_out(r["left_out"], "layout"),
+        *_left_out(r.left_out),
     ]
 
 
-def layout_rows(r: Result) -> list[list[str]]:
-    """A row a layout: its name, the largest drift of a loss and of an NLL, changed predictions."""
+def layout_rows(r: SelfTest) -> list[list[str]]:
+    """A row per layout: its name, largest drift of a loss and of an NLL, changed predictions."""
     return [
         [
-            x["layout"],
-            format_drift(x["largest_loss_drift"]),
-            format_drift(x["largest_nll_drift"]),
-            f"{x['changed_predictions']:,}",
+            x.layout,
+            format_drift(x.largest_loss_drift),
+            format_drift(x.largest_nll_drift),
+            f"{x.changed_predictions:,}",
         ]
-        for x in r["layouts"]
+        for x in r.layouts
     ]
 
 
-def self_test_sentence(model: str, split: str, r: Result) -> str:
+def self_test_sentence(model: str, split: str, r: SelfTest) -> str:
     """The outcome in a sentence or two."""
     how = f"scored again by the {model} model in other batches and paddings"
     return f"{_sampled(r, split)}, {how}: {_verdict(r)}"
 
 
-def _parity(split: str, r: Result, positive: str | None) -> list[Block]:
-    named = name_metric(r["metric"], positive)
+def _parity(split: str, r: Parity, positive: str | None) -> list[Block]:
+    named = name_metric(r.metric, positive)
     rows = [
         [
-            x["weights"],
-            format_drift(x["largest_loss_drift"]),
-            format_drift(x["tolerance"]),
-            f"{x['changed_predictions']:,}",
-            format_value(r["metric"], x["metric"]),
-            x["dtype"],
+            x.weights,
+            format_drift(x.largest_loss_drift),
+            format_drift(x.tolerance),
+            f"{x.changed_predictions:,}",
+            format_value(r.metric, x.metric),
+            x.dtype,
         ]
-        for x in r["weights"]
+        for x in r.weights
     ]
     columns = (
         "weights",
@@ -76,75 +79,73 @@ def _parity(split: str, r: Result, positive: str | None) -> list[Block]:
         f"{named}, sample",
         "dtype",
     )
-    scored = format_value(r["metric"], r["scored"])
+    scored = format_value(r.metric, r.scored)
     as_stored = f"In the stored scores, {named} of these rows is {scored}."
     return [
         Heading(f"Deploy parity on {split}", 3),
         Paragraph(f"{parity_sentence(split, r)} {as_stored} {_units(r)}"),
         *([Table(columns, rows, WORDS)] if rows else []),
-        *_left_out(r["skipped"], "weights"),
+        *_left_out(r.skipped),
         Paragraph(_about_weights(r)),
     ]
 
 
-def parity_sentence(split: str, r: Result) -> str:
+def parity_sentence(split: str, r: Parity) -> str:
     """The outcome in a sentence or two."""
-    forms = "; ".join(x["weights"] for x in r["weights"]) or "none"
+    forms = "; ".join(x.weights for x in r.weights) or "none"
     return f"{_sampled(r, split)}, scored again with the tuned weights ({forms}): {_verdict(r)}"
 
 
-def _sampled(r: Result, split: str) -> str:
-    return f"{r['rows']:,} of the {format_count(r['of'], 'row')} of {split}, of all lengths"
+def _sampled(r: Repeated, split: str) -> str:
+    return f"{r.rows:,} of the {format_count(r.of, 'row')} of {split}, of all lengths"
 
 
-def _verdict(r: Result) -> str:
-    drift = format_drift(r["largest_loss_drift"])
-    if r["passed"]:
+def _verdict(r: Repeated) -> str:
+    drift = format_drift(r.largest_loss_drift)
+    if r.passed:
         told = f"they agree with the stored scores. The largest drift of a row's loss is {drift}"
-        return f"{told}; {_changed(r)}." if r["changed_predictions"] else f"{told}."
-    failed = [x for x in r.get("skipped", ()) if x.get("failed")]
-    if failed and not r["changed_predictions"] and not _drifted(r):
-        return f"{failed[0]['weights']} could not be scored."
+        return f"{told}; {_changed(r)}." if r.changed_predictions else f"{told}."
+    failed = [x for x in r.skipped if x.failed] if isinstance(r, Parity) else []
+    if failed and not r.changed_predictions and not _drifted(r):
+        return f"{failed[0].weights} could not be scored."
     return (
         f"THEY DO NOT AGREE with the stored scores. The largest drift of a row's loss is {drift}, "
-        f"{format_drift(r['tolerance'])} is allowed; {_changed(r)}."
+        f"{format_drift(r.tolerance)} is allowed; {_changed(r)}."
     )
 
 
-def _changed(r: Result) -> str:
-    if r["unit"] == "row":
-        return f"{format_count(r['changed_predictions'], 'label')} changed"
-    rows = format_count(r["changed_predictions"], "row")
+def _changed(r: Repeated) -> str:
+    if r.unit == "row":
+        return f"{format_count(r.changed_predictions, 'label')} changed"
+    rows = format_count(r.changed_predictions, "row")
     return f"in {rows} another number of tokens was the first choice"
 
 
-def _drifted(r: Result) -> bool:
-    return not read_number(r["largest_loss_drift"]) <= read_number(r["tolerance"])
+def _drifted(r: Repeated) -> bool:
+    return not r.largest_loss_drift <= r.tolerance
 
 
-def _units(r: Result) -> str:
-    unit = "a row" if r["unit"] == "row" else "a scored token"
-    answer = (
-        "the label" if r["unit"] == "row" else "the number of tokens that were the first choice"
-    )
+def _units(r: Repeated) -> str:
+    unit = "per row" if r.unit == "row" else "per scored token"
+    answer = "the label" if r.unit == "row" else "the number of tokens that were the first choice"
     return (
-        f"Drift is in nats {unit}, on {r['device']} in {r['precision']}; a prediction is changed "
+        f"Drift is in nats {unit}, on {r.device} in {r.precision}; a prediction is changed "
         f"where {answer} differs."
     )
 
 
-def _left_out(parts: list[dict[str, Any]], key: str) -> list[Block]:
+def _left_out(parts: Sequence[NotTested]) -> list[Block]:
     if not parts:
         return []
-    return [Bullets([f"{x[key]}: not tested, {x['reason']}." for x in parts])]
+    return [Bullets([f"{x.layout or x.weights}: not tested, {x.reason}." for x in parts])]
 
 
-def _about_weights(r: Result) -> str:
-    kind = "an adapter" if r["adapter"] else "whole weights"
-    table = "tied to" if r["tied_embeddings"] else "separate from"
-    told = f"model/ holds {kind} in {r['stored_dtype'] or 'no safetensors file'}"
-    if "adapter_base" in r:
-        told += f", to be put on {r['adapter_base']}"
-    if r["unit"] == "row":
+def _about_weights(r: Parity) -> str:
+    kind = "an adapter" if r.adapter else "whole weights"
+    table = "tied to" if r.tied_embeddings else "separate from"
+    told = f"model/ holds {kind} in {r.stored_dtype or 'no safetensors file'}"
+    if r.adapter_base is not None:
+        told += f", to be put on {r.adapter_base}"
+    if r.unit == "row":
         return f"{told}."
     return f"{told}. The output layer is {table} the input embeddings."

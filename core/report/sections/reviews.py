@@ -15,12 +15,13 @@ from ...wording.numbers import (
 )
 from ...wording.text import visible
 from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
+from ..document import Report
 
 SHARE = "accuracy"  # a share is written as this metric is
 
 
 @section(140, more=30)
-def show_reviews(report: Mapping[str, Any]) -> list[Block]:
+def show_reviews(report: Report) -> list[Block]:
     told = report.get("reviews")
     if not told:
         return []

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ...wording.numbers import format_seconds, format_shape
 from ..blocks import Block, Heading, Table, section
+from ..document import Report
 
 
 @section(210, more=90)
-def show_stages(report: Mapping[str, Any]) -> list[Block]:
+def show_stages(report: Report) -> list[Block]:
     if not report["stages"]:
         return []
     rows = [

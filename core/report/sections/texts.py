@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from ...wording.numbers import format_value, read_number
+from ...judgement.judged import of_models
+from ...metrics.analyses import TokenChange, TokenChanges
+from ...wording.numbers import format_value
 from ...wording.text import quoted
 from ..blocks import Block, Exchange, Heading, Paragraph, Table, section
+from ..document import AnswerPart, Report, TextPart
 
 PREFIX = (
     "The prefix is one token of context and is not scored. "
@@ -17,7 +19,7 @@ SHOWN_LABELS = 3
 
 
 @section(170, more=40)
-def show_texts(report: Mapping[str, Any]) -> list[Block]:
+def show_texts(report: Report) -> list[Block]:
     if not report["texts"]:
         return []
     columns = ["text", "model", "scored tokens", "average log-likelihood", "bits per byte"]
@@ -31,40 +33,39 @@ def show_texts(report: Mapping[str, Any]) -> list[Block]:
     ]
 
 
-def _changes(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for source, analyses in report.get("analyses", {}).items():
-        for found in analyses.get("token_changes", {}).values():
+def _changes(report: Report) -> Iterator[tuple[str, TokenChanges]]:
+    for source in report["analyses"]:
+        for found in of_models(report["analyses"], TokenChanges, source).values():
             yield source, found
 
 
-def _show_changes(source: str, found: Mapping[str, Any]) -> Iterator[Block]:
+def _show_changes(source: str, found: TokenChanges) -> Iterator[Block]:
     """The tokens that changed most, likelier ones first."""
-    n, kept = found["tokens"], found["kept"]
-    up, down = found["gained_tokens"], found["lost_tokens"]
     yield Paragraph(
-        f"Of the {n:,} scored tokens of {source}, {up:,} became likelier with tuning and {down:,} "
-        f"less likely. Those that changed most, at most {kept} of each, in nats; a rank of 1 is "
+        f"Of the {found.tokens:,} scored tokens of {source}, {found.gained_tokens:,} became "
+        f"likelier with tuning and {found.lost_tokens:,} less likely. Those that changed most, at "
+        f"most {found.kept} of each, in nats; a rank of 1 is "
         "the token that the model held to be the likeliest:"
     )
     columns = ["token", "", "position", "base", "tuned", "difference", "rank"]
-    rows = [_change_row(kind, t) for kind in ("gained", "lost") for t in found[kind]]
+    rows = [_change_row("likelier", t) for t in found.gained]
+    rows += [_change_row("less likely", t) for t in found.lost]
     yield Table(columns, rows, words=("token", ""))
 
 
-def _change_row(kind: str, t: Mapping[str, Any]) -> list[str]:
-    before, after = (read_number(t[side]) for side in ("from", "to"))
+def _change_row(kind: str, t: TokenChange) -> list[str]:
     return [
-        quoted(t["token"]),
-        "likelier" if kind == "gained" else "less likely",
-        f"{t['position']:,}",
-        f"{before:.3f}",
-        f"{after:.3f}",
-        f"{after - before:+.3f}",
-        f"{t['rank_from']:,} → {t['rank_to']:,}",
+        quoted(t.token),
+        kind,
+        f"{t.position:,}",
+        f"{t.before:.3f}",
+        f"{t.after:.3f}",
+        f"{t.after - t.before:+.3f}",
+        f"{t.rank_before:,} → {t.rank_after:,}",
     ]
 
 
-def _text_row(t: Mapping[str, Any]) -> list[str]:
+def _text_row(t: TextPart) -> list[str]:
     return [
         t["source"],
         t["model"],
@@ -77,24 +78,20 @@ def _text_row(t: Mapping[str, Any]) -> list[str]:
 
 
 @section(180, more=50)
-def show_answers(report: Mapping[str, Any]) -> list[Block]:
+def show_answers(report: Report) -> list[Block]:
     if not report["answers"]:
         return []
     return [Heading("Answers"), *(_exchange(a) for a in report["answers"])]
 
 
-def _exchange(a: Mapping[str, Any]) -> Exchange:
+def _exchange(a: AnswerPart) -> Exchange:
     if "base_probabilities" in a or "tuned_probabilities" in a:
-        sides = (("base", a.get("base_name", "base")), ("tuned", "tuned"))
-        told = [
-            (name, _probabilities(a[f"{side}_probabilities"]))
-            for side, name in sides
-            if f"{side}_probabilities" in a
-        ]
-        return Exchange(a["prompt"], told)
-    return Exchange(a["prompt"], [(side, a.get(side, "")) for side in ("base", "tuned")])
+        base, tuned = a.get("base_probabilities"), a.get("tuned_probabilities")
+        answers = [(a.get("base_name", "base"), base), ("tuned", tuned)]
+        return Exchange(a["prompt"], [(name, _probabilities(p)) for name, p in answers if p])
+    return Exchange(a["prompt"], [("base", a.get("base", "")), ("tuned", a.get("tuned", ""))])
 
 
-def _probabilities(found: Mapping[str, Any]) -> str:
+def _probabilities(found: Mapping[str, float]) -> str:
     shown = list(found.items())[:SHOWN_LABELS]
-    return ", ".join(f"{label} {read_number(p) * 100:.1f} %" for label, p in shown)
+    return ", ".join(f"{label} {p * 100:.1f} %" for label, p in shown)

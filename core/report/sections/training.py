@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ...tasks import find_task
 from ...wording.names import name_metric
-from ...wording.numbers import DASH, format_difference, format_seconds, format_value, read_number
+from ...wording.numbers import DASH, format_difference, format_seconds, format_value
 from ..blocks import Block, Chart, Heading, Line, Paragraph, Table, section
+from ..document import EpochPart, Report
 
-Report = Mapping[str, Any]
 WHOLE = 1e-6  # epochs: less is rounding
 
 
@@ -39,7 +38,7 @@ def describe_choice(report: Report) -> str:
     kept = report["run"].get("kept")
     if not kept:
         return ""
-    metric, epoch = kept["metric"], read_number(kept["epoch"])
+    metric, epoch = kept["metric"], kept["epoch"]
     shown = f" ({format_value(metric, kept['value'])})" if "value" in kept else ""
     told = kept.get("reason") or (
         f"The model of step {kept['step']:,} was kept: "
@@ -52,15 +51,14 @@ def describe_choice(report: Report) -> str:
     return told
 
 
-def _epoch_row(e: Mapping[str, Any]) -> list[str]:
+def _epoch_row(e: EpochPart) -> list[str]:
     change = e.get("accuracy_change")
-    measured = "validation_loss" in e
     return [
         str(e["epoch"]),
         f"{e['step']:,}",
         format_value("loss", e["train_loss"]),
-        format_value("loss", e["validation_loss"]) if measured else DASH,
-        format_value("accuracy", e["validation_accuracy"]) if measured else DASH,
+        format_value("loss", e.get("validation_loss")),
+        format_value("accuracy", e.get("validation_accuracy")),
         format_difference("accuracy", change) if change is not None else DASH,
         format_seconds(e["seconds"]),
         e["observation"],
@@ -69,9 +67,9 @@ def _epoch_row(e: Mapping[str, Any]) -> list[str]:
 
 def loss_chart(report: Report) -> Chart | None:
     """Training and validation loss by step, what guessing gives, and the step that was kept."""
-    series = report.get("series", {})
+    series = report["series"]
     lines = [
-        Line(f"{split} loss", _numbers(s["step"]), _numbers(s["value"]))
+        Line(f"{split} loss", s["step"], s["value"])
         for split, name in (("training", "train/loss"), ("validation", "validation/loss"))
         if (s := series.get(name)) and s["step"]
     ]
@@ -103,7 +101,3 @@ def _kept(report: Report, lines: Sequence[Line]) -> list[tuple[float, float, str
     if step is None or not math.isfinite(measured.get(step, math.nan)):
         return []
     return [(float(step), measured[step], "kept")]
-
-
-def _numbers(values: Sequence[Any]) -> list[float]:
-    return [read_number(v) for v in values]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from ...judgement.selection import clean
+from ...judgement.selection import clean, metric_value
+from ...metrics.results import ModelResult
 from ...wording.numbers import (
     format_count,
     format_difference,
@@ -15,8 +15,8 @@ from ...wording.numbers import (
     format_value,
 )
 from ..blocks import Banner, Block, Figures, Paragraph, section
+from ..document import Report, RunPart, result_of
 
-Report = Mapping[str, Any]
 SHOWN_LABELS = 12  # of a head that was replaced
 BROKEN_OFF = {"stopped": "was stopped", "failed": "failed", "died": "died"}
 
@@ -40,9 +40,8 @@ def headline_figures(report: Report) -> list[tuple[str, str, str]]:
 
     Where rows repeat an earlier split, tuned and the difference on the others as well (D2).
     """
-    headline = report.get("headline")
-    result = report["results"].get(headline["split"], {}).get("tuned") if headline else None
-    if headline is None or result is None:
+    headline = report["headline"]
+    if headline is None or result_of(report, headline["split"]) is None:
         return []
     split, metric, before = headline["split"], headline["metric"], headline["from_model"]
     models, others = (report["results"].get(s, {}) for s in (split, clean(split)))
@@ -61,24 +60,24 @@ def _differences(
     """The paired difference of (split, metric, from, to), and the answers that changed."""
     split, metric, _, to = wanted
     for c in report["comparisons"]:
-        if (c["split"], c["metric"], c["from"], c["to"]) == wanted:
-            ends = format_difference_interval(metric, c["low"], c["high"])
-            told = format_difference(metric, c["difference"])
-            yield f"difference{where}", told, f"paired 95 %: {ends}"
-            if c.get("fixed") is not None:
-                changed = f"{c['fixed']:,} / {c['broke']:,}"
-                rows = report["results"][split][to]["n"]
+        if c.key == wanted:
+            ends = format_difference_interval(metric, c.low, c.high)
+            change = format_difference(metric, c.difference)
+            yield f"difference{where}", change, f"paired 95 %: {ends}"
+            if c.fixed is not None and c.broke is not None:
+                changed = f"{c.fixed:,} / {c.broke:,}"
+                rows = report["results"][split][to].n
                 yield f"fixed / broke{where}", changed, format_count(rows, "row")
 
 
-def _figure(metric: str, split: str, model: str, result: Mapping[str, Any]) -> tuple[str, str, str]:
-    estimate = result.get("metrics", {}).get(metric, {"value": result.get("loss")})
-    ends = format_interval(metric, estimate.get("low"), estimate.get("high"))
-    value = format_value(metric, estimate["value"])
+def _figure(metric: str, split: str, model: str, result: ModelResult) -> tuple[str, str, str]:
+    found = result.metrics.get(metric)
+    ends = format_interval(metric, found and found.low, found and found.high)
+    value = format_value(metric, metric_value(result, metric))
     return f"{metric}, {model} on {split}", value, f"95 %: {ends}"
 
 
-def describe_run(run: Mapping[str, Any]) -> str:
+def describe_run(run: RunPart) -> str:
     parts = [f"Run {run['id']}, {run['task']}, {run['status']}."]
     if run.get("base"):
         tuned = f", tuned model {run['tuned']}" if run.get("tuned") else ""
@@ -87,16 +86,16 @@ def describe_run(run: Mapping[str, Any]) -> str:
         parts.append(f"Base model {run['base']}{tuned}.{_about_head(run)}")
     if run.get("max_steps"):
         parts.append(_describe_steps(run))
-    if run.get("created"):
-        ended = f", ended {_moment(run['finished'])}" if run.get("finished") else ""
+    if run["created"]:
+        ended = f", ended {_moment(run['finished'])}" if run["finished"] else ""
         parts.append(f"Started {_moment(run['created'])}{ended}.")
     return " ".join(parts)
 
 
-def _about_head(run: Mapping[str, Any]) -> str:
+def _about_head(run: RunPart) -> str:
     """Whether the base could answer by itself (C6): a new head is never called a base."""
-    model = run.get("model") or {}
-    if not model.get("new_head"):
+    model = run.get("model")
+    if model is None or not model["new_head"]:
         return ""
     if labels := model.get("replaced_labels"):
         shown = ", ".join(labels[:SHOWN_LABELS]) + (" …" if len(labels) > SHOWN_LABELS else "")
@@ -104,7 +103,7 @@ def _about_head(run: Mapping[str, Any]) -> str:
     return " The base has no head for these labels" + ("." if run.get("tuned") else ": it is new.")
 
 
-def _describe_steps(run: Mapping[str, Any]) -> str:
+def _describe_steps(run: RunPart) -> str:
     """How far training went; a run that ended before its evaluation is not a completed one."""
     done, planned, best = run["steps"], run["max_steps"], run.get("best_step")
     told = f"{done:,} of {format_count(planned, 'step')}"

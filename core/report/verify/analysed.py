@@ -36,7 +36,8 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
             yield cannot(f"{split} analyses", files, broken[0])
         why = "cannot be made from the rows as they are" if broken else ELSEWHERE
         for name, models in analyses.items():
-            for model, result in models.items():
+            for model, struct in models.items():
+                result = spell_numbers(struct)
                 what = f"{split} {name} {model}".strip()
                 if (name, model) not in again:
                     many = count_numbers(result)

@@ -98,8 +98,9 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
             except BROKEN as error:
                 yield cannot(f"{split} {model}", f"predictions/{split}.{model}.parquet", error)
                 continue
-            again = spell_numbers(msgspec.to_builtins(measured))
-            yield from _compare_results(f"{split} {model}", result, again)
+            yield from _compare_results(
+                f"{split} {model}", spell_numbers(result), spell_numbers(measured)
+            )
 
 
 def _measure(stored: StoredRun, frame: pl.DataFrame) -> ModelResult:
@@ -129,15 +130,15 @@ def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) 
 
 
 def check_comparisons(stored: StoredRun) -> Iterator[Check]:
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[Comparison]] = {}
     for c in stored.history.comparisons:
-        groups.setdefault((c["split"], c["from"], c["to"]), []).append(c)
+        groups.setdefault((c.split, c.from_model, c.to_model), []).append(c)
     for (split, before, after), rows in groups.items():
         frames = [rows_behind(stored, split, model) for model in (before, after)]
         title = f"{split} {before} → {after}"
         if frames[0] is None or frames[1] is None:
             told = f"{title}: the rows of both are needed"
-            yield _unchecked(title, UNCHECKED, told, rows)
+            yield _unchecked(title, UNCHECKED, told, spell_numbers(rows))
             continue
         try:
             found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
@@ -145,11 +146,11 @@ def check_comparisons(stored: StoredRun) -> Iterator[Check]:
             files = suspects(stored, split, (before, after))
             yield cannot(title, f"{title}: {files}", error)
             continue
-        if any("p_holm" in row for row in rows):  # an older run has none
+        if any(row.p_holm is not None for row in rows):  # an older run has none
             found = adjust_secondary(found, primary_metric(stored.run, stored.history))
-        again = {c.metric: spell_numbers(msgspec.to_builtins(c)) for c in found}
+        again = {c.metric: c for c in found}
         for row in rows:
-            yield _compare_difference(title, row, again.get(row["metric"]))
+            yield _compare_difference(title, row, again.get(row.metric))
 
 
 def _compare_again(
@@ -161,13 +162,14 @@ def _compare_again(
     return history.task_type.compare(split, *sides, stored.labels, history.positive)
 
 
-def _compare_difference(title: str, was: dict[str, Any], now: dict[str, Any] | None) -> Check:
-    name = was["metric"]
-    what, shown = f"{title} {name}", format_difference(name, was["difference"])
+def _compare_difference(title: str, was: Comparison, now: Comparison | None) -> Check:
+    name = was.metric
+    what, shown = f"{title} {name}", format_difference(name, was.difference)
     if now is None:
         told = f"{what}: is not made from these rows alone"
-        return _unchecked(what, shown, told, was)
-    return _agreed_number(what, (shown, format_difference(name, now["difference"])), was, now)
+        return _unchecked(what, shown, told, spell_numbers(was))
+    both = shown, format_difference(name, now.difference)
+    return _agreed_number(what, both, spell_numbers(was), spell_numbers(now))
 
 
 def _agreed_number(

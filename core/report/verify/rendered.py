@@ -11,12 +11,12 @@ from typing import Any
 
 from ...errors import RunError
 from ...files.reading import read_json
+from ..document import Report
 from ..report import build_report, render_html, render_markdown, version
 from .agreement import NUMBER, skeleton
 from .stored import LISTED, Check, StoredRun
 
 RENDERED = {"report.md": render_markdown, "report.html": render_html}
-Report = dict[str, Any]
 _RUN = re.compile(r"Run (.+?), (?:classification|generation), ")
 _WRITER = re.compile(r"Written by ftev ([\w.+]+)\.")
 
@@ -112,11 +112,13 @@ def _reports(stored: StoredRun, page: str) -> Iterator[Report]:
     now = build_report(stored.run, stored.history)
     reviews = _stored_reviews(stored)
     for name in _names(stored, page):
-        named = now | {"run": now["run"] | {"id": name}}
+        named: Report = {**now, "run": {**now["run"], "id": name}}
         if "reviews" in now:
-            yield {key: value for key, value in named.items() if key != "reviews"}
+            without = named.copy()
+            del without["reviews"]
+            yield without
             if reviews is not None:
-                yield named | {"reviews": reviews}
+                yield {**named, "reviews": reviews}
         yield named
 
 

@@ -56,7 +56,8 @@ class StoredRun:
     def labels(self) -> Sequence[str]:
         """In the order of the stored probabilities: that of the model which was scored."""
         for models in self.history.results.values():
-            order = models.get("tuned", {}).get("confusion", {}).get("labels", [])
+            confusion = models["tuned"].confusion if "tuned" in models else None
+            order = confusion.labels if confusion else []
             if sorted(order) == sorted(self.history.labels):
                 return list(order)
         return self.history.labels
@@ -105,9 +106,9 @@ def suspects(stored: StoredRun, split: str, models: Iterable[str]) -> str:
     names = {model: f"predictions/{whole}.{model}.parquet" for model in models}
     changed = []
     for model, name in names.items():
-        result = stored.history.results.get(whole, {}).get(model, {})
+        result = stored.history.result(whole, model)
         frame = stored.frames.get(whole, {}).get(model)
-        written = result.get("n", 0) + len(result.get("unscored", []))
+        written = result.n + len(result.unscored) if result else 0
         if frame is not None and result and frame.height != written:
             changed.append(f"{name} ({frame.height:,} rows of {written:,})")
     return ", ".join(changed or names.values())

@@ -17,6 +17,7 @@ from ...analysis.predictions import REWRITE, read_frame, task_of
 from ...data.data import read_dataset
 from ...errors import FtevError, RunError
 from ...metrics.evaluate import majority_frame
+from ...run.events import why_unreadable
 from ...run.history import History
 from ...run.misfits import use_history
 from ...run.runs import Run, file_sha256
@@ -44,7 +45,7 @@ def _verify(run: Run, history: History) -> list[Check]:
     if not history.results:
         raise RunError(f"{run.id}: there are no results to check. The run must finish first")
     stored = StoredRun(run, history)
-    checks = [*_check_files(stored)]
+    checks = [*_check_lines(stored), *_check_files(stored)]
     checks += _check_sources(stored)
     checks += _check_rows(stored)
     checks += check_sums(stored)
@@ -54,6 +55,16 @@ def _verify(run: Run, history: History) -> list[Check]:
     checks += check_report(stored)
     checks += check_rendered(stored)
     return checks
+
+
+def _check_lines(stored: StoredRun) -> Iterator[Check]:
+    """Whole lines of events.jsonl that hold no event: something in them was changed."""
+    if not stored.history.unreadable_lines:
+        return
+    for number, line in enumerate(stored.run.events_path.read_bytes().splitlines(), 1):
+        if reason := why_unreadable(line):
+            what = f"events.jsonl line {number:,}"
+            yield Check(what, "as written", "unreadable", False, f"{what}: {reason}")
 
 
 def _check_files(stored: StoredRun) -> Iterator[Check]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from textual import events, on
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from ....core.compare.compared import ComparedRuns
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
@@ -73,7 +74,7 @@ class CompareScreen(FramedScreen[None]):
         self.named, self.folder = name_runs(named[:MOST_RUNS]), folder
         self.remembered_of = of or folder
         self._left: dict[str, Any] = {}  # what is remembered and waits for its data
-        self.told: Mapping[str, Any] | None = None
+        self.told: ComparedRuns | None = None
         self.sentence = Sentence()
         self.chart = Overlay(ascii_only=ascii_only)
         self.metrics, self.settings = PairedPane(), SettingsPane()

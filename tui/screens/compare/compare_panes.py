@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from textual.binding import BindingType
 from textual.geometry import Region, Size
 
+from ....core.compare.compared import ComparedRuns
 from ....core.wording.text import visible
 from ...drawing.axes import plot_width
 from ...drawing.format import wrap
@@ -64,10 +65,10 @@ class PairedPane(NumberedPane):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: Mapping[str, Any] | None = None
+        self.told: ComparedRuns | None = None
         self.refused: list[str] = []
 
-    def show_told(self, told: Mapping[str, Any]) -> None:
+    def show_told(self, told: ComparedRuns) -> None:
         self.told = told
         self.show()
 

@@ -7,9 +7,17 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from ....core.compare.compared import format_setting, name_in, other_metrics, primary_comparisons
+from ....core.compare.compared import (
+    ComparedRun,
+    ComparedRuns,
+    format_setting,
+    name_in,
+    other_metrics,
+    primary_comparisons,
+)
 from ....core.judgement.outcome import Outcome, read_difference
 from ....core.metrics.metric import METRICS
+from ....core.metrics.results import Comparison
 from ....core.wording.names import name_decision
 from ....core.wording.numbers import (
     format_difference,
@@ -31,11 +39,10 @@ OUTCOMES: dict[Outcome, Span] = {
     "the same": ("= the same", "muted"),
     "cannot tell": ("· not shown", "muted"),
 }
-Document = Mapping[str, Any]
 
 
-def metric_lines(told: Document, width: int) -> list[Line]:
-    """The primary metric of every run, then the other metrics, a table a run."""
+def metric_lines(told: ComparedRuns, width: int) -> list[Line]:
+    """The primary metric of every run, then the other metrics, a table per run."""
     metric = told["metric"]
     direction = METRICS[metric].direction
     title = f"{name_in(told, metric)} of {told['model']} on {told['split']}"
@@ -55,8 +62,8 @@ def metric_lines(told: Document, width: int) -> list[Line]:
     return lines
 
 
-def _primary_table(told: Document, width: int) -> list[Line]:
-    found = {c["to"]: c for c in primary_comparisons(told)}
+def _primary_table(told: ComparedRuns, width: int) -> list[Line]:
+    found = {c.to_model: c for c in primary_comparisons(told)}
     several = len(found) > 1
     roomy = width >= ROOMY
     longest = max(8, *(cell_len(visible(r["name"])) for r in told["runs"]))
@@ -75,10 +82,12 @@ def _primary_table(told: Document, width: int) -> list[Line]:
     return [header(columns), *(row(columns, line) for line in cells)]
 
 
-def _run_cells(r: Document, told: Document, c: Document | None, *, roomy: bool) -> list[Span]:
+def _run_cells(
+    r: ComparedRun, told: ComparedRuns, c: Comparison | None, *, roomy: bool
+) -> list[Span]:
     metric = told["metric"]
     estimate = r["metrics"][metric]
-    value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate["value"])
+    value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate.value)
     cells: list[Span] = [(visible(r["name"]), ""), (_minus(value), "")]
     if c is None:
         first = r["name"] == told["baseline"]
@@ -87,15 +96,15 @@ def _run_cells(r: Document, told: Document, c: Document | None, *, roomy: bool) 
     return [
         *cells,
         (_difference(c), "strong"),
-        (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),
+        (_minus(format_difference_interval(metric, c.low, c.high)), ""),
         (word, role),
-        (format_p(c.get("p_holm", c["p"])), "muted"),
-        *((f"{c[k]:,}" if c.get(k) is not None else "", "muted") for k in ("fixed", "broke")),
+        (format_p(c.adjusted_p), "muted"),
+        *(("" if n is None else f"{n:,}", "muted") for n in (c.fixed, c.broke)),
     ]
 
 
-def _difference(c: Document) -> str:
-    return _minus(format_difference(c["metric"], c["difference"])).replace(" points", " pts")
+def _difference(c: Comparison) -> str:
+    return _minus(format_difference(c.metric, c.difference)).replace(" points", " pts")
 
 
 def _fitting(
@@ -115,7 +124,7 @@ def _minus(text: str) -> str:
     return text.replace("-", MINUS)
 
 
-def _reasons(told: Document) -> list[Line]:
+def _reasons(told: ComparedRuns) -> list[Line]:
     """The verdict of each run against its own objective."""
     lines: list[Line] = []
     for r in told["runs"]:
@@ -129,7 +138,7 @@ def _reasons(told: Document) -> list[Line]:
     return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []
 
 
-def _others(told: Document, first: Document, r: Document, width: int) -> list[Line]:
+def _others(told: ComparedRuns, first: ComparedRun, r: ComparedRun, width: int) -> list[Line]:
     others = other_metrics(told, r["name"])
     longest = max((cell_len(name_in(told, name)) for name, _ in others), default=0)
     columns = [
@@ -143,7 +152,7 @@ def _others(told: Document, first: Document, r: Document, width: int) -> list[Li
     cells: list[list[Span]] = []
     for name, c in others:
         values: list[Span] = [
-            (_minus(format_value(name, side["metrics"][name]["value"])), "") for side in (first, r)
+            (_minus(format_value(name, side["metrics"][name].value)), "") for side in (first, r)
         ]
         cells.append([(name_in(told, name), ""), *values, *_change(name, c)])
     if not cells:
@@ -154,14 +163,14 @@ def _others(told: Document, first: Document, r: Document, width: int) -> list[Li
     return [[], head, header(columns), *(row(columns, line) for line in cells)]
 
 
-def _change(metric: str, c: Document | None) -> list[Span]:
+def _change(metric: str, c: Comparison | None) -> list[Span]:
     if c is None:
         return [(ABSENT, "muted")] * 3
     role = {"better": "good", "worse": "bad"}.get(read_difference(c), "")
     return [
         (_difference(c), role),
-        (_minus(format_difference_interval(metric, c["low"], c["high"])), ""),
-        (format_p(c["p"]), "muted"),
+        (_minus(format_difference_interval(metric, c.low, c.high)), ""),
+        (format_p(c.p), "muted"),
     ]
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from textual.message import Message
 
+from ....core.compare.compared import ComparedRuns
 from ....core.errors import FtevError
 from ....core.run.history import read_history
 from ....core.run.runs import Run
@@ -31,7 +33,7 @@ class CurvesRead(Message):
 class RunsCompared(Message):
     """The document of `compare --json`, with the names that are shown."""
 
-    told: Mapping[str, Any]
+    told: ComparedRuns
 
 
 @dataclass
@@ -79,7 +81,7 @@ def _settings_that_differ(named: Sequence[Named]) -> dict[str, list[Any]]:
     }
 
 
-def _with_names(told: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _with_names(told: ComparedRuns, names: Sequence[str]) -> ComparedRuns:
     """The document with the names people gave the runs, where they tell them apart."""
     ids = [r["name"] for r in told["runs"]]
     shown = dict(zip(ids, names if len(set(names)) == len(names) else ids, strict=True))
@@ -88,7 +90,8 @@ def _with_names(told: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
         "baseline": shown[told["baseline"]],
         "runs": [{**r, "name": shown[r["name"]]} for r in told["runs"]],
         "comparisons": [
-            {**c, "from": shown[c["from"]], "to": shown[c["to"]]} for c in told["comparisons"]
+            replace(c, from_model=shown[c.from_model], to_model=shown[c.to_model])
+            for c in told["comparisons"]
         ],
         "unpaired": [
             {"run": shown[u["run"]], "reason": _renamed(u["reason"], shown)}
@@ -104,11 +107,11 @@ def _renamed(text: str, shown: Mapping[str, str]) -> str:
     return text
 
 
-def write_comparison(told: Mapping[str, Any], path: Path, post: Post) -> None:
+def write_comparison(told: ComparedRuns, path: Path, post: Post) -> None:
     in_thread(lambda: _write(told, path, post))
 
 
-def _write(told: Mapping[str, Any], path: Path, post: Post) -> None:
+def _write(told: ComparedRuns, path: Path, post: Post) -> None:
     from ....core.compare.compared import comparison_blocks
     from ....core.files.disk import write_whole
     from ....core.report.formats.md import render_blocks

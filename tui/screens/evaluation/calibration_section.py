@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ....core.metrics.analyses import Bin, Calibration
 from ....core.report.blocks import Paragraph
 from ....core.report.sections.calibration import show_calibration
 from ....core.report.sections.thresholds import show_thresholds
@@ -36,14 +35,13 @@ class CalibrationSection(Section):
     def term(self, shown: Shown) -> str | None:
         return "ece"
 
-    def told(self, shown: Shown) -> dict[str, Any]:
-        found = shown.part["analyses"].get(shown.split, {}).get("calibration", {})
-        result: dict[str, Any] = found.get("tuned", {})
-        return result
+    def bins(self, shown: Shown) -> list[Bin]:
+        found = shown.analysis(Calibration)
+        return (found.bins if found else None) or []
 
     def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
         panel = self.panel if self.panel_split == shown.split else None
-        bins = self.told(shown).get("bins", [])
+        bins = self.bins(shown)
         if panel is None and bins and width >= SIDE_BY_SIDE:
             left = width // 2 - 2
             lines = self._window(self._text(shown, width - left - 3), height)
@@ -68,7 +66,7 @@ class CalibrationSection(Section):
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         told = self._text(shown, width)
-        bins = self.told(shown).get("bins", [])
+        bins = self.bins(shown)
         if bins and width < SIDE_BY_SIDE and told:
             size = min(width, 60)
             diagram = reliability_lines(bins, size, 12, ascii_only=shown.ascii_only)
@@ -90,9 +88,7 @@ class CalibrationSection(Section):
         return [
             [("Can its confidence be believed?", "strong")],
             [("● tuned, with 95 %   ", "tuned"), ("dots: perfectly calibrated", "muted")],
-            *reliability_lines(
-                self.told(shown).get("bins", []), width, room, ascii_only=shown.ascii_only
-            ),
+            *reliability_lines(self.bins(shown), width, room, ascii_only=shown.ascii_only),
             [],
             *sentences,
         ]

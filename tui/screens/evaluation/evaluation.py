@@ -10,6 +10,8 @@ from textual import events, on
 from textual.binding import BindingType
 
 from ....core.config.config import RunConfig
+from ....core.metrics.analyses import Thresholds
+from ....core.report.document import Report
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.tasks import find_task
@@ -31,9 +33,9 @@ from .evaluation_read import (
     EvaluationRead,
     ReadingFailed,
     narrowed,
+    ordered_splits,
     read_evaluation,
     references_of,
-    splits_of,
     tell_split,
 )
 from .evidence_sections import FindingsSection, SlicesSection
@@ -75,7 +77,7 @@ class EvaluationScreen(ReadingScreen):
         self.run_shown = run
         self.history = history
         self.config: RunConfig | None = None
-        self.report: dict[str, object] = {}
+        self.report: Report | None = None
         self.split = self.reference = ""
         self.verdict, self.pane = VerdictPane(id="verdict"), SectionPane()
 
@@ -99,7 +101,7 @@ class EvaluationScreen(ReadingScreen):
         preload(RECEIPTS)
         self.report, self.history, self.config = message.report, message.history, message.config
         told = message.report.get("verdict")
-        splits = splits_of(message.report)
+        splits = ordered_splits(message.report)
         if not splits:
             self.pane.state, self.verdict.state = NOTHING, "No verdict yet."
         elif told:
@@ -145,10 +147,12 @@ class EvaluationScreen(ReadingScreen):
         }
 
     def recall(self, memory: Plain) -> None:
-        if memory.get("split") in splits_of(self.report):
+        assert self.report is not None
+        splits = ordered_splits(self.report)
+        if memory.get("split") in splits:
             self._choose(str(memory["split"]), str(memory.get("reference")))
         else:
-            self._choose(splits_of(self.report)[0], "")
+            self._choose(splits[0], "")
         places = memory.get("places")
         for section, told in zip(
             self.pane.sections, places if isinstance(places, list) else [], strict=False
@@ -184,6 +188,7 @@ class EvaluationScreen(ReadingScreen):
     def _choose(self, split: str, reference: str) -> None:
         """Show a split against a reference; without one, that which counts first."""
         assert self.history is not None
+        assert self.report is not None
         known = references_of(self.report, split)
         self.split = split
         self.reference = reference if reference in known else next(iter(known), "")
@@ -204,8 +209,7 @@ class EvaluationScreen(ReadingScreen):
         against = MODEL_WORDS.get(self.reference, "")
         about = f"{tell_split(self.report, split)}" + (f" · against {against}" if against else "")
         run = self.report["run"]
-        assert isinstance(run, dict)
-        status = title_right(str(run["status"]))
+        status = title_right(run["status"])
         self.show_title(visible(run["name"]), f"evaluation · {about}", status)
         self._show()
 
@@ -237,13 +241,12 @@ class EvaluationScreen(ReadingScreen):
     def _read_panel(self, section: CalibrationSection, frame: Any) -> None:
         """The threshold panel in a thread: numpy is imported there."""
         shown = self.pane.shown
-        analyses = shown.part["analyses"].get(self.split, {}) if shown else {}
-        told = analyses.get("thresholds", {}).get("tuned")
-        if told is None or frame is None or section.panel_split == self.split:
+        found = shown.analysis(Thresholds) if shown else None
+        if found is None or frame is None or section.panel_split == self.split:
             return
         labels = self.history.labels if self.history else []
         self._panel_waits = True
-        read_panel(frame, labels, told, self.split, self.post_message)
+        read_panel(frame, labels, found, self.split, self.post_message)
 
     @on(PanelRead)
     def show_panel(self, message: PanelRead) -> None:
@@ -301,7 +304,7 @@ class EvaluationScreen(ReadingScreen):
             self.pane.show()
 
     def action_next_split(self) -> None:
-        splits = splits_of(self.report) if self.report else []
+        splits = ordered_splits(self.report) if self.report else []
         if len(splits) < 2:
             self.key_line.show_notice("No other split was evaluated.")
             return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ....core.judgement.outcome import Outcome, read_difference
+from ....core.metrics.results import Comparison, Estimate, ModelResult
+from ....core.report.document import Report
 from ....core.report.sections.thresholds import describe_other_threshold
 from ....core.wording.names import name_class, name_metric, positive_label_of, short_name
 from ....core.wording.numbers import (
@@ -17,13 +19,12 @@ from ....core.wording.numbers import (
     format_estimate,
     format_p,
     format_value,
-    read_number,
 )
 from ...drawing.format import fit, fit_right, with_minus
 from ...drawing.lines import GAP, Line, Span
 from ..run.metric_rows import MetricRow, MetricTable, Value
 from .block_lines import prose
-from .evaluation_read import MODEL_WORDS, Report
+from .evaluation_read import MODEL_WORDS
 from .sections import ListSection, Opened, OpenReceipt, Shown
 
 ORDER = ("majority", "probe", "base", "tuned")
@@ -42,8 +43,8 @@ class Row:
     """A metric of every model, and the report's comparison of the tuned one with its reference."""
 
     metric: str
-    estimates: Mapping[str, Mapping[str, Any]]
-    comparison: Mapping[str, Any] | None
+    estimates: Mapping[str, Estimate]
+    comparison: Comparison | None
     primary: bool
     positive: str | None = None  # the label of precision, recall and F1
 
@@ -52,9 +53,9 @@ def metric_rows(report: Report, split: str, reference: str, table: MetricTable) 
     """A row each metric of `table`, in its order, as the report tells it."""
     results = report["results"][split]
     compared = {
-        c["metric"]: c
+        c.metric: c
         for c in report["comparisons"]
-        if (c["split"], c["from"], c["to"]) == (split, reference, "tuned")
+        if (c.split, c.from_model, c.to_model) == (split, reference, "tuned")
     }
     rows, positive = [], positive_label_of(results.values())
     for row in table.rows:
@@ -64,21 +65,15 @@ def metric_rows(report: Report, split: str, reference: str, table: MetricTable) 
     return rows
 
 
-def _estimate(result: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
-    estimate: Mapping[str, Any] | None = result.get("metrics", {}).get(metric)
-    if estimate is None and metric == "loss" and result.get("loss") is not None:
-        return {"value": result["loss"]}
-    return estimate
+def _estimate(result: ModelResult, metric: str) -> Estimate | None:
+    if metric == "loss" and metric not in result.metrics and result.loss is not None:
+        return Estimate(result.loss, math.nan, math.nan, "")
+    return result.metrics.get(metric)
 
 
 def receipt_row(row: Row, reference: str) -> MetricRow:
     """What the receipt is asked for."""
-    values = {
-        model: Value(
-            read_number(e.get("value")), read_number(e.get("low")), read_number(e.get("high"))
-        )
-        for model, e in row.estimates.items()
-    }
+    values = {model: Value(e.value, e.low, e.high) for model, e in row.estimates.items()}
     models = [m for m in ORDER if m in values] + [m for m in values if m not in ORDER]
     return MetricRow(row.metric, {m: values[m] for m in models}, before=reference)
 
@@ -127,7 +122,7 @@ def _fits(widths: Sequence[int], width: int) -> bool:
 
 
 def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list[Span]]:
-    corrected = whole and any(r.comparison and "p_holm" in r.comparison for r in rows)
+    corrected = whole and any(r.comparison and r.comparison.p_holm is not None for r in rows)
     heads = [*models, "change", "95 % interval"]
     if whole:
         heads += ["p", *(["p (Holm)"] if corrected else []), "smallest"]
@@ -146,28 +141,28 @@ def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> lis
         return [*cells, *[("", "")] * (3 + whole * (2 + corrected))]
     reads = read_difference(c)
     mark, role = READS[reads]
-    change = format_difference(row.metric, c["difference"]).removesuffix(" points")
+    change = format_difference(row.metric, c.difference).removesuffix(" points")
     cells += [
         (change, role),
-        (format_difference_interval(row.metric, c["low"], c["high"]), "muted"),
+        (format_difference_interval(row.metric, c.low, c.high), "muted"),
     ]
     if whole:
-        cells.append((format_p(c.get("p")), "muted"))
+        cells.append((format_p(c.p), "muted"))
         if corrected:
-            cells.append((format_p(c.get("p_holm")), "muted"))
+            cells.append((format_p(c.p_holm), "muted"))
         cells.append((_smallest(c), "muted"))
     return [*cells, (f"{mark} {reads}", role)]
 
 
-def _short(metric: str, estimate: Mapping[str, Any] | None) -> str:
-    return DASH if estimate is None else format_value(metric, estimate.get("value"))
+def _short(metric: str, estimate: Estimate | None) -> str:
+    return DASH if estimate is None else format_value(metric, estimate.value)
 
 
-def _smallest(c: Mapping[str, Any]) -> str:
-    least = read_number(c.get("smallest_detectable"))
-    if least != least:
+def _smallest(c: Comparison) -> str:
+    least = c.smallest_detectable
+    if least is None or math.isnan(least):
         return DASH
-    return format_difference(c["metric"], abs(least)).lstrip("+").removesuffix(" points")
+    return format_difference(c.metric, abs(least)).lstrip("+").removesuffix(" points")
 
 
 def _line(row: Row | None, cells: list[Span], widths: list[int], chosen: bool) -> Line:
@@ -201,11 +196,11 @@ def tell_metric(row: Row, reference: str, width: int) -> list[Line]:
     against = MODEL_WORDS.get(reference, reference)
     told += (
         f", of {against} {format_estimate(row.metric, row.estimates.get(reference))}: "
-        f"{format_difference(row.metric, c['difference'])}, paired 95 % "
-        f"{format_difference_interval(row.metric, c['low'], c['high'])}, p {format_p(c.get('p'))}"
+        f"{format_difference(row.metric, c.difference)}, paired 95 % "
+        f"{format_difference_interval(row.metric, c.low, c.high)}, p {format_p(c.p)}"
     )
-    if "p_holm" in c:
-        told += f" (Holm: {format_p(c['p_holm'])})"
+    if c.p_holm is not None:
+        told += f" (Holm: {format_p(c.p_holm)})"
     told += f": {read_difference(c)}."
     if (least := _smallest(c)) != DASH:
         told += f" Detectable with these rows: {least}{_unit(row.metric)} or more."
@@ -224,12 +219,12 @@ def tell_doubt(rows: Sequence[Row]) -> str:
         c
         for row in rows
         if (c := row.comparison) and read_difference(c) == "cannot tell"
-        if read_number(c["low"]) > 0 or read_number(c["high"]) < 0
+        if c.low > 0 or c.high < 0
     ]
     if not doubted:
         return ""
-    corrected = any("p_holm" in c for c in doubted)
-    raised = ", raised for several metrics," if corrected else ""
+    corrected = any(c.p_holm is not None for c in doubted)
+    raised = ", adjusted for multiple comparisons," if corrected else ""
     return f"· beside an interval without 0: p{raised} is over 0.05."
 
 
@@ -237,8 +232,8 @@ def tell_changed(rows: Sequence[Row], reference: str) -> str:
     """`20 rows fixed, 6 broke against the linear probe.` Empty where answers are not labels."""
     for row in rows:
         c = row.comparison
-        if c is not None and c.get("fixed") is not None:
-            fixed = format_count(int(c["fixed"]), "row")
+        if c is not None and c.fixed is not None:
+            fixed = format_count(c.fixed, "row")
             against = MODEL_WORDS.get(reference, reference)
             return f"Against {against}, tuned fixed {fixed} and broke {int(c['broke']):,}."
     return ""

@@ -5,15 +5,15 @@ Nothing here is computed again: the report is the one that `report.json` holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from textual.message import Message
 
 from ....core.config.config import RunConfig
 from ....core.errors import FtevError
 from ....core.judgement.selection import REFERENCES, SPLITS, clean, place, reference_model
+from ....core.report.document import Report
 from ....core.run.history import History, read_history
 from ....core.run.runs import Run
 from ....core.wording.numbers import format_count
@@ -21,14 +21,13 @@ from ...app.background import in_thread
 
 CLEAN = "_clean"
 MODEL_WORDS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
-Report = Mapping[str, Any]
 
 
 @dataclass
 class EvaluationRead(Message):
     """The report of the run, its history and configuration (None where a copy lost it)."""
 
-    report: dict[str, Any]
+    report: Report
     history: History
     config: RunConfig | None
 
@@ -57,7 +56,7 @@ def _read(run: Run, history: History | None, post: Callable[[Message], object]) 
         post(ReadingFailed(str(error)))
 
 
-def splits_of(report: Report) -> list[str]:
+def ordered_splits(report: Report) -> list[str]:
     """The splits with results, the judged one first, each before its rows without repeats."""
     order = tuple(name for split in SPLITS for name in (split, clean(split)))
     return sorted(report["results"], key=lambda split: (place(order, split), split))
@@ -73,9 +72,9 @@ def references_of(report: Report, split: str) -> list[str]:
     return sorted(known, key=lambda model: model != first)
 
 
-def narrowed(report: Report, split: str, reference: str) -> dict[str, Any]:
+def narrowed(report: Report, split: str, reference: str) -> Report:
     """The report as far as it is about one split and one reference."""
-    headline = report.get("headline")
+    headline = report["headline"]
     kept = headline if headline and headline["split"] == split else None
     beside = [split, clean(split)] if kept else [split]
     return {
@@ -85,7 +84,7 @@ def narrowed(report: Report, split: str, reference: str) -> dict[str, Any]:
         "comparisons": [
             c
             for c in report["comparisons"]
-            if c["split"] == split and (not reference or c["from"] == reference)
+            if c.split == split and (not reference or c.from_model == reference)
         ],
         "analyses": {
             name: found
@@ -102,7 +101,7 @@ def stored_split(split: str) -> str:
 
 def tell_split(report: Report, split: str) -> str:
     """`test, 1,115 rows`"""
-    result: Report = next(iter(report["results"].get(split, {}).values()), {})
+    result = next(iter(report["results"].get(split, {}).values()), None)
     whole = stored_split(split)
     name = whole if whole == split else f"{whole} without repeated rows"
-    return f"{name}, {format_count(int(result.get('n', 0)), 'row')}"
+    return f"{name}, {format_count(result.n if result else 0, 'row')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....core.metrics.analyses import Slice, Slices
 from ....core.report.blocks import Heading, Table
 from ....core.report.sections.findings import sentences_of, tell_listed, tell_listed_of
 from ....core.report.sections.slices import name_slice, show_slices
@@ -86,9 +87,9 @@ class SlicesSection(ListSection):
     def count(self, shown: Shown) -> int:
         return len(self._slices(shown))
 
-    def _slices(self, shown: Shown) -> list[Any]:
-        found = shown.part["analyses"].get(shown.split, {}).get("slices", {}).get("tuned")
-        return [s for s in found["slices"] if s["judged"]][:20] if found else []
+    def _slices(self, shown: Shown) -> list[Slice]:
+        found = shown.analysis(Slices)
+        return [s for s in found.slices if s.judged][:20] if found else []
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         blocks = [b for b in show_slices(shown.part) if not isinstance(b, Heading)]
@@ -117,10 +118,10 @@ class SlicesSection(ListSection):
         if not slices:
             return None
         chosen = slices[self.cursor]
-        if chosen["by"] == "label":
-            return OpenRows(label_query(truth=chosen["value"]), about=name_slice(chosen))
-        low, found, high = str(chosen["value"]).replace(",", "").partition(" to ")
-        column = {"characters": "length", "scored tokens": "tokens"}.get(chosen["by"])
+        if chosen.by == "label":
+            return OpenRows(label_query(truth=chosen.value), about=name_slice(chosen))
+        low, found, high = chosen.value.replace(",", "").partition(" to ")
+        column = {"characters": "length", "scored tokens": "tokens"}.get(chosen.by)
         if column and found:
             return OpenRows(f"{column}>={low} {column}<={high}", about=name_slice(chosen))
         return None

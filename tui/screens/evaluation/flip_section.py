@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....core.metrics.analyses import Flips
 from ....core.report.sections.flips import tell_counts
 from ...drawing.lines import Line, keep_seen
 from ..examples.example_list import example_header, example_line, example_widths
@@ -76,8 +77,9 @@ class FlipSection(ListSection):
         return [[("─" * width, "rule")], *lines[:TEXT_LINES]] if lines else []
 
     def head(self, shown: Shown, width: int) -> list[Line]:
-        told = shown.part["analyses"].get(shown.split, {}).get("flips", {}).values()
-        found = next((f for f in told if f["from"] == shown.reference), None)
+        found = shown.analysis(Flips)
+        if found is not None and found.from_model != shown.reference:
+            found = None
         lines = prose(tell_counts(found, shown.split), width) if found else []
         return [*lines, *([[]] if lines else []), self._tabs(shown), []]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
+from ....core.metrics.results import LabelScores
 from ....core.wording.numbers import format_value
 from ....core.wording.text import visible
 from ...drawing.format import cut_apart, fit, fit_right
@@ -34,8 +35,8 @@ class LabelsSection(Section):
             self._point_at_worst(self._confusion(shown)[1])
 
     def _confusion(self, shown: Shown) -> tuple[list[str], list[list[int]]]:
-        found = shown.tuned.get("confusion") or {"labels": [], "counts": []}
-        return found["labels"], found["counts"]
+        found = shown.tuned.confusion if shown.tuned else None
+        return (found.labels, found.counts) if found else ([], [])
 
     def move(self, shown: Shown, across: int, down: int) -> None:
         labels, counts = self._confusion(shown)
@@ -123,19 +124,17 @@ class LabelsSection(Section):
         if self.view == LABELS:
             name, row = self._ordered(shown)[self.label]
             told = (
-                f'"{visible(name)}": recall {format_value("recall", row.get("recall"))} of '
-                f"{int(row.get('support', 0)):,} rows, precision "
-                f"{format_value('precision', row.get('precision'))}."
+                f'"{visible(name)}": recall {format_value("recall", row.recall)} of '
+                f"{row.support:,} rows, precision {format_value('precision', row.precision)}."
             )
         return prose(told, width)
 
-    def _ordered(self, shown: Shown) -> list[tuple[str, Any]]:
+    def _ordered(self, shown: Shown) -> list[tuple[str, LabelScores]]:
         """The labels, the lowest F1 first; a label without one comes last."""
-        per_class = shown.tuned.get("per_class") or {}
+        per_class = (shown.tuned.per_class if shown.tuned else None) or {}
 
-        def f1(item: tuple[str, Any]) -> float:
-            value = item[1].get("f1")
-            return 2.0 if value is None or float(value) != float(value) else float(value)
+        def f1(item: tuple[str, LabelScores]) -> float:
+            return 2.0 if math.isnan(item[1].f1) else item[1].f1
 
         return sorted(per_class.items(), key=f1)
 
@@ -154,8 +153,9 @@ class LabelsSection(Section):
                 POINTER if chosen else ("  ", ""),
                 (fit(names_shown[i], size), "strong" if chosen else ""),
             ]
-            cells += [(fit_right(format_value(n, row.get(n)), 10), "") for n in names]
-            lines.append([*cells, (fit_right(f"{int(row.get('support', 0)):,}", 6), "muted")])
+            values = zip(names, (row.precision, row.recall, row.f1), strict=True)
+            cells += [(fit_right(format_value(n, value), 10), "") for n, value in values]
+            lines.append([*cells, (fit_right(f"{row.support:,}", 6), "muted")])
         return lines
 
     def _worst_lines(self, shown: Shown, width: int) -> list[Line]:

@@ -8,7 +8,10 @@ from typing import Any
 
 from textual.content import Content
 
+from ....core.judgement.judged import Found, of_models
+from ....core.metrics.results import ModelResult
 from ....core.report.blocks import SECTIONS
+from ....core.report.document import Report, result_of
 from ....core.report.sections.choices import show_choices
 from ....core.report.sections.completions import show_completions
 from ....core.report.sections.texts import show_answers, show_texts
@@ -21,7 +24,6 @@ from ...drawing.lines import DECISION_MARKS, Line, keep_seen, moved, scrolled, w
 from ...widgets.pane import Pane
 from ..run.metric_rows import MetricTable
 from .block_lines import block_lines, prose
-from .evaluation_read import Report
 
 POINTER = ("▸ ", "accent")
 PLACES = ("top", "cursor", "kind")  # of a section, that are remembered
@@ -74,9 +76,12 @@ class Shown:
         return not find_task(self.report["run"]["task"]).has_labels
 
     @property
-    def tuned(self) -> dict[str, Any]:
-        result: dict[str, Any] = self.report["results"].get(self.split, {}).get("tuned", {})
-        return result
+    def tuned(self) -> ModelResult | None:
+        return result_of(self.report, self.split)
+
+    def analysis(self, kind: type[Found], model: str = "tuned") -> Found | None:
+        """What an analysis found on this split."""
+        return of_models(self.part["analyses"], kind, self.split).get(model)
 
 
 class Section:

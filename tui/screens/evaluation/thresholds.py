@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from ....core.metrics.analyses import Thresholds as FoundThresholds
 from ....core.wording.numbers import DASH, format_value
 from ....core.wording.text import visible
 from ...app.background import in_thread
@@ -95,7 +96,7 @@ class Thresholds:
 
 
 def read_thresholds(
-    frame: pl.DataFrame, labels: Sequence[str], told: Mapping[str, Any]
+    frame: pl.DataFrame, labels: Sequence[str], found: FoundThresholds
 ) -> Thresholds | None:
     """From the predictions of the tuned model, and what the report says of its threshold.
 
@@ -105,29 +106,28 @@ def read_thresholds(
 
     from ....core.metrics.thresholds import sweep, thin
 
-    positive = str(told.get("positive", ""))
+    positive = found.positive
     if "probabilities" not in frame.columns or positive not in labels or not frame.height:
         return None
     code = list(labels).index(positive)
     scores = frame["probabilities"].list.get(code).cast(float).to_numpy()
     if not np.isfinite(scores).all():
         return None
-    found = sweep((frame["label"] == positive).to_numpy(), np.ascontiguousarray(scores))
-    chosen = told.get("chosen", {}).get("threshold")
-    start = float(chosen) if chosen is not None else 0.5
-    kept = found.thresholds[thin(found, None, STOPS)].tolist()
-    aim = told.get("aim", {})
-    prices = (aim["fp"], aim["fn"]) if aim.get("kind") == "cost" else None
+    swept = sweep((frame["label"] == positive).to_numpy(), np.ascontiguousarray(scores))
+    start = found.chosen.threshold if found.chosen else 0.5
+    kept = swept.thresholds[thin(swept, None, STOPS)].tolist()
+    fp, fn = found.aim.fp, found.aim.fn
+    prices = (fp, fn) if fp is not None and fn is not None else None
     panel = Thresholds(
         positive,
-        found.thresholds[::-1].tolist(),
-        found.found[::-1].tolist(),
-        found.false[::-1].tolist(),
-        found.positives,
-        found.others,
+        swept.thresholds[::-1].tolist(),
+        swept.found[::-1].tolist(),
+        swept.false[::-1].tolist(),
+        swept.positives,
+        swept.others,
         sorted({*kept, start, 0.5}),
         start,
-        bool(told.get("in_use")),
+        found.in_use,
         prices,
     )
     panel.reset()
@@ -145,12 +145,12 @@ class PanelRead(Message):
 def read_panel(
     frame: pl.DataFrame,
     labels: Sequence[str],
-    told: Mapping[str, Any],
+    found: FoundThresholds,
     split: str,
     post: Callable[[Message], object],
 ) -> None:
     """Sort the probabilities in a thread: numpy is imported there."""
-    in_thread(lambda: post(PanelRead(read_thresholds(frame, labels, told), split)))
+    in_thread(lambda: post(PanelRead(read_thresholds(frame, labels, found), split)))
 
 
 def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
@@ -161,7 +161,7 @@ def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
     for column, f in zip(columns, (now, chosen, half), strict=True):
         column += [format_value("f1", v) if v == v else DASH for v in (f.precision, f.recall, f.f1)]
     if panel.prices:
-        names.append("cost a row")
+        names.append("cost per row")
         for column, f in zip(columns, (now, chosen, half), strict=True):
             column.append(f"{f.cost(*panel.prices):.3g}")
     told = name_chosen(panel)

@@ -125,7 +125,8 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
     if split.endswith(CLEAN) and leaks:
         table = table.filter(~pl.col("leak"))
     missing = inputs.missing if texts.null_count() == texts.len() else ""
-    scored = int(history.results.get(split, {}).get("tuned", {}).get("n", table.height))
+    result = history.result(split)
+    scored = result.n if result else table.height
     if split.endswith(CLEAN) and table.height != scored:
         missing = f"the run lists only some of the repeated rows: {scored:,} were scored here"
     unit = "" if labelled else _unit(table)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.cells import cell_len
 from textual.message import Message
 
+from ....core.metrics.analyses import LabelErrors, SuspectRow
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.numbers import DASH, format_value, read_number
@@ -42,7 +42,7 @@ class RowDetail:
     losses: dict[str, float] = field(default_factory=dict)
     measures: dict[str, dict[str, float]] = field(default_factory=dict)
     leak: tuple[str, int, str, float] | None = None
-    suspected: Mapping[str, Any] | None = None  # what confident learning says of its label
+    suspected: SuspectRow | None = None  # what confident learning says of its label
     missing: str = ""  # why there is no text
 
 
@@ -101,8 +101,9 @@ def detail_of(history: History, e: Examples, places: Places, at: int) -> RowDeta
                 detail.answers[model] = str(row["completion"])
             if row["tokens"]:
                 detail.losses[model] = float(row["nll"]) / row["tokens"]
-    suspects = history.analyses.get(detail.split, {}).get("label_errors", {}).get("", {})
-    detail.suspected = next((r for r in suspects.get("rows", ()) if r["row_id"] == row_id), None)
+    errors = history.analysis(LabelErrors, detail.split)
+    suspects = (errors.rows if errors else None) or ()
+    detail.suspected = next((r for r in suspects if r.row_id == row_id), None)
     return detail
 
 
@@ -167,10 +168,10 @@ def _marks(d: RowDetail, width: int) -> list[Line]:
         lines += prose(sentence, width, "warn")
     if d.suspected:
         s = d.suspected
+        likelihood = format_value("accuracy", s.probability)
         sentence = (
-            f'! Its label "{s["label"]}" may be wrong: it looks like "{s["suggested"]}" '
-            f"({format_value('accuracy', s['probability'])}). A confidently wrong model looks "
-            "the same."
+            f'! Its label "{s.label}" may be wrong: it looks like "{s.suggested}" ({likelihood}). '
+            "A confidently wrong model looks the same."
         )
         lines += prose(sentence, width, "warn")
     return [*lines, []] if lines else []

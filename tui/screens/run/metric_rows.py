@@ -7,13 +7,12 @@ of each split stand in one table, from the majority to the tuned model.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ....core.judgement.outcome import read_difference
-from ....core.judgement.selection import SPLITS
+from ....core.judgement.selection import SPLITS, find_comparison
 from ....core.metrics.metric import METRICS
+from ....core.metrics.results import ModelResult
 from ....core.run.events import Evaluated
 from ....core.run.history import NOISE_ERRORS, History
 from ....core.tasks import Task
@@ -129,7 +128,7 @@ def _final_table(history: History, split: str, primary: str) -> MetricTable:
         )
         for name in sorted(named, key=lambda name: _metric_order(name, primary))
     ]
-    scored = max((int(_number(results[m].get("n", 0))) for m in models), default=0)
+    scored = max((results[m].n for m in models), default=0)
     positive = positive_label_of(results.values()) or ""
     return MetricTable(split, scored, models, rows, positive)
 
@@ -144,58 +143,23 @@ def _metric_order(name: str, primary: str) -> tuple[bool, int, str]:
     return (name != primary, known.index(name) if name in known else len(known), name)
 
 
-def _estimates(result: Mapping[str, Any]) -> dict[str, Value]:
-    told = {name: _value(estimate) for name, estimate in result.get("metrics", {}).items()}
-    if "loss" in result and "loss" not in told:
-        told["loss"] = Value(_number(result["loss"]))
-    return told
-
-
-def _value(estimate: Mapping[str, Any]) -> Value:
-    return Value(
-        _number(estimate.get("value")),
-        _number(estimate.get("low")),
-        _number(estimate.get("high")),
-        str(estimate.get("method", "")),
-    )
+def _estimates(result: ModelResult) -> dict[str, Value]:
+    found = {name: Value(e.value, e.low, e.high, e.method) for name, e in result.metrics.items()}
+    if result.loss is not None and "loss" not in found:
+        found["loss"] = Value(result.loss)
+    return found
 
 
 def _comparison(history: History, split: str, metric: str, before: str) -> Change | None:
-    for told in history.comparisons:
-        if (told.get("split"), told.get("metric")) != (split, metric):
-            continue
-        if told.get("from") == before and told.get("to") == "tuned":
-            return Change(
-                _number(told.get("difference")),
-                _number(told.get("low")),
-                _number(told.get("high")),
-                _number(told.get("p")),
-                str(told.get("method", "")),
-                told.get("fixed"),
-                told.get("broke"),
-                _number(told.get("smallest_detectable")),
-                _outcome(told),
-            )
+    if c := find_comparison(history, split, metric, before):
+        least = math.nan if c.smallest_detectable is None else c.smallest_detectable
+        ends, flips = (c.low, c.high), (c.fixed, c.broke)
+        return Change(c.difference, *ends, c.p, c.method, *flips, least, read_difference(c))
     results = history.results[split]
-    a, b = _estimates(results.get(before, {})), _estimates(results.get("tuned", {}))
+    a, b = (_estimates(results[m]) if m in results else {} for m in (before, "tuned"))
     if metric in a and metric in b:
         return Change(b[metric].value - a[metric].value)
     return None
-
-
-def _outcome(told: Mapping[str, Any]) -> str:
-    try:
-        return read_difference(told)
-    except (KeyError, TypeError, ValueError):  # a comparison that lacks its figures
-        return "cannot tell"
-
-
-def _number(value: Any) -> float:
-    """Results spell NaN and infinities as strings."""
-    try:
-        return math.nan if value is None else float(value)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _live_table(history: History) -> MetricTable | None:
