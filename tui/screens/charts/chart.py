@@ -43,8 +43,8 @@ class ChartPane(PlotPane):
         self.data = ChartData()
         self.view: View = View(marker=ASCII if ascii_only else BRAILLE)
         self.as_table = False
-        self._prepared: ChartData | None = None
-        self._place = ""
+        self._prepared: ChartData | None = None  # by the thread, until the next frame
+        self._place = ""  # as it stands in the border: setting it repaints the whole border
 
     def prepare(self, history: History) -> None:
         """Bring the series of a long history up to date. In the thread that read it, once."""
@@ -81,6 +81,7 @@ class ChartPane(PlotPane):
         self._forget_steps_taken_back()
         if not len(self.data) and not self.data.validation:
             return [[(_NOT_YET if self.data.history.trains else _NEVER, "muted")]]
+        # Only the rows in sight are formatted: a million of them would take seconds.
         if self.as_table:
             lines, self.from_end = table_lines(self.data, width, height, self.from_end)
             return lines
@@ -129,6 +130,7 @@ class ChartPane(PlotPane):
     def memory(self) -> Plain:
         """The view, with the cursor as the step it stands on, and whether it is a table."""
         view = self.view.memory()
+        # An index means another step once a resumed run has taken steps back.
         del view["cursor"]
         return {"view": {**view, "cursor_step": self.cursor_step}, "as_table": self.as_table}
 
@@ -229,6 +231,7 @@ def make_ahead(
     with lock:
         growing = list(_growing(data))
     for grow in growing:
+        # Each block is made under the lock of the follower, which goes on adding points.
         made = -1
         while wanted():
             with lock:

@@ -17,7 +17,7 @@ from ....core.wording.names import short_name
 from ...drawing.plot import nice_step
 from ...drawing.series import Chart, Pyramid, Series, rates
 
-GIB = float(1 << 30)
+GIB = float(1 << 30)  # bytes
 
 
 class ChartData:
@@ -51,7 +51,7 @@ class ChartData:
         self._measured: dict[str, Pyramid] = {}
         self._measured_at: dict[str, array[float]] = {}  # by axis
         self.validation: list[Evaluated] = []
-        self._evaluations = 0
+        self._evaluations = 0  # of the history when validation was brought up to date
         self.loss = Pyramid(self.history.steps.loss)
 
     def update(self, history: History) -> None:
@@ -78,6 +78,7 @@ class ChartData:
             return
         self._evaluations = len(self.history.evaluations)
         series, known = self.history.validation_series(), self.validation
+        # A resumed run evaluates some steps again: points that were replaced are made again.
         if len(series) < len(known) or any(a is not b for a, b in zip(known, series, strict=False)):
             self._measured, self._measured_at, known = {}, {}, []
             for name in [n for n, c in self._charts.items() if c.points]:
@@ -98,6 +99,7 @@ class ChartData:
 
     def metrics(self) -> list[str]:
         """The metrics of evaluations besides the loss, the one that chooses first."""
+        # The metric that chooses the checkpoint is the one to watch.
         order = list(evaluation_order(self.best_metric))
         return sorted(
             (n for n in self._measured if n != "loss"),
@@ -247,6 +249,7 @@ class ChartData:
     def full_range(self, axis: str) -> tuple[float, float]:
         """The whole planned axis where it is known, so that columns stay where they are."""
         plan, last = self.history.plan, self.xs(axis)[-1] if len(self) else 1.0
+        # A fixed axis halves the traffic: old columns never move.
         if plan and not self.history.ended and axis in ("step", "epoch"):
             return 0.0, max(float(plan.max_steps if axis == "step" else plan.epochs), last, 1e-9)
         if self.history.ended or not plan or not len(self):

@@ -62,6 +62,7 @@ def write_chart(run: Run, data: ChartData, view: View, names: list[str]) -> list
     """
     stem = f"{names[0]}-by-{view.axis}"
     why = ""
+    # A run copied from elsewhere, or one of another user, may be read-only.
     for folder in (run.path / FOLDER, Path.cwd()):
         try:
             folder.mkdir(exist_ok=True)
@@ -89,6 +90,7 @@ def table_rows(data: ChartData, view: View, charts: list[Chart]) -> Iterator[lis
     yield [*AXES, *(_column(chart, s) for chart, s in series)]
     left, right = view.range(data)
     rows: dict[tuple[float, ...], list[str]] = {}
+    # Series have points at different steps: a row is a place, found by all four axes.
     for column, (chart, s) in enumerate(series):
         scale = GIB if chart.unit == "GiB" else 1.0
         places = [s.xs(axis) for axis in AXES]
@@ -141,6 +143,7 @@ def svg_of(data: ChartData, view: View, chart: Chart) -> str:
         description,
         marks,
     )
+    # A chart without a point has no drawing; the file still is one.
     svg = draw(drawing, "chart") or '<svg class="chart" viewBox="0 0 760 340">'
     head, _, body = svg.partition(">")
     body = body if body.endswith("</svg>") else body + "</svg>"
@@ -154,7 +157,7 @@ def _curve(view: View, series: Series, left: float, right: float) -> Curve:
     if end - start <= 2 * COLUMNS_OF_SVG:
         return Curve(series.name, list(xs[start:end]), list(values.values[start:end]))
     found = column_parts(xs, values, left, right, COLUMNS_OF_SVG)
-    width = (right - left) / (COLUMNS_OF_SVG - 1)
+    width = (right - left) / (COLUMNS_OF_SVG - 1)  # of a column, in units of x
     places, heights = [], []
     for part in found:
         falls = part.first > part.last
@@ -166,6 +169,7 @@ def _curve(view: View, series: Series, left: float, right: float) -> Curve:
 def write_charts(run: Run, shown: ChartData, view: View, names: list[str], post: Post) -> None:
     """From a history of its own, read in the thread: the one on the screen goes on growing."""
     data = ChartData()
+    # Read from the configuration once: their imports are heavy.
     data.best_metric, data.early_stopping = shown.best_metric, shown.early_stopping
 
     def write() -> None:

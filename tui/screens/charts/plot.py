@@ -21,7 +21,7 @@ from .data import ChartData
 from .view import View, best_point, levels, marked_steps, small_legend
 
 LEAST_MAIN, SMALL_ROWS = 11, 4  # lines of the chart in front; of a small one with its title
-MOST_SMALL = 5
+MOST_SMALL = 5  # small charts beneath
 
 
 def chart_lines(data: ChartData, view: View, top: Line, width: int, height: int) -> list[Line]:
@@ -73,6 +73,7 @@ def plain_plot(data: ChartData, view: View, chart: Chart, width: int, height: in
         if scale.low <= level.value <= scale.high:
             every = max(2, level.every * view.marker.across // 2)
             raster.draw_dotted(scale.row(level.value), level.role, every)
+    # Lines between evaluations are only a guide: measured points are drawn over them.
     for series, line in zip(chart.series, seen, strict=True):
         if series.as_points:  # below the others: what was measured are its points
             raster.draw_parts(line, scale, series.role)
@@ -103,6 +104,7 @@ def _scale(data: ChartData, view: View, chart: Chart, parts: list[list[Part]], d
     for level in levels(data, chart):
         if low - (high - low) < level.value < high + (high - low) / 2:
             low, high = min(low, level.value), max(high, level.value)
+    # No axis of a proportion goes beyond 100 %.
     most = 1.0 if chart.unit == "share" and high <= 1 else math.inf
     return scale_of(low, high, dots, log=view.log, most=most)
 
@@ -143,6 +145,7 @@ def _axis(data: ChartData, view: View, columns: int, left: float, right: float) 
         if left < x <= right:
             rule[dot_at(x, left, right, columns)] = "┴"
     lost, skipped = marked_steps(data)
+    # Lost steps last: where both fall on a column, × is what must be seen.
     for steps, sign, role in ((skipped, "!", "warn"), (lost, "×", "bad")):
         for step in steps:
             x = data.x_at_step(step, view.axis)
@@ -150,6 +153,7 @@ def _axis(data: ChartData, view: View, columns: int, left: float, right: float) 
                 at = dot_at(x, left, right, columns)
                 rule[at], roles[at] = sign, role
     marked: Line = [(" " * (GUTTER - 1) + "└", "rule")]
+    # Neighbours of a role become one span: fewer colour codes on the wire.
     for sign, role in zip(rule, roles, strict=True):
         if marked[-1][1] == role:
             marked[-1] = marked[-1][0] + sign, role

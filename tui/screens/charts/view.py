@@ -51,6 +51,7 @@ class View(Look):
         centre = data.xs(self.axis)[index] if len(data) else right
         if not left <= centre <= right:
             centre = (left + right) / 2
+        # A window of a few steps is the narrowest: below that nothing more shows.
         full = data.full_range(self.axis)
         self.zoom_around(centre, factor, full, (full[1] - full[0]) / max(4.0, float(len(data))))
 
@@ -121,6 +122,7 @@ def waited(
     best: float | None = None
     since = 0
     for value in values:
+        # The trainer's own rule: a gain must exceed min_delta to reset the patience.
         gain = math.inf if best is None else (best - value if lower_is_better else value - best)
         if not math.isnan(value) and gain > min_delta:
             best, since = value, 0
@@ -163,6 +165,7 @@ def legend(data: ChartData, view: View, width: int) -> Line:
     """The series with their signs and newest values: never colour alone."""
     chart = view.chart(data)
     groups = [_newest(series, chart, view) for series in chart.series if len(series)]
+    # Counts stand in words too: their signs on the axis may share a column.
     if data.loss.not_finite:
         groups.append([(f"× {len(data.loss.not_finite):,} not finite", "bad")])
     if data.history.steps.skipped:

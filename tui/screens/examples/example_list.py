@@ -76,8 +76,8 @@ KIND_SIGNS = {
     "rose": ("✗ rose", "bad"),
     "same": ("  same", "muted"),
 }
-KIND_WIDTH, NUMBER_WIDTH = 7, 7
-MOST_LABEL = 16
+KIND_WIDTH, NUMBER_WIDTH = 7, 7  # cells
+MOST_LABEL = 16  # cells of a label in a wide terminal; 10 in a narrow one
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ def example_line(e: Examples, row: Row, w: Widths, chosen: bool) -> Line:
         line.append((fit(sign, KIND_WIDTH) + GAP, role))
     line += _labelled(e, row, w) if e.labelled else _written(e, row)
     line.append(("≡ " if row["leak"] else "  ", "warn"))
+    # A row is one line here, however many its text has.
     text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", f" {BREAK} "), 600)
     line.append((fit(text, w.text), "strong" if chosen else ""))
     return line
@@ -149,6 +150,7 @@ def _labelled(e: Examples, row: Row, w: Widths) -> Line:
     def cut(label: object, width: int) -> str:
         if label is None:
             return fit(NO_PREDICTION, width) + GAP
+        # Long labels that begin alike are cut so that they stay distinct.
         known = dict(zip(e.labels, cut_apart(e.labels, width), strict=True))
         return fit(known.get(str(label), visible(label)), width) + GAP
 
@@ -171,6 +173,7 @@ def _written(e: Examples, row: Row) -> Line:
     line.append((fit_right(_number(row["loss"]), NUMBER_WIDTH) + GAP, "tuned"))
     if e.reference:
         change = row["change"]
+        # A change of loss: down is better.
         role = "good" if change < 0 else "bad"
         line.append((fit_right(format_signed(change, 3), NUMBER_WIDTH) + GAP, role))
     line.append((fit_right(f"{row['tokens']:,}", 6) + GAP, "muted"))

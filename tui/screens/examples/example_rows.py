@@ -113,6 +113,7 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
     frames = read_predictions(run, history, stored)
     after = frames["tuned"] if "tuned" in frames else next(iter(frames.values()))
     before = frames.get(reference)
+    # By the file and not by the task: a foreign file may hold either.
     labelled = "label" in after.columns
     table = _labelled(before, after) if labelled else _written(before, after)
     inputs = read_inputs(run, history, stored, after)
@@ -122,6 +123,7 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
         texts.fill_null("").str.slice(0, TEXT_CHARACTERS).alias("text"),
         pl.col("row_id").is_in(list(leaks)).alias("leak"),
     ).with_columns(pl.col("text").str.len_chars().alias("length"))
+    # Predictions are stored by split; rows that repeat an earlier split are left out here.
     if split.endswith(CLEAN) and leaks:
         table = table.filter(~pl.col("leak"))
     missing = inputs.missing if texts.null_count() == texts.len() else ""
@@ -198,6 +200,7 @@ def leaks_of(history: History, split: str) -> dict[int, tuple[str, int, str, flo
         return found
     order = history.leakage.splits or list(history.splits)
     for a, row_a, b, row_b, layer, share in history.leakage.pairs:
+        # The later split of a pair is the one that leaks.
         pair = sorted(
             ((a, row_a), (b, row_b)), key=lambda p: order.index(p[0]) if p[0] in order else 0
         )
@@ -215,6 +218,7 @@ def select(
 
     table = examples.table.with_row_index("at")
     for term in query.terms:
+        # A column that this task does not have matches nothing.
         if term.column in table.columns or term.column == "text":
             table = table.filter(_expression(term))
         else:

@@ -138,6 +138,7 @@ class ExamplesScreen(ReadingScreen):
 
     @on(ExamplesRead)
     def show_examples(self, message: ExamplesRead) -> None:
+        # Of an older question, answered late.
         if (message.split, message.reference) != (self.split, self.reference):
             return
         if message.examples is None:
@@ -170,6 +171,7 @@ class ExamplesScreen(ReadingScreen):
             return
         query = read_query(self.query_text)
         self.info.fault = f"{query.faults[0]}. Known: {KNOWN}" if query.faults else ""
+        # Every letter of a filter asks again; only the newest answer is shown.
         self._asked += 1
         asked, kind, order, only = self._asked, self.kind, self.order, self.only
 
@@ -263,6 +265,7 @@ class ExamplesScreen(ReadingScreen):
             self.key_line.show_notice("No other split has stored rows.")
             return
         self.split = following(splits, whole)
+        # Ids of rows are those of one split.
         self.only, self.about, self.reference, self.rows.cursor = (), "", None, 0
         self._opened_with, self._failed = ("", (), ""), False
         self._is_given = True

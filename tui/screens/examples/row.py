@@ -333,6 +333,7 @@ class RowScreen(ReadingScreen):
             self.key_line.show_notice("Open the run first: its prompt box asks base and tuned.")
             return
         run = below[-1]
+        # The stack may hold the evaluation and the list between.
         while self.app.screen is not run:
             await self.app.pop_screen()
         await run.action_prompt()

@@ -22,9 +22,9 @@ from .example_list import KIND_SIGNS
 from .example_rows import TEXT_CHARACTERS, Examples, Places, Row, rows_at
 
 MODELS = ("majority", "probe", "base", "tuned")
-SHOWN_LABELS = 6
+SHOWN_LABELS = 6  # most probable first; the true label is added where it is not among them
 LEAST_TEXT = 4  # lines of a long text before the answers to it
-BAR_WIDTH = 16
+BAR_WIDTH = 16  # cells
 MEASURES = ("exact_match", "chrf", "bleu")
 
 
@@ -67,6 +67,7 @@ def read_row(
     def read() -> None:
         detail = detail_of(history, e, places, at)
         post(RowRead(detail, at))
+        # The first answer is in memory; the full text and BLEU take a reading of files.
         if complete(run, history, e, detail):
             post(RowRead(detail, at))
 
@@ -124,6 +125,7 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
         from ....core.metrics.references import read_references
 
         for model in detail.answers:
+            # Scored as the report scores them, from the same stored answers.
             rows = read_references(e.frames[model].filter(pl.col("row_id") == row_id))
             if rows is not None:
                 found = rows.metrics_of_totals(rows.sums[0])

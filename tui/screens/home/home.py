@@ -79,6 +79,7 @@ class HomeScreen(FramedScreen[None]):
 
     @on(RunsListed)
     def show_listed(self, message: RunsListed) -> None:
+        # What was marked or chosen can be found only once there is a list.
         first = not self.listed.entries and bool(message.entries)
         self.listed = message
         if first:
@@ -217,6 +218,7 @@ class HomeScreen(FramedScreen[None]):
 
     def _remember(self, *, notice: bool = True, **changes: str) -> None:
         before, self.kept = self.kept, msgspec.structs.replace(self.kept, **changes)
+        # A folder that was removed meanwhile must not come back for our file alone.
         if self.kept == before or not self.runs_dir.is_dir():
             return
         try:
@@ -270,6 +272,7 @@ class HomeScreen(FramedScreen[None]):
     def action_compare(self) -> None:
         """The marked runs; the pinned baseline, or else the oldest, comes first."""
         entries = [e for e in self.listed.entries if e.run.id in self.marked]
+        # The oldest run stands for what was there before, where nothing is pinned.
         entries.sort(key=lambda e: (e.facts.created, e.run.id))
         if not entries and self.chosen is not None:
             entries = [self.chosen]
@@ -388,6 +391,7 @@ class HomeScreen(FramedScreen[None]):
         except FtevError as error:
             self.key_line.show_notice(str(error), "bad")
             return
+        # esc must not lead back to a run that is in the trash.
         if self.app.opened == entry.run:
             self.app.opened = None
         self.show_changed([e for e in self.listed.entries if e.run != entry.run])

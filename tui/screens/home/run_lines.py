@@ -34,7 +34,7 @@ SIGNS_WIDTH = 3  # cursor, mark or baseline, space
 STATUS_WIDTH, VERDICT_WIDTH, AGE_WIDTH = 14, 14, 9
 SPARK_WIDTH, DIFFERENCE_WIDTH, TASK_WIDTH = 16, 14, 14
 TOOK_WIDTH, BASE_WIDTH = 9, 22
-LEAST_HEADLINE = 22
+LEAST_HEADLINE = 22  # cells; less of a headline is cut before its figures
 ROOMY = 100  # cells from which on status and verdict have a column each
 MEASURED = 200  # runs whose texts the widths go by: measuring thousands would be felt at a key
 NAMED = 40  # cells that a name takes at most
@@ -76,6 +76,7 @@ def fit_columns(entries: Sequence[RunEntry], width: int, *, difference: bool) ->
     wanted = [("difference", DIFFERENCE_WIDTH)] if difference else []
     wanted += [("spark", SPARK_WIDTH), ("task", TASK_WIDTH)]
     wanted += [("took", TOOK_WIDTH), ("base", BASE_WIDTH)]
+    # In the order of their use: the first that does not fit ends the row.
     for column, cells in wanted:
         room = (
             LEAST_HEADLINE
@@ -202,6 +203,7 @@ def difference_of(entry: RunEntry, baseline: RunEntry | None) -> str:
     if baseline.run.id == entry.run.id:
         return "baseline"
     before, after = baseline.facts, entry.facts
+    # A metric of two tasks is two metrics, whatever its name.
     if before.task != after.task:
         return ABSENT
     if before.value is None or after.split != before.split or before.metric not in after.metrics:
@@ -234,6 +236,7 @@ def _spread(course: Sequence[tuple[float, float]], dots: int) -> list[Part]:
     """The parts of a course on so many columns of dots; several on one keep their extremes."""
     count = len(course)
     places: dict[int, list[tuple[float, float]]] = {}
+    # More parts than columns: neighbours share one and keep the extremes, so no spike is lost.
     for i, part in enumerate(course):
         places.setdefault(i * dots // count if count > dots else _even(i, count, dots), []).append(
             part
@@ -258,7 +261,7 @@ def group_line(title: str, count: int, by: str, width: int) -> Line:
     return [*line, ("─" * max(0, width - width_of(line)), "rule")]
 
 
-DETAIL_LINES = 4
+DETAIL_LINES = 4  # below the rule: which run, two of its outcome, one of the baseline or note
 
 
 class RunDetail(Pane):
@@ -303,6 +306,7 @@ def _which(entry: RunEntry, width: int) -> Line:
         parts.append("on " + str(first).rpartition("/")[2])
     if facts.step:
         parts.append(f"{format_count(facts.step)} steps in {format_seconds(entry.seconds)}")
+    # Asked of the system, so only of the run under the cursor.
     held = entry.run.memory_held() if facts.ended else None
     if held is not None:  # it answers prompts; S and `stop` end it
         parts.insert(0, f"its worker holds {format_bytes(held)}" if held else "its worker is alive")

@@ -61,6 +61,7 @@ class RunList(Pane):
         self._columns = None
         self.rows = list(_rows(groups, bool(grouped_by)))
         self.entries = [row for row in self.rows if isinstance(row, RunEntry)]
+        # At the top the cursor stays at the top: there the newest run appears.
         if chosen is not None and self.cursor:
             ids = [entry.run.id for entry in self.entries]
             at = ids.index(chosen.run.id) if chosen.run.id in ids else self.cursor
@@ -90,6 +91,7 @@ class RunList(Pane):
     def _columns_for(self, width: int) -> Columns:
         """By all runs and not by those in sight: columns stay where they are as one scrolls."""
         compared = self.marks.baseline is not None
+        # Widths measure the text of 200 runs: once per list and width, not per key.
         if self._columns is None or self._columns[0] != (width, compared):
             found = fit_columns(self.entries, width, difference=compared)
             self._columns = (width, compared), found

@@ -13,10 +13,10 @@ from ...drawing.format import ABSENT, MINUS, bar, fit, fit_right, format_number,
 from ...drawing.lines import Line
 
 ROOMY = 116  # cells from which on each model's change and cosine have columns
-LAYER_WIDTH, APART_WIDTH = 11, 7
+LAYER_WIDTH, APART_WIDTH = 11, 7  # cells
 NORM_WIDTH, CHANGE_WIDTH, COSINE_WIDTH, SHARE_WIDTH = 7, 7, 6, 8
-GAP = "  "
-MOST_TOKEN_LINES = 3
+GAP = "  "  # between the models
+MOST_TOKEN_LINES = 3  # of a long text
 
 
 def quoted(text: str) -> str:
@@ -52,6 +52,7 @@ def token_lines(model: ModelTrace, width: int) -> list[Line]:
         role = "strong accent" if followed else ""
         lines[-1] += [(shown, role), (f" {number}", "muted"), ("  ", "")]
         used += size
+    # The followed token is the last one for a causal model: the end is what matters.
     if len(lines) > MOST_TOKEN_LINES:
         left_out = len(lines) - MOST_TOKEN_LINES
         head: Line = [(f"… {left_out} lines of tokens before", "muted")]
@@ -125,6 +126,7 @@ def layer_lines(traced: Traced, width: int, cursor: int | None = None) -> list[L
 
 def _layer_line(traced: Traced, index: int, width: int, *, chosen: bool) -> Line:
     layers = [m.layers[index] if index < len(m.layers) else None for m in traced.models]
+    # ≠ beside colour: a difference must be seen without it.
     differs = len(layers) == 2 and len({_top(layer) for layer in layers}) == 2
     here = index == traced.parts_at
     mark = "≠" if differs else " "
@@ -222,6 +224,7 @@ def note_lines(traced: Traced, width: int) -> list[Line]:
     notes = list(traced.notes)
     for model in traced.models:
         notes += [f"{model.name}: {note}" for note in model.notes]
+    # A classifier and a causal model are read through different lenses.
     lenses = list(dict.fromkeys(m.lens for m in traced.models if m.layers))
     for lens in lenses:
         whose = " and ".join(m.name for m in traced.models if m.lens == lens)

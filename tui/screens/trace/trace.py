@@ -112,6 +112,7 @@ class TraceScreen(ReadingScreen):
             self.follow(self.text)
         else:
             await self.action_prompt()
+            # The text waits in the box: asking holds training up, so nobody asks unasked.
             self.app.recall(self)
 
     # What it remembers: the text, which waits in the box, for an answer holds training up
@@ -147,6 +148,7 @@ class TraceScreen(ReadingScreen):
 
     @on(ReplyCame)
     def show_reply(self, message: ReplyCame) -> None:
+        # Of a text that was given up.
         if message.exchange is not self.exchange:
             return
         if isinstance(message.reply, Held):
