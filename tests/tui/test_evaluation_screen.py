@@ -19,7 +19,7 @@ from ftev.tui.app.app import FtevApp
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
-from ftev.tui.screens.quiz.quiz import QuizScreen
+from ftev.tui.screens.quiz import QuizScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker
 from stored_runs import labelled, write_run
@@ -216,13 +216,13 @@ async def test_a_quiz_is_answered_explained_and_counted(classified: Run) -> None
         screen = pilot.app.screen
         assert isinstance(screen, QuizScreen)
         await pilot.press("enter")  # nothing is answered yet
-        await press(pilot, screen.pane.questions[0].right, "Right.")
+        await press(pilot, screen.pane.questions[0].right, "Correct.")
         await press(pilot, "question_mark", "meaning")
         await press(pilot, "escape enter", "Question 2 of 3")
         wrong = next(
             k for k in screen.pane.questions[1].choices if k != screen.pane.questions[1].right
         )
-        await press(pilot, wrong, "No: it is")
+        await press(pilot, wrong, "is correct.")
         await press(pilot, "up down enter", "Question 3 of 3")
         await press(pilot, f"{screen.pane.questions[2].right} enter", "2 of 3 right.")
         await press(pilot, "N", "Question 1 of 3")

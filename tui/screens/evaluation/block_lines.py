@@ -33,10 +33,10 @@ def block_lines(blocks: Iterable[Block], width: int) -> list[Line]:
     """Blocks with an empty line between them."""
     lines: list[Line] = []
     for block in blocks:
-        told = _lines_of(block, width)
-        if told and lines and not (isinstance(block, Notice) and lines[-1]):
+        drawn = _lines_of(block, width)
+        if drawn and lines and not (isinstance(block, Notice) and lines[-1]):
             lines.append([])
-        lines += told
+        lines += drawn
     return lines
 
 
@@ -62,8 +62,8 @@ def _lines_of(block: Block, width: int) -> list[Line]:
         case Paragraph(text, quiet):
             return prose(with_minus(text), width, "muted" if quiet else "")
         case Bullets(items):
-            told = map(with_minus, items)
-            return [line for item in told for line in marked("·", "muted", item, width)]
+            texts = map(with_minus, items)
+            return [line for item in texts for line in marked("·", "muted", item, width)]
         case Table(columns, rows, words):
             return table_lines(columns, _figures(columns, rows, words), width, words)
         case Chart():
@@ -73,8 +73,8 @@ def _lines_of(block: Block, width: int) -> list[Line]:
             word = name_decision({"decision": decision, "preliminary": to_come}).upper()
             lines = marked(mark, role, f"{word}  {objective}", width, f"strong {role}")
             lines += marked("·", "muted", to_come, width) if to_come else []
-            told = map(with_minus, reasons)
-            return lines + [line for r in told for line in marked("·", "muted", r, width)]
+            texts = map(with_minus, reasons)
+            return lines + [line for r in texts for line in marked("·", "muted", r, width)]
         case Figures(items):
             figures = _figures(("", "value", ""), items, ("",))
             return table_lines(("", "value", ""), figures, width, words=("",))
@@ -112,6 +112,5 @@ def _exchange_lines(block: Exchange, width: int) -> list[Line]:
     lines = prose(block.prompt, width, "strong")
     for model, answer in block.answers:
         role = model if model in ("base", "tuned") else "muted"
-        told = answer.strip() or "nothing"
-        lines += marked(fit(visible(model), 6), role, told, width)
+        lines += marked(fit(visible(model), 6), role, answer.strip() or "nothing", width)
     return lines

@@ -10,20 +10,21 @@ from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 
-from ....core.errors import FtevError
-from ....core.run.history import read_history
-from ....core.run.runs import Run
-from ....core.wording.text import visible
-from ...app.background import in_thread
-from ...app.keys import QUIZ_KEYS, to_bindings
-from ...drawing.format import with_minus, wrap
-from ...drawing.lines import Line
-from ...widgets.framed import ReadingScreen
-from ...widgets.pane import Pane, ScrolledPane
-from ..evaluation.evaluation_read import ReadingFailed
+from ...core.errors import FtevError
+from ...core.run.history import read_history
+from ...core.run.runs import Run
+from ...core.wording.text import visible
+from ..app.background import in_thread
+from ..app.keys import QUIZ_KEYS, to_bindings
+from ..drawing.format import with_minus, wrap
+from ..drawing.lines import Line
+from ..widgets.framed import ReadingScreen
+from ..widgets.pane import Pane, ScrolledPane
+from .evaluation.evaluation_read import ReadingFailed
 
 if TYPE_CHECKING:
-    from ....core.report.quiz.question import Question
+    from ...core.report.quiz.question import Question
+
 
 WIDEST = 90  # cells of text
 
@@ -43,7 +44,7 @@ class QuizPane(ScrolledPane):
         self.questions: list[Question] = []
         self.answers: list[str] = []
         self.at = 0
-        self.state = "thinking of questions …"
+        self.state = "preparing questions …"
 
     @property
     def question(self) -> Question | None:
@@ -72,9 +73,9 @@ class QuizPane(ScrolledPane):
 
     def _end(self, width: int) -> list[Line]:
         n = len(self.questions)
-        told = f"{self.right} of {n} right."
-        words = "You read this run as it is." if self.right == n else "Each miss has its reason:"
-        lines: list[Line] = [[], [(told, "strong accent"), (f"  {words}", "")], []]
+        score = f"{self.right} of {n} right."
+        words = "You read this run correctly." if self.right == n else "To look up with ?:"
+        lines: list[Line] = [[], [(score, "strong accent"), (f"  {words}", "")], []]
         for q, a in zip(self.questions, self.answers, strict=False):
             sign, role = ("✓", "good") if a == q.right else ("✗", "bad")
             lines.append([(f"{sign} ", role), (visible(q.topic), ""), ("  see ", "muted")])
@@ -83,6 +84,7 @@ class QuizPane(ScrolledPane):
 
 
 def question_lines(q: Question, answer: str, at: int, of: int, width: int) -> list[Line]:
+    """A question and its choices; with an answer, which is correct and why."""
     lines: list[Line] = [
         [(f"Question {at + 1} of {of}", "muted"), (f"  {visible(q.topic)}", "muted")]
     ]
@@ -97,12 +99,12 @@ def question_lines(q: Question, answer: str, at: int, of: int, width: int) -> li
             head = f"{sign} {letter}  " if not i else "     "
             lines.append([(head, role or "accent"), (text, role)])
     if not answer:
-        return [*lines, [], [("Press the letter of the true one.", "muted")]]
-    word = "Right." if answer == q.right else f"No: it is {q.right}."
+        return [*lines, [], [("Press the letter of the correct answer.", "muted")]]
+    word = "Correct." if answer == q.right else f"No: {q.right} is correct."
     role = "good" if answer == q.right else "bad"
     lines += [[], [(word, f"strong {role}")]]
     lines += [[(text, "")] for text in wrap(with_minus(visible(q.explanation)), width)]
-    return [*lines, [], [("enter goes on; ? explains ", "muted"), (visible(_term(q)), "muted")]]
+    return [*lines, [], [("enter continues; ? explains ", "muted"), (visible(_term(q)), "muted")]]
 
 
 def _term(q: Question) -> str:
@@ -110,6 +112,8 @@ def _term(q: Question) -> str:
 
 
 class QuizScreen(ReadingScreen):
+    """Asks about a run's numbers, one question at a time."""
+
     KEYS, NAME = QUIZ_KEYS, "Quiz"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(QUIZ_KEYS)]
 
@@ -128,7 +132,7 @@ class QuizScreen(ReadingScreen):
         self.show_title("quiz", "questions about this run's own numbers", [])
 
         def make() -> None:
-            from ....core.report.quiz import make_quiz
+            from ...core.report.quiz import make_quiz
 
             try:
                 config = self.run_asked.config_if_kept()
