@@ -72,4 +72,4 @@ def test_a_long_question_keeps_its_heading() -> None:
     assert len(lines) == 18
     assert lines[0].startswith("Question 1 of 1")
     assert "lines above" in lines[-1]
-    assert any("enter goes on" in line for line in lines)
+    assert any("enter continues" in line for line in lines)
