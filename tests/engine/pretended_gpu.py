@@ -1,0 +1,229 @@
+"""A GPU that is none: tensors that say `cuda:0`, and compute on the CPU.
+
+Every line of the engine that asks for the device takes the way of a GPU, with the CPU's numbers.
+Tensors of two devices in one operation raise `MixedDevicesError`, and each time that the program
+waits for a value of the device is counted with the place that asked.
+
+torch sees a `PrivateUse1` device with a backend in Python (`torch.utils.backend_registration`);
+only its name, in Python, is that of CUDA. What this cannot show: kernels, autocast, streams, speed.
+To be used in a process of its own: torch takes such a device once and never gives it back.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
+BEHIND = "pretended"  # what it is called in C++
+MEMORY = 1 << 34  # bytes
+aten = torch.ops.aten
+# Operations whose result the program cannot have without waiting for the device.
+WAITS = {
+    aten._local_scalar_dense.default,
+    aten.equal.default,
+    aten.is_nonzero.default,
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten._unique2.default,
+}
+COPIES = {aten._to_copy.default, aten.copy_.default}
+
+
+class MixedDevicesError(AssertionError):
+    """An operation got tensors of both devices."""
+
+
+class GpuTensor(Tensor):
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor, requires_grad: bool = False) -> GpuTensor:
+        made: GpuTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            held.size(),
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=torch.device(BEHIND, 0),
+            requires_grad=requires_grad,
+        )
+        return made
+
+    def __init__(self, held: Tensor, requires_grad: bool = False) -> None:
+        self.held = held
+
+    def __repr__(self, **_: object) -> str:
+        return f"GpuTensor({self.held!r})"
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return GPU
+
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        return True
+
+    def tolist(self) -> Any:
+        _count("tolist")
+        return self.held.tolist()
+
+    def data_ptr(self) -> int:
+        return self.held.data_ptr()
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.held.untyped_storage()
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+class _Mode(TorchDispatchMode):
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+waits: Counter[tuple[str, str]] = Counter()  # operation and the place in the engine -> times
+
+
+def _count(what: str) -> None:
+    places = [f for f in traceback.extract_stack() if "/core/engine/" in f.filename]
+    where = places[-1] if places else None
+    waits[
+        what, f"{where.filename.rpartition('/core/engine/')[2]} {where.name}" if where else ""
+    ] += 1
+
+
+def _is_gpu(device: torch.device) -> bool:
+    return device.type in (GPU.type, BEHIND)
+
+
+def _plain(value: Any) -> Any:
+    """What the CPU computes with."""
+    if isinstance(value, GpuTensor):
+        return value.held
+    return CPU if isinstance(value, torch.device) and _is_gpu(value) else value
+
+
+def _run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    name = str(func)
+    if "pin_memory" in name:
+        return args[0]
+    if "is_pinned" in name:
+        return False
+    leaves = tree_leaves((args, kwargs))
+    tensors = [x for x in leaves if isinstance(x, Tensor)]
+    here = [x for x in tensors if isinstance(x, GpuTensor)]
+    devices = [x for x in leaves if isinstance(x, torch.device)]
+    to_gpu = _is_gpu(devices[0]) if devices else bool(here)
+    if func in COPIES or name.startswith("aten.to."):
+        if func is aten.copy_.default:
+            to_gpu = isinstance(args[0], GpuTensor)
+        if here and not to_gpu:
+            _count("copy to the CPU")
+    elif here and any(x.dim() and not isinstance(x, GpuTensor) for x in tensors):
+        raise MixedDevicesError(f"{name}: {[(str(x.device), tuple(x.shape)) for x in tensors]}")
+    if func in WAITS and here:
+        _count(name)
+    out = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
+    known = {id(_plain(x)): x for x in tensors}
+
+    def placed(x: Any) -> Any:
+        if not isinstance(x, Tensor) or isinstance(x, GpuTensor):
+            return x
+        same = known.get(id(x))
+        if same is not None and isinstance(same, GpuTensor) == to_gpu:
+            return same  # in place
+        return GpuTensor(x if same is None else x.clone()) if to_gpu else x
+
+    return tree_map(placed, out)
+
+
+def _empty_strided(size: Any, stride: Any, *, dtype: Any = None, **_: object) -> Tensor:
+    return GpuTensor(torch.empty_strided(size, stride, dtype=dtype))
+
+
+def _empty(size: Any, *, dtype: Any = None, **_: object) -> Tensor:
+    return GpuTensor(torch.empty(size, dtype=dtype))
+
+
+def _copy_(to: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    _plain(to).copy_(_plain(source))
+    return to
+
+
+def _copy_from(source: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
+    _plain(to).copy_(_plain(source))
+    if not isinstance(to, GpuTensor):
+        _count("copy to the CPU")
+    return to
+
+
+_library: list[torch.library.Library] = []  # kernels last as long as their library
+
+
+def set_up() -> None:
+    """Before the engine is imported, in a process of its own.
+
+    Views of inference mode cannot be made by a backend in Python: `no_grad` stands in for it.
+    """
+    torch.inference_mode = torch.no_grad  # type: ignore[assignment,misc]
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    module = backend_registration._DummyBackendModule()
+    module.get_rng_state = lambda device=0: torch.zeros(8, dtype=torch.uint8)
+    module.set_rng_state = lambda state, device=0: None
+    backend_registration._setup_privateuseone_for_python_backend(BEHIND, module)
+    _library.append(torch.library.Library("aten", "IMPL"))
+    for key in ("CUDA", "PrivateUse1"):  # torch.tensor(..., device=...) asks no mode
+        _library[0].impl("empty_strided", _empty_strided, key)
+        _library[0].impl("empty.memory_format", _empty, key)
+    _library[0].impl("copy_", _copy_, "CUDA")
+    _library[0].impl("_copy_from", _copy_from, "PrivateUse1")
+
+
+CUDA: dict[str, Callable[..., Any]] = {
+    "_lazy_init": lambda: None,
+    "is_available": lambda: True,
+    "current_device": lambda: 0,
+    "device_count": lambda: 1,
+    "is_bf16_supported": lambda including_emulation=True: True,
+    "set_device": lambda device: None,
+    "synchronize": lambda device=None: None,
+    "get_rng_state": lambda device=0: torch.zeros(8, dtype=torch.uint8),
+    "set_rng_state": lambda state, device=0: None,
+    "manual_seed": lambda seed: None,
+    "manual_seed_all": lambda seed: None,
+    "mem_get_info": lambda device=None: (MEMORY // 2, MEMORY),
+    "empty_cache": lambda: None,
+    "get_device_capability": lambda device=None: (9, 0),
+    "get_device_properties": lambda device=None: SimpleNamespace(
+        name="pretended", total_memory=MEMORY, major=9, minor=0
+    ),
+    "max_memory_allocated": lambda device=None: 0,
+    "memory_allocated": lambda device=None: 0,
+    "reset_peak_memory_stats": lambda device=None: None,
+}
+
+
+@contextmanager
+def pretended_gpu() -> Iterator[Counter[tuple[str, str]]]:
+    """A GPU for as long as this lasts, on this thread. Yields how often it was waited for."""
+    waits.clear()
+    with patch.multiple(torch.cuda, **CUDA), _Mode():
+        yield waits
