@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from ftev.core.report.glossary import explain, lookup
 from ftev.core.report.report import build_report, render_html, render_markdown
 from ftev.core.run.history import fold, read_history
 from ftev.core.run.runs import Run
+from ftev.core.tasks import find_task
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.evaluation.evidence_sections import FindingsSection
@@ -67,6 +69,27 @@ SETTING = '''\
     patience_ratio: Annotated[float, Bounds(at_least=0, below=7)] = 2.5
     """Toy share of the steps that a toy waits."""
 '''
+TASK = """
+from .classification import Classification
+
+TASK = Classification(
+    name="mood",
+    does="choose a mood",
+    model_kind="mood reader",
+    hub_type="text-classification",
+    auto_class="AutoModelForSequenceClassification",
+    adapter_type="SEQ_CLS",
+    architectures=("MoodReader",),
+    has_labels=True,
+    forms=("text_label",),
+    settings=("data.label", "data.labels"),
+    stored={"row_id": "whole numbers", "label": "text", "predicted": "text"},
+    truth="label",
+    measures="classification",
+    default_metric="balanced_accuracy",
+    guess_formula="ln of the moods",
+)
+"""
 GOOD = "CARDS\n" + "".join(f"{('joy', 'anger')[i % 2]}: card number {i}\n" for i in range(20))
 CONFIG = """
 task = "classification"
@@ -409,3 +432,37 @@ def test_a_report_format_is_one_file(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "there is no format 'sing'" in done.stderr
     assert "shout" in done.stderr
+
+
+def test_a_task_is_one_file(tmp_path: Path) -> None:
+    """On the command line and in the form; its runs are judged and reported by what it says."""
+    tree = tree_with(tmp_path, "core/tasks")
+    (tree / "ftev/core/tasks/mood.py").write_text(TASK)
+    assert "mood" in python(tree, "-m", "ftev", "eval", "--help").stdout
+    code = (
+        "from ftev.core.config.draft import form_settings\n"
+        "print([s for s in form_settings() if s.path == 'task'])\n"
+    )
+    assert "mood" in python(tree, "-c", code).stdout
+
+    run = shutil.copytree(ROOT / "sample_runs" / "classification", tree / "a-mood")
+    for name in ("run.toml", "events.jsonl"):  # as if it were one of the toy task
+        text = (run / name).read_text()
+        text = text.replace('task = "classification"', 'task = "mood"')
+        text = text.replace('"task":"classification"', '"task":"mood"')
+        kept = [line for line in text.splitlines() if not line.startswith("metric = ")]
+        (run / name).write_text("\n".join(kept) + "\n")
+    done = python(tree, "-m", "ftev", "report", str(run), "--format", "html,json,card")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((run / "report.json").read_text())
+    assert report["run"]["task"] == "mood"
+    assert "balanced accuracy" in report["verdict"]["reasons"][0]
+    assert "random guessing (ln of the moods)" in (run / "report.html").read_text()
+    assert "A mood reader" in (run / "README.md").read_text()
+
+
+def test_an_unknown_task_has_no_labels_and_no_metrics_of_its_own() -> None:
+    unknown = find_task("telepathy")
+    assert not unknown.has_labels
+    assert unknown.metrics == ["loss"]
+    assert unknown.guessing_loss(2, 100) is None
