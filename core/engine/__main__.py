@@ -50,22 +50,24 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
+    """Do what the command line asks for; returns the exit code."""
     args = _arguments()
     run = Run(Path(args.run).resolve())
     rank, world = place_in_world()
-    if rank:
+    if rank:  # no lock and no socket: one worker has a run, whatever its number of processes
         return _follow(Members(run, rank, world))
     try:
         with Listener(run) as listener:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: listener.stop.set())
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may go, the run stays
             if args.serve:
                 return _serve_only(run, listener, args.serve_minutes)
             code = work(run, listener, args)
     except FtevError as error:  # held by another worker, or a disk that cannot be written
         print(error, file=sys.stderr)
         return error.exit_code
+    # with others, an ordinary exit would wait for collective operations nobody takes part in
     return code if world == 1 else leave(code)
 
 
@@ -96,10 +98,10 @@ def work(run: Run, listener: Listener, args: argparse.Namespace) -> int:
             ended = RunFinished(status="finished", time=time.time())
         except Exception as error:
             ended = ending_of(error, members)
-        members.leave()
+        members.leave()  # from here on a rank that ends is not missed
         if ended.status == "finished":
             listener.state = "writing the report"
-            write_report(run, events, ended)
+            write_report(run, events, ended)  # before the end is written: a finished run has one
         events.write(ended)
         events.flush()
         if session is not None and ended.status == "finished":
@@ -119,6 +121,7 @@ def story(s: Session, resume: Path | None) -> None:
     stages.read_data(s)
     if resume:
         compare_with_before(s, step_of(resume))
+    # the first rank has read them: a fault of the data is reported once, and not by each
     s.ranks.order("read_data")
     s.ranks.order("compare_inputs")
     compare_inputs(s)

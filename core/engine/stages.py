@@ -26,7 +26,7 @@ from .models.tokenizers import check_vocabulary, compare_models, tokens_without_
 from .scoring.rows import begin_with_space
 from .scoring.splits import read_features
 from .training import train
-from .training.probe import fit_probe
+from .training.probe import STRENGTHS, fit_probe
 from .worker.session import PROBE_FILE, Session
 
 
@@ -151,7 +151,7 @@ def fit_probe_on_base(s: Session) -> None:
             assert labels is not None
             found[split] = (read_features(s, base, split), labels)
     fitting = fit_probe(found["train"], found.get("validation"), s.labels)
-    s.probe = s.drive(fitting, "fitting the probe", 1)
+    s.probe = s.drive(fitting, "fitting the probe, strengths", len(STRENGTHS))
     s.probe.save(s.run.path / PROBE_FILE)
 
 

@@ -61,6 +61,7 @@ def answer_waiting(s: Session, *, holding: bool) -> None:
 
 
 def answer_question(s: Session, question: Question, *, holding: bool) -> None:
+    """Answer one prompt and write that down; `holding` where training waits meanwhile."""
     if holding:
         question.answers.put(Held(step=s.step))
     answered = PromptAnswered(prompt=question.asked.text, step=step_asked(s, question.asked))
@@ -105,6 +106,7 @@ def noted(answered: PromptAnswered, reply: Reply) -> PromptAnswered:
 
 
 def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
+    """What base and tuned answer, as it is made: a trace, labels, or tokens."""
     if isinstance(asked, AskTrace):
         yield trace_text(s, asked)
         return

@@ -182,12 +182,14 @@ def _layers(followed: list[Tensor], lenses: list[Tensor], task: Task) -> Iterato
 
 
 def relative_change(before: Tensor | None, state: Tensor) -> float | None:
+    """‖state - before‖ / ‖before‖; none where there is no state before."""
     if before is None or before.shape != state.shape:
         return None
     return finite((state - before).norm() / before.norm())
 
 
 def cosine(before: Tensor | None, state: Tensor) -> float | None:
+    """Cosine of the angle between two states, in float64; none where there is no state before."""
     if before is None or before.shape != state.shape:
         return None
     return finite(before.double() @ state.double() / (before.double().norm() * state.norm()))
@@ -201,6 +203,7 @@ def top_shares(scores: Tensor, name_of: Callable[[int], str], most: int = TOP) -
 
 
 def finite(value: Tensor) -> float | None:
+    """The number of a tensor, as JSON can hold it: none for NaN and infinities."""
     number = float(value)
     return number if math.isfinite(number) else None
 
@@ -345,6 +348,7 @@ def _model_trace(
 
 
 def place_in_words(place: int | None, count: int) -> str:
+    """Which token's state is followed, among `count` tokens."""
     if place is None:
         return "the mean over all tokens"
     return "the first token" if place == 0 and count > 1 else "the last token"

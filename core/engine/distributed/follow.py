@@ -19,7 +19,7 @@ from ...errors import ConfigError, DataError, Fault
 from ...run.history import read_history
 from ...run.runs import file_sha256
 from ..models.models import Loaded
-from ..scoring.splits import read_features, score_share
+from ..scoring.splits import features_share, score_share
 from ..training.best import Best
 from ..training.checkpoints import checkpoint_path, save_checkpoint
 from ..training.train import TakenStep, load_weights, read_steps, start_training, train
@@ -95,6 +95,7 @@ def _sum_of_bits(tensor: Tensor) -> int:
 
 
 def hash_of_tokenizer(loaded: Loaded) -> str:
+    """Of vocabulary and chat template; of a fast tokenizer its rules of splitting too."""
     fast = getattr(loaded.tokenizer, "backend_tokenizer", None)
     read = fast.to_str() if fast is not None else repr(sorted(loaded.tokenizer.get_vocab().items()))
     return hashlib.sha256(f"{read}{loaded.tokenizer.chat_template}".encode()).hexdigest()
@@ -125,7 +126,7 @@ class Follower:
         score_share(self.s, self._model(model), split, model)
 
     def features(self, model: str, split: str) -> None:
-        read_features(self.s, self._model(model), split)
+        features_share(self.s, self._model(model), split)
 
     def start_training(self, resumed: int | None) -> None:
         resume = None if resumed is None else checkpoint_path(self.s.run, resumed)

@@ -26,6 +26,7 @@ SMALL_MODEL = 10_000_000  # parameters under which bfloat16 costs a CPU more in 
 
 
 def on_cpu(config: RunConfig) -> bool:
+    """Whether a run computes on the processor: as configured, or for want of a GPU."""
     return config.train.devices == "cpu" or not torch.cuda.is_available()
 
 
@@ -61,12 +62,14 @@ def training_precision(config: RunConfig, device: torch.device, parameters: int)
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Forward passes in this precision; weights stay as they are."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def describe_device(device: torch.device, precision: str) -> DeviceFound:
+    """Name and memory (bytes) of the device, and the versions of what computes on it."""
     names = ("torch", "transformers", "tokenizers", "accelerate", "peft", "polars", "numpy")
     packages = {name: metadata.version(name) for name in names} | {
         "python": platform.python_version()

@@ -62,6 +62,7 @@ def read_outputs(config: Any, labels: Sequence[str], label_map: Mapping[str, str
 
 
 def own_names(config: Any) -> tuple[str, ...]:
+    """The labels that a configuration gives its outputs, in their order."""
     return tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
 
 
@@ -81,6 +82,7 @@ def refuse_head(name: str, outputs: Outputs, labels: Sequence[str]) -> ModelErro
 
 
 def refuse_unsaved(name: str, lacking: Sequence[str]) -> ModelError:
+    """What is raised where files lack weights of a classifier."""
     return ModelError(
         f"{name}: not a trained classifier. Its files lack {listed(sorted(lacking))}, "
         "which would be drawn at random at each load"

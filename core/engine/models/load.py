@@ -107,6 +107,7 @@ def source(name: str, revision: str | None = None) -> dict[str, Any]:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    """A tokenizer with an end token and a pad token. Raises ModelError without an end token."""
     from transformers import AutoTokenizer
 
     with loading(name, "tokenizer"):
@@ -197,6 +198,7 @@ def _read_weights(origin: Origin, config: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def load_causal(name: str, revision: str | None = None) -> Loaded:
+    """A causal language model in float32. Raises ModelError for one that looks ahead."""
     return _load_causal(Origin(name, _absolute(find_model(name)), revision))
 
 
@@ -295,6 +297,7 @@ def _absolute(name: str) -> str:
 
 
 def max_length(model: Any, tokenizer: Any) -> int:
+    """Tokens that a row may have: the least of model, tokenizer and 512."""
     limits = [DEFAULT_MAX_LENGTH]
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and positions > 0:  # -1: without a limit
@@ -329,6 +332,7 @@ def no_pickles(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def loading(name: str, what: str) -> Iterator[None]:
+    """What a library raises becomes a ModelError with a way on; nothing is unpickled."""
     try:
         with no_pickles(name):
             yield

@@ -98,6 +98,7 @@ def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None)
 
 
 def describe(loaded: Loaded, name: str) -> ModelLoaded:
+    """Architecture, size and limits of a model, as an event."""
     model, tokenizer = loaded.model, loaded.tokenizer
     parameters = list(model.parameters())
     causal = not loaded.labels

@@ -69,6 +69,7 @@ def counts(message: Message) -> bool:
 def render_messages(
     chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
 ) -> list[int]:
+    """Token ids of a chat through the tokenizer's template."""
     coded = apply_template(
         tokenizer, chat, return_dict=True, add_generation_prompt=add_generation_prompt
     )

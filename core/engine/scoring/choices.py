@@ -149,7 +149,7 @@ def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
     work = label_likelihoods(
         loaded, frame["text"].to_list(), s.labels, settings.precision, settings.batch_tokens
     )
-    scores: LabelScores = s.drive(work, f"zero-shot labels on {split}", frame.height)
+    scores = s.drive(work, f"zero-shot labels on {split}", frame.height)
     return zero_shot_frame(frame, s.labels, scores)
 
 

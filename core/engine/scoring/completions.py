@@ -94,7 +94,7 @@ def _answer(
     limit = answer_limit(asked, settings.completion_tokens, loaded.max_length)
     prompts = [fit_prompt(q.ids, loaded.max_length - limit) for q in asked]
     work = complete(loaded, prompts, limit, stop, settings.precision, settings.batch_tokens)
-    answers: list[Answer] = s.drive(work, f"answers of {model}, tokens", len(asked) * limit)
+    answers = s.drive(work, f"answers of {model}, tokens", len(asked) * limit)
     return Answered(loaded, asked, prompts, limit, answers)
 
 

@@ -35,7 +35,7 @@ def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store the rows and all that is made of them."""
     frames = _score_models(s, split)
     if split == "validation":
-        s.validation = frames
+        s.validation = frames  # thresholds are fitted on these, and frozen for test
     if s.config.task_type.has_labels:
         task = (s.labels, s.positive, s.config.objective)
         frames = at_operating_point(frames, s.validation, *task)
@@ -46,7 +46,7 @@ def evaluate_split(s: Session, split: str) -> None:
     known = {n: _identified(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
         _store(s, split, model, frame, known[frame.height])
-        if model != "majority":
+        if model != "majority":  # made of train's counts: no model was evaluated
             s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
     evaluation = _evaluation(s, split, frames, known[frames["tuned"].height])
     for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split, frames)):

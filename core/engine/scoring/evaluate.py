@@ -121,6 +121,25 @@ def score_tokens(
             np.add.at(correct, asked.owners, first.cpu().numpy())
             done += asked.done
             yield done
+    yield _token_frame(rows, nll, correct, end_nll, before_end)
+
+
+def _targets_before_end(rows: TokenRows) -> NDArray[np.int64]:
+    """Of each row how many scored tokens stand before its scored end token; -1 without one."""
+    assert rows.scored is not None
+    if not rows.ends:
+        return np.full(len(rows), -1)
+    pairs = zip(rows.scored, rows.ends, strict=True)
+    return np.array([int(s[:end].sum()) if end >= 0 else -1 for s, end in pairs], dtype=np.int64)
+
+
+def _token_frame(
+    rows: TokenRows,
+    nll: FloatArray,
+    correct: NDArray[np.int64],
+    end_nll: FloatArray,
+    before_end: NDArray[np.int64],
+) -> Scores:
     scored = pl.DataFrame(
         {
             "row_id": rows.row_ids,
@@ -131,19 +150,10 @@ def score_tokens(
         },
         schema_overrides={"row_id": pl.Int64, "bytes": pl.Int64},
     )
-    if rows.ends:
-        ended = pl.Series("end_nll", end_nll).set(pl.Series(before_end < 0), None)
-        scored = scored.with_columns(ended)
-    yield scored
-
-
-def _targets_before_end(rows: TokenRows) -> NDArray[np.int64]:
-    """Of each row how many scored tokens stand before its scored end token; -1 without one."""
-    assert rows.scored is not None
     if not rows.ends:
-        return np.full(len(rows), -1)
-    pairs = zip(rows.scored, rows.ends, strict=True)
-    return np.array([int(s[:end].sum()) if end >= 0 else -1 for s, end in pairs], dtype=np.int64)
+        return scored
+    ended = pl.Series("end_nll", end_nll).set(pl.Series(before_end < 0), None)
+    return scored.with_columns(ended)
 
 
 def _keep_ends(

@@ -105,6 +105,8 @@ def token_texts(loaded: Loaded, ids: Sequence[int]) -> list[str]:
 
 
 class Texts(msgspec.Struct, forbid_unknown_fields=True):
+    """The question: every text under every model."""
+
     models: list[str]
     texts: list[str]
     max_length: int | None = None

@@ -31,6 +31,8 @@ BYTES_A_WEIGHT = 16  # float32 weight, gradient and the two averages of AdamW
 
 
 class Preview(msgspec.Struct, forbid_unknown_fields=True):
+    """The question: a run's configuration, not checked yet."""
+
     config: dict[str, Any]
 
 

@@ -105,6 +105,7 @@ class TreeBatch:
 
 
 def collate_trees(part: list[Tree], pad_id: int, device: torch.device) -> TreeBatch:
+    """Trees as tensors on the device, padded to the widest, with the mask of who sees whom."""
     width = max(len(tree.ids) for tree in part)
     ids, positions = (np.full((len(part), width), fill, dtype=np.int64) for fill in (pad_id, 0))
     branch = np.zeros((len(part), width), dtype=np.int64)

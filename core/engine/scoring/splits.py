@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,44 +13,59 @@ from ...metrics.counts import classification_metrics, confusion
 from ...metrics.rows import text_metrics
 from ...run.events import Evaluated
 from ..models.models import Loaded
-from ..training.probe import features
+from ..training.probe import Features, features
 from ..worker.session import Session
 from .evaluate import score_labels, score_tokens
 from .rows import TokenRows
 
-Work = Callable[[TokenRows], Iterator[Any]]
+Part = TypeVar("Part", pl.DataFrame, Features)  # an entry per row
 
 
 def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
     """Predictions of a model on a prepared split, a row per example."""
     s.ranks.order("score", s.name_of(loaded), split)
-    return in_label_order(score_share(s, loaded, split, what), loaded.labels, s.labels)
+    frame = score_share(s, loaded, split, what)
+    assert frame is not None
+    return in_label_order(frame, loaded.labels, s.labels)
 
 
-def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
-    """This rank's part in it; the first one gets the whole."""
+def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame | None:
+    """This rank's part in it; the first one gets the whole, the others nothing."""
     settings = s.config.evaluate
     scorer = score_labels if s.config.task_type.has_labels else score_tokens
 
-    def work(rows: TokenRows) -> Iterator[Any]:
+    def work(rows: TokenRows) -> Iterator[int | pl.DataFrame]:
         return scorer(loaded, rows, settings.precision, settings.batch_tokens)
 
-    frame: pl.DataFrame = _on_all_ranks(s, s.rows_for(loaded, split), work, f"{what} on {split}")
-    return frame
+    return _on_all_ranks(s, s.rows_for(loaded, split), work, f"{what} on {split}", pl.concat)
 
 
-def read_features(s: Session, loaded: Loaded, split: str) -> Any:
+def read_features(s: Session, loaded: Loaded, split: str) -> Features:
     """The features of a split that a probe is fitted on or asked about: float32 [rows, hidden]."""
     s.ranks.order("features", s.name_of(loaded), split)
+    found = features_share(s, loaded, split)
+    assert found is not None
+    return found
+
+
+def features_share(s: Session, loaded: Loaded, split: str) -> Features | None:
+    """This rank's part in it; the first one gets the whole, the others nothing."""
     settings = s.config.evaluate
 
-    def work(rows: TokenRows) -> Iterator[Any]:
+    def work(rows: TokenRows) -> Iterator[int | Features]:
         return features(loaded, rows, settings.precision, settings.batch_tokens)
 
-    return _on_all_ranks(s, s.rows_for(loaded, split), work, f"probing the base on {split}")
+    what = f"probing the base on {split}"
+    return _on_all_ranks(s, s.rows_for(loaded, split), work, what, np.concatenate)
 
 
-def _on_all_ranks(s: Session, rows: TokenRows, work: Work, what: str) -> Any:
+def _on_all_ranks(
+    s: Session,
+    rows: TokenRows,
+    work: Callable[[TokenRows], Iterator[int | Part]],
+    what: str,
+    join: Callable[[list[Part]], Part],
+) -> Part | None:
     """What `work` yields last, an entry per row, in the order of the rows; None on other ranks.
 
     Each rank computes its share once. The progress written is that of the first rank's share.
@@ -63,9 +78,7 @@ def _on_all_ranks(s: Session, rows: TokenRows, work: Work, what: str) -> Any:
     if not pieces:
         return None
     back = np.argsort(np.concatenate([index for index, _ in pieces]))
-    values = [value for _, value in pieces]
-    joined = pl.concat(values) if isinstance(values[0], pl.DataFrame) else np.concatenate(values)
-    return joined[back]
+    return join([part for _, part in pieces])[back]
 
 
 def in_label_order(

@@ -32,6 +32,7 @@ CHUNK = 64  # positions whose logits are made float32 at a time
 
 
 def decode(loaded: Loaded, ids: Sequence[int]) -> str:
+    """The text of tokens as they stand, spaces before punctuation kept."""
     text: str = loaded.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
     return text
 

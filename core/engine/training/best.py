@@ -146,6 +146,7 @@ def paired_p(
 
 
 def out_of_patience(best: Best, stop: EarlyStopping | None) -> bool:
+    """Whether early stopping ends training: too many evaluations without a gain."""
     return stop is not None and best.since >= stop.patience
 
 

@@ -26,7 +26,7 @@ from ...files.disk import make_folder, remove, writing
 from ...files.reading import read_json
 from ...run.checkpoint_files import Written, damage_of, describe_files
 from ...run.runs import TRAINING_STATE, Run, step_of
-from ..distributed.spread import local, placed_like
+from ..distributed.ranks import local, placed_like
 from ..models.models import save
 from .best import Best, ValidationRows
 from .trainer import Position, Trainer
@@ -48,6 +48,7 @@ class Saved:
 
 
 def checkpoint_path(run: Run, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
     return run.checkpoints / f"step_{step:06d}"
 
 
@@ -143,6 +144,7 @@ def _state(t: Trainer, best: Best) -> Saved:
 
 
 def read_state(path: Path) -> Saved:
+    """The JSON half of a checkpoint. Raises RunError where it cannot be read."""
     return read_json(path / TRAINING_STATE, Saved)
 
 

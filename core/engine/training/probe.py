@@ -49,6 +49,7 @@ class Probe:
 
 
 def load_probe(path: Path, labels: tuple[str, ...]) -> Probe:
+    """A probe that `save` wrote; `labels` are those of its columns, in their order."""
     tensors = load_file(path)
     return Probe(tensors["weights"], tensors["bias"], labels, float("nan"))
 
@@ -86,8 +87,8 @@ def fit_probe(
     train: tuple[Features, NDArray[np.int64]],
     validation: tuple[Features, NDArray[np.int64]] | None,
     labels: tuple[str, ...],
-) -> Iterator[float | Probe]:
-    """Choose the regularisation by validation loss; yields each strength tried, at last the probe.
+) -> Iterator[int | Probe]:
+    """Choose the regularisation by validation loss; yields strengths tried, at last the probe.
 
     The best one is not fitted again on train and validation together: the tuned model did not learn
     from validation either.
@@ -97,7 +98,7 @@ def fit_probe(
     x, y = train
     mean, scale = x.mean(0), x.std(0) + 1e-6
     best: tuple[float, Probe] | None = None
-    for strength in STRENGTHS if validation else (1.0,):
+    for tried, strength in enumerate(STRENGTHS if validation else (1.0,), 1):
         model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
         with _quiet():
             model.fit((x - mean) / scale, y)
@@ -109,7 +110,7 @@ def fit_probe(
             loss = float(-np.log(np.maximum(p[np.arange(len(p)), validation[1]], 1e-300)).mean())
         if best is None or loss < best[0]:
             best = (loss, probe)
-        yield strength
+        yield tried
     assert best is not None
     yield best[1]
 

@@ -39,8 +39,7 @@ from ...run.events import (
 )
 from ...run.runs import step_of
 from ..answering.answer import answer_probes, answer_waiting, make_room_for_training
-from ..distributed.ranks import Ranks
-from ..distributed.spread import whole
+from ..distributed.ranks import Ranks, whole
 from ..models.devices import autocast
 from ..models.kernels import memory_kept, padded_right
 from ..models.logits import vocabulary_loss
@@ -439,10 +438,9 @@ def _take_step(t: Trainer) -> TakenStep:
     t.optimizer.step()
     t.optimizer.zero_grad(set_to_none=True)
     epoch, batch = position.epoch, position.batch + 1
-    ends = batch == len(steps)
+    ends, ended = batch == len(steps), time.time()
     position.step += 1
     position.epoch, position.batch = (epoch + 1, 0) if ends else (epoch, batch)
-    ended = time.time()
     done = StepDone(
         time=ended,
         step=position.step,

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...config.config import TrainConfig
-from ..distributed.ranks import Ranks
-from ..distributed.spread import Spread
+from ..distributed.ranks import Ranks, Spread
 from ..models.kernels import use_cpu_kernels
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache

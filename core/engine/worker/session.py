@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 import torch
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PROBE_FILE = "probe.safetensors"
 PROGRESS_SECONDS = 0.5
+Result = TypeVar("Result")  # of work that yields counts on its way
 
 
 @dataclass
@@ -103,16 +104,19 @@ class Session:
         seconds = time.monotonic() - started
         self.write(StageDone(stage=number, name=name, seconds=seconds, **results))
 
-    def drive(self, work: Iterator[Any], what: str, total: int) -> Any:
+    def drive(self, work: Iterator[int | Result], what: str, total: int) -> Result:
         """Run a generator of counts to its end, writing progress; returns what it yields last."""
-        last, written = None, time.monotonic()
+        last: int | Result | None = None
+        written = time.monotonic()
         for last in work:
             if self.interruptible and self.listener.stop.is_set():
                 raise Stopped
             now = time.monotonic()
-            if isinstance(last, int | float) and now - written > PROGRESS_SECONDS:
-                self.write(Progress(what=what, done=int(last), total=total))
+            if isinstance(last, int) and now - written > PROGRESS_SECONDS:
+                self.write(Progress(what=what, done=last, total=total))
                 written = now
+        assert last is not None
+        assert not isinstance(last, int)
         return last
 
     def load(self, name: str, *, trainable: bool = False) -> Loaded:
@@ -175,8 +179,7 @@ class Session:
         """The rows of a split as a model reads them."""
         frame = self.dataset.splits[split].frame
         work = RENDER[self.form](frame, loaded)
-        rows: TokenRows = self.drive(work, f"tokenising {split}{again}", frame.height)
-        return rows
+        return self.drive(work, f"tokenising {split}{again}", frame.height)
 
     def rows_for(self, loaded: Loaded, split: str) -> TokenRows:
         """A split as a model reads it: two given models may have tokenizers of their own."""
