@@ -40,6 +40,7 @@ def read_data(s: Session) -> None:
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
     s.form = s.dataset.columns.form
     if s.form == "prompt_completion":
+        # a prompt has to end as those of training did: with white space, or before it
         seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.spaced = begin_with_space(seen.frame["completion"])
     s.write(replace(s.dataset.columns_found(), spaced=s.spaced))
@@ -61,7 +62,7 @@ def load_base_model(s: Session) -> None:
         described = models.describe(s.tuned, s.config.model.base)
         s.precision = training_precision(s.config, s.device, described.parameters)
         if s.config.trains and s.config.model.adapter == "lora" and not s.tuned.has_adapter:
-            with drawn_from(s.config.train.seed):
+            with drawn_from(s.config.train.seed):  # the same adapter whatever was drawn before
                 add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
         compare_weights(s, s.tuned)
@@ -162,6 +163,7 @@ def take_given_model(s: Session) -> None:
     s.tuned = s.load(s.config.model.tuned)
     compare_weights(s, s.tuned)
     take_labels(s, s.tuned)
+    # both are scored on the same beginnings of rows
     s.base.max_length = s.tuned.max_length = min(s.base.max_length, s.tuned.max_length)
 
 
@@ -186,6 +188,7 @@ def evaluate_models(s: Session) -> None:
 
     with s.stage(5) as shown:
         splits = [name for name in ("validation", "test") if name in s.rows]
+        # the reader starts here: its imports take seconds, and run beside the scoring
         with Reader() if s.config.evaluate.parity_rows else nullcontext() as reader:
             for split in splits:
                 evaluate_split(s, split)

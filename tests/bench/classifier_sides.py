@@ -87,12 +87,12 @@ def prepared(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The model with a new head drawn from the seed, the rows to train on and those held out."""
     import torch
     from ftev.core.engine.models.devices import choose_device, drawn_from
-    from ftev.core.engine.models.load import load_classifier
+    from ftev.core.engine.models.load import load
     from ftev.core.engine.scoring.rows import classification_rows
 
     frame = pl.read_parquet(args.rows_file)
     with drawn_from(args.seed):
-        loaded = load_classifier(args.model, sorted(frame["label"].unique()))
+        loaded = load(run_config(args), args.model, sorted(frame["label"].unique()))
     loaded.max_length = min(loaded.max_length, args.longest)
     loaded.model.to(choose_device(run_config(args)))
     *_, train = classification_rows(frame.filter("train"), loaded)

@@ -34,13 +34,15 @@ def times(ratio: float) -> str:
 def encoder(args: argparse.Namespace, count: int = 0) -> tuple[Any, Any]:
     """The classifier with a new head, and made rows of lognormal length."""
     import torch
+    from ftev.core.config.config import ModelConfig, RunConfig
     from ftev.core.engine.models.devices import drawn_from
-    from ftev.core.engine.models.load import load_classifier
+    from ftev.core.engine.models.load import load
     from ftev.core.engine.scoring.rows import classification_rows
 
     frame = made_texts(count or args.rows, 256, 1).with_row_index("row_id")
     with drawn_from(1):
-        loaded = load_classifier(args.encoder, sorted(frame["label"].unique()))
+        config = RunConfig(task="classification", model=ModelConfig(base=args.encoder))
+        loaded = load(config, args.encoder, sorted(frame["label"].unique()))
     loaded.max_length = min(loaded.max_length, 256)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
     *_, rows = classification_rows(frame, loaded)

@@ -60,9 +60,10 @@ class Voice:
 def generate(voices: Sequence[Voice], prompt: list[int], asked: AskPrompt) -> Replies:
     """Stream the answers of all voices, a token each in turn; greedy at temperature 0.
 
-    The prompt is cut on its left where it and the answer would not fit into the model's length,
-    and so is the answer where it would not fit by itself.
+    The prompt is truncated on its left where it and the answer would not fit into the model's
+    length; so is the answer where it would not fit by itself.
     """
+    # one place at least is the prompt's: a model that reads nothing writes nothing
     most = max(1, min(voice.loaded.max_length for voice in voices) - 1) if voices else 0
     asked = replace(asked, max_new_tokens=min(asked.max_new_tokens, most))
     for voice in voices:
@@ -150,6 +151,7 @@ def _next_token(voice: Voice, rows: Tensor, asked: AskPrompt) -> Replies:
     top = TOP if asked.details else 0
     if asked.likelihoods == "all" and not voice.made:
         voice.scores += score(loaded, rows[:-1], voice.reads[1:], top)
+    # in float32 (L3), and on the CPU, whose generator draws the same from a seed on every device
     logits = rows[-1].float().cpu()
     token = choose(logits, asked, voice.random)
     likelihood = float(logits[token] - logits.logsumexp(-1))
@@ -191,6 +193,7 @@ def sampled_from(logits: Tensor, asked: AskPrompt) -> Tensor:
 def _new_text(voice: Voice) -> str:
     """The text that the last token added; nothing while a character is incomplete."""
     tokenizer = voice.loaded.tokenizer
+    # decoded whole each time: a token by itself loses the space before a word
     whole = tokenizer.decode(voice.made, skip_special_tokens=True)
     if whole.endswith(UNFINISHED) and len(voice.made) % TAIL:
         return ""

@@ -116,6 +116,7 @@ def run_through(
     if not layers or len(outputs) != len(layers) or len(entered) != len(layers):
         return None
     states = [_state(output) for output in outputs]
+    # what is done to a state between two layers would be missing from the lens of the first
     handed_on = zip(states, entered[1:], strict=False)
     if any(a.shape != b.shape or not torch.equal(a, b) for a, b in handed_on):
         return None

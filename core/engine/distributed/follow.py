@@ -112,7 +112,7 @@ class Follower:
     pending: list[TakenStep] = field(default_factory=list)
 
     def follow(self) -> None:
-        while (order := self.s.ranks.hear()).name != "end":
+        while (order := self.s.ranks.receive()).name != "end":
             chapter = self.chapters.get(order.name)
             if chapter is not None:
                 chapter(self.s)

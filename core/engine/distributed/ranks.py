@@ -64,7 +64,7 @@ class Ranks:
         return self.world == 1
 
     def order(self, name: str, *values: Any) -> None:
-        """The first rank says what is next; said by another, it is not heard."""
+        """Broadcast what is to be done next; on a rank that is not the first, nothing."""
         if self.alone or not self.is_first:
             return
         order = msgspec.json.encode(Order(name, list(values)))
@@ -72,8 +72,8 @@ class Ranks:
         line[: len(order)] = torch.frombuffer(bytearray(order), dtype=torch.uint8)
         distributed.broadcast(line, 0, group=self.orders)
 
-    def hear(self) -> Order:
-        """Wait for what the first rank says."""
+    def receive(self) -> Order:
+        """Wait for the next order of the first rank."""
         line = torch.empty(ORDER_BYTES, dtype=torch.uint8)
         distributed.broadcast(line, 0, group=self.orders)
         return msgspec.json.decode(line.numpy().tobytes().rstrip(b"\0"), type=Order)
@@ -168,7 +168,7 @@ class Spread:
 
     def __init__(self, model: Any, cpu: bool, ranks: Ranks, sharding: str) -> None:
         # A weight without a gradient would otherwise stop DDP, which a mixture of experts has now
-        # and then; the price is a walk through the graph a step. Buffers here are constants.
+        # and then; the price is a walk through the graph per step. Buffers here are constants.
         ddp = DistributedDataParallelKwargs(
             find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
         )
@@ -204,7 +204,7 @@ class Spread:
     def gathered(self, model: nn.Module) -> dict[str, Tensor] | None:
         """What is saved of a model whose weights are gathered; None where its own state dict is.
 
-        Asked for that itself, it would share them out again, and the gathered ones would be freed.
+        Asked for that itself, it would shard them again, and the gathered ones would be freed.
         peft asks a head that it saves whole for its state dict meanwhile: what is saved of an
         adapter is therefore copied.
         """
@@ -242,7 +242,7 @@ def _saved_with_adapter(model: nn.Module) -> set[nn.Parameter]:
 
 
 def _shard(outer: Under, device: str, world: int) -> Under:
-    """Share out weights, gradients and optimizer, a layer at a time.
+    """Shard weights, gradients and optimizer, a layer at a time.
 
     Accelerate does the same on GPUs alone; torch's own call is one that CPUs can test.
     """

@@ -48,6 +48,15 @@ class Origin:
     adapter: SavedAdapter | None = None
 
     @property
+    def place(self) -> dict[str, Any]:
+        """Arguments of `from_pretrained` for its weights; code that lies there never runs."""
+        return {
+            "pretrained_model_name_or_path": self.weights,
+            "revision": self.revision,
+            "trust_remote_code": False,
+        }
+
+    @property
     def tokenizer(self) -> str:
         """What the tokenizer is loaded from: the adapter's folder, where it was saved there."""
         if self.adapter and (self.adapter.folder / "tokenizer_config.json").exists():
@@ -97,15 +106,6 @@ def check_origin(origin: Origin) -> None:
         check_adapter(origin.adapter.folder)
 
 
-def source(name: str, revision: str | None = None) -> dict[str, Any]:
-    """Arguments of every `from_pretrained`: where from, and that code there never runs."""
-    return {
-        "pretrained_model_name_or_path": find_model(name),
-        "revision": revision,
-        "trust_remote_code": False,
-    }
-
-
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """A tokenizer with an end token and a pad token. Raises ModelError without an end token."""
     from transformers import AutoTokenizer
@@ -119,11 +119,6 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     if tokenizer.pad_token_id is None:  # harmless: padding is masked by position, never by id
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     return tokenizer
-
-
-def load_classifier(name: str, labels: Sequence[str], revision: str | None = None) -> Loaded:
-    """A sequence classifier to be trained; its head is new unless it answers with these labels."""
-    return _load_classifier(Origin(name, _absolute(find_model(name)), revision), labels, Asked())
 
 
 def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loaded:
@@ -169,9 +164,7 @@ def _read_config(origin: Origin, labels: Sequence[str], asked: Asked) -> Any:
     adapter = origin.adapter
     if adapter and (adapter.folder / "config.json").exists():
         return AutoConfig.from_pretrained(adapter.folder, trust_remote_code=False)
-    config = AutoConfig.from_pretrained(
-        origin.weights, revision=origin.revision, trust_remote_code=False
-    )
+    config = AutoConfig.from_pretrained(**origin.place)
     if rows := origin.head_rows:
         fits = read_outputs(config, labels, {}).fits(labels, trains=True)
         if asked.trains and asked.complete and rows == len(labels) and not fits:
@@ -185,10 +178,8 @@ def _read_weights(origin: Origin, config: Any) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoModelForSequenceClassification
 
     model, info = AutoModelForSequenceClassification.from_pretrained(
-        origin.weights,
-        revision=origin.revision,
+        **origin.place,
         config=config,
-        trust_remote_code=False,
         use_safetensors=True,
         dtype=torch.float32,
         output_loading_info=True,
@@ -210,17 +201,9 @@ def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
     with loading(name, "model"):
-        config = AutoConfig.from_pretrained(
-            origin.weights, revision=origin.revision, trust_remote_code=False
-        )
-        refuse_masked(config, name)
+        refuse_masked(AutoConfig.from_pretrained(**origin.place), name)
         model, info = AutoModelForCausalLM.from_pretrained(
-            origin.weights,
-            revision=origin.revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
+            **origin.place, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
@@ -235,10 +218,7 @@ def is_causal(config: RunConfig) -> bool:
     from transformers import AutoConfig
 
     with loading(config.model.base, "model"):
-        origin = find_origin(config, config.model.base)
-        found = AutoConfig.from_pretrained(
-            origin.weights, revision=origin.revision, trust_remote_code=False
-        )
+        found = AutoConfig.from_pretrained(**find_origin(config, config.model.base).place)
     return any(name.endswith(CAUSAL) for name in found.architectures or ())
 
 

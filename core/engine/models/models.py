@@ -62,7 +62,7 @@ class Loaded:
     def active(self) -> Iterator[Any]:
         """Gives the model ready to be asked: eval mode, adapter as it should be (L8)."""
         was_training = self.model.training
-        self.model.eval()
+        self.model.eval()  # dropout off, whatever training has left on
         off = self.model.disable_adapter() if self.adapter_off else contextlib.nullcontext()
         try:
             with off:

@@ -87,7 +87,7 @@ def label_likelihoods(
 
 
 def _add(rows: TokenRows, loaded: Loaded, joined: Joined) -> bool:
-    """One more row, its continuation scored; whether its context was cut."""
+    """One more row, its continuation scored; whether its context was truncated."""
     assert rows.scored is not None
     whole = [loaded.prefix_id, *joined.context]
     said = joined.continuation[: loaded.max_length - 1]

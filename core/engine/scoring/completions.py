@@ -56,7 +56,7 @@ class Answered:
 
     loaded: Loaded
     asked: list[Question]
-    prompts: list[list[int]]  # as they were read: cut where too long
+    prompts: list[list[int]]  # as they were read: truncated where too long
     limit: int
     answers: list[Answer]
 
@@ -67,6 +67,7 @@ def with_answers(s: Session, split: str, frames: Frames) -> Frames:
     if s.form not in FORMS or not most:
         return frames
     source = draw_questions(s.dataset.splits[split].frame, most, s.config.train.seed)
+    # both end at the same tokens, or the longer answer would be that of the stricter model (G1)
     same = same_tokens(s.base, s.tuned)
     stop = stop_ids(s.base) | stop_ids(s.tuned) if same else set()
     found: dict[str, Answered] = {}

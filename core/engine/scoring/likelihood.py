@@ -78,6 +78,7 @@ def score_text(
     with loaded.active(), autocast(loaded.device, precision):
         for first, start, end in rolling_windows(len(ids), window, context):
             inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
+            # what stands before the first scored token is context, and is not projected
             states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]
             targets = torch.tensor(ids[start:end], device=loaded.device)
             found, _, places = score_positions(head, states, targets, ranked=True)

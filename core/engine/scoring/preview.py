@@ -18,7 +18,7 @@ from ...config.config_file import check_config
 from ...data.data import read_run_data
 from ...files.adapter import read_adapter
 from ..models.heads import refuse_masked
-from ..models.load import add_adapter, find_origin, load_tokenizer, loading, max_length, source
+from ..models.load import add_adapter, find_origin, load_tokenizer, loading, max_length
 from ..models.models import Loaded
 from ..models.tokenizers import check_vocabulary
 from .rows import RENDER, TokenRows
@@ -73,7 +73,7 @@ def _without_weights(config: RunConfig) -> Loaded:
         AutoModelForSequenceClassification if config.task_type.has_labels else AutoModelForCausalLM
     )
     with loading(base, "configuration"), torch.device("meta"):
-        settings = AutoConfig.from_pretrained(**source(origin.weights, origin.revision))
+        settings = AutoConfig.from_pretrained(**origin.place)
         if not config.task_type.has_labels:
             refuse_masked(settings, base)
         model = kind.from_config(settings, trust_remote_code=False)
@@ -97,7 +97,7 @@ def _generation_settings(config: RunConfig) -> Any:
 
 
 def _lengths(rows: TokenRows, loaded: Loaded) -> dict[str, Any]:
-    """Token lengths after cutting, what was cut, and one row with its scored tokens marked."""
+    """Token lengths, what was truncated, and a few rows with their scored tokens marked."""
     lengths, targets = rows.lengths, rows.targets
     summary: dict[str, Any] = {
         "rows": len(rows),

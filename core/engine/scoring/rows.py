@@ -1,7 +1,7 @@
 """Examples as token ids, with what is scored: one rendering for training, evaluation and use.
 
 Every row of a language model begins with the same prefix token (K1) and ends, where nothing was
-cut, with a scored EOS. Prompt and completion are joined as token ids (M3).
+truncated, with a scored EOS. Prompt and completion are joined as token ids (M3).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXAMPLES = 50  # rows named of those that lost something
 
 @dataclass
 class TokenRows:
-    """The rows of a split, ready to be batched. Lists and arrays have one entry a row."""
+    """The rows of a split, ready to be batched. Lists and arrays have one entry per row."""
 
     ids: list[NDArray[np.int32]] = field(default_factory=list)
     row_ids: list[int] = field(default_factory=list)
@@ -57,7 +57,7 @@ class TokenRows:
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """Scored tokens a row (generation), else one a row."""
+        """Scored tokens per row (generation), else one per row."""
         if self.scored is None:
             return np.ones(len(self.ids), dtype=np.int64)
         return np.fromiter((s.sum() for s in self.scored), dtype=np.int64, count=len(self.ids))
@@ -302,8 +302,8 @@ RENDER = {
 
 def window_texts(rows: TokenRows, loaded: Loaded, characters: int) -> list[str]:
     """How each window of a document begins, the prefix left out."""
-    begun = [ids[1 : 1 + characters].tolist() for ids in rows.ids]
+    starts = [ids[1 : 1 + characters].tolist() for ids in rows.ids]
     texts = loaded.tokenizer.batch_decode(
-        begun, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        starts, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return [text[:characters] for text in texts]

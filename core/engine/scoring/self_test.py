@@ -25,7 +25,7 @@ from .evaluate import score_labels, score_tokens
 from .rows import TokenRows
 
 LISTED_ROWS = 20
-# Nats of a row's loss (its NLL a scored token). On a CPU in float32 only the order of additions
+# Nats of a row's loss (its NLL per scored token). On a CPU in float32 only the order of additions
 # differs; a GPU chooses other kernels for other shapes; bfloat16 keeps 8 bits of each number.
 TOLERANCES = {("cpu", "float32"): 1e-5, ("cuda", "float32"): 1e-4}
 BFLOAT16_TOLERANCE = 0.1
@@ -45,7 +45,7 @@ LAYOUTS = {
 
 
 def tolerance(device: torch.device, precision: str) -> float:
-    """What a row's loss may differ by and still be the same, in nats a scored token."""
+    """What a row's loss may differ by and still be the same, in nats per scored token."""
     return TOLERANCES.get((device.type, precision), BFLOAT16_TOLERANCE)
 
 

@@ -29,7 +29,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tree:
-    """Some rows of a split with one context. Arrays but the last three have one entry a token."""
+    """Some rows of a split with one context. Arrays but the last three have one entry per token."""
 
     rows: Places
     ids: NDArray[np.int32]

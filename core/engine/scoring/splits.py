@@ -103,7 +103,7 @@ def evaluated(
         step=s.step,
         epoch=epoch,
         rows=frame.height,
-        loss_sum=math.fsum(frame["nll"].to_list()),
+        loss_sum=math.fsum(frame["nll"].to_list()),  # the same in any order of rows
         seconds=seconds,
         **sums,
     )

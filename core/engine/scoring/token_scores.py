@@ -77,7 +77,7 @@ def score(
         wanted = rows.gather(1, torch.tensor(chunk, device=rows.device)[:, None])
         whole = rows.logsumexp(-1, keepdim=True)
         likelihood = (wanted - whole)[:, 0].tolist()
-        ranks = ((rows > wanted).sum(-1) + 1).tolist()
+        ranks = ((rows > wanted).sum(-1) + 1).tolist()  # the likeliest has rank 1
         best, index = rows.topk(min(top, rows.shape[1]), -1)
         probable = (best - whole).exp().tolist()
         for k, names in enumerate(index.tolist()):
@@ -123,6 +123,7 @@ def cross_score(
     by, loaded, prompt = reader
     text = decode(author, answer)
     ids = answer if aligned else loaded.tokenizer(text, add_special_tokens=False).input_ids
+    # a prompt that was truncated for the reader alone would be another question
     if not ids or not prompt or len(prompt) + len(ids) > loaded.max_length:
         return None
     theirs = score_answer(loaded, prompt, list(ids))
@@ -140,7 +141,7 @@ def cross_score(
 
 
 def average(scores: Sequence[ScoredToken]) -> float | None:
-    """Nats a token; none where a token is ruled out altogether."""
+    """Nats per token; none where a token is ruled out altogether."""
     values = [s.log_likelihood for s in scores]
     finite = [v for v in values if v is not None and math.isfinite(v)]
     return math.fsum(finite) / len(finite) if finite and len(finite) == len(values) else None

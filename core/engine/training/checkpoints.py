@@ -156,6 +156,7 @@ def restore_training(path: Path, t: Trainer) -> Best:
         files = [stack.enter_context(safe_open(path / name, "pt")) for name in names]
         _restore_optimizer(t, files)
         _restore_random(t, files[0], saved.position.step)
+    # JSON has no tuples: Python and NumPy take their states apart and back
     version, numbers, gauss = saved.python_random
     random.setstate((version, tuple(numbers), gauss))
     n = saved.numpy_random

@@ -73,7 +73,7 @@ def end_without(lost: str, run: Run, events: Outbox, listener: Listener) -> NoRe
     """End the run at once, from a thread: the story may wait for the lost rank for ever."""
     events.write(_failed_without(lost, run))
     events.flush()
-    listener.__exit__()
+    listener.__exit__()  # frees lock and socket: the run can be resumed at once
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The worker's ear: answers status at once, keeps prompts for the gap between two steps."""
+"""The worker's control socket: answers status at once, keeps prompts for the gap between steps."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ class Listener:
         with writing(self.run.path / "lock"):
             self._lock = hold_run(self.run)
         self._path = socket_path(self.run)
-        unheard = self._path.with_suffix(".new")  # who looks for dead ones finds it when it listens
-        unheard.unlink(missing_ok=True)
+        waiting = self._path.with_suffix(".new")  # who looks for dead ones finds it when it listens
+        waiting.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)  # the socket is born with mode 0600
         try:
             with writing(self._path):
-                self._socket.bind(str(unheard))
+                self._socket.bind(str(waiting))
         finally:
             os.umask(mask)
         self._socket.listen()
-        unheard.rename(self._path)
+        waiting.rename(self._path)
         self._write_worker_file()
         for target in (self._accept, self._beat):
             threading.Thread(target=target, daemon=True).start()

@@ -160,7 +160,7 @@ class Session:
 
     @property
     def untrained(self) -> Loaded:
-        """The base's weights without a second copy, as long as training has not begun."""
+        """The base's weights without a second copy, as long as training has not started."""
         return self._base or self.tuned
 
     @property
