@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from .metric import draws_of, observed
 from .results import LabelScores
@@ -166,6 +165,8 @@ class CellSums:
     """
 
     def __init__(self, truth: IntArray, predicted: IntArray, n_labels: int) -> None:
+        from scipy import sparse  # here: a worker counts predictions before it needs any draws
+
         cells = np.arange(len(truth))
         right, named = truth == predicted, predicted < n_labels
         lines = np.concatenate((truth[right], n_labels + truth, 2 * n_labels + predicted[named]))

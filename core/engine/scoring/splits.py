@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from ...metrics.counts import classification_metrics, confusion
-from ...metrics.rows import text_metrics
 from ...run.events import Evaluated
 from ..models.models import Loaded
 from ..training.probe import Features, features
@@ -145,6 +144,8 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
     if name == "loss":
         return event.loss_sum / event.loss_count if event.loss_count else math.nan
     if not s.config.task_type.has_labels:
+        from ...metrics.rows import text_metrics  # brings SciPy, as what else is not counted does
+
         columns = ("nll", "tokens", "correct", "bytes")
         return text_metrics(*(frame[c].to_numpy() for c in columns)).get(name, math.nan)
     index = {label: i for i, label in enumerate(s.labels)}
@@ -154,7 +155,7 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
     found = classification_metrics(counts, s.labels, s.positive)
     if name in found:
         return found[name]
-    from ...metrics.evaluate import evaluate_classification  # brings SciPy: rarely needed
+    from ...metrics.evaluate import evaluate_classification
 
     whole = evaluate_classification(frame, s.labels, s.positive, draws=1)
     return whole.metrics[name].value if name in whole.metrics else math.nan
