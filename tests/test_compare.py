@@ -18,7 +18,7 @@ from ftev.core.report.formats.md import render_blocks
 from ftev.core.run.runs import Run
 from ftev.core.wording.names import name_metric
 from ftev.tui.commands.compare import show_comparison
-from ftev.tui.screens.compare.compare_rows import metric_lines
+from ftev.tui.screens.compare.tables import metric_lines
 from statsmodels.stats.multitest import multipletests
 from stored_runs import LABELS, labelled, write_run, written
 
@@ -203,7 +203,7 @@ def test_what_is_printed_says_why_rows_are_not_paired(
     assert "no evidence that one model is better" in told
     assert "the baseline is a" in told
     assert "p (Holm)" not in told  # one run alone was paired
-    assert "The runs were configured alike" not in told
+    assert "No setting differs" not in told
     assert "rows of test" in told
 
 

@@ -33,7 +33,7 @@ from ftev.core.run.runs import Run
 from ftev.core.tasks import find_task
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
-from ftev.tui.screens.evaluation.evidence_sections import FindingsSection
+from ftev.tui.screens.evaluation.evidence import FindingsSection
 from ftev.tui.screens.evaluation.sections import Section, Shown, more_section
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import table_lines

@@ -16,7 +16,7 @@ from ftev.core.run.runs import Run
 from ftev.core.wording.names import name_metric, title_metric
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
-from ftev.tui.screens.evaluation.evaluation_metrics import metric_rows, tell_metric
+from ftev.tui.screens.evaluation.metrics import metric_rows, tell_metric
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import table_lines
 from msgspec.structs import replace

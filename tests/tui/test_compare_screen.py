@@ -15,11 +15,10 @@ from ftev.core.run.runs import Run
 from ftev.tui.app.memory import Memory, encode_memory, read_memory, write_memory
 from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.drawing.plot import ASCII
-from ftev.tui.screens.compare.compare import CompareScreen
-from ftev.tui.screens.compare.compare_memory import runs_of
-from ftev.tui.screens.compare.compare_panes import place_panes
-from ftev.tui.screens.compare.compare_rows import setting_lines
+from ftev.tui.screens.compare.compare import CompareScreen, runs_of
 from ftev.tui.screens.compare.overlay import HANDS, Curve, OverlayView, overlay_lines
+from ftev.tui.screens.compare.panes import place_panes
+from ftev.tui.screens.compare.tables import setting_lines
 from ftev.tui.screens.home.home import HomeScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, until_step, write_events
@@ -85,7 +84,7 @@ async def test_a_refusal_says_why_at_every_size(tmp_path: Path, shown: Shown) ->
     assert first.path.exists()
     async with shown(None, (80, 24), "3 runs") as pilot:
         await pilot.press("end", "space", "home", "space", "c")
-        await seen(pilot, "Their figures cannot be compared", 30.0)
+        await seen(pilot, "These runs cannot be compared", 30.0)
         assert "no split that every run has" in picture(pilot)
         await pilot.press("1")
         await seen(pilot, "training, smoothed")

@@ -39,9 +39,9 @@ from ftev.tui.drawing.heat import (
     worst_cells,
 )
 from ftev.tui.drawing.lines import table_lines, text_of, width_of
-from ftev.tui.screens.evaluation.block_lines import block_lines
-from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows, tell_metric
-from ftev.tui.screens.evaluation.evaluation_read import narrowed, references_of, splits_of
+from ftev.tui.screens.evaluation.blocks import block_lines
+from ftev.tui.screens.evaluation.metrics import metric_lines, metric_rows, tell_metric
+from ftev.tui.screens.evaluation.reading import narrowed, ordered_splits, references_of
 from ftev.tui.screens.evaluation.thresholds import (
     Thresholds,
     curve_lines,
@@ -149,7 +149,7 @@ def test_metrics_are_those_of_the_report_in_every_width() -> None:
     run = Run(SAMPLES / "classification")
     history = read_history(run)
     report = build_report(run, history)
-    split = splits_of(report)[0]
+    split = ordered_splits(report)[0]
     reference = references_of(report, split)[0]
     assert (split, reference) == ("test", "probe")
     assert {c["from"] for c in narrowed(report, split, "majority")["comparisons"]} == {"majority"}

@@ -23,7 +23,8 @@ from ftev.tui.screens.charts.chart import ChartPane, table_lines
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.plot import chart_lines
 from ftev.tui.screens.charts.view import View, legend
-from ftev.tui.screens.compare.compare import CompareScreen, Overlay
+from ftev.tui.screens.compare.compare import CompareScreen
+from ftev.tui.screens.compare.panes import OverlayPane
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
@@ -206,7 +207,7 @@ def test_in_ascii_a_difference_of_nothing_is_no_gain() -> None:
         (keys.HOME_KEYS, HomeScreen),
         (keys.PICK_KEYS, PickRun),
         (keys.COMPARE_KEYS, CompareScreen),
-        (keys.OVERLAY_KEYS, Overlay),
+        (keys.OVERLAY_KEYS, OverlayPane),
         (keys.NEW_RUN_KEYS, NewRunScreen),
         (keys.REVIEW_KEYS, ReviewScreen),
         (keys.EVALUATION_KEYS, EvaluationScreen),

@@ -13,7 +13,7 @@ from ftev.core.wording.text import BREAK, quoted, visible
 from ftev.tui.drawing.axes import GUTTER, _y_label
 from ftev.tui.drawing.format import with_minus
 from ftev.tui.drawing.lines import text_of, width_of
-from ftev.tui.screens.evaluation.evaluation_metrics import metric_lines, metric_rows
+from ftev.tui.screens.evaluation.metrics import metric_lines, metric_rows
 from ftev.tui.screens.evaluation.sections import VerdictPane
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.trace import trace_lines

@@ -33,7 +33,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Threads:
     for place in (
         "screens.examples.examples",
         "screens.examples.example_rows",
-        "screens.evaluation.evaluation_read",
+        "screens.evaluation.reading",
         "screens.evaluation.thresholds",
     ):
         monkeypatch.setattr(f"ftev.tui.{place}.in_thread", threads.append)

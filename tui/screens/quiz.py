@@ -20,7 +20,7 @@ from ..drawing.format import with_minus, wrap
 from ..drawing.lines import Line
 from ..widgets.framed import ReadingScreen
 from ..widgets.pane import Pane, ScrolledPane
-from .evaluation.evaluation_read import ReadingFailed
+from .evaluation.reading import ReadingFailed
 
 if TYPE_CHECKING:
     from ...core.report.quiz.question import Question

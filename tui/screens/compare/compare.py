@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from ....core.catalog.notes import read_notes
+from ....core.catalog.run_facts import RunEntry
 from ....core.compare.compared import ComparedRuns
+from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.wording.text import visible
 from ...app.keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
@@ -19,28 +22,29 @@ from ...drawing.format import name_runs, with_minus, wrap
 from ...drawing.lines import Line
 from ...widgets.framed import FramedScreen
 from ...widgets.pane import Pane
-from .compare_memory import overlay_memory, recall_overlay, runs_of
-from .compare_panes import CompareDesk, OverlayPane, PairedPane, SettingsPane
-from .comparing_pane import (
+from ..home.run_list import PickRun
+from .overlay import MOST_RUNS
+from .panes import (
+    CompareDesk,
     ComparisonRefused,
     CurvesRead,
+    OverlayPane,
+    PairedPane,
     RunsCompared,
+    SettingsPane,
     start_comparing,
     write_comparison,
 )
-from .overlay import MOST_RUNS
+
+if TYPE_CHECKING:
+    from ...app.app import FtevApp
+
 
 SENTENCE_LINES = 3
 
 
-class Overlay(OverlayPane):
-    """The chart pane with its keys from the table."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(OVERLAY_KEYS)]
-
-
 class Sentence(Pane):
-    """What came out, before any number."""
+    """The outcome in a sentence, above the numbers."""
 
     def __init__(self) -> None:
         super().__init__(id="sentence")
@@ -73,10 +77,10 @@ class CompareScreen(FramedScreen[None]):
         self.left_out = len(named) - MOST_RUNS
         self.named, self.folder = name_runs(named[:MOST_RUNS]), folder
         self.remembered_of = of or folder
-        self._left: dict[str, Any] = {}  # what is remembered and waits for its data
-        self.told: ComparedRuns | None = None
+        self._left: Plain = {}  # what is remembered and waits for its data
+        self.comparison: ComparedRuns | None = None
         self.sentence = Sentence()
-        self.chart = Overlay(ascii_only=ascii_only)
+        self.chart = OverlayPane(ascii_only=ascii_only)
         self.metrics, self.settings = PairedPane(), SettingsPane()
         self.desk = CompareDesk(self.chart, self.metrics, self.settings)
 
@@ -105,7 +109,7 @@ class CompareScreen(FramedScreen[None]):
             **self.desk.memory(),
             "runs": [[name, run.path.name] for name, run in self.named],
             "focus": self.pane_in_view if self.focused is not None else 0,
-            "view": overlay_memory(self.chart),
+            "view": self.chart.view.memory(),
         }
 
     def recall(self, memory: Plain) -> None:
@@ -134,28 +138,28 @@ class CompareScreen(FramedScreen[None]):
         for pane in (self.chart, self.metrics, self.settings):
             pane.show()
 
-    # What the threads tell
+    # What the threads post
 
     @on(CurvesRead)
     def show_curves(self, message: CurvesRead) -> None:
         self.chart.curves = message.curves
-        recall_overlay(self.chart, self._left.get("view"))
+        self.chart.recall(self._left.get("view"))
         self.chart.show_curves(message.curves, message.failed)
 
     @on(RunsCompared)
     def show_comparison(self, message: RunsCompared) -> None:
         from ....core.compare.compared import tell_outcome
 
-        self.told = message.told
+        self.comparison = found = message.comparison
         self._recall_scrolled()
-        self.sentence.show_text(tell_outcome(message.told), "strong")
-        self.metrics.show_told(message.told)
-        self.settings.show_config(message.told["config"], [r["name"] for r in message.told["runs"]])
+        self.sentence.show_text(tell_outcome(found), "strong")
+        self.metrics.show_comparison(found)
+        self.settings.show_config(found["config"], [r["name"] for r in found["runs"]])
 
     @on(ComparisonRefused)
     def show_refusal(self, message: ComparisonRefused) -> None:
         self._recall_scrolled()
-        self.sentence.show_text("Their figures cannot be compared; 2 says why.", "warn")
+        self.sentence.show_text("These runs cannot be compared; pane 2 says why.", "warn")
         self.metrics.show_refused(message.reasons)
         self.settings.show_config(message.config, [name for name, _ in self.named])
 
@@ -194,12 +198,12 @@ class CompareScreen(FramedScreen[None]):
             self.dismiss(None)
 
     def action_export(self) -> None:
-        if self.told is None:
-            self.key_line.show_notice("There is no comparison to write.", "warn")
+        if self.comparison is None:
+            self.key_line.show_notice("There is no comparison to write yet.", "warn")
             return
         ids = [run.id for _, run in self.named]
         name = "compare_" + "_vs_".join(ids)
-        write_comparison(self.told, self.folder / f"{name[:200]}.md", self.post_message)
+        write_comparison(self.comparison, self.folder / f"{name[:200]}.md", self.post_message)
 
     def help_sections(self) -> list[tuple[str, tuple[Key, ...]]]:
         return [
@@ -207,3 +211,44 @@ class CompareScreen(FramedScreen[None]):
             ("On the chart", OVERLAY_KEYS),
             ("Everywhere", APP_KEYS),
         ]
+
+
+def runs_of(memory: Plain, folder: Path) -> list[tuple[str, Run]]:
+    """With the names to show, the baseline first; those alone whose folder is there."""
+    stored = memory.get("runs")
+    pairs = [p for p in stored if _is_pair(p)] if isinstance(stored, list) else []
+    found = [(name, Run(folder / run_id)) for name, run_id in pairs]
+    return [(name, run) for name, run in found if run.path.is_dir()]
+
+
+def _is_pair(pair: object) -> bool:
+    """A name and the name of a folder: what leads out of the folder of runs is none."""
+    if not isinstance(pair, list) or len(pair) != 2 or not all(type(part) is str for part in pair):
+        return False
+    return bool(pair[1]) and "\0" not in pair[1] and Path(pair[1]).name == pair[1]
+
+
+def compare_with_another(app: FtevApp, run: Run, history: History) -> None:
+    """Pick a run, then show both: the older one is the baseline."""
+    own = history.started.name if history.started and history.started.name else run.id
+    name = read_notes(run).name or own
+    folder = run.path.parent
+
+    def show(picked: RunEntry | None) -> None:
+        if picked is None:
+            return
+        ours = history.created, run.id, (name, run)
+        theirs = picked.facts.created, picked.run.id, (picked.name, picked.run)
+        named = [pair for _, _, pair in sorted((ours, theirs), key=lambda side: side[:2])]
+        app.push_screen(CompareScreen(named, folder, run.path, ascii_only=app.ascii_only))
+
+    title = [("ftev  ", "muted"), (visible(name), "strong"), ("  compared with …", "muted")]
+    app.push_screen(PickRun(title, folder, run, history.task), show)
+
+
+def compare_again(app: FtevApp, folder: Path, of: Path | None = None) -> None:
+    """The runs that were compared when the screen was left; at least two must be there."""
+    memory = app.memory_of(of or folder).screens.get(CompareScreen.REMEMBERED_AS, {})
+    named = runs_of(memory, folder)
+    if len(named) > 1:
+        app.push_screen(CompareScreen(named, folder, of, ascii_only=app.ascii_only))

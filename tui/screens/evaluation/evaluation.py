@@ -26,9 +26,10 @@ from ..examples.example_rows import ExamplesRead, read_examples
 from ..prompt.asking import write_report
 from ..run.metric_rows import MetricTable, metric_tables
 from ..run.status import title_right
-from .calibration_section import CalibrationSection
-from .evaluation_metrics import MetricsSection, receipt_row
-from .evaluation_read import (
+from .evidence import FindingsSection, FlipSection, SlicesSection
+from .labels import CalibrationSection, LabelsSection
+from .metrics import MetricsSection, receipt_row
+from .reading import (
     MODEL_WORDS,
     EvaluationRead,
     ReadingFailed,
@@ -38,9 +39,6 @@ from .evaluation_read import (
     references_of,
     tell_split,
 )
-from .evidence_sections import FindingsSection, SlicesSection
-from .flip_section import FlipSection
-from .labels_section import LabelsSection
 from .sections import (
     READING,
     ListSection,

@@ -13,7 +13,7 @@ from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
 from ...app.background import in_thread
-from ..evaluation.evaluation_read import CLEAN, stored_split
+from ..evaluation.reading import CLEAN, stored_split
 
 if TYPE_CHECKING:
     import polars as pl

@@ -22,8 +22,8 @@ from ...drawing.lines import Line, following
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane
 from ...widgets.text_boxes import LineBox
-from ..evaluation.evaluation_read import MODEL_WORDS, ReadingFailed
-from ..evaluation.flip_section import KIND_WORDS
+from ..evaluation.evidence import KIND_WORDS
+from ..evaluation.reading import MODEL_WORDS, ReadingFailed
 from .example_list import ExampleList, Info
 from .example_rows import KNOWN, ExamplesRead, Places, read_examples, read_query, select
 

@@ -28,7 +28,7 @@ from ...drawing.lines import Line, moved
 from ...drawing.shading import legend, shade
 from ...widgets.framed import KeyLine, ReadingScreen
 from ...widgets.pane import Pane, ScrolledPane
-from ..evaluation.block_lines import prose
+from ..evaluation.blocks import prose
 from .example_list import ExampleList
 from .example_rows import Examples, Places
 from .row_detail import RowDetail, RowRead, read_row, row_lines

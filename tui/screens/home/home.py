@@ -108,7 +108,7 @@ class HomeScreen(FramedScreen[None]):
     def _recall(self) -> None:
         on_top = self.app.recall(self).on_top
         if self._as_left and on_top == "compare":
-            from ..compare.comparing import compare_again
+            from ..compare.compare import compare_again
 
             self.call_later(compare_again, self.app, self.runs_dir)
 

@@ -357,12 +357,12 @@ class RunScreen(FramedScreen[None]):
     # Other screens
 
     def action_compare(self) -> None:
-        from ..compare.comparing import compare_with_another
+        from ..compare.compare import compare_with_another
 
         compare_with_another(self.app, self.followed, self.follower.history)
 
     def action_compare_again(self) -> None:
-        from ..compare.comparing import compare_again
+        from ..compare.compare import compare_again
 
         compare_again(self.app, self.followed.path.parent, self.followed.path)
 

@@ -1,7 +1,4 @@
-"""What the evaluation screen reads: the report of a run, and a part of it by split and reference.
-
-Nothing here is computed again: the report is the one that `report.json` holds.
-"""
+"""What the evaluation screen reads: the report of a run, and its part of a split and reference."""
 
 from __future__ import annotations
 

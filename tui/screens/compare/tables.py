@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.cells import cell_len
 
@@ -41,56 +40,56 @@ OUTCOMES: dict[Outcome, Span] = {
 }
 
 
-def metric_lines(told: ComparedRuns, width: int) -> list[Line]:
+def metric_lines(compared: ComparedRuns, width: int) -> list[Line]:
     """The primary metric of every run, then the other metrics, a table per run."""
-    metric = told["metric"]
+    metric = compared["metric"]
     direction = METRICS[metric].direction
-    title = f"{name_in(told, metric)} of {told['model']} on {told['split']}"
+    title = f"{name_in(compared, metric)} of {compared['model']} on {compared['split']}"
     lines: list[Line] = [[(title, "strong"), (f"  {direction} is better", "muted")]]
-    lines += _primary_table(told, width)
-    for unpaired in told["unpaired"]:
+    lines += _primary_table(compared, width)
+    for unpaired in compared["unpaired"]:
         lines.append([])
         text = f"{unpaired['run']} is not paired: {unpaired['reason']}."
         lines += [[(part, "warn")] for part in wrap(visible(text), width)]
-    lines += _reasons(told)
-    first, *rest = told["runs"]
+    lines += _reasons(compared)
+    first, *rest = compared["runs"]
     for r in rest:
-        lines += _others(told, first, r, width)
-    for note in told["notes"]:
+        lines += _others(compared, first, r, width)
+    for note in compared["notes"]:
         lines.append([])
         lines += [[(part, "muted")] for part in wrap(f"{visible(note)}.", width)]
     return lines
 
 
-def _primary_table(told: ComparedRuns, width: int) -> list[Line]:
-    found = {c.to_model: c for c in primary_comparisons(told)}
+def _primary_table(compared: ComparedRuns, width: int) -> list[Line]:
+    found = {c.to_model: c for c in primary_comparisons(compared)}
     several = len(found) > 1
     roomy = width >= ROOMY
-    longest = max(8, *(cell_len(visible(r["name"])) for r in told["runs"]))
+    longest = max(8, *(cell_len(visible(r["name"])) for r in compared["runs"]))
     columns = [
         Column("run", min(longest, max(10, width // 5)), right=False),
         Column("value", 22 if roomy else 9, right=not roomy),
         Column("difference", 10),
         Column("95 % interval", 16),
-        Column("", 11, right=False),
+        Column("result", 11, right=False),
         Column("p (Holm)" if several else "p", 8),
         Column("fixed", 6),
         Column("broke", 6),
     ]
-    cells = [_run_cells(r, told, found.get(r["name"]), roomy=roomy) for r in told["runs"]]
+    cells = [_run_cells(r, compared, found.get(r["name"]), roomy=roomy) for r in compared["runs"]]
     columns, cells = _fitting(columns, cells, width)
     return [header(columns), *(row(columns, line) for line in cells)]
 
 
 def _run_cells(
-    r: ComparedRun, told: ComparedRuns, c: Comparison | None, *, roomy: bool
+    r: ComparedRun, compared: ComparedRuns, c: Comparison | None, *, roomy: bool
 ) -> list[Span]:
-    metric = told["metric"]
+    metric = compared["metric"]
     estimate = r["metrics"][metric]
     value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate.value)
     cells: list[Span] = [(visible(r["name"]), ""), (_minus(value), "")]
     if c is None:
-        first = r["name"] == told["baseline"]
+        first = r["name"] == compared["baseline"]
         return [*cells, ("baseline" if first else ABSENT, "muted"), *([("", "")] * 5)]
     word, role = OUTCOMES[read_difference(c)]
     return [
@@ -124,10 +123,10 @@ def _minus(text: str) -> str:
     return text.replace("-", MINUS)
 
 
-def _reasons(told: ComparedRuns) -> list[Line]:
+def _reasons(compared: ComparedRuns) -> list[Line]:
     """The verdict of each run against its own objective."""
     lines: list[Line] = []
-    for r in told["runs"]:
+    for r in compared["runs"]:
         if verdict := r["verdict"]:
             sign, role = DECISION_MARKS[verdict["decision"]]
             head: Line = [(fit(f"{sign} {verdict['decision']}", 13), role)]
@@ -138,9 +137,9 @@ def _reasons(told: ComparedRuns) -> list[Line]:
     return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []
 
 
-def _others(told: ComparedRuns, first: ComparedRun, r: ComparedRun, width: int) -> list[Line]:
-    others = other_metrics(told, r["name"])
-    longest = max((cell_len(name_in(told, name)) for name, _ in others), default=0)
+def _others(compared: ComparedRuns, first: ComparedRun, r: ComparedRun, width: int) -> list[Line]:
+    others = other_metrics(compared, r["name"])
+    longest = max((cell_len(name_in(compared, name)) for name, _ in others), default=0)
     columns = [
         Column("metric", min(longest, max(20, width - BESIDE_METRIC)), right=False),
         Column("baseline", 9),
@@ -154,11 +153,11 @@ def _others(told: ComparedRuns, first: ComparedRun, r: ComparedRun, width: int) 
         values: list[Span] = [
             (_minus(format_value(name, side["metrics"][name].value)), "") for side in (first, r)
         ]
-        cells.append([(name_in(told, name), ""), *values, *_change(name, c)])
+        cells.append([(name_in(compared, name), ""), *values, *_change(name, c)])
     if not cells:
         return []
     columns, cells = _fitting(columns, cells, width)
-    note = "p not adjusted" if told["comparisons"] else ""
+    note = "p not adjusted" if compared["comparisons"] else ""
     head: Line = [(f"other metrics of {visible(r['name'])}", "strong"), (f"  {note}", "muted")]
     return [[], head, header(columns), *(row(columns, line) for line in cells)]
 
@@ -175,14 +174,16 @@ def _change(metric: str, c: Comparison | None) -> list[Span]:
 
 
 def setting_lines(
-    config: Mapping[str, Sequence[Any]], names: Sequence[str], width: int
+    config: Mapping[str, Sequence[object]], names: Sequence[str], width: int
 ) -> list[Line]:
-    """The settings that differ, a column a run; what a run lacks is a dash."""
+    """The settings that differ, a column per run; what a run lacks is a dash."""
     if not config:
-        return [[("The runs were configured alike, on the same files.", "muted")]]
+        return [[("No setting differs, and the files are the same.", "muted")]]
     first = min(SETTING_WIDTH, max(len(visible(name)) for name in config))
     each = (width - first - len(GAP) * len(names)) // max(1, len(names))
-    longest = max(cell_len(visible(_told(v), 200)) for values in config.values() for v in values)
+    longest = max(
+        cell_len(visible(_setting_text(v), 200)) for values in config.values() for v in values
+    )
     each = max(LEAST_VALUE, min(each, max(longest, *(cell_len(visible(n)) for n in names))))
     columns = [Column("setting", first, right=False)]
     columns += [Column(visible(name), each, right=False) for name in names]
@@ -191,14 +192,14 @@ def setting_lines(
         cells: list[Span] = [(visible(name), "muted")]
         for value in values:
             differs = value != values[0]
-            told = _end_of_path(visible(_told(value), 200), each)
-            cells.append((told, "strong" if differs else ""))
+            text = _end_of_path(visible(_setting_text(value), 200), each)
+            cells.append((text, "strong" if differs else ""))
         lines.append(row(columns, cells))
     return lines
 
 
 def _end_of_path(text: str, width: int) -> str:
-    """A path that does not fit keeps its end, which tells more than its beginning."""
+    """A path that does not fit keeps its end, which distinguishes it better than its start."""
     if "/" not in text or cell_len(text) <= width:
         return text
     while text and cell_len(text) >= width:
@@ -206,7 +207,7 @@ def _end_of_path(text: str, width: int) -> str:
     return f"…{text}"
 
 
-def _told(value: Any) -> str:
+def _setting_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return format_setting(value)
