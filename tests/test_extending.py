@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import table_lines
 from huggingface_hub import EvalResult, ModelCard
 from msgspec.structs import replace
+from package_copy import copy_room
 from stored_runs import labelled, write_run, written
 from waiting import patience
 
@@ -97,22 +97,6 @@ data = {{ train = "{}", validation = 0.2 }}
 """
 
 
-def tree_with(place: Path, room: str) -> Path:
-    """The package as it is, by links; `room` is a copy that may be changed."""
-    above = [Path(*room.split("/")[:n]) for n in range(room.count("/") + 1)]
-    real = {Path(room), *above}
-    for folder in above:
-        (place / "ftev" / folder).mkdir(parents=True)
-        for entry in (ROOT / (folder if folder.parts else "ftev")).iterdir():
-            if folder / entry.name not in real and entry.name != "__pycache__":
-                (place / "ftev" / folder / entry.name).symlink_to(entry)
-    for name in ("core", "tui"):
-        if Path(name) not in real:
-            (place / "ftev" / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / room, place / "ftev" / room)
-    return place
-
-
 def python(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, *arguments]
@@ -129,7 +113,7 @@ def python(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_data_format_is_one_file(tmp_path: Path) -> None:
     """By its ending and by its contents, with the lines of its faults, in `check` and the form."""
-    tree = tree_with(tmp_path, "core/data/formats")
+    tree = copy_room(tmp_path, "core/data/formats")
     (tree / "ftev/core/data/formats/cards.py").write_text(FORMAT)
     (tree / "train.cards").write_text(GOOD)
     (tree / "unnamed").write_text(GOOD)
@@ -162,7 +146,7 @@ print(*next(f.choices for f in fields if f.path == "data.format"))
 
 @pytest.fixture(scope="module")
 def with_setting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree = tree_with(tmp_path_factory.mktemp("setting"), "core/config")
+    tree = copy_room(tmp_path_factory.mktemp("setting"), "core/config")
     file = tree / "ftev/core/config/config.py"
     before, start, after = file.read_text().partition("class TrainConfig:\n")
     file.write_text(before + start + SETTING + after)
