@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -401,7 +402,7 @@ def test_a_section_is_one_function(tmp_path: Path) -> None:
 
 def test_a_report_format_is_one_file(tmp_path: Path) -> None:
     """In the command with its help, and from Python."""
-    tree = tree_with(tmp_path / "tree", "core/report/formats")
+    tree = copy_room(tmp_path / "tree", "core/report/formats")
     file = tree / "ftev/core/report/formats/shout.py"
     file.write_text("def render(report):\n    return report['run']['name'].upper() + '!\\n'\n")
     run = write_run(tmp_path / "run", {"tuned": labelled()})
@@ -419,7 +420,7 @@ def test_a_report_format_is_one_file(tmp_path: Path) -> None:
 
 def test_a_task_is_one_file(tmp_path: Path) -> None:
     """On the command line and in the form; its runs are judged and reported by what it says."""
-    tree = tree_with(tmp_path, "core/tasks")
+    tree = copy_room(tmp_path, "core/tasks")
     (tree / "ftev/core/tasks/mood.py").write_text(TASK)
     assert "mood" in python(tree, "-m", "ftev", "eval", "--help").stdout
     code = (
