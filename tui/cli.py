@@ -16,8 +16,7 @@ import contextlib
 import errno
 import importlib
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from .. import __version__
 from ..core.errors import FtevError
@@ -352,7 +351,7 @@ def _add_models(commands: _Commands) -> None:
     what.add_argument("--file", metavar="F", help="a text file, scored as one text")
 
 
-def _at_least(least: int) -> Any:
+def _at_least(least: int) -> Callable[[str], int]:
     def whole(text: str) -> int:
         if (value := int(text)) < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}")
@@ -361,7 +360,7 @@ def _at_least(least: int) -> Any:
     return whole
 
 
-def _between(least: float, most: float = float("inf")) -> Any:
+def _between(least: float, most: float = float("inf")) -> Callable[[str], float]:
     def number(text: str) -> float:
         if not least <= (value := float(text)) <= most:
             raise argparse.ArgumentTypeError(f"must lie between {least} and {most}")

@@ -35,7 +35,8 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|min|h|d)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_FACTS: dict[str, Callable[[RunEntry], Any]] = {
+Getter = Callable[[RunEntry], object]
+_FACTS: dict[str, Getter] = {
     "id": lambda e: e.run.id,
     "name": lambda e: e.name,
     "task": lambda e: e.facts.task,
@@ -100,9 +101,7 @@ def _condition(key: str, sign: str, wanted: str) -> Test:
     return lambda entry: _equals(get(entry), wanted)
 
 
-def _ordered(
-    get: Callable[[RunEntry], Any], compare: Callable[[float, float], bool], wanted: float
-) -> Test:
+def _ordered(get: Getter, compare: Callable[[float, float], bool], wanted: float) -> Test:
     def test(entry: RunEntry) -> bool:
         value = get(entry)
         return (
@@ -124,7 +123,7 @@ def read_amount(key: str, text: str) -> float:
         raise FilterError(f"{key} is compared with a number, and {text!r} is none") from None
 
 
-def _equals(value: Any, wanted: str) -> bool:
+def _equals(value: object, wanted: str) -> bool:
     if isinstance(value, list | tuple):
         return any(_equals(item, wanted) for item in value)
     if isinstance(value, bool):
@@ -137,7 +136,7 @@ def _equals(value: Any, wanted: str) -> bool:
     return fnmatchcase(str(value or "none").casefold(), wanted.casefold())
 
 
-def _getter(key: str) -> Callable[[RunEntry], Any]:
+def _getter(key: str) -> Getter:
     """How a fact, a metric or a setting is read from a run. Raises FilterError."""
     if key in _FACTS:
         return _FACTS[key]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
+from ..config.config import RunConfig
 from ..errors import FtevError
 from ..metrics.analyses import TestReadings
 from ..run.events import ResultsComputed, SplitPrepared, StepDone, decode_event
@@ -85,7 +85,7 @@ def _lines_from_the_end(run: Run) -> Iterator[bytes]:
         return
 
 
-def _settings(run: Run) -> Any:
+def _settings(run: Run) -> RunConfig | None:
     """A run's configuration without what names it; None where it cannot be read."""
     try:
         return replace(run.config(), name="", folder="")

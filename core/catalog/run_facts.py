@@ -20,7 +20,7 @@ from ... import __version__
 from ..errors import ConfigError, RunError
 from ..files.disk import write_whole
 from ..files.reading import BROKEN, misfits_named, read_toml
-from ..run.events import EventReader, RunFinished, RunStarted, decode_event
+from ..run.events import AnyEvent, EventReader, RunFinished, RunStarted, decode_event
 from ..run.history import History
 from ..run.loss_course import LossCourse, read_course
 from ..run.runs import Run
@@ -88,8 +88,8 @@ def status_of(run: Run, facts: RunFacts) -> str:
 
 def glance(run: Run) -> RunFacts:
     """A run by its first and last line: its name, task and end. Facts follow."""
-    first: Any = None
-    last: Any = None
+    first: AnyEvent | None = None
+    last: AnyEvent | None = None
     try:
         with run.events_path.open("rb") as file:
             first = decode_event(file.readline(GLANCE_BYTES))
@@ -182,7 +182,7 @@ def _unreadable(run: Run) -> RunFacts:
     return RunFacts(name=name_in_id(run.id), ended="unreadable")
 
 
-def read_settings(run: Run) -> dict[str, Any]:
+def read_settings(run: Run) -> dict[str, object]:
     """run.toml with dotted names; nothing where it cannot be read."""
     try:
         return _flat(read_toml(run.path / "run.toml")[0])
@@ -190,13 +190,13 @@ def read_settings(run: Run) -> dict[str, Any]:
         return {}
 
 
-def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(table: Mapping[str, object]) -> dict[str, object]:
     return {name: _plain(value) for name, value in flatten(table).items()}
 
 
-def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested tables as dotted names."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in table.items():
         if isinstance(value, Mapping):
             found |= flatten(value, f"{prefix}{name}.")
@@ -205,7 +205,7 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """What a cache can hold: TOML also knows dates."""
     if isinstance(value, list):
         return [_plain(v) for v in value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import FtevError
 from ..judgement.evaluation_values import evaluation_values
@@ -60,7 +60,8 @@ class Headline:
             where += f"; {self.price}"
         return f"{name_metric(self.metric, self.positive)} {value} ({where})"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
+        """As it stands in `list --json`."""
         return {
             "metric": self.metric,
             "split": self.split,
@@ -151,12 +152,56 @@ def run_status(run: Run, history: History) -> str:
     return status
 
 
-def summarize(run: Run, history: History | None = None) -> dict[str, Any]:
+class Summary(TypedDict):
+    """One entry of `list --json`."""
+
+    id: str
+    name: str
+    task: str
+    status: str
+    created: str | None  # ISO 8601, UTC
+    step: int
+    max_steps: int
+    headline: dict[str, object] | None
+    shown_name: str
+    tags: list[str]
+    note: str
+    worker_memory: int | None  # bytes; 0 where it is not known
+
+
+class WorkerState(TypedDict):
+    """The worker of a run, as it was or is."""
+
+    pid: int
+    host: str
+    alive: bool
+
+
+class Status(Summary):
+    """The document of `status --json`."""
+
+    path: str
+    stage: str | None
+    activity: str | None
+    epoch: float
+    epochs: float | None
+    eta_seconds: float | None
+    tokens_per_second: float | None
+    training_seconds: float
+    metrics: dict[str, float]  # by split/metric
+    positive: str | None
+    metric_steps: dict[str, int]
+    estimate: dict[str, float] | None
+    worker: WorkerState | None
+    error: str | None
+
+
+def summarize(run: Run, history: History | None = None) -> Summary:
     """One entry of `list --json`. Raises RunError where its facts cannot be read or do not fit."""
     return use_history(run, lambda h: _summarize(run, h), history)
 
 
-def _summarize(run: Run, history: History) -> dict[str, Any]:
+def _summarize(run: Run, history: History) -> Summary:
     figure, notes = headline(run, history), read_notes(run)
     return {
         "id": run.id,
@@ -174,12 +219,12 @@ def _summarize(run: Run, history: History) -> dict[str, Any]:
     }
 
 
-def describe_status(run: Run, history: History | None = None) -> dict[str, Any]:
+def describe_status(run: Run, history: History | None = None) -> Status:
     """The document of `status --json`. Raises RunError as `summarize` does."""
     return use_history(run, lambda h: _describe_status(run, h), history)
 
 
-def _describe_status(run: Run, history: History) -> dict[str, Any]:
+def _describe_status(run: Run, history: History) -> Status:
     worker, stage = run.worker(), history.current_stage
     summary, figures = _summarize(run, history), last_figures(history)
     trains = summary["status"] == "running" and not history.ended
@@ -237,7 +282,7 @@ def _figures_of(history: History, split: str) -> list[Figure]:
     return [Figure(f"{split}/{name}", value, step) for name, value in values.items()]
 
 
-def format_headline(figure: Mapping[str, Any] | None) -> str:
+def format_headline(figure: Mapping[str, object] | None) -> str:
     return str(figure["text"]) if figure else DASH
 
 

@@ -6,14 +6,14 @@ Near-duplicates are found by MinHash on character 5-grams and confirmed by true 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-Words = np.ndarray[Any, np.dtype[np.uint64]]
-Hashes = np.ndarray[Any, np.dtype[np.uint32]]
-Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Words = NDArray[np.uint64]
+Hashes = NDArray[np.uint32]
+Numbers = NDArray[np.int64]
 GRAM = 5  # characters
 SIMILAR = 0.8  # Jaccard from which two texts are near-duplicates
 # 25 bands of 5 hashes find a pair of Jaccard 0.8 with probability 0.99995.

@@ -141,7 +141,7 @@ def find_unread_keys(table: Table, columns: Columns) -> tuple[str, ...]:
     return tuple(key for key in found if key not in MESSAGE | MORE_OF_A_MESSAGE)
 
 
-def find_chat_fault(chat: Any) -> str:
+def find_chat_fault(chat: object) -> str:
     """What is wrong with a chat; empty if nothing is."""
     if not isinstance(chat, list):
         return f"holds {name_type(chat)}, not a list of messages"

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..config.objective import REPEATED
 
-Words = np.ndarray[Any, np.dtype[np.uint64]]
-Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Words = NDArray[np.uint64]
+Numbers = NDArray[np.int64]
 HELD_OUT = ("test", "validation")  # filled in this order; the rest is train
 
 

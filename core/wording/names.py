@@ -86,7 +86,7 @@ def short_name(metric: str, positive: str | None = None) -> str:
     return METRICS[metric].short if metric in METRICS else metric.replace("_", " ")
 
 
-def name_decision(verdict: Mapping[str, Any]) -> str:
+def name_decision(verdict: Mapping[str, object]) -> str:
     """`ship`, or `preliminary: ship` where the run has not ended (V9)."""
     decision = str(verdict["decision"])
     return f"preliminary: {decision}" if verdict.get("preliminary") else decision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol, SupportsFloat
 
 from ..metrics.metric import METRICS
 
@@ -12,12 +12,16 @@ DASH = "–"
 COST = "cost"  # per row, in the unit of the objective's prices: no metric without them
 
 
-def read_number(value: Any) -> float:
+def read_number(value: object) -> float:
     """A number of a result: events and reports spell NaN and infinities as strings."""
-    return math.nan if value is None else float(value)
+    if value is None:
+        return math.nan
+    assert isinstance(value, SupportsFloat | str), value
+    return float(value)
 
 
 def unit_of(metric: str) -> str:
+    """How a metric's numbers are written: share, points, perplexity, price, nats or number."""
     if metric in METRICS:
         return METRICS[metric].unit
     if metric == COST:
@@ -25,7 +29,7 @@ def unit_of(metric: str) -> str:
     return "nats" if metric.endswith("loss") else "share"
 
 
-def format_value(metric: str, value: Any) -> str:
+def format_value(metric: str, value: object) -> str:
     """`91.2 %`, `0.812` or `2.34` by the metric's unit."""
     number = read_number(value)
     if not math.isfinite(number):
@@ -41,14 +45,14 @@ def format_value(metric: str, value: Any) -> str:
             return f"{number:z.3f}"
 
 
-def format_difference(metric: str, value: Any) -> str:
+def format_difference(metric: str, value: object) -> str:
     """`+3.2 points` for shares (`+0.32 points` below one point), else the signed number."""
     number = read_number(value)
     text = _signed(metric, number, _digits(metric, [number]))
     return f"{text} points" if unit_of(metric) == "share" and math.isfinite(number) else text
 
 
-def format_difference_in_column(metric: str, value: Any) -> str:
+def format_difference_in_column(metric: str, value: object) -> str:
     """The same where differences stand under one another: those of shares have one decimal."""
     number = read_number(value)
     if unit_of(metric) != "share" or not math.isfinite(number):
@@ -56,7 +60,7 @@ def format_difference_in_column(metric: str, value: Any) -> str:
     return f"{_signed(metric, number, 1)} points"
 
 
-def format_interval(metric: str, low: Any, high: Any) -> str:
+def format_interval(metric: str, low: object, high: object) -> str:
     """`88.1 % to 93.6 %`; a dash where there is no interval."""
     ends = read_number(low), read_number(high)
     if any(map(math.isnan, ends)):
@@ -64,7 +68,7 @@ def format_interval(metric: str, low: Any, high: Any) -> str:
     return " to ".join(format_value(metric, end) for end in ends)
 
 
-def format_difference_interval(metric: str, low: Any, high: Any) -> str:
+def format_difference_interval(metric: str, low: object, high: object) -> str:
     """`+1.2 to +4.0`; a dash where there is no interval."""
     ends = [read_number(low), read_number(high)]
     if any(map(math.isnan, ends)):
@@ -72,7 +76,7 @@ def format_difference_interval(metric: str, low: Any, high: Any) -> str:
     return " to ".join(_signed(metric, end, _digits(metric, ends)) for end in ends)
 
 
-def shows_nothing(metric: str, difference: Any) -> bool:
+def shows_nothing(metric: str, difference: object) -> bool:
     """Whether a difference is 0 in every digit that is shown of it."""
     number = read_number(difference)
     return not _signed(metric, number, _digits(metric, [number])).strip("+-0.")
@@ -122,7 +126,7 @@ def format_estimate(metric: str, estimate: Measured | None) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def format_drift(value: Any) -> str:
+def format_drift(value: object) -> str:
     """`0`, `3.1e-07` or `0.0214`: what lies between two numbers that should be the same."""
     number = read_number(value)
     if not math.isfinite(number):
@@ -130,7 +134,8 @@ def format_drift(value: Any) -> str:
     return "0" if number == 0 else f"{number:.1e}" if number < 0.001 else f"{number:.3g}"
 
 
-def format_p(value: Any) -> str:
+def format_p(value: object) -> str:
+    """`< 0.0001`, `0.0123` or `0.42`; a dash where there is none."""
     number = read_number(value)
     if math.isnan(number):
         return DASH

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 # Textual reads these when it is imported.
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
@@ -22,7 +22,6 @@ from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter, NoColor
-from textual.screen import Screen
 from textual.timer import Timer
 
 from ...core.run.runs import Run
@@ -40,7 +39,7 @@ from ..terminal.terminal import (
 from ..widgets.pane import is_too_small
 from .keys import APP_KEYS, to_bindings
 from .memory import Keeper, Memory, Remembering, read_memory
-from .opening import PRELOAD_SECONDS, SCREENS, make_screen, preload
+from .opening import PRELOAD_SECONDS, SCREENS, AnyScreen, make_screen, preload
 from .themes import ROLE_COLOURS, THEMES, theme_name
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class FtevApp(FramedApp[int]):
         *,
         theme: str = "auto",
         ascii_only: bool = False,
-        first: Screen[Any] | None = None,
+        first: AnyScreen | None = None,
     ) -> None:
         self._first = first
         self._safe: list[LineFilter] = [SanitizeFilter()]
@@ -132,7 +131,7 @@ class FtevApp(FramedApp[int]):
         """A theme that is not ours lacks the colours of our roles."""
         return ROLE_COLOURS
 
-    def get_default_screen(self) -> Screen[Any]:
+    def get_default_screen(self) -> AnyScreen:
         if self._first is not None:
             return self._first
         if self.opened is not None:
@@ -146,7 +145,7 @@ class FtevApp(FramedApp[int]):
         else:
             self.stylesheet.set_variables(self.get_css_variables())
 
-    def _home(self, *, as_left: bool = False) -> Screen[Any]:
+    def _home(self, *, as_left: bool = False) -> AnyScreen:
         return make_screen("home", self.runs_dir, as_left=as_left)
 
     def on_resize(self) -> None:
@@ -295,7 +294,7 @@ class FtevApp(FramedApp[int]):
         at = names.index(self.theme) if self.theme in names else -1
         self.theme = names[(at + 1) % len(names)]
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, screen: AnyScreen) -> Iterable[SystemCommand]:
         """The palette offers what the keys of this screen do."""
         sections = getattr(screen, "help_sections", None)
         for title, keys in sections() if sections else []:

@@ -66,11 +66,13 @@ def read_memory(of: Path) -> Memory:
     """Never fails: a missing, damaged or foreign file is an empty memory."""
     try:
         with memory_path(of).open("rb") as file:
-            stored = decode_json(file.read(LARGEST), dict[str, Any])
-        if stored["schema"] != SCHEMA or stored["of"] != str(of.resolve()):
+            stored = decode_json(file.read(LARGEST), dict[str, object])
+        screens = stored["screens"]
+        known = stored["schema"] == SCHEMA and stored["of"] == str(of.resolve())
+        if not known or not isinstance(screens, dict):
             return Memory(of)
-        screens = {str(k): v for k, v in stored["screens"].items() if isinstance(v, dict)}
-        return Memory(of, str(stored["on_top"]), screens)
+        plain = {str(k): v for k, v in screens.items() if isinstance(v, dict)}
+        return Memory(of, str(stored["on_top"]), plain)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
         return Memory(of)  # RuntimeError: no home folder, or nested beyond reason
 

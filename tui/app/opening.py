@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from textual.screen import Screen
 
+AnyScreen = Screen[Any]  # whatever it gives back when it is left
 Name = Literal[
     "compare", "evaluation", "examples", "home", "new_run", "quiz", "review", "row", "run", "trace"
 ]
@@ -29,11 +30,11 @@ PLACES: dict[Name, tuple[str, str]] = {
 }
 
 
-def make_screen(name: Name, /, *arguments: Any, **named: Any) -> Screen[Any]:
+def make_screen(name: Name, /, *arguments: object, **named: object) -> AnyScreen:
     """What the screen's class takes is what is given here."""
     module, class_name = PLACES[name]
     found = getattr(importlib.import_module(f"ftev.tui.screens.{module}"), class_name)
-    screen: Screen[Any] = found(*arguments, **named)
+    screen: AnyScreen = found(*arguments, **named)
     return screen
 
 

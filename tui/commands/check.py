@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from ...core.config.config_file import load_config
 from ...core.errors import Fault, FtevError
@@ -16,7 +15,7 @@ from ...core.judgement.preflight import CheckResult, check_model, check_run
 from ...core.wording.names import name_row
 from ...core.wording.numbers import DASH, format_count
 from ...core.wording.text import visible
-from .show import print_json, print_table, say
+from .show import Document, print_json, print_table, say
 
 LISTED_LABELS = 20
 LISTED_PAIRS = 10
@@ -152,7 +151,7 @@ def _show_leakage(result: CheckResult) -> None:
         print(f"  {visible(note)}")
 
 
-def _show_model(model: dict[str, Any]) -> None:
+def _show_model(model: Document) -> None:
     """What the tokenizer and the model's size say."""
     print(f"\ntokens per row, truncated at {model['max_length']:,}:")
     names: tuple[str, ...] = (

@@ -7,8 +7,9 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import TypedDict
 
 from ..drawing.format import SMALLEST
 from .show import is_terminal, print_json, print_table
@@ -30,6 +31,57 @@ LEAST_PYTHON = (3, 11)
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
+class Cpu(TypedDict):
+    """The processor, and how many of its cores this process may use."""
+
+    name: str
+    cores: int | None
+    flags: list[str]  # of those that speed models up
+
+
+class Gpu(TypedDict):
+    """A device of NVIDIA's driver. `memory`: bytes; -1 where it cannot be read."""
+
+    name: str
+    memory: int
+    driver: str
+
+
+class Terminal(TypedDict):
+    """What the terminal says of itself."""
+
+    is_terminal: bool
+    columns: int
+    lines: int
+    term: str
+    colours: int
+    utf8: bool
+    over_ssh: bool
+    inside: str
+
+
+class Missing(TypedDict):
+    """Something that stands in the way, and what mends it."""
+
+    what: str
+    remedy: str
+
+
+class Found(TypedDict):
+    """The document of `doctor --json`. A package that is not installed has no version."""
+
+    ftev: str | None
+    python: str
+    executable: str
+    system: str
+    packages: dict[str, str | None]
+    optional: dict[str, str | None]
+    cpu: Cpu
+    gpus: list[Gpu]
+    terminal: Terminal
+    missing: list[Missing]
+
+
 def run(options: argparse.Namespace) -> int:
     found = examine()
     if options.json:
@@ -39,9 +91,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def examine() -> dict[str, Any]:
+def examine() -> Found:
+    """What is installed here, and what is not."""
     packages = {name: version_of(name) for names in NEEDED.values() for name in names}
-    found: dict[str, Any] = {
+    terminal = describe_terminal()
+    return {
         "ftev": version_of("ftev"),
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -50,10 +104,9 @@ def examine() -> dict[str, Any]:
         "optional": {name: version_of(name) for name in OPTIONAL.values()},
         "cpu": describe_cpu(),
         "gpus": find_gpus(),
-        "terminal": describe_terminal(),
+        "terminal": terminal,
+        "missing": find_missing(packages, terminal),
     }
-    found["missing"] = find_missing(found)
-    return found
 
 
 def version_of(package: str) -> str | None:
@@ -63,7 +116,7 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def describe_cpu() -> dict[str, Any]:
+def describe_cpu() -> Cpu:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             pairs = [line.partition(":") for line in file]
@@ -79,7 +132,7 @@ def describe_cpu() -> dict[str, Any]:
     }
 
 
-def find_gpus() -> list[dict[str, Any]]:
+def find_gpus() -> list[Gpu]:
     """NVIDIA devices as the driver sees them; an empty list without one."""
     try:
         import pynvml
@@ -105,7 +158,7 @@ def find_gpus() -> list[dict[str, Any]]:
         pynvml.nvmlShutdown()
 
 
-def describe_terminal() -> dict[str, Any]:
+def describe_terminal() -> Terminal:
     size = shutil.get_terminal_size((0, 0))
     return {
         "is_terminal": is_terminal(),
@@ -128,16 +181,15 @@ def colours() -> int:
     return 256 if "256" in os.environ.get("TERM", "") else 16
 
 
-def find_missing(found: dict[str, Any]) -> list[dict[str, str]]:
+def find_missing(packages: Mapping[str, str | None], terminal: Terminal) -> list[Missing]:
     """What stands in the way, each with what mends it."""
-    missing = [
+    missing: list[Missing] = [
         {"what": f"{name} is not installed", "remedy": f"pip install {name}"}
-        for name, version in found["packages"].items()
+        for name, version in packages.items()
         if version is None
     ]
     if sys.version_info < LEAST_PYTHON:
         missing.append({"what": "Python is older than 3.11", "remedy": "install Python 3.11"})
-    terminal = found["terminal"]
     if terminal["is_terminal"]:
         if (terminal["columns"], terminal["lines"]) < SMALLEST or terminal["lines"] < SMALLEST[1]:
             missing.append({"what": "the terminal is small", "remedy": "make it 80×24 or larger"})
@@ -147,7 +199,7 @@ def find_missing(found: dict[str, Any]) -> list[dict[str, str]]:
     return missing
 
 
-def show_page(found: dict[str, Any]) -> None:
+def show_page(found: Found) -> None:
     rows = [
         ["ftev", found["ftev"] or "not installed", ""],
         ["Python", found["python"], found["executable"]],
@@ -176,7 +228,7 @@ def show_page(found: dict[str, Any]) -> None:
         print("nothing that is needed is missing")
 
 
-def _terminal_words(terminal: dict[str, Any]) -> tuple[str, str]:
+def _terminal_words(terminal: Terminal) -> tuple[str, str]:
     if not terminal["is_terminal"]:
         return "none", "commands print plain lines"
     size = f"{terminal['columns']}×{terminal['lines']}"

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ...core.errors import RunError
 from ...core.judgement.judged import of_models
@@ -101,7 +100,7 @@ def _ask_to_stop(run: Run, process: subprocess.Popen[bytes]) -> None:
 def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM counts as Ctrl-C: whoever ends a foreground run wants the device back."""
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import ConfigError, Fault
 from ...core.metrics.token_changes import token_changes
 from ...core.run.launch import ask_engine
 from ...core.wording.numbers import format_value
 from ...core.wording.text import quoted, visible
-from .show import print_json, print_table, say
+from .show import Document, print_json, print_table, say
 
 MOST = 10  # tokens shown that gained, and that lost, unless every one is asked for
 
@@ -37,7 +36,7 @@ def read_text(name: str) -> str:
         raise ConfigError(Fault(name, f"cannot be read as UTF-8 text: {error}")) from None
 
 
-def show_result(result: dict[str, Any], *, every_token: bool = False) -> None:
+def show_result(result: Document, *, every_token: bool = False) -> None:
     first, *_ = models = result["models"]
     rows = [
         [
@@ -68,14 +67,14 @@ def show_result(result: dict[str, Any], *, every_token: bool = False) -> None:
                     _show_changes(change, change[kind][:MOST])
 
 
-def _window(model: dict[str, Any]) -> str:
+def _window(model: Document) -> str:
     window, stride = model.get("window"), model.get("stride")
     if window is None:
         return ""
     return f"{window:,}, stride {stride:,}" if stride is not None else f"{window:,}"
 
 
-def _difference(change: dict[str, Any]) -> str:
+def _difference(change: Document) -> str:
     """What changes from the first model; per token only where both have the same tokens (K4)."""
     pair = f"{change['from']} → {change['to']}: "
     bits = f"{change['bits_per_byte']:+.3f} bits per byte (less is better)"
@@ -93,7 +92,7 @@ def _title(kind: str, n: int) -> str:
     return f"{n:,} token{'' if n == 1 else 's'} {what}{shown}:"
 
 
-def _show_changes(change: dict[str, Any], tokens: list[dict[str, Any]]) -> None:
+def _show_changes(change: Document, tokens: list[Document]) -> None:
     rows = [
         [
             f"{t['position']:,}",
@@ -111,7 +110,7 @@ def _show_changes(change: dict[str, Any], tokens: list[dict[str, Any]]) -> None:
     print_table(["", "token", *names, "difference", "rank"], rows, words=("token",))
 
 
-def _show_tokens(model: dict[str, Any]) -> None:
+def _show_tokens(model: Document) -> None:
     rows = [
         [f"{i:,}", quoted(token), f"{float(likelihood):.3f}", f"{rank:,}"]
         for i, (token, likelihood, rank) in enumerate(model["per_token"])

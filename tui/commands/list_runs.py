@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from ...core.catalog.summary import format_headline, summarize
+from ...core.catalog.summary import Summary, format_headline, summarize
 from ...core.errors import RunError
 from ...core.run.runs import Run, list_runs, runs_folder
 from ...core.wording.numbers import DASH
@@ -41,31 +40,36 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(entry: dict[str, Any]) -> str:
+def _status(entry: Summary) -> str:
     """Of a run that is over, also the memory that a worker holds to answer prompts."""
     held = entry["worker_memory"]
     if held is None or entry["status"] not in ENDED:
-        return str(entry["status"])
+        return entry["status"]
     return f"{entry['status']}, holds {format_bytes(held) if held else 'memory'}"
 
 
-def _noted(entry: dict[str, Any]) -> str:
+def _noted(entry: Summary) -> str:
     """The name that is shown for a run, and its tags."""
     return " ".join([entry["shown_name"], *(f"#{tag}" for tag in entry["tags"])])
 
 
-def _entry(found: Run) -> dict[str, Any]:
+def _entry(found: Run) -> Summary:
     """A run that cannot be read is listed as such, and the others are still listed."""
     try:
         return summarize(found)
     except RunError as error:
         say(f"ftev: {error}")
-    noted = {"shown_name": found.id, "tags": [], "note": ""}
-    unknown = {**noted, "name": found.id, "task": "", "created": None, "step": 0, "max_steps": 0}
-    return {
-        "id": found.id,
-        **unknown,
-        "status": "unreadable",
-        "headline": None,
-        "worker_memory": None,
-    }
+    return Summary(
+        id=found.id,
+        name=found.id,
+        task="",
+        status="unreadable",
+        created=None,
+        step=0,
+        max_steps=0,
+        headline=None,
+        shown_name=found.id,
+        tags=[],
+        note="",
+        worker_memory=None,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from ...core.errors import RunError
 from ...core.run.control import (
@@ -22,7 +22,7 @@ from ...core.run.history import read_history
 from ...core.run.launch import wake_worker
 from ...core.run.runs import Run, open_run, runs_folder, weights_of
 from ...core.wording.text import quoted, visible, visible_lines
-from .show import let_interrupt, print_json, print_table, say
+from .show import Document, let_interrupt, print_json, print_table, say
 
 SERVE_MINUTES = "5"  # a worker started for a prompt waits so long for the next one
 PATIENCE = 600.0  # seconds: an evaluation may stand before the prompt
@@ -74,9 +74,9 @@ def see_to_worker(found: Run) -> None:
     wake_worker(found, SERVE_MINUTES)
 
 
-def collect(replies: Iterator[AnyReply]) -> list[dict[str, Any]]:
+def collect(replies: Iterator[AnyReply]) -> list[Document]:
     """The full answers, one entry per model."""
-    answers: list[dict[str, Any]] = []
+    answers: list[Document] = []
     for reply in replies:
         if isinstance(reply, Held):
             say(f"training waits at step {reply.step:,}")
@@ -89,8 +89,8 @@ def collect(replies: Iterator[AnyReply]) -> list[dict[str, Any]]:
     return answers
 
 
-def _completion(reply: Completed) -> dict[str, Any]:
-    completion: dict[str, Any] = {
+def _completion(reply: Completed) -> Document:
+    completion: Document = {
         "model": reply.model,
         "completion": reply.text,
         "tokens": reply.tokens,

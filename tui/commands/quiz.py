@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 import msgspec
 
@@ -12,7 +11,7 @@ from ...core.report.quiz import Question, count_right, make_quiz, read_answers
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
 from ...core.wording.text import visible
-from .show import columns, let_interrupt, paragraph, print_json, say
+from .show import Document, columns, let_interrupt, paragraph, print_json, say
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,8 +32,8 @@ def _questions(found: Run, seed: int) -> list[Question]:
     return use_history(found, lambda h: make_quiz(h, found.config_if_kept(), seed))
 
 
-def _document(found: Run, questions: list[Question], given: list[str] | None) -> dict[str, Any]:
-    document: dict[str, Any] = {"run": found.id, "questions": msgspec.to_builtins(questions)}
+def _document(found: Run, questions: list[Question], given: list[str] | None) -> Document:
+    document: Document = {"run": found.id, "questions": msgspec.to_builtins(questions)}
     if given is None:
         return document
     return document | {"answers": given, "score": count_right(questions, given)}

@@ -14,6 +14,7 @@ from typing import Any
 from ...core.wording.text import visible
 
 Rows = Sequence[Sequence[str]]
+Document = dict[str, Any]  # of `--json`: plain values, as the rooms below make them
 
 
 def is_terminal() -> bool:
@@ -38,10 +39,11 @@ def say(text: str) -> None:
     print(visible(text), file=sys.stderr, flush=True)
 
 
-def print_json(document: Any) -> None:
-    from ...core.report.report import render_json
+def print_json(document: object) -> None:
+    """One JSON document on stdout, NaN and infinities spelled as in a report."""
+    from ...core.report.formats.json import render
 
-    sys.stdout.write(render_json(document))
+    sys.stdout.write(render(document))
     sys.stdout.flush()
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from ...core.catalog.summary import describe_status, format_headline
+from ...core.catalog.summary import Status, describe_status, format_headline
 from ...core.run.runs import open_run, runs_folder
 from ...core.wording.names import name_metric
 from ...core.wording.numbers import DASH, format_seconds, format_value
@@ -22,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def status_rows(status: dict[str, Any]) -> list[list[str]]:
+def status_rows(status: Status) -> list[list[str]]:
     rows = [
         ["run", status["id"]],
         ["name", status["name"]],
@@ -30,9 +29,9 @@ def status_rows(status: dict[str, Any]) -> list[list[str]]:
         ["status", status["status"]],
         ["started", status["created"] or DASH],
     ]
-    if status.get("activity"):
+    if activity := status["activity"]:
         ended = status["status"] in ("stopped", "failed", "died")
-        rows.append(["ended while" if ended else "now", status["activity"]])
+        rows.append(["ended while" if ended else "now", activity])
     if status["max_steps"]:
         rows.append(["step", f"{status['step']:,} of {status['max_steps']:,}"])
         rows.append(["epoch", f"{status['epoch']:.2f} of {status['epochs']:g}"])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import Fault, RunError
 from ...core.run.runs import runs_folder
@@ -34,7 +33,7 @@ from ...core.wording.names import name_decision, name_metric
 from ...core.wording.numbers import DASH, format_count, format_estimate, format_seconds
 from ...core.wording.text import visible
 from .follow import INTERRUPTED, OBJECTIVE_NOT_MET, Emit, printer, terminated_as_interrupted
-from .show import print_json, print_table, say
+from .show import Document, print_json, print_table, say
 
 FAILED = 1
 
@@ -182,7 +181,7 @@ def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Na
     return OBJECTIVE_NOT_MET if options.gate and not passed else 0
 
 
-def show_sweep(summary: Mapping[str, Any], *, dry: bool = False) -> None:
+def show_sweep(summary: Document, *, dry: bool = False) -> None:
     metric, settings = summary["metric"], summary["settings"]
     columns = ("run", *settings, "status", f"{name_metric(metric)} on validation", "took")
     rows = [

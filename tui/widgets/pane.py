@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -45,7 +45,7 @@ class Pane(Widget):
         self._made_width = -1
         self._rendered: tuple[Region, list[Strip]] = Region(), []
         # held while drawing, which a key asks for at any time, while a thread writes
-        self.guard: AbstractContextManager[Any] = nullcontext()
+        self.guard: AbstractContextManager[object] = nullcontext()
 
     def draw(self, width: int, height: int) -> list[Line]:
         """At most `height` lines of at most `width` cells."""

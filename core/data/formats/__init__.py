@@ -14,11 +14,12 @@ from pkgutil import iter_modules
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...tasks import find_task
 from ..faults import MEND, Faults, Place
 
-Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Numbers = NDArray[np.int64]
 _SNIFFED = 64 * 1024  # bytes of a file that are looked at
 _SNIFFED_LINES = 1000
 

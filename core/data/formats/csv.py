@@ -12,17 +12,17 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..encodings import undecodable_lines
 from ..faults import DAMAGED, MEND, NOT_UTF8, check_width
 from . import File, Format, Numbers, Reading, Records, first_lines
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 NEWLINE, RETURN, QUOTE = 10, 13, 34
 LONGEST_NAME = 64  # characters of a cell that may still be a column's name
 STRAY_QUOTE = "holds a quote that is not closed where the field ends"

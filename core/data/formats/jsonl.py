@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from . import File, Format, Records, first_lines
 CELL = 8  # bytes of a value in a list: each object may have keys of its own
 DEEPEST = 100  # values within each other: deeper ones could not be shown or compared
 TOO_DEEP = f"holds more than {DEEPEST} values within each other"
-_decoder = msgspec.json.Decoder(dict[str, Any])
+_decoder = msgspec.json.Decoder(dict[str, object])
 _DTYPES = ((str, pl.String), (bool, pl.Boolean), (int, pl.Int64), (float, pl.Float64))
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 
@@ -30,7 +29,7 @@ def read_json_lines(file: File) -> Records:
 
 def read_objects(file: File, raws: Iterable[tuple[int, bytes | msgspec.Raw]]) -> Records:
     """Records of the raw objects, each with its line; those that are broken become faults."""
-    objects: list[dict[str, Any]] = []
+    objects: list[dict[str, object]] = []
     numbers: list[int] = []
     lines: list[int] = []
     count = 0
@@ -46,7 +45,7 @@ def read_objects(file: File, raws: Iterable[tuple[int, bytes | msgspec.Raw]]) ->
     return _records(objects, numbers, lines, count)
 
 
-def _decode_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+def _decode_object(raw: bytes | msgspec.Raw) -> dict[str, object]:
     """One object. RecursionError where values stand too deep within each other."""
     found = _decoder.decode(raw)
     if bytes(raw).count(b"[") + bytes(raw).count(b"{") > DEEPEST and _depth(found) > DEEPEST:
@@ -63,7 +62,7 @@ def _depth(value: object) -> int:
     return depth
 
 
-def to_series(name: str, values: list[Any]) -> pl.Series:
+def to_series(name: str, values: list[object]) -> pl.Series:
     """Values of one type as that type; mixed ones stay what they are (dtype Object)."""
     types = set(map(type, values)) - {type(None)}
     for accepted, dtype in _DTYPES:
@@ -76,7 +75,7 @@ def to_series(name: str, values: list[Any]) -> pl.Series:
 
 
 def _records(
-    objects: list[dict[str, Any]], numbers: list[int], lines: list[int], count: int
+    objects: list[dict[str, object]], numbers: list[int], lines: list[int], count: int
 ) -> Records:
     names = list(dict.fromkeys(key for each in objects for key in each))
     check_width(len(names))

@@ -8,12 +8,11 @@ import msgspec
 
 from ...run.events import spell_numbers
 from ...wording.text import CONTROL
-from ..document import Report
 
 _UNSAFE = re.compile(f"(?!\n){CONTROL.pattern}")  # JSON text with its own line ends
 
 
-def render(report: Report) -> str:
+def render(report: object) -> str:
     """NaN and infinities as strings, and control characters escaped.
 
     What is left of these in JSON a terminal may obey, and a person cannot see.
