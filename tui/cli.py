@@ -78,6 +78,7 @@ def _show_faults(error: FtevError) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Every command with its flags; `module` is the file of `commands/` that carries it out."""
     parser = argparse.ArgumentParser(
         prog="ftev-tui",
         description="Fine-tune a model, watch it, talk to it, and see whether it is really better.",

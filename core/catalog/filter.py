@@ -255,6 +255,8 @@ MEMORY_FILE = ".home.json"
 
 
 class HomeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a folder's list of runs was last looked at."""
+
     baseline: str = ""  # name of a run directory
     filter: str = ""
     sort: str = "newest"

@@ -23,6 +23,8 @@ NOTES_FILE = "notes.json"
 
 
 class RunNotes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A name, tags and a note that people gave a run."""
+
     name: str = ""  # shown instead of the run's own; the directory keeps its name
     tags: tuple[str, ...] = ()
     note: str = ""
@@ -32,6 +34,7 @@ NOTHING = RunNotes()
 
 
 def notes_path(run: Run) -> Path:
+    """Where the notes of a run stand."""
     return run.path / NOTES_FILE
 
 

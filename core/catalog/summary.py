@@ -283,6 +283,7 @@ def _figures_of(history: History, split: str) -> list[Figure]:
 
 
 def format_headline(figure: Mapping[str, object] | None) -> str:
+    """The headline as one line; a dash where there is none."""
     return str(figure["text"]) if figure else DASH
 
 

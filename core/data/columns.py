@@ -92,6 +92,7 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
 
 
 def list_columns(table: Table) -> str:
+    """The names of a table's columns as one sentence, the first 50 of them."""
     names = [show_value(name)[1:-1] for name in islice(table.columns, _SHOWN_COLUMNS)]
     return "Its columns are: " + ", ".join([*names, *_unlisted(table)])
 

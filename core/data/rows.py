@@ -39,6 +39,7 @@ def select_rows(
 
 
 def with_content(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `content`: a hash of each row's normalised input (UInt64)."""
     return frame.with_columns(content_hash(normalise(input_of(frame))))
 
 

@@ -126,12 +126,14 @@ def check_adapter(folder: Path) -> None:
 
 
 def refuse_pickles(folder: Path) -> None:
+    """Raises ModelError where a folder holds any pickle of weights."""
     found = [path.name for path in sorted(folder.iterdir()) if path.suffix in PICKLES]
     if found:
         raise pickled(folder / found[0])
 
 
 def pickled(path: Path | str) -> ModelError:
+    """The error for a pickle of weights, with how to convert it."""
     what = "is a pickle, which can run any code when it is loaded; only safetensors are read"
     return ModelError(Fault(str(path), what, CONVERT))
 
@@ -184,4 +186,5 @@ def _begins_as_pickle(path: Path) -> bool:
 
 
 def weights_in(folder: Path) -> Iterator[Path]:
+    """The safetensors files of a folder, by name."""
     yield from sorted(folder.glob(f"*{SAFE}"))

@@ -71,6 +71,7 @@ class Judgement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def tuned_is_left(seed: int, reviewer: str, pair: str) -> bool:
+    """On which side the tuned answer stands: drawn from seed, reviewer and pair."""
     return _draw("side", seed, reviewer, pair)[0] & 1 == 1
 
 
@@ -329,4 +330,5 @@ def last_words(judgements: Iterable[Judgement]) -> dict[tuple[str, str], Judgeme
 
 
 def reviewers_of(judgements: Sequence[Judgement]) -> list[str]:
+    """The reviewers, in the order of their first judgement."""
     return list(dict.fromkeys(j.reviewer for j in judgements))

@@ -171,6 +171,7 @@ def format_shape(rows: int, columns: int) -> str:
 
 
 def spell(number: float) -> str:
+    """A number that is not finite, as it is written everywhere."""
     return "NaN" if math.isnan(number) else "∞" if number > 0 else "-∞"
 
 

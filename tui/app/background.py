@@ -16,6 +16,8 @@ Post = Callable[[Message], object]
 
 
 def in_thread(act: Callable[[], object]) -> None:
+    """Run `act` in a thread; what it posts to a screen that is gone is lost."""
+
     def run() -> None:
         with contextlib.suppress(RuntimeError):  # the screen is gone, and its loop with it
             act()

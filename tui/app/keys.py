@@ -280,6 +280,7 @@ QUIZ_KEYS = (
 
 
 def to_bindings(keys: Iterable[Key]) -> list[Binding]:
+    """Keys as Textual takes them."""
     return [Binding(k.keys, k.action, k.words, show=False, priority=k.priority) for k in keys]
 
 

@@ -32,6 +32,8 @@ Plain = dict[str, object]  # values that JSON knows
 
 @runtime_checkable
 class Remembering(Protocol):
+    """A screen that remembers: see the module."""
+
     REMEMBERED_AS: ClassVar[str]
 
     @property
@@ -52,12 +54,14 @@ class Memory:
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where memories are kept: under XDG_STATE_HOME, else ~/.local/state."""
     state = environment.get("XDG_STATE_HOME", "")
     base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
     return base / "ftev" / "screens"
 
 
 def memory_path(of: Path) -> Path:
+    """The file of a run directory, named by a hash of its path."""
     name = hashlib.sha256(os.fsencode(of.resolve())).hexdigest()[:24]
     return state_folder() / f"{name}.json"
 
@@ -78,6 +82,7 @@ def read_memory(of: Path) -> Memory:
 
 
 def encode_memory(memory: Memory) -> bytes:
+    """A memory as it is written."""
     return msgspec.json.encode(
         {
             "schema": SCHEMA,

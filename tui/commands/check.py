@@ -28,6 +28,7 @@ FORMS = {
 
 
 def run(options: argparse.Namespace) -> int:
+    """Prints what was found, also where faults follow. Raises FtevError with all of them."""
     result: CheckResult | None = None
     try:
         config = load_config(Path(options.config), options.overrides)

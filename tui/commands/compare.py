@@ -26,6 +26,7 @@ VALUE = 40  # characters of a setting's value
 
 
 def run(options: argparse.Namespace) -> int:
+    """Raises FtevError where runs cannot be set side by side."""
     folder = runs_folder(options.runs_dir)
     runs = [open_run(name, folder) for name in options.runs]
     comparison = compare_runs(runs, options.split, options.metric, options.model)

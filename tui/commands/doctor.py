@@ -83,6 +83,7 @@ class Found(TypedDict):
 
 
 def run(options: argparse.Namespace) -> int:
+    """Always 0: what is missing is printed with what mends it."""
     found = examine()
     if options.json:
         print_json(found)
@@ -110,6 +111,7 @@ def examine() -> Found:
 
 
 def version_of(package: str) -> str | None:
+    """The installed version of a distribution; None without one."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -117,6 +119,7 @@ def version_of(package: str) -> str | None:
 
 
 def describe_cpu() -> Cpu:
+    """By /proc/cpuinfo where there is one, else by what Python knows."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             pairs = [line.partition(":") for line in file]
@@ -159,6 +162,7 @@ def find_gpus() -> list[Gpu]:
 
 
 def describe_terminal() -> Terminal:
+    """By the environment and the size of stdout."""
     size = shutil.get_terminal_size((0, 0))
     return {
         "is_terminal": is_terminal(),
@@ -200,6 +204,7 @@ def find_missing(packages: Mapping[str, str | None], terminal: Terminal) -> list
 
 
 def show_page(found: Found) -> None:
+    """Everything as one table, and below it what is missing."""
     rows = [
         ["ftev", found["ftev"] or "not installed", ""],
         ["Python", found["python"], found["executable"]],

@@ -18,6 +18,7 @@ FLAGS = ("base", "tuned", "data")
 
 
 def run(options: argparse.Namespace) -> int:
+    """As `train`, without training. Raises ConfigError for flags that do not go together."""
     announce(options, "reading what to evaluate")
     config = _from_file(options) if options.config else _from_flags(options)
     if options.self_test:

@@ -13,6 +13,7 @@ from .show import columns, labelled, paragraph, print_json
 
 
 def run(options: argparse.Namespace) -> int:
+    """Raises ConfigError for a term that the glossary lacks, with the nearest."""
     term = " ".join(options.term)
     if not term:
         _list(options.json)
@@ -50,6 +51,7 @@ def _show(entry: Entry) -> None:
 
 
 def show_explained(run: Run, options: argparse.Namespace) -> None:
+    """How a metric of a run was made. Raises FtevError where the run lacks it."""
     from ...core.report.explained import explain_metric  # brings the numbers library
     from ...core.report.receipt_lines import explained_lines
 

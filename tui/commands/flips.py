@@ -30,6 +30,9 @@ from ...core.tasks import find_task
 from ...core.wording.numbers import format_count
 from .show import print_json, print_table
 
+if TYPE_CHECKING:
+    pass
+
 TEXT = 100  # characters of an input in a table
 LOSS_SHOWN = ("fell", "rose")
 
@@ -50,6 +53,7 @@ class FlipList:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Raises ConfigError where a run has no two models of a split."""
     found = open_run(options.run, runs_folder(options.runs_dir))
     flips = flip_list(found, options.kind, options.split, options.limit)
     if options.json:

@@ -16,6 +16,7 @@ MOST = 10  # tokens shown that gained, and that lost, unless every one is asked 
 
 
 def run(options: argparse.Namespace) -> int:
+    """Scores in the engine, in a process of its own."""
     texts = options.texts or [read_text(options.file)]
     if faults := [Fault("--text", "is empty") for text in texts if not text.strip()]:
         raise ConfigError(*faults)
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_text(name: str) -> str:
+    """A text file of UTF-8. Raises ConfigError where it cannot be read as one."""
     try:
         return Path(name).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -37,6 +39,7 @@ def read_text(name: str) -> str:
 
 
 def show_result(result: Document, *, every_token: bool = False) -> None:
+    """The document of `likelihood --json` as tables."""
     first, *_ = models = result["models"]
     rows = [
         [

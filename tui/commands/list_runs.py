@@ -15,6 +15,7 @@ ENDED = ("finished", "stopped", "failed")
 
 
 def run(options: argparse.Namespace) -> int:
+    """A run that cannot be read is a row too."""
     folder = runs_folder(options.runs_dir)
     entries = [_entry(found) for found in list_runs(folder)]
     if options.json:

@@ -9,6 +9,7 @@ from .show import can_draw_screen, print_json, say
 
 
 def run(options: argparse.Namespace) -> int:
+    """A screen where one can be drawn, else lines until the run ends."""
     if options.command is None:
         return show_home(options)
     folder = runs_folder(options.runs_dir)
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show_home(options: argparse.Namespace) -> int:
+    """The home screen, or the list of runs where none can be drawn."""
     if options.json or not can_draw_screen():
         from . import list_runs
 

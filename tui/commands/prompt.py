@@ -32,6 +32,7 @@ Model = Literal["base", "tuned"]
 
 
 def run(options: argparse.Namespace) -> int:
+    """Starts a worker where none is at work, and prints the answers as they come."""
     found = open_run(options.run, runs_folder(options.runs_dir))
     see_to_worker(found)
     replies = ask(found, asked(options), PATIENCE)
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def asked(options: argparse.Namespace) -> AskPrompt:
+    """The prompt with its sampling, as a worker takes it; `-` is read from stdin."""
     if options.text == "-":
         let_interrupt()
         options.text = sys.stdin.read()
@@ -162,6 +164,7 @@ def _token_rows(reply: Completed) -> list[list[str]]:
 
 
 def show_labels(reply: Labelled) -> None:
+    """The answer of one classifier: its likeliest labels with their probabilities."""
     print(f"{reply.name}:")
     ranked = sorted(reply.probabilities.items(), key=lambda pair: -pair[1])
     for label, probability in ranked[:SHOWN_LABELS]:

@@ -15,6 +15,7 @@ from .show import Document, columns, let_interrupt, paragraph, print_json, say
 
 
 def run(options: argparse.Namespace) -> int:
+    """Asks each question, unless `--answers` has its answer, and prints the score."""
     found = open_run(options.run, runs_folder(options.runs_dir))
     questions = _questions(found, options.seed)
     given = read_answers(options.answers, questions) if options.answers is not None else None

@@ -23,6 +23,7 @@ from .show import is_terminal, print_json, say
 
 
 def run(options: argparse.Namespace) -> int:
+    """Prints the report, or writes it in the formats given. 3 with `--gate` unless it says ship."""
     wanted = [name.strip() for name in (options.format or "").split(",") if name.strip()]
     check_formats(wanted)
     if options.out is not None and not options.out.strip():

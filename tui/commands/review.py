@@ -46,6 +46,7 @@ HOW = (
 
 
 def run(options: argparse.Namespace) -> int:
+    """A screen where one can be drawn, else lines. Raises HeldError for a second reviewer."""
     check_reviewer(options.reviewer)
     found = open_run(options.run, runs_folder(options.runs_dir))
     if broken := count_broken_lines(found):
@@ -89,6 +90,7 @@ def _print_standing(review: Review) -> None:
 
 
 def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
+    """Who won. Raises ConfigError where nothing is judged, or not everything and not `unblind`."""
     from ...core.report.sections.reviews import review_blocks, tell_progress
     from ...core.review.summary import summarize_reviews
 
@@ -115,6 +117,7 @@ def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
 
 
 def show_blocks(blocks: Sequence[Block]) -> None:
+    """Blocks of a report in plain lines."""
     for block in blocks:
         if isinstance(block, Paragraph):
             print(f"\n{visible(block.text)}\n")
@@ -139,6 +142,7 @@ def review_by_lines(review: Review) -> int:
 
 
 def pair_lines(pair: BlindPair, number: int, count: int) -> list[str]:
+    """A pair of answers, left and right, without a name."""
     lines = ["", f"Pair {number:,} of {count:,}"]
     for title, text in (("Prompt", pair.prompt), ("Left", pair.left), ("Right", pair.right)):
         lines += [title, *(f"  {line}" for line in visible_lines(text.strip("\n")))]

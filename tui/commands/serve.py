@@ -30,6 +30,7 @@ _FONT = re.compile(r"<link[^>]*fonts\.googleapis[^>]*>")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Serves until interrupted. Raises ConfigError where it cannot listen."""
     folder = runs_folder(options.runs_dir)
     found = open_run(options.run, folder) if options.run else None
     server = _server(options, [str(folder), *([str(found.path)] if found else [])])

@@ -101,6 +101,7 @@ MOST_COLUMNS = 100
 
 
 def columns() -> int:
+    """Columns of the terminal, at most 100: longer lines are hard to read."""
     return min(MOST_COLUMNS, shutil.get_terminal_size((MOST_COLUMNS, 24)).columns)
 
 

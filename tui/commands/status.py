@@ -13,6 +13,7 @@ from .show import print_json, print_table
 
 
 def run(options: argparse.Namespace) -> int:
+    """Raises RunError where the run cannot be read."""
     status = describe_status(open_run(options.run, runs_folder(options.runs_dir)))
     if options.json:
         print_json(status)
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def status_rows(status: Status) -> list[list[str]]:
+    """A status as rows of a name and a value."""
     rows = [
         ["run", status["id"]],
         ["name", status["name"]],

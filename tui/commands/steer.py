@@ -22,6 +22,7 @@ SAVING_SECONDS = 600.0
 
 
 def run(options: argparse.Namespace) -> int:
+    """Prints what comes of the request. Raises RunError where no worker listens."""
     if options.command == "resume":
         return resume(options)
     found = open_run(options.run, runs_folder(options.runs_dir))

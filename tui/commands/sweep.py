@@ -39,6 +39,7 @@ FAILED = 1
 
 
 def run(options: argparse.Namespace) -> int:
+    """1 where no run is chosen or test is unread; 3 with `--gate` unless the verdict is to ship."""
     sweep = load_sweep(Path(options.config), options.overrides)
     folder = runs_folder(options.runs_dir)
     emit = printer(to_stderr=options.json)
@@ -182,6 +183,7 @@ def _show(sweep: Sweep, entries: list[Entry], folder: Path, options: argparse.Na
 
 
 def show_sweep(summary: Document, *, dry: bool = False) -> None:
+    """The document of `sweep --json` as a table of runs, the choice and the verdict."""
     metric, settings = summary["metric"], summary["settings"]
     columns = ("run", *settings, "status", f"{name_metric(metric)} on validation", "took")
     rows = [

@@ -19,6 +19,7 @@ LEAST_WIDTH = 76
 
 
 def run(options: argparse.Namespace) -> int:
+    """Starts a worker where none is at work. Raises RunError for one that cannot trace."""
     found = open_run(options.run, runs_folder(options.runs_dir))
     if options.text == "-":
         let_interrupt()

@@ -17,6 +17,7 @@ DEMO_FOLDER = "demo_data"
 
 
 def run(options: argparse.Namespace) -> int:
+    """Raises FtevError before anything is started where config or data are at fault."""
     options.full_report = is_demo = options.command == "demo"
     made_up = "demo, made up on this machine"
     announce(options, f"{options.task} {made_up}" if is_demo else f"reading {options.config}")

@@ -17,6 +17,7 @@ FAILED = 1
 
 
 def run(options: argparse.Namespace) -> int:
+    """1 where a number differs; what could not be checked is printed with its reason."""
     found = open_run(options.run, runs_folder(options.runs_dir))
     checks = verify(found)
     wrong = [c for c in checks if c.ok is False]

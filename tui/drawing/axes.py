@@ -18,10 +18,12 @@ _LABEL_WIDTH = 10
 
 
 def plot_width(width: int) -> int:
+    """Columns that are left beside the y-axis."""
     return max(1, width - GUTTER)
 
 
 def dot_at(x: float, left: float, right: float, dots: int) -> int:
+    """The dot of a place on an axis of so many dots."""
     return int((x - left) / ((right - left) or 1.0) * (dots - 1) + 0.5)
 
 
@@ -53,6 +55,7 @@ def scale_of(low: float, high: float, dots: int, *, log: bool, most: float = mat
 
 
 def with_gutter(raster: Raster, scale: Scale, unit: str) -> list[Line]:
+    """The raster's lines behind their labels of the y-axis."""
     labels: dict[int, str] = {}
     for tick in _y_ticks(scale, raster.height):
         labels.setdefault(scale.row(tick) // raster.marker.down, _y_label(tick, unit))
@@ -105,6 +108,7 @@ def x_labels(axis: str, columns: int, left: float, right: float) -> Line:
 
 
 def x_label(value: float, axis: str) -> str:
+    """A value of an axis in words: a clock, an epoch, or a short count."""
     if axis == "time":
         return format_clock(value)
     return f"{value:.3g}" if axis == "epoch" else format_short_count(value)

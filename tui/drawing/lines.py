@@ -71,10 +71,12 @@ GAP = "  "
 
 
 def header(columns: list[Column]) -> Line:
+    """The heads of columns."""
     return [(GAP.join(c.place(c.title) for c in columns), "muted")]
 
 
 def row(columns: list[Column], cells: list[Span]) -> Line:
+    """Cells under their columns, each fitted to its width."""
     line: Line = []
     for column, (text, role) in zip(columns, cells, strict=True):
         if line:
@@ -84,14 +86,17 @@ def row(columns: list[Column], cells: list[Span]) -> Line:
 
 
 def table_width(columns: list[Column]) -> int:
+    """Cells of a full row."""
     return sum(c.width for c in columns) + len(GAP) * (len(columns) - 1)
 
 
 def text_of(line: Line) -> str:
+    """The text without its roles."""
     return "".join(text for text, _ in line)
 
 
 def width_of(line: Line) -> int:
+    """Cells of a line in a terminal."""
     return sum([len(text) if text.isascii() else cell_len(text) for text, _ in line])
 
 
@@ -160,6 +165,7 @@ def scrolled(lines: list[Line], top: int, height: int) -> tuple[list[Line], int]
 
 
 def describe_hidden(above: int, below: int) -> str:
+    """`3 lines above ↑  12 lines below ↓`, without the part that is 0."""
     counted = ((above, "above ↑"), (below, "below ↓"))
     parts = [f"{count} line{'s' * (count > 1)} {where}" for count, where in counted if count > 0]
     return "  ".join(parts)
@@ -204,6 +210,7 @@ def table_lines(
 
 
 def place_cells(cells: Sequence[Span], widths: Sequence[int], left: Sequence[bool]) -> Line:
+    """Cells in their widths, set left or right."""
     line: Line = []
     for (text, role), size, is_left in zip(cells, widths, left, strict=False):
         if line:

@@ -103,6 +103,7 @@ class Chart:
 
 
 def rates(counts: Iterable[float], seconds: Iterable[float]) -> array[float]:
+    """Counts per second; NaN where no time has passed."""
     return array("d", [n / s if s > 0 else math.nan for n, s in zip(counts, seconds, strict=False)])
 
 

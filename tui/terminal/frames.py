@@ -51,6 +51,7 @@ def diff_of(frame: RenderableType | None, buffer: ScreenBuffer) -> RenderableTyp
 
 
 def pieces_of(strip: Strip, colours: ColorSystem) -> list[Piece]:
+    """The texts of a strip with their codes; control segments are no text."""
     return [
         (text, codes_of(style, colours)) for text, style, control in strip if text and not control
     ]
@@ -97,6 +98,7 @@ _CODES: dict[tuple[Style, ColorSystem], Codes] = {}
 
 
 def codes_of(style: Style | None, colours: ColorSystem) -> Codes:
+    """The codes that switch a style on, remembered: most cells share a few styles."""
     if style is None:
         return _PLAIN
     key = style, colours

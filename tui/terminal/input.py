@@ -79,6 +79,7 @@ class ModestDriver(QuietDriver):
 
 
 def driver_for(term: str) -> type[QuietDriver]:
+    """The driver for what TERM says."""
     return ModestDriver if term in FEW_ABILITIES else QuietDriver
 
 

@@ -151,6 +151,7 @@ class Help(Page):
 
 
 def help_lines(sections: Iterable[tuple[str, Iterable[Key]]]) -> list[Line]:
+    """A section per title, each key beside its words."""
     lines: list[Line] = []
     for title, keys in sections:
         lines.append([(title, "strong")])
@@ -177,6 +178,7 @@ def explain_screen(term: str) -> Explain | None:
 
 
 def entry_lines(entry: Entry) -> list[Line]:
+    """An entry of the glossary as labelled paragraphs."""
     parts = [("meaning", entry.meaning), ("reading", entry.reading), ("trap", entry.trap)]
     parts.append(("see also", ", ".join(entry.see)))
     lines: list[Line] = []

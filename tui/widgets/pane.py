@@ -161,6 +161,7 @@ def _styled_cells(strip: Strip) -> list[tuple[str, Style | None]]:
 
 
 def is_too_small(size: Size) -> bool:
+    """Whether a terminal has no room for any screen."""
     return size.width < SMALLEST[0] or size.height < SMALLEST[1]
 
 

@@ -17,6 +17,8 @@ OF_THE_DATA = ("name", "shown", "window", "cursor", "marker")  # right only if t
 
 @dataclass
 class Look:
+    """How a chart is looked at; places on the x-axis are in the axis's unit."""
+
     axis: str = "step"
     window: tuple[float, float] | None = None
     cursor: float | None = None
@@ -74,10 +76,13 @@ def _is_offered(value: object, now: object) -> bool:
 
 
 def is_finite(value: object) -> bool:
+    """Whether a stored value is a finite number."""
     return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
 
 
 class PlotPane(NumberedPane):
+    """A pane with a chart, and the keys that change how it is looked at."""
+
     view: Look
 
     def action_smooth(self) -> None:

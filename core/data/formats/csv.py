@@ -51,6 +51,7 @@ class _Scan:
 
 
 def read_csv(file: File) -> Records:
+    """Records divided as the config says, else as Excel's line `sep=`, else as most lines are."""
     data, named = take_separator_line(file.data)
     separator = file.reading.separator if file.reading.separator != "auto" else named
     return read_delimited(file, data, Layout(separator or find_separator(data)))

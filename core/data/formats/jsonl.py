@@ -108,6 +108,7 @@ def _why_broken(raw: bytes, error: Exception) -> tuple[str, str, str]:
 
 
 def is_one_object(data: bytes) -> bool:
+    """Whether bytes are a JSON object and nothing else."""
     try:
         _decode_object(data)
     except BROKEN:

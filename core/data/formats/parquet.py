@@ -30,6 +30,7 @@ COUNTED = {0: 5, 2: 7, 3: 8}  # a kind of page -> the field of its own header, w
 
 
 def read_rows(file: File) -> Records:
+    """The rows of a file. Raises DataError where unpacking them takes too much memory."""
     try:
         frame = read_parquet(file.data)
     except UNREADABLE as error:
@@ -39,11 +40,13 @@ def read_rows(file: File) -> Records:
 
 
 def records_of(frame: pl.DataFrame) -> Records:
+    """A frame as records: each row is one, numbered from 0, and on "line" 1 and up."""
     number = np.arange(frame.height, dtype=np.int64)
     return Records({c.name: c for c in frame.get_columns()}, number, number + 1, frame.height)
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error: Polars adds its whole query below."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

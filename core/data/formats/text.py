@@ -11,6 +11,7 @@ from . import File, Format, Records
 
 
 def read_document(file: File) -> Records:
+    """The whole file as one text, without the lines that are not UTF-8."""
     data, broken = file.data, undecodable_lines(file.data)
     if broken:
         file.leave_out(NOT_UTF8, broken, DAMAGED)

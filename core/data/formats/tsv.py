@@ -7,6 +7,7 @@ from .csv import Layout, read_delimited, separated_alike, take_separator_line
 
 
 def read_tsv(file: File) -> Records:
+    """Records divided by tabs, unless the config or a line `sep=` says otherwise."""
     data, named = take_separator_line(file.data)
     separator = file.reading.separator if file.reading.separator != "auto" else named
     return read_delimited(file, data, Layout(separator or "\t", quoted=False))
