@@ -30,9 +30,6 @@ from ...core.tasks import find_task
 from ...core.wording.numbers import format_count
 from .show import print_json, print_table
 
-if TYPE_CHECKING:
-    pass
-
 TEXT = 100  # characters of an input in a table
 LOSS_SHOWN = ("fell", "rose")
 
