@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ftev.core.run import launch
-from ftev.core.run.python_child import child_environment
+from ftev.core.run.launch import child_environment
 
 ADDRESS = "FTEV_FORKED"  # the environment variable with the server's socket
 CHANGES = "FTEV_CHANGES"  # the one with the changes that a child writes down, or dies before

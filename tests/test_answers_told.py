@@ -8,13 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 from ftev.core.analysis import ANALYSES, Evaluation, analyse
-from ftev.core.analysis.completions import completions, longest_repeat, repeated_share
-from ftev.core.analysis.end_tokens import end_tokens
+from ftev.core.analysis.completions import completions, end_tokens, longest_repeat, repeated_share
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.blocks import Block, Bullets, Heading, Paragraph, Table
-from ftev.core.report.sections.choices import show_choices
-from ftev.core.report.sections.completions import show_completions
+from ftev.core.report.sections.answers import show_choices, show_completions
 
 COLUMNS = ("nll", "tokens", "correct", "bytes", "end_nll")
 CONFIG = RunConfig(task="generation", model=ModelConfig(base="tiny"))

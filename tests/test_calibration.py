@@ -3,8 +3,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from ftev.core.analysis.calibration import calibration
-from ftev.core.analysis.temperature import at_temperature, fit_temperature
+from ftev.core.analysis.calibration import at_temperature, calibration, fit_temperature
 from ftev.core.metrics.analyses import Calibration
 from ftev.core.metrics.bootstrap import Resampling, bootstrap_rows
 from ftev.core.metrics.calibration import (

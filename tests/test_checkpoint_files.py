@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from ftev.core.run.checkpoint_files import damage_of, describe_files, newest_whole, way_on
-from ftev.core.run.runs import TRAINING_STATE, Run
+from ftev.core.run.runs import TRAINING_STATE, Run, damage_of, describe_files, newest_whole, way_on
 from safetensors.numpy import save_file
 
 

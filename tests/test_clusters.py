@@ -13,7 +13,7 @@ from ftev.core.metrics.clusters import clusters_of, read_clusters, told_clusters
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.metrics.slices import Grouping, Moments
-from ftev.core.report.methods import describe_clusters, without_clusters
+from ftev.core.report.sections.metrics import describe_clusters, without_clusters
 from scored_splits import evaluation
 
 LABELS = ("no", "yes")

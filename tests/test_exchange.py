@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import records
-from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.selection import read_difference
 from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.calibration import top_label
 from ftev.core.metrics.comparisons import compare

@@ -15,7 +15,7 @@ from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.errors import ConfigError, DataError
 from ftev.core.metrics.comparisons import compare
 from ftev.core.report.blocks import Table
-from ftev.core.report.sections.flips import show_flips
+from ftev.core.report.sections.rows import show_flips
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.tui.commands.flips import flip_list

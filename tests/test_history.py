@@ -12,8 +12,7 @@ import pytest
 import records
 import story
 from ftev.core.errors import RunError
-from ftev.core.judgement.kept import describe_kept, reason_kept
-from ftev.core.judgement.observations import observe_epoch
+from ftev.core.judgement.observations import describe_kept, observe_epoch, reason_kept
 from ftev.core.report.parts import describe_references
 from ftev.core.run.events import (
     AnyEvent,

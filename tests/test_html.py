@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import story
 from ftev.core.report.blocks import Chart, Line
+from ftev.core.report.formats.html import draw, format_tick, nice_ticks
 from ftev.core.report.report import build_report, render_html, render_markdown
-from ftev.core.report.svg import draw, format_tick, nice_ticks
 from ftev.core.run.events import AnyEvent, Evaluated, SplitPrepared
 from msgspec.structs import replace
 

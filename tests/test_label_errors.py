@@ -10,12 +10,18 @@ import polars as pl
 import pytest
 import records
 from ftev.core.analysis import Evaluation, analyse
-from ftev.core.analysis.label_errors import CAVEAT, LISTED, NOT_LEARNT, find_label_errors, suspect
-from ftev.core.analysis.label_noise import fit_label_noise
+from ftev.core.analysis.label_errors import (
+    CAVEAT,
+    LISTED,
+    NOT_LEARNT,
+    find_label_errors,
+    fit_label_noise,
+    suspect,
+)
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.judgement.findings import find
 from ftev.core.report.blocks import Heading, Paragraph, Table
-from ftev.core.report.sections.label_errors import show_label_errors
+from ftev.core.report.sections.rows import show_label_errors
 from ftev.core.run.events import RunStarted
 from ftev.core.run.history import fold
 from numpy.typing import NDArray

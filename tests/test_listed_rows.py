@@ -5,7 +5,7 @@ from __future__ import annotations
 import story
 from ftev.core.judgement.findings import find
 from ftev.core.report.parts import describe_finding
-from ftev.core.report.sections.findings import sentences_of, tell_listed, tell_listed_of
+from ftev.core.report.sections.verdict import sentences_of, tell_listed, tell_listed_of
 from ftev.core.run.events import LeakageFound
 from ftev.core.run.history import fold
 

@@ -12,7 +12,7 @@ import records
 import story
 from ftev.core.compare.compare import compare_runs
 from ftev.core.compare.compared import tell_outcome
-from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.selection import read_difference
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.results import Comparison

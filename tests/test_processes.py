@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.errors import ConfigError
+from ftev.core.run.devices import count_gpus, processes_of
 from ftev.core.run.launch import _command, _threads
-from ftev.core.run.processes import count_gpus, processes_of
 
 
 def asking(devices: int | str) -> RunConfig:

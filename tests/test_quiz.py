@@ -14,10 +14,18 @@ from ftev.core.judgement.verdict import judge
 from ftev.core.metrics.results import Estimate
 from ftev.core.report.glossary import explain, lookup
 from ftev.core.report.quiz import COUNT, Question, count_right, make_quiz, read_answers
-from ftev.core.report.quiz.losses import ALONE, TEXTS, about_losses, course_of
-from ftev.core.report.quiz.others import SUBSTITUTES, about_changes, about_guessing
 from ftev.core.report.quiz.pitfalls import NONE, about_pitfalls
-from ftev.core.report.quiz.shipping import DECISIONS, about_shipping
+from ftev.core.report.quiz.questions import (
+    ALONE,
+    DECISIONS,
+    SUBSTITUTES,
+    TEXTS,
+    about_changes,
+    about_guessing,
+    about_losses,
+    about_shipping,
+    course_of,
+)
 from ftev.core.run.events import (
     AnyEvent,
     Evaluated,

@@ -574,7 +574,7 @@ def test_the_headline_is_the_primary_metric_or_the_last_validation(tmp_path: Pat
 def test_S6_a_difference_reads_by_its_interval_and_its_corrected_p(
     numbers: dict[str, float], said: str
 ) -> None:
-    from ftev.core.judgement.outcome import read_difference
+    from ftev.core.judgement.selection import read_difference
 
     middle = (numbers["low"] + numbers["high"]) / 2
     c = records.record(Comparison, {"metric": "accuracy", "difference": middle, **numbers})

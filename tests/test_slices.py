@@ -11,7 +11,7 @@ from ftev.core.metrics.evaluate import evaluate_text
 from ftev.core.metrics.slices import EXACT_ROWS, Grouping, Moments, newcombe, quartiles, shares_p
 from ftev.core.metrics.statistics import holm, mcnemar, wilson
 from ftev.core.report.blocks import Paragraph, Table
-from ftev.core.report.sections.slices import name_slice, show_slices, worse_slices
+from ftev.core.report.sections.rows import name_slice, show_slices, worse_slices
 from scipy import stats
 from scored_splits import LABELS, evaluation, predictions
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest

@@ -25,7 +25,7 @@ from ftev.core.metrics.thresholds import (
 )
 from ftev.core.report.blocks import Chart, Paragraph, Table
 from ftev.core.report.sections.thresholds import show_thresholds
-from ftev.core.report.verify.rows import contradictions_within
+from ftev.core.report.verify.stored import contradictions_within
 from ftev.core.run.events import decode_event, encode_event, spell_numbers
 from scored_splits import LABELS, binary, evaluation, predictions
 from sklearn import metrics as sk

@@ -13,11 +13,9 @@ import pytest
 import records
 import story
 from ftev.core.config.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
-from ftev.core.judgement.chance import permutation_p
 from ftev.core.judgement.findings import Finding, by_effect, find
-from ftev.core.judgement.objective import against_margin, against_target
-from ftev.core.judgement.outcome import read_difference
-from ftev.core.judgement.selection import find_comparison
+from ftev.core.judgement.objective import against_margin, against_target, permutation_p
+from ftev.core.judgement.selection import find_comparison, read_difference
 from ftev.core.judgement.verdict import Verdict, judge
 from ftev.core.metrics.comparisons import Comparison, adjust_secondary, compare
 from ftev.core.metrics.evaluate import evaluate_classification

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..core.judgement.kept import reason_kept
-from ..core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
-from ..core.judgement.observations import observe_epoch
+from ..core.judgement.observations import observe_epoch, reason_kept
+from ..core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
 from ..core.report.sections.parity import parity_sentence, self_test_sentence
 from ..core.run.events import (
     AnalysisComputed,

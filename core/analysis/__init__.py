@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..run.events import AnalysisComputed
 from .calibration import calibration
 from .choices import choices
-from .completions import completions
-from .end_tokens import end_tokens
+from .completions import completions, end_tokens
 from .evaluation import Evaluation, Frames
 from .flips import find_flips
 from .guardrails import guardrails

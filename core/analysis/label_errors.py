@@ -7,6 +7,7 @@ says nothing of the labels (V12).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,14 +17,15 @@ import polars as pl
 from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import NDArray
+from scipy.special import expit, ndtr, ndtri, xlog1py, xlogy
 
 from ..metrics.analyses import LabelErrors, SuspectCell, SuspectRow
 from ..metrics.clusters import as_if_independent
 from ..metrics.counts import FloatArray, IntArray
 from ..metrics.rows import ClassificationRows, read_classification
+from ..metrics.statistics import Z_95
 from ..run.events import AnalysisComputed
 from .evaluation import Evaluation
-from .label_noise import balanced_accuracy, fit_label_noise
 
 LISTED = 100
 TEXT_LENGTH = 200  # characters of a row's text
@@ -173,3 +175,112 @@ def _texts(source: pl.DataFrame, ids: Sequence[int]) -> dict[int, str]:
     wanted = source.filter(pl.col("row_id").is_in(list(ids)))
     begun = wanted.select("row_id", pl.col("text").cast(pl.String).str.head(TEXT_LENGTH))
     return dict(begun.iter_rows())
+
+
+BINS = 50  # of rank: an error rate is a smooth function of it
+STEEPNESS = np.concatenate([[0.0], np.geomspace(0.2, 30.0, 40)])
+SHARES = np.linspace(0.0, 0.5, 101)
+LEVELS = 6  # of the error rate at the least sure row, with more than two labels
+SMOOTHING = 1.0  # rows added to each label's
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """Share of wrong labels with its 95 % profile interval, and the p of there being none."""
+
+    share: float
+    low: float
+    high: float
+    p: float
+
+
+def fit_label_noise(truth: NDArray[Any], probabilities: FloatArray) -> LabelNoise:
+    """From int codes [n] and out-of-sample probabilities [n, C], C at least 2.
+
+    Answers are those of labels equally common: a rare label that is never answered is no wrong
+    label. p is that of a likelihood ratio whose null lies at the boundary (Self and Liang 1987).
+    """
+    n_labels = probabilities.shape[1]
+    margin, wrong = _balanced_answers(truth, probabilities)
+    rank = (_midranks(margin) + 0.5) / len(margin)
+    bins = np.minimum((rank * BINS).astype(np.int64), BINS - 1)
+    rows = np.bincount(bins, minlength=BINS).astype(np.float64)
+    errors = np.bincount(bins[wrong], minlength=BINS).astype(np.float64)
+    profile = _profile(rows, errors, n_labels)
+    best = int(profile.argmax())
+    low, high = _ends(profile, best)
+    ratio = max(0.0, 2 * (profile[best] - profile[0]))
+    return LabelNoise(
+        float(SHARES[best]),
+        low,
+        high,
+        float(ndtr(-math.sqrt(ratio))),
+    )
+
+
+def _ends(profile: FloatArray, best: int) -> tuple[float, float]:
+    """Where the profile falls by half the 95 % quantile of chi-squared, between two shares."""
+    below = profile[best] - profile - 1.92
+
+    def crossing(side: NDArray[np.int64]) -> float:
+        """`side`: places from the best one outwards."""
+        outside = np.flatnonzero(below[side] > 0)
+        if not outside.size:
+            return float(SHARES[side[-1]])
+        far = int(outside[0])
+        a, b = side[far - 1], side[far]
+        return float(np.interp(0.0, (below[a], below[b]), (SHARES[a], SHARES[b])))
+
+    return crossing(np.arange(best, -1, -1)), crossing(np.arange(best, len(SHARES)))
+
+
+def balanced_accuracy(
+    truth: NDArray[Any], predicted: NDArray[Any], n_labels: int
+) -> tuple[float, float]:
+    """Mean recall of the labels with rows, and the lower end of its 95 % interval.
+
+    The normal limit of independent recalls, each with one right and one wrong row more, so that a
+    label that is always found does not count as certain.
+    """
+    support = np.bincount(truth, minlength=n_labels)[:n_labels].astype(np.float64)
+    found = np.bincount(truth[truth == predicted], minlength=n_labels)[:n_labels]
+    there = support > 0
+    recall = found[there] / support[there]
+    smooth = (found[there] + 1) / (support[there] + 2)
+    variance = (smooth * (1 - smooth) / support[there]).sum() / there.sum() ** 2
+    mean = float(recall.mean())
+    return mean, mean - Z_95 * math.sqrt(variance)
+
+
+def _balanced_answers(
+    truth: NDArray[Any], probabilities: FloatArray
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Log odds of the answer over the next one, and whether it is another than the label."""
+    n_labels = probabilities.shape[1]
+    prior = np.bincount(truth, minlength=n_labels) + SMOOTHING
+    with np.errstate(divide="ignore"):
+        scores = np.log(probabilities) - np.log(prior)
+    top = np.partition(scores, -2, axis=1)[:, -2:]
+    with np.errstate(invalid="ignore"):
+        margin = np.nan_to_num(top[:, 1] - top[:, 0], nan=0.0, posinf=1e300)
+    return margin, scores.argmax(axis=1) != truth
+
+
+def _midranks(values: FloatArray) -> FloatArray:
+    """Ranks from 0; equal values share theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return ((ends - counts + ends - 1) / 2)[inverse]
+
+
+def _profile(rows: FloatArray, errors: FloatArray, n_labels: int) -> FloatArray:
+    """Log-likelihood of each share, at the error curve that fits it best."""
+    at = ndtri(0.5 + (np.arange(BINS) + 0.5) / (2 * BINS))  # quantiles of a folded normal
+    levels = np.linspace(0, math.log(n_labels - 1), LEVELS) if n_labels > 2 else np.zeros(1)
+    curves = levels[:, None, None] - STEEPNESS[:, None] * at
+    errs = expit(curves).reshape(-1, BINS)
+    found = np.empty(len(SHARES))
+    for i, share in enumerate(SHARES):
+        rate = errs * (1 - share / (n_labels - 1)) + (1 - errs) * share
+        found[i] = (xlogy(errors, rate) + xlog1py(rows - errors, -rate)).sum(axis=1).max()
+    return found

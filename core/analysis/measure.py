@@ -3,13 +3,16 @@ and paired comparisons. No model is needed: rows of predictions are."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+import msgspec
+import numpy as np
 import polars as pl
 
 from ..judgement.selection import REFERENCES, clean
-from ..metrics.comparisons import adjust_secondary
+from ..metrics.analyses import Forgetting
+from ..metrics.comparisons import adjust_secondary, compare
 from ..metrics.results import Comparison
 from ..run.events import AnalysisComputed, ComparisonsComputed, ResultsComputed
 from . import Evaluation, Frames, analyse, guardrails, thresholds
@@ -55,3 +58,38 @@ def _comparisons(e: Evaluation) -> Iterator[Comparison]:
         pair = (reference, e.frames[reference]), ("tuned", e.frames["tuned"])
         found = task.compare(e.split, *pair, e.labels, e.positive)
         yield from adjust_secondary(found, primary)
+
+
+def forgetting(base: Sequence[float], tuned: Sequence[float], window: int) -> Forgetting | None:
+    """The paired difference of the loss, tuned less base, in nats per token.
+
+    `base` and `tuned` are log-likelihoods of the same tokens. The unit that is resampled is a run
+    of `window` tokens, because neighbouring tokens depend on each other; one window alone has no
+    interval. None where the two models did not score the same tokens.
+    """
+    if len(base) != len(tuned) or not len(base):
+        return None
+    frames = [_by_window(scores, window) for scores in (base, tuned)]
+    [loss] = compare(
+        "general_text", "base", frames[0], "tuned", frames[1], None, None, metrics=("loss",)
+    )
+    return Forgetting(
+        **msgspec.structs.asdict(loss), tokens=len(base), window=window, windows=len(frames[0])
+    )
+
+
+def _by_window(scores: Sequence[float], window: int) -> pl.DataFrame:
+    """Sums over each run of tokens, as a language model's rows are stored; without bytes."""
+    starts = np.arange(0, len(scores), max(1, window))
+    tokens = np.diff(starts, append=len(scores))
+    nll = -np.add.reduceat(np.asarray(scores, dtype=np.float64), starts)
+    zeros = np.zeros(len(starts), dtype=np.int64)
+    return pl.DataFrame(
+        {
+            "row_id": np.arange(len(starts)),
+            "nll": nll,
+            "tokens": tokens,
+            "correct": zeros,
+            "bytes": zeros,
+        }
+    )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import FtevError
-from ..judgement.evaluation_values import evaluation_values
-from ..judgement.live import activity, live_figure
+from ..judgement.live import activity, evaluation_values, live_figure
 from ..judgement.selection import (
     clean,
     config_of,

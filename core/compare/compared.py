@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from ..judgement.outcome import Outcome, read_difference
+from ..judgement.selection import Outcome, read_difference
 from ..judgement.verdict import VerdictPart
 from ..metrics.metric import METRICS
 from ..metrics.results import Comparison, Estimate

@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ..config.config import RunConfig
 from ..errors import FtevError
-from ..run.checkpoint_files import newest_whole, way_on
 from ..run.events import Note, RunFinished, RunStarted
-from ..run.runs import Run, step_of
+from ..run.runs import Run, newest_whole, step_of, way_on
 from .distributed.members import Members, place_in_world
 from .worker.endings import (
     Stopped,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import FtevError
+from ..metrics.analyses import NAMES
 from ..metrics.metric import METRICS
-from ..metrics.results import Comparison, ModelResult
+from ..metrics.results import Comparison, ModelResult, Record
 from ..run.history import History
 from ..run.runs import Run
-from ..wording.numbers import COST
+from ..wording.numbers import COST, format_count, shows_nothing
 
 if TYPE_CHECKING:
     from ..config.config import RunConfig
@@ -94,3 +95,68 @@ def metric_value(result: ModelResult | None, metric: str) -> float | None:
 def higher_is_better(metric: str) -> bool:
     known = METRICS.get(metric)
     return known.higher_is_better if known else not metric.endswith(("loss", COST))
+
+
+Outcome = Literal["better", "worse", "the same", "cannot tell"]
+LEVEL = 0.05
+
+
+def read_difference(c: Comparison) -> Outcome:
+    """Better, worse, the same, or that these rows cannot tell.
+
+    By its interval and its p: Holm's for all but the declared metric (S6). Both must show it (S2b).
+    The same: it is surely not large, and no digit of it is shown; sums in another order differ in
+    their last bits alone, and a test of such differences finds what is no difference.
+    """
+    metric, p, low, high = c.metric, c.adjusted_p, c.low, c.high
+    one_sided = low > 0 or high < 0
+    if shows_nothing(metric, c.difference):
+        narrow = shows_nothing(metric, low) and shows_nothing(metric, high)
+        no_row_differs = low != low and p == 1  # no width is no interval
+        return "the same" if narrow or one_sided or no_row_differs else "cannot tell"
+    if not (one_sided and p <= LEVEL):
+        return "cannot tell"
+    return "better" if (low > 0) == higher_is_better(metric) else "worse"
+
+
+Analyses = Mapping[str, Mapping[str, Mapping[str, Record]]]
+Found = TypeVar("Found", bound=Record)
+
+
+def of_models(analyses: Analyses, kind: type[Found], split: str) -> dict[str, Found]:
+    """An analysis of a split by model."""
+    found = analyses.get(split, {}).get(NAMES[kind], {})
+    return {model: result for model, result in found.items() if isinstance(result, kind)}
+
+
+def judged_analysis(analyses: Analyses, kind: type[Found]) -> tuple[str, dict[str, Found]]:
+    """The split that is judged, and an analysis of it by model: test, else validation."""
+    for split in ("test", "validation"):
+        if found := of_models(analyses, kind, split):
+            return split, found
+    return "", {}
+
+
+NOT_COMPARED = "there is one split alone, so nothing could be compared between splits"
+ROW = "a row of an earlier split"
+ORDER = ("test", "validation")
+
+
+def tell_leaked(leaked: Mapping[str, int], group_rows: Mapping[str, int] | None = None) -> str:
+    """`60 test rows and 1 validation row repeat a row of an earlier split`; empty without counts.
+
+    `leaked`: split -> its rows that repeat one of an earlier split, each counted once; with
+    `group_rows` those whose group stands in an earlier split are among them.
+    """
+    names = [name for name in (*ORDER, *leaked) if leaked.get(name)]
+    told = [format_count(leaked[name], f"{name} row") for name in dict.fromkeys(names)]
+    if not told:
+        return ""
+    one = len(told) == 1 and leaked[names[0]] == 1
+    what = "a row of an earlier split, or share a group with one" if group_rows else ROW
+    return f"{' and '.join(told)} {'repeats' if one and not group_rows else 'repeat'} {what}"
+
+
+def was_compared(splits: Sequence[str]) -> bool:
+    """Whether a row had an earlier split to stand in; of unknown splits it is taken to have had."""
+    return len(splits) != 1

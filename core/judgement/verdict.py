@@ -22,11 +22,16 @@ from ..wording.numbers import (
     format_value,
     spell,
 )
-from .chance import against_chance
 from .findings import find, is_void
 from .findings.splits import LEAKED_SHARE
-from .objective import Answer, against_margin, against_target, guardrails_hold, threshold_holds
-from .outcome import read_difference
+from .objective import (
+    Answer,
+    against_chance,
+    against_margin,
+    against_target,
+    guardrails_hold,
+    threshold_holds,
+)
 from .selection import (
     REFERENCES,
     clean,
@@ -34,6 +39,7 @@ from .selection import (
     find_comparison,
     judged_split,
     metric_value,
+    read_difference,
     reference_model,
 )
 

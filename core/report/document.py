@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict, cast
 
-from ..judgement.kept import Kept
+from ..judgement.observations import Kept
 from ..judgement.verdict import VerdictPart
 from ..metrics.results import Comparison, ModelResult, Record
 

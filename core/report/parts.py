@@ -12,8 +12,7 @@ from ..catalog.summary import run_status
 from ..config.config import RunConfig
 from ..errors import FtevError
 from ..judgement.findings import Finding
-from ..judgement.kept import describe_kept
-from ..judgement.observations import observe_epoch
+from ..judgement.observations import describe_kept, observe_epoch
 from ..metrics.metric import adds_up
 from ..metrics.results import Comparison
 from ..run.events import SplitPrepared, TextScored

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,9 +22,8 @@ from ..errors import ConfigError, HeldError, LateError, ModelError, RunError
 from ..files.disk import writing
 from ..files.reading import decode_json
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
+from .devices import processes_of
 from .lock import held, is_held, refuse_second_worker
-from .processes import processes_of
-from .python_child import child_environment, python_command
 from .runs import Run, parent_of
 
 WORKER = "ftev.core.engine"
@@ -223,3 +223,18 @@ def _read_answer(
         else:
             answer = told
     return answer
+
+
+SAFE = {"PYTHONSAFEPATH": "1"}  # for processes that it starts in turn, as torchrun does
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """A module of ours, or torch's launcher, in this interpreter."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def child_environment() -> dict[str, str]:
+    """This process's environment, without the working directory in any place of Python's path."""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [place for place in named if place not in ("", os.curdir)]
+    return {**os.environ, **SAFE, "PYTHONPATH": os.pathsep.join(kept)}

@@ -23,9 +23,8 @@ import msgspec
 
 from ..errors import ConfigError, Fault
 from ..files.reading import decode_json
-from ..run.gpus import gpu_of, visible_gpus
-from ..run.launch import start_worker
-from ..run.python_child import child_environment, python_command
+from ..run.devices import gpu_of, visible_gpus
+from ..run.launch import child_environment, python_command, start_worker
 from ..run.runs import SILENT_SECONDS, Run, WorkerInfo
 from .sweep_file import Sweep
 

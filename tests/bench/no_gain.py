@@ -33,7 +33,7 @@ from ftev.core.config.config import (
     ObjectiveConfig,
     RunConfig,
 )
-from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.selection import read_difference
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics import comparisons, evaluate, references
 from ftev.core.metrics.bootstrap import Resampling

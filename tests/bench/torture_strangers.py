@@ -17,8 +17,7 @@ from pathlib import Path
 
 from ftev.core.run import control
 from ftev.core.run.history import read_history
-from ftev.core.run.launch import WORKER, start_worker
-from ftev.core.run.python_child import child_environment, python_command
+from ftev.core.run.launch import WORKER, child_environment, python_command, start_worker
 from ftev.core.run.runs import create_run
 from strangers import as_nobody, may_be_nobody, tried_by_nobody
 from torn_files import SAMPLES

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import Shown, picture, seen
 from ftev.core.config.config import EarlyStopping
-from ftev.core.judgement.evaluation_values import evaluation_values
+from ftev.core.judgement.live import evaluation_values
 from ftev.core.metrics.counts import classification_metrics
 from ftev.core.metrics.rows import text_metrics
 from ftev.core.run.control import AskPrompt

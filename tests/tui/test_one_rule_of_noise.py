@@ -9,7 +9,7 @@ import pytest
 import story
 from ftev.core.judgement.findings import find
 from ftev.core.report.quiz import make_quiz
-from ftev.core.report.quiz.losses import TEXTS
+from ftev.core.report.quiz.questions import TEXTS
 from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run.events import AnyEvent, Evaluated, StepDone
 from ftev.core.run.history import read_history

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftev.core.report.blocks import Bullets, Figures, Paragraph, Table
-from ftev.core.report.quiz.question import Question
+from ftev.core.report.quiz.questions import Question
 from ftev.core.wording.numbers import (
     format_difference,
     format_difference_in_column,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ...core.config.config_file import load_config
 from ...core.errors import Fault, FtevError
-from ...core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ...core.judgement.preflight import CheckResult, check_model, check_run
+from ...core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
 from ...core.wording.names import name_row
 from ...core.wording.numbers import DASH, format_count
 from ...core.wording.text import visible

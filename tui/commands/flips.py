@@ -22,7 +22,7 @@ from ...core.errors import ConfigError, Fault
 from ...core.judgement.selection import SPLITS
 from ...core.metrics.analyses import Flips
 from ...core.metrics.clusters import read_clusters
-from ...core.report.sections.flips import MODELS, flip_table, tell_counts
+from ...core.report.sections.rows import MODELS, flip_table, tell_counts
 from ...core.run.history import History
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder

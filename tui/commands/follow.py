@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ...core.errors import RunError
-from ...core.judgement.judged import of_models
-from ...core.judgement.selection import find_comparison, judged_split, reference_model
+from ...core.judgement.selection import find_comparison, judged_split, of_models, reference_model
 from ...core.metrics.analyses import SelfTest
 from ...core.metrics.metric import METRICS
 from ...core.report.document import Report

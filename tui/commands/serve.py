@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, Fault
-from ...core.run.python_child import child_environment, python_command
+from ...core.run.launch import child_environment, python_command
 from ...core.run.runs import Run, open_run, runs_folder
 from .show import say
 

@@ -7,11 +7,18 @@ import time
 
 from ...core.catalog.summary import describe_status
 from ...core.errors import RunError
-from ...core.run.checkpoint_files import newest_whole, way_on
 from ...core.run.control import Accepted, AskCheckpoint, AskPause, AskResume, ask
 from ...core.run.history import read_history
 from ...core.run.launch import ask_to_stop, is_stopping, make_way, wait_until_gone
-from ...core.run.runs import Run, last_checkpoint, open_run, runs_folder, step_of
+from ...core.run.runs import (
+    Run,
+    last_checkpoint,
+    newest_whole,
+    open_run,
+    runs_folder,
+    step_of,
+    way_on,
+)
 from .show import print_json, say
 from .train import announce, show_new
 

@@ -45,7 +45,7 @@ def announce(options: argparse.Namespace, what: str) -> None:
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
     from ...core.data.data import read_run_data
-    from ...core.run.processes import processes_of
+    from ...core.run.devices import processes_of
 
     refuse_early_gate(options)
     if not _prepares(options):  # what is prepared here may be meant for another machine
@@ -164,7 +164,7 @@ def draw_screen(run: Run, options: argparse.Namespace) -> int:
         from ..app.app import run_app
 
         return run_app(folder, run, theme=options.theme, ascii_only=options.ascii)
-    from ...core.run.python_child import child_environment, python_command
+    from ...core.run.launch import child_environment, python_command
     from ..terminal.terminal import supervised
 
     command = python_command("ftev.tui.cli", "--runs-dir", str(folder))

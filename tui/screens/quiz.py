@@ -23,7 +23,7 @@ from ..widgets.pane import Pane, ScrolledPane
 from .evaluation.reading import ReadingFailed
 
 if TYPE_CHECKING:
-    from ...core.report.quiz.question import Question
+    from ...core.report.quiz.questions import Question
 
 
 WIDEST = 90  # cells of text

@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from ...analysis import Evaluation, Frames, at_operating_point
-from ...analysis.forgetting import forgetting
-from ...analysis.measure import measure
+from ...analysis.measure import forgetting, measure
 from ...analysis.predictions import INPUT_CHARACTERS
 from ...catalog.ledger import count_test_readings
 from ...data.rows import CHARACTERS, SLICE, input_of

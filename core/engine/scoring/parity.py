@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from ...analysis.thresholds import own_answers
 from ...files.reading import read_json
-from ...judgement.kept import chosen_by
+from ...judgement.observations import chosen_by
 from ...metrics.analyses import Parity
 from ...metrics.evaluate import evaluate_classification, evaluate_text
 from ...run.events import AnalysisComputed

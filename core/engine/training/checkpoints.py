@@ -24,8 +24,7 @@ from safetensors.torch import save_file
 from ...errors import Fault, RunError
 from ...files.disk import make_folder, remove, writing
 from ...files.reading import read_json
-from ...run.checkpoint_files import Written, damage_of, describe_files
-from ...run.runs import TRAINING_STATE, Run, step_of
+from ...run.runs import TRAINING_STATE, Run, Written, damage_of, describe_files, step_of
 from ..distributed.ranks import local, placed_like
 from ..models.models import save
 from .best import Best, ValidationRows

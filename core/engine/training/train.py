@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...judgement.kept import chosen_by
+from ...judgement.observations import chosen_by
 from ...metrics.metric import METRICS
 from ...run.events import (
     CheckpointChosen,

@@ -18,7 +18,7 @@ from ...wording.numbers import (
     shows_nothing,
 )
 from .case import Case, Finding, is_shown, pitfall
-from .remedies import learn_less, learn_more
+from .course import learn_less, learn_more
 
 MODELS = ("base", "tuned")
 HALF = 0.5  # of the answers that could have ended: fewer, shown, and a model does not stop

@@ -12,8 +12,14 @@ from ...metrics.metric import paragraphs
 from ...metrics.results import Comparison, ModelResult
 from ...run.history import Found, History
 from ...tasks import Task
-from ..outcome import Outcome, read_difference
-from ..selection import clean_if_compared, find_comparison, judged_split, reference_model
+from ..selection import (
+    Outcome,
+    clean_if_compared,
+    find_comparison,
+    judged_split,
+    read_difference,
+    reference_model,
+)
 
 EVIDENCE_ROWS = 50
 SURE = 0.02  # p of a difference that a finding rests on, both sides together

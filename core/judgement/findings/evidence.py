@@ -16,9 +16,7 @@ from ...wording.numbers import (
     format_value,
     unit_of,
 )
-from ..judged import of_models
-from ..outcome import read_difference
-from ..selection import metric_value, unclean
+from ..selection import metric_value, of_models, read_difference, unclean
 from .case import NAMES, Case, Finding, pitfall
 
 SMALL_SPLIT = 100  # rows

@@ -16,8 +16,7 @@ from ...wording.numbers import (
 )
 from ..selection import metric_value, unclean
 from .case import EVIDENCE_ROWS, Case, Finding, is_shown, pitfall
-from .course import learnt_nothing
-from .remedies import for_label, learn_less, learn_more
+from .course import for_label, learn_less, learn_more, learnt_nothing
 
 PARADOX_GAP = 0.15  # accuracy above balanced accuracy by this much hides a failing label
 POOR_RECALL = 0.5

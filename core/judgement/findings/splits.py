@@ -10,8 +10,7 @@ from ...metrics.analyses import Draws, LabelDraws, LengthDraws, WordingDraws
 from ...run.events import LeakageFound
 from ...wording.names import name_metric
 from ...wording.numbers import format_count, format_estimate
-from ..leaked import tell_leaked
-from ..selection import clean, metric_value
+from ..selection import clean, metric_value, tell_leaked
 from .case import EVIDENCE_ROWS, Case, Finding, pitfall
 
 LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown

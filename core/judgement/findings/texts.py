@@ -9,7 +9,7 @@ from ...metrics.analyses import Forgetting
 from ...run.events import SplitPrepared, TextScored
 from ...wording.numbers import format_count
 from .case import EVIDENCE_ROWS, Case, Finding, Row, pitfall
-from .remedies import learn_less
+from .course import learn_less
 
 TRUNCATED_SHARE = 0.01
 FORGOTTEN = 0.02  # nats a token: a smaller loss of likelihood is not called forgetting

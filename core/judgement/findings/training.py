@@ -17,13 +17,14 @@ from .course import (
     ended_near_floor,
     fell,
     hardly_moved,
+    learn_more,
     rose,
+    steadier,
     training,
     training_fell,
     unit,
     windows,
 )
-from .remedies import learn_more, steadier
 
 LITTLE_LEFT = 0.02  # of the loss of knowing nothing: from there no fall can be asked for
 LEVEL_AFTER = 3  # evaluations that are level with an earlier one, to speak of a plateau

@@ -17,8 +17,7 @@ import msgspec
 
 from ...config.config import RunConfig
 from ...demo import SHIPPED
-from ...judgement.judged import of_models
-from ...judgement.selection import SPLITS, clean
+from ...judgement.selection import SPLITS, clean, of_models
 from ...metrics.analyses import Parity
 from ...metrics.metric import METRICS
 from ...run.runs import Run
@@ -29,12 +28,9 @@ from ..blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
 from ..document import Report, splits_of
 from ..parts import config_of
 from ..sections.data import show_data, show_leakage
-from ..sections.differences import show_differences
-from ..sections.findings import sentences_of
-from ..sections.labels import show_labels
-from ..sections.metrics import show_metrics
-from ..sections.notes import show_environment
-from ..sections.verdict import describe_run, show_verdict
+from ..sections.metrics import show_differences, show_labels, show_metrics
+from ..sections.training import show_environment
+from ..sections.verdict import describe_run, sentences_of, show_verdict
 from . import File
 from .md import render_blocks
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,9 @@ from markupsafe import Markup
 
 from ...wording.numbers import DASH, format_count, format_value
 from ...wording.text import visible
-from ..blocks import Banner, Block, Heading, Matrix, Table
+from ..blocks import Banner, Block, Chart, Heading, Line, Matrix, Table
 from ..document import Report
 from ..sections import show_all
-from ..svg import draw
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 # Words of a cell that are told in a colour and a sign too: the class of the style sheet.
@@ -156,3 +158,184 @@ def _policy(style: str, script: str) -> str:
 def _digest(source: str) -> str:
     digest = hashlib.sha256(source.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+WIDTH, HEIGHT = 760, 340
+LEFT, RIGHT, BOTTOM = 64, 20, 48
+LEGEND_ROW, CHARACTER = 20, 7.2  # units of the drawing; a character of 12.5 px is about so wide
+SHAPED = 24  # points up to which each is drawn
+KINDS = 4  # curves that the style sheet tells apart
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values from `low` to `high` onto places from `start` to `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: Sequence[float]
+
+    def place(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+
+def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten) that enclose low to high, about `count`."""
+    if not low < high:
+        spread = abs(low) * 0.1 or 1.0
+        low, high = low - spread, high + spread
+    raw = (high - low) / max(1, count - 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def format_tick(value: float, ticks: Sequence[float]) -> str:
+    """With as many decimals as tell the ticks apart."""
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return f"{value:,.{decimals}f}"
+
+
+def draw(chart: Chart, name: str) -> str:
+    """The chart as an <svg> element; empty where no point is finite. `name` is unique in a page."""
+    points = [p for line in chart.lines for p in finite_points(line)]
+    points += [(x, y) for x, y, _ in chart.marks if math.isfinite(x) and math.isfinite(y)]
+    if not points:
+        return ""
+    legend, top = _legend(chart.lines)
+    across, up = _axes(points, top)
+    title, told = (escape(visible(text)) for text in (chart.title, chart.told))
+    return "".join(
+        [
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+            f'aria-labelledby="{name}-title {name}-told">',
+            f'<title id="{name}-title">{title}</title><desc id="{name}-told">{told}</desc>',
+            *_grid(chart, across, up),
+            *(_curve(i, line, across, up) for i, line in _numbered(chart.lines)),
+            *(_mark(mark, across, up) for mark in chart.marks),
+            legend,
+            "</svg>",
+        ]
+    )
+
+
+def finite_points(line: Line) -> list[tuple[float, float]]:
+    return [p for p in zip(line.x, line.y, strict=True) if math.isfinite(p[0] + p[1])]
+
+
+def _axes(points: Sequence[tuple[float, float]], top: float) -> tuple[Axis, Axis]:
+    """Across from the first to the last point, up from round number to round number."""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    ticks = nice_ticks(min(xs), max(xs), 8)
+    low, high = (min(xs), max(xs)) if min(xs) < max(xs) else (ticks[0], ticks[-1])
+    shown = [t for t in ticks if low - 1e-9 <= t <= high + 1e-9]
+    across = Axis(low, high, LEFT, WIDTH - RIGHT, shown)
+    ticks = nice_ticks(min(ys), max(ys))
+    return across, Axis(ticks[0], ticks[-1], HEIGHT - BOTTOM, top, ticks)
+
+
+def _grid(chart: Chart, across: Axis, up: Axis) -> Iterator[str]:
+    for tick in up.ticks:
+        y = up.place(tick)
+        yield f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+        yield _text(LEFT - 8, y + 4, format_tick(tick, up.ticks), "tick end")
+    for tick in across.ticks:
+        x = across.place(tick)
+        yield f'<path class="axis" d="M{x:.1f} {up.start}v5"/>'
+        yield _text(x, up.start + 20, format_tick(tick, across.ticks), "tick middle")
+    yield f'<path class="axis" d="M{LEFT} {up.start}H{WIDTH - RIGHT}"/>'
+    yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, chart.x, "label middle")
+    middle = (up.start + up.end) / 2
+    turned = f' transform="rotate(-90 14 {middle:.1f})"'
+    yield _text(14, middle, chart.y, "label middle", turned)
+
+
+def _text(x: float, y: float, text: str, kind: str, more: str = "") -> str:
+    told = escape(visible(text))
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more}>{told}</text>'
+
+
+def _numbered(lines: Sequence[Line]) -> list[tuple[int, Line]]:
+    """Curves with the number of their look; what is dashed is a reference, and has none of it."""
+    numbers = accumulate((not line.dashed for line in lines), initial=0)
+    return list(zip(numbers, lines, strict=False))
+
+
+def _curve(i: int, line: Line, across: Axis, up: Axis) -> str:
+    """A path that breaks where there is no point, and a shape on each where they are few."""
+    path, pen = [], "M"
+    for x, y in zip(line.x, line.y, strict=True):
+        if math.isfinite(x + y):
+            path.append(f"{pen}{across.place(x):.1f} {up.place(y):.1f}")
+            pen = "L"
+        else:
+            pen = "M"
+    drawn = f'<path class="{_kind(i, line)}" d="{"".join(path)}"/>'
+    if not _is_shaped(line):
+        return drawn
+    return drawn + "".join(
+        _shape(i, across.place(x), up.place(y), f"{line.name}: {x:,.6g}, {y:,.4g}")
+        for x, y in finite_points(line)
+    )
+
+
+def _is_shaped(line: Line) -> bool:
+    return not line.dashed and len(line.x) <= SHAPED
+
+
+def _kind(i: int, line: Line) -> str:
+    if line.dashed:
+        return "line dashed"
+    return f"line s{i % KINDS}{' dense' if len(line.x) > SHAPED else ''}"
+
+
+def _shape(i: int, x: float, y: float, told: str) -> str:
+    """A circle, a square, a diamond or a triangle, with its values as a tool tip."""
+    title = f"<title>{escape(visible(told))}</title>" if told else ""
+    match i % KINDS:
+        case 0:
+            path = f"M{x - 2.5:.1f} {y:.1f}a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0z"
+        case 1:
+            path = f"M{x - 3:.1f} {y - 3:.1f}h6v6h-6z"
+        case 2:
+            path = f"M{x:.1f} {y - 4:.1f}l4 4l-4 4l-4 -4z"
+        case _:
+            path = f"M{x:.1f} {y - 4:.1f}l4 7h-8z"
+    return f'<path class="point s{i % KINDS}" d="{path}">{title}</path>'
+
+
+def _mark(mark: tuple[float, float, str], across: Axis, up: Axis) -> str:
+    """A ring around a point, its word on the side where there is room."""
+    x, y = across.place(mark[0]), up.place(mark[1])
+    if not math.isfinite(x + y):
+        return ""
+    is_right = x > WIDTH * 0.8
+    above = y > up.end + 24
+    word = _text(
+        x - 10 if is_right else x + 10,
+        y - 10 if above else y + 20,
+        mark[2],
+        "mark end" if is_right else "mark",
+    )
+    return f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="6.5"/>{word}'
+
+
+def _legend(lines: Sequence[Line]) -> tuple[str, float]:
+    """A sample and the name of each curve above the drawing, in rows, and where it may begin."""
+    drawn, x, y = [], float(LEFT), 14.0
+    for i, line in _numbered(lines):
+        name = visible(line.name, 60)
+        width = 44 + len(name) * CHARACTER
+        if x + width > WIDTH and x > LEFT:
+            x, y = float(LEFT), y + LEGEND_ROW
+        drawn.append(f'<path class="{_kind(i, line)}" d="M{x:.1f} {y - 4}h24"/>')
+        if _is_shaped(line):
+            drawn.append(_shape(i, x + 12, y - 4, ""))
+        drawn.append(_text(x + 32, y, name, "legend"))
+        x += width + 8
+    return "".join(drawn), y + 18

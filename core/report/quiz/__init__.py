@@ -12,11 +12,8 @@ from ...config.config import RunConfig
 from ...errors import ConfigError, Fault
 from ...judgement.findings import Finding, find
 from ...run.history import History
-from .losses import about_losses
-from .others import SUBSTITUTES
 from .pitfalls import about_pitfalls
-from .question import LETTERS, Question
-from .shipping import about_shipping
+from .questions import LETTERS, SUBSTITUTES, Question, about_losses, about_shipping
 
 __all__ = ["COUNT", "LETTERS", "Question", "count_right", "make_quiz", "read_answers"]
 

@@ -7,15 +7,13 @@ import random
 from collections.abc import Iterator
 
 from ...judgement.findings import Finding
-from ...judgement.leaked import NOT_COMPARED, was_compared
-from ...judgement.selection import judged_split, metric_value
+from ...judgement.selection import NOT_COMPARED, judged_split, metric_value, was_compared
 from ...metrics.results import ModelResult
 from ...run.events import LeakageFound
 from ...run.history import History
 from ...wording.numbers import format_count, format_value
 from ..glossary import explain, lookup
-from .losses import course_of
-from .question import Question, ask
+from .questions import Question, ask, course_of
 
 NONE = "None: the numbers of this run show no pitfall"
 FOUND = 0.5  # recall of every label from which nobody speaks of a paradox

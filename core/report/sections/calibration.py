@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...judgement.judged import judged_analysis
+from ...judgement.selection import judged_analysis
 from ...metrics.analyses import Bin, Calibration, NullEce
 from ...metrics.results import Estimate
 from ...wording.numbers import (

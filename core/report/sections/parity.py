@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...judgement.judged import of_models
+from ...judgement.selection import of_models
 from ...metrics.analyses import NotTested, Parity, SelfTest
 from ...wording.names import name_metric, positive_label_of
 from ...wording.numbers import format_count, format_drift, format_value

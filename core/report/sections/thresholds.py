@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ...judgement.judged import judged_analysis, of_models
+from ...judgement.selection import judged_analysis, of_models
 from ...metrics.analyses import Change, OperatingPoint, Operation, Rival, ThresholdAim, Thresholds
 from ...metrics.results import Estimate
 from ...wording.names import name_metric

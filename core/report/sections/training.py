@@ -7,8 +7,15 @@ from collections.abc import Sequence
 
 from ...tasks import find_task
 from ...wording.names import name_metric
-from ...wording.numbers import DASH, format_difference, format_seconds, format_value
-from ..blocks import Block, Chart, Heading, Line, Paragraph, Table, section
+from ...wording.numbers import (
+    DASH,
+    format_count,
+    format_difference,
+    format_seconds,
+    format_shape,
+    format_value,
+)
+from ..blocks import Block, Bullets, Chart, Heading, Line, Paragraph, Table, section
 from ..document import EpochPart, Report
 
 WHOLE = 1e-6  # epochs: less is rounding
@@ -101,3 +108,59 @@ def _kept(report: Report, lines: Sequence[Line]) -> list[tuple[float, float, str
     if step is None or not math.isfinite(measured.get(step, math.nan)):
         return []
     return [(float(step), measured[step], "kept")]
+
+
+@section(210, more=90)
+def show_stages(report: Report) -> list[Block]:
+    if not report["stages"]:
+        return []
+    rows = [
+        [
+            str(number),
+            s["name"],
+            s["note"],
+            format_shape(s["rows_in"], s["columns_in"]),
+            format_shape(s["rows_out"], s["columns_out"]),
+            format_seconds(s["seconds"]),
+        ]
+        for number, s in enumerate(report["stages"], 1)
+    ]
+    columns = ["no.", "stage", "found", "rows × columns before", "after", "time"]
+    return [Heading("Stages"), Table(columns, rows, words=("stage", "found"))]
+
+
+@section(230, more=110)
+def show_notes(report: Report) -> list[Block]:
+    notes = report["notes"]
+    if not notes:
+        return []
+    return [Heading("Notes of the run"), Bullets([f"{n['level']}: {n['text']}" for n in notes])]
+
+
+@section(240, more=120)
+def show_environment(report: Report) -> list[Block]:
+    run = report["run"]
+    told = []
+    if device := run.get("device"):
+        threads = f", {format_count(device['threads'], 'thread')}" if device["threads"] else ""
+        name, precision = device["name"], device["precision"]
+        verb = "scored" if run.get("tuned") else "training"
+        several = f"{device['devices']} devices, the first " if "devices" in device else ""
+        told.append(f"{several}{device['device']} ({name}), {verb} in {precision}{threads}.")
+    if model := run.get("model"):
+        trained = "" if run.get("tuned") else f", {model['trainable']:,} of them trained"
+        told.append(f"{model['architecture']}, {model['parameters']:,} parameters{trained}.")
+    if run.get("seed") is not None:
+        told.append(f"Seed {run['seed']}.")
+    if run.get("ftev_version"):
+        packages = "".join(f", {name} {version}" for name, version in run["packages"].items())
+        told.append(f"ftev {run['ftev_version']}{packages}.")
+    if report.get("written_by"):
+        told.append(f"Written by ftev {report['written_by']}.")
+    if run["config_sha256"]:
+        told.append(f"run.toml has sha256 {run['config_sha256'][:12]}.")
+    if run.get("unreadable_lines"):
+        told.append(
+            f"{format_count(run['unreadable_lines'], 'line')} of events.jsonl could not be read."
+        )
+    return [Heading("Environment"), Paragraph(" ".join(told))] if told else []

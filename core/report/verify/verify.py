@@ -24,15 +24,19 @@ from ...run.runs import Run, file_sha256
 from ...wording.numbers import format_count
 from .analysed import check_analyses
 from .recomputed import check_comparisons, check_results, check_sums
-from .rendered import check_rendered
-from .reported import check_report
-from .rows import (
+from .reported import check_rendered, check_report
+from .stored import (
+    BROKEN,
+    CLEAN,
+    UNCHECKED,
+    Check,
     Contradiction,
+    StoredRun,
+    cannot,
     contradictions_between,
     contradictions_within,
     differing_predictions,
 )
-from .stored import BROKEN, CLEAN, UNCHECKED, Check, StoredRun, cannot
 
 
 def verify(run: Run) -> list[Check]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from ....core.config.config import EarlyStopping, RunConfig
-from ....core.judgement.evaluation_values import evaluation_values
+from ....core.judgement.live import evaluation_values
 from ....core.metrics.metric import METRICS
 from ....core.run.events import Evaluated, RunStarted
 from ....core.run.history import History
@@ -31,7 +31,7 @@ class ChartData:
 
     def take_rules(self, config: RunConfig) -> None:
         """What chooses the checkpoint and what ends the training. Its imports are heavy."""
-        from ....core.judgement.kept import chosen_by
+        from ....core.judgement.observations import chosen_by
 
         self.best_metric = chosen_by(config)
         self.early_stopping = config.train.early_stopping

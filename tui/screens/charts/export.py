@@ -12,7 +12,7 @@ from ....core.errors import FtevError, RunError
 from ....core.files.disk import replacing, write_whole
 from ....core.report.blocks import Chart as Drawing
 from ....core.report.blocks import Line as Curve
-from ....core.report.svg import draw
+from ....core.report.formats.html import draw
 from ....core.run.history import read_history
 from ....core.run.runs import Run
 from ....core.wording.text import visible

@@ -14,7 +14,7 @@ from ....core.compare.compared import (
     other_metrics,
     primary_comparisons,
 )
-from ....core.judgement.outcome import Outcome, read_difference
+from ....core.judgement.selection import Outcome, read_difference
 from ....core.metrics.metric import METRICS
 from ....core.metrics.results import Comparison
 from ....core.wording.names import name_decision

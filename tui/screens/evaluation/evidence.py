@@ -6,9 +6,8 @@ from typing import Any
 
 from ....core.metrics.analyses import Flips, Slice, Slices
 from ....core.report.blocks import Heading, Table
-from ....core.report.sections.findings import sentences_of, tell_listed, tell_listed_of
-from ....core.report.sections.flips import tell_counts
-from ....core.report.sections.slices import name_slice, show_slices
+from ....core.report.sections.rows import name_slice, show_slices, tell_counts
+from ....core.report.sections.verdict import sentences_of, tell_listed, tell_listed_of
 from ....core.wording.text import visible
 from ...drawing.format import fit, with_minus
 from ...drawing.lines import Line, keep_seen

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ....core.judgement.outcome import Outcome, read_difference
+from ....core.judgement.selection import Outcome, read_difference
 from ....core.metrics.results import Comparison, Estimate, ModelResult
 from ....core.report.document import Report
 from ....core.report.sections.thresholds import describe_other_threshold

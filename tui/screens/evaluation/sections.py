@@ -8,13 +8,12 @@ from typing import Any
 
 from textual.content import Content
 
-from ....core.judgement.judged import Found, of_models
+from ....core.judgement.selection import Found, of_models
 from ....core.metrics.results import ModelResult
 from ....core.report.blocks import SECTIONS
 from ....core.report.document import Report, result_of
-from ....core.report.sections.choices import show_choices
-from ....core.report.sections.completions import show_completions
-from ....core.report.sections.texts import show_answers, show_texts
+from ....core.report.sections.answers import show_choices, show_completions
+from ....core.report.sections.data import show_answers, show_texts
 from ....core.run.history import History
 from ....core.tasks import find_task
 from ....core.wording.names import name_decision

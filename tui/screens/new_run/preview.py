@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from ....core.data.look import Look, Source
 from ....core.errors import Fault
-from ....core.judgement.leaked import NOT_COMPARED, tell_leaked, was_compared
 from ....core.judgement.preflight import CheckResult
+from ....core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
 from ....core.run.estimate import Estimate
 from ....core.wording.text import visible, visible_lines
 from ...drawing.format import bar, fit, fit_right, format_bytes, format_clock, format_count, wrap

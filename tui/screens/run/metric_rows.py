@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from ....core.judgement.outcome import read_difference
-from ....core.judgement.selection import SPLITS, find_comparison
+from ....core.judgement.selection import SPLITS, find_comparison, read_difference
 from ....core.metrics.metric import METRICS
 from ....core.metrics.results import ModelResult
 from ....core.run.events import Evaluated

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 
-from ....core.judgement.evaluation_values import evaluation_values
+from ....core.judgement.live import evaluation_values
 from ....core.run.events import Evaluated
 from ....core.run.history import History
 from ....core.run.runs import Run

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ....core.judgement.kept import reason_kept
-from ....core.judgement.observations import observe_epoch
+from ....core.judgement.observations import observe_epoch, reason_kept
 from ....core.run.events import Evaluated
 from ....core.run.history import Change, Epoch, History
 from ...drawing.format import (
