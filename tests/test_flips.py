@@ -142,7 +142,7 @@ def test_runs_that_stored_no_text_still_open(task: str, tmp_path: Path) -> None:
     shutil.copytree(SAMPLES / task, run.path)
     for path in run.predictions.iterdir():
         pl.read_parquet(path).drop("input").write_parquet(path)
-    told = flip_list(run, limit=5)
+    told = flip_list(run, limit=5).to_dict()
     assert sum(told["counts"].values()) == told["n"]
     assert "text_missing" in told
     assert all("input" not in row for rows in told["rows"].values() for row in rows)
@@ -150,7 +150,7 @@ def test_runs_that_stored_no_text_still_open(task: str, tmp_path: Path) -> None:
 
 def test_stored_text_is_shown_and_any_kind_can_be_listed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {"base": labelled(), "tuned": labelled(seed=3)})
-    told = flip_list(run, kind="wrong", limit=1000)
+    told = flip_list(run, kind="wrong", limit=1000).to_dict()
     assert len(told["rows"]["wrong"]) == told["counts"]["wrong"]
     row = told["rows"]["wrong"][0]
     assert row["input"] == f"text number {row['row_id']}"

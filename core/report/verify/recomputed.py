@@ -91,16 +91,14 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
             frame = rows_behind(stored, split, model)
             if frame is None:
                 told = f"{split} {model}: its rows are not known, so its metrics are not checked"
-                yield _unchecked(f"{split} {model}", UNCHECKED, told, result)
+                yield _unchecked(f"{split} {model}", UNCHECKED, told, spell_numbers(result))
                 continue
             try:
                 measured = stored.measured.setdefault(split, {})[model] = _measure(stored, frame)
             except BROKEN as error:
                 yield cannot(f"{split} {model}", f"predictions/{split}.{model}.parquet", error)
                 continue
-            yield from _compare_results(
-                f"{split} {model}", spell_numbers(result), spell_numbers(measured)
-            )
+            yield from _compare_results(f"{split} {model}", result, measured)
 
 
 def _measure(stored: StoredRun, frame: pl.DataFrame) -> ModelResult:
@@ -108,18 +106,18 @@ def _measure(stored: StoredRun, frame: pl.DataFrame) -> ModelResult:
     return history.task_type.evaluate(frame, stored.labels, history.positive)
 
 
-def _compare_results(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Check]:
+def _compare_results(what: str, result: ModelResult, measured: ModelResult) -> Iterator[Check]:
     """A check for each metric with its interval, and one for everything else."""
-    for name, estimate in was["metrics"].items():
-        again = now["metrics"].get(name)
+    was, now = spell_numbers(result), spell_numbers(measured)
+    for name, estimate in result.metrics.items():
+        again = measured.metrics.get(name)
         shown = format_estimate(name, estimate)
         if again is None:
             told = f"{what} {name}: is not made from these rows alone"
-            yield _unchecked(f"{what} {name}", shown, told, estimate)
+            yield _unchecked(f"{what} {name}", shown, told, was["metrics"][name])
             continue
-        yield _agreed_number(
-            f"{what} {name}", (shown, format_estimate(name, again)), estimate, again
-        )
+        both, pair = (shown, format_estimate(name, again)), (was["metrics"], now["metrics"])
+        yield _agreed_number(f"{what} {name}", both, *(metrics[name] for metrics in pair))
     if lost := [name for name in now["metrics"] if name not in was["metrics"]]:
         told = f"{what}: {', '.join(lost)} can be computed, but were not written down"
         yield Check(f"{what} {lost[0]} …", "absent", "computed", None, told)
