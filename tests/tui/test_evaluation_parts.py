@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from ftev.core.analysis.thresholds import thresholds
 from ftev.core.config.config import CostConfig, ObjectiveConfig
+from ftev.core.metrics import analyses
+from ftev.core.metrics.results import ModelResult
 from ftev.core.report.blocks import (
     Banner,
     Bullets,
@@ -238,7 +240,9 @@ def test_the_panel_gives_the_report_s_figures_at_the_report_s_thresholds() -> No
 
 def test_the_diagram_fits_and_marks_every_bin() -> None:
     bins = [
-        {"confidence": c, "accuracy": a, "accuracy_low": a - 0.1, "accuracy_high": a + 0.1}
+        analyses.Bin(
+            c, c, 10, confidence=c, accuracy=a, accuracy_low=a - 0.1, accuracy_high=a + 0.1
+        )
         for c, a in ((0.3, 0.4), (0.8, 0.7))
     ]
     for ascii_only in (False, True):
@@ -250,8 +254,10 @@ def test_the_diagram_fits_and_marks_every_bin() -> None:
 
 
 def panel_of(frame: pl.DataFrame) -> Thresholds:
-    told = {"positive": "spam", "chosen": {"threshold": 0.3}}
-    panel = read_thresholds(frame, LABELS, told)
+    chosen = analyses.OperatingPoint(0.3, precision=0.5, recall=0.5, f1=0.5)
+    aim = analyses.ThresholdAim("f1")
+    found = analyses.Thresholds(positive="spam", aim=aim, in_use=False, chosen=chosen)
+    panel = read_thresholds(frame, LABELS, found)
     assert panel is not None
     return panel
 
@@ -307,10 +313,10 @@ def with_cost() -> dict[str, object]:
     aim = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
     found = thresholds(evaluation(objective=aim, validation=frame, tuned=frame))
     result = next(a.result for a in found if a.model == "tuned")
-    at = result["chosen"]["threshold"]
+    tuned = ModelResult(n=400, metrics={}, threshold=result.chosen.threshold)
     return {
         "analyses": {"test": {"thresholds": {"tuned": result}}},
-        "results": {"test": {"tuned": {"threshold": at}}},
+        "results": {"test": {"tuned": tuned}},
     }
 
 
