@@ -93,9 +93,12 @@ def divide(above: Number, below: Number, empty: Number = math.nan) -> FloatArray
         return cast("FloatArray", above / below if below > 0 else empty)
     import numpy as np
 
+    defined = np.asarray(below) > 0
+    if defined.all():  # twice as fast as a division that leaves places out
+        return np.asarray(above / below)
     shape = np.broadcast(above, below).shape
     found = np.array(np.broadcast_to(empty, shape), dtype=np.float64)
-    np.divide(above, below, out=found, where=np.asarray(below) > 0)
+    np.divide(above, below, out=found, where=defined)
     return found
 
 

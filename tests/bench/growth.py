@@ -170,7 +170,8 @@ def home_by_runs_known(count: int, folder: Path) -> Work:
 def report_by_rows(rows: int, folder: Path) -> Work:
     """The report and its tables of rows; the sample run's predictions repeated."""
     import polars as pl
-    from ftev.core.report.report import DEFAULT_FORMATS, write_report
+    from ftev.core.report.formats import DEFAULT_FORMATS
+    from ftev.core.report.report import write_report
     from ftev.core.run.runs import Run
 
     shutil.copytree(SAMPLE, folder / "run")
