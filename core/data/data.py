@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 
@@ -63,6 +63,18 @@ class Split:
         return dict(self.frame.group_by("label").len().sort("label").iter_rows())
 
 
+class SplitFacts(TypedDict):
+    """What is known of a split before its rows become tokens: fields of `SplitPrepared`."""
+
+    columns: int
+    source: str
+    sha256: str
+    labels: dict[str, int]
+    skipped_rows: int
+    distinct_rows: int
+    line_offset: int
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What a run learns from and is judged by."""
@@ -75,8 +87,8 @@ class Dataset:
     unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
     unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
 
-    def facts(self, name: str) -> dict[str, Any]:
-        """What is known of a split before its rows become tokens: fields of `SplitPrepared`."""
+    def facts(self, name: str) -> SplitFacts:
+        """What is known of a split; of running text no rows are counted, for it has none."""
         split = self.splits[name]
         return {
             "columns": split.columns_in,

@@ -51,7 +51,7 @@ gc.enable()
 LEAVING = "q", "ctrl+q"
 REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
-STALLED_SECONDS = 0.5
+STALLED_SECONDS = 0.5  # until a frame is tried again
 _COLOURLESS = [NoColor()]
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 

@@ -17,8 +17,8 @@ from ...core.wording.numbers import DASH, format_count
 from ...core.wording.text import visible
 from .show import Document, print_json, print_table, say
 
-LISTED_LABELS = 20
-LISTED_PAIRS = 10
+LISTED_LABELS = 20  # the most frequent in train first
+LISTED_PAIRS = 10  # report.json lists up to 500
 FORMS = {
     "text_label": "a text and its label",
     "text": "running text",

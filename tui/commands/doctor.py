@@ -27,8 +27,8 @@ OPTIONAL = {
     "screen in a browser": "textual-serve",
     "4-bit models": "bitsandbytes",
 }
-LEAST_PYTHON = (3, 11)
-CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+LEAST_PYTHON = (3, 11)  # tomllib and Self
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what bfloat16 is fast with
 
 
 class Cpu(TypedDict):

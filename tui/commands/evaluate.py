@@ -14,7 +14,7 @@ from ...core.files.reading import read_json
 from ...core.tasks import TASKS
 from .train import announce, start
 
-FLAGS = ("base", "tuned", "data")
+FLAGS = ("base", "tuned", "data")  # all three, or a RUN.toml
 
 
 def run(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ from ...core.wording.numbers import format_count
 from .show import print_json, print_table
 
 TEXT = 100  # characters of an input in a table
-LOSS_SHOWN = ("fell", "rose")
+LOSS_SHOWN = ("fell", "rose")  # where rows have no label, by their loss
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class FlipList:
 
     def to_dict(self) -> dict[str, object]:
         """The document of `flips --json`."""
-        told = {"run": self.run, "split": self.split, **msgspec.to_builtins(self.flips)}
-        return told | ({"text_missing": self.text_missing} if self.text_missing else {})
+        document = {"run": self.run, "split": self.split, **msgspec.to_builtins(self.flips)}
+        return document | ({"text_missing": self.text_missing} if self.text_missing else {})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,10 +110,10 @@ def _kinds(kind: str | None, labelled: bool) -> list[str]:
     return [kind]
 
 
-def show_flips(told: FlipList) -> None:
-    found = told.flips
-    print(f"{told.run}, {told.split}: tuned against {MODELS[found.from_model]}")
-    print(tell_counts(found, told.split))
+def show_flips(listed: FlipList) -> None:
+    found = listed.flips
+    print(f"{listed.run}, {listed.split}: tuned against {MODELS[found.from_model]}")
+    print(tell_counts(found, listed.split))
     for kind, rows in found.rows.items():
         order = (
             "most confident first"
@@ -126,5 +126,5 @@ def show_flips(told: FlipList) -> None:
         print(f"\n{kind}: {len(rows):,} of {format_count(found.counts[kind], 'row')}, {order}")
         table = flip_table(rows, found.from_model, TEXT)
         print_table(table.columns, table.rows, words=("row", *table.words))
-    if told.text_missing:
-        print(f"\nWithout the rows' text: {told.text_missing}.")
+    if listed.text_missing:
+        print(f"\nWithout the rows' text: {listed.text_missing}.")

@@ -28,7 +28,7 @@ from ..plain import ProgressLines
 from .show import format_rows, say
 
 Emit = Callable[[str], None]
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.1  # between two looks at the events
 LEAVE_SECONDS = 120.0  # a worker that has written its end may still write its report
 
 
@@ -122,7 +122,7 @@ def printer(*, to_stderr: bool) -> Emit:
 
 INTERRUPTED = 130
 OBJECTIVE_NOT_MET = 3
-LOG_LINES = 12
+LOG_LINES = 12  # of a worker that died: a traceback's end
 MODELS = ("majority", "probe", "base", "tuned")
 
 

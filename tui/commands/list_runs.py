@@ -11,7 +11,7 @@ from ...core.wording.numbers import DASH
 from ..drawing.format import format_bytes
 from .show import print_json, print_table, say
 
-ENDED = ("finished", "stopped", "failed")
+ENDED = ("finished", "stopped", "failed")  # a worker may still answer prompts
 
 
 def run(options: argparse.Namespace) -> int:

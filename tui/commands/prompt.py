@@ -26,7 +26,7 @@ from .show import Document, let_interrupt, print_json, print_table, say
 
 SERVE_MINUTES = "5"  # a worker started for a prompt waits so long for the next one
 PATIENCE = 600.0  # seconds: an evaluation may stand before the prompt
-SHOWN_LABELS = 5
+SHOWN_LABELS = 5  # the others are one sum
 
 Model = Literal["base", "tuned"]
 

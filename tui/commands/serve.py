@@ -19,7 +19,7 @@ from .show import say
 if TYPE_CHECKING:
     from aiohttp import web
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # reachable from this machine alone
 # Keys are heard without a click, from the first picture on and where one comes back to the page.
 FOCUS = """<script>
   const hear = () => document.querySelector(".xterm-helper-textarea")?.focus();

@@ -97,7 +97,7 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
-MOST_COLUMNS = 100
+MOST_COLUMNS = 100  # longer lines are hard to read
 
 
 def columns() -> int:

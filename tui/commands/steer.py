@@ -23,9 +23,9 @@ from .show import print_json, say
 from .train import announce, show_new
 
 ASKS = {"pause": AskPause, "checkpoint": AskCheckpoint}
-DEED_SECONDS = 60.0
+DEED_SECONDS = 60.0  # a step of a large model may take as long before it looks at requests
 AT_ONCE_SECONDS = 0.3  # for the answer, and for the end
-SAVING_SECONDS = 600.0
+SAVING_SECONDS = 600.0  # a checkpoint of a large model on a slow disk
 
 
 def run(options: argparse.Namespace) -> int:

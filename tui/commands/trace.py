@@ -15,7 +15,7 @@ from .prompt import PATIENCE, see_to_worker
 from .show import let_interrupt, print_json, say
 
 PLAIN_WIDTH = 100  # cells where no terminal says otherwise
-LEAST_WIDTH = 76
+LEAST_WIDTH = 76  # cells that the table of layers needs
 
 
 def run(options: argparse.Namespace) -> int:

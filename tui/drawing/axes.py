@@ -11,10 +11,10 @@ from .lines import Line
 from .plot import ASCII, BRAILLE, Marker, Part, Raster, Scale, nice_range, nice_ticks
 
 GUTTER = 8  # cells of the y-axis with its labels
-AXIS_ROWS = 2
+AXIS_ROWS = 2  # lines below the plot
 OUTLIER_SHARE = 0.02  # of the columns at each end, clipped on request
-FROM_ZERO_SHARE = 0.3
-_LABEL_WIDTH = 10
+FROM_ZERO_SHARE = 0.3  # of the height that starting at zero may cost
+_LABEL_WIDTH = 10  # cells that a label of the x-axis takes with its gap
 
 
 def plot_width(width: int) -> int:

@@ -14,7 +14,7 @@ from .lines import SHADE_LEVELS, Line
 
 NAME_WIDTH = 16  # cells of a label before a row
 LEAST_NAME, MOST_NAME = 5, 12  # of a label above a column; where less fits, columns are numbered
-RECALL_WIDTH = 9
+RECALL_WIDTH = 9  # cells of the last column
 ROOMY = 10  # cells of a column where there are few labels
 CORNER = "truth ↓"  # rows; the columns are what was answered
 

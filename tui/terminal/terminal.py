@@ -24,7 +24,7 @@ from textual.filter import LineFilter
 
 from ...core.wording.text import CONTROL
 
-HUNG_UP = 128 + signal.SIGHUP
+HUNG_UP = 128 + signal.SIGHUP  # as a shell reports it
 FEW_ABILITIES = ("linux", "ansi", "vt100", "vt220")
 LINE_CHECK_SECONDS = 0.5
 # Leave synchronised output, mouse, focus reports, bracketed paste and the keyboard protocol; then

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from ...core.report.glossary import Entry
 
 Result = TypeVar("Result")
-MARGIN = 4
+MARGIN = 4  # cells of the screen below that stay to be seen
 WIDTH = 60  # cells of a sentence
-KEY_WIDTH = 18
-EXPLAINED_WIDTH, LABEL_WIDTH = 70, 10
+KEY_WIDTH = 18  # cells
+EXPLAINED_WIDTH, LABEL_WIDTH = 70, 10  # cells
 
 
 class CalmScreen(Screen[Result]):

@@ -122,8 +122,8 @@ class PromptBox(TextArea):
 
 
 LOOKED_AT = 2_000  # entries of a folder
-LISTED = 200
-MODEL_FILES = ("config.json", "adapter_config.json")
+LISTED = 200  # candidates
+MODEL_FILES = ("config.json", "adapter_config.json")  # a folder with one is a model
 
 
 @dataclass(frozen=True)
