@@ -93,6 +93,15 @@ def test_a_whole_story_is_told() -> None:
     assert set(history.results["test"]) == {"majority", "probe", "tuned"}
 
 
+def test_each_epoch_is_observed_with_its_losses_and_its_accuracy() -> None:
+    history = fold(story.whole())
+    assert [observe_epoch(history, epoch) for epoch in history.epochs] == [
+        "validation loss fell by 0.20 in the first epoch, accuracy +25.0 points",
+        "validation loss fell by 0.10, accuracy +15.0 points: still learning",
+        "validation loss rose by 0.05 while training loss fell: overfitting begins",
+    ]
+
+
 def test_live_and_at_once_give_the_same(tmp_path: Path) -> None:
     run = story.write_story(tmp_path / "run")
     reader, live = EventReader(run.events_path, chunk=100), History()

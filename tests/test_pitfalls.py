@@ -25,6 +25,7 @@ from ftev.core.run.events import (
     Evaluated,
     LabelsFixed,
     LeakageFound,
+    ModelLoaded,
     ModelsCompared,
     RunStarted,
     SplitPrepared,
@@ -675,6 +676,18 @@ def test_underfitting_near_the_loss_of_knowing_nothing() -> None:
     assert finding.severity == "warning"
     events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.35, 0.35)]
     assert found([labels, *with_epochs(events)], "underfitting") is None
+
+
+def test_underfitting_of_a_language_model_near_random_tokens() -> None:
+    started, *_, model = [e for e in story.beginning() if isinstance(e, RunStarted | ModelLoaded)]
+    events = [replace(started, task="generation"), replace(model, vocab_size=64)]
+
+    def slow(i: int) -> float:  # falls, and ends at 4.0; ln 64 is 4.159
+        return 4.0 + 1.2 * math.exp(-i / 20) + noise(i) / 4
+
+    finding = shown([*events, *with_epochs(trained(slow))], "underfitting")
+    assert "guessing tokens at random (ln V) has 4.159: the model has learnt" in finding.message
+    assert found([*events, *with_epochs(trained(lambda i: slow(i) / 2))], "underfitting") is None
 
 
 def test_underfitting_while_both_losses_fall() -> None:
