@@ -43,7 +43,6 @@ from ..distributed.ranks import Ranks, whole
 from ..models.devices import autocast
 from ..models.kernels import memory_kept, padded_right
 from ..models.logits import vocabulary_loss
-from ..models.models import Loaded
 from ..scoring.splits import evaluated, metric_value, score
 from ..worker.endings import Stopped
 from ..worker.session import Session
@@ -106,8 +105,9 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
         s.validation_rows.forget_after(step_of(resume) if resume else -1)
     if resume is None:
         seed = settings.seed + s.ranks.rank  # dropout draws for other rows on every rank
-        for start in (random.seed, np.random.seed, torch.manual_seed):
-            start(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
     else:
         load_weights(s, resume)
         s.precision = read_state(resume).precision
@@ -141,7 +141,7 @@ def _evaluate_step_zero(s: Session) -> None:
     """Every metric has its delta from the start (T1): here base and tuned are the same model."""
     if "validation" not in s.rows:
         return
-    event, _ = _validate(s, s.tuned, 0.0)
+    event, _ = _validate(s, 0.0)
     if not s.config.task_type.has_labels or s.base_has_head:
         s.write(replace(event, model="base", time=0.0))
     answer_probes(s)
@@ -235,7 +235,7 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: TakenStep) -> tuple[bool
     Whether its checkpoint is needed (V11), and whether it has a prediction for every row.
     """
     with _all_weights(s, t):
-        event, frame = _validate(s, s.tuned, step.done.epoch)
+        event, frame = _validate(s, step.done.epoch)
         answer_probes(s)
     metric = chosen_by(s.config)
     value = metric_value(s, metric, event, frame)
@@ -251,11 +251,11 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: TakenStep) -> tuple[bool
     return needed, not event.no_prediction
 
 
-def _validate(s: Session, loaded: Loaded, epoch: float) -> tuple[Evaluated, pl.DataFrame]:
+def _validate(s: Session, epoch: float) -> tuple[Evaluated, pl.DataFrame]:
     """Score the tuned model on validation, write the sums down and keep the rows."""
     started = time.monotonic()
     s.listener.state = "evaluating"
-    frame = score(s, loaded, "validation", "evaluating tuned")
+    frame = score(s, s.tuned, "validation", "evaluating tuned")
     seconds = time.monotonic() - started
     event = evaluated(s, "validation", "tuned", frame, epoch=epoch, seconds=seconds)
     event = replace(event, changes=s.validation_rows.changes(s.step, frame))
