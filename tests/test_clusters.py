@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +10,7 @@ from ftev.core.analysis import analyse
 from ftev.core.config.config import CostConfig, ObjectiveConfig
 from ftev.core.data.splits import rows_together
 from ftev.core.metrics.bootstrap import Resampling
-from ftev.core.metrics.clusters import clusters_of, read_clusters, told_clusters
+from ftev.core.metrics.clusters import cluster_words, clusters_of, read_clusters
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.metrics.slices import Grouping, Moments
@@ -225,7 +226,7 @@ def evidence(frames, labels, **more):
     return {
         place: value
         for a in analyse(e)
-        for place, value in leaves(a.result, f"{a.name}/{a.model}")
+        for place, value in leaves(msgspec.to_builtins(a.result), f"{a.name}/{a.model}")
         if not any(word in place for word in AS_IF_INDEPENDENT)
     }
 
@@ -304,7 +305,7 @@ def test_S9_a_slice_of_few_clusters_is_not_judged_and_one_cut_through_them_is_ri
 def test_what_is_told_of_clusters_is_taken_out_of_methods_and_said_once():
     """Maker and reader of the words are files apart: the reader is there before NumPy is."""
     clusters = clusters_of(np.arange(12) // 3)
-    methods = [f"made so{told_clusters(clusters, effect)}" for effect in (1.25, None, 3.0)]
+    methods = [f"made so{cluster_words(clusters, effect)}" for effect in (1.25, None, 3.0)]
     assert {without_clusters(m) for m in methods} == {"made so"}
     assert describe_clusters(methods) == "4 clusters of 12 rows (design effect 1.25 to 3.00)"
     assert describe_clusters(["made so"]) == ""

@@ -33,7 +33,7 @@ from ..metrics.bootstrap import (
     percentile_interval,
     values_of,
 )
-from ..metrics.clusters import Clusters, read_clusters, share, sign_flip_p, together, told_clusters
+from ..metrics.clusters import Clusters, cluster_words, read_clusters, share, sign_flip_p, together
 from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import ORDERS, answered, read_references
 from ..metrics.results import Estimate
@@ -191,7 +191,7 @@ def _read_by_both(rows: pl.DataFrame) -> ReadByBoth:
     values = values_of(read)
     drawn, by_rows = bootstrap_rows([together(read, clusters)], resampling)
     low, high = percentile_interval(drawn[0]["difference"])
-    method = resampling.method(paired=True, limit=not by_rows) + told_clusters(clusters, None)
+    method = resampling.method(paired=True, limit=not by_rows) + cluster_words(clusters, None)
     return ReadByBoth(
         read.n,
         int(sums[:, 2].sum()),
@@ -303,5 +303,5 @@ def _estimate(
     value: float, draws: FloatArray, units: tuple[int, Clusters | None], method: str
 ) -> Estimate:
     n, clusters = units
-    (low, high), how = interval_of(draws, n, method + told_clusters(clusters, None))
+    (low, high), how = interval_of(draws, n, method + cluster_words(clusters, None))
     return Estimate(value, low, high, how)

@@ -20,7 +20,7 @@ from ..config.config import ObjectiveConfig
 from ..judgement.selection import REFERENCES
 from ..metrics.analyses import Change, OperatingPoint, Operation, Rival, ThresholdAim, Thresholds
 from ..metrics.bootstrap import Resampling, interval_of
-from ..metrics.clusters import WILSON, Clusters, told_clusters, unit_of
+from ..metrics.clusters import WILSON, Clusters, cluster_words, unit_of
 from ..metrics.counts import FloatArray, IntArray
 from ..metrics.exchange import Null
 from ..metrics.results import Confusion, Estimate
@@ -294,7 +294,7 @@ def _estimate(
         (low, high), method = wilson(found, shares[name]), WILSON
     else:
         n = int(counts.sum()) if clusters is None else clusters.count
-        method = RESAMPLING.method() + told_clusters(clusters, None)
+        method = RESAMPLING.method() + cluster_words(clusters, None)
         (low, high), method = interval_of(draws, n, method)
     return Estimate(float(value), low, high, method)
 
@@ -308,7 +308,7 @@ def _change(
 ) -> Change:
     before, after = values.tolist()
     n, clusters = rows
-    method = RESAMPLING.method(paired=True) + told_clusters(clusters, None)
+    method = RESAMPLING.method(paired=True) + cluster_words(clusters, None)
     (low, high), method = interval_of(draws, n if clusters is None else clusters.count, method)
     p = null.p(name, after - before, max(abs(before), abs(after)))
     how = f"{null.method(RESAMPLING, unit_of(clusters))}; {method}"

@@ -8,14 +8,14 @@ allows for the bias that resampling doubles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .analyses import Bin
 from .bootstrap import Resampling, percentile_interval
-from .counts import FloatArray
+from .counts import FloatArray, IntArray
 from .statistics import Interval, wilson
 
 BINS = 15
@@ -49,7 +49,7 @@ class TopLabel:
     def gap(self) -> FloatArray:
         return self.confidence - self.right
 
-    def count(self, weights: Any = None) -> FloatArray:
+    def count(self, weights: ArrayLike | None = None) -> FloatArray:
         """Rows, or the sum of their weights, in each bin [BINS]."""
         return np.bincount(self.bins, weights, minlength=BINS).astype(np.float64)
 
@@ -66,7 +66,7 @@ class Null(NamedTuple):
     p: float  # share of its samples with at least the observed ECE
 
 
-def top_label(truth: NDArray[Any], probabilities: FloatArray) -> TopLabel:
+def top_label(truth: IntArray, probabilities: FloatArray) -> TopLabel:
     """truth int [n], probabilities [n, C]; of equal probabilities the first label's."""
     top = probabilities.argmax(axis=1)
     confidence = probabilities[np.arange(len(top)), top]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from .bootstrap import RowScores, blocks
 from .counts import Draws, FloatArray, IntArray
 from .statistics import Interval, mcnemar, sign_flip, wilson
 
+Values = FloatArray | NDArray[np.bool_]
 WILSON = "Wilson 95 %"
 
 
@@ -49,7 +49,7 @@ class Clusters:
     def where(self, kept: NDArray[np.bool_]) -> Clusters | None:
         return clusters_of(self.codes[kept])
 
-    def design_effect(self, right: NDArray[Any]) -> float:
+    def design_effect(self, right: Values) -> float:
         """How many times the variance of a share [n] is what independent rows would have; >= 1.
 
         A share of 0 or 1 does not vary: there it is that of rows which are all alike inside.
@@ -72,12 +72,12 @@ def unit_of(clusters: Clusters | None) -> str:
     return "row" if clusters is None else "cluster"
 
 
-def told_clusters(clusters: Clusters | None, effect: float | None) -> str:
+def cluster_words(clusters: Clusters | None, effect: float | None) -> str:
     """What stands behind a method: how many rows are together, and what that costs."""
     if clusters is None:
         return ""
-    told = f", {clusters.count:,} clusters of {clusters.n:,} rows"
-    return told if effect is None else f"{told} (design effect {effect:.2f})"
+    words = f", {clusters.count:,} clusters of {clusters.n:,} rows"
+    return words if effect is None else f"{words} (design effect {effect:.2f})"
 
 
 def as_if_independent(clusters: Clusters | None) -> str:
@@ -153,15 +153,15 @@ class Clustered:
         return self.model.reweighted(weights[:, self.clusters.codes] * self._row_weights)
 
 
-def share(right: NDArray[Any], clusters: Clusters | None = None) -> Share:
+def share(right: Values, clusters: Clusters | None = None) -> Share:
     """The share of rows [n] that are so, with its interval as it is written down."""
     count, n = int(np.sum(right)), len(right)
     (low, high), effect = share_interval(right, clusters)
-    method = WILSON + told_clusters(clusters, effect)
+    method = WILSON + cluster_words(clusters, effect)
     return Share(count, count / n, low, high, method)
 
 
-def share_interval(right: NDArray[Any], clusters: Clusters | None) -> tuple[Interval, float | None]:
+def share_interval(right: Values, clusters: Clusters | None) -> tuple[Interval, float | None]:
     """Of clusters: of as many rows as would say as much if they were independent; and how many
     times fewer those are."""
     effect = None if clusters is None else clusters.design_effect(right)
@@ -182,7 +182,7 @@ def sign_flip_p(
     """Two-sided p that paired changes [n] sum to 0; those of a cluster change sign together."""
     summed = change if clusters is None else clusters.sum(change)
     method = f"sign-flip permutation p over {unit_of(clusters)}s"
-    return sign_flip(summed, seed, draws), method + told_clusters(clusters, None)
+    return sign_flip(summed, seed, draws), method + cluster_words(clusters, None)
 
 
 def together(model: RowScores, clusters: Clusters | None) -> RowScores:

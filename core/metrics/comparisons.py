@@ -27,7 +27,7 @@ from .bootstrap import (
     widened,
 )
 from .calibration import DIFFERENCE_METHOD, ece_difference, how_ece
-from .clusters import Clustered, Clusters, design_effect, told_clusters, unit_of
+from .clusters import Clustered, Clusters, cluster_words, design_effect, unit_of
 from .counts import Cells, Draws, FloatArray, MarginScores, joint_cells
 from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_rows
 from .metric import METRICS
@@ -191,7 +191,7 @@ class _Evidence:
         return Difference(
             value,
             interval,
-            how + told_clusters(self.clusters, effect),
+            how + cluster_words(self.clusters, effect),
             self.null.p(name, value, max(abs(before), abs(after))),
             self.null.method(self.resampling, unit_of(self.clusters), name),
             _within(name, smallest_detectable_of(self.null.standard_error(name, value))),
@@ -331,9 +331,10 @@ def _of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> 
     fixed, broke, n = int((change > 0).sum()), int((change < 0).sum()), len(change)
     effect = 1.0 if clusters is None else clusters.design_effect(change)
     if min(fixed, broke) / effect < FEW:
-        told = told_clusters(clusters, None if clusters is None else effect)
+        about = cluster_words(clusters, None if clusters is None else effect)
         interval = tango(fixed / effect, broke / effect, n / effect)
-        d = replace(d, interval=interval, how=TANGO + told, design_effect=effect if told else None)
+        d = replace(d, interval=interval, how=TANGO + about)
+        d = replace(d, design_effect=effect if about else None)
     d = replace(d, changed=(fixed, broke))
     if clusters is not None:
         return d

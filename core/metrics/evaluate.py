@@ -29,7 +29,7 @@ from .bootstrap import (
     widened,
 )
 from .calibration import ECE_METHOD, ece_interval, how_ece
-from .clusters import WILSON, Clustered, Clusters, design_effect, told_clusters
+from .clusters import WILSON, Clustered, Clusters, cluster_words, design_effect
 from .counts import (
     Cells,
     Draws,
@@ -197,7 +197,7 @@ class _Drawn:
             (low, high), method = shown_interval(ends, smoothed_method(self.resampling))
         else:
             (low, high), method = interval_of(self.draws[name], self.n, self.how(name))
-        method += told_clusters(self.clusters, effect)
+        method += cluster_words(self.clusters, effect)
         return Estimate(value, low, high, method, design_effect=effect)
 
     def estimates(
@@ -324,7 +324,7 @@ def _ece_estimate(found: Estimate, drawn: _Drawn, scores: ProbabilityScores) -> 
     if drawn.ends is not None:
         high = max(high, drawn.ends.interval("ece", found.value).high)
     method = how_ece(ECE_METHOD, drawn.resampling) + widened(drawn.n)
-    method += told_clusters(drawn.clusters, found.design_effect)
+    method += cluster_words(drawn.clusters, found.design_effect)
     if drawn.ends is not None:
         method += ", the upper end that of the smoothed bootstrap where it is higher"
     return replace(found, low=low, high=high, method=method)
@@ -335,5 +335,5 @@ def _wilson_estimate(value: float, right: FloatArray | Rows, clusters: Clusters 
     count, n = float(right.sum()), float(len(right))
     effect = None if clusters is None or not n else clusters.design_effect(right)
     low, high = wilson(count / (effect or 1), n / (effect or 1))
-    method = (WILSON if n else NOTHING) + told_clusters(clusters, effect)
+    method = (WILSON if n else NOTHING) + cluster_words(clusters, effect)
     return Estimate(value, low, high, method, count, n, effect)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -275,7 +275,7 @@ def _ranks(scores: FloatArray) -> IntArray:
 
 
 def _areas_of_ranks(
-    ranks: list[NDArray[Any]], marked: NDArray[np.bool_], swapped: NDArray[np.bool_]
+    ranks: list[IntArray], marked: NDArray[np.bool_], swapped: NDArray[np.bool_]
 ) -> Draws:
     """Differences of the mean areas over the labels, [m] each."""
     areas = []
@@ -287,7 +287,7 @@ def _areas_of_ranks(
     return dict(zip(RANKINGS, areas[1] - areas[0], strict=True))
 
 
-def _areas(ranks: NDArray[Any], marked: NDArray[np.bool_]) -> FloatArray:
+def _areas(ranks: IntArray, marked: NDArray[np.bool_]) -> FloatArray:
     """ROC AUC and average precision [2, m] of ranks [m, n], all below 2 n."""
     m, n = ranks.shape
     width = 2 * n

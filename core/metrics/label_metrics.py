@@ -245,7 +245,7 @@ def micro_precision(m: Margins) -> Ratio:
     """Right rows over predicted rows, all labels pooled; here equal to accuracy.
 
     Each row gets exactly one label, so the predicted rows of all labels together are all rows and
-    the pooled precision is accuracy. It is told by name so that a figure from another tool can be
+    the pooled precision is accuracy. It is named so that a figure from another tool can be
     placed, and only accuracy is tested.
 
     Trap: In tasks with several labels a row, micro precision is a figure of its own; do not carry

@@ -44,8 +44,8 @@ def roc_auc(t: Totals) -> FloatArray | None:
     labels, each against the rest. Use it to see whether a better threshold could help: high area
     with poor recall says that the threshold is wrong and not the model.
 
-    Trap: With few positive rows it flatters: the many easy negatives fill the area, and an alarm
-    list can still be mostly false. Average precision shows that.
+    Trap: With few positive rows it is optimistic: the many easy negatives fill the area, and an
+    alarm list can still be mostly false. Average precision shows that.
     """
     return None if "roc_auc" not in t else t["roc_auc"].clip(0, 1)
 
@@ -182,6 +182,6 @@ def loss(t: Totals) -> Ratio:
     reference. A fall of 0.1 nats makes the truth 10.5 % more likely per token (e to the 0.1).
 
     Trap: A falling training loss is no proof of anything: rote learning has it too. Watch the loss
-    of rows that were not trained on, and compare only models that cut text into the same tokens.
+    of rows that were not trained on, and compare only models with the same tokenizer.
     """
     return Ratio(t["nll"], t["scored"])

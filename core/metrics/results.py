@@ -41,7 +41,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 class Estimate(Record, frozen=True):
     """A metric with its 95 % interval; low and high are NaN where `method` says there is none.
 
-    Numerator and denominator are what was divided; absent where the confusion counts tell it.
+    Numerator and denominator are what was divided; absent where the confusion counts give them.
     """
 
     value: float

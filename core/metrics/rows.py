@@ -148,7 +148,7 @@ def read_text(frame: pl.DataFrame) -> TextRows:
     return TextRows(frame["row_id"].to_numpy(), sums.to_numpy(), read_clusters(frame))
 
 
-def positive_label(labels: Sequence[str], positive: str | None, truth: NDArray[Any]) -> str | None:
+def positive_label(labels: Sequence[str], positive: str | None, truth: IntArray) -> str | None:
     """The positive label of a binary task, by default the rarer in these rows; else None."""
     if positive is not None and positive not in labels:
         known = ", ".join(labels[:20])
@@ -189,11 +189,11 @@ def _check_same_ids(a: IntArray, b: IntArray, names: tuple[str, str]) -> None:
     if np.array_equal(a, b):
         return
     only = [(name, np.setdiff1d(*pair)) for name, pair in zip(names, ((a, b), (b, a)), strict=True)]
-    told = " and ".join(f"{_ids(ids)} only in {name}" for name, ids in only if ids.size)
+    missing = " and ".join(f"{_ids(ids)} only in {name}" for name, ids in only if ids.size)
     raise DataError(
         Fault(
             f"{names[0]} and {names[1]}",
-            f"not scored on the same rows: {told}",
+            f"not scored on the same rows: {missing}",
             "Evaluate both models on the same split, then compare again",
         )
     )
@@ -242,7 +242,7 @@ def _probabilities(frame: pl.DataFrame, n_labels: int) -> FloatArray | None:
     return np.asarray(flat.to_numpy()).reshape(len(frame), n_labels)
 
 
-def _ids(ids: NDArray[Any]) -> str:
+def _ids(ids: IntArray) -> str:
     """ "1 row (7)", "9 rows (1, 4, 5, 8, 9, …)" """
     named = ", ".join(str(i) for i in ids[:SHOWN]) + (", …" if len(ids) > SHOWN else "")
     return f"{len(ids):,} row{'' if len(ids) == 1 else 's'} ({named})"

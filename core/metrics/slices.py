@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 from scipy.stats import fisher_exact
 
-from .clusters import Clusters, told_clusters, unit_of
+from .clusters import Clusters, cluster_words, unit_of
 from .counts import FloatArray, IntArray
 from .statistics import Z_95, Interval, wilson
 
@@ -30,7 +30,7 @@ class Grouping:
     names: list[str]
     column: str = ""
 
-    def count(self, weights: Any = None) -> FloatArray:
+    def count(self, weights: ArrayLike | None = None) -> FloatArray:
         """Rows, or the sum of their weights, in each slice."""
         inside = self.codes != NO_SLICE
         chosen = None if weights is None else np.asarray(weights, dtype=np.float64)[inside]
@@ -57,7 +57,7 @@ def quartiles(values: NDArray[Any], by: str, column: str = "") -> Grouping | Non
     return Grouping(by, codes, names, column)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: float) -> str:
     number = float(value)
     return f"{number:,.0f}" if number.is_integer() else f"{number:.4g}"
 
@@ -85,11 +85,11 @@ def shares_p(a: float, n: float, b: float, m: float) -> float:
 
 def shares_method(rows: int, clusters: Clusters | None) -> str:
     p = "Fisher's exact p" if rows <= EXACT_ROWS else "p of the score test"
-    return f"{p}; {SHARES_METHOD}{told_clusters(clusters, None)}"
+    return f"{p}; {SHARES_METHOD}{cluster_words(clusters, None)}"
 
 
 def ratio_method(clusters: Clusters | None) -> str:
-    return RATIO_METHOD.format(unit_of(clusters)) + told_clusters(clusters, None)
+    return RATIO_METHOD.format(unit_of(clusters)) + cluster_words(clusters, None)
 
 
 @dataclass(frozen=True)

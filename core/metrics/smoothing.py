@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from .probabilities import ProbabilityScores
 from .statistics import Interval
 
 LEAST = 1e-9  # probability of an imagined row: its loss is finite
+Counts = NDArray[np.float64] | NDArray[np.signedinteger]
 FEW = 5  # rows on a side from which plain resampling will do
 
 
@@ -98,7 +98,7 @@ def _few_cells(cells: Cells) -> bool:
     return bool((np.minimum(fixed, broke)[present] < FEW).any())
 
 
-def _few(support: NDArray[Any], right: NDArray[Any]) -> bool:
+def _few(support: Counts, right: Counts) -> bool:
     present = support > 0
     return bool((np.minimum(right, support - right)[present] < FEW).any())
 

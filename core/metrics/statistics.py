@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from contextlib import AbstractContextManager
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy.special import bdtr, bdtrik, gammaln, ndtr, xlog1py, xlogy
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -20,15 +21,16 @@ EXACT_POWER_ROWS = 2_000  # changed rows from which the exact test is within 0.5
 FLIP_ROWS = 10_000  # rows up to which signs are flipped one by one
 NO_SPREAD = 1e-12  # a standard error of rounding alone
 CHUNK_CELLS = 100_000  # float64 cells held at once: 0.8 MB stays in a core's cache
-COVERS = "covers the choice of test rows only, not another fine-tuning run"  # said beside intervals
+COVERS = "covers the choice of test rows only, not another fine-tuning run"  # beside intervals
 
 
-def one_blas_thread() -> Any:
+def one_blas_thread() -> AbstractContextManager[object]:
     """A context in which matrix products stay on one thread.
 
     They are small here: on a busy machine two threads spin on each other for ten times the work.
     """
-    return threadpool_limits(1, user_api="blas")
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 class Interval(NamedTuple):
@@ -42,9 +44,9 @@ class McNemar(NamedTuple):
 
     @property
     def method(self) -> str:
-        """The words that stand beside the exact p; a mid-p too small for a float is told so."""
-        told = f"{self.mid_p:.4g}" if self.mid_p > 0 else "below 1e-300"
-        return f"exact McNemar p (mid-p {told})"
+        """The words beside the exact p; a mid-p too small for a float has a bound."""
+        mid_p = f"{self.mid_p:.4g}" if self.mid_p > 0 else "below 1e-300"
+        return f"exact McNemar p (mid-p {mid_p})"
 
 
 def wilson(successes: float, n: float) -> Interval:
@@ -188,7 +190,7 @@ def smallest_detectable_of(standard_error: float) -> float:
     return (Z_95 + Z_POWER_80) * standard_error
 
 
-def sign_flip(differences: NDArray[Any], seed: int = 0, draws: int = 10_000) -> float:
+def sign_flip(differences: ArrayLike, seed: int = 0, draws: int = 10_000) -> float:
     """Two-sided permutation p that the paired differences [n] sum to 0 (Fisher 1935).
 
     All 2^n sign patterns where they are at most `draws`; up to 10,000 rows `draws` random ones,

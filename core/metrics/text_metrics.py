@@ -62,7 +62,7 @@ def token_accuracy(t: Totals) -> Ratio:
 
     Counted where loss is counted: on completions and their end, prompts left out. Easy to grasp,
     and it moves with loss. Punctuation and word endings are easy, so 40 to 60 % is ordinary in
-    plain prose; the base on the same rows tells how much of that is the tuning.
+    plain prose; the base on the same rows shows how much of that is the tuning.
 
     Trap: The model is always handed the true text so far. Writing alone, one wrong token leads to
     another: a high value here does not promise good answers.
@@ -88,12 +88,12 @@ def average_log_likelihood(t: Totals) -> Ratio:
     """The mean of the log-probability that a model gives to each scored token: loss with the other
     sign.
 
-    In nats a token, always at or below 0; nearer to 0 is better. -ln V is random guessing. Use it
+    In nats per token, always at or below 0; nearer to 0 is better. -ln V is random guessing. Use it
     to set models against each other on a held-out text: the difference is how much likelier the
     text is under one of them, per token.
 
     Trap: A total without its number of tokens favours short texts, and an average favours
-    tokenizers that cut finely: use bits per byte between different tokenizers.
+    tokenizers that split text finely: use bits per byte between different tokenizers.
     """
     return Ratio(-t["nll"], t["scored"])
 
@@ -124,10 +124,10 @@ def bits_per_byte(t: Totals) -> Ratio:
     The summed negative log-likelihood in bits over the UTF-8 bytes of the text. Bytes do not depend
     on a tokenizer, so this is the one figure that may be compared between models with different
     vocabularies. 8 is knowing nothing; English under a good model is well below 1. As a guide, 2.0
-    nats a token at 4.2 bytes a token is 0.687. Lower is better; read it against the base.
+    nats per token at 4.2 bytes per token is 0.687. Lower is better; read it against the base.
 
-    Trap: The likelihood is of the scored tokens. If a text was cut at the window, or another share
-    of it masked, the figures no longer speak of the same bytes: see rows truncated.
+    Trap: The likelihood is of the scored tokens. If a text was truncated at the window, or another
+    share of it masked, the figures no longer speak of the same bytes: see rows truncated.
     """
     return Ratio(t["nll"], math.log(2) * t["bytes"])
 

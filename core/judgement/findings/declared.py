@@ -120,7 +120,7 @@ def _target_already_met(case: Case) -> Iterator[Finding]:
 
     The objective is then no proof that the tuning did anything: whoever asks for 80 % and starts
     from 86 % will always ship. Ask for the difference that would be worth the effort, and set the
-    target there. The paired comparison still tells honestly whether the tuned model is better.
+    target there. The paired comparison still shows whether the tuned model is better.
 
     Trap: Taking the verdict's yes for praise of the training; it may be praise of the base.
     """

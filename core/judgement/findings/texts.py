@@ -21,17 +21,17 @@ def _rows_of(s: SplitPrepared, count: str) -> list[Row]:
 
 @pitfall(
     "truncation",
-    title="rows cut at the window",
+    title="rows truncated at the window",
     see=("nothing_to_score", "end_not_scored", "masking", "rolling windows"),
     aliases=("truncated rows",),
 )
 def _truncation(case: Case) -> Iterator[Finding]:
     """More than one row in a hundred was longer than the model takes, or a completion lost its end.
 
-    What was cut was neither learnt from nor scored. For classification the end of a text is lost;
-    for generation a completion without its end teaches the model to go on for ever. Rows, tokens
-    and completions lost are counted. Raise the maximum length where the model allows it, or shorten
-    prompts on purpose.
+    What was truncated was neither learnt from nor scored. For classification the end of a text is
+    lost; for generation a completion without its end teaches the model to go on for ever. Rows,
+    tokens and completions lost are counted. Raise the maximum length where the model allows it, or
+    shorten prompts on purpose.
 
     Trap: Scores on truncated rows are of another, shorter task: they can look better than life.
     """
@@ -66,7 +66,7 @@ def _truncation(case: Case) -> Iterator[Finding]:
 
 
 def _without_ends(split: str, case: Case) -> str:
-    """What cut completions mean: on train for what is learnt, elsewhere for what is measured."""
+    """What truncated completions mean: on train for learning, elsewhere for measuring."""
     if split == "train" and case.trains:
         return "the model never sees where to stop"
     return "their ends are not scored"
@@ -110,7 +110,7 @@ def _end_not_scored(case: Case) -> Iterator[Finding]:
 
     A model learns to stop only from seeing the end token as a target. When padding and end share an
     id and the mask goes by id, every end is hidden and the tuned model babbles on. All rows of
-    train: an error, stop and fix the template. A few: look at how they were cut.
+    train: an error, stop and fix the template. A few: look at how they were truncated.
 
     Trap: Loss does not show it, it even looks slightly better; only generated answers that never
     end do.
@@ -158,7 +158,7 @@ def _stopping(split: str, case: Case, *, every: bool) -> str:
     """,
 )
 def _mismatch(case: Case) -> Iterator[Finding]:
-    """Base and tuned model cut text into different tokens, or a tokenizer does not fit its model.
+    """Base and tuned model split text into different tokens, or a tokenizer does not fit its model.
 
     Loss, perplexity and token accuracy are per token, so between two vocabularies they have no
     common unit: only bits per byte, or the answers themselves, can be compared. A token id without

@@ -1,4 +1,4 @@
-"""What the losses of training and validation tell: too much, too little, or nothing learnt."""
+"""What the losses of training and validation show: too much, too little, or nothing learnt."""
 
 from __future__ import annotations
 

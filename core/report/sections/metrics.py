@@ -316,7 +316,7 @@ def _intervals_of(results: Mapping[str, Mapping[str, ModelResult]]) -> dict[str,
     return found
 
 
-# As `metrics.clusters.told_clusters` has it.
+# As `metrics.clusters.cluster_words` has it.
 _CLUSTERS = re.compile(r", ([\d,]+ clusters of [\d,]+ rows)(?: \(design effect ([\d.]+)\))?")
 
 
