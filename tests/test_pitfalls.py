@@ -679,15 +679,18 @@ def test_underfitting_near_the_loss_of_knowing_nothing() -> None:
 
 
 def test_underfitting_of_a_language_model_near_random_tokens() -> None:
-    started, *_, model = [e for e in story.beginning() if isinstance(e, RunStarted | ModelLoaded)]
-    events = [replace(started, task="generation"), replace(model, vocab_size=64)]
+    model = next(e for e in story.beginning() if isinstance(e, ModelLoaded))
+    beginning = [WRITES, replace(model, vocab_size=64)]
+
+    def written(loss: Callable[[int], float]) -> list[AnyEvent]:
+        return [*beginning, *(e for e in with_epochs(trained(loss)) if e is not STARTED)]
 
     def slow(i: int) -> float:  # falls, and ends at 4.0; ln 64 is 4.159
         return 4.0 + 1.2 * math.exp(-i / 20) + noise(i) / 4
 
-    finding = shown([*events, *with_epochs(trained(slow))], "underfitting")
+    finding = shown(written(slow), "underfitting")
     assert "guessing tokens at random (ln V) has 4.159: the model has learnt" in finding.message
-    assert found([*events, *with_epochs(trained(lambda i: slow(i) / 2))], "underfitting") is None
+    assert found(written(lambda i: slow(i) / 2), "underfitting") is None
 
 
 def test_underfitting_while_both_losses_fall() -> None:
