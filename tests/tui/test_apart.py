@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from ftev.core.metrics.results import Comparison
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.format import cut_apart, fit_middle, name_runs
 from ftev.tui.drawing.heat import matrix_lines
 from ftev.tui.drawing.lines import text_of
-from ftev.tui.screens.evaluation.metrics import Row, tell_doubt
+from ftev.tui.screens.evaluation.metrics import Row, doubt_note
 from ftev.tui.screens.examples.example_list import example_line, example_widths
 from ftev.tui.screens.examples.example_rows import Examples
+from msgspec.structs import replace
 
 LABELS = ("card_arrival", "declined_card_payment", "declined_cash_withdrawal", "declined_transfer")
 
@@ -63,8 +65,19 @@ def test_runs_of_one_name_tell_when_they_started() -> None:
 
 
 def test_cannot_tell_beside_an_interval_without_0_says_why() -> None:
-    c = {"metric": "rougeL", "difference": 0.84, "low": 0.09, "high": 1.59, "p": 0.03}
-    corrected = Row("rougeL", {}, {**c, "p_holm": 0.09}, primary=False)
-    told = tell_doubt([corrected])
-    assert told == "· beside an interval without 0: p, raised for several metrics, is over 0.05."
-    assert tell_doubt([Row("rougeL", {}, c, primary=True)]) == ""
+    c = Comparison(
+        split="test",
+        metric="rougeL",
+        from_model="base",
+        to_model="tuned",
+        difference=0.84,
+        low=0.09,
+        high=1.59,
+        p=0.03,
+        method="paired",
+    )
+    corrected = Row("rougeL", {}, replace(c, p_holm=0.09), primary=False)
+    assert doubt_note([corrected]) == (
+        "· where the interval excludes 0: p, adjusted for multiple comparisons, is above 0.05."
+    )
+    assert doubt_note([Row("rougeL", {}, c, primary=True)]) == ""

@@ -16,7 +16,7 @@ from ftev.core.run.runs import Run
 from ftev.core.wording.names import name_metric, title_metric
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
-from ftev.tui.screens.evaluation.metrics import metric_rows, tell_metric
+from ftev.tui.screens.evaluation.metrics import describe_metric, metric_rows
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import table_lines
 from msgspec.structs import replace
@@ -72,7 +72,7 @@ def test_panes_name_the_class(report: dict[str, Any], positive: str) -> None:
     table = metric_tables(read_history(SAMPLE))[0]
     assert f'precision, recall and F1 of "{positive}"' in text_of(table_lines(table, 120, None)[0])
     rows = {r.metric: r for r in metric_rows(report, "test", "probe", table)}
-    sentence = " ".join(map(text_of, tell_metric(rows["recall"], "probe", 200)))
+    sentence = " ".join(map(text_of, describe_metric(rows["recall"], "probe", 200)))
     assert f'recall of "{positive}" of tuned is' in sentence
 
 

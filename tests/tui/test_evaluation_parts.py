@@ -42,7 +42,7 @@ from ftev.tui.drawing.heat import (
 )
 from ftev.tui.drawing.lines import table_lines, text_of, width_of
 from ftev.tui.screens.evaluation.blocks import block_lines
-from ftev.tui.screens.evaluation.metrics import metric_lines, metric_rows, tell_metric
+from ftev.tui.screens.evaluation.metrics import describe_metric, metric_lines, metric_rows
 from ftev.tui.screens.evaluation.reading import narrowed, ordered_splits, references_of
 from ftev.tui.screens.evaluation.thresholds import (
     Thresholds,
@@ -169,7 +169,7 @@ def test_metrics_are_those_of_the_report_in_every_width() -> None:
         assert change in text_of(lines[1])
         assert "80.0 %" in text_of(lines[1])
         assert "90.0 %" in text_of(lines[1])
-    told = " ".join(strings(tell_metric(rows[0], reference, 80)))
+    told = " ".join(strings(describe_metric(rows[0], reference, 80)))
     assert "of the linear probe 80.0 %" in told
     assert "better" in told
 
@@ -223,7 +223,12 @@ def test_the_panel_gives_the_report_s_figures_at_the_report_s_thresholds() -> No
     for way, threshold in (("at_half", 0.5), ("at_threshold", panel.chosen)):
         f = panel.figures(threshold)
         (alone, false), (missed, found) = told[way]["confusion"]["counts"]
-        assert (f.alone, f.false, f.missed, f.found) == (alone, false, missed, found)
+        assert (f.true_negatives, f.false_positives, f.false_negatives, f.true_positives) == (
+            alone,
+            false,
+            missed,
+            found,
+        )
         for name in ("precision", "recall", "f1"):
             assert getattr(f, name) == pytest.approx(told[way]["metrics"][name]["value"])
     began = time.perf_counter()
@@ -233,7 +238,7 @@ def test_the_panel_gives_the_report_s_figures_at_the_report_s_thresholds() -> No
         curve_lines(panel, 90, 14)
     assert (time.perf_counter() - began) / 20 < 0.05
     panel.move(-10_000)
-    assert panel.figures(panel.threshold).missed == 0
+    assert panel.figures(panel.threshold).false_negatives == 0
     panel.reset()
     assert panel.threshold == panel.chosen
 
@@ -272,7 +277,7 @@ def told(panel: Thresholds, width: int = 60, *, ascii_only: bool = False) -> lis
 def test_curves_are_known_without_colour() -> None:
     panel = panel_of(predictions(400, seed=3))
     *_, axis, legend = told(panel)
-    assert axis.startswith('all rows called "')
+    assert axis.startswith('all rows predicted "')
     assert axis.endswith("none")
     names = [part for part in legend.split() if part.isascii()]
     assert names[:3] == ["precision", "recall", "F1"]

@@ -76,7 +76,7 @@ async def test_every_section_of_a_classifier(classified: Run, size: tuple[int, i
         await press(pilot, "w", "▸still wrong")
         await press(pilot, "g", "▸still right")
         before = await press(pilot, "4", "move the threshold")
-        assert "0 goes back" in await press(pilot, "left left", "0 goes back")
+        assert "0 returns" in await press(pilot, "left left", "0 returns")
         assert await press(pilot, "0", "at 0.5") == before
         await press(pilot, "tab", "slice")
         await press(pilot, "6", "unread_columns")
@@ -273,7 +273,7 @@ async def test_home_opens_the_evaluation_and_a_run_without_results_says_so(
         chosen = pilot.app.screen.chosen  # type: ignore[attr-defined]
         await press(pilot, "v", "evaluation")
         assert chosen is not None
-    async with on_screen(EvaluationScreen(running), "Nothing is evaluated yet") as pilot:
+    async with on_screen(EvaluationScreen(running), "No results yet") as pilot:
         await pilot.press("s", "m", "tab", "enter", "f", "o", "0", "down", "question_mark")
         await pilot.press("escape")
         await pilot.resize_terminal(60, 20)

@@ -33,11 +33,11 @@ from .reading import (
     MODEL_WORDS,
     EvaluationRead,
     ReadingFailed,
+    describe_split,
     narrowed,
     ordered_splits,
     read_evaluation,
     references_of,
-    tell_split,
 )
 from .sections import (
     READING,
@@ -58,12 +58,14 @@ FLIPS, CALIBRATION = 3, 4
 ACROSS = ("left", "right")
 MOVING = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
 NOTHING = (
-    "Nothing is evaluated yet. Results are computed when training has ended; until then the "
-    "metrics pane of the run shows what validation says."
+    "No results yet: they are computed when training has ended. Until then the metrics pane of "
+    "the run shows validation."
 )
 
 
 class EvaluationScreen(ReadingScreen):
+    """The report of a run, one split and one reference at a time, in seven sections."""
+
     KEYS, NAME = EVALUATION_KEYS, "Evaluation"
     BINDINGS: ClassVar[list[BindingType]] = [*to_bindings(EVALUATION_KEYS)]
     REMEMBERED_AS: ClassVar[str] = "evaluation"
@@ -98,14 +100,17 @@ class EvaluationScreen(ReadingScreen):
     def show_evaluation(self, message: EvaluationRead) -> None:
         preload(RECEIPTS)
         self.report, self.history, self.config = message.report, message.history, message.config
-        told = message.report.get("verdict")
+        verdict = message.report.get("verdict")
         splits = ordered_splits(message.report)
         if not splits:
             self.pane.state, self.verdict.state = NOTHING, "No verdict yet."
-        elif told:
-            self.verdict.decision, self.verdict.objective = told["decision"], told["objective"]
-            self.verdict.reasons = tuple(told["reasons"])
-            self.verdict.preliminary = told.get("preliminary", "")
+        elif verdict:
+            self.verdict.decision, self.verdict.objective = (
+                verdict["decision"],
+                verdict["objective"],
+            )
+            self.verdict.reasons = tuple(verdict["reasons"])
+            self.verdict.preliminary = verdict.get("preliminary", "")
         else:
             self.verdict.state = "No objective was declared before this run."
         self._size_verdict()
@@ -152,10 +157,10 @@ class EvaluationScreen(ReadingScreen):
         else:
             self._choose(splits[0], "")
         places = memory.get("places")
-        for section, told in zip(
+        for section, place in zip(
             self.pane.sections, places if isinstance(places, list) else [], strict=False
         ):
-            section.recall(told)
+            section.recall(place)
         at = memory.get("section")
         if type(at) is int and 0 <= at < len(self.pane.sections):
             self.pane.at = at
@@ -205,7 +210,9 @@ class EvaluationScreen(ReadingScreen):
         self.flips.examples, self.flips.failed = None, ""
         read_examples(self.run_shown, self.history, split, self.reference, self.post_message)
         against = MODEL_WORDS.get(self.reference, "")
-        about = f"{tell_split(self.report, split)}" + (f" · against {against}" if against else "")
+        about = f"{describe_split(self.report, split)}" + (
+            f" · against {against}" if against else ""
+        )
         run = self.report["run"]
         status = title_right(run["status"])
         self.show_title(visible(run["name"]), f"evaluation · {about}", status)

@@ -19,6 +19,8 @@ from .sections import ELSEWHERE, POINTER, ListSection, Opened, OpenRow, OpenRows
 
 
 class FindingsSection(ListSection):
+    """The findings, worst first; enter lists the rows of one."""
+
     title = "Findings"
 
     def count(self, shown: Shown) -> int:
@@ -28,8 +30,8 @@ class FindingsSection(ListSection):
         n = self.count(shown)
         if not n:
             return prose("No pitfall was found in this run.", width, "good")
-        told = "One thing" if n == 1 else f"{n} things"
-        return [*prose(f"{told} to know before these numbers are believed.", width), []]
+        findings = "One finding" if n == 1 else f"{n} findings"
+        return [*prose(f"{findings} to read before relying on these numbers.", width), []]
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
         lines: list[Line] = []
@@ -45,14 +47,14 @@ class FindingsSection(ListSection):
             ]
             lines.append(title)
             if chosen:
-                told = with_minus(sentences_of(found, shown.report["data"]))
-                sentences = prose(told, width - 4)
+                text = with_minus(sentences_of(found, shown.report["data"]))
+                sentences = prose(text, width - 4)
                 lines += [[("    ", ""), *line] for line in sentences]
                 if found["evidence"]:
                     lines += [[("    ", ""), *line] for line in _evidence(found, width - 4)]
             else:
-                told = with_minus(visible(found["message"]))
-                lines.append([("    ", ""), (fit(told, width - 4), "muted")])
+                text = with_minus(visible(found["message"]))
+                lines.append([("    ", ""), (fit(text, width - 4), "muted")])
             lines.append([])
         return lines[:-1]
 
@@ -73,11 +75,11 @@ class FindingsSection(ListSection):
 
 
 def _evidence(found: Any, width: int) -> list[Line]:
-    parts = [f"{name} {_told(value)}" for name, value in found["evidence"].items()]
+    parts = [f"{name} {_evidence_value(value)}" for name, value in found["evidence"].items()]
     return prose(with_minus("evidence: " + ", ".join(parts)), width, "muted")
 
 
-def _told(value: Any) -> str:
+def _evidence_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -101,14 +103,14 @@ class SlicesSection(ListSection):
         for block in blocks:
             if isinstance(block, Table):
                 block = _reference_last(block)
-            told = block_lines([block], width - 2)
+            text = block_lines([block], width - 2)
             if isinstance(block, Table):
-                first = next((i for i, line in enumerate(told) if self._is_row(line, shown)), 1)
-                told = [
+                first = next((i for i, line in enumerate(text) if self._is_row(line, shown)), 1)
+                text = [
                     [POINTER if i - first == self.cursor else ("  ", ""), *line]
-                    for i, line in enumerate(told)
+                    for i, line in enumerate(text)
                 ]
-            lines += [*([[]] if lines else []), *told]
+            lines += [*([[]] if lines else []), *text]
         return lines
 
     def _is_row(self, line: Line, shown: Shown) -> bool:
@@ -156,6 +158,8 @@ TALL, TEXT_LINES = 26, 6
 
 
 class FlipSection(ListSection):
+    """Rows fixed and broken against the reference, with their text; a key per kind."""
+
     title = "Flips"
 
     def __init__(self) -> None:
@@ -239,7 +243,7 @@ class FlipSection(ListSection):
         if not len(places):
             kind = KIND_WORDS[e.kinds[self.kind]]
             against = MODEL_WORDS.get(e.reference, e.reference)
-            return prose(f"No row: {kind} against {against}.", width, "muted")
+            return prose(f"No rows of this kind ({kind}) against {against}.", width, "muted")
         room = max(1, height - 1)
         self.top = keep_seen(self.top, self.cursor, room)
         sizes = example_widths(e, width)

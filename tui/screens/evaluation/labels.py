@@ -88,7 +88,7 @@ class LabelsSection(Section):
         labels, counts = self._confusion(shown)
         if not labels:
             return prose("The tuned model has no labels on this split.", width, "muted")
-        head = [*self._told(shown, width), []]
+        head = [*self._sentence(shown, width), []]
         room = height - len(head)
         worst = self._worst_lines(shown, min(LIST_WIDTH, width))
         table = self._label_lines(shown, min(LIST_WIDTH, width))
@@ -123,17 +123,17 @@ class LabelsSection(Section):
         more = f"{len(lines) - room + 1} more: o goes there"
         return [*lines[: max(1, room - 1)], [(more, "muted")]]
 
-    def _told(self, shown: Shown, width: int) -> list[Line]:
+    def _sentence(self, shown: Shown, width: int) -> list[Line]:
         labels, counts = self._confusion(shown)
         cell = self._cell(shown)
-        told = describe_cell(labels, counts, *cell) if cell and self.view != LABELS else ""
+        text = describe_cell(labels, counts, *cell) if cell and self.view != LABELS else ""
         if self.view == LABELS:
             name, row = self._ordered(shown)[self.label]
-            told = (
+            text = (
                 f'"{visible(name)}": recall {format_value("recall", row.recall)} of '
                 f"{row.support:,} rows, precision {format_value('precision', row.precision)}."
             )
-        return prose(told, width)
+        return prose(text, width)
 
     def _ordered(self, shown: Shown) -> list[tuple[str, LabelScores]]:
         """The labels, the lowest F1 first; a label without one comes last."""
@@ -168,14 +168,14 @@ class LabelsSection(Section):
         labels, counts = self._confusion(shown)
         cells = worst_cells(counts)
         if not cells:
-            return [[("Nothing is confused.", "good")]]
+            return [[("No row is misclassified.", "good")]]
         size = max(6, (width - 2 - 7 - 9 - 3) // 2)
         lines: list[Line] = [
             [
                 ("  ", ""),
                 (fit("truth", size), "muted"),
                 ("   ", ""),
-                (fit("called", size), "muted"),
+                (fit("predicted", size), "muted"),
                 (fit_right("rows", 7), "muted"),
                 (fit_right("of truth", 9), "muted"),
             ]
@@ -199,7 +199,7 @@ class LabelsSection(Section):
 
 
 class CalibrationSection(Section):
-    """Can the probabilities be believed, and where to cut."""
+    """Whether probabilities are calibrated, and which threshold to use."""
 
     title = "Calibration"
 
@@ -229,7 +229,7 @@ class CalibrationSection(Section):
         if panel is None and bins and width >= SIDE_BY_SIDE:
             left = width // 2 - 2
             lines = self._window(self._text(shown, width - left - 3), height)
-            return beside(self._reliability(shown, left, height, told=False), lines, left)
+            return beside(self._reliability(shown, left, height, sentences=False), lines, left)
         if panel is None:
             return super().draw(shown, width, height)
         if width >= SIDE_BY_SIDE:
@@ -249,36 +249,36 @@ class CalibrationSection(Section):
         return [*sentence, [], *figures]
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
-        told = self._text(shown, width)
+        lines = self._text(shown, width)
         bins = self.bins(shown)
-        if bins and width < SIDE_BY_SIDE and told:
+        if bins and width < SIDE_BY_SIDE and lines:
             size = min(width, 60)
             diagram = reliability_lines(bins, size, 12, ascii_only=shown.ascii_only)
-            told = [*told[:2], *diagram, *told[1:]]
-        return told or prose(ELSEWHERE.format(split=shown.split), width, "muted")
+            lines = [*lines[:2], *diagram, *lines[1:]]
+        return lines or prose(ELSEWHERE.format(split=shown.split), width, "muted")
 
     def _text(self, shown: Shown, width: int) -> list[Line]:
         """What the report says of it."""
         return block_lines([*show_calibration(shown.part), *show_thresholds(shown.part)], width)
 
     def _reliability(
-        self, shown: Shown, width: int, height: int, *, told: bool = True
+        self, shown: Shown, width: int, height: int, *, sentences: bool = True
     ) -> list[Line]:
         """The diagram, and under it what the report says of the tuned model."""
         blocks = [b for b in show_calibration(shown.part) if isinstance(b, Paragraph)]
-        about = [b for b in blocks if told and b.text.startswith("tuned: ")]
-        sentences = block_lines(about, width)
-        room = max(8, min(24, height - len(sentences) - 4))
+        about = [b for b in blocks if sentences and b.text.startswith("tuned: ")]
+        text = block_lines(about, width)
+        room = max(8, min(24, height - len(text) - 4))
         return [
-            [("Can its confidence be believed?", "strong")],
+            [("Is its confidence calibrated?", "strong")],
             [("● tuned, with 95 %   ", "tuned"), ("dots: perfectly calibrated", "muted")],
             *reliability_lines(self.bins(shown), width, room, ascii_only=shown.ascii_only),
             [],
-            *sentences,
+            *text,
         ]
 
     def _threshold(self, shown: Shown, panel: Thresholds, width: int, height: int) -> list[Line]:
-        lines: list[Line] = [[(f'Where to cut for "{visible(panel.positive, 30)}"?', "strong")]]
+        lines: list[Line] = [[(f'Which threshold for "{visible(panel.positive, 30)}"?', "strong")]]
         lines += [*self._advice(shown, width), [], *threshold_lines(panel, width), []]
         room = min(14, height - len(lines))
         return [*lines, *curve_lines(panel, width, room, ascii_only=shown.ascii_only)]
@@ -288,16 +288,14 @@ class CalibrationSection(Section):
         assert panel is not None
         here = panel.threshold
         if here == panel.chosen:
-            where = "This is the threshold of the best F1 on validation; predictions are at 0.5."
+            where = "This threshold has the best F1 on validation; predictions use 0.5."
             if panel.in_use:
                 where = (
-                    "This is the threshold that the objective chose on validation; "
-                    "predictions and all figures are at it."
+                    "The objective chose this threshold on validation; predictions and all "
+                    "figures use it."
                 )
         else:
-            where = "0 goes back to the chosen one."
+            where = "0 returns to the chosen threshold."
             if shown.split != "validation":
-                where += (
-                    f" A threshold picked on {shown.split} flatters itself: choose on validation."
-                )
+                where += f" One chosen on {shown.split} would be optimistic: choose on validation."
         return prose(f"← → move the threshold. {where}", width)

@@ -28,7 +28,7 @@ from .reading import MODEL_WORDS
 from .sections import ListSection, Opened, OpenReceipt, Shown
 
 ORDER = ("majority", "probe", "base", "tuned")
-READS: dict[Outcome, Span] = {
+RESULTS: dict[Outcome, Span] = {
     "better": ("▲", "good"),
     "worse": ("▼", "bad"),
     "the same": ("=", "muted"),
@@ -50,7 +50,7 @@ class Row:
 
 
 def metric_rows(report: Report, split: str, reference: str, table: MetricTable) -> list[Row]:
-    """A row each metric of `table`, in its order, as the report tells it."""
+    """A row per metric of `table`, in its order, as the report has it."""
     results = report["results"][split]
     compared = {
         c.metric: c
@@ -125,8 +125,8 @@ def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list
     corrected = whole and any(r.comparison and r.comparison.p_holm is not None for r in rows)
     heads = [*models, "change", "95 % interval"]
     if whole:
-        heads += ["p", *(["p (Holm)"] if corrected else []), "smallest"]
-    table: list[list[Span]] = [[(head, "muted") for head in [*heads, "reads"]]]
+        heads += ["p", *(["p (Holm)"] if corrected else []), "detectable"]
+    table: list[list[Span]] = [[(head, "muted") for head in [*heads, "result"]]]
     for row in rows:
         cells = _cells(row, models, whole, corrected)
         table.append([(with_minus(text), role) for text, role in cells])
@@ -134,13 +134,13 @@ def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list
 
 
 def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> list[Span]:
-    told = format_estimate if whole else _short
-    cells: list[Span] = [(told(row.metric, row.estimates.get(m)), _role(m)) for m in models]
+    shown = format_estimate if whole else _short
+    cells: list[Span] = [(shown(row.metric, row.estimates.get(m)), _role(m)) for m in models]
     c = row.comparison
     if c is None:
         return [*cells, *[("", "")] * (3 + whole * (2 + corrected))]
-    reads = read_difference(c)
-    mark, role = READS[reads]
+    outcome = read_difference(c)
+    mark, role = RESULTS[outcome]
     change = format_difference(row.metric, c.difference).removesuffix(" points")
     cells += [
         (change, role),
@@ -151,7 +151,7 @@ def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> lis
         if corrected:
             cells.append((format_p(c.p_holm), "muted"))
         cells.append((_smallest(c), "muted"))
-    return [*cells, (f"{mark} {reads}", role)]
+    return [*cells, (f"{mark} {outcome}", role)]
 
 
 def _short(metric: str, estimate: Estimate | None) -> str:
@@ -186,25 +186,25 @@ def _role(model: str) -> str:
     return model if model in ("base", "tuned") else "muted"
 
 
-def tell_metric(row: Row, reference: str, width: int) -> list[Line]:
-    """The metric under the cursor in sentences: what changed, how sure that is, what would show."""
+def describe_metric(row: Row, reference: str, width: int) -> list[Line]:
+    """The metric under the cursor in sentences: its change, the evidence, what is detectable."""
     name = name_metric(row.metric, row.positive)
-    told = f"{name} of tuned is {format_estimate(row.metric, row.estimates.get('tuned'))}"
+    text = f"{name} of tuned is {format_estimate(row.metric, row.estimates.get('tuned'))}"
     c = row.comparison
     if c is None:
-        return prose(f"{told}. Nothing was compared with it.", width)
+        return prose(f"{text}. It was not compared with another model.", width)
     against = MODEL_WORDS.get(reference, reference)
-    told += (
+    text += (
         f", of {against} {format_estimate(row.metric, row.estimates.get(reference))}: "
         f"{format_difference(row.metric, c.difference)}, paired 95 % "
         f"{format_difference_interval(row.metric, c.low, c.high)}, p {format_p(c.p)}"
     )
     if c.p_holm is not None:
-        told += f" (Holm: {format_p(c.p_holm)})"
-    told += f": {read_difference(c)}."
+        text += f" (Holm: {format_p(c.p_holm)})"
+    text += f": {read_difference(c)}."
     if (least := _smallest(c)) != DASH:
-        told += f" Detectable with these rows: {least}{_unit(row.metric)} or more."
-    return prose(with_minus(told), width)
+        text += f" Detectable with these rows: {least}{_unit(row.metric)} or more."
+    return prose(with_minus(text), width)
 
 
 def _unit(metric: str) -> str:
@@ -213,8 +213,8 @@ def _unit(metric: str) -> str:
     return " points" if unit_of(metric) == "share" else ""
 
 
-def tell_doubt(rows: Sequence[Row]) -> str:
-    """Why an interval without 0 may read "cannot tell"; empty where none does."""
+def doubt_note(rows: Sequence[Row]) -> str:
+    """Why an interval that excludes 0 may mean "cannot tell"; empty where none does."""
     doubted = [
         c
         for row in rows
@@ -224,11 +224,11 @@ def tell_doubt(rows: Sequence[Row]) -> str:
     if not doubted:
         return ""
     corrected = any(c.p_holm is not None for c in doubted)
-    raised = ", adjusted for multiple comparisons," if corrected else ""
-    return f"· beside an interval without 0: p{raised} is over 0.05."
+    adjusted = ", adjusted for multiple comparisons," if corrected else ""
+    return f"· where the interval excludes 0: p{adjusted} is above 0.05."
 
 
-def tell_changed(rows: Sequence[Row], reference: str) -> str:
+def fixed_and_broke(rows: Sequence[Row], reference: str) -> str:
     """`20 rows fixed, 6 broke against the linear probe.` Empty where answers are not labels."""
     for row in rows:
         c = row.comparison
@@ -240,6 +240,8 @@ def tell_changed(rows: Sequence[Row], reference: str) -> str:
 
 
 class MetricsSection(ListSection):
+    """The table of metrics; below, the one under the cursor in sentences."""
+
     title = "Metrics"
 
     def rows(self, shown: Shown) -> list[Row]:
@@ -249,12 +251,12 @@ class MetricsSection(ListSection):
         return len(shown.table.rows)
 
     def head(self, shown: Shown, width: int) -> list[Line]:
-        told = [
-            tell_changed(self.rows(shown), shown.reference),
+        notes = [
+            fixed_and_broke(self.rows(shown), shown.reference),
             self._class(shown),
             describe_other_threshold(shown.report, shown.split),
         ]
-        lines = [line for text in told if text for line in prose(text, width)]
+        lines = [line for text in notes if text for line in prose(text, width)]
         return [*lines, []] if lines else []
 
     def _class(self, shown: Shown) -> str:
@@ -271,9 +273,9 @@ class MetricsSection(ListSection):
         rows = self.rows(shown)
         if not rows:
             return []
-        doubt = tell_doubt(rows)
+        doubt = doubt_note(rows)
         lines = prose(doubt, width, "muted") if doubt else []
-        return [[], *lines, *tell_metric(rows[self.cursor], shown.reference, width)]
+        return [[], *lines, *describe_metric(rows[self.cursor], shown.reference, width)]
 
     def opened(self, shown: Shown) -> Opened:
         return OpenReceipt(self.cursor) if self.count(shown) else None

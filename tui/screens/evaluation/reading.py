@@ -96,7 +96,7 @@ def stored_split(split: str) -> str:
     return split.removesuffix(CLEAN)
 
 
-def tell_split(report: Report, split: str) -> str:
+def describe_split(report: Report, split: str) -> str:
     """`test, 1,115 rows`"""
     result = next(iter(report["results"].get(split, {}).values()), None)
     whole = stored_split(split)

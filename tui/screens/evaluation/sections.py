@@ -28,7 +28,7 @@ POINTER = ("▸ ", "accent")
 PLACES = ("top", "cursor", "kind")  # of a section, that are remembered
 MOST_LINES = 1_000_000
 SIDE_BY_SIDE = 110  # cells from which on two parts stand beside each other
-ELSEWHERE = "The run tells nothing of this for {split} by itself; s goes on to the next split."
+ELSEWHERE = "This was not analysed on {split}; s shows the next split."
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class BlocksSection(Section):
         key = (id(shown.report), shown.split, shown.reference)
         if self._kept[:2] != (key, width):
             blocks = [block for show in self._show for block in show(shown.part)]
-            told = block_lines(blocks, width) or prose(self._empty, width, "muted")
-            self._kept = key, width, told
+            lines = block_lines(blocks, width) or prose(self._empty, width, "muted")
+            self._kept = key, width, lines
         return self._kept[2]
 
 
@@ -258,7 +258,7 @@ class SectionPane(Pane):
     def show_tabs(self) -> None:
         parts: list[tuple[str, str]] = []
         for i, section in enumerate(self.sections):
-            told = f"{i + 1} {section.title}" + " " * (i + 1 < len(self.sections))
+            tab = f"{i + 1} {section.title}" + " " * (i + 1 < len(self.sections))
             here = i == self.at
-            parts.append((f"▸{told}" if here else f" {told}", "bold" if here else "dim not bold"))
+            parts.append((f"▸{tab}" if here else f" {tab}", "bold" if here else "dim not bold"))
         self.border_title = Content.assemble(*parts)

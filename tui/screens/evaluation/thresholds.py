@@ -28,30 +28,35 @@ MOST_DIGITS = 7  # of a threshold; 9 cells hold them
 
 @dataclass(frozen=True)
 class Figures:
-    """What a threshold gives: rows found, missed, wrongly called positive, and left alone."""
+    """The confusion counts at a threshold."""
 
     threshold: float
-    found: int
-    missed: int
-    false: int
-    alone: int
+    true_positives: int
+    false_negatives: int
+    false_positives: int
+    true_negatives: int
 
     @property
     def precision(self) -> float:
-        return _share(self.found, self.found + self.false)
+        return _share(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
-        return _share(self.found, self.found + self.missed)
+        return _share(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
     def f1(self) -> float:
-        return _share(2 * self.found, 2 * self.found + self.missed + self.false)
+        return _share(
+            2 * self.true_positives,
+            2 * self.true_positives + self.false_negatives + self.false_positives,
+        )
 
     def cost(self, fp: float, fn: float) -> float:
-        """Mean a row, in the unit of the prices."""
-        rows = self.found + self.missed + self.false + self.alone
-        return _share(fp * self.false + fn * self.missed, rows)
+        """Mean per row, in the unit of the prices."""
+        rows = (
+            self.true_positives + self.false_negatives + self.false_positives + self.true_negatives
+        )
+        return _share(fp * self.false_positives + fn * self.false_negatives, rows)
 
 
 def _share(above: float, below: float) -> float:
@@ -98,7 +103,7 @@ class Thresholds:
 def read_thresholds(
     frame: pl.DataFrame, labels: Sequence[str], found: FoundThresholds
 ) -> Thresholds | None:
-    """From the predictions of the tuned model, and what the report says of its threshold.
+    """From the predictions of the tuned model, and the report's threshold.
 
     None where probabilities are not stored, or are no numbers.
     """
@@ -164,9 +169,9 @@ def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
         names.append("cost per row")
         for column, f in zip(columns, (now, chosen, half), strict=True):
             column.append(f"{f.cost(*panel.prices):.3g}")
-    told = name_chosen(panel)
+    other = name_chosen(panel)
     lines: list[Line] = [
-        _line("", [("here", "strong accent"), (told, "muted"), ("at 0.5", "muted")])
+        _line("", [("here", "strong accent"), (other, "muted"), ("at 0.5", "muted")])
     ]
     for i, name in enumerate(names):
         here, other, middle = (column[i] for column in columns)
@@ -177,7 +182,7 @@ def threshold_lines(panel: Thresholds, width: int) -> list[Line]:
 
 
 def format_threshold(panel: Thresholds, threshold: float) -> str:
-    """Three decimals, or as many as tell it from the stops beside it; `> 0.997` calls no row."""
+    """Three decimals, or as many as distinguish its neighbours; `> 0.997` is above all rows."""
     if threshold == panel.scores[-1]:  # the next float above the highest probability
         return f"> {_short(panel, panel.scores[-2], MOST_DIGITS - 2)}"
     return _short(panel, threshold, MOST_DIGITS)
@@ -187,9 +192,9 @@ def _short(panel: Thresholds, value: float, most: int) -> str:
     at = bisect_left(panel.stops, value)
     beside = [panel.stops[i] for i in (at - 1, at + 1) if 0 <= i < len(panel.stops)]
     for digits in range(3, most):
-        told = f"{value:.{digits}f}"
-        if all(told != f"{other:.{digits}f}" for other in beside):
-            return told
+        text = f"{value:.{digits}f}"
+        if all(text != f"{other:.{digits}f}" for other in beside):
+            return text
     return f"{value:.{most}f}"
 
 
@@ -198,19 +203,20 @@ def _line(name: str, cells: Sequence[Span], size: int = 12) -> Line:
 
 
 def name_chosen(panel: Thresholds) -> str:
+    """What the threshold of validation was chosen by."""
     return "chosen" if panel.in_use else "best F1"
 
 
 def _confusion_lines(
     panel: Thresholds, now: Figures, chosen: Figures, half: Figures, width: int
 ) -> list[Line]:
-    told = visible(panel.positive, 24)
-    lines: list[Line] = [[(fit(f'rows, "{told}" or not:', width), "muted")]]
+    positive = visible(panel.positive, 24)
+    lines: list[Line] = [[(fit(f'rows, with "{positive}" as positive:', width), "muted")]]
     kinds = (
-        ("✓ found", "found", "good"),
-        ("✗ missed", "missed", "bad"),
-        ("✗ false", "false", "bad"),
-        ("✓ left", "alone", "good"),
+        ("✓ true pos.", "true_positives", "good"),
+        ("✗ false neg.", "false_negatives", "bad"),
+        ("✗ false pos.", "false_positives", "bad"),
+        ("✓ true neg.", "true_negatives", "good"),
     )
     for name, key, role in kinds:
         here, other, middle = (f"{getattr(f, key):,}" for f in (now, chosen, half))
@@ -244,7 +250,7 @@ def curve_lines(
         raster.mark_column(round(at / last * (raster.dots_across - 1)), role, sign)
     marks = f"{here_sign} here" if chosen == panel.at else f"{here_sign} here  {chosen_sign} "
     marks += "" if chosen == panel.at else name_chosen(panel)
-    left, right = f'all rows called "{visible(panel.positive, 24)}"', "none"
+    left, right = f'all rows predicted "{visible(panel.positive, 24)}"', "none"
     gap = " " * max(1, (width - len(left) - len(marks) - len(right)) // 2)
     axis: Line = [(left + gap, "muted"), (marks, ""), (gap + right, "muted")]
     return [*raster.lines(), cut(axis, width), cut(_legend(ascii_only), width)]
