@@ -10,7 +10,8 @@ import pytest
 from conftest import Shown, picture, seen
 from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.compare.compared import tell_outcome
-from ftev.core.judgement.selection import read_difference
+from ftev.core.judgement.outcome import read_difference
+from ftev.core.metrics.results import Comparison
 from ftev.core.run.runs import Run
 from ftev.tui.app.memory import Memory, encode_memory, read_memory, write_memory
 from ftev.tui.drawing.lines import text_of, width_of
@@ -22,6 +23,7 @@ from ftev.tui.screens.compare.tables import setting_lines
 from ftev.tui.screens.home.home import HomeScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, until_step, write_events
+from msgspec.structs import replace
 from textual.pilot import Pilot
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
@@ -113,15 +115,25 @@ async def test_a_run_is_compared_with_one_picked_from_a_list(tmp_path: Path, sho
         assert isinstance(pilot.app.screen, RunScreen)
 
 
-def difference(to: str, low: float, high: float, **more: float) -> dict[str, object]:
-    told = {"split": "test", "metric": "macro_f1", "from": "a", "to": to, "p": 0.01}
-    return {**told, "difference": (low + high) / 2, "low": low, "high": high, **more}
+def difference(to: str, low: float, high: float, **more: float) -> Comparison:
+    return Comparison(
+        split="test",
+        metric="macro_f1",
+        from_model="a",
+        to_model=to,
+        difference=(low + high) / 2,
+        low=low,
+        high=high,
+        p=0.01,
+        method="paired",
+        **more,
+    )
 
 
-def document(names: str, *comparisons: dict[str, object]) -> dict[str, object]:
+def document(names: str, *comparisons: Comparison) -> dict[str, object]:
     runs = [{"name": name} for name in names]
-    told = {"split": "test", "metric": "macro_f1", "baseline": "a", "runs": runs}
-    return {**told, "comparisons": comparisons, "unpaired": []}
+    about = {"split": "test", "metric": "macro_f1", "baseline": "a", "positive": None}
+    return {**about, "runs": runs, "comparisons": comparisons, "unpaired": []}
 
 
 def test_the_sentence_says_what_came_out() -> None:
@@ -137,7 +149,7 @@ def test_the_sentence_says_what_came_out() -> None:
     worse = difference("c", -0.05, -0.01, p_holm=0.02)
     doubtful = difference("d", 0.01, 0.05, p_holm=0.06)
     assert read_difference(doubtful) == "cannot tell"
-    assert tell_outcome(document("abcd", {**better, "p_holm": 0.02}, worse, doubtful)) == (
+    assert tell_outcome(document("abcd", replace(better, p_holm=0.02), worse, doubtful)) == (
         "macro F1 on test against a: better: b (+3.0 points); worse: c (-3.0 points); "
         "no difference shown: d (+3.0 points)."
     )
