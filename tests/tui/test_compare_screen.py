@@ -10,7 +10,7 @@ import pytest
 from conftest import Shown, picture, seen
 from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.compare.compared import tell_outcome
-from ftev.core.judgement.outcome import read_difference
+from ftev.core.judgement.selection import read_difference
 from ftev.core.metrics.results import Comparison
 from ftev.core.run.runs import Run
 from ftev.tui.app.memory import Memory, encode_memory, read_memory, write_memory
