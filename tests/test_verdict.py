@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def test_V13_a_target_is_judged_at_the_threshold_of_the_results() -> None:
     told = []
     for event in BETTER:
         if isinstance(event, ResultsComputed) and event.model == "tuned":
-            event = msgspec.structs.replace(event, result={**event.result, "threshold": 0.07})
+            result = msgspec.structs.replace(event.result, threshold=0.07)
+            event = msgspec.structs.replace(event, result=result)
         told.append(event)
     verdict = judge(fold(told), config(metric="recall", at_least=0.5))
     [reason] = [r for r in verdict.reasons if "target" in r]
@@ -521,7 +523,7 @@ GOOD = evaluated(predicted((120, 30), (60, 90)), predicted((140, 10), (10, 140))
 
 def with_tuned(events: list[AnyEvent], **more: Any) -> list[AnyEvent]:
     return [
-        msgspec.structs.replace(e, result={**e.result, **more})
+        msgspec.structs.replace(e, result=msgspec.structs.replace(e.result, **more))
         if isinstance(e, ResultsComputed) and e.model == "tuned"
         else e
         for e in events
@@ -535,7 +537,7 @@ def test_V5_a_model_with_rows_without_a_prediction_never_ships() -> None:
     assert verdict.reasons[0].startswith("the tuned model has no prediction for 3 of 300 rows")
     assert verdict.evidence[0]["rows"] == 3
     assert sum("no prediction" in reason for reason in verdict.reasons) == 1
-    verdict = judge(fold(with_tuned(GOOD, loss="NaN")), config())
+    verdict = judge(fold(with_tuned(GOOD, loss=math.nan)), config())
     assert (verdict.decision, verdict.reasons[0]) == (
         "hold", "the tuned model's loss on test is NaN: it is not finite")  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.judgement.observations import observe_epoch, reason_kept
 from ..core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
+from ..core.metrics.analyses import Parity, SelfTest
 from ..core.report.sections.parity import parity_sentence, self_test_sentence
 from ..core.run.events import (
     AnalysisComputed,
@@ -161,11 +162,10 @@ def _of_end(e: TrainingEnded, h: History) -> list[str]:
 
 
 def _of_analysis(e: AnalysisComputed, h: History) -> list[str]:
-    result: Any = e.result
-    if e.name == "self_test":
-        return [f"  self-test: {self_test_sentence(e.model, e.split, result)}"]
-    if e.name == "parity":
-        return [f"  deploy parity: {parity_sentence(e.split, result)}"]
+    if isinstance(e.result, SelfTest):
+        return [f"  self-test: {self_test_sentence(e.model, e.split, e.result)}"]
+    if isinstance(e.result, Parity):
+        return [f"  deploy parity: {parity_sentence(e.split, e.result)}"]
     return []  # the report has the others
 
 

@@ -5,37 +5,11 @@ Structs alone, without numbers' libraries: whoever folds or shows a history impo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a run writes down of its numbers; a field that is None is absent."""
-
-    # Readers that still go by keys; they go by attributes one after the other.
-    def get(self, key: str, default: Any = None) -> Any:
-        names = dict(zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True))
-        value = getattr(self, names[key]) if key in names else None
-        return default if value is None or value is msgspec.UNSET else value
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self:
-            raise KeyError(key)
-        return self.get(key)
-
-    def __contains__(self, key: object) -> bool:
-        return self.get(str(key)) is not None
-
-    def keys(self) -> list[str]:
-        return [key for key in self.__struct_encode_fields__ if key in self]
-
-    def items(self) -> list[tuple[str, Any]]:
-        return [(key, self[key]) for key in self.keys()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
 
 
 class Estimate(Record, frozen=True):

@@ -314,23 +314,11 @@ class ResultsComputed(Event, frozen=True, tag=True):
     model: Model
     result: ModelResult
 
-    def __post_init__(self) -> None:
-        if isinstance(self.result, dict):
-            plain = msgspec.convert(self.result, ModelResult, strict=False)
-            msgspec.structs.force_setattr(self, "result", plain)
-
 
 class ComparisonsComputed(Event, frozen=True, tag=True):
     """Paired differences between models on the same rows."""
 
     comparisons: list[Comparison]
-
-    def __post_init__(self) -> None:
-        if any(isinstance(c, dict) for c in self.comparisons):
-            plain = msgspec.convert(
-                msgspec.to_builtins(self.comparisons), list[Comparison], strict=False
-            )
-            msgspec.structs.force_setattr(self, "comparisons", plain)
 
 
 class AnalysisComputed(Event, frozen=True, tag=True):
@@ -340,11 +328,6 @@ class AnalysisComputed(Event, frozen=True, tag=True):
     name: str  # "calibration", "slices", ...
     model: Model = ""
     result: Record = msgspec.field(default_factory=Record)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.result, dict):
-            plain = msgspec.convert(self.result, ANALYSES[self.name], strict=False)
-            msgspec.structs.force_setattr(self, "result", plain)
 
 
 class _AnalysisLine(Event, frozen=True, tag="AnalysisComputed"):

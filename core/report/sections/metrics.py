@@ -91,7 +91,7 @@ def metric_names(models: Models) -> list[str]:
 
 
 def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
-    scored = ", ".join(f"{m}: {format_count(models[m].get('n', 0), 'row')} scored" for m in shown)
+    scored = ", ".join(f"{m}: {format_count(models[m].n, 'row')} scored" for m in shown)
     told = [f"{scored}."]
     if whole := next((s for s in SPLITS if split == clean(s)), ""):
         told.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")

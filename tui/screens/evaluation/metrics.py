@@ -235,7 +235,7 @@ def fixed_and_broke(rows: Sequence[Row], reference: str) -> str:
         if c is not None and c.fixed is not None:
             fixed = format_count(c.fixed, "row")
             against = MODEL_WORDS.get(reference, reference)
-            return f"Against {against}, tuned fixed {fixed} and broke {int(c['broke']):,}."
+            return f"Against {against}, tuned fixed {fixed} and broke {c.broke or 0:,}."
     return ""
 
 
