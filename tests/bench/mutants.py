@@ -272,8 +272,8 @@ class Runner:
         self.seconds = seconds
         self._passes: dict[Path, bool] = {}
 
-    def is_killed(self, mutant: Mutant, source: str) -> bool:
-        """Whether a test fails on it: the nearest first, file by file, until the time is up."""
+    def fate(self, mutant: Mutant, source: str) -> str:
+        """ "killed" by a test, the nearest first, file by file; else "survives" or "time is up"."""
         with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
             place = copy_room(Path(folder), str(mutant.file.parent.relative_to(ROOT)))
             (place / "ftev" / mutant.file.relative_to(ROOT)).write_text(source, encoding="utf-8")
@@ -281,10 +281,10 @@ class Runner:
             for test in tests_of(mutant.file):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return False
+                    return "time is up"
                 if not run_tests([test], place, self.seconds) and self.passes(test):
-                    return True
-        return False
+                    return "killed"
+        return "survives"
 
     def passes(self, test: Path) -> bool:
         """Whether a test file passes on the code as it is."""
@@ -309,10 +309,10 @@ def main() -> int:
     killed: Counter[str] = Counter()
     for mutant in mutants:
         source, words = mutant.source()
-        if runner.is_killed(mutant, source):
-            killed[mutant.room] += 1
-        else:
-            print(f"survives: {words}", flush=True)
+        fate = runner.fate(mutant, source)
+        killed[mutant.room] += fate == "killed"
+        if fate != "killed":
+            print(f"{fate}: {words}", flush=True)
     totals = Counter(m.room for m in mutants)
     for room, total in totals.items():
         print(f"{room:24} {killed[room]:4} of {total:4}  {100 * killed[room] / total:.0f} %")
