@@ -118,6 +118,7 @@ EMPTY_STATUS = {
     "status": "finished",
     "created": None,
     "stage": None,
+    "activity": None,
     "max_steps": 0,
     "eta_seconds": None,
     "metrics": {},

@@ -20,7 +20,6 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import msgspec
 import numpy as np
 import polars as pl
 from ftev.core.analysis import ANALYSES, Evaluation, analyse, at_operating_point
@@ -125,7 +124,7 @@ def shown(name: str, n: int, seed: int, draws: int) -> Counter[str]:
             "test", "base", before, "tuned", after, labels, positive, None, resampling
         ):
             found[f"{c.metric} of"] += 1
-            found[c.metric] += read_difference(msgspec.to_builtins(c)) == "better"
+            found[c.metric] += read_difference(c) == "better"
     return found
 
 
