@@ -12,6 +12,7 @@ import csv
 import fcntl
 import hashlib
 import json
+import math
 import os
 import pty
 import random
@@ -327,6 +328,8 @@ def without_times(value: Any) -> Any:
     plain = msgspec.to_builtins(value)
     if isinstance(plain, dict):
         return {k: without_times(v) for k, v in plain.items() if k not in ("time", "seconds")}
+    if isinstance(plain, float) and math.isnan(plain):
+        return "NaN"  # which equals itself
     return [without_times(v) for v in plain] if isinstance(plain, list) else plain
 
 
