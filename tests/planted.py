@@ -23,7 +23,7 @@ from ftev.core.config.config import (
     RunConfig,
 )
 from ftev.core.data.data import Dataset, read_run_data
-from ftev.core.data.drawn import tell_draws
+from ftev.core.data.drawn import draws_as_events
 from ftev.core.data.leakage import Leakage, find_leakage
 from ftev.core.data.splits import rows_together
 from ftev.core.judgement.findings import Finding, find
@@ -229,7 +229,7 @@ def _classified(
     yield from prepared(dataset)
     leakage = find_leakage(dataset.splits, near=config.data.near_duplicates)
     yield leakage.as_event()
-    yield from tell_draws(dataset)
+    yield from draws_as_events(dataset)
     yield from course if course is not None else healthy()
     validation: Frames = {}
     for split in ("validation", "test"):
@@ -475,7 +475,7 @@ def generated(
         _model(),
         *prepared(dataset),
         leakage.as_event(),
-        *tell_draws(dataset),
+        *draws_as_events(dataset),
         *(course if course is not None else healthy_text()),
         *_generated(config, dataset, predict, leakage),
         *facts,

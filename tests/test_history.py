@@ -469,8 +469,8 @@ def test_V11_one_sentence_says_which_checkpoint_is_kept_and_why() -> None:
     tied = fold([*story.beginning(), *story.epoch(1), *story.epoch(2), chosen(8, 8, 4, 1.0)])
     told = reason_kept(tied)
     assert told == (
-        "Step 8 was kept: accuracy on validation, 91.0 %, cannot be told from the 92.0 % of step 4 "
-        "(p = 1.00), and its loss is lower, 0.241 against 0.382."
+        "Step 8 was kept: accuracy on validation, 91.0 %, is indistinguishable from the "
+        "92.0 % of step 4 (p = 1.00), and its loss is lower, 0.241 against 0.382."
     )
     kept = describe_kept(tied, story.config())
     assert kept is not None

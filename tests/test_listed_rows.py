@@ -5,7 +5,7 @@ from __future__ import annotations
 import story
 from ftev.core.judgement.findings import find
 from ftev.core.report.parts import describe_finding
-from ftev.core.report.sections.verdict import sentences_of, tell_listed, tell_listed_of
+from ftev.core.report.sections.verdict import describe_listed, describe_listed_of, sentences_of
 from ftev.core.run.events import LeakageFound
 from ftev.core.run.history import fold
 
@@ -27,8 +27,8 @@ def leakage(test: int, validation: int, pairs: int) -> dict[str, object]:
 def test_a_cut_list_says_how_many_there_are() -> None:
     found = leakage(112, 55, 90)
     assert found["counted"] == {"test": 112, "validation": 55}
-    assert tell_listed(found) == "17 of 55 validation rows, 33 of 112 test rows"
-    assert tell_listed_of(found, "test") == "33 of 112 test rows"
+    assert describe_listed(found) == "17 of 55 validation rows, 33 of 112 test rows"
+    assert describe_listed_of(found, "test") == "33 of 112 test rows"
     assert sentences_of(found, {}).endswith(
         "and more. Listed: 17 of 55 validation rows, 33 of 112 test rows."
     )
@@ -36,5 +36,5 @@ def test_a_cut_list_says_how_many_there_are() -> None:
 
 def test_a_whole_list_says_nothing_more() -> None:
     found = leakage(4, 2, 6)
-    assert tell_listed(found) == "2 validation rows, 4 test rows"
+    assert describe_listed(found) == "2 validation rows, 4 test rows"
     assert "Listed" not in sentences_of(found, {})

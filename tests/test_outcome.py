@@ -11,7 +11,7 @@ import pytest
 import records
 import story
 from ftev.core.compare.compare import compare_runs
-from ftev.core.compare.compared import tell_outcome
+from ftev.core.compare.compared import describe_outcome
 from ftev.core.judgement.selection import read_difference
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics.comparisons import compare
@@ -39,7 +39,7 @@ def test_noise_of_the_last_bits_is_the_same(tmp_path: Path) -> None:
     assert loss.low > 0  # a test of such noise finds a difference
     assert loss.p < 0.05
     assert read_difference(loss) == "the same"
-    assert tell_outcome(told) == (
+    assert describe_outcome(told) == (
         "b and a are the same in every digit shown: 0.000 in loss on test "
         "(paired 95 %: 0.000 to 0.000)."
     )

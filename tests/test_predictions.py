@@ -114,7 +114,7 @@ def test_verify_goes_on_with_the_other_files(
     checks = {c.what: c for c in verify(run)}
     bad = checks["predictions/test.tuned.parquet"]
     assert bad.ok is False
-    assert "no column 'predicted'" in bad.told
+    assert "no column 'predicted'" in bad.message
     assert checks["rows of test base"].ok is True
     assert "rows of test tuned" not in checks
     assert main(["verify", str(run.path)]) == 1

@@ -99,7 +99,7 @@ def failures(run: Run) -> list[Check]:
 
 
 def told(run: Run) -> str:
-    return "\n".join(c.told for c in failures(run))
+    return "\n".join(c.message for c in failures(run))
 
 
 def set_in(column: str, row_id: int, value: Any) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -109,22 +109,22 @@ def set_in(column: str, row_id: int, value: Any) -> Callable[[pl.DataFrame], pl.
 
 def test_an_untouched_run_agrees_in_everything(copied: Copied, task: str) -> None:
     checks = verify(copied(task, signed=True))
-    assert not [c.told for c in checks if c.ok is False]
+    assert not [c.message for c in checks if c.ok is False]
     metrics = {"classification": "macro_f1", "generation": "bits_per_byte"}
     told = {c.what: c for c in checks}[f"test tuned {metrics[task]}"]
     assert told.stored.split()[0] == told.again.split()[0]  # the interval may be of another method
     assert any(c.ok and c.what.startswith("sums of test tuned") for c in checks)
     assert any(c.ok is not False and "→ tuned" in c.what for c in checks)
     known = ("needs a model", "another rule", "another method", "another form")  # of the sample
-    unchecked = [c.what for c in checks if c.ok is None and not any(k in c.told for k in known)]
+    unchecked = [c.what for c in checks if c.ok is None and not any(k in c.message for k in known)]
     assert unchecked == ["data files"]  # the made-up data is gone with its folder
 
 
 def test_older_runs_are_said_to_be_unchecked_in_their_files(copied: Copied, task: str) -> None:
     checks = verify(copied(task))
-    unchecked = [c.told for c in checks if c.ok is None]
+    unchecked = [c.message for c in checks if c.ok is None]
     assert any("test.tuned.parquet: the worker wrote no sha256" in text for text in unchecked)
-    assert not [c.told for c in checks if c.ok is False]
+    assert not [c.message for c in checks if c.ok is False]
 
 
 def test_a_changed_prediction_is_named_with_file_row_and_number(copied: Copied) -> None:
@@ -177,7 +177,7 @@ def test_removed_rows_fail_the_checks_and_break_nothing_off(copied: Copied, mode
     checks = {c.what: c for c in failures(run)}
     title = "test probe → tuned"
     assert checks[title].again == "cannot be computed"
-    assert f"predictions/{name} (" in checks[title].told
+    assert f"predictions/{name} (" in checks[title].message
     assert main(["verify", str(run.path)]) == 1
 
 
@@ -194,7 +194,7 @@ def test_removed_rows_fail_the_analyses_that_need_them(copied: Copied) -> None:
     stored.history.analyses = {"test": {"flips": {"tuned": {"rows": 1}}}}
     broken, *rest = check_analyses(stored)
     assert broken.ok is False
-    assert "predictions/test.tuned.parquet (" in broken.told
+    assert "predictions/test.tuned.parquet (" in broken.message
     assert [c.ok for c in rest] == [None]
 
 
@@ -232,7 +232,7 @@ def test_another_number_is_wrong_and_other_words_are_not(
     path.write_text(whole.replace("Both models were scored", "The two models were scored"))
     [check] = [c for c in verify(run) if c.what == name]
     assert check.ok is None
-    assert "1 of its lines are worded otherwise" in check.told
+    assert "1 of its lines are worded otherwise" in check.message
     assert check.unchecked > 0
 
 
@@ -247,7 +247,7 @@ def test_a_report_of_an_earlier_version_is_no_wrong_number(copied: Copied, task:
 
     edit_report(run, edit)
     assert not failures(run)
-    unchecked = {c.what: c.told for c in verify(run) if c.ok is None}
+    unchecked = {c.what: c.message for c in verify(run) if c.ok is None}
     assert "written by an earlier version of ftev" in unchecked["report.json verdict"]
     assert "report.json findings" in unchecked
     edit_report(run, lambda d: d["comparisons"][1].update(difference=0.5))
@@ -268,7 +268,7 @@ def test_a_sentence_in_other_words_is_no_wrong_number(copied: Copied, task: str)
     edit_report(run, reword)
     (check,) = [c for c in verify(run) if c.what == "report.json verdict"]
     assert check.ok is None
-    assert "the same is said in other words" in check.told
+    assert "the same is said in other words" in check.message
     write_report(run)
     edit_report(run, renumber)
     assert "verdict.reasons[0]" in told(run)
@@ -278,7 +278,7 @@ def test_a_report_written_while_the_run_went_on_is_said_to_be_one(copied: Copied
     run = copied("classification")
     edit_report(run, lambda d: (d["run"].update(status="running"), d.update(results={})))
     assert not failures(run)
-    assert any("written while the run was running" in c.told for c in verify(run))
+    assert any("written while the run was running" in c.message for c in verify(run))
 
 
 def rename_version(run: Run, version: str) -> None:
@@ -348,7 +348,7 @@ def test_an_interval_of_another_method_is_unchecked_and_its_number_is_not(copied
     checks = {c.what: c for c in verify(run)}
     loss = checks["test tuned loss"]
     assert loss.ok is None
-    assert "the number agrees; its interval was made by another method" in loss.told
+    assert "the number agrees; its interval was made by another method" in loss.message
     rewrite(run, "test.tuned.parquet", set_in("nll", 3, 1.5))
     assert {c.what: c for c in verify(run)}["test tuned loss"].ok is False
 
@@ -359,11 +359,11 @@ def test_a_copy_under_any_name_is_the_same_run(
 ) -> None:
     first = copied(task, signed=True)
     shutil.copytree(first.path, tmp_path / name)
-    assert not [c.told for c in verify(Run(tmp_path / name)) if c.ok is False]
+    assert not [c.message for c in verify(Run(tmp_path / name)) if c.ok is False]
     write_report(Run(tmp_path / name))  # and a copy of that one
     shutil.copytree(tmp_path / name, tmp_path / "copy of a copy")
     checks = {c.what: c for c in verify(Run(tmp_path / "copy of a copy"))}
-    assert not [c.told for c in checks.values() if c.ok is False]
+    assert not [c.message for c in checks.values() if c.ok is False]
     assert checks["report.md"].ok is checks["report.html"].ok is True
 
 
@@ -412,7 +412,7 @@ def test_one_changed_number_of_an_analysis_is_found_from_the_rows_alone(
     [found] = failures(run)
     if found.again == "unreadable":  # a row or a count that is no whole number any more
         assert found.what == f"events.jsonl line {place + 1:,}"
-        assert "Expected `int`, got `float`" in found.told
+        assert "Expected `int`, got `float`" in found.message
     else:
         assert found.what == f"test {analysis} {event['model']}"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.judgement.observations import observe_epoch, reason_kept
-from ..core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
+from ..core.judgement.selection import NOT_COMPARED, describe_leaked, was_compared
 from ..core.metrics.analyses import Parity, SelfTest
 from ..core.report.sections.parity import parity_sentence, self_test_sentence
 from ..core.run.events import (
@@ -91,7 +91,7 @@ def _of_leakage(e: LeakageFound, h: History) -> list[str]:
     if not (e.exact or e.near or e.ngram):
         return ["  leakage: no row repeats a row of an earlier split"]
     return [
-        f"  leakage: {tell_leaked(e.leaked) or 'rows repeat a row of an earlier split'}: "
+        f"  leakage: {describe_leaked(e.leaked) or 'rows repeat a row of an earlier split'}: "
         f"{e.exact:,} exactly, "
         f"{e.near:,} nearly, {e.ngram:,} by 13 words in a row"
     ]

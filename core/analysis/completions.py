@@ -1,6 +1,6 @@
 """What the answers of base and tuned look like: ends, lengths, repetition, the worst and the best.
 
-Metrics against references stand with the results; here is what they do not tell. Repetition is
+Metrics against references stand with the results; here is what they do not show. Repetition is
 counted in words and characters: models with different tokenizers are held to the same count.
 """
 

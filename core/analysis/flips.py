@@ -101,7 +101,7 @@ def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     same_tokens = bool((joined["tokens_from"] == joined["tokens_to"]).all())
     size = pl.col("tokens_to") if same_tokens else pl.col("bytes") * pl.lit(2.0).log()
     scored = (pl.col("tokens_from") > 0) & (pl.col("tokens_to") > 0)
-    told = joined.select(
+    compared = joined.select(
         "row_id",
         *((pl.col(f"nll_{name}") / size).alias(name) for name in ("from", "to")),
         tokens=pl.col("tokens_to"),
@@ -119,7 +119,7 @@ def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("rose"))
         .otherwise(pl.lit("same"))
     )
-    return told.with_columns(kind.alias("kind")).drop("scored")
+    return compared.with_columns(kind.alias("kind")).drop("scored")
 
 
 def describe_flips(

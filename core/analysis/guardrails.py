@@ -19,8 +19,8 @@ from ..run.events import AnalysisComputed
 from .evaluation import Evaluation, Frames
 
 OTHERS = "(other labels)"
-CANNOT_TELL = "cannot tell"
-OUTCOMES = {1: "met", 0: CANNOT_TELL, -1: "failed"}
+UNDECIDED = "cannot tell"
+OUTCOMES = {1: "met", 0: UNDECIDED, -1: "failed"}
 
 
 def guardrails(e: Evaluation) -> Iterator[AnalysisComputed]:
@@ -87,7 +87,7 @@ class _Condition:
                     rows=rows,
                     condition=condition,
                     limit=limit,
-                    outcome=CANNOT_TELL,
+                    outcome=UNDECIDED,
                     why=why,
                 )
 
@@ -140,7 +140,7 @@ def _against_reference(
     """The paired difference on these rows, and whether it shows that no more was lost."""
     reference = e.reference
     if reference is None:
-        return {"outcome": CANNOT_TELL, "why": "there is no reference to set it against"}
+        return {"outcome": UNDECIDED, "why": "there is no reference to set it against"}
     pair = frames[reference], frames["tuned"]
     why = f"{g.metric} cannot be compared with the {reference} row by row"
     try:
@@ -149,7 +149,7 @@ def _against_reference(
     except DataError as error:  # the models do not read the same rows
         found, why = [], f"{why}: {error}"
     if not found:
-        return {"outcome": CANNOT_TELL, "why": why, "from_model": reference}
+        return {"outcome": UNDECIDED, "why": why, "from_model": reference}
     c = found[0]
     vote, why = against_margin(c, pair[1].height, no_worse_by=limit)
     change = Change(c.difference, c.low, c.high, c.p, c.method)

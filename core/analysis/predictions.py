@@ -69,7 +69,7 @@ def read_predictions(
 
 
 def task_of(run: Run, history: History) -> str:
-    """What the run was started for. Raises FtevError where neither events nor config tell."""
+    """What the run was started for. Raises FtevError where neither events nor config name it."""
     return history.task if history.task in TASKS else run.config().task
 
 
@@ -81,7 +81,7 @@ def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFram
     """
     if task not in TASKS:
         raise RunError(
-            Fault(str(path), f"there is no task {task!r}", "The run tells no known task")
+            Fault(str(path), f"there is no task {task!r}", "The run names no known task")
         )
     if not os.path.isfile(path):  # a closed folder is no exception here
         what = "cannot be read: it is no file" if os.path.exists(path) else "there is no such file"
@@ -92,8 +92,8 @@ def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFram
         [fault] = error.faults
         raise RunError(Fault(str(path), fault.what, fault.remedy)) from None
     except (Exception, pl.exceptions.PanicException) as error:  # damaged bytes fail in many ways
-        told = (str(error).splitlines() or ["it is damaged"])[0]
-        raise RunError(Fault(str(path), f"cannot be read: {told}", REWRITE)) from None
+        reason = (str(error).splitlines() or ["it is damaged"])[0]
+        raise RunError(Fault(str(path), f"cannot be read: {reason}", REWRITE)) from None
     if faults := _column_faults(frame, task) or _row_faults(frame, task, len(labels)):
         raise RunError(*(Fault(str(path), what, REWRITE) for what in faults))
     return frame.with_columns(pl.col("row_id").cast(pl.Int64))
@@ -184,10 +184,10 @@ def _inputs_of_data(
     from ..data.data import read_dataset
     from ..data.rows import input_of
 
-    config, told = run.config(), history.splits.get(split)
+    config, prepared = run.config(), history.splits.get(split)
     dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
     found = dataset.splits.get(split)
-    if found is None or told is None or found.sha256 != told.sha256:
+    if found is None or prepared is None or found.sha256 != prepared.sha256:
         return Inputs({}, "the data file has changed since the run (its sha256 is another)")
     if dataset.columns.form == "text" and found.frame.height != frame.height:
         return _windows(found.frame["text"], frame, most)
@@ -202,8 +202,8 @@ def _windows(documents: pl.Series, frame: pl.DataFrame, most: int | None) -> Inp
     text, start = "".join(documents.to_list()).encode(), 0
     rows = frame.sort("row_id")
     if rows["bytes"].sum() != len(text):
-        told = "the rows are windows of longer documents, and some of these were not scored"
-        return Inputs({}, told)
+        reason = "the rows are windows of longer documents, and some of these were not scored"
+        return Inputs({}, reason)
     texts: dict[int, str] = {}
     for row_id, size in zip(rows["row_id"], rows["bytes"], strict=True):
         texts[row_id] = text[start : start + size].decode(errors="ignore")[:most]

@@ -1,4 +1,4 @@
-"""Runs set side by side: paired where their rows agree, refused or told apart where they do not."""
+"""Runs side by side: paired where their rows agree, else refused or marked unpaired."""
 
 from __future__ import annotations
 
@@ -174,9 +174,13 @@ def _check_labels(sides: Sequence[Side]) -> None:
             )
             if only
         ]
-        told = " and ".join(parts) or "the same labels in another order"
+        difference = " and ".join(parts) or "the same labels in another order"
         faults.append(
-            Fault(side.name, f"other labels than {first.name}: {told}", "Set [data] labels in both")
+            Fault(
+                side.name,
+                f"other labels than {first.name}: {difference}",
+                "Set [data] labels in both",
+            )
         )
     if faults:
         raise ConfigError(*faults)
@@ -259,13 +263,13 @@ def _adjusted(
 
 
 def _describe(side: Side, metrics: Sequence[str]) -> ComparedRun:
-    told = headline(side.run, side.history)
+    shown = headline(side.run, side.history)
     document: ComparedRun = {
         "name": side.name,
         "path": str(side.run.path),
         "status": run_status(side.run, side.history),
         "created": format_time(side.history.created),
-        "headline": told.text if told else None,
+        "headline": shown.text if shown else None,
         "n": side.result.n if side.result else 0,
         "metrics": {name: side.result.metrics[name] for name in metrics} if side.result else {},
         "verdict": None,
@@ -285,12 +289,12 @@ def config_differences(sides: Sequence[Side]) -> dict[str, list[Any]]:
 
 
 def _facts(side: Side) -> dict[str, Any]:
-    told = flatten(to_dict(side.config)) if side.config else {}
-    told = {name: value for name, value in told.items() if name not in NOT_COMPARED}
+    facts = flatten(to_dict(side.config)) if side.config else {}
+    facts = {name: value for name, value in facts.items() if name not in NOT_COMPARED}
     for name, s in side.history.splits.items():
-        told[f"rows of {name}"] = s.rows
-        told[f"sha256 of {name}"] = s.sha256[:12]
+        facts[f"rows of {name}"] = s.rows
+        facts[f"sha256 of {name}"] = s.sha256[:12]
     if device := side.history.device:
-        told |= {"device": device.name, "precision": device.precision}
-        told |= {f"version of {name}": version for name, version in device.packages.items()}
-    return told
+        facts |= {"device": device.name, "precision": device.precision}
+        facts |= {f"version of {name}": version for name, version in device.packages.items()}
+    return facts

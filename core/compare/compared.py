@@ -62,16 +62,16 @@ class ComparedRuns(TypedDict):
     notes: list[str]
 
 
-def tell_outcome(told: ComparedRuns) -> str:
+def describe_outcome(compared: ComparedRuns) -> str:
     """One or two sentences: which runs are shown to be better or worse than the baseline."""
-    metric, split, baseline = told["metric"], told["split"], told["baseline"]
-    named = name_in(told, metric)
-    found = primary_comparisons(told)
-    reasons = {u["run"]: u["reason"] for u in told["unpaired"]}
-    if len(told["runs"]) == 2:
-        name = told["runs"][1]["name"]
+    metric, split, baseline = compared["metric"], compared["split"], compared["baseline"]
+    named = name_in(compared, metric)
+    found = primary_comparisons(compared)
+    reasons = {u["run"]: u["reason"] for u in compared["unpaired"]}
+    if len(compared["runs"]) == 2:
+        name = compared["runs"][1]["name"]
         if found:
-            return _tell_one(found[0], baseline, named)
+            return _describe_one(found[0], baseline, named)
         why = "" if name in reasons else f": {named} cannot be paired"
         return f"No evidence either way: {name} is not paired with {baseline}{why}."
     groups: dict[Outcome, list[str]] = {}
@@ -83,71 +83,71 @@ def tell_outcome(told: ComparedRuns) -> str:
     return f"{named} on {split} against {baseline}: {'; '.join(parts)}."
 
 
-def _tell_one(c: Comparison, baseline: str, named: str) -> str:
+def _describe_one(c: Comparison, baseline: str, named: str) -> str:
     metric, name = c.metric, c.to_model
     change = format_difference(metric, c.difference)
     ends = format_difference_interval(metric, c.low, c.high)
     where = f"{change} in {named} on {c.split}"
-    told = f"{where} (paired 95 %: {ends}, p {_p(c.p)})"
+    difference = f"{where} (paired 95 %: {ends}, p {_p(c.p)})"
     counted = ""
     if c.fixed is not None and c.broke is not None:
         counted = f"; it fixed {c.fixed:,} rows and broke {c.broke:,}"
     match read_difference(c):
         case "better" | "worse" as read:
-            return f"{name} is {read} than {baseline}: {told}{counted}."
+            return f"{name} is {read} than {baseline}: {difference}{counted}."
         case "the same":
             same = f"{name} and {baseline} are the same in every digit shown"
             return f"{same}: {where} (paired 95 %: {ends})."
-    return f"No difference is shown between {name} and {baseline}: {told}{_could_show(c)}."
+    return f"No difference is shown between {name} and {baseline}: {difference}{_could_show(c)}."
 
 
 def _p(value: float) -> str:
-    told = format_p(value)
-    return told if told.startswith("<") else f"= {told}"
+    shown = format_p(value)
+    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def _could_show(c: Comparison) -> str:
     if c.smallest_detectable is None or math.isnan(c.smallest_detectable):
         return ""
-    told = format_difference(c.metric, abs(c.smallest_detectable)).lstrip("+")
-    return f"; detectable with these rows: {told} or more"
+    least = format_difference(c.metric, abs(c.smallest_detectable)).lstrip("+")
+    return f"; detectable with these rows: {least} or more"
 
 
-def primary_comparisons(told: ComparedRuns) -> list[Comparison]:
-    return [c for c in told["comparisons"] if c.metric == told["metric"]]
+def primary_comparisons(compared: ComparedRuns) -> list[Comparison]:
+    return [c for c in compared["comparisons"] if c.metric == compared["metric"]]
 
 
-def comparison_blocks(told: ComparedRuns) -> list[Block]:
+def comparison_blocks(compared: ComparedRuns) -> list[Block]:
     """The page that `e` writes."""
-    metric, names = told["metric"], [r["name"] for r in told["runs"]]
-    direction, named = METRICS[metric].direction, name_in(told, metric)
+    metric, names = compared["metric"], [r["name"] for r in compared["runs"]]
+    direction, named = METRICS[metric].direction, name_in(compared, metric)
     blocks: list[Block] = [
         Heading("Runs side by side", 1),
-        Paragraph(tell_outcome(told)),
-        Heading(f"{named} of {told['model']} on {told['split']} ({direction} is better)"),
-        Table(("run", "rows", named, "verdict"), [_run_row(r, metric) for r in told["runs"]]),
+        Paragraph(describe_outcome(compared)),
+        Heading(f"{named} of {compared['model']} on {compared['split']} ({direction} is better)"),
+        Table(("run", "rows", named, "verdict"), [_run_row(r, metric) for r in compared["runs"]]),
     ]
-    if found := primary_comparisons(told):
+    if found := primary_comparisons(compared):
         blocks += [Heading("Paired differences from the baseline"), _paired_table(found)]
         methods = dict.fromkeys(c.method for c in found)
         blocks.append(Paragraph(f"Method: {'; '.join(methods)}.", quiet=True))
     blocks += [
         Paragraph(f"{u['run']} is not paired with the baseline: {u['reason']}.")
-        for u in told["unpaired"]
+        for u in compared["unpaired"]
     ]
-    blocks += _other_tables(told)
-    if told["config"]:
-        rows = [[name, *map(format_setting, row)] for name, row in told["config"].items()]
+    blocks += _other_tables(compared)
+    if compared["config"]:
+        rows = [[name, *map(format_setting, row)] for name, row in compared["config"].items()]
         blocks += [Heading("What differs between the runs"), Table(("", *names), rows, names)]
     else:
         blocks.append(Paragraph("The runs were configured alike, on the same files."))
-    return [*blocks, Bullets([f"{note}." for note in told["notes"]])]
+    return [*blocks, Bullets([f"{note}." for note in compared["notes"]])]
 
 
 def _run_row(r: ComparedRun, metric: str) -> list[str]:
     verdict = r["verdict"]
-    told = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else DASH
-    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), told]
+    decision = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else DASH
+    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), decision]
 
 
 def _paired_table(found: Sequence[Comparison]) -> Table:
@@ -166,23 +166,23 @@ def _paired_table(found: Sequence[Comparison]) -> Table:
     return Table(columns, rows)
 
 
-def _other_tables(told: ComparedRuns) -> list[Block]:
-    first, *rest = told["runs"]
+def _other_tables(compared: ComparedRuns) -> list[Block]:
+    first, *rest = compared["runs"]
     blocks: list[Block] = []
     for r in rest:
         rows = [
             [
-                name_in(told, name),
+                name_in(compared, name),
                 format_estimate(name, first["metrics"][name]),
                 format_estimate(name, r["metrics"][name]),
                 *([DASH] * 3 if c is None else _change(c)),
             ]
-            for name, c in other_metrics(told, r["name"])
+            for name, c in other_metrics(compared, r["name"])
         ]
         if rows:
             columns = ("metric", "baseline", "this run", "difference", "95 % interval", "p")
             title = f"Other metrics, {r['name']} against the baseline"
-            note = not_adjusted(told)
+            note = not_adjusted(compared)
             blocks += [Heading(title), Table(columns, rows), Paragraph(note, quiet=True)]
     return blocks
 
@@ -192,20 +192,20 @@ def _change(c: Comparison) -> list[str]:
     return [format_difference(c.metric, c.difference), ends, format_p(c.p)]
 
 
-def name_in(told: ComparedRuns, metric: str) -> str:
+def name_in(compared: ComparedRuns, metric: str) -> str:
     """A metric's name, with the positive label of the runs where it is of one."""
-    return name_metric(metric, told["positive"])
+    return name_metric(metric, compared["positive"])
 
 
-def not_adjusted(told: ComparedRuns) -> str:
-    named = name_in(told, told["metric"])
+def not_adjusted(compared: ComparedRuns) -> str:
+    named = name_in(compared, compared["metric"])
     return f"These p are not adjusted: {named} is the one question that was asked."
 
 
-def other_metrics(told: ComparedRuns, run: str) -> list[tuple[str, Comparison | None]]:
+def other_metrics(compared: ComparedRuns, run: str) -> list[tuple[str, Comparison | None]]:
     """Every metric but the primary and those equal to another, with a run's paired difference."""
-    pairs = {c.metric: c for c in told["comparisons"] if c.to_model == run}
-    names = [m for m in told["metrics"] if m != told["metric"] and not METRICS[m].same_as]
+    pairs = {c.metric: c for c in compared["comparisons"] if c.to_model == run}
+    names = [m for m in compared["metrics"] if m != compared["metric"] and not METRICS[m].same_as]
     return [(name, pairs.get(name)) for name in names]
 
 

@@ -19,8 +19,8 @@ def why_unpaired(
     `same_file` says that both were read from the same bytes: windows of documents have no content
     hash and are known by nothing else.
     """
-    if told := _other_ids(a, b, names):
-        return told
+    if reason := _other_ids(a, b, names):
+        return reason
     unknown = [name for name, frame in zip(names, (a, b), strict=True) if "content" not in frame]
     if unknown:
         return f"no content hash is stored with the rows of {' and '.join(unknown)}"

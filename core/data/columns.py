@@ -14,7 +14,7 @@ import polars as pl
 from ..config.config import DataConfig
 from ..tasks import find_task
 from .faults import Faults, show_value
-from .labels import is_scale, sort_labels, tell_scale
+from .labels import describe_scale, is_scale, sort_labels
 from .sources import Table
 
 Form = Literal["text_label", "text", "prompt_completion", "messages"]
@@ -252,7 +252,7 @@ def _scale(table: Table, taken: set[str]) -> tuple[str, str] | None:
             continue
         values = Counter(as_text(column).drop_nulls().str.strip_chars().to_list())
         if is_scale(values):
-            what, remedy = tell_scale(sort_labels(values))
+            what, remedy = describe_scale(sort_labels(values))
             return what, f'{remedy}, with label = "{name}"'
     return None
 

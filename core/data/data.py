@@ -16,7 +16,7 @@ from ..run.events import ColumnsFound
 from .columns import KNOWN_NAMES, Columns, check_slices, find_columns, list_columns, named_columns
 from .faults import Faults, show_value
 from .formats import Reading, format_by_ending
-from .labels import is_scale, sort_labels, tell_scale
+from .labels import describe_scale, is_scale, sort_labels
 from .rows import check_labels, find_unread_keys, select_rows, with_content
 from .sources import Table, find_source, read_source
 from .splits import assign_splits, split_document
@@ -268,7 +268,7 @@ def _find_labels(
         labels = sort_labels(counts)
         if is_scale(counts):
             file = next(iter(tables.values())).files[0]
-            fatal.about("data.label").add("labels", file, *tell_scale(labels))
+            fatal.about("data.label").add("labels", file, *describe_scale(labels))
     if len(labels) == 1 and complete:
         setting = "data.labels" if data.labels else "data.label"
         name = setting if data.labels else next(iter(tables.values())).files[0]

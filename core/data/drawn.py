@@ -72,7 +72,7 @@ class Wording:
     rows: int  # of both splits that were read
 
 
-def tell_draws(dataset: Dataset) -> list[AnalysisComputed]:
+def draws_as_events(dataset: Dataset) -> list[AnalysisComputed]:
     """How the rows that judge differ from train, where both are single rows and not documents."""
     judging = next((name for name in ("test", "validation") if name in dataset.splits), "")
     if not judging or "train" not in dataset.splits or dataset.columns.form == "text":

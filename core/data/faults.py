@@ -138,10 +138,11 @@ def check_size(held: int, rows: int = 0) -> None:
     needed, free = TIMES * held + A_ROW * rows, free_memory()
     if free is not None and needed > free:
         count = f"{rows:,} rows, " if rows else ""
-        what = f"holds {count}{_told(held)}, and reading it takes up to {_told(needed)} of memory"
+        peak = _spell_size(needed)
+        what = f"holds {count}{_spell_size(held)}, and reading it takes up to {peak} of memory"
         remedy = "Give fewer or shorter rows, or a machine with more memory"
-        raise DataError(Fault("", f"{what}: {_told(free)} are free", remedy))
+        raise DataError(Fault("", f"{what}: {_spell_size(free)} are free", remedy))
 
 
-def _told(size: int) -> str:
+def _spell_size(size: int) -> str:
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"

@@ -47,7 +47,7 @@ def is_scale(counts: Mapping[str, int]) -> bool:
     return len(numbers) > SCALE_WHOLE_VALUES and gaps and few
 
 
-def tell_scale(labels: Sequence[str]) -> tuple[str, str]:
+def describe_scale(labels: Sequence[str]) -> tuple[str, str]:
     """That labels look like numbers on a scale, and what to do."""
     what = (
         f"has labels that look like numbers on a scale ({len(labels):,} different, "

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ..data.data import read_run_data
-from ..data.drawn import tell_draws
+from ..data.drawn import draws_as_events
 from ..data.leakage import find_leakage
 from ..files.disk import replacing
 from ..metrics.counts import default_positive
@@ -101,7 +101,7 @@ def prepare_training_data(s: Session) -> None:
                 s.prepare(split)
         check_tokens(s, s.config.model.base)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
-        s.write(s.leakage.as_event(), *tell_draws(s.dataset))
+        s.write(s.leakage.as_event(), *draws_as_events(s.dataset))
         if "train" in s.rows:
             shown.update(s.shapes("train"))
         else:

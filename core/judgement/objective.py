@@ -33,7 +33,7 @@ FEASIBLE = 1_000_000  # labelled rows: nobody gathers more to decide one target
 
 @dataclass(frozen=True)
 class Answer:
-    """What one question found: in favour (1), against (-1), or not to be told (0).
+    """What one question found: in favour (1), against (-1), or undecided (0).
 
     None is a remark: it stands among the reasons and decides nothing.
     """
@@ -268,7 +268,7 @@ class Standing:
 
 
 def against_chance(history: History, split: str, model: str) -> Standing | None:
-    """None where nothing could tell: no interval, no size of the vocabulary, or only one label.
+    """None where nothing can decide: no interval, no size of the vocabulary, or only one label.
 
     Classifiers: balanced accuracy against one over the labels that occur, or MCC against 0.
     Language models: loss against ln V.

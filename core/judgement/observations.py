@@ -27,11 +27,11 @@ def observe_epoch(history: History, now: Epoch) -> str:
     if not math.isfinite(now.train_loss):
         return "training loss is not finite: lower the learning rate"
     skipped = bisect_right(history.steps.skipped_steps, now.step)
-    told = f"; {skipped} steps skipped (gradient not finite)" if skipped else ""
+    note = f"; {skipped} steps skipped (gradient not finite)" if skipped else ""
     before = list(takewhile(lambda e: e is not now, history.epochs))
     return (
         _observe_change(history, before, now) if before else _observe_first(history, now)
-    ) + told
+    ) + note
 
 
 def _observe_first(history: History, now: Epoch) -> str:
@@ -60,12 +60,12 @@ def _observe_change(history: History, earlier: Sequence[Epoch], now: Epoch) -> s
         return f"validation loss is level ({change.difference:+.3f}){accuracy}"
     if change.difference < 0:
         return f"validation loss fell by {_by(change)}{accuracy}: still learning"
-    told = f"validation loss rose by {_by(change)}"
+    rise = f"validation loss rose by {_by(change)}"
     if train is False:
         return f"both losses rose (validation by {_by(change)}): training is unstable"
     if not train:
-        return told + accuracy
-    return f"{told} while training loss fell{_overfitting(history, earlier, now)}"
+        return rise + accuracy
+    return f"{rise} while training loss fell{_overfitting(history, earlier, now)}"
 
 
 def _train_fell(history: History, earlier: Sequence[Epoch], now: Epoch) -> bool | None:
@@ -145,9 +145,9 @@ def reason_kept(history: History) -> str:
         return f"Step {c.step:,} was kept: its {name} on validation, {value}, is {of}."
     top = format_value(c.metric, c.top_value)
     return (
-        f"Step {c.step:,} was kept: {name} on validation, {value}, cannot be told from the {top} "
-        f"of step {c.top_step:,} (p = {c.p:.2f}), and its loss is lower, {c.loss:.3f} against "
-        f"{c.top_loss:.3f}."
+        f"Step {c.step:,} was kept: {name} on validation, {value}, is indistinguishable "
+        f"from the {top} of step {c.top_step:,} (p = {c.p:.2f}), and its loss "
+        f"is lower, {c.loss:.3f} against {c.top_loss:.3f}."
     )
 
 

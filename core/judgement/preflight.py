@@ -90,7 +90,7 @@ def check_run(config: RunConfig) -> CheckResult:
 def check_model(
     config: RunConfig,
     result: CheckResult,
-    tell: Callable[[str], None],
+    on_progress: Callable[[str], None],
     started: Callable[[Popen[bytes]], None] | None = None,
 ) -> CheckResult:
     """The result with what the model's tokenizer and size say; no weights are loaded.
@@ -101,19 +101,21 @@ def check_model(
     from ..run.launch import ask_engine
 
     try:
-        told = ask_engine("preview", {"config": to_dict(config)}, tell, started)
+        answer = ask_engine("preview", {"config": to_dict(config)}, on_progress, started)
     except RunError as error:
         return replace(result, not_checked=[f"{BY_THE_ENGINE}: {error}"])
-    found = result.findings + _find_masking(told["splits"])
-    return replace(result, model=told, findings=found, not_checked=[])
+    found = result.findings + _find_masking(answer["splits"])
+    return replace(result, model=answer, findings=found, not_checked=[])
 
 
 def _find_masking(splits: dict[str, dict[str, Any]]) -> list[Finding]:
     names = ("rows", "truncated_rows", "truncated_tokens", "unscored_rows", "rows_without_eos")
     return find(
         fold(
-            SplitPrepared(split=split, columns=-1, **{n: told[n] for n in names if n in told})
-            for split, told in splits.items()
+            SplitPrepared(
+                split=split, columns=-1, **{n: described[n] for n in names if n in described}
+            )
+            for split, described in splits.items()
         )
     )
 
@@ -139,8 +141,8 @@ def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck
 
 
 def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding]:
-    """The findings of a run that has told no more than its data."""
-    from ..data.drawn import tell_draws
+    """The findings of a run that has recorded no more than its data."""
+    from ..data.drawn import draws_as_events
 
     started = RunStarted(run="", name="", task=config.task, pid=0, host="", ftev_version="")
     splits: list[AnyEvent] = [
@@ -148,5 +150,11 @@ def _find(config: RunConfig, dataset: Dataset, leakage: Leakage) -> list[Finding
         for s in dataset.splits.values()
     ]
     labels = LabelsFixed(labels=list(dataset.labels))
-    told = [dataset.columns_found(), *splits, labels, leakage.as_event(), *tell_draws(dataset)]
-    return find(fold([started, *told]), config)
+    events = [
+        dataset.columns_found(),
+        *splits,
+        labels,
+        leakage.as_event(),
+        *draws_as_events(dataset),
+    ]
+    return find(fold([started, *events]), config)

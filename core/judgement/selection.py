@@ -21,12 +21,12 @@ REFERENCES = ("base", "probe", "majority")  # what a tuned model is set against,
 
 
 def clean(split: str) -> str:
-    """The name under which the rows of a split that repeat nothing of an earlier one are told."""
+    """The name of a split's clean rows: those that repeat nothing of an earlier split."""
     return f"{split}_clean"
 
 
 def unclean(split: str) -> str:
-    """The split whose clean rows are told under this name, else the name itself."""
+    """The split whose clean rows have this name, else the name itself."""
     return split.removesuffix("_clean")
 
 
@@ -102,7 +102,7 @@ LEVEL = 0.05
 
 
 def read_difference(c: Comparison) -> Outcome:
-    """Better, worse, the same, or that these rows cannot tell.
+    """Better, worse, the same, or undecided by these rows.
 
     By its interval and its p: Holm's for all but the declared metric (S6). Both must show it (S2b).
     The same: it is surely not large, and no digit of it is shown; sums in another order differ in
@@ -142,19 +142,19 @@ ROW = "a row of an earlier split"
 ORDER = ("test", "validation")
 
 
-def tell_leaked(leaked: Mapping[str, int], group_rows: Mapping[str, int] | None = None) -> str:
+def describe_leaked(leaked: Mapping[str, int], group_rows: Mapping[str, int] | None = None) -> str:
     """`60 test rows and 1 validation row repeat a row of an earlier split`; empty without counts.
 
     `leaked`: split -> its rows that repeat one of an earlier split, each counted once; with
     `group_rows` those whose group stands in an earlier split are among them.
     """
     names = [name for name in (*ORDER, *leaked) if leaked.get(name)]
-    told = [format_count(leaked[name], f"{name} row") for name in dict.fromkeys(names)]
-    if not told:
+    counts = [format_count(leaked[name], f"{name} row") for name in dict.fromkeys(names)]
+    if not counts:
         return ""
-    one = len(told) == 1 and leaked[names[0]] == 1
+    one = len(counts) == 1 and leaked[names[0]] == 1
     what = "a row of an earlier split, or share a group with one" if group_rows else ROW
-    return f"{' and '.join(told)} {'repeats' if one and not group_rows else 'repeat'} {what}"
+    return f"{' and '.join(counts)} {'repeats' if one and not group_rows else 'repeat'} {what}"
 
 
 def was_compared(splits: Sequence[str]) -> bool:

@@ -126,8 +126,8 @@ def _still_to_come(history: History, config: RunConfig) -> str:
         "self-test": bool(config.evaluate.self_test_rows) and "self_test" not in known,
         "deploy parity": bool(config.evaluate.parity_rows) and "parity" not in known,
     }
-    told = ", ".join(name for name, is_missing in missing.items() if is_missing)
-    return f"the run has not ended; still to come: {told}" if told else "the run has not ended"
+    listed = ", ".join(name for name, is_missing in missing.items() if is_missing)
+    return f"the run has not ended; still to come: {listed}" if listed else "the run has not ended"
 
 
 def _awaits_test(history: History, config: RunConfig) -> bool:
@@ -160,11 +160,11 @@ def describe_objective(history: History, config: RunConfig) -> str:
     positive = o.positive or history.positive
     name = name_metric(metric, positive)
     margin = _describe_margin(metric, config)
-    told = f", and {margin}" if margin else ""
+    condition = f", and {margin}" if margin else ""
     if o.at_least is not None:
-        return f"{name} at least {format_value(metric, o.at_least)}{told}"
+        return f"{name} at least {format_value(metric, o.at_least)}{condition}"
     if o.at_most is not None:
-        return f"{name} at most {format_value(metric, o.at_most)}{told}"
+        return f"{name} at most {format_value(metric, o.at_most)}{condition}"
     if aim := _describe_aim(config, positive):
         if o.metric is None:
             return f"{aim}, better there than the reference and than a constant answer"
@@ -191,8 +191,8 @@ def _describe_aim(config: RunConfig, positive: str | None) -> str:
     for metric in ("recall", "precision"):
         share = getattr(config.objective, f"{metric}_at_least", None)
         if share is not None:
-            told = f"{metric}{of} at least {format_value(metric, share)}"
-            return f"{told} at a threshold chosen on validation"
+            aim = f"{metric}{of} at least {format_value(metric, share)}"
+            return f"{aim} at a threshold chosen on validation"
     if getattr(config.objective, "cost", None):
         return "the least cost at a threshold chosen on validation"
     return ""
@@ -227,8 +227,8 @@ def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
     standing = against_chance(history, split, "tuned")
     if standing is None:
         if history.task_type.has_labels:
-            told = f"nothing shows on {split} whether the tuned model is better than guessing"
-            yield Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
+            reason = f"nothing shows on {split} whether the tuned model is better than guessing"
+            yield Answer(0, reason, {"at": ["results", split, "tuned", "metrics"]})
     elif standing.outcome == "worse":
         yield Answer(-1, f"{standing.text}: worse than guessing", standing.evidence)
     elif standing.outcome == "cannot tell":
@@ -249,19 +249,19 @@ def _meets_target(history: History, config: RunConfig, split: str) -> Iterator[A
         return
     value, goal = format_value(metric, estimate.value), format_value(metric, target)
     ends = format_interval(metric, estimate.low, estimate.high)
-    told = (
+    claim = (
         f"{name_metric(metric, history.positive)} on {_rows_of(history, split)}{where} is {value} "
         f"(95 %: {ends}), target {goal}"
     )
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
     numbers["target"] = target
     vote, why = against_target(estimate, tuned.n, target, at_least=o.at_least is not None)
-    yield Answer(vote, f"{told}: {why}", {"at": at, **numbers})
+    yield Answer(vote, f"{claim}: {why}", {"at": at, **numbers})
 
 
 def _not_computed(metric: str, split: str) -> Answer:
-    told = f"{name_metric(metric)} was not computed on {split}: it does not apply here"
-    return Answer(0, told, {"at": ["results", split, "tuned", "metrics"]})
+    reason = f"{name_metric(metric)} was not computed on {split}: it does not apply here"
+    return Answer(0, reason, {"at": ["results", split, "tuned", "metrics"]})
 
 
 def _rows_of(history: History, split: str) -> str:
@@ -293,15 +293,15 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
             yield from _loses_to(history, metric, split, left)
             return
         is_ = "is not shown to be" if known.outcome == "cannot tell" else "is no"
-        told = f"it {is_} better than guessing, so beating it is no reason to ship"
-        yield Answer(None, f"{known.text}: {told}", known.evidence)
+        reason = f"it {is_} better than guessing, so beating it is no reason to ship"
+        yield Answer(None, f"{known.text}: {reason}", known.evidence)
         if answer.vote != 1:
             yield answer
     if config.objective.at_least is None and config.objective.at_most is None:
-        told = (
+        reason = (
             f"no reference on {split} is better than guessing: declare a target, such as at_least"
         )
-        yield Answer(0, told, {"at": ["results", split]})
+        yield Answer(0, reason, {"at": ["results", split]})
 
 
 def _loses_to(
@@ -319,17 +319,17 @@ def _against(
 ) -> Answer:
     if broken := history.results[split][against].no_prediction:
         lost = format_count(len(broken), f"{split} row")
-        told = (
+        claim = (
             f"{MODELS[against]} has no prediction for {lost}: it is broken, so being better than "
             "it shows nothing"
         )
-        return Answer(0, told, {"at": ["results", split, against], "rows": len(broken)})
+        return Answer(0, claim, {"at": ["results", split, against], "rows": len(broken)})
     c = find_comparison(history, split, metric, against)
     if c is None:
         return _unpaired(history, split, metric, MODELS[against])
     change = format_difference(metric, c.difference)
     ends = format_difference_interval(metric, c.low, c.high)
-    told = (
+    claim = (
         f"{name_metric(metric, history.positive)} on {_rows_of(history, split)} changes by "
         f"{change} against {MODELS[against]} "
         f"(paired 95 %: {ends}){_flips(c, metric)}"
@@ -339,15 +339,15 @@ def _against(
         rows = history.results[split]["tuned"].n
         no_worse_by = o.no_worse_by or 0.0
         vote, why = against_margin(c, rows, better_by=o.better_by, no_worse_by=no_worse_by)
-        return Answer(vote, f"{told}: {why}", evidence)
+        return Answer(vote, f"{claim}: {why}", evidence)
     match read_difference(c):
         case "better":
-            return Answer(1, f"{told}: better", evidence)
+            return Answer(1, f"{claim}: better", evidence)
         case "worse":
-            return Answer(-1, f"{told}: worse", evidence)
+            return Answer(-1, f"{claim}: worse", evidence)
         case "the same":
-            return Answer(0, f"{told}: the same in every digit shown", evidence)
-    return Answer(0, f"{told}: no difference is shown{_detectable(c, metric)}", evidence)
+            return Answer(0, f"{claim}: the same in every digit shown", evidence)
+    return Answer(0, f"{claim}: no difference is shown{_detectable(c, metric)}", evidence)
 
 
 def _paired_evidence(history: History, c: Comparison) -> dict[str, object]:
@@ -385,8 +385,8 @@ def _unpaired(history: History, split: str, metric: str, name: str) -> Answer:
     value = metric_value(history.results[split]["tuned"], metric)
     if value is None:
         return _not_computed(metric, split)
-    told = f"{name_metric(metric)} was not compared row by row with {name}"
-    return Answer(0, told, {"at": ["comparisons"]})
+    reason = f"{name_metric(metric)} was not compared row by row with {name}"
+    return Answer(0, reason, {"at": ["comparisons"]})
 
 
 def _is_judged_on_test(history: History, config: RunConfig, split: str) -> Iterator[Answer]:
@@ -394,15 +394,15 @@ def _is_judged_on_test(history: History, config: RunConfig, split: str) -> Itera
         missing = "there is no test split" if config.evaluate.test else "test is held back"
         if not history.finished and _awaits_test(history, config):
             missing = "results on test are still to come"
-        told = f"{missing}: validation also chose the checkpoint"
-        yield Answer(0, told, {"at": ["data"]})
+        reason = f"{missing}: validation also chose the checkpoint"
+        yield Answer(0, reason, {"at": ["data"]})
 
 
 def _reached_its_end(history: History) -> Iterator[Answer]:
     """What comes last is whether the saved weights are those that were scored."""
     if history.finished and history.finished.status != "finished":
-        told = f"the run was {history.finished.status} before its last check of the saved weights"
-        yield Answer(0, told, {"at": ["run"]})
+        reason = f"the run was {history.finished.status} before its last check of the saved weights"
+        yield Answer(0, reason, {"at": ["run"]})
 
 
 def _why_clean(history: History, metric: str, split: str) -> Answer:
@@ -410,7 +410,7 @@ def _why_clean(history: History, metric: str, split: str) -> Answer:
     whole, kept = (history.results[name]["tuned"] for name in (split, clean(split)))
     rows, others = whole.n, kept.n
     leaked = rows - others
-    told = (
+    reason = (
         f"{leaked:,} of {format_count(rows, f'{split} row')} "
         f"{'repeats' if leaked == 1 else 'repeat'} a row of an earlier split, "
         f"so the {others:,} others are judged"
@@ -418,9 +418,9 @@ def _why_clean(history: History, metric: str, split: str) -> Answer:
     estimate = whole.metrics.get(metric)
     if estimate is not None:
         name, figure = name_metric(metric, history.positive), format_estimate(metric, estimate)
-        told += f"; on all rows {name} is {figure}"
+        reason += f"; on all rows {name} is {figure}"
     at = ["results", split, "tuned", "metrics", metric]
-    return Answer(None, told, {"at": at, "leaked": leaked, "rows": rows})
+    return Answer(None, reason, {"at": at, "leaked": leaked, "rows": rows})
 
 
 def _is_clean(history: History, metric: str, split: str) -> Iterator[Answer]:
@@ -428,7 +428,7 @@ def _is_clean(history: History, metric: str, split: str) -> Iterator[Answer]:
     leaked = history.leakage.leaked.get(split, 0) if history.leakage else 0
     if not rows or leaked <= LEAKED_SHARE * rows:
         return
-    told = (
+    reason = (
         f"{leaked:,} of {rows:,} {split} rows repeat a row of an earlier split: "
         "the figures are optimistic"
     )
@@ -436,5 +436,5 @@ def _is_clean(history: History, metric: str, split: str) -> Iterator[Answer]:
     if others is not None and metric in others.metrics:
         figure = format_estimate(metric, others.metrics[metric])
         name = name_metric(metric, history.positive)
-        told += f". On the other {others.n:,} rows {name} is {figure}"
-    yield Answer(0, told, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})
+        reason += f". On the other {others.n:,} rows {name} is {figure}"
+    yield Answer(0, reason, {"at": ["data", "leakage"], "leaked": leaked, "rows": rows})

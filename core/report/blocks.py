@@ -56,13 +56,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over one pair of axes; HTML draws them, Markdown says `told` instead."""
+    """Curves over one pair of axes; HTML draws them, Markdown prints `summary` instead."""
 
     title: str
     x: str
     y: str
     lines: Sequence[Line]
-    told: str = ""
+    summary: str = ""
     marks: Sequence[tuple[float, float, str]] = ()  # points with a word beside them
 
 

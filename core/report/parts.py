@@ -32,12 +32,12 @@ from .document import (
 )
 
 LISTED_PAIRS = 200
-CURVE_POINTS = 100  # of the training loss: more cannot be told apart in a chart
+CURVE_POINTS = 100  # of the training loss: a chart resolves no more
 
 
 def describe_run(run: Run, history: History, config: RunConfig | None) -> RunPart:
     started, device, model = history.started, history.device, history.model
-    told: RunPart = {
+    part: RunPart = {
         "id": run.id,
         "name": started.name if started else config.name if config else run.id,
         "task": history.task or (config.task if config else ""),
@@ -61,9 +61,9 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> RunPar
         "unreadable_lines": history.unreadable_lines,
     }
     if kept := describe_kept(history, config):
-        told["kept"] = kept
+        part["kept"] = kept
     if history.columns:
-        told["form"] = history.columns.form
+        part["form"] = history.columns.form
     if device:
         described: DevicePart = {
             "device": device.device,
@@ -73,9 +73,9 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> RunPar
         }
         if device.devices > 1:
             described["devices"] = device.devices
-        told["device"] = described
+        part["device"] = described
     if model:
-        told["model"] = {
+        part["model"] = {
             "name": model.name,
             "architecture": model.architecture,
             "parameters": model.parameters,
@@ -85,10 +85,10 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> RunPar
             "new_head": model.new_head,
         }
         if model.local is not None:
-            told["model"]["local"] = model.local
+            part["model"]["local"] = model.local
         if model.replaced_labels:
-            told["model"]["replaced_labels"] = model.replaced_labels
-    return told
+            part["model"]["replaced_labels"] = model.replaced_labels
+    return part
 
 
 def _sha256_of_config(run: Run) -> str | None:
@@ -122,7 +122,7 @@ def describe_data(history: History) -> dict[str, SplitPart | LeakagePart]:
 
 
 def describe_split(s: SplitPrepared) -> SplitPart:
-    told = {
+    part = {
         "rows": s.rows,
         "columns": s.columns,
         "sha256": s.sha256,
@@ -144,7 +144,7 @@ def describe_split(s: SplitPrepared) -> SplitPart:
             "line_offset",
         )
     }
-    return cast("SplitPart", told | {name: n for name, n in counts.items() if n})
+    return cast("SplitPart", part | {name: n for name, n in counts.items() if n})
 
 
 def describe_stages(history: History) -> list[StagePart]:
@@ -189,18 +189,18 @@ def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
     size = max(1, math.ceil(len(steps) / CURVE_POINTS))
     groups = [slice(i, i + size) for i in range(0, len(steps), size)]
     counted = [(g, sum(steps.loss_count[g])) for g in groups]
-    told: dict[str, dict[str, list[float]]] = {
+    curves: dict[str, dict[str, list[float]]] = {
         "train/loss": {
             "step": [steps.step[g][-1] for g in groups],
             "value": [sum(steps.loss_sum[g]) / n if n else math.nan for g, n in counted],
         }
     }
     measured = [e for e in history.validation_series() if e.loss_count]
-    told["validation/loss"] = {
+    curves["validation/loss"] = {
         "step": [e.step for e in measured],
         "value": [e.loss_sum / e.loss_count for e in measured],
     }
-    return {name: series for name, series in told.items() if series["step"]}
+    return {name: series for name, series in curves.items() if series["step"]}
 
 
 def describe_comparisons(history: History) -> list[Comparison]:
@@ -213,15 +213,15 @@ def describe_comparisons(history: History) -> list[Comparison]:
 
 def describe_references(history: History) -> dict[str, float]:
     """What losses stand beside: random guessing, and the model before the first step (L7)."""
-    told = {}
+    references = {}
     if history.random_loss is not None:
-        told["random_loss"] = history.random_loss
+        references["random_loss"] = history.random_loss
     start = history.evaluation("validation", "tuned", 0)
     if start and start.loss_count:
-        told["start_loss"] = start.loss_sum / start.loss_count
+        references["start_loss"] = start.loss_sum / start.loss_count
     if start and start.count:
-        told["start_accuracy"] = start.correct / start.count
-    return told
+        references["start_accuracy"] = start.correct / start.count
+    return references
 
 
 def describe_texts(history: History) -> list[TextPart]:
@@ -261,7 +261,7 @@ def describe_answers(history: History) -> list[AnswerPart]:
 
 
 def describe_finding(f: Finding) -> FindingPart:
-    told: FindingPart = {
+    part: FindingPart = {
         "code": f.code,
         "severity": f.severity,
         "message": f.message,
@@ -270,8 +270,8 @@ def describe_finding(f: Finding) -> FindingPart:
         "remedy": f.remedy,
     }
     if f.counted:
-        told["counted"] = f.counted
-    return told
+        part["counted"] = f.counted
+    return part
 
 
 def config_of(run: Run) -> RunConfig | None:

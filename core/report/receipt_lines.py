@@ -82,30 +82,30 @@ def explained_lines(e: Explained) -> list[list[LineOfReceipt]]:
 
 
 def describe_beside(metric: str, beside: Mapping[str, float]) -> str:
-    told = (f"{name} {format_value(metric, value)}" for name, value in beside.items())
-    return ", ".join(told)
+    values = (f"{name} {format_value(metric, value)}" for name, value in beside.items())
+    return ", ".join(values)
 
 
 def describe_rows(rows: Rows) -> str:
-    """`200 scored of 210; 3 with nothing to score, 1 cut, …`"""
-    told = f"{rows.scored:,} scored"
+    """`200 scored of 210; 3 with nothing to score, 1 truncated, …`"""
+    line = f"{rows.scored:,} scored"
     if rows.in_split is not None:
-        told += f" of {rows.in_split:,}"
+        line += f" of {rows.in_split:,}"
     counts = (
         (rows.unscored, "with nothing to score"),
-        (rows.truncated, "cut at the window"),
+        (rows.truncated, "truncated at the window"),
         (rows.skipped, "bad ones skipped"),
         (rows.repeated, "left out that repeat a row of an earlier split"),
     )
     parts = [f"{n:,} {what}" for n, what in counts if n is not None]
-    return f"{told}; {', '.join(parts)}" if parts else told
+    return f"{line}; {', '.join(parts)}" if parts else line
 
 
 def describe_tokens(tokens: Tokens) -> str:
-    told = f"{tokens.in_split:,} in the split"
+    counts = f"{tokens.in_split:,} in the split"
     if tokens.scored is not None:
-        told += f", {tokens.scored:,} scored"
-    return f"{told}, {tokens.masked:,} masked, {tokens.truncated:,} cut away"
+        counts += f", {tokens.scored:,} scored"
+    return f"{counts}, {tokens.masked:,} masked, {tokens.truncated:,} truncated"
 
 
 def format_sum(value: float) -> str:
@@ -127,16 +127,16 @@ def _division(r: Receipt | DifferenceReceipt) -> Iterator[LineOfReceipt]:
 
 
 def _parts(metric: str, parts: list[Part]) -> str:
-    told = [_part(metric, p) for p in parts[:SHOWN_PARTS]]
-    more = len(parts) - len(told)
-    return "; ".join([*told, f"and {format_count(more, 'label')} more"] if more else told)
+    shown = [_part(metric, p) for p in parts[:SHOWN_PARTS]]
+    more = len(parts) - len(shown)
+    return "; ".join([*shown, f"and {format_count(more, 'label')} more"] if more else shown)
 
 
 def _part(metric: str, p: Part) -> str:
-    told = f"{p.name} {format_value(metric, p.value)}"
+    value = f"{p.name} {format_value(metric, p.value)}"
     if p.numerator is None or p.denominator is None:
-        return told
-    return f"{told} ({format_sum(p.numerator)} ÷ {format_sum(p.denominator)})"
+        return value
+    return f"{value} ({format_sum(p.numerator)} ÷ {format_sum(p.denominator)})"
 
 
 def _difference_ends(d: DifferenceReceipt, interval: IntervalReceipt) -> str:

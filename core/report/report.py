@@ -149,8 +149,8 @@ def render_html(report: Report) -> str:
 
 
 def _headline(run: Run, history: History) -> HeadlinePart | None:
-    told = headline(run, history)
-    return cast("HeadlinePart", told.to_dict()) if told else None
+    found = headline(run, history)
+    return cast("HeadlinePart", found.to_dict()) if found else None
 
 
 def _write_whole(path: Path, content: Content) -> Path:

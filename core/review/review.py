@@ -140,12 +140,12 @@ def _stored_answers(run: Run, history: History) -> list[tuple[str, str, str]]:
         tuned.select("row_id", tuned="completion"), on="row_id"
     )
     return [
-        (_told_cut(prompt) if asked == "input" else prompt, *answers)
+        (_mark_truncated(prompt) if asked == "input" else prompt, *answers)
         for _, prompt, *answers in rows.drop_nulls().sort("row_id").iter_rows()
     ]
 
 
-def _told_cut(text: str) -> str:
+def _mark_truncated(text: str) -> str:
     """An input may have been cut where it was stored."""
     from ..analysis.predictions import INPUT_CHARACTERS
 

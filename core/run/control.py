@@ -319,8 +319,8 @@ def ask(
                         return
                     yield reply
         except TimeoutError:
-            told = f"{run.id}: the worker did not answer within {timeout:g} s"
-            raise LateError(told) from None
+            message = f"{run.id}: the worker did not answer within {timeout:g} s"
+            raise LateError(message) from None
         except OSError as error:
             if hang_up is not None and hang_up.hung_up:
                 return

@@ -35,13 +35,13 @@ def _count_devices() -> int:
 
 
 def gpu_of(pid: int) -> str | None:
-    """The GPU that a process of ours was told to use; None where that is not known."""
+    """The GPU assigned to a process of ours; None where that is not known."""
     try:
-        told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return None
     name = f"{VISIBLE}=".encode()
-    found = next((entry for entry in told if entry.startswith(name)), None)
+    found = next((entry for entry in environment if entry.startswith(name)), None)
     return found.removeprefix(name).decode(errors="replace") if found is not None else None
 
 

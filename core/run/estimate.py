@@ -60,11 +60,11 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 def estimate_run(config: RunConfig, model: Mapping[str, Any], pace: Pace) -> Estimate | None:
-    """From what the engine told of lengths and size; None where nothing is trained."""
-    told = model["splits"].get("train")
-    if not config.trains or not told or not told["rows"]:
+    """From the lengths and sizes that the engine measured; None where nothing is trained."""
+    lengths = model["splits"].get("train")
+    if not config.trains or not lengths or not lengths["rows"]:
         return None
-    rows, tokens = int(told["rows"]), int(told["tokens"])
+    rows, tokens = int(lengths["rows"]), int(lengths["tokens"])
     train = config.train
     each = train.batch_tokens or train.batch_size  # of tokens or of rows
     a_pass = math.ceil((tokens if train.batch_tokens else rows) / each)
@@ -76,18 +76,18 @@ def estimate_run(config: RunConfig, model: Mapping[str, Any], pace: Pace) -> Est
         steps=steps,
         tokens=round(tokens * train.epochs * share),
         state_bytes=int(model["state_bytes"]) // shared,
-        activation_bytes=_activations(config, model, told),
+        activation_bytes=_activations(config, model, lengths),
         tokens_per_second=pace.tokens_per_second,
         from_runs=pace.runs,
     )
 
 
-def _activations(config: RunConfig, model: Mapping[str, Any], told: Mapping[str, Any]) -> int:
+def _activations(config: RunConfig, model: Mapping[str, Any], lengths: Mapping[str, Any]) -> int:
     """Of one device's share of a part of a step; its rows are packed, so padding does not count."""
-    train, whole = config.train, int(told["tokens"])
-    step = train.batch_tokens or train.batch_size * whole / int(told["rows"])
+    train, whole = config.train, int(lengths["tokens"])
+    step = train.batch_tokens or train.batch_size * whole / int(lengths["rows"])
     shares = train.gradient_accumulation_steps * _devices(config)
-    tokens = min(max(math.ceil(step / shares), int(told["p95"])), whole)
+    tokens = min(max(math.ceil(step / shares), int(lengths["p95"])), whole)
     unit = BYTES_A_UNIT * (1 if config.model.precision == "bfloat16" else 2)
     body = tokens * int(model.get("layers", 0)) * int(model.get("hidden", 0)) * unit
     head = 0 if config.task_type.has_labels else tokens * int(model.get("vocab", 0)) * BYTES_A_LOGIT
@@ -165,9 +165,9 @@ def compare_with_estimate(run: Run, history: History) -> dict[str, float] | None
     estimate = read_estimate(run)
     if estimate is None or not len(history.steps):
         return None
-    told: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     if estimate.seconds is not None:
-        told |= {
+        numbers |= {
             "estimated_seconds": estimate.seconds,
             "seconds": sum(history.steps.seconds),
             "estimated_tokens": estimate.tokens,
@@ -175,8 +175,8 @@ def compare_with_estimate(run: Run, history: History) -> dict[str, float] | None
         }
     memory = training_memory(history)
     if memory is not None and estimate.memory_bytes:
-        told |= {"estimated_memory": estimate.memory_bytes, "memory": memory}
-    return told or None
+        numbers |= {"estimated_memory": estimate.memory_bytes, "memory": memory}
+    return numbers or None
 
 
 def training_memory(history: History) -> float | None:
@@ -193,7 +193,7 @@ def training_memory(history: History) -> float | None:
     within = [
         n for n, at in enumerate(samples.time) if training.started <= at <= training.done.time
     ]
-    # The peak told by the first sample within is that of the time before it.
+    # The peak in the first sample within is that of the time before it.
     if not before or len(within) < 2 or min(samples.peak_memory[n] for n in within) < 0:
         return None
     if any(samples.device_memory[n] >= 0 for n in within):

@@ -232,7 +232,7 @@ class CheckpointSaved(Event, frozen=True, tag=True):
 class CheckpointChosen(Event, frozen=True, tag=True):
     """Which checkpoint is kept as of an evaluation, and the best one by the metric alone (V11).
 
-    They differ where the metric cannot tell them apart and the one that is kept has a lower loss.
+    They differ where the metric cannot distinguish them and the one kept has a lower loss.
     """
 
     at: int  # step of the evaluation
@@ -331,7 +331,7 @@ class AnalysisComputed(Event, frozen=True, tag=True):
 
 
 class _AnalysisLine(Event, frozen=True, tag="AnalysisComputed"):
-    """The same as it stands in a file: its name tells how the rest is read."""
+    """The same as it stands in a file: its name decides how the rest is decoded."""
 
     split: str
     name: str

@@ -140,7 +140,7 @@ class Steps:
 
 @dataclass
 class Samples:
-    """What the machine told of itself, one entry a sample; -1 where there is no device."""
+    """Memory and load of the machine, one entry per sample; -1 where there is no device."""
 
     time: array[float] = field(default_factory=lambda: array("d"))
     memory: array[float] = field(default_factory=lambda: array("d"))  # bytes of the worker
@@ -190,7 +190,7 @@ class Change:
 
 @dataclass
 class History:
-    """What a run has told so far."""
+    """Everything a run has recorded so far."""
 
     started: RunStarted | None = None
     finished: RunFinished | None = None
@@ -439,8 +439,8 @@ class History:
         if not cut:
             return 0.0
         steps = self.steps.time[: bisect_right(self.steps.step, cut)]
-        told = [x.time for x in (*self.evaluations, *self.checkpoints)]
-        return max([*steps[-1:], *told], default=math.inf)
+        others = [x.time for x in (*self.evaluations, *self.checkpoints)]
+        return max([*steps[-1:], *others], default=math.inf)
 
     def _last_choice(self) -> int | None:
         if self.choices:
@@ -482,7 +482,7 @@ class History:
         )
 
     def _add_checkpoint(self, e: CheckpointSaved) -> None:
-        """One that is told of again took the time that it took."""
+        """A repeated checkpoint keeps the longest time recorded for it."""
         before = next((c for c in self.checkpoints if c.step == e.step), e)
         self.checkpoints = [c for c in self.checkpoints if c.step != e.step]
         self.checkpoints.append(replace(e, seconds=max(before.seconds, e.seconds)))
@@ -576,7 +576,7 @@ def _is_result(e: ResultsComputed) -> bool:
 
 _MEASURED = {StepDone, Evaluated, SystemSampled}
 
-# What a decoder of types lets through and no run can have told; steps and samples are not asked.
+# Checks of values that types allow and no run can record; steps and samples are not checked.
 _POSSIBLE: dict[type, Any] = {
     StageStarted: _is_stage,
     StageDone: _is_stage,

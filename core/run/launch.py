@@ -41,7 +41,7 @@ def start_worker(
     --serve-minutes N overrules how long it serves afterwards. `gpu` is the only one it sees.
     `devices`: another number than the run's own, as a resumed run may have. Raises ConfigError
     where there are not so many, HeldError where a worker has the run; where another one takes it
-    at this moment, the process ends by itself, and `refuse_if_second` tells.
+    at this moment, the process ends by itself, and `refuse_if_second` reports it.
     """
     refuse_second_worker(run)
     alone = "--serve" in arguments or gpu is not None
@@ -174,12 +174,13 @@ def wait_until_gone(run: Run, seconds: float = 120.0) -> None:
 def ask_engine(
     kind: Literal["likelihood", "preview", "row_tokens"],
     question: dict[str, Any],
-    tell: Callable[[str], None],
+    on_progress: Callable[[str], None],
     started: Callable[[subprocess.Popen[bytes]], None] | None = None,
 ) -> dict[str, Any]:
     """Put one question to the engine in a process of its own: JSON in, JSON lines out.
 
-    `tell` hears of its progress; `started` gets the process, so that who asks can end it.
+    `on_progress` is called with each progress line; `started` gets the process, so that the
+    caller can end it.
     Raises ConfigError or ModelError with what the engine answers, and RunError where it ends
     without an answer, as it does where torch is not installed.
     """
@@ -195,7 +196,7 @@ def ask_engine(
         with engine:
             if started is not None:
                 started(engine)
-            answer = _read_answer(engine, msgspec.json.encode(question), tell)
+            answer = _read_answer(engine, msgspec.json.encode(question), on_progress)
         if "result" in answer:
             result: dict[str, Any] = answer["result"]
             return result
@@ -207,7 +208,7 @@ def ask_engine(
 
 
 def _read_answer(
-    engine: subprocess.Popen[bytes], question: bytes, tell: Callable[[str], None]
+    engine: subprocess.Popen[bytes], question: bytes, on_progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """The last line that is no progress; empty where there is none."""
     assert engine.stdin is not None
@@ -217,11 +218,11 @@ def _read_answer(
         engine.stdin.close()
     answer: dict[str, Any] = {}
     for line in engine.stdout:
-        told = decode_json(line, dict[str, Any])
-        if "progress" in told:
-            tell(told["progress"])
+        message = decode_json(line, dict[str, Any])
+        if "progress" in message:
+            on_progress(message["progress"])
         else:
-            answer = told
+            answer = message
     return answer
 
 

@@ -159,7 +159,7 @@ def hold_run(run: Run) -> Lock:
     """The run for this worker alone. Raises HeldError with the one that has it."""
     lock = run_lock(run)
     if holder := lock.take():
-        raise HeldError(_told_held(run, holder))
+        raise HeldError(_describe_held(run, holder))
     return lock
 
 
@@ -175,12 +175,12 @@ def is_held(run: Run) -> bool:
 
 
 def held(run: Run) -> HeldError:
-    """Who is at work on a run, as somebody else is told it."""
+    """The error for anyone else who wants this run: it names who is at work on it."""
     holder, worker = run_lock(run).holder(), run.worker()
     if holder is None and worker is not None:
         since = run.worker_path.stat().st_ctime
         holder = Holder(worker.pid, worker.started, worker.host, since)
-    return HeldError(_told_held(run, holder))
+    return HeldError(_describe_held(run, holder))
 
 
 def run_lock(run: Run) -> Lock:
@@ -188,7 +188,7 @@ def run_lock(run: Run) -> Lock:
     return Lock(run.path / "lock", run.worker_path)
 
 
-def _told_held(run: Run, holder: Holder | None) -> str:
+def _describe_held(run: Run, holder: Holder | None) -> str:
     who = f": {holder}" if holder and holder.pid else ""
     return (
         f"{run.id}: a worker is already running{who}. `ftev-tui open {run.id}` shows it, "

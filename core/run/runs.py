@@ -211,7 +211,7 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder has a run in it. One that may not be looked into counts: it is told of."""
+    """Whether a folder has a run in it. An unreadable folder counts, so that it is reported."""
     try:
         return any((path / name).exists() for name in ("run.toml", "events.jsonl"))
     except OSError:

@@ -1,4 +1,4 @@
-"""What becomes of one input inside a model: facts that a worker tells and a screen shows."""
+"""What becomes of one input inside a model: facts that a worker computes and a screen shows."""
 
 from __future__ import annotations
 

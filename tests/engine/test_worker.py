@@ -56,7 +56,7 @@ def finish(run: Run, *arguments: str) -> History:
 
 def all_agree(run: Run) -> bool:
     """Whether `verify` finds nothing that differs, and can check all but what needs a model."""
-    checks = [c for c in verify(run) if "needs a model" not in c.told]
+    checks = [c for c in verify(run) if "needs a model" not in c.message]
     return len(checks) > 20 and all(c.ok for c in checks)
 
 

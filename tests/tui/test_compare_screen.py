@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Shown, picture, seen
 from ftev.core.catalog.notes import RunNotes, write_notes
-from ftev.core.compare.compared import tell_outcome
+from ftev.core.compare.compared import describe_outcome
 from ftev.core.judgement.selection import read_difference
 from ftev.core.metrics.results import Comparison
 from ftev.core.run.runs import Run
@@ -138,23 +138,23 @@ def document(names: str, *comparisons: Comparison) -> dict[str, object]:
 
 def test_the_sentence_says_what_came_out() -> None:
     better = difference("b", 0.01, 0.05, fixed=12, broke=3)
-    assert tell_outcome(document("ab", better)) == (
+    assert describe_outcome(document("ab", better)) == (
         "b is better than a: +3.0 points in macro F1 on test "
         "(paired 95 %: +1.0 to +5.0, p = 0.0100); it fixed 12 rows and broke 3."
     )
     same = difference("b", -0.01, 0.03, smallest_detectable=0.025)
-    assert tell_outcome(document("ab", same)).endswith(
+    assert describe_outcome(document("ab", same)).endswith(
         "detectable with these rows: 2.5 points or more."
     )
     worse = difference("c", -0.05, -0.01, p_holm=0.02)
     doubtful = difference("d", 0.01, 0.05, p_holm=0.06)
     assert read_difference(doubtful) == "cannot tell"
-    assert tell_outcome(document("abcd", replace(better, p_holm=0.02), worse, doubtful)) == (
+    assert describe_outcome(document("abcd", replace(better, p_holm=0.02), worse, doubtful)) == (
         "macro F1 on test against a: better: b (+3.0 points); worse: c (-3.0 points); "
         "no difference shown: d (+3.0 points)."
     )
     unpaired = {**document("ab"), "unpaired": [{"run": "b", "reason": "other rows"}]}
-    assert tell_outcome(unpaired) == ("No evidence either way: b is not paired with a.")
+    assert describe_outcome(unpaired) == ("No evidence either way: b is not paired with a.")
 
 
 def test_curves_fit_and_tell_themselves_apart_without_colour(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ...core.config.config_file import load_config
 from ...core.errors import Fault, FtevError
 from ...core.judgement.preflight import CheckResult, check_model, check_run
-from ...core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
+from ...core.judgement.selection import NOT_COMPARED, describe_leaked, was_compared
 from ...core.wording.names import name_row
 from ...core.wording.numbers import DASH, format_count
 from ...core.wording.text import visible
@@ -132,7 +132,7 @@ def _show_leakage(result: CheckResult) -> None:
         print(f"\n{NOT_COMPARED}")
     else:
         leaked = (
-            tell_leaked(result.leaked, result.group_rows)
+            describe_leaked(result.leaked, result.group_rows)
             or "rows that repeat a row of an earlier split"
         )
         print(

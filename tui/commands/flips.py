@@ -22,7 +22,7 @@ from ...core.errors import ConfigError, Fault
 from ...core.judgement.selection import SPLITS
 from ...core.metrics.analyses import Flips
 from ...core.metrics.clusters import read_clusters
-from ...core.report.sections.rows import MODELS, flip_table, tell_counts
+from ...core.report.sections.rows import MODELS, describe_counts, flip_table
 from ...core.run.history import History
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
@@ -113,7 +113,7 @@ def _kinds(kind: str | None, labelled: bool) -> list[str]:
 def show_flips(listed: FlipList) -> None:
     found = listed.flips
     print(f"{listed.run}, {listed.split}: tuned against {MODELS[found.from_model]}")
-    print(tell_counts(found, listed.split))
+    print(describe_counts(found, listed.split))
     for kind, rows in found.rows.items():
         order = (
             "most confident first"

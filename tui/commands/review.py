@@ -91,7 +91,7 @@ def _print_standing(review: Review) -> None:
 
 def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
     """Who won. Raises ConfigError where nothing is judged, or not everything and not `unblind`."""
-    from ...core.report.sections.reviews import review_blocks, tell_progress
+    from ...core.report.sections.reviews import describe_progress, review_blocks
     from ...core.review.summary import summarize_reviews
 
     summary = summarize_reviews(found)
@@ -103,7 +103,7 @@ def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
         raise ConfigError(
             Fault(
                 "--summary",
-                f"{tell_progress(summary)} To unblind now would let the names sway the rest",
+                f"{describe_progress(summary)} To unblind now would let the names sway the rest",
                 "Judge the rest first, or add --yes",
             )
         )
@@ -111,7 +111,7 @@ def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
         print_json(summary)
         return 0
     if not summary["complete"]:
-        print(f"Not all pairs are judged. {tell_progress(summary)}\n")
+        print(f"Not all pairs are judged. {describe_progress(summary)}\n")
     show_blocks(review_blocks(summary))
     return 0
 

@@ -30,10 +30,10 @@ def run(options: argparse.Namespace) -> int:
         for c in checks:
             if c.ok is None:
                 many = f" ({format_count(c.unchecked, 'number')})" if c.unchecked else ""
-                print(f"unchecked{many}: {visible(c.told)}")
+                print(f"unchecked{many}: {visible(c.message)}")
     sys.stdout.flush()
     for c in wrong:
-        print(f"ftev: {visible(c.told)}", file=sys.stderr)
+        print(f"ftev: {visible(c.message)}", file=sys.stderr)
     return FAILED if wrong else 0
 
 
@@ -47,7 +47,7 @@ def _document(run: str, checks: list[Check]) -> dict[str, object]:
                 "stored": c.stored,
                 "recomputed": c.again,
                 "ok": c.ok,
-                "told": c.told,
+                "told": c.message,
                 "numbers": c.numbers,
                 "differing": c.differing,
                 "unchecked": c.unchecked,

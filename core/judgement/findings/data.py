@@ -84,18 +84,18 @@ def _conflicting_labels(case: Case) -> Iterator[Finding]:
     if found is None or not found.conflicting_labels:
         return
     across = sum(1 for a, _, b, _ in found.conflicts if a != b)
-    told = f"{found.conflicting_labels:,} rows repeat an input that has another label before"
+    message = f"{found.conflicting_labels:,} rows repeat an input that has another label before"
     if found.conflicts:
         a, row_a, b, row_b = found.conflicts[0]
         splits = case.history.splits
-        told += f", for instance {name_row(splits, b, row_b)} and {name_row(splits, a, row_a)}"
+        message += f", for instance {name_row(splits, b, row_b)} and {name_row(splits, a, row_a)}"
         if len(found.conflicts) >= found.conflicting_labels:
-            told += f"; {across:,} of these pairs cross splits"
+            message += f"; {across:,} of these pairs cross splits"
     pairs = [row for a, i, b, j in found.conflicts for row in ((a, i), (b, j))]
     yield Finding(
         "conflicting_labels",
         "warning",
-        told,
+        message,
         {"rows": found.conflicting_labels, "pairs_across_splits": across},
         list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
         "Decide on one label for each of them",
@@ -256,7 +256,7 @@ def _label_variants(case: Case) -> Iterator[Finding]:
     in data.labels are taken as meant.
 
     Trap: Judging such a run by top-two accuracy or by merged scores after the fact: the model still
-    spent its training on telling apart what is the same.
+    spent its training on distinguishing what is the same.
     """
     # Spellings of one label, each learnt as a label of its own. Named in the config, it is meant
     # so.
@@ -266,7 +266,7 @@ def _label_variants(case: Case) -> Iterator[Finding]:
     groups = find_variants(sort_labels(counts))
     if not groups:
         return
-    told = "; ".join(
+    variants = "; ".join(
         " and ".join(f'"{label}" ({format_count(counts[label], "row")})' for label in group)
         for group in groups[:LISTED]
     )
@@ -274,9 +274,9 @@ def _label_variants(case: Case) -> Iterator[Finding]:
     yield Finding(
         "label_variants",
         "warning" if meant else "error",
-        f'labels differ only in case, spaces or ".0", and each counts as one of its own: {told}'
+        f'labels differ only in case, spaces or ".0", and each counts as one of its own: {variants}'
         + ("; …" if len(groups) > LISTED else "")
-        + _tell_folded(case),
+        + _describe_folded(case),
         {"groups": groups, **_folded(case)},
         remedy="Write each label in one way only; if they do differ, name all of them in "
         "data.labels",
@@ -299,7 +299,7 @@ def _folded(case: Case) -> dict[str, int]:
     return {"rows": case.tuned.n, "right": right, "folded": alike}
 
 
-def _tell_folded(case: Case) -> str:
+def _describe_folded(case: Case) -> str:
     f = _folded(case)
     if not f or not f["rows"]:
         return ""

@@ -87,22 +87,24 @@ def _too_small(case: Case) -> Iterator[Finding]:
     )
     if not (rows < SMALL_SPLIT or beyond or wide or never):
         return
-    told = f"{unclean(case.split)} has {format_count(rows, 'row')}"
+    message = f"{unclean(case.split)} has {format_count(rows, 'row')}"
     if case.split != unclean(case.split):
-        told += " that repeat nothing of an earlier split"
+        message += " that repeat nothing of an earlier split"
     if never:
-        told += ": no difference between two models can be shown on so few, whatever they answer"
+        message += ": no difference between two models can be shown on so few, whatever they answer"
     elif math.isfinite(least):
         plain = format_difference(metric, least).lstrip("+")
         name = name_metric(metric, case.positive)
-        told += f": differences in {name} below {plain} cannot be shown reliably"
+        message += f": differences in {name} below {plain} cannot be shown reliably"
     if beyond and claim is not None:
         asked = format_difference(case.metric, claim).lstrip("+")
-        told += f", and the target asks for {asked} more than {NAMES[case.reference or 'base']} has"
+        message += (
+            f", and the target asks for {asked} more than {NAMES[case.reference or 'base']} has"
+        )
     yield Finding(
         "test_too_small",
         "warning" if undecided or never else "info",
-        told,
+        message,
         {
             "rows": rows,
             "metric": metric,

@@ -206,18 +206,18 @@ def _accuracy_paradox(case: Case) -> Iterator[Finding]:
     largest, share = _largest_label(case.tuned)
     paradox = accuracy >= share and label != largest
     recall = format_value("recall", found / support)
-    told = (
+    message = (
         f"accuracy on {case.split} is {format_value('accuracy', accuracy)}, yet only {recall} of "
         f'the rows that are "{label}" are found ({found:,} of {support:,})'
     )
     if paradox:
-        told += ": the accuracy comes from the larger label"
+        message += ": the accuracy comes from the larger label"
     else:
-        told += f'; always answering "{largest}" has {format_value("accuracy", share)}'
+        message += f'; always answering "{largest}" has {format_value("accuracy", share)}'
     yield Finding(
         "accuracy_paradox" if paradox else "label_missed",
         "error",
-        told,
+        message,
         {
             "accuracy": accuracy,
             "balanced_accuracy": balanced,

@@ -10,7 +10,7 @@ from ...metrics.analyses import Draws, LabelDraws, LengthDraws, WordingDraws
 from ...run.events import LeakageFound
 from ...wording.names import name_metric
 from ...wording.numbers import format_count, format_estimate
-from ..selection import clean, metric_value, tell_leaked
+from ..selection import clean, describe_leaked, metric_value
 from .case import EVIDENCE_ROWS, Case, Finding, pitfall
 
 LEAKED_SHARE = 0.01  # of the judged rows that repeat an earlier split: more, and nothing is shown
@@ -38,13 +38,13 @@ def _leakage(case: Case) -> Iterator[Finding]:
     if found is None or not (found.exact or found.near or found.ngram):
         return
     pairs = [(b, row) for a, _, b, row, *_ in found.pairs if a != b]
-    leaked = tell_leaked(found.leaked, found.group_rows)
+    leaked = describe_leaked(found.leaked, found.group_rows)
     layers = f"{found.exact:,} exactly, {found.near:,} nearly, {found.ngram:,} by 13 words in a row"
-    told = f"{leaked}: {layers}; the layers overlap" if leaked else ""
+    counts = f"{leaked}: {layers}; the layers overlap" if leaked else ""
     yield Finding(
         "leakage",
         "error" if _voids(case, found) else "warning",
-        (told or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
+        (counts or f"rows repeat a row of an earlier split: {layers}") + _adjusted(case),
         {"exact": found.exact, "near": found.near, "ngram": found.ngram, **found.leaked}
         | _adjusted_numbers(case),
         list(dict.fromkeys(pairs))[:EVIDENCE_ROWS],
@@ -144,7 +144,7 @@ def _same_rows(case: Case) -> Iterator[Finding]:
     Usually one file was named twice, or copied under another name. A test that is the training file
     measures memory: any model large enough gets everything right. Where this concerns the judged
     split, nothing ships, since no row is left that could speak of new data. A validation that
-    equals train cannot tell when to stop.
+    equals train cannot show when to stop.
 
     Trap: Shuffling one of the files hides the copy from a look at their first lines, and from
     nobody who compares the rows.
@@ -154,11 +154,13 @@ def _same_rows(case: Case) -> Iterator[Finding]:
         names = [s.source for n in (a, b) if (s := case.history.splits.get(n)) and s.source]
         files = f" ({' and '.join(dict.fromkeys(names))})" if names else ""
         judges = b == case.judging
-        told = "its figures say what was memorised" if judges else "it cannot choose a checkpoint"
+        consequence = (
+            "its figures say what was memorised" if judges else "it cannot choose a checkpoint"
+        )
         yield Finding(
             "same_rows",
             "error" if judges else "warning",
-            f"{a} and {b} hold the same rows{files}: nothing of {b} is new, so {told}",
+            f"{a} and {b} hold the same rows{files}: nothing of {b} is new, so {consequence}",
             {"splits": [a, b]},
             remedy=f"Name another file for {b}, or a share of train to split off",
         )
@@ -175,10 +177,10 @@ def _drawn_differently(case: Case) -> Iterator[Finding]:
     """The judging rows are not a random draw from where the training rows came from.
 
     Three questions are asked: do labels have other shares (against tables with the same margins),
-    are inputs longer or shorter (Kolmogorov and Smirnov), and can naive Bayes tell from the text
-    which file a row is from. All three together raise a false alarm in at most one of a hundred
-    random splits. It is no fault if test is the newer or the harder draw on purpose; then only test
-    speaks of the future.
+    are inputs longer or shorter (Kolmogorov and Smirnov), and can naive Bayes predict
+    from the text which file a row is from. All three together raise a false alarm in at most one
+    of a hundred random splits. It is no fault if test is the newer or the harder draw on purpose;
+    then only test speaks of the future.
 
     Trap: Mixing both files and splitting anew makes the difference vanish together with the only
     rows that resembled what will arrive.

@@ -40,19 +40,19 @@ def _truncation(case: Case) -> Iterator[Finding]:
             s.truncated_rows > TRUNCATED_SHARE * s.rows or s.truncated_completions
         ):
             continue
-        told = (
+        message = (
             f"{s.truncated_rows:,} of {s.rows:,} {name} rows were truncated, "
             f"{s.truncated_tokens:,} tokens lost"
         )
         if s.truncated_completions:
-            told += (
+            message += (
                 f", {format_count(s.truncated_completions, 'completion')} truncated: "
                 + _without_ends(name, case)
             )
         yield Finding(
             "truncation",
             "warning",
-            told,
+            message,
             {
                 "split": name,
                 "rows": s.truncated_rows,
@@ -229,18 +229,18 @@ def _forgetting(case: Case) -> Iterator[Finding]:
     low, high = (found.low, found.high) if found else (math.nan, math.nan)
     if base.tokens == tuned.tokens and base.tokens:
         change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
-        told = f"by {change:.3f} nats a token"
+        amount = f"by {change:.3f} nats a token"
         if found is not None and not math.isnan(low):
-            told += f" (paired 95 %: {low:+.3f} to {high:+.3f}, {found.windows:,} windows)"
+            amount += f" (paired 95 %: {low:+.3f} to {high:+.3f}, {found.windows:,} windows)"
     else:
-        change, told = (_bits(tuned) - _bits(base)) * math.log(2), "by bits per byte"
+        change, amount = (_bits(tuned) - _bits(base)) * math.log(2), "by bits per byte"
     if change < FORGOTTEN or not low > 0:  # one window has no interval, and shows nothing
         return
     yield Finding(
         "forgetting",
         "warning",
         f"the tuned model knows neutral text less well than the base: its loss on general_text "
-        f"({base.bytes:,} bytes) is higher {told}; bits per byte went from {_bits(base):.3f} to "
+        f"({base.bytes:,} bytes) is higher {amount}; bits per byte went from {_bits(base):.3f} to "
         f"{_bits(tuned):.3f}",
         {
             "nats_per_token": change if base.tokens == tuned.tokens else None,

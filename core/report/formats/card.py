@@ -94,7 +94,7 @@ def _kept_metadata(before: str) -> dict[str, Any]:
 def _metadata(report: Report, base_model: str | None) -> dict[str, Any]:
     run = report["run"]
     results = _eval_results(report)
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "model_name": visible(run["name"]),
         "pipeline_tag": find_task(run["task"]).hub_type or None,
         "library_name": "peft" if run.get("adapter") == "lora" else "transformers",
@@ -103,7 +103,7 @@ def _metadata(report: Report, base_model: str | None) -> dict[str, Any]:
         "eval_results": results or None,
         "metrics": list(dict.fromkeys(r.metric_type for r in results)) or None,
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
 def _hub_id(base: str | None, local: bool | None) -> str | None:
@@ -227,9 +227,10 @@ def _summary(report: Report) -> str:
     train = splits_of(report).get("train")
     labels = train["labels"] if train else {}
     among = f" It answers with one of {len(labels):,} labels." if labels else ""
-    told = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
+    opening = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
     return (
-        told + "its metrics can be computed again from the stored predictions (`ftev-tui verify`)."
+        opening
+        + "its metrics can be computed again from the stored predictions (`ftev-tui verify`)."
     )
 
 

@@ -69,7 +69,7 @@ def metrics_frame(report: Report) -> pl.DataFrame:
 def row_frames(run: Run, report: Report) -> dict[str, pl.DataFrame]:
     """For each split its scored rows with every model's answer, by ascending row id."""
     dataset = _dataset(run)
-    told = {}
+    joined = {}
     for split, models in report["results"].items():
         paths = {model: run.predictions / f"{split}.{model}.parquet" for model in models}
         frames = {
@@ -78,8 +78,8 @@ def row_frames(run: Run, report: Report) -> dict[str, pl.DataFrame]:
         if frames:
             first = next(iter(frames.values()))
             rows = _with_input(_joined(frames), first, dataset, split)
-            told[split] = safe_texts(rows.sort("row_id"))
-    return told
+            joined[split] = safe_texts(rows.sort("row_id"))
+    return joined
 
 
 def _joined(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def _columns_of(model: str, frame: pl.DataFrame) -> pl.DataFrame:
 def _flip(reference: str) -> pl.Expr:
     """What became of each row from the reference to the tuned model."""
     before, after = pl.col(f"{reference}_correct"), pl.col("tuned_correct")
-    told = (
+    kind = (
         pl.when(before & after)
         .then(pl.lit("both right"))
         .when(before)
@@ -120,7 +120,7 @@ def _flip(reference: str) -> pl.Expr:
         .then(pl.lit("fixed"))
         .otherwise(pl.lit("both wrong"))
     )
-    return told.alias(f"{reference}_to_tuned")
+    return kind.alias(f"{reference}_to_tuned")
 
 
 def _with_input(
@@ -128,16 +128,16 @@ def _with_input(
 ) -> pl.DataFrame:
     """The input beside each row: whole, from the data file, where its content hash still fits;
     else its beginning, where that was stored; else nothing."""
-    told = [pl.lit(None, pl.String).alias("whole")]
+    missing = [pl.lit(None, pl.String).alias("whole")]
     if dataset is not None and split in dataset.splits and "content" in rows.columns:
         source = dataset.splits[split].frame
         texts = source.select("row_id", "content", input_of(source).alias("whole"))
-        rows, told = rows.join(texts, on=["row_id", "content"], how="left"), []
+        rows, missing = rows.join(texts, on=["row_id", "content"], how="left"), []
     if "input" in frame.columns:
         rows = rows.join(frame.select("row_id", "input"), on="row_id", how="left")
     else:
-        told.append(pl.lit(None, pl.String).alias("input"))
-    rows = rows.with_columns(*told)
+        missing.append(pl.lit(None, pl.String).alias("input"))
+    rows = rows.with_columns(*missing)
     return rows.with_columns(input=pl.coalesce("whole", "input")).drop(
         "whole", "content", strict=False
     )
@@ -166,5 +166,5 @@ def _safe(texts: pl.Series) -> pl.Series:
 
 
 def safe_text(text: str) -> str:
-    told = visible(text)
-    return f"'{told}" if re.match(FORMULA, told) else told
+    cell = visible(text)
+    return f"'{cell}" if re.match(FORMULA, cell) else cell

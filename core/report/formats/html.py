@@ -28,7 +28,7 @@ from ..document import Report
 from ..sections import show_all
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-# Words of a cell that are told in a colour and a sign too: the class of the style sheet.
+# Outcomes that a cell shows by colour and sign too: the class in the style sheet.
 TONES = {"better": " better", "worse": " worse", "the same": " cannot", "cannot tell": " cannot"}
 SHADES = 8  # classes of the style sheet, from white to full
 
@@ -164,7 +164,7 @@ WIDTH, HEIGHT = 760, 340
 LEFT, RIGHT, BOTTOM = 64, 20, 48
 LEGEND_ROW, CHARACTER = 20, 7.2  # units of the drawing; a character of 12.5 px is about so wide
 SHAPED = 24  # points up to which each is drawn
-KINDS = 4  # curves that the style sheet tells apart
+KINDS = 4  # curves that the style sheet distinguishes
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def format_tick(value: float, ticks: Sequence[float]) -> str:
-    """With as many decimals as tell the ticks apart."""
+    """With as many decimals as distinguish the ticks."""
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:,.{decimals}f}"
@@ -209,12 +209,12 @@ def draw(chart: Chart, name: str) -> str:
         return ""
     legend, top = _legend(chart.lines)
     across, up = _axes(points, top)
-    title, told = (escape(visible(text)) for text in (chart.title, chart.told))
+    title, described = (escape(visible(text)) for text in (chart.title, chart.summary))
     return "".join(
         [
             f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-labelledby="{name}-title {name}-told">',
-            f'<title id="{name}-title">{title}</title><desc id="{name}-told">{told}</desc>',
+            f'aria-labelledby="{name}-title {name}-summary">',
+            f'<title id="{name}-title">{title}</title><desc id="{name}-summary">{described}</desc>',
             *_grid(chart, across, up),
             *(_curve(i, line, across, up) for i, line in _numbered(chart.lines)),
             *(_mark(mark, across, up) for mark in chart.marks),
@@ -256,8 +256,8 @@ def _grid(chart: Chart, across: Axis, up: Axis) -> Iterator[str]:
 
 
 def _text(x: float, y: float, text: str, kind: str, more: str = "") -> str:
-    told = escape(visible(text))
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more}>{told}</text>'
+    words = escape(visible(text))
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more}>{words}</text>'
 
 
 def _numbered(lines: Sequence[Line]) -> list[tuple[int, Line]]:
@@ -294,9 +294,9 @@ def _kind(i: int, line: Line) -> str:
     return f"line s{i % KINDS}{' dense' if len(line.x) > SHAPED else ''}"
 
 
-def _shape(i: int, x: float, y: float, told: str) -> str:
+def _shape(i: int, x: float, y: float, tooltip: str) -> str:
     """A circle, a square, a diamond or a triangle, with its values as a tool tip."""
-    title = f"<title>{escape(visible(told))}</title>" if told else ""
+    title = f"<title>{escape(visible(tooltip))}</title>" if tooltip else ""
     match i % KINDS:
         case 0:
             path = f"M{x - 2.5:.1f} {y:.1f}a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0z"

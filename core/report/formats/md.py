@@ -49,10 +49,10 @@ def render_blocks(blocks: Sequence[Block]) -> str:
     """Blocks with an empty line between them; findings and answers make one list."""
     text, before = "", None
     for block in blocks:
-        if not (told := render_block(block)):
+        if not (rendered := render_block(block)):
             continue
         listed = isinstance(block, Notice | Exchange) and type(block) is before
-        text += told if not text else ("\n" if listed else "\n\n") + told
+        text += rendered if not text else ("\n" if listed else "\n\n") + rendered
         before = type(block)
     return text + "\n"
 
@@ -68,7 +68,7 @@ def render_block(block: Block) -> str:
         case Table():
             return _table(block)
         case Chart():
-            return escape(block.told, SENTENCES_LENGTH)
+            return escape(block.summary, SENTENCES_LENGTH)
         case Banner():
             return _banner(block)
         case Notice(severity, code, text):
@@ -76,8 +76,8 @@ def render_block(block: Block) -> str:
         case Matrix():
             return _matrix(block)
         case Exchange(prompt, answers):
-            told = (f"\n  - {escape(model)}: {escape(answer)}" for model, answer in answers)
-            return f"- {escape(prompt)}{''.join(told)}"
+            lines = (f"\n  - {escape(model)}: {escape(answer)}" for model, answer in answers)
+            return f"- {escape(prompt)}{''.join(lines)}"
         case Fold(title, blocks):
             parts = [Heading(title, 3), *blocks]
             return "\n\n".join(filter(None, map(render_block, parts)))
@@ -89,9 +89,9 @@ def render_block(block: Block) -> str:
 
 def escape(text: Any, limit: int = TEXT_LENGTH) -> str:
     """Text of a user's file or a model as Markdown that shows it as it is, on one line."""
-    told = str(text).replace("\r\n", "\n").replace("\n", f" {BREAK} ")
-    told = _MARKUP.sub(_escape_mark, visible(told, limit).replace("&", "&amp;"))
-    return _TAG.sub("&lt;", told).replace(">", "&gt;")
+    escaped = str(text).replace("\r\n", "\n").replace("\n", f" {BREAK} ")
+    escaped = _MARKUP.sub(_escape_mark, visible(escaped, limit).replace("&", "&amp;"))
+    return _TAG.sub("&lt;", escaped).replace(">", "&gt;")
 
 
 def _escape_mark(match: re.Match[str]) -> str:

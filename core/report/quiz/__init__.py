@@ -56,8 +56,8 @@ def read_answers(text: str, questions: Sequence[Question]) -> list[str]:
         if answer not in q.choices
     ]
     if len(answers) != len(questions):
-        told = f"{len(answers)} answers to {len(questions)} questions"
-        faults.append(Fault("--answers", told, "Give a letter a question, such as a,b,c"))
+        counts = f"{len(answers)} answers to {len(questions)} questions"
+        faults.append(Fault("--answers", counts, "Give a letter a question, such as a,b,c"))
     if faults:
         raise ConfigError(*faults)
     return answers

@@ -47,11 +47,11 @@ def about_pitfalls(history: History, findings: list[Finding], seed: int) -> Ques
     if len(absent) < wanted:
         return None
     wrong = [_name(code) for code in random.Random(f"{seed} pitfalls").sample(absent, wanted)]
-    told_facts = [*_facts(history, split), *_measured(known[:1])]
-    text = " ".join(told_facts) + " Which pitfall is here?"
+    facts = [*_facts(history, split), *_measured(known[:1])]
+    text = " ".join(facts) + " Which pitfall is here?"
     if known:
-        told = (_why(known), list(dict.fromkeys(f.code for f in known))[:2])
-        return ask("pitfall", text, _name(known[0].code), [*wrong, NONE], told, seed)
+        explanation = (_why(known), list(dict.fromkeys(f.code for f in known))[:2])
+        return ask("pitfall", text, _name(known[0].code), [*wrong, NONE], explanation, seed)
     why = "No rule fired: these counts and losses lie inside the limits of each of them."
     return ask("pitfall", text, NONE, wrong, (why, absent[:2]), seed)
 
@@ -95,8 +95,8 @@ def _name(code: str) -> str:
 def _why(findings: list[Finding]) -> str:
     first = findings[0]
     more = ", ".join(dict.fromkeys(f.code for f in findings[1:] if f.code != first.code))
-    told = [first.message, first.remedy, f"Found as well: {more}" if more else ""]
-    return " ".join(f"{part.rstrip('.')}." for part in told if part)
+    sentences = [first.message, first.remedy, f"Found as well: {more}" if more else ""]
+    return " ".join(f"{part.rstrip('.')}." for part in sentences if part)
 
 
 def _facts(history: History, split: str) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _shared_rows(history: History, x: LeakageFound) -> Iterator[str]:
 
 
 def _measured(findings: list[Finding]) -> Iterator[str]:
-    """The evidence of a finding that none of the facts tells: its numbers, without its name."""
+    """The evidence of a finding that no fact states: its numbers, without its name."""
     for f in findings:
         numbers = {
             name.replace("_", " "): value
@@ -140,8 +140,8 @@ def _measured(findings: list[Finding]) -> Iterator[str]:
             if f.code not in POOL and isinstance(value, int | float) and math.isfinite(value)
         }
         if numbers:
-            told = ", ".join(f"{name} {value:,.4g}" for name, value in numbers.items())
-            yield f"Measured as well: {told}."
+            listed = ", ".join(f"{name} {value:,.4g}" for name, value in numbers.items())
+            yield f"Measured as well: {listed}."
 
 
 def _label_facts(history: History, result: ModelResult) -> Iterator[str]:

@@ -100,10 +100,10 @@ def about_losses(history: History, seed: int) -> Question | None:
 
 def _noise(course: Course) -> str:
     """What a change must exceed, so that the question can be answered from its own figures."""
-    told = f"Changes within ±{2 * course.in_last.standard_error:.3f} over the last epoch"
+    changes = f"Changes within ±{2 * course.in_last.standard_error:.3f} over the last epoch"
     if course.from_best and course.best is not course.epochs[-2]:
-        told += f" and ±{2 * course.from_best.standard_error:.3f} since the lowest"
-    return f"{told} are noise."
+        changes += f" and ±{2 * course.from_best.standard_error:.3f} since the lowest"
+    return f"{changes} are noise."
 
 
 def _others(kind: str) -> list[str]:
@@ -122,7 +122,7 @@ def _why(history: History, course: Course) -> str:
     change = last.validation_loss - best.validation_loss
     fall = before.validation_loss - last.validation_loss
     train = f"training loss went from {best.train_loss:.3f} to {last.train_loss:.3f}"
-    told = {
+    text = {
         "overfits": f"Since epoch {best.epoch} validation loss rose by {change:.3f}, and {train}: "
         "what is learnt now holds for the training rows only.",
         "learning": f"Validation loss fell by {fall:.3f} in the last epoch, more than noise. These "
@@ -133,10 +133,10 @@ def _why(history: History, course: Course) -> str:
         "lower the learning rate.",
     }[course.kind]
     gap = last.validation_loss - last.train_loss
-    told += f" At the end validation loss less training loss is {gap:+.3f}."
+    text += f" At the end validation loss less training loss is {gap:+.3f}."
     if history.best_step is not None:
-        told += f" The checkpoint of step {history.best_step:,} was kept."
-    return told
+        text += f" The checkpoint of step {history.best_step:,} was kept."
+    return text
 
 
 LETTERS = "abcdefgh"
@@ -154,14 +154,19 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def ask(
-    topic: str, text: str, right: str, wrong: list[str], told: tuple[str, list[str]], seed: int
+    topic: str,
+    text: str,
+    right: str,
+    wrong: list[str],
+    explanation: tuple[str, list[str]],
+    seed: int,
 ) -> Question:
-    """The choices in an order that the seed gives; `told` is the explanation and its terms."""
+    """The choices in an order that the seed gives; `explanation` has a text and its terms."""
     choices = [right, *wrong]
     random.Random(f"{seed} {topic}").shuffle(choices)
     lettered = dict(zip(LETTERS, choices, strict=False))
     letter = next(name for name, choice in lettered.items() if choice == right)
-    return Question(topic, text, lettered, letter, *told)
+    return Question(topic, text, lettered, letter, *explanation)
 
 
 DECISIONS = {
@@ -211,7 +216,7 @@ def about_changes(history: History, seed: int) -> Question | None:
         f"It changed by {format_difference('accuracy', fixed / rows)}: the fixed rows are the gain",
         f"It changed by {format_difference('accuracy', (fixed + broke) / rows)}: every changed row "
         "counts",
-        "It cannot be told without knowing how many rows both models get right",
+        "It cannot be computed without knowing how many rows both models get right",
     ]
     why = (
         f"({fixed:,} - {broke:,}) ÷ {rows:,} = {net}. Rows that both get right, or both wrong, "

@@ -167,4 +167,4 @@ def prefix_of(history: History, model: str, result: ModelResult | None = None) -
     if history.task_type.has_labels:
         return "none: the special tokens of the tokenizer alone"
     prefix = history.model.prefix if history.model else ""
-    return f"{prefix}, as context, never scored" if prefix else "not told by this run"
+    return f"{prefix}, as context, never scored" if prefix else "not recorded by this run"

@@ -100,7 +100,7 @@ def _of_train_loss(history: History, config: RunConfig | None, epoch: Epoch) -> 
         rows=rows_of(history, "train", ModelResult(n=history.splits["train"].rows, metrics={}))
         if "train" in history.splits
         else Rows(0),
-        dtype=f"training in {history.device.precision}" if history.device else "not told",
+        dtype=f"training in {history.device.precision}" if history.device else "not recorded",
         prefix=prefix_of(history, "tuned"),
         training_seed=config.train.seed if config else None,
         notes=["dropout is on and the model changes from step to step: no figure of one model"],

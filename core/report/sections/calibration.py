@@ -177,5 +177,5 @@ def _diagram(split: str, bins: Sequence[Bin]) -> Chart:
             Line("low end, 95 %", x, [b.accuracy_low for b in bins], dashed=True),
             Line("high end, 95 %", x, [b.accuracy_high for b in bins], dashed=True),
         ),
-        told="The table above holds the points of the reliability diagram.",
+        summary="The table above holds the points of the reliability diagram.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...judgement.selection import NOT_COMPARED, of_models, tell_leaked, was_compared
+from ...judgement.selection import NOT_COMPARED, describe_leaked, of_models, was_compared
 from ...metrics.analyses import TokenChange, TokenChanges
 from ...wording.names import name_row, rows_of_report
 from ...wording.numbers import DASH, format_count, format_shape, format_value, read_number
@@ -19,17 +19,17 @@ LISTED_PAIRS = 10
 @section(190, more=70)
 def show_data(report: Report) -> list[Block]:
     splits = splits_of(report)
-    told: list[Block] = []
+    blocks: list[Block] = []
     if splits:
         columns = ["split", "source", "sha256", "rows × columns", "truncated rows"]
         columns += ["rows with nothing to score", "bad rows left out"]
         rows = [_split_row(name, s) for name, s in splits.items()]
-        told += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]
+        blocks += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]
     if repeated := _repeated(splits):
-        told.append(Paragraph(repeated, quiet=True))
+        blocks.append(Paragraph(repeated, quiet=True))
     if labels := _label_table(splits):
-        told.append(labels)
-    return told
+        blocks.append(labels)
+    return blocks
 
 
 def _split_row(name: str, s: SplitPart) -> list[str]:
@@ -45,12 +45,12 @@ def _split_row(name: str, s: SplitPart) -> list[str]:
 
 def _repeated(splits: Mapping[str, SplitPart]) -> str:
     """`test: 1,115 rows, 1,033 distinct inputs.` for each split where they differ."""
-    told = [
+    repeated = [
         f"{name}: {format_count(s['rows'], 'row')}, {format_count(distinct, 'distinct input')}"
         for name, s in splits.items()
         if 0 < (distinct := s.get("distinct_rows", 0)) < s["rows"]
     ]
-    return f"{'; '.join(told)}." if told else ""
+    return f"{'; '.join(repeated)}." if repeated else ""
 
 
 def _label_table(splits: Mapping[str, SplitPart]) -> Table | None:
@@ -73,7 +73,7 @@ def show_leakage(report: Report) -> list[Block]:
     found = leakage_of(report)
     if found is None:
         return []
-    told: list[Block] = [Heading("Leakage"), Paragraph(_layers(found))]
+    blocks: list[Block] = [Heading("Leakage"), Paragraph(_layers(found))]
     if found["pairs"]:
         splits = rows_of_report(report["data"])
         rows = [
@@ -81,10 +81,10 @@ def show_leakage(report: Report) -> list[Block]:
             for a, i, b, j, layer, likeness in found["pairs"][:LISTED_PAIRS]
         ]
         columns = ["row", "repeats", "layer", "similarity"]
-        told.append(Table(columns, rows, words=("row", "repeats", "layer")))
+        blocks.append(Table(columns, rows, words=("row", "repeats", "layer")))
         if rest := _which_pairs(found, len(rows)):
-            told.append(Paragraph(rest, quiet=True))
-    return told
+            blocks.append(Paragraph(rest, quiet=True))
+    return blocks
 
 
 def _which_pairs(found: LeakagePart, shown: int) -> str:
@@ -93,28 +93,28 @@ def _which_pairs(found: LeakagePart, shown: int) -> str:
     if max(every, len(found["pairs"])) <= shown:
         return ""
     of = f" of {every:,}" if every else ""
-    told = f"The table shows the first {shown:,} pairs{of}"
-    return f"{told}, those across splits before those within one; a row may stand in several."
+    note = f"The table shows the first {shown:,} pairs{of}"
+    return f"{note}, those across splits before those within one; a row may stand in several."
 
 
 def _layers(found: LeakagePart) -> str:
-    leaked = tell_leaked(found.get("leaked", {}), found.get("group_rows"))
+    leaked = describe_leaked(found.get("leaked", {}), found.get("group_rows"))
     if not was_compared(found.get("splits", [])):
-        told = f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
-        return _with_notes(told, found)
-    told = f"{leaked}; the layers overlap. " if leaked else ""
-    told += (
+        text = f"{NOT_COMPARED[0].upper()}{NOT_COMPARED[1:]}."
+        return _with_notes(text, found)
+    text = f"{leaked}; the layers overlap. " if leaked else ""
+    text += (
         f"Rows that repeat a row of an earlier split: {found['exact']:,} exactly (after NFKC, "
         f"casefold and white-space collapse), {found['near']:,} nearly (Jaccard of character "
         f"5-grams at least 0.8), {found['ngram']:,} by a common run of 13 words."
     )
-    return _with_notes(told, found)
+    return _with_notes(text, found)
 
 
-def _with_notes(told: str, found: LeakagePart) -> str:
+def _with_notes(text: str, found: LeakagePart) -> str:
     if conflicting := found["conflicting_labels"]:
-        told += f" Rows whose input stands earlier with another label: {conflicting:,}."
-    return told + (f" {found['note']}." if found["note"] else "")
+        text += f" Rows whose input stands earlier with another label: {conflicting:,}."
+    return text + (f" {found['note']}." if found["note"] else "")
 
 
 PREFIX = (

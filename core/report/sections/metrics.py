@@ -32,25 +32,25 @@ Models = Mapping[str, ModelResult]
 def show_metrics(report: Report) -> list[Block]:
     results = report["results"]
     splits = sorted(results, key=lambda s: place(SHOWN_SPLITS, s))
-    told: list[Block] = [Heading("Metrics")] if splits else []
+    shown: list[Block] = [Heading("Metrics")] if splits else []
     if both := _on_clean_rows(report):
-        told.append(Paragraph(both))
+        shown.append(Paragraph(both))
     for split in splits:
         blocks = _split(split, results[split])
-        told += [Heading(split, 3), *blocks] if split == splits[0] else [Fold(split, blocks)]
+        shown += [Heading(split, 3), *blocks] if split == splits[0] else [Fold(split, blocks)]
     if splits and (other := describe_other_threshold(report, splits[0])):
-        told.append(Paragraph(other))
-    if told and (windows := describe_windows(report)):
-        told.append(Paragraph(windows, quiet=True))
+        shown.append(Paragraph(other))
+    if shown and (windows := describe_windows(report)):
+        shown.append(Paragraph(windows, quiet=True))
     if references := describe_references(report):
-        told.append(Paragraph(references))
-    return told
+        shown.append(Paragraph(references))
+    return shown
 
 
 def _on_clean_rows(report: Report) -> str:
     """The headline metric on all rows and on those that repeat no earlier split (D2)."""
-    told = report.get("headline")
-    split, metric = (told["split"], told["metric"]) if told else ("", "")
+    headline = report.get("headline")
+    split, metric = (headline["split"], headline["metric"]) if headline else ("", "")
     whole, kept = result_of(report, split), result_of(report, clean(split))
     if whole is None or kept is None:
         return ""
@@ -92,18 +92,18 @@ def metric_names(models: Models) -> list[str]:
 
 def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
     scored = ", ".join(f"{m}: {format_count(models[m].n, 'row')} scored" for m in shown)
-    told = [f"{scored}."]
+    sentences = [f"{scored}."]
     if whole := next((s for s in SPLITS if split == clean(s)), ""):
-        told.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")
+        sentences.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")
     if unscored := max((len(r.unscored) for r in models.values()), default=0):
-        told.append(f"{format_count(unscored, 'row')} had nothing to score.")
+        sentences.append(f"{format_count(unscored, 'row')} had nothing to score.")
     if positive := positive_label_of(models.values()):
-        told.append(f"The positive label is “{positive}”.")
+        sentences.append(f"The positive label is “{positive}”.")
     if "probe" in shown:
-        told.append("The probe is a linear classifier on the frozen base model.")
+        sentences.append("The probe is a linear classifier on the frozen base model.")
     if "majority" in shown:
-        told.append("The majority always answers the commonest label of train.")
-    return " ".join(told)
+        sentences.append("The majority always answers the commonest label of train.")
+    return " ".join(sentences)
 
 
 def describe_windows(report: Report) -> str:
@@ -122,16 +122,16 @@ def describe_windows(report: Report) -> str:
 
 def describe_references(report: Report) -> str:
     """What losses stand beside: random guessing, and the model before the first step (L7)."""
-    found, told = report["references"], []
+    found, sentences = report["references"], []
     if "random_loss" in found:
-        told.append(f"Random guessing has a loss of {found['random_loss']:.3f}.")
+        sentences.append(f"Random guessing has a loss of {found['random_loss']:.3f}.")
     if "start_loss" in found:
         sentence = f"Before the first step the loss on validation was {found['start_loss']:.3f}"
         if "start_accuracy" in found:
             name = find_task(report["run"]["task"]).accuracy_title
             sentence += f" and the {name} {found['start_accuracy'] * 100:.1f} %"
-        told.append(f"{sentence}.")
-    return " ".join(told)
+        sentences.append(f"{sentence}.")
+    return " ".join(sentences)
 
 
 Rows = Mapping[str, Comparison]  # by the name of the metric
@@ -161,20 +161,20 @@ def show_differences(report: Report) -> list[Block]:
     if not groups:
         return []
     ordered = sorted(groups, key=lambda k: (place(SHOWN_SPLITS, k[0]), place(REFERENCES, k[1])))
-    told: list[Block] = [Heading("Paired differences")]
+    shown: list[Block] = [Heading("Paired differences")]
     for key in ordered:
         split, before, after = key
         positive = positive_label_of(report["results"].get(split, {}).values())
         named = {name_metric(c.metric, positive): c for c in groups[key]}
         title, blocks = f"{before} → {after} on {split}", _group(named)
-        told += [Heading(title, 3), *blocks] if key == ordered[0] else [Fold(title, blocks)]
+        shown += [Heading(title, 3), *blocks] if key == ordered[0] else [Fold(title, blocks)]
     holm = any(c.p_holm is not None for c in report["comparisons"])
     corrected = ", p (Holm) where there is one" if holm else ""
-    return [*told, Paragraph(HOW.format(corrected=corrected, p=HOLM if holm else ALONE))]
+    return [*shown, Paragraph(HOW.format(corrected=corrected, p=HOLM if holm else ALONE))]
 
 
 def _group(rows: Rows) -> list[Block]:
-    told: list[Block] = []
+    blocks: list[Block] = []
     for name, c in rows.items():
         if c.fixed is None or c.broke is None:
             continue
@@ -182,9 +182,9 @@ def _group(rows: Rows) -> list[Block]:
         by = "" if c.metric == "accuracy" else f"By {name}, "
         words = f"fixed {fixed} (wrong before, right after), broke {broke} (right before, wrong"
         words = f"{by}{words} after)."
-        told.append(Paragraph(words[0].upper() + words[1:]))
+        blocks.append(Paragraph(words[0].upper() + words[1:]))
         break
-    return [*told, _table(rows), Paragraph(_methods(rows), quiet=True)]
+    return [*blocks, _table(rows), Paragraph(_methods(rows), quiet=True)]
 
 
 def _table(rows: Rows) -> Table:
@@ -214,18 +214,18 @@ def _methods(rows: Rows) -> str:
     for name, c in rows.items():
         by_method.setdefault(without_clusters(c.method), []).append(name)
     ordered = sorted(by_method, key=lambda method: len(by_method[method]))
-    told = []
+    sentences = []
     for method in ordered:
         last = method == ordered[-1] and len(ordered) > 1 and len(by_method[method]) > 2
         names = "All others" if last else ", ".join(by_method[method])
-        told.append(f"{names}: {method}.")
+        sentences.append(f"{names}: {method}.")
     if clusters := describe_clusters(c.method for c in rows.values()):
-        told.append(f"Rows that belong together are one unit: {clusters}.")
-    return " ".join(told)
+        sentences.append(f"Rows that belong together are one unit: {clusters}.")
+    return " ".join(sentences)
 
 
 MATRIX_LABELS = 20  # up to so many a confusion matrix is shown whole
-WORST = 20  # confusions told where it is not
+WORST = 20  # confusions listed where it is not
 
 
 @section(60, more=None)
@@ -236,14 +236,16 @@ def show_labels(report: Report) -> list[Block]:
         return []
     tuned = results[split]["tuned"]
     rows = _label_rows(tuned.per_class or {})
-    told: list[Block] = [
+    blocks: list[Block] = [
         Heading(f"Labels (tuned, {split})"),
         Table(["label", "precision", "recall", "F1", "rows"], rows),
     ]
     if tuned.undefined:
         named = ", ".join(tuned.undefined)
-        told.append(Paragraph(f"In neither truth nor predictions, and so in no average: {named}."))
-    return told + _confusion(split, confusion.labels, confusion.counts)
+        blocks.append(
+            Paragraph(f"In neither truth nor predictions, and so in no average: {named}.")
+        )
+    return blocks + _confusion(split, confusion.labels, confusion.counts)
 
 
 def _label_rows(per_class: Mapping[str, LabelScores]) -> list[list[str]]:
@@ -271,8 +273,8 @@ def _confusion(split: str, labels: Sequence[str], counts: Sequence[Sequence[int]
     if not worst:
         return []
     columns = ["truth", "predicted", "rows", "of the truth"]
-    told = Table(columns, worst, words=("predicted",))
-    return [Heading(f"Commonest confusions (tuned, {split})"), told]
+    table = Table(columns, worst, words=("predicted",))
+    return [Heading(f"Commonest confusions (tuned, {split})"), table]
 
 
 def _worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[list[str]]:
@@ -334,11 +336,11 @@ def describe_clusters(methods: Iterable[str]) -> str:
     if not found:
         return ""
     effects = sorted({m[2] for m in found if m[2]}, key=float)
-    told = max((m[1] for m in found), key=_last_number)
+    widest = max((m[1] for m in found), key=_last_number)
     if not effects:
-        return told
+        return widest
     span = effects[0] if len(effects) == 1 else f"{effects[0]} to {effects[-1]}"
-    return f"{told} (design effect {span})"
+    return f"{widest} (design effect {span})"
 
 
 def _last_number(text: str) -> int:

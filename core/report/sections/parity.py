@@ -103,8 +103,10 @@ def _sampled(r: Repeated, split: str) -> str:
 def _verdict(r: Repeated) -> str:
     drift = format_drift(r.largest_loss_drift)
     if r.passed:
-        told = f"they agree with the stored scores. The largest drift of a row's loss is {drift}"
-        return f"{told}; {_changed(r)}." if r.changed_predictions else f"{told}."
+        agreement = (
+            f"they agree with the stored scores. The largest drift of a row's loss is {drift}"
+        )
+        return f"{agreement}; {_changed(r)}." if r.changed_predictions else f"{agreement}."
     failed = [x for x in r.skipped if x.failed] if isinstance(r, Parity) else []
     if failed and not r.changed_predictions and not _drifted(r):
         return f"{failed[0].weights} could not be scored."
@@ -143,9 +145,9 @@ def _left_out(parts: Sequence[NotTested]) -> list[Block]:
 def _about_weights(r: Parity) -> str:
     kind = "an adapter" if r.adapter else "whole weights"
     table = "tied to" if r.tied_embeddings else "separate from"
-    told = f"model/ holds {kind} in {r.stored_dtype or 'no safetensors file'}"
+    weights = f"model/ holds {kind} in {r.stored_dtype or 'no safetensors file'}"
     if r.adapter_base is not None:
-        told += f", to be put on {r.adapter_base}"
+        weights += f", to be put on {r.adapter_base}"
     if r.unit == "row":
-        return f"{told}."
-    return f"{told}. The output layer is {table} the input embeddings."
+        return f"{weights}."
+    return f"{weights}. The output layer is {table} the input embeddings."

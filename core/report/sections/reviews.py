@@ -22,84 +22,87 @@ SHARE = "accuracy"  # a share is written as this metric is
 
 @section(140, more=30)
 def show_reviews(report: Report) -> list[Block]:
-    told = report.get("reviews")
-    if not told:
+    reviews = report.get("reviews")
+    if not reviews:
         return []
     heading = Heading("Blind review")
-    if "error" in told:
-        return [heading, Paragraph(f"reviews.jsonl cannot be joined to the run: {told['error']}.")]
-    if not told["complete"]:
+    if "error" in reviews:
         return [
             heading,
-            Paragraph(tell_progress(told) + " The result is told when all are judged."),
+            Paragraph(f"reviews.jsonl cannot be joined to the run: {reviews['error']}."),
         ]
-    return [heading, *review_blocks(told)]
+    if not reviews["complete"]:
+        return [
+            heading,
+            Paragraph(describe_progress(reviews) + " The result is shown once all are judged."),
+        ]
+    return [heading, *review_blocks(reviews)]
 
 
-def tell_progress(told: Mapping[str, Any]) -> str:
+def describe_progress(reviews: Mapping[str, Any]) -> str:
     """`2 pairs: anna has judged 2, ben 1.`"""
-    parts = [f"{visible(name)} {each['judged']:,}" for name, each in told["reviewers"].items()]
-    return f"{format_count(told['pairs'], 'pair')}; judged so far: {', '.join(parts)}."
+    parts = [f"{visible(name)} {each['judged']:,}" for name, each in reviews["reviewers"].items()]
+    return f"{format_count(reviews['pairs'], 'pair')}; judged so far: {', '.join(parts)}."
 
 
-def review_blocks(told: Mapping[str, Any]) -> list[Block]:
+def review_blocks(reviews: Mapping[str, Any]) -> list[Block]:
     """The unblinded result in words and tables."""
-    blocks: list[Block] = [Paragraph(_how(told)), Bullets([*_wins(told), _position(told)])]
-    if told["ratings"]:
-        blocks += [Paragraph("Ratings from 1 to 5, means over the pairs:"), _ratings(told)]
-    if "agreement" in told:
-        blocks += [Paragraph("How far the reviewers agree:"), _agreement(told)]
+    blocks: list[Block] = [Paragraph(_how(reviews)), Bullets([*_wins(reviews), _position(reviews)])]
+    if reviews["ratings"]:
+        blocks += [Paragraph("Ratings from 1 to 5, means over the pairs:"), _ratings(reviews)]
+    if "agreement" in reviews:
+        blocks += [Paragraph("How far the reviewers agree:"), _agreement(reviews)]
     return blocks
 
 
-def _how(told: Mapping[str, Any]) -> str:
-    people = told["reviewers"]
+def _how(reviews: Mapping[str, Any]) -> str:
+    people = reviews["reviewers"]
     text = (
-        f"{format_count(told['pairs'], 'pair')} of answers, base and tuned, each side drawn by "
+        f"{format_count(reviews['pairs'], 'pair')} of answers, base and tuned, each side drawn by "
         f"lot and unnamed, judged by {', '.join(visible(name) for name in people)}."
     )
     if len(people) > 1:
         text += " Where several judged a pair, the majority decides it; an even vote is a tie."
     for count, words in (
-        (told["skipped"], "skipped"),
-        (told["identical"], "left out, as both models gave the same answer"),
-        (told["outdated"], "judged on answers that the run no longer holds, not counted"),
+        (reviews["skipped"], "skipped"),
+        (reviews["identical"], "left out, as both models gave the same answer"),
+        (reviews["outdated"], "judged on answers that the run no longer holds, not counted"),
     ):
         if count:
             text += f" {count:,} {words}."
     return text
 
 
-def _wins(told: Mapping[str, Any]) -> list[str]:
-    wins, rate, half = told["wins"], told["win_rate"], told["win_rate_ties_half"]
-    if not told["decided"]:
+def _wins(reviews: Mapping[str, Any]) -> list[str]:
+    wins, rate, half = reviews["wins"], reviews["win_rate"], reviews["win_rate_ties_half"]
+    if not reviews["decided"]:
         return ["No pair has been decided."]
-    p = read_number(told["sign_test_p"])
+    p = read_number(reviews["sign_test_p"])
     return [
         f"The tuned model won {format_count(wins['tuned'], 'pair')}, the base {wins['base']:,}; "
         f"ties: {wins['tie']:,}.",
-        f"Of the pairs that were no tie it won {_told(rate)}; the exact sign test against one half "
-        f"gives p {format_p(p)}: {_meaning(told)}.",
-        f"With ties as half a win each: {_told(half)}.",
+        f"Of the pairs that were no tie it won {_with_interval(rate)}; the exact sign test "
+        f"against one half gives p {format_p(p)}: {_meaning(reviews)}.",
+        f"With ties as half a win each: {_with_interval(half)}.",
     ]
 
 
-def _meaning(told: Mapping[str, Any]) -> str:
-    p, wins = read_number(told["sign_test_p"]), told["wins"]
+def _meaning(reviews: Mapping[str, Any]) -> str:
+    p, wins = read_number(reviews["sign_test_p"]), reviews["wins"]
     if p >= 0.05:
         return "this many judgements show no preference"
     return f"the {'tuned model' if wins['tuned'] > wins['base'] else 'base'} is preferred"
 
 
-def _told(share: Mapping[str, Any]) -> str:
+def _with_interval(share: Mapping[str, Any]) -> str:
     if not share["n"]:
         return DASH
     interval = format_interval(SHARE, share["low"], share["high"])
     return f"{format_value(SHARE, share['value'])} (95 %: {interval}, n = {share['n']:,})"
 
 
-def _position(told: Mapping[str, Any]) -> str:
-    side = told["position"]
+def _position(reviews: Mapping[str, Any]) -> str:
+    side = reviews["position"]
     if not side["n"]:
         return "Sides: every judgement was a tie."
     fair = "no sign that the side mattered"
@@ -107,11 +110,11 @@ def _position(told: Mapping[str, Any]) -> str:
         fair = "the side itself was preferred, so the choices are not about the answers alone"
     return (
         f"Sides: of {format_count(side['n'], 'choice')} {side['left']:,} fell on the left, "
-        f"{_told(side)}, p {format_p(side['p'])}: {fair}."
+        f"{_with_interval(side)}, p {format_p(side['p'])}: {fair}."
     )
 
 
-def _ratings(told: Mapping[str, Any]) -> Table:
+def _ratings(reviews: Mapping[str, Any]) -> Table:
     rows = [
         [
             name,
@@ -122,7 +125,7 @@ def _ratings(told: Mapping[str, Any]) -> Table:
             _rating_interval(r),
             format_p(r["p"]),
         ]
-        for name, r in told["ratings"].items()
+        for name, r in reviews["ratings"].items()
     ]
     columns = ["criterion", "pairs", "base", "tuned", "difference", "95 % interval", "p"]
     return Table(columns, rows, ["criterion"])
@@ -133,14 +136,14 @@ def _rating_interval(r: Mapping[str, Any]) -> str:
     return DASH if low != low else f"{low:+.2f} to {high:+.2f}"
 
 
-def _agreement(told: Mapping[str, Any]) -> Table:
+def _agreement(reviews: Mapping[str, Any]) -> Table:
     rows = [
         [
             " and ".join(visible(name) for name in a["reviewers"]),
             f"{a['n']:,}",
-            _told(a) if a["n"] else DASH,
+            _with_interval(a) if a["n"] else DASH,
             DASH if read_number(a["kappa"]) != read_number(a["kappa"]) else f"{a['kappa']:.2f}",
         ]
-        for a in told["agreement"]
+        for a in reviews["agreement"]
     ]
     return Table(["reviewers", "pairs of both", "same choice", "kappa"], rows, ["reviewers"])

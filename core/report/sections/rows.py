@@ -44,7 +44,7 @@ def show_flips(report: Report) -> list[Block]:
 def _split_blocks(split: str, r: Flips) -> list[Block]:
     against = MODELS.get(r.from_model, r.from_model)
     blocks: list[Block] = [Heading(f"{split}, the tuned model against {against}", 3)]
-    blocks.append(Paragraph(tell_counts(r, split)))
+    blocks.append(Paragraph(describe_counts(r, split)))
     labelled = "fixed" in r.counts
     for kind, rows in r.rows.items():
         if not rows:
@@ -58,7 +58,7 @@ def _split_blocks(split: str, r: Flips) -> list[Block]:
     return blocks
 
 
-def tell_counts(r: Flips, split: str) -> str:
+def describe_counts(r: Flips, split: str) -> str:
     """The counts of every kind in words, and what they say and do not say."""
     counts, n, before = r.counts, r.n, r.from_model
     if "fixed" in counts:
@@ -243,22 +243,22 @@ def show_label_errors(report: Report) -> list[Block]:
 
 
 def _of_split(split: str, found: LabelErrors) -> list[Block]:
-    told = (
+    counts = (
         f"{format_count(found.suspected, 'label')} of the {found.n:,} rows of {split} "
         f"{'is' if found.suspected == 1 else 'are'} suspect."
     )
     if found.share is not None:
-        told += (
+        counts += (
             f" By the errors where the {JUDGES[found.model or 'tuned']} is sure, "
             f"{format_value('accuracy', found.share)} of the labels are wrong (95 %: "
             f"{format_interval('accuracy', found.low, found.high)})."
         )
     if found.probe_agrees is not None:
-        told += f" In {found.probe_agrees:,} of them the linear probe gives the same answer."
+        counts += f" In {found.probe_agrees:,} of them the linear probe gives the same answer."
     rows, cells = (found.rows or [])[:SHOWN_ROWS], (found.cells or [])[:SHOWN_CELLS]
     blocks: list[Block] = [
         Heading(f"{split}", 3),
-        Paragraph(f"{told} {found.caveat or ''}"),
+        Paragraph(f"{counts} {found.caveat or ''}"),
         Table(
             ("given label", "looks like", "suspect rows"),
             [(c.label, c.suggested, f"{c.rows:,}") for c in cells],

@@ -225,7 +225,7 @@ def _curve(r: Thresholds, curve: Mapping[str, Sequence[float]]) -> Chart:
         x=_title("recall", r.positive),
         y=_title("precision", r.positive),
         lines=(Line("tuned", recall, precision),),
-        told=f"{len(recall):,} points of the precision/recall curve are in report.json{at}.",
+        summary=f"{len(recall):,} points of the precision/recall curve are in report.json{at}.",
         marks=marks,
     )
 

@@ -27,17 +27,17 @@ def show_training(report: Report) -> list[Block]:
     chart = loss_chart(report)
     if not rows and chart is None:
         return []
-    told: list[Block] = [Heading("Training")]
+    blocks: list[Block] = [Heading("Training")]
     if chart is not None:
-        told.append(chart)
+        blocks.append(chart)
     if kept := describe_choice(report):
-        told.append(Paragraph(kept))
+        blocks.append(Paragraph(kept))
     if rows:
         columns = ["epoch", "step", "training loss", "validation loss"]
         columns.append(find_task(report["run"]["task"]).accuracy_title)
         columns += ["change since step 0", "time", "observation"]
-        told.append(Table(columns, rows, words=("observation",)))
-    return told
+        blocks.append(Table(columns, rows, words=("observation",)))
+    return blocks
 
 
 def describe_choice(report: Report) -> str:
@@ -47,15 +47,15 @@ def describe_choice(report: Report) -> str:
         return ""
     metric, epoch = kept["metric"], kept["epoch"]
     shown = f" ({format_value(metric, kept['value'])})" if "value" in kept else ""
-    told = kept.get("reason") or (
+    reason = kept.get("reason") or (
         f"The model of step {kept['step']:,} was kept: "
         f"best {name_metric(metric)} on validation{shown}."
     )
     if abs(epoch - round(epoch)) > WHOLE:
-        told += (
+        reason += (
             f" That evaluation lies inside epoch {math.ceil(epoch)}: the table has no row of it."
         )
-    return told
+    return reason
 
 
 def _epoch_row(e: EpochPart) -> list[str]:
@@ -84,18 +84,18 @@ def loss_chart(report: Report) -> Chart | None:
         return None
     last = max(x for line in lines for x in line.x)
     marks = _kept(report, lines)
-    told = [f"{line.name.capitalize()} {_ends(line)}." for line in lines]
+    ends = [f"{line.name.capitalize()} {_ends(line)}." for line in lines]
     guess = report["references"].get("random_loss")
     if guess is not None:
         name = f"random guessing ({find_task(report['run']['task']).guess_formula})"
         lines.append(Line(name, (0.0, last), (guess, guess), dashed=True))
-        told.append(f"Random guessing has a loss of {guess:.3f}.")
-    return Chart("Loss by step", "step", "loss (nats)", lines, " ".join(told), marks)
+        ends.append(f"Random guessing has a loss of {guess:.3f}.")
+    return Chart("Loss by step", "step", "loss (nats)", lines, " ".join(ends), marks)
 
 
 def _ends(line: Line) -> str:
-    told = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
-    (x0, y0), (x1, y1) = told[0], told[-1]
+    points = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+    (x0, y0), (x1, y1) = points[0], points[-1]
     if x0 == x1:
         return f"was {y0:.3f} at step {x0:,.0f}"
     return f"went from {y0:.3f} (step {x0:,.0f}) to {y1:.3f} (step {x1:,.0f})"
@@ -140,27 +140,27 @@ def show_notes(report: Report) -> list[Block]:
 @section(240, more=120)
 def show_environment(report: Report) -> list[Block]:
     run = report["run"]
-    told = []
+    sentences = []
     if device := run.get("device"):
         threads = f", {format_count(device['threads'], 'thread')}" if device["threads"] else ""
         name, precision = device["name"], device["precision"]
         verb = "scored" if run.get("tuned") else "training"
         several = f"{device['devices']} devices, the first " if "devices" in device else ""
-        told.append(f"{several}{device['device']} ({name}), {verb} in {precision}{threads}.")
+        sentences.append(f"{several}{device['device']} ({name}), {verb} in {precision}{threads}.")
     if model := run.get("model"):
         trained = "" if run.get("tuned") else f", {model['trainable']:,} of them trained"
-        told.append(f"{model['architecture']}, {model['parameters']:,} parameters{trained}.")
+        sentences.append(f"{model['architecture']}, {model['parameters']:,} parameters{trained}.")
     if run.get("seed") is not None:
-        told.append(f"Seed {run['seed']}.")
+        sentences.append(f"Seed {run['seed']}.")
     if run.get("ftev_version"):
         packages = "".join(f", {name} {version}" for name, version in run["packages"].items())
-        told.append(f"ftev {run['ftev_version']}{packages}.")
+        sentences.append(f"ftev {run['ftev_version']}{packages}.")
     if report.get("written_by"):
-        told.append(f"Written by ftev {report['written_by']}.")
+        sentences.append(f"Written by ftev {report['written_by']}.")
     if run["config_sha256"]:
-        told.append(f"run.toml has sha256 {run['config_sha256'][:12]}.")
+        sentences.append(f"run.toml has sha256 {run['config_sha256'][:12]}.")
     if run.get("unreadable_lines"):
-        told.append(
+        sentences.append(
             f"{format_count(run['unreadable_lines'], 'line')} of events.jsonl could not be read."
         )
-    return [Heading("Environment"), Paragraph(" ".join(told))] if told else []
+    return [Heading("Environment"), Paragraph(" ".join(sentences))] if sentences else []

@@ -27,16 +27,16 @@ BROKEN_OFF = {"stopped": "was stopped", "failed": "failed", "died": "died"}
 
 @section(10, more=None)
 def show_verdict(report: Report) -> list[Block]:
-    told: list[Block] = []
+    blocks: list[Block] = []
     if verdict := report.get("verdict"):
         asked, to_come = verdict["objective"], verdict.get("preliminary", "")
-        told.append(Banner(verdict["decision"], asked, verdict["reasons"], to_come))
+        blocks.append(Banner(verdict["decision"], asked, verdict["reasons"], to_come))
     if figures := headline_figures(report):
-        told.append(Figures(figures))
-    told.append(Paragraph(describe_run(report["run"])))
+        blocks.append(Figures(figures))
+    blocks.append(Paragraph(describe_run(report["run"])))
     if error := report["run"].get("error"):
-        told.append(Paragraph(f"The run failed: {error}"))
-    return told
+        blocks.append(Paragraph(f"The run failed: {error}"))
+    return blocks
 
 
 def headline_figures(report: Report) -> list[tuple[str, str, str]]:
@@ -110,18 +110,20 @@ def _about_head(run: RunPart) -> str:
 def _describe_steps(run: RunPart) -> str:
     """How far training went; a run that ended before its evaluation is not a completed one."""
     done, planned, best = run["steps"], run["max_steps"], run.get("best_step")
-    told = f"{done:,} of {format_count(planned, 'step')}"
+    steps = f"{done:,} of {format_count(planned, 'step')}"
     if run.get("training_seconds"):
-        told += f" in {format_seconds(run['training_seconds'])} of training"
+        steps += f" in {format_seconds(run['training_seconds'])} of training"
     if run["status"] in BROKEN_OFF and done >= planned:
-        told += f"; the run {BROKEN_OFF[run['status']]} after training, before its evaluation ended"
+        steps += (
+            f"; the run {BROKEN_OFF[run['status']]} after training, before its evaluation ended"
+        )
     elif run.get("ended") not in (None, "completed"):
-        told += f" ({run['ended']})"
+        steps += f" ({run['ended']})"
     if best is not None and run.get("ended"):
-        told += f"; the model of step {best:,} was kept"
+        steps += f"; the model of step {best:,} was kept"
     elif best is not None:
-        told += f"; the best checkpoint is that of step {best:,}"
-    return told + "."
+        steps += f"; the best checkpoint is that of step {best:,}"
+    return steps + "."
 
 
 def _moment(written: str) -> str:
@@ -149,32 +151,32 @@ def show_findings(report: Report) -> list[Block]:
 
 def sentences_of(f: FindingPart, data: Mapping[str, object]) -> str:
     """What was found, what to do about it, and on which rows. `data`: of the report."""
-    told = [_ended(f["message"])]
+    sentences = [_ended(f["message"])]
     if f.get("remedy"):
-        told.append(_ended(f["remedy"]))
+        sentences.append(_ended(f["remedy"]))
     if rows := f.get("rows"):
         if len(rows) >= EVIDENCE_ROWS:  # the list is cut: how many there are, the message says
             named = f"{name_rows(rows_of_report(data), rows[:SHOWN_ROWS])} and more"
         else:
             named = name_rows(rows_of_report(data), rows, SHOWN_ROWS)
-        told.append(f"Rows: {named}.")
+        sentences.append(f"Rows: {named}.")
         if is_cut(f):
-            told.append(f"Listed: {tell_listed(f)}.")
-    return " ".join(told)
+            sentences.append(f"Listed: {describe_listed(f)}.")
+    return " ".join(sentences)
 
 
-def tell_listed(f: FindingPart) -> str:
+def describe_listed(f: FindingPart) -> str:
     """`34 of 112 test rows, 16 validation rows`: how many rows of each split are listed."""
     splits = dict.fromkeys(split for split, _ in f["rows"])
-    return ", ".join(tell_listed_of(f, split) for split in splits)
+    return ", ".join(describe_listed_of(f, split) for split in splits)
 
 
-def tell_listed_of(f: FindingPart, split: str) -> str:
+def describe_listed_of(f: FindingPart, split: str) -> str:
     """`34 of 112 test rows`; the whole is left out where it is listed, or not known."""
     listed = sum(1 for at, _ in f["rows"] if at == split)
     every = max(listed, f.get("counted", {}).get(split, 0))
-    told = format_count(every, f"{split} row")
-    return told if listed == every else f"{listed:,} of {told}"
+    total = format_count(every, f"{split} row")
+    return total if listed == every else f"{listed:,} of {total}"
 
 
 def is_cut(f: FindingPart) -> bool:
@@ -195,12 +197,12 @@ def show_guardrails(report: Report) -> list[Block]:
         if (found := of_models(report["analyses"], Guardrails, split))
     }
     judged = [split for split in known if split != "validation"] or list(known)
-    told = [
+    rows = [
         f"{r.outcome.capitalize()}: {describe_guardrail(r, split)}; {r.why}."
         for split in judged
         for r in known[split]
     ]
-    if not told:
+    if not rows:
         return []
     needed = "All of them must be met for the model to ship."
-    return [Heading("Guardrails"), Paragraph(needed), Bullets(told)]
+    return [Heading("Guardrails"), Paragraph(needed), Bullets(rows)]

@@ -11,7 +11,7 @@ from typing import Any
 RELATIVE, ABSOLUTE = 1e-12, 1e-12
 _SPELLED = ("NaN", "Infinity", "-Infinity")
 ABSENT = "absent"
-# What tells a record of a list from its neighbours, so that one more moves none of the others.
+# What identifies a record of a list, so that one more moves none of the others.
 IDENTITIES = (
     ("split", "metric", "from", "to"),
     ("by", "value", "column"),

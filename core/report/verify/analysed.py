@@ -43,8 +43,8 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
                     many = count_numbers(result)
                     yield Check(what, UNCHECKED, UNCHECKED, None, f"{what}: {why}", unchecked=many)
                 elif name in BY_RULE and set(result) != set(_as_dict(again[name, model])):
-                    told, many = f"{what}: {ANOTHER_RULE}", count_numbers(result)
-                    yield Check(what, "result", "another rule", None, told, unchecked=many)
+                    message, many = f"{what}: {ANOTHER_RULE}", count_numbers(result)
+                    yield Check(what, "result", "another rule", None, message, unchecked=many)
                 elif name == "slices":
                     yield _check_slices(what, result, again[name, model])
                 else:
@@ -60,8 +60,8 @@ def check_analysis(what: str, was: Any, now: Any) -> Check:
     check = agreed(what, "result", wrong, what, of=was, unchecked=rest)
     if wrong or not rest:
         return check
-    told = f"{what}: {rest:,} of its numbers were written in another form, and are not checked"
-    return Check(what, "result", "another form", None, told, check.numbers, unchecked=rest)
+    message = f"{what}: {rest:,} of its numbers were written in another form, and are not checked"
+    return Check(what, "result", "another form", None, message, check.numbers, unchecked=rest)
 
 
 def _of_another_form(d: Disagreement, found: Sequence[Disagreement]) -> bool:
@@ -100,8 +100,8 @@ def _check_slices(what: str, was: Any, now: Any) -> Check:
     if found:
         return check
     lost, every = len(tables[0]) - len(common), len(tables[0])
-    told = f"{what}: {lost:,} of {every:,} slices need the data file, and are not checked"
-    return replace(check, again="in part", ok=None, told=told)
+    message = f"{what}: {lost:,} of {every:,} slices need the data file, and are not checked"
+    return replace(check, again="in part", ok=None, message=message)
 
 
 def _as_dict(result: object) -> Result:

@@ -69,18 +69,21 @@ def _sums_of(e: Evaluated) -> dict[str, Any]:
 
 
 def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {"rows": frame.height, "loss_sum": math.fsum(frame["nll"].to_list())}
+    sums_of_rows: dict[str, Any] = {
+        "rows": frame.height,
+        "loss_sum": math.fsum(frame["nll"].to_list()),
+    }
     if "tokens" in frame.columns:
         sums = {name: int(frame[name].sum()) for name in ("tokens", "correct", "bytes")}
-        told |= {"loss_count": sums["tokens"], "count": sums["tokens"]}
-        told |= {"correct": sums["correct"], "bytes": sums["bytes"]}
-        return told | {"unscored_rows": int((frame["tokens"] == 0).sum())}
+        sums_of_rows |= {"loss_count": sums["tokens"], "count": sums["tokens"]}
+        sums_of_rows |= {"correct": sums["correct"], "bytes": sums["bytes"]}
+        return sums_of_rows | {"unscored_rows": int((frame["tokens"] == 0).sum())}
     codes: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
     cells = frame.group_by("label", "predicted").len()
-    told |= {"loss_count": frame.height, "count": frame.height}
-    told["correct"] = int((frame["label"] == frame["predicted"]).sum())
+    sums_of_rows |= {"loss_count": frame.height, "count": frame.height}
+    sums_of_rows["correct"] = int((frame["label"] == frame["predicted"]).sum())
     codes[None] = len(labels)  # no prediction
-    return told | {
+    return sums_of_rows | {
         "confusion": {f"{codes.get(t, t)},{codes.get(p, p)}": n for t, p, n in cells.iter_rows()}
     }
 
@@ -90,8 +93,8 @@ def check_results(stored: StoredRun) -> Iterator[Check]:
         for model, result in models.items():
             frame = rows_behind(stored, split, model)
             if frame is None:
-                told = f"{split} {model}: its rows are not known, so its metrics are not checked"
-                yield _unchecked(f"{split} {model}", UNCHECKED, told, spell_numbers(result))
+                message = f"{split} {model}: its rows are not known, so its metrics are not checked"
+                yield _unchecked(f"{split} {model}", UNCHECKED, message, spell_numbers(result))
                 continue
             try:
                 measured = stored.measured.setdefault(split, {})[model] = _measure(stored, frame)
@@ -113,14 +116,14 @@ def _compare_results(what: str, result: ModelResult, measured: ModelResult) -> I
         again = measured.metrics.get(name)
         shown = format_estimate(name, estimate)
         if again is None:
-            told = f"{what} {name}: is not made from these rows alone"
-            yield _unchecked(f"{what} {name}", shown, told, was["metrics"][name])
+            message = f"{what} {name}: is not made from these rows alone"
+            yield _unchecked(f"{what} {name}", shown, message, was["metrics"][name])
             continue
         both, pair = (shown, format_estimate(name, again)), (was["metrics"], now["metrics"])
         yield _agreed_number(f"{what} {name}", both, *(metrics[name] for metrics in pair))
     if lost := [name for name in now["metrics"] if name not in was["metrics"]]:
-        told = f"{what}: {', '.join(lost)} can be computed, but were not written down"
-        yield Check(f"{what} {lost[0]} …", "absent", "computed", None, told)
+        message = f"{what}: {', '.join(lost)} can be computed, but were not written down"
+        yield Check(f"{what} {lost[0]} …", "absent", "computed", None, message)
     rest = {key: value for key, value in was.items() if key in now and key != "metrics"}
     found = disagreements_of(rest, {key: value for key, value in now.items() if key != "metrics"})
     counted = ", ".join(key.replace("_", " ") for key in rest)
@@ -135,8 +138,8 @@ def check_comparisons(stored: StoredRun) -> Iterator[Check]:
         frames = [rows_behind(stored, split, model) for model in (before, after)]
         title = f"{split} {before} → {after}"
         if frames[0] is None or frames[1] is None:
-            told = f"{title}: the rows of both are needed"
-            yield _unchecked(title, UNCHECKED, told, spell_numbers(rows))
+            message = f"{title}: the rows of both are needed"
+            yield _unchecked(title, UNCHECKED, message, spell_numbers(rows))
             continue
         try:
             found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
@@ -164,8 +167,8 @@ def _compare_difference(title: str, was: Comparison, now: Comparison | None) -> 
     name = was.metric
     what, shown = f"{title} {name}", format_difference(name, was.difference)
     if now is None:
-        told = f"{what}: is not made from these rows alone"
-        return _unchecked(what, shown, told, spell_numbers(was))
+        message = f"{what}: is not made from these rows alone"
+        return _unchecked(what, shown, message, spell_numbers(was))
     both = shown, format_difference(name, now.difference)
     return _agreed_number(what, both, spell_numbers(was), spell_numbers(now))
 
@@ -177,16 +180,16 @@ def _agreed_number(
     be made again: its number is held to the rows, and the rest is said to be unchecked."""
     found = disagreements_of(was, now)
     if found and _kind(was) != _kind(now) and all(d.place in BY_METHOD for d in found):
-        told = (
+        message = (
             f"{what}: the number agrees; its interval was made by another method ({was['method']})"
         )
         rest = sum(count_numbers(d.stored) for d in found)
-        return Check(what, *shown, None, told, count_numbers(was) - rest, unchecked=rest)
+        return Check(what, *shown, None, message, count_numbers(was) - rest, unchecked=rest)
     return agreed(what, shown[0], found, what, shown[1], of=was)
 
 
-def _unchecked(what: str, shown: str, told: str, of: Any) -> Check:
-    return Check(what, shown, UNCHECKED, None, told, unchecked=count_numbers(of))
+def _unchecked(what: str, shown: str, message: str, of: Any) -> Check:
+    return Check(what, shown, UNCHECKED, None, message, unchecked=count_numbers(of))
 
 
 def _kind(record: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """report.json against the events: what it says must follow from them.
 
-Three things are told apart: another number, which is wrong; other words, which are not; and what
-another version of ftev judged by other rules, which cannot be judged again by this one.
+Three outcomes are distinguished: another number, which is wrong; other words, which are not;
+and what another version of ftev judged by other rules, which cannot be judged again by this one.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ def check_report(stored: StoredRun) -> Iterator[Check]:
     """A check for each part of it."""
     path = stored.run.path / "report.json"
     if not os.path.exists(path):
-        told = "report.json is not there: `ftev-tui report RUN --format json` writes it"
-        yield Check("report.json", "absent", UNCHECKED, None, told)
+        message = "report.json is not there: `ftev-tui report RUN --format json` writes it"
+        yield Check("report.json", "absent", UNCHECKED, None, message)
         return
     try:
         was = read_json(path, dict[str, Any])
     except RunError as error:
-        told = f"report.json {error.faults[0].what}"
-        yield Check("report.json", "unreadable", UNCHECKED, False, told)
+        message = f"report.json {error.faults[0].what}"
+        yield Check("report.json", "unreadable", UNCHECKED, False, message)
         return
     now = json.loads(render_json(build_report(stored.run, stored.history)))
     if (status := _written_under_way(was, now)) is not None:
-        told = (
+        message = (
             f"report.json was written while the run was {status}: "
             f"`ftev-tui report {stored.run.id}` writes it again"
         )
-        yield Check("report.json", status, UNCHECKED, None, told, unchecked=count_numbers(was))
+        yield Check("report.json", status, UNCHECKED, None, message, unchecked=count_numbers(was))
         return
     earlier = was.get("written_by") != version()
     for part in dict.fromkeys((*PROMISED, *was)):
@@ -71,8 +71,8 @@ def _check_part(part: str, was: Any, now: Any, earlier: bool) -> Check:
     if wrong or len(found) == len(wrong):
         return check
     what = f"report.json {part}"
-    told = f"{what}: {_in_words(found, earlier)}; {rest:,} of its numbers are not checked"
-    return Check(what, "as written", "otherwise", None, told, check.numbers, unchecked=rest)
+    message = f"{what}: {_in_words(found, earlier)}; {rest:,} of its numbers are not checked"
+    return Check(what, "as written", "otherwise", None, message, check.numbers, unchecked=rest)
 
 
 def _in_words(found: list[Disagreement], earlier: bool) -> str:
@@ -136,14 +136,14 @@ def _compare(stored: StoredRun, name: str, was: str, now: str) -> Check:
     again = f"`ftev-tui report {stored.run.id} --format {kind}` writes it again"
     if found.wrong:
         more = f"; {len(found.wrong) - LISTED:,} more" if len(found.wrong) > LISTED else ""
-        told = f"{name}, {'; '.join(found.wrong[:LISTED])}{more}. {again}"
+        message = f"{name}, {'; '.join(found.wrong[:LISTED])}{more}. {again}"
         wrong = len(found.wrong)
-        return Check(name, "as written", "another", False, told, checked, wrong, found.unchecked)
-    told = (
+        return Check(name, "as written", "another", False, message, checked, wrong, found.unchecked)
+    message = (
         f"{name}: {found.reworded:,} of its lines are worded otherwise than this version words "
         f"them; their {found.unchecked:,} numbers are not checked. {again}"
     )
-    return Check(name, "as written", "other words", None, told, checked, 0, found.unchecked)
+    return Check(name, "as written", "other words", None, message, checked, 0, found.unchecked)
 
 
 def _differences(was: str, now: str, same_version: bool) -> Difference:

@@ -28,7 +28,7 @@ LONGEST = 200  # characters of a value that are shown
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. `ok` is None where it could not be checked; `told` says why.
+    """One thing that was looked at. `ok` is None where it could not be checked; `message` says why.
 
     `numbers` were compared, of which `differing` are not the same; `unchecked` could not be.
     """
@@ -37,7 +37,7 @@ class Check:
     stored: str
     again: str
     ok: bool | None
-    told: str = ""
+    message: str = ""
     numbers: int = 0
     differing: int = 0
     unchecked: int = 0
@@ -81,18 +81,18 @@ def agreed(
     numbers = count_numbers(of) - unchecked
     if not found:
         return Check(what, shown, again or shown, True, "", numbers, unchecked=unchecked)
-    told = "; ".join(
+    message = "; ".join(
         f"{d.place}: {_brief(d.stored)} stored, {_brief(d.again)} computed" for d in found[:LISTED]
     )
     more = f"; {len(found) - LISTED:,} more" if len(found) > LISTED else ""
-    told = f"{where}: {told}{more}"
+    message = f"{where}: {message}{more}"
     differing = min(numbers, sum(max(1, count_numbers(d.stored)) for d in found))
-    return Check(what, shown, again or "another", False, told, numbers, differing, unchecked)
+    return Check(what, shown, again or "another", False, message, numbers, differing, unchecked)
 
 
 def _brief(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= LONGEST else f"{told[:LONGEST]} …"
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
 def cannot(what: str, files: str, error: Exception) -> Check:

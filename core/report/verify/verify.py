@@ -89,21 +89,21 @@ def _check_file(stored: StoredRun, path: Path, split: str, model: str) -> Check:
     except RunError as error:
         first, *more = (fault.what for fault in error.faults)
         again = "unreadable" if first.startswith("cannot be read") else "cannot be used"
-        told = "; ".join(
+        message = "; ".join(
             [f"{name} {first}" if again == "unreadable" else f"{name}: {first}", *more]
         )
-        return Check(name, "rows", again, False, f"{told}. {REWRITE}")
+        return Check(name, "rows", again, False, f"{message}. {REWRITE}")
     except OSError as error:
-        told = f"{name} cannot be read: {error.strerror}. {REWRITE}"
-        return Check(name, "rows", "unreadable", False, told)
+        message = f"{name} cannot be read: {error.strerror}. {REWRITE}"
+        return Check(name, "rows", "unreadable", False, message)
     stored.frames.setdefault(split, {})[model] = frame
     written = stored.history.stored.get(name)
     if written is None:
-        told = f"{name}: the worker wrote no sha256, so a row that moves no number is not seen"
-        return Check(name, UNCHECKED, digest[:12], None, told)
+        message = f"{name}: the worker wrote no sha256, so a row that moves no number is not seen"
+        return Check(name, UNCHECKED, digest[:12], None, message)
     ok = digest == written.sha256
-    told = "" if ok else f"{name} is not the file that the worker stored: its sha256 is another"
-    return Check(name, f"sha256 {written.sha256[:12]}", f"sha256 {digest[:12]}", ok, told)
+    message = "" if ok else f"{name} is not the file that the worker stored: its sha256 is another"
+    return Check(name, f"sha256 {written.sha256[:12]}", f"sha256 {digest[:12]}", ok, message)
 
 
 def _check_sources(stored: StoredRun) -> Iterator[Check]:
@@ -123,9 +123,9 @@ def _check_sources(stored: StoredRun) -> Iterator[Check]:
         if prepared is None or not prepared.sha256:
             continue
         ok = s.sha256 == prepared.sha256
-        told = "" if ok else f"{prepared.source}: the data of {split} have changed since the run"
+        message = "" if ok else f"{prepared.source}: the data of {split} have changed since the run"
         was, now = (f"sha256 {x[:12]}" for x in (prepared.sha256, s.sha256))
-        yield Check(f"data of {split}", was, now, ok, told)
+        yield Check(f"data of {split}", was, now, ok, message)
 
 
 def _check_rows(stored: StoredRun) -> Iterator[Check]:
@@ -137,11 +137,11 @@ def _check_rows(stored: StoredRun) -> Iterator[Check]:
             except BROKEN as error:
                 yield cannot(f"rows of {split} {model}", name, error)
                 continue
-            told = "; ".join(f"{name}, {c}" for c in found)
+            message = "; ".join(f"{name}, {c}" for c in found)
             bad = len({row for c in found for row in c.rows})
             rows = format_count(frame.height, "row")
             again = f"{bad:,} contradict" if bad else f"{frame.height:,} agree"
-            yield Check(f"rows of {split} {model}", rows, again, not found, told)
+            yield Check(f"rows of {split} {model}", rows, again, not found, message)
 
 
 def _contradictions(

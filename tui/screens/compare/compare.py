@@ -148,11 +148,11 @@ class CompareScreen(FramedScreen[None]):
 
     @on(RunsCompared)
     def show_comparison(self, message: RunsCompared) -> None:
-        from ....core.compare.compared import tell_outcome
+        from ....core.compare.compared import describe_outcome
 
         self.comparison = found = message.comparison
         self._recall_scrolled()
-        self.sentence.show_text(tell_outcome(found), "strong")
+        self.sentence.show_text(describe_outcome(found), "strong")
         self.metrics.show_comparison(found)
         self.settings.show_config(found["config"], [r["name"] for r in found["runs"]])
 

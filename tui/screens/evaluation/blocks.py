@@ -67,7 +67,7 @@ def _lines_of(block: Block, width: int) -> list[Line]:
         case Table(columns, rows, words):
             return table_lines(columns, _figures(columns, rows, words), width, words)
         case Chart():
-            return prose(block.told, width, "muted")
+            return prose(block.summary, width, "muted")
         case Banner(decision, objective, reasons, to_come):
             mark, role = DECISION_MARKS.get(decision, ("·", "strong"))
             word = name_decision({"decision": decision, "preliminary": to_come}).upper()

@@ -6,8 +6,8 @@ from typing import Any
 
 from ....core.metrics.analyses import Flips, Slice, Slices
 from ....core.report.blocks import Heading, Table
-from ....core.report.sections.rows import name_slice, show_slices, tell_counts
-from ....core.report.sections.verdict import sentences_of, tell_listed, tell_listed_of
+from ....core.report.sections.rows import describe_counts, name_slice, show_slices
+from ....core.report.sections.verdict import describe_listed, describe_listed_of, sentences_of
 from ....core.wording.text import visible
 from ...drawing.format import fit, with_minus
 from ...drawing.lines import Line, keep_seen
@@ -38,7 +38,7 @@ class FindingsSection(ListSection):
         for i, found in enumerate(shown.report["findings"]):
             chosen = i == self.cursor
             mark, role = SEVERITIES.get(found["severity"], ("·", "muted"))
-            rows = f"   listed: {visible(tell_listed(found))}" if found["rows"] else ""
+            rows = f"   listed: {visible(describe_listed(found))}" if found["rows"] else ""
             title: Line = [
                 POINTER if chosen else ("  ", ""),
                 (f"{mark} {found['severity']}  ", role),
@@ -67,7 +67,7 @@ class FindingsSection(ListSection):
         splits = [split for split, _ in found["rows"]]
         split = shown.split if shown.split in splits else splits[0]
         ids = tuple(int(row) for at, row in found["rows"] if at == split)
-        about = f"the {tell_listed_of(found, split)} listed under {found['code']}"
+        about = f"the {describe_listed_of(found, split)} listed under {found['code']}"
         return OpenRows(only=ids, split=split, about=about)
 
     def term(self, shown: Shown) -> str | None:
@@ -212,7 +212,7 @@ class FlipSection(ListSection):
         found = shown.analysis(Flips)
         if found is not None and found.from_model != shown.reference:
             found = None
-        lines = prose(tell_counts(found, shown.split), width) if found else []
+        lines = prose(describe_counts(found, shown.split), width) if found else []
         return [*lines, *([[]] if lines else []), self._tabs(shown), []]
 
     def _tabs(self, shown: Shown) -> Line:

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from ....core.data.look import Look, Source
 from ....core.errors import Fault
 from ....core.judgement.preflight import CheckResult
-from ....core.judgement.selection import NOT_COMPARED, tell_leaked, was_compared
+from ....core.judgement.selection import NOT_COMPARED, describe_leaked, was_compared
 from ....core.run.estimate import Estimate
 from ....core.wording.text import visible, visible_lines
 from ...drawing.format import bar, fit, fit_right, format_bytes, format_clock, format_count, wrap
@@ -208,7 +208,7 @@ def _leakage_lines(check: CheckResult, width: int) -> list[Line]:
         return []  # listed there, with what to do
     if not leaked:
         return [[("✓ ", "good"), ("no row repeats a row of an earlier split", "")]]
-    line = tell_leaked(check.leaked) or "rows that repeat a row of an earlier split"
+    line = describe_leaked(check.leaked) or "rows that repeat a row of an earlier split"
     line += (
         f": {found['exact']:,} exactly, {found['near']:,} nearly, {found['ngram']:,} by 13 words"
     )
