@@ -30,12 +30,13 @@ from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import check_config, dump_config, load_config
 from ftev.core.demo import write_demo
 from ftev.core.errors import FtevError
+from ftev.core.files.processes import process_start
 from ftev.core.files.reading import decode_toml
 from ftev.core.judgement.preflight import check_run
 from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run import control, events
 from ftev.core.run.misfits import use_history
-from ftev.core.run.runs import Run, WorkerInfo, create_run, process_start
+from ftev.core.run.runs import Run, WorkerInfo, create_run
 
 MEMORY = Path("/dev/shm")
 ONCE_FAILED = Path(__file__).parent / "once_failed"

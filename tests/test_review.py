@@ -17,6 +17,7 @@ import msgspec
 import polars as pl
 import pytest
 from ftev.core.errors import ConfigError, RunError
+from ftev.core.files.processes import process_start
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.blocks import Bullets, Table
 from ftev.core.report.report import build_report
@@ -31,7 +32,7 @@ from ftev.core.review.review import (
     tuned_is_left,
 )
 from ftev.core.review.summary import kappa, summarize, summarize_reviews
-from ftev.core.run.runs import Run, WorkerInfo, process_start
+from ftev.core.run.runs import Run, WorkerInfo
 from ftev.tui.cli import main
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score

@@ -14,6 +14,8 @@ import pytest
 import story
 from ftev.core.catalog.summary import run_status, summarize
 from ftev.core.errors import ConfigError, RunError
+from ftev.core.files.disk import write_whole
+from ftev.core.files.processes import lives, process_start
 from ftev.core.run import runs
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import (
@@ -23,7 +25,6 @@ from ftev.core.run.runs import (
     last_checkpoint,
     list_runs,
     open_run,
-    process_start,
     runs_folder,
 )
 from waiting import wait_for
@@ -165,3 +166,20 @@ def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
     found = last_checkpoint(run)
     assert found is not None
     assert found.name == "step_000200"
+
+
+def test_what_a_dead_writer_left_is_removed_also_before_it_is_reaped(tmp_path: Path) -> None:
+    """A killed worker is a zombie until whoever started it asks for its end."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # dead, and still in the table
+        os.kill(child, 0)
+        assert not lives(child)
+        left = tmp_path / f".notes.json.{child}-1.tmp"
+        left.write_bytes(b"half")
+        write_whole(tmp_path / "notes.json", b"{}")
+        assert [p.name for p in tmp_path.iterdir()] == ["notes.json"]
+    finally:
+        os.waitpid(child, 0)

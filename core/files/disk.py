@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import Fault, FtevError, RunError
+from .processes import lives
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMBER = re.compile(r"os error (\d+)")  # how libraries written in Rust name the system's errors
@@ -79,18 +80,8 @@ def write_whole(path: Path, content: bytes, way_on: str = "write it again") -> N
 def _remove_abandoned(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
         writer = left.name.removeprefix(f".{path.name}.").partition("-")[0]
-        if writer.isdecimal() and not _lives(int(writer)):
+        if writer.isdecimal() and not lives(int(writer)):
             remove(left)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # another user's
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
 
 
 def remove(path: Path) -> None:

@@ -20,11 +20,12 @@ import msgspec
 
 from ..errors import ConfigError, HeldError, LateError, ModelError, RunError
 from ..files.disk import writing
+from ..files.processes import parent_of
 from ..files.reading import decode_json
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
 from .devices import processes_of
 from .lock import held, is_held, refuse_second_worker
-from .runs import Run, parent_of
+from .runs import Run
 
 WORKER = "ftev.core.engine"
 # Threads that wait sleep. Spinning, a tiny model trains 1.4 times as fast on an idle machine, but

@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 
 from ..errors import Fault, HeldError, RunError
+from ..files.processes import process_start
 from ..files.reading import read_json
-from .runs import SILENT_SECONDS, Run, process_start
+from .runs import SILENT_SECONDS, Run
 
 LOOK_SECONDS = 0.02
 # A holder writes its name at once; the last threads of a killed one keep the file until they end.
@@ -30,7 +31,7 @@ class Holder(msgspec.Struct, frozen=True):
     """Who holds a lock."""
 
     pid: int
-    started: float  # as `runs.process_start` has it
+    started: float  # as `processes.process_start` has it
     host: str
     since: float  # seconds since the epoch
 

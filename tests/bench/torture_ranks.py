@@ -24,10 +24,11 @@ from typing import Any
 
 import forked
 import waiting
+from ftev.core.files.processes import process_start
 from ftev.core.files.reading import read_json
 from ftev.core.run.history import History, read_history
 from ftev.core.run.launch import start_worker
-from ftev.core.run.runs import Run, WorkerInfo, create_run, process_start
+from ftev.core.run.runs import Run, WorkerInfo, create_run
 from torture_kills import CLI, SINGLE, Count, Kind, Row, kinds
 
 PATIENCE = 240.0  # seconds: a bound on a broken run, not an expectation

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from ftev.core.files.processes import memory_of
 from ftev.core.run.control import AskPause, ask
 from ftev.core.run.events import EventReader
 from ftev.core.run.history import History, read_history
 from ftev.core.run.launch import start_worker
-from ftev.core.run.runs import Run, create_run, memory_of
+from ftev.core.run.runs import Run, create_run
 from pseudo_terminal import Terminal, children_of
 from torture_kills import PATIENCE, SINGLE, kinds
 from torture_signals import has_stepped

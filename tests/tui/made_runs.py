@@ -12,6 +12,7 @@ import msgspec
 import records
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import dump_config
+from ftev.core.files.processes import process_start
 from ftev.core.run.events import (
     CheckpointSaved,
     DeviceFound,
@@ -36,7 +37,7 @@ from ftev.core.run.events import (
     TrainingPlanned,
 )
 from ftev.core.run.history import STAGES
-from ftev.core.run.runs import Run, WorkerInfo, process_start
+from ftev.core.run.runs import Run, WorkerInfo
 
 STEPS_PER_EPOCH, EPOCHS = 28, 5
 BEGAN = 1_790_000_000.0  # seconds since the Unix epoch

@@ -21,8 +21,9 @@ import msgspec
 
 from ...errors import RunError
 from ...files.disk import RESUME, write_whole
+from ...files.processes import process_start
 from ...files.reading import read_json
-from ...run.runs import HEARTBEAT_SECONDS, SILENT_SECONDS, Run, newest_whole, process_start, step_of
+from ...run.runs import HEARTBEAT_SECONDS, SILENT_SECONDS, Run, newest_whole, step_of
 
 # Together the same for the processes of one start and no other, whatever id that was given.
 OF_A_LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")

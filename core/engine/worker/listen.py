@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ...files.disk import RESUME, write_whole, writing
+from ...files.processes import process_start
 from ...files.reading import BROKEN
 from ...run.control import (
     LINE_LIMIT,
@@ -31,7 +32,7 @@ from ...run.control import (
     socket_path,
 )
 from ...run.lock import hold_run
-from ...run.runs import HEARTBEAT_SECONDS, Run, WorkerInfo, process_start
+from ...run.runs import HEARTBEAT_SECONDS, Run, WorkerInfo
 from ..distributed.members import name_of_launch
 
 AGAIN_SECONDS = 0.1
