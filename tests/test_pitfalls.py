@@ -989,7 +989,7 @@ def test_forgetting_on_neutral_text() -> None:
     interval = {"low": 0.3, "high": 0.7, "windows": 16}
     events = [*neutral(-2.0, -2.5), analysed("forgetting", interval, "general_text")]
     finding = shown(events, "forgetting")
-    assert "by 0.500 nats a token (paired 95 %: +0.300 to +0.700, 16 windows)" in finding.message
+    assert "by 0.500 nats per token (paired 95 %: +0.300 to +0.700, 16 windows)" in finding.message
     assert "bits per byte went from 0.721 to 0.902" in finding.message
     unsure = analysed("forgetting", {**interval, "low": -0.1}, "general_text")
     assert found([*neutral(-2.0, -2.5), unsure], "forgetting") is None

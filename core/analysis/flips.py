@@ -35,7 +35,7 @@ def find_flips(e: Evaluation) -> Iterator[AnalysisComputed]:
 
 
 def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """A row an example: row_id, label, from, to, from_confidence, to_confidence, kind.
+    """One row per example: row_id, label, from, to, from_confidence, to_confidence, kind.
 
     Confidence is the probability of the predicted label, null where a model has none. Kinds:
     fixed (wrong, then right), broke (right, then wrong), wrong and right (in both). Raises
@@ -88,10 +88,10 @@ def _join(sides: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
 
 
 def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """A row a text: row_id, from, to, change, tokens, kind; `unit` is constant over the rows.
+    """One row per text: row_id, from, to, change, tokens, kind; `unit` is constant over the rows.
 
-    Nats a token where both models scored the same tokens, else bits a byte. Kinds: fell, rose and
-    same by the sign of the change alone; undefined (not finite) and unscored rows have none.
+    Nats per token where both models scored the same tokens, else bits per byte. Kinds: fell, rose
+    and same by the sign of the change alone; undefined (not finite) and unscored rows have none.
     """
     sides = [
         frame.select("row_id", *(pl.col(c).alias(f"{c}_{name}") for c in ("nll", "tokens")), *more)

@@ -74,7 +74,7 @@ def task_of(run: Run, history: History) -> str:
 
 
 def read_frame(path: Path, task: str, labels: Sequence[str] = ()) -> pl.DataFrame:
-    """One file of predictions, a row an example, with the columns of its task.
+    """One file of predictions, one row per example, with the columns of its task.
 
     Raises RunError with everything that is wrong with it: that it cannot be read, columns that are
     missing or of another type, rows without a value, rows that stand in it twice.

@@ -233,7 +233,7 @@ def _same_file(first: Side, side: Side, split: str) -> bool:
 def _token_notes(
     sides: Sequence[Side], compared: Sequence[tuple[list[Comparison], str]]
 ) -> list[str]:
-    """What cannot be set against the baseline: values a token, where texts have other tokens."""
+    """What cannot be set against the baseline: values per token, where texts have other tokens."""
     if find_task(sides[0].task).has_labels:
         return []
     other = [
@@ -281,7 +281,7 @@ def _describe(side: Side, metrics: Sequence[str]) -> ComparedRun:
 
 
 def config_differences(sides: Sequence[Side]) -> dict[str, list[Any]]:
-    """Settings, data files and versions in which the runs differ: a value a run, None for none."""
+    """Settings, data files and versions that differ: one value per run, None for none."""
     tables = [_facts(side) for side in sides]
     names = dict.fromkeys(name for table in tables for name in table)
     rows = {name: [table.get(name) for table in tables] for name in names}

@@ -248,7 +248,7 @@ def micro_precision(m: Margins) -> Ratio:
     the pooled precision is accuracy. It is named so that a figure from another tool can be
     placed, and only accuracy is tested.
 
-    Trap: In tasks with several labels a row, micro precision is a figure of its own; do not carry
+    Trap: In tasks with several labels per row, micro precision is a figure of its own; do not carry
     an intuition from there to here.
     """
     return Ratio(m.all_right, m.named, 0.0)
@@ -270,8 +270,8 @@ def micro_precision(m: Margins) -> Ratio:
 def micro_recall(m: Margins) -> Ratio:
     """Right rows over true rows, all labels pooled; here equal to accuracy.
 
-    With one true label a row the pooled true rows are simply the rows. The value, its interval and
-    its reference points are those of accuracy, and a difference is tested there.
+    With one true label per row, the pooled true rows are simply the rows. The value, its interval
+    and its reference points are those of accuracy, and a difference is tested there.
 
     Trap: Quoting micro recall beside micro precision as a balance of two errors: pooled over labels
     they are one number.
@@ -298,7 +298,7 @@ def micro_f1(m: Margins) -> Ratio:
 
     Twice the right rows over true plus predicted rows. Since both of these are all rows, it is
     accuracy and has the majority's accuracy as its floor. If a paper reports micro F1 for a task
-    with one label a row, compare it with accuracy here.
+    with one label per row, compare it with accuracy here.
 
     Trap: Mistaking it for macro F1: on uneven labels the two can differ by forty points.
     """

@@ -1,4 +1,4 @@
-"""A receipt in words: label and text, a pair a line, the same on a screen and in a terminal."""
+"""A receipt in words: label and text, one pair per line, the same on a screen and in a terminal."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class CrossScored(Reply, frozen=True, tag="cross"):
     model: str
     by: str
     tokens: list[ScoredToken]
-    average_log_likelihood: float | None  # nats a token, its end included
+    average_log_likelihood: float | None  # nats per token, its end included
     own_average: float | None  # the same under the model that wrote it
     bits_per_byte: float | None = None
     own_bits_per_byte: float | None = None

@@ -51,7 +51,7 @@ def count_gpus() -> int:
 
 
 def processes_of(config: RunConfig, devices: int | None = None, gpus: int | None = None) -> int:
-    """One process a device. Raises ConfigError where more GPUs are asked for than there are.
+    """One process per device. Raises ConfigError where more GPUs are asked for than there are.
 
     A number on a machine without GPUs is that many processes on its CPU. `devices` overrules the
     config; `gpus`: how many there are, None looks.

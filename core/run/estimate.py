@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUNS_LOOKED_AT = 200  # the newest; of each only its configuration
 RUNS_READ = 3  # earlier runs of the same base whose pace is averaged
 LARGEST_HISTORY = 50_000_000  # bytes of events: a longer history is not read for an estimate
-# Bytes of activations a token, layer and hidden unit in 16 bits: 34 without attention scores
+# Bytes of activations per token, layer and hidden unit in 16 bits: 34 without attention scores
 # (Korthikanti et al., 2022); twice that in float32.
 BYTES_A_UNIT = 34
 BYTES_A_LOGIT = 12  # logits, their gradient and the softmax, in float32
@@ -53,7 +53,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """Real tokens a second in training, and the runs that showed it."""
+    """Real tokens per second in training, and the runs that showed it."""
 
     tokens_per_second: float = 0.0
     runs: tuple[str, ...] = ()

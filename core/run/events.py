@@ -51,7 +51,7 @@ class DeviceFound(Event, frozen=True, tag=True):
     threads: int = 0
     total_memory: int = 0  # bytes
     trains: bool = True
-    devices: int = 1  # as many processes work on the run, a device each
+    devices: int = 1  # as many processes work on the run, one per device
 
 
 class StageStarted(Event, frozen=True, tag=True):

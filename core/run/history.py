@@ -271,7 +271,7 @@ class History:
         return math.fsum(self.steps.seconds)
 
     def tokens_per_second(self) -> float:
-        """Real tokens a second over the last steps, pauses and evaluations left out; 0 where no
+        """Real tokens per second over the last steps, pauses and evaluations left out; 0 where no
         step is being taken."""
         if self.paused or self.finished:
             return 0.0

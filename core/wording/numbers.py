@@ -20,6 +20,14 @@ def read_number(value: object) -> float:
     return float(value)
 
 
+LOSS_UNITS = {"nats a token": "nats per token", "bits a byte": "bits per byte"}
+
+
+def name_unit(stored: str | None) -> str:
+    """The unit of a loss on screens and in reports; files keep their older spelling."""
+    return LOSS_UNITS.get(stored or "", stored or "nats per token")
+
+
 def unit_of(metric: str) -> str:
     """How a metric's numbers are written: share, points, perplexity, price, nats or number."""
     if metric in METRICS:

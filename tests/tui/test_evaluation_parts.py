@@ -328,8 +328,8 @@ def with_cost() -> dict[str, object]:
 def test_V13_figures_say_their_threshold_and_what_they_would_be_at_half() -> None:
     report = with_cost()
     sentence = describe_other_threshold(report, "test")
-    assert "calls a row “spam” from a probability of 0.3" in sentence
-    assert "every figure of it is at that threshold" in sentence
+    assert "labels a row “spam” when its probability is at least 0.3" in sentence
+    assert "all its figures use this threshold" in sentence
     assert 'At 0.5 it would have precision of "spam" –, recall of "spam" 0.0 %' in sentence
     assert describe_other_threshold({"analyses": {}, "results": {}}, "test") == ""
 

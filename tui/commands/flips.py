@@ -27,7 +27,7 @@ from ...core.run.history import History
 from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
 from ...core.tasks import find_task
-from ...core.wording.numbers import format_count
+from ...core.wording.numbers import format_count, name_unit
 from .show import print_json, print_table
 
 TEXT = 100  # characters of an input in a table
@@ -118,7 +118,7 @@ def show_flips(listed: FlipList) -> None:
         order = (
             "most confident first"
             if kind in LABEL_KINDS
-            else f"in {found.unit}, largest change first"
+            else f"in {name_unit(found.unit)}, largest change first"
         )
         if not rows:
             print(f"\n{kind}: no row")

@@ -68,7 +68,7 @@ def matrix_lines(
     height: int = 10_000,
     view: MatrixView | None = None,
 ) -> list[Line]:
-    """A header, a line a label and, where there is more, where this part lies in the whole.
+    """A header, one line per label and, where there is more, where this part lies in the whole.
 
     The diagonal stands in brackets, the cell of `view` is reversed, and each row ends in the
     recall of its label.

@@ -125,7 +125,7 @@ def _group_in_two_splits(case: Case) -> Iterator[Finding]:
             "error" if split == case.judging and _voids(case, found) else "warning",
             f"{format_count(groups, 'group')} of {split} "
             f"{'stands' if groups == 1 else 'stand'} in an earlier split too, with "
-            f"{format_count(rows, f'{split} row')}: what was learnt of a group flatters its rows",
+            f"{format_count(rows, f'{split} row')}: figures on these rows are optimistic",
             {"split": split, "groups": groups, "rows": rows},
             remedy="Put all rows of a group into one file; the clean rows leave these out",
             counted={split: rows},

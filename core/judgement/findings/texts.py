@@ -12,7 +12,7 @@ from .case import EVIDENCE_ROWS, Case, Finding, Row, pitfall
 from .course import learn_less
 
 TRUNCATED_SHARE = 0.01
-FORGOTTEN = 0.02  # nats a token: a smaller loss of likelihood is not called forgetting
+FORGOTTEN = 0.02  # nats per token: a smaller loss of likelihood is not called forgetting
 
 
 def _rows_of(s: SplitPrepared, count: str) -> list[Row]:
@@ -229,7 +229,7 @@ def _forgetting(case: Case) -> Iterator[Finding]:
     low, high = (found.low, found.high) if found else (math.nan, math.nan)
     if base.tokens == tuned.tokens and base.tokens:
         change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
-        amount = f"by {change:.3f} nats a token"
+        amount = f"by {change:.3f} nats per token"
         if found is not None and not math.isnan(low):
             amount += f" (paired 95 %: {low:+.3f} to {high:+.3f}, {found.windows:,} windows)"
     else:

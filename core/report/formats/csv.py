@@ -47,7 +47,7 @@ def files(run: Run, report: Report, out: Path | None) -> Iterator[File]:
 
 
 def metrics_frame(report: Report) -> pl.DataFrame:
-    """A row a split, model and metric; low and high are NaN where there is no interval."""
+    """One row per split, model and metric; low and high are NaN where there is no interval."""
     rows = [
         {
             "split": split,

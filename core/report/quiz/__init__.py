@@ -46,7 +46,7 @@ def make_quiz(
 
 
 def read_answers(text: str, questions: Sequence[Question]) -> list[str]:
-    """`a,b,c`, a letter a question. Raises ConfigError with every fault."""
+    """`a,b,c`, one letter per question. Raises ConfigError with every fault."""
     answers = [part.strip().lower() for part in text.split(",")]
     faults = [
         Fault(
@@ -57,7 +57,7 @@ def read_answers(text: str, questions: Sequence[Question]) -> list[str]:
     ]
     if len(answers) != len(questions):
         counts = f"{len(answers)} answers to {len(questions)} questions"
-        faults.append(Fault("--answers", counts, "Give a letter a question, such as a,b,c"))
+        faults.append(Fault("--answers", counts, "Give one letter per question, such as a,b,c"))
     if faults:
         raise ConfigError(*faults)
     return answers

@@ -17,6 +17,7 @@ from ...wording.numbers import (
     format_interval,
     format_p,
     format_value,
+    name_unit,
     read_number,
 )
 from ...wording.text import visible
@@ -52,7 +53,7 @@ def _split_blocks(split: str, r: Flips) -> list[Block]:
         most = min(SHOWN, len(rows))
         title = f"{kind.capitalize()}, the tuned model's most confident first"
         if not labelled:
-            title = f"Rows whose loss {LOSS_WORDS[kind]}, in {r.unit}"
+            title = f"Rows whose loss {LOSS_WORDS[kind]}, in {name_unit(r.unit)}"
         rest = f": {most} of {r.counts[kind]:,}" if r.counts[kind] > most else ""
         blocks += [Paragraph(f"{title}{rest}."), flip_table(rows[:SHOWN], r.from_model, TEXT)]
     return blocks
@@ -77,7 +78,9 @@ def describe_counts(r: Flips, split: str) -> str:
     )
     if r.quartiles:
         low, middle, high = (f"{q:+.3f}" for q in r.quartiles)
-        text += f" The middle change is {middle} {r.unit}, half lie from {low} to {high}."
+        text += (
+            f" The middle change is {middle} {name_unit(r.unit)}; half lie from {low} to {high}."
+        )
     for kind, words in (
         ("unscored", "nothing to score"),
         ("undefined", "a loss that is not finite"),

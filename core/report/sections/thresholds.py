@@ -56,9 +56,9 @@ def describe_other_threshold(report: Report, split: str) -> str:
         for m in ("precision", "recall", "f1")
     )
     return (
-        f"The tuned model calls a row “{found.positive}” from a probability of "
-        f"{tuned.threshold:.3g} on, "
-        f"which the objective chose on validation: every figure of it is at that threshold. "
+        f"The tuned model labels a row “{found.positive}” when its probability is at least "
+        f"{tuned.threshold:.3g}, chosen on validation by the objective; all its figures use "
+        f"this threshold. "
         f"At 0.5 it would have {', '.join(figures)}."
     )
 

@@ -1,4 +1,4 @@
-"""How the losses went: a chart, and a row an epoch with what was observed."""
+"""How the losses went: a chart, and one row per epoch with what was observed."""
 
 from __future__ import annotations
 

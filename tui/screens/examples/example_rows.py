@@ -12,6 +12,7 @@ from ....core.catalog.filter import read_condition, read_number, split_parts
 from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
+from ....core.wording.numbers import name_unit
 from ...app.background import in_thread
 from ..evaluation.reading import CLEAN, stored_split
 
@@ -162,7 +163,7 @@ def _texts(table: pl.DataFrame, after: pl.DataFrame, inputs: dict[int, str]) -> 
 
 
 def _unit(table: pl.DataFrame) -> str:
-    return str(table["unit"][0]) if "unit" in table.columns and table.height else "nats per token"
+    return name_unit(table["unit"][0] if "unit" in table.columns and table.height else None)
 
 
 def _labelled(before: pl.DataFrame | None, after: pl.DataFrame) -> pl.DataFrame:
