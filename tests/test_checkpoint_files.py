@@ -53,14 +53,16 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_is_taken(
     assert found == older
     assert str(newer / name) in damage
     assert told in damage
-    assert way_on(found, [damage])[0].endswith("The run goes on from step 10")
+    assert way_on(found, [damage])[0].endswith("The run resumes at step 10")
 
 
 def test_without_a_whole_checkpoint_the_run_begins_anew_and_says_so(run: Run) -> None:
     flip(write_checkpoint(run, 10) / "model.safetensors", -1)
     found, damages = newest_whole(run)
     assert found is None
-    assert way_on(found, damages)[0].endswith("No whole one is left: it begins anew")
+    assert way_on(found, damages)[0].endswith(
+        "None is complete: training starts again from the base model"
+    )
 
 
 def test_a_checkpoint_of_an_earlier_version_is_held_to_its_headers(run: Run) -> None:

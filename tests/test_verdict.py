@@ -583,7 +583,7 @@ def test_V3_a_self_test_that_does_not_agree_never_ships() -> None:
     event = self_test()
     verdict = judge(fold([*GOOD, event]), config())
     assert verdict.decision == "hold"
-    assert "scores 32 test rows otherwise in other batches" in verdict.reasons[0]
+    assert "scores 32 test rows differently in other batches" in verdict.reasons[0]
 
 
 def test_V8_every_error_finding_is_named_and_errors_come_first() -> None:

@@ -232,7 +232,7 @@ def test_another_number_is_wrong_and_other_words_are_not(
     path.write_text(whole.replace("Both models were scored", "The two models were scored"))
     [check] = [c for c in verify(run) if c.what == name]
     assert check.ok is None
-    assert "1 of its lines are worded otherwise" in check.message
+    assert "1 of its lines are worded differently" in check.message
     assert check.unchecked > 0
 
 

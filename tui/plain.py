@@ -78,7 +78,7 @@ def _of_split(e: SplitPrepared, h: History) -> list[str]:
         line += f" ({e.scored_tokens:,} scored)"
     for count, what in (
         (e.truncated_rows, "truncated"),
-        (e.unscored_rows, "with nothing to score"),
+        (e.unscored_rows, "without scored tokens"),
         (e.skipped_rows, "left out as bad"),
     ):
         line += f", {format_count(count, 'row')} {what}" if count else ""

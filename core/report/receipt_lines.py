@@ -61,7 +61,7 @@ def difference_lines(d: DifferenceReceipt) -> Iterator[LineOfReceipt]:
         yield "rows", f"fixed {d.fixed:,}, broke {d.broke:,}"
     if d.smallest_detectable is not None and math.isfinite(d.smallest_detectable):
         least = format_difference(d.metric, abs(d.smallest_detectable)).lstrip("+")
-        yield "detectable", f"{least} or more, with so many rows, four times in five"
+        yield "detectable", f"{least} or more, with this many rows, at 80 % power"
 
 
 def meaning_lines(e: Explained) -> Iterator[LineOfReceipt]:
@@ -87,15 +87,15 @@ def describe_beside(metric: str, beside: Mapping[str, float]) -> str:
 
 
 def describe_rows(rows: Rows) -> str:
-    """`200 scored of 210; 3 with nothing to score, 1 truncated, …`"""
+    """`200 scored of 210; 3 without scored tokens, 1 truncated, …`"""
     line = f"{rows.scored:,} scored"
     if rows.in_split is not None:
         line += f" of {rows.in_split:,}"
     counts = (
-        (rows.unscored, "with nothing to score"),
+        (rows.unscored, "without scored tokens"),
         (rows.truncated, "truncated at the window"),
-        (rows.skipped, "bad ones skipped"),
-        (rows.repeated, "left out that repeat a row of an earlier split"),
+        (rows.skipped, "malformed ones skipped"),
+        (rows.repeated, "excluded as repeats of a row of an earlier split"),
     )
     parts = [f"{n:,} {what}" for n, what in counts if n is not None]
     return f"{line}; {', '.join(parts)}" if parts else line

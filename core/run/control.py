@@ -312,8 +312,7 @@ def ask(
                     reply = _decode_reply(run, answer)
                     if isinstance(reply, Failed):
                         raise RunError(
-                            reply.text.strip()
-                            or f"{run.id}: its worker failed, and does not say why"
+                            reply.text.strip() or f"{run.id}: its worker failed without a reason"
                         )
                     if isinstance(reply, Done):
                         return

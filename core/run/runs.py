@@ -285,9 +285,10 @@ def newest_whole(run: Run) -> tuple[Path | None, list[str]]:
 
 
 def way_on(found: Path | None, damages: list[str]) -> list[str]:
-    """What is said of checkpoints that are passed over."""
+    """A message for each damaged checkpoint that is passed over."""
     if not damages:
         return []
     step = int(found.name.removeprefix("step_")) if found else 0
-    way = f"The run goes on from step {step:,}" if found else "No whole one is left: it begins anew"
+    fresh = "None is complete: training starts again from the base model"
+    way = f"The run resumes at step {step:,}" if found else fresh
     return [f"a checkpoint is damaged: {what}. {way}" for what in damages]

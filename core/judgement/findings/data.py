@@ -312,7 +312,7 @@ def _describe_folded(case: Case) -> str:
 
 @pitfall(
     "rows_skipped",
-    title="bad rows left out",
+    title="malformed rows skipped",
     see=("rows scored", "nothing_to_score"),
 )
 def _rows_skipped(case: Case) -> Iterator[Finding]:
@@ -330,14 +330,14 @@ def _rows_skipped(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "rows_skipped",
                 "info",
-                f"{s.skipped_rows:,} bad rows of {name} were left out, as data.bad_rows says",
+                f"{s.skipped_rows:,} bad rows of {name} were skipped, as data.bad_rows says",
                 {"split": name, "rows": s.skipped_rows},
             )
 
 
 @pitfall(
     "unread_columns",
-    title="columns and keys that nothing reads",
+    title="unused columns and keys",
     see=("rows_skipped", "truncation"),
     aliases=("unused columns",),
 )

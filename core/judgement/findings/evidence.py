@@ -251,7 +251,7 @@ def _does_not_agree(case: Case) -> Iterator[Finding]:
     for split in case.history.analyses:
         for model, r in of_models(case.history.analyses, SelfTest, split).items():
             if not r.passed:
-                what = f"the {model} model scores {_sampled(r, split)} otherwise in other batches"
+                what = f"the {model} model scores {_sampled(r, split)} differently in other batches"
                 yield _disagreement(
                     "self_test", what, r, "Do not trust its scores: report this run"
                 )
@@ -259,7 +259,7 @@ def _does_not_agree(case: Case) -> Iterator[Finding]:
             unread = [x for x in shipped.skipped if (x.weights or "").startswith(SAVED)]
             if not shipped.passed:
                 what = f"the saved weights do not give the scores of {_sampled(shipped, split)}"
-                remedy = "Do not ship model/: save it anew"
+                remedy = "Do not ship model/: save it again"
                 yield _disagreement("deploy_parity", what, shipped, remedy)
             elif unread:
                 yield Finding(

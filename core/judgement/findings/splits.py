@@ -201,7 +201,7 @@ def _drawn_differently(case: Case) -> Iterator[Finding]:
     yield Finding(
         "drawn_differently",
         "warning",
-        f"{split} is drawn otherwise than {before}: " + "; ".join(shown.values()),
+        f"{split} is distributed differently from {before}: " + "; ".join(shown.values()),
         {"split": split, "before": before}
         | {name: msgspec.to_builtins(getattr(found, name)) for name in shown},
         remedy=f"Find out whether {split} or {before} is like the rows to come; "

@@ -74,7 +74,7 @@ def _without_ends(split: str, case: Case) -> str:
 
 @pitfall(
     "nothing_to_score",
-    title="rows with nothing to score",
+    title="rows without scored tokens",
     see=("truncation", "masking", "rows scored"),
 )
 def _nothing_to_score(case: Case) -> Iterator[Finding]:

@@ -117,7 +117,7 @@ def _facts(history: History, split: str) -> Iterator[str]:
     for name, s in lossy.items():
         yield (
             f"Of {s.rows:,} {name} rows {s.truncated_rows:,} were truncated, {s.unscored_rows:,} "
-            f"have nothing to score, {s.rows_without_eos:,} do not score their end."
+            f"have no scored tokens, {s.rows_without_eos:,} do not score their end."
         )
 
 

@@ -91,7 +91,7 @@ def about_losses(history: History, seed: int) -> Question | None:
         f"{last.train_loss:.3f}. Validation loss was {first.validation_loss:.3f} after the first "
         f"epoch, {course.epochs[-2].validation_loss:.3f} after the last but one and "
         f"{last.validation_loss:.3f} after the last; its lowest was {best.validation_loss:.3f}, "
-        f"after epoch {best.epoch}. {_noise(course)} What does that say?"
+        f"after epoch {best.epoch}. {_noise(course)} What does that mean?"
     )
     kind = course.kind
     wrong = [TEXTS[other] for other in _others(kind)]
@@ -242,8 +242,8 @@ def about_guessing(history: History, seed: int) -> Question | None:
         f"{guess:.3f}. What is true?"
     )
     better = f"It gives the truth {math.exp(guess - loss):,.1f} times the chance that guessing does"
-    worse = "It is worse than guessing: it is often sure of what is wrong"
-    unknown = "Nothing can be said: a loss has no reference points"
+    worse = "It is worse than guessing: it is often confidently wrong"
+    unknown = "No conclusion: a loss has no reference points"
     ratio = format_value("accuracy", min(loss, guess) / max(loss, guess))
     share = f"It is right on {ratio} of the {things}: that is the ratio of the two"
     right, others = (better, [worse]) if loss < guess else (worse, [better])

@@ -278,7 +278,7 @@ def _notes(
     if missing := len(result.no_prediction):
         yield f"{format_count(missing, 'row')} without a prediction: scores that are not finite"
     if result.undefined and metric.startswith("macro_"):
-        yield f"left out, in neither truth nor predictions: {', '.join(result.undefined)}"
+        yield f"excluded, in neither truth nor predictions: {', '.join(result.undefined)}"
     if model == TUNED and not math.isnan(estimate.low):
         yield f"the interval {COVERS}"
 

@@ -38,7 +38,7 @@ def show_calibration(report: Report) -> list[Block]:
     rows = next(iter(models.values())).n
     blocks: list[Block] = [Heading(f"Calibration on {split} ({format_count(rows, 'row')})")]
     blocks += [
-        Paragraph(f"{model}: {r.why_not}, so nothing is said about its calibration.")
+        Paragraph(f"{model}: {r.why_not}, so its calibration is not assessed.")
         for model, r in models.items()
         if r.why_not
     ]

@@ -22,7 +22,7 @@ def show_data(report: Report) -> list[Block]:
     blocks: list[Block] = []
     if splits:
         columns = ["split", "source", "sha256", "rows × columns", "truncated rows"]
-        columns += ["rows with nothing to score", "bad rows left out"]
+        columns += ["rows without scored tokens", "malformed rows skipped"]
         rows = [_split_row(name, s) for name, s in splits.items()]
         blocks += [Heading("Data"), Table(columns, rows, words=("source", "sha256"))]
     if repeated := _repeated(splits):
@@ -94,7 +94,7 @@ def _which_pairs(found: LeakagePart, shown: int) -> str:
         return ""
     of = f" of {every:,}" if every else ""
     note = f"The table shows the first {shown:,} pairs{of}"
-    return f"{note}, those across splits before those within one; a row may stand in several."
+    return f"{note}, pairs across splits before pairs within one; a row may be in several."
 
 
 def _layers(found: LeakagePart) -> str:
@@ -113,7 +113,7 @@ def _layers(found: LeakagePart) -> str:
 
 def _with_notes(text: str, found: LeakagePart) -> str:
     if conflicting := found["conflicting_labels"]:
-        text += f" Rows whose input stands earlier with another label: {conflicting:,}."
+        text += f" Rows whose input has another label earlier: {conflicting:,}."
     return text + (f" {found['note']}." if found["note"] else "")
 
 

@@ -96,7 +96,7 @@ def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
     if whole := next((s for s in SPLITS if split == clean(s)), ""):
         sentences.append(f"These are the rows of {whole} that repeat nothing of an earlier split.")
     if unscored := max((len(r.unscored) for r in models.values()), default=0):
-        sentences.append(f"{format_count(unscored, 'row')} had nothing to score.")
+        sentences.append(f"{format_count(unscored, 'row')} had no scored tokens.")
     if positive := positive_label_of(models.values()):
         sentences.append(f"The positive label is “{positive}”.")
     if "probe" in shown:
@@ -139,10 +139,10 @@ Rows = Mapping[str, Comparison]  # by the name of the metric
 SHOWN_SPLITS = tuple(name for split in SPLITS for name in (split, clean(split)))
 HOW = (
     "Both models were scored on the same rows, and every resample takes the same rows of both. "
-    "“Better” and “worse” stand where the whole interval lies on one side of 0 and p is at most "
-    "0.05{corrected}; “the same” stands where no digit of the difference is left to show. {p} "
-    "“Smallest detectable” is the difference that so many rows would have shown in 80 of 100 "
-    "cases. The intervals cover the choice of these rows, not another fine-tuning run."
+    "“Better” and “worse” mean that the whole interval lies on one side of 0 and p is at most "
+    "0.05{corrected}; “the same” means that no digit of the difference is left to show. {p} "
+    "“Smallest detectable” is the difference detectable with this many rows at 80 % power. "
+    " The intervals cover the choice of these rows, not another fine-tuning run."
 )
 ALONE = "p belongs to one metric by itself: only the primary metric was declared before the run."
 HOLM = (
@@ -274,7 +274,7 @@ def _confusion(split: str, labels: Sequence[str], counts: Sequence[Sequence[int]
         return []
     columns = ["truth", "predicted", "rows", "of the truth"]
     table = Table(columns, worst, words=("predicted",))
-    return [Heading(f"Commonest confusions (tuned, {split})"), table]
+    return [Heading(f"Most frequent confusions (tuned, {split})"), table]
 
 
 def _worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[list[str]]:

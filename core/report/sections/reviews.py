@@ -51,7 +51,7 @@ def review_blocks(reviews: Mapping[str, Any]) -> list[Block]:
     if reviews["ratings"]:
         blocks += [Paragraph("Ratings from 1 to 5, means over the pairs:"), _ratings(reviews)]
     if "agreement" in reviews:
-        blocks += [Paragraph("How far the reviewers agree:"), _agreement(reviews)]
+        blocks += [Paragraph("Agreement between reviewers:"), _agreement(reviews)]
     return blocks
 
 
@@ -65,7 +65,7 @@ def _how(reviews: Mapping[str, Any]) -> str:
         text += " Where several judged a pair, the majority decides it; an even vote is a tie."
     for count, words in (
         (reviews["skipped"], "skipped"),
-        (reviews["identical"], "left out, as both models gave the same answer"),
+        (reviews["identical"], "excluded, as both models gave the same answer"),
         (reviews["outdated"], "judged on answers that the run no longer holds, not counted"),
     ):
         if count:
@@ -81,7 +81,7 @@ def _wins(reviews: Mapping[str, Any]) -> list[str]:
     return [
         f"The tuned model won {format_count(wins['tuned'], 'pair')}, the base {wins['base']:,}; "
         f"ties: {wins['tie']:,}.",
-        f"Of the pairs that were no tie it won {_with_interval(rate)}; the exact sign test "
+        f"Of the pairs without a tie it won {_with_interval(rate)}; the exact sign test "
         f"against one half gives p {format_p(p)}: {_meaning(reviews)}.",
         f"With ties as half a win each: {_with_interval(half)}.",
     ]

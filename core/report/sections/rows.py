@@ -82,7 +82,7 @@ def describe_counts(r: Flips, split: str) -> str:
             f" The middle change is {middle} {name_unit(r.unit)}; half lie from {low} to {high}."
         )
     for kind, words in (
-        ("unscored", "nothing to score"),
+        ("unscored", "no scored tokens"),
         ("undefined", "a loss that is not finite"),
     ):
         if counts.get(kind):
@@ -193,7 +193,7 @@ def _finding(r: Slices, judged: Sequence[Slice]) -> str:
     )
     if not worse:
         return (
-            f"No slice is shown to be worse than the rest: {looked}. The worst-looking stand first."
+            f"No slice is shown to be worse than the rest: {looked}. The worst-looking come first."
         )
     named = ", ".join(
         f"{name_slice(s)} ({_value(metric, figure_of(s, metric))} against "

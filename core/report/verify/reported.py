@@ -140,8 +140,8 @@ def _compare(stored: StoredRun, name: str, was: str, now: str) -> Check:
         wrong = len(found.wrong)
         return Check(name, "as written", "another", False, message, checked, wrong, found.unchecked)
     message = (
-        f"{name}: {found.reworded:,} of its lines are worded otherwise than this version words "
-        f"them; their {found.unchecked:,} numbers are not checked. {again}"
+        f"{name}: {found.reworded:,} of its lines are worded differently by this version; "
+        f"their {found.unchecked:,} numbers are not checked. {again}"
     )
     return Check(name, "as written", "other words", None, message, checked, 0, found.unchecked)
 
