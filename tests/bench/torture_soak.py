@@ -35,6 +35,7 @@ GROWTH = 0.01  # of what a warm process holds
 STEP_BYTES = 88  # that a history holds of each step: ten numbers of 8 bytes, and room to grow
 WARM = 1 / 3  # of the time
 QUIET_SECONDS = 10.0
+SETTLED_SECONDS = 15.0  # in which the worker writes the one sample that shows it idle
 
 
 @dataclass
@@ -134,7 +135,7 @@ def quiet(run: Run, worker: int, screen: int, terminal: Terminal) -> Iterator[Ro
     list(ask(run, AskPause()))
     wait_for(lambda: read_history(run).paused, "the pause")
     terminal.press("\x1b")
-    terminal.read(5.0)
+    terminal.read(SETTLED_SECONDS)
     terminal.output.clear()
     before = {pid: written_by(pid) for pid in (worker, screen)}
     terminal.read(QUIET_SECONDS)
