@@ -541,7 +541,7 @@ class LengthDraws(Record, frozen=True):
 
 
 class WordingDraws(Record, frozen=True):
-    """How well a classifier tells rows of the two splits apart by their text."""
+    """How well a classifier separates rows of the two splits by their text."""
 
     p: float
     auc: float

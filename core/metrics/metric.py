@@ -119,7 +119,7 @@ class Metric:
     leading: bool = False  # among the first rows of a table that is read live
     chart: int | None = 99  # place among the charts of a run; None: no chart of its own
     hub: tuple[str, Mapping[str, str]] | None = (
-        None  # the hub's name, and what tells averages apart
+        None  # the hub's name, and what distinguishes averages
     )
     # How it depends on the positive one of two labels: it is used, it belongs beside the metric's
     # name, or there is no such metric without it.
