@@ -10,6 +10,7 @@ import pytest
 from ftev.core.analysis import ANALYSES, Evaluation, analyse
 from ftev.core.analysis.completions import completions, end_tokens, longest_repeat, repeated_share
 from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.metrics.analyses import ShortAnswers
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.blocks import Block, Bullets, Heading, Paragraph, Table
 from ftev.core.report.sections.answers import show_choices, show_completions
@@ -99,45 +100,46 @@ def test_four_words_are_repeated_within_one_answer_only() -> None:
 
 def test_G1_the_share_of_answers_that_ended_by_eos_is_told() -> None:
     told = analyses()["completions"]["tuned"]
-    assert (told["rows"], told["of"], told["limit"]) == (4, 5, 8)
-    assert told["ended_by_eos"]["value"] == 0.75
-    assert told["references_over_limit"] == 1
-    assert told["prompts_cut"] == 1
-    assert (told["different"], told["different_references"]) == (4, 3)
-    assert told["mean_tokens"] == pytest.approx((1 + 9 + 1 + 1) / 4)
-    assert told["mean_reference_tokens"] == pytest.approx(3)
+    assert (told.rows, told.of, told.limit) == (4, 5, 8)
+    assert told.ended_by_eos.value == 0.75
+    assert told.references_over_limit == 1
+    assert told.prompts_cut == 1
+    assert (told.different, told.different_references) == (4, 3)
+    assert told.mean_tokens == pytest.approx((1 + 9 + 1 + 1) / 4)
+    assert told.mean_reference_tokens == pytest.approx(3)
     base = analyses()["completions"]["base"]
-    assert base["empty"]["count"] == 1
-    assert base["looping"]["count"] == 1
-    assert base["longest_repeat"] == len("it is cold it is cold it is cold it is cold")
+    assert base.empty.count == 1
+    assert base.looping.count == 1
+    assert base.longest_repeat == len("it is cold it is cold it is cold it is cold")
 
 
 def test_cross_scoring_divides_sums_over_all_answers() -> None:
     told = analyses()["cross_scoring"][""]
-    base, tuned = told["answers_of_base"], told["answers_of_tuned"]
-    assert (base["under_base"], base["under_tuned"]) == (-0.5, -1.5)
-    assert (tuned["under_base"], tuned["under_tuned"]) == (-3.0, -0.25)
-    assert tuned["difference"]["value"] == pytest.approx(2.75)
-    assert tuned["difference"]["low"] <= 2.75 <= tuned["difference"]["high"]
-    assert tuned["tokens"] == 12 + 4
+    base, tuned = told.answers_of_base, told.answers_of_tuned
+    assert (base.under_base, base.under_tuned) == (-0.5, -1.5)
+    assert (tuned.under_base, tuned.under_tuned) == (-3.0, -0.25)
+    assert tuned.difference.value == pytest.approx(2.75)
+    assert tuned.difference.low <= 2.75 <= tuned.difference.high
+    assert tuned.tokens == 12 + 4
 
 
 def test_the_worst_and_the_best_answers_are_no_row_twice() -> None:
     told = analyses()["examples"][""]
-    ids = [row["row_id"] for kind in ("worst", "best") for row in told[kind]]
+    ids = [row.row_id for kind in ("worst", "best") for row in getattr(told, kind)]
     assert len(ids) == len(set(ids)) == 4
-    assert told["worst"][0]["row_id"] == 5
-    assert told["best"][0]["chrf_tuned"] == pytest.approx(100)
-    assert told["worst"][0]["base"] == ""
+    assert told.worst[0].row_id == 5
+    assert told.best[0].chrf_tuned == pytest.approx(100)
+    assert told.worst[0].base == ""
 
 
 def test_a_closed_choice_is_paired_and_beside_the_commonest() -> None:
     told = analyses()["closed_choice"][""]
-    assert told["rows"] == 3
-    assert told["accuracy"]["base"]["count"] == 0
-    assert told["accuracy"]["tuned"]["count"] == 1
-    assert (told["fixed"], told["broke"], told["p"]) == (1, 0, 1.0)
-    assert told["commonest"] == {"completion": "yes", "count": 2, "value": pytest.approx(2 / 3)}
+    assert told.rows == 3
+    assert told.accuracy.base.count == 0
+    assert told.accuracy.tuned.count == 1
+    assert (told.fixed, told.broke, told.p) == (1, 0, 1.0)
+    assert (told.commonest.completion, told.commonest.count) == ("yes", 2)
+    assert told.commonest.value == pytest.approx(2 / 3)
 
 
 def test_the_section_says_split_rows_and_meaning() -> None:
@@ -211,14 +213,14 @@ def test_V7_the_end_token_is_told_by_itself_and_paired() -> None:
     base = ended([True] * rows, [3] * rows, [1.0 + i / 10 for i in range(rows)])
     tuned = ended([False] * rows, [3] * rows, [5.0 + i / 10 + i % 2 for i in range(rows)])
     told = endings(base, tuned)
-    assert told["base"]["end_token"]["value"] == pytest.approx(1.95)
-    assert told["tuned"]["end_token"]["value"] == pytest.approx(6.45)
-    assert told["tuned"]["other_tokens"]["value"] == pytest.approx(0.25)
-    change = told[""]["difference"]
-    assert change["value"] == pytest.approx(4.5)
-    assert 4.2 < change["low"] < 4.5 < change["high"] < 4.8
-    assert change["p"] < 0.001
-    assert told["tuned"]["answers"]["ended"]["high"] == pytest.approx(wilson(0, rows)[1])
+    assert told["base"].end_token.value == pytest.approx(1.95)
+    assert told["tuned"].end_token.value == pytest.approx(6.45)
+    assert told["tuned"].other_tokens.value == pytest.approx(0.25)
+    change = told[""].difference
+    assert change.value == pytest.approx(4.5)
+    assert 4.2 < change.low < 4.5 < change.high < 4.8
+    assert change.p < 0.001
+    assert told["tuned"].answers.ended.high == pytest.approx(wilson(0, rows)[1])
     answered = {
         "completions": {m: completions_of(f) for m, f in (("base", base), ("tuned", tuned))}
     }
@@ -238,9 +240,9 @@ def test_V7_only_answers_that_could_end_are_counted() -> None:
     """The end token takes a place; a reference whose end is not scored shows none to learn."""
     frame = ended([True, False, True, False], [7, 8, 3, 3], [1.0, 1.0, None, 1.0])
     told = endings(frame, frame)["tuned"]
-    assert told["answers"]["rows"] == 2
-    assert told["answers"]["ended"]["count"] == 1
-    assert told["rows"] == 3
+    assert told.answers.rows == 2
+    assert told.answers.ended.count == 1
+    assert told.rows == 3
 
 
 def test_V7_texts_without_prompts_still_tell_their_ends() -> None:
@@ -261,7 +263,7 @@ def test_bleu_of_short_answers_is_explained() -> None:
     rows = ended([True] * 6, [3] * 6, [1.0] * 6)
     e = Evaluation("test", {"base": rows, "tuned": rows}, rows.select("row_id"), CONFIG)
     found = {f.name: f.result for f in completions(e) if f.model in ("tuned", "")}
-    assert found["short_answers"] == {"rows": 6, "answers": 6, "references": 6, "tokens": 4}
+    assert found["short_answers"] == ShortAnswers(6, 6, 6, 4)
     told = {name: {"tuned": result, "": result} for name, result in found.items()}
     shown = words(show_completions({"analyses": {"test": told}, "results": {}}))
     assert (

@@ -74,8 +74,8 @@ def test_B1_null_value_of_full_bins_comes_from_their_normal_limit():
 
 def test_B1_p_of_the_null_is_small_for_an_overconfident_model_only():
     calibrated, overconfident = predictions(1000), predictions(1000, sharpness=3.0)
-    assert result(tuned=calibrated)["ece_null"]["p"] > 0.05
-    assert result(tuned=overconfident)["ece_null"]["p"] < 0.001
+    assert result(tuned=calibrated).ece_null.p > 0.05
+    assert result(tuned=overconfident).ece_null.p < 0.001
 
 
 def test_B1_reliability_table_equals_sklearn():
@@ -83,32 +83,34 @@ def test_B1_reliability_table_equals_sklearn():
     rows = top_label(truth, probabilities)
     accuracy, confidence = calibration_curve(rows.right, rows.confidence, n_bins=BINS)
     table = reliability(rows)
-    assert [b["accuracy"] for b in table] == pytest.approx(accuracy.tolist(), abs=1e-12)
-    assert [b["confidence"] for b in table] == pytest.approx(confidence.tolist(), abs=1e-12)
-    assert sum(b["rows"] for b in table) == 2000
+    assert [b.accuracy for b in table] == pytest.approx(accuracy.tolist(), abs=1e-12)
+    assert [b.confidence for b in table] == pytest.approx(confidence.tolist(), abs=1e-12)
+    assert sum(b.rows for b in table) == 2000
     for b in table:
-        low, high = wilson(round(b["accuracy"] * b["rows"]), b["rows"])
-        assert (b["accuracy_low"], b["accuracy_high"]) == pytest.approx((low, high))
-        assert b["low"] < b["confidence"] <= b["high"]
+        low, high = wilson(round(b.accuracy * b.rows), b.rows)
+        assert (b.accuracy_low, b.accuracy_high) == pytest.approx((low, high))
+        assert b.low < b.confidence <= b.high
 
 
 def test_B1_brier_loss_and_ece_agree_with_the_oracle_and_the_results():
     frame = predictions(500)
     truth, probabilities = numbers(frame)
     found = result(tuned=frame)
-    assert found["brier"]["value"] == pytest.approx(brier_score_loss(truth, probabilities[:, 1]))
-    assert found["loss"]["value"] == pytest.approx(log_loss(truth, probabilities))
+    assert found.brier.value == pytest.approx(brier_score_loss(truth, probabilities[:, 1]))
+    assert found.loss.value == pytest.approx(log_loss(truth, probabilities))
     table = evaluate_classification(frame, LABELS, "spam").metrics
     for name in ("ece", "brier", "loss"):
         for key in ("value", "low", "high"):
-            assert found[name][key] == pytest.approx(getattr(table[name], key), abs=1e-9)
-        assert found[name]["method"] == table[name].method
+            assert getattr(getattr(found, name), key) == pytest.approx(
+                getattr(table[name], key), abs=1e-9
+            )
+        assert getattr(found, name).method == table[name].method
 
 
 def test_B1_ece_of_the_table_is_the_weighted_gap():
     found = result(tuned=predictions(500, tuple("abcde")), labels=tuple("abcde"))
-    gaps = [b["rows"] * abs(b["confidence"] - b["accuracy"]) for b in found["bins"]]
-    assert found["ece"]["value"] == pytest.approx(sum(gaps) / 500)
+    gaps = [b.rows * abs(b.confidence - b.accuracy) for b in found.bins]
+    assert found.ece.value == pytest.approx(sum(gaps) / 500)
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 1.5, 3.0])
@@ -180,46 +182,46 @@ def test_B2_temperature_is_fitted_on_validation_and_only_applied_to_test():
     validation = predictions(1000, sharpness=2.0, seed=1)
     for seed in (2, 3):
         test = predictions(300, sharpness=2.0, seed=seed)
-        t = result(tuned=test, validation=validation)["temperature"]
+        t = result(tuned=test, validation=validation).temperature
         expected = fit_temperature(*numbers(validation))
-        assert t["value"] == expected.value  # whatever test holds
-        assert (t["fitted_on"], t["rows"]) == ("validation", 1000)
+        assert t.value == expected.value  # whatever test holds
+        assert (t.fitted_on, t.rows) == ("validation", 1000)
         truth, probabilities = numbers(test)
         after = at_temperature(probabilities, expected.value)
-        assert t["loss"]["before"] == pytest.approx(log_loss(truth, probabilities))
-        assert t["loss"]["after"] == pytest.approx(log_loss(truth, after))
-        assert t["ece"]["after"] == pytest.approx(top_label(truth, after).ece)
+        assert t.loss.before == pytest.approx(log_loss(truth, probabilities))
+        assert t.loss.after == pytest.approx(log_loss(truth, after))
+        assert t.ece.after == pytest.approx(top_label(truth, after).ece)
 
 
 def test_B2_change_of_the_loss_is_paired():
     validation, test = predictions(1000, sharpness=3.0, seed=1), predictions(500, sharpness=3.0)
-    change = result(tuned=test, validation=validation)["temperature"]["loss_change"]
-    assert change["low"] < change["difference"] < change["high"] < 0
+    change = result(tuned=test, validation=validation).temperature.loss_change
+    assert change.low < change.difference < change.high < 0
     truth, probabilities = numbers(test)
     t = fit_temperature(*numbers(validation)).value
     rows = np.arange(500)
     moved = np.log(probabilities[rows, truth]) - np.log(
         at_temperature(probabilities, t)[rows, truth]
     )
-    assert change["difference"] == pytest.approx(moved.mean())
-    assert change["p"] == sign_flip(moved)
+    assert change.difference == pytest.approx(moved.mean())
+    assert change.p == sign_flip(moved)
 
 
 def test_B2_nothing_is_applied_to_validation_itself():
     frame = predictions(300)
     found = result("validation", tuned=frame, validation=frame)
-    assert not {"temperature", "no_temperature"} & set(found)
+    assert found.temperature is found.no_temperature is None
 
 
 def test_B2_no_validation_no_temperature():
-    assert result(tuned=predictions(100))["no_temperature"].startswith("there are no validation")
+    assert result(tuned=predictions(100)).no_temperature.startswith("there are no validation")
 
 
 def test_B2_a_certain_and_wrong_row_has_no_temperature():
     frame = stored(np.array([0, 1, 0]), np.array([[0.0, 1.0], [0.2, 0.8], [0.7, 0.3]]))
     assert fit_temperature(*numbers(frame)) is None
     found = result(tuned=predictions(50), validation=frame)
-    assert "not finite" in found["no_temperature"]
+    assert "not finite" in found.no_temperature
 
 
 def test_B2_rows_that_are_all_right_run_into_the_limit():
@@ -227,8 +229,8 @@ def test_B2_rows_that_are_all_right_run_into_the_limit():
     probabilities = softmax(np.where(truth[:, None] == [0, 1], 1.0, 0.0))
     assert fit_temperature(truth, probabilities).at_limit
     found = result(tuned=predictions(100), validation=stored(truth, probabilities))
-    assert "the fit on 40 validation rows ran into its limit" in found["no_temperature"]
-    assert "temperature" not in found
+    assert "the fit on 40 validation rows ran into its limit" in found.no_temperature
+    assert found.temperature is None
 
 
 def test_L6_probabilities_that_are_no_numbers_are_said():
@@ -277,12 +279,12 @@ def test_section_says_what_the_numbers_mean():
 def test_section_has_the_table_and_the_diagram():
     frame = predictions(500)
     blocks = section(tuned=frame)
-    bins = result(tuned=frame)["bins"]
+    bins = result(tuned=frame).bins
     [_, table] = [b for b in blocks if isinstance(b, Table)]
     assert len(table.rows) == len(bins)
-    assert table.rows[-1][1] == f"{bins[-1]['rows']:,}"
+    assert table.rows[-1][1] == f"{bins[-1].rows:,}"
     [chart] = [b for b in blocks if isinstance(b, Chart)]
-    assert [list(line.y) for line in chart.lines][1] == [b["accuracy"] for b in bins]
+    assert [list(line.y) for line in chart.lines][1] == [b.accuracy for b in bins]
     assert chart.lines[0].x == chart.lines[0].y
 
 

@@ -286,10 +286,10 @@ def test_S9_a_slice_of_few_clusters_is_not_judged_and_one_cut_through_them_is_ri
     source = frame.select("row_id").with_columns(pl.Series("slice:place", few))
     e = evaluation(source=source, labels=LABELS, slices=("place",), tuned=frame)
     [found] = [a.result for a in analyse(e) if a.name == "slices"]
-    by_name = {s["value"]: s for s in found["slices"]}
-    assert (by_name["few"]["rows"], by_name["few"]["judged"]) == (36, False)
-    assert by_name["many"]["judged"]
-    assert found["method"].endswith("60 clusters of 240 rows")
+    by_name = {s.value: s for s in found.slices}
+    assert (by_name["few"].rows, by_name["few"].judged) == (36, False)
+    assert by_name["many"].judged
+    assert found.method.endswith("60 clusters of 240 rows")
 
     rng = np.random.default_rng(4)
     codes, inside = rng.integers(0, 40, 300), rng.integers(0, 2, 300)

@@ -40,13 +40,13 @@ def test_S3_runs_of_the_same_rows_are_paired(tmp_path: Path) -> None:
     before, after = labelled(seed=1), labelled(seed=2, skill=2)
     told = compare_runs([made(tmp_path, "a", before), made(tmp_path, "b", after)])
     assert told["unpaired"] == []
-    found = {c["metric"]: c for c in told["comparisons"]}
+    found = {c.metric: c for c in told["comparisons"]}
     expected = compare("test", "a", before, "b", after, LABELS, "yes", metrics=["accuracy"])[0]
     accuracy = found["accuracy"]
-    assert (accuracy["from"], accuracy["to"]) == ("a", "b")
-    assert accuracy["difference"] == expected.difference
-    assert (accuracy["fixed"], accuracy["broke"]) == (expected.fixed, expected.broke)
-    assert (accuracy["p"], accuracy["low"], accuracy["high"]) == (
+    assert (accuracy.from_model, accuracy.to_model) == ("a", "b")
+    assert accuracy.difference == expected.difference
+    assert (accuracy.fixed, accuracy.broke) == (expected.fixed, expected.broke)
+    assert (accuracy.p, accuracy.low, accuracy.high) == (
         expected.p,
         expected.low,
         expected.high,
@@ -63,7 +63,7 @@ def test_the_order_of_stored_rows_does_not_matter(tmp_path: Path) -> None:
     ]
     told = compare_runs(runs)
     assert told["unpaired"] == []
-    assert {c["difference"] for c in told["comparisons"] if c["metric"] != "loss"} == {0.0}
+    assert {c.difference for c in told["comparisons"] if c.metric != "loss"} == {0.0}
 
 
 def test_other_ids_are_not_paired_and_told(tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_predictions_without_a_content_hash_are_not_paired(tmp_path: Path) -> No
 def test_S6_holm_is_over_the_runs_compared(tmp_path: Path) -> None:
     runs = [made(tmp_path, n, labelled(seed=i, skill=1 + i / 3)) for i, n in enumerate("abcd")]
     told = compare_runs(runs, metric="accuracy")
-    asked = [c for c in told["comparisons"] if c["metric"] == "accuracy"]
-    assert [c["to"] for c in asked] == ["b", "c", "d"]
-    expected = multipletests([c["p"] for c in asked], method="holm")[1]
-    assert [c["p_holm"] for c in asked] == pytest.approx(list(expected))
-    assert all("p_holm" not in c for c in told["comparisons"] if c["metric"] != "accuracy")
+    asked = [c for c in told["comparisons"] if c.metric == "accuracy"]
+    assert [c.to_model for c in asked] == ["b", "c", "d"]
+    expected = multipletests([c.p for c in asked], method="holm")[1]
+    assert [c.p_holm for c in asked] == pytest.approx(list(expected))
+    assert all(c.p_holm is None for c in told["comparisons"] if c.metric != "accuracy")
 
 
 def test_another_task_is_refused() -> None:
@@ -159,8 +159,8 @@ def test_the_models_compared_can_be_chosen(tmp_path: Path) -> None:
         write_run(tmp_path / n, {"probe": labelled(seed=i), "tuned": labelled(seed=9)})
         for i, n in enumerate("ab")
     ]
-    assert {c["difference"] for c in compare_runs(runs)["comparisons"]} == {0.0}
-    assert {c["difference"] for c in compare_runs(runs, model="probe")["comparisons"]} != {0.0}
+    assert {c.difference for c in compare_runs(runs)["comparisons"]} == {0.0}
+    assert {c.difference for c in compare_runs(runs, model="probe")["comparisons"]} != {0.0}
 
 
 def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
 def test_K4_other_tokens_leave_bits_per_byte_and_say_so(tmp_path: Path) -> None:
     other = written(seed=1).with_columns(tokens=pl.col("tokens") * 2)
     told = compare_runs([made(tmp_path, "a", written()), made(tmp_path, "b", other)])
-    assert {c["metric"] for c in told["comparisons"]} == {"bits_per_byte"}
+    assert {c.metric for c in told["comparisons"]} == {"bits_per_byte"}
     assert any("only bits per byte can be compared" in note for note in told["notes"])
 
 

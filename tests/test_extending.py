@@ -323,7 +323,7 @@ def test_a_metric_of_rows_is_one_function(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", frames, compared=True)
     assert_arrives(run, "first_word", "first word", "first word right")
     tuned = read_history(run).results["test"]["tuned"]
-    assert tuned["signatures"]["first_word"] == "split at white space"
+    assert tuned.signatures["first_word"] == "split at white space"
     assert tuned["metrics"]["first_word"]["value"] == tuned["metrics"]["exact_match"]["value"]
 
 
@@ -363,7 +363,7 @@ def test_a_finding_is_one_function(tmp_path: Path) -> None:
 
         Trap: Leaving it out makes the others even, and it odder.
         """
-        if case.tuned.get("n", 0) % 2:
+        if case.tuned.n % 2:
             yield Finding("odd_rows", "error", "one row is alone", remedy="Find it a friend")
 
     frames = {"base": labelled(121, skill=0.6), "tuned": labelled(121, skill=2.6, seed=1)}

@@ -43,8 +43,8 @@ def evaluation(frames: dict[str, pl.DataFrame]) -> Evaluation:
 def test_kinds_add_up_to_n_and_agree_with_the_comparison(seed: int) -> None:
     before, after = labelled(seed=seed), labelled(seed=seed + 50, skill=2)
     (found,) = find_flips(evaluation({"base": before, "tuned": after}))
-    counts = found.result["counts"]
-    assert sum(counts.values()) == found.result["n"] == 120
+    counts = found.result.counts
+    assert sum(counts.values()) == found.result.n == 120
     accuracy = compare("test", "base", before, "tuned", after, LABELS, metrics=["accuracy"])[0]
     assert (counts["fixed"], counts["broke"]) == (accuracy.fixed, accuracy.broke)
     right = (after["label"] == after["predicted"]).sum()
@@ -53,14 +53,14 @@ def test_kinds_add_up_to_n_and_agree_with_the_comparison(seed: int) -> None:
 
 def test_the_most_confident_come_first_with_label_and_both_answers() -> None:
     (found,) = find_flips(evaluation({"base": labelled(), "tuned": labelled(seed=3)}))
-    fixed, broke = (found.result["rows"][kind] for kind in ("fixed", "broke"))
+    fixed, broke = (found.result.rows[kind] for kind in ("fixed", "broke"))
     for rows in (fixed, broke):
-        confidences = [row["to_confidence"] for row in rows]
+        confidences = [row.after_confidence for row in rows]
         assert confidences == sorted(confidences, reverse=True)
         assert all(0.5 <= c <= 1 for c in confidences)
-    assert all(row["from"] != row["label"] == row["to"] for row in fixed)
-    assert all(row["from"] == row["label"] != row["to"] for row in broke)
-    assert fixed[0]["input"] == f"text {fixed[0]['row_id']}"
+    assert all(row.before != row.label == row.after for row in fixed)
+    assert all(row.before == row.label != row.after for row in broke)
+    assert fixed[0].input == f"text {fixed[0].row_id}"
 
 
 def test_long_lists_are_cut_and_their_counts_are_not() -> None:
@@ -68,19 +68,19 @@ def test_long_lists_are_cut_and_their_counts_are_not() -> None:
     wrong = labelled(n).with_columns(predicted=pl.lit("maybe"))
     right = labelled(n).with_columns(predicted="label")
     (found,) = find_flips(evaluation({"probe": wrong, "tuned": right}))
-    assert found.result["counts"]["fixed"] == n
-    assert len(found.result["rows"]["fixed"]) == LISTED
-    assert sum("input" in row for row in found.result["rows"]["fixed"]) == 10
+    assert found.result.counts["fixed"] == n
+    assert len(found.result.rows["fixed"]) == LISTED
+    assert sum(row.input is not None for row in found.result.rows["fixed"]) == 10
 
 
 def test_the_reference_is_base_else_probe_else_majority() -> None:
     majority = labelled().select("row_id", "label", predicted=pl.lit("no"))
     tuned = labelled(seed=3)
     frames = {"majority": majority, "probe": labelled(seed=1), "tuned": tuned}
-    assert next(find_flips(evaluation(frames))).result["from"] == "probe"
+    assert next(find_flips(evaluation(frames))).result.from_model == "probe"
     (found,) = find_flips(evaluation({"majority": majority, "tuned": tuned}))
-    assert found.result["from"] == "majority"
-    assert "from_confidence" not in found.result["rows"]["fixed"][0]
+    assert found.result.from_model == "majority"
+    assert found.result.rows["fixed"][0].before_confidence is None
     assert not list(find_flips(evaluation({"tuned": tuned})))
     assert find_flips in ANALYSES
 
@@ -89,8 +89,8 @@ def test_rows_wrong_in_both_with_another_wrong_label_are_told() -> None:
     before = labelled(3).with_columns(predicted=pl.Series(["a", "a", "a"]))
     after = before.with_columns(predicted=pl.Series(["a", "b", "b"]))
     (found,) = find_flips(evaluation({"base": before, "tuned": after}))
-    assert found.result["counts"]["wrong"] == 3
-    assert found.result["wrong_otherwise"] == 2
+    assert found.result.counts["wrong"] == 3
+    assert found.result.wrong_otherwise == 2
 
 
 def test_other_rows_are_an_error() -> None:
@@ -107,14 +107,14 @@ def test_losses_fall_rise_and_add_up() -> None:
     )
     before = before.with_columns(tokens=pl.when(odd == 9).then(0).otherwise("tokens"))
     (found,) = find_flips(evaluation({"base": before, "tuned": after}))
-    told, counts = found.result, found.result["counts"]
-    assert sum(counts.values()) == told["n"] == 60
+    told, counts = found.result, found.result.counts
+    assert sum(counts.values()) == told.n == 60
     assert (counts["undefined"], counts["same"], counts["unscored"]) == (1, 1, 1)
-    assert told["unit"] == "nats a token"
+    assert told.unit == "nats a token"
     n = counts["fell"] + counts["rose"]
-    assert told["p"] == pytest.approx(binomtest(counts["fell"], n).pvalue)
+    assert told.p == pytest.approx(binomtest(counts["fell"], n).pvalue)
     for kind, sign in (("fell", -1), ("rose", 1)):
-        changes = [row["change"] * sign for row in told["rows"][kind]]
+        changes = [row.change * sign for row in told.rows[kind]]
         assert changes == sorted(changes, reverse=True)
         assert changes[-1] > 0
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -104,7 +105,7 @@ def judged(e: Evaluation, leaked: tuple[int, ...] = ()) -> Verdict:
 
 def measured(e: Evaluation) -> list[dict[str, Any]]:
     [found] = guardrails(e)
-    return list(found.result["guardrails"])
+    return list(found.result.guardrails)
 
 
 def test_a_guardrail_that_fails_in_one_slice_holds_and_is_named_with_its_interval() -> None:
@@ -152,8 +153,8 @@ def test_a_target_of_a_slice_has_wilsons_interval() -> None:
     [found] = measured(e)
     right = e.frames["tuned"].filter(e.source["slice:tier"] == "gold")
     hits = int((right["label"] == right["predicted"]).sum())
-    assert (found["low"], found["high"]) == pytest.approx(wilson(hits, 400))
-    assert (found["rows"], found["outcome"], found["condition"]) == (400, "met", "at_least")
+    assert (found.low, found.high) == pytest.approx(wilson(hits, 400))
+    assert (found.rows, found.outcome, found.condition) == (400, "met", "at_least")
 
 
 @pytest.mark.parametrize(
@@ -164,9 +165,9 @@ def test_a_target_of_a_slice_has_wilsons_interval() -> None:
 def test_rows_are_chosen_by_the_values_of_columns(chosen: dict[str, Any], rows: int) -> None:
     rail = GuardrailConfig(metric="accuracy", slice=chosen, at_least=0.5)
     [found] = measured(evaluation((0.8, 0.9), (0.8, 0.9), terms(rail)))
-    assert found["rows"] == rows
+    assert found.rows == rows
     if not rows:
-        assert (found["outcome"], found["why"]) == (
+        assert (found.outcome, found.why) == (
             "cannot tell",
             "no row of test has these values",
         )
@@ -181,9 +182,9 @@ def test_recall_of_one_class_of_many() -> None:
     source = predictions.select("row_id")
     e = Evaluation("test", {"tuned": predictions}, source, terms(rail), labels, None)
     [found] = measured(e)
-    assert found["value"] == pytest.approx(0.8)
-    assert (found["low"], found["high"]) == pytest.approx(wilson(80, 100))
-    assert (found["outcome"], found["positive"]) == ("failed", "c")
+    assert found.value == pytest.approx(0.8)
+    assert (found.low, found.high) == pytest.approx(wilson(80, 100))
+    assert (found.outcome, found.positive) == ("failed", "c")
 
 
 def test_a_language_model_has_guardrails_too() -> None:
@@ -199,13 +200,13 @@ def test_a_language_model_has_guardrails_too() -> None:
     rail = GuardrailConfig(metric="loss", slice={"kind": "code"}, no_worse_by=0.05, at_most=9.0)
     config = replace(terms(rail, metric="loss"), task="generation")
     worse = Evaluation("test", {"base": scored(1.0), "tuned": scored(1.2)}, source, config)
-    found = {r["condition"]: r for r in measured(worse)}
-    assert found["no_worse_by"]["outcome"] == "failed"
-    assert (found["at_most"]["outcome"], found["at_most"]["rows"]) == ("met", 150)
+    found = {r.condition: r for r in measured(worse)}
+    assert found["no_worse_by"].outcome == "failed"
+    assert (found["at_most"].outcome, found["at_most"].rows) == ("met", 150)
     better = replace(worse, frames={"base": scored(1.0), "tuned": scored(0.9)})
-    assert {r["outcome"] for r in measured(better)} == {"met"}
+    assert {r.outcome for r in measured(better)} == {"met"}
     windows = replace(worse, windows=source.select("row_id"))
-    assert {r["outcome"] for r in measured(windows)} == {"cannot tell"}
+    assert {r.outcome for r in measured(windows)} == {"cannot tell"}
 
 
 def test_leaked_rows_are_left_out_of_guardrails() -> None:
@@ -241,7 +242,7 @@ def test_the_report_lists_guardrails(tmp_path: Path) -> None:
     text = render_markdown(report)
     assert "## Guardrails" in text
     assert 'Failed: recall of "fraud" on 400 rows of test with tier = "gold" changes by' in text
-    there: Any = report
+    there = msgspec.to_builtins(report)
     for key in report["verdict"]["evidence"][0]["at"]:
         there = there[key]
     assert there["change"]["high"] == report["verdict"]["evidence"][0]["high"]

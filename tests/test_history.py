@@ -187,7 +187,7 @@ def test_eta_is_the_pace_of_the_last_steps_times_what_is_left() -> None:
 
 def test_comparisons_of_every_split_stay() -> None:
     told = [records.comparisons([COMPARED | {"split": split}]) for split in ("validation", "test")]
-    assert [c["split"] for c in fold(told).comparisons] == ["validation", "test"]
+    assert [c.split for c in fold(told).comparisons] == ["validation", "test"]
 
 
 def test_a_result_replaces_the_one_before() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -116,7 +117,7 @@ def hints(made: Made, n: int, share: float, seed: int) -> dict[str, Any]:
     frame = predictions(truth, p, labels)
     source = pl.DataFrame({"row_id": frame["row_id"]})
     [found] = find_label_errors(Evaluation("test", {"tuned": frame}, source, CONFIG, labels))
-    return dict(found.result)
+    return msgspec.to_builtins(found.result)
 
 
 def severity(told: dict[str, Any]) -> str | None:
@@ -172,8 +173,8 @@ def test_V12_nothing_learnt_gives_no_hint() -> None:
         source = pl.DataFrame({"row_id": frame["row_id"]})
         e = Evaluation("test", {"tuned": frame}, source, CONFIG, ("a", "b"))
         [told] = find_label_errors(e)
-        assert told.result["suspected"] == 0
-        why.append(told.result["why_not"])
+        assert told.result.suspected == 0
+        why.append(told.result.why_not)
     assert why.count(NOT_LEARNT) >= 18  # nominal: 2.5 % of runs at chance
 
 
@@ -186,10 +187,10 @@ def test_V12_the_better_of_tuned_and_probe_is_asked() -> None:
     asked = {}
     for frames in ({"tuned": good, "probe": poor}, {"tuned": poor, "probe": good}):
         [told] = find_label_errors(Evaluation("test", frames, source, CONFIG, labels))
-        asked[told.result["model"]] = told.result
-    assert asked["tuned"]["suspected"] == asked["probe"]["suspected"] > 60
-    assert "probe_agrees" in asked["tuned"]
-    assert "probe_agrees" not in asked["probe"]
+        asked[told.result.model] = told.result
+    assert asked["tuned"].suspected == asked["probe"].suspected > 60
+    assert asked["tuned"].probe_agrees is not None
+    assert asked["probe"].probe_agrees is None
 
 
 def noisy(n: int = 600) -> Evaluation:
@@ -199,25 +200,25 @@ def noisy(n: int = 600) -> Evaluation:
 def test_what_is_told_of_them() -> None:
     [found] = find_label_errors(noisy())
     told = found.result
-    assert told["n"] == 600
-    assert told["model"] == "tuned"
-    assert 80 < told["suspected"] < 140
-    assert told["estimated"] == pytest.approx(600 * told["share"])
-    assert told["low"] < 0.2 < told["high"]
-    assert {(c["label"], c["suggested"]) for c in told["cells"]} == {("a", "b"), ("b", "a")}
-    first = told["rows"][0]
-    assert first["label"] != first["suggested"]
-    assert first["probability"] > 0.99 > 0.01 > first["label_probability"]
-    assert first["text"].startswith(f"text {first['row_id'] - 10} x")
-    assert len(first["text"]) == 200
-    assert first["probe"] == "b"
-    assert told["caveat"] == CAVEAT
+    assert told.n == 600
+    assert told.model == "tuned"
+    assert 80 < told.suspected < 140
+    assert told.estimated == pytest.approx(600 * told.share)
+    assert told.low < 0.2 < told.high
+    assert {(c.label, c.suggested) for c in told.cells} == {("a", "b"), ("b", "a")}
+    first = told.rows[0]
+    assert first.label != first.suggested
+    assert first.probability > 0.99 > 0.01 > first.label_probability
+    assert first.text.startswith(f"text {first.row_id - 10} x")
+    assert len(first.text) == 200
+    assert first.probe == "b"
+    assert told.caveat == CAVEAT
 
 
 def test_no_more_rows_are_listed_than_a_report_can_hold() -> None:
     [found] = find_label_errors(noisy(2000))
-    assert found.result["suspected"] > 300
-    assert len(found.result["rows"]) == LISTED
+    assert found.result.suspected > 300
+    assert len(found.result.rows) == LISTED
 
 
 def test_training_rows_and_models_without_probabilities_say_nothing() -> None:
@@ -245,7 +246,7 @@ def test_its_section_of_the_report() -> None:
         "test",
     ]
     told = next(b.text for b in blocks if isinstance(b, Paragraph))
-    assert f"{found.result['suspected']:,} labels of the 600 rows of test are suspect." in told
+    assert f"{found.result.suspected:,} labels of the 600 rows of test are suspect." in told
     assert "By the errors where the tuned model is sure, " in told
     cells, rows = [b for b in blocks if isinstance(b, Table)]
     assert {row[:2] for row in cells.rows} == {("a", "b"), ("b", "a")}

@@ -10,6 +10,7 @@ from dataclasses import replace as replace_config
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import records
 import story
@@ -320,7 +321,7 @@ def test_D2_the_rows_are_those_that_the_verdict_rests_on() -> None:
     whole = [STARTED, *scored(every, probe=every), plain]
     assert found(whole, "test_too_small", ACCURACY) is None
     assert isinstance(plain, ComparisonsComputed)
-    clean = [{**c, "split": "test_clean"} for c in plain.comparisons]
+    clean = [msgspec.structs.replace(c, split="test_clean") for c in plain.comparisons]
     leaked = [*scored(few, "test_clean", probe=few), records.comparisons(clean)]
     finding = shown([*whole, *leaked], "test_too_small", ACCURACY)
     assert finding.message.startswith("test has 44 rows that repeat nothing of an earlier split:")

@@ -74,8 +74,8 @@ def is_complete(r: Receipt | DifferenceReceipt) -> bool:
 def stored_values(report: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
     for split, models in report["results"].items():
         for model, result in models.items():
-            for metric, estimate in result["metrics"].items():
-                yield split, model, metric, float(estimate["value"])
+            for metric, estimate in result.metrics.items():
+                yield split, model, metric, float(estimate.value)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -107,7 +107,7 @@ def test_every_comparison_of_a_report_has_a_receipt_that_subtracts_to_it(task: s
     report = build_report(run, history)
     assert report["comparisons"]
     for c in report["comparisons"]:
-        if c["metric"] not in history.results[c["split"]][c["from"]]["metrics"]:
+        if c.metric not in history.results[c.split][c.from_model].metrics:
             assert (c["metric"], c["from"]) == (
                 "precision",
                 "majority",
@@ -116,10 +116,10 @@ def test_every_comparison_of_a_report_has_a_receipt_that_subtracts_to_it(task: s
         d = difference_receipt(history, run.config(), c)
         assert is_complete(d)
         before, after = d.parts
-        assert after.value - before.value == pytest.approx(c["difference"], rel=1e-9, abs=1e-9)
+        assert after.value - before.value == pytest.approx(c.difference, rel=1e-9, abs=1e-9)
         if d.numerator is not None and d.denominator:
-            assert d.numerator / d.denominator == pytest.approx(c["difference"], abs=1e-9)
-        assert d.p == c["p"]
+            assert d.numerator / d.denominator == pytest.approx(c.difference, abs=1e-9)
+        assert d.p == c.p
         assert d.p_method
         assert d.interval is not None
         if d.interval.method == "Tango score 95 %":  # few changed rows: no draws
@@ -127,8 +127,8 @@ def test_every_comparison_of_a_report_has_a_receipt_that_subtracts_to_it(task: s
         else:
             assert d.interval.method.startswith("paired")
             assert (d.interval.draws, d.interval.seed) == (10_000, 0)
-        if c["metric"] == "accuracy":
-            assert (d.fixed, d.broke) == (c.get("fixed"), c.get("broke"))
+        if c.metric == "accuracy":
+            assert (d.fixed, d.broke) == (c.fixed, c.broke)
         else:
             assert d.fixed is d.broke is None
 
@@ -175,11 +175,13 @@ def test_a_run_of_an_earlier_version_says_what_it_did_not_store(task: str) -> No
 
 def test_macro_f1_lists_the_labels_that_it_averages() -> None:
     run, history = remeasured("classification")
-    table = history.results["test"]["tuned"]["per_class"]
+    table = history.results["test"]["tuned"].per_class
     for metric in ("macro_f1", "macro_precision", "macro_recall", "weighted_f1"):
         r = receipt(history, run.config(), "test", "tuned", metric)
         name = metric.partition("_")[2]
-        assert {p.name: p.value for p in r.parts} == {k: row[name] for k, row in table.items()}
+        assert {p.name: p.value for p in r.parts} == {
+            k: getattr(row, name) for k, row in table.items()
+        }
         for p in r.parts:
             assert p.numerator is not None
             assert p.denominator
@@ -413,7 +415,7 @@ def test_receipts_tell_the_positive_label_and_changed_rows_only_where_they_matte
     config = run.config()
     told = {m: receipt(history, config, "test", "tuned", m).positive for m in ("loss", "ece", "f1")}
     assert told == {"loss": None, "ece": None, "f1": history.positive}
-    by_metric = {c["metric"]: c for c in history.comparisons if c["split"] == "test"}
+    by_metric = {c.metric: c for c in history.comparisons if c.split == "test"}
     for metric, counted in (("loss", False), ("ece", False), ("accuracy", True), ("f1", False)):
         if metric not in by_metric:
             continue

@@ -91,7 +91,7 @@ def test_the_document_has_the_promised_parts(run: Run) -> None:
     assert set(report["stages"][0]) == set(stage.split())
     epoch = "epoch train_loss validation_loss validation_accuracy observation"
     assert set(epoch.split()) <= set(report["epochs"][0])
-    tuned = report["results"]["test"]["tuned"]
+    tuned = msgspec.to_builtins(report["results"]["test"]["tuned"])
     assert {"n", "loss", "metrics", "per_class", "confusion"} <= set(tuned)
     assert set(tuned["metrics"]["accuracy"]) == {"value", "low", "high", "method"}
     assert {"code", "severity", "message", "evidence", "rows"} <= set(report["findings"][0])
@@ -101,7 +101,7 @@ def test_the_document_has_the_promised_parts(run: Run) -> None:
 def test_the_numbers_are_those_of_the_events(run: Run) -> None:
     report = build_report(run)
     assert spell_numbers(report["results"]["test"]) == story.RESULTS
-    assert [c["difference"] for c in report["comparisons"]] == [
+    assert [c.difference for c in report["comparisons"]] == [
         c["difference"] for c in story.COMPARISONS
     ]
     assert report["epochs"][1]["validation_loss"] == pytest.approx(0.40)
@@ -111,7 +111,7 @@ def test_the_numbers_are_those_of_the_events(run: Run) -> None:
 
 def test_V15_older_runs_lose_the_counts_that_do_not_add_up_to_a_metric(run: Run) -> None:
     assert any("fixed" in c and c["metric"] != "accuracy" for c in story.COMPARISONS)
-    counted = {c["metric"] for c in build_report(run)["comparisons"] if "fixed" in c}
+    counted = {c.metric for c in build_report(run)["comparisons"] if c.fixed is not None}
     assert counted == {c["metric"] for c in story.COMPARISONS} & {"accuracy"}
 
 
@@ -303,7 +303,7 @@ def test_a_metric_that_was_not_computed_proves_nothing() -> None:
 def test_C7_high_accuracy_with_poor_recall_is_held() -> None:
     fraud = story.result((980, 12), rows=(1000, 100))
     history = told(*results(fraud), better())
-    assert history.results["test"]["tuned"]["metrics"]["accuracy"]["value"] > 0.9
+    assert history.results["test"]["tuned"].metrics["accuracy"].value > 0.9
     verdict = judge(history, story.config(metric="accuracy", at_least=0.8))
     assert verdict.decision == "hold"
     assert 'only 12.0 % of the rows that are "positive" are found' in verdict.reasons[0]

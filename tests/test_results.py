@@ -367,7 +367,7 @@ def test_V5_rows_without_a_prediction_count_as_wrong():
     assert found.confusion is not None
     assert found.confusion.no_prediction == [sum(truth[i] == label for i in lost) for label in SPAM]
     assert sum(map(sum, found.confusion.counts)) == 37
-    assert {k: row["support"] for k, row in found.per_class.items()} == {
+    assert {k: row.support for k, row in found.per_class.items()} == {
         label: truth.count(label) for label in SPAM
     }
     values = {name: e.value for name, e in found.metrics.items()}

@@ -47,7 +47,7 @@ def result(**given):
 
 
 def named(found):
-    return {name_slice(s): s for s in found["slices"]}
+    return {name_slice(s): s for s in found.slices}
 
 
 def weak_on(frame, rows):
@@ -105,16 +105,16 @@ def test_slices_are_by_label_length_and_column():
     origin = ["web", "mail"] * 200
     found = result(tuned=frame, source=source_of(frame, origin=origin), slices=("origin",))
     by = named(found)
-    assert {s["by"] for s in found["slices"]} == {"label", "characters", "column"}
+    assert {s.by for s in found.slices} == {"label", "characters", "column"}
     web = frame.filter(pl.Series(origin) == "web")
     right = int((web["label"] == web["predicted"]).sum())
-    accuracy = by['origin "web"']["accuracy"]
-    assert accuracy["value"] == right / 200
-    assert (accuracy["low"], accuracy["high"]) == wilson(right, 200)
+    accuracy = by['origin "web"'].accuracy
+    assert accuracy.value == right / 200
+    assert (accuracy.low, accuracy.high) == wilson(right, 200)
     spam = frame.filter(pl.col("label") == "spam")
     hit = int((spam["predicted"] == "spam").sum())
-    assert by['label "spam"']["accuracy"]["value"] == hit / spam.height  # the label's recall
-    assert by["1 to 25 characters"]["rows"] == 100
+    assert by['label "spam"'].accuracy.value == hit / spam.height  # the label's recall
+    assert by["1 to 25 characters"].rows == 100
 
 
 def test_each_slice_is_set_against_the_rest():
@@ -123,16 +123,16 @@ def test_each_slice_is_set_against_the_rest():
     inside = np.array([26 <= 1 + 37 * i % 100 <= 50 for i in range(400)])
     right = (frame["label"] == frame["predicted"]).to_numpy()
     a, n, b, m = right[inside].sum(), inside.sum(), right[~inside].sum(), (~inside).sum()
-    assert found["rest"]["difference"] == pytest.approx(a / n - b / m)
-    assert (found["rest"]["low"], found["rest"]["high"]) == pytest.approx(newcombe(a, n, b, m))
-    assert found["rest"]["p"] == pytest.approx(stats.fisher_exact([[a, n - a], [b, m - b]])[1])
+    assert found.rest.difference == pytest.approx(a / n - b / m)
+    assert (found.rest.low, found.rest.high) == pytest.approx(newcombe(a, n, b, m))
+    assert found.rest.p == pytest.approx(stats.fisher_exact([[a, n - a], [b, m - b]])[1])
 
 
 def test_S6_p_is_corrected_for_all_slices_that_are_judged():
     frame = predictions(400)
-    judged = result(tuned=frame, source=source_of(frame))["slices"]
-    expected = holm({str(i): s["rest"]["p"] for i, s in enumerate(judged)})
-    assert [s["rest"]["p_corrected"] for s in judged] == list(expected.values())
+    judged = result(tuned=frame, source=source_of(frame)).slices
+    expected = holm({str(i): s.rest.p for i, s in enumerate(judged)})
+    assert [s.rest.p_corrected for s in judged] == list(expected.values())
 
 
 def test_S6_a_model_without_weakness_is_seldom_said_to_have_one():
@@ -151,8 +151,8 @@ def test_the_worst_slice_stands_first():
     origin = ["mail" if i < 60 else "web" if i < 200 else "app" for i in range(400)]
     weak = weak_on(frame, range(0, 60, 2))
     found = result(tuned=weak, source=source_of(weak, origin=origin), slices=("origin",))
-    assert name_slice(found["slices"][0]) == 'origin "mail"'
-    assert found["slices"][0]["rest"]["p_corrected"] < 0.001
+    assert name_slice(found.slices[0]) == 'origin "mail"'
+    assert found.slices[0].rest.p_corrected < 0.001
     assert name_slice(worse_slices(found)[0][0]) == 'origin "mail"'
 
 
@@ -160,26 +160,26 @@ def test_S4_the_reference_stands_beside_with_fixed_and_broke():
     base, tuned = predictions(300, seed=1), predictions(300)
     tuned = base.with_columns(predicted=tuned["predicted"])
     found = result(tuned=tuned, base=base)
-    assert found["reference"] == "base"
+    assert found.reference == "base"
     spam = named(found)['label "spam"']
     before, after = (
         f.filter(pl.col("label") == "spam").select(right=pl.col("predicted") == "spam")["right"]
         for f in (base, tuned)
     )
     fixed, broke = int((~before & after).sum()), int((before & ~after).sum())
-    reference = spam["reference"]
-    assert (reference["fixed"], reference["broke"]) == (fixed, broke)
-    assert reference["value"] == before.mean()
-    assert reference["p"] == mcnemar(broke, fixed).exact
+    reference = spam.reference
+    assert (reference.fixed, reference.broke) == (fixed, broke)
+    assert reference.value == before.mean()
+    assert reference.p == mcnemar(broke, fixed).exact
 
 
 def test_slices_of_few_rows_are_not_judged_and_stand_last():
     frame = predictions(200)
     rare = ["rare" if i < LEAST_ROWS - 1 else "a" if i < 100 else "b" for i in range(200)]
     found = result(tuned=frame, source=source_of(frame, kind=rare), slices=("kind",))
-    last = found["slices"][-1]
-    assert (last["value"], last["rows"], last["judged"]) == ("rare", 9, False)
-    assert "rest" not in last
+    last = found.slices[-1]
+    assert (last.value, last.rows, last.judged) == ("rare", 9, False)
+    assert last.rest is None
     blocks = show_slices({"analyses": {"test": {"slices": {"tuned": found}}}})
     assert 'Too few to judge, under 10 rows: kind "rare" (9).' in [
         b.text for b in blocks if isinstance(b, Paragraph)
@@ -190,7 +190,7 @@ def test_a_slice_that_is_nearly_everything_has_nothing_to_be_set_against():
     frame = predictions(200)
     kind = ["rare"] * 5 + ["usual"] * 195
     found = result(tuned=frame, source=source_of(frame, kind=kind), slices=("kind",))
-    assert [s["value"] for s in found["slices"] if s["by"] == "column"] == ["rare"]
+    assert [s.value for s in found.slices if s.by == "column"] == ["rare"]
 
 
 def test_missing_values_are_a_slice_and_many_numbers_are_cut_in_quartiles():
@@ -202,17 +202,17 @@ def test_missing_values_are_a_slice_and_many_numbers_are_cut_in_quartiles():
         stars=[i % 5 for i in range(200)],
     )
     by = named(result(tuned=frame, source=source, slices=("origin", "age", "stars")))
-    assert by['origin "(no value)"']["rows"] == 150
-    assert by['age "0 to 49"']["rows"] == 50
-    assert by['stars "4"']["rows"] == 40
+    assert by['origin "(no value)"'].rows == 150
+    assert by['age "0 to 49"'].rows == 50
+    assert by['stars "4"'].rows == 40
 
 
 def test_a_column_of_many_values_gives_its_commonest_and_says_so():
     frame = predictions(1000)
     who = [f"user {i % 60 if i < 900 else 'x'}" for i in range(1000)]
     found = result(tuned=frame, source=source_of(frame, who=who), slices=("who",))
-    assert len([s for s in found["slices"] if s["by"] == "column"]) == MOST_VALUES
-    assert found["notes"] == ["column 'who' has 61 values: the 50 commonest are slices"]
+    assert len([s for s in found.slices if s.by == "column"]) == MOST_VALUES
+    assert found.notes == ["column 'who' has 61 values: the 50 commonest are slices"]
 
 
 def test_generation_is_sliced_by_loss_with_token_accuracy_beside():
@@ -220,19 +220,19 @@ def test_generation_is_sliced_by_loss_with_token_accuracy_beside():
     tuned, base = generated(hard=hard), generated(seed=1)
     source = source_of(tuned, topic=["law" if i < 40 else "news" for i in range(200)])
     found = result(tuned=tuned, base=base, source=source, slices=("topic",))
-    assert found["metric"] == "loss"
-    worst = found["slices"][0]
+    assert found.metric == "loss"
+    worst = found.slices[0]
     assert name_slice(worst) == 'topic "law"'
     inside = tuned.head(40)
-    assert worst["loss"]["value"] == pytest.approx(inside["nll"].sum() / inside["tokens"].sum())
-    assert worst["token_accuracy"]["value"] == pytest.approx(
+    assert worst.loss.value == pytest.approx(inside["nll"].sum() / inside["tokens"].sum())
+    assert worst.token_accuracy.value == pytest.approx(
         inside["correct"].sum() / inside["tokens"].sum()
     )
-    assert worst["reference"]["value"] == pytest.approx(
+    assert worst.reference.value == pytest.approx(
         base.head(40)["nll"].sum() / base.head(40)["tokens"].sum()
     )
-    assert worst["rest"]["p_corrected"] < 0.001
-    assert {"scored tokens", "characters", "column"} == {s["by"] for s in found["slices"]}
+    assert worst.rest.p_corrected < 0.001
+    assert {"scored tokens", "characters", "column"} == {s.by for s in found.slices}
 
 
 def test_L6_rows_with_nothing_to_score_are_in_no_slice():
@@ -243,16 +243,16 @@ def test_L6_rows_with_nothing_to_score_are_in_no_slice():
         ]
     )
     found = result(tuned=tuned, source=source_of(tuned))
-    assert found["n"] == 180
-    by = [s["rows"] for s in found["slices"] if s["by"] == "characters"]
+    assert found.n == 180
+    by = [s.rows for s in found.slices if s.by == "characters"]
     assert sum(by) == 180
 
 
 def test_windows_of_a_document_are_sliced_by_tokens_only():
     tuned = generated()
     found = result(tuned=tuned, source=source_of(tuned.head(3)), slices=())
-    assert {s["by"] for s in found["slices"]} == {"scored tokens"}
-    assert found["notes"] == [
+    assert {s.by for s in found.slices} == {"scored tokens"}
+    assert found.notes == [
         "long documents were scored in windows: only their tokens can be sliced by"
     ]
 

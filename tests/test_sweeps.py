@@ -211,7 +211,7 @@ def ended(validation: float, test: float, loss: float = 0.5, status: Any = "fini
 def test_validation_chooses_and_test_does_not() -> None:
     runs = [ended(0.7, test=0.99), ended(0.9, test=0.5), ended(0.8, test=0.8)]
     assert rank(runs, "accuracy") == [1, 2, 0]
-    by_test = [float((measured(run, "accuracy", "test") or {})["value"]) for run in runs]
+    by_test = [measured(run, "accuracy", "test").value for run in runs]
     assert by_test.index(max(by_test)) == 0
 
 

@@ -1,5 +1,6 @@
 import math
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -159,15 +160,15 @@ def test_B2_threshold_is_chosen_on_validation_and_frozen_on_test():
     objective = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
     found = results(objective, tuned=test, validation=validation)["tuned"]
     expected = chosen(COST, *numbers(validation))
-    assert found["chosen"]["threshold"] == expected
+    assert found.chosen.threshold == expected
     other = results(objective, tuned=predictions(300, seed=3), validation=validation)["tuned"]
-    assert other["chosen"] == found["chosen"]  # whatever test holds
+    assert other.chosen == found.chosen  # whatever test holds
     truth, scores = numbers(test)
-    assert found["at_threshold"]["confusion"]["counts"] == (
+    assert found.at_threshold.confusion.counts == (
         sk.confusion_matrix(truth, scores >= expected).tolist()
     )
-    assert found["in_use"]
-    assert "curve" not in found  # none is drawn on test: nobody is tempted
+    assert found.in_use
+    assert found.curve is None  # none is drawn on test: nobody is tempted
 
 
 def numbers(frame):
@@ -181,23 +182,23 @@ def test_B2_figures_at_half_are_those_of_the_results():
     found = results(tuned=test, validation=predictions(300, seed=1))["tuned"]
     table = evaluate_classification(test, LABELS, "spam").metrics
     for name in ("precision", "recall", "f1"):
-        mine = found["at_half"]["metrics"][name]
-        assert mine["value"] == pytest.approx(table[name].value)
-        assert mine["low"] == pytest.approx(table[name].low, abs=0.01)
-    recall = found["at_threshold"]["metrics"]["recall"]
-    _, (missed, hit) = found["at_threshold"]["confusion"]["counts"]
-    assert (recall["low"], recall["high"]) == wilson(hit, hit + missed)
+        mine = found.at_half.metrics[name]
+        assert mine.value == pytest.approx(table[name].value)
+        assert mine.low == pytest.approx(table[name].low, abs=0.01)
+    recall = found.at_threshold.metrics["recall"]
+    _, (missed, hit) = found.at_threshold.confusion.counts
+    assert (recall.low, recall.high) == wilson(hit, hit + missed)
 
 
 def test_B2_the_change_is_paired_and_holds_its_value():
     objective = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
     found = results(objective, tuned=predictions(500), validation=predictions(500, seed=1))["tuned"]
-    for name, change in found["changes"].items():
-        values = [found[way]["metrics"][name]["value"] for way in ("at_half", "at_threshold")]
-        assert change["difference"] == pytest.approx(values[1] - values[0])
-        assert change["low"] <= change["difference"] <= change["high"]
-    assert found["changes"]["cost"]["high"] < 0
-    assert found["changes"]["cost"]["p"] < 0.01
+    for name, change in found.changes.items():
+        values = [at.metrics[name].value for at in (found.at_half, found.at_threshold)]
+        assert change.difference == pytest.approx(values[1] - values[0])
+        assert change.low <= change.difference <= change.high
+    assert found.changes["cost"].high < 0
+    assert found.changes["cost"].p < 0.01
 
 
 def at_point(objective, **frames):
@@ -229,13 +230,13 @@ def test_V13_results_are_at_the_threshold_that_the_objective_chose():
         a.model: a.result
         for a in thresholds(evaluation(objective=objective, validation=known["tuned"], **frames))
     }["tuned"]
-    at = found["at_threshold"]
-    assert at["confusion"]["counts"] == result.confusion.counts
-    assert at["metrics"]["recall"]["value"] == result.metrics["recall"].value
+    at = found.at_threshold
+    assert at.confusion.counts == result.confusion.counts
+    assert at.metrics["recall"].value == result.metrics["recall"].value
     half = evaluate_classification(raw["tuned"], LABELS, "spam").confusion.counts
-    assert found["at_half"]["confusion"]["counts"] == half
+    assert found.at_half.confusion.counts == half
     false = result.confusion.counts[0][1]
-    assert at["false_positives_per_1000"] == pytest.approx(1000 * false / 300)
+    assert at.false_positives_per_1000 == pytest.approx(1000 * false / 300)
 
 
 def threshold_of(frames):
@@ -265,15 +266,15 @@ def test_V6_the_rule_is_set_against_constants_and_the_reference_at_its_own_thres
     )
     e = evaluation(objective=objective, validation=known["tuned"], **frames)
     [found] = [a.result for a in thresholds(e) if a.model == "tuned"]
-    rivals = {r["rule"]: r for r in found["against"]}
+    rivals = {r.rule: r for r in found.against}
     assert list(rivals) == ['calling every row "spam"', 'calling no row "spam"', "probe"]
     truth, _ = numbers(frames["tuned"])
-    assert rivals['calling every row "spam"']["other"] == pytest.approx(1 - truth.mean())
-    assert rivals['calling no row "spam"']["other"] == pytest.approx(20 * truth.mean())
-    assert rivals["probe"]["threshold"] == frames["probe"]["threshold"][0]
+    assert rivals['calling every row "spam"'].other == pytest.approx(1 - truth.mean())
+    assert rivals['calling no row "spam"'].other == pytest.approx(20 * truth.mean())
+    assert rivals["probe"].threshold == frames["probe"]["threshold"][0]
     for r in rivals.values():
-        assert r["difference"] == pytest.approx(r["value"] - r["other"])
-        assert r["low"] <= r["difference"] <= r["high"]
+        assert r.difference == pytest.approx(r.value - r.other)
+        assert r.low <= r.difference <= r.high
 
 
 def test_V6_a_second_reference_is_set_against_the_rule_as_well():
@@ -326,16 +327,16 @@ def test_S2b_many_changed_rows_draw_their_exchanges():
 def test_without_an_objective_the_threshold_is_shown_but_not_used():
     found = results(tuned=predictions(300), validation=predictions(300, seed=1))
     assert found["tuned"].aim == ThresholdAim("f1")
-    assert not found["tuned"]["in_use"]
+    assert not found["tuned"].in_use
     assert found["tuned"].chosen.cost is None
 
 
 def test_the_verdict_is_given_the_figures_of_the_frozen_threshold():
     objective = ObjectiveConfig(recall_at_least=0.9)
     found = results(objective, tuned=predictions(300), validation=predictions(300, seed=1))
-    used = found["tuned"]["at_threshold"]
-    assert found["tuned"]["in_use"]
-    assert set(used["metrics"]["recall"].keys()) == {"value", "low", "high", "method"}
+    used = found["tuned"].at_threshold
+    assert found["tuned"].in_use
+    assert set(msgspec.to_builtins(used.metrics["recall"])) == {"value", "low", "high", "method"}
 
 
 def test_more_than_two_labels_have_no_threshold():
@@ -347,9 +348,9 @@ def test_more_than_two_labels_have_no_threshold():
 def test_validation_has_the_curve_and_nothing_is_applied_to_it():
     frame = predictions(300)
     found = results(ObjectiveConfig(recall_at_least=0.9), "validation", tuned=frame)["tuned"]
-    assert set(found["curve"]) == {"threshold", "precision", "recall", "f1"}
-    assert found["chosen"]["threshold"] in found["curve"]["threshold"]
-    assert not {"at_half", "at_threshold", "changes"} & set(found)
+    assert set(found.curve) == {"threshold", "precision", "recall", "f1"}
+    assert found.chosen.threshold in found.curve["threshold"]
+    assert found.at_half is found.at_threshold is found.changes is None
 
 
 def test_results_survive_being_written_down():
@@ -440,7 +441,7 @@ def test_section_says_that_predictions_remain_where_nothing_was_asked():
 
 def test_no_validation_rows_no_threshold():
     found = results(ObjectiveConfig(recall_at_least=0.9), tuned=predictions(100))["tuned"]
-    assert found["why_not"] == "there are no validation rows to choose a threshold on"
+    assert found.why_not == "there are no validation rows to choose a threshold on"
     blocks = show_thresholds({"analyses": {"test": {"thresholds": {"tuned": found}}}})
     assert "no validation rows" in blocks[1].text
 
@@ -459,9 +460,9 @@ def test_L6_a_probability_that_is_no_number_is_said():
         .otherwise("probabilities")
     )
     found = results(tuned=frame, validation=broken)["tuned"]
-    assert found["why_not"] == "a probability on validation is not a number"
+    assert found.why_not == "a probability on validation is not a number"
     found = results(tuned=broken, validation=frame)["tuned"]
-    assert found["why_not"] == "a probability on test is not a number"
+    assert found.why_not == "a probability on test is not a number"
 
 
 def test_V13_verify_holds_predictions_to_their_threshold():

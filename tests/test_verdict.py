@@ -76,9 +76,9 @@ def test_C7_98_percent_accuracy_with_12_percent_recall_is_held(tmp_path: Path) -
     before = predicted((9600, 200), (200, 0))  # 96.0 %, finds none
     after = predicted((9776, 24), (176, 24))  # 98.0 %, finds 24 of 200
     events = evaluated(before, after, "accuracy")
-    tuned = fold(events).results["test"]["tuned"]["metrics"]
-    assert tuned["accuracy"]["value"] == pytest.approx(0.98)
-    assert tuned["recall"]["value"] == pytest.approx(0.12)
+    tuned = fold(events).results["test"]["tuned"].metrics
+    assert tuned["accuracy"].value == pytest.approx(0.98)
+    assert tuned["recall"].value == pytest.approx(0.12)
     verdict = judge(fold(events), config(metric="accuracy", at_least=0.95))
     assert verdict.decision == "hold"
     assert verdict.reasons[0] == (
@@ -109,7 +109,7 @@ def test_every_reason_has_its_evidence_and_it_is_there(tmp_path: Path) -> None:
     reasons, evidence = (report["verdict"][k] for k in ("reasons", "evidence"))
     assert len(reasons) == len(evidence) == 2
     for found in evidence:
-        there = report
+        there = msgspec.to_builtins(report)
         for key in found["at"]:
             there = there[key]
         for name in ("low", "high", "difference", "value"):
@@ -239,8 +239,8 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
         if isinstance(told, ResultsComputed):
             clean.append(msgspec.structs.replace(told, split="test_clean"))
         if isinstance(told, ComparisonsComputed):
-            rows = [{**c, "split": "test_clean"} for c in told.comparisons]
-            clean.append(records.comparisons(rows))
+            rows = [msgspec.structs.replace(c, split="test_clean") for c in told.comparisons]
+            clean.append(ComparisonsComputed(comparisons=rows))
     verdict = judge(fold([*BETTER, leak, event, *clean]), config())
     assert verdict.decision == "no evidence"
     assert "rows of test that repeat an earlier split" in verdict.reasons[0]
@@ -332,9 +332,9 @@ def test_V1_better_than_a_reference_and_not_than_guessing_is_no_evidence() -> No
     before = predicted((150, 0), (150, 0))
     after = predicted((60, 90), (75, 75))
     history = fold(evaluated(before, after, "macro_f1"))
-    tuned = history.results["test"]["tuned"]["metrics"]
-    assert tuned["accuracy"]["value"] == pytest.approx(0.45)
-    assert (tuned["mcc"]["value"], tuned["mcc"]["high"] > 0) == (pytest.approx(-0.101, abs=0.02), 1)
+    tuned = history.results["test"]["tuned"].metrics
+    assert tuned["accuracy"].value == pytest.approx(0.45)
+    assert (tuned["mcc"].value, tuned["mcc"].high > 0) == (pytest.approx(-0.101, abs=0.02), 1)
     assert read_difference(find_comparison(history, "test", "macro_f1", "probe")) == "better"
     verdict = judge(history, config())
     assert verdict.decision == "no evidence"
@@ -608,7 +608,9 @@ def test_V8_warnings_on_the_evidence_come_before_the_others() -> None:
 
 def test_V15_fixed_and_broke_stand_beside_accuracy_alone() -> None:
     older = [  # runs of earlier versions have the counts beside every metric
-        records.comparisons([{**c, "fixed": 80, "broke": 0} for c in e.comparisons])
+        ComparisonsComputed(
+            comparisons=[msgspec.structs.replace(c, fixed=80, broke=0) for c in e.comparisons]
+        )
         if isinstance(e, ComparisonsComputed)
         else e
         for e in GOOD
