@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Task = Literal["classification", "generation", "both"]
 Direction = Literal["higher", "lower"]
 Source = Literal[
-    "counts",  # margins of a confusion matrix: `margins.Margins`
+    "counts",  # margins of a confusion matrix: `sums.Margins`
     "probabilities",  # totals of `probabilities.ProbabilityScores`
     "tokens",  # totals of `rows.TextRows`: nll, tokens, correct, bytes
     "answers",  # totals of `references.ReferenceRows`

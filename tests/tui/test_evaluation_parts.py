@@ -111,7 +111,7 @@ def test_the_worst_cells_stand_first_and_are_told() -> None:
     assert worst_cells(counts)[0] == Confusion(4, 1, 2)
     assert (
         describe_cell(["a", "b", "c"], counts, 1, 2)
-        == '4 rows of "b" called "c": 28.6 % of its 14.'
+        == '4 rows of "b" predicted as "c": 28.6 % of its 14.'
     )
     assert describe_cell(["a", "b", "c"], counts, 0, 1).startswith("2 rows")
 

@@ -67,7 +67,7 @@ async def test_every_section_of_a_classifier(classified: Run, size: tuple[int, i
         assert "accuracy of tuned is 90.0 %" in picture(pilot)
         assert "balanced accuracy of tuned" in await press(pilot, "down", "balanced accuracy of")
         await press(pilot, "2", "rightly called so")
-        await press(pilot, "right", 'called "')
+        await press(pilot, "right", 'predicted as "')
         await press(pilot, "o", "→")
         await press(pilot, "o", "precision")
         told = await press(pilot, "f", "▸fixed 29")
@@ -118,7 +118,7 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
         await press(pilot, "f", "No row matches")  # none of them was fixed
         await press(pilot, "escape", f"{counts[0][1]} of 200 rows")
         assert "label=" in picture(pilot)
-        await press(pilot, "escape", 'called "')
+        await press(pilot, "escape", 'predicted as "')
         await press(pilot, "6 enter", "12 of 200 rows")
         assert "only the 12 test rows listed under label_errors" in picture(pilot)
 

@@ -162,11 +162,13 @@ def _describe_part(view: MatrixView, across: int, down: int, labels: int) -> str
 def describe_cell(
     labels: Sequence[str], counts: Sequence[Sequence[int]], truth: int, predicted: int
 ) -> str:
-    """`7 rows that are "card" were called "cash": 17.5 % of them.`"""
+    """`7 rows of "card" predicted as "cash": 17.5 % of its 40.`"""
     n, total = counts[truth][predicted], sum(counts[truth])
     rows = f"{n:,} row" if n == 1 else f"{n:,} rows"
     share = format_value("recall", n / total) if total else DASH
     of = f"{share} of its {total:,}"
     if truth == predicted:
         return f'{rows} of "{visible(labels[truth])}" rightly called so: {of}.'
-    return f'{rows} of "{visible(labels[truth])}" called "{visible(labels[predicted])}": {of}.'
+    return (
+        f'{rows} of "{visible(labels[truth])}" predicted as "{visible(labels[predicted])}": {of}.'
+    )

@@ -73,7 +73,7 @@ def describe_aim(aim: ThresholdAim, positive: str) -> str:
             found = f'finding at least {_share(aim.target)} of the rows that are "{positive}"'
             return f"{found}, with the most precision"
         case "precision_at_least":
-            right = f'at least {_share(aim.target)} right among the rows called "{positive}"'
+            right = f'at least {_share(aim.target)} right among the rows labelled "{positive}"'
             return f"{right}, with the most recall"
     return f'the most F1 of "{positive}"'
 
@@ -102,7 +102,7 @@ def _choice(r: Thresholds) -> list[str]:
         ]
     rows = format_count(r.fitted_rows or 0, "validation row")
     sentence = (
-        f'A row is called "{r.positive}" when its probability of that is at least '
+        f'A row is labelled "{r.positive}" when its probability of that is at least '
         f"{chosen.threshold:.3f}: on {rows} ({r.fitted_positives or 0:,} of them "
         f'"{r.positive}") this gives {asked}. There: {_point(chosen, r.positive)}.'
     )

@@ -142,7 +142,8 @@ def check_comparisons(stored: StoredRun) -> Iterator[Check]:
             yield _unchecked(title, UNCHECKED, message, spell_numbers(rows))
             continue
         try:
-            found = _compare_again(stored, (split, before, after), (frames[0], frames[1]))
+            names, metrics = (split, before, after), [row.metric for row in rows]
+            found = _compare_again(stored, names, (frames[0], frames[1]), metrics)
         except BROKEN as error:
             files = suspects(stored, split, (before, after))
             yield cannot(title, f"{title}: {files}", error)
@@ -155,12 +156,16 @@ def check_comparisons(stored: StoredRun) -> Iterator[Check]:
 
 
 def _compare_again(
-    stored: StoredRun, names: tuple[str, str, str], frames: tuple[pl.DataFrame, pl.DataFrame]
+    stored: StoredRun,
+    names: tuple[str, str, str],
+    frames: tuple[pl.DataFrame, pl.DataFrame],
+    metrics: Sequence[str],
 ) -> list[Comparison]:
+    """Of the stored metrics alone: one that is newer than the run would add to Holm's family."""
     split, before, after = names
     sides = (before, frames[0]), (after, frames[1])
     history = stored.history
-    return history.task_type.compare(split, *sides, stored.labels, history.positive)
+    return history.task_type.compare(split, *sides, stored.labels, history.positive, metrics)
 
 
 def _compare_difference(title: str, was: Comparison, now: Comparison | None) -> Check:
