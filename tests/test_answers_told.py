@@ -11,9 +11,11 @@ from ftev.core.analysis import ANALYSES, Evaluation, analyse
 from ftev.core.analysis.completions import completions, end_tokens, longest_repeat, repeated_share
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.metrics.analyses import ShortAnswers
+from ftev.core.metrics.results import ModelResult
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.blocks import Block, Bullets, Heading, Paragraph, Table
 from ftev.core.report.sections.answers import show_choices, show_completions
+from msgspec.structs import replace
 
 COLUMNS = ("nll", "tokens", "correct", "bytes", "end_nll")
 CONFIG = RunConfig(task="generation", model=ModelConfig(base="tiny"))
@@ -146,7 +148,7 @@ def test_the_section_says_split_rows_and_meaning() -> None:
     signatures = {"exact_match": "NFKC", "rouge1": "no stemmer", "rougeL": "no stemmer"}
     report = {
         "analyses": {"test": analyses()},
-        "results": {"test": {"tuned": {"signatures": signatures}}},
+        "results": {"test": {"tuned": ModelResult(n=4, metrics={}, signatures=signatures)}},
     }
     told = words(show_completions(report))
     assert "4 rows of test (of 5, drawn by the run's seed): greedily" in told
@@ -172,7 +174,7 @@ def test_a_run_without_answers_has_no_section() -> None:
 
 def test_a_model_that_always_says_the_same_is_told() -> None:
     found = analyses()
-    found["completions"]["tuned"] |= {"different": 1}
+    found["completions"]["tuned"] = replace(found["completions"]["tuned"], different=1)
     report = {"analyses": {"test": found}, "comparisons": [], "results": {}}
     assert "tuned: every one of its 4 answers is the same." in words(show_completions(report))
 

@@ -630,5 +630,5 @@ def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before_it
     assert resumed.started.resumed_from_step == step_of(older)
     [note] = [n.text for n in resumed.notes if "damaged" in n.text]
     assert str(weights) in note
-    assert f"goes on from step {step_of(older)}" in note
+    assert f"resumes at step {step_of(older)}" in note
     assert list(resumed.steps.loss_sum) == list(expected.steps.loss_sum)

@@ -90,4 +90,4 @@ async def test_a_threshold_is_moved_before_its_rows_are_read(
 ) -> None:
     async with shown(classified) as pilot:
         await pilot.press("v", "4", "left")
-        await let_go_until(lambda: "0 goes back" in picture(pilot), pilot, held)
+        await let_go_until(lambda: "0 returns" in picture(pilot), pilot, held)
