@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+
+from ..metrics.answer_text import normalise_text
 
 # Labels that are numbers are taken for a scale from so many different ones on.
 SCALE_VALUES = 5  # where one has a fraction
@@ -62,7 +63,7 @@ def describe_scale(labels: Sequence[str]) -> tuple[str, str]:
 
 def fold_label(label: str) -> str:
     """A label without what people type alike: case, spaces, Unicode form and a ".0" at the end."""
-    folded = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    folded = normalise_text(label)
     return folded.partition(".")[0] if _POINT_ZERO.fullmatch(folded) else folded
 
 

@@ -77,9 +77,10 @@ def primary_metric(run: Run, history: History, config: RunConfig | None = None) 
 
 
 def config_of(run: Run) -> RunConfig | None:
+    """The run's configuration; None where a copy lost it."""
     try:
         return run.config()
-    except FtevError:  # a copied run may have lost its configuration
+    except FtevError:
         return None
 
 

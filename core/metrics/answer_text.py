@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 END_OF_REASONING = "</think>"
+NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"  # what `normalise_text` does
 
 
 def normalise_text(text: str) -> str:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
-NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"
 AFTER_REASONING = f"of the text after the last {END_OF_REASONING}"
 ORDERS = 4  # word n-grams of BLEU
 CHARACTERS = 6  # character n-grams of chrF

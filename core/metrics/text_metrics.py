@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
+from .answer_text import NORMALISER
 from .metric import BY_BYTE, BY_ROW, BY_TOKEN, Counted, FewRows, Function, Metric
 from .sums import EXP_LIMIT, Ratio, Totals
 
@@ -12,6 +14,14 @@ if TYPE_CHECKING:
     from .sums import FloatArray
 
 _ANSWERS = "rows with a reference"
+_Rouge = partial(
+    Metric,
+    of=("answers",),
+    unit="share",
+    counted=Counted("sum of the rows' F-measures", _ANSWERS, BY_ROW),
+    signature=lambda a: a.rouge_signature,
+    sign_flip=True,
+)
 
 
 @Metric(
@@ -138,10 +148,10 @@ def bits_per_byte(t: Totals) -> Ratio:
     heading="exact match",
     unit="share",
     formula="answers equal to the reference ÷ rows",
-    counted=Counted("answers equal to their reference", "rows with a reference", BY_ROW),
+    counted=Counted("answers equal to their reference", _ANSWERS, BY_ROW),
     right_or_wrong=True,
     adds=lambda a: a.exact,
-    signature=lambda a: "NFKC, casefold, white space collapsed, ends stripped",
+    signature=lambda a: NORMALISER,
     leading=True,
     see=("normaliser", "bleu", "chrf", "greedy decoding", "ended by EOS"),
     aliases=("em",),
@@ -218,17 +228,12 @@ def chrf(t: Totals) -> FloatArray:
     return of_counts(t["chrf"])
 
 
-@Metric(
-    of=("answers",),
+@_Rouge(
     title="ROUGE-1 F-measure",
     label="ROUGE-1",
     heading="ROUGE-1 F-measure",
-    unit="share",
     formula="mean over rows, words in common",
-    counted=Counted("sum of the rows' F-measures", "rows with a reference", BY_ROW),
     adds=lambda a: a.rouge("rouge1"),
-    signature=lambda a: a.rouge_signature,
-    sign_flip=True,
     see=("rouge2", "rougeL", "chrf", "normaliser"),
     aliases=("rouge", "rouge 1"),
 )
@@ -245,17 +250,12 @@ def rouge1(t: Totals) -> Ratio | None:
     return Ratio(t["rouge1"], t["rows"]) if "rouge1" in t else None
 
 
-@Metric(
-    of=("answers",),
+@_Rouge(
     title="ROUGE-2 F-measure",
     label="ROUGE-2",
     heading="ROUGE-2 F-measure",
-    unit="share",
     formula="mean over rows, word pairs in common",
-    counted=Counted("sum of the rows' F-measures", "rows with a reference", BY_ROW),
     adds=lambda a: a.rouge("rouge2"),
-    signature=lambda a: a.rouge_signature,
-    sign_flip=True,
     see=("rouge1", "rougeL", "bleu"),
     aliases=("rouge 2",),
 )
@@ -272,18 +272,13 @@ def rouge2(t: Totals) -> Ratio | None:
     return Ratio(t["rouge2"], t["rows"]) if "rouge2" in t else None
 
 
-@Metric(
-    of=("answers",),
+@_Rouge(
     name="rougeL",
     title="ROUGE-L F-measure",
     label="ROUGE-L",
     heading="ROUGE-L F-measure",
-    unit="share",
     formula="mean over rows, longest common subsequence of words",
-    counted=Counted("sum of the rows' F-measures", "rows with a reference", BY_ROW),
     adds=lambda a: a.rouge("rougeL"),
-    signature=lambda a: a.rouge_signature,
-    sign_flip=True,
     see=("rouge1", "rouge2", "exact_match"),
     aliases=("rouge l", "longest common subsequence"),
 )

@@ -10,7 +10,6 @@ import msgspec
 
 from ..catalog.summary import run_status
 from ..config.config import RunConfig
-from ..errors import FtevError
 from ..judgement.findings import Finding
 from ..judgement.observations import describe_kept, observe_epoch
 from ..metrics.metric import adds_up
@@ -272,11 +271,3 @@ def describe_finding(f: Finding) -> FindingPart:
     if f.counted:
         part["counted"] = f.counted
     return part
-
-
-def config_of(run: Run) -> RunConfig | None:
-    """The run's configuration; None where a copy lost it."""
-    try:
-        return run.config()
-    except FtevError:
-        return None

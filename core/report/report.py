@@ -15,6 +15,7 @@ from ..catalog.summary import headline
 from ..errors import ConfigError, Fault, FtevError
 from ..files.disk import replacing, writing
 from ..judgement.findings import find
+from ..judgement.selection import config_of
 from ..judgement.verdict import judge
 from ..run.history import History
 from ..run.misfits import use_history
@@ -22,7 +23,6 @@ from ..run.runs import Run
 from .document import HeadlinePart, Report
 from .formats import DEFAULT_FORMATS, FORMATS, Content, File, files_as, render_as
 from .parts import (
-    config_of,
     describe_answers,
     describe_comparisons,
     describe_data,

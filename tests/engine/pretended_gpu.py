@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch import library as registry
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -175,7 +176,7 @@ def _copy_from(source: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor
     return to
 
 
-_library: list[torch.library.Library] = []  # kernels last as long as their library
+_kernels: list[registry.Library] = []  # they last as long as this
 
 
 def set_up() -> None:
@@ -189,12 +190,12 @@ def set_up() -> None:
     module.get_rng_state = lambda device=0: torch.zeros(8, dtype=torch.uint8)
     module.set_rng_state = lambda state, device=0: None
     backend_registration._setup_privateuseone_for_python_backend(BEHIND, module)
-    _library.append(torch.library.Library("aten", "IMPL"))
+    _kernels.append(registry.Library("aten", "IMPL"))
     for key in ("CUDA", "PrivateUse1"):  # torch.tensor(..., device=...) asks no mode
-        _library[0].impl("empty_strided", _empty_strided, key)
-        _library[0].impl("empty.memory_format", _empty, key)
-    _library[0].impl("copy_", _copy_, "CUDA")
-    _library[0].impl("_copy_from", _copy_from, "PrivateUse1")
+        _kernels[0].impl("empty_strided", _empty_strided, key)
+        _kernels[0].impl("empty.memory_format", _empty, key)
+    _kernels[0].impl("copy_", _copy_, "CUDA")
+    _kernels[0].impl("_copy_from", _copy_from, "PrivateUse1")
 
 
 CUDA: dict[str, Callable[..., Any]] = {

@@ -17,7 +17,7 @@ import msgspec
 
 from ...config.config import RunConfig
 from ...demo import SHIPPED
-from ...judgement.selection import SPLITS, clean, of_models
+from ...judgement.selection import SPLITS, clean, config_of, of_models
 from ...metrics.analyses import Parity
 from ...metrics.metric import METRICS
 from ...run.runs import Run
@@ -26,7 +26,6 @@ from ...wording.names import title_metric
 from ...wording.text import visible
 from ..blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
 from ..document import Report, splits_of
-from ..parts import config_of
 from ..sections.data import show_data, show_leakage
 from ..sections.metrics import show_differences, show_labels, show_metrics
 from ..sections.training import show_environment

@@ -18,7 +18,7 @@ from ...drawing.format import (
     progress_bar,
     wrap,
 )
-from ...drawing.lines import Line, width_of
+from ...drawing.lines import STATUS_MARKS, Line, width_of
 from ...widgets.pane import NumberedPane
 
 NAME_WIDTH = 24
@@ -27,15 +27,7 @@ SHAPE_WIDTH = 25
 BAR_WIDTH = 16
 NOTE_INDENT = 4
 LEAST_NOTE = 24  # cells: less of a note says nothing
-_MARKS = {
-    "waiting": ("·", "muted"),
-    "running": ("▶", "accent"),
-    "paused": ("‖", "warn"),
-    "done": ("✓", "good"),
-    "failed": ("✗", "bad"),
-    "died": ("✗", "bad"),
-    "stopped": ("■", "warn"),
-}
+_MARKS = STATUS_MARKS | {"waiting": ("·", "muted"), "done": ("✓", "good")}
 
 
 class PipelinePane(NumberedPane):
