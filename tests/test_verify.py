@@ -17,15 +17,18 @@ import polars as pl
 import pytest
 from ftev.core.errors import RunError
 from ftev.core.metrics import comparisons, evaluate
+from ftev.core.metrics.comparisons import adjust_secondary
 from ftev.core.report.report import write_report
 from ftev.core.report.verify import analysed
 from ftev.core.report.verify.agreement import find_disagreements, is_same
 from ftev.core.report.verify.analysed import analyse_again, check_analyses
 from ftev.core.report.verify.stored import Check, StoredRun
 from ftev.core.report.verify.verify import verify
+from ftev.core.run.events import ComparisonsComputed, decode_event, encode_event
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.tui.cli import main
+from msgspec.structs import replace
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"
 
@@ -470,3 +473,23 @@ def test_the_command_exits_with_0_or_1(copied: Copied, capsys: pytest.CaptureFix
     document = json.loads(printed.out)
     assert document["ok"] is False
     assert "test.tuned.parquet is missing" in printed.err
+
+
+def test_a_metric_that_is_newer_than_the_run_changes_no_adjusted_p(copied: Copied) -> None:
+    """Holm's family is that of the metrics which the run compared, as it is stored."""
+    run = copied("classification")
+    lines = []
+    for line in run.events_path.read_bytes().splitlines(keepends=True):
+        event = decode_event(line)
+        if isinstance(event, ComparisonsComputed):
+            known = [c for c in event.comparisons if c.metric != "mcc"]
+            pairs = {(c.split, c.from_model): [] for c in known}
+            for c in known:
+                pairs[c.split, c.from_model].append(c)
+            older = [c for pair in pairs.values() for c in adjust_secondary(pair, "accuracy")]
+            assert [c.p_holm for c in older] != [c.p_holm for c in known]
+            line = encode_event(replace(event, comparisons=older))
+        lines.append(line)
+    run.events_path.write_bytes(b"".join(lines))
+    write_report(run)
+    assert not [c.message for c in failures(run)]
