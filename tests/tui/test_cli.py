@@ -16,6 +16,7 @@ import pytest
 import story
 from ftev.core.run.events import RunFinished
 from ftev.tui.cli import build_parser, main
+from ftev.tui.commands.evaluate import task_of
 from ftev.tui.commands.likelihood import show_result
 from waiting import patience
 
@@ -407,3 +408,20 @@ def test_an_empty_name_is_bad_usage(
 ) -> None:
     assert main(arguments) == 2
     assert "is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "task"),
+    [
+        ("config.json", {"architectures": ["BertForSequenceClassification"]}, "classification"),
+        ("config.json", {"architectures": ["LlamaForCausalLM"]}, "generation"),
+        ("config.json", {"architectures": ["GPT2LMHeadModel"]}, "generation"),
+        ("adapter_config.json", {"task_type": "SEQ_CLS"}, "classification"),
+        ("adapter_config.json", {"task_type": "CAUSAL_LM"}, "generation"),
+    ],
+)
+def test_the_task_of_a_model_is_read_from_its_config(
+    name: str, config: dict[str, object], task: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(config))
+    assert task_of(str(tmp_path)) == task
