@@ -173,3 +173,10 @@ def test_the_stages_of_a_run_are_imported_without_scipy() -> None:
     found = imported_by("import ftev.core.engine.stages")
     assert "ftev.core.engine.training.train" in found
     assert not found & {"scipy", "sklearn"}  # 0.4 s of every start; needed after training alone
+
+
+def test_the_first_screens_load_no_findings() -> None:
+    """Every theme of them would be paid before the first paint; an epoch's sentence needs none."""
+    found = imported_by("import ftev.tui.screens.home.home, ftev.tui.screens.run.run")
+    assert "ftev.core.judgement.observations" in found
+    assert "ftev.core.judgement.findings" not in found

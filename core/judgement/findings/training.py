@@ -10,20 +10,16 @@ from statistics import NormalDist
 
 from ...run.history import NOISE_ERRORS, History
 from ...wording.numbers import format_count
+from ..training_loss import between, fell, hardly_moved, training_fell, windows
 from .case import Case, Finding, pitfall
 from .course import (
-    between,
     diverged,
     ended_near_floor,
-    fell,
-    hardly_moved,
     learn_more,
     rose,
     steadier,
     training,
-    training_fell,
     unit,
-    windows,
 )
 
 LITTLE_LEFT = 0.02  # of the loss of knowing nothing: from there no fall can be asked for
