@@ -52,7 +52,7 @@ def main() -> int:
     """Answer the question that the argument names; only its own part of the engine is imported."""
     match sys.argv[1:]:
         case ["likelihood"]:
-            from .scoring.likelihood import Texts, score_models
+            from .scoring.token_scores import Texts, score_models
 
             return answer_stdin(Texts, score_models)
         case ["preview"]:

@@ -182,9 +182,8 @@ def evaluate_models(s: Session) -> None:
     """Stage 5: every model on every held-out split, and whether what was scored is what ships."""
     # here, as no run needs SciPy's statistics before its first step
     from .scoring.conclude import evaluate_split, score_texts
-    from .scoring.parity import parity
     from .scoring.read_back import Reader
-    from .scoring.self_test import self_test
+    from .scoring.self_test import parity, self_test
 
     with s.stage(5) as shown:
         splits = [name for name in ("validation", "test") if name in s.rows]

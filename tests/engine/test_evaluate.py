@@ -13,13 +13,13 @@ from ftev.core.engine.models.load import load
 from ftev.core.engine.models.logits import ScoredPositions
 from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import score_labels, score_positions, score_tokens
-from ftev.core.engine.scoring.likelihood import (
+from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows, text_rows
+from ftev.core.engine.scoring.token_scores import (
     TextScore,
     _summary,
     rolling_windows,
     score_text,
 )
-from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows, text_rows
 from ftev.core.engine.training.batches import Layout, collate
 from hypothesis import given
 from hypothesis import strategies as st

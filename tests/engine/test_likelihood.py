@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftev.core.engine.scoring.likelihood import Texts, score_models
+from ftev.core.engine.scoring.token_scores import Texts, score_models
 from ftev.core.metrics.token_changes import gained_and_lost
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

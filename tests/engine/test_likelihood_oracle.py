@@ -10,8 +10,8 @@ import pytest
 import torch
 from data_files import REAL
 from ftev.core.engine.models.models import Loaded
-from ftev.core.engine.scoring.likelihood import TextScore, score_text
 from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.engine.scoring.token_scores import TextScore, score_text
 from scoring import causal_model, scores
 
 MODEL = REAL.parent / "models" / "stories260K"

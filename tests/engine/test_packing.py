@@ -13,8 +13,8 @@ from ftev.core.engine.models.kernels import use_cpu_kernels
 from ftev.core.engine.models.load import load
 from ftev.core.engine.models.logits import ScoredPositions
 from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.scoring.evaluate import can_share
 from ftev.core.engine.scoring.rows import TokenRows
-from ftev.core.engine.scoring.shared_contexts import can_share
 from ftev.core.engine.training import packing
 from ftev.core.engine.training.packing import (
     WHOLE,

@@ -20,11 +20,16 @@ import torch
 from ftev.core.config.config import LoraConfig, ModelConfig, RunConfig
 from ftev.core.engine.models.load import add_adapter, load
 from ftev.core.engine.models.models import Loaded, save
-from ftev.core.engine.scoring import parity
-from ftev.core.engine.scoring.parity import Shipped, compare_weights, lacking_memory, read_again
+from ftev.core.engine.scoring import self_test
 from ftev.core.engine.scoring.read_back import NotRead, NotTested, Reader, Request
 from ftev.core.engine.scoring.rows import TokenRows
-from ftev.core.engine.scoring.self_test import scorer
+from ftev.core.engine.scoring.self_test import (
+    Shipped,
+    compare_weights,
+    lacking_memory,
+    read_again,
+    scorer,
+)
 from ftev.core.run import launch
 from safetensors.torch import load_file, save_file
 from scoring import made_texts, rows_of_labels, rows_of_texts, scores
@@ -225,13 +230,13 @@ def test_G3_no_copy_is_made_where_memory_is_short(
     p = shipped(config, tuned, tmp_path, reader)
     assert lacking_memory(tuned) == ""
     size = sum(t.numel() * t.element_size() for t in tuned.model.parameters())
-    monkeypatch.setattr(parity, "free_memory", lambda device: 2 * size - 1)
+    monkeypatch.setattr(self_test, "free_memory", lambda device: 2 * size - 1)
     assert "twice its size is wanted" in lacking_memory(tuned)
     found = compared(p)
     assert list(forms(found)) == ["in memory, adapter on"]
     assert [form["weights"] for form in found["skipped"]] == ["adapter merged", READ_BACK]
     assert found["passed"]  # nothing disagrees; the report says what was not tested
-    monkeypatch.setattr(parity, "free_memory", lambda device: None)
+    monkeypatch.setattr(self_test, "free_memory", lambda device: None)
     assert lacking_memory(tuned) == ""
 
 

@@ -12,8 +12,8 @@ from ftev.core.engine.models.logits import ScoredPositions
 from ftev.core.engine.models.models import Loaded, at_precision
 from ftev.core.engine.scoring import evaluate
 from ftev.core.engine.scoring.choices import LabelScores, label_likelihoods
+from ftev.core.engine.scoring.evaluate import can_share, trees
 from ftev.core.engine.scoring.rows import TokenRows
-from ftev.core.engine.scoring.shared_contexts import can_share, trees
 from ftev.core.engine.training.batches import Layout
 from scoring import causal_model, scores
 from transformers import (

@@ -25,9 +25,9 @@ from ..models.tokenizers import same_tokens
 from ..worker.session import Session
 from .choices import zero_shot_base
 from .completions import with_answers
-from .likelihood import TextScore, score_text
 from .rows import TokenRows, encode, window_texts
 from .splits import evaluated, read_features, score
+from .token_scores import TextScore, score_text
 
 
 def evaluate_split(s: Session, split: str) -> None:
