@@ -11,8 +11,8 @@ and the commands need, runs nothing, and forks a child for each module that woul
 
     launch.start_worker(run)  # with os.environ[CHANGES] set: killed before a change of its files
 
-The server ends with its starter, the children do not. Several processes under torchrun, and an
-environment that an import would have read differently, are started as they always are.
+The server ends with its starter, the children do not. torchrun and its ranks are forked as well.
+What an environment has that an import would have read differently is started as it always is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -46,19 +46,22 @@ CHANGES = "FTEV_CHANGES"  # the one with the changes that a child writes down, o
 READ_AT_IMPORT = ("CUDA_", "HF_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
 READ_AT_IMPORT += ("HOME", "LANG", "LC_", "RAYON_", "TOKENIZERS_", "TORCH")
 READ_AT_IMPORT += ("TRANSFORMERS_", "XDG_CACHE")
-AFTER_THE_FORK = {"PYTHONSAFEPATH", "PYTHONUNBUFFERED"}
+AFTER_THE_FORK = ("OMP_NUM_THREADS", "PYTHONSAFEPATH", "PYTHONUNBUFFERED")
+AFTER_THE_FORK += ("TORCHELASTIC_", "TORCH_NCCL_")  # torchrun's to its ranks
 LAZY = (
     "ftev.core.report.report",
     "peft",
     "rouge_score.rouge_scorer",
     "sacrebleu.tokenizers.tokenizer_13a",
+    "torch.distributed.run",
     "transformers.models.bert.modeling_bert",
     "transformers.models.llama.modeling_llama",
 )
+TORCHRUN = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 CHANGING = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 AT_START = dict(os.environ)
 COMMAND = [sys.executable, "-P", __file__]  # and a module: it forks what it starts
-start_for_real = launch.start_module
+started_for_real = launch.start_module
 
 
 def bytes_of(number: int) -> bytes:
@@ -74,7 +77,7 @@ def read_at_import(environment: dict[str, str]) -> dict[str, str]:
     return {"PYTHONPATH": ""} | {
         name: value
         for name, value in environment.items()
-        if name.startswith(READ_AT_IMPORT) and name not in AFTER_THE_FORK
+        if name.startswith(READ_AT_IMPORT) and not name.startswith(AFTER_THE_FORK)
     }
 
 
@@ -131,8 +134,13 @@ class Forked:
 
 def start_module(module: str, *arguments: str, processes: int = 1, **how: Any) -> Any:
     """As `launch.start_module`, by a fork where that is the same."""
-    forked = fork(module, *arguments, **how) if processes == 1 else None
-    return forked or start_for_real(module, *arguments, processes=processes, **how)
+    return start([*launch.module_command(module, processes), *arguments], **how)
+
+
+def start(args: Sequence[str], **how: Any) -> Any:
+    """As `subprocess.Popen` with Python, some of its flags, -m, a module and its arguments."""
+    at = list(args).index("-m") + 1
+    return fork(*args[at:], **how) or subprocess.Popen(args, **how)
 
 
 def completed(
@@ -249,7 +257,7 @@ def server() -> Iterator[None]:
         ):
             use()
             yield
-            launch.start_module = start_for_real
+            launch.start_module = started_for_real
             del os.environ[ADDRESS]
 
 
@@ -349,6 +357,8 @@ def import_everything() -> None:
         if not name.endswith("__main__"):
             with suppress(ImportError):
                 importlib.import_module(name)
+    launched = importlib.import_module(TORCHRUN)
+    launched.Popen = start
     assert threading.enumerate() == [threading.main_thread()]
     gc.freeze()  # a collection in a child would write to, and so copy, every page
 
@@ -376,6 +386,8 @@ def become(request: Request) -> NoReturn:
     with request.line as line:
         line.sendall(bytes_of(os.getpid()))
     sys.modules.pop(request.module, None)  # `python -m` has not imported it either
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        limit_threads(int(threads))
     code: Any = None
     if CHANGES in os.environ:
         watch_changes(**json.loads(os.environ[CHANGES]))
@@ -394,6 +406,15 @@ def become(request: Request) -> NoReturn:
         with suppress(ValueError):  # the module has closed it
             stream.flush()
     os._exit(code or 0)  # half a second before its modules would be freed
+
+
+def limit_threads(number: int) -> None:
+    """As libraries do that find OMP_NUM_THREADS when they are loaded."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(number)
+    threadpool_limits(number)
 
 
 def watch_changes(folder: str, log: str, last: int = 0) -> None:

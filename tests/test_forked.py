@@ -62,7 +62,7 @@ def test_folder_and_environment_are_its_own(tmp_path: Path) -> None:
 
 
 def test_what_imports_would_have_read_otherwise_is_started_for_real() -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "7"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "7"}
     assert forked.fork(TOOL, env=environment) is None
     with forked.start_module(
         TOOL, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE

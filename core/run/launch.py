@@ -68,10 +68,10 @@ def start_module(
     module: str, *arguments: str, processes: int = 1, **how: Any
 ) -> subprocess.Popen[bytes]:
     """Start a module of the engine; `how`: as Popen takes it. No other way leads to the engine."""
-    return subprocess.Popen([*_command(module, processes), *arguments], **how)
+    return subprocess.Popen([*module_command(module, processes), *arguments], **how)
 
 
-def _command(module: str, processes: int) -> list[str]:
+def module_command(module: str, processes: int) -> list[str]:
     """A process, or several under torchrun, which starts none of them again: a run is resumed."""
     if processes == 1:
         return python_command(module)

@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import polars as pl
 import pytest
@@ -39,7 +40,8 @@ PATIENCE = patience(120.0)
 @pytest.fixture(autouse=True)
 def _no_gpu_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes on the CPU, also where there is a GPU: what is tested is the same everywhere."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    if torch.cuda.is_available():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
@@ -285,7 +287,7 @@ def by_hand(run: Run, rank: int, port: int, place: Path) -> subprocess.Popen[byt
     as_torchrun = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     as_torchrun |= {"MASTER_PORT": port}
     told = {name: str(value) for name, value in as_torchrun.items()}
-    return subprocess.Popen(
+    return forked.start(
         python_command(WORKER, str(run.path), "--serve-minutes", "0"),
         cwd=place,
         env={**child_environment(), **told, "MASTER_ADDR": "127.0.0.1"},

@@ -7,8 +7,8 @@ import importlib
 import inspect
 import io
 import re
-import textwrap
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -102,10 +102,21 @@ def test_every_private_name_of_that_file_is_looked_for_here() -> None:
     assert set(reached_for(OWN)) <= set(NAMES)
 
 
+@cache
+def classes_of(module: str) -> dict[str, tuple[ast.ClassDef, str]]:
+    """The classes of a module by name: their syntax and source. inspect would parse it for each."""
+    source = inspect.getsource(importlib.import_module(module))
+    lines = source.splitlines()
+    return {
+        node.name: (node, "\n".join(lines[node.lineno - 1 : node.end_lineno]))
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
 def own_names(cls: type) -> set[str]:
     """What a class names in its source."""
-    source = inspect.getsource(cls)
-    [node] = ast.parse(textwrap.dedent(source)).body
+    node, source = classes_of(cls.__module__)[cls.__name__]
     names = {n.name for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
     targets = [n.target for n in node.body if isinstance(n, ast.AnnAssign)]
     targets += [target for n in node.body if isinstance(n, ast.Assign) for target in n.targets]
@@ -115,7 +126,7 @@ def own_names(cls: type) -> set[str]:
 def private_names(cls: type) -> set[str]:
     """What the bases of a class that are Textual's keep to themselves."""
     bases = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "textual"]
-    sources = [inspect.getsource(base) for base in bases]
+    sources = [classes_of(base.__module__)[base.__name__][1] for base in bases]
     found = {name for base in bases for name in vars(base)}
     return {n for n in found | {m for s in sources for m in SPEAKS.findall(s)} if is_private(n)}
 
