@@ -6,7 +6,7 @@ import pytest
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.errors import ConfigError
 from ftev.core.run.devices import count_gpus, processes_of
-from ftev.core.run.launch import _command, _threads
+from ftev.core.run.launch import _threads, module_command
 
 
 def asking(devices: int | str) -> RunConfig:
@@ -48,7 +48,7 @@ def test_hidden_gpus_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_process_is_started_without_torchrun_and_several_are_never_started_again() -> None:
-    assert "torch.distributed.run" not in _command("m", 1)
-    assert {"--nproc-per-node=3", "--max-restarts=0"} < set(_command("m", 3))
+    assert "torch.distributed.run" not in module_command("m", 1)
+    assert {"--nproc-per-node=3", "--max-restarts=0"} < set(module_command("m", 3))
     assert not _threads(1)
     assert int(_threads(2)["OMP_NUM_THREADS"]) >= 1
