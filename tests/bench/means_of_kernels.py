@@ -77,7 +77,7 @@ def compiling(args: argparse.Namespace) -> Rows:
     import shutil
 
     import torch
-    from ftev.core.engine.models.kernels import padded_right, use_cpu_kernels
+    from ftev.core.engine.models.kernels import padding_known, use_cpu_kernels
     from torch.nn import functional
 
     told = ["torch.compile, a graph a width, torch's own attention and dropout", "ftev's kernels"]
@@ -94,7 +94,7 @@ def compiling(args: argparse.Namespace) -> Rows:
 
     def step(model: Any) -> None:
         model.train()
-        with padded_right(True), torch.autocast(device.type, dtype=torch.bfloat16):
+        with padding_known(True), torch.autocast(device.type, dtype=torch.bfloat16):
             logits = model(input_ids=ids, attention_mask=mask).logits
             loss = functional.cross_entropy(logits.float(), ids[:, 0] * 0, reduction="sum")
         loss.backward()

@@ -11,11 +11,11 @@ To be used in a process of its own: torch takes such a device once and never giv
 
 from __future__ import annotations
 
-import traceback
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -104,11 +104,14 @@ waits: Counter[tuple[str, str]] = Counter()  # operation and the place in the en
 
 
 def _count(what: str) -> None:
-    places = [f for f in traceback.extract_stack() if "/core/engine/" in f.filename]
-    where = places[-1] if places else None
-    waits[
-        what, f"{where.filename.rpartition('/core/engine/')[2]} {where.name}" if where else ""
-    ] += 1
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and "/core/engine/" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    where = ""
+    if frame is not None:
+        file = frame.f_code.co_filename.rpartition("/core/engine/")[2]
+        where = f"{file} {frame.f_code.co_name}"
+    waits[what, where] += 1
 
 
 def _is_gpu(device: torch.device) -> bool:

@@ -18,7 +18,7 @@ from ftev.core.engine.models.kernels import (
     Dropout,
     kept,
     memory_kept,
-    padded_right,
+    padding_known,
     use_cpu_kernels,
 )
 from ftev.core.engine.models.load import load
@@ -198,7 +198,7 @@ def test_masks_that_are_not_read_change_no_answer(
     padded = len(set(lengths)) > 1
     with torch.no_grad():
         read = model(input_ids=ids, attention_mask=mask).logits
-        with padded_right(padded):
+        with padding_known(padded):
             unread = model(input_ids=ids, attention_mask=mask).logits
         alone = model(input_ids=ids[1:, : lengths[1]]).logits
     if task == "generation":

@@ -313,6 +313,6 @@ def reading_together(pair: list[Loaded], cache: Any) -> Iterator[Callable[[list[
             ids = torch.tensor(tokens, device=device)[:, None]
             out = model(input_ids=ids, past_key_values=cache, use_cache=True)
             logits: Tensor = out.logits[:, -1]
-            return logits
+            return logits.float().cpu()  # both in one transfer
 
         yield read

@@ -22,6 +22,7 @@ from ...run.events import DeviceFound, Event, SystemSampled
 SAMPLE_SECONDS = 5.0
 IDLE_CORES = 0.05  # a worker that uses less, and no more memory than before, is not worth a line
 LOOK_SECONDS = 0.1  # 16 µs of processor time a look
+READ_SECONDS = 0.25  # how often what a device found comes back
 SMALL_MODEL = 10_000_000  # parameters under which bfloat16 costs a CPU more in casts than it saves
 
 
@@ -43,6 +44,37 @@ def drawn_from(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+class Readings:
+    """What a device finds, brought back in one transfer a quarter of a second.
+
+    To read each batch's by itself would have a GPU idle until the next one has been made. On a CPU
+    there is nothing to wait for: what is found is kept at once, as a small tensor of each batch
+    would keep the holes of its large ones apart.
+    """
+
+    def __init__(self, device: torch.device, keep: Callable[[Any, Any], None]) -> None:
+        self._device, self._keep = device, keep
+        self._pending: list[tuple[Any, torch.Tensor]] = []
+        self._at = time.monotonic()
+
+    def add(self, place: Any, found: torch.Tensor) -> None:
+        """`found`, [entries, columns], is given to `keep` as an array, with `place`, in order."""
+        self._pending.append((place, found))
+        if self._device.type == "cpu" or time.monotonic() - self._at > READ_SECONDS:
+            self.read()
+
+    def read(self) -> None:
+        """Keep what is still on the device."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        sizes = [len(found) for _, found in pending]
+        whole = torch.split(torch.cat([found for _, found in pending]).cpu(), sizes)
+        for (place, _), part in zip(pending, whole, strict=True):
+            self._keep(place, part.numpy())
+        self._at = time.monotonic()
 
 
 def fast_bfloat16(device: torch.device) -> bool:

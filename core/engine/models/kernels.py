@@ -182,13 +182,13 @@ def _as_columns(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def padded_right(padded: bool) -> Iterator[None]:
-    """While entered, SDPA's masks are those of batches padded on the right, or not padded at all.
+def padding_known(padded: bool, *, left: bool = False) -> Iterator[None]:
+    """While entered, SDPA's masks are those of batches padded on one side, or not padded at all.
 
     transformers omits a mask where a batch has no padding, and asks the device to find that out:
     every forward pass then waits for the GPU, which has nothing queued meanwhile. Whoever made the
-    batch knows, and says so. A causal model needs no mask: what a token sees stands before it, and
-    padding stands behind.
+    batch knows, and says so. A causal model padded on the right needs no mask: what a token sees
+    stands before it, and padding stands behind. `left`: the padding stands before.
     """
 
     def mask(
@@ -198,11 +198,11 @@ def padded_right(padded: bool) -> Iterator[None]:
         allow_is_bidirectional_skip: bool = False,
         **more: Any,
     ) -> Tensor | None:
-        needed = padded and not allow_is_causal_skip
+        needed = padded and (left or not allow_is_causal_skip)
         return sdpa_mask(
             *args,
             attention_mask=attention_mask if needed else None,
-            allow_is_causal_skip=allow_is_causal_skip,
+            allow_is_causal_skip=allow_is_causal_skip and not needed,
             allow_is_bidirectional_skip=allow_is_bidirectional_skip and not needed,
             **more,
         )

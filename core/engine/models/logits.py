@@ -7,6 +7,7 @@ positions alone, chunk by chunk.
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from .kernels import padding_known
 from .models import unwrapped
 
 CHUNK_ELEMENTS = 1 << 26  # logits computed at a time: 256 MB in float32
+_short: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # what `_agrees` found
 CPU_CHUNK_ELEMENTS = 7 << 20  # 28 MiB: of more than 32 each chunk is new memory from the kernel
 
 
@@ -33,7 +36,10 @@ class ScoredPositions(nn.Module):
         super().__init__()
         self.model = model
         self._room: Tensor | None = None
-        self.short_way = self._agrees()
+        if model not in _short:
+            with padding_known(False):
+                _short[model] = self._agrees()
+        self.short_way = _short[model]
 
     @property
     def _causal(self) -> Any:

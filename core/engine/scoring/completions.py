@@ -26,7 +26,7 @@ from torch import Tensor
 from ...analysis import Frames
 from ...metrics.answer_text import END_OF_REASONING
 from ..models.devices import autocast
-from ..models.kernels import few_rows
+from ..models.kernels import few_rows, padding_known
 from ..models.models import Loaded, at_precision, stop_ids, unwrapped
 from ..models.tokenizers import same_tokens
 from ..training.batches import Batch, Rows, collate, evaluation_batches
@@ -287,7 +287,7 @@ def _answer_together(
     rows = list(answers)  # those still in the batch
     for step in range(1, limit + 1):
         extra = {"position_ids": positions, "logits_to_keep": 1}
-        with few_rows(model, len(rows)):
+        with few_rows(model, len(rows)), padding_known(batch.padded, left=True):
             out = model(
                 input_ids=ids,
                 attention_mask=mask,

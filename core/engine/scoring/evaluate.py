@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models.devices import autocast
-from ..models.kernels import SDPA
+from ..models.devices import Readings, autocast
+from ..models.kernels import SDPA, padding_known
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, at_precision, takes, without_cache
-from ..training.batches import Batch, Layout, collate
+from ..training.batches import Batch, Layout, collate, to_device
 from .rows import TokenRows
 
 BY_BUDGET = Layout()
@@ -42,20 +42,25 @@ def score_labels(
     assert rows.labels is not None
     log_probabilities = np.empty((len(rows), len(labels)))
     loaded = at_precision(loaded, precision)
+
+    def keep(part: NDArray[np.int64], found: FloatArray) -> None:
+        log_probabilities[part] = by_label(loaded, found)
+
+    readings = Readings(loaded.device, keep)
     with loaded.active() as model, autocast(loaded.device, precision):
         uncached = without_cache(model)
         for done, part, batch in _batches(loaded, rows, budget, layout):
             places = {"position_ids": batch.positions} if layout.pad_left else {}
-            out = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
-            logits = out.logits.float()
-            log_probabilities[part] = by_label(loaded, logits.double().log_softmax(-1))
+            with padding_known(batch.padded, left=layout.pad_left):
+                out = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
+            readings.add(part, out.logits.float().double().log_softmax(-1))
             yield done
+        readings.read()
     yield labelled(rows, labels, log_probabilities)
 
 
-def by_label(loaded: Loaded, log_probabilities: Tensor) -> FloatArray:
-    """[rows, outputs] to [rows, labels]: outputs of one label are added."""
-    found: FloatArray = log_probabilities.cpu().numpy()
+def by_label(loaded: Loaded, found: FloatArray) -> FloatArray:
+    """Log-probabilities [rows, outputs] to [rows, labels]: outputs of one label are added."""
     if not loaded.outputs:
         return found
     of_label = [[o == label for o in loaded.outputs] for label in loaded.labels]
@@ -115,6 +120,14 @@ def score_tokens(
     loaded = at_precision(loaded, precision)
     head.model = loaded.model
     done = 0
+
+    def keep(owners: NDArray[np.int64], found: FloatArray) -> None:
+        costs = -found[:, 0]
+        np.add.at(nll, owners, costs)
+        _keep_ends(end_nll, before_end, owners, costs)
+        np.add.at(correct, owners, found[:, 1].astype(np.int64))
+
+    readings = Readings(loaded.device, keep)
     with loaded.active(), autocast(loaded.device, precision):
         alone = np.setdiff1d(np.arange(len(rows)), [row for tree in shared for row in tree.rows])
         for asked in chain(
@@ -122,12 +135,10 @@ def score_tokens(
             _ask_rows(loaded, head, rows, alone, layout, budget),
         ):
             found, first, _ = score_positions(head, asked.states, asked.targets)
-            costs = -found.cpu().numpy()
-            np.add.at(nll, asked.owners, costs)
-            _keep_ends(end_nll, before_end, asked.owners, costs)
-            np.add.at(correct, asked.owners, first.cpu().numpy())
+            readings.add(asked.owners, torch.stack([found, first.double()], 1))
             done += asked.done
             yield done
+        readings.read()
     yield _token_frame(rows, nll, correct, end_nll, before_end)
 
 
@@ -198,13 +209,16 @@ def _ask_rows(
     layout: Layout,
     budget: int,
 ) -> Iterator[Asked]:
+    assert rows.scored is not None
+    counts = np.array([int(scored[1:].sum()) for scored in rows.scored])  # of targets
     for _, part, batch in _batches(loaded, rows, budget, layout, alone):
         assert batch.before is not None
-        if layout.pad_left:
-            states = head.hidden(batch.ids, batch.mask, batch.positions)
-        else:  # what stands behind a row is seen by none of its tokens
-            states = head.hidden(batch.ids, torch.ones_like(batch.mask))
-        owners = part[batch.before.cpu().numpy() // batch.ids.shape[1]]
+        with padding_known(batch.padded and layout.pad_left, left=True):
+            if layout.pad_left:
+                states = head.hidden(batch.ids, batch.mask, batch.positions)
+            else:  # what stands behind a row is seen by none of its tokens
+                states = head.hidden(batch.ids, torch.ones_like(batch.mask))
+        owners = np.repeat(part, counts[part])
         targets = batch.ids.flatten()[batch.before + 1]
         yield Asked(len(part), states.flatten(0, 1)[batch.before], targets, owners)
 
@@ -272,9 +286,12 @@ def _score_block(
 ) -> None:
     """`logits`: float32 [targets, vocabulary]. Of equal logits the first is the model's choice."""
     wanted = logits.gather(1, targets)
-    first.copy_(wanted[:, 0] == logits.amax(-1))
-    if len(equal := first.nonzero()[:, 0]):  # to find its place costs more than to find the most
-        first[equal] = logits[equal].argmax(-1) == targets[equal, 0]
+    if logits.device.type != "cpu":  # which rows are equal would have to be waited for
+        first.copy_(logits.argmax(-1) == targets[:, 0])
+    else:
+        first.copy_(wanted[:, 0] == logits.amax(-1))
+        if len(equal := first.nonzero()[:, 0]):  # to find its place costs more than the most
+            first[equal] = logits[equal].argmax(-1) == targets[equal, 0]
     if ranks is not None:
         ranks.copy_((logits > wanted).sum(-1) + 1)
     likelihoods.copy_(logits.log_softmax(-1).gather(1, targets)[:, 0])
@@ -374,16 +391,12 @@ def collate_trees(part: list[Tree], pad_id: int, device: torch.device) -> TreeBa
     which = np.repeat(np.arange(len(part)), [len(tree.at) for tree in part])
     at = np.concatenate([tree.at for tree in part])
     targets = np.concatenate([tree.targets for tree in part])
-
-    def move(array: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
     return TreeBatch(
-        ids=move(ids),
-        mask=_seen(move(branch)),
-        positions=move(positions),
-        at=(move(which), move(at)),
-        targets=move(targets),
+        ids=to_device(ids, device),
+        mask=_seen(to_device(branch, device)),
+        positions=to_device(positions, device),
+        at=(to_device(which, device), to_device(at, device)),
+        targets=to_device(targets, device),
         owners=np.concatenate([tree.owners for tree in part]),
     )
 

@@ -83,16 +83,17 @@ def score(
         rows = logits[start : start + CHUNK].float()
         wanted = rows.gather(1, torch.tensor(chunk, device=rows.device)[:, None])
         whole = rows.logsumexp(-1, keepdim=True)
-        likelihood = (wanted - whole)[:, 0].tolist()
-        ranks = ((rows > wanted).sum(-1) + 1).tolist()  # the likeliest has rank 1
+        ranks = (rows > wanted).sum(-1, keepdim=True) + 1  # the likeliest has rank 1
         best, index = rows.topk(min(top, rows.shape[1]), -1)
-        probable = (best - whole).exp().tolist()
-        for k, names in enumerate(index.tolist()):
+        found = [wanted - whole, ranks, (best - whole).exp(), index]
+        # in one transfer: each by itself would wait for the device
+        for likelihood, rank, *more in torch.cat([x.double() for x in found], 1).tolist():
+            names = [int(token) for token in more[len(more) // 2 :]]
             for token in names:
                 if token not in texts:
                     texts[token] = piece(loaded, token)
-            preferred = [(texts[t], p) for t, p in zip(names, probable[k], strict=True)]
-            yield ScoredToken("", likelihood[k], ranks[k], preferred)
+            preferred = [(texts[t], p) for t, p in zip(names, more, strict=False)]
+            yield ScoredToken("", likelihood, int(rank), preferred)
 
 
 def named(loaded: Loaded, ids: Sequence[int], scores: Sequence[ScoredToken]) -> list[ScoredToken]:
@@ -309,8 +310,9 @@ def score_text(
             states = head.hidden(inputs, torch.ones_like(inputs))[0, start - first - 1 :]
             targets = torch.tensor(ids[start:end], device=loaded.device)
             found, _, places = score_positions(head, states, targets, ranked=True)
-            likelihoods += found.tolist()
-            ranks += places.tolist()
+            both = torch.stack([found, places.double()]).tolist()  # one transfer
+            likelihoods += both[0]
+            ranks += map(int, both[1])
             yield end
     yield TextScore(
         tokens=token_texts(loaded, ids),

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..models import kernels
 from ..models.devices import autocast
-from ..models.kernels import PACKED, SDPA, padded_right
+from ..models.kernels import PACKED, SDPA, padding_known
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped
 from ..scoring.rows import TokenRows
@@ -238,7 +238,7 @@ def _last_row(
 ) -> Tensor:
     """What a model makes of the last row: the states of its tokens, or the scores of its labels."""
     batch, packed = packed_batch(loaded, rows, np.asarray(chosen, dtype=np.int64), way)
-    with packing(loaded.model, packed), padded_right(batch.padded and packed is None):
+    with packing(loaded.model, packed), padding_known(batch.padded and packed is None):
         if head is not None:
             return head.hidden(batch.ids, batch.mask)[-1].float()
         return loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits[-1].float()

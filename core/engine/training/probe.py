@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from ..models.devices import autocast
+from ..models.devices import Readings, autocast
+from ..models.kernels import padding_known
 from ..models.models import Loaded, unwrapped, without_cache
 from ..scoring.evaluate import labelled
 from ..scoring.rows import TokenRows
@@ -59,23 +60,30 @@ def features(
     loaded: Loaded, rows: TokenRows, precision: str, budget: int
 ) -> Iterator[int | Features]:
     """Mean of the last hidden states of each row; yields rows done, at last [rows, hidden]."""
-    found: Features | None = None
+    found = np.empty((len(rows), 0), dtype=np.float32)
+
+    def keep(part: NDArray[np.int64], mean: Features) -> None:
+        nonlocal found
+        if not found.shape[1]:
+            found = np.empty((len(rows), mean.shape[1]), dtype=np.float32)
+        found[part] = mean
+
+    readings = Readings(loaded.device, keep)
     with loaded.active(), autocast(loaded.device, precision):
         backbone = _backbone(loaded)
         uncached = without_cache(backbone)
         done = 0
         for part in evaluation_batches(rows.lengths, budget):
             batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
-            out = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
+            with padding_known(batch.padded):
+                out = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
             states = out[0].float()
             weight = batch.mask[:, :, None].float()
-            mean = ((states * weight).sum(1) / weight.sum(1)).cpu().numpy()
-            if found is None:
-                found = np.empty((len(rows), mean.shape[1]), dtype=np.float32)
-            found[part] = mean
+            readings.add(part, (states * weight).sum(1) / weight.sum(1))
             done += len(part)
             yield done
-    yield found if found is not None else np.empty((0, 0), dtype=np.float32)
+        readings.read()
+    yield found
 
 
 def _backbone(loaded: Loaded) -> Any:

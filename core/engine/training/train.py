@@ -40,8 +40,8 @@ from ...run.events import (
 from ...run.runs import step_of
 from ..answering.answer import answer_probes, answer_waiting, make_room_for_training
 from ..distributed.ranks import Ranks, whole
-from ..models.devices import autocast
-from ..models.kernels import memory_kept, padded_right
+from ..models.devices import READ_SECONDS, autocast
+from ..models.kernels import memory_kept, padding_known
 from ..models.logits import vocabulary_loss
 from ..scoring.splits import evaluated, metric_value, score
 from ..worker.endings import Stopped
@@ -67,7 +67,6 @@ from .trainer import (
     plan_training,
 )
 
-READ_SECONDS = 0.25  # how often losses come back from the device
 PAUSE_SECONDS = 0.05  # between two looks at the queue while training is paused
 DIVERGED_STEPS = 20  # in a row without a finite gradient: no batch is to blame any more
 
@@ -490,7 +489,7 @@ def _gradients(t: Trainer, count: int, step: Parts) -> Tensor:
 
 def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
-    with autocast(t.loaded.device, t.precision), padded_right(padded):
+    with autocast(t.loaded.device, t.precision), padding_known(padded):
         if t.head is None:
             assert batch.labels is not None
             out = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask, **t.uncached)
