@@ -210,6 +210,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=320, help="made rows, for the speed")
     parser.add_argument("--longest", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=0, help="at most; 0: whole epochs")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--train-rows", type=int, default=320, help="for the quality")
     parser.add_argument("--held-out", type=int, default=400)

@@ -111,6 +111,7 @@ def run_config(args: argparse.Namespace) -> Any:
         warmup_ratio=0.0,
         weight_decay=0.0,
         seed=args.seed,
+        max_steps=args.steps or None,
     )
     return RunConfig(task="classification", model=ModelConfig(base=args.model), train=settings)
 
@@ -124,8 +125,16 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, An
     size = sum(p.numel() for p in loaded.model.parameters())
     precision = training_precision(config, loaded.device, size)
     plan = plan_training(rows, config.train)
-    steps = list(train(Trainer(loaded, rows, plan, config.train, precision)))
-    return {"steps": len(read_steps(steps)), "precision": precision}
+    trainer = Trainer(loaded, rows, plan, config.train, precision)
+    steps = read_steps(list(train(trainer)))
+    tokens = sum(step.tokens for step in steps)
+    return {
+        "steps": len(steps),
+        "precision": precision,
+        "tokens": tokens,
+        "padding": trainer.padding(),
+        "way": trainer.packing.__name__ if trainer.packing else "padded",
+    }
 
 
 def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -> dict[str, Any]:
@@ -145,6 +154,15 @@ def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -
             "optim": "adamw_torch_fused",
             "dataloader_num_workers": 0 if loaded.device.type == "cpu" else 2,
         }
+    padded = transformers.DataCollatorWithPadding(loaded.tokenizer)
+    counts = {"tokens": 0, "computed": 0}
+
+    def counted(features: list[dict[str, Any]]) -> Any:
+        batch = padded(features)
+        counts["tokens"] += int(batch["attention_mask"].sum())
+        counts["computed"] += batch["attention_mask"].numel()
+        return batch
+
     with tempfile.TemporaryDirectory() as folder:
         trainer = transformers.Trainer(
             model=loaded.model,
@@ -152,6 +170,7 @@ def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -
                 output_dir=folder,
                 per_device_train_batch_size=args.batch_size,
                 num_train_epochs=args.epochs,
+                max_steps=args.steps or -1,
                 learning_rate=args.learning_rate,
                 seed=args.seed,
                 save_strategy="no",
@@ -161,10 +180,16 @@ def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -
                 **flags,
             ),
             train_dataset=data,
-            data_collator=transformers.DataCollatorWithPadding(loaded.tokenizer),
+            data_collator=counted,
         )
         done = trainer.train()
-    return {"steps": done.global_step, "precision": "bfloat16" if bf16 else "float32"}
+    return {
+        "steps": done.global_step,
+        "precision": "bfloat16" if bf16 else "float32",
+        "tokens": counts["tokens"],
+        "padding": counts["computed"] / counts["tokens"],
+        "way": "padded",
+    }
 
 
 def one_side(args: argparse.Namespace) -> None:
@@ -188,7 +213,6 @@ def one_side(args: argparse.Namespace) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF)
     told["wall"] = time.perf_counter() - wall
     told["cpu"] = after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime
-    told["tokens"] = int(train.lengths.sum()) * args.epochs
     told["memory"] = after.ru_maxrss / 2**10
     if args.scores:
         *_, scores = score_labels(loaded, held_out, "float32", 8192)

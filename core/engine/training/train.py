@@ -433,7 +433,6 @@ def _take_step(t: Trainer) -> TakenStep:
     for group in t.optimizer.param_groups:
         group["lr"] = rate
     t.optimizer.found_inf = (~torch.isfinite(norm)).float()  # the fused step skips itself
-    t.optimizer.grad_scale = None
     t.optimizer.step()
     t.optimizer.zero_grad(set_to_none=True)
     epoch, batch = position.epoch, position.batch + 1
@@ -501,12 +500,14 @@ def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
 
 
 def _clip(t: Trainer) -> Tensor:
-    """Scale gradients down to max_grad_norm; returns the norm they had."""
-    gradients = [p.grad for p in t.trained if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    if t.settings.max_grad_norm:
-        nn.utils.clip_grads_with_norm_(t.trained, t.settings.max_grad_norm, norm)
-    return whole(norm)
+    """Have the optimizer divide gradients down to max_grad_norm; returns the norm they have.
+
+    Its fused step does that on the way: scaling them before costs a pass over all of them.
+    """
+    norm = whole(nn.utils.get_total_norm(t.gradients()))
+    most = t.settings.max_grad_norm
+    t.optimizer.grad_scale = ((norm + 1e-6) / most).clamp(min=1).float() if most else None
+    return norm
 
 
 def read_steps(steps: Sequence[TakenStep], ranks: Ranks | None = None) -> list[StepDone]:
