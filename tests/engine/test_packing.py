@@ -23,6 +23,7 @@ from ftev.core.engine.training.packing import (
     attend,
     by_bounds,
     by_groups,
+    by_groups_to_first,
     packed_batch,
     way_of_packing,
 )
@@ -107,7 +108,8 @@ def test_M5_packed_training_is_training_row_by_row(task: str, name: str) -> None
     """Losses, gradient norms and weights; as parts of a step, single rows know no other row."""
     alone = trainer(made(task, name), task, replace(SETTINGS, gradient_accumulation_steps=8))
     packed = trainer(made(task, name), task)
-    assert packed.packing is by_groups
+    reads_first = task == "classification" and name in ("Bert", "Roberta")
+    assert packed.packing is (by_groups_to_first if reads_first else by_groups)
     assert [len(part) for part in packed.parts(np.arange(8))] == [8]
     one, two = read_steps(list(train(alone))), read_steps(list(train(packed)))
     for a, b in zip(one, two, strict=True):
@@ -137,12 +139,25 @@ def test_layers_see_no_padding_and_the_head_sees_the_padded_batch() -> None:
     def note(name: str) -> Any:
         return lambda _, given: seen.__setitem__(name, tuple(given[0].shape[:2]))
 
-    loaded.model.bert.encoder.layer[1].intermediate.register_forward_pre_hook(note("layer"))
+    for i, name in enumerate(("layer", "last")):
+        layer = loaded.model.bert.encoder.layer[i]
+        layer.intermediate.register_forward_pre_hook(note(name))
     loaded.model.bert.pooler.register_forward_pre_hook(note("pooler"))
     next(train(t))
     assert seen["pooler"] == (8, 20)
     assert seen["layer"] == (1, 2 * WHOLE)  # 65 tokens, in groups some more, and filled up
+    assert seen["last"] == (1, 8)  # its output is read at the first token of each row alone
     assert t.padding() < 128 / 65
+
+
+def test_a_head_that_reads_every_token_gets_every_token() -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, states: Tensor) -> Tensor:
+            return states.mean(1)
+
+    loaded = made("classification", "Bert")
+    loaded.model.bert.pooler = Mean()
+    assert trainer(loaded, "classification").packing in (by_groups, None)
 
 
 def test_packed_training_in_bfloat16_with_dropout_learns() -> None:
