@@ -133,7 +133,7 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, An
         "precision": precision,
         "tokens": tokens,
         "padding": trainer.padding(),
-        "way": trainer.packing.__name__ if trainer.packing else "padded",
+        "way": "packed" if trainer.packing else "padded",
     }
 
 

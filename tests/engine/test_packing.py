@@ -16,14 +16,13 @@ from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import can_share
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.engine.training import packing
+from ftev.core.engine.training import trainer as trainer_module
 from ftev.core.engine.training.packing import (
     WHOLE,
     Packed,
-    Way,
+    Packing,
     attend,
-    by_bounds,
-    by_groups,
-    by_groups_to_first,
+    group_price,
     packed_batch,
     way_of_packing,
 )
@@ -76,6 +75,22 @@ PADDED = [
 ]
 
 
+PRICE = 32.0  # the layers here are so small that one group would hold all rows
+
+
+@pytest.fixture(autouse=True)
+def _several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "MOST_PRICE", PRICE)
+
+
+def test_a_group_costs_more_tokens_the_smaller_they_are() -> None:
+    prices = [
+        group_price(torch.nn.ModuleList([torch.nn.Linear(n, n)]), torch.device("cpu"), "float32")
+        for n in (16, 2048, 16_384)
+    ]
+    assert prices == [PRICE, pytest.approx(3.4e8 / 6 / (2048 * 2049)), packing.LEAST_PRICE]
+
+
 class Tokenizer:
     pad_token_id = 0
 
@@ -109,7 +124,7 @@ def test_M5_packed_training_is_training_row_by_row(task: str, name: str) -> None
     alone = trainer(made(task, name), task, replace(SETTINGS, gradient_accumulation_steps=8))
     packed = trainer(made(task, name), task)
     reads_first = task == "classification" and name in ("Bert", "Roberta")
-    assert packed.packing is (by_groups_to_first if reads_first else by_groups)
+    assert packed.packing == Packing(PRICE, first_only=reads_first)
     assert [len(part) for part in packed.parts(np.arange(8))] == [8]
     one, two = read_steps(list(train(alone))), read_steps(list(train(packed)))
     for a, b in zip(one, two, strict=True):
@@ -157,7 +172,36 @@ def test_a_head_that_reads_every_token_gets_every_token() -> None:
 
     loaded = made("classification", "Bert")
     loaded.model.bert.pooler = Mean()
-    assert trainer(loaded, "classification").packing in (by_groups, None)
+    assert trainer(loaded, "classification").packing == Packing(PRICE)
+
+
+def test_gradients_of_an_embedding_kept_by_rows_are_those_kept_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows that a step does not meet move by their momentum; what an earlier step met is gone."""
+    settings = replace(SETTINGS, batch_size=3, gradient_accumulation_steps=2, max_grad_norm=0.1)
+    found = []
+    for large in (10**9, 1):
+        monkeypatch.setattr(trainer_module, "LARGE_TABLE", large)
+        t = trainer(made("classification", "Bert"), "classification", settings)
+        words = t.loaded.model.bert.embeddings.word_embeddings
+        steps = read_steps(list(train(t)))
+        assert words.sparse == (large == 1)
+        found.append(([step.grad_norm for step in steps], weights(t)))
+    (norms, whole), (norms_by_rows, by_rows) = found
+    assert norms_by_rows == pytest.approx(norms, rel=1e-5)
+    assert min(norms) > 0.1  # every step was scaled down
+    for name, weight in whole.items():
+        assert torch.allclose(by_rows[name], weight, atol=1e-6), name
+
+
+def test_a_table_with_another_use_keeps_its_gradient_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trainer_module, "LARGE_TABLE", 1)
+    loaded = made("generation", "Llama", tie_word_embeddings=True)
+    trainer(loaded, "generation")
+    assert not loaded.model.model.embed_tokens.sparse
 
 
 def test_packed_training_in_bfloat16_with_dropout_learns() -> None:
@@ -186,7 +230,7 @@ def test_a_model_that_does_not_keep_rows_apart_is_found_out() -> None:
     loaded = made("generation", "Llama")
     use_cpu_kernels(loaded.model)
     rows, head = rows_for("generation"), ScoredPositions(loaded.model)
-    assert way_of_packing(loaded, head, rows, "float32") is by_groups
+    assert way_of_packing(loaded, head, rows, "float32") == Packing(PRICE)
     set_attention = loaded.model.set_attn_implementation
     set_attention("sdpa")
     loaded.model.set_attn_implementation = lambda name: None  # all tokens see all before them
@@ -194,14 +238,14 @@ def test_a_model_that_does_not_keep_rows_apart_is_found_out() -> None:
 
 
 def test_a_narrower_view_than_the_longest_row_is_not_packed() -> None:
-    for window, way in ((64, by_groups), (12, None)):
+    for window, way in ((64, Packing(PRICE)), (12, None)):
         loaded = made("generation", "Mistral", num_key_value_heads=2, sliding_window=window)
-        assert trainer(loaded, "generation").packing is way
+        assert trainer(loaded, "generation").packing == way
 
 
 def test_rows_of_one_length_need_no_packing() -> None:
     loaded, rows = made("generation", "Llama"), rows_for("generation")
-    assert packed_batch(loaded, rows, np.array([1, 2]), by_groups)[1] is None
+    assert packed_batch(loaded, rows, np.array([1, 2]), Packing())[1] is None
 
 
 def of_bounds(
@@ -236,7 +280,7 @@ def test_bounds_reach_the_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda kind: torch.float32)
     one, two = trainer(made("generation", name), "generation"), made("generation", name)
     other = trainer(two, "generation")
-    other.packing = by_bounds
+    other.packing = Packing(by_bounds=True)
     for a, b in zip(read_steps(list(train(one))), read_steps(list(train(other))), strict=True):
         assert a.loss_sum == pytest.approx(b.loss_sum, rel=1e-5)
         assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-4)
@@ -244,7 +288,7 @@ def test_bounds_reach_the_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_attention_that_is_more_than_packed_rows_know_is_refused() -> None:
     lengths = np.array([2, 3])
-    packed: Packed = by_groups(lengths, torch.device("cpu"))
+    packed: Packed = Packing().lay_out(lengths, torch.device("cpu"))
     q = torch.zeros(1, 2, len(packed.places), 4)
     model = made("generation", "Llama").model
     with packing.packing(model, packed):
@@ -267,7 +311,7 @@ def on_gpu(folder: Path, may_pack: bool) -> Trainer:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_M5_on_a_gpu_rows_are_packed_and_learn_what_padded_ones_learn(causal_folder: Path) -> None:
     packed, padded = on_gpu(causal_folder, True), on_gpu(causal_folder, False)
-    assert packed.packing is by_bounds
+    assert packed.packing == Packing(by_bounds=True)
     assert padded.packing is None
     for a, b in zip(read_steps(list(train(packed))), read_steps(list(train(padded))), strict=True):
         assert a.loss_sum == pytest.approx(b.loss_sum, rel=1e-2)
@@ -275,14 +319,14 @@ def test_M5_on_a_gpu_rows_are_packed_and_learn_what_padded_ones_learn(causal_fol
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("way", [by_groups, None])
-def test_a_classifier_on_a_gpu_learns_what_it_learns_on_a_cpu(way: Way | None) -> None:
+@pytest.mark.parametrize("way", [Packing(), None])
+def test_a_classifier_on_a_gpu_learns_what_it_learns_on_a_cpu(way: Packing | None) -> None:
     told = []
     for device in ("cpu", "cuda"):
         loaded = made("classification", "Bert")
         loaded.model.to(device)
         t = trainer(loaded, "classification", may_pack=way is not None)
-        assert t.packing is way
+        assert t.packing == way
         told.append(read_steps(list(train(t))))
     for a, b in zip(*told, strict=True):
         assert a.loss_sum == pytest.approx(b.loss_sum, rel=1e-3)

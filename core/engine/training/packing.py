@@ -11,7 +11,7 @@ any is packed; one that does not is trained on padded batches.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,9 +28,14 @@ from ..models.models import Loaded, unwrapped
 from ..scoring.rows import TokenRows
 from .batches import Batch, Rows, collate, cut_by_length, to_device
 
-# What a group of rows costs beside its tokens, in tokens: its attention is a few small operations.
-# Of 8 to 256 on a CPU, 32 took the least time (MiniLM); on CUDA an estimate from kernel launches.
-GROUP_PRICE = {"cpu": 32, "cuda": 512}
+# What a group of rows costs beside its tokens: its attention is a few small operations, as long as
+# so many floating-point operations of a layer. On a CPU that is 32 tokens of MiniLM: of 8 to 256
+# they took the least time, and of a model of 48 columns 128. Matrix tiles (AMX) compute 6 times as
+# many meanwhile. On CUDA an estimate, in tokens, from kernel launches.
+GROUP_OPERATIONS = 3.4e8
+AMX = 6
+LEAST_PRICE, MOST_PRICE = 8, 128
+CUDA_PRICE = 512
 # On a CPU a pass is filled up to a multiple of this: oneDNN keeps a program for each shape it met,
 # and so many of them scattered over memory cost 0.6 GiB in 40 steps and a fifth of the time.
 WHOLE = 64
@@ -89,8 +94,41 @@ class Packed:
         return filled.view(self.rows, self.width, -1)
 
 
-def by_bounds(lengths: NDArray[np.int64], device: torch.device) -> Packed:
-    """Rows so long, shortest first, end to end."""
+@dataclass(frozen=True)
+class Packing:
+    """How rows are laid end to end for the layers of one model."""
+
+    price: float = 32  # of one group beside its tokens, in tokens
+    by_bounds: bool = False  # for a kernel that takes where each row begins; else by groups
+    first_only: bool = False  # the last layer's output is computed at each row's first token alone
+
+    def lay_out(self, lengths: NDArray[np.int64], device: torch.device) -> Packed:
+        """Rows so long, shortest first."""
+        if self.by_bounds:
+            return _by_bounds(lengths, device)
+        packed = _by_groups(lengths, device, self.price)
+        if not self.first_only:
+            return packed
+        starts = np.cumsum([0] + [group.rows * group.width for group in packed.groups])
+        firsts = [
+            start + np.arange(group.rows) * group.width
+            for start, group in zip(starts, packed.groups, strict=False)
+        ]
+        return replace(packed, firsts=to_device(np.concatenate(firsts)[: packed.rows], device))
+
+
+def group_price(layers: nn.ModuleList, device: torch.device, precision: str) -> float:
+    """What one group costs, in tokens of this model: fixed for a model and a kind of device, so
+    that a resumed run groups its rows as before.
+    """
+    if device.type == "cuda":
+        return CUDA_PRICE
+    token = 6 * sum(p.numel() for p in layers[0].parameters())  # forward, and backward twice that
+    faster = AMX if precision == "bfloat16" and torch.cpu._is_amx_tile_supported() else 1
+    return float(np.clip(faster * GROUP_OPERATIONS / token, LEAST_PRICE, MOST_PRICE))
+
+
+def _by_bounds(lengths: NDArray[np.int64], device: torch.device) -> Packed:
     width = int(lengths[-1])
     places = np.concatenate([i * width + np.arange(n) for i, n in enumerate(lengths)])
     bounds = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
@@ -103,10 +141,10 @@ def by_bounds(lengths: NDArray[np.int64], device: torch.device) -> Packed:
     )
 
 
-def by_groups(lengths: NDArray[np.int64], device: torch.device) -> Packed:
-    """Rows so long, shortest first, end to end in groups of like length."""
+def _by_groups(lengths: NDArray[np.int64], device: torch.device, price: float) -> Packed:
+    """In groups of like length."""
     width, parts, groups = int(lengths[-1]), [], []
-    for rows in cut_by_length(np.arange(len(lengths)), lengths, GROUP_PRICE[device.type]):
+    for rows in cut_by_length(np.arange(len(lengths)), lengths, price):
         wide = int(lengths[rows[-1]])
         parts.append((rows[:, None] * width + np.arange(wide)).ravel())
         mask = np.arange(wide) < lengths[rows, None]
@@ -117,20 +155,6 @@ def by_groups(lengths: NDArray[np.int64], device: torch.device) -> Packed:
         parts.append(np.zeros(WHOLE - tokens % WHOLE, dtype=np.int64))
         groups.append(Group(1, len(parts[-1]), None))
     return Packed(len(lengths), width, to_device(np.concatenate(parts), device), tokens, groups)
-
-
-def by_groups_to_first(lengths: NDArray[np.int64], device: torch.device) -> Packed:
-    """As `by_groups`; the last layer's output is computed for the first token of each row alone.
-
-    A BERT's head reads nothing else: of six layers 12 % of the matrix products go.
-    """
-    packed = by_groups(lengths, device)
-    sizes = [(group.rows, group.width) for group in packed.groups]
-    starts = np.concatenate([[0], np.cumsum([rows * width for rows, width in sizes])])
-    firsts = [
-        start + np.arange(rows) * width for start, (rows, width) in zip(starts, sizes, strict=False)
-    ]
-    return replace(packed, firsts=to_device(np.concatenate(firsts)[: packed.rows], device))
 
 
 def _behind_attention(layers: nn.ModuleList) -> nn.Module | None:
@@ -193,19 +217,16 @@ def packing(model: nn.Module, packed: Packed | None) -> Iterator[None]:
             hook.remove()
 
 
-Way = Callable[[NDArray[np.int64], torch.device], Packed]  # one of the functions by_…
-
-
 def way_of_packing(
     loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str
-) -> Way | None:
+) -> Packing | None:
     """Give a model the attention that packed rows need, and return which; None where it does not
     keep them apart.
     """
     inner = unwrapped(loaded.model)
     before = getattr(inner.config, "_attn_implementation", None)
     layers = layers_of(loaded.model)
-    if before not in SDPA or layers is None or loaded.device.type not in GROUP_PRICE:
+    if before not in SDPA or layers is None or loaded.device.type not in ("cpu", "cuda"):
         return None
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -215,10 +236,11 @@ def way_of_packing(
     inner.set_attn_implementation(PACKED)
     on_cpu = loaded.device.type == "cpu"
     kernel = head is not None and not on_cpu and _has_kernel(inner, precision)
-    ways: list[Way] = [by_bounds] if kernel else []
+    price = group_price(layers, loaded.device, precision)
+    ways = [Packing(by_bounds=True)] if kernel else []
     if head is None and _behind_attention(layers) is not None:
-        ways.append(by_groups_to_first)
-    for way in (*ways, by_groups):
+        ways.append(Packing(price, first_only=True))
+    for way in (*ways, Packing(price)):
         if keeps_rows_apart(loaded, head, rows, "float32" if on_cpu else precision, way):
             return way
     inner.set_attn_implementation(before)
@@ -237,7 +259,7 @@ def _has_kernel(inner: Any, precision: str) -> bool:
 
 @torch.no_grad()
 def keeps_rows_apart(
-    loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str, way: Way
+    loaded: Loaded, head: ScoredPositions | None, rows: TokenRows, precision: str, way: Packing
 ) -> bool:
     """What a model makes of a row is the row's own: after one row, after another, and alone."""
     by_length = np.argsort(rows.lengths, kind="stable")
@@ -264,7 +286,7 @@ def _last_row(
     head: ScoredPositions | None,
     rows: TokenRows,
     chosen: Sequence[int],
-    way: Way | None,
+    way: Packing | None,
 ) -> Tensor:
     """What a model makes of the last row: the states of its tokens, or the scores of its labels."""
     batch, packed = packed_batch(loaded, rows, np.asarray(chosen, dtype=np.int64), way)
@@ -275,7 +297,7 @@ def _last_row(
 
 
 def packed_batch(
-    loaded: Loaded, rows: TokenRows, chosen: Rows, way: Way | None
+    loaded: Loaded, rows: TokenRows, chosen: Rows, way: Packing | None
 ) -> tuple[Batch, Packed | None]:
     """Rows as a padded batch, shortest first, and how they lie end to end where they differ."""
     lengths = np.array([len(rows.ids[r]) for r in chosen])
@@ -285,7 +307,7 @@ def packed_batch(
     batch = collate(rows.ids, own, pad, device, scored=rows.scored, labels=rows.labels)
     if way is None or not batch.padded:
         return batch, None
-    return batch, way(lengths[by_length], device)
+    return batch, way.lay_out(lengths[by_length], device)
 
 
 def attend(

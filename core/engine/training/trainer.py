@@ -19,7 +19,7 @@ from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache
 from ..scoring.rows import TokenRows
 from .batches import PART_PRICE, Parts, Rows, cut_by_length, padding_ratio, plan_epoch
-from .packing import GROUP_PRICE, PACKED_PRICE, by_bounds, way_of_packing
+from .packing import PACKED_PRICE, way_of_packing
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
 NOT_DECAYED = ("bias", "norm", "LayerNorm", "ln_")
@@ -204,11 +204,10 @@ class Trainer:
     def padding(self) -> float:
         """Tokens that the layers compute for each real one, over the first steps."""
         parts = [part for step in self.plan.epochs[0][:SAMPLED] for part in self.parts(step)]
-        if self.packing is by_bounds:
+        if self.packing is not None and self.packing.by_bounds:
             return 1.0
         if self.packing is not None:
-            price = GROUP_PRICE[self.loaded.device.type]
-            cut = [cut_by_length(part, self.lengths, price) for part in parts]
+            cut = [cut_by_length(part, self.lengths, self.packing.price) for part in parts]
             parts = list(chain.from_iterable(cut))
         return padding_ratio(parts, self.lengths)
 
