@@ -163,7 +163,7 @@ def test_screens_imported_ahead_bring_no_numbers() -> None:
 
 
 def imported_ahead() -> tuple[str, ...]:
-    from ftev.tui.app.opening import SCREENS
+    from ftev.tui.app.background import SCREENS
 
     return SCREENS
 

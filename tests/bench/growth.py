@@ -140,7 +140,7 @@ def _runs(count: int, folder: Path) -> None:
 
 def home_by_runs(count: int, folder: Path) -> Work:
     from ftev.core.catalog.run_facts import CACHE_FILE
-    from ftev.tui.screens.home.scan import Scanner
+    from ftev.tui.screens.home.run_list import Scanner
 
     _runs(count, folder)
 
@@ -154,7 +154,7 @@ def home_by_runs(count: int, folder: Path) -> Work:
 def home_by_runs_known(count: int, folder: Path) -> Work:
     """A new process with the cache of the last one."""
     from ftev.core.catalog.run_facts import read_cache
-    from ftev.tui.screens.home.scan import Scanner
+    from ftev.tui.screens.home.run_list import Scanner
 
     _runs(count, folder)
     Scanner(folder, lambda message: None)._scan()

@@ -126,8 +126,7 @@ def open_run(path: Path) -> None:
     from ftev.core.run.history import History
     from ftev.tui.app import app  # what the screen has loaded by then
     from ftev.tui.screens.charts.data import ChartData
-    from ftev.tui.screens.charts.plot import chart_lines, plain_plot
-    from ftev.tui.screens.charts.view import View
+    from ftev.tui.screens.charts.plot import View, chart_lines, plain_plot
     from ftev.tui.screens.run.follow import CHUNK
 
     assert app
@@ -152,8 +151,7 @@ def open_run(path: Path) -> None:
 def redraw(points: int, rounds: int = 50) -> None:
     from ftev.core.run.history import fold
     from ftev.tui.screens.charts.data import ChartData
-    from ftev.tui.screens.charts.plot import plot_lines
-    from ftev.tui.screens.charts.view import View
+    from ftev.tui.screens.charts.plot import View, plot_lines
 
     dice = random.Random(7)
     data = ChartData()

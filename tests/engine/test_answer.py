@@ -33,7 +33,7 @@ from ftev.core.run.events import EventWriter
 from ftev.core.run.history import read_history
 from ftev.core.run.launch import start_worker, wait_until_listening
 from ftev.core.run.runs import Run, create_run
-from ftev.tui.screens.charts.view import waited
+from ftev.tui.screens.charts.plot import waited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel

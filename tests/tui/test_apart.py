@@ -8,8 +8,8 @@ import polars as pl
 from ftev.core.metrics.results import Comparison
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.format import cut_apart, fit_middle, name_runs
-from ftev.tui.drawing.heat import matrix_lines
 from ftev.tui.drawing.lines import text_of
+from ftev.tui.drawing.shading import matrix_lines
 from ftev.tui.screens.evaluation.metrics import Row, doubt_note
 from ftev.tui.screens.examples.example_list import example_line, example_widths
 from ftev.tui.screens.examples.example_rows import Examples

@@ -14,8 +14,7 @@ from ftev.core.run.runs import TRAINING_STATE, Run
 from ftev.tui.screens.prompt.answers import Exchange
 from ftev.tui.screens.prompt.prompt import NOTHING_ANSWERS
 from ftev.tui.screens.run.run import RunScreen
-from ftev.tui.widgets.framed import Outcome
-from ftev.tui.widgets.modal import Refusal
+from ftev.tui.widgets.framed import Outcome, Refusal
 from made_runs import live_worker, make_run, story, until_step, write_events
 
 

@@ -28,8 +28,15 @@ from ftev.tui.screens.charts import chart
 from ftev.tui.screens.charts.chart import make_ahead
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.export import svg_of, table_rows, write_chart
-from ftev.tui.screens.charts.plot import chart_lines, plot_lines, small_charts
-from ftev.tui.screens.charts.view import View, cursor_line, legend, waited
+from ftev.tui.screens.charts.plot import (
+    View,
+    chart_lines,
+    cursor_line,
+    legend,
+    plot_lines,
+    small_charts,
+    waited,
+)
 from ftev.tui.screens.run.moment import confusion_lines, history_at, is_kept, nearest_moment
 from ftev.tui.screens.run.run import RunScreen
 from ftev.tui.widgets.plot_pane import AXES

@@ -17,9 +17,8 @@ from ftev.tui.app.memory import Memory, encode_memory, read_memory, write_memory
 from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.drawing.plot import ASCII
 from ftev.tui.screens.compare.compare import CompareScreen, runs_of
-from ftev.tui.screens.compare.overlay import HANDS, Curve, OverlayView, overlay_lines
 from ftev.tui.screens.compare.panes import place_panes
-from ftev.tui.screens.compare.tables import setting_lines
+from ftev.tui.screens.compare.tables import HANDS, Curve, OverlayView, overlay_lines, setting_lines
 from ftev.tui.screens.home.home import HomeScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, until_step, write_events

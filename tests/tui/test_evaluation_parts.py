@@ -32,18 +32,17 @@ from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run
 from ftev.core.wording.numbers import format_difference
 from ftev.tui.drawing.axes import reliability_lines
-from ftev.tui.drawing.heat import (
+from ftev.tui.drawing.lines import table_lines, text_of, width_of
+from ftev.tui.drawing.shading import (
     Confusion,
     MatrixView,
+    cell_shade,
     describe_cell,
     matrix_lines,
-    shade,
     worst_cells,
 )
-from ftev.tui.drawing.lines import table_lines, text_of, width_of
-from ftev.tui.screens.evaluation.blocks import block_lines
 from ftev.tui.screens.evaluation.metrics import describe_metric, metric_lines, metric_rows
-from ftev.tui.screens.evaluation.reading import narrowed, ordered_splits, references_of
+from ftev.tui.screens.evaluation.reading import block_lines, narrowed, ordered_splits, references_of
 from ftev.tui.screens.evaluation.thresholds import (
     Thresholds,
     curve_lines,
@@ -81,15 +80,15 @@ def test_a_matrix_has_its_numbers_its_diagonal_and_its_recall() -> None:
 
 
 def test_a_shade_deepens_with_the_share_and_right_is_not_wrong() -> None:
-    assert [shade(n, 100, right=True) for n in (0, 1, 30, 60, 100)] == [
+    assert [cell_shade(n, 100, right=True) for n in (0, 1, 30, 60, 100)] == [
         "muted",
         "right-1",
         "right-2",
         "right-3",
         "right-4",
     ]
-    assert shade(50, 100, right=False) == "wrong-3"
-    assert shade(1, 0, right=False) == "muted"
+    assert cell_shade(50, 100, right=False) == "wrong-3"
+    assert cell_shade(1, 0, right=False) == "muted"
 
 
 @pytest.mark.parametrize("size", [(76, 15), (196, 45), (60, 6)])

@@ -21,8 +21,7 @@ from ftev.tui.drawing.lines import Line, text_of
 from ftev.tui.drawing.plot import ASCII
 from ftev.tui.screens.charts.chart import ChartPane, table_lines
 from ftev.tui.screens.charts.data import ChartData
-from ftev.tui.screens.charts.plot import chart_lines
-from ftev.tui.screens.charts.view import View, legend
+from ftev.tui.screens.charts.plot import View, chart_lines, legend
 from ftev.tui.screens.compare.compare import CompareScreen
 from ftev.tui.screens.compare.panes import OverlayPane
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen

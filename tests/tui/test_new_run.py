@@ -15,10 +15,10 @@ from ftev.core.run import launch
 from ftev.core.run.estimate import Estimate, read_estimate, write_estimate
 from ftev.tui.app.keys import NEW_RUN_KEYS
 from ftev.tui.screens.home.home import HomeScreen
-from ftev.tui.screens.new_run import previewing
+from ftev.tui.screens.new_run import starting
 from ftev.tui.screens.new_run.form import FieldBox
 from ftev.tui.screens.new_run.new_run import NewRunScreen
-from ftev.tui.screens.new_run.previewing import Previewer, Working
+from ftev.tui.screens.new_run.starting import Previewer, Working
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import make_run, story, write_events
 from test_safety import DANGEROUS, HOSTILE
@@ -51,8 +51,8 @@ TOLD_BY_ENGINE: dict[str, Any] = {
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that answers at once, and no waiting for a person to stop typing."""
     monkeypatch.setattr(launch, "ask_engine", lambda *_: TOLD_BY_ENGINE)
-    monkeypatch.setattr(previewing, "DATA_SECONDS", 0.0)
-    monkeypatch.setattr(previewing, "MODEL_SECONDS", 0.0)
+    monkeypatch.setattr(starting, "DATA_SECONDS", 0.0)
+    monkeypatch.setattr(starting, "MODEL_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_a_change_ends_the_engine_that_looks_at_an_older_draft(
     previewer.stop()
     previewer.join(patience(30))
     assert asked == ["one", "two"]
-    told = [m for m in posted if isinstance(m, previewing.ModelSeen)]
+    told = [m for m in posted if isinstance(m, starting.ModelSeen)]
     assert [(m.number, m.faults) for m in told] == [(number, ())]
 
 

@@ -18,7 +18,7 @@ from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.run.metric_rows import metric_tables
 from ftev.tui.screens.run.metrics import change_role
 from ftev.tui.screens.run.moment import history_at
-from ftev.tui.screens.run.trace import trace_lines
+from ftev.tui.screens.run.pipeline import trace_lines
 from msgspec.structs import replace
 
 TRAIN = (0.7, 0.5, 0.3)

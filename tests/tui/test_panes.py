@@ -9,8 +9,7 @@ from ftev.core.run.history import History, fold
 from ftev.tui.drawing.lines import Line, cut, join_fitting, justify, text_of
 from ftev.tui.drawing.plot import ASCII
 from ftev.tui.screens.charts.data import ChartData
-from ftev.tui.screens.charts.plot import plot_lines
-from ftev.tui.screens.charts.view import View, cursor_line, legend
+from ftev.tui.screens.charts.plot import View, cursor_line, legend, plot_lines
 from ftev.tui.screens.prompt.answers import Answer, Exchange
 from ftev.tui.screens.prompt.talk import View as TalkView
 from ftev.tui.screens.prompt.talk import block_of
@@ -23,9 +22,8 @@ from ftev.tui.screens.run.metric_rows import (
     wilson,
 )
 from ftev.tui.screens.run.metrics import change_role, judgement_lines, table_lines, text_lines
-from ftev.tui.screens.run.pipeline import log_lines, pipeline_lines
+from ftev.tui.screens.run.pipeline import log_lines, pipeline_lines, trace_lines
 from ftev.tui.screens.run.status import machine, pace, title_left
-from ftev.tui.screens.run.trace import trace_lines
 from made_runs import STEPS_PER_EPOCH, story, until_step
 
 

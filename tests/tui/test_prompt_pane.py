@@ -19,12 +19,11 @@ from ftev.core.run.control import (
 from ftev.core.run.events import PromptAnswered
 from ftev.core.run.runs import Run
 from ftev.tui.drawing.lines import Line, text_of, width_of
-from ftev.tui.drawing.shading import STEPS, first_difference, shade, step_of
+from ftev.tui.drawing.shading import STEPS, first_difference, shade_tokens, step_of
 from ftev.tui.screens.prompt.answers import LOADING, WAITING, Exchange, add_reply, exchange_of
 from ftev.tui.screens.prompt.answers_pane import MOST_SHOWN, strip_lines, top_lines
-from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
+from ftev.tui.screens.prompt.asking import AnswerNews, GenerationSettings, ReplyCame, read_settings
 from ftev.tui.screens.prompt.prompt import PromptPane
-from ftev.tui.screens.prompt.settings import GenerationSettings, read_settings
 from ftev.tui.screens.prompt.talk import View, block_of, move_cursor, token_seen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker
@@ -88,11 +87,11 @@ def test_a_token_has_a_step_and_every_step_a_mark_of_its_own() -> None:
 
 def test_tokens_wrap_at_spaces_and_know_their_lines() -> None:
     tokens = [ScoredToken(t, 0.0, 1) for t in ("one", " two", " three", "\nfour")]
-    found = shade(tokens, 9)
+    found = shade_tokens(tokens, 9)
     assert texts(found.lines) == ["one two", "three↵", "four"]
     assert found.line_of == [0, 0, 0, 1]
     assert all(width_of(line) <= 9 for line in found.lines)
-    wide = shade([ScoredToken("世界" * 9, 0.0, 1), ScoredToken(HOSTILE, None, None)], 10)
+    wide = shade_tokens([ScoredToken("世界" * 9, 0.0, 1), ScoredToken(HOSTILE, None, None)], 10)
     assert all(width_of(line) <= 10 for line in wide.lines)
     assert "\x1b" not in "".join(texts(wide.lines))
 

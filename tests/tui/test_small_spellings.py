@@ -16,7 +16,7 @@ from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.screens.evaluation.metrics import metric_lines, metric_rows
 from ftev.tui.screens.evaluation.sections import VerdictPane
 from ftev.tui.screens.run.metric_rows import metric_tables
-from ftev.tui.screens.run.trace import trace_lines
+from ftev.tui.screens.run.pipeline import trace_lines
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 

@@ -12,7 +12,7 @@ from ftev.core.wording.numbers import (
 )
 from ftev.tui.drawing.format import with_minus
 from ftev.tui.drawing.lines import text_of
-from ftev.tui.screens.evaluation.blocks import block_lines
+from ftev.tui.screens.evaluation.reading import block_lines
 from ftev.tui.screens.quiz import QuizPane
 
 

@@ -25,7 +25,7 @@ from ftev.tui.screens.compare.compare import CompareScreen
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.home import home
-from ftev.tui.screens.new_run import previewing
+from ftev.tui.screens.new_run import starting
 from ftev.tui.screens.new_run.new_run import NewRunScreen
 from ftev.tui.screens.prompt.answers import Exchange
 from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
@@ -170,8 +170,8 @@ def _answer_in_place_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ftev.tui.screens.trace.trace.ask_prompt", trace)
     monkeypatch.setattr(launch, "ask_engine", lambda *_: TOLD_BY_ENGINE)
-    monkeypatch.setattr(previewing, "DATA_SECONDS", 0.0)
-    monkeypatch.setattr(previewing, "MODEL_SECONDS", 0.0)
+    monkeypatch.setattr(starting, "DATA_SECONDS", 0.0)
+    monkeypatch.setattr(starting, "MODEL_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize(

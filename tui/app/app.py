@@ -25,10 +25,10 @@ from textual.filter import LineFilter, NoColor
 from textual.timer import Timer
 
 from ...core.run.runs import Run
-from ..screens.prompt.settings import GenerationSettings
+from ..screens.prompt.asking import GenerationSettings
 from ..terminal.frames import ScreenBuffer, diff_of
 from ..terminal.input import KeyDone, KeyQueue
-from ..terminal.private import FramedApp, frames_waiting, replace_screen
+from ..terminal.private import frames_waiting, replace_screen
 from ..terminal.terminal import (
     AsciiFilter,
     SanitizeFilter,
@@ -36,10 +36,11 @@ from ..terminal.terminal import (
     speaks_unicode,
     supervised,
 )
+from ..widgets.framed import FramedScreen, Help, ScreenHost, explain_screen
 from ..widgets.pane import is_too_small
+from .background import PRELOAD_SECONDS, SCREENS, AnyScreen, make_screen, preload
 from .keys import APP_KEYS, to_bindings
-from .memory import Keeper, Memory, Remembering, read_memory
-from .opening import PRELOAD_SECONDS, SCREENS, AnyScreen, make_screen, preload
+from .memory import REMEMBER_SECONDS, Keeper, Memory, Remembering, read_memory
 from .themes import ROLE_COLOURS, THEMES, theme_name
 
 if TYPE_CHECKING:
@@ -49,14 +50,13 @@ if TYPE_CHECKING:
 gc.freeze()  # what was imported stays: walking through it all would cost as much as it saved
 gc.enable()
 LEAVING = "q", "ctrl+q"
-REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 REMEMBER_SOON = 0.1  # after a key
 STALLED_SECONDS = 0.5  # until a frame is tried again
 _COLOURLESS = [NoColor()]
 STALLED_WRITES = 8  # frames that wait for the line: more are not drawn
 
 
-class FtevApp(FramedApp[int]):
+class FtevApp(ScreenHost):
     """The screen of runs, or of one run."""
 
     TITLE = "ftev"
@@ -77,7 +77,7 @@ class FtevApp(FramedApp[int]):
         self._first = first
         self._safe: list[LineFilter] = [SanitizeFilter()]
         super().__init__()
-        self.key_queue = KeyQueue(self)
+        self.key_queue = KeyQueue(self, self._screen_reads)
         self.keeper = Keeper()
         self.memories: dict[Path, Memory] = {}
         self._whole_later = False
@@ -90,7 +90,7 @@ class FtevApp(FramedApp[int]):
         self.generation = GenerationSettings()  # kept for the session
         for known in THEMES:
             self.register_theme(known)
-        self.kept_draft: Draft | None = None  # a form that was left before its run began
+        self.kept_draft: Draft | None = None
         self.theme = theme_name(theme, os.environ)
 
     def get_driver_class(self) -> type[Driver]:
@@ -163,7 +163,7 @@ class FtevApp(FramedApp[int]):
         """Once a long run is read: its first picture must not wait for this."""
         if not self.screen_stack:  # left meanwhile
             return
-        if getattr(self.screen, "is_reading", False):
+        if isinstance(self.screen, FramedScreen) and self.screen.is_reading:
             self.set_timer(PRELOAD_SECONDS, self._import_ahead)
         else:
             preload(*SCREENS)
@@ -182,6 +182,9 @@ class FtevApp(FramedApp[int]):
             self.key_queue.follow(target)
         if isinstance(event, events.InputEvent) and not isinstance(event, events.MouseMove):
             self.remember_soon()
+
+    def _screen_reads(self, key: str) -> bool:
+        return isinstance(self.screen, FramedScreen) and self.screen.reads_before(key)
 
     def on_key_done(self, message: KeyDone) -> None:
         self.key_queue.let_next_go(message.number)
@@ -266,28 +269,20 @@ class FtevApp(FramedApp[int]):
 
     def show_notice(self, text: str) -> None:
         """One sentence in the line of keys of the screen."""
-        line = getattr(self.screen, "key_line", None)
-        if line is not None:
-            line.show_notice(text)
+        if isinstance(self.screen, FramedScreen):
+            self.screen.key_line.show_notice(text)
 
     def action_show_help(self) -> None:
-        sections = getattr(self.screen, "help_sections", None)
-        if sections is not None:
-            from ..widgets.modal import Help
-
-            self.push_screen(Help(sections()))
+        if isinstance(self.screen, FramedScreen):
+            self.push_screen(Help(self.screen.help_sections()))
 
     def action_explain(self) -> None:
         """What stands under the cursor, in the words of the glossary; help where nothing does."""
-        explained = getattr(self.screen, "explained_term", None)
-        term = explained() if explained is not None else None
-        if term:
-            from ..widgets.modal import explain_screen
-
-            if modal := explain_screen(term):
-                self.push_screen(modal)
-                return
-        self.action_show_help()
+        term = self.screen.explained_term() if isinstance(self.screen, FramedScreen) else None
+        if term and (modal := explain_screen(term)):
+            self.push_screen(modal)
+        else:
+            self.action_show_help()
 
     def action_next_theme(self) -> None:
         names = [known.name for known in THEMES]
@@ -296,8 +291,7 @@ class FtevApp(FramedApp[int]):
 
     def get_system_commands(self, screen: AnyScreen) -> Iterable[SystemCommand]:
         """The palette offers what the keys of this screen do."""
-        sections = getattr(screen, "help_sections", None)
-        for title, keys in sections() if sections else []:
+        for title, keys in screen.help_sections() if isinstance(screen, FramedScreen) else []:
             for key in keys:
                 if key.words and title != "In the prompt box":
                     action = key.action

@@ -26,6 +26,7 @@ from ..drawing.format import format_count, format_number
 
 SCHEMA = "ftev.screens/1"
 LARGEST = 262_144  # bytes; more is no memory of ours
+REMEMBER_SECONDS = 1.0  # between two looks at what has to be remembered
 FILES_KEPT = 500  # runs; the oldest is forgotten for a new one
 Plain = dict[str, object]  # values that JSON knows
 

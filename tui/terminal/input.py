@@ -12,7 +12,7 @@ import select
 import time
 from codecs import getincrementaldecoder
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from textual import events
@@ -163,8 +163,9 @@ class KeyQueue:
     screen has read what the key is about.
     """
 
-    def __init__(self, app: App[int]) -> None:
-        self._app = app
+    def __init__(self, app: App[int], screen_reads: Callable[[str], bool]) -> None:
+        """`screen_reads`: whether the screen still reads what a key is about."""
+        self._app, self._screen_reads = app, screen_reads
         self._waiting: deque[events.Key] = deque()
         self._number = 0
         self._under_way = self._goes_on = False
@@ -182,8 +183,7 @@ class KeyQueue:
         """Whether the screen still reads what this key is about; text is never held up."""
         if key.key in NEVER_WAIT or isinstance(self._app.focused, Input):
             return False
-        reads = getattr(self._app.screen, "reads_before", None)
-        return reads is not None and bool(reads(key.key))
+        return self._screen_reads(key.key)
 
     def go_on(self) -> None:
         """A screen has read what keys may wait for."""

@@ -24,8 +24,7 @@ from ...drawing.series import SMOOTHINGS, Average
 from ...widgets.framed import Notice
 from ...widgets.plot_pane import PlotPane
 from .data import ChartData
-from .plot import chart_lines, small_charts
-from .view import View, cursor_line, legend
+from .plot import View, chart_lines, cursor_line, legend, small_charts
 
 _NOT_YET = "The loss is plotted here from the first step on."
 _NEVER = "This run evaluates two given models: there is no training to plot."

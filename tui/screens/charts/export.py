@@ -22,7 +22,7 @@ from ...drawing.series import Chart, Series
 from ...widgets.framed import Outcome
 from ...widgets.plot_pane import AXES
 from .data import GIB, ChartData
-from .view import View, best_point, levels
+from .plot import View, best_point, levels
 
 FOLDER = "exports"  # in the run directory
 COLUMNS_OF_SVG = 760  # places along x that can be distinguished; each keeps its extremes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
@@ -20,10 +20,9 @@ from ...app.keys import APP_KEYS, COMPARE_KEYS, OVERLAY_KEYS, Key, to_bindings
 from ...app.memory import Plain
 from ...drawing.format import name_runs, with_minus, wrap
 from ...drawing.lines import Line
-from ...widgets.framed import FramedScreen
+from ...widgets.framed import FramedScreen, ScreenHost
 from ...widgets.pane import Pane
 from ..home.run_list import PickRun
-from .overlay import MOST_RUNS
 from .panes import (
     CompareDesk,
     ComparisonRefused,
@@ -35,10 +34,7 @@ from .panes import (
     start_comparing,
     write_comparison,
 )
-
-if TYPE_CHECKING:
-    from ...app.app import FtevApp
-
+from .tables import MOST_RUNS
 
 SENTENCE_LINES = 3
 
@@ -228,7 +224,7 @@ def _is_pair(pair: object) -> bool:
     return bool(pair[1]) and "\0" not in pair[1] and Path(pair[1]).name == pair[1]
 
 
-def compare_with_another(app: FtevApp, run: Run, history: History) -> None:
+def compare_with_another(app: ScreenHost, run: Run, history: History) -> None:
     """Pick a run, then show both: the older one is the baseline."""
     own = history.started.name if history.started and history.started.name else run.id
     name = read_notes(run).name or own
@@ -246,7 +242,7 @@ def compare_with_another(app: FtevApp, run: Run, history: History) -> None:
     app.push_screen(PickRun(title, folder, run, history.task), show)
 
 
-def compare_again(app: FtevApp, folder: Path, of: Path | None = None) -> None:
+def compare_again(app: ScreenHost, folder: Path, of: Path | None = None) -> None:
     """The runs that were compared when the screen was left; at least two must be there."""
     memory = app.memory_of(of or folder).screens.get(CompareScreen.REMEMBERED_AS, {})
     named = runs_of(memory, folder)

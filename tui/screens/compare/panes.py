@@ -23,12 +23,10 @@ from ...drawing.axes import plot_width
 from ...drawing.format import wrap
 from ...drawing.lines import Line, following
 from ...drawing.plot import ASCII, BRAILLE
-from ...widgets.desk import PaneDesk
 from ...widgets.framed import Outcome
-from ...widgets.pane import NumberedPane
+from ...widgets.pane import NumberedPane, PaneDesk
 from ...widgets.plot_pane import PlotPane, is_finite
-from .overlay import HANDS, SHOWN, Curve, OverlayView, overlay_lines
-from .tables import metric_lines, setting_lines
+from .tables import HANDS, SHOWN, Curve, OverlayView, metric_lines, overlay_lines, setting_lines
 
 Settings = dict[str, list[object]]  # a value per run, by setting
 WIDE, TALL = 140, 30  # cells of the desk from which on all three are seen at once

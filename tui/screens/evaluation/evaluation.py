@@ -16,9 +16,9 @@ from ....core.run.history import History
 from ....core.run.runs import Run
 from ....core.tasks import find_task
 from ....core.wording.text import visible
+from ...app.background import RECEIPTS, make_screen, preload
 from ...app.keys import APP_KEYS, EVALUATION_KEYS, Key, to_bindings
 from ...app.memory import Plain
-from ...app.opening import RECEIPTS, make_screen, preload
 from ...drawing.lines import following
 from ...widgets.framed import ReadingScreen
 from ...widgets.pane import Pane

@@ -13,8 +13,7 @@ from ...drawing.format import fit, with_minus
 from ...drawing.lines import Line, keep_seen
 from ..examples.example_list import example_header, example_line, example_widths
 from ..examples.example_rows import Examples, Query, label_query, rows_at, select
-from .blocks import SEVERITIES, block_lines, prose
-from .reading import MODEL_WORDS
+from .reading import MODEL_WORDS, SEVERITIES, block_lines, prose
 from .sections import ELSEWHERE, POINTER, ListSection, Opened, OpenRow, OpenRows, Shown
 
 

@@ -13,10 +13,10 @@ from ....core.wording.numbers import format_value
 from ....core.wording.text import visible
 from ...drawing.axes import reliability_lines
 from ...drawing.format import cut_apart, fit, fit_right
-from ...drawing.heat import MatrixView, describe_cell, matrix_lines, worst_cells
 from ...drawing.lines import Line
+from ...drawing.shading import MatrixView, describe_cell, matrix_lines, worst_cells
 from ..examples.example_rows import label_query
-from .blocks import block_lines, prose
+from .reading import block_lines, prose
 from .sections import ELSEWHERE, POINTER, SIDE_BY_SIDE, Opened, OpenRows, Section, Shown, beside
 from .thresholds import Thresholds, curve_lines, threshold_lines
 

@@ -23,8 +23,7 @@ from ....core.wording.numbers import (
 from ...drawing.format import fit, fit_right, with_minus
 from ...drawing.lines import GAP, Line, Span
 from ..run.metric_rows import MetricRow, MetricTable, Value
-from .blocks import prose
-from .reading import MODEL_WORDS
+from .reading import MODEL_WORDS, prose
 from .sections import ListSection, Opened, OpenReceipt, Shown
 
 ORDER = ("majority", "probe", "base", "tuned")

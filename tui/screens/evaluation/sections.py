@@ -22,7 +22,7 @@ from ...drawing.format import with_minus, wrap
 from ...drawing.lines import DECISION_MARKS, Line, keep_seen, moved, scrolled, width_of
 from ...widgets.pane import Pane
 from ..run.metric_rows import MetricTable
-from .blocks import block_lines, prose
+from .reading import block_lines, prose
 
 POINTER = ("▸ ", "accent")
 PLACES = ("top", "cursor", "kind")  # of a section, that are remembered

@@ -25,10 +25,10 @@ from ...app.background import Post, in_thread
 from ...app.keys import APP_KEYS, ROW_KEYS, hints, to_bindings
 from ...drawing.format import fit, fit_right, format_number, format_signed
 from ...drawing.lines import Line, moved
-from ...drawing.shading import legend, shade
+from ...drawing.shading import legend, shade_tokens
 from ...widgets.framed import KeyLine, ReadingScreen
 from ...widgets.pane import Pane, ScrolledPane
-from ..evaluation.blocks import prose
+from ..evaluation.reading import prose
 from .example_list import ExampleList
 from .example_rows import Examples, Places
 from .row_detail import RowDetail, RowRead, read_row, row_lines
@@ -146,7 +146,7 @@ def _under(model: str, scored: list[ScoredToken], stored: float | None, width: i
         same = abs(average + stored) <= CLOSE
         text += ", as stored" if same else f", stored: {format_number(-stored)}"
     head: Line = [(model.ljust(7), f"strong {model}"), (fit(text, width - 7), "muted")]
-    return [head, *shade(scored, width).lines, []]
+    return [head, *shade_tokens(scored, width).lines, []]
 
 
 def _changes(scored: Scored, width: int) -> list[Line]:

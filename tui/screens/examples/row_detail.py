@@ -16,8 +16,7 @@ from ....core.wording.text import NO_PREDICTION, visible, visible_lines
 from ...app.background import in_thread
 from ...drawing.format import bar, fit, fit_right, format_number, wrap
 from ...drawing.lines import Line
-from ..evaluation.blocks import prose
-from ..evaluation.reading import stored_split
+from ..evaluation.reading import prose, stored_split
 from .example_list import KIND_SIGNS
 from .example_rows import TEXT_CHARACTERS, Examples, Places, Row, rows_at
 

@@ -18,16 +18,15 @@ from ....core.catalog.notes import RunNotes, read_notes, read_tags, write_notes
 from ....core.catalog.run_facts import RunEntry
 from ....core.errors import FtevError
 from ....core.wording.text import visible
+from ...app.background import make_screen
 from ...app.keys import APP_KEYS, HOME_KEYS, Key, hints, to_bindings
 from ...app.memory import Plain
-from ...app.opening import make_screen
 from ...drawing.format import format_count
 from ...drawing.lines import Line, cut, following
 from ...widgets.framed import FramedScreen, Outcome
 from ..prompt.asking import free_worker, write_report
 from .run_lines import DETAIL_LINES, Marks, RunDetail
-from .run_list import RunList, empty_lines, nothing_matches
-from .scan import RunsListed, Scanner
+from .run_list import RunList, RunsListed, Scanner, empty_lines, nothing_matches
 
 if TYPE_CHECKING:
     from textual.widgets import Input
@@ -372,7 +371,7 @@ class HomeScreen(FramedScreen[None]):
             way = "S ends it" if entry.facts.ended else "open the run and stop it with S first"
             self.key_line.show_notice(f"Its worker is alive: {way}.", "warn")
             return
-        from ...widgets.modal import Question
+        from ...widgets.framed import Question
 
         def answer(yes: bool | None) -> None:
             if yes:

@@ -20,8 +20,21 @@ from ...widgets.framed import FramedScreen
 from .form import Form
 from .form_fields import COLUMNS, NOT_SET, Known, form_fields, message_of
 from .preview import Preview, PreviewPane
-from .previewing import DataChecked, DataSeen, DraftChecked, ModelSeen, Previewer, Seen, Working
-from .starting import AskPath, FormReady, RunMade, StartRefused, open_form, start_run
+from .starting import (
+    AskPath,
+    DataChecked,
+    DataSeen,
+    DraftChecked,
+    FormReady,
+    ModelSeen,
+    Previewer,
+    RunMade,
+    Seen,
+    StartRefused,
+    Working,
+    open_form,
+    start_run,
+)
 
 if TYPE_CHECKING:
     from ....core.config.draft import CheckedDraft, Draft
@@ -285,7 +298,7 @@ class NewRunScreen(FramedScreen[None]):
         if not path.exists():
             self._write(path)
             return
-        from ...widgets.modal import Question
+        from ...widgets.framed import Question
 
         def replace(yes: bool | None) -> None:
             if yes:

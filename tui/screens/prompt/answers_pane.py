@@ -12,8 +12,8 @@ from ....core.run.events import PromptAnswered
 from ....core.wording.text import BREAK, visible
 from ...drawing.format import bar, fit, fit_right, format_share, format_signed, wrap
 from ...drawing.lines import Line, describe_hidden, justify, width_of
-from ...drawing.shading import describe_share, first_difference, legend, shade, split_at
-from ...widgets.modal import Page
+from ...drawing.shading import describe_share, first_difference, legend, shade_tokens, split_at
+from ...widgets.framed import Page
 from ...widgets.pane import Pane
 from .answers import MODELS, Exchange
 from .talk import Block, View, block_of, joined, token_line
@@ -107,7 +107,7 @@ def _framed(label: str, role: str, text: str, changed_from: int | None, room: in
     tokens = split_at(text or "(nothing)", changed_from)
     tokens = [replace(token, text=token.text.replace("\n", f"{BREAK} ")) for token in tokens]
     at = None if changed_from is None else len(tokens) - 1
-    whole = shade(tokens, room - 2, shaded=False, mark_at=at).lines
+    whole = shade_tokens(tokens, room - 2, shaded=False, mark_at=at).lines
     lines = whole[:MOST_LINES]
     if len(whole) > MOST_LINES:
         lines[-1] = [*lines[-1], (" …", "muted")]

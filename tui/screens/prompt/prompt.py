@@ -22,8 +22,7 @@ from ..run.moment import Moment
 from ..run.status import way_on
 from .answers import WAITING, Exchange, add_reply, exchange_of, stop
 from .answers_pane import AnswersPane
-from .asking import AnswerNews, ReplyCame, ask_prompt
-from .settings import GenerationSettings
+from .asking import AnswerNews, GenerationSettings, ReplyCame, ask_prompt
 from .talk import cross_over, move_cursor, token_seen
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ class PromptPane(Numbered, Vertical, can_focus=True):
         """Whether there is a model to ask; a box says why not. `refused`: a reason known before."""
         refused = refused or self._nothing_answers()
         if refused:
-            from ...widgets.modal import Refusal
+            from ...widgets.framed import Refusal
 
             self.app.push_screen(Refusal("Nothing can answer", refused))
         return not refused
@@ -222,7 +221,7 @@ class PromptPane(Numbered, Vertical, can_focus=True):
             self.ask(asked.prompt, asked.seed + (self.app.generation.temperature > 0))
 
     def action_settings(self) -> None:
-        from .settings import SettingsForm
+        from .asking import SettingsForm
 
         self.app.push_screen(SettingsForm(self.app.generation), self._keep_settings)
 

@@ -10,7 +10,7 @@ from ....core.run.control import ScoredToken
 from ....core.wording.text import visible
 from ...drawing.format import format_number, wrap
 from ...drawing.lines import Line, width_of
-from ...drawing.shading import describe_share, first_difference, shade, split_at, token_at
+from ...drawing.shading import describe_share, first_difference, shade_tokens, split_at, token_at
 from .answers import MODELS, Exchange, answer_head, label_lines, message_lines, prompt_lines
 
 Cursor = tuple[str, int]  # model, and the place among its shown tokens
@@ -120,10 +120,10 @@ def _column(
     if answer.scored:
         at = None if mark_at is None else mark_at + before
         shaded = view.likelihoods != "none"
-        found = shade(tokens, width, shaded=shaded, cursor=cursor, mark_at=at)
+        found = shade_tokens(tokens, width, shaded=shaded, cursor=cursor, mark_at=at)
     else:
         place = _place(exchange)
-        found = shade(split_at(answer.text, place), width, shaded=False, mark_at=mark_at)
+        found = shade_tokens(split_at(answer.text, place), width, shaded=False, mark_at=mark_at)
     head = answer_head(answer, model, width)
     return [head, *found.lines], [1 + line for line in found.line_of]
 

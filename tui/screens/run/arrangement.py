@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 from textual.geometry import Region, Size
 
-from ...widgets.desk import PaneDesk
-from ...widgets.pane import Numbered
+from ...widgets.pane import Numbered, PaneDesk
 
 PIPELINE_HEIGHT = 7  # five stages and a border
 WIDE, WIDE_TALL = 150, 37

@@ -18,7 +18,7 @@ from ....core.run.history import History
 from ....core.wording.names import name_class
 from ....core.wording.numbers import shows_nothing
 from ....core.wording.text import visible
-from ...app.opening import RECEIPTS, preload
+from ...app.background import RECEIPTS, preload
 from ...drawing.format import (
     ABSENT,
     MINUS,

@@ -19,7 +19,7 @@ from ....core.run.history import History
 from ....core.wording.text import visible
 from ...drawing.format import fit, wrap
 from ...drawing.lines import Line
-from ...widgets.modal import Page
+from ...widgets.framed import Page
 from .metric_rows import MetricRow, MetricTable
 from .metrics import format_difference, format_interval
 

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from ....core.errors import FtevError
 from ....core.run.history import History
 from ....core.run.runs import Run
-from ...app.background import in_thread
+from ...app.background import in_thread, make_screen
 from ...app.keys import (
     APP_KEYS,
     CHART_KEYS,
@@ -29,7 +29,6 @@ from ...app.keys import (
     to_bindings,
 )
 from ...app.memory import Plain, seen_of, while_away
-from ...app.opening import make_screen
 from ...drawing.lines import Line
 from ...widgets.framed import FramedScreen, Notice
 from ...widgets.pane import NumberedPane
@@ -40,9 +39,8 @@ from .arrangement import Desk
 from .follow import Follower, HistoryGrew, HistoryRead, LogGrew, RunJudged, WorkerSeen
 from .metrics import Judgement, MetricsPane
 from .moment import Moment, answered_at, nearest_moment
-from .pipeline import LogPane, PipelinePane, beside_estimate
+from .pipeline import LogPane, PipelinePane, TracePane, beside_estimate
 from .status import StatusLine, title_left, title_right
-from .trace import TracePane
 
 if TYPE_CHECKING:
     from ....core.review.review import Review

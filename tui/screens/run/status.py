@@ -132,7 +132,7 @@ class StatusLine(TwoEnds):
             else:
                 self._ask_to_resume(self.resumable)
             return
-        from ...widgets.modal import Question
+        from ...widgets.framed import Question
 
         question, consequence, request = QUESTIONS[what]
 
@@ -143,7 +143,7 @@ class StatusLine(TwoEnds):
         self.app.push_screen(Question(question, consequence), send)
 
     def _ask_to_resume(self, step: int) -> None:
-        from ...widgets.modal import Question
+        from ...widgets.framed import Question
 
         def resume(yes: bool | None) -> None:
             if yes:
