@@ -28,9 +28,9 @@ import polars as pl
 from ftev.core.catalog.run_facts import glance, read_facts, status_of
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import check_config, dump_config, load_config
-from ftev.core.demo import write_demo
+from ftev.core.data.demo import write_demo
 from ftev.core.errors import FtevError
-from ftev.core.files.processes import process_start
+from ftev.core.files.disk import process_start
 from ftev.core.files.reading import decode_toml
 from ftev.core.judgement.preflight import check_run
 from ftev.core.report.report import build_report, render_markdown

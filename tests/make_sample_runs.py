@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ftev.core.demo import TASKS
+from ftev.core.data.demo import TASKS
 from ftev.core.run.runs import Run, list_runs
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from ftev.core.demo import MODELS, TASKS, find_model, grammar, reviews, texts, write_demo
+from ftev.core.data.demo import MODELS, TASKS, find_model, reviews, texts, write_demo
 
 MEGABYTE = 1_000_000
 
@@ -52,8 +52,8 @@ def test_verse_has_the_promised_shape(tmp_path: Path) -> None:
 
 def test_the_old_words_are_in_the_verse_and_not_in_the_prose() -> None:
     old = {"thou", "thee", "thy", "doth", "hath"}
-    prose_words = {w for text in texts.make_prose(500, seed=1) for w in grammar.words_of(text)}
-    verse_words = {w for text in texts.make_stanzas(100, seed=1) for w in grammar.words_of(text)}
+    prose_words = {w for text in texts.make_prose(500, seed=1) for w in texts.words_of(text)}
+    verse_words = {w for text in texts.make_stanzas(100, seed=1) for w in texts.words_of(text)}
     assert old <= verse_words
     assert not old & prose_words
 
@@ -89,11 +89,11 @@ def test_no_text_is_repeated_nor_nearly_so(
     splits: tuple[list[reviews.Review], list[reviews.Review]],
 ) -> None:
     train, test = splits
-    texts = [" ".join(grammar.words_of(review.text)) for review in train + test]
-    assert len(set(texts)) == 1_200
-    seen = {run for text in texts[:1_000] for run in runs_of_words(text, 13)}
-    assert not any(run in seen for text in texts[1_000:] for run in runs_of_words(text, 13))
-    grams = [frozenset(text[i : i + 5] for i in range(len(text) - 4)) for text in texts]
+    whole = [" ".join(texts.words_of(review.text)) for review in train + test]
+    assert len(set(whole)) == 1_200
+    seen = {run for text in whole[:1_000] for run in runs_of_words(text, 13)}
+    assert not any(run in seen for text in whole[1_000:] for run in runs_of_words(text, 13))
+    grams = [frozenset(text[i : i + 5] for i in range(len(text) - 4)) for text in whole]
     for later in grams[1_000:]:
         close = [g for g in grams[:1_000] if 0.8 <= len(g) / len(later) <= 1.25]
         assert all(len(later & g) / len(later | g) < 0.8 for g in close)
@@ -154,15 +154,15 @@ def test_reviews_deny_concede_and_mock() -> None:
     ],
 )
 def test_base_form(phrase: str, base: str) -> None:
-    assert grammar.base_form(phrase) == base
+    assert texts.base_form(phrase) == base
 
 
 def test_tidy_writes_sentences() -> None:
-    assert grammar.tidy("a  old hour . it is a useful one") == "An old hour. It is a useful one"
+    assert texts.tidy("a  old hour . it is a useful one") == "An old hour. It is a useful one"
 
 
 def test_a_text_with_one_word_changed_is_not_new() -> None:
-    unseen = grammar.Unseen()
+    unseen = texts.Unseen()
     first = "the lid is lovely but it leaks from the base and smells of plastic"
     assert unseen.take(first)
     assert not unseen.take(first.upper() + "!")
@@ -204,8 +204,8 @@ def test_the_causal_model_writes_modern_prose() -> None:
     prompt = tokenizer("The market on", return_tensors="pt")
     with torch.inference_mode():
         out = model.generate(**prompt, max_new_tokens=20, do_sample=False)
-    words = grammar.words_of(tokenizer.decode(out[0], skip_special_tokens=True))
-    known = {w for text in texts.make_prose(2_000, seed=1) for w in grammar.words_of(text)}
+    words = texts.words_of(tokenizer.decode(out[0], skip_special_tokens=True))
+    known = {w for text in texts.make_prose(2_000, seed=1) for w in texts.words_of(text)}
     assert sum(word in known for word in words) >= 0.9 * len(words)
 
 

@@ -15,7 +15,7 @@ from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.errors import RunError
 from ftev.core.files.disk import make_folder, replacing, write_whole
 from ftev.core.report.report import write_report
-from ftev.core.review.review import Judgement, append
+from ftev.core.report.review.review import Judgement, append
 from ftev.core.run.events import Note
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run, create_run

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from data_files import faults
-from ftev.core.demo import SHIPPED, find_model
+from ftev.core.data.demo import SHIPPED, find_model
 from ftev.core.errors import ConfigError
-from ftev.core.files.adapter import read_adapter
+from ftev.core.files.reading import read_adapter
 from ftev.core.run.runs import Run, checkpoints_of, open_run
 
 NAMES = ["a" * 300, "a/" * 3_000 + "b", "a\0b"]

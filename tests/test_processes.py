@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.errors import ConfigError
-from ftev.core.run.devices import count_gpus, processes_of
-from ftev.core.run.launch import _threads, module_command
+from ftev.core.run.launch import _threads, count_gpus, module_command, processes_of
 
 
 def asking(devices: int | str) -> RunConfig:

@@ -13,8 +13,15 @@ from ftev.core.judgement.findings import Finding, find
 from ftev.core.judgement.verdict import judge
 from ftev.core.metrics.results import Estimate
 from ftev.core.report.glossary import explain, lookup
-from ftev.core.report.quiz import COUNT, Question, count_right, make_quiz, read_answers
-from ftev.core.report.quiz.pitfalls import NONE, about_pitfalls
+from ftev.core.report.quiz import (
+    COUNT,
+    NONE,
+    Question,
+    about_pitfalls,
+    count_right,
+    make_quiz,
+    read_answers,
+)
 from ftev.core.report.quiz.questions import (
     ALONE,
     DECISIONS,

@@ -18,8 +18,13 @@ from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.results import ModelResult
-from ftev.core.report.explained import explain_metric, metric_name
-from ftev.core.report.receipt_lines import difference_lines, explained_lines, receipt_lines
+from ftev.core.report.explained import (
+    difference_lines,
+    explain_metric,
+    explained_lines,
+    metric_name,
+    receipt_lines,
+)
 from ftev.core.report.receipts import (
     DifferenceReceipt,
     Receipt,

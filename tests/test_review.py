@@ -17,12 +17,11 @@ import msgspec
 import polars as pl
 import pytest
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.files.processes import process_start
+from ftev.core.files.disk import process_start
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.blocks import Bullets, Table
 from ftev.core.report.report import build_report
-from ftev.core.report.sections.reviews import show_reviews
-from ftev.core.review.review import (
+from ftev.core.report.review.review import (
     Judgement,
     Review,
     check_writable,
@@ -31,7 +30,8 @@ from ftev.core.review.review import (
     read_judgements,
     tuned_is_left,
 )
-from ftev.core.review.summary import kappa, summarize, summarize_reviews
+from ftev.core.report.review.summary import kappa, summarize, summarize_reviews
+from ftev.core.report.sections.reviews import show_reviews
 from ftev.core.run.runs import Run, WorkerInfo
 from ftev.tui.cli import main
 from scipy.stats import binomtest

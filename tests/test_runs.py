@@ -14,8 +14,7 @@ import pytest
 import story
 from ftev.core.catalog.summary import run_status, summarize
 from ftev.core.errors import ConfigError, RunError
-from ftev.core.files.disk import write_whole
-from ftev.core.files.processes import lives, process_start
+from ftev.core.files.disk import lives, process_start, write_whole
 from ftev.core.run import runs
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import (

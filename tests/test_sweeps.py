@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import records
 from ftev.core.errors import ConfigError, DataError
-from ftev.core.run.devices import gpu_of, visible_gpus
 from ftev.core.run.events import AnyEvent, ResultsComputed, RunFinished, RunStarted
 from ftev.core.run.history import History, fold
+from ftev.core.run.launch import gpu_of, visible_gpus
 from ftev.core.run.runs import create_run
 from ftev.core.sweep.choice import describe_sweep, measured, rank
 from ftev.core.sweep.machines import ThisMachine

@@ -20,9 +20,8 @@ from ftev.core.metrics import comparisons, evaluate
 from ftev.core.metrics.comparisons import adjust_secondary
 from ftev.core.report.report import write_report
 from ftev.core.report.verify import analysed
-from ftev.core.report.verify.agreement import find_disagreements, is_same
 from ftev.core.report.verify.analysed import analyse_again, check_analyses
-from ftev.core.report.verify.stored import Check, StoredRun
+from ftev.core.report.verify.stored import Check, StoredRun, find_disagreements, is_same
 from ftev.core.report.verify.verify import verify
 from ftev.core.run.events import ComparisonsComputed, decode_event, encode_event
 from ftev.core.run.history import read_history

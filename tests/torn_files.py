@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from ftev.core.catalog.notes import RunNotes, write_notes
 from ftev.core.catalog.run_facts import glance, read_facts, status_of
-from ftev.core.review.review import Judgement, append, find_pairs
+from ftev.core.report.review.review import Judgement, append, find_pairs
 from ftev.core.run.runs import Run, WorkerInfo
 from ftev.core.wording.text import CONTROL
 from ftev.tui.cli import main

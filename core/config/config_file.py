@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigError, Fault
-from ..files.adapter import read_adapter
-from ..files.reading import BROKEN, decode_toml, read_toml
+from ..files.reading import BROKEN, decode_toml, read_adapter, read_toml
 from .config import DataConfig, RunConfig, to_dict
 from .fields import expected, hints_of, item_type, rules_of, section_type, settings
 

@@ -1,6 +1,6 @@
 """Makes the two base models that ship with ftev: `python -m ftev.core.engine.demo_models`.
 
-Both are pre-trained on text that `ftev.core.demo` generates: the encoder on reviews with their
+Both are pre-trained on text that `ftev.core.data.demo` generates: the encoder on reviews with their
 stars, the causal model on modern prose. The same seed on the same machine gives the
 same models.
 """
@@ -37,9 +37,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ..demo import MODELS
-from ..demo.reviews import STARS, make_rated
-from ..demo.texts import make_prose
+from ..data.demo import MODELS
+from ..data.demo.reviews import STARS, make_rated
+from ..data.demo.texts import make_prose
 
 SEED = 20
 WEIGHT_DECAY = 0.01

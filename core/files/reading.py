@@ -1,4 +1,4 @@
-"""Files from elsewhere: what cannot be read of TOML and JSON, and weights before they are loaded.
+"""Files from elsewhere: TOML and JSON that cannot be read, weights and adapters before a load.
 
 A decoder may raise much: bytes that are no UTF-8, brackets thousands deep, numbers beyond 64 bits,
 another type than the one that was asked for. All of it means the same to who reads the file.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +99,7 @@ SAFE = ".safetensors"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 LARGEST_HEADER = 100 << 20  # bytes, as the library has it
 CONVERT = (
@@ -188,3 +191,49 @@ def _begins_as_pickle(path: Path) -> bool:
 def weights_in(folder: Path) -> Iterator[Path]:
     """The safetensors files of a folder, by name."""
     yield from sorted(folder.glob(f"*{SAFE}"))
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """A folder with an adapter. `base`: as it was saved, a path or a hub id; empty if unnamed."""
+
+    folder: Path
+    base: str
+    revision: str | None
+    config: dict[str, Any]  # as peft wrote it
+
+    @property
+    def has_base(self) -> bool:
+        """Whether its base can be looked for here: a folder that is there, or a hub's name."""
+        is_hub_id = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", self.base) is not None
+        return bool(self.base) and (os.path.isdir(self.base) or is_hub_id)
+
+    @property
+    def is_lora(self) -> bool:
+        return str(self.config.get("peft_type", "LORA")).upper() == "LORA"
+
+    def settings(self) -> dict[str, Any]:
+        """Its LoRA settings under the names of [model.lora]."""
+        names = {"r": "r", "lora_alpha": "alpha", "lora_dropout": "dropout"}
+        found = {
+            ours: self.config[theirs] for theirs, ours in names.items() if theirs in self.config
+        }
+        targets = self.config.get("target_modules")
+        return found | ({"target_modules": sorted(targets)} if isinstance(targets, list) else {})
+
+    def in_words(self) -> str:
+        """`r = 8, alpha = 16, dropout = 0.0`."""
+        return ", ".join(f"{k} = {v}" for k, v in self.settings().items() if k != "target_modules")
+
+
+def read_adapter(name: str) -> SavedAdapter | None:
+    """The adapter in a folder; None where there is none. Raises ModelError for a damaged one."""
+    path = Path(name) / ADAPTER_CONFIG
+    if not os.path.exists(path):
+        return None
+    try:
+        config = read_json(path, dict[str, Any])
+        base, revision = config.get("base_model_name_or_path") or "", config.get("revision")
+    except RunError as error:
+        raise ModelError(*error.faults) from None
+    return SavedAdapter(path.parent, str(base), revision, config)

@@ -14,8 +14,7 @@ from ..run.events import Evaluated
 from ..run.history import Change, Epoch, History
 from ..wording.names import name_metric
 from ..wording.numbers import format_value
-from .live import values_given
-from .training_loss import between, fell
+from .live import between, fell, values_given
 
 
 def observe_epoch(history: History, now: Epoch) -> str:

@@ -68,7 +68,7 @@ def _build(run: Run, history: History) -> Report:
         "notes": [{"level": n.level, "text": n.text} for n in history.notes],
     }
     if (run.path / "reviews.jsonl").exists():
-        from ..review.summary import describe_reviews
+        from .review.summary import describe_reviews
 
         if (reviews := describe_reviews(run)) is not None:
             report["reviews"] = reviews

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import Fault, HeldError, RunError
-from ..files.processes import process_start
+from ..files.disk import process_start
 from ..files.reading import read_json
 from .runs import SILENT_SECONDS, Run
 

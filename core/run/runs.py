@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import ConfigError, Fault, FtevError, RunError
-from ..files.disk import cannot_write, writing
-from ..files.processes import memory_of, process_start
+from ..files.disk import cannot_write, memory_of, process_start, writing
 from ..files.reading import find_damage, read_json, weights_in
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ import msgspec
 
 from ..errors import ConfigError, Fault
 from ..files.reading import decode_json
-from ..run.devices import gpu_of, visible_gpus
-from ..run.launch import child_environment, python_command, start_worker
+from ..run.launch import child_environment, gpu_of, python_command, start_worker, visible_gpus
 from ..run.runs import SILENT_SECONDS, Run, WorkerInfo
 from .sweep_file import Sweep
 

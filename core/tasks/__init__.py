@@ -7,12 +7,107 @@ defines `TASK` is a task; `engine/scoring/` holds how its rows become scores.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from .task import Task
+from ..metrics.metric import metrics_of
 
-__all__ = ["TASKS", "Task", "find_task"]
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..metrics.results import Comparison, ModelResult
+
+
+Labels = Sequence[str]
+
+_LOAD_MODEL = """\
+from transformers import AutoTokenizer, {auto}
+
+folder = {folder}
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {auto}.from_pretrained(folder, dtype="float32")
+"""
+_LOAD_ADAPTER = """\
+from peft import {auto}
+from transformers import AutoTokenizer
+
+folder = {folder}
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {auto}.from_pretrained(folder, dtype="float32")
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task. Subclasses fill in the fields and say how stored predictions are measured."""
+
+    name: str = ""  # as `task = ...` names it in run.toml
+    does: str = ""  # completes "The model is to ..."
+    model_kind: str = "model"
+    hub_type: str = ""  # "task type" of a model card on the Hugging Face hub
+    auto_class: str = "AutoModel"  # of transformers
+    auto_adapter: str = "AutoPeftModel"  # of peft
+    adapter_type: str = ""  # peft's `task_type`
+    architectures: tuple[str, ...] = ()  # parts of names in a config that speak for this task
+
+    has_labels: bool = False  # a row's truth is one of an explicit list of labels
+    forms: tuple[str, ...] = ()  # of examples, as `core.data.columns` finds them
+    settings: tuple[str, ...] = ()  # those that mean something for this task alone
+    stored: dict[str, str] = field(default_factory=dict)  # columns of its predictions, and types
+    truth: str = "row_id"  # the stored column by which two runs are seen to share their truth
+
+    measures: str = ""  # its metrics are those of this name, and those of every task
+    default_metric: str = "loss"
+    accuracy: str = "accuracy"  # the metric that an evaluation during training counts
+    accuracy_title: str = "accuracy"
+    accuracy_heading: str = "accuracy"  # of a narrow column
+    loss_unit: str = "row"  # the loss is a mean over these
+    guesses: str = "labels"  # what random guessing draws from
+    guess_formula: str = "ln of the labels"
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that this task has, in the order of the table."""
+        return metrics_of(self.measures)
+
+    def guessing_loss(self, labels: int, vocabulary: int) -> float | None:
+        """Loss of random guessing, in nats; None where the number of choices is unknown (L7)."""
+        return None
+
+    def evaluate(self, frame: pl.DataFrame, labels: Labels, positive: str | None) -> ModelResult:
+        """Metrics with intervals from stored predictions. Raises DataError."""
+        raise NotImplementedError
+
+    def compare(
+        self,
+        split: str,
+        before: tuple[str, pl.DataFrame],
+        after: tuple[str, pl.DataFrame],
+        labels: Labels,
+        positive: str | None,
+        metrics: Sequence[str] | None = None,
+    ) -> list[Comparison]:
+        """Paired differences from one model's stored predictions to another's. Raises DataError."""
+        from ..metrics.comparisons import compare
+
+        known = labels if self.has_labels else None
+        return compare(split, *before, *after, known, positive, metrics)
+
+    def loading_code(self, folder: str, *, adapter: bool) -> str:
+        """Python that leaves `model` and `tokenizer`: printed on the model card, and run by deploy
+        parity as it stands.
+
+        Public calls of transformers and peft alone. The weights are asked for in float32, in which
+        they were trained and scored; an adapter's base would else come in its stored type.
+        """
+        template, auto = (
+            (_LOAD_ADAPTER, self.auto_adapter) if adapter else (_LOAD_MODEL, self.auto_class)
+        )
+        return template.format(auto=auto, folder=json.dumps(folder))
 
 
 def _load() -> dict[str, Task]:

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from .task import Labels, Task
+from . import Labels, Task
 
 if TYPE_CHECKING:
     import polars as pl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .task import Labels, Task
+from . import Labels, Task
 
 if TYPE_CHECKING:
     import polars as pl

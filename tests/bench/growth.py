@@ -95,7 +95,7 @@ def leakage_by_rows(rows: int, folder: Path) -> Work:
 def _scoring(rows: int, length: int, vocabulary: int) -> Work:
     import numpy as np
     import torch
-    from ftev.core import demo
+    from ftev.core.data import demo
     from ftev.core.engine.models.load import load_tokenizer
     from ftev.core.engine.models.models import Loaded
     from ftev.core.engine.scoring.evaluate import score_tokens

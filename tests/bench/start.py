@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ftev.core.config.config_file import load_config
-from ftev.core.demo import TASKS, write_demo
+from ftev.core.data.demo import TASKS, write_demo
 from ftev.core.run.runs import create_run
 from measure import section, table
 

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 from device_waits import Waits
-from ftev.core import demo
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
+from ftev.core.data import demo
 from ftev.core.engine.models import devices
 from ftev.core.engine.models.load import load_tokenizer
 from ftev.core.engine.models.models import Loaded

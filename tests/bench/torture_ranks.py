@@ -24,7 +24,7 @@ from typing import Any
 
 import forked
 import waiting
-from ftev.core.files.processes import process_start
+from ftev.core.files.disk import process_start
 from ftev.core.files.reading import read_json
 from ftev.core.run.history import History, read_history
 from ftev.core.run.launch import start_worker

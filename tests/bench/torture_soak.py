@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ftev.core.files.processes import memory_of
+from ftev.core.files.disk import memory_of
 from ftev.core.run.control import AskPause, ask
 from ftev.core.run.events import EventReader
 from ftev.core.run.history import History, read_history

@@ -29,7 +29,7 @@ import polars as pl
 import records
 from ftev.core.config.config import CostConfig, GuardrailConfig, ObjectiveConfig, RunConfig
 from ftev.core.config.config_file import load_config
-from ftev.core.demo import write_demo
+from ftev.core.data.demo import write_demo
 from ftev.core.errors import FtevError
 from ftev.core.run.events import AnalysisComputed, TextScored
 from ftev.core.run.history import read_history

@@ -13,7 +13,7 @@ import pytest
 from ftev.core.engine.distributed import members
 from ftev.core.engine.distributed.members import Member, Members, lost_the_line, way_on
 from ftev.core.errors import RunError
-from ftev.core.files.processes import process_start
+from ftev.core.files.disk import process_start
 from ftev.core.run.runs import TRAINING_STATE, Run
 from waiting import patience
 

@@ -12,7 +12,7 @@ import msgspec
 import records
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import dump_config
-from ftev.core.files.processes import process_start
+from ftev.core.files.disk import process_start
 from ftev.core.run.events import (
     CheckpointSaved,
     DeviceFound,

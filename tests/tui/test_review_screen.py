@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import picture, seen
-from ftev.core.review.review import Review, read_judgements
+from ftev.core.report.review.review import Review, read_judgements
 from ftev.core.run.runs import Run
 from ftev.tui.app.app import FtevApp
 from ftev.tui.screens.review import ReviewScreen

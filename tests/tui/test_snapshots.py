@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import seen
 from ftev.core.config.draft import Draft
-from ftev.core.review.review import Review
+from ftev.core.report.review.review import Review
 from ftev.core.run import launch
 from ftev.core.run.control import Held
 from ftev.core.run.runs import Run

@@ -19,7 +19,7 @@ import waiting
 from engine.conftest import encoder_folder  # noqa: F401  (fixture)
 from ftev.core.analysis.predictions import stored_splits
 from ftev.core.catalog.notes import read_notes
-from ftev.core.demo import write_demo
+from ftev.core.data.demo import write_demo
 from ftev.core.run.events import SplitPrepared
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run, list_runs

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from conftest import Shown, picture, seen
-from ftev.core.run.control import AskTrace, Held, Traced
+from ftev.core.run.control import AskTrace, Held, ModelTrace, Traced, TracedLayer
 from ftev.core.run.runs import Run
-from ftev.core.run.traces import ModelTrace, TracedLayer
 from ftev.tui.app.keys import TRACE_KEYS
 from ftev.tui.drawing.lines import text_of, width_of
 from ftev.tui.screens.prompt.answers import Exchange

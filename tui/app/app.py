@@ -45,7 +45,7 @@ from .themes import ROLE_COLOURS, THEMES, theme_name
 
 if TYPE_CHECKING:
     from ...core.config.draft import Draft
-    from ...core.review.review import Review
+    from ...core.report.review.review import Review
 
 gc.freeze()  # what was imported stays: walking through it all would cost as much as it saved
 gc.enable()

@@ -52,8 +52,10 @@ def _show(entry: Entry) -> None:
 
 def show_explained(run: Run, options: argparse.Namespace) -> None:
     """How a metric of a run was made. Raises FtevError where the run lacks it."""
-    from ...core.report.explained import explain_metric  # brings the numbers library
-    from ...core.report.receipt_lines import explained_lines
+    from ...core.report.explained import (
+        explain_metric,  # brings the numbers library
+        explained_lines,
+    )
 
     config = run.config_if_kept()  # without it, its terms are shown as unknown
     found = use_history(

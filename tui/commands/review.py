@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from ...core.errors import ConfigError, Fault
 from ...core.report.blocks import Block, Bullets, Paragraph, Table
-from ...core.review.review import (
+from ...core.report.review.review import (
     CRITERIA,
     FILE,
     HIGHEST,
@@ -91,8 +91,8 @@ def _print_standing(review: Review) -> None:
 
 def show_summary(found: Run, *, as_json: bool, unblind: bool) -> int:
     """Who won. Raises ConfigError where nothing is judged, or not everything and not `unblind`."""
+    from ...core.report.review.summary import summarize_reviews
     from ...core.report.sections.reviews import describe_progress, review_blocks
-    from ...core.review.summary import summarize_reviews
 
     summary = summarize_reviews(found)
     if summary is None:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
 def write_demo_data(options: argparse.Namespace) -> Path:
     """Beside the runs, where the data can be looked at; returns its run.toml."""
-    from ...core.demo import write_demo
+    from ...core.data.demo import write_demo
 
     return write_demo(options.task, runs_folder(options.runs_dir) / DEMO_FOLDER / options.task)
 
@@ -45,7 +45,7 @@ def announce(options: argparse.Namespace, what: str) -> None:
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
     from ...core.data.data import read_run_data
-    from ...core.run.devices import processes_of
+    from ...core.run.launch import processes_of
 
     refuse_early_gate(options)
     if not _prepares(options):  # what is prepared here may be meant for another machine

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 
-from ...core.review.review import (
+from ...core.report.review.review import (
     CRITERIA,
     SIDES,
     BlindPair,

@@ -20,8 +20,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from ...run.control import AskTrace, Traced
-from ...run.traces import ModelTrace, Share, TracedLayer
+from ...run.control import AskTrace, ModelTrace, Share, Traced, TracedLayer
 from ..models.models import Loaded, takes, unwrapped, without_cache
 from ..models.tokenizers import same_tokens
 from ..scoring.rows import TokenRows, classification_rows, prompt_ids

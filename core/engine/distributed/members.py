@@ -20,8 +20,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import RunError
-from ...files.disk import RESUME, write_whole
-from ...files.processes import process_start
+from ...files.disk import RESUME, process_start, write_whole
 from ...files.reading import read_json
 from ...run.runs import HEARTBEAT_SECONDS, SILENT_SECONDS, Run, newest_whole, step_of
 

@@ -15,10 +15,16 @@ from safetensors import safe_open
 from torch import nn
 
 from ...config.config import RunConfig
-from ...demo import find_model
+from ...data.demo import find_model
 from ...errors import ModelError
-from ...files.adapter import WEIGHTS, SavedAdapter, read_adapter
-from ...files.reading import check_adapter, check_model, pickled
+from ...files.reading import (
+    ADAPTER,
+    SavedAdapter,
+    check_adapter,
+    check_model,
+    pickled,
+    read_adapter,
+)
 from .heads import (
     listed,
     name_outputs,
@@ -66,7 +72,7 @@ class Origin:
     @cached_property
     def saved(self) -> dict[str, list[int]]:
         """The adapter's weights as the model names them, with their shapes."""
-        path = self.adapter.folder / WEIGHTS if self.adapter else None
+        path = self.adapter.folder / ADAPTER if self.adapter else None
         if path is None or not path.exists():
             return {}
         with loading(self.name, "adapter"), safe_open(path, "pt") as file:

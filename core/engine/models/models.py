@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ...config.config import RunConfig
-from ...demo import find_model
-from ...files.adapter import read_adapter
+from ...data.demo import find_model
+from ...files.reading import read_adapter
 from ...run.events import ModelLoaded
 from .devices import free_memory
 from .heads import (

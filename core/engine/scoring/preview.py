@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...config.config import RunConfig
 from ...config.config_file import check_config
 from ...data.data import read_run_data
-from ...files.adapter import read_adapter
+from ...files.reading import read_adapter
 from ..models.heads import refuse_masked
 from ..models.load import add_adapter, find_origin, load_tokenizer, loading, max_length
 from ..models.models import Loaded

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ...files.disk import RESUME, write_whole, writing
-from ...files.processes import process_start
+from ...files.disk import RESUME, process_start, write_whole, writing
 from ...files.reading import BROKEN
 from ...run.control import (
     LINE_LIMIT,

@@ -19,7 +19,7 @@ from ...config.config import RunConfig
 from ...data.data import Dataset
 from ...data.leakage import Leakage
 from ...errors import RunError
-from ...files.adapter import read_adapter
+from ...files.reading import read_adapter
 from ...run.events import Event, LabelsFixed, Note, Progress, SplitPrepared, StageDone, StageStarted
 from ...run.history import STAGES, History, read_history
 from ...run.runs import Run, step_of, weights_of

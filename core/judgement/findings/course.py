@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..training_loss import FEW_STEPS, Window, hardly_moved, windows
+from ..live import FEW_STEPS, Window, hardly_moved, windows
 from .case import Case
 
 CLIMB = 0.2  # of the lowest mean loss

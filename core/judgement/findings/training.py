@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 from ...run.history import NOISE_ERRORS, History
 from ...wording.numbers import format_count
-from ..training_loss import between, fell, hardly_moved, training_fell, windows
+from ..live import between, fell, hardly_moved, training_fell, windows
 from .case import Case, Finding, pitfall
 from .course import (
     diverged,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...config.config import RunConfig
-from ...demo import SHIPPED
+from ...data.demo import SHIPPED
 from ...judgement.selection import SPLITS, clean, config_of, of_models
 from ...metrics.analyses import Parity
 from ...metrics.metric import METRICS

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from ...config.config import RunConfig
+from ...judgement.live import training_fell
 from ...judgement.selection import find_comparison, judged_split, metric_value, reference_model
-from ...judgement.training_loss import training_fell
 from ...judgement.verdict import judge
 from ...metrics.results import Comparison
 from ...run.history import Change, Epoch, History

@@ -15,9 +15,21 @@ from ...analysis.predictions import INPUT_CHARACTERS
 from ...data.rows import CHARACTERS, SLICE
 from ...judgement.selection import unclean
 from ...run.events import spell_numbers
-from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
 from .recomputed import BY_METHOD
-from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, rows_behind, suspects
+from .stored import (
+    ABSENT,
+    BROKEN,
+    UNCHECKED,
+    Check,
+    Disagreement,
+    StoredRun,
+    agreed,
+    cannot,
+    count_numbers,
+    find_disagreements,
+    rows_behind,
+    suspects,
+)
 
 Again = dict[tuple[str, str], object]  # results by analysis and model
 Result = Mapping[str, Any]

@@ -15,8 +15,20 @@ from ...metrics.comparisons import adjust_secondary
 from ...metrics.results import Comparison, ModelResult
 from ...run.events import Evaluated, spell_numbers
 from ...wording.numbers import format_difference, format_estimate
-from .agreement import ABSENT, Disagreement, count_numbers, find_disagreements
-from .stored import BROKEN, UNCHECKED, Check, StoredRun, agreed, cannot, rows_behind, suspects
+from .stored import (
+    ABSENT,
+    BROKEN,
+    UNCHECKED,
+    Check,
+    Disagreement,
+    StoredRun,
+    agreed,
+    cannot,
+    count_numbers,
+    find_disagreements,
+    rows_behind,
+    suspects,
+)
 
 # What every version has written: these may not be absent, and what was added later may.
 ALWAYS = frozenset(

@@ -19,8 +19,19 @@ from ...errors import RunError
 from ...files.reading import read_json
 from ..document import Report
 from ..report import build_report, render_html, render_json, render_markdown, version
-from .agreement import ABSENT, NUMBER, Disagreement, count_numbers, find_disagreements, skeleton
-from .stored import LISTED, UNCHECKED, Check, StoredRun, agreed
+from .stored import (
+    ABSENT,
+    LISTED,
+    NUMBER,
+    UNCHECKED,
+    Check,
+    Disagreement,
+    StoredRun,
+    agreed,
+    count_numbers,
+    find_disagreements,
+    skeleton,
+)
 
 # Parts that every report.json has; others were added later, and an older file may lack them.
 PROMISED = ("schema", "run", "data", "stages", "epochs", "results", "comparisons", "findings")

@@ -192,8 +192,8 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
     from ....core.config.draft import check_draft
     from ....core.data.data import read_run_data
     from ....core.run import launch
-    from ....core.run.devices import processes_of
     from ....core.run.estimate import write_estimate
+    from ....core.run.launch import processes_of
     from ....core.run.runs import create_run
 
     config = check_draft(draft).config

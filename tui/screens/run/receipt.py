@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from ....core.config.config import RunConfig
 from ....core.errors import FtevError
-from ....core.report.explained import explain_metric
-from ....core.report.glossary import lookup
-from ....core.report.receipt_lines import (
+from ....core.report.explained import (
     LineOfReceipt,
     difference_lines,
+    explain_metric,
     meaning_lines,
     receipt_lines,
 )
+from ....core.report.glossary import lookup
 from ....core.report.receipts import evaluation_receipt
 from ....core.run.history import History
 from ....core.wording.text import visible

@@ -43,7 +43,7 @@ from .pipeline import LogPane, PipelinePane, TracePane, beside_estimate
 from .status import StatusLine, title_left, title_right
 
 if TYPE_CHECKING:
-    from ....core.review.review import Review
+    from ....core.report.review.review import Review
 
 ENDED = ("finished", "stopped", "failed", "died")
 LIVE_HINTS = (*RUN_KEYS[:-4], *APP_KEYS, *RUN_KEYS[-4:])
@@ -393,7 +393,7 @@ class RunScreen(FramedScreen[None]):
 
     def _find_review(self) -> None:
         """In a thread: are there answers to judge?"""
-        from ....core.review.review import Review, check_writable
+        from ....core.report.review.review import Review, check_writable
 
         try:
             review = Review(self.followed, REVIEWER)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from ....core.run.control import Traced
-from ....core.run.traces import ModelTrace, Share, TracedLayer
+from ....core.run.control import ModelTrace, Share, Traced, TracedLayer
 from ....core.wording.text import visible
 from ...drawing.format import ABSENT, MINUS, bar, fit, fit_right, format_number, format_share, wrap
 from ...drawing.lines import Line

@@ -19,14 +19,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ..errors import ConfigError, Fault, HeldError, RunError
-from ..files.disk import cannot_write
-from ..files.reading import decode_json
-from ..judgement.selection import SPLITS
-from ..run.history import History, read_history
-from ..run.lock import Lock
-from ..run.runs import Run
-from ..tasks import find_task
+from ...errors import ConfigError, Fault, HeldError, RunError
+from ...files.disk import cannot_write
+from ...files.reading import decode_json
+from ...judgement.selection import SPLITS
+from ...run.history import History, read_history
+from ...run.lock import Lock
+from ...run.runs import Run
+from ...tasks import find_task
 
 FILE = "reviews.jsonl"
 LOWEST, HIGHEST = 1, 5
@@ -125,7 +125,7 @@ def _identify(prompt: str, base: str, tuned: str) -> str:
 
 def _stored_answers(run: Run, history: History) -> list[tuple[str, str, str]]:
     """Completions of the held-out rows, where both models' predictions have them."""
-    from ..analysis.predictions import read_predictions, stored_splits
+    from ...analysis.predictions import read_predictions, stored_splits
 
     stored = stored_splits(run)
     split = next((s for s in SPLITS if {"base", "tuned"} <= set(stored.get(s, ()))), None)
@@ -147,7 +147,7 @@ def _stored_answers(run: Run, history: History) -> list[tuple[str, str, str]]:
 
 def _mark_truncated(text: str) -> str:
     """An input may have been cut where it was stored."""
-    from ..analysis.predictions import INPUT_CHARACTERS
+    from ...analysis.predictions import INPUT_CHARACTERS
 
     return text if len(text) < INPUT_CHARACTERS else f"{text} …"
 

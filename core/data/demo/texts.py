@@ -125,3 +125,90 @@ class Unseen:
 
 def _windows(words: tuple[str, ...], size: int) -> list[tuple[str, ...]]:
     return [words[start : start + size] for start in range(len(words) - size + 1)]
+
+
+NAMES = {
+    "she": ("Anna", "Maria", "Ruth", "Clara", "Nadia", "Helen", "Priya", "Sarah", "Emma", "Grace"),
+    "he": ("Tom", "Daniel", "Peter", "Omar", "Jack", "Paul", "Ben", "Victor", "Sam", "Martin"),
+}
+
+PRONOUNS = {
+    "she": {"he": ("she",), "his": ("her",), "him": ("her",)},
+    "he": {"he": ("he",), "his": ("his",), "him": ("him",)},
+}
+
+PROSE = read_rules(read_words("prose")) | {"line": ("\n",)}
+# Sentences that may open, carry on and close a paragraph, scene by scene.
+SCENES = tuple(read_rules(scene) for scene in read_words("scenes").strip().split("\n\n"))
+
+# Each rhyme: nouns of one syllable; verbs of one; verbs of two. They end the lines of LINES.
+RHYMES = tuple(
+    tuple(phrases(words) for words in rhyme.split(";"))
+    for rhyme in read_words("rhymes").splitlines()
+)
+VERSE = read_rules(read_words("verse"))
+LINES = tuple(read_rules(read_words("verse_lines")).values())  # that end in each of them
+# Which rhyme ends each line of a stanza.
+FORMS = ("abab", "abab", "aabb", "abba", "ababcc")
+# How many lines end in a noun, in a verb of one syllable, in a verb of two.
+ENDINGS = (0.55, 0.25, 0.20)
+
+
+def write_paragraph(rng: random.Random) -> str:
+    """Three to seven sentences of one scene, about one or two people."""
+    scene = rng.choice(SCENES)
+    middle = rng.sample(scene["middle"], rng.randint(1, min(5, len(scene["middle"]))))
+    template = " ".join((rng.choice(scene["opening"]), *middle, rng.choice(scene["closing"])))
+    he = rng.choice(tuple(NAMES))
+    name = rng.choice(NAMES[he])
+    friend = rng.choice([other for names in NAMES.values() for other in names if other != name])
+    rules = {**PROSE, **PRONOUNS[he], "name": (name,), "friend": (friend,)}
+    return tidy(expand(template, rules, rng))
+
+
+def make_prose(count: int, seed: int) -> list[str]:
+    """`count` texts of one paragraph or two."""
+    rng = random.Random(f"prose {seed}")
+    return [
+        "\n".join(write_paragraph(rng) for _ in range(rng.choice((1, 1, 1, 2))))
+        for _ in range(count)
+    ]
+
+
+def write_stanza(rng: random.Random) -> str:
+    """Four or six lines, one a line of text."""
+    form = rng.choice(FORMS)
+    rhymes = dict(zip("abc", rng.sample(RHYMES, 3), strict=True))
+    ends: dict[str, str] = {}
+    lines = []
+    for letter in form:
+        kind = rng.choices(range(len(LINES)), ENDINGS)[0]
+        if not set(rhymes[letter][kind]) - {ends.get(letter)}:
+            kind = 0
+        ends[letter] = rng.choice([w for w in rhymes[letter][kind] if w != ends.get(letter)])
+        lines.append((LINES[kind], ends[letter]))
+    return "\n".join(_write_lines(lines, rng))
+
+
+def make_stanzas(count: int, seed: int, unseen: Unseen | None = None) -> list[str]:
+    """`count` stanzas. Give the same `unseen` to two calls and neither repeats the other."""
+    rng = random.Random(f"verse {seed}")
+    unseen = unseen or Unseen()
+    return [unseen.make(lambda: write_stanza(rng)) for _ in range(count)]
+
+
+def make_splits(train: int, test: int, seed: int) -> tuple[list[str], list[str]]:
+    """Training and evaluation stanzas that share no text."""
+    unseen = Unseen()
+    return make_stanzas(train, seed, unseen), make_stanzas(test, seed + 100_003, unseen)
+
+
+def _write_lines(lines: list[tuple[tuple[str, ...], str]], rng: random.Random) -> list[str]:
+    used: set[str] = set()
+    written = []
+    for patterns, end in lines:
+        pattern = rng.choice([pattern for pattern in patterns if pattern not in used])
+        used.add(pattern)
+        written.append(tidy(expand(pattern, VERSE | {"end": (end,)}, rng)))
+    written[-1] = written[-1].rstrip(",;") + ("" if written[-1][-1] in "?!." else ".")
+    return written

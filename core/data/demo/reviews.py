@@ -11,7 +11,7 @@ import datetime
 import random
 from dataclasses import dataclass
 
-from .grammar import Rules, Unseen, expand, read_rules, read_words, tidy
+from .texts import Rules, Unseen, expand, read_rules, read_words, tidy
 
 COLUMNS = (
     "review_id",

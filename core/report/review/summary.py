@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import FtevError
-from ..metrics.bootstrap import Resampling, bootstrap_rows, interval_of
-from ..metrics.counts import Draws, FloatArray
-from ..metrics.statistics import mcnemar, sign_flip, wilson
-from ..run.runs import Run
+from ...errors import FtevError
+from ...metrics.bootstrap import Resampling, bootstrap_rows, interval_of
+from ...metrics.counts import Draws, FloatArray
+from ...metrics.statistics import mcnemar, sign_flip, wilson
+from ...run.runs import Run
 from .review import (
     CRITERIA,
     SIDES,
