@@ -20,7 +20,7 @@ from ftev.core.run.estimate import (
 from ftev.core.run.events import EventWriter, RunFinished, RunStarted, StepDone, TrainingEnded
 from ftev.core.run.history import read_history
 from ftev.core.run.runs import Run, create_run
-from ftev.tui.commands.status import status_rows
+from ftev.tui.commands.steer import status_rows
 
 MODEL: dict[str, Any] = {
     "splits": {"train": {"rows": 100, "tokens": 2_000, "p95": 30}},

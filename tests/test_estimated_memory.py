@@ -18,7 +18,7 @@ from ftev.core.run.events import (
 )
 from ftev.core.run.history import fold
 from ftev.core.run.runs import create_run
-from ftev.tui.commands.status import status_rows
+from ftev.tui.commands.steer import status_rows
 from ftev.tui.screens.run.pipeline import beside_estimate
 
 MIB = 1 << 20

@@ -18,8 +18,7 @@ from ftev.core.report.sections.parity import show_parity
 from ftev.core.run.events import AnalysisComputed, spell_numbers
 from ftev.core.run.history import fold
 from ftev.core.wording.numbers import format_drift
-from ftev.tui.commands.follow import print_self_test
-from ftev.tui.plain import ProgressLines
+from ftev.tui.commands.follow import ProgressLines, print_self_test
 
 
 def measured(key: str, name: str, drift: float, changed: int = 0) -> dict[str, Any]:

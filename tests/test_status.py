@@ -22,7 +22,7 @@ from ftev.core.run.events import (
 )
 from ftev.core.run.history import History, fold
 from ftev.core.run.runs import Run
-from ftev.tui.commands.status import status_rows
+from ftev.tui.commands.steer import status_rows
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.run.metrics import headline_lines
 from ftev.tui.screens.run.status import pace

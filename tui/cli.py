@@ -37,9 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 gets \u2192, not a crash
             stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
-    command = importlib.import_module(f".commands.{options.module}", __package__)
+    module, _, function = options.module.partition(".")
+    command = importlib.import_module(f".commands.{module}", __package__)
     try:
-        code: int = command.run(options)
+        code: int = getattr(command, function or "run")(options)
         sys.stdout.flush()
     except FtevError as error:
         return _show_faults(error)
@@ -78,7 +79,10 @@ def _show_faults(error: FtevError) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Every command with its flags; `module` is the file of `commands/` that carries it out."""
+    """Every command with its flags; `module` is the file of `commands/` that carries it out.
+
+    A file that carries out several has a function for each: `module` is then FILE.FUNCTION.
+    """
     parser = argparse.ArgumentParser(
         prog="ftev-tui",
         description="Fine-tune a model, watch it, talk to it, and see whether it is really better.",
@@ -158,7 +162,9 @@ def _add_starting(commands: _Commands) -> None:
     train.add_argument("config", metavar="RUN.toml")
     _add_how(train)
 
-    evaluate = commands.add("eval", "evaluate", "evaluate two existing models on the same rows")
+    evaluate = commands.add(
+        "eval", "train.evaluate", "evaluate two existing models on the same rows"
+    )
     evaluate.add_argument("config", metavar="RUN.toml", nargs="?")
     evaluate.add_argument("--base", metavar="M", help="hub id or folder of the base model")
     evaluate.add_argument("--tuned", metavar="M", help="hub id or folder of the tuned model")
@@ -237,7 +243,7 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 def _add_looking(commands: _Commands) -> None:
     commands.add_for_run("open", "open", "attach to a run, or replay one")
     commands.add("list", "list_runs", "the runs, newest first, each with its headline")
-    commands.add_for_run("status", "status", "where a run stands")
+    commands.add_for_run("status", "steer.show_status", "where a run stands")
     report = commands.add_for_run("report", "report", "the metrics report of a run")
     report.add_argument(
         "--format",
@@ -246,7 +252,9 @@ def _add_looking(commands: _Commands) -> None:
     )
     report.add_argument("--out", metavar="DIR", help="where to write (default: the run's folder)")
     _add_gate(report)
-    commands.add_for_run("verify", "verify", "recompute every headline number from the stored rows")
+    commands.add_for_run(
+        "verify", "flips.verify_run", "recompute every headline number from the stored rows"
+    )
     _add_judging(commands)
     _add_explaining(commands, report)
     serve = commands.add("serve", "serve", "the same screen in a browser on this machine")
@@ -292,9 +300,11 @@ def _add_explaining(commands: _Commands, report: argparse.ArgumentParser) -> Non
         "--split", metavar="S", help="with --explain: default the split that the verdict reads"
     )
     report.add_argument("--model", metavar="M", default="tuned", help="with --explain (tuned)")
-    explain = commands.add("explain", "explain", "what a metric, a finding or a term means")
+    explain = commands.add(
+        "explain", "report.explain_term", "what a metric, a finding or a term means"
+    )
     explain.add_argument("term", metavar="TERM", nargs="*", help="without it every term is listed")
-    quiz = commands.add_for_run("quiz", "quiz", "three questions about a run's own numbers")
+    quiz = commands.add_for_run("quiz", "report.quiz", "three questions about a run's own numbers")
     quiz.add_argument(
         "--answers", metavar="a,b,c", help="answer without being asked, one letter per question"
     )
@@ -330,11 +340,11 @@ def _add_models(commands: _Commands) -> None:
     prompt.add_argument("--seed", type=int, default=0, metavar="N")
     prompt.add_argument("--likelihoods", choices=("none", "generation", "all"), default="none")
 
-    trace = commands.add_for_run("trace", "trace", "what happens to a text, layer by layer")
+    trace = commands.add_for_run("trace", "prompt.trace", "what happens to a text, layer by layer")
     trace.add_argument("--text", metavar="T", required=True, help="the text; - reads stdin")
 
     likelihood = commands.add(
-        "likelihood", "likelihood", "average log-likelihood of a text under each model"
+        "likelihood", "prompt.likelihood", "average log-likelihood of a text under each model"
     )
     likelihood.add_argument(
         "--model",

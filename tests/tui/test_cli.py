@@ -16,8 +16,8 @@ import pytest
 import story
 from ftev.core.run.events import RunFinished
 from ftev.tui.cli import build_parser, main
-from ftev.tui.commands.evaluate import task_of
-from ftev.tui.commands.likelihood import show_result
+from ftev.tui.commands.prompt import show_result
+from ftev.tui.commands.train import task_of
 from waiting import patience
 
 PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]

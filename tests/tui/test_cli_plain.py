@@ -6,7 +6,7 @@ import pytest
 import story
 from ftev.core.run.events import AnyEvent, Evaluated, Note, Progress, RunFinished
 from ftev.core.run.history import History
-from ftev.tui.plain import ProgressLines
+from ftev.tui.commands.follow import ProgressLines
 from msgspec.structs import replace
 
 

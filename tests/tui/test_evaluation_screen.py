@@ -19,7 +19,7 @@ from ftev.tui.app.app import FtevApp
 from ftev.tui.screens.evaluation.evaluation import EvaluationScreen
 from ftev.tui.screens.examples.examples import ExamplesScreen
 from ftev.tui.screens.examples.row import RowScreen
-from ftev.tui.screens.quiz import QuizScreen
+from ftev.tui.screens.review import QuizScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker
 from stored_runs import labelled, write_run

@@ -33,8 +33,7 @@ from ftev.tui.screens.new_run.new_run import NewRunScreen
 from ftev.tui.screens.prompt.answers import Answer, answer_head, exchange_of
 from ftev.tui.screens.prompt.answers_pane import AnswersPane
 from ftev.tui.screens.prompt.prompt import NOTHING_ANSWERS
-from ftev.tui.screens.quiz import QuizScreen
-from ftev.tui.screens.review import ReviewScreen
+from ftev.tui.screens.review import QuizScreen, ReviewScreen
 from ftev.tui.screens.run.metrics import Judgement, judgement_lines
 from ftev.tui.screens.run.run import RunScreen
 from ftev.tui.screens.trace.trace import TraceScreen

@@ -13,7 +13,7 @@ from ftev.core.wording.numbers import (
 from ftev.tui.drawing.format import with_minus
 from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.evaluation.reading import block_lines
-from ftev.tui.screens.quiz import QuizPane
+from ftev.tui.screens.review import QuizPane
 
 
 def test_what_rounds_to_nothing_is_not_less_than_nothing() -> None:

@@ -29,8 +29,7 @@ from ftev.tui.screens.new_run import starting
 from ftev.tui.screens.new_run.new_run import NewRunScreen
 from ftev.tui.screens.prompt.answers import Exchange
 from ftev.tui.screens.prompt.asking import AnswerNews, ReplyCame
-from ftev.tui.screens.quiz import QuizScreen
-from ftev.tui.screens.review import ReviewScreen
+from ftev.tui.screens.review import QuizScreen, ReviewScreen
 from ftev.tui.screens.run.run import RunScreen
 from made_runs import live_worker, make_run, story, until_step, write_events
 from stored_runs import write_run

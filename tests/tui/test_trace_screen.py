@@ -131,7 +131,7 @@ def test_the_command_prints_the_trace(
     from ftev.tui.cli import main
 
     live_worker(generated)
-    monkeypatch.setattr("ftev.tui.commands.trace.ask", lambda *_: iter([Held(step=3), traced()]))
+    monkeypatch.setattr("ftev.tui.commands.prompt.ask", lambda *_: iter([Held(step=3), traced()]))
     assert main(["trace", str(generated.path), "--text", "the cup", *flags]) == 0
     told = capsys.readouterr()
     assert "training waits at step 3" in told.err

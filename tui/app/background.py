@@ -107,7 +107,7 @@ PLACES: dict[Name, tuple[str, str]] = {
     "examples": ("examples.examples", "ExamplesScreen"),
     "home": ("home.home", "HomeScreen"),
     "new_run": ("new_run.new_run", "NewRunScreen"),
-    "quiz": ("quiz", "QuizScreen"),
+    "quiz": ("review", "QuizScreen"),
     "review": ("review", "ReviewScreen"),
     "row": ("examples.row", "RowScreen"),
     "run": ("run.run", "RunScreen"),
