@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from ftev.core.analysis import Evaluation, at_operating_point
-from ftev.core.analysis.measure import measure
+from ftev.core.analysis import Evaluation, at_operating_point, measure
 from ftev.core.config.config import (
     DataConfig,
     EvaluateConfig,

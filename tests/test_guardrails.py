@@ -14,8 +14,7 @@ import polars as pl
 import pytest
 import records
 import story
-from ftev.core.analysis import Evaluation, guardrails
-from ftev.core.analysis.measure import measure
+from ftev.core.analysis import Evaluation, guardrails, measure
 from ftev.core.config.config import (
     DataConfig,
     GuardrailConfig,

@@ -21,7 +21,7 @@ from ..metrics.probabilities import ProbabilityScores
 from ..metrics.results import ModelResult
 from ..metrics.rows import ClassificationRows, positive_label, read_classification
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation, as_in_results
+from .predictions import Evaluation, as_in_results
 
 RESAMPLING = Resampling()  # of the change of the loss: all else is as in the results
 NULL_METHOD = (

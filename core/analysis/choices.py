@@ -13,7 +13,7 @@ import polars as pl
 from ..metrics.analyses import ClosedChoice, Commonest, OfBoth, ZeroShot
 from ..metrics.clusters import change_p, read_clusters, share
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation
+from .predictions import Evaluation
 
 MODELS = ("base", "tuned")
 CLOSED_RULE = (

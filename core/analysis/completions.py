@@ -25,7 +25,6 @@ from ..metrics.analyses import (
     ReadByBoth,
     ShortAnswers,
 )
-from ..metrics.answer_text import answer_part, normalise_text
 from ..metrics.bootstrap import (
     Resampling,
     bootstrap_rows,
@@ -37,8 +36,9 @@ from ..metrics.clusters import Clusters, cluster_words, read_clusters, share, si
 from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import ORDERS, answered, read_references
 from ..metrics.results import Estimate
+from ..metrics.text_metrics import answer_part, normalise_text
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation
+from .predictions import Evaluation
 
 GRAM = 4  # words
 LOOP = 40  # characters that an answer repeats at once before it is said to loop

@@ -12,7 +12,7 @@ from ..errors import DataError, Fault
 from ..metrics.analyses import Flip, Flips
 from ..metrics.clusters import Clusters, read_clusters
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation
+from .predictions import Evaluation
 
 LISTED = 200  # rows of each changed kind that are written down
 WITH_TEXT = 10  # of them with the beginning of their input

@@ -16,7 +16,7 @@ from ..judgement.objective import against_margin, against_target
 from ..metrics.analyses import Change, GuardrailResult, Guardrails
 from ..metrics.metric import needs_positive
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation, Frames
+from .predictions import Evaluation, Frames
 
 OTHERS = "(other labels)"
 UNDECIDED = "cannot tell"

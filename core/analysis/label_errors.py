@@ -25,7 +25,7 @@ from ..metrics.counts import FloatArray, IntArray
 from ..metrics.rows import ClassificationRows, read_classification
 from ..metrics.statistics import Z_95
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation
+from .predictions import Evaluation
 
 LISTED = 100
 TEXT_LENGTH = 200  # characters of a row's text

@@ -1,22 +1,27 @@
-"""The stored predictions of a run, a frame a split and model, and the texts of their rows."""
+"""Predictions of a scored split, as analyses see them and as a run stores them, with their texts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from ..config.config import RunConfig
 from ..data.formats.parquet import read_parquet
 from ..errors import DataError, Fault, FtevError, RunError
+from ..judgement.selection import first_reference
+from ..metrics.analyses import NAMES
+from ..metrics.results import Estimate, ModelResult, Record
+from ..run.events import AnalysisComputed
 from ..run.history import History
 from ..run.runs import Run
 from ..tasks import TASKS
 from ..wording.numbers import format_count
-from . import Frames
 
+Frames = dict[str, pl.DataFrame]  # predictions by model, as they are stored
 INPUT_CHARACTERS = 500  # of a row's input text that are stored beside its predictions
 REWRITE = "Run the evaluation again to rewrite it"
 # What may stand beside the columns that a task stores; of those only `predicted` may be null,
@@ -29,6 +34,54 @@ OPTIONAL = {
     "cluster": "whole numbers",
     **dict.fromkeys(("input", "prompt", "completion", "reference", "method"), "text"),
 }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A scored split: every model's predictions, the rows they were made from, and the run's terms.
+
+    `source` has row_id and every column of the file; `validation` the predictions on validation,
+    from which thresholds and temperatures are fitted (empty where there is none). `windows` has
+    row_id and input (how it begins) where the rows are windows of documents, not the source's own.
+    """
+
+    split: str
+    frames: Frames
+    source: pl.DataFrame
+    config: RunConfig
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    validation: Frames = field(default_factory=dict)
+    windows: pl.DataFrame | None = None
+    measured: dict[str, ModelResult] = field(default_factory=dict, repr=False)  # by model
+
+    def result(self, model: str) -> ModelResult:
+        """Its metrics with their intervals, which every table shows alike. Raises DataError."""
+        if model not in self.measured:
+            measure = self.config.task_type.evaluate
+            self.measured[model] = measure(self.frames[model], self.labels, self.positive)
+        return self.measured[model]
+
+    @property
+    def reference(self) -> str | None:
+        return reference_of(self.frames)
+
+    def found(self, result: Record, model: str = "") -> AnalysisComputed:
+        """An analysis of this split as it is written down; `model` is empty where it is about
+        several."""
+        name = NAMES[type(result)]
+        return AnalysisComputed(split=self.split, name=name, model=model, result=result)
+
+
+def reference_of(frames: Mapping[str, pl.DataFrame]) -> str | None:
+    """What the tuned model is set against; a frame with a method is of a zero-shot base."""
+    base = frames.get("base")
+    return first_reference(frames, zero_shot=base is not None and "method" in base.columns)
+
+
+def as_in_results(estimate: Estimate) -> Estimate:
+    """One number has one interval, wherever it stands; its sums stand with the results."""
+    return Estimate(estimate.value, estimate.low, estimate.high, estimate.method)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ..metrics.slices import (
 )
 from ..metrics.statistics import holm
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation
+from .predictions import Evaluation
 
 LEAST_ROWS = 10  # of a slice: fewer, and its figures are anecdote
 MOST_VALUES = 50  # of a column: the commonest are slices

@@ -28,7 +28,7 @@ from ..metrics.rows import positive_label, read_classification
 from ..metrics.statistics import wilson
 from ..metrics.thresholds import Aim, Sweep, choose, exchange_calls, figures, sweep, thin, trivial
 from ..run.events import AnalysisComputed
-from .evaluation import Evaluation, Frames, as_in_results, reference_of
+from .predictions import Evaluation, Frames, as_in_results, reference_of
 
 RESAMPLING = Resampling()
 AT_HALF = "predicted_at_half"  # what the model answers by itself, beside `predicted`

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from ftev.core.analysis.calibration import calibration
-from ftev.core.analysis.evaluation import Evaluation
 from ftev.core.analysis.flips import find_flips
+from ftev.core.analysis.predictions import Evaluation
 from ftev.core.analysis.slices import slices
 from ftev.core.analysis.thresholds import thresholds
 from ftev.core.config.config import ModelConfig, RunConfig

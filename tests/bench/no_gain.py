@@ -20,10 +20,10 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import ftev.core.analysis as measuring
 import numpy as np
 import polars as pl
 from ftev.core.analysis import ANALYSES, Evaluation, analyse, at_operating_point
-from ftev.core.analysis import measure as measuring
 from ftev.core.config.config import (
     CostConfig,
     DataConfig,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import msgspec
 from msgspec.structs import replace
 
-from ...core.analysis.evaluation import reference_of
 from ...core.analysis.flips import (
     CHANGED,
     LABEL_KINDS,
@@ -19,7 +18,13 @@ from ...core.analysis.flips import (
     list_rows,
     loss_changes,
 )
-from ...core.analysis.predictions import read_inputs, read_predictions, stored_splits, task_of
+from ...core.analysis.predictions import (
+    read_inputs,
+    read_predictions,
+    reference_of,
+    stored_splits,
+    task_of,
+)
 from ...core.errors import ConfigError, Fault
 from ...core.judgement.selection import SPLITS
 from ...core.metrics.analyses import Flips

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from ...analysis import Evaluation, Frames, at_operating_point
-from ...analysis.measure import forgetting, measure
+from ...analysis import Evaluation, Frames, at_operating_point, forgetting, measure
 from ...analysis.predictions import INPUT_CHARACTERS
 from ...catalog.ledger import count_test_readings
 from ...data.rows import CHARACTERS, SLICE, input_of

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ...analysis.evaluation import reference_of
-from ...analysis.predictions import read_frame
+from ...analysis.predictions import read_frame, reference_of
 from ...data.data import Dataset, read_dataset
 from ...data.rows import input_of
 from ...errors import FtevError

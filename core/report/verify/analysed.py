@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from ...analysis import ANALYSES, Evaluation
-from ...analysis.measure import OF_CLEAN_ROWS
+from ...analysis import ANALYSES, OF_CLEAN_ROWS, Evaluation
 from ...analysis.predictions import INPUT_CHARACTERS
 from ...data.rows import CHARACTERS, SLICE
 from ...judgement.selection import unclean
