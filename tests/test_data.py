@@ -14,7 +14,7 @@ from ftev.core.data.formats import sniff_format
 from ftev.core.data.labels import sort_labels
 from ftev.core.data.rows import content_hash, normalise
 from ftev.core.data.sources import hub_url
-from ftev.core.metrics.text_metrics import normalise_text
+from ftev.core.metrics.answer_text import normalise_text
 from hypothesis import given
 from hypothesis import strategies as st
 

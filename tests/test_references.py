@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.errors import DataError
+from ftev.core.metrics.answer_text import normalise_text
 from ftev.core.metrics.bootstrap import Resampling, values_of
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_text
 from ftev.core.metrics.references import read_references
-from ftev.core.metrics.text_metrics import normalise_text
 from sacrebleu.metrics import BLEU, CHRF
 
 ANSWERS = [

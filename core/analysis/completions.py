@@ -25,6 +25,7 @@ from ..metrics.analyses import (
     ReadByBoth,
     ShortAnswers,
 )
+from ..metrics.answer_text import answer_part, normalise_text
 from ..metrics.bootstrap import (
     Resampling,
     bootstrap_rows,
@@ -36,7 +37,6 @@ from ..metrics.clusters import Clusters, cluster_words, read_clusters, share, si
 from ..metrics.counts import Draws, FloatArray
 from ..metrics.references import ORDERS, answered, read_references
 from ..metrics.results import Estimate
-from ..metrics.text_metrics import answer_part, normalise_text
 from ..run.events import AnalysisComputed
 from .predictions import Evaluation
 

@@ -1,4 +1,4 @@
-"""Predictions of a scored split, as analyses see them and as a run stores them, with their texts."""
+"""Predictions of a scored split as analyses see them and as a run stores them, and their texts."""
 
 from __future__ import annotations
 

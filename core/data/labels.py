@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..metrics.text_metrics import normalise_text
+from ..metrics.answer_text import normalise_text
 
 # Labels that are numbers are taken for a scale from so many different ones on.
 SCALE_VALUES = 5  # where one has a fraction

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from ..metrics.text_metrics import normalise_text
+from ..metrics.answer_text import normalise_text
 from .columns import Columns, as_text
 from .faults import LONGEST, MEND, Faults, show_value
 from .sources import Table

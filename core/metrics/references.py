@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .answer_text import END_OF_REASONING, answer_part, normalise_text
 from .bootstrap import added_columns, named_columns
 from .clusters import Clusters, read_clusters
 from .counts import Draws, FloatArray, IntArray
 from .metric import draws_of, metrics_from
 from .sums import Totals
-from .text_metrics import END_OF_REASONING, answer_part, normalise_text
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .answer_text import NORMALISER
 from .metric import BY_BYTE, BY_ROW, BY_TOKEN, Counted, FewRows, Function, Metric
 from .sums import EXP_LIMIT, Ratio, Totals
 
 if TYPE_CHECKING:
     from .sums import FloatArray
 
-END_OF_REASONING = "</think>"
-NORMALISER = "NFKC, casefold, white space collapsed, ends stripped"  # what `normalise_text` does
 _ANSWERS = "rows with a reference"
 _Rouge = partial(
     Metric,
@@ -24,17 +22,6 @@ _Rouge = partial(
     signature=lambda a: a.rouge_signature,
     sign_flip=True,
 )
-
-
-def normalise_text(text: str) -> str:
-    """The text as inputs are compared, and answers with their references by exact match."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def answer_part(text: str) -> str:
-    """What is said after the reasoning: after the last `</think>`, else the whole text."""
-    _, tag, answer = text.rpartition(END_OF_REASONING)
-    return answer.strip() if tag else text
 
 
 @Metric(

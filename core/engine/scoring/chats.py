@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from jinja2.exceptions import SecurityError
 
 from ...errors import Fault, ModelError
-from ...metrics.text_metrics import answer_part
+from ...metrics.answer_text import answer_part
 
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")
 REASONING = "<think"  # how the tags begin with which templates open reasoning

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ...analysis import Frames
-from ...metrics.text_metrics import END_OF_REASONING
+from ...metrics.answer_text import END_OF_REASONING
 from ..models.devices import autocast
 from ..models.kernels import few_rows, padding_known
 from ..models.models import Loaded, at_precision, stop_ids, unwrapped
