@@ -16,6 +16,7 @@ import polars as pl
 
 OURS, BEST, DEFAULTS = "ftev", "Trainer, best flags", "Trainer, defaults"
 SIDES = (OURS, BEST, DEFAULTS)
+BEST_FLAGS = "bf16, group_by_length and adamw_torch_fused"
 
 TOPICS = {
     "food": "bread cheese soup apple butter kitchen dinner recipe sugar oven salad tomato",
@@ -45,6 +46,15 @@ def made_rows(rows: int, longest: int, seed: int) -> pl.DataFrame:
         words = np.where(kind < 0.4, words, common[random.integers(len(common), size=n)])
         texts.append(" ".join(words))
     return pl.DataFrame({"text": texts, "label": [names[i] for i in truth]})
+
+
+def pieces(text: str, rows: int, seed: int) -> pl.DataFrame:
+    """Pieces of a text whose lengths are near one another, as those of news in brief are."""
+    random, words = np.random.default_rng(seed), text.split()
+    lengths = np.clip(random.normal(38, 10, rows), 10, 120).astype(int)
+    starts = random.integers(0, len(words) - 120, rows)
+    texts = [" ".join(words[s : s + n]) for s, n in zip(starts, lengths, strict=True)]
+    return pl.DataFrame({"text": texts, "label": random.choice(list(TOPICS), rows)})
 
 
 def read_rows(path: Path, header: bool, text: str | None, label: str | None) -> pl.DataFrame:
