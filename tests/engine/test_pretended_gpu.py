@@ -1,4 +1,9 @@
-"""The whole job on a device that is not the CPU: no line mixes devices, and waits are counted."""
+"""The whole job on a device that is not the CPU: no line mixes devices, and waits are counted.
+
+One process runs all of it: both tasks from their first event to their last; a LoRA run in bfloat16
+with accumulated gradients that runs out of memory, is stopped, resumed and asked things; then what
+it is that waits for the device in an evaluation and in an answer.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +13,22 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import device_lines
 import pytest
-import torch
-from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
-from ftev.core.engine import __main__ as engine
-from ftev.core.engine.worker.listen import Listener
-from ftev.core.run.history import History, read_history
-from ftev.core.run.runs import create_run
-from pretended_gpu import MixedDevicesError, pretended_gpu, set_up
-from tiny_models import write_bert, write_llama
 
 STEPS = 4
 
 
-def job(task: str, base: Path, place: Path) -> RunConfig:
+def job(task: str, base: Path, place: Path) -> Any:
+    from ftev.core.config import config as settings
+
     rows = {
         "generation": [
             ("prompt", "completion"),
@@ -38,48 +41,236 @@ def job(task: str, base: Path, place: Path) -> RunConfig:
     }
     with (place / "rows.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows[task])
-    return RunConfig(
+    return settings.RunConfig(
         task=task,
         name=task,
-        model=ModelConfig(base=str(base), precision="float32"),
-        data=DataConfig(train="rows.csv", validation=0.2, test=0.2),
-        train=TrainConfig(epochs=2, batch_size=8, learning_rate=1e-3, max_steps=STEPS),
-        evaluate=EvaluateConfig(prompts=["cup 3 is"], max_new_tokens=4, parity_rows=4),
+        model=settings.ModelConfig(base=str(base), precision="float32"),
+        data=settings.DataConfig(train="rows.csv", validation=0.2, test=0.2),
+        train=settings.TrainConfig(epochs=2, batch_size=8, learning_rate=1e-3, max_steps=STEPS),
+        evaluate=settings.EvaluateConfig(
+            prompts=["cup 3 is"],
+            max_new_tokens=4,
+            completions=4,
+            self_test_rows=4,
+            parity_rows=0,  # it reads the folder back in a process that has no such device
+        ),
         folder=str(place),
     )
 
 
-def take(config: RunConfig, place: Path) -> History:
-    """A run from its first event to its last, in this process."""
-    run = create_run(config, place / "runs")
-    with Listener(run) as listener:
-        engine.work(run, listener, argparse.Namespace(resume=False, serve_minutes=0.0))
-    return read_history(run)
+def take(config: Any, place: Path, run: Any = None, **more: Any) -> Any:
+    """A run from its first event to its last, in this process: its history, and the run."""
+    from ftev.core.engine import __main__ as engine
+    from ftev.core.engine.worker.listen import Listener
+    from ftev.core.run.history import read_history
+    from ftev.core.run.runs import create_run
+
+    stop_at, questions = more.get("stop_at"), more.get("questions", [])
+
+    class Told(Listener):
+        """Asked to stop once it has come to a step."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "step" and value == stop_at:
+                self.stop.set()
+
+    resume, run = run is not None, run or create_run(config, place / "runs")
+    with Told(run) as listener:
+        for question in questions:
+            listener.questions.put(question)
+        engine.work(run, listener, argparse.Namespace(resume=resume, serve_minutes=0.0))
+    return read_history(run), run
+
+
+def whole_job(task: str, folder: Path) -> dict[str, Any]:
+    from pretended_gpu import pretended_gpu
+
+    with pretended_gpu() as waits:
+        history, _ = take(job(task, folder / "base", folder), folder)
+    return facts(history, waits)
+
+
+def facts(history: Any, waits: Counter[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "ended": [history.finished.status, history.finished.error],
+        "device": history.device.device,
+        "precision": history.device.precision,
+        "losses": list(history.steps.loss),
+        "waits": [[n, *key] for key, n in waits.items()],
+    }
+
+
+def lora_job(folder: Path) -> dict[str, Any]:
+    """In bfloat16, gradients accumulated; stopped after 2 steps, resumed and asked things."""
+    from ftev.core.config.config import LoraConfig
+    from ftev.core.engine.worker.listen import Question
+    from ftev.core.run.control import AskPrompt, AskTrace
+    from pretended_gpu import pretended_gpu
+
+    config = job("generation", folder.parent / "generation" / "base", folder)
+    config = replace(
+        config,
+        model=replace(config.model, precision="auto", adapter="lora", lora=LoraConfig(dropout=0.1)),
+        train=replace(config.train, gradient_accumulation_steps=2, eval_every=2),
+    )
+    with pretended_gpu() as waits:
+        stopped, run = take(config, folder, stop_at=2)
+        checkpoint = AskPrompt(text="cup 3 is", max_new_tokens=3, checkpoint=2, temperature=0.7)
+        details = AskPrompt(text="cup 3 is", max_new_tokens=3, likelihoods="all", details=True)
+        questions = [Question(q) for q in (details, checkpoint, AskTrace(text="cup 3"))]
+        history, _ = take(config, folder, run, questions=questions)
+    samples = history.samples
+    return facts(history, waits) | {
+        "stopped": stopped.finished.status,
+        "resumed from": history.started.resumed_from_step,
+        "replies": [[type(r).__name__ for r in list(q.answers.queue)] for q in questions],
+        "memory": list(samples.device_memory),
+        "use": sorted(set(samples.device_use)),
+    }
+
+
+def made(base: Path, task: str, device: str, adapter: str = "none") -> tuple[Any, Any]:
+    """A model on a device, and rows of many lengths."""
+    import polars as pl
+    from ftev.core.config.config import ModelConfig, RunConfig
+    from ftev.core.engine.models.devices import drawn_from
+    from ftev.core.engine.models.load import add_adapter, load
+    from ftev.core.engine.scoring.rows import RENDER
+
+    config = RunConfig(task=task, model=ModelConfig(base=str(base), adapter=adapter))
+    labels = ("bad", "good") if task == "classification" else ()
+    with drawn_from(0):
+        loaded = load(config, str(base), labels)
+    loaded.model.to(device)
+    if adapter != "none":
+        add_adapter(loaded, config)
+    texts = ["cup and tea " * (1 + i % 5) for i in range(16)]
+    frame = pl.DataFrame({"row_id": range(16), "text": texts, "label": ["bad", "good"] * 8})
+    if task == "generation":
+        frame = frame.select("row_id", prompt="text", completion="label")
+    *_, rows = RENDER["text_label" if labels else "prompt_completion"](frame, loaded)
+    return loaded, rows
+
+
+def steps(base: Path, device: str, room: float | None = None) -> dict[str, Any]:
+    """Two steps; on a GPU with memory for a share of what the first would take at once."""
+    from ftev.core.config.config import TrainConfig
+    from ftev.core.engine.training.train import read_steps, train
+    from ftev.core.engine.training.trainer import Trainer, plan_training
+    from pretended_gpu import MEMORY
+
+    loaded, rows = made(base, "generation", device)
+    settings = TrainConfig(epochs=1, batch_size=8, learning_rate=1e-3, devices=1)
+    t = Trainer(loaded, rows, plan_training(rows, settings), settings)
+    before, limit = MEMORY.used, MEMORY.limit
+    MEMORY.peak, MEMORY.refused = MEMORY.used, 0
+    if room is not None:
+        MEMORY.limit = round(before + room)
+    try:
+        losses = [s.loss_sum for s in read_steps(list(train(t)))]
+    finally:
+        MEMORY.limit = limit
+    return {
+        "losses": losses,
+        "pieces": t.position.pieces,
+        "refused": MEMORY.refused,
+        "took": MEMORY.peak - before,
+    }
+
+
+def memory(base: Path) -> dict[str, Any]:
+    """The same steps on the CPU, on the GPU, and there with too little memory for them."""
+    from accelerate.state import AcceleratorState
+    from pretended_gpu import pretended_gpu
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # it knows one device a process
+    found = {"cpu": steps(base, "cpu")}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pretended_gpu() as waits:
+        found["gpu"] = steps(base, "cuda:0")
+        found["little"] = steps(base, "cuda:0", 0.8 * found["gpu"]["took"])
+    return found | {"waits": [[n, *key] for key, n in waits.items()]}
+
+
+def waits_of(folder: Path) -> dict[str, Any]:
+    """How often scoring and answering wait, of each kind of work: times, and what it comes to."""
+    from ftev.core.engine.answering.generate import Voice, generate
+    from ftev.core.engine.scoring.completions import complete
+    from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
+    from ftev.core.engine.scoring.token_scores import score_answer
+    from ftev.core.engine.training.probe import features
+    from ftev.core.run.control import AskPrompt
+    from pretended_gpu import pretended_gpu
+
+    found: dict[str, Any] = {}
+    with pretended_gpu() as waits:
+        causal, rows = made(folder / "generation" / "base", "generation", "cuda:0", "lora")
+        encoder, labelled = made(folder / "classification" / "base", "classification", "cuda:0")
+        prompt, never = rows.ids[0][:5].tolist(), {-1}
+        pair = {"base": causal.as_base(), "tuned": causal}
+        prompts = [row.tolist() for row in rows.ids[:6]]
+        work: dict[str, Callable[[], Any]] = {
+            "score_tokens": lambda: list(score_tokens(causal, rows, "float32", 64)),
+            "score_labels": lambda: list(score_labels(encoder, labelled, "float32", 64)),
+            "features": lambda: list(features(encoder, labelled, "float32", 64)),
+            "complete": lambda: list(complete(causal, prompts, 5, never, "float32", 4096)),
+            "pair": lambda: list(
+                generate(
+                    [Voice(name, loaded, stops=never) for name, loaded in pair.items()],
+                    prompt,
+                    AskPrompt(text="", max_new_tokens=9),
+                )
+            ),
+            "score_answer": lambda: score_answer(causal, prompt, prompt[1:5]),
+        }
+        for name, do in work.items():
+            do()  # what is found out of a model once
+            waits.clear()
+            started = time.monotonic()
+            done = do()
+            seconds = time.monotonic() - started
+            kinds = [[n, *key] for key, n in waits.items()]
+            found[name] = {"yields": len(done), "waits": kinds, "seconds": seconds}
+    return found
+
+
+def refused_ranks() -> str:
+    """Two processes on a machine with one GPU."""
+    from unittest.mock import patch
+
+    from ftev.core.engine.distributed.ranks import join
+    from ftev.core.errors import ConfigError
+    from pretended_gpu import pretended_gpu
+
+    world = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    with pretended_gpu(), patch.dict(os.environ, world), pytest.raises(ConfigError) as caught:
+        join(cpu=False)
+    return str(caught.value)
 
 
 def main(place: Path) -> None:
-    """Both tasks on the pretended GPU, and what the CPU makes of one: to be compared, as JSON."""
+    """All of it, and what the CPU makes of a part: to be compared, as JSON."""
+    device_lines.watch()
+    from pretended_gpu import set_up
+
     set_up()
+    import torch
+    from pretended_gpu import MixedDevicesError, pretended_gpu
+    from tiny_models import write_bert, write_llama
+
     found: dict[str, Any] = {}
     for task, write in (("generation", write_llama), ("classification", write_bert)):
-        folder = place / task
-        write(folder / "base")
-        config = job(task, folder / "base", folder)
-        if task == "generation":  # it has no dropout; before there is a GPU
-            on_cpu = replace(config, train=replace(config.train, devices="cpu"))
-            found["on the CPU"] = list(take(on_cpu, folder / "cpu").steps.loss)
-        with pretended_gpu() as waits:
-            history = take(config, folder)
-        assert history.finished is not None
-        assert history.device is not None
-        found[task] = {
-            "ended": [history.finished.status, history.finished.error],
-            "device": history.device.device,
-            "losses": list(history.steps.loss),
-            "waits": [[n, *key] for key, n in waits.items()],
-        }
+        write(place / task / "base")
+        found[task] = whole_job(task, place / task)
+    (place / "lora").mkdir()
+    found["lora"] = lora_job(place / "lora")
+    found["memory"] = memory(place / "generation" / "base")
+    found["waits"] = waits_of(place)
+    found["ranks"] = refused_ranks()
     with pretended_gpu(), pytest.raises(MixedDevicesError):
         torch.ones(2, device="cuda:0") + torch.ones(2)
+    found["lines"] = sorted(line for line, ways in device_lines.seen.items() if True in ways)
     (place / "found.json").write_text(json.dumps(found))
 
 
@@ -97,28 +288,82 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 TASKS = ("classification", "generation")
+JOBS = (*TASKS, "lora")
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_whole_job_runs_on_a_gpu_and_mixes_no_devices(task: str, found: dict[str, Any]) -> None:
-    assert found[task]["ended"] == ["finished", ""]
-    assert found[task]["device"] == "cuda:0"
-    assert len(found[task]["losses"]) == STEPS
+@pytest.mark.parametrize("job", JOBS)
+def test_a_whole_job_runs_on_a_gpu_and_mixes_no_devices(job: str, found: dict[str, Any]) -> None:
+    assert found[job]["ended"] == ["finished", ""]
+    assert found[job]["device"] == "cuda:0"
+    assert found[job]["precision"] == ("bfloat16" if job == "lora" else "float32")
+    assert len(found[job]["losses"]) == STEPS
 
 
 def test_its_losses_are_those_of_the_cpu(found: dict[str, Any]) -> None:
-    assert found["generation"]["losses"] == pytest.approx(found["on the CPU"], rel=1e-4)
+    assert found["memory"]["gpu"]["losses"] == pytest.approx(found["memory"]["cpu"]["losses"])
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("job", [*JOBS, "memory"])
 def test_training_waits_for_the_gpu_only_where_it_reads_losses(
-    task: str, found: dict[str, Any]
+    job: str, found: dict[str, Any]
 ) -> None:
     """Once an optimizer step at most: of several steps, together."""
-    waits = [(n, what, where) for n, what, where in found[task]["waits"]]
+    waits = [(n, what, where) for n, what, where in found[job]["waits"]]
     in_steps = [w for w in waits if w[2].startswith(("training/train.py", "training/trainer.py"))]
-    assert {where for _, _, where in in_steps} <= {"training/train.py read_steps"}
+    assert {where for _, _, where in in_steps} == {"training/train.py read_steps"}
     assert sum(n for n, _, _ in in_steps) <= STEPS
+
+
+def test_a_step_that_does_not_fit_is_cut_and_learns_the_same(found: dict[str, Any]) -> None:
+    whole, little = found["memory"]["gpu"], found["memory"]["little"]
+    assert (whole["pieces"], whole["refused"]) == (1, 0)
+    assert little["pieces"] > 1
+    assert little["refused"]
+    assert little["took"] <= 0.8 * whole["took"]
+    assert little["losses"] == pytest.approx(whole["losses"], rel=1e-5)
+
+
+def test_a_stopped_run_goes_on_and_answers(found: dict[str, Any]) -> None:
+    lora = found["lora"]
+    assert (lora["stopped"], lora["resumed from"]) == ("stopped", 2)
+    details, checkpoint, trace = (replies[1:] for replies in lora["replies"])
+    assert details == [*["TokenMade"] * 6, *["Completed"] * 2, *["CrossScored"] * 2, "Done"]
+    assert checkpoint == [*["TokenMade"] * 6, *["Completed"] * 2, "Done"]
+    assert trace == ["Traced", "Done"]
+
+
+def test_the_telemetry_is_that_of_the_driver(found: dict[str, Any]) -> None:
+    assert found["lora"]["use"] == [0.87]
+    assert max(found["lora"]["memory"]) > 100_000  # bytes of the weights at least
+
+
+@pytest.mark.parametrize("work", ["score_tokens", "score_labels", "features"])
+def test_an_evaluation_waits_a_few_times_a_second(work: str, found: dict[str, Any]) -> None:
+    """However many batches it has: here 4 or more, each of them once waited for."""
+    took = found["waits"][work]
+    assert took["yields"] >= 4
+    assert {where for _, _, where in took["waits"]} == {"models/devices.py read"}
+    assert sum(n for n, _, _ in took["waits"]) <= 1 + took["seconds"] / 0.25
+
+
+@pytest.mark.parametrize(
+    ("work", "waits"),
+    [
+        ("complete", 5),  # a step of all rows
+        ("pair", 2 + 8),  # the first token of each, then both together
+        ("score_answer", 1),
+    ],
+)
+def test_an_answer_waits_once_a_token(work: str, waits: int, found: dict[str, Any]) -> None:
+    assert sum(n for n, _, _ in found["waits"][work]["waits"]) == waits, found["waits"][work]
+
+
+def test_more_processes_than_gpus_are_refused(found: dict[str, Any]) -> None:
+    assert "2 processes were started here" in found["ranks"]
+
+
+def test_every_line_that_asks_what_the_device_is_was_run_on_the_gpu(found: dict[str, Any]) -> None:
+    assert sorted(device_lines.every()) == found["lines"]
 
 
 if __name__ == "__main__":

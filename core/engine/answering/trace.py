@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from ...run.control import AskTrace, ModelTrace, Share, Traced, TracedLayer
+from ..models.kernels import padding_known
 from ..models.models import Loaded, takes, unwrapped, without_cache
 from ..models.tokenizers import same_tokens
 from ..scoring.rows import TokenRows, classification_rows, prompt_ids
@@ -150,7 +151,8 @@ def _answering(layers: list[nn.Module], outputs: list[Any]) -> Iterator[None]:
 def _scores(loaded: Loaded, ids: list[int], task: Task) -> Tensor:
     inputs = {"input_ids": torch.tensor([ids], device=loaded.device), **task.arguments}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    return task.answer(task.module(**inputs)).float().cpu()
+    with padding_known(False):
+        return task.answer(task.module(**inputs)).float().cpu()
 
 
 def _state(output: Any) -> Tensor:

@@ -407,8 +407,13 @@ def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -
         return loaded
     folder = str(origin.adapter.folder)
     with loading(origin.name, "adapter"):
+        # by itself peft loads it to a GPU that it finds, though the run be on the CPU
         model = PeftModel.from_pretrained(
-            loaded.model, folder, is_trainable=trainable, use_safetensors=True
+            loaded.model,
+            folder,
+            is_trainable=trainable,
+            use_safetensors=True,
+            torch_device=str(loaded.device),
         )
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     if lacking := {_bare(key) for key in wanted} - origin.saved.keys():

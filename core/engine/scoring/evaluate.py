@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.devices import Readings, autocast
 from ..models.kernels import SDPA, padding_known
@@ -298,6 +299,7 @@ def _score_block(
 
 
 LEAST_CONTEXT = 8  # tokens: what a shorter context saves is not worth a mask
+_share: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # what `_reads_trees` found
 TOLERANCE = 2e-5  # of the states' norm: float32 over other kernels stays well below
 
 Places = NDArray[np.int64]
@@ -419,12 +421,19 @@ def can_share(head: ScoredPositions, widest: int) -> bool:
         return False
     if not takes(head.model, "position_ids") or any(w and w < widest for w in windows):
         return False
-    tree, plain = _small_tree(int(config.vocab_size))
+    if head.model not in _share:
+        with padding_known(False):
+            _share[head.model] = _reads_trees(head)
+    return _share[head.model]
+
+
+def _reads_trees(head: ScoredPositions) -> bool:
+    tree, plain = _small_tree(int(head.model.config.vocab_size))
     device = next(head.model.parameters()).device
     batch = collate_trees([tree], 0, device)
     try:
         found = head.hidden(batch.ids, batch.mask, batch.positions)[batch.at]
-        rows = [torch.from_numpy(ids.astype(np.int64))[None].to(device) for ids in plain.ids]
+        rows = [to_device(ids.astype(np.int64), device)[None] for ids in plain.ids]
         alone = [head.hidden(ids, torch.ones_like(ids))[0, LEAST_CONTEXT - 1 : -1] for ids in rows]
     except (RuntimeError, TypeError, ValueError, IndexError):  # a mask it does not know
         return False

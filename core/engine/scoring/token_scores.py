@@ -26,6 +26,7 @@ from ...metrics.token_changes import gained_and_lost
 from ...run.control import CrossScored, ScoredToken
 from ...run.runs import Run
 from ..models.devices import autocast, choose_device
+from ..models.kernels import padding_known
 from ..models.load import load
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, at_precision
@@ -108,8 +109,9 @@ def score_answer(
 ) -> list[ScoredToken]:
     """Each token of an answer after a prompt, as this model finds it: one forward pass."""
     ids = [*prompt, *answer]
-    with loaded.active() as model:
-        out = model(input_ids=torch.tensor([ids], device=loaded.device), use_cache=False)
+    inputs = torch.tensor([ids], device=loaded.device)
+    with loaded.active() as model, padding_known(False):
+        out = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), use_cache=False)
     scores = list(score(loaded, out.logits[0, len(prompt) - 1 : -1], answer, top))
     return named(loaded, ids, scores)
 
@@ -242,7 +244,7 @@ def score_row(loaded: Loaded, rows: TokenRows, place: int, precision: str) -> li
     loaded = at_precision(loaded, precision)
     head = ScoredPositions(loaded.model)
     found: list[ScoredToken] = []
-    with loaded.active(), autocast(loaded.device, precision):
+    with loaded.active(), autocast(loaded.device, precision), padding_known(False):
         inputs = torch.tensor([ids], device=loaded.device)
         states = head.hidden(inputs, torch.ones_like(inputs))[0][torch.from_numpy(at - 1)]
         for start in range(0, len(wanted), head.chunk):
@@ -303,7 +305,7 @@ def score_text(
     likelihoods: list[float] = []
     ranks: list[int] = []
     padded = [loaded.prefix_id, *ids]  # token i stands at i + 1
-    with loaded.active(), autocast(loaded.device, precision):
+    with loaded.active(), autocast(loaded.device, precision), padding_known(False):
         for first, start, end in rolling_windows(len(ids), window, context):
             inputs = torch.tensor([padded[first + 1 : end]], device=loaded.device)
             # what stands before the first scored token is context, and is not projected
