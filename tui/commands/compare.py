@@ -59,10 +59,10 @@ def show_comparison(comparison: ComparedRuns) -> None:
         print(f"\n{visible(note)}.")
 
 
-def _run_row(r: ComparedRun, metric: str) -> list[str]:
-    verdict = r["verdict"]
+def _run_row(run: ComparedRun, metric: str) -> list[str]:
+    verdict = run["verdict"]
     words = f"{name_decision(verdict)}: {verdict['objective']}" if verdict else "no configuration"
-    return [r["name"], f"{r['n']:,}", format_estimate(metric, r["metrics"][metric]), words]
+    return [run["name"], f"{run['n']:,}", format_estimate(metric, run["metrics"][metric]), words]
 
 
 def _show_paired(comparison: ComparedRuns, metric: str) -> None:
@@ -99,11 +99,11 @@ def _show_paired(comparison: ComparedRuns, metric: str) -> None:
         print(f"Method: {method}.")
 
 
-def _smallest(c: Comparison) -> str:
-    least = c.smallest_detectable
+def _smallest(comparison: Comparison) -> str:
+    least = comparison.smallest_detectable
     if least is None or math.isnan(least):
         return DASH
-    return format_difference(c.metric, abs(least)).lstrip("+")
+    return format_difference(comparison.metric, abs(least)).lstrip("+")
 
 
 def _show_others(comparison: ComparedRuns, metric: str) -> None:
@@ -123,12 +123,19 @@ def _show_others(comparison: ComparedRuns, metric: str) -> None:
             print(not_adjusted(comparison))
 
 
-def _other_row(name: str, first: ComparedRun, r: ComparedRun, c: Comparison | None) -> list[str]:
-    values = [format_estimate(name, side["metrics"][name]) for side in (first, r)]
-    if c is None:
+def _other_row(
+    name: str, first: ComparedRun, run: ComparedRun, comparison: Comparison | None
+) -> list[str]:
+    values = [format_estimate(name, side["metrics"][name]) for side in (first, run)]
+    if comparison is None:
         return [*values, DASH, DASH, DASH]
-    interval = format_difference_interval(name, c.low, c.high)
-    return [*values, format_difference(name, c.difference), interval, format_p(c.p)]
+    interval = format_difference_interval(name, comparison.low, comparison.high)
+    return [
+        *values,
+        format_difference(name, comparison.difference),
+        interval,
+        format_p(comparison.p),
+    ]
 
 
 def _show_settings(comparison: ComparedRuns) -> None:

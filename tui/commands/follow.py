@@ -263,14 +263,14 @@ def print_self_test(history: History, emit: Callable[[str], None]) -> int:
     return 0 if tested and all(result.passed for *_, result in tested) else NOT_PASSED
 
 
-def _lines(split: str, model: str, r: SelfTest) -> list[str]:
+def _lines(split: str, model: str, result: SelfTest) -> list[str]:
     columns = ["layout", "drift of a row's loss", "drift of a row's NLL", "changed predictions"]
     return [
-        f"self-test: {self_test_sentence(model, split, r)}",
-        *(f"  {line}" for line in format_rows(columns, layout_rows(r), words=columns[:1])),
-        *(f"  {x.layout}: not tested, {x.reason}" for x in r.left_out),
-        f"  nats; tolerance {format_drift(r.tolerance)} for a row's loss "
-        f"({r.device}, {r.precision})",
+        f"self-test: {self_test_sentence(model, split, result)}",
+        *(f"  {line}" for line in format_rows(columns, layout_rows(result), words=columns[:1])),
+        *(f"  {x.layout}: not tested, {x.reason}" for x in result.left_out),
+        f"  nats; tolerance {format_drift(result.tolerance)} for a row's loss "
+        f"({result.device}, {result.precision})",
     ]
 
 
@@ -294,47 +294,51 @@ class ProgressLines:
         return [visible(line) for line in describe(event, history)] if describe else []
 
 
-def _of_start(e: RunStarted, h: History) -> list[str]:
-    line = f"run {e.run}: {e.task}, worker {e.pid} on {e.host}"
-    return [line + (f", goes on from step {e.resumed_from_step:,}" if e.resumed_from_step else "")]
+def _of_start(event: RunStarted, history: History) -> list[str]:
+    line = f"run {event.run}: {event.task}, worker {event.pid} on {event.host}"
+    return [
+        line
+        + (f", goes on from step {event.resumed_from_step:,}" if event.resumed_from_step else "")
+    ]
 
 
-def _of_device(e: DeviceFound, h: History) -> list[str]:
-    verb = "training" if e.trains else "scored"
-    return [f"device {e.device} ({e.name}), {verb} in {e.precision}"]
+def _of_device(event: DeviceFound, history: History) -> list[str]:
+    verb = "training" if event.trains else "scored"
+    return [f"device {event.device} ({event.name}), {verb} in {event.precision}"]
 
 
-def _of_split(e: SplitPrepared, h: History) -> list[str]:
-    line = f"  {e.split}: {format_shape(e.rows, e.columns)}"
-    if e.tokens:
-        line += f", {format_count(e.tokens, 'token')}"
-    if e.scored_tokens and e.scored_tokens != e.tokens:
-        line += f" ({e.scored_tokens:,} scored)"
+def _of_split(event: SplitPrepared, history: History) -> list[str]:
+    line = f"  {event.split}: {format_shape(event.rows, event.columns)}"
+    if event.tokens:
+        line += f", {format_count(event.tokens, 'token')}"
+    if event.scored_tokens and event.scored_tokens != event.tokens:
+        line += f" ({event.scored_tokens:,} scored)"
     for count, what in (
-        (e.truncated_rows, "truncated"),
-        (e.unscored_rows, "without scored tokens"),
-        (e.skipped_rows, "left out as bad"),
+        (event.truncated_rows, "truncated"),
+        (event.unscored_rows, "without scored tokens"),
+        (event.skipped_rows, "left out as bad"),
     ):
         line += f", {format_count(count, 'row')} {what}" if count else ""
     return [line]
 
 
-def _of_leakage(e: LeakageFound, h: History) -> list[str]:
-    if not was_compared(e.splits):
+def _of_leakage(event: LeakageFound, history: History) -> list[str]:
+    if not was_compared(event.splits):
         return [f"  leakage: {NOT_COMPARED}"]
-    if not (e.exact or e.near or e.ngram):
+    if not (event.exact or event.near or event.ngram):
         return ["  leakage: no row repeats a row of an earlier split"]
     return [
-        f"  leakage: {describe_leaked(e.leaked) or 'rows repeat a row of an earlier split'}: "
-        f"{e.exact:,} exactly, "
-        f"{e.near:,} nearly, {e.ngram:,} by 13 words in a row"
+        f"  leakage: {describe_leaked(event.leaked) or 'rows repeat a row of an earlier split'}: "
+        f"{event.exact:,} exactly, "
+        f"{event.near:,} nearly, {event.ngram:,} by 13 words in a row"
     ]
 
 
-def _of_plan(e: TrainingPlanned, h: History) -> list[str]:
+def _of_plan(event: TrainingPlanned, history: History) -> list[str]:
     return [
-        f"  {format_count(e.max_steps, 'step')} over {_epochs(e.epochs)}, {e.warmup_steps:,} of "
-        f"warm-up, {e.rows_per_step:.0f} rows per step, {e.padding:.2f} padded tokens per real one"
+        f"  {format_count(event.max_steps, 'step')} over {_epochs(event.epochs)}, "
+        f"{event.warmup_steps:,} of warm-up, {event.rows_per_step:.0f} rows per step, "
+        f"{event.padding:.2f} padded tokens per real one"
     ]
 
 
@@ -342,78 +346,82 @@ def _epochs(number: float) -> str:
     return "1 epoch" if number == 1 else f"{number:g} epochs"
 
 
-def _of_progress(e: Progress, h: History) -> list[str]:
-    return [f"  {e.what}: {e.done:,} of {e.total:,}"]
+def _of_progress(event: Progress, history: History) -> list[str]:
+    return [f"  {event.what}: {event.done:,} of {event.total:,}"]
 
 
-def _of_step(e: StepDone, h: History) -> list[str]:
-    loss = e.loss_sum / e.loss_count if e.loss_count else math.nan
+def _of_step(event: StepDone, history: History) -> list[str]:
+    loss = event.loss_sum / event.loss_count if event.loss_count else math.nan
     line = (
-        f"  step {e.step:,} of {h.max_steps:,}, epoch {e.epoch:.2f}, loss {loss:.3f}, "
-        f"{h.tokens_per_second():,.0f} tokens/s"
+        f"  step {event.step:,} of {history.max_steps:,}, epoch {event.epoch:.2f}, "
+        f"loss {loss:.3f}, {history.tokens_per_second():,.0f} tokens/s"
     )
-    left = h.eta_seconds()
+    left = history.eta_seconds()
     return [line + (f", {format_seconds(left)} of steps left" if left is not None else "")]
 
 
-def _of_evaluation(e: Evaluated, h: History) -> list[str]:
-    if e.epoch < 0:  # a final score: the table at the end has it
+def _of_evaluation(event: Evaluated, history: History) -> list[str]:
+    if event.epoch < 0:  # a final score: the table at the end has it
         return []
-    line = f"  {e.model} on {e.split} at step {e.step:,}:"
-    if e.loss_count:
-        line += f" loss {e.loss_sum / e.loss_count:.3f},"
-    if e.count:
-        line += f" {_accuracy(h)} {format_value('accuracy', e.correct / e.count)},"
-    line += f" {format_count(e.rows, 'row')}"
-    return [line + (f", {e.no_prediction:,} without a prediction" if e.no_prediction else "")]
+    line = f"  {event.model} on {event.split} at step {event.step:,}:"
+    if event.loss_count:
+        line += f" loss {event.loss_sum / event.loss_count:.3f},"
+    if event.count:
+        line += f" {_accuracy(history)} {format_value('accuracy', event.correct / event.count)},"
+    line += f" {format_count(event.rows, 'row')}"
+    return [
+        line + (f", {event.no_prediction:,} without a prediction" if event.no_prediction else "")
+    ]
 
 
-def _accuracy(h: History) -> str:
-    return h.task_type.accuracy_title
+def _accuracy(history: History) -> str:
+    return history.task_type.accuracy_title
 
 
-def _of_epoch(e: EpochDone, h: History) -> list[str]:
-    row = h.epochs[-1]
+def _of_epoch(event: EpochDone, history: History) -> list[str]:
+    row = history.epochs[-1]
     line = f"epoch {row.epoch}: training loss {row.train_loss:.3f}"
     if math.isfinite(row.validation_loss):
         line += f", validation loss {row.validation_loss:.3f}"
     if math.isfinite(row.validation_accuracy):
-        line += f", {_accuracy(h)} {format_value('accuracy', row.validation_accuracy)}"
+        line += f", {_accuracy(history)} {format_value('accuracy', row.validation_accuracy)}"
     if math.isfinite(row.accuracy_change):
         line += f" ({format_difference('accuracy', row.accuracy_change)} since step 0)"
-    return [f"{line}, {format_seconds(row.seconds)}: {observe_epoch(h, row)}"]
+    return [f"{line}, {format_seconds(row.seconds)}: {observe_epoch(history, row)}"]
 
 
-def _of_checkpoint(e: CheckpointSaved, h: History) -> list[str]:
-    return [f"  checkpoint of step {e.step:,} saved{', the best so far' if e.best else ''}"]
+def _of_checkpoint(event: CheckpointSaved, history: History) -> list[str]:
+    return [f"  checkpoint of step {event.step:,} saved{', the best so far' if event.best else ''}"]
 
 
-def _of_end(e: TrainingEnded, h: History) -> list[str]:
-    line = f"training ended at step {e.step:,}: {e.reason}"
-    if reason := reason_kept(h):
+def _of_end(event: TrainingEnded, history: History) -> list[str]:
+    line = f"training ended at step {event.step:,}: {event.reason}"
+    if reason := reason_kept(history):
         return [line, f"  {reason}"]
-    return [line + (f"; the model of step {e.best_step:,} is kept" if e.best_step >= 0 else "")]
+    return [
+        line + (f"; the model of step {event.best_step:,} is kept" if event.best_step >= 0 else "")
+    ]
 
 
-def _of_analysis(e: AnalysisComputed, h: History) -> list[str]:
-    if isinstance(e.result, SelfTest):
-        return [f"  self-test: {self_test_sentence(e.model, e.split, e.result)}"]
-    if isinstance(e.result, Parity):
-        return [f"  deploy parity: {parity_sentence(e.split, e.result)}"]
+def _of_analysis(event: AnalysisComputed, history: History) -> list[str]:
+    if isinstance(event.result, SelfTest):
+        return [f"  self-test: {self_test_sentence(event.model, event.split, event.result)}"]
+    if isinstance(event.result, Parity):
+        return [f"  deploy parity: {parity_sentence(event.split, event.result)}"]
     return []  # the report has the others
 
 
-def _of_stage(e: StageDone, h: History) -> list[str]:
-    line = f"{e.stage}/{len(STAGES)} {e.name}, {format_seconds(e.seconds)}"
-    if e.rows_out >= 0:
-        after = format_shape(e.rows_out, e.columns_out)
-        before = format_shape(e.rows_in, e.columns_in)
-        line += f", {after}" if before == after or e.rows_in < 0 else f", {before} → {after}"
-    return [line + (f": {e.note}" if e.note else "")]
+def _of_stage(event: StageDone, history: History) -> list[str]:
+    line = f"{event.stage}/{len(STAGES)} {event.name}, {format_seconds(event.seconds)}"
+    if event.rows_out >= 0:
+        after = format_shape(event.rows_out, event.columns_out)
+        before = format_shape(event.rows_in, event.columns_in)
+        line += f", {after}" if before == after or event.rows_in < 0 else f", {before} → {after}"
+    return [line + (f": {event.note}" if event.note else "")]
 
 
-def _of_finish(e: RunFinished, h: History) -> list[str]:
-    return [f"run {e.status}" + (f": {e.error}" if e.error else "")]
+def _of_finish(event: RunFinished, history: History) -> list[str]:
+    return [f"run {event.status}" + (f": {event.error}" if event.error else "")]
 
 
 _LINES: dict[type, Callable[[Any, History], list[str]]] = {

@@ -165,9 +165,9 @@ def _finish(reply: Completed) -> None:
 
 
 def _token_rows(reply: Completed) -> list[list[str]]:
-    def row(t: ScoredToken) -> list[str]:
-        value = "" if t.log_likelihood is None else f"{t.log_likelihood:.3f}"
-        return [quoted(t.text), value, "" if t.rank is None else f"{t.rank:,}"]
+    def row(token: ScoredToken) -> list[str]:
+        value = "" if token.log_likelihood is None else f"{token.log_likelihood:.3f}"
+        return [quoted(token.text), value, "" if token.rank is None else f"{token.rank:,}"]
 
     return [row(t) for t in reply.likelihoods]
 
@@ -296,10 +296,10 @@ def _difference(change: Document) -> str:
     return f"{pair}{change['average_log_likelihood']:+.3f} nats per token, {bits}"
 
 
-def _title(kind: str, n: int) -> str:
+def _title(kind: str, count: int) -> str:
     what = "became likelier" if kind == "gained" else "became less likely"
-    shown = f", the {MOST} with the greatest change" if n > MOST else ""
-    return f"{n:,} token{'' if n == 1 else 's'} {what}{shown}:"
+    shown = f", the {MOST} with the greatest change" if count > MOST else ""
+    return f"{count:,} token{'' if count == 1 else 's'} {what}{shown}:"
 
 
 def _show_changes(change: Document, tokens: list[Document]) -> None:

@@ -161,21 +161,21 @@ def _quiz_document(found: Run, questions: list[Question], given: list[str] | Non
     return document | {"answers": given, "score": count_right(questions, given)}
 
 
-def _ask_question(number: int, q: Question, given: list[str] | None) -> str:
+def _ask_question(number: int, question: Question, given: list[str] | None) -> str:
     """Put one question, take an answer and explain it; an empty answer where input ended."""
-    for line in paragraph(f"{number + 1}. {visible(q.text)}", columns()):
+    for line in paragraph(f"{number + 1}. {visible(question.text)}", columns()):
         print(line)
-    for letter, choice in q.choices.items():
+    for letter, choice in question.choices.items():
         first, *rest = paragraph(visible(choice), columns() - 5)
         print(f"  {letter}  {first}")
         for line in rest:
             print(f"     {line}")
-    answer = _read_answer(q) if given is None else given[number]
-    _mark_answer(q, answer)
+    answer = _read_answer(question) if given is None else given[number]
+    _mark_answer(question, answer)
     return answer
 
 
-def _read_answer(q: Question) -> str:
+def _read_answer(question: Question) -> str:
     """The next line that is one of the letters; empty at the end of input."""
     let_interrupt()
     while True:
@@ -183,17 +183,23 @@ def _read_answer(q: Question) -> str:
             print("answer: ", end="", flush=True)
         line = sys.stdin.readline() if sys.stdin is not None else ""
         answer = line.strip().lower()
-        if not line or answer in q.choices:
+        if not line or answer in question.choices:
             return answer
-        say(f"answer with one of {', '.join(q.choices)}")
+        say(f"answer with one of {', '.join(question.choices)}")
 
 
-def _mark_answer(q: Question, answer: str) -> None:
-    verdict = "right" if answer == q.right else f"wrong: it is {q.right}" if answer else "no answer"
+def _mark_answer(question: Question, answer: str) -> None:
+    verdict = (
+        "right"
+        if answer == question.right
+        else f"wrong: it is {question.right}"
+        if answer
+        else "no answer"
+    )
     if not answer:
-        verdict += f": it is {q.right}"
+        verdict += f": it is {question.right}"
     print(f"{answer + ': ' if answer else ''}{verdict}")
-    for line in paragraph(visible(q.explanation), columns()):
+    for line in paragraph(visible(question.explanation), columns()):
         print(line)
-    print("; ".join(f"`ftev-tui explain {term}`" for term in q.see))
+    print("; ".join(f"`ftev-tui explain {term}`" for term in question.see))
     print()

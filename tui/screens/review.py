@@ -276,15 +276,15 @@ class QuizPane(ScrolledPane):
         return [*lines, [], [("N asks other questions; esc goes back.", "muted")]]
 
 
-def question_lines(q: Question, answer: str, at: int, of: int, width: int) -> list[Line]:
+def question_lines(question: Question, answer: str, at: int, of: int, width: int) -> list[Line]:
     """A question and its choices; with an answer, which is correct and why."""
     lines: list[Line] = [
-        [(f"Question {at + 1} of {of}", "muted"), (f"  {visible(q.topic)}", "muted")]
+        [(f"Question {at + 1} of {of}", "muted"), (f"  {visible(question.topic)}", "muted")]
     ]
-    lines += [[], *([(text, "strong")] for text in wrap(visible(q.text), width)), []]
-    for letter, choice in q.choices.items():
+    lines += [[], *([(text, "strong")] for text in wrap(visible(question.text), width)), []]
+    for letter, choice in question.choices.items():
         sign, role = " ", ""
-        if answer and letter == q.right:
+        if answer and letter == question.right:
             sign, role = "✓", "good"
         elif answer and letter == answer:
             sign, role = "✗", "bad"
@@ -293,15 +293,19 @@ def question_lines(q: Question, answer: str, at: int, of: int, width: int) -> li
             lines.append([(head, role or "accent"), (text, role)])
     if not answer:
         return [*lines, [], [("Press the letter of the correct answer.", "muted")]]
-    word = "Correct." if answer == q.right else f"No: {q.right} is correct."
-    role = "good" if answer == q.right else "bad"
+    word = "Correct." if answer == question.right else f"No: {question.right} is correct."
+    role = "good" if answer == question.right else "bad"
     lines += [[], [(word, f"strong {role}")]]
-    lines += [[(text, "")] for text in wrap(with_minus(visible(q.explanation)), width)]
-    return [*lines, [], [("enter continues; ? explains ", "muted"), (visible(_term(q)), "muted")]]
+    lines += [[(text, "")] for text in wrap(with_minus(visible(question.explanation)), width)]
+    return [
+        *lines,
+        [],
+        [("enter continues; ? explains ", "muted"), (visible(_term(question)), "muted")],
+    ]
 
 
-def _term(q: Question) -> str:
-    return q.see[0] if q.see else q.topic
+def _term(question: Question) -> str:
+    return question.see[0] if question.see else question.topic
 
 
 class QuizScreen(ReadingScreen):
@@ -353,8 +357,8 @@ class QuizScreen(ReadingScreen):
         self.pane.show()
 
     def action_answer(self, letter: str) -> None:
-        q = self.pane.question
-        if q is not None and not self.pane.answer and letter in q.choices:
+        question = self.pane.question
+        if question is not None and not self.pane.answer and letter in question.choices:
             self.pane.answers.append(letter)
             self.pane.top = 10_000  # the explanation, where it does not all fit
             self._show()
@@ -372,5 +376,5 @@ class QuizScreen(ReadingScreen):
         self._make()
 
     def explained_term(self) -> str | None:
-        q = self.pane.question
-        return _term(q) if q is not None and self.pane.answer else None
+        question = self.pane.question
+        return _term(question) if question is not None and self.pane.answer else None

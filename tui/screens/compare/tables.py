@@ -113,28 +113,30 @@ def _primary_table(compared: ComparedRuns, width: int) -> list[Line]:
 
 
 def _run_cells(
-    r: ComparedRun, compared: ComparedRuns, c: Comparison | None, *, roomy: bool
+    run: ComparedRun, compared: ComparedRuns, comparison: Comparison | None, *, roomy: bool
 ) -> list[Span]:
     metric = compared["metric"]
-    estimate = r["metrics"][metric]
+    estimate = run["metrics"][metric]
     value = format_estimate(metric, estimate) if roomy else format_value(metric, estimate.value)
-    cells: list[Span] = [(visible(r["name"]), ""), (_minus(value), "")]
-    if c is None:
-        first = r["name"] == compared["baseline"]
+    cells: list[Span] = [(visible(run["name"]), ""), (_minus(value), "")]
+    if comparison is None:
+        first = run["name"] == compared["baseline"]
         return [*cells, ("baseline" if first else ABSENT, "muted"), *([("", "")] * 5)]
-    word, role = OUTCOMES[read_difference(c)]
+    word, role = OUTCOMES[read_difference(comparison)]
     return [
         *cells,
-        (_difference(c), "strong"),
-        (_minus(format_difference_interval(metric, c.low, c.high)), ""),
+        (_difference(comparison), "strong"),
+        (_minus(format_difference_interval(metric, comparison.low, comparison.high)), ""),
         (word, role),
-        (format_p(c.adjusted_p), "muted"),
-        *(("" if n is None else f"{n:,}", "muted") for n in (c.fixed, c.broke)),
+        (format_p(comparison.adjusted_p), "muted"),
+        *(("" if n is None else f"{n:,}", "muted") for n in (comparison.fixed, comparison.broke)),
     ]
 
 
-def _difference(c: Comparison) -> str:
-    return _minus(format_difference(c.metric, c.difference)).replace(" points", " pts")
+def _difference(comparison: Comparison) -> str:
+    return _minus(format_difference(comparison.metric, comparison.difference)).replace(
+        " points", " pts"
+    )
 
 
 def _fitting(
@@ -168,8 +170,8 @@ def _reasons(compared: ComparedRuns) -> list[Line]:
     return [[], [("verdicts, each against its own objective", "muted")], *lines] if lines else []
 
 
-def _others(compared: ComparedRuns, first: ComparedRun, r: ComparedRun, width: int) -> list[Line]:
-    others = other_metrics(compared, r["name"])
+def _others(compared: ComparedRuns, first: ComparedRun, run: ComparedRun, width: int) -> list[Line]:
+    others = other_metrics(compared, run["name"])
     longest = max((cell_len(name_in(compared, name)) for name, _ in others), default=0)
     columns = [
         Column("metric", min(longest, max(20, width - BESIDE_METRIC)), right=False),
@@ -182,25 +184,25 @@ def _others(compared: ComparedRuns, first: ComparedRun, r: ComparedRun, width: i
     cells: list[list[Span]] = []
     for name, c in others:
         values: list[Span] = [
-            (_minus(format_value(name, side["metrics"][name].value)), "") for side in (first, r)
+            (_minus(format_value(name, side["metrics"][name].value)), "") for side in (first, run)
         ]
         cells.append([(name_in(compared, name), ""), *values, *_change(name, c)])
     if not cells:
         return []
     columns, cells = _fitting(columns, cells, width)
     note = "p not adjusted" if compared["comparisons"] else ""
-    head: Line = [(f"other metrics of {visible(r['name'])}", "strong"), (f"  {note}", "muted")]
+    head: Line = [(f"other metrics of {visible(run['name'])}", "strong"), (f"  {note}", "muted")]
     return [[], head, header(columns), *(row(columns, line) for line in cells)]
 
 
-def _change(metric: str, c: Comparison | None) -> list[Span]:
-    if c is None:
+def _change(metric: str, comparison: Comparison | None) -> list[Span]:
+    if comparison is None:
         return [(ABSENT, "muted")] * 3
-    role = {"better": "good", "worse": "bad"}.get(read_difference(c), "")
+    role = {"better": "good", "worse": "bad"}.get(read_difference(comparison), "")
     return [
-        (_difference(c), role),
-        (_minus(format_difference_interval(metric, c.low, c.high)), ""),
-        (format_p(c.p), "muted"),
+        (_difference(comparison), role),
+        (_minus(format_difference_interval(metric, comparison.low, comparison.high)), ""),
+        (format_p(comparison.p), "muted"),
     ]
 
 

@@ -228,18 +228,18 @@ class EvaluationScreen(ReadingScreen):
     def show_examples(self, message: ExamplesRead) -> None:
         if (message.split, message.reference) != (self.split, self.reference):
             return
-        e = message.examples
-        if e is None:
+        examples = message.examples
+        if examples is None:
             self.flips.failed = message.failed
             self.pane.show()
             self.go_on()
             return
-        self.flips.examples = e
-        self.flips.kind = min(self.flips.kind, max(0, len(e.kinds) - 1))
+        self.flips.examples = examples
+        self.flips.kind = min(self.flips.kind, max(0, len(examples.kinds) - 1))
         self._keep_in_bounds()
         calibration = self.pane.sections[CALIBRATION - 1]
         if isinstance(calibration, CalibrationSection):
-            self._read_panel(calibration, e.frames.get("tuned"))
+            self._read_panel(calibration, examples.frames.get("tuned"))
         self.pane.show()
         self.go_on()
 
@@ -293,8 +293,8 @@ class EvaluationScreen(ReadingScreen):
 
     def action_flips(self, kind: int) -> None:
         if self.pane.sections:
-            e = self.flips.examples
-            if e is None or kind < len(e.kinds):
+            examples = self.flips.examples
+            if examples is None or kind < len(examples.kinds):
                 self.flips.choose(kind)
                 self.action_go_to(FLIPS)
 

@@ -172,17 +172,26 @@ class FlipSection(ListSection):
         self.kind, self.cursor, self.top = kind, 0, 0
 
     def fits(self, shown: Shown) -> bool:
-        e = self.examples
-        return e is not None and (e.split, e.reference) == (shown.split, shown.reference)
+        examples = self.examples
+        return examples is not None and (examples.split, examples.reference) == (
+            shown.split,
+            shown.reference,
+        )
 
     def places(self) -> Any:
         """The rows of the kind, the report's order: most confident, or largest change, first."""
-        e = self.examples
-        if e is None or not e.kinds:
+        examples = self.examples
+        if examples is None or not examples.kinds:
             return []
-        key = (id(e), self.kind)
+        key = (id(examples), self.kind)
         if self._kept[0] != key:
-            found = select(e, Query(), e.kinds[min(self.kind, len(e.kinds) - 1)], "flip", ())
+            found = select(
+                examples,
+                Query(),
+                examples.kinds[min(self.kind, len(examples.kinds) - 1)],
+                "flip",
+                (),
+            )
             self._kept = key, found
         return self._kept[1]
 
@@ -215,13 +224,13 @@ class FlipSection(ListSection):
         return [*lines, *([[]] if lines else []), self._tabs(shown), []]
 
     def _tabs(self, shown: Shown) -> Line:
-        e = self.examples
-        if e is None or not self.fits(shown):
+        examples = self.examples
+        if examples is None or not self.fits(shown):
             return [("", "")]
         line: Line = []
         keys = ("f", "b", "w", "g")
-        for i, kind in enumerate(e.kinds):
-            n = len(e.table.filter(e.table["kind"] == kind))
+        for i, kind in enumerate(examples.kinds):
+            n = len(examples.table.filter(examples.table["kind"] == kind))
             here = i == self.kind
             line += [
                 (f"{keys[i]} ", "accent"),
@@ -231,26 +240,26 @@ class FlipSection(ListSection):
         return line
 
     def body(self, shown: Shown, width: int, height: int) -> list[Line]:
-        e = self.examples
+        examples = self.examples
         if self.failed:
             return prose(self.failed, width, "warn")
-        if e is None or not self.fits(shown):
+        if examples is None or not self.fits(shown):
             return [[("reading the rows …", "muted")]]
-        if not e.reference:
+        if not examples.reference:
             return prose("There is no model to compare the tuned one with here.", width, "muted")
         places = self.places()
         if not len(places):
-            kind = KIND_WORDS[e.kinds[self.kind]]
-            against = MODEL_WORDS.get(e.reference, e.reference)
+            kind = KIND_WORDS[examples.kinds[self.kind]]
+            against = MODEL_WORDS.get(examples.reference, examples.reference)
             return prose(f"No rows of this kind ({kind}) against {against}.", width, "muted")
         room = max(1, height - 1)
         self.top = keep_seen(self.top, self.cursor, room)
-        sizes = example_widths(e, width)
-        rows = rows_at(e, places, self.top, room)
+        sizes = example_widths(examples, width)
+        rows = rows_at(examples, places, self.top, room)
         return [
-            example_header(e, sizes),
+            example_header(examples, sizes),
             *(
-                example_line(e, row, sizes, chosen=at == self.cursor)
+                example_line(examples, row, sizes, chosen=at == self.cursor)
                 for at, row in enumerate(rows, self.top)
             ),
         ]

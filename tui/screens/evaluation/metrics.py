@@ -157,11 +157,11 @@ def _short(metric: str, estimate: Estimate | None) -> str:
     return DASH if estimate is None else format_value(metric, estimate.value)
 
 
-def _smallest(c: Comparison) -> str:
-    least = c.smallest_detectable
+def _smallest(comparison: Comparison) -> str:
+    least = comparison.smallest_detectable
     if least is None or math.isnan(least):
         return DASH
-    return format_difference(c.metric, abs(least)).lstrip("+").removesuffix(" points")
+    return format_difference(comparison.metric, abs(least)).lstrip("+").removesuffix(" points")
 
 
 def _line(row: Row | None, cells: list[Span], widths: list[int], chosen: bool) -> Line:

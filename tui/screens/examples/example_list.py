@@ -26,17 +26,17 @@ class ExampleList(Pane):
         self.cursor = self._top = 0
 
     def draw(self, width: int, height: int) -> list[Line]:
-        e = self.examples
-        if e is None or not len(self.places):
+        examples = self.examples
+        if examples is None or not len(self.places):
             return [[(text, "muted")] for text in wrap(self.state, width)]
         room = max(1, height - 1)
         self._top = keep_seen(self._top, self.cursor, room)
-        sizes = example_widths(e, width)
-        rows = rows_at(e, self.places, self._top, room)
+        sizes = example_widths(examples, width)
+        rows = rows_at(examples, self.places, self._top, room)
         return [
-            example_header(e, sizes),
+            example_header(examples, sizes),
             *(
-                example_line(e, row, sizes, chosen=at == self.cursor)
+                example_line(examples, row, sizes, chosen=at == self.cursor)
                 for at, row in enumerate(rows, self._top)
             ),
         ]
@@ -90,75 +90,75 @@ class Widths:
     text: int
 
 
-def example_widths(e: Examples, width: int) -> Widths:
+def example_widths(examples: Examples, width: int) -> Widths:
     """The columns that fit a pane of so many cells."""
-    row = max(3, len(str(e.table["row_id"].max() or 0)))
+    row = max(3, len(str(examples.table["row_id"].max() or 0)))
     label = before = 0
     fixed = 2 + row + len(GAP) + 2
-    fixed += KIND_WIDTH + len(GAP) if e.kinds else 0
-    if e.labelled:
-        longest = max((cell_len(visible(name)) for name in e.labels), default=5)
+    fixed += KIND_WIDTH + len(GAP) if examples.kinds else 0
+    if examples.labelled:
+        longest = max((cell_len(visible(name)) for name in examples.labels), default=5)
         most = MOST_LABEL if width >= 110 else 10
         label = max(5, min(longest, most))
-        before = label if e.reference and width >= 110 else 0
+        before = label if examples.reference and width >= 110 else 0
         fixed += (2 * label + 2 * len(GAP)) + (before + len(GAP) if before else 0)
         fixed += 2 * (NUMBER_WIDTH + len(GAP))
     else:
-        fixed += (3 if e.reference else 1) * (NUMBER_WIDTH + len(GAP)) + 6 + len(GAP)
+        fixed += (3 if examples.reference else 1) * (NUMBER_WIDTH + len(GAP)) + 6 + len(GAP)
     return Widths(row, label, before, max(0, width - fixed))
 
 
-def example_header(e: Examples, w: Widths) -> Line:
+def example_header(examples: Examples, widths: Widths) -> Line:
     """The names of the columns."""
-    parts = [fit_right("row", w.row)]
-    if e.kinds:
+    parts = [fit_right("row", widths.row)]
+    if examples.kinds:
         parts.append(fit("flip", KIND_WIDTH))
-    if e.labelled:
-        parts.append(fit("label", w.label))
-        if w.before:
-            parts.append(fit(e.reference, w.before))
-        parts += [fit("tuned", w.label), fit_right("conf.", NUMBER_WIDTH)]
+    if examples.labelled:
+        parts.append(fit("label", widths.label))
+        if widths.before:
+            parts.append(fit(examples.reference, widths.before))
+        parts += [fit("tuned", widths.label), fit_right("conf.", NUMBER_WIDTH)]
         parts.append(fit_right("loss", NUMBER_WIDTH))
     else:
-        if e.reference:
-            parts.append(fit_right(e.reference, NUMBER_WIDTH))
+        if examples.reference:
+            parts.append(fit_right(examples.reference, NUMBER_WIDTH))
         parts.append(fit_right("tuned", NUMBER_WIDTH))
-        if e.reference:
+        if examples.reference:
             parts.append(fit_right("change", NUMBER_WIDTH))
         parts.append(fit_right("tokens", 6))
-    return [("  " + GAP.join(parts) + "    " + "text"[: w.text], "muted")]
+    return [("  " + GAP.join(parts) + "    " + "text"[: widths.text], "muted")]
 
 
-def example_line(e: Examples, row: Row, w: Widths, chosen: bool) -> Line:
+def example_line(examples: Examples, row: Row, widths: Widths, chosen: bool) -> Line:
     """A row: its number, flip, answers or losses, and its text."""
     line: Line = [
         ("▸ " if chosen else "  ", "accent"),
-        (fit_right(str(row["row_id"]), w.row) + GAP, "muted"),
+        (fit_right(str(row["row_id"]), widths.row) + GAP, "muted"),
     ]
-    if e.kinds:
+    if examples.kinds:
         sign, role = KIND_SIGNS.get(row["kind"], (str(row["kind"]), "muted"))
         line.append((fit(sign, KIND_WIDTH) + GAP, role))
-    line += _labelled(e, row, w) if e.labelled else _written(e, row)
+    line += _labelled(examples, row, widths) if examples.labelled else _written(examples, row)
     line.append(("≡ " if row["leak"] else "  ", "warn"))
     # A row is one line here, however many its text has.
     text = visible(str(row["text"]).replace("\r\n", "\n").replace("\n", f" {BREAK} "), 600)
-    line.append((fit(text, w.text), "strong" if chosen else ""))
+    line.append((fit(text, widths.text), "strong" if chosen else ""))
     return line
 
 
-def _labelled(e: Examples, row: Row, w: Widths) -> Line:
+def _labelled(examples: Examples, row: Row, widths: Widths) -> Line:
     def cut(label: object, width: int) -> str:
         if label is None:
             return fit(NO_PREDICTION, width) + GAP
         # Long labels that begin alike are cut so that they stay distinct.
-        known = dict(zip(e.labels, cut_apart(e.labels, width), strict=True))
+        known = dict(zip(examples.labels, cut_apart(examples.labels, width), strict=True))
         return fit(known.get(str(label), visible(label)), width) + GAP
 
     right = row["predicted"] == row["label"]
-    line: Line = [(cut(row["label"], w.label), "")]
-    if w.before:
-        line.append((cut(row["before"], w.before), "muted"))
-    line.append((cut(row["predicted"], w.label), "tuned" if right else "bad"))
+    line: Line = [(cut(row["label"], widths.label), "")]
+    if widths.before:
+        line.append((cut(row["before"], widths.before), "muted"))
+    line.append((cut(row["predicted"], widths.label), "tuned" if right else "bad"))
     sure = row.get("confidence")
     confidence = DASH if sure is None else format_value("accuracy", sure)
     line.append((fit_right(confidence, NUMBER_WIDTH) + GAP, ""))
@@ -166,12 +166,12 @@ def _labelled(e: Examples, row: Row, w: Widths) -> Line:
     return line
 
 
-def _written(e: Examples, row: Row) -> Line:
+def _written(examples: Examples, row: Row) -> Line:
     line: Line = []
-    if e.reference:
+    if examples.reference:
         line.append((fit_right(_number(row["loss_before"]), NUMBER_WIDTH) + GAP, "base"))
     line.append((fit_right(_number(row["loss"]), NUMBER_WIDTH) + GAP, "tuned"))
-    if e.reference:
+    if examples.reference:
         change = row["change"]
         # A change of loss: down is better.
         role = "good" if change < 0 else "bad"

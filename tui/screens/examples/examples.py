@@ -144,9 +144,9 @@ class ExamplesScreen(ReadingScreen):
         if message.examples is None:
             self._show_failure(message.failed)
             return
-        self.rows.examples = e = message.examples
-        self.kind = self.kind if self.kind in e.kinds else ""
-        self.order = self.order if self.order in e.orders else "row"
+        self.rows.examples = examples = message.examples
+        self.kind = self.kind if self.kind in examples.kinds else ""
+        self.order = self.order if self.order in examples.orders else "row"
         self._select()
 
     @on(ReadingFailed)
@@ -166,8 +166,8 @@ class ExamplesScreen(ReadingScreen):
 
     def _select(self) -> None:
         """Find the rows in a thread; the answer to an older question is dropped."""
-        e = self.rows.examples
-        if e is None:
+        examples = self.rows.examples
+        if examples is None:
             return
         query = read_query(self.query_text)
         self.info.fault = f"{query.faults[0]}. Known: {KNOWN}" if query.faults else ""
@@ -176,7 +176,7 @@ class ExamplesScreen(ReadingScreen):
         asked, kind, order, only = self._asked, self.kind, self.order, self.only
 
         def find() -> None:
-            self.post_message(RowsSelected(select(e, query, kind, order, only), asked))
+            self.post_message(RowsSelected(select(examples, query, kind, order, only), asked))
 
         in_thread(find)
 
@@ -193,11 +193,11 @@ class ExamplesScreen(ReadingScreen):
         self.go_on()
 
     def _show_title(self) -> None:
-        e = self.rows.examples
+        examples = self.rows.examples
         about = f"rows of {visible(self.split)}" if self.split else "rows"
         count = ""
-        if e is not None:
-            n, every = len(self.rows.places), e.table.height
+        if examples is not None:
+            n, every = len(self.rows.places), examples.table.height
             count = f"{n:,} of {every:,} rows" if n < every else f"{every:,} rows"
         name = self.run_shown.id
         if self.history and self.history.started and self.history.started.name:
@@ -206,7 +206,7 @@ class ExamplesScreen(ReadingScreen):
         self.info.show_state(self._parts())
 
     def _parts(self) -> list[Line]:
-        e = self.rows.examples
+        examples = self.rows.examples
         parts: list[Line] = []
         if self.query_text:
             parts.append([("/ ", "accent"), (visible(self.query_text), "strong")])
@@ -215,11 +215,11 @@ class ExamplesScreen(ReadingScreen):
         if self.kind:
             parts.append([("flip ", "muted"), (KIND_WORDS.get(self.kind, self.kind), "strong")])
         parts.append([(ORDER_WORDS[self.order], "muted")])
-        if e is not None and e.missing:
-            parts.append([(visible(e.missing), "warn")])
-        if e is not None and e.unit:
-            parts.append([(f"loss in {e.unit}", "muted")])
-        if e is not None and e.leaks:
+        if examples is not None and examples.missing:
+            parts.append([(visible(examples.missing), "warn")])
+        if examples is not None and examples.unit:
+            parts.append([(f"loss in {examples.unit}", "muted")])
+        if examples is not None and examples.leaks:
             parts.append([("≡ ", "warn"), ("repeats an earlier split", "muted")])
         return parts
 
@@ -231,12 +231,12 @@ class ExamplesScreen(ReadingScreen):
     def action_open(self) -> None:
         from .row import RowScreen
 
-        e = self.rows.examples
-        if e is not None and len(self.rows.places):
+        examples = self.rows.examples
+        if examples is not None and len(self.rows.places):
             self.app.push_screen(
                 RowScreen(
                     self.run_shown,
-                    e,
+                    examples,
                     self.rows.places,
                     self.rows.cursor,
                     self.rows,
@@ -245,16 +245,16 @@ class ExamplesScreen(ReadingScreen):
             )
 
     def action_next_order(self) -> None:
-        e = self.rows.examples
-        if e is not None:
-            self.order = following(e.orders, self.order)
+        examples = self.rows.examples
+        if examples is not None:
+            self.order = following(examples.orders, self.order)
             self.rows.cursor = 0
             self._select()
 
     def action_next_kind(self) -> None:
-        e = self.rows.examples
-        if e is not None and e.kinds:
-            self.kind = following(("", *e.kinds), self.kind)
+        examples = self.rows.examples
+        if examples is not None and examples.kinds:
+            self.kind = following(("", *examples.kinds), self.kind)
             self.rows.cursor = 0
             self._select()
 

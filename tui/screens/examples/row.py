@@ -166,14 +166,14 @@ def _changes(scored: Scored, width: int) -> list[Line]:
     return lines
 
 
-def _change(t: Mapping[str, Any]) -> Line:
+def _change(change: Mapping[str, Any]) -> Line:
     """`  12  “tea”  +2.31 nats   −5.520 → −3.210, rank 12 → 3`"""
-    values = f"{format_number(t['from'])} → {format_number(t['to'])}"
+    values = f"{format_number(change['from'])} → {format_number(change['to'])}"
     return [
-        (fit_right(f"{t['position'] + 1:,}", 6) + "  ", "muted"),
-        (fit(f"“{visible(t['token'])}”", NAME_WIDTH), ""),
-        (fit_right(format_signed(t["difference"], 2), 8) + " nats   ", ""),
-        (f"{values}, rank {t['rank_from']:,} → {t['rank_to']:,}", "muted"),
+        (fit_right(f"{change['position'] + 1:,}", 6) + "  ", "muted"),
+        (fit(f"“{visible(change['token'])}”", NAME_WIDTH), ""),
+        (fit_right(format_signed(change["difference"], 2), 8) + " nats   ", ""),
+        (f"{values}, rank {change['rank_from']:,} → {change['rank_to']:,}", "muted"),
     ]
 
 

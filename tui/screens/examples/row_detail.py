@@ -56,7 +56,7 @@ class RowRead(Message):
 def read_row(
     run: Run,
     history: History,
-    e: Examples,
+    examples: Examples,
     places: Places,
     at: int,
     post: Callable[[Message], object],
@@ -64,34 +64,34 @@ def read_row(
     """Read a row in a thread: first what is in memory, then what takes longer."""
 
     def read() -> None:
-        detail = detail_of(history, e, places, at)
+        detail = detail_of(history, examples, places, at)
         post(RowRead(detail, at))
         # The first answer is in memory; the full text and BLEU take a reading of files.
-        if complete(run, history, e, detail):
+        if complete(run, history, examples, detail):
             post(RowRead(detail, at))
 
     in_thread(read)
 
 
-def detail_of(history: History, e: Examples, places: Places, at: int) -> RowDetail:
+def detail_of(history: History, examples: Examples, places: Places, at: int) -> RowDetail:
     """What is in memory of a row; `complete` adds the rest."""
     import polars as pl
 
-    found = rows_at(e, places, at, 1)[0]
+    found = rows_at(examples, places, at, 1)[0]
     row_id = found["row_id"]
     text = str(found["text"])
-    detail = RowDetail(stored_split(e.split), found, text, len(text) >= TEXT_CHARACTERS)
-    detail.leak, detail.missing = e.leaks.get(row_id), e.missing
-    for model in (m for m in MODELS if m in e.frames):
-        rows = e.frames[model].filter(pl.col("row_id") == row_id)
+    detail = RowDetail(stored_split(examples.split), found, text, len(text) >= TEXT_CHARACTERS)
+    detail.leak, detail.missing = examples.leaks.get(row_id), examples.missing
+    for model in (m for m in MODELS if m in examples.frames):
+        rows = examples.frames[model].filter(pl.col("row_id") == row_id)
         if not rows.height:
             continue
         row = rows.row(0, named=True)
-        if e.labelled:
+        if examples.labelled:
             detail.truth = str(row["label"])
             detail.answers[model] = str(row["predicted"] or NO_PREDICTION)
             if row.get("probabilities") is not None:
-                named = zip(e.labels, row["probabilities"], strict=False)
+                named = zip(examples.labels, row["probabilities"], strict=False)
                 detail.probabilities[model] = dict(named)
             if row.get("nll") is not None:
                 detail.losses[model] = float(row["nll"])
@@ -107,7 +107,7 @@ def detail_of(history: History, e: Examples, places: Places, at: int) -> RowDeta
     return detail
 
 
-def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool:
+def complete(run: Run, history: History, examples: Examples, detail: RowDetail) -> bool:
     """Add the uncut text and the measures of the answers; whether there was something to add."""
     import polars as pl
 
@@ -115,17 +115,17 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
 
     added = False
     row_id = detail.found["row_id"]
-    frame = next(iter(e.frames.values()))
+    frame = next(iter(examples.frames.values()))
     if detail.cut and "content" in frame.columns:
         whole = read_whole_input(run, history, detail.split, frame, row_id)
         if whole:
             detail.text, detail.cut, added = whole, False, True
-    if not e.labelled and detail.answers and detail.truth:
+    if not examples.labelled and detail.answers and detail.truth:
         from ....core.metrics.references import read_references
 
         for model in detail.answers:
             # Scored as the report scores them, from the same stored answers.
-            rows = read_references(e.frames[model].filter(pl.col("row_id") == row_id))
+            rows = read_references(examples.frames[model].filter(pl.col("row_id") == row_id))
             if rows is not None:
                 found = rows.metrics_of_totals(rows.sums[0])
                 detail.measures[model] = {k: float(found[k]) for k in MEASURES if k in found}
@@ -133,46 +133,46 @@ def complete(run: Run, history: History, e: Examples, detail: RowDetail) -> bool
     return added
 
 
-def row_lines(d: RowDetail, width: int, height: int = 1_000) -> list[Line]:
+def row_lines(detail: RowDetail, width: int, height: int = 1_000) -> list[Line]:
     """Top to bottom: what it is, the marks, the text, the truth, the models.
 
     A text that would push the others out of `height` lines starts there; all of it is below.
     """
-    name = "prompt" if d.answers and not d.probabilities and d.truth else "text"
-    why = f" ({d.missing})" if d.missing else ""
-    text = _text(d.text or f"The text of this row is not stored{visible(why)}.", width, "")
-    if d.cut:
+    name = "prompt" if detail.answers and not detail.probabilities and detail.truth else "text"
+    why = f" ({detail.missing})" if detail.missing else ""
+    text = _text(detail.text or f"The text of this row is not stored{visible(why)}.", width, "")
+    if detail.cut:
         text.append([("… stored truncated", "muted")])
     most = max(LEAST_TEXT, height // 3)
     is_long = len(text) > most + 2
     head = f"{name}, the first {most} of {len(text):,} lines; all of it is below"
-    lines = [_title(d), [], *_marks(d, width), [(head if is_long else name, "muted")]]
+    lines = [_title(detail), [], *_marks(detail, width), [(head if is_long else name, "muted")]]
     lines += [*(text[:most] if is_long else text), []]
-    lines += _labelled(d, width) if "label" in d.found else _written(d, width)
+    lines += _labelled(detail, width) if "label" in detail.found else _written(detail, width)
     if is_long:
         lines += [[], [(f"{name} in full", "muted")], *text]
     return lines
 
 
-def _title(d: RowDetail) -> Line:
-    sign, role = KIND_SIGNS.get(d.found.get("kind", ""), ("", ""))
-    line: Line = [(f"row {d.found['row_id']} of {visible(d.split)}", "strong")]
+def _title(detail: RowDetail) -> Line:
+    sign, role = KIND_SIGNS.get(detail.found.get("kind", ""), ("", ""))
+    line: Line = [(f"row {detail.found['row_id']} of {visible(detail.split)}", "strong")]
     return [*line, ("   ", ""), (sign.strip(), role)]
 
 
-def _marks(d: RowDetail, width: int) -> list[Line]:
+def _marks(detail: RowDetail, width: int) -> list[Line]:
     lines: list[Line] = []
-    if d.leak:
-        split, row, layer, share = d.leak
+    if detail.leak:
+        split, row, layer, share = detail.leak
         how = "exactly" if layer == "exact" else f"{visible(layer)}, {share * 100:.0f} % alike"
         sentence = f"≡ It repeats row {row} of {split} ({how}): an earlier split contains it."
         lines += prose(sentence, width, "warn")
-    if d.suspected:
-        s = d.suspected
-        likelihood = format_value("accuracy", s.probability)
+    if detail.suspected:
+        suspected = detail.suspected
+        likelihood = format_value("accuracy", suspected.probability)
         sentence = (
-            f'! Its label "{s.label}" may be wrong: it looks like "{s.suggested}" ({likelihood}). '
-            "A confidently wrong model looks the same."
+            f'! Its label "{suspected.label}" may be wrong: it looks like '
+            f'"{suspected.suggested}" ({likelihood}). A confidently wrong model looks the same.'
         )
         lines += prose(sentence, width, "warn")
     return [*lines, []] if lines else []
@@ -183,39 +183,39 @@ def _text(text: str, width: int, role: str) -> list[Line]:
     return [[(line, role)] for p in paragraphs for line in wrap(p, max(1, width))]
 
 
-def _labelled(d: RowDetail, width: int) -> list[Line]:
-    lines: list[Line] = [[("truth     ", "muted"), (visible(d.truth), "strong")]]
-    for model, answer in d.answers.items():
-        right = answer == d.truth
+def _labelled(detail: RowDetail, width: int) -> list[Line]:
+    lines: list[Line] = [[("truth     ", "muted"), (visible(detail.truth), "strong")]]
+    for model, answer in detail.answers.items():
+        right = answer == detail.truth
         sign, role = ("✓", "good") if right else ("✗", "bad")
         line: Line = [(fit(model, 10), _role(model)), (f"{sign} ", role), (visible(answer), "")]
-        if model in d.losses:
-            line.append((f"   loss {format_number(d.losses[model])}", "muted"))
+        if model in detail.losses:
+            line.append((f"   loss {format_number(detail.losses[model])}", "muted"))
         lines.append(line)
-    if d.probabilities:
-        lines += [[], *_bars(d, width)]
+    if detail.probabilities:
+        lines += [[], *_bars(detail, width)]
     return lines
 
 
-def _bars(d: RowDetail, width: int) -> list[Line]:
+def _bars(detail: RowDetail, width: int) -> list[Line]:
     """The likeliest labels of the tuned model, and the truth, under every model."""
-    models = [m for m in MODELS if m in d.probabilities]
-    last = d.probabilities[models[-1]]
+    models = [m for m in MODELS if m in detail.probabilities]
+    last = detail.probabilities[models[-1]]
     order = sorted(last, key=lambda label: -last[label])
     shown = order[:SHOWN_LABELS]
-    if d.truth in last and d.truth not in shown:
-        shown.append(d.truth)
+    if detail.truth in last and detail.truth not in shown:
+        shown.append(detail.truth)
     size = min(28, max([5, *(cell_len(visible(label)) for label in shown)]))
     room = max(4, min(BAR_WIDTH, (width - size - 3) // len(models) - 11))
     head: Line = [(fit("", size + 2), "")]
     head += [(fit(model, room + 11), _role(model)) for model in models]
     lines: list[Line] = [head]
     for label in shown:
-        mark = "◂ " if label == d.truth else "  "
-        line: Line = [(fit(visible(label), size), "strong" if label == d.truth else "")]
+        mark = "◂ " if label == detail.truth else "  "
+        line: Line = [(fit(visible(label), size), "strong" if label == detail.truth else "")]
         line.append((mark, "accent"))
         for model in models:
-            share = read_number(d.probabilities[model].get(label))
+            share = read_number(detail.probabilities[model].get(label))
             text = format_value("accuracy", share) if share == share else DASH
             line += [(fit(bar(share, room), room), _role(model)), (fit_right(text, 8) + "   ", "")]
         lines.append(line)
@@ -225,22 +225,22 @@ def _bars(d: RowDetail, width: int) -> list[Line]:
     return lines
 
 
-def _written(d: RowDetail, width: int) -> list[Line]:
+def _written(detail: RowDetail, width: int) -> list[Line]:
     lines: list[Line] = []
-    if d.truth:
-        lines += [[("reference", "muted")], *_text(d.truth, width, ""), []]
-    for model in (m for m in MODELS if m in d.answers or m in d.losses):
+    if detail.truth:
+        lines += [[("reference", "muted")], *_text(detail.truth, width, ""), []]
+    for model in (m for m in MODELS if m in detail.answers or m in detail.losses):
         head: Line = [(model, f"strong {_role(model)}")]
-        if model in d.losses:
-            head.append((f"   loss {format_number(d.losses[model])} nats per token", "muted"))
-        for name, value in d.measures.get(model, {}).items():
+        if model in detail.losses:
+            head.append((f"   loss {format_number(detail.losses[model])} nats per token", "muted"))
+        for name, value in detail.measures.get(model, {}).items():
             text = (
                 ("yes" if value else "no") if name == "exact_match" else format_value(name, value)
             )
             head.append((f"   {name.replace('_', ' ')} {text}", "muted"))
         lines.append(head)
-        if model in d.answers:
-            lines += _text(d.answers[model] or "nothing", width, "")
+        if model in detail.answers:
+            lines += _text(detail.answers[model] or "nothing", width, "")
         lines.append([])
     return lines
 

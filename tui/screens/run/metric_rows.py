@@ -210,11 +210,11 @@ def _live_accuracy(
     return MetricRow(metric, values, change, columns[0])
 
 
-def _proportion(e: Evaluated, task: Task) -> Value:
-    share = e.correct / e.count
+def _proportion(evaluation: Evaluated, task: Task) -> Value:
+    share = evaluation.correct / evaluation.count
     if task.loss_unit == "token":  # tokens of one text are not independent: no interval
         return Value(share)
-    low, high = wilson(e.correct, e.count)
+    low, high = wilson(evaluation.correct, evaluation.count)
     return Value(share, low, high, "Wilson 95 %")
 
 

@@ -105,21 +105,23 @@ def moment_tables(history: History, primary: str, height: int) -> list[MetricTab
 
 def moment_title(moment: Moment, width: int) -> list[Line]:
     """Which evaluation is shown, and whether its checkpoint can answer."""
-    e = moment.evaluation
+    evaluation = moment.evaluation
     what_answers = (
         "Its checkpoint is kept: prompts are answered by it."
         if moment.kept
         else "Its checkpoint was not kept: prompts show what was answered then."
     )
-    title = f"at step {e.step:,}, epoch {e.epoch:.2f}"
+    title = f"at step {evaluation.step:,}, epoch {evaluation.epoch:.2f}"
     head: Line = [(title, "strong accent"), ("   esc returns to now", "muted")]
     return [head, *([(text, "muted")] for text in wrap(what_answers, width)), []]
 
 
-def confusion_lines(e: Evaluated, labels: Sequence[str], width: int, height: int) -> list[Line]:
+def confusion_lines(
+    evaluation: Evaluated, labels: Sequence[str], width: int, height: int
+) -> list[Line]:
     """The matrix where it fits, else the most frequent confusions."""
     counts: dict[tuple[int, int], int] = defaultdict(int)
-    for truth, prediction, count in e.confusion:
+    for truth, prediction, count in evaluation.confusion:
         if 0 <= truth < len(labels) and 0 <= prediction < len(labels):
             counts[truth, prediction] += count
     if not counts:

@@ -308,10 +308,10 @@ def _columns(history: History, width: int) -> list[Column]:
     return columns
 
 
-def _evaluation_row(e: Evaluated, columns: list[Column], epoch: str) -> Line:
+def _evaluation_row(evaluation: Evaluated, columns: list[Column], epoch: str) -> Line:
     """An evaluation at which no epoch ends."""
-    loss = e.loss_sum / e.loss_count if e.loss_count else math.nan
-    accuracy = e.correct / e.count if e.count else math.nan
+    loss = evaluation.loss_sum / evaluation.loss_count if evaluation.loss_count else math.nan
+    accuracy = evaluation.correct / evaluation.count if evaluation.count else math.nan
     cells = [
         (epoch, "muted"),
         (ABSENT, "muted"),
