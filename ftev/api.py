@@ -12,8 +12,8 @@ from .core.report.document import Report
 from .core.report.formats import render_as
 from .core.report.report import build_report
 from .core.run import runs
+from .core.run.event_lines import use_history
 from .core.run.history import read_history
-from .core.run.misfits import use_history
 
 
 class Run:

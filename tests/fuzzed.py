@@ -35,7 +35,7 @@ from ftev.core.files.reading import decode_toml
 from ftev.core.judgement.preflight import check_run
 from ftev.core.report.report import build_report, render_markdown
 from ftev.core.run import control, events
-from ftev.core.run.misfits import use_history
+from ftev.core.run.event_lines import use_history
 from ftev.core.run.runs import Run, WorkerInfo, create_run
 
 MEMORY = Path("/dev/shm")

@@ -14,6 +14,7 @@ import story
 from ftev.core.errors import RunError
 from ftev.core.judgement.observations import describe_kept, observe_epoch, reason_kept
 from ftev.core.report.parts import describe_references
+from ftev.core.run.event_lines import LossCourse, read_course
 from ftev.core.run.events import (
     AnyEvent,
     CheckpointChosen,
@@ -38,7 +39,6 @@ from ftev.core.run.events import (
     TrainingPlanned,
 )
 from ftev.core.run.history import RATE_WINDOW, Change, History, fold, read_history
-from ftev.core.run.loss_course import LossCourse, read_course
 from ftev.core.run.runs import Run
 from hypothesis import given
 from hypothesis import strategies as st

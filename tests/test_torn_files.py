@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from ftev.core.errors import RunError
 from ftev.core.report.report import build_report, render_markdown
+from ftev.core.run.event_lines import use_history
 from ftev.core.run.events import decode_events
-from ftev.core.run.misfits import use_history
 from ftev.core.run.runs import Run
 from torn_files import DEEP, Folder, cuts, flips, make_folder, wounds
 

@@ -20,9 +20,9 @@ from ... import __version__
 from ..errors import ConfigError, RunError
 from ..files.disk import write_whole
 from ..files.reading import BROKEN, misfits_named, read_toml
+from ..run.event_lines import LossCourse, read_course
 from ..run.events import AnyEvent, EventReader, RunFinished, RunStarted, decode_event
 from ..run.history import History
-from ..run.loss_course import LossCourse, read_course
 from ..run.runs import Run
 from .notes import NOTHING, RunNotes
 

@@ -19,8 +19,8 @@ from ..judgement.selection import (
 from ..metrics.analyses import Thresholds
 from ..metrics.results import ModelResult
 from ..run.estimate import compare_with_estimate
+from ..run.event_lines import use_history
 from ..run.history import History
-from ..run.misfits import use_history
 from ..run.runs import Run
 from ..wording.names import name_metric
 from ..wording.numbers import COST, DASH, format_time, format_value

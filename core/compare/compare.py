@@ -21,8 +21,8 @@ from ..judgement.verdict import judge
 from ..metrics.metric import METRICS, names_positive
 from ..metrics.results import Comparison, ModelResult
 from ..metrics.statistics import COVERS, holm
+from ..run.event_lines import use_history
 from ..run.history import History
-from ..run.misfits import use_history
 from ..run.runs import Run
 from ..tasks import find_task
 from ..wording.names import name_metric

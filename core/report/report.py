@@ -17,8 +17,8 @@ from ..files.disk import replacing, writing
 from ..judgement.findings import find
 from ..judgement.selection import config_of
 from ..judgement.verdict import judge
+from ..run.event_lines import use_history
 from ..run.history import History
-from ..run.misfits import use_history
 from ..run.runs import Run
 from .document import HeadlinePart, Report
 from .formats import DEFAULT_FORMATS, FORMATS, Content, File, files_as, render_as

@@ -31,7 +31,7 @@ from ftev.core.catalog.run_facts import (
     status_of,
     write_cache,
 )
-from ftev.core.run.loss_course import PARTS, LossCourse, read_course
+from ftev.core.run.event_lines import PARTS, LossCourse, read_course
 from ftev.core.run.runs import Run, list_runs
 from ftev.tui.screens.home.home import HomeScreen, with_note
 from ftev.tui.screens.home.run_lines import difference_of, fit_columns, spark

@@ -32,8 +32,8 @@ from ...core.metrics.clusters import read_clusters
 from ...core.report.sections.rows import MODELS, describe_counts, flip_table
 from ...core.report.verify.stored import Check
 from ...core.report.verify.verify import verify
+from ...core.run.event_lines import use_history
 from ...core.run.history import History
-from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
 from ...core.tasks import find_task
 from ...core.wording.numbers import format_count, name_unit

@@ -20,8 +20,8 @@ from ...core.report.report import (
     write_missing,
     write_report,
 )
+from ...core.run.event_lines import use_history
 from ...core.run.history import read_history
-from ...core.run.misfits import use_history
 from ...core.run.runs import Run, open_run, runs_folder
 from ...core.wording.text import visible
 from .follow import gate_code

@@ -17,9 +17,9 @@ from ...analysis.predictions import REWRITE, read_frame, task_of
 from ...data.data import read_dataset
 from ...errors import FtevError, RunError
 from ...metrics.evaluate import majority_frame
+from ...run.event_lines import use_history
 from ...run.events import why_unreadable
 from ...run.history import History
-from ...run.misfits import use_history
 from ...run.runs import Run, file_sha256
 from ...wording.numbers import format_count
 from .analysed import check_analyses

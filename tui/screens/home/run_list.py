@@ -29,7 +29,7 @@ from ....core.catalog.run_facts import (
     status_of,
     write_cache,
 )
-from ....core.run.loss_course import LossCourse
+from ....core.run.event_lines import LossCourse
 from ....core.run.runs import Run, list_runs
 from ...app.keys import APP_KEYS, PICK_KEYS, Key, to_bindings
 from ...drawing.lines import Line, moved
