@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import polars as pl
 from msgspec.structs import replace
@@ -279,7 +278,7 @@ def _describe(side: Side, metrics: Sequence[str]) -> ComparedRun:
     return document
 
 
-def config_differences(sides: Sequence[Side]) -> dict[str, list[Any]]:
+def config_differences(sides: Sequence[Side]) -> dict[str, list[object]]:
     """Settings, data files and versions that differ: one value per run, None for none."""
     tables = [_facts(side) for side in sides]
     names = dict.fromkeys(name for table in tables for name in table)
@@ -287,7 +286,7 @@ def config_differences(sides: Sequence[Side]) -> dict[str, list[Any]]:
     return {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
 
 
-def _facts(side: Side) -> dict[str, Any]:
+def _facts(side: Side) -> dict[str, object]:
     facts = flatten(to_dict(side.config)) if side.config else {}
     facts = {name: value for name, value in facts.items() if name not in NOT_COMPARED}
     for name, s in side.history.splits.items():

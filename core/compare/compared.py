@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ..judgement.selection import Outcome, read_difference
 from ..judgement.verdict import VerdictPart
@@ -58,7 +58,9 @@ class ComparedRuns(TypedDict):
     runs: list[ComparedRun]
     comparisons: list[Comparison]
     unpaired: list[Unpaired]
-    config: dict[str, list[Any]]  # settings, data files and versions that differ: a value per run
+    config: dict[
+        str, list[object]
+    ]  # settings, data files and versions that differ: a value per run
     notes: list[str]
 
 

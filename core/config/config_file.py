@@ -31,7 +31,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> RunConfig:
 
 def read_table(
     path: Path, overrides: list[str] | None = None
-) -> tuple[dict[str, Any], dict[str, int]]:
+) -> tuple[dict[str, object], dict[str, int]]:
     """The tables of a TOML file, overridden, and the line of each key. Raises ConfigError."""
     table, text = read_toml(path)
     lines = key_lines(text)
@@ -41,7 +41,7 @@ def read_table(
 
 
 def check_config(
-    table: dict[str, Any], source: str = "config", lines: dict[str, int] | None = None
+    table: dict[str, object], source: str = "config", lines: dict[str, int] | None = None
 ) -> RunConfig:
     """Nested tables to a RunConfig. Raises ConfigError with every fault at once."""
     faults: list[Fault] = []
@@ -73,8 +73,7 @@ def place_of(key: str, source: str, lines: dict[str, int]) -> str:
 
 def _without_empty_shares(data: DataConfig) -> DataConfig:
     """A share of 0 is no split."""
-    empty: dict[str, Any] = {n: None for n in ("validation", "test") if getattr(data, n) == 0}
-    return replace(data, **empty)
+    return replace(data, validation=data.validation or None, test=data.test or None)
 
 
 def default_name(config: RunConfig) -> str:
@@ -124,9 +123,11 @@ def _ancestors(key: str) -> list[str]:
 _WRONG = object()  # in place of a value that has a fault
 
 
-def checked(cls: type, table: dict[str, Any], prefix: str, faults: list[Fault]) -> dict[str, Any]:
+def checked(
+    cls: type, table: dict[str, object], prefix: str, faults: list[Fault]
+) -> dict[str, Any]:
     """Values of one class, each converted to its type; what does not fit becomes a fault."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {}  # each of its field's type: that was checked
     known = {f.name: f.default is f.default_factory is MISSING for f in fields(cls)}
     for key in table:
         if key not in known:
@@ -143,7 +144,7 @@ def checked(cls: type, table: dict[str, Any], prefix: str, faults: list[Fault]) 
     return values
 
 
-def _convert(cls: type, name: str, value: Any, key: str, faults: list[Fault]) -> Any:
+def _convert(cls: type, name: str, value: object, key: str, faults: list[Fault]) -> object:
     """The value of one field, or _WRONG and its faults added to the others."""
     hint, rule = hints_of(cls)[name], rules_of(cls).get(name)
     if section := section_type(hint):
@@ -161,7 +162,7 @@ def _convert(cls: type, name: str, value: Any, key: str, faults: list[Fault]) ->
     return converted
 
 
-def _read_section(cls: type, table: Any, key: str, faults: list[Fault]) -> Any:
+def _read_section(cls: type, table: object, key: str, faults: list[Fault]) -> object:
     if not isinstance(table, dict):
         faults.append(Fault.of(key, f"must be a table, not {table!r}"))
         return _WRONG
@@ -172,7 +173,7 @@ def _read_section(cls: type, table: Any, key: str, faults: list[Fault]) -> Any:
         return _WRONG
 
 
-def _read_tables(cls: type, value: Any, key: str, faults: list[Fault]) -> list[Any]:
+def _read_tables(cls: type, value: object, key: str, faults: list[Fault]) -> list[object]:
     """A list of tables, `[[guardrail]]`; those with a fault are left out."""
     if not isinstance(value, list):
         faults.append(Fault.of(key, f"must be a list of tables, not {value!r}"))
@@ -186,7 +187,7 @@ def _read_tables(cls: type, value: Any, key: str, faults: list[Fault]) -> list[A
     return found
 
 
-def train_on(config: RunConfig, given: dict[str, Any]) -> tuple[RunConfig, list[Fault]]:
+def train_on(config: RunConfig, given: object) -> tuple[RunConfig, list[Fault]]:
     """The config of a run whose base is an adapter: training goes on with that adapter's settings.
 
     `given`: the table [model] as it was written, which must not ask for others.
@@ -194,6 +195,7 @@ def train_on(config: RunConfig, given: dict[str, Any]) -> tuple[RunConfig, list[
     adapter = read_adapter(config.model.base) if config.trains else None
     if adapter is None:
         return config, []
+    given = given if isinstance(given, dict) else {}
     found: list[Fault] = []
     if not adapter.is_lora:
         kind = str(adapter.config.get("peft_type"))
@@ -229,7 +231,7 @@ def _nearest(key: str, prefix: str, cls: type) -> str:
     return "Known here: " + ", ".join(sorted({p.split(".")[0] for p in local}))
 
 
-def apply_overrides(table: dict[str, Any], overrides: list[str], lines: dict[str, int]) -> None:
+def apply_overrides(table: dict[str, object], overrides: list[str], lines: dict[str, int]) -> None:
     """Set each `section.name=value`, TOML or a bare word, in nested tables; its line becomes 0.
 
     Tables of a list are counted from 0: `guardrail.0.no_worse_by`.
@@ -252,10 +254,10 @@ def apply_overrides(table: dict[str, Any], overrides: list[str], lines: dict[str
         raise ConfigError(*faults)
 
 
-def _set(table: dict[str, Any], key: str, value: Any) -> str:
+def _set(table: dict[str, object], key: str, value: object) -> str:
     """Set a dotted key, and return it as `key_lines` has it. Raises ConfigError where a part of it
     is in the way because it is no table."""
-    inner: Any = table
+    inner: Any = table  # tables and lists in turn, each looked at before it is entered
     place = ""
     *sections, name = re.sub(r"\[(\d+)\]", r".\1", key).split(".")
     for section in sections:
@@ -269,7 +271,7 @@ def _set(table: dict[str, Any], key: str, value: Any) -> str:
     return place
 
 
-def _find_part(inner: Any, part: str, place: str, key: str) -> tuple[Any, str]:
+def _find_part(inner: object, part: str, place: str, key: str) -> tuple[object, str]:
     """The name or number of a part of a dotted key in what is at a place, and its own place."""
     if isinstance(inner, dict):
         return part, f"{place}.{part}" if place else part

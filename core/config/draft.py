@@ -23,17 +23,17 @@ FOR_LOOKING = {"task": next(iter(TASKS)), "model.base": "not chosen yet"}
 class Draft:
     """What was given: a value as TOML has it for each dotted path. The rest is default."""
 
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, object] = field(default_factory=dict)
     folder: str = "."  # where relative paths start
 
-    def with_value(self, path: str, value: Any) -> Draft:
+    def with_value(self, path: str, value: object) -> Draft:
         """The draft with one more value; None takes it back to its default."""
         given = {p: v for p, v in self.given.items() if p != path}
         if value is not None:
             given[path] = value
         return replace(self, given=given)
 
-    def table(self) -> dict[str, Any]:
+    def table(self) -> dict[str, object]:
         """Nested tables, in the order of the settings."""
         nested: dict[str, Any] = {}
         for setting in form_settings():
@@ -72,7 +72,7 @@ def optional_sections(cls: type = RunConfig, prefix: str = "") -> tuple[str, ...
     return tuple(found)
 
 
-def section_that_is_off(path: str, given: Mapping[str, Any]) -> str:
+def section_that_is_off(path: str, given: Mapping[str, object]) -> str:
     """The optional section around a setting where nothing of it is given; else empty."""
     for section in optional_sections():
         if path.startswith(section + ".") and not any(p.startswith(section + ".") for p in given):
@@ -119,13 +119,13 @@ def _form_paths() -> frozenset[str]:
     return frozenset(s.path for s in form_settings())
 
 
-def read_draft(table: dict[str, Any], folder: str) -> tuple[Draft, list[str]]:
+def read_draft(table: dict[str, object], folder: str) -> tuple[Draft, list[str]]:
     """Nested tables to a draft, and the names of what is no setting. Types are checked later."""
     known = {s.path for s in form_settings()}
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     unknown: list[str] = []
 
-    def walk(inner: dict[str, Any], prefix: str) -> None:
+    def walk(inner: dict[str, object], prefix: str) -> None:
         for key, value in inner.items():
             path = prefix + key
             if path in known:
@@ -161,7 +161,7 @@ def draft_of(config: RunConfig) -> Draft:
     return Draft(kept, config.folder)
 
 
-def _same(value: Any, default: Any) -> bool:
+def _same(value: object, default: object) -> bool:
     """Whether a value is the default; `eval_every` means steps as 1 and epochs as 1.0."""
     return default is not MISSING and type(value) is type(default) and value == default
 

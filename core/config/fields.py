@@ -15,13 +15,18 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..files.reading import decode_toml
 
 MOST = 1e12  # of any number: what lies beyond is a slip, and too much for a float or an int64
 BETWEEN = " | "  # between the items of a list that is written on one line
-_NAMES = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
+_NAMES: dict[object, str] = {
+    str: "text",
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Bounds:
 class Rule:
     """What a value must be beyond its type. `fault`: what is wrong with it, or nothing."""
 
-    fault: Callable[[Any], str]
+    fault: Callable[[object], str]
     remedy: str = ""
 
 
@@ -83,8 +88,8 @@ class Setting:
     """One field of a config class, as the check, the form and the reference page see it."""
 
     path: str  # "train.learning_rate"
-    type: Any
-    default: Any  # MISSING where a value must be given
+    type: object
+    default: object  # MISSING where a value must be given
     sentence: str
     rule: Bounds | Rule | None = None
 
@@ -122,7 +127,7 @@ def sentences_of(cls: type) -> dict[str, str]:
 
 
 @cache  # two thirds of what it costs to read a config
-def hints_of(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, object]:
     """The types of a class's fields, by name, without their rules."""
     return get_type_hints(cls)
 
@@ -135,14 +140,14 @@ def rules_of(cls: type) -> dict[str, Bounds | Rule]:
     return {n: r for n, known in annotated for r in known if isinstance(r, Bounds | Rule)}
 
 
-def section_type(hint: Any) -> type | None:
+def section_type(hint: object) -> type | None:
     """The config class behind a field's type, if it is a table of settings."""
     if get_origin(hint) is list:
         return None
     return next((t for t in (hint, *get_args(hint)) if is_dataclass(t)), None)  # type: ignore[return-value]
 
 
-def item_type(hint: Any) -> type | None:
+def item_type(hint: object) -> type | None:
     """The config class behind a field's type, if it is a list of such tables."""
     items = get_args(hint) if get_origin(hint) is list else ()
     return next((t for t in items if isinstance(t, type) and is_dataclass(t)), None)
@@ -165,16 +170,16 @@ def settings(cls: type, prefix: str = "") -> list[Setting]:
 # Types in words
 
 
-def members(hint: Any) -> list[Any]:
+def members(hint: object) -> list[object]:
     """The types of a union, opened, without None."""
     if get_origin(hint) in (Union, UnionType):
         return [m for part in get_args(hint) for m in members(part)]
     return [] if hint is NoneType else [hint]
 
 
-def choices(hint: Any) -> list[Any]:
+def choices(hint: object) -> list[object]:
     """The values of a setting that has a few of them; empty where it is written freely."""
-    found: list[Any] = []
+    found: list[object] = []
     for member in members(hint):
         if get_origin(member) is Literal:
             found += get_args(member)
@@ -185,11 +190,11 @@ def choices(hint: Any) -> list[Any]:
     return found
 
 
-def expected(hint: Any) -> str:
+def expected(hint: object) -> str:
     """What a value must be, in words: "a number", "one of none, lora"."""
     if few := choices(hint):
         return "one of " + ", ".join(show_value(value) for value in few)
-    wide = {dict: 'a table like { a = "b" }', list: "a list of text"}
+    wide: dict[object, str] = {dict: 'a table like { a = "b" }', list: "a list of text"}
     named = [
         _NAMES.get(m) or wide[get_origin(m)] for m in members(hint) if get_origin(m) is not Literal
     ]
@@ -200,7 +205,7 @@ def expected(hint: Any) -> str:
 # Values and the text that stands for them
 
 
-def read_value(hint: Any, text: str) -> Any:
+def read_value(hint: object, text: str) -> object:
     """What a person wrote, as a value of a setting's type; None where nothing is written.
 
     Text that fits no type comes back as it is: the check says what is wrong with it.
@@ -229,7 +234,7 @@ def read_value(hint: Any, text: str) -> Any:
     return text
 
 
-def _read_table(text: str) -> Any:
+def _read_table(text: str) -> object:
     """A TOML table on one line; other text as it is."""
     try:
         return decode_toml(f"table = {text}")["table"]
@@ -237,7 +242,7 @@ def _read_table(text: str) -> Any:
         return text
 
 
-def _read_list(text: str, alone: bool) -> Any:
+def _read_list(text: str, alone: bool) -> object:
     """Items between bars, or a TOML array; `alone`: a single item is no list."""
     if text.startswith("["):
         try:
@@ -263,7 +268,7 @@ def show_value(value: object) -> str:
     return shown if _read_list(shown, alone=False) == value else _array(value)
 
 
-def _array(items: list[Any]) -> str:
+def _array(items: list[object]) -> str:
     """A TOML array on one line."""
 
     def quoted(item: object) -> str:  # JSON strings are TOML strings, but for DEL and surrogates

@@ -44,7 +44,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     raise RunError(Fault(str(path), what, MEND))
 
 
-def decode_toml(text: str) -> dict[str, Any]:
+def decode_toml(text: str) -> dict[str, object]:
     """Raises ValueError for whatever is not TOML."""
     import tomllib  # settings are read after the first paint
 
@@ -54,7 +54,7 @@ def decode_toml(text: str) -> dict[str, Any]:
         raise ValueError(reason(error)) from None
 
 
-def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+def read_toml(path: Path) -> tuple[dict[str, object], str]:
     """The tables of a file and its text. Raises ConfigError."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -143,17 +143,19 @@ def pickled(path: Path | str) -> ModelError:
 
 def _shards(index: Path) -> set[str]:
     try:
-        names = set(read_json(index, dict[str, Any])["weight_map"].values())
+        weights = read_json(index, dict[str, object]).get("weight_map")
     except RunError as error:
         raise ModelError(*error.faults) from None
-    except (LookupError, TypeError, AttributeError):
-        raise ModelError(Fault(str(index), "names no files of weights")) from None
-    for name in names:
+    if not isinstance(weights, dict):
+        raise ModelError(Fault(str(index), "names no files of weights"))
+    names: set[str] = set()
+    for name in weights.values():
         if not isinstance(name, str) or os.path.basename(name) != name:
             what = f"names {name!r}, which is no file of its folder"
             raise ModelError(Fault(str(index), what, "Copy the whole model again"))
         if not name.endswith(SAFE):
             raise pickled(index.parent / name)
+        names.add(name)
     return names
 
 
@@ -200,7 +202,7 @@ class SavedAdapter:
     folder: Path
     base: str
     revision: str | None
-    config: dict[str, Any]  # as peft wrote it
+    config: dict[str, object]  # as peft wrote it
 
     @property
     def has_base(self) -> bool:
@@ -232,8 +234,9 @@ def read_adapter(name: str) -> SavedAdapter | None:
     if not os.path.exists(path):
         return None
     try:
-        config = read_json(path, dict[str, Any])
+        config = read_json(path, dict[str, object])
         base, revision = config.get("base_model_name_or_path") or "", config.get("revision")
     except RunError as error:
         raise ModelError(*error.faults) from None
-    return SavedAdapter(path.parent, str(base), revision, config)
+    known = revision if isinstance(revision, str) else None
+    return SavedAdapter(path.parent, str(base), known, config)

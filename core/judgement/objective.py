@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..metrics.analyses import GuardrailResult, Guardrails, Rival, Thresholds
 from ..metrics.results import Comparison, ModelResult
@@ -40,7 +39,7 @@ class Answer:
 
     vote: int | None
     reason: str
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, object] = field(default_factory=dict)
 
 
 def thresholds_of(history: History, split: str) -> Thresholds | None:
@@ -262,7 +261,7 @@ class Standing:
         return f"{figure} (95 %: {ends}), guessing has {guess}{why}"
 
     @property
-    def evidence(self) -> dict[str, Any]:
+    def evidence(self) -> dict[str, object]:
         figures = {"value": self.value, "low": self.low, "high": self.high}
         return {"at": list(self.path), **figures, "guessing": self.guessing}
 

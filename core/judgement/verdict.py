@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from ..config.config import ObjectiveConfig, RunConfig
 from ..metrics.metric import METRICS, adds_up
@@ -52,7 +52,7 @@ class VerdictPart(TypedDict):
     decision: str
     objective: str
     reasons: list[str]
-    evidence: list[dict[str, Any]]
+    evidence: list[dict[str, object]]
     preliminary: NotRequired[str]
 
 
@@ -63,7 +63,7 @@ class Verdict:
     decision: Decision
     objective: str
     reasons: list[str] = field(default_factory=list)
-    evidence: list[dict[str, Any]] = field(default_factory=list)
+    evidence: list[dict[str, object]] = field(default_factory=list)
     preliminary: str = ""  # what is still to come; empty where the run has ended (V9)
 
     def to_dict(self) -> VerdictPart:

@@ -161,6 +161,69 @@ class NotePart(TypedDict):
     text: str
 
 
+class ProgressPart(TypedDict):
+    judged: int
+    waiting: int
+
+
+class SharePart(TypedDict):
+    """A share with its interval; NaN of nothing."""
+
+    value: float
+    low: float
+    high: float
+    n: float  # half a win counts too
+    method: str
+
+
+class SidesPart(SharePart):
+    """The share of choices that fell on the left."""
+
+    left: int
+    right: int
+    p: float
+
+
+class RatedPart(TypedDict):
+    """A criterion, 1 to 5: means over the pairs, and their paired difference."""
+
+    n: int
+    base: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    method: str
+
+
+class AgreementPart(SharePart):
+    reviewers: list[str]
+    same: int
+    kappa: float
+
+
+class ReviewsPart(TypedDict, total=False):
+    """What people judged blind: its first three until every pair is judged, or an error alone."""
+
+    pairs: int
+    reviewers: dict[str, ProgressPart]
+    complete: bool
+    error: str
+    identical: int
+    outdated: int
+    skipped: int
+    decided: int
+    wins: dict[str, int]
+    win_rate: SharePart
+    win_rate_ties_half: SharePart
+    sign_test_p: float
+    position: SidesPart
+    ratings: dict[str, RatedPart]
+    by_reviewer: dict[str, dict[str, int]]
+    agreement: list[AgreementPart]
+
+
 # The keys of the headline are those of report.json, of which one is a word of Python.
 HeadlinePart = TypedDict(
     "HeadlinePart",
@@ -194,7 +257,7 @@ class Report(TypedDict):
     answers: list[AnswerPart]
     findings: list[FindingPart]
     notes: list[NotePart]
-    reviews: NotRequired[dict[str, Any]]
+    reviews: NotRequired[ReviewsPart]
     verdict: NotRequired[VerdictPart]
 
 

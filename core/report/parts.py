@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
@@ -167,7 +167,7 @@ def describe_epochs(history: History) -> list[EpochPart]:
     """A row per epoch; what was not measured is absent."""
     rows = []
     for e in history.epochs:
-        row: dict[str, Any] = {"epoch": e.epoch, "step": e.step, "train_loss": e.train_loss}
+        row: dict[str, object] = {"epoch": e.epoch, "step": e.step, "train_loss": e.train_loss}
         measured = history.evaluation("validation", "tuned", e.step)
         if measured:
             row |= {

@@ -6,17 +6,20 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeGuard
 
 from ..config.config import RunConfig
 from ..config.config_file import check_config, checked, placed, read_table
 from ..config.fields import Count, CountOrNone
 from ..errors import ConfigError, DataError, Fault
 from ..metrics.metric import METRICS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MOST_RUNS = 1_000
 SAME_IN_EVERY_RUN = ("task", "name", "folder", "model.tuned", "objective", "evaluate", "guardrail")
@@ -62,7 +65,7 @@ class SweepConfig:
     """Runs at the same time; default: as many as there are GPUs, else 1."""
     metric: str | None = None
     """Validation metric that chooses among the runs; default: what chooses their checkpoints."""
-    over: dict[str, Any] = field(default_factory=dict)
+    over: dict[str, object] = field(default_factory=dict)
     """Settings by their names: a list of values, or for random { low, high, scale }."""
 
 
@@ -168,7 +171,7 @@ def _check_swept(values: Mapping[str, Values], faults: list[Fault]) -> None:
 
 def _make(
     name: str,
-    table: dict[str, Any],
+    table: dict[str, object],
     found: list[dict[str, object]],
     faults: list[Fault],
     source: str,
@@ -181,9 +184,10 @@ def _make(
         whole["name"] = f"{name}-{number:0{max(2, width)}}"
         for key, value in settings.items():
             _put(whole, key, value)
-        if not isinstance(whole.setdefault("evaluate", {}), dict):
+        evaluate = whole.setdefault("evaluate", {})
+        if not isinstance(evaluate, dict):
             continue
-        whole["evaluate"]["test"] = False  # test is read once, for the run that is chosen
+        evaluate["test"] = False  # test is read once, for the run that is chosen
         config = _check(whole, source, lines, faults)
         if config is not None:
             faults += placed(_train_faults(config), source, lines)
@@ -191,7 +195,7 @@ def _make(
     return made
 
 
-def _put(table: dict[str, Any], key: str, value: object) -> None:
+def _put(table: dict[str, object], key: str, value: object) -> None:
     """Set a dotted key. A value in the place of its table is replaced: it is a fault already."""
     *sections, name = key.split(".")
     for section in sections:
@@ -203,7 +207,7 @@ def _put(table: dict[str, Any], key: str, value: object) -> None:
 
 
 def _check(
-    table: dict[str, Any], source: str, lines: dict[str, int], faults: list[Fault]
+    table: dict[str, object], source: str, lines: dict[str, int], faults: list[Fault]
 ) -> RunConfig | None:
     """The config, or None and its faults added to the others."""
     try:
@@ -282,16 +286,13 @@ def _open(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, value
 
 
-def _read_range(given: Mapping[str, Any]) -> Range | str:
+def _read_range(given: Mapping[str, object]) -> Range | str:
     """A range, or what is wrong with it."""
     if unknown := sorted(set(given) - {"low", "high", "scale"}):
         return f"a range has low, high and scale, not {', '.join(unknown)}"
     low, high, scale = given.get("low"), given.get("high"), given.get("scale", "linear")
-    for end in (low, high):
-        if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
-            return "needs low and high, both numbers"
-    assert low is not None
-    assert high is not None
+    if not (_is_finite(low) and _is_finite(high)):
+        return "needs low and high, both numbers"
     if scale not in ("linear", "log"):
         return f"scale is linear or log, not {scale!r}"
     if low >= high:
@@ -299,6 +300,10 @@ def _read_range(given: Mapping[str, Any]) -> Range | str:
     if scale == "log" and low <= 0:
         return "a log scale needs low above 0"
     return Range(low, high, scale == "log")
+
+
+def _is_finite(end: object) -> TypeGuard[int | float]:
+    return isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
 
 
 def grid_size(values: Mapping[str, Values]) -> int:
@@ -333,6 +338,16 @@ def _pick(values: Values, share: float) -> object:
 # The rows of the runs
 
 
+HELD_OUT = ("validation", "test")
+
+
+class _HeldOut(NamedTuple):
+    """The labels of a run, and its held-out splits by row and content hash."""
+
+    labels: Sequence[str]
+    frames: dict[str, pl.DataFrame]
+
+
 def check_rows(sweep: Sweep) -> Sweep:
     """Read the data of each different setting of it once; held-out rows must be the same in all.
 
@@ -342,7 +357,7 @@ def check_rows(sweep: Sweep) -> Sweep:
     from ..data.data import read_run_data
 
     data: dict[str, dict[str, str]] = {}
-    first: dict[str, Any] | None = None
+    first: _HeldOut | None = None
     faults: dict[Fault, None] = {}
     for c in sweep.combinations:
         key = _data_settings(c)
@@ -355,10 +370,9 @@ def check_rows(sweep: Sweep) -> Sweep:
             faults |= dict.fromkeys(error.faults)
             continue
         data[key] = dataset.hashes()
-        rows: dict[str, Any] = {"labels": dataset.labels}
-        for name in ("validation", "test"):
-            if name in dataset.splits:
-                rows[name] = dataset.splits[name].frame.select("row_id", "content")
+        names = [name for name in HELD_OUT if name in dataset.splits]
+        frames = {n: dataset.splits[n].frame.select("row_id", "content") for n in names}
+        rows = _HeldOut(dataset.labels, frames)
         first = first or rows
         faults |= dict.fromkeys(_other_rows(sweep, first, rows))
     if faults:
@@ -371,14 +385,15 @@ def _data_settings(combination: Combination) -> str:
     return repr((combination.config.data, combination.config.train.seed))
 
 
-def _other_rows(sweep: Sweep, first: Mapping[str, Any], rows: Mapping[str, Any]) -> list[Fault]:
+def _other_rows(sweep: Sweep, first: _HeldOut, rows: _HeldOut) -> list[Fault]:
     """What is held out of one run and not of another: they could not be compared."""
     found = []
-    if rows["labels"] != first["labels"]:
+    if rows.labels != first.labels:
         found.append(Fault.of("data.labels", "differ between the runs", "Write [data] labels"))
-    for name in ("validation", "test"):
-        ours, theirs = rows.get(name), first.get(name)
-        if (ours is None) != (theirs is None) or (ours is not None and not ours.equals(theirs)):
+    for name in HELD_OUT:
+        ours, theirs = rows.frames.get(name), first.frames.get(name)
+        same = ours is theirs if ours is None or theirs is None else ours.equals(theirs)
+        if not same:
             what = f"not every run has the same rows in {name}"
             remedy = f"Name a file, {name} = …, instead of a share that seed and train decide"
             place = f"{sweep.path.name} data.{name}"

@@ -16,7 +16,6 @@ from functools import cache
 from html import escape
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -84,7 +83,7 @@ def _without_blank_lines(text: str) -> str:
     return re.sub(r"\n\s*\n+", "\n", text)
 
 
-def _show(value: Any) -> Any:
+def _show(value: object) -> object:
     """Every text that the template puts into the page, made visible; it is escaped after."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

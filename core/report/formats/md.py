@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from ...wording.numbers import DASH, format_value
 from ...wording.text import BREAK, visible
@@ -87,7 +86,7 @@ def render_block(block: Block) -> str:
             return ""
 
 
-def escape(text: Any, limit: int = TEXT_LENGTH) -> str:
+def escape(text: object, limit: int = TEXT_LENGTH) -> str:
     """Text of a user's file or a model as Markdown that shows it as it is, on one line."""
     escaped = str(text).replace("\r\n", "\n").replace("\n", f" {BREAK} ")
     escaped = _MARKUP.sub(_escape_mark, visible(escaped, limit).replace("&", "&amp;"))

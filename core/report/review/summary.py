@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ...metrics.bootstrap import Resampling, bootstrap_rows, interval_of
 from ...metrics.counts import Draws, FloatArray
 from ...metrics.statistics import mcnemar, sign_flip, wilson
 from ...run.runs import Run
+from ..document import AgreementPart, ProgressPart, RatedPart, ReviewsPart, SharePart, SidesPart
 from .review import (
     CRITERIA,
     SIDES,
@@ -31,11 +32,10 @@ from .review import (
 )
 
 Winner = Literal["tuned", "base", "tie"]
-Document = dict[str, Any]
 Votes = dict[str, dict[str, Winner]]  # reviewer -> pair -> winner
 
 
-def summarize_reviews(run: Run) -> Document | None:
+def summarize_reviews(run: Run) -> ReviewsPart | None:
     """The document of `review --summary --json`; None where nobody has judged."""
     judgements = read_judgements(run)
     if not judgements:
@@ -44,12 +44,15 @@ def summarize_reviews(run: Run) -> Document | None:
     known = {p.pair for p in material.pairs}
     spoken = list(last_words(judgements).values())
     counted = [j for j in spoken if j.pair in known]
-    summary = progress_of(counted, sorted(known), reviewers_of(judgements))
-    summary |= {"identical": material.identical, "outdated": len(spoken) - len(counted)}
-    return summary | summarize(counted)
+    return {
+        **progress_of(counted, sorted(known), reviewers_of(judgements)),
+        "identical": material.identical,
+        "outdated": len(spoken) - len(counted),
+        **summarize(counted),
+    }
 
 
-def describe_reviews(run: Run) -> Document | None:
+def describe_reviews(run: Run) -> ReviewsPart | None:
     """The same for a report, which anyone may read: blind until every pair is judged."""
     try:
         summary = summarize_reviews(run)
@@ -57,15 +60,19 @@ def describe_reviews(run: Run) -> Document | None:
         return {"error": str(error)}
     if summary is None or summary["complete"]:
         return summary
-    return {name: summary[name] for name in ("pairs", "reviewers", "complete")}
+    return {
+        "pairs": summary["pairs"],
+        "reviewers": summary["reviewers"],
+        "complete": summary["complete"],
+    }
 
 
 def progress_of(
     judgements: Sequence[Judgement], pairs: Sequence[str], reviewers: Sequence[str]
-) -> Document:
+) -> ReviewsPart:
     """How many pairs each reviewer has judged; skipped ones are done with too."""
     done = Counter(j.reviewer for j in judgements)
-    progress = {
+    progress: dict[str, ProgressPart] = {
         name: {"judged": done[name], "waiting": len(pairs) - done[name]} for name in reviewers
     }
     return {
@@ -75,13 +82,13 @@ def progress_of(
     }
 
 
-def summarize(judgements: Sequence[Judgement]) -> Document:
+def summarize(judgements: Sequence[Judgement]) -> ReviewsPart:
     """The unblinded result of the judgements that stand."""
     votes = votes_of(judgements)
     decided = majority(votes)
     counts = Counter(decided.values())
     won, lost, ties = counts["tuned"], counts["base"], counts["tie"]
-    summary: Document = {
+    summary: ReviewsPart = {
         "decided": len(decided),
         "wins": {"tuned": won, "base": lost, "tie": ties},
         "skipped": sum(j.choice == "skip" for j in judgements),
@@ -99,7 +106,7 @@ def summarize(judgements: Sequence[Judgement]) -> Document:
     return summary
 
 
-def _share(successes: float, n: float) -> Document:
+def _share(successes: float, n: float) -> SharePart:
     low, high = wilson(successes, n)
     value = successes / n if n else float("nan")
     return {"value": value, "low": low, "high": high, "n": n, "method": "Wilson 95 %"}
@@ -136,13 +143,12 @@ def majority(votes: Votes) -> dict[str, Winner]:
     }
 
 
-def position_bias(judgements: Sequence[Judgement]) -> Document:
+def position_bias(judgements: Sequence[Judgement]) -> SidesPart:
     """The share of choices that fell on the left, whoever stood there; fair is one half."""
     sides = Counter(j.choice for j in judgements)
     left, right = sides["left"], sides["right"]
-    return {"left": left, "right": right, **_share(left, left + right)} | {
-        "p": mcnemar(right, left).exact
-    }
+    share, p = _share(left, left + right), mcnemar(right, left).exact
+    return {"left": left, "right": right, **share, "p": p}
 
 
 @dataclass(frozen=True)
@@ -166,9 +172,9 @@ class _Rated:
         return {}
 
 
-def compare_ratings(judgements: Sequence[Judgement]) -> Document:
+def compare_ratings(judgements: Sequence[Judgement]) -> dict[str, RatedPart]:
     """Mean rating of each model a criterion, and the paired difference over pairs."""
-    ratings: Document = {}
+    ratings: dict[str, RatedPart] = {}
     for criterion in CRITERIA:
         rated = _rated(judgements, criterion)
         if rated.n:
@@ -189,7 +195,7 @@ def _rated(judgements: Sequence[Judgement], criterion: Criterion) -> _Rated:
     return _Rated(np.asarray(means, dtype=np.float64).reshape(len(means), 2))
 
 
-def _describe_rated(rated: _Rated) -> Document:
+def _describe_rated(rated: _Rated) -> RatedPart:
     resampling = Resampling()
     (draws,), by_rows = bootstrap_rows([rated], resampling)
     method = resampling.method(paired=True, limit=not by_rows)
@@ -207,9 +213,9 @@ def _describe_rated(rated: _Rated) -> Document:
     }
 
 
-def agreements(votes: Votes) -> list[Document]:
+def agreements(votes: Votes) -> list[AgreementPart]:
     """For each two reviewers, how often they chose the same model, and kappa (Cohen 1960)."""
-    found = []
+    found: list[AgreementPart] = []
     for one, other in combinations(votes, 2):
         both = [pair for pair in votes[one] if pair in votes[other]]
         same = sum(votes[one][pair] == votes[other][pair] for pair in both)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ...wording.numbers import (
     DASH,
     format_count,
@@ -15,7 +12,7 @@ from ...wording.numbers import (
 )
 from ...wording.text import visible
 from ..blocks import Block, Bullets, Heading, Paragraph, Table, section
-from ..document import Report
+from ..document import RatedPart, Report, ReviewsPart, SharePart
 
 SHARE = "accuracy"  # a share is written as this metric is
 
@@ -39,13 +36,13 @@ def show_reviews(report: Report) -> list[Block]:
     return [heading, *review_blocks(reviews)]
 
 
-def describe_progress(reviews: Mapping[str, Any]) -> str:
+def describe_progress(reviews: ReviewsPart) -> str:
     """`2 pairs: anna has judged 2, ben 1.`"""
     parts = [f"{visible(name)} {each['judged']:,}" for name, each in reviews["reviewers"].items()]
     return f"{format_count(reviews['pairs'], 'pair')}; judged so far: {', '.join(parts)}."
 
 
-def review_blocks(reviews: Mapping[str, Any]) -> list[Block]:
+def review_blocks(reviews: ReviewsPart) -> list[Block]:
     """The unblinded result in words and tables."""
     blocks: list[Block] = [Paragraph(_how(reviews)), Bullets([*_wins(reviews), _position(reviews)])]
     if reviews["ratings"]:
@@ -55,7 +52,7 @@ def review_blocks(reviews: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _how(reviews: Mapping[str, Any]) -> str:
+def _how(reviews: ReviewsPart) -> str:
     people = reviews["reviewers"]
     text = (
         f"{format_count(reviews['pairs'], 'pair')} of answers, base and tuned, each side drawn by "
@@ -73,7 +70,7 @@ def _how(reviews: Mapping[str, Any]) -> str:
     return text
 
 
-def _wins(reviews: Mapping[str, Any]) -> list[str]:
+def _wins(reviews: ReviewsPart) -> list[str]:
     wins, rate, half = reviews["wins"], reviews["win_rate"], reviews["win_rate_ties_half"]
     if not reviews["decided"]:
         return ["No pair has been decided."]
@@ -87,34 +84,35 @@ def _wins(reviews: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _meaning(reviews: Mapping[str, Any]) -> str:
+def _meaning(reviews: ReviewsPart) -> str:
     p, wins = read_number(reviews["sign_test_p"]), reviews["wins"]
     if p >= 0.05:
         return "this many judgements show no preference"
     return f"the {'tuned model' if wins['tuned'] > wins['base'] else 'base'} is preferred"
 
 
-def _with_interval(share: Mapping[str, Any]) -> str:
+def _with_interval(share: SharePart) -> str:
     if not share["n"]:
         return DASH
     interval = format_interval(SHARE, share["low"], share["high"])
     return f"{format_value(SHARE, share['value'])} (95 %: {interval}, n = {share['n']:,})"
 
 
-def _position(reviews: Mapping[str, Any]) -> str:
+def _position(reviews: ReviewsPart) -> str:
     side = reviews["position"]
     if not side["n"]:
         return "Sides: every judgement was a tie."
     fair = "no sign that the side mattered"
     if read_number(side["p"]) < 0.05:
         fair = "the side itself was preferred, so the choices are not about the answers alone"
+    choices = format_count(side["left"] + side["right"], "choice")
     return (
-        f"Sides: of {format_count(side['n'], 'choice')} {side['left']:,} fell on the left, "
+        f"Sides: of {choices} {side['left']:,} fell on the left, "
         f"{_with_interval(side)}, p {format_p(side['p'])}: {fair}."
     )
 
 
-def _ratings(reviews: Mapping[str, Any]) -> Table:
+def _ratings(reviews: ReviewsPart) -> Table:
     rows = [
         [
             name,
@@ -131,12 +129,12 @@ def _ratings(reviews: Mapping[str, Any]) -> Table:
     return Table(columns, rows, ["criterion"])
 
 
-def _rating_interval(r: Mapping[str, Any]) -> str:
+def _rating_interval(r: RatedPart) -> str:
     low, high = read_number(r["low"]), read_number(r["high"])
     return DASH if low != low else f"{low:+.2f} to {high:+.2f}"
 
 
-def _agreement(reviews: Mapping[str, Any]) -> Table:
+def _agreement(reviews: ReviewsPart) -> Table:
     rows = [
         [
             " and ".join(visible(name) for name in a["reviewers"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
@@ -31,7 +30,7 @@ from .stored import (
 )
 
 Again = dict[tuple[str, str], object]  # results by analysis and model
-Result = Mapping[str, Any]
+Result = Mapping[str, object]
 ELSEWHERE = "needs a model, the data files or other runs, and is not checked"
 BY_RULE = ("label_errors",)  # an estimate, whose rule has its keys
 ANOTHER_RULE = "an earlier version of ftev estimated it by another rule; it is not checked"
@@ -62,7 +61,7 @@ def check_analyses(stored: StoredRun) -> Iterator[Check]:
                     yield check_analysis(what, result, again[name, model])
 
 
-def check_analysis(what: str, was: Any, now: Any) -> Check:
+def check_analysis(what: str, was: object, now: object) -> Check:
     """Numbers and words of an analysis. One that another version made in another form is held to
     what both speak of; the rest is counted as unchecked."""
     found = [*find_disagreements(was, now)]
@@ -98,7 +97,7 @@ def _is_method(d: Disagreement) -> bool:
     return d.is_wording and d.place.rpartition(".")[2] == "method"
 
 
-def _check_slices(what: str, was: Any, now: Any) -> Check:
+def _check_slices(what: str, was: object, now: object) -> Check:
     """Where the stored rows lack a column or the length of an input, the other slices alone."""
     tables = [_slices_by_name(result) for result in (was, now)]
     if list(tables[0]) == list(tables[1]):
@@ -119,12 +118,12 @@ def _as_dict(result: object) -> Result:
     return result if isinstance(result, Mapping) else {}
 
 
-def _slices_by_name(result: Any) -> dict[tuple[str, ...], Any]:
+def _slices_by_name(result: object) -> dict[tuple[str, ...], object]:
     slices = result.get("slices", []) if isinstance(result, Mapping) else []
     return {tuple(str(s.get(k, "")) for k in ("by", "column", "value")): s for s in slices}
 
 
-def _by_itself(part: Any) -> Any:
+def _by_itself(part: object) -> object:
     """A slice without what depends on the other slices."""
     if not isinstance(part, Mapping):
         return part

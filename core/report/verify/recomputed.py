@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -51,7 +50,7 @@ ALWAYS = frozenset(
 BY_METHOD = ("method", "low", "high", "p", "p_holm", "smallest_detectable")
 
 
-def disagreements_of(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Disagreement]:
+def disagreements_of(was: Mapping[str, object], now: Mapping[str, object]) -> list[Disagreement]:
     """Where a stored record differs from the one computed again, in what both speak of."""
     spoken = [key for key in now if key in was or key in ALWAYS]
     stored = {key: was.get(key, ABSENT) for key in spoken}
@@ -75,13 +74,13 @@ def check_sums(stored: StoredRun) -> Iterator[Check]:
         yield agreed(what, shown, found, where, of={k: was[k] for k in now})
 
 
-def _sums_of(e: Evaluated) -> dict[str, Any]:
+def _sums_of(e: Evaluated) -> dict[str, object]:
     plain = msgspec.structs.asdict(e)
     return plain | {"confusion": {f"{t},{p}": n for t, p, n in e.confusion}}
 
 
-def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-    sums_of_rows: dict[str, Any] = {
+def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, object]:
+    sums_of_rows: dict[str, object] = {
         "rows": frame.height,
         "loss_sum": math.fsum(frame["nll"].to_list()),
     }
@@ -191,7 +190,7 @@ def _compare_difference(title: str, was: Comparison, now: Comparison | None) -> 
 
 
 def _agreed_number(
-    what: str, shown: tuple[str, str], was: Mapping[str, Any], now: Mapping[str, Any]
+    what: str, shown: tuple[str, str], was: Mapping[str, object], now: Mapping[str, object]
 ) -> Check:
     """A number with its interval. An interval that another version made by another method cannot
     be made again: its number is held to the rows, and the rest is said to be unchecked."""
@@ -205,10 +204,10 @@ def _agreed_number(
     return agreed(what, shown[0], found, what, shown[1], of=was)
 
 
-def _unchecked(what: str, shown: str, message: str, of: Any) -> Check:
+def _unchecked(what: str, shown: str, message: str, of: object) -> Check:
     return Check(what, shown, UNCHECKED, None, message, unchecked=count_numbers(of))
 
 
-def _kind(record: Mapping[str, Any]) -> str:
+def _kind(record: Mapping[str, object]) -> str:
     """The method without its numbers."""
     return re.sub(r"[\d.,e+-]+", "#", str(record.get("method")))

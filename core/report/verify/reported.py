@@ -13,11 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from ...errors import RunError
 from ...files.reading import read_json
-from ..document import Report
+from ..document import Report, ReviewsPart
 from ..report import build_report, render_html, render_json, render_markdown, version
 from .stored import (
     ABSENT,
@@ -49,7 +49,7 @@ def check_report(stored: StoredRun) -> Iterator[Check]:
         yield Check("report.json", "absent", UNCHECKED, None, message)
         return
     try:
-        was = read_json(path, dict[str, Any])
+        was = read_json(path, dict[str, object])
     except RunError as error:
         message = f"report.json {error.faults[0].what}"
         yield Check("report.json", "unreadable", UNCHECKED, False, message)
@@ -68,13 +68,13 @@ def check_report(stored: StoredRun) -> Iterator[Check]:
             yield _check_part(part, was.get(part, ABSENT), now.get(part, ABSENT), earlier)
 
 
-def _written_under_way(was: Any, now: Any) -> str | None:
+def _written_under_way(was: object, now: Report) -> str | None:
     """How the run stood when the report was written, where it has ended since."""
     status = was.get("run", {}).get("status") if isinstance(was, dict) else None
     return str(status) if status in UNDER_WAY and now["run"]["status"] != status else None
 
 
-def _check_part(part: str, was: Any, now: Any, earlier: bool) -> Check:
+def _check_part(part: str, was: object, now: object, earlier: bool) -> Check:
     found = [d for d in find_disagreements(was, now, part) if not _is_allowed(d)]
     wrong = [d for d in found if not _is_of_another_version(part, d, earlier)]
     rest = sum(count_numbers(d.stored) for d in found if d not in wrong and d.stored != ABSENT)
@@ -220,8 +220,10 @@ def _names(stored: StoredRun, page: str) -> list[str]:
     return list(dict.fromkeys(reversed(names)))[::-1]
 
 
-def _stored_reviews(stored: StoredRun) -> Any:
+def _stored_reviews(stored: StoredRun) -> ReviewsPart | None:
     try:
-        return read_json(stored.run.path / "report.json", dict[str, Any]).get("reviews")
+        found = read_json(stored.run.path / "report.json", dict[str, object]).get("reviews")
     except RunError:
         return None
+    # NaN is text in a file, so that no type fits; the pages are rendered from it all the same
+    return cast("ReviewsPart", found) if isinstance(found, dict) else None

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeGuard
 
 import polars as pl
 
@@ -72,7 +72,7 @@ def agreed(
     where: str,
     again: str | None = None,
     *,
-    of: Any = None,
+    of: object = None,
     unchecked: int = 0,
 ) -> Check:
     """A check that holds where nothing disagrees, else with the places and both numbers.
@@ -91,7 +91,7 @@ def agreed(
     return Check(what, shown, again or "another", False, message, numbers, differing, unchecked)
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
@@ -254,8 +254,8 @@ class Disagreement:
     """One place where two documents differ: `metrics.accuracy.value`."""
 
     place: str
-    stored: Any
-    again: Any
+    stored: object
+    again: object
 
     @property
     def is_absence(self) -> bool:
@@ -270,7 +270,7 @@ class Disagreement:
         return last in PROSE and skeleton(self.stored) != skeleton(self.again)
 
 
-def find_disagreements(stored: Any, again: Any, place: str = "") -> Iterator[Disagreement]:
+def find_disagreements(stored: object, again: object, place: str = "") -> Iterator[Disagreement]:
     """Every place where two plain documents (of JSON) differ; a key that one lacks is absent."""
     if isinstance(stored, Mapping) and isinstance(again, Mapping):
         for key in [*stored, *(k for k in again if k not in stored)]:
@@ -284,7 +284,9 @@ def find_disagreements(stored: Any, again: Any, place: str = "") -> Iterator[Dis
         yield Disagreement(place, stored, again)
 
 
-def _paired(stored: Sequence[Any], again: Sequence[Any]) -> list[tuple[Any, Any]] | None:
+def _paired(
+    stored: Sequence[object], again: Sequence[object]
+) -> list[tuple[object, object]] | None:
     """Records by what they are of, else by place; None for other lists of different lengths."""
     keys = _identities(stored), _identities(again)
     if keys[0] is not None and keys[1] is not None:
@@ -294,18 +296,19 @@ def _paired(stored: Sequence[Any], again: Sequence[Any]) -> list[tuple[Any, Any]
     return list(zip(stored, again, strict=True)) if len(stored) == len(again) else None
 
 
-def _identities(records: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+def _identities(records: Sequence[object]) -> list[tuple[object, ...]] | None:
     """What each record is of, and which of several of that; None where records do not say."""
-    if not all(isinstance(r, Mapping) for r in records):
+    known = [r for r in records if isinstance(r, Mapping)]
+    if len(known) < len(records):
         return None
     for names in IDENTITIES:
-        if all(names[0] in r for r in records):
-            found = [tuple(str(r.get(name)) for name in names) for r in records]
+        if all(names[0] in r for r in known):
+            found = [tuple(str(r.get(name)) for name in names) for r in known]
             return [(*key, found[:i].count(key)) for i, key in enumerate(found)]
     return None
 
 
-def is_same(a: Any, b: Any) -> bool:
+def is_same(a: object, b: object) -> bool:
     """Numbers may differ in their last bits: machines add in other orders."""
     if is_number(a) and is_number(b):
         x, y = float(a), float(b)
@@ -319,7 +322,7 @@ def skeleton(text: str) -> str:
     return NUMBER.sub("#", text)
 
 
-def count_numbers(document: Any) -> int:
+def count_numbers(document: object) -> int:
     """The numbers of a plain document, those in its sentences too."""
     if isinstance(document, Mapping):
         return sum(count_numbers(value) for value in document.values())
@@ -330,10 +333,10 @@ def count_numbers(document: Any) -> int:
     return len(NUMBER.findall(document)) if isinstance(document, str) else 0
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float | str]:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number or (isinstance(value, str) and value in _SPELLED)
 
 
-def _is_list(value: Any) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str)
