@@ -12,7 +12,7 @@ test: .venv/ftev-tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 3 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist worksteal  # each process would compile all
 
 # The newest of every dependency, in an environment of its own. Of torch the CPU build, from its own
 # index; make newest TORCH=torch==2.13.0+cpu takes one from where pip looks anyway.

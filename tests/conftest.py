@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import ExitStack
@@ -28,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
         server = ExitStack()
         server.enter_context(forked.server())
         config.add_cleanup(server.close)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: walking through it took an eighth of the time of a screen's test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from waiting import patience
 
 PATIENCE = patience(120.0)
 wait_for = partial(waiting.wait_for, seconds=PATIENCE)
-PROGRAM = [sys.executable, "-m", "ftev.tui.cli"]
+PROGRAM = [*forked.COMMAND, "ftev.tui.cli"]
 
 
 @pytest.fixture

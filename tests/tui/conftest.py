@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ftev.core.run.runs import Run
 from ftev.tui.app.app import FtevApp
 from made_runs import live_worker, make_run, story, until_step, write_events
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+from textual.css.types import CSSLocation
 from textual.pilot import Pilot
 from waiting import patience
 
 Shown = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
+
+
+parse_rules = Stylesheet._parse_rules
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _rules_parsed_once() -> Iterator[None]:
+    """Of the same variables: each test has an app of its own, which would parse its sheet anew."""
+
+    @cache
+    def parsed(variables: frozenset[tuple[str, str]], *rules: Any) -> list[RuleSet]:
+        return parse_rules(Stylesheet(variables=dict(variables)), *rules)
+
+    def parse(
+        self: Stylesheet,
+        css: str,
+        read_from: CSSLocation,
+        is_default_rules: bool = False,
+        tie_breaker: int = 0,
+        scope: str = "",
+    ) -> list[RuleSet]:
+        variables = frozenset(self._variables.items())
+        return parsed(variables, css, read_from, is_default_rules, tie_breaker, scope)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse)
+        yield
 
 
 @pytest.fixture(autouse=True)

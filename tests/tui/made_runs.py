@@ -6,6 +6,7 @@ import math
 import os
 import random
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -82,7 +83,12 @@ def live_worker(run: Run, pid: int | None = None) -> None:
 
 def story(task: str = "classification", name: str = "reviews", seed: int = 1) -> list[Event]:
     """Every event of a whole run, stamped."""
-    return list(stamped(_story(task, name, random.Random(seed))))
+    return list(_stamped_story(task, name, seed))
+
+
+@cache
+def _stamped_story(task: str, name: str, seed: int) -> tuple[Event, ...]:
+    return tuple(stamped(_story(task, name, random.Random(seed))))
 
 
 def until_step(events: list[Event], step: int) -> list[Event]:

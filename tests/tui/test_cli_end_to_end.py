@@ -1,7 +1,7 @@
 """The program with a real engine behind it: trained, stopped, killed, resumed, asked, evaluated.
 
-One run is trained, one resumed, one served and one read back for parity as a user's is, by
-`python -m`; the other commands and workers are forked.
+One run is resumed as a user's is, by `python -m`, worker and all; the other commands and workers
+are forked.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def ftev(
     )
 
 
-def document(*arguments: str, cwd: Path, program: list[str] | None = None) -> Any:
-    told = ftev(*arguments, "--json", cwd=cwd, program=program)
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout)
+def document(*arguments: str, cwd: Path) -> Any:
+    done = ftev(*arguments, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def write_tastes(path: Path, rows: range) -> None:
@@ -92,7 +92,7 @@ at_least = 1.0
 
 @pytest.fixture(scope="module")
 def finished(folder: Path) -> subprocess.CompletedProcess[str]:
-    return ftev("train", "run.toml", "--headless", "--gate", cwd=folder, program=PROGRAM)
+    return ftev("train", "run.toml", "--headless", "--gate", cwd=folder)
 
 
 def only_run(folder: Path) -> Run:
@@ -143,7 +143,7 @@ def test_the_report_of_a_real_run(folder: Path) -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_a_finished_run_is_asked(folder: Path) -> None:
-    told = document("prompt", "latest", "--text", "the tea was bad", cwd=folder, program=PROGRAM)
+    told = document("prompt", "latest", "--text", "the tea was bad", cwd=folder)
     base, tuned = told["answers"]
     assert (base["model"], tuned["model"]) == ("base", "tuned")
     assert sum(tuned["probabilities"].values()) == pytest.approx(1.0)
