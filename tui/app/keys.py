@@ -19,7 +19,7 @@ class Key:
     action: str
     words: str
     hint: str = ""  # a word for the line of hints; none: not shown there
-    priority: bool = False
+    priority: bool = False  # heard before the widget in focus: a box to write in would keep it
 
 
 FARTHEST = 1_000_000_000  # more than there is of anything: to the first, to the last
@@ -51,6 +51,7 @@ def numbers(most: int, action: str, words: str) -> list[Key]:
     return [first, *(Key(str(n), "", f"{action}({n})", "") for n in range(2, most + 1))]
 
 
+# Where a screen has the same key it goes first: `t` is a tie in a review, else the next theme.
 APP_KEYS = (
     Key(
         "question_mark",
@@ -64,7 +65,9 @@ APP_KEYS = (
     Key("t", "t", "app.next_theme", "colours: dark, light, contrast, colour-blind, terminal"),
     Key("ctrl+p", "ctrl+p", "app.command_palette", "palette: every command by name", priority=True),
     Key("ctrl+l", "ctrl+l", "app.redraw", "redraw the screen", priority=True),
+    # q is a letter where a box is written in, so leaving needs a key that no text contains.
     Key("ctrl+q", "", "app.leave", "", priority=True),
+    # Out of habit it is pressed to stop a program; a run of hours must not end by it.
     Key("ctrl+c", "ctrl+c", "app.how_to_leave", "never stops a run", priority=True),
 )
 
@@ -83,6 +86,7 @@ RUN_KEYS = (
     Key("n", "n", "new", "a new run, empty or like this one"),
     Key("h", "h", "home", "all runs", "runs"),
     Key("c", "c", "compare", "compare with another run", "compare"),
+    # Orders to the worker have capital letters: a slip of the finger gives none.
     Key("S", "S", "stop", "stop the run: it can be resumed (asks first)", "stop"),
     Key("P", "P", "pause", "pause the run, or go on (asks first)", "pause"),
     Key("C", "C", "checkpoint", "save a checkpoint now (asks first)", "checkpoint"),
@@ -106,10 +110,12 @@ CHART_KEYS = (
     Key("enter", "enter", "screen.open", "with the cursor set: metrics and prompt as of that step"),
 )
 
+# Only described here: the pane itself moves its cursor.
 METRICS_KEYS = (Key("up", "↑  ↓", "move(-1)", "choose a metric"),)
 
 PROMPT_KEYS = (
     Key("enter", "enter", "send", "send the prompt"),
+    # Terminals send shift+enter as enter; these two they tell apart.
     Key("ctrl+j", "ctrl+j  alt+enter", "break_line", "a new line"),
     Key("up", "↑", "recall(-1)", "the prompt before"),
     Key("escape", "esc", "leave", "leave the box"),
@@ -181,6 +187,7 @@ COMPARE_KEYS = (
     Key("escape", "esc", "out", "one layer out: cursor, zoomed pane, this screen", "back"),
 )
 
+# What a chart of several runs cannot do: a point of it belongs to no single run.
 OF_ONE_RUN = ("table", "turn(-1)", "turn(1)", "write", "screen.open")
 OVERLAY_KEYS = (
     *(key for key in CHART_KEYS if key.action not in OF_ONE_RUN),
@@ -206,6 +213,7 @@ NEW_RUN_KEYS = (
 )
 
 
+# Letters beside the arrows: hundreds of pairs are judged without moving the hand.
 REVIEW_KEYS = (
     Key("left,l", "←  l", "judge('left')", "the left answer is better", "left"),
     Key("right,r", "→  r", "judge('right')", "the right answer is better", "right"),

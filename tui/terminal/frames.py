@@ -66,6 +66,7 @@ class CodeWriter:
         self._on = _PLAIN
 
     def put(self, x: int, y: int, pieces: Iterable[Piece]) -> None:
+        # The cursor stands there already where spans follow each other: six bytes or more saved.
         if self._at != (x, y):
             self._parts.append(f"\x1b[{y + 1};{x + 1}H")
         for text, codes in pieces:
@@ -78,6 +79,7 @@ class CodeWriter:
         if wanted == self._on:
             return
         attributes, foreground, background = wanted
+        # A colour or attribute has no code of its own that ends it alone; only 0 ends all of them.
         lost = any(before and not after for before, after in zip(self._on, wanted, strict=True))
         if lost or attributes != self._on[0]:
             codes = ["0", attributes, foreground, background]
@@ -90,6 +92,7 @@ class CodeWriter:
         self._on = wanted
 
     def finish(self) -> str:
+        # What others write to the terminal after a frame must not take its colours.
         self._switch(_PLAIN)
         return "".join(self._parts)
 
@@ -103,6 +106,7 @@ def codes_of(style: Style | None, colours: ColorSystem) -> Codes:
         return _PLAIN
     key = style, colours
     if key not in _CODES:
+        # Shades and themes make new styles for hours: the table must not grow without end.
         if len(_CODES) > 4096:
             _CODES.clear()
         _CODES[key] = _make_codes(style, colours)
@@ -161,10 +165,13 @@ class ScreenBuffer:
         if before == cells:
             return
         row[x:end] = cells
+        # Nothing is known of these cells: to search them for what changed would find all.
         if before[0] is _UNKNOWN and before[-1] is _UNKNOWN:
             yield x, list(pieces)
             return
         for start, stop in changed_spans(before, cells):
+            # Half of a wide character cannot be sent: begin with its first column, end behind its
+            # last.
             while start > 0 and not cells[start][0]:
                 start -= 1
             while stop < len(cells) and not cells[stop][0]:
@@ -177,6 +184,7 @@ def cells_of(pieces: Sequence[Piece]) -> list[Cell]:
     cells: list[Cell] = []
     for text, codes in pieces:
         width = cell_len(text)
+        # The fast way: ASCII and other single-cell text, nearly all of what is sent.
         if width == len(text) and text.isprintable():
             cells += [(character, codes) for character in text]
             continue

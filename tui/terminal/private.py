@@ -20,6 +20,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 __all__ = [
+    # Handed on from here, so that no other file names a private module of Textual.
     "CompositorUpdate",
     "FramedApp",
     "KeyParser",
@@ -58,6 +59,7 @@ class FramedApp(App[Result]):
 def frames_waiting(app: App[Anything]) -> int:
     """Writes that wait for the terminal. `_driver`, `_writer_thread`, `_queue`: the writer blocks
     the event loop once its queue is full, and says nothing of it before."""
+    # Drivers that write at once, as headless ones do, have no such thread.
     writer = getattr(app._driver, "_writer_thread", None)
     return writer._queue.qsize() if writer is not None else 0
 
@@ -77,6 +79,7 @@ def _changed_cells(update: ChopsUpdate) -> Iterable[tuple[int, int, Strip]]:
         for chop_end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
             if strip is None or x >= end or chop_end <= start:
                 continue
+            # A chop may be wider than what changed in it: each cell sent costs bytes on the line.
             left, right = max(x, start), min(chop_end, end)
             yield left, y, strip.crop(left - x, right - x)
 
@@ -105,6 +108,7 @@ def keeps_lines(widget: Widget, count: int) -> bool:
 
 def replace_screen(app: App[Anything], screen: Screen[Anything]) -> None:
     """Switch to a screen. `_result_callbacks`: switching pops one, which the first screen lacks."""
+    # Without one, leaving the first screen raises IndexError inside Textual.
     if not app.screen._result_callbacks:
         app.screen._push_result_callback(app.screen, None)
     app.switch_screen(screen)
@@ -119,7 +123,7 @@ class KeyParser(XTermParser):
     @property
     def due(self) -> float | None:
         """When a sequence that has begun is over, on the monotonic clock; None where none has."""
-        return self._timeout_time
+        return self._timeout_time  # seconds
 
     def end_sequence(self) -> None:
         """What has begun is over with the next `tick`."""

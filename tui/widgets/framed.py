@@ -96,8 +96,8 @@ class Modal(CalmModal[Result]):
 
     def _size_box(self, width: int, height: int) -> None:
         needed = max(map(width_of, self.box.lines), default=10)
-        self.box.styles.width = min(needed + 6, width - MARGIN)
-        self.box.styles.height = min(len(self.box.lines) + 2, height - 2)
+        self.box.styles.width = min(needed + 6, width - MARGIN)  # border and padding, both sides
+        self.box.styles.height = min(len(self.box.lines) + 2, height - 2)  # its border
 
 
 PAGE_KEYS = (
@@ -179,6 +179,7 @@ class Explain(Page):
 
 def explain_screen(term: str) -> Explain | None:
     """The modal of a term, however it is spelt; None where the glossary lacks it."""
+    # Most screens are left without a term having been asked about.
     from ...core.report.glossary import lookup
 
     entry = lookup(term)
@@ -290,7 +291,9 @@ class KeyLine(Pane):
     def show_notice(self, text: str, role: str = "") -> None:
         self.notice = [(visible(text), role or "strong")]
         self._shown += 1
+        # A notice that came later has a timer of its own; this one's must not take it away.
         shown = self._shown
+        # Long enough to read four lines; the keys matter more after that.
         self.set_timer(self.NOTICE_SECONDS, lambda: self._drop_notice(shown))
         self._take_room()
         self.show()
@@ -345,6 +348,7 @@ class TooSmall(Pane):
 class FramedScreen(CalmScreen[Result]):
     """Subclasses give what stands between title and keys, and what the keys everywhere ask."""
 
+    # Textual would focus the first box to write in, and letters would no longer be keys.
     AUTO_FOCUS = ""
     app: ScreenHost
 
@@ -361,6 +365,7 @@ class FramedScreen(CalmScreen[Result]):
         yield self.title_line
         yield from self.panes()
         yield self.key_line
+        # Always there and hidden by a class: mounting it on a resize would flicker.
         yield TooSmall()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -413,6 +418,8 @@ class ReadingScreen(FramedScreen[None]):
     def action_out(self) -> None:
         """Back to the screen before; where this is the first one, to all runs."""
         if len(self.app.screen_stack) > 1:
+            # Before the pop: afterwards the screen is no longer in the stack that is looked
+            # through.
             self.app.remember()
             self.app.pop_screen()
         else:

@@ -66,6 +66,7 @@ class Pane(Widget):
         if self._drawn_size != tuple(size):
             self._drawn_size = (size.width, size.height)
             self.refresh()
+        # Spans, not lines: a clock that moves on costs a few bytes over the line, not a row.
         elif regions := changed_regions(before, self._strips):
             self.refresh(*regions)
 
@@ -97,6 +98,7 @@ class Pane(Widget):
             self._made, self._made_width = [], width
         made = [self._make_or_keep(y, line, width) for y, line in enumerate(lines)]
         self._made, strips = made, [strip for _, strip in made]
+        # Painted too: below a shorter text the terminal still shows the longer one.
         blank = Strip.blank(width, self._style_of(""))
         return strips + [blank] * (height - len(strips))
 
@@ -142,6 +144,7 @@ def shade_style(role: str, variables: Mapping[str, str]) -> Style:
     """A background between the paper and a colour; the colour as text where they do not mix."""
     colour, share = SHADES[role]
     paper, ink = Color.parse(variables["paper"]), Color.parse(variables[colour])
+    # The terminal's own colours: what they look like is not known, so nothing can lie between them.
     if paper.ansi is not None or ink.ansi is not None:
         return Style(color=ink.rich_color)
     return Style(bgcolor=paper.blend(ink, share).rich_color)
@@ -151,6 +154,7 @@ def changed_regions(before: list[Strip], after: list[Strip]) -> list[Region]:
     """The spans of cells in which two pictures of the same size differ."""
     regions = []
     for y, (old, new) in enumerate(zip(before, after, strict=False)):
+        # Kept strips are the same objects: most lines need no comparison of their cells.
         if old is new or old == new:
             continue
         if old.cell_length != len(old.text) or new.cell_length != len(new.text):
@@ -296,6 +300,7 @@ class PaneDesk(Container):
         for number, pane in self.panes.items():
             pane.display = number in placed
             title = self._tabs(number, sharing) if number in sharing else _title(pane)
+            # Setting it repaints the border, also where it is the same.
             if pane.border_title != title:
                 pane.border_title = title
         if placed != self._placed:  # a layout repaints the whole screen
@@ -327,6 +332,7 @@ class PaneDesk(Container):
         shown = memory.get("shown")
         if type(shown) is int and shown in self.panes:
             self.shown = shown
+            # Only with a pane that is known: zoomed, it is all that is seen.
             self.zoomed = memory.get("zoomed") is True
         self.recall_scrolled(memory.get("scrolled"))
 

@@ -94,6 +94,7 @@ def metric_lines(compared: ComparedRuns, width: int) -> list[Line]:
 
 def _primary_table(compared: ComparedRuns, width: int) -> list[Line]:
     found = {c.to_model: c for c in primary_comparisons(compared)}
+    # One comparison is not adjusted for others.
     several = len(found) > 1
     roomy = width >= ROOMY
     longest = max(8, *(cell_len(visible(r["name"])) for r in compared["runs"]))
@@ -224,7 +225,7 @@ def setting_lines(
     for name, values in config.items():
         cells: list[Span] = [(visible(name), "muted")]
         for value in values:
-            differs = value != values[0]
+            differs = value != values[0]  # from the baseline
             text = _end_of_path(visible(_setting_text(value), 200), each)
             cells.append((text, "strong" if differs else ""))
         lines.append(row(columns, cells))
@@ -246,7 +247,7 @@ def _setting_text(value: object) -> str:
     return format_setting(value)
 
 
-MOST_RUNS = 6
+MOST_RUNS = 6  # as many as HANDS can tell apart without colours
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,7 @@ class Curve:
 
 
 def _value_at(x: float, xs: Sequence[float], values: Sequence[float]) -> float | None:
+    # A cursor set on a point must count it: tokens in the millions round off in their last digits.
     index = bisect_left(xs, x * (1 + 1e-9) + 1e-9) - 1
     return values[index] if 0 <= index < len(values) else None
 
@@ -318,6 +320,7 @@ class OverlayView(Look):
         """Around the cursor, else around the right end."""
         full = self.full_range(curves)
         centre = self.cursor if self.cursor is not None else self.range(curves)[1]
+        # nearer there is a step or less
         self.zoom_around(centre, factor, full, (full[1] - full[0]) / 4096)
 
     def move_cursor(self, curves: Sequence[Curve], cells: int, columns: int) -> None:
@@ -345,7 +348,7 @@ def overlay_lines(
 ) -> list[Line]:
     """What is shown, a line of legend per run, the plot and its axis."""
     legend = [_what(view, width), *(_legend(curve, view, width) for curve in curves)]
-    legend = legend[: max(1, height - AXIS_ROWS - 3)]
+    legend = legend[: max(1, height - AXIS_ROWS - 3)]  # three rows of plot in any case
     return [*legend, *_plot(curves, view, width, height - len(legend))]
 
 
@@ -394,6 +397,7 @@ def _plot(curves: Sequence[Curve], view: OverlayView, width: int, height: int) -
         trained.append(column_parts(xs, values, left, right, dots) if view.training else [])
         xs = calm.xs(view.axis)
         measured.append(column_parts(xs, calm.values, left, right, dots) if view.validation else [])
+    # Spikes of single batches may be cut off; evaluations are means of many rows, and all count.
     ends = [*((parts, view.clip_outliers) for parts in trained), *((m, False) for m in measured)]
     scale = scale_of(*range_of(ends), raster.dots_down, log=view.log)
     for curve, parts in zip(curves, trained, strict=True):
@@ -409,13 +413,14 @@ def _plot(curves: Sequence[Curve], view: OverlayView, width: int, height: int) -
 def _draw_dashed(raster: Raster, parts: list[Part], scale: Scale, curve: Curve) -> None:
     """Dashes are groups of columns left out; a part with a spike is drawn in any case."""
     drawn, left_out = curve.hand.dash
+    # Blocks and ASCII are one or two dots wide: a gap in them looks like missing points.
     if not left_out or raster.marker is not BRAILLE:
         raster.draw_parts(parts, scale, curve.hand.role)
         return
     period = drawn + left_out
     run: list[Part] = []
     for part in parts:
-        tall = scale.row(part.low) - scale.row(part.high) > 2
+        tall = scale.row(part.low) - scale.row(part.high) > 2  # dots
         if part.x % period < drawn or tall:
             run.append(part)
         else:
@@ -428,7 +433,7 @@ def _draw_measured(
     raster: Raster, parts: list[Part], scale: Scale, curve: Curve, *, alone: bool
 ) -> None:
     """Evaluations as signs, where they do not crowd; alone they are joined by a line."""
-    crowded = len(parts) * 3 > raster.width
+    crowded = len(parts) * 3 > raster.width  # fewer than three dots for a sign
     if alone or crowded:
         _draw_dashed(raster, parts, scale, curve)
     if not crowded:

@@ -152,6 +152,7 @@ class EvaluationScreen(ReadingScreen):
     def recall(self, memory: Plain) -> None:
         assert self.report is not None
         splits = ordered_splits(self.report)
+        # A file on disk: what it names may have gone since, or never have been.
         if memory.get("split") in splits:
             self._choose(str(memory["split"]), str(memory.get("reference")))
         else:
@@ -177,6 +178,7 @@ class EvaluationScreen(ReadingScreen):
 
     @on(ReadingFailed)
     def show_failure(self, message: ReadingFailed) -> None:
+        # One text for the fault, in the larger pane.
         self.pane.state, self.verdict.state = message.text, ""
         self.verdict.show()
         self.pane.show()
@@ -226,6 +228,7 @@ class EvaluationScreen(ReadingScreen):
 
     @on(ExamplesRead)
     def show_examples(self, message: ExamplesRead) -> None:
+        # Somebody went on to another split while these rows were read.
         if (message.split, message.reference) != (self.split, self.reference):
             return
         examples = message.examples
@@ -338,6 +341,7 @@ class EvaluationScreen(ReadingScreen):
                 self.key_line.show_notice("There is nothing behind this line.")
 
     def _open_receipt(self, index: int) -> None:
+        # It brings the numbers library, which takes longer to load than this screen.
         from ..run.receipt import Receipt
 
         section, shown = self.pane.section, self.pane.shown

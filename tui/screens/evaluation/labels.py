@@ -95,6 +95,7 @@ class LabelsSection(Section):
         if width >= SIDE_BY_SIDE:
             side = LIST_WIDTH
             left = matrix_lines(labels, counts, width - side - 3, room, self._view_of_matrix())
+            # The table of few labels leaves the list of worst cells more than its half.
             upper = min(len(table), room // 2)
             right = [
                 *self._part(table, upper, LABELS),
@@ -107,6 +108,7 @@ class LabelsSection(Section):
         if self.view == WORST:
             return [*head, *self._part(worst, room, WORST)]
         lines = matrix_lines(labels, counts, width, room, self._view_of_matrix())
+        # Head, two labels and an empty line: less of a table says nothing.
         if room - len(lines) > 4:
             lines += [[], *self._part(table, room - len(lines) - 1, LABELS)]
         return [*head, *lines]
@@ -140,18 +142,20 @@ class LabelsSection(Section):
         per_class = (shown.tuned.per_class if shown.tuned else None) or {}
 
         def f1(item: tuple[str, LabelScores]) -> float:
+            # Above every F1: what cannot be computed is no weak label.
             return 2.0 if math.isnan(item[1].f1) else item[1].f1
 
         return sorted(per_class.items(), key=f1)
 
     def _label_lines(self, shown: Shown, width: int) -> list[Line]:
         names = ("precision", "recall", "f1")
-        size = max(8, width - 2 - 3 * 10 - 6)
+        size = max(8, width - 2 - 3 * 10 - 6)  # pointer, three figures, rows
         head = "lowest F1"
         line: Line = [("  ", ""), (fit(head, size), "muted")]
         line += [(fit_right("F1" if n == "f1" else n, 10), "muted") for n in names]
         lines: list[Line] = [[*line, (fit_right("rows", 6), "muted")]]
         ordered = self._ordered(shown)
+        # Cut at their ends, long labels with a common start would look the same.
         names_shown = cut_apart(tuple(label for label, _ in ordered), size)
         for i, (_, row) in enumerate(ordered):
             chosen = self.view == LABELS and i == self.label
@@ -169,7 +173,7 @@ class LabelsSection(Section):
         cells = worst_cells(counts)
         if not cells:
             return [[("No row is misclassified.", "good")]]
-        size = max(6, (width - 2 - 7 - 9 - 3) // 2)
+        size = max(6, (width - 2 - 7 - 9 - 3) // 2)  # pointer, rows, share, arrow
         lines: list[Line] = [
             [
                 ("  ", ""),
@@ -224,6 +228,7 @@ class CalibrationSection(Section):
         return (found.bins if found else None) or []
 
     def draw(self, shown: Shown, width: int, height: int) -> list[Line]:
+        # After a change of split the old panel stands until the rows of the new one are read.
         panel = self.panel if self.panel_split == shown.split else None
         bins = self.bins(shown)
         if panel is None and bins and width >= SIDE_BY_SIDE:
@@ -254,7 +259,7 @@ class CalibrationSection(Section):
         if bins and width < SIDE_BY_SIDE and lines:
             size = min(width, 60)
             diagram = reliability_lines(bins, size, 12, ascii_only=shown.ascii_only)
-            lines = [*lines[:2], *diagram, *lines[1:]]
+            lines = [*lines[:2], *diagram, *lines[1:]]  # under its title
         return lines or prose(ELSEWHERE.format(split=shown.split), width, "muted")
 
     def _text(self, shown: Shown, width: int) -> list[Line]:
@@ -266,6 +271,7 @@ class CalibrationSection(Section):
     ) -> list[Line]:
         """The diagram, and under it what the report says of the tuned model."""
         blocks = [b for b in show_calibration(shown.part) if isinstance(b, Paragraph)]
+        # The base's sentences would need its diagram beside this one.
         about = [b for b in blocks if sentences and b.text.startswith("tuned: ")]
         text = block_lines(about, width)
         room = max(8, min(24, height - len(text) - 4))

@@ -65,6 +65,7 @@ def metric_rows(report: Report, split: str, reference: str, table: MetricTable) 
 
 
 def _estimate(result: ModelResult, metric: str) -> Estimate | None:
+    # A loss that has no interval stands beside the metrics.
     if metric == "loss" and metric not in result.metrics and result.loss is not None:
         return Estimate(result.loss, math.nan, math.nan, "")
     return result.metrics.get(metric)
@@ -98,6 +99,7 @@ def _forms(
     rows: Sequence[Row], shown: Sequence[str], few: Sequence[str]
 ) -> Iterator[list[list[Span]]]:
     """The table, fuller forms first; in the last ones signs stand without their words."""
+    # Intervals of two models say more than bare values of four.
     for columns, whole in ((shown, True), (few, True), (shown, False), (few, False)):
         yield _table(rows, columns, whole)
     for columns in (few, few[-1:]):
@@ -117,10 +119,11 @@ def _widths(table: Sequence[Sequence[Span]]) -> list[int]:
 
 
 def _fits(widths: Sequence[int], width: int) -> bool:
-    return sum(widths) + len(GAP) * (len(widths) - 1) + NAME_WIDTH + 4 <= width
+    return sum(widths) + len(GAP) * (len(widths) - 1) + NAME_WIDTH + 4 <= width  # pointer and star
 
 
 def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list[Span]]:
+    # An older run, or one comparison alone, has no adjusted p: its column would be dashes.
     corrected = whole and any(r.comparison and r.comparison.p_holm is not None for r in rows)
     heads = [*models, "change", "95 % interval"]
     if whole:
@@ -176,6 +179,7 @@ def _line(row: Row | None, cells: list[Span], widths: list[int], chosen: bool) -
     last = len(cells) - 1
     for i, ((text, cell_role), size) in enumerate(zip(cells, widths, strict=True)):
         gap = GAP if i else ""
+        # Words of the last column start alike; figures end alike.
         placed = fit(text, size) if i == last else fit_right(text, size)
         line += [(gap, ""), (placed, cell_role)]
     return line

@@ -134,6 +134,8 @@ def block_lines(blocks: Iterable[Block], width: int) -> list[Line]:
     lines: list[Line] = []
     for block in blocks:
         drawn = _lines_of(block, width)
+        # Notices stand close: they come in lists, and an empty line each would push them out of
+        # sight.
         if drawn and lines and not (isinstance(block, Notice) and lines[-1]):
             lines.append([])
         lines += drawn
@@ -148,6 +150,7 @@ def prose(text: str, width: int, role: str = "", indent: str = "") -> list[Line]
 
 def marked(mark: str, role: str, text: str, width: int, text_role: str = "") -> list[Line]:
     """A sign before the first line, the others set under its text."""
+    # Signs are one cell each; what follows in later lines stands under the text.
     indent = " " * (len(mark) + 1)
     room = max(1, min(PROSE, width) - len(indent))
     wrapped = [part for line in visible_lines(text) for part in wrap(line, room)] or [""]
@@ -162,6 +165,8 @@ def _lines_of(block: Block, width: int) -> list[Line]:
         case Paragraph(text, quiet):
             return prose(with_minus(text), width, "muted" if quiet else "")
         case Bullets(items):
+            # Reports write ASCII hyphens, which diff and search; a screen shows the minus sign that
+            # lines up with digits.
             texts = map(with_minus, items)
             return [line for item in texts for line in marked("·", "muted", item, width)]
         case Table(columns, rows, words):

@@ -43,8 +43,10 @@ class FormLines(Pane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         self.rows = rows = form_rows(self.fields, height)
+        # The last line says how much is hidden.
         room = height - 1 if len(rows) > height else height
         at = rows.index(self.cursor) if rows else 0
+        # In a very low pane a full margin would leave no line for the cursor.
         margin = min(CURSOR_MARGIN, room // 3)
         self.top = max(min(max(self.top, at - room + 1 + margin), at - margin), 0)
         self.top = min(self.top, max(0, len(rows) - room))
@@ -136,6 +138,7 @@ class FieldBox(LineBox):
 
     def action_complete(self, direction: int) -> None:
         """As far as it is certain; then one candidate after the other."""
+        # Only while nothing was typed since: what was offered for other text completes nothing.
         if self._offered and self.value in (*self._offered, self._stem):
             self._at = (self._at + direction) % len(self._offered)
             self._replace(self._offered[self._at])
@@ -144,11 +147,12 @@ class FieldBox(LineBox):
         found = self._completion()
         self._offered, self._at, self._stem = found.candidates, -1, found.text
         self._replace(found.text)
+        # Nothing to walk through: the next tab completes anew, for instance inside the folder.
         if len(found.candidates) == 1:
             self._offered = ()
         self.post_message(self.Offered(self._offered))
 
-    _stem = ""
+    _stem = ""  # the text up to where completion is certain
 
     def _replace(self, text: str) -> None:
         self.value = text
@@ -202,6 +206,7 @@ class Form(Container):
         before = self.focused_field
         self.lines.fields = fields
         paths = [f.path for f in fields]
+        # By its path, not its place: another task adds and removes fields above.
         if before is not None and before.path in paths:
             self.lines.cursor = paths.index(before.path)
         self.go_to(self.lines.cursor)
@@ -238,6 +243,7 @@ class Form(Container):
     def write(self) -> None:
         """Open the box over the value; a field with a few choices takes the next one."""
         at = self.focused_field
+        # A choice that may be empty is written: walking through it would hide that it can be.
         if at is None or (at.choices and None not in at.choices):
             self.choose(1)
             return
@@ -246,11 +252,13 @@ class Form(Container):
         self.box.styles.offset = (column, self.lines.cursor_line)
         self.box.styles.width = max(8, width - column)
         values = tuple(str(v) for v in at.choices if v is not None)
+        # Data files are named from the run.toml's folder, models from where the program was started.
         start = Path() if at.path in FOLDERS else self.folder
         self.box.begin(_text_of(at), at.completes, values, start)
 
     def stop_writing(self) -> None:
         self.box.display = False
+        # Otherwise the hidden box would go on hearing keys.
         self.screen.set_focus(None)
         self.foot.candidates = ()
         self.foot.show()
@@ -271,6 +279,7 @@ class Form(Container):
         self.stop_writing()
         if at is not None and message.text.strip() != _text_of(at).strip():
             value = read_value(at.setting.type, message.text)
+            # A shell would have expanded it; the run.toml must not depend on whose home it is.
             if at.path in FOLDERS and isinstance(value, str) and value.startswith("~/"):
                 value = str(Path(value).expanduser())
             self.post_message(self.Changed(at.path, value))

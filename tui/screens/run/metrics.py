@@ -35,7 +35,7 @@ from .moment import Moment, confusion_lines, history_at, moment_tables, moment_t
 
 TWO_LINES = 15  # lines from which on a reason may have two of them
 ROOMY = 26  # lines from which on nothing is abridged
-BRIEF_ROWS = 3
+BRIEF_ROWS = 3  # of each table but the first, in a low pane
 CHANGE, INTERVAL = "change", "95 % interval"
 TITLE_WIDTH, VALUE_WIDTH, DIFFERENCE_WIDTH = 14, 8, 7
 
@@ -97,6 +97,7 @@ class MetricsPane(NumberedPane):
             lines.append([("The base model is evaluated before training starts.", "muted")])
         number = 0
         for table in tables:
+            # The cursor counts the rows of all tables as one list.
             lines += [*table_lines(table, width, self._cursor_in(number, table)), []]
             number += len(table.rows)
         if self.moment is not None:
@@ -128,6 +129,7 @@ class MetricsPane(NumberedPane):
         rows = self._rows()
         if not rows:
             return
+        # Who moves among metrics will open one: the numbers library is loaded meanwhile.
         preload(RECEIPTS)
         start = -1 if self.cursor is None else self.cursor
         self.cursor = moved(start, count, len(rows))
@@ -137,6 +139,7 @@ class MetricsPane(NumberedPane):
     def _keep_cursor_seen(self) -> None:
         """Scroll so that the line of the cursor is on the screen."""
         lines = self.lines(self.content_size.width, self.content_size.height)
+        # Only the drawn lines know where a row stands: tables are wrapped, shortened and titled.
         at = next((i for i, line in enumerate(lines) if any(r == "cursor" for _, r in line)), 0)
         room = max(1, self.content_size.height - 1)
         if at < self.hidden_above + 1:
@@ -238,6 +241,7 @@ def _chosen_columns(table: MetricTable, width: int) -> tuple[list[str], list[lis
     gone: list[str] = []
     for leaving in (None, "majority", "probe", INTERVAL):
         gone += [leaving] if leaving else []
+        # Of two columns none gives way: a change needs the value that it started from.
         models = [m for m in table.columns if m not in gone or len(table.columns) < 3]
         titles = ["", *models, CHANGE, INTERVAL]
         cells = [_cells(metric, models) for metric in table.rows]
@@ -278,6 +282,7 @@ def _role_of(column: str) -> str:
 
 
 def format_value(value: Value, unit: str) -> str:
+    # A metric that is not defined here, such as the recall of a label without rows.
     if math.isnan(value.value):
         return ABSENT
     if unit == "share":

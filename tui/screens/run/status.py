@@ -113,6 +113,7 @@ class StatusLine(TwoEnds):
         right = machine(history, status)
         room = self.screen.size.width - width_of(right) - AROUND
         self.show_ends(pace(history, status, room, self.followed.id, self.resumable), right)
+        # The worker says that it will; only the run's own events say that it did.
         done = self._order.came_of_it(history, alive) if self._order is not None else ""
         if done:
             self._order = None
@@ -121,6 +122,8 @@ class StatusLine(TwoEnds):
     def ask(self, what: str) -> None:
         """Ask whether to "stop", "pause", "resume" or "checkpoint"; a notice says why not."""
         alive, history = self.followed.worker_alive(), self.history
+        # A worker outlives its run by some minutes, for prompts: to stop then means to free the
+        # device.
         if history.finished is not None and alive and what == "stop":
             what = "end"
         elif history.finished is not None and history.finished.status == "finished":
@@ -167,6 +170,7 @@ class StatusLine(TwoEnds):
         """That an order will be done is no news once it is done."""
         if message.outcome.failed:
             self._order = None
+        # The deed was seen before the answer came, or another order followed.
         elif self._order is not message.order:
             return
         self.post_message(message.outcome)
@@ -208,6 +212,7 @@ def title_right(status: str) -> Line:
 
 def resumable_step(run: Run, status: str) -> int | None:
     """The step from which a run that ended early can go on; None where none is here."""
+    # Asked per picture: the folder of a run in motion is not looked through each time.
     newest = last_checkpoint(run) if status in ("stopped", "failed", "died") else None
     return step_of(newest) if newest is not None else None
 
@@ -221,6 +226,7 @@ def pace(
     """
     if status == "failed":
         error = history.finished.error if history.finished else ""
+        # One line here; the whole of it is in the log pane.
         return [("failed  ", "bad"), (visible(error.partition("\n")[0]), "")]
     if status == "died":
         line: Line = [(f"the worker died at step {history.step:,}", "bad")]
@@ -255,7 +261,7 @@ def _way_on(run_id: str, step: int, room: int) -> Line:
     """How an ended run goes on, as much of it as there is room for."""
     command = f"P or ftev-tui resume {visible(run_id)}"
     ways = f"{command} goes on from step {step:,}", command, f"P goes on from step {step:,}"
-    way = next((w for w in ways if len(w) + 3 < room), ways[-1])
+    way = next((w for w in ways if len(w) + 3 < room), ways[-1])  # three spaces before it
     return [("   " + way, "muted")]
 
 
@@ -294,7 +300,7 @@ def machine(history: History, status: str) -> Line:
         return []
     if sample.device_total > 0:
         line: Line = []
-        if sample.device_use >= 0:
+        if sample.device_use >= 0:  # some drivers do not say it
             line.append((f"GPU {sample.device_use * 100:.0f} %  ", ""))
         used = f"{format_bytes(sample.device_memory)} of {format_bytes(sample.device_total)}"
         return [*line, (used, "muted")]
