@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     command = importlib.import_module(f".commands.{module}", __package__)
     try:
         code: int = getattr(command, function or "run")(options)
+        # Here, where a full disk or a closed pipe can still be answered; Python's own flush at exit
+        # cannot.
         sys.stdout.flush()
     except FtevError as error:
         return _show_faults(error)

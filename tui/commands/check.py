@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
             show_data(result)
         say("ftev: starting the engine, to look at lengths, masks and memory …")
         result = check_model(config, result, lambda progress: say(f"  {progress}"))
+    # What was found before the fault is printed: it often explains it.
     except FtevError as error:
         if options.json:
             _print_document(result, error.faults)
@@ -105,8 +106,10 @@ def _show_labels(result: CheckResult) -> None:
         return
     print(f"\n{format_count(len(result.labels), 'label')}:")
     counts = {name: s.labels for name, s in result.splits.items()}
+    # 1: shares of an empty split are 0
     totals = {name: sum(of.values()) or 1 for name, of in counts.items()}
     first = next(iter(counts.values()))
+    # By the training split, which comes first: what is rare there is learned badly.
     ordered = sorted(result.labels, key=lambda label: -first.get(label, 0))
     shown = ordered[:LISTED_LABELS]
     rows = [
@@ -172,7 +175,7 @@ def _show_model(model: Document) -> None:
     print_table(("split", *(n.replace("_", " ") for n in names)), rows, words=("split",))
     for counts in list(model["splits"].values())[:1]:
         _show_first_row(counts.get("first_row", []))
-    state = model["state_bytes"] / 2**20
+    state = model["state_bytes"] / 2**20  # MiB
     print(
         f"the model has {model['parameters']:,} parameters: {state:,.0f} MiB of weights, gradients "
         "and optimizer; activations come on top"

@@ -126,7 +126,8 @@ def describe_cpu() -> Cpu:
     except OSError:
         pairs = []
     lines = {key.strip(): value.strip() for key, _, value in pairs}
-    flags = set(lines.get("flags", lines.get("Features", "")).split())
+    flags = set(lines.get("flags", lines.get("Features", "")).split())  # Features on ARM
+    # In a container or under taskset fewer than the machine has; macOS cannot say.
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "name": lines.get("model name") or platform.processor() or platform.machine(),
@@ -142,6 +143,7 @@ def find_gpus() -> list[Gpu]:
     except ImportError:
         return []
     try:
+        # Fails where the package is installed and the driver is not.
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
@@ -178,10 +180,10 @@ def describe_terminal() -> Terminal:
 
 def colours() -> int:
     """How many colours the terminal says it has."""
-    if "NO_COLOR" in os.environ or not is_terminal():
+    if "NO_COLOR" in os.environ or not is_terminal():  # no-color.org: its presence counts
         return 0
     if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
-        return 1 << 24
+        return 1 << 24  # three bytes
     return 256 if "256" in os.environ.get("TERM", "") else 16
 
 

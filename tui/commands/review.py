@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_document(review))
         return 0
+    # Before the first pair is shown: a judgement that cannot be kept is lost work.
     check_writable(found)
     review.hold()
     try:
@@ -156,7 +157,7 @@ def _judge(review: Review, pair: BlindPair) -> bool:
         print("left, right, tie, skip, undo, quit, or rate> ", end="", flush=True)
         line = sys.stdin.readline()
         words = line.lower().split()
-        if not line or words in (["q"], ["quit"]):
+        if not line or words in (["q"], ["quit"]):  # no line: the end of stdin
             print()
             return False
         if not words:

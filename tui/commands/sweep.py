@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         _warn_of_other_rows(sweep, folder, entries, emit)
         with _machine(sweep, options) as machine:
             try:
+                # A scheduler ends a job by SIGTERM; runs in motion go on by themselves either way.
                 with terminated_as_interrupted():
                     _work(sweep, entries, folder, machine, options, emit)
             except KeyboardInterrupt:
@@ -95,6 +96,7 @@ def _warn_of_other_rows(sweep: Sweep, folder: Path, entries: list[Entry], emit: 
     _, others = other_runs(sweep, folder, entries)
     if at_work := [e for e in others if e.status not in ENDED]:
         remedy = f"Wait for its end, or `ftev-tui stop {at_work[0].name}`"
+        # Two runs of one name at once would write into one directory.
         raise RunError(Fault(at_work[0].name, f"is at work: {describe_change(at_work)}", remedy))
     if others:
         emit(
@@ -119,6 +121,7 @@ def _work(
     for news in work_through(sweep, entries, folder, machine, retry=options.retry):
         emit(_describe(news, sweep.metric, len(entries)))
     ranked = rank([e.comparable for e in entries], sweep.metric)
+    # Test rows are read for the chosen run alone: chosen by them, its figure would be optimistic.
     if machine.lost or not ranked or not sweep.base.data.test:
         return
     chosen = entries[ranked[0]]

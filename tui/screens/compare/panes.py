@@ -62,7 +62,7 @@ class OverlayPane(PlotPane):
         view.recall(memory)
         left, right = view.full_range(self.curves)
         if view.window is not None and not left <= view.window[0] < view.window[1] <= right:
-            view.window = None
+            view.window = None  # the runs may have other lengths now
         if (shown := memory.get("shown")) in SHOWN:
             view.shown = str(shown)
         cursor = memory.get("cursor")
@@ -156,6 +156,7 @@ def place_panes(width: int, height: int, shown: int, *, zoomed: bool) -> dict[in
     if zoomed or width < WIDE or height < TALL:
         return {shown: Region(0, 0, width, height)}
     left = width * 11 // 20
+    # Figures get the whole height: a table per run; settings are few.
     upper = height * 3 // 5
     return {
         1: Region(0, 0, left, upper),
@@ -197,11 +198,13 @@ def start_comparing(named: Sequence[Named], post: Post) -> None:
 
 def _compare(named: Sequence[Named], post: Post) -> None:
     curves, failed = [], []
+    # More runs than HANDS could not be told apart.
     for (name, run), hand in zip(named, HANDS, strict=False):
         try:
             curves.append(Curve(name, hand, read_history(run)))
         except FtevError as error:
             failed.append(str(error))
+    # Before the rows are compared: that brings the numbers library and takes seconds.
     post(CurvesRead(curves, failed))
     from ....core.compare.compare import compare_runs
 
@@ -210,6 +213,7 @@ def _compare(named: Sequence[Named], post: Post) -> None:
     except FtevError as error:
         shown = {run.id: name for name, run in named}
         faults = [_renamed(str(fault), shown) for fault in error.faults] or [str(error)]
+        # What cannot be compared row by row can still be compared by its settings.
         post(ComparisonRefused(faults, _settings_that_differ(named)))
         return
     post(RunsCompared(_with_names(found, [name for name, _ in named])))
@@ -224,6 +228,7 @@ def _settings_that_differ(named: Sequence[Named]) -> Settings:
     return {
         name: row
         for name, row in rows.items()
+        # Where a run stands and what it is called differs in every pair.
         if name not in ("name", "folder") and any(value != row[0] for value in row)
     }
 
@@ -249,6 +254,7 @@ def _with_names(found: ComparedRuns, names: Sequence[str]) -> ComparedRuns:
 
 
 def _renamed(text: str, shown: Mapping[str, str]) -> str:
+    # Longest first: one run's id may be the start of another's.
     for run_id in sorted(shown, key=len, reverse=True):
         text = text.replace(run_id, shown[run_id])
     return text

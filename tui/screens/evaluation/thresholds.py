@@ -60,6 +60,7 @@ class Figures:
 
 
 def _share(above: float, below: float) -> float:
+    # NaN, not 0: without predictions of the label its precision is not defined.
     return above / below if below else math.nan
 
 
@@ -116,20 +117,25 @@ def read_thresholds(
         return None
     code = list(labels).index(positive)
     scores = frame["probabilities"].list.get(code).cast(float).to_numpy()
+    # A foreign run's file, or a model that diverged: bisection over NaN finds anything.
     if not np.isfinite(scores).all():
         return None
     swept = sweep((frame["label"] == positive).to_numpy(), np.ascontiguousarray(scores))
     start = found.chosen.threshold if found.chosen else 0.5
+    # A hundred thousand rows have as many thresholds; the curve has columns for a few hundred.
     kept = swept.thresholds[thin(swept, None, STOPS)].tolist()
     fp, fn = found.aim.fp, found.aim.fn
     prices = (fp, fn) if fp is not None and fn is not None else None
     panel = Thresholds(
         positive,
+        # The sweep goes from the strictest threshold down, bisection needs them rising.
         swept.thresholds[::-1].tolist(),
         swept.found[::-1].tolist(),
         swept.false[::-1].tolist(),
         swept.positives,
         swept.others,
+        # The keys must be able to stop at the chosen threshold and at 0.5, whatever was thinned
+        # out.
         sorted({*kept, start, 0.5}),
         start,
         found.in_use,
@@ -265,9 +271,10 @@ def _runs(panel: Thresholds, raster: Raster) -> dict[str, list[tuple[int, int, i
         f = panel.figures(panel.stops[round(x / max(1, raster.dots_across - 1) * last)])
         for name in CURVES:
             value = getattr(f, name)
-            if value != value:
+            if value != value:  # NaN
                 continue
             y = raster.dots_down - 1 - round(value * (raster.dots_down - 1))
+            # Joined downwards or upwards, so that a steep part has no gaps.
             top, bottom = sorted((y, before.get(name, y)))
             runs[name].append((x, top, bottom))
             before[name] = y
@@ -282,6 +289,7 @@ def _draw(raster: Raster, name: str, runs: Sequence[tuple[int, int, int]]) -> No
             raster.put_sign(x, y, name[0], ROLES[name])
         return
     shown, every = PATTERNS[name]
+    # Counted along the line and not per column: steep parts are dashed alike.
     kept = [(x, y, y) for i, (x, y) in enumerate(dots) if i % every < shown]
     raster.draw_runs(kept, ROLES[name])
 

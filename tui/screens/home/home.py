@@ -84,6 +84,7 @@ class HomeScreen(FramedScreen[None]):
         if first:
             self._recall()
         known = {entry.run.id for entry in message.entries}
+        # a dict keeps their order
         self.marked = {run_id: None for run_id in self.marked if run_id in known}
         self._show_runs()
         if first and self.kept.chosen:
@@ -265,6 +266,7 @@ class HomeScreen(FramedScreen[None]):
             del self.marked[run_id]
         else:
             self.marked[run_id] = None
+        # So that space, pressed again and again, marks one run after the other.
         self.runs.move(1)
         self._show_runs()
 
@@ -313,6 +315,7 @@ class HomeScreen(FramedScreen[None]):
     def on_input_changed(self, message: Input.Changed) -> None:
         if self._box is not None and self._box.purpose == "filter":
             self._read_filter(message.value)
+            # Shown per letter, written to disk only when it is kept.
             self.kept = msgspec.structs.replace(self.kept, filter=message.value)
             self._show_purpose()
             self._show_runs()
@@ -358,6 +361,7 @@ class HomeScreen(FramedScreen[None]):
     def show_changed(self, entries: list[RunEntry]) -> None:
         self.listed = RunsListed(entries, self.listed.unread)
         self._show_runs()
+        # The list shows it at once; the disk has the last word.
         self.scanner.look_again()
 
     # The trash
@@ -367,6 +371,7 @@ class HomeScreen(FramedScreen[None]):
             self._ask_to_throw_away(self.chosen)
 
     def _ask_to_throw_away(self, entry: RunEntry) -> None:
+        # A worker would go on writing into a folder that has moved.
         if entry.run.worker_alive():
             way = "S ends it" if entry.facts.ended else "open the run and stop it with S first"
             self.key_line.show_notice(f"Its worker is alive: {way}.", "warn")

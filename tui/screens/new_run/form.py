@@ -252,7 +252,7 @@ class Form(Container):
         self.box.styles.offset = (column, self.lines.cursor_line)
         self.box.styles.width = max(8, width - column)
         values = tuple(str(v) for v in at.choices if v is not None)
-        # Data files are named from the run.toml's folder, models from where the program was started.
+        # Data files are named from the run.toml's folder, models from where the program started.
         start = Path() if at.path in FOLDERS else self.folder
         self.box.begin(_text_of(at), at.completes, values, start)
 

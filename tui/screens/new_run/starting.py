@@ -46,7 +46,7 @@ class BeginForm(Modal[Beginning | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "first", show=False),
-        Binding("n,e", "answer('empty')", show=False),
+        Binding("n,e", "answer('empty')", show=False),  # e: as the word begins
         Binding("l", "answer('like')", show=False),
         Binding("g", "answer('left')", show=False),
         Binding("escape,q", "leave", show=False),
@@ -125,6 +125,7 @@ class AskPath(CalmModal[str | None]):
 
     @on(FieldBox.Written)
     def take(self, message: FieldBox.Written) -> None:
+        # An arrow goes on to the next field of a form; here there is only one.
         if not message.move:
             self.dismiss(message.text.strip() or None)
 
@@ -168,6 +169,7 @@ def open_form(source: Draft | Run | Path | None, post: Post) -> None:
 def _open_form(source: Draft | Run | Path | None, post: Post) -> None:
     from ....core.config.draft import Draft, draft_of, form_settings, load_draft
 
+    # Made here, in the thread: it is kept, and the form would wait for it with the first key.
     form_settings()
     empty = Draft({"task": next(iter(TASKS))}, str(Path.cwd()))
     try:
@@ -201,6 +203,7 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
         post(StartRefused("the settings have faults"))
         return
     try:
+        # Once more, although the preview did: files may have changed since.
         read_run_data(config)
     except FtevError as error:
         post(StartRefused(f"the data cannot be used: {error.faults[0]}", error.faults))
@@ -209,6 +212,7 @@ def _start_run(draft: Draft, runs_dir: Path, estimate: Estimate | None, post: Po
         processes_of(config)
         run = create_run(config, runs_dir)
         if estimate is not None:
+            # Before the worker starts: the run screen compares it with what came.
             write_estimate(run, estimate)
         worker = launch.start_worker(run)
     except (FtevError, OSError) as error:
@@ -302,6 +306,7 @@ class Previewer(threading.Thread):
 
     def _end_engine(self) -> None:
         if self._engine is not None and self._engine.poll() is None:
+            # It only reads: nothing is lost, and memory of a model is free at once.
             self._engine.kill()
 
     def run(self) -> None:
@@ -309,6 +314,7 @@ class Previewer(threading.Thread):
         with contextlib.suppress(RuntimeError):  # the screen closed its loop between two posts
             while True:
                 with self._changed:
+                    # `wait` may return without a cause.
                     while not self._stopped and self._number == done:
                         self._changed.wait()
                     if self._stopped:
@@ -333,6 +339,7 @@ class Previewer(threading.Thread):
     def _look_at(self, draft: Draft, number: int) -> None:
         from ....core.config.draft import check_draft
 
+        # Faults of settings at once: they need no file.
         self._post(DraftChecked(number, check_draft(draft)))
         if not self._stays(number, DATA_SECONDS):
             return
@@ -352,6 +359,7 @@ class Previewer(threading.Thread):
         from ....core.judgement.preflight import check_run
 
         assert look.config is not None
+        # Rows are read anew only where a file or a setting about data changed.
         if self._check is None or self._check[0] != look.stamp:
             self._post(Working(number, "reading the rows, looking for duplicates and leakage …"))
             try:
@@ -369,8 +377,10 @@ class Previewer(threading.Thread):
         config = look.checked.config
         assert config is not None
         model = config.model
+        # What lengths and masks depend on; learning rate and the like do not start the engine.
         key = (look.stamp, model.base, model.revision, model.max_length, model.adapter)
         if self._model is None or self._model[0] != key:
+            # To start the engine costs seconds and a model's memory: not per key.
             if not self._stays(number, MODEL_SECONDS):
                 return
             self._post(Working(number, "starting the engine, for lengths, masks and memory …"))
@@ -379,6 +389,7 @@ class Previewer(threading.Thread):
             except FtevError as error:
                 if self._is_old(number):
                     return
+                # The field beside it names the model already.
                 what = str(error).partition("\n")[0].removeprefix(f"{model.base}: ")
                 fault = Fault("", what, setting="model.base")
                 seen = ModelSeen(number, None, None, (fault,))

@@ -40,6 +40,7 @@ def strips_of(prompts: Iterable[PromptAnswered]) -> list[Strip]:
     """A strip per prompt; of a step answered twice, as after a resume, the later one."""
     strips: dict[str, Strip] = {}
     for event in prompts:
+        # What people asked by hand was asked once, at one step.
         if not event.probe:
             continue
         strip = strips.setdefault(event.prompt, Strip(event.prompt, event))
@@ -105,6 +106,7 @@ def _text_frames(strip: Strip, width: int) -> list[Line]:
 def _framed(label: str, role: str, text: str, changed_from: int | None, room: int) -> list[Line]:
     """An answer in few lines; a sign stands where it diverges from the one before."""
     tokens = split_at(text or "(nothing)", changed_from)
+    # A line per break would push the other steps out of sight.
     tokens = [replace(token, text=token.text.replace("\n", f"{BREAK} ")) for token in tokens]
     at = None if changed_from is None else len(tokens) - 1
     whole = shade_tokens(tokens, room - 2, shaded=False, mark_at=at).lines
@@ -197,6 +199,7 @@ class AnswersPane(Pane):
             return None
         if self.view.cursor is not None:
             line = token_line(exchange, self.view)
+            # without what the other model makes of it
             return line if width_of(line) <= width else line[:-2]
         return legend() if self.view.likelihoods != "none" else None
 
@@ -206,17 +209,19 @@ class AnswersPane(Pane):
         if count <= room:
             self.from_end = 0
             return [*block.lines, *([foot] if foot else [])]
-        room = height - 1
+        room = height - 1  # the last line says what is hidden
         top = count - room
         self.from_end = max(0, min(self.from_end, top))
         top -= self.from_end
         wanted = block.line_of.get(self.view.cursor) if self.view.cursor else None
         if wanted is not None:
+            # As little as brings the cursor into sight: the text around it stays where it was.
             top = max(min(top, wanted - block.head), wanted - room + 1, 0)
             self.from_end = count - room - top
         lines = block.lines[top : top + room]
         start = count - block.length
         if block.head and start < top < start + block.length - block.head:
+            # The names of both models stay above their columns.
             lines[: block.head] = block.lines[start : start + block.head]
         hidden: Line = [(describe_hidden(top, count - top - room), "muted")]
         return [*lines, justify(foot, hidden, width) if foot else hidden]

@@ -65,6 +65,7 @@ def _ask_prompt(run: Run, exchange: Exchange, request: AskPrompt | AskTrace, pos
     try:
         if not run.worker_alive():
             _wake_worker(run, exchange, post)
+        # Hanging up ends the generation in the worker too.
         for reply in ask(run, request, PROMPT_SECONDS, exchange.hang_up):
             post(ReplyCame(exchange, reply))
         post(AnswerNews(exchange, "", ended=True))
@@ -102,6 +103,7 @@ def _free_worker(run: Run, post: Post) -> None:
         return
     try:
         states = [r.state for r in ask(run, AskStatus()) if isinstance(r, StatusReply)]
+        # Asked anew, not taken from the list on the screen: that is seconds old.
         if states != [SERVING]:
             busy = f"Its worker is at work ({', '.join(states)}): open the run and stop it with S."
             post(Outcome(busy, failed=True))
@@ -180,6 +182,7 @@ class GenerationSettings:
     seed: int = 0
 
     def as_texts(self) -> dict[str, str]:
+        # no 0.30000000000000004
         return {name: f"{getattr(self, name):.12g}" for name, _, _ in FIELDS}
 
     def in_words(self, seed: int) -> str:
@@ -205,6 +208,7 @@ def read_settings(texts: Mapping[str, str]) -> tuple[GenerationSettings | None, 
         elif not low <= value <= high:
             faults[name] = f"must lie between {low:g} and {high:,.12g}"
         values[name] = value
+    # Bounds include their ends, and 0 would leave no token to sample from.
     if "top_p" not in faults and values["top_p"] == 0:
         faults["top_p"] = "must be above 0"
     return (None, faults) if faults else (GenerationSettings(**values), {})
@@ -215,6 +219,7 @@ def _number(text: str, *, whole: bool) -> float | None:
         value = int(text) if whole else float(text)
     except ValueError:
         return None
+    # `float` reads "nan" and "inf".
     return value if math.isfinite(value) else None
 
 
@@ -295,6 +300,7 @@ class SettingsForm(Modal[GenerationSettings | None]):
         if settings is not None:
             self.dismiss(settings)
             return
+        # To the first fault: all of them are shown.
         self.field = min(i for i, (name, _, _) in enumerate(FIELDS) if name in self.faults)
         self._fresh = True
         self._show()

@@ -70,6 +70,7 @@ def pipeline_lines(
             else:
                 aside = "  " + aside
             line.insert(-1, (aside, "muted"))
+        # A note in full takes two lines more per stage.
         if height <= 3 * len(history.stages):
             tight = stage.done is not None and width - width_of(line[:-1]) < LEAST_NOTE
             lines.append(line[:-1] if tight else line)
@@ -119,6 +120,7 @@ def _time_of(history: History, stage: Stage) -> str:
     if stage.done:
         return format_seconds(stage.done.seconds)
     if stage.state == "running":
+        # By the events' clock: the screen may run on another machine.
         return format_seconds(max(0.0, history.last_time - stage.started))
     return ""
 
@@ -157,6 +159,8 @@ def beside_estimate(took: Mapping[str, float]) -> str:
 
 def _how_far(history: History, stage: Stage) -> tuple[str, int, int]:
     progress = history.progress
+    # While fine-tuning, progress is that of an evaluation between two steps; done, the steps count
+    # again.
     if progress and (stage.number != 3 or progress.done < progress.total):
         return visible(progress.what), progress.done, progress.total
     if stage.number == 3:
@@ -217,7 +221,7 @@ def note_lines(note: Note, width: int) -> list[Line]:
     first, *rest = wrap(visible(note.text), max(10, width - 11))
     return [
         [(format_time(note.time) + " ", "muted"), (mark + " ", role), (first, role)],
-        *([(" " * 11 + text, role)] for text in rest),
+        *([(" " * 11 + text, role)] for text in rest),  # under the text: time and mark before it
     ]
 
 

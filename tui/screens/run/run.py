@@ -91,6 +91,8 @@ class RunScreen(FramedScreen[None]):
         )
         for pane in self.desk.panes.values():
             if isinstance(pane, NumberedPane):
+                # A key may draw a pane at any moment, while the follower's thread is folding events
+                # in.
                 pane.guard = self.follower.lock
         self.status_line = StatusLine(run)
         self._first_paint = ExitStack()
@@ -102,6 +104,7 @@ class RunScreen(FramedScreen[None]):
 
     def on_mount(self) -> None:
         self._first_paint.enter_context(self.app.batch_update())
+        # A run that takes longer to read shows its empty frame, and how far it is.
         self.set_timer(FIRST_PAINT_SECONDS, self._first_paint.close)
         self.title_line.show_ends(
             title_left(self.followed, self.follower.history), title_right("reading")
@@ -116,7 +119,7 @@ class RunScreen(FramedScreen[None]):
 
     def lay_out_panes(self) -> None:
         size = self.app.size
-        self.desk.arrange_for(size.with_height(max(0, size.height - 3)))
+        self.desk.arrange_for(size.with_height(max(0, size.height - 3)))  # title, status, keys
         self.call_after_refresh(self.show_history)
 
     # What the follower posts
@@ -149,6 +152,7 @@ class RunScreen(FramedScreen[None]):
     def _draw_later(self) -> None:
         if not self._draw_waits:
             self._draw_waits = True
+            # One picture for all that came meanwhile: a slow line gets no queue of old ones.
             self.set_timer(1.0, self._draw_late)
 
     def _draw_late(self) -> None:
@@ -161,6 +165,8 @@ class RunScreen(FramedScreen[None]):
         if not self._was_drawn:
             self._was_drawn = True
             self._choose_first_pane()
+            # Before anything is drawn: a first frame that jumps to where it was left would be sent
+            # twice.
             self._recall()
         self.title_line.show_ends(title_left(self.followed, history), title_right(status))
         self.status_line.show_history(history, status, alive)
@@ -175,6 +181,7 @@ class RunScreen(FramedScreen[None]):
         self.prompt.show_history(history, status)
         self.log_pane.show_history(history)
         self._first_paint.close()
+        # A line may drop without a key: what was seen is known to some seconds.
         self.app.remember_soon(SEEN_SECONDS)
 
     def _show_keys(self) -> None:
@@ -187,6 +194,7 @@ class RunScreen(FramedScreen[None]):
     def _choose_first_pane(self) -> None:
         """Where panes share a place: the chart of a run in motion, what came of one that ended."""
         if self.status in ENDED and self.focused is None:
+            # metrics, else the log: why it ended
             self.desk.shown = 3 if self.status in ("finished", "stopped") else 6
             self.lay_out_panes()
 
@@ -223,7 +231,7 @@ class RunScreen(FramedScreen[None]):
             seen = seen_of(self.follower.history, self.status)
         return {
             **self.desk.memory(),
-            "focus": self.pane_in_view if self.focused is not None else 0,
+            "focus": self.pane_in_view if self.focused is not None else 0,  # 0: nowhere
             "chart": self.chart.memory(),
             "metric": self.metrics.cursor,
             "draft": self.prompt.draft[:MOST_DRAFT],
@@ -235,6 +243,7 @@ class RunScreen(FramedScreen[None]):
         self.chart.take_up(self.follower.history)
         on_top = self.app.recall(self).on_top
         if on_top in OVER_THE_RUN:
+            # Later: a screen cannot be pushed while this one is still mounted.
             self.call_later(self.run_action, OVER_THE_RUN[on_top])
 
     def recall(self, memory: Plain) -> None:
@@ -242,6 +251,7 @@ class RunScreen(FramedScreen[None]):
         self.desk.recall(memory)
         if isinstance(chart := memory.get("chart"), dict):
             self.chart.recall(chart)
+        # `type`, as True is an int too.
         if type(metric := memory.get("metric")) is int and metric >= 0:
             self.metrics.cursor = metric
         if isinstance(draft := memory.get("draft"), str):
@@ -366,6 +376,7 @@ class RunScreen(FramedScreen[None]):
 
     def _ended_history(self) -> History | None:
         """The history where nothing is added to it any more."""
+        # A run in motion is read anew: two screens must not fold into one history.
         return self.follower.history if self.status in ENDED else None
 
     def action_evaluation(self) -> None:
@@ -399,6 +410,8 @@ class RunScreen(FramedScreen[None]):
             review = Review(self.followed, REVIEWER)
             check_writable(self.followed)
             if review.count:
+                # Held before the screen opens: a second reviewer is refused here, not after a
+                # judgement.
                 review.hold()
         except FtevError as error:
             self.post_message(Notice(str(error), "warn"))
