@@ -159,6 +159,7 @@ def verify_run(options: argparse.Namespace) -> int:
             if c.ok is None:
                 many = f" ({format_count(c.unchecked, 'number')})" if c.unchecked else ""
                 print(f"unchecked{many}: {visible(c.message)}")
+    # Before stderr: on a terminal both go to one place, in this order.
     sys.stdout.flush()
     for c in wrong:
         print(f"ftev: {visible(c.message)}", file=sys.stderr)
@@ -175,7 +176,7 @@ def _checks_document(run: str, checks: list[Check]) -> dict[str, object]:
                 "stored": c.stored,
                 "recomputed": c.again,
                 "ok": c.ok,
-                "told": c.message,
+                "told": c.message,  # a promised key of `--json`
                 "numbers": c.numbers,
                 "differing": c.differing,
                 "unchecked": c.unchecked,

@@ -117,6 +117,8 @@ def follow_own(follower: Follower, process: subprocess.Popen[bytes]) -> bool:
             try:
                 follower.follow(lambda: process.poll() is None)
                 with contextlib.suppress(subprocess.TimeoutExpired):
+                    # Its end is written, its process may still write the report: the command must
+                    # not return before.
                     process.wait(LEAVE_SECONDS)
                 return interrupted
             except KeyboardInterrupt:
@@ -171,7 +173,7 @@ def exit_code(history: History, report: Report, *, gate: bool) -> int:
     if history.finished is None:
         return 1
     if history.finished.status == "failed":
-        return history.finished.exit_code or 1
+        return history.finished.exit_code or 1  # 0 would say that it went well
     if history.finished.status == "stopped":
         return INTERRUPTED
     return gate_code(report) if gate else 0
@@ -237,6 +239,7 @@ def describe_death(run: Run, history: History) -> list[str]:
     what += f', in "{stage.name}"' if stage else ""
     lines = [f"{run.id}: {what}. `ftev-tui resume {run.id}` goes on from the last checkpoint"]
     try:
+        # bytes: a log may have grown for days
         log = run.log_path.read_bytes()[-20_000:].decode(errors="replace").splitlines()
     except OSError:
         log = []
@@ -287,6 +290,7 @@ class ProgressLines:
     def lines(self, event: AnyEvent, history: History) -> list[str]:
         """Lines for an event that the history holds already."""
         if isinstance(event, StepDone | Progress):
+            # By the events' time: a run that is read afterwards gives the same lines.
             if event.time - self._shown_at < self._every:
                 return []
             self._shown_at = event.time
@@ -311,6 +315,7 @@ def _of_split(event: SplitPrepared, history: History) -> list[str]:
     line = f"  {event.split}: {format_shape(event.rows, event.columns)}"
     if event.tokens:
         line += f", {format_count(event.tokens, 'token')}"
+    # Where every token is scored the second number would be the first again.
     if event.scored_tokens and event.scored_tokens != event.tokens:
         line += f" ({event.scored_tokens:,} scored)"
     for count, what in (
@@ -424,6 +429,7 @@ def _of_finish(event: RunFinished, history: History) -> list[str]:
     return [f"run {event.status}" + (f": {event.error}" if event.error else "")]
 
 
+# Events without lines of their own are silent: a new kind needs no change here.
 _LINES: dict[type, Callable[[Any, History], list[str]]] = {
     RunStarted: _of_start,
     DeviceFound: _of_device,

@@ -85,11 +85,12 @@ def steer(found: Run, command: str) -> str:
         now = read_history(found)
         if command == "pause" and now.paused:
             return f"{found.id} is paused at step {now.step:,}"
+        # Its time differs, also where the same step was saved before.
         if command == "checkpoint" and now.checkpoints[-1:] != before.checkpoints[-1:]:
             return f"{found.id}: checkpoint of step {now.checkpoints[-1].step:,} saved"
         if now.ended or now.finished:
             return f"{found.id}: its training is over; nothing was left to {command}"
-        time.sleep(0.1)
+        time.sleep(0.1)  # the deed comes between two steps; the file is small to read
     return f"{found.id}: {said}"
 
 
@@ -104,6 +105,7 @@ def resume(options: argparse.Namespace) -> int:
         history = read_history(found)
     if history.finished and history.finished.status == "finished":
         raise RunError(f"{found.id} is finished: nothing is left to resume")
+    # A worker that only answers prompts still holds the run's lock.
     make_way(found)
     for text in way_on(*newest_whole(found)):
         say(f"ftev: {text}")

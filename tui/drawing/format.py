@@ -34,6 +34,7 @@ def format_count(value: float) -> str:
 
 def format_short_count(value: float) -> str:
     """987, 12.3 k, 4.56 M: three digits and a letter."""
+    # Up to 9,999 the digits themselves are as short.
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= limit:
             scaled = value / {"G": 1e9, "M": 1e6, "k": 1e3}[unit]
@@ -50,7 +51,7 @@ def format_bytes(value: float) -> str:
     if value < 0:
         return ABSENT
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1000 or unit == "GiB":
+        if value < 1000 or unit == "GiB":  # 1000, not 1024: never four digits before the point
             return f"{value:.0f} B" if unit == "B" else f"{value:.{_decimals(value)}f} {unit}"
         value /= 1024
     raise AssertionError("the last unit takes all")
@@ -119,6 +120,7 @@ def format_signed(value: float, decimals: int) -> str:
     if not math.isfinite(value):
         return ABSENT
     text = f"{value:+,.{decimals}f}"
+    # Neither −0.000 nor +0.000: both would name a direction that is not there.
     if not text.strip("+-0."):
         return text[1:]
     return text.replace("-", MINUS)
@@ -158,7 +160,7 @@ def fit_right(text: str, width: int) -> str:
     return " " * missing + text if missing >= 0 else fit(text, width)
 
 
-_UNIT = re.compile(r"(?<=\d) (?=%)")
+_UNIT = re.compile(r"(?<=\d) (?=%)")  # a line break there parts a number from its unit
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -231,6 +233,7 @@ def cut_apart(labels: tuple[str, ...], width: int) -> tuple[str, ...]:
         ]
         for before in range(max(1, (width - 1) // 3), 0, -1)
     ]
+    # The one that leaves fewest alike.
     best = max(ways, key=lambda names: len(set(names)))
     return tuple(name.rstrip() for name in best)
 

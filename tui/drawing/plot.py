@@ -36,6 +36,7 @@ def column_parts(
     while start < end:
         x = int((xs[start] - left) * scale + 0.5)
         limit = left + (x + 0.5) / scale if scale else math.inf
+        # Bisection per column: a million points cost as many look-ups as there are columns.
         stop = min(end, max(start + 1, bisect_left(xs, limit, start, end)))
         first, last = values[start], values[stop - 1]
         if stop == start + 1:  # a column of its own, as in most charts of a young run
@@ -72,6 +73,7 @@ def nice_step(span: float, count: int) -> float:
     raw = span / max(1, count)
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
     factor = raw / power
+    # near the geometric means of 1, 2, 5, 10
     return power * (1 if factor < 1.5 else 2 if factor < 3 else 5 if factor < 7 else 10)
 
 
@@ -80,6 +82,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     if not high > low:
         return [low]
     step = nice_step(high - low, count)
+    # 0.3 / 0.1 is a little below 3: a tick on the end must not be lost to it.
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
 
@@ -89,6 +92,7 @@ def nice_range(low: float, high: float, count: int = 8) -> tuple[float, float]:
     if not math.isfinite(low) or not math.isfinite(high):
         return 0.0, 1.0
     if high <= low:
+        # A single value, or a flat series, stands in the middle.
         pad = abs(low) * 0.1 or 1.0
         low, high = low - pad, high + pad
     step = nice_step(high - low, count)
@@ -117,7 +121,7 @@ class Scale:
         return low, (high - low) or 1.0
 
     def _place(self, value: float) -> float:
-        return math.log10(max(value, 1e-12)) if self.log else value
+        return math.log10(max(value, 1e-12)) if self.log else value  # a loss of 0 has no logarithm
 
     def ticks(self, count: int) -> list[float]:
         if not self.log:
@@ -201,6 +205,7 @@ class Raster:
         columns = [0] * self.width
         for x, top, bottom in runs:
             until = above[x % across]
+            # Bits are powers of two: the difference of two sums is the run between them.
             columns[x // across] |= until[bottom + 1] - until[top]
         cells = b"".join([column.to_bytes(self.height, "little") for column in columns])
         if role not in self._names:

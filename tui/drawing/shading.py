@@ -30,6 +30,7 @@ class Step:
     word: str
 
 
+# Steps of ten: a model's probabilities of tokens spread over many orders of magnitude.
 STEPS = (
     Step(0.5, "", "likely"),
     Step(0.1, "under", "≥ 10 %"),
@@ -88,6 +89,7 @@ def shade_tokens(
     while len(wrapped) > 1 and not wrapped[-1]:  # after a last line break
         wrapped.pop()
     line_of = [0] * len(tokens)
+    # From the end: what stays is the first line of each token.
     for number in range(len(wrapped) - 1, -1, -1):
         for _, index in wrapped[number]:
             if index != NO_TOKEN:
@@ -104,6 +106,7 @@ def _spans(line: Sequence[tuple[str, int]], roles: Sequence[str]) -> Line:
     spans: list[Span] = []
     for character, index in line:
         role = "accent strong" if index == NO_TOKEN else roles[index]
+        # A span per character would be a style code per character on the line.
         if spans and spans[-1][1] == role:
             spans[-1] = (spans[-1][0] + character, role)
         else:
@@ -125,6 +128,8 @@ def wrap_cells(cells: Sequence[tuple[str, int]], width: int) -> list[list[tuple[
         size = cell_len(character)
         if used + size > width and line:
             if character == " ":
+                # A space at the end of a full line is left out; elsewhere the cursor may stand on
+                # it.
                 lines.append([*line, cell] if used < width else line)
                 line, used, space = [], 0, -1
                 continue
@@ -215,6 +220,7 @@ def cell_shade(count: int, total: int, right: bool) -> str:
     """The role of a cell by its share of the truth: one family for right, one for wrong."""
     if not count or not total:
         return "muted"
+    # By the truth's share, so that a rare label's errors are as dark as a frequent one's.
     level = 1 + min(SHADE_LEVELS - 1, int(count / total * SHADE_LEVELS))
     return f"{'right' if right else 'wrong'}-{level}"
 
@@ -267,7 +273,7 @@ def _cell_width(
     labels: Sequence[str], counts: Sequence[Sequence[int]], room: int
 ) -> tuple[int, bool]:
     """Cells of a column, and whether columns have numbers instead of names."""
-    digits = max(len(f"{n:,}") for line in counts for n in line) + 3
+    digits = max(len(f"{n:,}") for line in counts for n in line) + 3  # brackets and a space
     named = min(MOST_NAME, max(map(cell_len, labels))) + 2
     if max(digits, named, ROOMY) * len(labels) <= room:
         return max(digits, named, ROOMY), False

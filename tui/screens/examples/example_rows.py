@@ -172,12 +172,14 @@ def _labelled(before: pl.DataFrame | None, after: pl.DataFrame) -> pl.DataFrame:
     from ....core.analysis.flips import label_flips
 
     if before is None:
+        # One model against itself: the same columns, and nothing changes.
         flips = label_flips(after, after).with_columns(pl.lit("").alias("from"))
     else:
         flips = label_flips(before, after)
     losses = {"loss": after, "loss_before": before}
     for name, frame in losses.items():
         if frame is not None and "nll" in frame.columns:
+            # A foreign file may hold float32; comparisons with what is typed need the same type.
             column = frame.select("row_id", pl.col("nll").cast(pl.Float64).alias(name))
             flips = flips.join(column, on="row_id", how="left", maintain_order="left")
     return flips.rename({"from": "before", "to": "predicted", "to_confidence": "confidence"})
@@ -199,7 +201,7 @@ def leaks_of(history: History, split: str) -> dict[int, tuple[str, int, str, flo
     found: dict[int, tuple[str, int, str, float]] = {}
     if history.leakage is None:
         return found
-    order = history.leakage.splits or list(history.splits)
+    order = history.leakage.splits or list(history.splits)  # older runs did not note their order
     for a, row_a, b, row_b, layer, share in history.leakage.pairs:
         # The later split of a pair is the one that leaks.
         pair = sorted(
@@ -243,6 +245,7 @@ def _ordered(table: pl.DataFrame, order: str) -> pl.DataFrame:
             return table.sort(pl.col("change").abs(), descending=True, nulls_last=True)
         case "flip" if "kind" in table.columns and "confidence" in table.columns:
             ranks = {kind: rank for rank, kind in enumerate(LABELLED)}
+            # others last
             by = pl.col("kind").replace_strict(ranks, default=9, return_dtype=pl.Int64)
             return table.sort(by, "confidence", descending=[False, True], nulls_last=True)
     return table
@@ -253,6 +256,7 @@ def _expression(term: Term) -> pl.Expr:
 
     column, value = pl.col(term.column), term.value
     if term.sign == "has":
+        # Literal: what is typed is no pattern, and `(` no fault.
         return column.str.to_lowercase().str.contains(str(value).lower(), literal=True)
     if term.column == "leak":
         return column == (str(value).lower() in ("yes", "true", "1"))

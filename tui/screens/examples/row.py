@@ -143,7 +143,7 @@ def _under(model: str, scored: list[ScoredToken], stored: float | None, width: i
     average = total / len(scored)
     text = f"average log-likelihood {format_number(average)} nats per token, {len(scored):,} tokens"
     if stored is not None:
-        same = abs(average + stored) <= CLOSE
+        same = abs(average + stored) <= CLOSE  # stored is a loss: minus the log-likelihood
         text += ", as stored" if same else f", stored: {format_number(-stored)}"
     head: Line = [(model.ljust(7), f"strong {model}"), (fit(text, width - 7), "muted")]
     return [head, *shade_tokens(scored, width).lines, []]
@@ -152,6 +152,7 @@ def _under(model: str, scored: list[ScoredToken], stored: float | None, width: i
 def _changes(scored: Scored, width: int) -> list[Line]:
     """The tokens that gained and lost most by tuning, where both models tokenize the text alike."""
     before, after = ([(t.text, _value(t), t.rank) for t in scored[m]] for m in MODELS)
+    # Gains and losses are token by token: with two tokenizers there are no pairs.
     if [t[0] for t in before] != [t[0] for t in after]:
         return prose(OTHER_TOKENS, width, "warn")
     changed = gained_and_lost(before, after)
@@ -178,6 +179,7 @@ def _change(change: Mapping[str, Any]) -> Line:
 
 
 def _value(token: ScoredToken) -> float:
+    # JSON has no infinity
     return -math.inf if token.log_likelihood is None else token.log_likelihood
 
 
@@ -299,6 +301,7 @@ class RowScreen(ReadingScreen):
                     "run": str(self.run_shown.path),
                     "split": split,
                     "row_id": self.pane.detail.found["row_id"],
+                    # The engine refuses a file that changed since: its row may be another.
                     "sha256": data.sha256 if data is not None else "",
                 }
             )
@@ -316,6 +319,7 @@ class RowScreen(ReadingScreen):
         if message.number == self.question.number:
             self.pane.tokens = message.tokens
             self.pane.show()
+            # Scrolled there once, when they come: news of progress leave the view alone.
             if not message.tokens.progress:
                 self.pane.see_tokens()
 

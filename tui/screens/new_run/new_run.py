@@ -101,6 +101,7 @@ class NewRunScreen(FramedScreen[None]):
     def change(self, message: Form.Changed) -> None:
         if self.draft is not None:
             self.draft = self.draft.with_value(message.path, message.value)
+            # Per change: a form that is left in any way can be gone on with.
             self.app.kept_draft = self.draft
             self._look_again()
 
@@ -124,6 +125,7 @@ class NewRunScreen(FramedScreen[None]):
         metrics = find_task(str(self.draft.given.get("task"))).metrics
         values: dict[str, Sequence[str]] = {
             "objective.metric": metrics,
+            # Answers are generated after training only: nothing to choose a checkpoint by.
             "train.best_metric": [name for name in metrics if not needs_answers(name)],
         }
         found: dict[str, str] = {}
@@ -139,6 +141,7 @@ class NewRunScreen(FramedScreen[None]):
     # What the previewer posts
 
     def _is_new(self, message: Seen) -> bool:
+        # Threads answer late: about an older draft, or after the screen was left.
         return message.number == self.number and self.is_attached
 
     @on(DraftChecked)
@@ -152,6 +155,7 @@ class NewRunScreen(FramedScreen[None]):
         if self._is_new(message):
             before = self.preview.look
             self.preview.look = message.look
+            # What was found in other data must not stand beside these.
             if before is None or before.stamp != message.look.stamp:
                 self.preview.check, self.preview.estimate = None, None
                 self.preview.faults, self.preview.not_checked = (), ""
@@ -161,6 +165,7 @@ class NewRunScreen(FramedScreen[None]):
     def show_check(self, message: DataChecked) -> None:
         if self._is_new(message):
             known = self.preview.check
+            # The engine's findings are in the older one: they stay while the rows are the same.
             kept = known and message.check and known.splits == message.check.splits
             self.preview.check = known if kept else message.check
             self.preview.faults = message.faults
@@ -199,6 +204,7 @@ class NewRunScreen(FramedScreen[None]):
             return "starting …", "strong accent"
         if self.checked is None:
             return "", "muted"
+        # An empty form is not wrong: what is only not yet given is counted apart.
         missing = sum(fault.missing for fault in self.faults)
         if missing and missing == len(self.faults):
             return f"{missing} to be given", "warn"

@@ -151,6 +151,7 @@ def _divergence_note(exchange: Exchange) -> str:
     place = _place(exchange)
     if place is None:
         return "Both answers are the same."
+    # Without likelihoods asked for there are texts only, and no number of a token.
     if not exchange.answers["base"].scored:
         return "◆ marks where the answers diverge."
     index = divergence(exchange).get("tuned")
@@ -202,7 +203,7 @@ def _times(difference: float, reader: str) -> str:
     """`base finds its tokens 3.40 times less likely`"""
     if abs(difference) < 0.005:
         return "as likely for both"
-    times = math.exp(min(abs(difference), 60.0))
+    times = math.exp(min(abs(difference), 60.0))  # e^60; e^710 overflows
     word = "less" if difference > 0 else "more"
     factor = f"{times:,.0f}" if 1e3 <= times < 1e6 else format_number(times, 3)
     return f"{reader} finds its tokens {factor} times {word} likely"

@@ -48,6 +48,7 @@ class Change:
     @property
     def is_certain(self) -> bool:
         """Whether it is shown: by the report's rule, else by an interval that leaves zero out."""
+        # It takes the adjusted p into account, which the interval does not.
         if self.outcome:
             return self.outcome in ("better", "worse")
         return self.low > 0 or self.high < 0
@@ -144,7 +145,7 @@ def _metric_order(name: str, primary: str) -> tuple[bool, int, str]:
 
 def _estimates(result: ModelResult) -> dict[str, Value]:
     found = {name: Value(e.value, e.low, e.high, e.method) for name, e in result.metrics.items()}
-    if result.loss is not None and "loss" not in found:
+    if result.loss is not None and "loss" not in found:  # without an interval
         found["loss"] = Value(result.loss)
     return found
 

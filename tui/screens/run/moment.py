@@ -61,6 +61,7 @@ def is_kept(run: Run, history: History, step: int) -> bool:
     """Whether the weights of a step are on disk."""
     if (run.checkpoints / f"step_{step:06d}").is_dir():
         return True
+    # The folder `model` holds the weights of the step that was kept.
     return bool(history.ended) and step == history.best_step and run.model_path.exists()
 
 
@@ -122,6 +123,7 @@ def confusion_lines(
     """The matrix where it fits, else the most frequent confusions."""
     counts: dict[tuple[int, int], int] = defaultdict(int)
     for truth, prediction, count in evaluation.confusion:
+        # No prediction is counted past the last label, and belongs to no cell.
         if 0 <= truth < len(labels) and 0 <= prediction < len(labels):
             counts[truth, prediction] += count
     if not counts:

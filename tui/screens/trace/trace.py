@@ -85,6 +85,7 @@ class TracedPane(Pane):
         else:
             below = [[], *below]
         lines = layer_lines(self.traced, width, self.cursor)
+        # the cursor in the middle
         first = max(0, min(self.cursor - space // 2, len(lines) - space))
         return [*header, *lines[first : first + space], *below]
 
