@@ -70,8 +70,8 @@ def bytes_of(number: int) -> bytes:
     return number.to_bytes(4, sys.byteorder, signed=True)
 
 
-def number_of(told: bytes) -> int:
-    return int.from_bytes(told, sys.byteorder, signed=True)
+def number_of(text: bytes) -> int:
+    return int.from_bytes(text, sys.byteorder, signed=True)
 
 
 def read_at_import(environment: dict[str, str]) -> dict[str, str]:
@@ -107,9 +107,9 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._line], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            told = self._line.recv(4, socket.MSG_PEEK)  # another thread may look as well
-            assert told, f"the server that forked {self.pid} is gone"
-            self.returncode = number_of(told)
+            message = self._line.recv(4, socket.MSG_PEEK)  # another thread may look as well
+            assert message, f"the server that forked {self.pid} is gone"
+            self.returncode = number_of(message)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -316,10 +316,10 @@ def serve(door: socket.socket) -> Request | None:
 
 
 def receive(line: socket.socket) -> Request:
-    told, files, *_ = socket.recv_fds(line, 1 << 16, 4)
-    while not told.endswith(b"\n"):
-        told += line.recv(1 << 16)
-    return Request(**json.loads(told), files=files, line=line)
+    found, files, *_ = socket.recv_fds(line, 1 << 16, 4)
+    while not found.endswith(b"\n"):
+        found += line.recv(1 << 16)
+    return Request(**json.loads(found), files=files, line=line)
 
 
 def fork_for(request: Request) -> int | None:

@@ -431,11 +431,11 @@ def requests_target(folder: Path) -> Iterator[Target]:
                 door.connect(str(listener._path))
                 door.sendall(line)
                 with door.makefile("rb") as answers:
-                    told = [control._replies.decode(answer) for answer in answers]
+                    lines = [control._replies.decode(answer) for answer in answers]
             if not broke.empty():
                 raise broke.get()
-            assert told, "no answer"
-            assert isinstance(told[-1], control.Done | control.Failed), f"ended by {told[-1]!r}"
+            assert lines, "no answer"
+            assert isinstance(lines[-1], control.Done | control.Failed), f"ended by {lines[-1]!r}"
 
         yield Target([control.encode_message(each)[:-1] for each in asked], read)
 

@@ -86,11 +86,11 @@ def _tell(terminal: Terminal, run: Run, lines: list[bytes], steps: list[int]) ->
     terminal.wait_for("fine-tuning")
     recording.take(terminal, 1.2)
     ends = [steps[len(steps) * n // PIECES] for n in range(1, PIECES)] + [len(lines)]
-    told = steps[2]
+    result = steps[2]
     for end in ends:
         with run.events_path.open("ab") as file:
-            file.write(b"".join(lines[told:end]))
-        told = end
+            file.write(b"".join(lines[result:end]))
+        result = end
         recording.take(terminal, 0.45)
     terminal.wait_for("finished")
     recording.take(terminal, 2.5)
@@ -159,13 +159,13 @@ def _shown_between(name: str, start: float, end: float, whole: float) -> str:
         marks.append((start, True))
     if end < 1:
         marks.append((end, False))
-    told = "".join(
+    text = "".join(
         f"{at * 100:.2f}%{{visibility:{'visible' if on else 'hidden'}}}" for at, on in marks
     )
     last = "visible" if marks[-1][1] else "hidden"
     return (
         f".{name}{{animation:{name} {whole:.2f}s step-end infinite}}"
-        f"@keyframes {name}{{{told}100%{{visibility:{last}}}}}"
+        f"@keyframes {name}{{{text}100%{{visibility:{last}}}}}"
     )
 
 

@@ -62,8 +62,8 @@ def as_nobody(work: Callable[[], dict[str, str]]) -> dict[str, str]:
             os.write(writing, json.dumps(work()).encode())
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as told:
-        found: dict[str, str] = json.loads(told.read())
+    with os.fdopen(reading, "rb") as text:
+        found: dict[str, str] = json.loads(text.read())
     os.waitpid(pid, 0)
     return found
 

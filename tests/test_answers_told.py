@@ -101,14 +101,14 @@ def test_four_words_are_repeated_within_one_answer_only() -> None:
 
 
 def test_G1_the_share_of_answers_that_ended_by_eos_is_told() -> None:
-    told = analyses()["completions"]["tuned"]
-    assert (told.rows, told.of, told.limit) == (4, 5, 8)
-    assert told.ended_by_eos.value == 0.75
-    assert told.references_over_limit == 1
-    assert told.prompts_cut == 1
-    assert (told.different, told.different_references) == (4, 3)
-    assert told.mean_tokens == pytest.approx((1 + 9 + 1 + 1) / 4)
-    assert told.mean_reference_tokens == pytest.approx(3)
+    result = analyses()["completions"]["tuned"]
+    assert (result.rows, result.of, result.limit) == (4, 5, 8)
+    assert result.ended_by_eos.value == 0.75
+    assert result.references_over_limit == 1
+    assert result.prompts_cut == 1
+    assert (result.different, result.different_references) == (4, 3)
+    assert result.mean_tokens == pytest.approx((1 + 9 + 1 + 1) / 4)
+    assert result.mean_reference_tokens == pytest.approx(3)
     base = analyses()["completions"]["base"]
     assert base.empty.count == 1
     assert base.looping.count == 1
@@ -116,8 +116,8 @@ def test_G1_the_share_of_answers_that_ended_by_eos_is_told() -> None:
 
 
 def test_cross_scoring_divides_sums_over_all_answers() -> None:
-    told = analyses()["cross_scoring"][""]
-    base, tuned = told.answers_of_base, told.answers_of_tuned
+    result = analyses()["cross_scoring"][""]
+    base, tuned = result.answers_of_base, result.answers_of_tuned
     assert (base.under_base, base.under_tuned) == (-0.5, -1.5)
     assert (tuned.under_base, tuned.under_tuned) == (-3.0, -0.25)
     assert tuned.difference.value == pytest.approx(2.75)
@@ -126,22 +126,22 @@ def test_cross_scoring_divides_sums_over_all_answers() -> None:
 
 
 def test_the_worst_and_the_best_answers_are_no_row_twice() -> None:
-    told = analyses()["examples"][""]
-    ids = [row.row_id for kind in ("worst", "best") for row in getattr(told, kind)]
+    result = analyses()["examples"][""]
+    ids = [row.row_id for kind in ("worst", "best") for row in getattr(result, kind)]
     assert len(ids) == len(set(ids)) == 4
-    assert told.worst[0].row_id == 5
-    assert told.best[0].chrf_tuned == pytest.approx(100)
-    assert told.worst[0].base == ""
+    assert result.worst[0].row_id == 5
+    assert result.best[0].chrf_tuned == pytest.approx(100)
+    assert result.worst[0].base == ""
 
 
 def test_a_closed_choice_is_paired_and_beside_the_commonest() -> None:
-    told = analyses()["closed_choice"][""]
-    assert told.rows == 3
-    assert told.accuracy.base.count == 0
-    assert told.accuracy.tuned.count == 1
-    assert (told.fixed, told.broke, told.p) == (1, 0, 1.0)
-    assert (told.commonest.completion, told.commonest.count) == ("yes", 2)
-    assert told.commonest.value == pytest.approx(2 / 3)
+    result = analyses()["closed_choice"][""]
+    assert result.rows == 3
+    assert result.accuracy.base.count == 0
+    assert result.accuracy.tuned.count == 1
+    assert (result.fixed, result.broke, result.p) == (1, 0, 1.0)
+    assert (result.commonest.completion, result.commonest.count) == ("yes", 2)
+    assert result.commonest.value == pytest.approx(2 / 3)
 
 
 def test_the_section_says_split_rows_and_meaning() -> None:
@@ -150,16 +150,16 @@ def test_the_section_says_split_rows_and_meaning() -> None:
         "analyses": {"test": analyses()},
         "results": {"test": {"tuned": ModelResult(n=4, metrics={}, signatures=signatures)}},
     }
-    told = words(show_completions(report))
-    assert "4 rows of test (of 5, drawn by the run's seed): greedily" in told
-    assert "at most 8 tokens each" in told
-    assert "different answers | 4 of 4 | 4 of 4" in told
-    assert "References longer than an answer may be: 1." in told
-    assert "answers that ended by themselves | 75.0 % [30.1, 95.4]" in told
-    assert "ROUGE-1, ROUGE-L: no stemmer" in told
-    assert "The base gives the tuned model's answers 2.750 nats per token less" in told
-    assert "on 16 tokens of 4 rows" in told
-    assert "base (chrF 0.0): nothing" in told
+    text = words(show_completions(report))
+    assert "4 rows of test (of 5, drawn by the run's seed): greedily" in text
+    assert "at most 8 tokens each" in text
+    assert "different answers | 4 of 4 | 4 of 4" in text
+    assert "References longer than an answer may be: 1." in text
+    assert "answers that ended by themselves | 75.0 % [30.1, 95.4]" in text
+    assert "ROUGE-1, ROUGE-L: no stemmer" in text
+    assert "The base gives the tuned model's answers 2.750 nats per token less" in text
+    assert "on 16 tokens of 4 rows" in text
+    assert "base (chrF 0.0): nothing" in text
     closed = words(show_choices(report))
     assert "Train has only 2 different completions" in closed
     assert "fixed 1 row and broke 0" in closed
@@ -214,19 +214,19 @@ def test_V7_the_end_token_is_told_by_itself_and_paired() -> None:
     rows = 20
     base = ended([True] * rows, [3] * rows, [1.0 + i / 10 for i in range(rows)])
     tuned = ended([False] * rows, [3] * rows, [5.0 + i / 10 + i % 2 for i in range(rows)])
-    told = endings(base, tuned)
-    assert told["base"].end_token.value == pytest.approx(1.95)
-    assert told["tuned"].end_token.value == pytest.approx(6.45)
-    assert told["tuned"].other_tokens.value == pytest.approx(0.25)
-    change = told[""].difference
+    found = endings(base, tuned)
+    assert found["base"].end_token.value == pytest.approx(1.95)
+    assert found["tuned"].end_token.value == pytest.approx(6.45)
+    assert found["tuned"].other_tokens.value == pytest.approx(0.25)
+    change = found[""].difference
     assert change.value == pytest.approx(4.5)
     assert 4.2 < change.low < 4.5 < change.high < 4.8
     assert change.p < 0.001
-    assert told["tuned"].answers.ended.high == pytest.approx(wilson(0, rows)[1])
+    assert found["tuned"].answers.ended.high == pytest.approx(wilson(0, rows)[1])
     answered = {
         "completions": {m: completions_of(f) for m, f in (("base", base), ("tuned", tuned))}
     }
-    report = {"analyses": {"test": answered | {"endings": told}}, "results": {}}
+    report = {"analyses": {"test": answered | {"endings": found}}, "results": {}}
     shown = words(show_completions(report))
     assert "whose reference ends within the limit | 100.0 % [83.9, 100.0] | 0.0 %" in shown
     assert "end token, nats | 1.950 [" in shown
@@ -241,10 +241,10 @@ def completions_of(frame: pl.DataFrame) -> dict[str, Any]:
 def test_V7_only_answers_that_could_end_are_counted() -> None:
     """The end token takes a place; a reference whose end is not scored shows none to learn."""
     frame = ended([True, False, True, False], [7, 8, 3, 3], [1.0, 1.0, None, 1.0])
-    told = endings(frame, frame)["tuned"]
-    assert told.answers.rows == 2
-    assert told.answers.ended.count == 1
-    assert told.rows == 3
+    result = endings(frame, frame)["tuned"]
+    assert result.answers.rows == 2
+    assert result.answers.ended.count == 1
+    assert result.rows == 3
 
 
 def test_V7_texts_without_prompts_still_tell_their_ends() -> None:
@@ -256,9 +256,9 @@ def test_V7_texts_without_prompts_still_tell_their_ends() -> None:
 
 def test_V7_predictions_of_an_older_version_have_no_end_tokens() -> None:
     frame = ended([True] * 6, [3] * 6, [1.0] * 6).drop("end_nll")
-    told = endings(frame, frame)
-    assert set(told) == {"base", "tuned"}
-    assert set(told["tuned"]) == {"answers"}
+    found = endings(frame, frame)
+    assert set(found) == {"base", "tuned"}
+    assert set(found["tuned"]) == {"answers"}
 
 
 def test_bleu_of_short_answers_is_explained() -> None:
@@ -266,8 +266,8 @@ def test_bleu_of_short_answers_is_explained() -> None:
     e = Evaluation("test", {"base": rows, "tuned": rows}, rows.select("row_id"), CONFIG)
     found = {f.name: f.result for f in completions(e) if f.model in ("tuned", "")}
     assert found["short_answers"] == ShortAnswers(6, 6, 6, 4)
-    told = {name: {"tuned": result, "": result} for name, result in found.items()}
-    shown = words(show_completions({"analyses": {"test": told}, "results": {}}))
+    values = {name: {"tuned": result, "": result} for name, result in found.items()}
+    shown = words(show_completions({"analyses": {"test": values}, "results": {}}))
     assert (
         "BLEU counts sequences of 4 tokens: 6 of 6 answers and 6 references are shorter, so BLEU "
         "is near 0 even where they agree. Read exact match and chrF instead." in shown

@@ -55,9 +55,9 @@ def test_a_footer_that_lies_about_sizes_changes_nothing() -> None:
     frame = pl.DataFrame({"a": ["x" * 100_000 + str(i) for i in range(100)]})
     whole = parquet(frame)
     size, _ = unpacked_size(whole)
-    told = _varint(2 * _total_uncompressed(whole))
-    assert whole.count(told) >= 1
-    lying = whole[: -len(whole) // 2] + whole[-len(whole) // 2 :].replace(told, _varint(2, told))
+    found = _varint(2 * _total_uncompressed(whole))
+    assert whole.count(found) >= 1
+    lying = whole[: -len(whole) // 2] + whole[-len(whole) // 2 :].replace(found, _varint(2, found))
     assert lying != whole
     assert unpacked_size(lying)[0] == size >= 10_000_000
 
@@ -103,9 +103,9 @@ def test_rows_that_fit_into_no_memory_are_refused(
         monkeypatch.setattr(data_faults, "free_memory", lambda: 100_000)
         assert len(read(tmp_path, train=name).splits["train"].frame) == 10
         monkeypatch.setattr(data_faults, "free_memory", lambda: 3_000)
-        [told] = faults(tmp_path, train=name)
-        assert told.startswith(f"{name}: holds ")
-        assert "0 MiB are free. Give fewer or shorter rows" in told
+        [found] = faults(tmp_path, train=name)
+        assert found.startswith(f"{name}: holds ")
+        assert "0 MiB are free. Give fewer or shorter rows" in found
 
 
 def test_a_text_that_is_too_long_is_a_bad_row(
@@ -113,12 +113,12 @@ def test_a_text_that_is_too_long_is_a_bad_row(
 ) -> None:
     monkeypatch.setattr(rows, "LONGEST", 40)
     write_csv(tmp_path / "a.csv", [*TEN, ("a text " * 6, "good")])
-    [told] = faults(tmp_path, train="a.csv")
-    assert told.startswith('a.csv:12: text is longer than 40 bytes in column "text"')
+    [found] = faults(tmp_path, train="a.csv")
+    assert found.startswith('a.csv:12: text is longer than 40 bytes in column "text"')
     chat = [{"role": "user", "content": "x" * 41}, {"role": "assistant", "content": "y"}]
     write_jsonl(tmp_path / "a.jsonl", [{"messages": chat}])
-    [told] = faults(tmp_path, "generation", train="a.jsonl")
-    assert told.startswith('a.jsonl:1: column "messages": message 1 is longer than 40 characters')
+    [found] = faults(tmp_path, "generation", train="a.jsonl")
+    assert found.startswith('a.jsonl:1: column "messages": message 1 is longer than 40 characters')
     (tmp_path / "a.txt").write_text("a long document, which is no row\n" * 10)
     assert read(tmp_path, "generation", train="a.txt", validation=0.2).splits
 
@@ -126,10 +126,10 @@ def test_a_text_that_is_too_long_is_a_bad_row(
 def test_a_file_of_too_many_columns_lists_few_of_them(tmp_path: Path) -> None:
     names = [f"c{i}" for i in range(2_000)]
     write_csv(tmp_path / "a.csv", [tuple("1" for _ in names)] * 3, header=",".join(names))
-    [told, *_] = faults(tmp_path, train="a.csv", text="body")
-    assert "c49" in told
-    assert told.endswith("… and 1,950 more")
-    assert "c50," not in told
+    [found, *_] = faults(tmp_path, train="a.csv", text="body")
+    assert "c49" in found
+    assert found.endswith("… and 1,950 more")
+    assert "c50," not in found
 
 
 def test_stored_predictions_that_hold_too_much_are_refused(

@@ -264,11 +264,11 @@ def sentences(blocks):
 def test_section_says_what_the_numbers_mean():
     off = predictions(1000, sharpness=3.0)
     blocks = section(tuned=off, validation=predictions(1000, sharpness=3.0, seed=1))
-    told = sentences(blocks)
-    assert "its confidences are off" in told
-    assert "over-confident" in told
-    assert "makes confidences softer and changes no answer" in told
-    assert "the loss falls" in told
+    text = sentences(blocks)
+    assert "its confidences are off" in text
+    assert "over-confident" in text
+    assert "makes confidences softer and changes no answer" in text
+    assert "the loss falls" in text
     found = result(tuned=off)
     assert overconfidence(found.bins, found.n) > 0.05
     fine = sentences(section(tuned=predictions(1000)))

@@ -146,9 +146,9 @@ def test_every_bad_row_is_told_with_its_line(folder: Path) -> None:
         file.write('"what is this",eggs\n"",ham\n')
     with pytest.raises(DataError) as caught:
         check_run(load_config(folder / "run.toml"))
-    told = "\n".join(map(str, caught.value.faults))
-    assert "test.csv:22" in told
-    assert "test.csv:23" in told
+    text = "\n".join(map(str, caught.value.faults))
+    assert "test.csv:22" in text
+    assert "test.csv:23" in text
 
 
 @pytest.mark.parametrize("labels", ["yes no YES no", "yes no yes no"])

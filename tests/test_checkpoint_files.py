@@ -33,7 +33,7 @@ def flip(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "harm", "told"),
+    ("name", "harm", "expected"),
     [
         ("model.safetensors", lambda p: p.write_bytes(p.read_bytes()[:-8]), "its header names"),
         ("model.safetensors", lambda p: flip(p, -1), "its sha256 is another"),
@@ -44,7 +44,7 @@ def flip(path: Path, place: int) -> None:
     ],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_is_taken(
-    run: Run, name: str, harm: Callable[[Path], object], told: str
+    run: Run, name: str, harm: Callable[[Path], object], expected: str
 ) -> None:
     older, newer = write_checkpoint(run, 10), write_checkpoint(run, 20)
     assert newest_whole(run) == (newer, [])
@@ -52,7 +52,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_is_taken(
     found, [damage] = newest_whole(run)
     assert found == older
     assert str(newer / name) in damage
-    assert told in damage
+    assert expected in damage
     assert way_on(found, [damage])[0].endswith("The run resumes at step 10")
 
 

@@ -30,17 +30,17 @@ def made(folder: Path, name: str, frame: pl.DataFrame, **more: Any) -> Run:
 
 
 def unpaired_reason(*runs: Run) -> str:
-    told = compare_runs(runs)
-    assert told["comparisons"] == []
-    (only,) = told["unpaired"]
+    compared = compare_runs(runs)
+    assert compared["comparisons"] == []
+    (only,) = compared["unpaired"]
     return str(only["reason"])
 
 
 def test_S3_runs_of_the_same_rows_are_paired(tmp_path: Path) -> None:
     before, after = labelled(seed=1), labelled(seed=2, skill=2)
-    told = compare_runs([made(tmp_path, "a", before), made(tmp_path, "b", after)])
-    assert told["unpaired"] == []
-    found = {c.metric: c for c in told["comparisons"]}
+    compared = compare_runs([made(tmp_path, "a", before), made(tmp_path, "b", after)])
+    assert compared["unpaired"] == []
+    found = {c.metric: c for c in compared["comparisons"]}
     expected = compare("test", "a", before, "b", after, LABELS, "yes", metrics=["accuracy"])[0]
     accuracy = found["accuracy"]
     assert (accuracy.from_model, accuracy.to_model) == ("a", "b")
@@ -51,8 +51,8 @@ def test_S3_runs_of_the_same_rows_are_paired(tmp_path: Path) -> None:
         expected.low,
         expected.high,
     )
-    assert told["metric"] == "macro_f1"
-    assert any("choice of test rows only" in note for note in told["notes"])
+    assert compared["metric"] == "macro_f1"
+    assert any("choice of test rows only" in note for note in compared["notes"])
 
 
 def test_the_order_of_stored_rows_does_not_matter(tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_the_order_of_stored_rows_does_not_matter(tmp_path: Path) -> None:
         made(tmp_path, "a", frame),
         made(tmp_path, "b", frame.sample(120, shuffle=True, seed=1)),
     ]
-    told = compare_runs(runs)
-    assert told["unpaired"] == []
-    assert {c.difference for c in told["comparisons"] if c.metric != "loss"} == {0.0}
+    compared = compare_runs(runs)
+    assert compared["unpaired"] == []
+    assert {c.difference for c in compared["comparisons"] if c.metric != "loss"} == {0.0}
 
 
 def test_other_ids_are_not_paired_and_told(tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_predictions_without_a_content_hash_are_not_paired(tmp_path: Path) -> No
 
 def test_S6_holm_is_over_the_runs_compared(tmp_path: Path) -> None:
     runs = [made(tmp_path, n, labelled(seed=i, skill=1 + i / 3)) for i, n in enumerate("abcd")]
-    told = compare_runs(runs, metric="accuracy")
-    asked = [c for c in told["comparisons"] if c.metric == "accuracy"]
+    compared = compare_runs(runs, metric="accuracy")
+    asked = [c for c in compared["comparisons"] if c.metric == "accuracy"]
     assert [c.to_model for c in asked] == ["b", "c", "d"]
     expected = multipletests([c.p for c in asked], method="holm")[1]
     assert [c.p_holm for c in asked] == pytest.approx(list(expected))
-    assert all(c.p_holm is None for c in told["comparisons"] if c.metric != "accuracy")
+    assert all(c.p_holm is None for c in compared["comparisons"] if c.metric != "accuracy")
 
 
 def test_another_task_is_refused() -> None:
@@ -166,8 +166,8 @@ def test_the_models_compared_can_be_chosen(tmp_path: Path) -> None:
 def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
     a = made(tmp_path, "a", labelled(), train=TrainConfig(learning_rate=1e-4))
     b = made(tmp_path, "b", labelled(), train=TrainConfig(learning_rate=2e-4, batch_tokens=512))
-    told = compare_runs([a, b])
-    assert told["config"] == {
+    compared = compare_runs([a, b])
+    assert compared["config"] == {
         "train.learning_rate": [1e-4, 2e-4],
         "train.batch_tokens": [None, 512],
     }
@@ -176,18 +176,18 @@ def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
 
 def test_K4_other_tokens_leave_bits_per_byte_and_say_so(tmp_path: Path) -> None:
     other = written(seed=1).with_columns(tokens=pl.col("tokens") * 2)
-    told = compare_runs([made(tmp_path, "a", written()), made(tmp_path, "b", other)])
-    assert {c.metric for c in told["comparisons"]} == {"bits_per_byte"}
-    assert any("only bits per byte can be compared" in note for note in told["notes"])
+    compared = compare_runs([made(tmp_path, "a", written()), made(tmp_path, "b", other)])
+    assert {c.metric for c in compared["comparisons"]} == {"bits_per_byte"}
+    assert any("only bits per byte can be compared" in note for note in compared["notes"])
 
 
 def test_copies_of_a_name_stay_apart_and_verdicts_are_told(tmp_path: Path) -> None:
     objective = ObjectiveConfig(metric="accuracy", at_least=0.5)
     runs = [made(tmp_path / part, "same", labelled(skill=3), objective=objective) for part in "xy"]
-    told = compare_runs(runs)
-    assert [r["name"] for r in told["runs"]] == ["same (1)", "same (2)"]
-    assert told["runs"][0]["verdict"]["objective"] == "accuracy at least 50.0 %"
-    assert told["metric"] == "accuracy"
+    compared = compare_runs(runs)
+    assert [r["name"] for r in compared["runs"]] == ["same (1)", "same (2)"]
+    assert compared["runs"][0]["verdict"]["objective"] == "accuracy at least 50.0 %"
+    assert compared["metric"] == "accuracy"
 
 
 def test_what_is_printed_says_why_rows_are_not_paired(
@@ -196,29 +196,30 @@ def test_what_is_printed_says_why_rows_are_not_paired(
     a, b = made(tmp_path, "a", labelled(120)), made(tmp_path, "b", labelled(100, seed=1))
     c = made(tmp_path, "c", labelled(120, seed=2))
     show_comparison(compare_runs([a, b, c]))
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        "b is not paired with the baseline: 20 rows (100, 101, 102, 103, 104, …) only in a" in told
+        "b is not paired with the baseline: 20 rows (100, 101, 102, 103, 104, …) only in a"
+        in printed
     )
-    assert "no evidence that one model is better" in told
-    assert "the baseline is a" in told
-    assert "p (Holm)" not in told  # one run alone was paired
-    assert "No setting differs" not in told
-    assert "rows of test" in told
+    assert "no evidence that one model is better" in printed
+    assert "the baseline is a" in printed
+    assert "p (Holm)" not in printed  # one run alone was paired
+    assert "No setting differs" not in printed
+    assert "rows of test" in printed
 
 
 @pytest.mark.parametrize("name", ["classification", "generation"])
 def test_metrics_have_their_names_and_never_their_keys(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = compare_runs([Run(SAMPLES / name)] * 2)
-    show_comparison(told)
-    page = render_blocks(comparison_blocks(told))
-    lines = metric_lines(told, 200)
+    compared = compare_runs([Run(SAMPLES / name)] * 2)
+    show_comparison(compared)
+    page = render_blocks(comparison_blocks(compared))
+    lines = metric_lines(compared, 200)
     screen = "\n".join("".join(text for text, _ in line) for line in lines)
     for text in (capsys.readouterr().out, page, screen):
-        for key in told["metrics"]:
+        for key in compared["metrics"]:
             if "_" in key:
                 assert key not in text
             if not METRICS[key].same_as:
-                assert name_metric(key, told["positive"]) in text
+                assert name_metric(key, compared["positive"]) in text

@@ -96,7 +96,7 @@ def test_what_must_be_given_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "expected"),
     [
         ("train.epochs=0", "train.epochs: must be above 0"),
         ("train.epochs=nan", "train.epochs: must be a number, not nan"),
@@ -115,9 +115,9 @@ def test_what_must_be_given_is_asked_for(tmp_path: Path) -> None:
         ("evaluate.slices=['a', 'a']", "evaluate.slices: names 'a' twice"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, setting: str, told: str) -> None:
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, setting: str, expected: str) -> None:
     [found] = faults(tmp_path, LEAST, setting)
-    assert found.startswith(f"--set {told}")
+    assert found.startswith(f"--set {expected}")
 
 
 COST = "objective.cost={ fp = 1, fn = 20 }"
@@ -224,7 +224,7 @@ def test_every_bad_override_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (None, "there is no such file"),
         (b"task = ", "is not valid TOML"),
@@ -232,12 +232,12 @@ def test_every_bad_override_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(
-    tmp_path: Path, content: bytes | None, told: str
+    tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
     path = tmp_path / "run.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=expected) as caught:
         load_config(path)
     assert str(path) in str(caught.value)
 
@@ -342,7 +342,7 @@ def test_a_saved_configuration_keeps_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "setting", "told"),
+    ("task", "setting", "expected"),
     [
         ("classification", "at_least = nan", "at_least: must be a number, not nan"),
         ("classification", "at_most = -inf", "at_most: must be a number, not -inf"),
@@ -351,7 +351,7 @@ def test_a_saved_configuration_keeps_its_folder(tmp_path: Path) -> None:
     ],
 )
 def test_an_objective_that_cannot_be_met_is_refused(
-    tmp_path: Path, task: str, setting: str, told: str
+    tmp_path: Path, task: str, setting: str, expected: str
 ) -> None:
     path = tmp_path / "run.toml"
     path.write_text(
@@ -359,7 +359,7 @@ def test_an_objective_that_cannot_be_met_is_refused(
     )
     with pytest.raises(ConfigError, match=r"run\.toml:7 objective") as found:
         load_config(path)
-    assert told in str(found.value)
+    assert expected in str(found.value)
     assert found.value.exit_code == 2
 
 
@@ -367,7 +367,7 @@ def test_an_objective_that_cannot_be_met_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("task", "setting", "told"),
+    ("task", "setting", "expected"),
     [
         ("classification", 'metric = "accuracy"\nat_most = 0.9',
          "objective.at_most: cannot be asked of accuracy: more is better. Write at_least"),
@@ -383,11 +383,11 @@ def test_an_objective_that_cannot_be_met_is_refused(
     ],
 )  # fmt: skip
 def test_V4_a_target_is_in_the_direction_of_its_metric(
-    tmp_path: Path, task: str, setting: str, told: str
+    tmp_path: Path, task: str, setting: str, expected: str
 ) -> None:
     text = f"{LEAST.replace('classification', task)}[objective]\n{setting}\n"
     [found] = faults(tmp_path, text)
-    assert told in found
+    assert expected in found
     assert "run.toml:" in found
 
 

@@ -107,8 +107,8 @@ def test_a_hub_that_is_switched_off_is_not_asked_for_rows(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv(name, "on")
     monkeypatch.setattr(pl, "read_parquet", asked)
-    [told] = faults(tmp_path, train="org/name")
-    assert "it is not asked while HF_HUB_OFFLINE is set. Write" in told
+    [found] = faults(tmp_path, train="org/name")
+    assert "it is not asked while HF_HUB_OFFLINE is set. Write" in found
 
 
 def test_hub_dataset_is_read_through_polars(

@@ -251,8 +251,8 @@ def test_another_encoding_is_one_fault_that_names_it(
 
 
 def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
-    told = [json.dumps({"text": a, "label": b}, ensure_ascii=False) for a, b in rows]
-    path.write_text("\n".join(told) + "\n", encoding="utf-8")
+    lines = [json.dumps({"text": a, "label": b}, ensure_ascii=False) for a, b in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -331,12 +331,12 @@ def test_hostile_json_is_told_in_one_fault_a_kind(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl").write_text("\n".join([*map(json.dumps, GOOD), *bad]))
     found = faults(tmp_path, train="a.jsonl")
-    told = "\n".join(found)
+    text = "\n".join(found)
     assert len(found) == 4
-    assert "a.jsonl:11: holds more than 100 values within each other (1 more line" in told
-    assert "a.jsonl:13: holds NaN or Infinity, which JSON does not have (1 more line" in told
-    assert "a.jsonl:15: holds a number that is too large" in told
-    assert "a.jsonl:16: text holds a NUL character" in told
+    assert "a.jsonl:11: holds more than 100 values within each other (1 more line" in text
+    assert "a.jsonl:13: holds NaN or Infinity, which JSON does not have (1 more line" in text
+    assert "a.jsonl:15: holds a number that is too large" in text
+    assert "a.jsonl:16: text holds a NUL character" in text
     (tmp_path / "a.json").write_text("[" + ",\n".join([*map(json.dumps, GOOD), deep]) + "]")
     [fault] = faults(tmp_path, train="a.json")
     assert "within each other" in fault

@@ -115,8 +115,8 @@ def test_the_estimate_is_held_against_what_the_run_took(tmp_path: Path) -> None:
     assert found is not None
     write_estimate(run, found)
     assert read_estimate(run) == found
-    told = compare_with_estimate(run, read_history(run))
-    assert told == {
+    result = compare_with_estimate(run, read_history(run))
+    assert result == {
         "estimated_seconds": 1.25,
         "seconds": 1.0,
         "estimated_tokens": 1_000,

@@ -98,16 +98,16 @@ def test_time_and_memory_are_told_in_the_same_words(tmp_path: Path) -> None:
     assert compare_with_estimate(run, history) is None
     both = Estimate(steps=1, tokens=10, state_bytes=300 * MIB, tokens_per_second=4.0)
     write_estimate(run, both)
-    told = compare_with_estimate(run, history)
-    assert told is not None
-    assert beside_estimate(told) == "2.00 s of 2.50 s, 340 MiB of 300 MiB estimated;"
-    rows = dict(status_rows({**EMPTY_STATUS, "estimate": told}))
+    found = compare_with_estimate(run, history)
+    assert found is not None
+    assert beside_estimate(found) == "2.00 s of 2.50 s, 340 MiB of 300 MiB estimated;"
+    rows = dict(status_rows({**EMPTY_STATUS, "estimate": found}))
     assert rows["training took"] == "2.0 s, estimated 2.5 s"
     assert rows["training memory"] == "340 MiB, estimated 300 MiB"
     write_estimate(run, Estimate(steps=1, tokens=10, state_bytes=300 * MIB))
-    told = compare_with_estimate(run, history)
-    assert told is not None
-    assert beside_estimate(told) == "340 MiB of 300 MiB estimated;"
+    found = compare_with_estimate(run, history)
+    assert found is not None
+    assert beside_estimate(found) == "340 MiB of 300 MiB estimated;"
     assert compare_with_estimate(run, fold(story())) is None
 
 

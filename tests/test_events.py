@@ -50,8 +50,8 @@ def read_all(path: Path, chunk: int = 4 << 20) -> list[AnyEvent]:
 
 
 def test_a_line_is_json_with_its_kind() -> None:
-    told = json.loads(encode_event(Note(level="info", text="a\nb")))
-    assert told == {"kind": "Note", "level": "info", "text": "a\nb"}
+    values = json.loads(encode_event(Note(level="info", text="a\nb")))
+    assert values == {"kind": "Note", "level": "info", "text": "a\nb"}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

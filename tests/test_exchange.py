@@ -259,8 +259,8 @@ def test_S2b_corpus_metrics_of_answers_have_a_permutation_p():
 def test_S2b_no_p_comes_from_the_bootstrap():
     truth, p, q = pair(80)
     for c in found(frame(truth, p=p), frame(truth, p=q)).values():
-        told = c.method.partition(";")[0]
-        assert "permutation p" in told or "McNemar" in told, c.metric
+        result = c.method.partition(";")[0]
+        assert "permutation p" in result or "McNemar" in result, c.metric
         assert "same draws" not in c.method
         assert METRICS[c.metric].name == c.metric
 

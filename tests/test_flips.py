@@ -107,14 +107,14 @@ def test_losses_fall_rise_and_add_up() -> None:
     )
     before = before.with_columns(tokens=pl.when(odd == 9).then(0).otherwise("tokens"))
     (found,) = find_flips(evaluation({"base": before, "tuned": after}))
-    told, counts = found.result, found.result.counts
-    assert sum(counts.values()) == told.n == 60
+    result, counts = found.result, found.result.counts
+    assert sum(counts.values()) == result.n == 60
     assert (counts["undefined"], counts["same"], counts["unscored"]) == (1, 1, 1)
-    assert told.unit == "nats a token"
+    assert result.unit == "nats a token"
     n = counts["fell"] + counts["rose"]
-    assert told.p == pytest.approx(binomtest(counts["fell"], n).pvalue)
+    assert result.p == pytest.approx(binomtest(counts["fell"], n).pvalue)
     for kind, sign in (("fell", -1), ("rose", 1)):
-        changes = [row.change * sign for row in told.rows[kind]]
+        changes = [row.change * sign for row in result.rows[kind]]
         assert changes == sorted(changes, reverse=True)
         assert changes[-1] > 0
 
@@ -142,17 +142,17 @@ def test_runs_that_stored_no_text_still_open(task: str, tmp_path: Path) -> None:
     shutil.copytree(SAMPLES / task, run.path)
     for path in run.predictions.iterdir():
         pl.read_parquet(path).drop("input").write_parquet(path)
-    told = flip_list(run, limit=5).to_dict()
-    assert sum(told["counts"].values()) == told["n"]
-    assert "text_missing" in told
-    assert all("input" not in row for rows in told["rows"].values() for row in rows)
+    found = flip_list(run, limit=5).to_dict()
+    assert sum(found["counts"].values()) == found["n"]
+    assert "text_missing" in found
+    assert all("input" not in row for rows in found["rows"].values() for row in rows)
 
 
 def test_stored_text_is_shown_and_any_kind_can_be_listed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {"base": labelled(), "tuned": labelled(seed=3)})
-    told = flip_list(run, kind="wrong", limit=1000).to_dict()
-    assert len(told["rows"]["wrong"]) == told["counts"]["wrong"]
-    row = told["rows"]["wrong"][0]
+    found = flip_list(run, kind="wrong", limit=1000).to_dict()
+    assert len(found["rows"]["wrong"]) == found["counts"]["wrong"]
+    row = found["rows"]["wrong"][0]
     assert row["input"] == f"text number {row['row_id']}"
     with pytest.raises(ConfigError, match="there is no 'fell' for a classifier"):
         flip_list(run, kind="fell")

@@ -115,11 +115,11 @@ def test_a_folder_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"tuned": labelled(20)})
     history = read_history(run)
     run.path.rename(tmp_path / "moved")
-    told = r"Where its folder was moved, go on in the new place; then"
-    gone = pytest.raises(RunError, match=rf"\({run.path} is gone\)\. {told}")
+    text = r"Where its folder was moved, go on in the new place; then"
+    gone = pytest.raises(RunError, match=rf"\({run.path} is gone\)\. {text}")
     with gone, replacing(run.model_path) as temporary:
         temporary.mkdir(parents=True)  # as libraries do
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=text):
         make_folder(run.predictions)
     with pytest.raises(RunError, match="is gone"):
         write_report(run, ("md", "card"), history=history)

@@ -387,7 +387,7 @@ def test_every_fault_of_a_guardrail_is_named_with_its_line(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ('[{ metric = "recall" }]', "guardrail[0]: asks for nothing"),
         ('[{ metric = "recal", at_least = 0.5 }]', "guardrail[0].metric: there is no metric"),
@@ -402,10 +402,12 @@ def test_every_fault_of_a_guardrail_is_named_with_its_line(tmp_path: Path) -> No
         ("[3]", "guardrail[0]: must be a table"),
     ],
 )  # fmt: skip
-def test_a_guardrail_that_cannot_be_meant_is_refused(tmp_path: Path, given: str, told: str) -> None:
+def test_a_guardrail_that_cannot_be_meant_is_refused(
+    tmp_path: Path, given: str, expected: str
+) -> None:
     head = TEXT.partition("[[")[0]
     [found] = faults(tmp_path, head, f"guardrail={given}")
-    assert found.startswith(f"--set {told}")
+    assert found.startswith(f"--set {expected}")
 
 
 def test_margins_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:

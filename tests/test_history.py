@@ -121,9 +121,9 @@ def test_an_epochs_loss_is_one_division_of_sums() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 1000)), min_size=4, max_size=40))
-def test_means_over_epochs_do_not_depend_on_the_cut(told: list[tuple[float, int]]) -> None:
-    history = fold([story.step(i + 1, loss, count) for i, (loss, count) in enumerate(told)])
-    total = sum(loss * count for loss, count in told) / sum(count for _, count in told)
+def test_means_over_epochs_do_not_depend_on_the_cut(expected: list[tuple[float, int]]) -> None:
+    history = fold([story.step(i + 1, loss, count) for i, (loss, count) in enumerate(expected)])
+    total = sum(loss * count for loss, count in expected) / sum(count for _, count in expected)
     assert history.steps.mean_loss(0, 1e9) == pytest.approx(total)
 
 
@@ -186,13 +186,13 @@ def test_eta_is_the_pace_of_the_last_steps_times_what_is_left() -> None:
 
 
 def test_comparisons_of_every_split_stay() -> None:
-    told = [records.comparisons([COMPARED | {"split": split}]) for split in ("validation", "test")]
-    assert [c.split for c in fold(told).comparisons] == ["validation", "test"]
+    lines = [records.comparisons([COMPARED | {"split": split}]) for split in ("validation", "test")]
+    assert [c.split for c in fold(lines).comparisons] == ["validation", "test"]
 
 
 def test_a_result_replaces_the_one_before() -> None:
-    told = [records.results("test", "tuned", RESULT | {"n": n}) for n in (1, 2)]
-    assert fold(told).results["test"]["tuned"].n == 2
+    lines = [records.results("test", "tuned", RESULT | {"n": n}) for n in (1, 2)]
+    assert fold(lines).results["test"]["tuned"].n == 2
 
 
 def test_the_last_score_of_a_text_counts() -> None:
@@ -241,7 +241,7 @@ def observed(epochs: Trained, error: float = 0.01, start: float = 0.7) -> str:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "told"),
+    ("epochs", "expected"),
     [
         ([(0.6, 0.5)], "validation loss fell by 0.20 in the first epoch"),
         ([(0.6, 0.69)], "validation loss is level (-0.010): little learnt yet"),
@@ -274,8 +274,8 @@ def observed(epochs: Trained, error: float = 0.01, start: float = 0.7) -> str:
         ([(0.6, NONE), (0.4, NONE)], "training loss fell (0.600 → 0.400)"),
     ],
 )
-def test_V10_observations_come_from_the_one_rule_of_noise(epochs: Trained, told: str) -> None:
-    assert observed(epochs).replace("0.601", "0.600").replace("0.401", "0.400") == told
+def test_V10_observations_come_from_the_one_rule_of_noise(epochs: Trained, expected: str) -> None:
+    assert observed(epochs).replace("0.601", "0.600").replace("0.401", "0.400") == expected
 
 
 def test_V10_the_noise_of_the_rows_decides_and_not_the_size_of_the_change() -> None:
@@ -313,11 +313,11 @@ def test_no_order_of_events_breaks_the_fold(shuffle: random.Random) -> None:
 
 
 def test_checkpoints_say_which_is_best() -> None:
-    told = [
+    lines = [
         CheckpointSaved(step=4, path="a", seconds=0.1, best=True),
         CheckpointSaved(step=8, path="b", seconds=0.1),
     ]
-    assert fold(told).best_step == 4
+    assert fold(lines).best_step == 4
 
 
 def test_final_scores_do_not_disturb_the_validation_series() -> None:
@@ -467,14 +467,14 @@ def test_V10_a_change_within_two_standard_errors_is_level() -> None:
 
 def test_V11_one_sentence_says_which_checkpoint_is_kept_and_why() -> None:
     tied = fold([*story.beginning(), *story.epoch(1), *story.epoch(2), chosen(8, 8, 4, 1.0)])
-    told = reason_kept(tied)
-    assert told == (
+    found = reason_kept(tied)
+    assert found == (
         "Step 8 was kept: accuracy on validation, 91.0 %, is indistinguishable from the "
         "92.0 % of step 4 (p = 1.00), and its loss is lower, 0.241 against 0.382."
     )
     kept = describe_kept(tied, story.config())
     assert kept is not None
-    assert (kept["step"], kept["reason"]) == (8, told)
+    assert (kept["step"], kept["reason"]) == (8, found)
     alone = fold([*story.beginning(), *story.epoch(1), *story.epoch(2), chosen(8, 8, 8)])
     assert reason_kept(alone) == (
         "Step 8 was kept: its accuracy on validation, 91.0 %, is the best of 2 evaluations."

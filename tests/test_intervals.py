@@ -61,10 +61,10 @@ def test_V14_identical_models_have_an_honest_interval():
 
 
 def test_V14_an_interval_of_no_width_is_none():
-    (low, high), told = interval_of(np.full(100, 0.25), 50, "method")
+    (low, high), found = interval_of(np.full(100, 0.25), 50, "method")
     assert math.isnan(low)
     assert math.isnan(high)
-    assert told.startswith("no interval")
+    assert found.startswith("no interval")
 
 
 def test_V14_percentiles_of_few_rows_are_widened_as_by_students_t():

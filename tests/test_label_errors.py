@@ -120,11 +120,11 @@ def hints(made: Made, n: int, share: float, seed: int) -> dict[str, Any]:
     return msgspec.to_builtins(found.result)
 
 
-def severity(told: dict[str, Any]) -> str | None:
+def severity(text: dict[str, Any]) -> str | None:
     started = RunStarted(
         run="r", name="r", task="classification", pid=1, host="h", ftev_version="0"
     )
-    event = records.analysis("label_errors", told)
+    event = records.analysis("label_errors", text)
     found = [f for f in find(fold([started, event])) if f.code == "label_errors"]
     return found[0].severity if found else None
 
@@ -133,14 +133,14 @@ def test_V12_no_planted_error_gives_no_hint_however_hard_the_task() -> None:
     runs = [
         hints(made, n, 0.0, seed) for made in (*GOOD, *HARD) for n in SIZES for seed in range(4)
     ]
-    assert sum(told["suspected"] > 0 for told in runs) <= 0.02 * len(runs)
-    assert all("why_not" in told for told in runs if not told["suspected"])
+    assert sum(text["suspected"] > 0 for text in runs) <= 0.02 * len(runs)
+    assert all("why_not" in text for text in runs if not text["suspected"])
 
 
 def test_V12_one_label_in_five_wrong_is_a_warning() -> None:
     runs = [hints(made, n, 0.2, seed) for made in GOOD for n in SIZES for seed in range(4)]
-    assert sum(severity(told) == "warning" for told in runs) >= 0.95 * len(runs)
-    assert np.mean([told["share"] for told in runs if "share" in told]) == pytest.approx(
+    assert sum(severity(text) == "warning" for text in runs) >= 0.95 * len(runs)
+    assert np.mean([text["share"] for text in runs if "share" in text]) == pytest.approx(
         0.2, abs=0.02
     )
 
@@ -172,9 +172,9 @@ def test_V12_nothing_learnt_gives_no_hint() -> None:
         frame = predictions(truth, p, ("a", "b"))
         source = pl.DataFrame({"row_id": frame["row_id"]})
         e = Evaluation("test", {"tuned": frame}, source, CONFIG, ("a", "b"))
-        [told] = find_label_errors(e)
-        assert told.result.suspected == 0
-        why.append(told.result.why_not)
+        [found] = find_label_errors(e)
+        assert found.result.suspected == 0
+        why.append(found.result.why_not)
     assert why.count(NOT_LEARNT) >= 18  # nominal: 2.5 % of runs at chance
 
 
@@ -186,8 +186,8 @@ def test_V12_the_better_of_tuned_and_probe_is_asked() -> None:
     source = pl.DataFrame({"row_id": good["row_id"]})
     asked = {}
     for frames in ({"tuned": good, "probe": poor}, {"tuned": poor, "probe": good}):
-        [told] = find_label_errors(Evaluation("test", frames, source, CONFIG, labels))
-        asked[told.result.model] = told.result
+        [found] = find_label_errors(Evaluation("test", frames, source, CONFIG, labels))
+        asked[found.result.model] = found.result
     assert asked["tuned"].suspected == asked["probe"].suspected > 60
     assert asked["tuned"].probe_agrees is not None
     assert asked["probe"].probe_agrees is None
@@ -199,20 +199,20 @@ def noisy(n: int = 600) -> Evaluation:
 
 def test_what_is_told_of_them() -> None:
     [found] = find_label_errors(noisy())
-    told = found.result
-    assert told.n == 600
-    assert told.model == "tuned"
-    assert 80 < told.suspected < 140
-    assert told.estimated == pytest.approx(600 * told.share)
-    assert told.low < 0.2 < told.high
-    assert {(c.label, c.suggested) for c in told.cells} == {("a", "b"), ("b", "a")}
-    first = told.rows[0]
+    result = found.result
+    assert result.n == 600
+    assert result.model == "tuned"
+    assert 80 < result.suspected < 140
+    assert result.estimated == pytest.approx(600 * result.share)
+    assert result.low < 0.2 < result.high
+    assert {(c.label, c.suggested) for c in result.cells} == {("a", "b"), ("b", "a")}
+    first = result.rows[0]
     assert first.label != first.suggested
     assert first.probability > 0.99 > 0.01 > first.label_probability
     assert first.text.startswith(f"text {first.row_id - 10} x")
     assert len(first.text) == 200
     assert first.probe == "b"
-    assert told.caveat == CAVEAT
+    assert result.caveat == CAVEAT
 
 
 def test_no_more_rows_are_listed_than_a_report_can_hold() -> None:
@@ -245,9 +245,9 @@ def test_its_section_of_the_report() -> None:
         "Labels that may be wrong",
         "test",
     ]
-    told = next(b.text for b in blocks if isinstance(b, Paragraph))
-    assert f"{found.result.suspected:,} labels of the 600 rows of test are suspect." in told
-    assert "By the errors where the tuned model is sure, " in told
+    result = next(b.text for b in blocks if isinstance(b, Paragraph))
+    assert f"{found.result.suspected:,} labels of the 600 rows of test are suspect." in result
+    assert "By the errors where the tuned model is sure, " in result
     cells, rows = [b for b in blocks if isinstance(b, Table)]
     assert {row[:2] for row in cells.rows} == {("a", "b"), ("b", "a")}
     assert all(len(row) == len(rows.columns) for row in rows.rows)

@@ -34,12 +34,12 @@ def test_noise_of_the_last_bits_is_the_same(tmp_path: Path) -> None:
         write_run(tmp_path / name, {"tuned": frame})
         for name, frame in (("a", first), ("b", again(first, 1e-5)))
     ]
-    told = compare_runs(runs)
-    loss = next(c for c in told["comparisons"] if c.metric == "loss")
+    compared = compare_runs(runs)
+    loss = next(c for c in compared["comparisons"] if c.metric == "loss")
     assert loss.low > 0  # a test of such noise finds a difference
     assert loss.p < 0.05
     assert read_difference(loss) == "the same"
-    assert describe_outcome(told) == (
+    assert describe_outcome(compared) == (
         "b and a are the same in every digit shown: 0.000 in loss on test "
         "(paired 95 %: 0.000 to 0.000)."
     )

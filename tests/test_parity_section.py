@@ -53,7 +53,7 @@ def self_test(drift: float = 2e-7, changed: int = 0, passed: bool = True) -> dic
 def deployed(drift: float = 0.0, passed: bool = True, **more: Any) -> dict[str, Any]:
     form = measured("weights", "read back from model/", drift)
     form |= {"tolerance": 1e-5, "metric": 0.9, "dtype": "float32", "tied_embeddings": False}
-    told = self_test(drift, passed=passed) | {
+    result = self_test(drift, passed=passed) | {
         "metric": "accuracy",
         "scored": 0.9,
         "weights": [form],
@@ -62,7 +62,7 @@ def deployed(drift: float = 0.0, passed: bool = True, **more: Any) -> dict[str, 
         "tied_embeddings": False,
         "stored_dtype": "F32",
     }
-    return told | more
+    return result | more
 
 
 def fact(name: str, result: dict[str, Any]) -> AnalysisComputed:
@@ -86,12 +86,12 @@ def test_a_run_without_either_says_nothing(tmp_path: Path) -> None:
 
 def test_agreement_is_told_with_the_rows_and_the_drift(tmp_path: Path) -> None:
     found = blocks(tmp_path, fact("self_test", self_test()), fact("parity", deployed()))
-    told = text(found)
-    assert "32 of the 200 rows of test, of all lengths, scored again by the tuned model" in told
-    assert told.count("they agree with the stored scores") == 2
-    assert "The largest drift of a row's loss is 2.0e-07" in told
-    assert "In the stored scores, accuracy of these rows is 90.0 %" in told
-    assert "model/ holds whole weights in F32." in told
+    result = text(found)
+    assert "32 of the 200 rows of test, of all lengths, scored again by the tuned model" in result
+    assert result.count("they agree with the stored scores") == 2
+    assert "The largest drift of a row's loss is 2.0e-07" in result
+    assert "In the stored scores, accuracy of these rows is 90.0 %" in result
+    assert "model/ holds whole weights in F32." in result
     tables = [b for b in found if isinstance(b, Table)]
     assert [row[0] for t in tables for row in t.rows] == [
         "1 row at a time",
@@ -105,10 +105,10 @@ def test_agreement_is_told_with_the_rows_and_the_drift(tmp_path: Path) -> None:
 @pytest.mark.parametrize("drift", [0.3, math.nan])
 def test_drift_beyond_the_tolerance_is_said_loudly(tmp_path: Path, drift: float) -> None:
     bad = self_test(drift, changed=1, passed=False)
-    told = text(blocks(tmp_path, fact("self_test", bad)))
-    assert "THEY DO NOT AGREE" in told
-    assert "1.0e-05 is allowed; 1 label changed" in told
-    assert ("NaN" if math.isnan(drift) else "0.3") in told
+    found = text(blocks(tmp_path, fact("self_test", bad)))
+    assert "THEY DO NOT AGREE" in found
+    assert "1.0e-05 is allowed; 1 label changed" in found
+    assert ("NaN" if math.isnan(drift) else "0.3") in found
 
 
 def test_weights_that_cannot_be_read_are_said(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_weights_that_cannot_be_read_are_said(tmp_path: Path) -> None:
 
 
 def test_an_adapter_names_its_base_and_tied_embeddings_are_noted(tmp_path: Path) -> None:
-    told = deployed(unit="token", adapter=True, adapter_base="some/base", tied_embeddings=True)
-    words = text(blocks(tmp_path, fact("parity", told)))
+    found = deployed(unit="token", adapter=True, adapter_base="some/base", tied_embeddings=True)
+    words = text(blocks(tmp_path, fact("parity", found)))
     assert "model/ holds an adapter in F32, to be put on some/base." in words
     assert "The output layer is tied to the input embeddings." in words
 
@@ -164,8 +164,8 @@ def test_rows_to_score_anew_cannot_be_negative() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [(0, "0"), (3.14e-7, "3.1e-07"), (0.0213, "0.0213"), (2.5, "2.5"), ("NaN", "NaN")],
 )
-def test_drift_is_short_and_exact_enough(value: Any, told: str) -> None:
-    assert format_drift(value) == told
+def test_drift_is_short_and_exact_enough(value: Any, expected: str) -> None:
+    assert format_drift(value) == expected

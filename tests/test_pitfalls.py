@@ -185,8 +185,8 @@ def test_F_a_probe_that_beats_the_tuned_model() -> None:
     better = story.comparison("accuracy", 0.2, 0.06)
     wide = story.comparison("accuracy", -0.05, 0.06)
     for c in (unsure, better, wide):
-        told = [*events, records.comparisons([c])]
-        assert found(told, "probe_beats_tuned", config) is None
+        lines = [*events, records.comparisons([c])]
+        assert found(lines, "probe_beats_tuned", config) is None
 
 
 def test_V13_a_probe_that_finds_more_at_a_threshold_of_its_own_is_no_better_by_that() -> None:
@@ -372,13 +372,13 @@ def test_no_test_set() -> None:
 
 def test_B1_probabilities_that_are_off() -> None:
     def calibration(ece: float, p: float) -> AnyEvent:
-        told = {
+        values = {
             "n": 200,
             "ece": {"value": ece},
             "ece_null": {"value": 0.04, "p": p},
             "temperature": {"value": 1.8, "ece": {"before": ece, "after": 0.05}},
         }
-        return analysed("calibration", told, model="tuned")
+        return analysed("calibration", values, model="tuned")
 
     results = [STARTED, *scored(story.result((88, 92)))]
     finding = shown([*results, calibration(0.15, 0.0001)], "poorly_calibrated")
@@ -525,8 +525,8 @@ def test_D1_contradicting_labels_are_told_with_their_rows() -> None:
     )
     finding = shown([STARTED, leak], "conflicting_labels")
     assert "2 rows repeat an input that has another label before" in finding.message
-    told = "for instance test row 7 (counted from 0) and train row 3 (counted from 0); 1 of these"
-    assert f"{told} pairs cross splits" in finding.message
+    text = "for instance test row 7 (counted from 0) and train row 3 (counted from 0); 1 of these"
+    assert f"{text} pairs cross splits" in finding.message
     splits = [
         SplitPrepared(split=name, rows=9, columns=2, source=f"{name}.csv", line_offset=2)
         for name in ("train", "test")
@@ -547,7 +547,7 @@ def test_small_classes_are_told_before_and_after() -> None:
 
 
 def test_V12_suspect_labels_are_told_graver_the_more_there_are() -> None:
-    told = {
+    values = {
         "n": 200,
         "suspected": 36,
         "share": 0.19,
@@ -558,25 +558,27 @@ def test_V12_suspect_labels_are_told_graver_the_more_there_are() -> None:
         "cells": [{"label": "a", "suggested": "b", "rows": 25}],
         "rows": [{"row_id": 9}],
     }
-    finding = shown([STARTED, analysed("label_errors", told)], "label_errors")
+    finding = shown([STARTED, analysed("label_errors", values)], "label_errors")
     assert "about 19.0 % of the labels in test are probably wrong" in finding.message
     assert "(95 %: 12.0 % to 26.0 %)" in finding.message
     assert "36 of 200 rows are suspect" in finding.message
     assert 'most often "a" that looks like "b" (25)' in finding.message
     assert finding.severity == "warning"
     assert finding.rows == [("test", 9)]
-    few = analysed("label_errors", {**told, "share": 0.03, "low": 0.01})
+    few = analysed("label_errors", {**values, "share": 0.03, "low": 0.01})
     assert shown([STARTED, few], "label_errors").severity == "info"
-    assert not found([STARTED, analysed("label_errors", {**told, "suspected": 0})], "label_errors")
-    older = {name: value for name, value in told.items() if name != "share"}
+    assert not found(
+        [STARTED, analysed("label_errors", {**values, "suspected": 0})], "label_errors"
+    )
+    older = {name: value for name, value in values.items() if name != "share"}
     assert not found([STARTED, analysed("label_errors", older)], "label_errors")
 
 
 def test_V12_a_diverged_model_gives_no_hint_of_labels() -> None:
-    told = {"n": 200, "suspected": 36, "share": 0.2, "low": 0.1, "high": 0.3}
+    values = {"n": 200, "suspected": 36, "share": 0.2, "low": 0.1, "high": 0.3}
     gone = trained(lambda i: 0.7 if i < 40 else 3.0 + i)
-    by_tuned = analysed("label_errors", {**told, "model": "tuned"})
-    by_probe = analysed("label_errors", {**told, "model": "probe"})
+    by_tuned = analysed("label_errors", {**values, "model": "tuned"})
+    by_probe = analysed("label_errors", {**values, "model": "probe"})
     assert found([STARTED, *gone, by_tuned], "label_errors") is None
     assert found([STARTED, *gone, by_probe], "label_errors") is not None
 
@@ -632,8 +634,8 @@ def falling(i: int) -> float:
 def test_overfitting_and_the_checkpoint_that_was_kept() -> None:
     events = [*trained(falling), *validated(0.7, 0.4, 0.35, 0.5, 0.8)]
     finding = shown(with_epochs(events), "overfitting")
-    told = "since epoch 3: validation loss rose from 0.350 (epoch 2, step 50) to 0.800"
-    assert told in finding.message
+    text = "since epoch 3: validation loss rose from 0.350 (epoch 2, step 50) to 0.800"
+    assert text in finding.message
     assert "the checkpoint of step 100 was kept" in finding.message
     assert finding.severity == "warning"
     kept = [e for e in with_epochs(events) if e is not ENDED] + [replace(ENDED, best_step=50)]
@@ -908,11 +910,11 @@ def endings(ended: int, rows: int, **more: Any) -> list[AnyEvent]:
     """A better loss, and so many answers that ended of those that could have."""
     low, high = wilson(ended, rows)
     share = {"count": ended, "value": ended / rows, "low": low, "high": high}
-    told = {"rows": rows, "limit": 65, "mean_reference_tokens": 34.6, "ended_by_eos": share}
+    values = {"rows": rows, "limit": 65, "mean_reference_tokens": 34.6, "ended_by_eos": share}
     costs = {"end_token": {"value": 5.46}, "other_tokens": {"value": 0.239}}
     return [
         *answered({"loss": -2.0, "chrf": 9.0}, (0.1, 0.1)),
-        analysed("completions", told | {"references_over_limit": 0} | more, model="tuned"),
+        analysed("completions", values | {"references_over_limit": 0} | more, model="tuned"),
         analysed("endings", costs | {"answers": {"rows": rows, "ended": share}}, model="tuned"),
     ]
 

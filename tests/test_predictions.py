@@ -54,13 +54,13 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize(("task", "damage", "told"), DAMAGED)
-def test_a_file_that_lacks_something_is_told_by_column(tmp_path, task, damage, told) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("task", "damage", "expected"), DAMAGED)
+def test_a_file_that_lacks_something_is_told_by_column(tmp_path, task, damage, expected) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "test.tuned.parquet"
     damage(GOOD[task]).write_parquet(path)
     with pytest.raises(RunError) as found:
         read_frame(path, task, stored_runs.LABELS if task == "classification" else ())
-    assert told in str(found.value)
+    assert expected in str(found.value)
     assert str(path) in str(found.value)
     assert "Run the evaluation again" in str(found.value)
 

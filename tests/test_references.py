@@ -171,8 +171,8 @@ def test_E2_reasoning_is_left_out_of_answers_and_references_alike() -> None:
         assert plain is not None
         assert np.array_equal(rows.sums, plain.sums)
         assert rows.references == tuple(references)
-        assert all(told.endswith("after the last </think>") for told in rows.signatures.values())
-    assert not any("</think>" in told for told in plain.signatures.values())
+        assert all(text.endswith("after the last </think>") for text in rows.signatures.values())
+    assert not any("</think>" in text for text in plain.signatures.values())
 
 
 def test_E2_reasoning_that_never_ends_is_all_there_is_to_measure() -> None:

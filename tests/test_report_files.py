@@ -146,10 +146,10 @@ def test_the_hub_reads_the_results_of_a_card(run: Run, tmp_path: Path) -> None:
     data = ModelCardData(**metadata)
     assert data.eval_results is not None
     assert eval_results_to_model_index("story", data.eval_results) == metadata["model-index"]
-    told = {(r.metric_type, str(r.metric_args)): r.metric_value for r in data.eval_results}
+    values = {(r.metric_type, str(r.metric_args)): r.metric_value for r in data.eval_results}
     metrics = story.RESULTS["tuned"]["metrics"]
-    assert told["accuracy", "None"] == metrics["accuracy"]["value"]
-    assert told["f1", "{'average': 'macro'}"] == metrics["macro_f1"]["value"]
+    assert values["accuracy", "None"] == metrics["accuracy"]["value"]
+    assert values["f1", "{'average': 'macro'}"] == metrics["macro_f1"]["value"]
     assert {r.dataset_split for r in data.eval_results} == {"test"}
     assert data.base_model == "org/model"
     assert data.pipeline_tag == "text-classification"
@@ -283,9 +283,9 @@ def test_V13_a_card_says_the_threshold_that_its_figures_are_at(run: Run) -> None
 def test_a_card_names_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:
     report = build_report(run)
     report["run"] |= {"base": "/home/someone/models/gone", "tuned": "./models/mine"}
-    for told in report["data"].values():
-        if "source" in told:
-            told["source"] = "/home/someone/data/test.csv"
+    for found in report["data"].values():
+        if "source" in found:
+            found["source"] = "/home/someone/data/test.csv"
     before = "---\nbase_model: /home/someone/models/gone\n---\n"
     text = render_card(report, None, before)
     assert "/home/someone" not in text

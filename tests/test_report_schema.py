@@ -65,8 +65,8 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
     undescribed = [
         f"{place}: {name}"
         for place, part in objects(SCHEMA)
-        for name, told in part["properties"].items()
-        if not isinstance(told, dict) or not told.get("description")
+        for name, text in part["properties"].items()
+        if not isinstance(text, dict) or not text.get("description")
     ]
     assert not undescribed
 

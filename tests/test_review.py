@@ -77,9 +77,9 @@ def test_nothing_shown_or_written_names_a_model_or_the_run(run: Run) -> None:
         ftev(run, typed="r\n" * 20),
         ftev(run, "--json"),
     ]
-    for told in shown:
-        assert told.returncode == 0, told.stderr
-        assert not NAMES.search(told.stdout + told.stderr), told.stdout + told.stderr
+    for text in shown:
+        assert text.returncode == 0, text.stderr
+        assert not NAMES.search(text.stdout + text.stderr), text.stdout + text.stderr
     assert json.loads(shown[-1].stdout)["waiting"] == []
     assert "words 3" in shown[1].stdout + shown[3].stdout
     assert not NAMES.search((run.path / "reviews.jsonl").read_text())
@@ -109,11 +109,11 @@ def test_sides_and_order_are_drawn_for_each_pair_and_reviewer(tmp_path: Path) ->
 
 def test_unblinding_early_takes_a_yes(run: Run) -> None:
     judge_all(run, "anna", "TTB")
-    told = ftev(run, "--summary")
-    assert told.returncode == 2
-    assert "anna 3" in told.stderr
-    assert "--yes" in told.stderr
-    assert not told.stdout
+    done = ftev(run, "--summary")
+    assert done.returncode == 2
+    assert "anna 3" in done.stderr
+    assert "--yes" in done.stderr
+    assert not done.stdout
     assert ftev(run, "--summary", "--yes").returncode == 0
     document = json.loads(ftev(run, "--summary", "--yes", "--json").stdout)
     assert document["wins"] == {"tuned": 2, "base": 1, "tie": 0}
@@ -123,8 +123,8 @@ def test_unblinding_early_takes_a_yes(run: Run) -> None:
 def test_a_report_stays_blind_until_all_is_judged(run: Run) -> None:
     assert "reviews" not in build_report(run)
     judge_all(run, "anna", "TTTTTT")
-    told = build_report(run)["reviews"]
-    assert told == {
+    result = build_report(run)["reviews"]
+    assert result == {
         "pairs": 12,
         "reviewers": {"anna": {"judged": 6, "waiting": 6}},
         "complete": False,
@@ -261,27 +261,27 @@ def judgement(
 @pytest.mark.parametrize(("won", "lost", "ties"), [(9, 3, 2), (0, 5, 0), (7, 7, 1), (1, 0, 9)])
 def test_win_rate_and_sign_test(won: int, lost: int, ties: int) -> None:
     winners = ["tuned"] * won + ["base"] * lost + ["tie"] * ties + ["skip"] * 2
-    told = summarize([judgement(i, w) for i, w in enumerate(winners)])
-    assert told["sign_test_p"] == pytest.approx(binomtest(won, won + lost).pvalue)
+    summary = summarize([judgement(i, w) for i, w in enumerate(winners)])
+    assert summary["sign_test_p"] == pytest.approx(binomtest(won, won + lost).pvalue)
     interval = binomtest(won, won + lost).proportion_ci(method="wilson")
-    rate = told["win_rate"]
+    rate = summary["win_rate"]
     assert (rate["value"], rate["n"]) == (won / (won + lost), won + lost)
     assert (rate["low"], rate["high"]) == pytest.approx((interval.low, interval.high))
-    half = told["win_rate_ties_half"]
+    half = summary["win_rate_ties_half"]
     assert half["value"] == (won + ties / 2) / (won + lost + ties)
     assert (half["low"], half["high"]) == tuple(wilson(won + ties / 2, won + lost + ties))
-    assert told["skipped"] == 2
-    assert told["wins"] == {"tuned": won, "base": lost, "tie": ties}
+    assert summary["skipped"] == 2
+    assert summary["wins"] == {"tuned": won, "base": lost, "tie": ties}
 
 
 def test_whoever_always_chooses_left_is_found_out(run: Run) -> None:
     judge_all(run, "anna", "l" * 11 + "t")
-    told = summarize_reviews(run)
-    assert told is not None
-    side = told["position"]
+    summary = summarize_reviews(run)
+    assert summary is not None
+    side = summary["position"]
     assert (side["left"], side["right"]) == (11, 0)
     assert side["p"] == pytest.approx(binomtest(11, 11).pvalue)
-    bullets = next(b for b in show_reviews({"reviews": told}) if isinstance(b, Bullets))
+    bullets = next(b for b in show_reviews({"reviews": summary}) if isinstance(b, Bullets))
     assert "the side itself was preferred" in bullets.items[-1]
     fair = summarize([judgement(i, "tuned") for i in range(40)])["position"]
     assert fair["p"] > 0.01
@@ -310,15 +310,15 @@ def test_the_majority_decides_a_pair_and_agreement_is_told() -> None:
         for who, winners in (("anna", anna), ("ben", ben), ("cleo", cleo))
         for i, winner in enumerate(winners)
     ]
-    told = summarize(judged)
-    assert told["decided"] == 6
-    assert told["wins"] == {"tuned": 4, "base": 2, "tie": 0}
-    pair = told["agreement"][0]
+    summary = summarize(judged)
+    assert summary["decided"] == 6
+    assert summary["wins"] == {"tuned": 4, "base": 2, "tie": 0}
+    pair = summary["agreement"][0]
     assert pair["reviewers"] == ["anna", "ben"]
     assert (pair["same"], pair["n"]) == (3, 6)
     assert pair["kappa"] == pytest.approx(cohen_kappa_score(anna, ben))
     assert kappa([("a", "a")] * 4) != kappa([("a", "a")] * 4)  # NaN: chance alone would agree
-    report = {"reviews": {**told, **_progress(["anna", "ben", "cleo"])}}
+    report = {"reviews": {**summary, **_progress(["anna", "ben", "cleo"])}}
     tables = [b for b in show_reviews(report) if isinstance(b, Table)]
     assert [row[0] for row in tables[-1].rows] == ["anna and ben", "anna and cleo", "ben and cleo"]
 
@@ -337,10 +337,10 @@ def test_judgements_of_answers_that_are_gone_are_counted_apart(run: Run) -> None
     judge_all(run, "anna", "l" * 12)
     text = run.events_path.read_text()
     run.events_path.write_text(text.replace("other words 3", "new words"))
-    told = summarize_reviews(run)
-    assert told is not None
-    assert (told["outdated"], told["decided"]) == (1, 11)
-    assert told["reviewers"]["anna"] == {"judged": 11, "waiting": 1}
+    summary = summarize_reviews(run)
+    assert summary is not None
+    assert (summary["outdated"], summary["decided"]) == (1, 11)
+    assert summary["reviewers"]["anna"] == {"judged": 11, "waiting": 1}
 
 
 @pytest.mark.parametrize("reviewer", ["", "  ", "a\udcff"])

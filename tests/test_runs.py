@@ -90,12 +90,12 @@ def test_a_run_is_opened_by_path_name_prefix_part_or_latest(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "expected"),
     [("2026", "2 runs begin so"), ("x", "no such run"), ("", "RUN: is empty")],
 )
-def test_what_names_no_single_run_is_refused(tmp_path: Path, spec: str, told: str) -> None:
+def test_what_names_no_single_run_is_refused(tmp_path: Path, spec: str, expected: str) -> None:
     make(tmp_path, "2026-01-01_a", "2026-02-01_b")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=expected):
         open_run(spec, tmp_path)
 
 

@@ -48,12 +48,12 @@ def status_of(tmp_path: Path, events: list[AnyEvent], **standing: Any) -> dict[s
 
 
 def test_the_running_headline_is_the_declared_metric_against_the_majority() -> None:
-    told = live_headline(under_way(), "macro_f1")
-    assert told is not None
-    assert told.reference_model == "majority"
-    assert told.reference == pytest.approx(1 / 3)  # 10 of 20 rows, one label of two
-    assert told.value == pytest.approx((2 * 9 / 22 + 2 * 7 / 18) / 2)
-    assert told.text == "macro F1 majority 33.3 % → 79.8 % (validation, step 4)"
+    found = live_headline(under_way(), "macro_f1")
+    assert found is not None
+    assert found.reference_model == "majority"
+    assert found.reference == pytest.approx(1 / 3)  # 10 of 20 rows, one label of two
+    assert found.value == pytest.approx((2 * 9 / 22 + 2 * 7 / 18) / 2)
+    assert found.text == "macro F1 majority 33.3 % → 79.8 % (validation, step 4)"
     recall = live_headline(under_way(), "recall")
     assert recall is not None
     assert recall.text.startswith('recall of "positive" majority ')
@@ -84,9 +84,9 @@ def test_the_majority_answers_the_commonest_label_of_train() -> None:
 
 def test_the_pane_shows_the_headline_of_status() -> None:
     history = under_way()
-    told = live_headline(history, "macro_f1")
-    assert told is not None
-    assert next(text_of(line) for line in headline_lines(history, "macro_f1", 80)) == told.text
+    found = live_headline(history, "macro_f1")
+    assert found is not None
+    assert next(text_of(line) for line in headline_lines(history, "macro_f1", 80)) == found.text
 
 
 def test_each_figure_has_its_step_and_a_split_has_one() -> None:
@@ -101,11 +101,11 @@ def test_each_figure_has_its_step_and_a_split_has_one() -> None:
 
 
 def test_status_names_the_step_of_each_figure(tmp_path: Path) -> None:
-    told = status_of(tmp_path, [*story.beginning(), *story.epoch(1), story.step(5)])
-    rows = dict(status_rows(told))
+    status = status_of(tmp_path, [*story.beginning(), *story.epoch(1), story.step(5)])
+    rows = dict(status_rows(status))
     assert rows["train loss"].endswith("(step 5)")
     assert rows["validation accuracy"] == "75.0 % (step 4)"
-    assert set(told["metrics"]) == set(told["metric_steps"])
+    assert set(status["metrics"]) == set(status["metric_steps"])
 
 
 def test_only_a_run_that_trains_has_a_speed(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_steps_took_the_time_of_training() -> None:
 
 
 def test_a_run_stopped_before_its_first_step_says_true_things(tmp_path: Path) -> None:
-    told = status_of(tmp_path, [*story.beginning()[:4], RunFinished(status="stopped")])
-    rows = dict(status_rows(told))
-    assert told["status"] == "stopped"
+    status = status_of(tmp_path, [*story.beginning()[:4], RunFinished(status="stopped")])
+    rows = dict(status_rows(status))
+    assert status["status"] == "stopped"
     assert "step" not in rows
     assert rows["ended while"] == "loading the base model"
     assert "now" not in rows
@@ -146,19 +146,19 @@ def test_a_run_that_ended_before_its_evaluation_is_not_called_completed(
     ended = TrainingEnded(reason="completed", step=12, best_step=8)
     events = [*story.beginning(), *steps, ended, RunFinished(status=status)]
     run = story.write_story(tmp_path / "run", events)
-    told = describe_run(build_report(run)["run"])
-    assert "completed" not in told
+    found = describe_run(build_report(run)["run"])
+    assert "completed" not in found
     assert (
         f"12 of 12 steps in 6.0 s of training; {said} after training, before its evaluation ended"
-        in told
+        in found
     )
-    assert "the model of step 8 was kept" in told
+    assert "the model of step 8 was kept" in found
 
 
 def test_a_headline_of_results_has_no_step(tmp_path: Path) -> None:
     run: Run = story.write_story(tmp_path / "run")
     report = build_report(run)
     assert "step" not in report["headline"]
-    told = live_headline(under_way(), "accuracy")
-    assert told is not None
-    assert replaced(told, step=None).to_dict().keys() == report["headline"].keys()
+    found = live_headline(under_way(), "accuracy")
+    assert found is not None
+    assert replaced(found, step=None).to_dict().keys() == report["headline"].keys()

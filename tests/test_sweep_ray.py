@@ -50,8 +50,8 @@ def test_runs_are_tasks_and_a_failing_one_does_not_stop_the_other(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with closing(RayCluster(sweep, "local")) as machine:
         entries = read_entries(sweep, tmp_path / "runs")
-        told = list(work_through(sweep, entries, tmp_path / "runs", machine, retry=False))
+        lines = list(work_through(sweep, entries, tmp_path / "runs", machine, retry=False))
     assert len(machine.places) == 2
-    assert sum(isinstance(t, Ended) for t in told) == 2
+    assert sum(isinstance(t, Ended) for t in lines) == 2
     assert [e.status for e in entries] == ["failed"] * 2
     assert all(e.error for e in entries)

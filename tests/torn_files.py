@@ -91,9 +91,9 @@ class Folder:
     def show_hostile(self, name: str) -> list[str]:
         """What of a hostile text in one key of the events reaches the terminal or the HTML."""
         bad = HOSTILE[name]
-        told = json.dumps(bad)[1:-1].encode()
+        result = json.dumps(bad)[1:-1].encode()
         keys = rb'("(?:%s)":")' % b"|".join(KEYS)
-        content = re.sub(keys, lambda m: m[1] + told, self.files["events.jsonl"])
+        content = re.sub(keys, lambda m: m[1] + result, self.files["events.jsonl"])
         (self.torn / "events.jsonl").write_bytes(content)
         write_notes(Run(self.torn), RunNotes(name=bad, tags=(bad,), note=bad))
         found: list[str] = []
@@ -182,5 +182,5 @@ def wounds(files: dict[str, bytes], rng: random.Random) -> Iterator[Damage]:
             yield name, f"{what} alone", make()
             if values:
                 start, end = rng.choice(values)
-                told = f"{what} for the value at byte {start}"
-                yield name, told, content[:start] + make() + content[end:]
+                text = f"{what} for the value at byte {start}"
+                yield name, text, content[:start] + make() + content[end:]

@@ -51,13 +51,13 @@ def replaced(page: str, section: str) -> str:
     """The page with a section in the place of the one of its title, or at the end."""
     title = section.partition("\n")[0]
     head, *sections = page.split("\n## ")
-    told = ["## " + s.strip() for s in sections]
-    places = [i for i, s in enumerate(told) if s.partition("\n")[0] == title]
+    lines = ["## " + s.strip() for s in sections]
+    places = [i for i, s in enumerate(lines) if s.partition("\n")[0] == title]
     if places:
-        told[places[0]] = section.strip()
+        lines[places[0]] = section.strip()
     else:
-        told.append(section.strip())
-    return "\n\n".join([head.strip(), *told]) + "\n"
+        lines.append(section.strip())
+    return "\n\n".join([head.strip(), *lines]) + "\n"
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def pair(device: str, new: int, rounds: int, dtype: torch.dtype) -> str:
     assert same or not exact, "not the same tokens"
     rates = {name: 2 * new / s.median_cpu for name, s in spent.items()}
     walls = {name: 2 * new / s.median_wall for name, s in spent.items()}
-    waits = {name: 1e3 * np.median(told[1:], axis=0) for name, told in firsts.items()}
+    waits = {name: 1e3 * np.median(text[1:], axis=0) for name, text in firsts.items()}
     names = {"twice": "`generate` twice", "together": "ftev, one batch of two"}
     rows = [
         [

@@ -73,22 +73,22 @@ def one_side(args: argparse.Namespace) -> None:
     rows = made_rows(args.case, round(args.tokens * times), args.longest, vocabulary, args.seed)
     others = made_rows(args.case, 4_000, args.longest, vocabulary, args.seed + 1)
     work = train_theirs if args.side == PEER else train_ours
-    told: dict[str, Any] = {"steps": work(args, loaded, rows)}
+    text: dict[str, Any] = {"steps": work(args, loaded, rows)}
     if loaded.device.type == "cuda":
         torch.cuda.synchronize()
     ended = clocks()
-    told["wall"], told["cpu"] = (b - a for a, b in zip(args.started, ended, strict=True))
-    told["tokens"] = int(rows.lengths.sum()) * args.epochs
-    told["padding"] = getattr(args, "padding", 1.0)
+    text["wall"], text["cpu"] = (b - a for a, b in zip(args.started, ended, strict=True))
+    text["tokens"] = int(rows.lengths.sum()) * args.epochs
+    text["padding"] = getattr(args, "padding", 1.0)
     if loaded.device.type == "cuda":
-        told["memory"] = torch.cuda.max_memory_allocated() / 2**20
+        text["memory"] = torch.cuda.max_memory_allocated() / 2**20
     else:
-        told["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    told["mfu"] = model_use(loaded.model, rows, told["wall"], args.epochs)
+        text["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    text["mfu"] = model_use(loaded.model, rows, text["wall"], args.epochs)
     *_, scores = score_tokens(loaded, others, "float32", 4096)
-    told["loss"] = float(scores["nll"].sum() / scores["tokens"].sum())
+    text["loss"] = float(scores["nll"].sum() / scores["tokens"].sum())
     scores.write_parquet(args.scores)
-    print(json.dumps(told))
+    print(json.dumps(text))
 
 
 def model_use(model: Any, rows: Any, seconds: float, epochs: int) -> float | None:
@@ -135,12 +135,12 @@ def memory_of_loss(args: argparse.Namespace) -> None:
             loss = functional.cross_entropy(head.logits(states), targets, reduction="sum")
     (loss / len(targets)).backward()
     gradient = loaded.model.get_output_embeddings().weight.grad
-    told = {
+    values = {
         "memory": now_used(kind) - before,
         "loss": float(loss.detach()) / len(targets),
         "norm": float(gradient.norm()),
     }
-    print(json.dumps(told))
+    print(json.dumps(values))
 
 
 def now_used(kind: str) -> float:
@@ -156,16 +156,16 @@ def child(side: str, *more: str) -> dict[str, Any]:
     command = [sys.executable, __file__, *sys.argv[1:], "--side", side, *more]
     environment = {**os.environ, **ENVIRONMENT}
     ran = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    print(side, *more, told, file=sys.stderr, flush=True)
-    return told
+    text: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    print(side, *more, text, file=sys.stderr, flush=True)
+    return text
 
 
 def report(
     args: argparse.Namespace, found: dict[tuple[str, str], list[dict[str, Any]]], folder: Path
 ) -> str:
     def median(case: str, side: str, name: str) -> float:
-        return statistics.median(told[name] for told in found[case, side])
+        return statistics.median(text[name] for text in found[case, side])
 
     def speed(case: str, side: str, clock: str) -> float:
         return median(case, side, "tokens") / median(case, side, clock)
@@ -287,8 +287,8 @@ def main() -> None:
                     for side in CASES[case][-1]:
                         files = folder / f"{case}.json", folder / f"{case} {side}.parquet"
                         given = ["--steps", str(files[0]), "--scores", str(files[1])]
-                        told = child(side, "--case", case, *given)
-                        found.setdefault((case, side), []).append(told)
+                        result = child(side, "--case", case, *given)
+                        found.setdefault((case, side), []).append(result)
             print(report(args, found, folder))
 
 

@@ -57,11 +57,11 @@ class Taken:
     scores: list[pl.DataFrame] = field(default_factory=list)
 
     def mean(self, name: str) -> float:
-        return statistics.mean(told[name] for told in self.told)
+        return statistics.mean(text[name] for text in self.told)
 
     def speed(self, clock: str) -> float:
         """Real tokens a second, the median over the runs."""
-        return statistics.median(told["tokens"] / told[clock] for told in self.told)
+        return statistics.median(text["tokens"] / text[clock] for text in self.told)
 
 
 def run_side(side: str, rows_file: Path, *more: str, scored: bool = True) -> tuple[Any, Any]:
@@ -74,9 +74,9 @@ def run_side(side: str, rows_file: Path, *more: str, scored: bool = True) -> tup
         check=True,
         env={**os.environ, **ENVIRONMENT},
     )
-    told = msgspec.json.decode(ran.stdout.splitlines()[-1])
-    print(f"{side} {' '.join(more)}: {told}", file=sys.stderr, flush=True)
-    return told, pl.read_parquet(scores) if scored else None
+    values = msgspec.json.decode(ran.stdout.splitlines()[-1])
+    print(f"{side} {' '.join(more)}: {values}", file=sys.stderr, flush=True)
+    return values, pl.read_parquet(scores) if scored else None
 
 
 def row_sets(args: argparse.Namespace) -> dict[str, pl.DataFrame]:
@@ -149,22 +149,22 @@ def how_good(args: argparse.Namespace, folder: Path) -> list[str]:
     for seed in args.seeds:
         for side, taken in found.items():
             more = ["--steps", "0", "--epochs", str(args.good_epochs), "--seed", str(seed)]
-            told, scores = run_side(side, rows_file, *more)
-            taken.told.append(told)
+            text, scores = run_side(side, rows_file, *more)
+            taken.told.append(text)
             taken.scores.append(scores)
     gaps = {
         peer: label_gaps(found[peer].scores, found[OURS].scores, labels, positive)
         for peer in (BEST, DEFAULTS)
     }
     where = args.data.name if args.data else REAL.name if REAL.is_file() else "texts made by seed"
-    told = (
+    text = (
         f"Quality: {rows.height - len(held_out):,} rows of {where}, {args.good_epochs} epochs, "
         f"learning rate {args.learning_rate:g} falling linearly to 0 on every side, no weight "
         f"decay; figures of the same {len(held_out):,} held-out rows, no text of which was "
         f"trained on, means over the seeds {', '.join(map(str, args.seeds))}. Always the most "
         f"frequent label: accuracy {max(counts.values()) / len(held_out):.3f}."
     )
-    return [told, reached(found, labels, positive), differences(found, gaps), in_words(gaps)]
+    return [text, reached(found, labels, positive), differences(found, gaps), in_words(gaps)]
 
 
 def reached(found: dict[str, Taken], labels: Sequence[str], positive: str | None) -> str:
@@ -186,8 +186,8 @@ def reached(found: dict[str, Taken], labels: Sequence[str], positive: str | None
         )
         for side, taken in found.items()
     ]
-    told = f"F1 of {positive}" if positive else "macro F1"
-    return table(("trained to the end", "steps", "CPU", "accuracy", told, "loss"), lines)
+    result = f"F1 of {positive}" if positive else "macro F1"
+    return table(("trained to the end", "steps", "CPU", "accuracy", result, "loss"), lines)
 
 
 def differences(found: dict[str, Taken], gaps: dict[str, dict[str, Gap]]) -> str:

@@ -215,17 +215,17 @@ def one_side(args: argparse.Namespace) -> None:
     loaded, train, held_out = prepared(args)
     wall, spent = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     if args.side == OURS:
-        told = train_ours(args, loaded, train)
+        found = train_ours(args, loaded, train)
     else:
-        told = train_theirs(args, loaded, train, args.side == BEST)
+        found = train_theirs(args, loaded, train, args.side == BEST)
     if loaded.device.type == "cuda":
         torch.cuda.synchronize()
     after = resource.getrusage(resource.RUSAGE_SELF)
-    told["wall"] = time.perf_counter() - wall
-    told["cpu"] = after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime
-    told["memory"] = after.ru_maxrss / 2**10
+    found["wall"] = time.perf_counter() - wall
+    found["cpu"] = after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime
+    found["memory"] = after.ru_maxrss / 2**10
     if args.scores:
         *_, scores = score_labels(loaded, held_out, "float32", 8192)
         scores.write_parquet(args.scores)
-        told["loss"] = float(scores["nll"].mean())
-    print(json.dumps(told))
+        found["loss"] = float(scores["nll"].mean())
+    print(json.dumps(found))

@@ -264,7 +264,7 @@ def main() -> None:
         print(rows[-1], file=sys.stderr, flush=True)
         if slope > allowed:
             steep.append(f"{name} ({slope:.2f} > {allowed})")
-    told = (
+    result = (
         "Steeper than they may be: " + "; ".join(steep)
         if steep
         else "None is steeper than it may be."
@@ -278,7 +278,7 @@ def main() -> None:
             "memory of the whole process at the least and the largest size, what it is given "
             "included.",
             table(["work", "CPU by size", "exponent", "peak memory"], rows),
-            told + " Allowed is 1.15, and 2 for the length of a text: attention looks from every "
+            result + " Allowed is 1.15, and 2 for the length of a text: attention looks from every "
             "token to every earlier one. Logits of a large vocabulary are made by chunks of at "
             "most 256 MiB, whatever the rows.",
         )

@@ -41,9 +41,9 @@ def vocabulary(args: argparse.Namespace) -> Rows:
     spent = alternate(ways, 3, warm_up=True)
     alike(spent, 1e-3)
     used = [grown(work) for work in ways.values()]
-    told = [f"the loss of {count:,} targets among 50,000 words in chunks", "whole logits"]
+    lines = [f"the loss of {count:,} targets among 50,000 words in chunks", "whole logits"]
     memory = f"{used[0]:,.0f} → {used[1]:,.0f} MiB"
-    return [[*told, times(paid(spent, "whole", "chunks")), memory, "always"]]
+    return [[*lines, times(paid(spent, "whole", "chunks")), memory, "always"]]
 
 
 def optimizer(args: argparse.Namespace) -> Rows:
@@ -80,9 +80,9 @@ def compiling(args: argparse.Namespace) -> Rows:
     from ftev.core.engine.models.kernels import padding_known, use_cpu_kernels
     from torch.nn import functional
 
-    told = ["torch.compile, a graph a width, torch's own attention and dropout", "ftev's kernels"]
+    lines = ["torch.compile, a graph a width, torch's own attention and dropout", "ftev's kernels"]
     if shutil.which("g++") is None and not torch.cuda.is_available():
-        return [[*told, "not measured: needs a C++ compiler", "", "no"]]
+        return [[*lines, "not measured: needs a C++ compiler", "", "no"]]
     loaded, _ = encoder(args, 32)
     device, rows, width = loaded.device, 16, 64
     compiled = torch.compile(copy.deepcopy(loaded.model), dynamic=False)
@@ -113,7 +113,7 @@ def compiling(args: argparse.Namespace) -> Rows:
     gain = paid(spent, "as it is", "compiled")
     saved = spent["as it is"].median_cpu - spent["compiled"].median_cpu
     pays = f"pays after {took / saved:,.0f} steps of it" if gain > 1 else "never pays"
-    return [[*told, f"{times(gain)}; {took:.0f} s to compile one width, {pays}", "", "no"]]
+    return [[*lines, f"{times(gain)}; {took:.0f} s to compile one width, {pays}", "", "no"]]
 
 
 def _all_processes() -> float:

@@ -85,8 +85,8 @@ def child(given: list[str], *what: str) -> dict[str, float]:
     script = sys.argv[0]
     command = [sys.executable, "-W", "ignore", script, *given, "--alone", ":".join(["way", *what])]
     ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    told: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+    text: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    return text
 
 
 def less_memory(args: argparse.Namespace) -> list[list[str]]:

@@ -30,8 +30,8 @@ def contexts(args: argparse.Namespace) -> Rows:
 
     spent = alternate({"each": lambda: side(False), "once": lambda: side(True)}, args.rounds, True)
     assert np.abs(spent["each"].result - spent["once"].result).max() < 1e-3
-    told = ["contexts of four rows each read once", "each row by itself (float32)"]
-    return [[*told, times(paid(spent, "each", "once")), "", "in every evaluation that shares any"]]
+    lines = ["contexts of four rows each read once", "each row by itself (float32)"]
+    return [[*lines, times(paid(spent, "each", "once")), "", "in every evaluation that shares any"]]
 
 
 def pairs(args: argparse.Namespace) -> Rows:
@@ -56,18 +56,18 @@ def pairs(args: argparse.Namespace) -> Rows:
     )
     gap = (scored["apart"].result - scored["together"].result).abs().max()
     assert float(gap) < 0.05 * float(scored["apart"].result.abs().max()), gap
-    told = ["base and adapter in one batch", "one after the other (130 M, bfloat16)"]
+    lines = ["base and adapter in one batch", "one after the other (130 M, bfloat16)"]
     return [
         [
-            f"{told[0]}: 16 tokens streamed",
-            told[1],
+            f"{lines[0]}: 16 tokens streamed",
+            lines[1],
             times(paid(asked, "apart", "together")),
             "",
             "yes",
         ],
         [
-            f"{told[0]}: two rows of 256 tokens scored",
-            told[1],
+            f"{lines[0]}: two rows of 256 tokens scored",
+            lines[1],
             times(paid(scored, "apart", "together")),
             "",
             "no",

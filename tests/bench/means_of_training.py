@@ -134,7 +134,7 @@ def epochs(args: argparse.Namespace) -> Rows:
     fast = "where the hardware has it and the model 10 M parameters"
     kept = "for all epochs and models of a run; not between runs"
     most = f"{1 + collated:.4f} × at most: making batches is {collated:.2%} of an epoch"
-    told = f"{1 + tokenised:.4f} × at most: tokenising is {tokenised:.2%} of one epoch"
+    text = f"{1 + tokenised:.4f} × at most: tokenising is {tokenised:.2%} of one epoch"
     return [
         [
             f"32 random rows in parts of like length: {padding['parts']}",
@@ -152,7 +152,7 @@ def epochs(args: argparse.Namespace) -> Rows:
         ],
         ["bfloat16", "float32", times(paid(spent, "float32", "packed")), "", fast],
         ["the next batch made by a thread", "made when it is needed", most, "", "no"],
-        ["texts tokenised once and kept", "at every start", told, "", kept],
+        ["texts tokenised once and kept", "at every start", text, "", kept],
     ]
 
 
@@ -170,9 +170,9 @@ def packing(args: argparse.Namespace) -> Rows:
         warm_up=True,
     )
     alike(spent, 0.02)
-    told = ["rows of a language model packed", "in parts of like length, padded"]
+    lines = ["rows of a language model packed", "in parts of like length, padded"]
     kept = "wherever a model keeps rows apart"
-    return [[*told, times(paid(spent, "padded", "packed")), "", kept]]
+    return [[*lines, times(paid(spent, "padded", "packed")), "", kept]]
 
 
 def grown(work: Callable[[], Any]) -> float:

@@ -75,11 +75,11 @@ def machine() -> str:
 
 def section(title: str, command: str, packages: Iterable[str], *parts: str) -> str:
     """A section of RESULTS.md: title, command, date, device, versions, then tables and words."""
-    told = [f"Python {platform.python_version()}"]
-    told += [f"{name} {metadata.version(name)}" for name in packages]
+    lines = [f"Python {platform.python_version()}"]
+    lines += [f"{name} {metadata.version(name)}" for name in packages]
     load = Path("/proc/loadavg").read_text().split()[0]
     head = (
-        f"`{command}`, {time.strftime('%Y-%m-%d')}, {machine()} (load {load}), {', '.join(told)}."
+        f"`{command}`, {time.strftime('%Y-%m-%d')}, {machine()} (load {load}), {', '.join(lines)}."
     )
     return "\n\n".join([f"## {title}", head, *parts]) + "\n"
 

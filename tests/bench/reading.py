@@ -132,10 +132,10 @@ def _fields(event: Any) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
-def followed(count: int, told: bool) -> tuple[list[float], float]:
+def followed(count: int, text: bool) -> tuple[list[float], float]:
     """ms from each event to the message about it, and the follower's CPU in 10 quiet seconds, %."""
     watch, delays = background._watch, []
-    if not told:
+    if not text:
         background._watch = lambda _: -1
     with tempfile.TemporaryDirectory() as name:
         run: Run = make_run(Path(name))
@@ -177,8 +177,8 @@ def main() -> None:
     args = parser.parse_args()
     rows = opened(args.events, args.peer)
     following = []
-    for words, told in (("told by the system (Linux)", True), ("looking by itself", False)):
-        delays, idle = followed(args.follow, told)
+    for words, text in (("told by the system (Linux)", True), ("looking by itself", False)):
+        delays, idle = followed(args.follow, text)
         median, most = statistics.median(delays), max(delays)
         following.append([words, f"{median:.0f} ms", f"{most:.0f} ms", f"{idle:.2f} %"])
         print(following[-1], file=sys.stderr)

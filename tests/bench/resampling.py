@@ -131,8 +131,8 @@ def every_metric(rows: int, labels: int, peer_draws: int) -> list[list[str]]:
     print(f"{labels} labels: peer {loop_cpu + more_cpu:.1f} s", file=sys.stderr)
 
     def line(words: str, ours: tuple[float, float], theirs: tuple[float, float]) -> list[str]:
-        told = [f"{ours[0]:.2f} s", f"{ours[1]:.2f} s", f"{theirs[1] * times:,.0f} s"]
-        return [f"{labels} labels, {words}", *told, f"{theirs[1] * times / ours[1]:,.0f} ×"]
+        lines = [f"{ours[0]:.2f} s", f"{ours[1]:.2f} s", f"{theirs[1] * times:,.0f} s"]
+        return [f"{labels} labels, {words}", *lines, f"{theirs[1] * times / ours[1]:,.0f} ×"]
 
     both = loop_wall + more_wall, loop_cpu + more_cpu
     return [
@@ -205,7 +205,7 @@ def main() -> None:
     rows, pairs = [], list(zip(args.labels, args.peer_draws, strict=True))
     for labels, draws in pairs:
         rows += every_metric(args.rows, labels, draws)
-    told = " and ".join(f"{d} ({n} labels)" for n, d in pairs)
+    text = " and ".join(f"{d} ({n} labels)" for n, d in pairs)
     short = [row[0] for row in rows if float(row[-1][:-2].replace(",", "")) < WANTED]
     below = f"Below {WANTED:,} times: {'; '.join(short) or 'none'}. "
     print(
@@ -214,7 +214,7 @@ def main() -> None:
             f"python tests/bench/resampling.py --rows {args.rows}",
             ("numpy", "scipy", "scikit-learn"),
             f"{args.rows:,} predictions, intervals of {DRAWS:,} draws. scikit-learn in a loop over "
-            f"resampled rows: {told} of its draws timed, times the rest. Every metric is equal to "
+            f"resampled rows: {text} of its draws timed, times the rest. Every metric is equal to "
             "1e-9; scikit-learn is spared the calibration error, which it does not have.",
             table(["", "ours, wall", "ours, CPU", "scikit-learn, CPU", "ratio"], rows),
             "The metrics of counts have intervals of real multinomial draws of the confusion cells "

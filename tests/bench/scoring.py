@@ -136,8 +136,8 @@ def growth(side: str, precision: str, kind: str, size: int, count: int) -> float
 
     The median of three: now and then the allocator keeps what another process gives back.
     """
-    told = json.dumps([side, precision, kind, size, count])
-    command = [sys.executable, "-W", "ignore", __file__, "--memory", told]
+    found = json.dumps([side, precision, kind, size, count])
+    command = [sys.executable, "-W", "ignore", __file__, "--memory", found]
     ran = [
         subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
         for _ in range(3)
@@ -209,13 +209,13 @@ def main(documents: int = 48, completions: int = 120, rounds: int = 2) -> None:
     head += ["lm-eval, memory above the model", "ftev", "of it", "apart, nats"]
     command = " ".join(["python tests/bench/scoring.py", *sys.argv[1:]])
     packages = ("torch", "transformers", "lm-eval")
-    told = (
+    text = (
         f"{documents} documents, {completions} completions after a context each, and as many that "
         "share one context in four. Memory: what the process grows by at its peak; for bfloat16 "
         "ftev's includes the rounded copy of its float32 weights. Apart: the largest difference of "
         "a row's log-likelihood."
     )
-    print(section("Log-likelihood against lm-eval", command, packages, told, table(head, rows)))
+    print(section("Log-likelihood against lm-eval", command, packages, text, table(head, rows)))
 
 
 if __name__ == "__main__":

@@ -217,10 +217,10 @@ def measure_ours(seconds: float, starts: int) -> None:
 
 def measure_others(python: Path, seconds: float) -> None:
     """A plotext widget fed the same; what is not installed is said and left out."""
-    told = subprocess.run(
+    done = subprocess.run(
         [python, "-c", "import textual_plotext"], check=False, capture_output=True
     )
-    if told.returncode:
+    if done.returncode:
         print("plotext widget: not measured, textual-plotext is not installed there")
     else:
         for rate in (2, 1000):

@@ -105,8 +105,8 @@ def phases(task: str, folder: Path, starts: int) -> list[list[str]]:
         seen: dict[str, tuple[float, float]] = {}
         for line in printed.splitlines():
             if line.startswith("NOTED "):
-                kind, told, at, spent, _ = json.loads(line[6:])
-                for key in (f"{kind} {told}".strip(), kind):
+                kind, found, at, spent, _ = json.loads(line[6:])
+                for key in (f"{kind} {found}".strip(), kind):
                     if key in NAMES:
                         seen.setdefault(key, (at - began, spent))
         if number:  # the first start compiled what is new
@@ -128,9 +128,9 @@ def imports(folder: Path, most: int) -> list[list[str]]:
     """Packages by the time of their own modules; who of them is asked for first by ours."""
     own: dict[str, float] = {}
     for number, task in enumerate(TASKS):
-        _, told, _ = worker_run(task, folder, 100 + number, "-X", "importtime")
+        _, found, _ = worker_run(task, folder, 100 + number, "-X", "importtime")
         here: dict[str, float] = {}
-        for line in re.findall(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)", told):
+        for line in re.findall(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)", found):
             package = line[1].partition(".")[0]
             here[package] = here.get(package, 0.0) + int(line[0]) / 1000
         for package, took in here.items():

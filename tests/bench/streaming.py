@@ -218,8 +218,8 @@ def waits() -> list[list[str]]:
             with Waits() as seen:
                 steps = list(train(t))
             kind = "padded" if len(set(lengths)) > 1 else "not padded"
-            told = ", ".join(f"{v} {k}" for k, v in seen.found.items()) or "none"
-            found.append([f"{task}, {kind}", f"{len(steps)}", f"{seen.calls:,}", told])
+            result = ", ".join(f"{v} {k}" for k, v in seen.found.items()) or "none"
+            found.append([f"{task}, {kind}", f"{len(steps)}", f"{seen.calls:,}", result])
             assert len(read_steps(steps)) == len(steps)
     return found
 
@@ -241,8 +241,8 @@ def main() -> None:
         turns = Turns(many, args.seconds)
         for name, (cpu, wall, spread, writing) in cost(turns, args.rounds).items():
             side = f"{words}, {1000 * turns.step_seconds:.0f} ms a step: {name}"
-            told = f"{wall:+.1f} % (± {spread:.1f})"
-            rows.append([side, f"{cpu:+.2f} %", told, f"{writing:.2f} %"])
+            text = f"{wall:+.1f} % (± {spread:.1f})"
+            rows.append([side, f"{cpu:+.2f} %", text, f"{writing:.2f} %"])
     print(file=sys.stderr)
     print(
         section(

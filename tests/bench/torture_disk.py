@@ -91,10 +91,10 @@ def run_out(kind: Kind, folder: Path, size: str, count: Count) -> None:
         except FtevError as error:  # before there was a worker
             count.check("said", "cannot be written" in str(error), f"{size}: {error}")
             return
-        told, _ = status_of(run)
+        found, _ = status_of(run)
         ended = read_history(run).finished
         count.check(
-            "status", told in ("failed", "died", "starting", "finished"), f"{size}: told {told}"
+            "status", found in ("failed", "died", "starting", "finished"), f"{size}: told {found}"
         )
         if ended and ended.status == "failed":
             words = "cannot be written: No space left" in ended.error
@@ -102,17 +102,17 @@ def run_out(kind: Kind, folder: Path, size: str, count: Count) -> None:
         half = [str(p) for p in run.path.rglob("*.tmp")]
         count.check("half-written", not half, f"{size}: {half}")
         subprocess.run(["mount", "-o", ROOM, str(small)], check=True)
-        if told != "finished":
+        if found != "finished":
             start_worker(run, "--resume", "--serve-minutes", "0").wait(PATIENCE)
             check_end(run, kind, count, size)
 
 
 def check_end(run: Run, kind: Kind, count: Count, where: str) -> None:
     """It has come to the end that it would have come to."""
-    told, _ = status_of(run)
+    found, _ = status_of(run)
     log = run.log_path.read_text()[-600:] if run.log_path.exists() else "no log"
-    count.check("finished", told == "finished", f"{where}: {told}: {log}")
-    if told == "finished":
+    count.check("finished", found == "finished", f"{where}: {found}: {log}")
+    if found == "finished":
         check_left(run, kind, count)
 
 
@@ -129,11 +129,11 @@ def read_only(kind: Kind, folder: Path, count: Count) -> None:
         for command in ("list", "status", "report", "verify", "flips", "resume", "open"):
             named = (command, *runs) if command == "list" else (command, run.id, *runs)
             done = forked.completed(CLI, *named, timeout=PATIENCE)
-            told = done.stdout + done.stderr
-            count.check(command, "Traceback" not in told and bool(told), told[-300:])
+            printed = done.stdout + done.stderr
+            count.check(command, "Traceback" not in printed and bool(printed), printed[-300:])
             if command == "resume":
                 refused = "cannot be written: Read-only file system" in done.stderr
-                count.check("resume refused", refused and done.returncode == 1, told[-300:])
+                count.check("resume refused", refused and done.returncode == 1, printed[-300:])
         subprocess.run(["mount", "-o", "remount,rw", str(small)], check=True)
         start_worker(run, "--resume", "--serve-minutes", "0").wait(PATIENCE)
         check_end(run, kind, count, "read-only")
@@ -147,10 +147,10 @@ def moved(kind: Kind, folder: Path, count: Count) -> None:
     there = Run(folder / "moved")
     run.path.rename(there.path)
     code = worker.wait(PATIENCE)
-    told, _ = status_of(there)
+    found, _ = status_of(there)
     ended = read_history(there).finished
     words = ended.error if ended else ""
-    count.check("status", told in ("failed", "died"), f"told {told}, exit code {code}")
+    count.check("status", found in ("failed", "died"), f"told {found}, exit code {code}")
     count.check("said", f"{run.path} is gone" in words, f"said {words!r}")
     left = sorted(str(p.relative_to(folder)) for p in run.path.rglob("*"))
     count.check("nothing at its old place", not run.path.exists(), f"{left}")
@@ -174,9 +174,9 @@ def clock(kind: Kind, folder: Path, count: Count) -> None:
             for command in ("status", "list", "report"):
                 named = (command,) if command == "list" else (command, run.id)
                 done = forked.completed(CLI, *named, "--runs-dir", str(run.path.parent))
-                told = done.stdout + done.stderr
-                odd = "Traceback" in told or not told or "nan" in told.split()
-                count.check(command, not odd, f"{years} years: {told[-300:]}")
+                printed = done.stdout + done.stderr
+                odd = "Traceback" in printed or not printed or "nan" in printed.split()
+                count.check(command, not odd, f"{years} years: {printed[-300:]}")
         worker.wait(PATIENCE)
     finally:
         del os.environ["PYTHONPATH"], os.environ["CLOCK"]
@@ -194,10 +194,10 @@ def two_stops(kind: Kind, folder: Path, count: Count) -> None:
     ask = partial(forked.completed, CLI, "stop", str(run.path), "--wait", timeout=PATIENCE)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(ask), pool.submit(ask)]:
-            told = done.result()
-            both = told.stdout + told.stderr
-            gone = told.returncode == 1 and "no worker is running" in told.stderr
-            count.check("stop", gone or told.returncode == 0, both[-300:])
+            found = done.result()
+            both = found.stdout + found.stderr
+            gone = found.returncode == 1 and "no worker is running" in found.stderr
+            count.check("stop", gone or found.returncode == 0, both[-300:])
             count.check("a sentence", both.count("\n") == 1 and "Traceback" not in both, both)
     worker.wait(PATIENCE)
     told_status, _ = status_of(run)
@@ -217,9 +217,9 @@ def resumed_while_it_stops(kind: Kind, folder: Path, count: Count) -> None:
     ask = partial(forked.completed, CLI, "resume", str(run.path), "--headless", timeout=PATIENCE)
     with ThreadPoolExecutor(2) as pool:
         both = [done.result() for done in [pool.submit(ask), pool.submit(ask)]]
-    told = [d.stdout + d.stderr for d in both]
-    count.check("one goes on", 0 in [d.returncode for d in both], f"{told}"[-600:])
-    count.check("a sentence", "Traceback" not in "".join(told), f"{told}"[-600:])
+    lines = [d.stdout + d.stderr for d in both]
+    count.check("one goes on", 0 in [d.returncode for d in both], f"{lines}"[-600:])
+    count.check("a sentence", "Traceback" not in "".join(lines), f"{lines}"[-600:])
     wait_for(lambda: has_ended(run) and not run.worker_alive(), "its end")
     check_end(run, kind, count, "resume while it stops")
     shutil.rmtree(folder)

@@ -80,12 +80,12 @@ class Count:
     tried: dict[str, int]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(self, what: str, holds: bool, told: str) -> None:
+    def check(self, what: str, holds: bool, text: str) -> None:
         with self.lock:
             self.tried[what] = self.tried.get(what, 0) + 1
             faults = self.failed.setdefault(what, [])
             if not holds:
-                faults.append(told)
+                faults.append(text)
 
 
 def kills(options: argparse.Namespace) -> Iterator[Row]:
@@ -173,8 +173,8 @@ def kinds(place: Path) -> Iterator[Kind]:
 
 def started(run: Run, *arguments: str, **changes: Any) -> Any:
     """A worker that writes down the changes of its files."""
-    told = json.dumps({"folder": f"{run.path}/", "log": f"{run.path}.changes", **changes})
-    environment = {**os.environ, forked.CHANGES: told}
+    found = json.dumps({"folder": f"{run.path}/", "log": f"{run.path}.changes", **changes})
+    environment = {**os.environ, forked.CHANGES: found}
     return with_environment(environment, lambda: start_worker(run, *arguments))
 
 

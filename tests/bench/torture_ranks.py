@@ -68,9 +68,9 @@ def ranks(options: argparse.Namespace) -> Iterator[Row]:
 
 def without_dropout(base: Path) -> None:
     """Dropout would draw for other rows on every rank."""
-    told = json.loads((base / "config.json").read_text())
-    told |= {name: 0.0 for name in told if name.endswith(("dropout", "dropout_prob"))}
-    (base / "config.json").write_text(json.dumps(told))
+    values = json.loads((base / "config.json").read_text())
+    values |= {name: 0.0 for name in values if name.endswith(("dropout", "dropout_prob"))}
+    (base / "config.json").write_text(json.dumps(values))
 
 
 def longer(kind: Kind) -> Any:
@@ -111,10 +111,10 @@ def lose(run: Run, victim: int | str, stopped: bool, where: str, count: Count) -
     history = read_history(run)
     error = history.finished.error if history.finished else UNTOLD
     if victim == LAUNCHER:  # the ranks may have come to the end without it
-        told = history.finished is None or history.finished.status in ("failed", "finished")
+        result = history.finished is None or history.finished.status in ("failed", "finished")
     else:
-        told = f"rank {victim} of {len(members)} (process {pid} on " in error
-    count.check("told", told, f"{where}: {error}")
+        result = f"rank {victim} of {len(members)} (process {pid} on " in error
+    count.check("told", result, f"{where}: {error}")
     status = status_of(run)
     wanted = history.status(alive=False)
     count.check("status", status == wanted, f"{where}: {status}, not {wanted}")
@@ -149,8 +149,8 @@ def go_on(run: Run, devices: int, whole: Run, where: str, count: Count) -> float
     near = furthest < LOSS_TOLERANCE
     count.check("losses of one process", near, f"{where}: a step is {furthest:.1e} off")
     verified = forked.completed(CLI, "verify", str(run.path), timeout=PATIENCE)
-    told = verified.stdout[-400:] + verified.stderr[-400:]
-    count.check("verify", verified.returncode == 0, f"{where}: {told}")
+    printed = verified.stdout[-400:] + verified.stderr[-400:]
+    count.check("verify", verified.returncode == 0, f"{where}: {printed}")
     return furthest
 
 

@@ -55,9 +55,9 @@ def halt(worker: Any) -> None:
     """Stopped as by ctrl+z, and told as running meanwhile; then it goes on."""
     worker.send_signal(signal.SIGSTOP)
     wait_for(lambda: _state(worker.pid) == "T", "the worker to halt")
-    told, took = status_of(Run(Path(worker.args[1])))
+    found, took = status_of(Run(Path(worker.args[1])))
     worker.send_signal(signal.SIGCONT)
-    assert told == "running", f"a halted worker is told as {told}"
+    assert found == "running", f"a halted worker is told as {found}"
     assert took < PATIENCE / 4, f"status waited for it {took:.0f} s"
 
 
@@ -139,15 +139,15 @@ def endure(kind: Kind, folder: Path, deed: Deed, ends: tuple[str, ...], count: C
     except AssertionError as error:
         count.check("meanwhile", False, str(error))
     code = worker.wait(PATIENCE)
-    told, _ = status_of(run)
-    count.check("status", told in ends, f"told {told}, exit code {code}, not {ends[0]}")
+    found, _ = status_of(run)
+    count.check("status", found in ends, f"told {found}, exit code {code}, not {ends[0]}")
     error = next(iter(read_history(run).finished.error.splitlines()), "") if has_ended(run) else ""
-    count.check("error", told != "failed" or bool(error), "a failed run without a word")
-    if told != "finished":
+    count.check("error", found != "failed" or bool(error), "a failed run without a word")
+    if found != "finished":
         start_worker(run, "--resume", "--serve-minutes", "0").wait(PATIENCE)
-        told, _ = status_of(run)
-        count.check("resumed", told == "finished", f"{told}: {run.log_path.read_text()[-600:]}")
-    if told == "finished":
+        found, _ = status_of(run)
+        count.check("resumed", found == "finished", f"{found}: {run.log_path.read_text()[-600:]}")
+    if found == "finished":
         check_left(run, kind, count)
     shutil.rmtree(folder)
 

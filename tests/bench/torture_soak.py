@@ -63,9 +63,9 @@ class Watched:
         kept = held * (len(self.memory) - warm - fifth)  # between the middles of the two fifths
         growth = (statistics.median(self.memory[-fifth:]) - kept) / before - 1
         files, most = max(self.files[:warm]), max(self.files[-fifth:])
-        told = f"{name}: {before / 2**20:.0f} MiB {growth:+.2%}, {files} files then {most}"
+        text = f"{name}: {before / 2**20:.0f} MiB {growth:+.2%}, {files} files then {most}"
         found = [f"memory grew by {growth:.2%}"] if growth > GROWTH else []
-        return told, found + ([f"{most} files are open, of {files}"] if most > files else [])
+        return text, found + ([f"{most} files are open, of {files}"] if most > files else [])
 
 
 def soak(options: argparse.Namespace) -> Iterator[Row]:
@@ -118,8 +118,8 @@ def watched(run: Run, worker: int, terminal: Terminal, seconds: float) -> Iterat
     # Reading on: a screen whose terminal takes nothing waits, and its keys with it.
     terminal.read(60.0, lambda: answered(read_history(run)) == asked)
     for name, watch in processes.items():
-        told, faults = watch.faults(name, rate * STEP_BYTES if name == "screen" else 0.0)
-        yield told, len(watch.memory), faults
+        found, faults = watch.faults(name, rate * STEP_BYTES if name == "screen" else 0.0)
+        yield found, len(watch.memory), faults
     lost = asked - answered(read_history(run))
     faults = [f"{lost} were not answered\n{terminal.text()}"] if lost or not asked else []
     yield f"{asked} prompts, {rate:,.0f} steps a second", asked, faults

@@ -903,10 +903,10 @@ def five_rows(rng: np.random.Generator, folder: Path) -> Made:
 
 @kind("overfitting", (SHIP, NONE), must="overfitting")
 def overfits(rng: np.random.Generator, folder: Path) -> Made:
-    told = course(
+    found = course(
         [0.5, 0.25, 0.1, 0.03, 0.01], [0.69, 0.48, 0.46, 0.58, 0.75, 0.95], spread=0.6, kept=5
     )
-    return run(rng, folder, Setting(course=told))
+    return run(rng, folder, Setting(course=found))
 
 
 @kind(
@@ -927,8 +927,8 @@ def rate_small(rng: np.random.Generator, folder: Path) -> Made:
     may="loss_diverged underfitting probe_beats_tuned labels_never_predicted overfitting",
 )
 def rate_large(rng: np.random.Generator, folder: Path) -> Made:
-    told = course([6.0, 3.0, 2.5], [0.69, 5.0, 3.0, 2.6], spread=2.0, noise=0.1)
-    return run(rng, folder, Setting(probe=0.8, tuned=0, course=told))
+    found = course([6.0, 3.0, 2.5], [0.69, 5.0, 3.0, 2.6], spread=2.0, noise=0.1)
+    return run(rng, folder, Setting(probe=0.8, tuned=0, course=found))
 
 
 @kind(
@@ -938,8 +938,8 @@ def rate_large(rng: np.random.Generator, folder: Path) -> Made:
     may="overfitting probe_beats_tuned labels_never_predicted underfitting",
 )
 def diverges(rng: np.random.Generator, folder: Path) -> Made:
-    told = course([0.5, 0.4, 5.0], [0.69, 0.5, 0.45, 4.0], spread=1.0, kept=3)
-    return run(rng, folder, Setting(probe=0.8, tuned=0, course=told))
+    found = course([0.5, 0.4, 5.0], [0.69, 0.5, 0.45, 4.0], spread=1.0, kept=3)
+    return run(rng, folder, Setting(probe=0.8, tuned=0, course=found))
 
 
 @kind("test rows without a finite score", HOLD, must="no_prediction", may="poorly_calibrated")
@@ -1112,9 +1112,9 @@ def text_forgets(rng: np.random.Generator, folder: Path) -> Made:
 
 @kind("language model memorises", NOT_SHIP, must="overfitting", may="worse_answers")
 def text_memorises(rng: np.random.Generator, folder: Path) -> Made:
-    told = course([2.0, 0.6, 0.1, 0.02], [3.2, 3.0, 3.3, 3.9, 4.6], spread=1.0, kept=4)
+    found = course([2.0, 0.6, 0.1, 0.02], [3.2, 3.0, 3.3, 3.9, 4.6], spread=1.0, kept=4)
     return write(
-        rng, folder, Text(base=3.2, tuned=4.4, writers=(Writer(0.3), Writer(0.25)), course=told)
+        rng, folder, Text(base=3.2, tuned=4.4, writers=(Writer(0.3), Writer(0.25)), course=found)
     )
 
 

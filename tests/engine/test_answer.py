@@ -99,8 +99,8 @@ def test_a_checkpoint_answers_and_the_model_of_now_is_not_touched(trained: Run) 
     assert now == again
     assert then["base"] == now["base"]
     assert then["tuned"] != now["tuned"]
-    told = [p.step for p in read_history(trained).prompts]
-    assert told == [last, first, last]
+    lines = [p.step for p in read_history(trained).prompts]
+    assert lines == [last, first, last]
 
 
 def test_the_adapter_of_then_answers_over_the_same_base(
@@ -119,9 +119,9 @@ def test_the_adapter_of_then_answers_over_the_same_base(
         process.wait()
     assert now == again
     assert then["base"] == now["base"] == pytest.approx(_by_hand(causal_folder), abs=1e-5)
-    for told, step in ((then, first), (now, last)):
+    for text, step in ((then, first), (now, last)):
         by_hand = _by_hand(causal_folder, checkpoint_path(run, step))
-        assert told["tuned"] == pytest.approx(by_hand, abs=1e-5)
+        assert text["tuned"] == pytest.approx(by_hand, abs=1e-5)
     assert abs(then["tuned"] - now["tuned"]) > 1e-3
 
 

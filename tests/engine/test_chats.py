@@ -21,7 +21,7 @@ REACH = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "expected"),
     [
         (LOOP, "one chat took longer than 0.3 s"),
         (GROW, "one chat took more than 512 MiB"),
@@ -31,27 +31,27 @@ REACH = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     ids=["loop", "grow", "recurse", "reach"],
 )
 def test_a_template_that_takes_too_much_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, expected: str
 ) -> None:
     tokenizer = byte_level_tokenizer(tmp_path, pad_is_eos=True)
     tokenizer.chat_template = template
     monkeypatch.setattr(chats, "RENDER_SECONDS", 0.3 if template == LOOP else 60.0)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=expected):
         render_messages(CHAT, tokenizer)
 
 
 @pytest.mark.parametrize(
-    ("template", "seconds", "told"),
+    ("template", "seconds", "expected"),
     [(LOOP, 0.3, "took longer than"), (GROW, 60.0, "took more than 512 MiB")],
     ids=["loop", "grow"],
 )
 def test_a_template_that_takes_too_much_of_a_later_chat_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, seconds: float, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, seconds: float, expected: str
 ) -> None:
     tokenizer = byte_level_tokenizer(tmp_path, pad_is_eos=True)
     tokenizer.chat_template = LATER.format(template)
     assert tokenizer.decode(render_messages(CHAT, tokenizer)) == "tea"
     monkeypatch.setattr(chats, "RENDER_SECONDS", seconds)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=expected):
         render_messages(CHAT * 2, tokenizer)
     assert tokenizer.decode(render_messages(CHAT, tokenizer)) == "tea"

@@ -187,9 +187,9 @@ def test_C6_a_classifiers_base_answers_by_label_likelihood(
     assert base["method"].startswith("zero-shot label likelihood")
     assert base["n"] == 15
     assert "method" not in history.results["test"]["tuned"]
-    told = history.analyses["test"]["zero_shot"]["base"]
-    assert told["accuracy"]["value"] == base["metrics"]["accuracy"]["value"]
-    assert told["scored"] == 30
+    result = history.analyses["test"]["zero_shot"]["base"]
+    assert result["accuracy"]["value"] == base["metrics"]["accuracy"]["value"]
+    assert result["scored"] == 30
     assert {c["from"] for c in history.comparisons} == {"probe", "base", "majority"}
 
 
@@ -215,12 +215,12 @@ def test_a_generation_run_ends_with_answers_and_closed_choices(
     run = create_run(config, tmp_path / "runs")
     finish(run)
     history = read_history(run)
-    told = history.analyses["test"]
-    assert told["completions"]["tuned"]["rows"] == 9
-    assert told["completions"]["tuned"]["of"] == 12
-    assert told["closed_choice"][""]["candidates"] == 3
-    assert told["closed_choice"][""]["rows"] == 9
-    assert set(told["cross_scoring"][""]) == {"answers_of_base", "answers_of_tuned"}
+    result = history.analyses["test"]
+    assert result["completions"]["tuned"]["rows"] == 9
+    assert result["completions"]["tuned"]["of"] == 12
+    assert result["closed_choice"][""]["candidates"] == 3
+    assert result["closed_choice"][""]["rows"] == 9
+    assert set(result["cross_scoring"][""]) == {"answers_of_base", "answers_of_tuned"}
     assert "completions" not in history.analyses.get("validation", {})
     metrics = history.results["test"]["tuned"]["metrics"]
     assert {"exact_match", "bleu", "chrf"} <= set(metrics)

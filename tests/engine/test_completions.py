@@ -111,9 +111,9 @@ def test_G1_answers_are_those_of_transformers_and_of_the_prompt_box(
         expected = whole[0, len(prompt) :].tolist()
         assert answer.tokens == [t for t in expected if t not in stop]
         asked = AskPrompt(text="", max_new_tokens=LIMIT)
-        *_, told = generate([Voice("base", loaded)], prompt, asked)
-        assert isinstance(told, Completed)
-        assert answer_text(loaded, answer) == told.text
+        *_, found = generate([Voice("base", loaded)], prompt, asked)
+        assert isinstance(found, Completed)
+        assert answer_text(loaded, answer) == found.text
 
 
 def test_G1_models_that_cannot_be_told_positions_answer_the_same_in_batches() -> None:

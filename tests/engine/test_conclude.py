@@ -20,8 +20,8 @@ def stored(
     session.dataset = SimpleNamespace(splits={"test": split})
     session.run.predictions.mkdir()
     predictions = pl.DataFrame({"row_id": range(count), "nll": [1.0] * count})
-    told = _identified(session, "test", count)  # type: ignore[arg-type]
-    _store(session, "test", "tuned", predictions, told)  # type: ignore[arg-type]
+    found = _identified(session, "test", count)  # type: ignore[arg-type]
+    _store(session, "test", "tuned", predictions, found)  # type: ignore[arg-type]
     return pl.read_parquet(session.run.predictions / "test.tuned.parquet")
 
 

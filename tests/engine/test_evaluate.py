@@ -295,15 +295,15 @@ def test_L4_every_chunk_of_logits_stands_in_the_same_memory(
         return logits
 
     rows = rows_of(causal, made_texts(30))
-    told = scores(causal, rows, 1)
+    result = scores(causal, rows, 1)
     monkeypatch.setattr(ScoredPositions, "projected", projected)
     kept = scores(causal, rows, 1)
     assert len(found) > 10
     assert len(set(found[1:])) == 1  # the first asks whether the short way is right
     monkeypatch.setattr(ScoredPositions, "room", lambda self, states: None)
     monkeypatch.setattr(ScoredPositions, "projected", lambda self, s, room=None: project(self, s))
-    assert scores(causal, rows, 1)["nll"].to_list() == pytest.approx(told["nll"].to_list())
-    assert kept.equals(told)
+    assert scores(causal, rows, 1)["nll"].to_list() == pytest.approx(result["nll"].to_list())
+    assert kept.equals(result)
 
 
 def test_L4_logits_of_a_whole_batch_are_never_held(
@@ -361,10 +361,10 @@ def test_L8_dropout_is_off_no_gradient_is_kept_and_no_cache(causal_folder: Path)
     for layer in loaded.model.model.layers:
         layer.self_attn.attention_dropout = 0.5
     rows = rows_of(loaded, TEXTS)
-    told = []
+    lines = []
 
     def look(module: torch.nn.Module, args: object, kwargs: dict[str, object], out: object) -> None:
-        told.append((module.training, torch.is_inference_mode_enabled(), kwargs["use_cache"]))
+        lines.append((module.training, torch.is_inference_mode_enabled(), kwargs["use_cache"]))
         assert out.past_key_values is None  # type: ignore[attr-defined]
 
     loaded.model.model.register_forward_hook(look, with_kwargs=True)
@@ -374,7 +374,7 @@ def test_L8_dropout_is_off_no_gradient_is_kept_and_no_cache(causal_folder: Path)
     assert first["nll"].sum() == pytest.approx(
         sum(plain_nll(causal_model(causal_folder), ids) for ids in rows.ids), abs=1e-3
     )
-    seen = [t for t in told if t[1]]
+    seen = [t for t in lines if t[1]]
     assert seen
     assert all(t == (False, True, False) for t in seen)
     assert loaded.model.training  # as it was found
@@ -392,11 +392,11 @@ def test_L8_a_classifier_that_could_keep_a_cache_is_told_not_to(causal: Loaded) 
     )
     model = LlamaForSequenceClassification(config)
     loaded = Loaded(model, causal.tokenizer, 64, ("good", "bad"))
-    told = []
-    model.model.register_forward_hook(lambda m, a, out: told.append(out.past_key_values))
+    lines = []
+    model.model.register_forward_hook(lambda m, a, out: lines.append(out.past_key_values))
     scores_in(loaded, rows_of_labels(loaded, TEXTS))
-    assert told
-    assert all(cache is None for cache in told)
+    assert lines
+    assert all(cache is None for cache in lines)
 
 
 def test_L8_label_smoothing_stays_out_of_a_reported_loss(encoder_folder: Path) -> None:
@@ -493,17 +493,17 @@ def test_K4_every_normalisation_is_named(causal: Loaded) -> None:
     text = "the kettle boils ’tis\ntrue"
     *_, score = score_text(causal, text)
     assert isinstance(score, TextScore)
-    told = _summary("tiny", [score, score])
-    assert told["total_log_likelihood"] == pytest.approx(2 * score.total)
-    assert (told["scored_tokens"], told["bytes"], told["words"]) == (
+    found = _summary("tiny", [score, score])
+    assert found["total_log_likelihood"] == pytest.approx(2 * score.total)
+    assert (found["scored_tokens"], found["bytes"], found["words"]) == (
         2 * len(score.tokens),
         2 * len(text.encode()),
         10,
     )
-    assert told["average_log_likelihood"] == pytest.approx(score.total / len(score.tokens))
-    assert told["log_likelihood_per_word"] == pytest.approx(score.total / 5)
+    assert found["average_log_likelihood"] == pytest.approx(score.total / len(score.tokens))
+    assert found["log_likelihood_per_word"] == pytest.approx(score.total / 5)
     bits = -score.total / (math.log(2) * len(text.encode()))
-    assert told["bits_per_byte"] == pytest.approx(bits)
+    assert found["bits_per_byte"] == pytest.approx(bits)
 
 
 def test_V7_the_end_token_is_scored_by_itself(causal: Loaded) -> None:

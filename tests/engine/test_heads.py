@@ -145,11 +145,11 @@ def test_V2_other_labels_are_refused_before_scoring_and_both_sets_named(made: Ma
         config, folder = asked(base, tuned, rows)
         with pytest.raises(ModelError) as caught:
             evaluated(config, folder)
-        told = str(caught.value)
-        assert str(other) in told
-        assert "LABEL_0, LABEL_1" in told
-        assert "no, yes" in told
-        assert 'label_map = { LABEL_0 = "no", … }' in told
+        found = str(caught.value)
+        assert str(other) in found
+        assert "LABEL_0, LABEL_1" in found
+        assert "no, yes" in found
+        assert 'label_map = { LABEL_0 = "no", … }' in found
 
 
 def test_V2_a_map_says_how_labels_meet(made: Made) -> None:
@@ -212,9 +212,9 @@ def test_V2_training_says_whose_head_it_replaces(made: Made) -> None:
     loaded = load.load(config, str(base), ("no", "yes"))
     assert loaded.new_head
     assert models.describe(loaded, "stars").replaced_labels == ["1 star", "2 stars"]
-    told = " ".join(models.notes_on_base(loaded, config))
-    assert "1 star, 2 stars" in told
-    assert "no, yes" in told
+    text = " ".join(models.notes_on_base(loaded, config))
+    assert "1 star, 2 stars" in text
+    assert "no, yes" in text
     mapped = RunConfig(
         task="classification",
         model=ModelConfig(base=str(base)),
@@ -305,8 +305,8 @@ def test_an_adapter_as_base_goes_on_with_its_own_settings(
     head = next(v for k, v in state.items() if k.endswith("modules_to_save.default.weight"))
     assert any(torch.equal(head, value) for value in stored.values())
     models.save(loaded, tmp_path / "second")
-    told = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
-    assert told["base_model_name_or_path"] == str(encoder_folder)
+    values = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
+    assert values["base_model_name_or_path"] == str(encoder_folder)
     again = load.load(config, str(tmp_path / "second"), THREE)
     assert again.labels == THREE
 
@@ -350,8 +350,8 @@ def test_V2_adapters_are_evaluated_on_their_own_bases(
             ids = found["tokenizer"](TEXTS[0], return_tensors="pt")
             wanted = found["model"].eval()(**ids).logits[0].softmax(-1)
         frame = pl.read_parquet(s.run.predictions / f"test.{model}.parquet").sort("row_id")
-        told = [float(wanted[THREE.index(label)]) for label in s.labels]
-        assert frame["probabilities"][0].to_list() == pytest.approx(told, abs=1e-5)
+        lines = [float(wanted[THREE.index(label)]) for label in s.labels]
+        assert frame["probabilities"][0].to_list() == pytest.approx(lines, abs=1e-5)
 
 
 @pytest.mark.parametrize("lost", ["classifier", "lora_B"])

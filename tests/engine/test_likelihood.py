@@ -31,9 +31,9 @@ def moved(causal_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_tokens_that_gained_and_lost_add_up_to_the_difference(
     causal_folder: Path, moved: Path
 ) -> None:
-    told = score_models(Texts(models=[str(causal_folder), str(moved)], texts=[TEXT, "tea"]))
-    a, b = told["models"]
-    (change,) = told["differences"]
+    found = score_models(Texts(models=[str(causal_folder), str(moved)], texts=[TEXT, "tea"]))
+    a, b = found["models"]
+    (change,) = found["differences"]
     gained, lost = change["gained"], change["lost"]
     assert len(gained) + len(lost) == a["scored_tokens"]
     total = sum(t["difference"] for t in gained + lost)
@@ -48,8 +48,8 @@ def test_tokens_that_gained_and_lost_add_up_to_the_difference(
 
 
 def test_K4_other_tokens_are_compared_in_bits_per_byte_only(causal_folder: Path) -> None:
-    told = score_models(Texts(models=[str(causal_folder), str(DEMO)], texts=[TEXT]))
-    (change,) = told["differences"]
+    found = score_models(Texts(models=[str(causal_folder), str(DEMO)], texts=[TEXT]))
+    (change,) = found["differences"]
     assert set(change) == {"from", "to", "bits_per_byte"}
 
 

@@ -163,9 +163,9 @@ def test_stop_says_at_once_what_will_happen_and_does_not_wait_for_it(
         assert main(["stop", str(run.path)]) == 0
         assert listener.stop.is_set()
         assert is_stopping(run)
-    told = capsys.readouterr().out
-    assert told.startswith("2026_tea, step ")
-    assert "stopping: the state is saved first. `ftev-tui status 2026_tea` shows when" in told
+    printed = capsys.readouterr().out
+    assert printed.startswith("2026_tea, step ")
+    assert "stopping: the state is saved first. `ftev-tui status 2026_tea` shows when" in printed
 
 
 def test_resume_waits_for_a_worker_that_is_stopping(
@@ -207,7 +207,7 @@ def test_a_prompt_waits_for_the_worker_that_somebody_else_is_starting(
 ) -> None:
     """It has the run, and does not listen yet."""
     waits, wait = threading.Event(), launch.wait_until_listening
-    monkeypatch.setattr(launch, "wait_until_listening", lambda *told: waits.set() or wait(*told))
+    monkeypatch.setattr(launch, "wait_until_listening", lambda *text: waits.set() or wait(*text))
     lock = hold_run(run)
     woken = threading.Thread(target=launch.wake_worker, args=(run, "1"))
     woken.start()
@@ -226,22 +226,22 @@ def test_a_worker_that_only_answers_prompts_is_shown_with_its_memory_and_freed(
         listener.state = "serving"
         assert main(["list", "--runs-dir", str(tmp_path / "runs")]) == 0
         assert main(["status", str(run.path)]) == 0
-        told = capsys.readouterr().out
-        assert "finished, holds " in told
+        printed = capsys.readouterr().out
+        assert "finished, holds " in printed
         detail = detail_lines(RunEntry(run, read_facts(run), "finished"), None, 200, 4)
         assert "its worker holds " in "".join(text for text, _ in detail[1])
-        assert "`ftev-tui stop 2026_done` frees its memory" in told
+        assert "`ftev-tui stop 2026_done` frees its memory" in printed
         [accepted] = ask(run, AskStop(), PATIENCE)
         assert accepted == Accepted(text="stopping: its worker ends, and frees the device")
 
 
 def test_freeing_leaves_a_worker_alone_that_is_at_work(tmp_path: Path, sockets: Path) -> None:
-    told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    text: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     run = story.write_story(tmp_path / "runs" / "2026_half", story.beginning())
     with Listener(run) as listener:
         listener.state = "fine-tune"
-        free_worker(run, told.put)
-        message = told.get(timeout=PATIENCE)
+        free_worker(run, text.put)
+        message = text.get(timeout=PATIENCE)
         assert not listener.stop.is_set()
     assert message.failed
     assert message.text.startswith("Its worker is at work (fine-tune): open the run")
@@ -320,10 +320,10 @@ def test_a_worker_stops_when_hung_up_on_scores_crosswise_and_traces(
     assert came == 3  # and no error: that is how a stop ends
     started = time.monotonic()
     asked = AskPrompt(text="cup", max_new_tokens=3, likelihoods="all", details=True)
-    told = list(ask(run, asked, ANSWER_SECONDS))
+    lines = list(ask(run, asked, ANSWER_SECONDS))
     assert time.monotonic() - started < ANSWER_SECONDS / 2  # 100,000 tokens would take far longer
-    done = {r.model: r for r in told if isinstance(r, Completed)}
-    crossed = {r.model: r for r in told if isinstance(r, CrossScored)}
+    done = {r.model: r for r in lines if isinstance(r, Completed)}
+    crossed = {r.model: r for r in lines if isinstance(r, CrossScored)}
     assert {m: c.by for m, c in crossed.items()} == {"base": "tuned", "tuned": "base"}
     for model, found in crossed.items():
         mine = done[model].likelihoods[-len(found.tokens) :]

@@ -52,8 +52,8 @@ def test_a_rank_killed_on_this_host_is_lost_at_once(
     first.wait_for_all(threading.Event())
     process.kill()
     process.wait()
-    told = first.lost()
-    assert f"rank 1 of 3 (process {process.pid} on {first._host}) was lost" in told
+    found = first.lost()
+    assert f"rank 1 of 3 (process {process.pid} on {first._host}) was lost" in found
 
 
 def test_a_rank_of_another_start_is_never_there(first: Members) -> None:
@@ -143,17 +143,17 @@ def test_who_left_in_order_is_not_missed(
     for rank in (1, 2):
         write(first, rank, here(first, process.pid))
     first.wait_for_all(threading.Event())
-    told: list[str] = []
+    text: list[str] = []
     heard = threading.Event()
-    first.watch(lambda lost: (told.append(lost), heard.set()))
+    first.watch(lambda lost: (text.append(lost), heard.set()))
     process.kill()
     process.wait()
     assert heard.wait(patience(30))
-    assert len(told) == 1
+    assert len(text) == 1
     second = Members(first.run, 0, 3)
     second.leave()
-    second._watch(told.append)  # returns at once
-    assert len(told) == 1
+    second._watch(text.append)  # returns at once
+    assert len(text) == 1
 
 
 def test_the_way_on_is_from_the_last_checkpoint(tmp_path: Path) -> None:

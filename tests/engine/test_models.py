@@ -196,10 +196,10 @@ def ids(*tokens: int) -> Any:
 def test_the_length_is_what_model_tokenizer_and_config_allow(causal_folder: Path) -> None:
     loaded = load(config("generation", causal_folder), str(causal_folder))
     assert loaded.max_length == 64
-    told = describe(loaded, "tiny")
-    assert told.vocab_size == 320
-    assert told.prefix == "<s>"
-    assert told.parameters == told.trainable == sum(p.numel() for p in loaded.model.parameters())
+    found = describe(loaded, "tiny")
+    assert found.vocab_size == 320
+    assert found.prefix == "<s>"
+    assert found.parameters == found.trainable == sum(p.numel() for p in loaded.model.parameters())
 
 
 def test_a_worker_that_waits_writes_no_samples() -> None:

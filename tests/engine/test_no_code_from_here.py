@@ -70,8 +70,8 @@ def test_a_worker_started_by_hand_executes_no_planted_file(
 ) -> None:
     monkeypatch.delenv("PYTHONPATH")
     command = [sys.executable, "-m", WORKER, str(faulty.path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 2, told.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
     assert executed(place) == []
 
 
@@ -88,6 +88,6 @@ def test_the_commands_execute_no_planted_file(
     (place / "run.toml").write_text(dump_config(verses))
     by_module = [sys.executable, "-m", "ftev.tui.cli", "list"]
     for command in (by_module, [str(CONSOLE), "check", "run.toml", "--json"]):
-        told = subprocess.run(command, capture_output=True, check=False)
-        assert told.returncode == 0, told.stderr
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
     assert executed(place) == []

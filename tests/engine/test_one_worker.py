@@ -59,13 +59,13 @@ def test_of_two_that_resume_a_run_at_once_one_works_and_the_other_names_it(
     try:
         wait_for(lambda: any(p.poll() is not None for p in both), "the one that is refused")
         second, first = sorted(both, key=lambda p: p.poll() is None)
-        told = second.communicate()[1]
-        assert second.returncode == 1, told
+        result = second.communicate()[1]
+        assert second.returncode == 1, result
         wait_for(run.worker_alive, "the one that works")
         worker = run.worker()
         assert worker is not None
         who = f"a worker is already running: process {worker.pid} on {worker.host}, since 20"
-        assert who in told
+        assert who in result
         assert first.poll() is None
         assert run.worker_alive()
         wait_for(lambda: starts(run) > 0, "the first event")
@@ -124,10 +124,10 @@ def test_a_lock_is_had_once_and_dies_with_its_holder(tmp_path: Path, how: str) -
     path = tmp_path / "lock"
     for _ in range(2):  # what a killed one left behind is in nobody's way
         all_at_once = [holding(path, how) for _ in range(4)]
-        told = [p.stdout.readline().strip() for p in all_at_once if p.stdout]
-        assert told.count("mine") == 1, told
-        winner = all_at_once[told.index("mine")]
-        others = [line for line in told if line != "mine"]
+        lines = [p.stdout.readline().strip() for p in all_at_once if p.stdout]
+        assert lines.count("mine") == 1, lines
+        winner = all_at_once[lines.index("mine")]
+        others = [line for line in lines if line != "mine"]
         assert all(line.startswith(f"process {winner.pid} on ") for line in others)
         for process in all_at_once:
             process.kill()

@@ -321,12 +321,12 @@ def test_M5_on_a_gpu_rows_are_packed_and_learn_what_padded_ones_learn(causal_fol
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("way", [Packing(), None])
 def test_a_classifier_on_a_gpu_learns_what_it_learns_on_a_cpu(way: Packing | None) -> None:
-    told = []
+    lines = []
     for device in ("cpu", "cuda"):
         loaded = made("classification", "Bert")
         loaded.model.to(device)
         t = trainer(loaded, "classification", may_pack=way is not None)
         assert t.packing == way
-        told.append(read_steps(list(train(t))))
-    for a, b in zip(*told, strict=True):
+        lines.append(read_steps(list(train(t))))
+    for a, b in zip(*lines, strict=True):
         assert a.loss_sum == pytest.approx(b.loss_sum, rel=1e-3)

@@ -172,10 +172,10 @@ def alter_one(folder: Path) -> None:
 def forget_labels(folder: Path) -> None:
     """The label order is lost, as where a model is saved without its config."""
     path = folder / "config.json"
-    told = json.loads(path.read_text())
-    told["id2label"] = {"0": "bad", "1": "good"}
-    told["label2id"] = {"bad": 0, "good": 1}
-    path.write_text(json.dumps(told))
+    values = json.loads(path.read_text())
+    values["id2label"] = {"0": "bad", "1": "good"}
+    values["label2id"] = {"bad": 0, "good": 1}
+    path.write_text(json.dumps(values))
 
 
 def half(folder: Path) -> None:
@@ -259,8 +259,8 @@ THREE = ("no", "perhaps", "yes")
 def base_model(kind: str, folder: Path, tokenizer: Any, *, head: int) -> Path:
     """A tiny base: with a head of so many other labels, or 0 for a language model's."""
     torch.manual_seed(4)
-    told = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    config = AutoConfig.for_model(kind, **told, **(ENCODERS | DECODERS)[kind])
+    values = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(kind, **values, **(ENCODERS | DECODERS)[kind])
     if head:
         config.num_labels = head
         made = AutoModelForSequenceClassification.from_config(config)
@@ -310,8 +310,8 @@ def test_V3_what_is_saved_loads_elsewhere_as_its_card_says(
     saved = AutoConfig.from_pretrained(tmp_path / "model")
     assert tuple(saved.id2label[i] for i in range(3)) == THREE
     if lora:
-        told = json.loads((tmp_path / "model" / "adapter_config.json").read_text())
-        assert told["base_model_name_or_path"] == str(tmp_path / "base")
+        values = json.loads((tmp_path / "model" / "adapter_config.json").read_text())
+        assert values["base_model_name_or_path"] == str(tmp_path / "base")
 
 
 @pytest.mark.parametrize(

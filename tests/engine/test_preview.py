@@ -20,8 +20,8 @@ def test_lengths_masks_and_size_of_pairs(tmp_path: Path, causal_folder: Path) ->
         "data": {"train": "train.jsonl", "validation": 0},
         "folder": str(tmp_path),
     }
-    told = preview(Preview(config=config))
-    train = told["splits"]["train"]
+    found = preview(Preview(config=config))
+    train = found["splits"]["train"]
     assert sum(count for _, _, count in train["histogram"]) == train["rows"] == 30
     low, high, _ = train["histogram"][-1]
     assert low <= train["longest"] <= high
@@ -29,9 +29,9 @@ def test_lengths_masks_and_size_of_pairs(tmp_path: Path, causal_folder: Path) ->
     shown = train["rows_shown"][0]
     assert not shown[0][1]
     assert shown[-1][1]
-    assert told["layers"] > 0
-    assert told["hidden"] > 0
-    assert told["vocab"] > 0
+    assert found["layers"] > 0
+    assert found["hidden"] > 0
+    assert found["vocab"] > 0
 
 
 def test_check_says_where_no_layer_takes_an_adapter(encoder_folder: Path, tmp_path: Path) -> None:

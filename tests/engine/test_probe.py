@@ -89,11 +89,11 @@ def test_C6_the_probe_does_not_read_the_new_head(encoder_folder: Path) -> None:
 def test_features_of_a_decoder_keep_no_cache(causal_folder: Path, budget: int) -> None:
     loaded = causal_model(causal_folder)
     loaded.labels = ("good", "bad")
-    told = []
-    loaded.model.model.register_forward_hook(lambda m, a, out: told.append(out.past_key_values))
+    lines = []
+    loaded.model.model.register_forward_hook(lambda m, a, out: lines.append(out.past_key_values))
     rows = rows_of_labels(loaded, made_texts(4))
     *_, found = features(loaded, rows, "float32", budget)
     assert isinstance(found, np.ndarray)
     assert found.shape == (4, 32)
-    assert told
-    assert all(cache is None for cache in told)
+    assert lines
+    assert all(cache is None for cache in lines)

@@ -71,10 +71,10 @@ def finished(run: Run) -> History:
 def without_dropout(folder: Path, to: Path) -> Path:
     """A copy of a model: dropout would draw for other rows on every rank."""
     shutil.copytree(folder, to)
-    told = json.loads((to / "config.json").read_text())
+    values = json.loads((to / "config.json").read_text())
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-        told[name] = 0.0
-    (to / "config.json").write_text(json.dumps(told))
+        values[name] = 0.0
+    (to / "config.json").write_text(json.dumps(values))
     return to
 
 
@@ -161,8 +161,8 @@ def assert_same_numbers(one: Run, two: Run) -> None:
 
 def kinds(run: Run) -> list[str]:
     """What a run tells, without what is told every so many seconds."""
-    told = (type(e).__name__ for e in EventReader(run.events_path).read_all())
-    return [kind for kind in told if kind not in ("Progress", "SystemSampled")]
+    result = (type(e).__name__ for e in EventReader(run.events_path).read_all())
+    return [kind for kind in result if kind not in ("Progress", "SystemSampled")]
 
 
 def test_rows_are_dealt_out_once_and_evenly() -> None:
@@ -286,11 +286,11 @@ def by_hand(run: Run, rank: int, port: int, place: Path) -> subprocess.Popen[byt
     """One of two ranks, each from a directory of its own, as on nodes."""
     as_torchrun = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     as_torchrun |= {"MASTER_PORT": port}
-    told = {name: str(value) for name, value in as_torchrun.items()}
+    values = {name: str(value) for name, value in as_torchrun.items()}
     return forked.start(
         python_command(WORKER, str(run.path), "--serve-minutes", "0"),
         cwd=place,
-        env={**child_environment(), **told, "MASTER_ADDR": "127.0.0.1"},
+        env={**child_environment(), **values, "MASTER_ADDR": "127.0.0.1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

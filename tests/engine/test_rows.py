@@ -207,14 +207,14 @@ def test_M4_rows_and_tokens_cut_are_counted_over_a_split(loaded: Loaded) -> None
     )
     *_, rows = completion_rows(frame, loaded)
     assert isinstance(rows, TokenRows)
-    told = rows.describe("train", 2)
+    found = rows.describe("train", 2)
     whole = sum(
         len(ids) for c in ("prompt", "completion") for ids in encode(loaded, frame[c].to_list())
     )
     breaks = 2  # the line breaks between prompts that end without white space and completions
-    assert told.truncated_rows == 2
-    assert told.tokens + told.truncated_tokens == whole + breaks + 2 * len(rows)
-    assert told.unscored_rows == 0
+    assert found.truncated_rows == 2
+    assert found.tokens + found.truncated_tokens == whole + breaks + 2 * len(rows)
+    assert found.unscored_rows == 0
 
 
 def test_M4_a_chat_that_loses_its_whole_completion_is_listed(loaded: Loaded) -> None:
@@ -222,10 +222,10 @@ def test_M4_a_chat_that_loses_its_whole_completion_is_listed(loaded: Loaded) -> 
     frame = pl.DataFrame({"row_id": [7, 8], "messages": [CHAT, LONG_CHAT]})
     *_, rows = chat_rows(frame, loaded)
     assert isinstance(rows, TokenRows)
-    told = rows.describe("train", 1)
-    assert (told.truncated_rows, told.unscored_rows) == (1, 1)
-    assert told.examples["unscored_rows"] == [8]
-    assert told.truncated_tokens > 0
+    found = rows.describe("train", 1)
+    assert (found.truncated_rows, found.unscored_rows) == (1, 1)
+    assert found.examples["unscored_rows"] == [8]
+    assert found.truncated_tokens > 0
 
 
 def with_template(loaded: Loaded, end: str, template: str) -> Loaded:

@@ -152,9 +152,9 @@ def test_V11_the_lowest_loss_is_kept_of_those_that_accuracy_cannot_tell_apart(
     assert chosen.value == kept.correct / kept.count
     assert chosen.loss == pytest.approx(kept.loss_sum / kept.loss_count)
     report = build_report(classified)
-    told = report["run"]["kept"]["reason"]
-    assert told.startswith(f"Step {kept.step} was kept: ")
-    assert told in render_markdown(report)
+    result = report["run"]["kept"]["reason"]
+    assert result.startswith(f"Step {kept.step} was kept: ")
+    assert result in render_markdown(report)
 
 
 def test_D2_the_headline_stands_on_all_rows_and_on_the_clean_ones(classified: Run) -> None:
@@ -250,9 +250,9 @@ def test_V5_a_diverged_run_fails_and_keeps_its_last_finite_checkpoint(
     run, history = diverged(tmp_path, encoder_folder, epochs=30.0, warmup_ratio=0.001)
     assert history.finished is not None
     assert (history.finished.status, history.finished.exit_code) == ("failed", 1)
-    told = history.finished.error
-    assert "diverged since step 3: 20 steps in a row had no finite gradient" in told
-    assert "checkpoint with finite scores is that of step 1, in checkpoints/step_000001" in told
+    error = history.finished.error
+    assert "diverged since step 3: 20 steps in a row had no finite gradient" in error
+    assert "checkpoint with finite scores is that of step 1, in checkpoints/step_000001" in error
     assert history.step == 22
     assert history.status(run.worker_alive()) == "failed"
     assert [p.name for p in run.checkpoints.iterdir()] == ["step_000001"]

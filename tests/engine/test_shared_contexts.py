@@ -157,9 +157,9 @@ def test_K2_labels_share_their_text(causal_folder: Path, monkeypatch: pytest.Mon
     for sharing in (True, False):
         if not sharing:
             monkeypatch.setattr(evaluate, "can_share", lambda head, widest: False)
-        *_, told = label_likelihoods(loaded, texts, ("good", "bad", "a cup"), "float32", 8192)
-        assert isinstance(told, LabelScores)
-        found.append(told.sums)
+        *_, result = label_likelihoods(loaded, texts, ("good", "bad", "a cup"), "float32", 8192)
+        assert isinstance(result, LabelScores)
+        found.append(result.sums)
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
 
 

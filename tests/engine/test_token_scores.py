@@ -74,10 +74,10 @@ def test_an_answer_under_its_own_model_has_its_own_likelihoods(loaded: Loaded) -
     for a, b in zip(again, made, strict=True):
         assert a.log_likelihood == pytest.approx(b.log_likelihood, abs=1e-4)
     writer = ("base", loaded, prompt, voice.answered)
-    told = cross_score(writer, ("tuned", loaded, prompt), made, aligned=True)
-    assert told is not None
-    assert told.average_log_likelihood == pytest.approx(told.own_average, abs=1e-4)
-    assert told.bits_per_byte == pytest.approx(told.own_bits_per_byte, abs=1e-4)
+    found = cross_score(writer, ("tuned", loaded, prompt), made, aligned=True)
+    assert found is not None
+    assert found.average_log_likelihood == pytest.approx(found.own_average, abs=1e-4)
+    assert found.bits_per_byte == pytest.approx(found.own_bits_per_byte, abs=1e-4)
     assert (
         cross_score(("base", loaded, prompt, []), ("t", loaded, prompt), [], aligned=True) is None
     )
@@ -128,11 +128,11 @@ def same_as_stored(run: Run, row_ids: list[int] | None = None) -> None:
     wanted = {model: stored(run, name) for model, name in names.items()}
     assert wanted["base"] != wanted["tuned"]
     for row_id in row_ids or wanted["base"]:
-        told = row_tokens(StoredRow(str(run.path), "test", row_id))
+        found = row_tokens(StoredRow(str(run.path), "test", row_id))
         for model, rows in wanted.items():
             nll, count = rows[row_id]
-            assert len(told[model]) == count
-            assert -math.fsum(t[1] for t in told[model]) == pytest.approx(nll, abs=1e-4)
+            assert len(found[model]) == count
+            assert -math.fsum(t[1] for t in found[model]) == pytest.approx(nll, abs=1e-4)
 
 
 def test_the_completion_alone_is_scored_and_adds_up(tmp_path: Path, causal_folder: Path) -> None:
@@ -142,10 +142,10 @@ def test_the_completion_alone_is_scored_and_adds_up(tmp_path: Path, causal_folde
     rows.append({"prompt": "tea", "completion": cup * 12})  # loses the completion's end
     run = finished(tmp_path, causal_folder, rows)
     same_as_stored(run)
-    told = row_tokens(StoredRow(str(run.path), "test", 2))
+    found = row_tokens(StoredRow(str(run.path), "test", 2))
     for model in ("base", "tuned"):
-        assert "".join(t[0] for t in told[model]) == f"{cup} 2</s>"
-        assert all(rank >= 1 for _, _, rank in told[model])
+        assert "".join(t[0] for t in found[model]) == f"{cup} 2</s>"
+        assert all(rank >= 1 for _, _, rank in found[model])
 
 
 def test_a_row_may_be_a_window_of_a_document(tmp_path: Path, causal_folder: Path) -> None:
@@ -166,8 +166,8 @@ def test_of_a_chat_the_turns_of_the_assistant_are_scored(
     chat = [{"role": role, "content": text} for role, text in turns]
     run = finished(tmp_path, base, [{"messages": chat}, {"messages": chat[:2]}])
     same_as_stored(run)
-    told = row_tokens(StoredRow(str(run.path), "test", 0))
-    assert "".join(t[0] for t in told["tuned"]) == "a cup</s>a day</s>"
+    found = row_tokens(StoredRow(str(run.path), "test", 0))
+    assert "".join(t[0] for t in found["tuned"]) == "a cup</s>a day</s>"
 
 
 def test_asked_as_a_screen_asks_and_what_cannot_be_shown(
@@ -176,8 +176,8 @@ def test_asked_as_a_screen_asks_and_what_cannot_be_shown(
     run = finished(tmp_path, causal_folder, [{"text": f"the tea of day {i}"} for i in range(3)])
     heard: list[str] = []
     question = {"run": str(run.path), "split": "test", "row_id": 1}
-    told = ask_engine("row_tokens", question, heard.append)
-    assert "".join(t[0] for t in told["tuned"]) == "the tea of day 1</s>"
+    found = ask_engine("row_tokens", question, heard.append)
+    assert "".join(t[0] for t in found["tuned"]) == "the tea of day 1</s>"
     assert heard[-1] == "scoring this row under tuned"
     with pytest.raises(RunError, match="the file has changed"):
         row_tokens(StoredRow(str(run.path), "test", 1, sha256="another"))

@@ -311,8 +311,8 @@ def test_the_run_tells_it(
     history = read_history(run)
     assert history.finished is not None
     assert history.finished.status == "finished"
-    told = [note for note in history.notes if "memory ran out" in note.text]
-    assert [(note.level, note.text) for note in told] == [
+    lines = [note for note in history.notes if "memory ran out" in note.text]
+    assert [(note.level, note.text) for note in lines] == [
         (
             "warning",
             "memory ran out in step 1: from here on activation checkpointing is on, slower and "

@@ -170,8 +170,8 @@ def test_E4_a_token_without_an_embedding_ends_the_run_before_it_trains(
     history = finish(create_run(config, tmp_path / "runs"))
     assert history.finished is not None
     assert history.finished.status == "finished"
-    [told] = [n.text for n in history.notes if "embeddings" in n.text]
-    assert "No row uses the others: '<ticket>' (id 320), '</ticket>' (id 321)" in told
+    [found] = [n.text for n in history.notes if "embeddings" in n.text]
+    assert "No row uses the others: '<ticket>' (id 320), '</ticket>' (id 321)" in found
 
 
 def test_T4_killed_and_resumed_equals_uninterrupted(verses: RunConfig, tmp_path: Path) -> None:
@@ -296,8 +296,8 @@ def test_a_stopped_run_saves_its_state_answers_and_resumes(
         list(ask(run, AskPause()))
     answering = start_worker(run, "--serve", "--serve-minutes", "1")
     wait_until_listening(run, answering)
-    told = list(ask(run, AskPrompt(text="cup number 5 is", max_new_tokens=3), timeout=PATIENCE))
-    assert {r.model for r in told if isinstance(r, Completed)} == {"base", "tuned"}
+    lines = list(ask(run, AskPrompt(text="cup number 5 is", max_new_tokens=3), timeout=PATIENCE))
+    assert {r.model for r in lines if isinstance(r, Completed)} == {"base", "tuned"}
     asked = read_history(run).prompts[-1]
     assert asked.step == (history.best_step or history.step)  # of the checkpoint that was kept
     process = resume_worker(run)  # who only answers makes way
@@ -316,10 +316,10 @@ def test_prompts_are_answered_between_steps_and_while_paused(
     wait_until_listening(run, process)
     wait_for(lambda: read_history(run).step >= 1, "the first step")
     asked = AskPrompt(text="cup number 5 is", max_new_tokens=5, likelihoods="generation")
-    told = list(ask(run, asked))
-    assert isinstance(told[0], Held)
-    assert {r.model for r in told if isinstance(r, TokenMade)} == {"base", "tuned"}
-    answers = [r for r in told if isinstance(r, Completed)]
+    lines = list(ask(run, asked))
+    assert isinstance(lines[0], Held)
+    assert {r.model for r in lines if isinstance(r, TokenMade)} == {"base", "tuned"}
+    answers = [r for r in lines if isinstance(r, Completed)]
     assert {a.model for a in answers} == {"base", "tuned"}
     assert all(a.likelihoods for a in answers if a.tokens)
 
@@ -339,8 +339,8 @@ def test_a_finished_run_is_served_anew(trained: Run, tmp_path: Path) -> None:
     run = copy_of(trained, tmp_path)
     process = start_worker(run, "--serve", "--serve-minutes", "1")
     wait_until_listening(run, process)
-    told = list(ask(run, AskPrompt(text="a good cup"), timeout=PATIENCE))
-    labelled = {r.model: r for r in told if isinstance(r, Labelled)}
+    lines = list(ask(run, AskPrompt(text="a good cup"), timeout=PATIENCE))
+    labelled = {r.model: r for r in lines if isinstance(r, Labelled)}
     assert labelled["base"].name == "base (linear probe)"
     assert set(labelled["tuned"].probabilities) == {"good", "bad"}
     assert sum(labelled["tuned"].probabilities.values()) == pytest.approx(1.0)
@@ -404,9 +404,9 @@ def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path:
     assert clean is not None
     assert clean["from"] == "probe"
     for split in ("test", "test_clean"):
-        told = {c["metric"]: c for c in history.comparisons if c["split"] == split}
-        assert "p_holm" not in told["accuracy"]
-        assert "p_holm" in told["macro_f1"]
+        values = {c["metric"]: c for c in history.comparisons if c["split"] == split}
+        assert "p_holm" not in values["accuracy"]
+        assert "p_holm" in values["macro_f1"]
     verdict = judge(history, asked)
     reason = next(r for r in verdict.reasons if "target" in r)
     assert "accuracy on test_clean (20 of 40 rows, those that repeat nothing" in reason
@@ -420,8 +420,8 @@ def test_T3_a_second_run_knows_that_the_test_rows_were_read(
     assert first.analyses["test"]["test_readings"][""]["runs"] == 0
     other = replace(reviews, train=replace(reviews.train, epochs=1))
     second = finish(create_run(other, tmp_path / "runs"))
-    told = second.analyses["test"]["test_readings"][""]
-    assert (told["runs"], told["other_configs"]) == (1, 1)
+    result = second.analyses["test"]["test_readings"][""]
+    assert (result["runs"], result["other_configs"]) == (1, 1)
     assert "label_errors" in second.analyses["validation"]
 
 
@@ -430,13 +430,13 @@ def test_forgetting_is_measured_in_windows(verses: RunConfig, tmp_path: Path) ->
     asked = replace(verses, evaluate=replace(verses.evaluate, general_text="neutral.txt"))
     run = create_run(asked, tmp_path / "runs")
     history = finish(run)
-    told = history.analyses["general_text"]["forgetting"][""]
+    result = history.analyses["general_text"]["forgetting"][""]
     base, tuned = (next(t for t in history.texts if t.model == m) for m in ("base", "tuned"))
-    assert told["tokens"] == base.tokens
-    assert told["windows"] == -(-base.tokens // 64) > 5
+    assert result["tokens"] == base.tokens
+    assert result["windows"] == -(-base.tokens // 64) > 5
     change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
-    assert told["difference"] == pytest.approx(change)
-    assert told["low"] < change < told["high"]
+    assert result["difference"] == pytest.approx(change)
+    assert result["low"] < change < result["high"]
     changes = history.analyses["general_text"]["token_changes"][""]
     assert changes["tokens"] == base.tokens
     assert changes["gained_tokens"] + changes["lost_tokens"] <= base.tokens
@@ -530,9 +530,9 @@ def test_the_windows_of_a_document_are_told_and_verified(
     run = create_run(given, tmp_path / "runs")
     history = finish(run)
     flips = history.analyses["test"]["flips"]["tuned"]
-    told = [r["input"].strip() for rows in flips["rows"].values() for r in rows if "input" in r]
-    assert told
-    assert all(begin in text for begin in told)
+    found = [r["input"].strip() for rows in flips["rows"].values() for r in rows if "input" in r]
+    assert found
+    assert all(begin in text for begin in found)
     assert "token_changes" in history.analyses["held_out:0"]
     assert all_agree(run)
     result = history.results["test"]["tuned"]

@@ -330,14 +330,14 @@ def _generation() -> dict[str, dict[str, object]]:
 
 
 def _comparisons(generation: bool) -> list[dict[str, object]]:
-    told: list[dict[str, object]] = []
+    text: list[dict[str, object]] = []
     changes = (
         (("loss", -1.97, 0.08), ("token_accuracy", 0.24, 0.011), ("perplexity", -138.4, 9.0))
         if generation
         else (("accuracy", 0.18, 0.06), ("macro_f1", 0.181, 0.06), ("loss", -0.262, 0.05))
     )
     for metric, difference, half in changes:
-        told.append(
+        text.append(
             {
                 "split": "test",
                 "metric": metric,
@@ -353,4 +353,4 @@ def _comparisons(generation: bool) -> list[dict[str, object]]:
                 "smallest_detectable": 0.07,
             }
         )
-    return told
+    return text

@@ -28,15 +28,15 @@ class Terminal:
         self.output: list[tuple[float, bytes]] = []  # seconds since the start, what came
         self.status: int | None = None
         self._began = time.perf_counter()
-        told = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
+        values = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
         for name in ("COLUMNS", "LINES", "NO_COLOR", "LC_ALL", "LC_CTYPE"):
-            told.pop(name, None)
-        told["LANG"] = "C.UTF-8"
-        told.update(environment)
+            values.pop(name, None)
+        values["LANG"] = "C.UTF-8"
+        values.update(environment)
         self.pid, self.line = pty.fork()
         if self.pid == 0:
             _set_size(1, columns, rows)
-            os.execvpe(command[0], list(command), told)
+            os.execvpe(command[0], list(command), values)
         _set_size(self.line, columns, rows)
 
     def read(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:

@@ -53,8 +53,8 @@ def runs(*ids: str) -> list[tuple[str, Run]]:
 def test_runs_of_one_name_tell_when_they_started() -> None:
     named = runs("2026-11-21_13-52-57_gsm8k", "2026-11-21_14-10-00_gsm8k")
     named.append(("other", Run(Path("runs/2026-11-21_13-52-57_other"))))
-    told = [name for name, _ in name_runs(named)]
-    assert told == ["gsm8k 13:52", "gsm8k 14:10", "other"]
+    lines = [name for name, _ in name_runs(named)]
+    assert lines == ["gsm8k 13:52", "gsm8k 14:10", "other"]
     assert name_runs(name_runs(named)) == name_runs(named)
     by_second = name_runs(runs("2026-11-21_13-52-57_gsm8k", "2026-11-21_13-52-59_gsm8k"))
     assert [name for name, _ in by_second] == ["gsm8k 13:52:57", "gsm8k 13:52:59"]

@@ -97,8 +97,8 @@ async def test_a_stopped_run_goes_on_from_its_screen(
         for key in "SC":
             await pilot.press(key)
             await seen(pilot, "The run is stopped. P or")
-            told = " ".join(picture(pilot).split())
-            assert told.endswith(f"`{command}` goes on from step 93.")  # whole, if in two lines
+            text = " ".join(picture(pilot).split())
+            assert text.endswith(f"`{command}` goes on from step 93.")  # whole, if in two lines
         await pilot.press("P")
         await seen(pilot, "Go on with this run?")
         await pilot.press("y")

@@ -62,12 +62,12 @@ def test_a_folder_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     nowhere.close()
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("expected", [True, False])
 def test_an_event_is_shown_when_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: bool
 ) -> None:
     """With the system's help before the follower would have looked by itself; without, then."""
-    if told:
+    if expected:
         for name in ("SLOW_SECONDS", "IDLE_SECONDS", "FAST_SECONDS"):
             monkeypatch.setattr(follow, name, LONG)
         if not hasattr(os, "eventfd"):

@@ -182,8 +182,8 @@ def test_every_chart_is_drawn_on_every_axis_and_told_under_the_cursor() -> None:
             for log in (False, True):
                 view = View(name=name, axis=axis, cursor=83, log=log, smoothing=0.9)
                 assert len(plot_lines(data, view, 60, 12)) == 12
-        told = text_of(cursor_line(data, View(name=name, cursor=83), 120))
-        assert told.startswith("     at step 84   "), name
+        text = text_of(cursor_line(data, View(name=name, cursor=83), 120))
+        assert text.startswith("     at step 84   "), name
     assert "● 86.0 %" in text_of(cursor_line(data, View(name="accuracy", cursor=83), 120))
     assert "812 MiB" in text_of(cursor_line(data, View(name="memory", cursor=83), 120))
 
@@ -198,15 +198,15 @@ def test_skipped_and_lost_steps_are_marked_and_counted() -> None:
     data = data_of([*until_step(story(), 93), lost(94, math.nan), lost(110, 0.5)])
     axis = text_of(plot_lines(data, View(), 60, 12)[-2])
     assert (axis.count("×"), axis.count("!")) == (1, 1)  # NaN says more than skipped
-    told = text_of(legend(data, View(), 120))
-    assert "× 1 not finite   ! 2 skipped" in told
+    text = text_of(legend(data, View(), 120))
+    assert "× 1 not finite   ! 2 skipped" in text
 
 
 def test_early_stopping_says_what_has_to_be_beaten() -> None:
     data = data_of(until_step(story(), 138))
     data.early_stopping = EarlyStopping(patience=6)
-    told = text_of(legend(data, View(), 160))
-    assert "╌ to beat 0.3528: 3 of 6 evaluations left" in told
+    text = text_of(legend(data, View(), 160))
+    assert "╌ to beat 0.3528: 3 of 6 evaluations left" in text
     assert waited([], 0.0, lower_is_better=True) == (None, 0)
     assert waited([math.nan, 0.5, 0.6, math.nan], 0.0, lower_is_better=False) == (0.6, 1)
     assert waited([0.5, 0.49, 0.3], 0.1, lower_is_better=True) == (0.3, 0)
@@ -280,10 +280,10 @@ def test_a_moment_knows_nothing_of_what_came_later(tmp_path: Path) -> None:
 def test_a_confusion_matrix_shows_hostile_labels_as_text() -> None:
     e = fold(counted(story())).validation_series()[-1]  # type: ignore[arg-type]
     lines = confusion_lines(e, ["\x1b]52;c;AA\x07", "標籤\u202e"], 60, 20)
-    told = "\n".join(text_of(line) for line in lines)
-    assert "\x1b" not in told
-    assert "\u202e" not in told
-    assert "truth down, prediction across" in told
+    text = "\n".join(text_of(line) for line in lines)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "truth down, prediction across" in text
     wide = msgspec.structs.replace(e, confusion=[(0, 1, 7), (2, 2, 9), (40, 3, 2), (99, 0, 1)])
     lines = confusion_lines(wide, [f"label {n}" for n in range(50)], 60, 20)
     assert [text_of(line).rstrip() for line in lines[:2]] == [
@@ -353,12 +353,12 @@ async def test_enter_at_the_cursor_travels_and_escape_returns(
         screen.chart.put_cursor(60)
         await pilot.press("enter")
         await seen(pilot, "at step 56, epoch 2.00   esc returns to now")
-        told = picture(pilot)
-        assert "Metrics and prompt are as of step 56" in told
-        assert "Its checkpoint is kept" in told
-        assert "truth down, prediction across" in told
-        assert "macro F1" in told
-        assert "SHIP" not in told
+        found = picture(pilot)
+        assert "Metrics and prompt are as of step 56" in found
+        assert "Its checkpoint is kept" in found
+        assert "truth down, prediction across" in found
+        assert "macro F1" in found
+        assert "SHIP" not in found
         assert screen.chart.cursor_step == 56
         measured.model_path.mkdir()
         await pilot.press("p", *"hi", "enter")
@@ -428,13 +428,13 @@ def test_blocks_make_the_same_averages_and_axes(monkeypatch: pytest.MonkeyPatch)
         made, wanted = ahead.chart(name).series[0], at_once.chart(name).series[0]
         for share in SMOOTHINGS[1:]:
             assert len(made.average(share).series) == 1000
-            told = [
+            lines = [
                 (float(v).hex(), float(w).hex())
                 for v, w in zip(
                     made.smoothed(share).values, wanted.smoothed(share).values, strict=True
                 )
             ]
-            assert all(v == w for v, w in told)
+            assert all(v == w for v, w in lines)
 
 
 def test_a_short_run_and_a_closed_screen_make_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

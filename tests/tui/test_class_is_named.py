@@ -64,8 +64,8 @@ def test_the_card_names_the_class(report: dict[str, Any], positive: str) -> None
 def test_receipts_name_the_class(positive: str) -> None:
     history = read_history(SAMPLE)
     for metric in OF_ONE:
-        told = receipt(history, SAMPLE.config(), "test", "tuned", metric)
-        assert told.title == name_metric(metric, positive)
+        found = receipt(history, SAMPLE.config(), "test", "tuned", metric)
+        assert found.title == name_metric(metric, positive)
 
 
 def test_panes_name_the_class(report: dict[str, Any], positive: str) -> None:
@@ -87,5 +87,5 @@ def test_charts_name_the_class() -> None:
 
 def test_the_objective_names_the_class() -> None:
     history = fold(beginning())
-    told = describe_objective(history, config(metric="recall", at_least=0.8))
-    assert told == 'recall of "positive" at least 80.0 %'
+    found = describe_objective(history, config(metric="recall", at_least=0.8))
+    assert found == 'recall of "positive" at least 80.0 %'

@@ -41,7 +41,7 @@ def on_terminal(*arguments: str, **env: str) -> str:
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **env},
     ) as process:
         os.close(child)
-        told = b""
+        text = b""
         while True:
             try:
                 block = os.read(parent, 65536)
@@ -49,10 +49,10 @@ def on_terminal(*arguments: str, **env: str) -> str:
                 break
             if not block:
                 break
-            told += block
+            text += block
         process.wait(patience(60))
     os.close(parent)
-    return told.decode()
+    return text.decode()
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def runs(tmp_path: Path) -> Path:
 
 
 def document(*arguments: str) -> Any:
-    told = ftev(*arguments)
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout)
+    done = ftev(*arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 # Usage
@@ -96,10 +96,10 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
 
 
 def test_every_command_is_there_with_its_help() -> None:
-    told = ftev("--help").stdout
+    printed = ftev("--help").stdout
     commands = "demo train eval open list status stop resume pause checkpoint check prompt"
     for command in [*commands.split(), "likelihood", "report", "doctor"]:
-        assert re.search(rf"^    {command} ", told, re.MULTILINE), command
+        assert re.search(rf"^    {command} ", printed, re.MULTILINE), command
 
 
 def test_flags_may_stand_before_and_after_the_command() -> None:
@@ -114,7 +114,7 @@ def test_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["status", "nope"], "ftev: nope: no such run in"),
         (["report", "latest"], "no runs here yet"),
@@ -126,10 +126,12 @@ def test_the_version() -> None:
         (["likelihood", "--model", "m", "--text", " "], "ftev: --text: is empty"),
     ],
 )
-def test_what_cannot_be_used_exits_with_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_what_cannot_be_used_exits_with_2(
+    tmp_path: Path, arguments: list[str], expected: str
+) -> None:
     result = ftev(*arguments, cwd=tmp_path)
     assert result.returncode == 2
-    assert told in result.stderr
+    assert expected in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "runs").exists()
 
@@ -157,9 +159,9 @@ def test_bad_rows_stop_before_a_run_exists(tmp_path: Path) -> None:
         assert "t.csv:3" in result.stderr
         assert "t.csv:4" in result.stderr
     assert not (tmp_path / "runs").exists()
-    told = ftev("check", "run.toml", "--json", cwd=tmp_path)
-    assert told.returncode == 2
-    assert [f["where"].split()[0] for f in json.loads(told.stdout)["faults"]] == [
+    done = ftev("check", "run.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [f["where"].split()[0] for f in json.loads(done.stdout)["faults"]] == [
         "t.csv:3",
         "t.csv:4",
     ]
@@ -169,16 +171,16 @@ def test_bad_rows_stop_before_a_run_exists(tmp_path: Path) -> None:
 
 
 def test_list_and_status_as_promised(runs: Path) -> None:
-    told = document("list", "--json", "--runs-dir", str(runs))
-    assert [(e["id"], e["status"]) for e in told] == [
+    values = document("list", "--json", "--runs-dir", str(runs))
+    assert [(e["id"], e["status"]) for e in values] == [
         ("2026-01-03_failed", "failed"),
         ("2026-01-02_half", "died"),
         ("2026-01-01_whole", "finished"),
     ]
     keys = ["id", "name", "task", "status", "created", "step", "max_steps", "headline"]
     keys += ["shown_name", "tags", "note", "worker_memory"]
-    assert all(list(entry) == keys for entry in told)
-    assert told[2]["headline"]["text"] == "macro F1 probe 74.9 % → 90.0 % (test)"
+    assert all(list(entry) == keys for entry in values)
+    assert values[2]["headline"]["text"] == "macro F1 probe 74.9 % → 90.0 % (test)"
     status = document("status", "2026-01-03", "--json", "--runs-dir", str(runs))
     assert {*keys, "stage", "epoch", "eta_seconds", "metrics", "worker", "error"} <= set(status)
     assert status["error"] == "the device ran out of memory"
@@ -191,9 +193,9 @@ def test_an_empty_folder_is_an_empty_list(tmp_path: Path) -> None:
 
 def test_plain_lines_have_no_escape_codes(runs: Path) -> None:
     for command in (["list"], ["status", "latest"], ["report", "2026-01-01"], ["doctor"], []):
-        told = ftev(*command, env={"FTEV_RUNS": str(runs), "TERM": "xterm-256color"})
-        assert told.returncode == 0, told.stderr
-        assert ESCAPE not in told.stdout + told.stderr
+        done = ftev(*command, env={"FTEV_RUNS": str(runs), "TERM": "xterm-256color"})
+        assert done.returncode == 0, done.stderr
+        assert ESCAPE not in done.stdout + done.stderr
     assert (
         "2026-01-01_whole   classification  finished  12/12"
         in ftev("list", env={"FTEV_RUNS": str(runs)}).stdout
@@ -214,18 +216,18 @@ def test_escape_codes_of_a_run_do_not_reach_the_terminal(tmp_path: Path) -> None
     story.write_story(tmp_path / "run", story.beginning()[1:], nasty)
     for command in ("list", "status", "report"):
         arguments = [command] if command == "list" else [command, "latest"]
-        told = ftev(*arguments, env={"FTEV_RUNS": str(tmp_path)}).stdout
-        assert ESCAPE not in told
-        assert "\x07" not in told
+        printed = ftev(*arguments, env={"FTEV_RUNS": str(tmp_path)}).stdout
+        assert ESCAPE not in printed
+        assert "\x07" not in printed
     assert "\x1b]0" not in on_terminal("status", "latest", FTEV_RUNS=str(tmp_path))
 
 
 def test_open_without_a_terminal_tells_the_story(runs: Path) -> None:
-    told = ftev("open", "2026-01-01", "--runs-dir", str(runs))
-    assert told.returncode == 0
-    assert "epoch 3: training loss 0.225, validation loss 0.450, accuracy 85.0 %" in told.stdout
-    assert "overfitting begins" in told.stdout
-    assert "verdict: ship" in told.stdout
+    done = ftev("open", "2026-01-01", "--runs-dir", str(runs))
+    assert done.returncode == 0
+    assert "epoch 3: training loss 0.225, validation loss 0.450, accuracy 85.0 %" in done.stdout
+    assert "overfitting begins" in done.stdout
+    assert "verdict: ship" in done.stdout
 
 
 def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
@@ -240,8 +242,8 @@ def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
     assert not list(runs.glob("*_half/report.*"))
     assert document("report", "2026-01-01", "--json", *where)["schema"] == "ftev.report/1"
     out = tmp_path / "out"
-    told = ftev("report", "2026-01-01", "--format", "json", "--out", str(out), *where)
-    assert told.stdout == f"{out / 'report.json'}\n"
+    done = ftev("report", "2026-01-01", "--format", "json", "--out", str(out), *where)
+    assert done.stdout == f"{out / 'report.json'}\n"
     assert ftev("report", "2026-01-01", "--gate", *where).returncode == 0
     assert ftev("report", "2026-01-02", "--gate", *where).returncode == 3
     refused = ftev("report", "2026-01-01", "--format", "pdf", *where)
@@ -251,7 +253,7 @@ def test_report_prints_writes_and_gates(runs: Path, tmp_path: Path) -> None:
 def test_a_closed_pipe_is_no_fault(runs: Path) -> None:
     ftev("report", "2026-01-01", "--format", "md,html,json", "--runs-dir", str(runs))
     command = f"{' '.join(PROGRAM)} report 2026-01-01 | head -1"
-    told = subprocess.run(
+    done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
         capture_output=True,
         text=True,
@@ -259,14 +261,14 @@ def test_a_closed_pipe_is_no_fault(runs: Path) -> None:
         check=False,
         timeout=patience(60),
     )
-    assert told.stderr == ""
-    assert told.stdout == "# story\n"
+    assert done.stderr == ""
+    assert done.stdout == "# story\n"
 
 
 def test_output_that_is_not_utf8_is_spelled_not_crashed(runs: Path) -> None:
-    told = ftev("list", env={"FTEV_RUNS": str(runs), "PYTHONIOENCODING": "ascii"})
-    assert told.returncode == 0
-    assert "\\u2192" in told.stdout
+    done = ftev("list", env={"FTEV_RUNS": str(runs), "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert "\\u2192" in done.stdout
 
 
 # Steering runs that nobody works on
@@ -274,21 +276,21 @@ def test_output_that_is_not_utf8_is_spelled_not_crashed(runs: Path) -> None:
 
 @pytest.mark.parametrize("command", ["stop", "pause", "checkpoint"])
 def test_a_run_without_a_worker_cannot_be_steered(runs: Path, command: str) -> None:
-    told = ftev(command, "2026-01-02", "--runs-dir", str(runs))
-    assert told.returncode == 1
-    assert told.stderr == "ftev: 2026-01-02_half: no worker is running\n"
+    done = ftev(command, "2026-01-02", "--runs-dir", str(runs))
+    assert done.returncode == 1
+    assert done.stderr == "ftev: 2026-01-02_half: no worker is running\n"
 
 
 def test_a_finished_run_is_not_resumed(runs: Path) -> None:
-    told = ftev("resume", "2026-01-01", "--runs-dir", str(runs))
-    assert told.returncode == 1
-    assert "is finished" in told.stderr
+    done = ftev("resume", "2026-01-01", "--runs-dir", str(runs))
+    assert done.returncode == 1
+    assert "is finished" in done.stderr
 
 
 def test_a_run_without_weights_cannot_answer(runs: Path) -> None:
-    told = ftev("prompt", "2026-01-01", "--text", "hello", "--runs-dir", str(runs))
-    assert told.returncode == 1
-    assert "no tuned model was saved" in told.stderr
+    done = ftev("prompt", "2026-01-01", "--text", "hello", "--runs-dir", str(runs))
+    assert done.returncode == 1
+    assert "no tuned model was saved" in done.stderr
 
 
 # Log-likelihood
@@ -335,10 +337,10 @@ def two_models() -> dict[str, Any]:
 def test_K4_models_that_count_other_tokens_are_compared_in_bits_per_byte_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = two_models()
-    told["models"].append(scored("c", 12, -27.0))  # as many tokens, but others
-    told["differences"].append({"from": "a", "to": "c", "bits_per_byte": -0.469})
-    show_result(told)
+    found = two_models()
+    found["models"].append(scored("c", 12, -27.0))  # as many tokens, but others
+    found["differences"].append({"from": "a", "to": "c", "bits_per_byte": -0.469})
+    show_result(found)
     shown = capsys.readouterr().out
     assert "a          12                  -3.333" in shown
     assert "a → b: +1.300 nats per token, -0.469 bits per byte (less is better)" in shown
@@ -372,11 +374,11 @@ def test_every_token_is_told_in_its_order_where_it_is_asked_for(
 
 
 def test_doctor_says_what_is_there() -> None:
-    told = document("doctor", "--json")
-    assert told["packages"]["textual"]
-    assert told["python"] == sys.version.split()[0]
-    assert isinstance(told["gpus"], list)
-    assert {"is_terminal", "columns", "colours", "utf8"} <= set(told["terminal"])
+    values = document("doctor", "--json")
+    assert values["packages"]["textual"]
+    assert values["python"] == sys.version.split()[0]
+    assert isinstance(values["gpus"], list)
+    assert {"is_terminal", "columns", "colours", "utf8"} <= set(values["terminal"])
 
 
 def test_output_that_goes_nowhere_is_one_line(runs: Path) -> None:
@@ -392,12 +394,12 @@ def test_output_that_goes_nowhere_is_one_line(runs: Path) -> None:
 def test_an_unreadable_run_is_listed_as_such(runs: Path) -> None:
     closed = runs / "2026-01-01_00-00-00_closed"
     (closed / "events.jsonl").mkdir(parents=True)
-    told = {
+    values = {
         entry["id"]: entry["status"]
         for entry in document("list", "--json", "--runs-dir", str(runs))
     }
-    assert told.pop(closed.name) == "unreadable"
-    assert told
+    assert values.pop(closed.name) == "unreadable"
+    assert values
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,10 @@ def only_run(folder: Path) -> Run:
 
 
 def test_check_looks_at_data_and_model(folder: Path, encoder_folder: Path) -> None:  # noqa: F811
-    told = document("check", "run.toml", cwd=folder)
-    assert told["ok"]
-    assert told["model"]["splits"]["test"]["rows"] == 40
-    assert told["not_checked"] == []
+    values = document("check", "run.toml", cwd=folder)
+    assert values["ok"]
+    assert values["model"]["splits"]["test"]["rows"] == 40
+    assert values["not_checked"] == []
     strange = ftev("check", "run.toml", "--set", "model.base=./nowhere", cwd=folder)
     assert strange.returncode == 1
     assert "text: column 'text'" in strange.stdout
@@ -117,8 +117,8 @@ def test_a_run_is_told_line_by_line_and_gated(
     assert finished.returncode == 3, finished.stderr  # no interval of 40 rows reaches 100 %
     lines = finished.stdout.splitlines()
     assert lines[0] == "ftev: reading run.toml …"
-    for told in ("1/5 base model loaded", "epoch 1: training loss", "epoch 2: ", "5/5 evaluated"):
-        assert any(line.startswith(told) for line in lines), told
+    for text in ("1/5 base model loaded", "epoch 1: training loss", "epoch 2: ", "5/5 evaluated"):
+        assert any(line.startswith(text) for line in lines), text
     assert "run finished" in lines
     assert any(line.startswith("verdict: ") for line in lines)
     assert lines[-1].endswith("report.md")
@@ -143,8 +143,8 @@ def test_the_report_of_a_real_run(folder: Path) -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_a_finished_run_is_asked(folder: Path) -> None:
-    told = document("prompt", "latest", "--text", "the tea was bad", cwd=folder)
-    base, tuned = told["answers"]
+    values = document("prompt", "latest", "--text", "the tea was bad", cwd=folder)
+    base, tuned = values["answers"]
     assert (base["model"], tuned["model"]) == ("base", "tuned")
     assert sum(tuned["probabilities"].values()) == pytest.approx(1.0)
     assert only_run(folder).worker_alive()  # it waits for the next prompt
@@ -175,10 +175,10 @@ async def test_S_at_home_frees_a_worker_that_only_answers(folder: Path) -> None:
 def test_a_tuned_model_is_evaluated_by_flags(folder: Path, encoder_folder: Path) -> None:  # noqa: F811
     model = str(only_run(folder).model_path)
     flags = ("--base", str(encoder_folder), "--tuned", model, "--data", "test.csv")
-    told = document("eval", *flags, "--headless", "--runs-dir", "evals", cwd=folder)
-    assert told["run"]["status"] == "finished"
-    assert told["results"]["test"]["tuned"]["n"] == 40
-    assert not told["epochs"]
+    values = document("eval", *flags, "--headless", "--runs-dir", "evals", cwd=folder)
+    assert values["run"]["status"] == "finished"
+    assert values["results"]["test"]["tuned"]["n"] == 40
+    assert not values["epochs"]
     miss = ("--set", "objective.metric=loss", "--set", "objective.at_most=0.0")
     gated = ftev("eval", *flags, "--headless", "--gate", *miss, "--runs-dir", "evals", cwd=folder)
     assert gated.returncode == 3, gated.stderr
@@ -202,8 +202,8 @@ def test_stopped_killed_and_resumed(folder: Path) -> None:
     assert document("status", "latest", *where, cwd=folder)["status"] == "stopped"
     stopped_at = read_history(run).step
 
-    told = ftev("resume", "latest", "--detach", *where, cwd=folder, program=PROGRAM)
-    assert told.stdout == f"{run.path}\n"
+    done = ftev("resume", "latest", "--detach", *where, cwd=folder, program=PROGRAM)
+    assert done.stdout == f"{run.path}\n"
     wait_for(lambda: read_history(run).step > stopped_at, "a step after the resume")
     paused = ftev("pause", "latest", *where, cwd=folder)
     assert "is paused at step" in paused.stdout

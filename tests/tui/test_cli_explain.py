@@ -24,41 +24,41 @@ def ftev(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def document(*arguments: str) -> Any:
-    told = ftev(*arguments)
-    assert told.returncode == 0, told.stderr
-    assert told.stderr == ""
-    return json.loads(told.stdout)
+    done = ftev(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
 
 
 def test_explain_lists_every_term_and_json_their_meanings() -> None:
-    told = ftev("explain")
-    assert told.returncode == 0
-    assert all(name in told.stdout for name in METRICS)
-    assert "\x1b" not in told.stdout
-    assert max(map(len, told.stdout.splitlines())) <= 100
+    done = ftev("explain")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in METRICS)
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
     listed = document("explain", "--json")
     assert {"name", "kind", "title", "meaning", "aliases"} == set(listed[0])
     assert {e["kind"] for e in listed} == {"metric", "finding", "term"}
 
 
 def test_explain_tells_one_term_of_several_words() -> None:
-    told = ftev("explain", "smallest", "detectable", "difference").stdout
-    assert told.startswith("smallest detectable difference (term)")
+    printed = ftev("explain", "smallest", "detectable", "difference").stdout
+    assert printed.startswith("smallest detectable difference (term)")
     for label in ("meaning", "reading", "trap", "see also"):
-        assert f"\n{label}" in told
+        assert f"\n{label}" in printed
     assert document("explain", "overfitting", "--json")["kind"] == "finding"
 
 
 def test_explain_names_what_is_near_a_miss() -> None:
-    told = ftev("explain", "perplexty")
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.count("\n") == 1
-    assert "Nearest: perplexity" in told.stderr
+    done = ftev("explain", "perplexty")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "Nearest: perplexity" in done.stderr
 
 
 def test_report_explains_a_metric_of_the_judged_split() -> None:
-    told = ftev("report", CLASSIFICATION, "--explain", "Accuracy")
-    assert told.returncode == 0, told.stderr
+    done = ftev("report", CLASSIFICATION, "--explain", "Accuracy")
+    assert done.returncode == 0, done.stderr
     for line in (
         "numerator    180: right rows",
         "denominator  200: rows",
@@ -66,9 +66,9 @@ def test_report_explains_a_metric_of_the_judged_split() -> None:
         "difference   +10.0 points, probe to tuned",
         "beside it  probe 80.0 %, majority 52.5 %",
     ):
-        assert line in told.stdout
-    assert "fixed 29, broke 9" in told.stdout
-    assert "At 95 rows to 5" not in told.stdout.splitlines()[0]
+        assert line in done.stdout
+    assert "fixed 29, broke 9" in done.stdout
+    assert "At 95 rows to 5" not in done.stdout.splitlines()[0]
 
 
 def test_report_explains_another_split_and_model_as_json() -> None:
@@ -92,10 +92,10 @@ def test_report_explains_another_split_and_model_as_json() -> None:
     ],
 )
 def test_report_says_in_one_error_what_there_is(arguments: tuple[str, ...], says: str) -> None:
-    told = ftev("report", CLASSIFICATION, *arguments)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(f"ftev: {says}")
-    assert told.stderr.count("\n") == 1
+    done = ftev("report", CLASSIFICATION, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ftev: {says}")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("run", [CLASSIFICATION, GENERATION])
@@ -105,27 +105,27 @@ def test_quiz_marks_answers_that_are_given(run: str) -> None:
     assert len(right) == 3
     found = document("quiz", run, "--json", "--answers", ",".join(right))
     assert (found["answers"], found["score"]) == (right, 3)
-    told = ftev("quiz", run, "--answers", ",".join(right)).stdout
-    assert told.endswith("score: 3 of 3\n")
-    assert told.count(": right\n") == 3
-    assert "`ftev-tui explain " in told
+    printed = ftev("quiz", run, "--answers", ",".join(right)).stdout
+    assert printed.endswith("score: 3 of 3\n")
+    assert printed.count(": right\n") == 3
+    assert "`ftev-tui explain " in printed
 
 
 def test_quiz_reads_answers_from_stdin_and_asks_again() -> None:
     history = read_history(Run(SAMPLES / "classification"))
     first, second, _ = make_quiz(history, Run(SAMPLES / "classification").config())
     wrong = next(letter for letter in second.choices if letter != second.right)
-    told = ftev("quiz", CLASSIFICATION, typed=f"maybe\n{first.right.upper()}\n{wrong}\n")
-    assert told.returncode == 0
-    assert "answer with one of a, b, c, d" in told.stderr
-    assert f"{first.right}: right" in told.stdout
-    assert f"{wrong}: wrong: it is {second.right}" in told.stdout
-    assert "no answer: it is" in told.stdout
-    assert told.stdout.endswith("score: 1 of 3\n")
-    assert "\x1b" not in told.stdout
+    done = ftev("quiz", CLASSIFICATION, typed=f"maybe\n{first.right.upper()}\n{wrong}\n")
+    assert done.returncode == 0
+    assert "answer with one of a, b, c, d" in done.stderr
+    assert f"{first.right}: right" in done.stdout
+    assert f"{wrong}: wrong: it is {second.right}" in done.stdout
+    assert "no answer: it is" in done.stdout
+    assert done.stdout.endswith("score: 1 of 3\n")
+    assert "\x1b" not in done.stdout
 
 
 def test_quiz_refuses_answers_that_do_not_fit() -> None:
-    told = ftev("quiz", CLASSIFICATION, "--answers", "a,z")
-    assert told.returncode == 2
-    assert told.stderr.count("ftev: --answers:") == 2
+    done = ftev("quiz", CLASSIFICATION, "--answers", "a,z")
+    assert done.returncode == 2
+    assert done.stderr.count("ftev: --answers:") == 2

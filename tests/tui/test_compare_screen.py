@@ -52,9 +52,9 @@ async def test_marked_runs_are_compared_row_by_row(tmp_path: Path, shown: Shown)
     async with shown(None, (160, 45), "2 runs") as pilot:
         await pilot.press("space", "space", "c")
         await seen(pilot, "No difference is shown between", 30.0)
-        told = picture(pilot)
+        found = picture(pilot)
         for text in ("plain", "longer [/]", "train.epochs", "· not shown", "95 % interval"):
-            assert text in told
+            assert text in found
         screen = compared(pilot)
         view = screen.chart.view
         await pilot.press("tab", "tab", "tab", "1")
@@ -173,10 +173,10 @@ def test_curves_fit_and_tell_themselves_apart_without_colour(tmp_path: Path) -> 
 
 def test_settings_and_places() -> None:
     lines = setting_lines({"train.seed": [1, None], "a\x1b": ["x" * 300, 0.5]}, ["a", "b\x07"], 78)
-    told = [text_of(line) for line in lines]
+    found = [text_of(line) for line in lines]
     assert all(width_of(line) <= 78 for line in lines)
-    assert "–" in told[1]
-    assert "␛" in told[2]
+    assert "–" in found[1]
+    assert "␛" in found[2]
     assert set(place_panes(160, 40, 2, zoomed=False)) == {1, 2, 3}
     assert set(place_panes(160, 40, 2, zoomed=True)) == {2}
     assert set(place_panes(80, 19, 1, zoomed=False)) == {1}
@@ -242,20 +242,20 @@ async def test_where_a_run_is_gone_home_is_shown(tmp_path: Path, shown: Shown) -
         assert not isinstance(pilot.app.screen, CompareScreen)
 
 
-@pytest.mark.parametrize("told", [None, [1], [["a"]], [["a", 3]], [["a", "../b"], ["a", ""]]])
-def test_nonsense_names_no_runs(tmp_path: Path, told: Any) -> None:
+@pytest.mark.parametrize("expected", [None, [1], [["a"]], [["a", 3]], [["a", "../b"], ["a", ""]]])
+def test_nonsense_names_no_runs(tmp_path: Path, expected: Any) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "in").mkdir()
-    assert runs_of({"runs": told}, tmp_path / "in") == []
+    assert runs_of({"runs": expected}, tmp_path / "in") == []
 
 
 async def test_nonsense_about_places_leaves_them(tmp_path: Path, shown: Shown) -> None:
     first, second = two_alike(tmp_path)
     runs = [["plain", first.path.name], ["longer [/]", second.path.name]]
     view = {"window": [-5, 1e30], "cursor": 1e300, "shown": "x", "axis": "x", "marker": 99}
-    told = {"runs": runs, "shown": 9, "focus": [], "scrolled": 3, "view": view}
+    values = {"runs": runs, "shown": 9, "focus": [], "scrolled": 3, "view": view}
     write_memory(
-        tmp_path, encode_memory(Memory(tmp_path, "compare", {"compare": told, "home": {}}))
+        tmp_path, encode_memory(Memory(tmp_path, "compare", {"compare": values, "home": {}}))
     )
     async with shown(None, (160, 45), OUTCOME) as pilot:
         screen = compared(pilot)

@@ -71,7 +71,7 @@ def test_a_parser_that_fails_ends_with_a_code(running: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "told"),
+    ("pieces", "expected"),
     [
         (["\x1bq"], ["escape", "q"]),
         (["\x1b", "q"], ["escape", "q"]),
@@ -86,10 +86,10 @@ def test_a_parser_that_fails_ends_with_a_code(running: Run) -> None:
         (["a\x1b\rb"], ["a", "alt+enter", "b"]),
     ],
 )
-def test_what_a_terminal_sends_as_keys(pieces: list[str], told: list[str]) -> None:
+def test_what_a_terminal_sends_as_keys(pieces: list[str], expected: list[str]) -> None:
     parser = KeysApart()
     found = [event for piece in pieces for event in parser.feed(piece)]
-    assert [event.key for event in found if isinstance(event, Key)] == told
+    assert [event.key for event in found if isinstance(event, Key)] == expected
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ async def test_every_section_of_a_classifier(classified: Run, size: tuple[int, i
         await press(pilot, "right", 'predicted as "')
         await press(pilot, "o", "→")
         await press(pilot, "o", "precision")
-        told = await press(pilot, "f", "▸fixed 29")
-        assert "broken 9" in told
+        found = await press(pilot, "f", "▸fixed 29")
+        assert "broken 9" in found
         assert "✗ broke" in await press(pilot, "b", "▸broken 9")
         await press(pilot, "w", "▸still wrong")
         await press(pilot, "g", "▸still right")
@@ -113,8 +113,8 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
     async with on_screen(EvaluationScreen(classified), "linear probe") as pilot:
         await press(pilot, "2", "rightly called so")
         counts = read_history(classified).results["test"]["tuned"]["confusion"]["counts"]
-        told = await press(pilot, "right enter", f"{counts[0][1]} of 200 rows")
-        assert "/ label=" in told
+        found = await press(pilot, "right enter", f"{counts[0][1]} of 200 rows")
+        assert "/ label=" in found
         await press(pilot, "f", "No row matches")  # none of them was fixed
         await press(pilot, "escape", f"{counts[0][1]} of 200 rows")
         assert "label=" in picture(pilot)
@@ -127,9 +127,9 @@ async def test_the_sections_of_a_language_model(written: Run) -> None:
     async with on_screen(EvaluationScreen(written), "against the base") as pilot:
         await press(pilot, "2", "▸2 Texts")
         await press(pilot, "f", "loss fell 100")
-        told = await press(pilot, "enter", "row ")
-        assert "nats per token" in told
-        assert "k scores this row again" in told
+        found = await press(pilot, "enter", "row ")
+        assert "nats per token" in found
+        assert "k scores this row again" in found
         await press(pilot, "escape 4", "▸4 Answers")
         await press(pilot, "6", "6 Findings")
 

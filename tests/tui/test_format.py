@@ -9,7 +9,7 @@ from ftev.tui.drawing import format as f
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("found", "expected"),
     [
         (f.format_count(1_234_567), "1,234,567"),
         (f.format_count(-3), "−3"),
@@ -52,8 +52,8 @@ from ftev.tui.drawing import format as f
         (f.format_shape(-1, -1), ""),
     ],
 )
-def test_values_become_words(told: str, expected: str) -> None:
-    assert told == expected
+def test_values_become_words(found: str, expected: str) -> None:
+    assert found == expected
 
 
 def test_text_is_fitted_by_cells_and_not_by_characters() -> None:

@@ -259,9 +259,9 @@ async def test_hostile_names_tags_and_notes_stay_plain_text(tmp_path: Path, show
     for size in ((80, 24), (160, 40)):
         async with shown(None, size, "1 run") as pilot:
             await pilot.press("g", "g", "g", "g")
-            told = picture(pilot)
-            assert "\x1b" not in told
-            assert "␛]52;c;aGk=␇[/]" in told
+            screen = picture(pilot)
+            assert "\x1b" not in screen
+            assert "␛]52;c;aGk=␇[/]" in screen
 
 
 def test_a_filter_reads_facts_metrics_and_settings(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_filter_reads_facts_metrics_and_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("epochs>many", "epochs is compared with a number, and 'many' is none"),
         ("task>3", "task has no order: write task=3 or task!=3"),
@@ -309,10 +309,10 @@ def test_a_filter_reads_facts_metrics_and_settings(tmp_path: Path) -> None:
         ("batch_tokens>1", "batch_tokens is more than one setting"),
     ],
 )
-def test_a_wrong_filter_says_what_is_wrong_in_one_line(text: str, told: str) -> None:
+def test_a_wrong_filter_says_what_is_wrong_in_one_line(text: str, expected: str) -> None:
     with pytest.raises(FilterError) as fault:
         read_filter(text)
-    assert told in str(fault.value)
+    assert expected in str(fault.value)
     assert "\n" not in str(fault.value)
 
 

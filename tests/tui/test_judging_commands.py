@@ -20,12 +20,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_flips_are_printed_with_their_text(folder: Path) -> None:
-    told = ftev("flips", "latest", "--runs-dir", str(folder), "--limit", "3")
-    assert told.returncode == 0
-    assert "tuned against the linear probe" in told.stdout
-    assert "fixed: 3 of" in told.stdout
-    assert "text number" in told.stdout
-    assert ESCAPE not in told.stdout
+    done = ftev("flips", "latest", "--runs-dir", str(folder), "--limit", "3")
+    assert done.returncode == 0
+    assert "tuned against the linear probe" in done.stdout
+    assert "fixed: 3 of" in done.stdout
+    assert "text number" in done.stdout
+    assert ESCAPE not in done.stdout
     found = document("flips", "latest", "--runs-dir", str(folder), "--kind", "broke", "--json")
     assert list(found["rows"]) == ["broke"]
     assert len(found["rows"]["broke"]) == min(20, found["counts"]["broke"])
@@ -33,10 +33,10 @@ def test_flips_are_printed_with_their_text(folder: Path) -> None:
 
 def test_compare_prints_differences_and_takes_json(folder: Path) -> None:
     names = ("2026-01-01", "2026-01-02", "--runs-dir", str(folder))
-    told = ftev("compare", *names)
-    assert told.returncode == 0, told.stderr
-    assert "Paired differences in macro F1" in told.stdout
-    assert "fixed" not in told.stdout.lower()  # these counts add up to accuracy alone (V15)
+    done = ftev("compare", *names)
+    assert done.returncode == 0, done.stderr
+    assert "Paired differences in macro F1" in done.stdout
+    assert "fixed" not in done.stdout.lower()  # these counts add up to accuracy alone (V15)
     assert "Fixed: rows wrong" in ftev("compare", *names, "--metric", "accuracy").stdout
     found = document("compare", *names, "--json", "--metric", "accuracy")
     assert found["metric"] == "accuracy"
@@ -45,9 +45,9 @@ def test_compare_prints_differences_and_takes_json(folder: Path) -> None:
 
 
 def test_compare_refuses_with_exit_code_2(folder: Path) -> None:
-    told = ftev("compare", "2026-01-01", "--runs-dir", str(folder))
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "two runs or more" in told.stderr
+    done = ftev("compare", "2026-01-01", "--runs-dir", str(folder))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "two runs or more" in done.stderr
 
 
 def test_hostile_text_of_a_row_is_pictured(tmp_path: Path) -> None:
@@ -55,9 +55,9 @@ def test_hostile_text_of_a_row_is_pictured(tmp_path: Path) -> None:
     wrong = frame.with_columns(predicted=pl_text("no"))
     right = frame.with_columns(predicted="label")
     run = write_run(tmp_path / "a", {"base": wrong, "tuned": right})
-    told = ftev("flips", str(run.path), "--kind", "fixed")
-    assert ESCAPE not in told.stdout
-    assert "␛[2Jgone↵next" in told.stdout
+    done = ftev("flips", str(run.path), "--kind", "fixed")
+    assert ESCAPE not in done.stdout
+    assert "␛[2Jgone↵next" in done.stdout
 
 
 def pl_text(text: str):  # type: ignore[no-untyped-def]
@@ -69,8 +69,8 @@ def pl_text(text: str):  # type: ignore[no-untyped-def]
 def test_a_summary_of_nothing_is_told(folder: Path) -> None:
     answers = [("p", "a", "b")]
     run: Run = write_run(folder / "2026-01-03_third", {}, answers=answers)
-    told = ftev("review", str(run.path), "--summary")
-    assert told.returncode == 2
-    assert "nothing is judged yet" in told.stderr
+    done = ftev("review", str(run.path), "--summary")
+    assert done.returncode == 2
+    assert "nothing is judged yet" in done.stderr
     found = json.loads(ftev("review", str(run.path), "--json").stdout)
     assert (found["pairs"], found["judged"], len(found["waiting"])) == (1, 0, 1)

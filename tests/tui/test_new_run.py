@@ -188,7 +188,7 @@ async def test_the_preview_tells_columns_labels_lengths_and_costs(
         await pilot.press("n")
         await seen(pilot, "Name a file to learn from")
         await fill(pilot)
-        told = picture(pilot)
+        screen = picture(pilot)
         for text in (
             "note  → text  by its contents",
             "kind  → label  by its contents",
@@ -199,7 +199,7 @@ async def test_the_preview_tells_columns_labels_lengths_and_costs(
             "1,234 parameters",
             "unknown until the first steps",
         ):
-            assert text in told, text
+            assert text in screen, text
         await go_to(pilot, "data.label")
         await pilot.press("space")  # the columns of the file, one after the other
         await seen(pilot, "note  → label  as you chose")
@@ -237,11 +237,11 @@ async def test_bad_rows_are_told_with_file_and_line(project: Path, shown: Shown)
         await seen(pilot, "2 to be given")
         await write(pilot, "data.train", "train.csv")
         await seen(pilot, "In the way of a run")
-        told = picture(pilot)
-        assert "train.csv:42" in told
-        assert "train.csv:43" in told
-        assert "✗ line 42" in told
-        assert "! must be given" in told  # the settings are told at the same time
+        screen = picture(pilot)
+        assert "train.csv:42" in screen
+        assert "train.csv:43" in screen
+        assert "✗ line 42" in screen
+        assert "! must be given" in screen  # the settings are told at the same time
 
 
 async def test_a_run_is_started_from_the_form(
@@ -413,8 +413,8 @@ def test_a_change_ends_the_engine_that_looks_at_an_older_draft(
     previewer.stop()
     previewer.join(patience(30))
     assert asked == ["one", "two"]
-    told = [m for m in posted if isinstance(m, starting.ModelSeen)]
-    assert [(m.number, m.faults) for m in told] == [(number, ())]
+    lines = [m for m in posted if isinstance(m, starting.ModelSeen)]
+    assert [(m.number, m.faults) for m in lines] == [(number, ())]
 
 
 def test_no_key_of_the_form_is_one_that_terminals_keep() -> None:

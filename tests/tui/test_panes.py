@@ -36,14 +36,14 @@ def live(step: int = 93, task: str = "classification") -> History:
 
 
 def test_the_pipeline_tells_state_time_shapes_and_notes() -> None:
-    told = texts(pipeline_lines(live(), "running", 110, 5))
-    assert told[1] == (
+    lines = texts(pipeline_lines(live(), "running", 110, 5))
+    assert lines[1] == (
         "✓ 2 training data prepared   1.21 s  1,000 × 10 → 1,000 × 3     "
         "labels 51 % positive; longest row 74 tokens, none truncated"
     )
-    assert told[2].startswith("▶ 3 fine-tuned")
-    assert told[2].endswith("━━━━━━━━━━━─────   66 %  step 93 of 140")
-    assert told[4] == "· 5 evaluated"
+    assert lines[2].startswith("▶ 3 fine-tuned")
+    assert lines[2].endswith("━━━━━━━━━━━─────   66 %  step 93 of 140")
+    assert lines[4] == "· 5 evaluated"
 
 
 def test_a_stage_that_was_running_when_the_worker_died_says_so() -> None:
@@ -52,27 +52,27 @@ def test_a_stage_that_was_running_when_the_worker_died_says_so() -> None:
 
 
 def test_with_room_the_notes_are_shown_in_full() -> None:
-    told = texts(pipeline_lines(live(), "running", 40, 30))
-    assert "    labels 51 % positive; longest row 74" in told
-    assert "    tokens, none truncated" in told
+    lines = texts(pipeline_lines(live(), "running", 40, 30))
+    assert "    labels 51 % positive; longest row 74" in lines
+    assert "    tokens, none truncated" in lines
 
 
 def test_the_trace_has_a_row_an_epoch_with_its_words() -> None:
-    told = texts(trace_lines(live(), 120))
-    assert told[0] == "epoch  train loss  val. loss  accuracy  change"
-    assert told[1].endswith("before training")
-    assert told[2] == (
+    lines = texts(trace_lines(live(), 120))
+    assert lines[0] == "epoch  train loss  val. loss  accuracy  change"
+    assert lines[1].endswith("before training")
+    assert lines[2] == (
         "    1       0.580      0.497    71.0 %   +22.0  "
         "validation loss fell by 0.20 in the first epoch, accuracy +22.0 points"
     )
-    assert "▾" in told[4]
-    assert len(told) == 5
+    assert "▾" in lines[4]
+    assert len(lines) == 5
 
 
 def test_the_words_go_below_the_numbers_in_a_narrow_pane() -> None:
-    told = texts(trace_lines(live(), 60))
-    assert told[3].split()[0] == "1"
-    assert told[4] == "       validation loss fell by 0.20 in the first epoch,"
+    lines = texts(trace_lines(live(), 60))
+    assert lines[3].split()[0] == "1"
+    assert lines[4] == "       validation loss fell by 0.20 in the first epoch,"
 
 
 def test_a_trace_without_epochs_says_what_will_stand_there() -> None:
@@ -92,9 +92,9 @@ def test_live_metrics_compare_step_0_with_the_last_evaluation() -> None:
 
 def test_final_metrics_stand_beside_each_other() -> None:
     (table,) = metric_tables(fold(story()), "macro_f1")
-    told = texts(table_lines(table, 90, None))
-    assert told[1].split() == ["majority", "probe", "tuned", "change", "95", "%", "interval"]
-    assert told[2] == "macro F1         33.6 %  71.4 %  89.5 %   +18.1    [+12.1, +24.1]"
+    lines = texts(table_lines(table, 90, None))
+    assert lines[1].split() == ["majority", "probe", "tuned", "change", "95", "%", "interval"]
+    assert lines[2] == "macro F1         33.6 %  71.4 %  89.5 %   +18.1    [+12.1, +24.1]"
 
 
 def test_the_least_telling_columns_give_way_first() -> None:
@@ -215,12 +215,12 @@ def test_a_resumed_run_is_drawn_anew() -> None:
 def test_cursor_and_legend_tell_exact_values() -> None:
     history, data = live(), ChartData()
     data.update(history)
-    told = text_of(cursor_line(data, View(cursor=83), 120))
-    assert told.startswith("     at step 84   ━ ")
-    assert "● 0.353   epoch 3.00" in told
-    told = text_of(legend(data, View(), 120))
-    assert "◆ best at step 84" in told
-    assert "chance ln 2 = 0.693" in told
+    text = text_of(cursor_line(data, View(cursor=83), 120))
+    assert text.startswith("     at step 84   ━ ")
+    assert "● 0.353   epoch 3.00" in text
+    text = text_of(legend(data, View(), 120))
+    assert "◆ best at step 84" in text
+    assert "chance ln 2 = 0.693" in text
 
 
 def test_zoom_keeps_the_cursor_in_sight() -> None:
@@ -250,21 +250,21 @@ def test_answers_of_a_classifier_show_what_changed() -> None:
         "base": Answer("probe", probabilities={"positive": 0.7, "negative": 0.3}, done=True),
         "tuned": Answer("tuned", probabilities={"positive": 0.1, "negative": 0.9}, done=True),
     }
-    told = texts(block_of(exchange, 60, TalkView()).lines)
-    assert told[0] == "› not good at all"
-    assert told[1] == "changed: positive → negative"
-    assert told[3].startswith("negative ███")
-    assert told[3].endswith("90.0 %  +60.0")
+    lines = texts(block_of(exchange, 60, TalkView()).lines)
+    assert lines[0] == "› not good at all"
+    assert lines[1] == "changed: positive → negative"
+    assert lines[3].startswith("negative ███")
+    assert lines[3].endswith("90.0 %  +60.0")
 
 
 def test_long_answers_stand_beside_each_other_under_a_head_that_stays() -> None:
     exchange = Exchange("tell", {"base": Answer("base", "a " * 500), "tuned": Answer("tuned", "b")})
     block = block_of(exchange, 60, TalkView(), brief=True)
-    told = texts(block.lines)
+    lines = texts(block.lines)
     assert block.head == 2
-    assert told[1].split() == ["base", "…", "│", "tuned", "…"]
-    assert told[2].split("│")[1].split() == ["◆b"]
-    assert sum(line.count("a") for line in told[2:]) == 500
+    assert lines[1].split() == ["base", "…", "│", "tuned", "…"]
+    assert lines[2].split("│")[1].split() == ["◆b"]
+    assert sum(line.count("a") for line in lines[2:]) == 500
 
 
 def test_the_log_ends_with_the_error() -> None:

@@ -44,11 +44,11 @@ TUNED = scored(("a", 0.9), (" warm", 0.05), (" cup", 0.005), ("</s>", 0.7))
 
 
 def replies() -> list[Any]:
-    told: list[Any] = []
+    found: list[Any] = []
     for model, tokens, by in (("base", BASE, "tuned"), ("tuned", TUNED, "base")):
         text = "".join(t.text for t in tokens[:-1])
-        told.append(TokenMade(model=model, text="a", log_likelihood=-0.1))
-        told.append(
+        found.append(TokenMade(model=model, text="a", log_likelihood=-0.1))
+        found.append(
             Completed(
                 model=model,
                 text=text,
@@ -58,7 +58,7 @@ def replies() -> list[Any]:
                 likelihoods=[*scored(("the", 0.3)), *tokens],
             )
         )
-        told.append(
+        found.append(
             CrossScored(
                 model=model,
                 by=by,
@@ -67,7 +67,7 @@ def replies() -> list[Any]:
                 own_average=-1.0,
             )
         )
-    return told
+    return found
 
 
 def answered(prompt: str = "the") -> Exchange:
@@ -104,10 +104,10 @@ def test_the_first_difference_waits_for_the_shorter_answer() -> None:
 
 
 def test_answers_stand_beside_each_other_and_say_where_they_part() -> None:
-    told = texts(block_of(answered(), 120, View()).lines)
-    assert told[2].split() == ["a", "◆cold", "day</s>", "│", "a", "◆warm", "cup</s>"]
-    assert "◆ The answers diverge at token 2 of tuned." in told
-    whole = " ".join(told)
+    lines = texts(block_of(answered(), 120, View()).lines)
+    assert lines[2].split() == ["a", "◆cold", "day</s>", "│", "a", "◆warm", "cup</s>"]
+    assert "◆ The answers diverge at token 2 of tuned." in lines
+    whole = " ".join(lines)
     assert "base's answer: −1.00 nats per token under base, −2.00 under tuned" in whole
     assert "tuned finds its tokens 2.72 times less likely" in whole
     short = " ".join(texts(block_of(answered(), 78, View()).lines))
@@ -127,9 +127,9 @@ def test_a_token_is_seen_by_both_models() -> None:
     assert (title, chosen) == ("Token 2 of tuned's answer", " warm")
     assert views["tuned"].log_likelihood == pytest.approx(math.log(0.05))
     assert views["base"].log_likelihood == pytest.approx(math.log(0.1))
-    told = "\n".join(texts(top_lines(chosen, views)))
-    assert "10.0 %, rank 1" in told
-    assert "▸ “ warm”" in told
+    text = "\n".join(texts(top_lines(chosen, views)))
+    assert "10.0 %, rank 1" in text
+    assert "▸ “ warm”" in text
     assert "\x1b" not in "\n".join(texts(top_lines(HOSTILE, {"base": scored((HOSTILE, 0.5))[0]})))
 
 
@@ -148,8 +148,8 @@ def test_the_filmstrip_marks_what_changed() -> None:
         return PromptAnswered(prompt="say", step=step, probe=True, base="a cup", tuned=tuned)
 
     events = [frame(0, "a cup"), frame(5, "a mug"), frame(9, "a mug"), frame(5, "a pot")]
-    told = texts(strip_lines([*events, PromptAnswered(prompt="mine", step=1)], 60))
-    assert told == [
+    lines = texts(strip_lines([*events, PromptAnswered(prompt="mine", step=1)], 60))
+    assert lines == [
         "› say",
         "changed at 2 of 2 evaluations, last at step 9",
         "  base       a cup",
@@ -169,10 +169,10 @@ def test_the_filmstrip_marks_what_changed() -> None:
             tuned_probabilities=tuned,
         )
 
-    told = texts(strip_lines([labels(0, 0.3), labels(7, 0.9)], 78))
-    assert told[-1].startswith("≠ step 7     good")
-    assert told[-1].endswith("+60.0")
-    assert "\x1b" not in "".join(told)
+    lines = texts(strip_lines([labels(0, 0.3), labels(7, 0.9)], 78))
+    assert lines[-1].startswith("≠ step 7     good")
+    assert lines[-1].endswith("+60.0")
+    assert "\x1b" not in "".join(lines)
     assert "List prompts under" in texts(strip_lines([], 78))[0]
 
 
@@ -246,9 +246,9 @@ def test_a_base_without_a_probe_says_why_it_has_no_labels(width: int, why: str) 
     labels = {"good": 0.9, "bad": 0.1}
     add_reply(exchange, Labelled(model="tuned", name="tuned", probabilities=labels))
     lines = block_of(exchange, width, View()).lines
-    (told,) = (t for t in texts(lines) if why in t)
-    assert told.startswith("good")
-    assert told.endswith("90.0 %")
+    (found,) = (t for t in texts(lines) if why in t)
+    assert found.startswith("good")
+    assert found.endswith("90.0 %")
     assert max(width_of(line) for line in lines) <= width
     add_reply(exchange, Labelled(model="base", name="probe", probabilities=labels))
     assert not any("no probe" in t for t in texts(block_of(exchange, width, View()).lines))

@@ -40,15 +40,15 @@ async def reviewing(
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
 async def test_prompt_answers_and_keys_stand_on_the_screen(run: Run, size: tuple[int, int]) -> None:
     async with reviewing(run, size) as pilot:
-        told = picture(pilot)
+        screen = picture(pilot)
         pair = Review(run, "anna").next()
         assert pair is not None
-        line = next(line for line in told.split("\n") if pair.left in line)
+        line = next(line for line in screen.split("\n") if pair.left in line)
         assert line.index(pair.left) < size[0] // 2 <= line.index(pair.right)
-        assert pair.prompt in told
-        assert "← left" in told
+        assert pair.prompt in screen
+        assert "← left" in screen
         for criterion in ("relevance", "coherence", "correctness", "style"):
-            assert criterion in told
+            assert criterion in screen
 
 
 async def test_every_judgement_is_written_at_once(run: Run) -> None:
@@ -76,9 +76,9 @@ async def test_ratings_go_with_the_judgement_and_are_cleared_after_it(run: Run) 
         await pilot.press("r")
         await seen(pilot, "pair 2 of 3")
         assert "[·]" in picture(pilot)
-    (told,) = read_judgements(run)
-    assert told.choice == "right"
-    assert told.ratings == {"left": {"relevance": 4, "coherence": 5}, "right": {"style": 1}}
+    (found,) = read_judgements(run)
+    assert found.choice == "right"
+    assert found.ratings == {"left": {"relevance": 4, "coherence": 5}, "right": {"style": 1}}
 
 
 async def test_undo_brings_the_pair_back(run: Run) -> None:
@@ -112,8 +112,8 @@ async def test_no_picture_names_a_model_or_the_run(run: Run) -> None:
             shown.append(picture(pilot))
         assert "the left answer is better" in shown[1]
         assert "Every pair is judged" in shown[6]
-        for told in [*shown, pilot.app.title, pilot.app.sub_title]:
-            assert not NAMES.search(told), told
+        for text in [*shown, pilot.app.title, pilot.app.sub_title]:
+            assert not NAMES.search(text), text
 
 
 async def test_long_answers_scroll_and_small_terminals_are_told(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_hostile_answers_are_shown_and_not_obeyed(tmp_path: Path) -> None:
     text = HOSTILE.replace("\ud800", "?")
     run = write_run(tmp_path / "a", {}, answers=[(text, text, text + "!")])
     async with reviewing(run, (120, 40), "pair 1 of 1") as pilot:
-        told = picture(pilot)
-        assert not DANGEROUS.search(told.replace("\n", ""))
-        assert "[bold red]x" in told
-        assert "␛" in told
+        screen = picture(pilot)
+        assert not DANGEROUS.search(screen.replace("\n", ""))
+        assert "[bold red]x" in screen
+        assert "␛" in screen

@@ -38,14 +38,14 @@ async def test_a_run_in_motion_is_shown_at_every_size(
     running: Run, shown: Shown, size: tuple[int, int]
 ) -> None:
     async with shown(running, size, "▶ running") as pilot:
-        told = picture(pilot)
-        assert "training data prepared" in told
-        assert "step 93 of 140" in told
-        assert "4 Charts" in told
-        assert {len(line) for line in told.split("\n")} == {size[0]}
+        screen = picture(pilot)
+        assert "training data prepared" in screen
+        assert "step 93 of 140" in screen
+        assert "4 Charts" in screen
+        assert {len(line) for line in screen.split("\n")} == {size[0]}
         if size[0] >= 120:
-            assert "[+24.4, +48.0]" in told
-            assert "still learning" in told
+            assert "[+24.4, +48.0]" in screen
+            assert "still learning" in screen
 
 
 async def test_below_the_smallest_size_there_is_one_sentence(running: Run, shown: Shown) -> None:
@@ -86,11 +86,11 @@ async def test_a_generation_run_shows_perplexity_and_held_out_text(
     generated: Run, shown: Shown
 ) -> None:
     async with shown(generated, (200, 50), "SHIP") as pilot:
-        told = picture(pilot)
-        assert "perplexity" in told
-        assert "held out 0" in told
-        assert "asked by the run at step 140" in told
-        assert "◆" in told.partition("asked by the run")[2]
+        screen = picture(pilot)
+        assert "perplexity" in screen
+        assert "held out 0" in screen
+        assert "asked by the run at step 140" in screen
+        assert "◆" in screen.partition("asked by the run")[2]
 
 
 async def test_a_dead_worker_and_a_failed_run_are_told_apart(tmp_path: Path, shown: Shown) -> None:
@@ -123,9 +123,9 @@ async def test_what_a_worker_adds_appears_by_itself(running: Run, shown: Shown) 
 
 async def test_panes_are_reached_by_number_and_by_tab(running: Run, shown: Shown) -> None:
     async with shown(running, (80, 24)) as pilot:
-        for number, told in ((2, "epoch  train loss"), (3, "100 rows"), (6, "text column")):
+        for number, text in ((2, "epoch  train loss"), (3, "100 rows"), (6, "text column")):
             await pilot.press(str(number))
-            await seen(pilot, told)
+            await seen(pilot, text)
             assert f"▸{number}" in picture(pilot)
             focused = pilot.app.focused
             assert isinstance(focused, NumberedPane)
@@ -192,9 +192,9 @@ async def test_enter_on_a_metric_opens_its_receipt(finished: Run, shown: Shown) 
     async with shown(finished, (120, 40), "SHIP") as pilot:
         await pilot.press("3", "down", "down", "enter")
         await seen(pilot, "Receipt: accuracy")
-        told = picture(pilot)
-        assert "right rows ÷ rows" in told
-        assert "fixed 41, broke 5" in told
+        screen = picture(pilot)
+        assert "right rows ÷ rows" in screen
+        assert "fixed 41, broke 5" in screen
         await pilot.press("escape")
         await pilot.pause()
         assert "Receipt" not in picture(pilot)
@@ -206,9 +206,9 @@ async def test_help_is_made_from_the_table_that_drives_the_keys(running: Run, sh
     async with shown(running, (120, 60)) as pilot:
         await pilot.press("question_mark")
         await seen(pilot, "Keys")
-        told = picture(pilot)
+        screen = picture(pilot)
         for key in (*RUN_KEYS, *CHART_KEYS, *APP_KEYS):
-            assert not key.shown or f"{key.shown.ljust(18)}{key.words}" in told
+            assert not key.shown or f"{key.shown.ljust(18)}{key.words}" in screen
         await pilot.press("q")
         await pilot.pause()
         assert pilot.app.is_running
@@ -409,7 +409,7 @@ async def test_a_receipt_while_training_is_of_the_last_evaluation(
     async with shown(running, (120, 60)) as pilot:
         await pilot.press("3", "down", "enter")
         await seen(pilot, "Receipt: loss")
-        told = picture(pilot)
-        assert "loss (mean negative log-likelihood) at step 84" in told
-        assert "100: rows" in told
-        assert "since step 0" in told
+        screen = picture(pilot)
+        assert "loss (mean negative log-likelihood) at step 84" in screen
+        assert "100: rows" in screen
+        assert "since step 0" in screen

@@ -73,7 +73,7 @@ def test_the_last_gate_lets_nothing_through() -> None:
 
 def hostile_events() -> list[msgspec.Struct]:
     """A whole run in which every text is hostile."""
-    told: list[msgspec.Struct] = []
+    text: list[msgspec.Struct] = []
     for event in story("generation"):
         if isinstance(event, RunStarted):
             event = msgspec.structs.replace(event, name=HOSTILE)
@@ -93,8 +93,8 @@ def hostile_events() -> list[msgspec.Struct]:
             event = msgspec.structs.replace(event, split=HOSTILE)
         elif isinstance(event, RunFinished):
             event = msgspec.structs.replace(event, status="failed", error=HOSTILE)
-        told.append(event)
-    return told
+        text.append(event)
+    return text
 
 
 async def test_a_hostile_run_is_shown_and_not_obeyed(tmp_path: Path, shown: Shown) -> None:

@@ -61,12 +61,12 @@ async def test_rows_come_back_with_their_filter_order_and_cursor(
         await seen(pilot, "rows of test")
         await pilot.press("slash", *"label=positive", "enter", "o", "f", "down", "down")
         await seen(pilot, "flip fixed")
-        told = picture(pilot)
+        screen = picture(pilot)
         await pilot.press("q")
     async with shown(classified, wait_for="flip fixed") as pilot:
         assert isinstance(pilot.app.screen, ExamplesScreen)
         await seen(pilot, " of 200 rows")
-        assert picture(pilot) == told
+        assert picture(pilot) == screen
         await pilot.press("escape", "escape", "v")
         await seen(pilot, "linear probe")
         await pilot.press("r")  # from there, every row of the split is asked for

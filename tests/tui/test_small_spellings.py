@@ -34,8 +34,8 @@ def test_a_tick_of_a_zoomed_axis_is_not_cut(value: float) -> None:
 
 
 def test_the_headline_names_a_reference_that_is_not_the_base() -> None:
-    told = Headline("accuracy", "test", 0.9, 0.8, "probe")
-    assert told.text == "accuracy probe 80.0 % → 90.0 % (test)"
+    found = Headline("accuracy", "test", 0.9, 0.8, "probe")
+    assert found.text == "accuracy probe 80.0 % → 90.0 % (test)"
     assert Headline("loss", "test", 1.5, 2.5, "base").text == "loss 2.500 → 1.500 (test)"
 
 
@@ -43,8 +43,8 @@ def test_sentences_have_the_minus_of_the_tables() -> None:
     pane = VerdictPane(id="verdict")
     pane.decision, pane.objective = "ship", "loss better"
     pane.reasons = ("loss on test changes by -2.583 (paired 95 %: -2.701 to -2.468)",)
-    told = " ".join(text_of(line) for line in pane._lines(200))
-    assert "changes by −2.583 (paired 95 %: −2.701 to −2.468)" in told
+    text = " ".join(text_of(line) for line in pane._lines(200))
+    assert "changes by −2.583 (paired 95 %: −2.701 to −2.468)" in text
     assert with_minus("all-rows, gpt-2, -∞") == "all-rows, gpt-2, −∞"
 
 
@@ -66,6 +66,6 @@ def test_what_is_said_of_an_epoch_has_the_minus_of_its_numbers() -> None:
     history = read_history(Run(SAMPLES / "classification"))
     said = "validation loss fell by 0.007, accuracy -0.5 points: loss and accuracy disagree"
     observed = {(e.step, e.train_loss, e.validation_loss): said for e in history.epochs}
-    told = " ".join(text_of(line) for line in trace_lines(history, 200, observed))
-    assert "accuracy −0.5 points" in told
-    assert "-0.5" not in told
+    text = " ".join(text_of(line) for line in trace_lines(history, 200, observed))
+    assert "accuracy −0.5 points" in text
+    assert "-0.5" not in text

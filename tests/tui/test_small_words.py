@@ -37,8 +37,8 @@ def test_a_column_of_points_has_one_decimal() -> None:
 
 
 def test_the_screen_writes_minus_before_numbers_alone() -> None:
-    told = 'from -0.5 to +1.0 [-2.0, 3], run 2026-11-21, e-5, 3-4, label "-1", --5, --set a-b (-.5)'
-    assert with_minus(told) == (
+    text = 'from -0.5 to +1.0 [-2.0, 3], run 2026-11-21, e-5, 3-4, label "-1", --5, --set a-b (-.5)'
+    assert with_minus(text) == (
         'from −0.5 to +1.0 [−2.0, 3], run 2026-11-21, e-5, 3-4, label "-1", --5, --set a-b (−.5)'
     )
 
@@ -50,9 +50,9 @@ def test_blocks_of_the_report_have_it_and_words_of_people_stay() -> None:
         Table(("label", "text", "change"), [("-1", "-2", "-3.0")], ("text",)),
         Figures([("-7", "-8", "-9")]),
     ]
-    told = "\n".join(text_of(line) for line in block_lines(blocks, 80))
+    text = "\n".join(text_of(line) for line in block_lines(blocks, 80))
     for kept in ("it is −0.3", "by −0.4", "-1", "-2", "−3.0", "-7", "−8"):
-        assert kept in told
+        assert kept in text
 
 
 def test_a_long_question_keeps_its_heading() -> None:

@@ -129,14 +129,14 @@ def test_a_sweep_survives_an_interrupt_its_own_death_and_that_of_a_run(folder: P
     third = sweep(folder, "--json")
     answer, messages = third.communicate(timeout=PATIENCE)
     assert third.returncode == 0, messages
-    told = json.loads(answer)
-    assert [r["status"] for r in told["runs"]] == ["finished", "died", "finished"]
-    assert told["chosen"] == "tastes-03"
-    assert "among 2 runs" in told["why"]
-    assert "held back from all 3 runs" in told["why"]
-    assert told["test"]["result"]["value"] >= 0.9
-    assert told["test"]["read_before"] == 0
-    assert any("cannot be chosen: tastes-02 (died)" in note for note in told["notes"])
+    values = json.loads(answer)
+    assert [r["status"] for r in values["runs"]] == ["finished", "died", "finished"]
+    assert values["chosen"] == "tastes-03"
+    assert "among 2 runs" in values["why"]
+    assert "held back from all 3 runs" in values["why"]
+    assert values["test"]["result"]["value"] >= 0.9
+    assert values["test"]["read_before"] == 0
+    assert any("cannot be chosen: tastes-02 (died)" in note for note in values["notes"])
     stored = {name: stored_splits(run) for name, run in runs_of(folder).items()}
     assert stored.pop("test").keys() == {"validation", "test"}
     assert set(stored) == {"01", "02", "03"}
@@ -150,9 +150,9 @@ def test_what_is_done_is_told_again_without_a_new_run(
     monkeypatch.chdir(folder)
     before = runs_of(folder)
     assert main(["sweep", "tastes.toml"]) == 0
-    told = capsys.readouterr().out
-    assert "tastes-03 (chosen)" in told
-    assert f"`ftev-tui report {before['test'].id}`" in told
+    printed = capsys.readouterr().out
+    assert "tastes-03 (chosen)" in printed
+    assert f"`ftev-tui report {before['test'].id}`" in printed
     assert runs_of(folder) == before
 
 
@@ -172,8 +172,8 @@ def test_a_dry_run_lists_and_starts_nothing(
     monkeypatch.chdir(folder)
     before = runs_of(folder)
     assert main(["sweep", "tastes.toml", "--dry-run", "--json", "--set", "train.epochs=2"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [r["status"] for r in told["runs"]] == ["waiting"] * 3
+    values = json.loads(capsys.readouterr().out)
+    assert [r["status"] for r in values["runs"]] == ["waiting"] * 3
     assert runs_of(folder) == before
 
 
@@ -196,9 +196,9 @@ def swept(folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
     return json.loads(done.stdout), done.stderr
 
 
-def ids(told: dict[str, Any]) -> tuple[str, str]:
+def ids(text: dict[str, Any]) -> tuple[str, str]:
     """Of the first run and of the evaluation on test."""
-    return told["runs"][0]["id"], told["test"]["id"]
+    return text["runs"][0]["id"], text["test"]["id"]
 
 
 def test_only_runs_of_the_same_rows_stand_in_one_table(
@@ -207,8 +207,8 @@ def test_only_runs_of_the_same_rows_stand_in_one_table(
 ) -> None:
     write_sweep(tmp_path, encoder_folder, epochs=0.2, validation='"val.csv"', rates="1e-5")
     write_rows(tmp_path / "val.csv", 20)
-    told, messages = swept(tmp_path)
-    first = ids(told)
+    found, messages = swept(tmp_path)
+    first = ids(found)
     assert "changed after" not in messages
 
     assert ids(swept(tmp_path)[0]) == first
@@ -217,8 +217,8 @@ def test_only_runs_of_the_same_rows_stand_in_one_table(
     assert ids(swept(tmp_path)[0]) == first
 
     write_rows(tmp_path / "test.csv", 24)  # read by none but the evaluation on test
-    told, messages = swept(tmp_path)
-    on_other_test = ids(told)
+    found, messages = swept(tmp_path)
+    on_other_test = ids(found)
     assert on_other_test[0] == first[0]
     assert on_other_test[1] != first[1]
     assert f"test.csv (test) changed after {first[1]} read it" in messages
@@ -226,11 +226,11 @@ def test_only_runs_of_the_same_rows_stand_in_one_table(
     before, earlier = "", on_other_test[0]
     for name, split in (("val.csv", "validation"), ("train.csv", "train")):
         write_rows(tmp_path / name, 28)
-        told, messages = swept(tmp_path)
-        assert ids(told)[0] != earlier
-        [note] = [n for n in told["notes"] if "not compared here" in n]
+        found, messages = swept(tmp_path)
+        assert ids(found)[0] != earlier
+        [note] = [n for n in found["notes"] if "not compared here" in n]
         assert f"{name} ({split}) changed after {earlier} read it" in messages + note
-        before, earlier = earlier, ids(told)[0]
+        before, earlier = earlier, ids(found)[0]
 
     write_rows(tmp_path / "train.csv", 80)  # as it was before
     assert ids(swept(tmp_path)[0])[0] == before
@@ -249,12 +249,12 @@ def test_a_run_that_read_other_rows_than_the_sweep_checked_cannot_be_chosen(
     wait_for(lambda: "train" in read_history(run).splits, "its data")
     write_rows(tmp_path / "train.csv", 60)
     answer, messages = process.communicate(timeout=PATIENCE)
-    told = json.loads(answer)
-    assert [r["status"] for r in told["runs"]] == ["finished", "other rows"]
-    assert told["runs"][1]["validation"] is None
-    assert told["chosen"] == "tastes-01"
+    values = json.loads(answer)
+    assert [r["status"] for r in values["runs"]] == ["finished", "other rows"]
+    assert values["runs"][1]["validation"] is None
+    assert values["chosen"] == "tastes-01"
     assert "train.csv (train and validation) changed while the sweep was at work" in messages
-    assert any("cannot be chosen: tastes-02 (other rows)" in note for note in told["notes"])
+    assert any("cannot be chosen: tastes-02 (other rows)" in note for note in values["notes"])
 
 
 @pytest.fixture
@@ -272,8 +272,8 @@ def on_ray(
     monkeypatch.chdir(tmp_path)
 
 
-def statuses(told: str) -> list[str]:
-    return [run["status"] for run in json.loads(told)["runs"]]
+def statuses(text: str) -> list[str]:
+    return [run["status"] for run in json.loads(text)["runs"]]
 
 
 def test_a_run_that_outlives_its_cluster_counts_and_the_others_go_on_later(

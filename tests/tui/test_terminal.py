@@ -235,10 +235,10 @@ CAN_DRAW = "from ftev.tui.commands.show import can_draw_screen; print(can_draw_s
 
 
 def test_without_a_terminal_nothing_can_be_drawn() -> None:
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", CAN_DRAW], capture_output=True, text=True, check=True
     )
-    assert told.stdout == "False\n"
+    assert done.stdout == "False\n"
 
 
 def test_the_screen_needs_nothing_heavy() -> None:
@@ -247,5 +247,5 @@ def test_the_screen_needs_nothing_heavy() -> None:
         "print([m for m in ('torch', 'transformers', 'numpy', 'polars', 'scipy', 'jinja2')"
         " if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

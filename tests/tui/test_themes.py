@@ -22,14 +22,14 @@ CLI = "import sys; from ftev.tui.cli import main; sys.exit(main(sys.argv[1:]))"
 
 @pytest.mark.parametrize("theme", COLOURED, ids=lambda theme: theme.name)
 def test_text_stands_out_from_what_it_stands_on(theme: Theme) -> None:
-    told = theme.variables
+    result = theme.variables
     least = 7.0 if "high-contrast" in theme.name else 4.5
     for role in ("ink", *ROLES):
         for ground in ("paper", "raised"):
             aside = role in ("muted", "reference") and ground == "raised" and least < 7
             if role == "rule" or aside:  # lines, and asides in a box
                 continue
-            contrast = _contrast(Color.parse(told[role]), Color.parse(told[ground]))
+            contrast = _contrast(Color.parse(result[role]), Color.parse(result[ground]))
             assert contrast >= least, (role, ground, round(contrast, 2))
 
 
@@ -77,9 +77,9 @@ def test_names_of_themes() -> None:
 
 
 def test_old_terminals_are_spared_what_they_would_print() -> None:
-    told = "\x1b[?1049h\x1b[>1u\x1b[?2004h\x1b[?2026$p\x1b[?25l\x1b[1;2Htext\x1b[31m\x1b[<u"
-    assert within("linux", told) == "\x1b[?1049h\x1b[?25l\x1b[1;2Htext\x1b[31m"
-    assert within("xterm-256color", told) == told
+    text = "\x1b[?1049h\x1b[>1u\x1b[?2004h\x1b[?2026$p\x1b[?25l\x1b[1;2Htext\x1b[31m\x1b[<u"
+    assert within("linux", text) == "\x1b[?1049h\x1b[?25l\x1b[1;2Htext\x1b[31m"
+    assert within("xterm-256color", text) == text
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ KNOWN = re.compile(rb"\x1b\[[0-9;]*[Hm]|\x1b\[\?(?:25|1049|7)[hl]|\x1b\[0?J|\x1b
 @pytest.mark.parametrize(
     "environment",
     [{"TERM": "linux"}, {"TERM": "screen"}, {"NO_COLOR": "1"}, {"LANG": "C"}],
-    ids=lambda told: "=".join(*told.items()),
+    ids=lambda text: "=".join(*text.items()),
 )
 def test_nothing_is_lost_on_any_terminal(live: Path, environment: dict[str, str]) -> None:
     terminal = Terminal(
@@ -104,8 +104,8 @@ def test_nothing_is_lost_on_any_terminal(live: Path, environment: dict[str, str]
     )
     try:
         terminal.wait_for("step 93 of 140")
-        for told in ("base model loaded", "1,000", "running", "validation 0.353", "4 Charts"):
-            assert told in terminal.text()
+        for text in ("base model loaded", "1,000", "running", "validation 0.353", "4 Charts"):
+            assert text in terminal.text()
         written = b"".join(block for _, block in terminal.output)
         written = re.sub(rb"\x1b[^a-zA-Z]*\Z", b"", written)  # it came in two pieces
         if environment.get("TERM") == "linux":

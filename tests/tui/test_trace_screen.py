@@ -30,7 +30,7 @@ def model(name: str, answers: list[str], **more: Any) -> ModelTrace:
         )
         for k, text in enumerate(answers)
     ]
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "layers": layers,
         "lens": "the model's own head",
         "lens_error": 0.0,
@@ -46,7 +46,7 @@ def model(name: str, answers: list[str], **more: Any) -> ModelTrace:
         logits=[(answers[-1], 7.25)],
         probabilities=[(answers[-1], 0.6)],
         final=answers[-1],
-        **told,
+        **found,
     )
 
 
@@ -58,14 +58,14 @@ def traced() -> Traced:
 @pytest.mark.parametrize("width", [76, 100, 150])
 def test_a_trace_fits_and_says_where_the_models_part(width: int) -> None:
     lines = whole_trace(traced(), width)
-    told = "\n".join(text_of(line) for line in lines)
-    assert "\x1b" not in told
+    text = "\n".join(text_of(line) for line in lines)
+    assert "\x1b" not in text
     assert all(width_of(line) <= width for line in lines)
-    assert "They diverge at layer 1" in " ".join(told.split())
-    assert "≠ layer 1" in told
-    assert "  embedding" in told
-    assert "7.250" in told
-    assert ("cosine" in told) == (width == 150)
+    assert "They diverge at layer 1" in " ".join(text.split())
+    assert "≠ layer 1" in text
+    assert "  embedding" in text
+    assert "7.250" in text
+    assert ("cosine" in text) == (width == 150)
 
 
 def test_what_cannot_be_shown_is_said() -> None:
@@ -74,9 +74,9 @@ def test_what_cannot_be_shown_is_said() -> None:
         model("base", ["a"], layers=[], notes=[note], lens_error=None),
         model("tuned", ["b"], layers=[], notes=[note], lens_error=None),
     ]
-    told = Traced(text="t", task="generation", models=models)
-    assert verdict(told) == "They give different answers."
-    text = "\n".join(text_of(line) for line in whole_trace(told, 78))
+    found = Traced(text="t", task="generation", models=models)
+    assert verdict(found) == "They give different answers."
+    text = "\n".join(text_of(line) for line in whole_trace(found, 78))
     assert note in text
     assert "answer    " not in text
 
@@ -133,12 +133,12 @@ def test_the_command_prints_the_trace(
     live_worker(generated)
     monkeypatch.setattr("ftev.tui.commands.prompt.ask", lambda *_: iter([Held(step=3), traced()]))
     assert main(["trace", str(generated.path), "--text", "the cup", *flags]) == 0
-    told = capsys.readouterr()
-    assert "training waits at step 3" in told.err
+    result = capsys.readouterr()
+    assert "training waits at step 3" in result.err
     if flags:
-        found = json.loads(told.out)
+        found = json.loads(result.out)
         assert found["parts_at"] == 1
         assert found["models"][1]["layers"][1]["top"][0] == ["d", 0.6]
     else:
-        assert "They diverge at layer 1" in told.out
-        assert "\x1b" not in told.out
+        assert "They diverge at layer 1" in result.out
+        assert "\x1b" not in result.out

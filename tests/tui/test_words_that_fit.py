@@ -50,9 +50,9 @@ def test_a_verdict_that_has_no_room_ends_with_dots() -> None:
 def test_reasons_wrap_or_end_at_a_word(width: int, height: int) -> None:
     judgement = Judgement("ship", "accuracy at least 80 %", (REASON,))
     lines = judgement_lines(judgement, width, height)
-    told = " ".join(text.strip() for text in texts(lines)[1:]).strip()
-    assert REASON.startswith(told.removesuffix(" …"))
-    assert REASON[len(told.removesuffix(" …")) :][:1] in ("", " ", ",")
+    found = " ".join(text.strip() for text in texts(lines)[1:]).strip()
+    assert REASON.startswith(found.removesuffix(" …"))
+    assert REASON[len(found.removesuffix(" …")) :][:1] in ("", " ", ",")
     assert max(map(width_of, lines)) <= width
 
 
@@ -103,9 +103,9 @@ async def test_a_run_that_only_evaluates_tells_of_no_training(tmp_path: Path, sh
     async with shown(run, (80, 24), "✓ finished") as pilot:
         await pilot.press("4")
         await pilot.pause()
-        told = picture(pilot)
-        assert "tuned model loaded" in told
-        assert "fine-tuned" not in told
-        assert "there is no training to plot" in told
-        assert "0 steps" not in told
-        assert "evaluated in" in told
+        screen = picture(pilot)
+        assert "tuned model loaded" in screen
+        assert "fine-tuned" not in screen
+        assert "there is no training to plot" in screen
+        assert "0 steps" not in screen
+        assert "evaluated in" in screen
