@@ -94,6 +94,16 @@ def test_a_line_that_does_not_fit_is_named_and_the_other_runs_are_listed(tmp_pat
     assert not folder._read("list")
 
 
+def test_a_fault_of_our_own_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    run = Run(make_folder(tmp_path, "generation").torn)
+
+    def misspelt(history: object) -> object:
+        return history.statuss  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError, match="statuss"):
+        use_history(run, misspelt)
+
+
 def test_labels_that_miss_one_are_named_in_a_sentence(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, "classification")
     events = folder.files["events.jsonl"]

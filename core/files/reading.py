@@ -79,9 +79,10 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def misfits_named(path: Path) -> Iterator[None]:
-    """Raises RunError about `path` for whatever facts raise that are well formed and do not fit.
+    """Raises RunError about `path` for what well-formed facts raise that do not fit together.
 
-    Results are plain values whose keys a damaged byte may have changed; any lookup may then fail.
+    Results are plain values whose keys a damaged byte may have changed: any lookup may then fail,
+    and any sum. Other errors are faults of ftev's own and pass.
     """
     try:
         yield
@@ -91,8 +92,16 @@ def misfits_named(path: Path) -> Iterator[None]:
         what = f"cannot be read: {error.strerror or error}"
         raise RunError(Fault(str(error.filename or path), what, MEND)) from error
     except Exception as error:
+        if not _is_of_data(error):
+            raise
         what = f"holds facts that do not fit together ({type(error).__name__}: {reason(error)})"
         raise RunError(Fault(str(path), what, MEND)) from error
+
+
+def _is_of_data(error: Exception) -> bool:
+    """Whether values can raise this: keys, ranges and sums; polars is not imported to be asked."""
+    by_polars = type(error).__module__.partition(".")[0] == "polars"
+    return by_polars or isinstance(error, (*BROKEN, LookupError, ArithmeticError))
 
 
 SAFE = ".safetensors"

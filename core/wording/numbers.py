@@ -134,6 +134,11 @@ def format_estimate(metric: str, estimate: Measured | None) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def format_point(metric: str, estimate: Measured | None) -> str:
+    """The value alone, whatever its interval; a dash for none."""
+    return DASH if estimate is None else format_value(metric, estimate.value)
+
+
 def format_drift(value: object) -> str:
     """`0`, `3.1e-07` or `0.0214`: what lies between two numbers that should be the same."""
     number = read_number(value)

@@ -16,6 +16,7 @@ from ...wording.numbers import (
     format_estimate,
     format_interval,
     format_p,
+    format_point,
     format_value,
     name_unit,
     read_number,
@@ -196,16 +197,12 @@ def _finding(r: Slices, judged: Sequence[Slice]) -> str:
             f"No slice is shown to be worse than the rest: {looked}. The worst-looking come first."
         )
     named = ", ".join(
-        f"{name_slice(s)} ({_value(metric, figure_of(s, metric))} against "
+        f"{name_slice(s)} ({format_point(metric, figure_of(s, metric))} against "
         f"{format_value(metric, rest.value)} elsewhere)"
         for s, rest in worse[:NAMED]
     )
     more = f", and {len(worse) - NAMED:,} more" if len(worse) > NAMED else ""
     return f"Worse than the rest beyond chance: {named}{more}. Looked at: {looked}."
-
-
-def _value(metric: str, estimate: Estimate | None) -> str:
-    return DASH if estimate is None else format_value(metric, estimate.value)
 
 
 def _table(r: Slices, table: Sequence[Slice]) -> Table:

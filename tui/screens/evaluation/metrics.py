@@ -18,7 +18,7 @@ from ....core.wording.numbers import (
     format_difference_interval,
     format_estimate,
     format_p,
-    format_value,
+    format_point,
 )
 from ...drawing.format import fit, fit_right, with_minus
 from ...drawing.lines import GAP, Line, Span
@@ -136,7 +136,7 @@ def _table(rows: Sequence[Row], models: Sequence[str], whole: bool) -> list[list
 
 
 def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> list[Span]:
-    shown = format_estimate if whole else _short
+    shown = format_estimate if whole else format_point
     cells: list[Span] = [(shown(row.metric, row.estimates.get(m)), _role(m)) for m in models]
     c = row.comparison
     if c is None:
@@ -154,10 +154,6 @@ def _cells(row: Row, models: Sequence[str], whole: bool, corrected: bool) -> lis
             cells.append((format_p(c.p_holm), "muted"))
         cells.append((_smallest(c), "muted"))
     return [*cells, (f"{mark} {outcome}", role)]
-
-
-def _short(metric: str, estimate: Estimate | None) -> str:
-    return DASH if estimate is None else format_value(metric, estimate.value)
 
 
 def _smallest(comparison: Comparison) -> str:
