@@ -18,6 +18,7 @@ from .config import DataConfig, RunConfig, to_dict
 from .fields import expected, hints_of, item_type, rules_of, section_type, settings
 
 MOST_NAMED = 3  # entries of a list in a remedy
+# tomllib gives no lines; these find those of keys and tables as people write them, to point at one.
 _TABLE = re.compile(r"^\s*\[\s*([\w.\-\"' ]+?)\s*\]")
 _ITEM = re.compile(r"^\s*\[\[\s*([\w.\-\"' ]+?)\s*\]\]")
 _KEY = re.compile(r"^\s*([\w.\-\"']+)\s*=")
@@ -46,6 +47,7 @@ def check_config(
     """Nested tables to a RunConfig. Raises ConfigError with every fault at once."""
     faults: list[Fault] = []
     values = checked(RunConfig, table, "", faults)
+    # of a setting with a fault the default stands in: what follows from it would mislead
     wrong = {f.setting for f in faults}
     try:
         config, found = train_on(RunConfig(**values), table["model"])

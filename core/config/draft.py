@@ -94,7 +94,7 @@ def without_faults(draft: Draft) -> RunConfig | None:
 def _check_in_rounds(draft: Draft) -> tuple[RunConfig | None, tuple[Fault, ...]]:
     """Checked again without what was wrong: contradictions show among right types only."""
     faults: dict[str, list[Fault]] = {}
-    for _ in range(4):
+    for _ in range(4):  # a bound: each round takes out what the last one found
         try:
             config = check_config(draft.table() | {"folder": draft.folder}, SOURCE)
             return config, tuple(f for found in faults.values() for f in found)

@@ -116,6 +116,7 @@ def values_given(
         return found
     code = list(labels).index(positive) if positive and positive in labels else None
     counted = observed("counts", margins_of_cells(e.confusion, len(labels), code))
+    # accuracy stays that of all rows: cells leave out rows that have no prediction
     return found | {name: value for name, value in counted.items() if name != "accuracy"}
 
 
@@ -158,8 +159,11 @@ def windows(history: History) -> list[Window]:
 def _window(history: History, totals: tuple[list[float], list[float]], i: int, k: int) -> Window:
     sums, squares = totals
     mean = (sums[i + k] - sums[i]) / k
+    # The mean of squares less the square of the mean: from running sums every window costs the same
+    # whatever its length. Rounding may leave a little less than nothing.
     variance = max(0.0, (squares[i + k] - squares[i]) / k - mean * mean)
     known = len(history.steps) >= FEW_STEPS and k > 1
+    # variance / (k - 1): the unbiased variance k / (k - 1) times as large, over k for the mean
     error = math.sqrt(variance / (k - 1)) if known else math.inf
     return Window(i, history.steps.step[i + k - 1], mean, error)
 
@@ -180,6 +184,7 @@ def fell(before: Window | None, after: Window | None) -> bool | None:
     """Whether the training loss fell (True) or rose (False) beyond its noise; else None."""
     if before is None or after is None:
         return None
+    # means over other steps are independent: their errors add as squares
     change, error = after.mean - before.mean, math.hypot(before.error, after.error)
     return None if abs(change) <= CLEAR * error else change < 0
 

@@ -137,8 +137,9 @@ def _awaits_test(history: History, config: RunConfig) -> bool:
 
 def _decide(answers: Sequence[Answer]) -> Decision:
     votes = [a.vote for a in answers]
-    if -1 in votes:
+    if -1 in votes:  # one fault is enough: no other answer makes good for it
         return "hold"
+    # a question left open keeps a model back as well, and so does a lack of any vote in favour
     return "no evidence" if 0 in votes or 1 not in votes else "ship"
 
 
@@ -146,6 +147,7 @@ def _effect(answer: Answer, decision: Decision) -> int:
     """What made the decision comes first, remarks last."""
     if answer.vote is None:
         return 3
+    # how far a vote lies from the decision: 0 made it, 2 speaks for the opposite
     return abs(answer.vote - {"ship": 1, "no evidence": 0, "hold": -1}[decision])
 
 

@@ -80,6 +80,7 @@ class Stage:
 class Steps:
     """The training series, one entry per optimizer step."""
 
+    # 8 bytes per number, where a list of floats has 32
     step: array[int] = field(default_factory=lambda: array("q"))
     epoch: array[float] = field(default_factory=lambda: array("d"))
     time: array[float] = field(default_factory=lambda: array("d"))
@@ -130,6 +131,7 @@ class Steps:
 
     def mean_loss(self, after: float, to: float) -> float:
         """Loss over the epochs in (after, to]: one division of sums (L1)."""
+        # the end of an epoch is a quotient of steps: its last digit may lie on either side
         i, j = bisect_right(self.epoch, after + 1e-9), bisect_right(self.epoch, to + 1e-9)
         count = sum(self.loss_count[i:j])
         return sum(self.loss_sum[i:j]) / count if count else math.nan

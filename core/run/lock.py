@@ -97,6 +97,7 @@ class Lock:
 
     def release(self) -> None:
         with contextlib.suppress(OSError):
+            # while it is still held: afterwards the name may be the next holder's
             if self._descriptor is not None:
                 self._path.unlink()
         if self._descriptor is not None:
@@ -112,8 +113,9 @@ class Lock:
 
     def _lives(self, holder: Holder) -> bool:
         if holder.host == socket.gethostname():
+            # numbers of processes are given again: only with its start is it the same one
             return process_start(holder.pid) == holder.started
-        heard = holder.since
+        heard = holder.since  # another host's processes cannot be looked at, only what they touch
         if self._heartbeat is not None:
             with contextlib.suppress(OSError):
                 heard = max(heard, self._heartbeat.stat().st_mtime)

@@ -38,7 +38,7 @@ class Range:
     def at(self, share: float) -> float | int:
         """The number that has so much of the range below it."""
         if isinstance(self.low, int) and isinstance(self.high, int):
-            low, high = self.low - 0.5, self.high + 0.5
+            low, high = self.low - 0.5, self.high + 0.5  # else the ends come half as often
             return min(max(round(self._between(low, high, share)), self.low), self.high)
         return float(f"{self._between(self.low, self.high, share):.{DIGITS - 1}e}")
 

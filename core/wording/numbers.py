@@ -43,7 +43,7 @@ def format_value(metric: str, value: object) -> str:
     if not math.isfinite(number):
         return spell(number)
     match unit_of(metric):
-        case "share":
+        case "share":  # z: what rounds to nothing has no sign
             return f"{number * 100:z.1f} %"
         case "points":
             return f"{number:z.1f}"
@@ -93,7 +93,7 @@ def shows_nothing(metric: str, difference: object) -> bool:
 def _digits(metric: str, values: list[float]) -> int:
     """Decimals in which these differences are not 0."""
     match unit_of(metric):
-        case "share":
+        case "share":  # below one point of difference one decimal would show little of it
             return 2 if any(0 < abs(v) < 0.01 for v in values) else 1
         case "points":
             return 1
@@ -130,6 +130,7 @@ def format_estimate(metric: str, estimate: Measured | None) -> str:
     ends = estimate.low, estimate.high
     if any(map(math.isnan, ends)):
         return value
+    # the unit stands once, after the value
     low, high = (format_value(metric, end).removesuffix(" %") for end in ends)
     return f"{value} [{low}, {high}]"
 
@@ -159,7 +160,7 @@ def format_seconds(seconds: float | None) -> str:
     """`0.4 s`, `38 s`, `2 min 05 s`, `3 h 20 min`; a dash where it is not known."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
-    if seconds < 9.95:
+    if seconds < 9.95:  # from here on one decimal rounds to 10.0
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:

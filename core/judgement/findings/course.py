@@ -24,6 +24,7 @@ def floor(case: Case) -> tuple[float, str] | None:
     total = sum(counts.values())
     if len(counts) < 2:
         return None
+    # what a constant answer of the labels' shares costs per row: their entropy, in nats
     entropy = -sum(n / total * math.log(n / total) for n in counts.values())
     return entropy, "always answering with the labels' shares of train"
 
@@ -55,6 +56,7 @@ def diverged(case: Case) -> tuple[Window, Window] | None:
     low, last = min(found, key=lambda w: w.mean), found[-1]
     if not rose(case, low, last):
         return None
+    # the lowest mean is that of the first tenth: nothing had been learnt that could be lost
     from_start = low.first <= len(case.history.steps) // 10
     gross = last.mean - low.mean > GROSS * unit(case)
     return (low, last) if gross or not from_start else None

@@ -94,6 +94,7 @@ def summarize(judgements: Sequence[Judgement]) -> ReviewsPart:
         "skipped": sum(j.choice == "skip" for j in judgements),
         "win_rate": _share(won, won + lost),
         "win_rate_ties_half": _share(won + ties / 2, len(decided)),
+        # of two counts McNemar's exact p is the binomial test against one half: the sign test
         "sign_test_p": mcnemar(lost, won).exact,
         "position": position_bias(judgements),
         "ratings": compare_ratings(judgements),
@@ -109,6 +110,7 @@ def summarize(judgements: Sequence[Judgement]) -> ReviewsPart:
 def _share(successes: float, n: float) -> SharePart:
     low, high = wilson(successes, n)
     value = successes / n if n else float("nan")
+    # Wilson's interval: Wald's has no width where all or none were won (Brown, Cai, DasGupta 2001)
     return {"value": value, "low": low, "high": high, "n": n, "method": "Wilson 95 %"}
 
 

@@ -232,7 +232,7 @@ def _rows(frame: pl.DataFrame, wrong: pl.Expr, what: str) -> Iterator[Contradict
         yield Contradiction(found["row_id"].to_list(), what)
 
 
-RELATIVE, ABSOLUTE = 1e-12, 1e-12
+RELATIVE, ABSOLUTE = 1e-12, 1e-12  # thousands of roundings of a double; no digit that is shown
 _SPELLED = ("NaN", "Infinity", "-Infinity")
 ABSENT = "absent"
 # What identifies a record of a list, so that one more moves none of the others.
