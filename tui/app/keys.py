@@ -115,7 +115,7 @@ METRICS_KEYS = (Key("up", "↑  ↓", "move(-1)", "choose a metric"),)
 
 PROMPT_KEYS = (
     Key("enter", "enter", "send", "send the prompt"),
-    # Terminals send shift+enter as enter; these two they tell apart.
+    # Terminals send shift+enter as enter; these two they distinguish.
     Key("ctrl+j", "ctrl+j  alt+enter", "break_line", "a new line"),
     Key("up", "↑", "recall(-1)", "the prompt before"),
     Key("escape", "esc", "leave", "leave the box"),

@@ -198,7 +198,7 @@ def start_comparing(named: Sequence[Named], post: Post) -> None:
 
 def _compare(named: Sequence[Named], post: Post) -> None:
     curves, failed = [], []
-    # More runs than HANDS could not be told apart.
+    # More runs than HANDS could not be distinguished.
     for (name, run), hand in zip(named, HANDS, strict=False):
         try:
             curves.append(Curve(name, hand, read_history(run)))

@@ -247,7 +247,7 @@ def _setting_text(value: object) -> str:
     return format_setting(value)
 
 
-MOST_RUNS = 6  # as many as HANDS can tell apart without colours
+MOST_RUNS = 6  # as many as HANDS distinguish without colours
 
 
 @dataclass(frozen=True)
