@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # lm-eval brings eighty packages with it: its comparison is run on demand.
-.PHONY: demo test newest package oracles demo-models sample-runs recording bench bench-screen clean
+.PHONY: demo test newest package oracles demo-models sample-runs recording bench bench-screen gpu clean
 
 demo: .venv/ftev-installed
 	$(BIN)/ftev-tui demo
@@ -42,6 +42,13 @@ oracles: .venv/ftev-tested
 bench: .venv/ftev-tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python tests/bench/all.py
+
+# What only a GPU can show, into tests/bench/RESULTS-gpu.md: 25 minutes at most, no part over 9.
+# make gpu PARTS="classifier causal-1b" runs some of them. torch must be a CUDA build.
+# Peers that cannot be installed are named in the results, and the other parts run all the same.
+gpu: .venv/ftev-tested
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]' bitsandbytes
+	$(BIN)/python tests/bench/gpu.py $(if $(PARTS),--part $(PARTS))
 
 bench-screen: .venv/ftev-tested
 	$(BIN)/python tests/bench/screen.py

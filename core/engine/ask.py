@@ -2,6 +2,7 @@
 
     echo '{"models": ["a", "b"], "texts": ["…"]}' | python -m ftev.core.engine.ask likelihood
     echo '{"config": {…}}' | python -m ftev.core.engine.ask preview
+    echo '{}' | python -m ftev.core.engine.ask kernels
     echo '{"run": "…", "split": "test", "row_id": 3}' | python -m ftev.core.engine.ask row_tokens
 
 JSON lines out: {"progress": …} any number of times, then {"result": …} or {"error": …}.
@@ -59,6 +60,10 @@ def main() -> int:
             from .scoring.preview import Preview, preview
 
             return answer_stdin(Preview, preview)
+        case ["kernels"]:
+            from .models.choices import Kernels, kernels
+
+            return answer_stdin(Kernels, kernels)
         case ["row_tokens"]:
             from .scoring.token_scores import StoredRow, row_tokens
 

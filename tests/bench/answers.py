@@ -18,7 +18,7 @@ from ftev.core.engine.answering.generate import Voice, generate
 from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.completions import complete
 from ftev.core.run.control import AskPrompt, TokenMade
-from measure import alternate, section, table
+from measure import Spent, alternate, section, table
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.generation.streamers import BaseStreamer
@@ -110,7 +110,10 @@ def together(loaded: Loaded, prompt: list[int], new: int) -> Told:
     return [voice.made for voice in voices], [first[v.name] for v in voices]
 
 
-def pair(device: str, new: int, rounds: int, dtype: torch.dtype) -> str:
+def asked_both_ways(
+    device: str, new: int, rounds: int, dtype: torch.dtype
+) -> tuple[Loaded, dict[str, Spent], dict[str, list[list[float]]], bool]:
+    """The model, what each way took, the seconds to its first tokens, whether all are equal."""
     loaded = with_adapter(device)
     loaded.model.to(dtype)
     prompt = np.random.default_rng(0).integers(3, 32_000, PROMPT).tolist()
@@ -130,6 +133,11 @@ def pair(device: str, new: int, rounds: int, dtype: torch.dtype) -> str:
     exact = dtype == torch.float32
     same = spent["twice"].result == spent["together"].result
     assert same or not exact, "not the same tokens"
+    return loaded, spent, firsts, same
+
+
+def pair(device: str, new: int, rounds: int, dtype: torch.dtype) -> str:
+    loaded, spent, firsts, same = asked_both_ways(device, new, rounds, dtype)
     rates = {name: 2 * new / s.median_cpu for name, s in spent.items()}
     walls = {name: 2 * new / s.median_wall for name, s in spent.items()}
     waits = {name: 1e3 * np.median(text[1:], axis=0) for name, text in firsts.items()}

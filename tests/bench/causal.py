@@ -54,7 +54,8 @@ CASES: dict[str, tuple[str, float, str, Sequence[str]]] = {
     "learned": ("1m", 5, "bfloat16", (*SIDES, OWN)),  # until the loss has fallen far
     "texts, float32": ("1m", 2, "float32", SIDES),  # nothing is rounded away
 }
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' sheets
+# dense bfloat16, from the makers' sheets; the first that is part of a device's name counts
+PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
 def one_side(args: argparse.Namespace) -> None:
@@ -92,11 +93,7 @@ def one_side(args: argparse.Namespace) -> None:
 
 
 def model_use(model: Any, rows: Any, seconds: float, epochs: int) -> float | None:
-    """Share of the device's peak that the model's own arithmetic took; None without a known peak.
-
-    Counted: 6 for each weight of a matrix and real token, the vocabulary's for targets only, and
-    12 x layers x hidden for each pair that attention joins (half of a causal square).
-    """
+    """Share of the device's peak that the model's own arithmetic took; None: peak not known."""
     import torch
 
     if not torch.cuda.is_available():
@@ -104,15 +101,26 @@ def model_use(model: Any, rows: Any, seconds: float, epochs: int) -> float | Non
     peak = next((p for name, p in PEAKS.items() if name in torch.cuda.get_device_name()), None)
     if peak is None:
         return None
-    matrices = sum(
-        p.numel() for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n
-    )
-    c = model.config
-    pairs = float((rows.lengths.astype(float) ** 2).sum()) / 2
-    work = 6 * matrices * int(rows.lengths.sum())
-    work += 6 * c.vocab_size * c.hidden_size * int(rows.targets.sum())
-    work += 12 * c.num_hidden_layers * c.hidden_size * pairs
+    pairs = float((rows.lengths.astype(float) ** 2).sum()) / 2  # half of a causal square
+    work = arithmetic(model, int(rows.lengths.sum()), int(rows.targets.sum()), pairs)
     return work * epochs / seconds / peak
+
+
+def arithmetic(model: Any, tokens: int, targets: int, pairs: float) -> float:
+    """Floating-point operations of training a causal model on so many tokens, 6·N·T and attention.
+
+    6 for each weight of a matrix and real token, the vocabulary's for targets only, and 12 x layers
+    x hidden for each pair of tokens that attention joins: a multiplication and an addition each,
+    once forward and twice backward. What a loop computes beyond that is not the model's.
+    """
+    c = model.config
+    matrices = sum(
+        p.numel()
+        for n, p in model.named_parameters()
+        if p.ndim == 2 and "embed" not in n and "lm_head" not in n
+    )
+    head = 6 * c.vocab_size * c.hidden_size * targets
+    return 6 * matrices * tokens + head + 12 * c.num_hidden_layers * c.hidden_size * pairs
 
 
 def memory_of_loss(args: argparse.Namespace) -> None:

@@ -81,7 +81,7 @@ def made_model(size: str, longest: int, seed: int) -> Any:
         eos_token_id=EOS,
         tie_word_embeddings=True,
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
     return Loaded(LlamaForCausalLM(config).to(device), tokenizer, longest)
 
 

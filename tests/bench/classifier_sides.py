@@ -149,7 +149,7 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> dict[str, An
 
 def train_theirs(args: argparse.Namespace, loaded: Any, rows: Any, best: bool) -> dict[str, Any]:
     import transformers
-    from ftev.core.engine.models.devices import fast_bfloat16
+    from ftev.core.engine.models.choices import fast_bfloat16
 
     data = [
         {"input_ids": ids.tolist(), "labels": int(label)}

@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -28,27 +27,30 @@ import torch
 from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import score_tokens
 from ftev.core.engine.scoring.rows import TokenRows
-from measure import alternate, section, table
+from measure import Spent, alternate, now, section, table
 
 VOCABULARY, WINDOW = 50_000, 512
-SIZES = (1, 4, 8, 16)  # batch sizes that lm-eval is tried with
 Request = tuple[
     tuple[str, str], list[int], list[int]
 ]  # lm-eval's own: texts, context, continuation
 KINDS = ("documents", "completions", "shared contexts")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Batch sizes that lm-eval is tried with; hidden, inner, layers, heads: 30 M parameters, 1 B.
+SIZES = (1, 4, 8, 16) if DEVICE == "cpu" else (8, 32, 128)
+SHAPE = (384, 1_024, 6, 6) if DEVICE == "cpu" else (2_048, 8_192, 16, 32)
 
 
 def model(precision: str) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
+    hidden, inner, layers, heads = SHAPE
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=384,
-        intermediate_size=1_024,
-        num_hidden_layers=6,
-        num_attention_heads=6,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
     )
@@ -120,14 +122,14 @@ def rows_of(asked: list[Request]) -> TokenRows:
 
 
 def best_size(precision: str, asked: list[Request]) -> int:
-    """The batch size at which lm-eval takes least CPU time for a part of the rows."""
+    """The batch size at which lm-eval takes least time for a part of the rows."""
     spent = {}
     for size in SIZES:
         work = theirs(precision, size)
         work(asked[:2])
-        started = time.process_time()
+        started = now()
         work(asked)
-        spent[size] = time.process_time() - started
+        spent[size] = now() - started
     return min(spent, key=lambda size: spent[size])
 
 
@@ -174,7 +176,10 @@ def resident() -> float:
     return int(pages) * resource.getpagesize() / 2**20
 
 
-def compared(precision: str, kind: str, count: int, rounds: int) -> list[object]:
+def sides(
+    precision: str, kind: str, count: int, rounds: int
+) -> tuple[int, dict[str, Spent], float, int]:
+    """lm-eval's best batch size, what each side took, how far apart in nats, and the tokens."""
     asked = requests(kind, count)
     size = best_size(precision, asked[: max(8, count // 6)])
     print(f"{precision} {kind}: lm-eval's best batch size is {size}", file=sys.stderr)
@@ -182,8 +187,12 @@ def compared(precision: str, kind: str, count: int, rounds: int) -> list[object]
     spent = alternate({"peer": lambda: peer(asked), "own": lambda: own(asked)}, rounds)
     apart = float(np.abs(spent["peer"].result - spent["own"].result).max())
     assert apart < (1e-3 if precision == "float32" else 1.0), apart
-    tokens = sum(len(context) + len(ending) for _, context, ending in asked)
-    rate, own_rate = (tokens / spent[side].median_cpu for side in ("peer", "own"))
+    return size, spent, apart, sum(len(context) + len(ending) for _, context, ending in asked)
+
+
+def compared(precision: str, kind: str, count: int, rounds: int) -> list[object]:
+    size, spent, apart, tokens = sides(precision, kind, count, rounds)
+    rate, own_rate = (tokens / spent[side].median for side in ("peer", "own"))
     used, own_used = (growth(s, precision, kind, size, count) for s in ("lm-eval", "ftev"))
     return [
         f"{kind}, {precision}",

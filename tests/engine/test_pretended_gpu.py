@@ -256,6 +256,7 @@ def main(place: Path) -> None:
 
     set_up()
     import torch
+    from ftev.core.engine.models.choices import Kernels, kernels
     from pretended_gpu import MixedDevicesError, pretended_gpu
     from tiny_models import write_bert, write_llama
 
@@ -268,6 +269,8 @@ def main(place: Path) -> None:
     found["memory"] = memory(place / "generation" / "base")
     found["waits"] = waits_of(place)
     found["ranks"] = refused_ranks()
+    with pretended_gpu():
+        found["kernels"] = kernels(Kernels())
     with pretended_gpu(), pytest.raises(MixedDevicesError):
         torch.ones(2, device="cuda:0") + torch.ones(2)
     found["lines"] = sorted(line for line, ways in device_lines.seen.items() if True in ways)
@@ -360,6 +363,22 @@ def test_an_answer_waits_once_a_token(work: str, waits: int, found: dict[str, An
 
 def test_more_processes_than_gpus_are_refused(found: dict[str, Any]) -> None:
     assert "2 processes were started here" in found["ranks"]
+
+
+def test_the_kernels_of_a_gpu_are_listed_with_why(found: dict[str, Any]) -> None:
+    listed = found["kernels"]
+    assert listed["device"] == "cuda:0"
+    on = {kernel["name"] for kernel in listed["kernels"] if kernel["on"]}
+    assert on == {
+        "bfloat16 autocast",
+        "variable-length attention",
+        "attention by torch (SDPA)",
+        "fused AdamW",
+        "pinned copies",
+    }
+    assert all(kernel["why"] for kernel in listed["kernels"])
+    sdpa = next(k["why"] for k in listed["kernels"] if "SDPA" in k["name"])
+    assert sdpa == "flash, memory-efficient, cuDNN, plain; torch chooses"
 
 
 def test_every_line_that_asks_what_the_device_is_was_run_on_the_gpu(found: dict[str, Any]) -> None:

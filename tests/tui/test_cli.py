@@ -378,6 +378,9 @@ def test_doctor_says_what_is_there() -> None:
     assert values["packages"]["textual"]
     assert values["python"] == sys.version.split()[0]
     assert isinstance(values["gpus"], list)
+    kernels = {kernel["name"]: kernel for kernel in values["kernels"]}
+    assert kernels["fused AdamW"]["on"]
+    assert all(kernel["why"] for kernel in kernels.values())
     assert {"is_terminal", "columns", "colours", "utf8"} <= set(values["terminal"])
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import TypedDict
 
+from ...core.errors import FtevError
+from ...core.run.launch import ask_engine
 from ..drawing.format import SMALLEST
 from .show import is_terminal, print_json, print_table
 
@@ -47,6 +49,14 @@ class Gpu(TypedDict):
     driver: str
 
 
+class Kernel(TypedDict):
+    """A kernel or copy that a run here uses or not, and why."""
+
+    name: str
+    on: bool
+    why: str
+
+
 class Terminal(TypedDict):
     """What the terminal says of itself."""
 
@@ -78,6 +88,7 @@ class Found(TypedDict):
     optional: dict[str, str | None]
     cpu: Cpu
     gpus: list[Gpu]
+    kernels: list[Kernel]
     terminal: Terminal
     missing: list[Missing]
 
@@ -105,6 +116,7 @@ def examine() -> Found:
         "optional": {name: version_of(name) for name in OPTIONAL.values()},
         "cpu": describe_cpu(),
         "gpus": find_gpus(),
+        "kernels": find_kernels(),
         "terminal": terminal,
         "missing": find_missing(packages, terminal),
     }
@@ -161,6 +173,15 @@ def find_gpus() -> list[Gpu]:
         return [{"name": f"not readable: {error}", "memory": -1, "driver": ""}]
     finally:
         pynvml.nvmlShutdown()
+
+
+def find_kernels() -> list[Kernel]:
+    """As the engine chooses them for the device here; an empty list where torch is missing."""
+    try:
+        found: list[Kernel] = ask_engine("kernels", {}, lambda _: None)["kernels"]
+    except FtevError:
+        return []
+    return found
 
 
 def describe_terminal() -> Terminal:
@@ -227,6 +248,7 @@ def show_page(found: Found) -> None:
     ]
     if not found["gpus"]:
         rows.append(["GPU", "none", "training runs on the CPU"])
+    rows += [[k["name"], "on" if k["on"] else "off", k["why"]] for k in found["kernels"]]
     rows.append(["terminal", *_terminal_words(found["terminal"])])
     print_table(("what", "found", "note"), rows, words=("what", "found", "note"))
     for entry in found["missing"]:

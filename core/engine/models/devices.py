@@ -18,6 +18,7 @@ import torch
 from ...config.config import RunConfig
 from ...files import disk
 from ...run.events import DeviceFound, Event, SystemSampled
+from .choices import fast_bfloat16
 
 SAMPLE_SECONDS = 5.0
 IDLE_CORES = 0.05  # a worker that uses less, and no more memory than before, is not worth a line
@@ -75,13 +76,6 @@ class Readings:
         for (place, _), part in zip(pending, whole, strict=True):
             self._keep(place, part.numpy())
         self._at = time.monotonic()
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 arithmetic in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def training_precision(config: RunConfig, device: torch.device, parameters: int) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...config.config import TrainConfig
+from ..models.choices import copies_ahead
 
 Rows = NDArray[np.int64]
 Parts = list[Rows]  # the parts (micro-batches) of one optimizer step
@@ -168,6 +169,6 @@ def collate(
 def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
     """The array as a tensor; a GPU is not waited for."""
     tensor = torch.from_numpy(array)
-    if device.type == "cuda":
+    if copies_ahead(device):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..models import kernels
+from ..models.choices import lacks_variable_length
 from ..models.devices import autocast
 from ..models.kernels import PACKED, SDPA, padding_known
 from ..models.logits import ScoredPositions
@@ -235,7 +236,8 @@ def way_of_packing(
     AttentionMaskInterface.register(PACKED, sdpa_mask)
     inner.set_attn_implementation(PACKED)
     on_cpu = loaded.device.type == "cpu"
-    kernel = head is not None and not on_cpu and _has_kernel(inner, precision)
+    drops = any(getattr(inner.config, name, 0) for name in DROPOUTS)  # not in the kernel
+    kernel = head is not None and not drops and not lacks_variable_length(loaded.device, precision)
     price = group_price(layers, loaded.device, precision)
     ways = [Packing(by_bounds=True)] if kernel else []
     if head is None and _behind_attention(layers) is not None:
@@ -245,16 +247,6 @@ def way_of_packing(
             return way
     inner.set_attn_implementation(before)
     return None
-
-
-def _has_kernel(inner: Any, precision: str) -> bool:
-    if precision != "bfloat16" or any(getattr(inner.config, name, 0) for name in DROPOUTS):
-        return False  # neither is in the kernel
-    try:
-        from torch.nn.attention import varlen  # noqa: F401  (torch 2.10)
-    except ImportError:
-        return False
-    return True
 
 
 @torch.no_grad()

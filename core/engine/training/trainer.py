@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...config.config import TrainConfig
 from ..distributed.ranks import Ranks, Spread
+from ..models.choices import fuses_optimizer
 from ..models.kernels import use_cpu_kernels
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache
@@ -107,8 +108,9 @@ def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
+    fused = fuses_optimizer(next(model.parameters()).device)
     return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=settings.learning_rate, fused=True
+        [g for g in groups if g["params"]], lr=settings.learning_rate, fused=fused
     )
 
 
