@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -84,3 +85,18 @@ def test_an_index_shows_the_readme_without_links_into_the_repository(tmp_path: P
     links = re.findall(r"\]\(([^)]*)\)", page)
     assert not [link for link in links if not link.startswith(("http://", "https://", "#"))]
     assert "ftev-tui demo" in page
+
+
+def test_the_ratios_of_the_readme_are_those_that_the_benchmarks_printed() -> None:
+    spec = importlib.util.spec_from_file_location("bench_all", ROOT / "tests/bench/all.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench_all = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench_all)
+    results = (bench_all.HERE / "RESULTS.md").read_text("utf-8")
+    readme = bench_all.README.read_text("utf-8")
+    assert bench_all.with_figures(readme, results) == readme
+    other = results.replace("Streamed together: 1", "Streamed together: 9")
+    assert "| base and adapter streamed together: `generate` twice | 9." in bench_all.with_figures(
+        readme, other
+    )
