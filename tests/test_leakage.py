@@ -242,3 +242,166 @@ def test_an_instruction_that_all_prompts_share_is_no_leakage() -> None:
     assert found.leaked_rows("test") == {len(fresh)}
     few = {"train": asked("train", train[:5]), "test": asked("test", fresh[:5])}
     assert len(find_leakage(few).leaked_rows("test")) == 5, "a prompt of few rows is a question"
+
+
+def asked(name: str, rows: list[tuple[str, str]]) -> Split:
+    """Rows of a prompt and its completion."""
+    frame = pl.DataFrame(rows, schema=["prompt", "completion"], orient="row")
+    frame = frame.with_row_index("row_id").cast({"row_id": pl.Int64})
+    return Split(name, with_content(frame), (f"{name}.csv",), len(rows), 2, "")
+
+
+def test_D1_the_partner_is_the_most_similar_and_of_equals_the_earliest() -> None:
+    """Of 15 letters 11 5-grams: with another end 10 are shared, 10/12; one letter less: 10/11."""
+    train = ["abcdefghijklmno", "abcdefghijklmnx", "abcdefghijklmn"]
+    texts = {"train": train, "validation": ["far away"], "test": ["abcdefghijklmny", "far away"]}
+    found = find_leakage(splits(**texts))
+    two, less = pytest.approx(10 / 12), pytest.approx(10 / 11)
+    assert found.pairs == [
+        Pair("validation", 0, "test", 1, "exact", 1.0),
+        Pair("train", 2, "test", 0, "near", less),
+        Pair("train", 0, "train", 1, "near", two),
+        Pair("train", 0, "train", 2, "near", less),
+    ]
+    assert found.crossing == {"exact": 1, "near": 1, "ngram": 0}
+    assert found.leaked == {"test": frozenset({0, 1})}
+    equal = find_leakage(splits(train=train[:2], test=["abcdefghijklmny"]))
+    assert equal.pairs[0] == Pair("train", 0, "test", 0, "near", two)
+
+
+def test_D1_the_partner_of_a_run_is_the_first_that_has_it() -> None:
+    """A row of 14 words has two runs of 13; the share counts the runs that its partner has."""
+    shared = " ".join(WORDS[:13])
+    texts = {
+        "train": [f"{shared} one", "nothing in common", f"{shared} two"],
+        "validation": [f"three {shared}"],
+        "test": [f"{shared} four five", f"six {shared}"],
+    }
+    found = find_leakage(splits(**texts), near=False)
+    pairs = [
+        ("train", 0, "validation", 0, 1 / 2),
+        ("train", 0, "test", 0, 1 / 3),
+        ("validation", 0, "test", 0, 1 / 3),
+        ("train", 0, "test", 1, 1 / 2),
+        ("validation", 0, "test", 1, 1 / 2),
+        ("train", 0, "train", 2, 1 / 2),
+        ("test", 0, "test", 1, 1 / 2),
+    ]
+    assert found.pairs == [Pair(*pair[:4], "ngram", pytest.approx(pair[4])) for pair in pairs]
+    assert found.crossing["ngram"] == 3
+
+
+def test_D1_a_row_without_a_label_contradicts_nothing_and_the_first_other_label_is_named() -> None:
+    labels = [["a", "b", "c", None], [None, "b", "a"]]
+    both = {
+        name: dataclasses.replace(
+            made := split(name, ["one text"] * len(some)),
+            frame=made.frame.with_columns(label=pl.Series(some, dtype=pl.String)),
+        )
+        for name, some in zip(("train", "test"), labels, strict=True)
+    }
+    found = find_leakage(both)
+    assert found.conflicts == {("train", "train"): 2, ("train", "test"): 2, ("test", "test"): 1}
+    assert found.contradictions == [
+        ("train", 0, "test", 1),
+        ("train", 1, "test", 2),
+        ("train", 0, "train", 1),
+        ("train", 0, "train", 2),
+        ("test", 1, "test", 2),
+    ]
+    assert find_leakage(both).conflicting_labels == 5
+
+
+def test_contradictions_listed_end_and_their_count_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leakage, "CONTRADICTIONS_LISTED", 2)
+    both = {"train": split("train", ["x y"], ["a"]), "test": split("test", ["x y"] * 3, ["b"] * 3)}
+    found = find_leakage(both)
+    assert (len(found.contradictions), found.conflicting_labels) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "layer"),
+    [("NEAR_ROWS", 2, "near"), ("NEAR_CHARACTERS", 27, "near"), ("NGRAM_WORDS", 2, "ngram")],
+)
+def test_what_is_as_large_as_a_limit_is_still_compared(
+    limit: str, value: int, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two different inputs of 13 and 14 characters, a word each."""
+    both = splits(train=["abcdefghijklm"] * 3, test=["abcdefghijklmn"])
+    monkeypatch.setattr(leakage, limit, value)
+    found = find_leakage(both)
+    assert (found.notes, found.crossing["near"]) == ([], 1)
+    monkeypatch.setattr(leakage, limit, value - 1)
+    found = find_leakage(both)
+    assert len(found.notes) == 1
+    assert ("near-duplicates" in found.notes[0]) == (layer == "near")
+    assert found.crossing["near"] == (layer != "near")
+
+
+def test_a_prompt_of_20_rows_is_a_question_and_one_of_21_an_instruction() -> None:
+    """More than 20 rows and more than 1 % of all: compared with their answers, which differ."""
+
+    def leaked(of_prompt: int, others: int = 0, answers: int = 2) -> int:
+        rows = [("Write.", f"verse {i % answers}") for i in range(of_prompt - 1)]
+        rows += [(f"question {i}", "x") for i in range(others)]
+        both = {"train": asked("train", rows), "test": asked("test", [("Write.", "other")])}
+        if answers == 1:
+            both["test"] = asked("test", [("Write.", "verse 0")])
+        return len(find_leakage(both, near=False).leaked_rows("test"))
+
+    assert (leaked(20), leaked(21)) == (1, 0)
+    assert (leaked(30, others=2970), leaked(30, others=2969)) == (1, 0)
+    assert leaked(40, answers=1) == 1, "with one answer alone it is a repeated row"
+
+
+def test_F_answers_make_rows_the_same_in_prompts_and_chats() -> None:
+    def chats(name: str, rows: list[tuple[str, str]]) -> Split:
+        turns = [
+            [{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in rows
+        ]
+        frame = pl.DataFrame({"row_id": [*range(len(rows))], "messages": turns})
+        return Split(name, with_content(frame), (f"{name}.jsonl",), len(rows), 2, "")
+
+    for made in (asked, chats):
+        rows = [("one", "1"), ("two", "2")]
+        assert find_leakage({"a": made("a", rows)} | {"train": made("train", rows)}).same == []
+        same = {"train": made("train", rows), "test": made("test", rows[::-1])}
+        assert find_leakage(same).same == [("train", "test")]
+        other = {"train": made("train", rows), "test": made("test", [("one", "1"), ("two", "3")])}
+        assert find_leakage(other).same == []
+        instruction = [("do it", f"thing {i}") for i in range(30)]
+        again = [("do it", "thing 3"), ("do it", "a thing of its own")]
+        both = {"train": made("train", instruction), "test": made("test", again)}
+        assert find_leakage(both, near=False).leaked == {"test": frozenset({0})}
+
+
+def test_F_a_document_counts_by_the_most_similar_earlier_one() -> None:
+    def document(name: str, *texts: str) -> Split:
+        made = split(name, list(texts))
+        return dataclasses.replace(made, frame=made.frame.drop("label"))
+
+    train = document("train", "abcdefghijklmno", "abcdefghijklmno")
+    both = {"train": train, "test": document("test", "abcdefghijklmny", "something else of 24 chr")}
+    found = find_leakage(both)
+    assert found.shares == {"test": pytest.approx(15 * (10 / 12) / (15 + 24))}
+
+
+def test_F_groups_of_any_earlier_split_count() -> None:
+    texts = splits(train=["a b"], validation=["c d", "e f"], test=["g h", "i j", "k l"])
+    groups = {"train": ["ann"], "validation": ["bob", "ann"], "test": ["bob", "ann", "cy"]}
+    found = find_leakage({name: with_groups(texts[name], groups[name]) for name in texts})
+    assert found.grouped == {
+        "validation": {"ann": frozenset({1})},
+        "test": {"ann": frozenset({1}), "bob": frozenset({0})},
+    }
+    event = found.as_event()
+    assert (event.groups, event.group_rows) == (
+        {"validation": 1, "test": 2},
+        {"validation": 1, "test": 2},
+    )
+    assert event.leaked == {"validation": 1, "test": 2}
+    missing = {**texts, "train": with_groups(texts["train"], ["ann"])}
+    missing["test"] = with_groups(texts["test"], groups["test"])
+    assert find_leakage(missing).grouped == {"test": {"ann": frozenset({1})}}

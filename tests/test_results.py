@@ -154,21 +154,24 @@ def test_label_of_a_row_that_is_not_in_the_list_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"),
+    ("damaged", "message"),
     [
-        (classified().drop("predicted"), "no column predicted"),
-        (classified().head(0), "no rows"),
-        (pl.concat([classified(), classified().head(2)]), r"more than one .* 2 rows \(0, 1\)"),
+        (lambda f: f.drop("predicted"), "no column predicted"),
+        (lambda f: f.head(0), "no rows"),
+        (lambda f: pl.concat([f, f.head(2)]), r"more than one .* 2 rows \(0, 1\)"),
         (
-            classified(3).with_columns(probabilities=pl.Series([[0.5, 0.5], [1.0], None])),
+            lambda f: f.head(3).with_columns(probabilities=pl.Series([[0.5, 0.5], [1.0], None])),
             r"probabilities of 2 rows \(1, 2\) are not one for each of 2 labels",
         ),
-        (classified(3).with_columns(row_id=pl.Series([0, None, 2])), "1 rows without a row_id"),
+        (
+            lambda f: f.head(3).with_columns(row_id=pl.Series([0, None, 2])),
+            "1 rows without a row_id",
+        ),
     ],
 )
-def test_unusable_predictions_are_errors(frame, message):
+def test_unusable_predictions_are_errors(damaged, message):
     with pytest.raises(DataError, match=message):
-        evaluate_classification(frame, SPAM)
+        evaluate_classification(damaged(classified()), SPAM)
 
 
 def test_unknown_positive_label_is_an_error():

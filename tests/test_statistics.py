@@ -30,6 +30,8 @@ from ftev.core.metrics.statistics import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -368,3 +370,72 @@ def test_V14_tango_holds_the_true_difference(share, difference, n):
     counts = rng.multinomial(n, shares, size=2_000)
     held = [low <= difference <= high for low, high in (tango(b, c, n) for b, c, _ in counts)]
     assert np.mean(held) >= 0.93
+
+
+def power_by_sum(n, share, difference):
+    """Each number of changed rows and of fixed ones among them, with its chance."""
+    up = (1 + difference / share) / 2
+    return sum(
+        stats.binom.pmf(k, n, share) * stats.binom.pmf(b, k, up)
+        for k in range(n + 1)
+        for b in range(k + 1)
+        if mcnemar(b, k - b).exact <= 0.05
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "difference"), [(12, 0.9, 0.6), (20, 0.5, 0.5), (33, 0.4, 0.1), (7, 1.0, 0.8)]
+)
+def test_S2b_power_of_the_exact_test_is_the_sum_over_all_outcomes(n, share, difference):
+    assert mcnemar_power(n, share, difference) == pytest.approx(
+        power_by_sum(n, share, difference), abs=1e-9
+    )
+
+
+def test_S2b_of_many_changed_rows_the_limit_is_taken():
+    assert smallest_shown(20_000, 0.1) > smallest_detectable(20_000, 0.1)
+    assert smallest_shown(20_001, 0.1) == smallest_detectable(20_001, 0.1)
+    found = smallest_shown(300, 0.2)
+    assert mcnemar_power(300, 0.2, found) == pytest.approx(0.8, abs=1e-4)
+    assert mcnemar_power(300, 0.2, found - 2e-6) < 0.8
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(10, 3, 50), (1, 4, 20), (30, 30, 100), (0, 6, 40)])
+def test_V14_tangos_ends_are_where_the_score_test_gives_5_percent(b, c, n):
+    """Tango 1998: the test at a difference d, with the share of broken rows that suits d best."""
+
+    def score(d):
+        def unlikely(q):
+            return -(xlogy(b, q + d) + xlogy(c, q) + xlogy(n - b - c, 1 - 2 * q - d))
+
+        bounds = max(0.0, -d) + 1e-12, (1 - d) / 2 - 1e-12
+        q = minimize_scalar(unlikely, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+        return abs(b - c - n * d) / math.sqrt(n * (2 * q + d * (1 - d)))
+
+    low, high = tango(b, c, n)
+    assert low < (b - c) / n < high
+    assert [score(low), score(high)] == pytest.approx([stats.norm.ppf(0.975)] * 2, abs=1e-4)
+
+
+def test_S5_all_patterns_are_taken_where_they_are_no_more_than_the_draws():
+    values = np.array([3.0, 1.0, 1.0])  # 8 patterns, of which 2 sum to 5 either way
+    assert sign_flip(values, draws=8) == 2 / 8
+    assert sign_flip([*values, 0.0], draws=8) == 2 / 8, "a row that did not change has no sign"
+    drawn = {sign_flip(values, seed=seed, draws=7) for seed in range(20)}
+    assert all((p * 8).is_integer() and p >= 1 / 8 for p in drawn)
+    assert len(drawn) > 1
+    assert sign_flip(np.arange(1, 15.0), draws=100) == 1 / 101, "none of 100 reaches the observed"
+
+
+def test_S5_from_10_000_rows_on_the_normal_limit_is_taken():
+    values = np.random.default_rng(1).normal(0.02, 1, 10_001)
+    limit = 2 * stats.norm.sf(abs(values.sum()) / math.sqrt((values**2).sum()))
+    assert sign_flip(values) == pytest.approx(limit, rel=1e-12)
+    assert (sign_flip(values[1:], draws=99) * 100).is_integer()
+
+
+def test_S6_holm_multiplies_by_the_tests_left_and_never_falls():
+    found = holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": math.nan, "e": 0.9})
+    assert list(found)[:3] == ["a", "b", "c"]
+    assert [found[k] for k in "bcae"] == pytest.approx([0.05, 0.12, 0.12, 1.0])
+    assert math.isnan(found["d"])

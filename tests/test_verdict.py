@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,11 @@ def chosen(aim: dict[str, Any], recall: tuple[float, float], **more: Any) -> Any
     return records.analysis("thresholds", told, "test", "tuned")
 
 
-BETTER = evaluated(
-    predicted((8000, 1800), (100, 100)), predicted((9640, 160), (20, 180)), "macro_f1"
-)
+@cache
+def better_on_test() -> list[AnyEvent]:
+    return evaluated(
+        predicted((8000, 1800), (100, 100)), predicted((9640, 160), (20, 180)), "macro_f1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ def test_B2_a_recall_asked_for_is_judged_at_the_frozen_threshold(
     recall: tuple[float, float], decision: str, told: str
 ) -> None:
     event = chosen({"kind": "recall_at_least", "target": 0.9}, recall)
-    verdict = judge(fold([*BETTER, event]), config())
+    verdict = judge(fold([*better_on_test(), event]), config())
     assert verdict.decision == decision
     reason = next(r for r in verdict.reasons if "threshold" in r)
     assert reason.startswith('at the threshold 0.07 chosen on validation, recall of "fraud"')
@@ -163,7 +166,7 @@ def test_B2_a_recall_asked_for_is_judged_at_the_frozen_threshold(
 
 def test_V13_a_target_is_judged_at_the_threshold_of_the_results() -> None:
     told = []
-    for event in BETTER:
+    for event in better_on_test():
         if isinstance(event, ResultsComputed) and event.model == "tuned":
             result = msgspec.structs.replace(event.result, threshold=0.07)
             event = msgspec.structs.replace(event, result=result)
@@ -199,7 +202,7 @@ def test_V6_a_threshold_is_shown_cheaper_than_constant_answers_and_the_reference
 ) -> None:
     event = chosen({"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.9, 0.95), against=against)
     settings = config(cost=CostConfig(fp=1, fn=20))
-    verdict = judge(fold([*BETTER, event]), settings)
+    verdict = judge(fold([*better_on_test(), event]), settings)
     assert verdict.decision == decision
     assert word in verdict.reasons[0]
 
@@ -208,7 +211,7 @@ def test_V6_a_rule_dearer_than_calling_every_row_positive_is_held() -> None:
     event = chosen(
         {"kind": "cost", "fp": 1.0, "fn": 20.0}, (0.9, 0.95), against=[rival("cost", (0.1, 0.4))]
     )
-    verdict = judge(fold([*BETTER, event]), config(cost=CostConfig(fp=1, fn=20)))
+    verdict = judge(fold([*better_on_test(), event]), config(cost=CostConfig(fp=1, fn=20)))
     assert verdict.reasons[0] == (
         "at the threshold 0.07 chosen on validation, the tuned model costs 1.01 per row on test, "
         'calling every row "fraud" 0.786 (paired 95 %: +0.1 to +0.4): worse'
@@ -219,14 +222,16 @@ def test_a_threshold_that_was_asked_for_and_not_found_is_no_evidence() -> None:
     told = {"aim": {"kind": "precision_at_least", "target": 0.99}, "in_use": False,
             "why_not": "no threshold reaches a precision of 99.0% on validation"}  # fmt: skip
     event = records.analysis("thresholds", told, "test", "tuned")
-    verdict = judge(fold([*BETTER, event]), config())
+    verdict = judge(fold([*better_on_test(), event]), config())
     assert verdict.decision == "no evidence"
     assert "no threshold is in use: no threshold reaches" in verdict.reasons[0]
 
 
 def test_a_threshold_nobody_asked_for_has_no_say() -> None:
     event = chosen({"kind": "f1"}, (0.1, 0.2), in_use=False)
-    assert judge(fold([*BETTER, event]), config()) == judge(fold(BETTER), config())
+    assert judge(fold([*better_on_test(), event]), config()) == judge(
+        fold(better_on_test()), config()
+    )
 
 
 def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
@@ -235,16 +240,16 @@ def test_a_threshold_measured_with_leaked_rows_proves_nothing() -> None:
     event = chosen({"kind": "recall_at_least", "target": 0.9}, (0.91, 0.97))
     leak = LeakageFound(exact=40, near=0, ngram=0, leaked={"test": 40})
     clean: list[AnyEvent] = []
-    for told in BETTER:
+    for told in better_on_test():
         if isinstance(told, ResultsComputed):
             clean.append(msgspec.structs.replace(told, split="test_clean"))
         if isinstance(told, ComparisonsComputed):
             rows = [msgspec.structs.replace(c, split="test_clean") for c in told.comparisons]
             clean.append(ComparisonsComputed(comparisons=rows))
-    verdict = judge(fold([*BETTER, leak, event, *clean]), config())
+    verdict = judge(fold([*better_on_test(), leak, event, *clean]), config())
     assert verdict.decision == "no evidence"
     assert "rows of test that repeat an earlier split" in verdict.reasons[0]
-    assert judge(fold([*BETTER, leak, *clean]), config()).decision == "ship"
+    assert judge(fold([*better_on_test(), leak, *clean]), config()).decision == "ship"
 
 
 @pytest.mark.parametrize(
@@ -518,7 +523,10 @@ def test_V1_few_rows_are_tested_exactly() -> None:
 
 # V5, V3, V8, V15
 
-GOOD = evaluated(predicted((120, 30), (60, 90)), predicted((140, 10), (10, 140)), "macro_f1")
+
+@cache
+def good() -> list[AnyEvent]:
+    return evaluated(predicted((120, 30), (60, 90)), predicted((140, 10), (10, 140)), "macro_f1")
 
 
 def with_tuned(events: list[AnyEvent], **more: Any) -> list[AnyEvent]:
@@ -531,13 +539,13 @@ def with_tuned(events: list[AnyEvent], **more: Any) -> list[AnyEvent]:
 
 
 def test_V5_a_model_with_rows_without_a_prediction_never_ships() -> None:
-    assert judge(fold(GOOD), config()).decision == "ship"
-    verdict = judge(fold(with_tuned(GOOD, no_prediction=[3, 17, 40])), config())
+    assert judge(fold(good()), config()).decision == "ship"
+    verdict = judge(fold(with_tuned(good(), no_prediction=[3, 17, 40])), config())
     assert verdict.decision == "hold"
     assert verdict.reasons[0].startswith("the tuned model has no prediction for 3 of 300 rows")
     assert verdict.evidence[0]["rows"] == 3
     assert sum("no prediction" in reason for reason in verdict.reasons) == 1
-    verdict = judge(fold(with_tuned(GOOD, loss=math.nan)), config())
+    verdict = judge(fold(with_tuned(good(), loss=math.nan)), config())
     assert (verdict.decision, verdict.reasons[0]) == (
         "hold", "the tuned model's loss on test is NaN: it is not finite")  # fmt: skip
 
@@ -554,7 +562,7 @@ def self_test() -> AnyEvent:
 
 
 def test_V3_saved_weights_that_do_not_agree_never_ship() -> None:
-    verdict = judge(fold([*GOOD, parity()]), config())
+    verdict = judge(fold([*good(), parity()]), config())
     assert verdict.decision == "hold"
     assert verdict.reasons[0] == (
         "the saved weights do not give the scores of 32 test rows: a row's loss drifts by 0.61, "
@@ -562,32 +570,32 @@ def test_V3_saved_weights_that_do_not_agree_never_ship() -> None:
     )
     failed = {"weights": "read back from model/", "reason": "no such file", "failed": True}
     event = parity(largest_loss_drift=0.0, changed_predictions=0, skipped=[failed])
-    verdict = judge(fold([*GOOD, event]), config())
+    verdict = judge(fold([*good(), event]), config())
     assert verdict.decision == "hold"
     assert verdict.reasons[0].endswith("test rows; read back from model/: no such file")
-    assert judge(fold([*GOOD, parity(passed=True)]), config()).decision == "ship"
+    assert judge(fold([*good(), parity(passed=True)]), config()).decision == "ship"
 
 
 def test_V3_saved_weights_that_could_not_be_read_back_are_told() -> None:
     late = {"weights": "read back from model/", "reason": "it took longer than 180 s"}
-    [told] = [f for f in find(fold([*GOOD, parity(passed=True, skipped=[late])]), config())
+    [told] = [f for f in find(fold([*good(), parity(passed=True, skipped=[late])]), config())
               if f.code == "parity_not_tested"]  # fmt: skip
     assert told.severity == "warning"
     assert told.message.endswith("not shown to give these scores: it took longer than 180 s")
     merged = late | {"weights": "adapter merged"}
-    found = find(fold([*GOOD, parity(passed=True, skipped=[merged])]), config())
+    found = find(fold([*good(), parity(passed=True, skipped=[merged])]), config())
     assert "parity_not_tested" not in [f.code for f in found]
 
 
 def test_V3_a_self_test_that_does_not_agree_never_ships() -> None:
     event = self_test()
-    verdict = judge(fold([*GOOD, event]), config())
+    verdict = judge(fold([*good(), event]), config())
     assert verdict.decision == "hold"
     assert "scores 32 test rows differently in other batches" in verdict.reasons[0]
 
 
 def test_V8_every_error_finding_is_named_and_errors_come_first() -> None:
-    history = fold([*GOOD, parity(), self_test()])
+    history = fold([*good(), parity(), self_test()])
     found = find(history, config())
     errors = [f.code for f in found if f.severity == "error"]
     assert errors == [f.code for f in found][: len(errors)] == ["deploy_parity", "self_test"]
@@ -613,12 +621,12 @@ def test_V15_fixed_and_broke_stand_beside_accuracy_alone() -> None:
         )
         if isinstance(e, ComparisonsComputed)
         else e
-        for e in GOOD
+        for e in good()
     ]
     assert "fixed" not in " ".join(judge(fold(older), config()).reasons)
     assert ", fixed 80, broke 0" in " ".join(judge(fold(older), config(metric="accuracy")).reasons)
-    assert "fixed" not in " ".join(judge(fold(GOOD), config()).reasons)
-    [reason] = [r for r in judge(fold(GOOD), config(metric="accuracy")).reasons if "changes" in r]
+    assert "fixed" not in " ".join(judge(fold(good()), config()).reasons)
+    [reason] = [r for r in judge(fold(good()), config(metric="accuracy")).reasons if "changes" in r]
     assert ", fixed 70, broke 0" in reason or ", fixed 7" in reason
 
 
@@ -632,12 +640,12 @@ def test_V15_a_loss_in_accuracy_is_named_where_another_metric_won() -> None:
 
 
 def test_V13_precision_recall_and_f1_are_named_with_their_class() -> None:
-    verdict = judge(fold(GOOD), config(metric="recall", at_least=0.5))
+    verdict = judge(fold(good()), config(metric="recall", at_least=0.5))
     assert all(r.startswith('recall of "fraud"') for r in verdict.reasons if "recall" in r)
 
 
 def test_a_stopped_run_ships_nothing() -> None:
-    verdict = judge(fold([*GOOD[:-1], RunFinished(status="stopped")]), config())
+    verdict = judge(fold([*good()[:-1], RunFinished(status="stopped")]), config())
     assert verdict.decision == "no evidence"
     assert verdict.reasons[0].startswith("the run was stopped before its last check")
 
@@ -646,16 +654,16 @@ def test_a_stopped_run_ships_nothing() -> None:
 
 
 def test_V9_a_run_that_has_not_ended_is_preliminary_and_says_what_is_missing() -> None:
-    verdict = judge(fold(GOOD[:-1]), config())
+    verdict = judge(fold(good()[:-1]), config())
     assert verdict.decision == "ship"
     assert verdict.preliminary == ("the run has not ended; still to come: self-test, deploy parity")
     assert verdict.to_dict()["preliminary"] == verdict.preliminary
     assert name_decision(verdict.to_dict()) == "preliminary: ship"
-    ended = judge(fold(GOOD), config())
+    ended = judge(fold(good()), config())
     assert ended.preliminary == ""
     assert "preliminary" not in ended.to_dict()
     assert name_decision(ended.to_dict()) == "ship"
-    before = judge(fold(GOOD[:2]), config())
+    before = judge(fold(good()[:2]), config())
     assert before.preliminary.startswith("the run has not ended; still to come: results on test")
     assert before.reasons == ["the final evaluation is still to come"]
 
@@ -663,7 +671,7 @@ def test_V9_a_run_that_has_not_ended_is_preliminary_and_says_what_is_missing() -
 def test_V9_a_split_that_is_on_its_way_is_not_called_missing() -> None:
     on_validation: list[AnyEvent] = [
         msgspec.structs.replace(e, split="validation") if isinstance(e, ResultsComputed) else e
-        for e in GOOD[:-2]
+        for e in good()[:-2]
     ]
     verdict = judge(fold(on_validation), config())
     assert "still to come: results on test, paired differences" in verdict.preliminary
@@ -678,14 +686,14 @@ def test_V9_a_report_of_a_running_run_never_says_ship_alone(tmp_path: Path) -> N
     from ftev.core.report.report import render_html, render_markdown
     from ftev.tui.commands.follow import gate_code
 
-    report = build_report(story.write_story(tmp_path / "run", GOOD[:-1], config()))
+    report = build_report(story.write_story(tmp_path / "run", good()[:-1], config()))
     assert report["verdict"]["decision"] == "ship"
     text = render_markdown(report)
     assert "## Preliminary verdict: ship" in text
     assert "Verdict: ship" not in text
     assert "Preliminary: ship" in render_html(report)
     assert gate_code(report) == 3
-    ended = build_report(story.write_story(tmp_path / "ended", GOOD, config()))
+    ended = build_report(story.write_story(tmp_path / "ended", good(), config()))
     assert gate_code(ended) == 0
 
 

@@ -109,7 +109,7 @@ def find_leakage(splits: Mapping[str, Split], near: bool = True) -> Leakage:
     texts = rows.unique("text", keep="first").sort("text")["input"]
     members = (
         rows.group_by("split", "text")
-        .agg(pl.col("place").min(), pl.len().alias("rows"))
+        .agg(pl.col("place").min())
         .join(rows.select("place", "row_id"), on="place")
     )
     notes: list[str] = []
@@ -223,10 +223,10 @@ def _number_texts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _link_exact(members: pl.DataFrame) -> pl.DataFrame:
-    """Inputs in two splits, or more than once in one."""
+    """Each input in each split with itself, there and in later ones: `_to_rows` leaves out firsts."""
     return (
         _both(members, members.select("text", other="text"))
-        .filter((pl.col("a") < pl.col("b")) | ((pl.col("a") == pl.col("b")) & (pl.col("rows") > 1)))
+        .filter(pl.col("a") <= pl.col("b"))
         .select("text", "other", "a", "b", similarity=1.0, layer=pl.lit("exact"))
     )
 

@@ -154,8 +154,9 @@ def describe_leaked(leaked: Mapping[str, int], group_rows: Mapping[str, int] | N
     if not counts:
         return ""
     one = len(counts) == 1 and leaked[names[0]] == 1
-    what = "a row of an earlier split, or share a group with one" if group_rows else ROW
-    return f"{' and '.join(counts)} {'repeats' if one and not group_rows else 'repeat'} {what}"
+    repeat, share = ("repeats", "shares") if one else ("repeat", "share")
+    also = f", or {share} a group with one" if group_rows else ""
+    return f"{' and '.join(counts)} {repeat} {ROW}{also}"
 
 
 def was_compared(splits: Sequence[str]) -> bool:
