@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import story
-from ftev.core.judgement.training_loss import (
+from ftev.core.judgement.live import (
     Window,
     between,
     fell,

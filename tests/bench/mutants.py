@@ -417,7 +417,9 @@ def fates(
 def survey(runner: Runner, mutants: Sequence[Mutant], jobs: int) -> None:
     killed: Counter[str] = Counter()
     late, start = 0, time.monotonic()
-    for mutant, fate, tests in fates(runner, mutants, jobs):
+    for done, (mutant, fate, tests) in enumerate(fates(runner, mutants, jobs), 1):
+        if done % 50 == 0:
+            print(f"{done} of {len(mutants)} after {time.monotonic() - start:.0f} s", flush=True)
         killed[mutant.room] += fate in (KILLED, TIME_IS_UP)
         late += fate == TIME_IS_UP
         if fate == SURVIVES:
@@ -439,6 +441,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30.0, help="of tests per mutant")
     parser.add_argument("--room", action="append", choices=ROOMS)
+    parser.add_argument("--tests", type=Path, nargs="*", help="test files, else all near ones")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="mutants whose words contain this")
     kept = f"ftev-mutants-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}.json"
@@ -454,8 +457,8 @@ def main() -> int:
         survey(Runner(session, tests, options.seconds), mutants, options.jobs)
 
     os.chdir(ROOT)
-    files = [file for file in sorted(TESTS.rglob("test_*.py")) if is_near(file)]
-    files = [TESTS / f for f in os.environ["MF"].split()] if "MF" in os.environ else files
+    near = [file for file in sorted(TESTS.rglob("test_*.py")) if is_near(file)]
+    files = [file.resolve() for file in options.tests or near]
     return int(
         pytest.main([*FLAGS, f"--rootdir={ROOT}", *map(str, files)], plugins=[Session(work)])
     )
