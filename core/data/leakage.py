@@ -223,7 +223,7 @@ def _number_texts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _link_exact(members: pl.DataFrame) -> pl.DataFrame:
-    """Each input in each split with itself, there and in later ones: `_to_rows` leaves out firsts."""
+    """Each input with itself, in its split and in later ones; `_to_rows` leaves out the first."""
     return (
         _both(members, members.select("text", other="text"))
         .filter(pl.col("a") <= pl.col("b"))
