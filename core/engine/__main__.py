@@ -156,6 +156,9 @@ def _session(
     """The session, once all ranks are there; here torch is imported."""
     if members and not members.wait_for_all(listener.stop, lambda text: _warn(events, text)):
         raise Stopped
+    from .models.imports import import_models
+
+    import_models(alone=members is None or members.world == 1)
     from transformers.utils import logging
 
     from .distributed.ranks import Ranks, join

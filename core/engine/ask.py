@@ -28,6 +28,9 @@ def answer_stdin(
     kind: type[Question], answer: Callable[[Question, Progress], dict[str, Any]]
 ) -> int:
     """Read one question, print its answer, return the exit code."""
+    from .models.imports import import_models
+
+    import_models(alone=True)
     from transformers.utils import logging
 
     logging.set_verbosity_error()

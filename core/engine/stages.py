@@ -24,10 +24,8 @@ from .models.heads import check_label_map, merge_labels
 from .models.load import add_adapter, own_labels
 from .models.tokenizers import check_vocabulary, compare_models, tokens_without_embedding
 from .scoring.rows import begin_with_space
-from .scoring.splits import read_features
 from .training import train
-from .training.probe import STRENGTHS, fit_probe
-from .worker.session import PROBE_FILE, Session
+from .worker.session import Session
 
 
 def read_data(s: Session) -> None:
@@ -101,7 +99,7 @@ def prepare_training_data(s: Session) -> None:
                 s.prepare(split)
         check_tokens(s, s.config.model.base)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
-        s.write(s.leakage.as_event(), *draws_as_events(s.dataset))
+        s.write(s.leakage.as_event())
         if "train" in s.rows:
             shown.update(s.shapes("train"))
         else:
@@ -124,36 +122,18 @@ def check_tokens(s: Session, name: str) -> None:
 
 
 def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
-    """Stage 3: the probe on the base, the training loop, and the resulting model saved."""
+    """Stage 3: the training loop, and the resulting model saved."""
     with s.stage(3) as shown, telemetry.around():
         if s.config.trains:
-            fit_probe_on_base(s)
             shown["note"] = train.fine_tune(s, resume)
         else:
             s.ranks.order("take_given_model")
             take_given_model(s)
             check_tokens(s, str(s.config.model.tuned))
             s.write(compare_models(s.base, s.tuned))
-            fit_probe_on_base(s)
             shown["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
         with replacing(s.run.model_path, models.size_of(s.tuned)) as temporary:
             models.save(s.tuned, temporary)
-
-
-def fit_probe_on_base(s: Session) -> None:
-    """The linear probe on the base, before its weights change (C6)."""
-    if not s.config.task_type.has_labels or not s.config.evaluate.probe or "train" not in s.rows:
-        return
-    base = s.tuned.as_base() if s.adapts_base else s.untrained
-    found = {}
-    for split in ("train", "validation"):
-        if split in s.rows:
-            labels = s.rows[split].labels
-            assert labels is not None
-            found[split] = (read_features(s, base, split), labels)
-    fitting = fit_probe(found["train"], found.get("validation"), s.labels)
-    s.probe = s.drive(fitting, "fitting the probe, strengths", len(STRENGTHS))
-    s.probe.save(s.run.path / PROBE_FILE)
 
 
 def take_given_model(s: Session) -> None:
@@ -168,8 +148,12 @@ def take_given_model(s: Session) -> None:
 
 
 def prepare_evaluation_data(s: Session) -> None:
-    """Stage 4: the test rows, where there are any and they are not held back."""
+    """Stage 4: the test rows, where there are any and they are not held back.
+
+    How alike the splits were drawn is looked into here: no step needs it.
+    """
     with s.stage(4) as shown:
+        s.write(*draws_as_events(s.dataset))
         if "test" in s.dataset.splits and s.config.evaluate.test:
             s.prepare("test")
             shown.update(s.shapes("test"))
@@ -188,7 +172,11 @@ def evaluate_models(s: Session) -> None:
     with s.stage(5) as shown:
         splits = [name for name in ("validation", "test") if name in s.rows]
         # the reader starts here: its imports take seconds, and run beside the scoring
-        with Reader() if s.config.evaluate.parity_rows else nullcontext() as reader:
+        with (
+            Reader(s.tuned.has_adapter)
+            if s.config.evaluate.parity_rows
+            else nullcontext() as reader
+        ):
             for split in splits:
                 evaluate_split(s, split)
             if not s.config.task_type.has_labels:

@@ -212,6 +212,7 @@ class Evaluated(Event, frozen=True, tag=True):
     # Against earlier evaluations inside training, row by row: earlier step, difference of the
     # losses (later - earlier), its paired standard error over rows
     changes: list[tuple[int, float, float]] = []
+    precision: str = ""  # of the forward passes; older runs did not record it
 
 
 class EpochDone(Event, frozen=True, tag=True):

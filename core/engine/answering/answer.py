@@ -38,6 +38,7 @@ from ..models.models import Loaded, stop_ids
 from ..models.tokenizers import check_prompt, same_tokens
 from ..scoring.evaluate import score_labels
 from ..scoring.rows import TokenRows, classification_rows, prompt_ids
+from ..scoring.splits import find_probe
 from ..scoring.token_scores import cross_score
 from ..training.checkpoints import checkpoint_path
 from ..training.probe import features
@@ -165,11 +166,11 @@ def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
     settings = s.config.evaluate
     if "base" in asked.models and s.base_has_head:
         yield _labelled("base", "base", _scored(s, s.base, asked.text), s.base.labels)
-    elif "base" in asked.models and s.probe is not None:
+    elif "base" in asked.models and (probe := find_probe(s)) is not None:
         rows = _rows_of(s.base, asked.text)
-        *_, found = features(s.base, rows, settings.precision, settings.batch_tokens)
+        *_, found = features(s.base, rows, probe.precision, settings.batch_tokens)
         assert not isinstance(found, int)
-        probabilities = s.probe.probabilities(found)[0].tolist()
+        probabilities = probe.probabilities(found)[0].tolist()
         yield _labelled("base", BASE_BY_PROBE, probabilities, s.labels)
     if "tuned" in asked.models:
         yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text), s.tuned.labels)

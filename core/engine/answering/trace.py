@@ -25,6 +25,7 @@ from ..models.kernels import padding_known
 from ..models.models import Loaded, takes, unwrapped, without_cache
 from ..models.tokenizers import same_tokens
 from ..scoring.rows import TokenRows, classification_rows, prompt_ids
+from ..scoring.splits import find_probe
 from ..scoring.token_scores import piece, pieces
 from ..worker.session import Session
 
@@ -318,10 +319,11 @@ def _task(s: Session, model: str, loaded: Loaded, ids: list[int]) -> tuple[str, 
         return model, causal_task(loaded, ids, lambda i: piece(loaded, i))
     if model == "tuned" or s.base_has_head:
         return model, label_task(loaded, ids)
-    if s.probe is None:
+    probe = find_probe(s)
+    if probe is None:
         return model, None
     place = read_place(s.tuned, ids)
-    return BASE_BY_PROBE, probe_task(loaded, s.probe.probabilities, s.labels, place)
+    return BASE_BY_PROBE, probe_task(loaded, probe.probabilities, s.labels, place)
 
 
 def _model_trace(

@@ -122,11 +122,11 @@ class Follower:
     def _model(self, name: str) -> Loaded:
         return self.s.tuned if name == "tuned" else self.s.base
 
-    def score(self, model: str, split: str) -> None:
-        score_share(self.s, self._model(model), split, model)
+    def score(self, model: str, split: str, precision: str) -> None:
+        score_share(self.s, self._model(model), split, model, precision)
 
-    def features(self, model: str, split: str) -> None:
-        features_share(self.s, self._model(model), split)
+    def features(self, split: str) -> None:
+        features_share(self.s, split)
 
     def start_training(self, resumed: int | None) -> None:
         resume = None if resumed is None else checkpoint_path(self.s.run, resumed)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -22,13 +23,15 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ...errors import ConfigError, Fault, RunError
 from ..models.models import unwrapped
 from .members import ARRIVAL_SECONDS, place_in_world
+
+if TYPE_CHECKING:  # sympy and half a second: where nothing is sharded, nobody imports them
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+    from typing_extensions import TypeIs
 
 Rows = NDArray[np.int64]
 ORDER_BYTES = 256
@@ -230,6 +233,8 @@ class Spread:
     def _shards(self) -> list[FSDPModule]:
         if not self.sharded:
             return []
+        from torch.distributed.fsdp import FSDPModule
+
         return [m for m in self.outer.modules() if isinstance(m, FSDPModule)]
 
 
@@ -246,6 +251,9 @@ def _shard(outer: Under, device: str, world: int) -> Under:
 
     Accelerate does the same on GPUs alone; torch's own call is one that CPUs can test.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(device, (world,))
     layers = set(getattr(unwrapped(outer.model), "_no_split_modules", None) or ())
     for module in reversed(list(outer.modules())):  # what lies within before what is around it
@@ -260,20 +268,28 @@ def _shard(outer: Under, device: str, world: int) -> Under:
     return outer
 
 
+def _is_sharded(tensor: Tensor) -> TypeIs[DTensor]:
+    """Whether a tensor is one over several devices; where no such type is imported, none is."""
+    kinds = sys.modules.get("torch.distributed.tensor")
+    return kinds is not None and isinstance(tensor, kinds.DTensor)
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A tensor as if it were on one device: every rank has to ask for it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_sharded(tensor) else tensor
 
 
 def local(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if _is_sharded(tensor) else tensor
 
 
 def placed_like(parameter: Tensor, value: Tensor) -> Tensor:
     """A whole tensor where its parameter is: this rank's part of it, where that is sharded."""
     value = value.to(parameter.device)
-    if not isinstance(parameter, DTensor) or not value.ndim:
+    if not _is_sharded(parameter) or not value.ndim:
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     mesh, placements = parameter.device_mesh, parameter.placements
     return distribute_tensor(value, mesh, placements, src_data_rank=None)

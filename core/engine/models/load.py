@@ -401,10 +401,10 @@ def _saved_whole(loaded: Loaded) -> list[str] | None:
 
 def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -> Loaded:
     """The model with its adapter on it, where it has one; its file must hold all of it."""
-    from peft import PeftModel, get_peft_model_state_dict
-
     if origin.adapter is None:
         return loaded
+    from peft import PeftModel, get_peft_model_state_dict
+
     folder = str(origin.adapter.folder)
     with loading(origin.name, "adapter"):
         # by itself peft loads it to a GPU that it finds, though the run be on the CPU

@@ -25,7 +25,7 @@ from ..worker.session import Session
 from .choices import zero_shot_base
 from .completions import with_answers
 from .rows import TokenRows, encode, window_texts
-from .splits import evaluated, read_features, score
+from .splits import evaluated, final_scores, find_probe, score_probe
 from .token_scores import TextScore, score_text
 
 
@@ -45,7 +45,9 @@ def evaluate_split(s: Session, split: str) -> None:
     for model, frame in frames.items():
         _store(s, split, model, frame, known[frame.height])
         if model != "majority":  # made of train's counts: no model was evaluated
-            s.write(evaluated(s, split, model, frame, epoch=-1.0, seconds=0.0))
+            probe = s.probe if model == "probe" else None
+            precision = probe.precision if probe else s.config.evaluate.precision
+            s.write(evaluated(s, split, model, frame, precision))
     evaluation = _evaluation(s, split, frames, known[frames["tuned"].height])
     for fact in measure(evaluation, _leaked(s, split), comparable=_comparable(s, split, frames)):
         s.write(fact)
@@ -120,25 +122,20 @@ def _evaluation(s: Session, split: str, frames: Frames, known: pl.DataFrame) -> 
 def _score_models(s: Session, split: str) -> Frames:
     frames: Frames = {}
     if s.config.task_type.has_labels:
-        if s.probe is not None:
-            frames["probe"] = _score_probe(s, split)
+        if (probe := find_probe(s)) is not None:
+            frames["probe"] = score_probe(s, probe, split)
         if s.base_has_head:
-            frames["base"] = score(s, s.base, split, "scoring the base")
+            frames["base"] = final_scores(s, s.base, split, "scoring the base")
         elif split == judged_split(s) and (labelled := zero_shot_base(s, split)) is not None:
             frames["base"] = labelled
     else:
-        frames["base"] = score(s, s.base, split, "scoring the base")
-    frames["tuned"] = score(s, s.tuned, split, "scoring the tuned model")
+        frames["base"] = final_scores(s, s.base, split, "scoring the base")
+    frames["tuned"] = final_scores(s, s.tuned, split, "scoring the tuned model")
     train = s.dataset.splits.get("train")
     if s.config.task_type.has_labels and train is not None:
         counts = train.label_counts()
         frames = {"majority": majority_frame(frames["tuned"], s.labels, counts), **frames}
     return frames
-
-
-def _score_probe(s: Session, split: str) -> pl.DataFrame:
-    assert s.probe is not None
-    return s.probe.score(read_features(s, s.base, split), s.rows_for(s.base, split))
 
 
 def _store(s: Session, split: str, model: str, frame: pl.DataFrame, known: pl.DataFrame) -> None:

@@ -194,7 +194,7 @@ def _ask_trees(
     loaded: Loaded, head: ScoredPositions, shared: list[Tree], budget: int
 ) -> Iterator[Asked]:
     lengths = np.array([len(tree.ids) for tree in shared], dtype=np.int64)
-    for part in BY_BUDGET.batches(lengths, _fitting(budget, loaded)):
+    for part in BY_BUDGET.batches(lengths, fitting(budget, loaded)):
         chosen = [shared[i] for i in part]
         batch = collate_trees(chosen, loaded.tokenizer.pad_token_id, loaded.device)
         states = head.hidden(batch.ids, batch.mask, batch.positions)[batch.at]
@@ -224,7 +224,8 @@ def _ask_rows(
         yield Asked(len(part), states.flatten(0, 1)[batch.before], targets, owners)
 
 
-def _fitting(budget: int, loaded: Loaded) -> int:
+def fitting(budget: int, loaded: Loaded) -> int:
+    """Tokens of a forward pass on the model's device, at most `budget`."""
     return min(budget, CPU_TOKENS) if loaded.device.type == "cpu" else budget
 
 
@@ -238,7 +239,7 @@ def _batches(
     """Rows done, the rows of a batch, and the batch: of all rows or of those chosen."""
     chosen = np.arange(len(rows)) if chosen is None else chosen
     done, lengths, pad = 0, rows.lengths, loaded.tokenizer.pad_token_id
-    for places in layout.batches(lengths[chosen], _fitting(budget, loaded)):
+    for places in layout.batches(lengths[chosen], fitting(budget, loaded)):
         part = chosen[places]
         done += len(part)
         width = min(int(lengths[part].max()) + layout.extra, loaded.max_length)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.05
 PREFIX = "ftev-read-back-"
+ADAPTER = "--adapter"  # what is read back has one
 LEAST_SECONDS = 180.0  # for imports and loading, on a machine that others use too
 # Variables that torchrun sets for its processes: this one is none of them.
 OF_A_RANK = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
@@ -77,6 +78,7 @@ class ReadBack:
 class Reader:
     """The other process, started before it is needed: its imports take seconds."""
 
+    adapter: bool = False
     folder: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix=PREFIX)
     )
@@ -85,6 +87,7 @@ class Reader:
     def __post_init__(self) -> None:
         self.process = launch.start_module(
             __name__,
+            *([ADAPTER] if self.adapter else []),
             cwd=self.folder.name,
             env={k: v for k, v in os.environ.items() if not k.startswith(OF_A_RANK)},
             stdin=subprocess.PIPE,
@@ -152,7 +155,11 @@ def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
 
 def serve() -> int:
     """Answer requests until nobody can ask any more."""
-    import peft  # noqa: F401  (seconds, spent before they are waited for)
+    from ..models.imports import import_models
+
+    import_models(alone=True)  # seconds, spent before they are waited for
+    if ADAPTER in sys.argv:
+        import peft  # noqa: F401
     from transformers import AutoModelForSequenceClassification  # noqa: F401
     from transformers.utils import logging
 

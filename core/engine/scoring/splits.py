@@ -8,54 +8,124 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...metrics.counts import classification_metrics, confusion
 from ...run.events import Evaluated
 from ..models.models import Loaded
-from ..training.probe import Features, features
-from ..worker.session import Session
+from ..training.probe import (
+    MOST_ROWS,
+    STRENGTHS,
+    Features,
+    Probe,
+    features,
+    fit_probe,
+    sample,
+)
+from ..worker.session import PROBE_FILE, Session
 from .evaluate import score_labels, score_tokens
 from .rows import TokenRows
 
 Part = TypeVar("Part", pl.DataFrame, Features)  # an entry per row
 
 
-def score(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
-    """Predictions of a model on a prepared split, a row per example."""
-    s.ranks.order("score", s.name_of(loaded), split)
-    frame = score_share(s, loaded, split, what)
+def score(
+    s: Session, loaded: Loaded, split: str, what: str, precision: str | None = None
+) -> pl.DataFrame:
+    """Predictions of a model on a prepared split, a row per example.
+
+    In the precision of the final evaluation, where no other is given.
+    """
+    precision = precision or s.config.evaluate.precision
+    s.ranks.order("score", s.name_of(loaded), split, precision)
+    frame = score_share(s, loaded, split, what, precision)
     assert frame is not None
     return in_label_order(frame, loaded.labels, s.labels)
 
 
-def score_share(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame | None:
+def final_scores(s: Session, loaded: Loaded, split: str, what: str) -> pl.DataFrame:
+    """The same at the end of a run, as training left it where it scored these very weights.
+
+    The base is what step 0 was; the precision must be that of the final evaluation.
+    """
+    step = s.step if loaded is s.tuned else 0
+    precision = s.config.evaluate.precision
+    known = s.validated.get((step, precision)) if split == "validation" else None
+    return score(s, loaded, split, what, precision) if known is None else known
+
+
+def score_share(
+    s: Session, loaded: Loaded, split: str, what: str, precision: str
+) -> pl.DataFrame | None:
     """This rank's part in it; the first one gets the whole, the others nothing."""
-    settings = s.config.evaluate
+    budget = s.config.evaluate.batch_tokens
     scorer = score_labels if s.config.task_type.has_labels else score_tokens
 
     def work(rows: TokenRows) -> Iterator[int | pl.DataFrame]:
-        return scorer(loaded, rows, settings.precision, settings.batch_tokens)
+        return scorer(loaded, rows, precision, budget)
 
     return _on_all_ranks(s, s.rows_for(loaded, split), work, f"{what} on {split}", pl.concat)
 
 
-def read_features(s: Session, loaded: Loaded, split: str) -> Features:
-    """The features of a split that a probe is fitted on or asked about: float32 [rows, hidden]."""
-    s.ranks.order("features", s.name_of(loaded), split)
-    found = features_share(s, loaded, split)
+def find_probe(s: Session) -> Probe | None:
+    """The linear probe on the base (C6), fitted when it is first asked for: no step waits for it.
+
+    None where there is nothing to fit it on, or the config leaves it out.
+    """
+    wanted = s.config.task_type.has_labels and s.config.evaluate.probe
+    if s.probe is not None or not wanted or "train" not in s.rows:
+        return s.probe
+    found = {}
+    for split in ("train", "validation"):
+        if split in s.rows:
+            every, rows = s.rows[split].labels, rows_of_probe(s, split)
+            assert every is not None
+            found[split] = (_read_features(s, split), every[rows])
+    fitting = fit_probe(found["train"], found.get("validation"), s.labels, s.precision)
+    s.probe = s.drive(fitting, "fitting the probe, strengths", len(STRENGTHS))
+    s.probe.save(s.run.path / PROBE_FILE)
+    if len(found["train"][0]) < len(s.rows["train"]):
+        count, of = len(found["train"][0]), len(s.rows["train"])
+        s.note(f"the linear probe learns from {count:,} of {of:,} rows of train, drawn by seed")
+    if "validation" in found:
+        s.probed_validation = found["validation"][0]
+    return s.probe
+
+
+def rows_of_probe(s: Session, split: str) -> NDArray[np.int64]:
+    """The rows of a split whose features are read: of train a sample, where there are many."""
+    rows = s.rows[split]
+    if split != "train":
+        return np.arange(len(rows))
+    assert rows.labels is not None
+    return sample(rows.labels, MOST_ROWS, s.config.train.seed)
+
+
+def score_probe(s: Session, probe: Probe, split: str) -> pl.DataFrame:
+    """The probe's predictions; what it was fitted with on validation is not computed again."""
+    found, s.probed_validation = s.probed_validation, None
+    if found is None or split != "validation":
+        found = _read_features(s, split)
+    return probe.score(found, s.rows_for(s.base, split))
+
+
+def _read_features(s: Session, split: str) -> Features:
+    """What the probe knows of the rows of a split: float32 [rows, hidden]."""
+    s.ranks.order("features", split)
+    found = features_share(s, split)
     assert found is not None
     return found
 
 
-def features_share(s: Session, loaded: Loaded, split: str) -> Features | None:
+def features_share(s: Session, split: str) -> Features | None:
     """This rank's part in it; the first one gets the whole, the others nothing."""
-    settings = s.config.evaluate
+    budget = s.config.evaluate.batch_tokens
 
     def work(rows: TokenRows) -> Iterator[int | Features]:
-        return features(loaded, rows, settings.precision, settings.batch_tokens)
+        return features(s.base, rows, s.precision, budget)
 
-    what = f"probing the base on {split}"
-    return _on_all_ranks(s, s.rows_for(loaded, split), work, what, np.concatenate)
+    rows = s.rows_for(s.base, split).take(rows_of_probe(s, split))
+    return _on_all_ranks(s, rows, work, f"probing the base on {split}", np.concatenate)
 
 
 def _on_all_ranks(
@@ -92,9 +162,16 @@ def in_label_order(
 
 
 def evaluated(
-    s: Session, split: str, model: str, frame: pl.DataFrame, *, epoch: float, seconds: float
+    s: Session,
+    split: str,
+    model: str,
+    frame: pl.DataFrame,
+    precision: str,
+    *,
+    epoch: float = -1.0,
+    seconds: float = 0.0,
 ) -> Evaluated:
-    """Sums and counts of a scored split."""
+    """Sums and counts of a scored split; without an epoch, those of the final evaluation."""
     sums = _class_sums(frame, s.labels) if s.config.task_type.has_labels else _token_sums(frame)
     return Evaluated(
         split=split,
@@ -104,6 +181,7 @@ def evaluated(
         rows=frame.height,
         loss_sum=math.fsum(frame["nll"].to_list()),  # the same in any order of rows
         seconds=seconds,
+        precision=precision,
         **sums,
     )
 

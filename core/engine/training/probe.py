@@ -11,17 +11,21 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from ..models.devices import Readings, autocast
 from ..models.kernels import padding_known
-from ..models.models import Loaded, unwrapped, without_cache
-from ..scoring.evaluate import labelled
+from ..models.models import Loaded, at_precision, unwrapped, without_cache
+from ..scoring.evaluate import fitting, labelled
 from ..scoring.rows import TokenRows
 from .batches import collate, evaluation_batches
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse regularisation, tried on validation
+ITERATIONS, GRADIENT = 300, 1e-3  # where the search for the weights of one of them ends
+MOST_ROWS = 4_096  # of train: more cost a forward pass each and hardly move a linear baseline
 Features = NDArray[np.float32]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Probe:
     bias: NDArray[np.float64]  # [labels]
     labels: tuple[str, ...]
     strength: float
+    precision: str = "float32"  # of the features that it was fitted on
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         logits = features @ self.weights + self.bias
@@ -46,13 +51,26 @@ class Probe:
 
     def save(self, path: Path) -> None:
         tensors = {"weights": self.weights, "bias": self.bias}
-        save_file(tensors, path, metadata={"strength": str(self.strength)})
+        settings = {"strength": str(self.strength), "precision": self.precision}
+        save_file(tensors, path, metadata=settings)
 
 
 def load_probe(path: Path, labels: tuple[str, ...]) -> Probe:
     """A probe that `save` wrote; `labels` are those of its columns, in their order."""
-    tensors = load_file(path)
-    return Probe(tensors["weights"], tensors["bias"], labels, float("nan"))
+    with safe_open(path, "numpy") as file:
+        settings = file.metadata() or {}
+        weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
+    strength = float(settings.get("strength", "nan"))
+    return Probe(weights, bias, labels, strength, settings.get("precision", "float32"))
+
+
+def sample(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Places of at most so many rows drawn by seed, and of one of each label that has none."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    drawn = np.random.default_rng(seed).permutation(len(labels))
+    _, firsts = np.unique(labels[drawn], return_index=True)
+    return np.union1d(drawn[:most], drawn[firsts])
 
 
 @torch.inference_mode()
@@ -69,11 +87,12 @@ def features(
         found[part] = mean
 
     readings = Readings(loaded.device, keep)
+    loaded = at_precision(loaded, precision)
     with loaded.active(), autocast(loaded.device, precision):
         backbone = _backbone(loaded)
         uncached = without_cache(backbone)
         done = 0
-        for part in evaluation_batches(rows.lengths, budget):
+        for part in evaluation_batches(rows.lengths, fitting(budget, loaded)):
             batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
             with padding_known(batch.padded):
                 out = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
@@ -95,22 +114,22 @@ def fit_probe(
     train: tuple[Features, NDArray[np.int64]],
     validation: tuple[Features, NDArray[np.int64]] | None,
     labels: tuple[str, ...],
+    precision: str = "float32",
 ) -> Iterator[int | Probe]:
     """Choose the regularisation by validation loss; yields strengths tried, at last the probe.
 
     The best one is not fitted again on train and validation together: the tuned model did not learn
-    from validation either.
+    from validation either. `precision`: that of the features.
     """
-    from sklearn.linear_model import LogisticRegression
-
     x, y = train
     mean, scale = x.mean(0), x.std(0) + 1e-6
+    standard = (x - mean) / scale
+    seen, codes = np.unique(y, return_inverse=True)
+    found: FloatArray | None = None
     best: tuple[float, Probe] | None = None
     for tried, strength in enumerate(STRENGTHS if validation else (1.0,), 1):
-        model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-        with _quiet():
-            model.fit((x - mean) / scale, y)
-        probe = _probe_of(model, mean, scale, labels, strength)
+        found = _regression(standard, codes, len(seen), strength, found)
+        probe = _probe_of(found, seen, mean, scale, labels, strength, precision)
         if validation is None:
             loss = 0.0
         else:
@@ -123,28 +142,55 @@ def fit_probe(
     yield best[1]
 
 
-def _quiet() -> Any:
-    """Reaching max_iter is fine here: validation decides, not convergence."""
-    import warnings
+def _regression(
+    x: Features, y: NDArray[np.int64], classes: int, strength: float, start: FloatArray | None
+) -> FloatArray:
+    """Weights of a logistic regression, the intercepts last: [features + 1, outputs].
 
-    from sklearn.exceptions import ConvergenceWarning
+    What scikit-learn's LogisticRegression minimises, whose import takes seconds of processor time:
+    the mean NLL and the squared weights over 2 x strength x rows. Two classes have one output, the
+    second's odds. `start`: the weights of another strength. Reaching the last iteration is fine:
+    validation decides, not convergence.
+    """
+    from scipy.optimize import minimize
 
-    context = warnings.catch_warnings()
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    return context
+    outputs = 1 if classes == 2 else classes
+    shape, penalty = (x.shape[1] + 1, outputs), 1 / (strength * len(y))
+
+    def loss(flat: FloatArray) -> tuple[float, FloatArray]:
+        weights = flat.reshape(shape)
+        scores = (x @ weights[:-1].astype(x.dtype)).astype(np.float64) + weights[-1]
+        if outputs == 1:
+            scores = np.hstack([-scores / 2, scores / 2])
+        scores -= scores.max(1, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(1, keepdims=True))
+        value = -scores[np.arange(len(y)), y].mean() + penalty / 2 * (weights[:-1] ** 2).sum()
+        wrong = np.exp(scores)
+        wrong[np.arange(len(y)), y] -= 1
+        wrong = wrong[:, -outputs:] / len(y)
+        gradient = np.vstack([x.T @ wrong.astype(x.dtype), wrong.sum(0)])
+        gradient[:-1] += penalty * weights[:-1]
+        return float(value), gradient.ravel()
+
+    first = np.zeros(shape) if start is None else start
+    options = {"maxiter": ITERATIONS, "gtol": GRADIENT}
+    found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x).reshape(shape)
 
 
 def _probe_of(
-    model: Any, mean: Features, scale: Features, labels: tuple[str, ...], strength: float
+    found: FloatArray,
+    seen: NDArray[np.int64],
+    mean: Features,
+    scale: Features,
+    labels: tuple[str, ...],
+    strength: float,
+    precision: str,
 ) -> Probe:
     """The regression over raw features; labels that train lacks never get any probability."""
     weights = np.zeros((len(mean), len(labels)))
     bias = np.full(len(labels), -1e9)
-    coefficients, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
-        coefficients = np.vstack([-coefficients[0] / 2, coefficients[0] / 2])
-        intercepts = np.array([-intercepts[0] / 2, intercepts[0] / 2])
-    for row, label in enumerate(model.classes_):
-        weights[:, label] = coefficients[row] / scale
-        bias[label] = intercepts[row] - (coefficients[row] / scale) @ mean
-    return Probe(weights, bias, labels, strength)
+    both = np.hstack([-found / 2, found / 2]) if found.shape[1] == 1 and len(seen) == 2 else found
+    weights[:, seen] = both[:-1] / scale[:, None]
+    bias[seen] = both[-1] - mean @ weights[:, seen]
+    return Probe(weights, bias, labels, strength, precision)

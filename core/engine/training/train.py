@@ -247,6 +247,7 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: TakenStep) -> tuple[bool
     if (best.step, best.top_step) != before:
         s.write(_chosen(best, s.step, metric))
     s.validation_rows.thin_out({best.step, best.top_step})
+    s.validated = {k: f for k, f in s.validated.items() if k[0] in (0, best.step, best.top_step)}
     return needed, not event.no_prediction
 
 
@@ -254,9 +255,10 @@ def _validate(s: Session, epoch: float) -> tuple[Evaluated, pl.DataFrame]:
     """Score the tuned model on validation, write the sums down and keep the rows."""
     started = time.monotonic()
     s.listener.state = "evaluating"
-    frame = score(s, s.tuned, "validation", "evaluating tuned")
+    frame = score(s, s.tuned, "validation", "evaluating tuned", s.precision)
+    s.validated[s.step, s.precision] = frame
     seconds = time.monotonic() - started
-    event = evaluated(s, "validation", "tuned", frame, epoch=epoch, seconds=seconds)
+    event = evaluated(s, "validation", "tuned", frame, s.precision, epoch=epoch, seconds=seconds)
     event = replace(event, changes=s.validation_rows.changes(s.step, frame))
     # probabilities take most of the room: kept only where labels alone do not give the metric
     metric = chosen_by(s.config)

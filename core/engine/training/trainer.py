@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...config.config import TrainConfig
 from ..distributed.ranks import Ranks, Spread
 from ..models.choices import fuses_optimizer
+from ..models.imports import AdamW
 from ..models.kernels import use_cpu_kernels
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache
@@ -96,7 +97,7 @@ def learning_rate(step: int, plan: Plan, settings: TrainConfig) -> float:
     return settings.learning_rate * (1 - share)
 
 
-def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, settings: TrainConfig) -> AdamW:
     """Fused AdamW; biases and norms are not decayed."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
@@ -109,9 +110,7 @@ def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW
         {"params": spared, "weight_decay": 0.0},
     ]
     fused = fuses_optimizer(next(model.parameters()).device)
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=settings.learning_rate, fused=fused
-    )
+    return AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=fused)
 
 
 class RowGradients:

@@ -30,7 +30,7 @@ from ..models.models import Loaded
 from ..models.tokenizers import reads_alike
 from ..scoring.rows import RENDER, TokenRows
 from ..training.best import ValidationRows
-from ..training.probe import Probe, load_probe
+from ..training.probe import Features, Probe, load_probe
 from .endings import Stopped
 from .listen import Listener
 from .outbox import Outbox
@@ -59,9 +59,12 @@ class Session:
     form: str = ""  # how examples are made, as `data.Columns` names it
     spaced: bool = False  # completions begin with white space: prompts end without
     probe: Probe | None = None
+    probed_validation: Features | None = None  # what it was fitted with, until it is scored
     rows: dict[str, TokenRows] = field(default_factory=dict)
     prepared_by: dict[str, Loaded] = field(default_factory=dict)  # whose tokens `rows` are
     validation: Frames = field(default_factory=dict)  # final predictions, to fit thresholds on
+    # Scores of validation by step and precision: of those steps that may be kept, and of step 0
+    validated: dict[tuple[int, str], pl.DataFrame] = field(default_factory=dict)
     labels: tuple[str, ...] = ()  # of the data, and what else a given model's head answers
     data_labels: tuple[str, ...] = ()
     positive: str | None = None

@@ -94,7 +94,7 @@ def receipt(
         positive=positive if known.positive else None,
         rows=rows_of(history, split, result, metric),
         tokens=tokens_of(history, split),
-        dtype=dtype_of(config, model),
+        dtype=dtype_of(config, model, history.evaluation(split, model)),
         prefix=prefix_of(history, model, result),
         interval=interval_receipt(estimate, estimate.method),
         training_seed=config.train.seed if config else None,

@@ -8,6 +8,7 @@ from ...config.config import RunConfig
 from ...judgement.selection import SPLITS, clean
 from ...metrics.metric import needs_answers
 from ...metrics.results import ModelResult
+from ...run.events import Evaluated
 from ...run.history import History
 
 SUMS = "log-softmax in float32, sums in float64"
@@ -149,10 +150,12 @@ def tokens_of(history: History, split: str) -> Tokens | None:
     return Tokens(prepared.tokens, prepared.masked_tokens, prepared.truncated_tokens, scored)
 
 
-def dtype_of(config: RunConfig | None, model: str) -> str:
+def dtype_of(config: RunConfig | None, model: str, found: Evaluated | None) -> str:
+    """Of the scores of a model; `found`: the evaluation that they are from, as it was recorded."""
     if model == "majority":
         return "none: counts only"
-    precision = config.evaluate.precision if config else "unknown precision"
+    precision = found.precision if found else ""
+    precision = precision or (config.evaluate.precision if config else "unknown precision")
     if model == "probe":
         return f"features of the frozen base in {precision}, logistic regression in float64"
     return f"forward pass in {precision}, {SUMS}"

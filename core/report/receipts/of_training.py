@@ -40,7 +40,7 @@ def evaluation_receipt(
         METRICS[metric].counts(history.task_type.loss_unit, None),
         rows=rows_of(history, e.split, result),
         tokens=tokens_of(history, e.split),
-        dtype=dtype_of(config, e.model),
+        dtype=dtype_of(config, e.model, e),
         prefix=prefix_of(history, e.model),
         training_seed=config.train.seed if config else None,
     )
