@@ -8,7 +8,6 @@ import sys
 from contextlib import ExitStack
 
 import forked
-import keyed
 import pytest
 from ftev.core.run import launch
 from hypothesis import settings
@@ -17,9 +16,6 @@ from hypothesis import settings
 os.environ |= {**launch.WAITING, "HF_HUB_OFFLINE": "1"}
 settings.register_profile("unhurried", deadline=None)  # the machine may be busy
 settings.load_profile("unhurried")
-
-
-keyed.install()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -284,11 +284,11 @@ def on_the_hub(run: Run) -> list[EvalResult]:
 def assert_arrives(run: Run, metric: str, label: str, title: str) -> None:
     """In results, comparison, table, report, receipt, glossary and card."""
     history, report = read_history(run), build_report(run)
-    estimate = history.results["test"]["tuned"]["metrics"][metric]
-    assert estimate["low"] < estimate["value"] < estimate["high"]
-    [compared] = [c for c in history.comparisons if c["metric"] == metric]
-    assert compared["low"] < compared["difference"] < compared["high"]
-    assert "permutation p" in compared["method"]
+    estimate = history.results["test"]["tuned"].metrics[metric]
+    assert estimate.low < estimate.value < estimate.high
+    [compared] = [c for c in history.comparisons if c.metric == metric]
+    assert compared.low < compared.difference < compared.high
+    assert "permutation p" in compared.method
 
     [table] = [t for t in metric_tables(history) if t.split == "test"]
     assert any(text_of(line).lstrip().startswith(label) for line in table_lines(table, 100, None))
@@ -298,8 +298,8 @@ def assert_arrives(run: Run, metric: str, label: str, title: str) -> None:
 
     found = explain_metric(history, None, metric)
     ratio = found.receipt.numerator, found.receipt.denominator
-    assert ratio[0] / ratio[1] == estimate["value"] == found.receipt.value  # type: ignore[operator]
-    assert found.differences[0].p == compared["p"]
+    assert ratio[0] / ratio[1] == estimate.value == found.receipt.value  # type: ignore[operator]
+    assert found.differences[0].p == compared.p
     assert found.glossary.trap == METRICS[metric].trap
     assert lookup(metric) == found.glossary
 
@@ -309,10 +309,10 @@ def test_a_metric_of_counts_is_one_function(tmp_path: Path) -> None:
     frames = {"base": labelled(skill=0.6), "tuned": labelled(skill=1.6, seed=1)}
     run = write_run(tmp_path / "run", frames, compared=True)
     tuned = read_history(run).results["test"]["tuned"]
-    assert_arrives(run, "jaccard", "Jaccard index", f'Jaccard index of "{tuned["positive"]}"')
-    f1, jaccard = (tuned["metrics"][name] for name in ("f1", "jaccard"))
-    assert jaccard["value"] == pytest.approx(f1["value"] / (2 - f1["value"]))
-    assert jaccard["method"] == "Wilson 95 %"
+    assert_arrives(run, "jaccard", "Jaccard index", f'Jaccard index of "{tuned.positive}"')
+    f1, jaccard = (tuned.metrics[name] for name in ("f1", "jaccard"))
+    assert jaccard.value == pytest.approx(f1.value / (2 - f1.value))
+    assert jaccard.method == "Wilson 95 %"
     assert "jaccard_index" in {r.metric_type for r in on_the_hub(run)}
     assert lookup("Intersection over union") == lookup("jaccard")
 
@@ -324,7 +324,7 @@ def test_a_metric_of_rows_is_one_function(tmp_path: Path) -> None:
     assert_arrives(run, "first_word", "first word", "first word right")
     tuned = read_history(run).results["test"]["tuned"]
     assert tuned.signatures["first_word"] == "split at white space"
-    assert tuned["metrics"]["first_word"]["value"] == tuned["metrics"]["exact_match"]["value"]
+    assert tuned.metrics["first_word"].value == tuned.metrics["exact_match"].value
 
 
 @pytest.mark.usefixtures("toy_metrics")

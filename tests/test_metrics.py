@@ -83,7 +83,7 @@ def test_confusion_refuses_codes_outside_the_label_list():
 def test_C2_macro_f1_is_mean_of_class_f1():
     counts = np.array([[1, 1, 0], [0, 2, 0], [1, 0, 1]])
     rows = per_class(counts, ("a", "b", "c"))
-    pairs = [(row["precision"], row["recall"]) for row in rows.values()]
+    pairs = [(row.precision, row.recall) for row in rows.values()]
     assert pairs == [(0.5, 0.5), (pytest.approx(2 / 3), 1.0), (1.0, 0.5)]
     found = classification_metrics(counts, ("a", "b", "c"), None)
     assert found["macro_f1"] == pytest.approx(0.6556, abs=5e-5)

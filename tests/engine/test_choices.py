@@ -184,13 +184,13 @@ def test_C6_a_classifiers_base_answers_by_label_likelihood(
     assert set(history.results["test"]) == {"majority", "probe", "base", "tuned"}
     assert "base" not in history.results["validation"]
     base = history.results["test"]["base"]
-    assert base["method"].startswith("zero-shot label likelihood")
-    assert base["n"] == 15
-    assert "method" not in history.results["test"]["tuned"]
+    assert base.method.startswith("zero-shot label likelihood")
+    assert base.n == 15
+    assert history.results["test"]["tuned"].method is None
     result = history.analyses["test"]["zero_shot"]["base"]
-    assert result["accuracy"]["value"] == base["metrics"]["accuracy"]["value"]
-    assert result["scored"] == 30
-    assert {c["from"] for c in history.comparisons} == {"probe", "base", "majority"}
+    assert result.accuracy.value == base.metrics["accuracy"].value
+    assert result.scored == 30
+    assert {c.from_model for c in history.comparisons} == {"probe", "base", "majority"}
 
 
 def test_a_generation_run_ends_with_answers_and_closed_choices(
@@ -216,22 +216,24 @@ def test_a_generation_run_ends_with_answers_and_closed_choices(
     finish(run)
     history = read_history(run)
     result = history.analyses["test"]
-    assert result["completions"]["tuned"]["rows"] == 9
-    assert result["completions"]["tuned"]["of"] == 12
-    assert result["closed_choice"][""]["candidates"] == 3
-    assert result["closed_choice"][""]["rows"] == 9
-    assert set(result["cross_scoring"][""]) == {"answers_of_base", "answers_of_tuned"}
+    assert result["completions"]["tuned"].rows == 9
+    assert result["completions"]["tuned"].of == 12
+    assert result["closed_choice"][""].candidates == 3
+    assert result["closed_choice"][""].rows == 9
+    crossed = result["cross_scoring"][""]
+    assert crossed.answers_of_base is not None
+    assert crossed.answers_of_tuned is not None
     assert "completions" not in history.analyses.get("validation", {})
-    metrics = history.results["test"]["tuned"]["metrics"]
+    metrics = history.results["test"]["tuned"].metrics
     assert {"exact_match", "bleu", "chrf"} <= set(metrics)
-    assert "exact_match" not in history.results["validation"]["tuned"]["metrics"]
+    assert "exact_match" not in history.results["validation"]["tuned"].metrics
     stored = pl.read_parquet(run.predictions / "test.base.parquet")
     assert stored.height == 12
     assert stored["completion"].null_count() == 3
     from ftev.core.metrics.evaluate import evaluate_text
 
     again = evaluate_text(pl.read_parquet(run.predictions / "test.tuned.parquet"))
-    assert again.metrics["chrf"].value == metrics["chrf"]["value"]
+    assert again.metrics["chrf"].value == metrics["chrf"].value
 
 
 class Noted:

@@ -115,9 +115,9 @@ def test_V2_a_head_with_more_labels_answers_in_its_own_order(made: Made) -> None
     s = evaluated(config, folder)
     right = sum(a == b for a, b in zip(own, truth, strict=True)) / len(own)
     history = read_history(s.run)
-    assert history.results["test"]["tuned"]["metrics"]["accuracy"]["value"] == pytest.approx(right)
+    assert history.results["test"]["tuned"].metrics["accuracy"].value == pytest.approx(right)
     assert history.labels == ["no", "yes", "NO", "YES"]
-    assert history.results["test"]["tuned"]["confusion"]["labels"] == history.labels
+    assert history.results["test"]["tuned"].confusion.labels == history.labels
     frame = pl.read_parquet(s.run.predictions / "test.tuned.parquet").sort("row_id")
     assert frame["predicted"].to_list() == own
     best = np.array(frame["probabilities"].to_list()).argmax(1)

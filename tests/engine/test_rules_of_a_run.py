@@ -163,10 +163,10 @@ def test_D2_the_headline_stands_on_all_rows_and_on_the_clean_ones(classified: Ru
     results = report["results"]
     for model in ("majority", "probe", "tuned"):
         every, clean = results["test"][model], results["test_clean"][model]
-        assert (every["n"], clean["n"]) == (24, 20)
+        assert (every.n, clean.n) == (24, 20)
         for result in (every, clean):
-            accuracy = result["metrics"]["accuracy"]
-            assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+            accuracy = result.metrics["accuracy"]
+            assert accuracy.low <= accuracy.value <= accuracy.high
     stored = pl.read_parquet(classified.predictions / "test.tuned.parquet")
     assert stored.height == 24  # nothing is deleted
     text = render_markdown(report)
@@ -188,24 +188,24 @@ def test_L5_the_final_evaluation_tests_itself(run: Run) -> None:
         {"base", "tuned"} if generation else {"tuned"}
     )
     found = analysis(history, "self_test", "tuned")
-    assert found["passed"]
-    assert (found["rows"], found["of"]) == ((5, 10) if generation else (24, 24))
-    assert (found["tolerance"], found["changed_predictions"]) == (1e-5, 0)
-    assert len(found["layouts"]) + len(found["left_out"]) == 6
-    assert all(x["largest_loss_drift"] <= 1e-5 for x in found["layouts"])
+    assert found.passed
+    assert (found.rows, found.of) == ((5, 10) if generation else (24, 24))
+    assert (found.tolerance, found.changed_predictions) == (1e-5, 0)
+    assert len(found.layouts) + len(found.left_out) == 6
+    assert all(x.largest_loss_drift <= 1e-5 for x in found.layouts)
 
 
 def test_G3_what_was_scored_is_what_ships(run: Run) -> None:
     found = analysis(read_history(run), "parity", "tuned")
-    assert found["passed"], found
+    assert found.passed, found
     adapted = run.id.endswith("classified")
     forms = ["in memory, adapter on", "adapter merged"] if adapted else ["in memory"]
-    assert [x["weights"] for x in found["weights"]] == [*forms, "read back from model/"]
-    assert found["metric"] == ("accuracy" if adapted else "loss")
-    for form in found["weights"]:
-        assert form["metric"] == pytest.approx(found["scored"], abs=1e-5)
-    assert math.isfinite(found["scored"])
-    assert not found["skipped"]
+    assert [x.weights for x in found.weights] == [*forms, "read back from model/"]
+    assert found.metric == ("accuracy" if adapted else "loss")
+    for form in found.weights:
+        assert form.metric == pytest.approx(found.scored, abs=1e-5)
+    assert math.isfinite(found.scored)
+    assert not found.skipped
 
 
 def test_G3_the_adapter_brings_what_its_base_lacks(classified: Run) -> None:

@@ -109,8 +109,8 @@ def test_a_classifier_run_goes_through_its_five_stages(
     assert history.model is not None
     assert history.model.new_head
     assert set(history.results["test"]) == {"majority", "probe", "tuned"}
-    assert {c["from"] for c in history.comparisons} == {"probe", "majority"}
-    assert history.results["test"]["tuned"]["n"] == 20
+    assert {c.from_model for c in history.comparisons} == {"probe", "majority"}
+    assert history.results["test"]["tuned"].n == 20
     assert not run.worker_alive()
     assert {"report.md", "report.html", "report.json"} <= {p.name for p in run.path.iterdir()}
     assert "model-index" in (run.model_path / "README.md").read_text()
@@ -118,9 +118,9 @@ def test_a_classifier_run_goes_through_its_five_stages(
     stored = read_predictions(run, read_history(run), "test")["tuned"]
     assert stored["input"][0] == "what a good cup te 0"
     flips = history.analyses["test"]["flips"]["tuned"]
-    assert sum(flips["counts"].values()) == flips["n"] == 20
+    assert sum(flips.counts.values()) == flips.n == 20
     right = (stored["label"] == stored["predicted"]).sum()
-    assert flips["counts"]["fixed"] + flips["counts"]["right"] == right
+    assert flips.counts["fixed"] + flips.counts["right"] == right
     again = finish(create_run(reviews, tmp_path / "again"))  # a new head comes from the seed too
     assert again.steps.loss == history.steps.loss
     from transformers import AutoModelForSequenceClassification
@@ -358,7 +358,7 @@ def test_lora_trains_an_adapter_and_keeps_the_base(verses: RunConfig, tmp_path: 
     assert history.model is not None
     assert history.model.trainable < history.model.parameters / 10
     results = history.results["validation"]
-    assert results["tuned"]["loss"] < results["base"]["loss"]
+    assert results["tuned"].loss < results["base"].loss
     assert "library_name: peft" in (run.model_path / "README.md").read_text()
 
 
@@ -375,9 +375,9 @@ def test_two_given_models_are_evaluated_without_training(
     history = finish(run)
     assert history.finished is not None
     assert history.finished.status == "finished", run.log_path.read_text()
-    accuracy = next(c for c in history.comparisons if c["metric"] == "accuracy")
-    assert (accuracy["from"], accuracy["difference"]) == ("base", 0.0)
-    assert (accuracy["fixed"], accuracy["broke"]) == (0, 0)
+    accuracy = next(c for c in history.comparisons if c.metric == "accuracy")
+    assert (accuracy.from_model, accuracy.difference) == ("base", 0.0)
+    assert (accuracy.fixed, accuracy.broke) == (0, 0)
     assert all_agree(run)
 
 
@@ -398,15 +398,15 @@ def test_D2_the_clean_rows_are_compared_and_judged(reviews: RunConfig, tmp_path:
     history = finish(run)
     assert history.leakage is not None
     assert history.leakage.leaked["test"] == 20
-    assert history.results["test"]["tuned"]["n"] == 40
-    assert history.results["test_clean"]["tuned"]["n"] == 20
+    assert history.results["test"]["tuned"].n == 40
+    assert history.results["test_clean"]["tuned"].n == 20
     clean = find_comparison(history, "test_clean", "accuracy")
     assert clean is not None
-    assert clean["from"] == "probe"
+    assert clean.from_model == "probe"
     for split in ("test", "test_clean"):
-        values = {c["metric"]: c for c in history.comparisons if c["split"] == split}
-        assert "p_holm" not in values["accuracy"]
-        assert "p_holm" in values["macro_f1"]
+        values = {c.metric: c for c in history.comparisons if c.split == split}
+        assert values["accuracy"].p_holm is None
+        assert values["macro_f1"].p_holm is not None
     verdict = judge(history, asked)
     reason = next(r for r in verdict.reasons if "target" in r)
     assert "accuracy on test_clean (20 of 40 rows, those that repeat nothing" in reason
@@ -417,11 +417,11 @@ def test_T3_a_second_run_knows_that_the_test_rows_were_read(
     trained: Run, reviews: RunConfig, tmp_path: Path
 ) -> None:
     first = read_history(copy_of(trained, tmp_path))
-    assert first.analyses["test"]["test_readings"][""]["runs"] == 0
+    assert first.analyses["test"]["test_readings"][""].runs == 0
     other = replace(reviews, train=replace(reviews.train, epochs=1))
     second = finish(create_run(other, tmp_path / "runs"))
     result = second.analyses["test"]["test_readings"][""]
-    assert (result["runs"], result["other_configs"]) == (1, 1)
+    assert (result.runs, result.other_configs) == (1, 1)
     assert "label_errors" in second.analyses["validation"]
 
 
@@ -432,17 +432,17 @@ def test_forgetting_is_measured_in_windows(verses: RunConfig, tmp_path: Path) ->
     history = finish(run)
     result = history.analyses["general_text"]["forgetting"][""]
     base, tuned = (next(t for t in history.texts if t.model == m) for m in ("base", "tuned"))
-    assert result["tokens"] == base.tokens
-    assert result["windows"] == -(-base.tokens // 64) > 5
+    assert result.tokens == base.tokens
+    assert result.windows == -(-base.tokens // 64) > 5
     change = (base.log_likelihood - tuned.log_likelihood) / base.tokens
-    assert result["difference"] == pytest.approx(change)
-    assert result["low"] < change < result["high"]
+    assert result.difference == pytest.approx(change)
+    assert result.low < change < result.high
     changes = history.analyses["general_text"]["token_changes"][""]
-    assert changes["tokens"] == base.tokens
-    assert changes["gained_tokens"] + changes["lost_tokens"] <= base.tokens
+    assert changes.tokens == base.tokens
+    assert changes.gained_tokens + changes.lost_tokens <= base.tokens
     for kind, sign in (("gained", 1), ("lost", -1)):
-        steps = [sign * t["difference"] for t in changes[kind]]
-        assert len(steps) == min(changes["kept"], changes[f"{kind}_tokens"])
+        steps = [sign * t.difference for t in getattr(changes, kind)]
+        assert len(steps) == min(changes.kept, getattr(changes, f"{kind}_tokens"))
         assert steps == sorted(steps, reverse=True)
         assert all(step > 0 for step in steps)
     page = render_markdown(build_report(run, history))
@@ -489,8 +489,8 @@ def test_K4_each_model_reads_with_its_own_tokenizer(
     alone = evaluated(other, other)
     plain = evaluated(causal_folder, causal_folder)
     for model, own in (("base", plain), ("tuned", alone)):
-        expected = own.results["test"]["tuned"]["metrics"]["bits_per_byte"]["value"]
-        found = crossed.results["test"][model]["metrics"]["bits_per_byte"]["value"]
+        expected = own.results["test"]["tuned"].metrics["bits_per_byte"].value
+        found = crossed.results["test"][model].metrics["bits_per_byte"].value
         assert found == pytest.approx(expected, rel=1e-6)
     assert crossed.models_compared is not None
     assert not crossed.models_compared.same_vocabulary
@@ -530,16 +530,16 @@ def test_the_windows_of_a_document_are_told_and_verified(
     run = create_run(given, tmp_path / "runs")
     history = finish(run)
     flips = history.analyses["test"]["flips"]["tuned"]
-    found = [r["input"].strip() for rows in flips["rows"].values() for r in rows if "input" in r]
+    found = [r.input.strip() for rows in flips.rows.values() for r in rows if r.input is not None]
     assert found
     assert all(begin in text for begin in found)
     assert "token_changes" in history.analyses["held_out:0"]
     assert all_agree(run)
     result = history.results["test"]["tuned"]
     stored = pl.read_parquet(run.predictions / "test.tuned.parquet")
-    assert result["clusters"] == stored["cluster"].n_unique() == 3 < result["n"]  # S9
-    assert f"3 clusters of {result['n']} rows" in result["metrics"]["loss"]["method"]
-    assert {c["clusters"] for c in history.comparisons} == {3}
+    assert result.clusters == stored["cluster"].n_unique() == 3 < result.n  # S9
+    assert f"3 clusters of {result.n} rows" in result.metrics["loss"].method
+    assert {c.clusters for c in history.comparisons} == {3}
 
 
 def test_two_given_classifiers_may_order_their_labels_otherwise(
@@ -568,8 +568,8 @@ def test_two_given_classifiers_may_order_their_labels_otherwise(
     history = finish(create_run(given, tmp_path / "runs"))
     for split in ("validation", "test"):
         base, tuned = (history.results[split][m] for m in ("base", "tuned"))
-        assert base["confusion"] == tuned["confusion"]
-        assert base["loss"] == pytest.approx(tuned["loss"])
+        assert base.confusion == tuned.confusion
+        assert base.loss == pytest.approx(tuned.loss)
 
 
 def test_B2_a_run_freezes_its_threshold_and_slices_by_a_column(
@@ -587,11 +587,12 @@ def test_B2_a_run_freezes_its_threshold_and_slices_by_a_column(
     )
     analyses = finish(create_run(config, tmp_path / "runs")).analyses
     known, applied = (analyses[s]["thresholds"]["tuned"] for s in ("validation", "test"))
-    assert applied["chosen"] == known["chosen"]
-    assert "curve" in known
-    assert applied["at_threshold"]["threshold"] == known["chosen"]["threshold"]
-    assert {"temperature", "no_temperature"} & set(analyses["test"]["calibration"]["tuned"])
-    found = {s["value"]: s["rows"] for s in analyses["test"]["slices"]["tuned"]["slices"]}
+    assert applied.chosen == known.chosen
+    assert known.curve is not None
+    assert applied.at_threshold.threshold == known.chosen.threshold
+    calibration = analyses["test"]["calibration"]["tuned"]
+    assert (calibration.temperature is None) != (calibration.no_temperature is None)
+    found = {s.value: s.rows for s in analyses["test"]["slices"]["tuned"].slices}
     assert (found["web"], found["mail"]) == (10, 10)
 
 

@@ -33,7 +33,7 @@ def report() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def positive(report: dict[str, Any]) -> str:
-    return str(report["results"]["test"]["tuned"]["positive"])
+    return str(report["results"]["test"]["tuned"].positive)
 
 
 def test_names() -> None:

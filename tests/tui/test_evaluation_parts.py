@@ -153,15 +153,17 @@ def test_metrics_are_those_of_the_report_in_every_width() -> None:
     split = ordered_splits(report)[0]
     reference = references_of(report, split)[0]
     assert (split, reference) == ("test", "probe")
-    assert {c["from"] for c in narrowed(report, split, "majority")["comparisons"]} == {"majority"}
+    assert {c.from_model for c in narrowed(report, split, "majority")["comparisons"]} == {
+        "majority"
+    }
     table = next(t for t in metric_tables(history, "accuracy") if t.split == split)
     rows = metric_rows(report, split, reference, table)
     wanted = next(
         c
         for c in report["comparisons"]
-        if (c["split"], c["from"], c["metric"]) == (split, reference, "accuracy")
+        if (c.split, c.from_model, c.metric) == (split, reference, "accuracy")
     )
-    change = format_difference("accuracy", wanted["difference"]).removesuffix(" points")
+    change = format_difference("accuracy", wanted.difference).removesuffix(" points")
     for width in (76, 120, 196):
         lines = metric_lines(rows, reference, list(report["results"][split]), width, 0)
         assert all(width_of(line) <= width for line in lines)
@@ -218,10 +220,10 @@ def test_the_panel_gives_the_report_s_figures_at_the_report_s_thresholds() -> No
     frame = pl.read_parquet(run.predictions / "test.tuned.parquet")
     panel = read_thresholds(frame, history.labels, told)
     assert panel is not None
-    assert panel.threshold == told["chosen"]["threshold"]
+    assert panel.threshold == told.chosen.threshold
     for way, threshold in (("at_half", 0.5), ("at_threshold", panel.chosen)):
         f = panel.figures(threshold)
-        (alone, false), (missed, found) = told[way]["confusion"]["counts"]
+        (alone, false), (missed, found) = getattr(told, way).confusion.counts
         assert (f.true_negatives, f.false_positives, f.false_negatives, f.true_positives) == (
             alone,
             false,
@@ -229,7 +231,7 @@ def test_the_panel_gives_the_report_s_figures_at_the_report_s_thresholds() -> No
             found,
         )
         for name in ("precision", "recall", "f1"):
-            assert getattr(f, name) == pytest.approx(told[way]["metrics"][name]["value"])
+            assert getattr(f, name) == pytest.approx(getattr(told, way).metrics[name].value)
     began = time.perf_counter()
     for _ in range(20):
         panel.move(-1)

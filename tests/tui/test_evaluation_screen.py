@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import records
-from conftest import Shown, picture, seen
+from conftest import Shown, picture, seen, until
 from ftev.core.report.report import build_report
 from ftev.core.run.events import EventWriter
 from ftev.core.run.history import read_history
@@ -112,7 +112,7 @@ async def test_a_cell_and_a_finding_list_their_rows_and_come_back(classified: Ru
     suspect_labels(classified, 12)
     async with on_screen(EvaluationScreen(classified), "linear probe") as pilot:
         await press(pilot, "2", "rightly called so")
-        counts = read_history(classified).results["test"]["tuned"]["confusion"]["counts"]
+        counts = read_history(classified).results["test"]["tuned"].confusion.counts
         found = await press(pilot, "right enter", f"{counts[0][1]} of 200 rows")
         assert "/ label=" in found
         await press(pilot, "f", "No row matches")  # none of them was fixed
@@ -248,6 +248,7 @@ async def test_a_row_is_asked_about_in_the_prompt_box(classified: Run, shown: Sh
         await press(pilot, "enter", "in this list")
         screen = pilot.app.screen
         assert isinstance(screen, RowScreen)
+        await until(pilot, lambda: screen.pane.detail is not None, "row that was read")
         assert screen.pane.detail is not None
         text = screen.pane.detail.text
         await press(pilot, "p", "5 Prompt")
