@@ -11,7 +11,7 @@ from ftev.core.metrics.token_changes import gained_and_lost
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TEXT = "the kettle boils and the cup is warm"
-DEMO = Path(__file__).parents[2] / "core" / "demo" / "models" / "causal"
+DEMO = Path(__file__).parents[2] / "core" / "data" / "demo" / "models" / "causal"
 
 
 @pytest.fixture(scope="module")
