@@ -262,7 +262,8 @@ def moments_of(models: Sequence[RowScores]) -> Moments:
     total: Any = 0.0
     products: Any = 0.0
     for rows in blocks(models[0].n):
-        block = np.concatenate([model.features(rows) for model in models], axis=1)
+        columns = [model.features(rows) for model in models]
+        block = np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0]
         total = total + block.sum(axis=0)
         with np.errstate(invalid="ignore"):  # infinity times 0: the column is NaN in the draws
             products = products + block.T @ block

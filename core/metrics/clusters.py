@@ -46,7 +46,7 @@ class Clusters:
             return np.bincount(self.codes, values, minlength=self.count).astype(np.float64)
         return np.stack([self.sum(column) for column in values.T], axis=1)
 
-    def where(self, kept: NDArray[np.bool_]) -> Clusters | None:
+    def where(self, kept: NDArray[np.bool_] | slice) -> Clusters | None:
         return clusters_of(self.codes[kept])
 
     def design_effect(self, right: Values) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .bootstrap import (
     DRAWS,
     FEW_ROWS,
+    Moments,
     Resampling,
     RowScores,
     Statistic,
@@ -22,6 +23,8 @@ from .bootstrap import (
     bootstrap_cells,
     bootstrap_rows,
     interval_of,
+    moments_of,
+    rows_are_drawn,
     shown_interval,
     student_half,
     totals_of,
@@ -218,9 +221,10 @@ def _drawn(
     clusters: Clusters | None,
     resampling: Resampling,
     ends: Ends | None = None,
+    moments: Moments | None = None,
 ) -> _Drawn:
     model = rows if clusters is None else Clustered(rows, clusters)
-    draws, by_rows = bootstrap_rows([model], resampling)
+    draws, by_rows = bootstrap_rows([model], resampling, moments)
 
     def how(name: str) -> str:
         expanded = isinstance(rows, ProbabilityScores) and rows.is_expanded(name, by_rows)
@@ -267,12 +271,15 @@ def _share_estimate(
     share: RowShare, value: float, answers: MarginScores, clusters: Clusters | None, few: bool
 ) -> Estimate | None:
     """Of a metric that is a share of right rows, or a function of one; None: not in this case."""
-    among = np.ones(answers.n, dtype=bool) if share.among is None else share.among(answers)
+    among = slice(None) if share.among is None else share.among(answers)
     if among is None or (share.then and (clusters is not None or not few)):
         return None
     right = (answers.truth == answers.predicted)[among]
     if share.then is None:
-        return _wilson_estimate(value, right, clusters and clusters.where(among))
+        of_those = (
+            clusters if clusters is None or isinstance(among, slice) else clusters.where(among)
+        )
+        return _wilson_estimate(value, right, of_those)
     low, high = map(share.then, wilson(float(right.sum()), float(len(right))))
     return Estimate(value, low, high, share.words)
 
@@ -303,11 +310,14 @@ def _probability_estimates(
     few: bool,
     resampling: Resampling,
 ) -> dict[str, Estimate]:
-    divided = ratios("probabilities", {**scores.totals(totals_of(scores)), **scores.area_ratios})
-    finite = bool(np.isfinite(scores.probabilities).all())
-    ends = smoothed_scores([scores], clusters, resampling) if few and finite else None
-    drawn = _drawn(scores, clusters, resampling, ends)
-    found = drawn.estimates(values_of(scores), divided)
+    by_rows = clusters is not None or rows_are_drawn([scores], resampling)
+    moments = None if by_rows else moments_of([scores])  # one pass over the rows, totals included
+    totals = totals_of(scores) if moments is None else moments.total
+    values = {name: float(value) for name, value in scores.metrics_of_totals(totals).items()}
+    divided = ratios("probabilities", {**scores.totals(totals), **scores.area_ratios})
+    ends = smoothed_scores([scores], clusters, resampling) if few and scores.rankable else None
+    drawn = _drawn(scores, clusters, resampling, ends, moments)
+    found = drawn.estimates(values, divided)
     return found | {"ece": _ece_estimate(found["ece"], drawn, scores)}
 
 

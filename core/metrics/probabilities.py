@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from .counts import Draws, FloatArray, IntArray
 from .metric import draws_of
 from .sums import Ratio, Totals
 
-RANKED_AT_ONCE = 1 << 18  # rows of a ranking held at once: 2 MB an array
+RANKED_AT_ONCE = 1 << 13  # rows of a ranking held at once: 64 KB an array stays in a core's cache
 RANKED_CELLS = 10_000  # rows × ranked labels up to which each draw ranks its rows anew
 RANKINGS = ("roc_auc", "average_precision")  # areas, computed together
 FIRST_BIN = 4  # the column of `features` where the bins of calibration begin
@@ -99,15 +100,31 @@ class _Ranks:
 
     rows: IntArray  # [rows] of the ranking, as indices of the split
     marked: NDArray[np.bool_]  # [rows] whether a row is positive
-    group: IntArray  # [rows]
+    group: IntArray | None  # [rows]; None where no two scores are equal, and each row is a group
     gained: FloatArray  # [groups] positives
     passed: FloatArray  # [groups] others
     positives: FloatArray  # [groups] positives here and above
     others: FloatArray  # [groups]
 
-    @property
+    @cached_property
     def retrieved(self) -> FloatArray:
         return self.positives + self.others
+
+    @cached_property
+    def precision(self) -> FloatArray:
+        return self.positives / self.retrieved
+
+    @cached_property
+    def square(self) -> FloatArray:
+        """Of `retrieved`. The precision moves by others ÷ this with one more positive, and by
+        -positives ÷ this with one more other row."""
+        return self.retrieved**2
+
+    def by_row(self, of_positives: FloatArray, of_others: FloatArray) -> FloatArray:
+        """Values of groups to those of their rows."""
+        if self.group is not None:
+            of_positives, of_others = of_positives[self.group], of_others[self.group]
+        return np.where(self.marked, of_positives, of_others)
 
 
 def _ranks(scores: FloatArray, is_positive: NDArray[np.bool_], order: IntArray) -> Iterator[_Ranks]:
@@ -116,15 +133,21 @@ def _ranks(scores: FloatArray, is_positive: NDArray[np.bool_], order: IntArray) 
     while start < len(order):
         end = min(start + RANKED_AT_ONCE, len(order))
         if end < len(order):  # to the end of the last group
-            end = int(np.count_nonzero(scores >= scores[order[end - 1]]))
+            last = -scores[order[end - 1]]
+            end = bisect_right(order, last, lo=end, key=lambda row: -scores[row])
         rows = order[start:end]
         marked, ordered = is_positive[rows], scores[rows]
-        first = np.append(True, ordered[1:] != ordered[:-1])
-        starts = np.flatnonzero(first)
-        gained = np.add.reduceat(marked.astype(np.float64), starts)
-        passed = np.diff(starts, append=len(rows)) - gained
+        differs = ordered[1:] != ordered[:-1]
+        gained, group = marked.astype(np.float64), None
+        if differs.all():
+            passed = 1 - gained
+        else:
+            first = np.append(True, differs)
+            starts, group = np.flatnonzero(first), np.cumsum(first) - 1
+            gained = np.add.reduceat(gained, starts)
+            passed = np.diff(starts, append=len(rows)) - gained
         above = positives + np.cumsum(gained), others + np.cumsum(passed)
-        yield _Ranks(rows, marked, np.cumsum(first) - 1, gained, passed, *above)
+        yield _Ranks(rows, marked, group, gained, passed, *above)
         start, positives, others = end, above[0][-1], above[1][-1]
 
 
@@ -139,32 +162,28 @@ def ranking_influence(is_positive: NDArray[np.bool_], scores: FloatArray) -> Ran
     rest = n - total
     if not total or not rest:
         raise ValueError("a ranking needs positives and others")
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # in any order within a group: groups alone count
     beaten = precisions = of_gains = of_passes = 0.0
     for r in _ranks(scores, is_positive, order):
         beaten += float(r.passed @ (r.positives - r.gained / 2))
-        precisions += float(r.gained @ (r.positives / r.retrieved))
+        precisions += float(r.gained @ r.precision)
         # A row changes the precision at every threshold at or below its own.
-        of_gains += float(r.gained @ (r.others / r.retrieved**2))
-        of_passes += float(r.gained @ (r.positives / r.retrieved**2))
+        of_gains += float(r.gained @ (r.others / r.square))
+        of_passes += float(r.gained @ (r.positives / r.square))
     area, average = beaten / (total * rest), precisions / total
 
     of_area, of_average = np.empty(n), np.empty(n)
     for r in _ranks(scores, is_positive, order):
         wins = (rest - r.others + r.passed / 2) / rest - area  # of a positive row over the others
         losses = (r.positives - r.gained / 2) / total - area
-        of_area[r.rows] = np.where(
-            r.marked, (n / total * wins)[r.group], (n / rest * losses)[r.group]
-        )
-        by_gains = r.gained * r.others / r.retrieved**2
-        by_passes = r.gained * r.positives / r.retrieved**2
+        of_area[r.rows] = r.by_row(n / total * wins, n / rest * losses)
+        by_gains = r.gained * r.others / r.square
+        by_passes = r.gained * r.positives / r.square
         below_gains = of_gains - np.cumsum(by_gains) + by_gains
         below_passes = of_passes - np.cumsum(by_passes) + by_passes
         of_gains, of_passes = of_gains - by_gains.sum(), of_passes - by_passes.sum()
-        of_positive = n / total * (r.positives / r.retrieved - average + below_gains)
-        of_average[r.rows] = np.where(
-            r.marked, of_positive[r.group], (-n / total * below_passes)[r.group]
-        )
+        of_positive = n / total * (r.precision - average + below_gains)
+        of_average[r.rows] = r.by_row(of_positive, -n / total * below_passes)
     return RankingInfluence(beaten, total * rest, precisions, total, of_area, of_average)
 
 
@@ -197,8 +216,9 @@ class ProbabilityScores:
         return [c for c in wanted if 0 < support[c] < self.n]
 
     @cached_property
-    def _rankable(self) -> bool:
-        return bool(np.isfinite(self.probabilities).all())  # NaN has no rank
+    def rankable(self) -> bool:
+        """Whether every probability is finite: NaN has no rank."""
+        return bool(np.isfinite(self.probabilities).all())
 
     @property
     def first_order(self) -> bool:
@@ -238,7 +258,7 @@ class ProbabilityScores:
     @cached_property
     def ranking_sums(self) -> list[RankingSums]:
         """Of each ranked label; none where a probability is NaN and has no rank."""
-        return self._areas_and_sums[1] if self._rankable else []
+        return self._areas_and_sums[1] if self.rankable else []
 
     def area(self, metric: str) -> float:
         """ROC AUC or average precision, the mean over the ranked labels."""
@@ -262,11 +282,12 @@ class ProbabilityScores:
         sums: list[RankingSums] = []
         area = average = 0.0
         of_area, of_average = np.zeros(self.n), np.zeros(self.n)
-        if not self._rankable:
+        if not self.rankable:
             return (np.nan, np.nan, of_area, of_average), sums
         k = max(len(self.ranked_labels), 1)
         for c in self.ranked_labels:
-            found = ranking_influence(self.truth == c, self.probabilities[:, c])
+            scores = np.ascontiguousarray(self.probabilities[:, c])  # read in many orders
+            found = ranking_influence(self.truth == c, scores)
             sums.append(RankingSums(c, *found[:4]))
             area, average = area + found.area / k, average + found.average_precision / k
             if k == 1:  # no copy: 10 million rows are 160 MB
@@ -332,7 +353,7 @@ class ProbabilityScores:
 
     def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
         """The ranking areas under row weights [draws, n], ranked anew; empty if `first_order`."""
-        if self.first_order or not self.ranked_labels or not self._rankable:
+        if self.first_order or not self.ranked_labels or not self.rankable:
             return {}
         areas = [self._weighted_areas(c, weights) for c in self.ranked_labels]
         means = areas[0] if len(areas) == 1 else _defined_mean(areas)
