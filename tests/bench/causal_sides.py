@@ -81,8 +81,10 @@ def made_model(size: str, longest: int, seed: int) -> Any:
         eos_token_id=EOS,
         tie_word_embeddings=True,
     )
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    return Loaded(LlamaForCausalLM(config).to(device), tokenizer, longest)
+    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    with device:  # a billion numbers take a CPU ten seconds to draw
+        model = LlamaForCausalLM(config)
+    return Loaded(model, tokenizer, longest)
 
 
 def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:

@@ -45,6 +45,10 @@ class Part:
     needs: tuple[str, ...] = ()  # modules
     pretended: bool = False  # rehearsed on the pretended device
 
+    def limit(self, rehearse: bool) -> float:
+        """Seconds that it may take."""
+        return self.seconds * (REHEARSED if rehearse else 1)
+
 
 PARTS = {
     "tests": Part(240, "the tests marked `gpu`"),
@@ -105,7 +109,7 @@ def figures(name: str, rehearse: bool) -> Iterator[Figure | str]:
             late.set()
             os.killpg(child.pid, signal.SIGKILL)  # and the sides that it started
 
-        limit = part.seconds * (REHEARSED if rehearse else 1)
+        limit = part.limit(rehearse)
         timer = threading.Timer(limit, end)
         timer.start()
         assert child.stdout is not None
@@ -115,7 +119,7 @@ def figures(name: str, rehearse: bool) -> Iterator[Figure | str]:
         child.wait()
         timer.cancel()
         if late.is_set():
-            yield f"Its {limit} s were up: what is missing above was not measured."
+            yield f"Its {limit:g} s were up: what is missing above was not measured."
         elif child.returncode:
             log.seek(0)
             last = log.read().strip().splitlines()[-1:] or ["no word"]
@@ -131,7 +135,7 @@ def measure(name: str, rehearse: bool, results: Path | None) -> bool:
         command = f"python tests/bench/gpu.py --part {name}" + (" --rehearse" * rehearse)
         rows = [figure.cells() for figure in found]
         parts = [table(("", "found", "wanted", ""), rows)] if rows else []
-        took = f"{time.monotonic() - started:.0f} s of at most {part.seconds}."
+        took = f"{time.monotonic() - started:.0f} s of at most {part.limit(rehearse):g}."
         page = section(f"{name}: {part.about}", command, PACKAGES, driver(), *parts, *words, took)
         if results is not None:
             before = results.read_text() if results.is_file() else TITLE

@@ -54,7 +54,8 @@ def model(precision: str) -> Any:
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
     )
-    return LlamaForCausalLM(config).eval().to(DEVICE, getattr(torch, precision))
+    with torch.device(DEVICE):  # a billion numbers take a CPU ten seconds to draw
+        return LlamaForCausalLM(config).eval().to(getattr(torch, precision))
 
 
 def tokenizer() -> Any:

@@ -22,6 +22,8 @@ from typing import Any
 
 import device_lines
 import pytest
+import torch
+from tiny_models import write_bert, write_llama
 
 STEPS = 4
 
@@ -255,10 +257,8 @@ def main(place: Path) -> None:
     from pretended_gpu import set_up
 
     set_up()
-    import torch
     from ftev.core.engine.models.choices import Kernels, kernels
     from pretended_gpu import MixedDevicesError, pretended_gpu
-    from tiny_models import write_bert, write_llama
 
     found: dict[str, Any] = {}
     for task, write in (("generation", write_llama), ("classification", write_bert)):
@@ -379,6 +379,19 @@ def test_the_kernels_of_a_gpu_are_listed_with_why(found: dict[str, Any]) -> None
     assert all(kernel["why"] for kernel in listed["kernels"])
     sdpa = next(k["why"] for k in listed["kernels"] if "SDPA" in k["name"])
     assert sdpa == "flash, memory-efficient, cuDNN, plain; torch chooses"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("task", TASKS)
+def test_a_whole_job_runs_on_a_real_gpu(task: str, tmp_path: Path) -> None:
+    write = {"classification": write_bert, "generation": write_llama}[task]
+    write(tmp_path / "base")
+    config = job(task, tmp_path / "base", tmp_path)
+    history, _ = take(replace(config, model=replace(config.model, precision="auto")), tmp_path)
+    assert (history.finished.status, history.finished.error) == ("finished", "")
+    assert history.device.precision == "bfloat16"
+    assert max(history.samples.device_memory) > 0
 
 
 def test_every_line_that_asks_what_the_device_is_was_run_on_the_gpu(found: dict[str, Any]) -> None:
