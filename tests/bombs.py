@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import resource
 import subprocess
@@ -65,6 +66,14 @@ def own_keys(path: Path) -> None:
     path.write_text("".join(json.dumps({f"c{i}": 1}) + "\n" for i in range(9_000)))
 
 
+def packed_rows(path: Path) -> None:
+    """Some 600 kB of gzip, 600 MB of rows."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"text,label\n")
+        for _ in range(600):
+            file.write(b"a,b\n" * (MIB // 4))
+
+
 BOMBS: dict[str, Callable[[Path], None]] = {
     "many_rows.parquet": many_rows,
     "repeated_text.parquet": repeated_text,
@@ -72,11 +81,17 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "wide.parquet": wide,
     "long_cell.csv": long_cell,
     "wide.csv": wide,
+    "packed_rows.csv.gz": packed_rows,
     "long_cell.jsonl": long_cell,
     "wide.jsonl": wide,
     "own_keys.jsonl": own_keys,
 }
-SMALL = ("repeated_text.parquet", "own_keys.jsonl", "wide.csv")  # made and refused in a second
+SMALL = (
+    "repeated_text.parquet",
+    "own_keys.jsonl",
+    "wide.csv",
+    "packed_rows.csv.gz",
+)  # made and refused in a second
 
 
 class Checked(NamedTuple):

@@ -86,6 +86,7 @@ class Dataset:
     skipped_rows: dict[str, int]  # rows left out of each source (lines, of a plain text)
     unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
     unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
+    notes: tuple[str, ...] = ()  # how sources were read, where that is not plain
 
     def facts(self, name: str) -> SplitFacts:
         """What is known of a split; of running text no rows are counted, for it has none."""
@@ -168,7 +169,8 @@ def read_dataset(
         raise DataError(*fatal.listing(), *bad.listing())
     assert columns is not None
     skipped = {name: _count_skipped(tables[name], frame) for name, frame in frames.items()}
-    splits = _make_splits(frames, tables, _shares(data), seed)
+    notes = [note for table in tables.values() for note in table.notes]
+    splits = _make_splits(frames, tables, _shares(data), seed, notes)
     first = next(iter(_in_order(tables).values()))
     read = {*columns.sources.values(), *slices}
     return Dataset(
@@ -179,6 +181,7 @@ def read_dataset(
         skipped,
         tuple(name for name in first.columns if name not in read),
         find_unread_keys(first, columns),
+        tuple(dict.fromkeys(notes)),
     )
 
 
@@ -302,11 +305,15 @@ def _make_splits(
     tables: Mapping[str, Table],
     shares: Mapping[str, float],
     seed: int,
+    notes: list[str],
 ) -> dict[str, Split]:
     parts = dict(frames)
     if "train" in frames and any(shares.values()):
-        cut = _cut_documents if tables["train"].documents else _cut_rows
-        parts |= cut(frames["train"], shares, seed)
+        table = tables["train"]
+        if table.documents and table.count == len(table.files):
+            parts |= _cut_documents(frames["train"], shares, table, notes)
+        else:
+            parts |= _cut_rows(frames["train"], shares, seed)
         if faults := _find_empty(parts, tables["train"], shares):
             raise DataError(*faults)
     return {
@@ -329,13 +336,17 @@ def _cut_rows(
 
 
 def _cut_documents(
-    frame: pl.DataFrame, shares: Mapping[str, float], seed: int
+    frame: pl.DataFrame, shares: Mapping[str, float], table: Table, notes: list[str]
 ) -> dict[str, pl.DataFrame]:
-    """Each document by line ranges. The seed has no say: neighbouring lines belong together."""
+    """Each document by ranges. No seed has a say: neighbouring lines belong together."""
     pieces: dict[str, list[dict[str, object]]] = {name: [] for name in ("train", *shares)}
     row_id = 0
-    for text in frame["text"]:
-        for name, (line, part) in split_document(text, shares).items():
+    for document, text in enumerate(frame["text"]):
+        found = split_document(text, shares)
+        if found and found["train"][1][-1:] != "\n":
+            name = table.files[table.file[document]]
+            notes.append(f"{name}: too few lines for the shares, so it is cut between words")
+        for name, (line, part) in found.items():
             pieces[name].append({"row_id": row_id, "line": line, "text": part})
             row_id += 1
     schema = {"row_id": pl.Int64, "line": pl.Int64, "text": pl.String}

@@ -1,9 +1,9 @@
-"""Bytes of a text file to UTF-8: as the config names the encoding, else refused, never guessed."""
+"""Bytes of a text file to UTF-8: as its mark or the config names the encoding; never guessed."""
 
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the mark of UTF-16
@@ -24,11 +24,16 @@ class Decoded:
     data: bytes = b""
     what: str = ""
     remedy: str = ""
+    note: str = ""  # how it was read
 
 
 def decode(data: bytes, encoding: str) -> Decoded:
     """The bytes as UTF-8. Lines that are damaged in a file of UTF-8 stay as they are."""
     if encoding == "auto":
+        if marked := _find_mark(data):
+            read = decode(data, marked)
+            note = f"read as {marked.upper()}, by the mark at its start"
+            return read if read.what else replace(read, note=note)
         return _refused(found) if (found := find_encoding(data)) else _without_mark(data)
     if codecs.lookup(encoding).name == "utf-8":
         return _without_mark(data)
@@ -39,7 +44,7 @@ def decode(data: bytes, encoding: str) -> Decoded:
         return Decoded(data.decode(encoding).removeprefix("\ufeff").encode())
     except UnicodeDecodeError as error:
         line = 1 + data.count(b"\n", 0, error.start)
-        what = f"is not {encoding}, as data.encoding says: line {line:,} cannot be read"
+        what = f"is not {encoding}, as its mark or data.encoding says: line {line:,} cannot be read"
         return Decoded(what=what, remedy="Name the encoding that the file was saved in")
     except UnicodeEncodeError:
         what = f"holds halves of letters when it is read as {encoding}"
@@ -65,9 +70,8 @@ def find_encoding(data: bytes) -> str:
 
     A file with more letters of UTF-8 than bytes that are none is UTF-8 with damaged lines.
     """
-    for mark, name in BOMS:
-        if data.startswith(mark):
-            return name
+    if marked := _find_mark(data):
+        return marked
     if wide := _find_wide(data[:_SEEN]):
         return wide
     try:
@@ -75,6 +79,10 @@ def find_encoding(data: bytes) -> str:
     except UnicodeDecodeError:
         return "" if _is_damaged_utf8(data) else _find_narrow(data)
     return ""
+
+
+def _find_mark(data: bytes) -> str:
+    return next((name for mark, name in BOMS if data.startswith(mark)), "")
 
 
 def _find_wide(head: bytes) -> str:

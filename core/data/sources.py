@@ -19,6 +19,7 @@ from .encodings import Decoded, decode
 from .faults import Faults, Place, check_size
 from .formats import File, Format, Reading, Records, find_format, format_by_ending, parquet
 from .formats.jsonl import to_series
+from .packed import unpack
 
 HUB = "hf://datasets/"
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w.-]+))?(?:/([\w.-]+))?")
@@ -97,10 +98,7 @@ def _shown(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-_PACKED = (
-    (b"\x1f\x8b", "is compressed", "Unpack it with gunzip"),
-    (b"PK\x03\x04", "is a spreadsheet or a zip archive", "Save its sheet as CSV, or unpack it"),
-)
+_ARCHIVE = b"PK\x03\x04"
 
 
 OFFLINE, SET = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("1", "ON", "YES", "TRUE")
@@ -118,7 +116,8 @@ class Table:
     count: int  # records, the unreadable ones too
     dropped: int  # unreadable records (lines, of a plain text)
     sha256: str  # of the bytes of all files
-    documents: bool = False  # plain text: a file is one document
+    documents: bool = False  # plain text: a file is one document, or several
+    notes: tuple[str, ...] = ()  # how files were read, where that is not plain
 
     def place(self, row: int) -> Place:
         return Place(self.files[self.file[row]], self.line[row])
@@ -135,11 +134,13 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
     digest = hashlib.sha256()
     read: list[Records] = []
     formats: list[Format] = []
+    notes: list[str] = []
     for name, path in zip(source.names, source.paths, strict=True):
         try:
             check_size(path.stat().st_size)
             data = path.read_bytes()
             digest.update(data)
+            data, packed = unpack(data)
             form = find_format(path.name, data, reading)
             usable = _usable(data, form, reading)
             if usable.what:
@@ -148,7 +149,10 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
             if form.is_text:  # looked at again: its first bytes may have been in another encoding
                 form = find_format(path.name, usable.data, reading)
                 check_size(len(usable.data), usable.data.count(b"\n"))
-            records = form.read(File(name, usable.data, reading, fatal, bad))
+            how = [f"unpacked ({packed})"] if packed else []
+            how += [usable.note] if usable.note else []
+            file = File(name, usable.data, reading, fatal, bad, how)
+            records = form.read(file)
         except OSError as error:
             fatal.add("unreadable", name, f"cannot be read: {error.strerror or error}")
             continue
@@ -158,6 +162,7 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
             continue
         formats.append(form)
         read.append(records)
+        notes += [f"{name}: {note}" for note in file.notes]
         if reading.header is None and form.has_header and records.columns:
             reading = replace(reading, header=_is_named(records.columns))
     if fatal.total:
@@ -168,7 +173,7 @@ def read_source(source: Source, reading: Reading, fatal: Faults, bad: Faults) ->
     table = _join(read, source.names, digest.hexdigest(), formats, fatal)
     if not fatal.total and not len(table.row_id) and not bad.total:
         fatal.add("no rows", source.names[0], "has no rows")
-    return None if fatal.total else table
+    return None if fatal.total else replace(table, notes=tuple(notes))
 
 
 def _is_named(columns: Iterable[str]) -> bool:
@@ -178,9 +183,9 @@ def _is_named(columns: Iterable[str]) -> bool:
 
 def _usable(data: bytes, form: Format, reading: Reading) -> Decoded:
     """The contents of a file, text as UTF-8; or why the file as a whole cannot be used."""
-    for start, what, remedy in _PACKED:
-        if data.startswith(start):
-            return Decoded(what=what, remedy=remedy)
+    if data.startswith(_ARCHIVE):
+        what = "is a spreadsheet or a zip archive"
+        return Decoded(what=what, remedy="Save its sheet as CSV, or unpack it")
     if not form.is_text:
         return Decoded(data)
     decoded = decode(data, reading.encoding)

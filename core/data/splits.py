@@ -7,6 +7,7 @@ rows added elsewhere reshuffle it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ..config.objective import REPEATED
 
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
+LEAST_PART = 200  # characters of a part of a text that has too few lines for the shares
+_WORDS = re.compile(r"\s*\S+\s*")
 HELD_OUT = ("test", "validation")  # filled in this order; the rest is train
 
 
@@ -163,20 +166,25 @@ def _brings_nearer(count: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
 
 
 def split_document(text: str, shares: Mapping[str, float]) -> dict[str, tuple[int, str]]:
-    """A document by line ranges: train, then validation, then test, each (first line, text).
+    """A document by ranges: train, then validation, then test, each (first line, text).
 
-    Neighbouring lines belong together, so that nothing is drawn at random. Empty if there are too
-    few lines for a part to have one.
+    Neighbouring lines belong together, so that nothing is drawn at random. Where there are too few
+    lines for a part to have one, a long text is cut between words, or between letters where it has
+    none. Empty if it is short too.
     """
-    lines = _lines(text)
-    sizes = {split: round(share * len(lines)) for split, share in shares.items() if share}
-    start = len(lines) - sum(sizes.values())
-    if start < 1 or min(sizes.values(), default=1) < 1:
-        return {}
-    parts = {"train": (1, "".join(lines[:start]))}
+    for cut in (_lines, _WORDS.findall, list):
+        pieces = cut(text)
+        sizes = {split: round(share * len(pieces)) for split, share in shares.items() if share}
+        start = len(pieces) - sum(sizes.values())
+        if start >= 1 and min(sizes.values(), default=1) >= 1:
+            break
+        if min([1 - sum(shares.values()), *filter(None, shares.values())]) * len(text) < LEAST_PART:
+            return {}
+    parts = {"train": (1, "".join(pieces[:start]))}
     for split in ("validation", "test"):
         if size := sizes.get(split, 0):
-            parts[split] = (start + 1, "".join(lines[start : start + size]))
+            line = 1 + sum(piece.count("\n") for piece in pieces[:start])
+            parts[split] = (line, "".join(pieces[start : start + size]))
             start += size
     return parts
 

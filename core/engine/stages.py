@@ -36,6 +36,8 @@ def read_data(s: Session) -> None:
     if s.dataset.skipped:
         rows = sum(s.dataset.skipped_rows.values())
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
+    for note in s.dataset.notes:
+        s.note(note)
     s.form = s.dataset.columns.form
     if s.form == "prompt_completion":
         # a prompt has to end as those of training did: with white space, or before it

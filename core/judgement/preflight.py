@@ -58,6 +58,7 @@ class CheckResult:
     skipped: list[Fault]
     findings: list[Finding]
     notes: list[str]
+    how_read: list[str]  # what was done to read the files, where that is not plain
     not_checked: list[str]
     model: dict[str, Any] | None = None  # what the engine says: max_length, splits, parameters, …
 
@@ -83,6 +84,7 @@ def check_run(config: RunConfig) -> CheckResult:
         skipped=list(dataset.skipped),
         findings=_find(config, dataset, leakage),
         notes=list(leakage.notes),
+        how_read=list(dataset.notes),
         not_checked=[BY_THE_ENGINE],
     )
 

@@ -62,6 +62,8 @@ def show_data(result: CheckResult) -> None:
     print(f"{visible(result.name)}: {result.task}, every row is {FORMS[result.form]}")
     for role, column in result.columns.items():
         print(f"  {role}: column {visible(column)!r}")
+    for note in result.how_read:
+        print(f"  {visible(note)}")
     print()
     _show_splits(result)
     _show_labels(result)

@@ -7,7 +7,7 @@ configuration and the form of a new run list it; nothing else needs to know of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...tasks import find_task
 from ..faults import MEND, Faults, Place
+from ..packed import without_ending
 
 Numbers = NDArray[np.int64]
 _SNIFFED = 64 * 1024  # bytes of a file that are looked at
@@ -60,6 +61,7 @@ class File:
     reading: Reading
     fatal: Faults
     bad: Faults
+    notes: list[str] = field(default_factory=list)  # how it was read, where that is not plain
 
     def refuse(self, kind: str, what: str, remedy: str = "", line: int = 0) -> None:
         """The file as a whole cannot be used; `line` is where that shows."""
@@ -101,7 +103,7 @@ def find_format(name: str, data: bytes, reading: Reading) -> Format:
 
 def format_by_ending(name: str) -> Format | None:
     """The format that a file's ending speaks for, if it speaks for one."""
-    suffix = Path(name).suffix.lower()
+    suffix = Path(without_ending(name)).suffix.lower()
     return next((f for f in FORMATS.values() if suffix and suffix in f.endings), None)
 
 

@@ -1,0 +1,114 @@
+"""Files as people have them: packed, in an object, of one line, in several columns."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from backports import zstd
+from data_files import TEN, faults, read, write_csv
+from ftev.core.data import packed
+
+TEXTS = [text for text, _ in TEN]
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstd.compress)])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "txt"])
+def test_packed_files_are_read_as_what_they_hold(
+    tmp_path: Path, ending: str, pack: object, kind: str
+) -> None:
+    assert callable(pack)
+    rows = [{"text": text, "label": label} for text, label in TEN]
+    contents = {
+        "csv": "text,label\n" + "".join(f"{a},{b}\n" for a, b in TEN),
+        "tsv": "text\tlabel\n" + "".join(f"{a}\t{b}\n" for a, b in TEN),
+        "jsonl": "".join(json.dumps(row) + "\n" for row in rows),
+        "json": json.dumps(rows),
+        "txt": "\n".join(TEXTS),
+    }[kind]
+    name = f"a.{kind}.{ending}"
+    half = len(contents) // 2  # two streams, one after the other, as `cat` joins them
+    (tmp_path / name).write_bytes(pack(contents[:half].encode()) + pack(contents[half:].encode()))
+    dataset = read(tmp_path, "generation" if kind == "txt" else "classification", train=name)
+    found = dataset.splits["train"].frame["text"].to_list()
+    assert found == (["\n".join(TEXTS)] if kind == "txt" else TEXTS)
+    assert dataset.notes == (f"{name}: unpacked ({'gzip' if ending == 'gz' else 'zstandard'})",)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:-3])
+    [fault] = faults(tmp_path, train=name)
+    assert fault.startswith(f"{name}: is damaged")
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstd.compress)])
+def test_a_packed_file_that_holds_too_much_is_one_sentence(
+    tmp_path: Path, ending: str, pack: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert callable(pack)
+    monkeypatch.setattr(packed, "SMALL", 1 << 20)
+    monkeypatch.setattr(packed, "PART", 1 << 16)
+    (tmp_path / f"a.csv.{ending}").write_bytes(pack(b"text,label\n" + b"so,no\n" * (1 << 20)))
+    [fault] = faults(tmp_path, train=f"a.csv.{ending}")
+    assert f"a.csv.{ending}: holds more than" in fault
+    assert "times its size" in fault
+    monkeypatch.setattr(packed, "MOST_TIMES", 1 << 20)
+    assert read(tmp_path, train=f"a.csv.{ending}", labels=["no", "yes"]).splits["train"].rows_in
+
+
+def test_a_list_of_objects_within_an_object_is_read(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": label} for text, label in TEN]
+    (tmp_path / "a.json").write_text(json.dumps({"version": 1, "data": rows}, indent=1))
+    dataset = read(tmp_path, train="a.json")
+    frame = dataset.splits["train"].frame
+    assert frame["text"].to_list() == TEXTS
+    assert frame["line"].to_list()[:2] == [4, 8]
+    assert dataset.notes == ("a.json: rows are the list 'data' of its one object",)
+    (tmp_path / "a.json").write_text(json.dumps({"train": rows, "test": rows}))
+    [fault] = faults(tmp_path, train="a.json")
+    assert "several lists of objects: 'train', 'test'" in fault
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    (tmp_path / "a.json").write_text(json.dumps({"messages": chat}))
+    [fault] = faults(tmp_path, "generation", train="a.json")
+    assert "is one object, not a list of objects" in fault, "one row is no list of rows"
+
+
+def test_one_long_line_is_cut_between_words(tmp_path: Path) -> None:
+    words = [f"word{i}" for i in range(1000)]
+    (tmp_path / "a.txt").write_text(" ".join(words))
+    dataset = read(tmp_path, "generation", train="a.txt", validation=0.2, test=0.2)
+    parts = [dataset.splits[name].frame["text"].item() for name in ("train", "validation", "test")]
+    assert [len(part.split()) for part in parts] == [600, 200, 200]
+    assert "".join(parts) == " ".join(words)
+    assert "cut between words" in dataset.notes[0]
+    (tmp_path / "a.txt").write_text("字" * 5000)
+    dataset = read(tmp_path, "generation", train="a.txt", validation=0.2)
+    assert [len(s.frame["text"].item()) for s in dataset.splits.values()] == [4000, 1000]
+
+
+def test_documents_between_separators_stay_whole(tmp_path: Path) -> None:
+    stories = [f"Story {i} begins.\nStory {i} ends." for i in range(20)]
+    (tmp_path / "a.txt").write_text("\n<|endoftext|>\n".join(stories) + "\n<|endoftext|>\n")
+    dataset = read(tmp_path, "generation", train="a.txt", validation=0.2)
+    assert {n: s.frame.height for n, s in dataset.splits.items()} == {"train": 16, "validation": 4}
+    found = [text for s in dataset.splits.values() for text in s.frame["text"]]
+    assert sorted(found) == sorted(stories)
+    assert dataset.splits["train"].rows_in == 20
+
+
+def test_line_ends_of_windows_are_evened_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    dataset = read(tmp_path, "generation", train="a.txt")
+    assert dataset.splits["train"].frame["text"].item() == "one\ntwo\nthree\n"
+    assert "3 line ends of Windows" in dataset.notes[0]
+
+
+def test_utf_16_with_its_mark_is_read_and_named(tmp_path: Path) -> None:
+    text = write_csv(tmp_path / "a.csv", TEN).read_text()
+    (tmp_path / "a.csv").write_text(text, encoding="utf-16")
+    dataset = read(tmp_path, train="a.csv")
+    assert dataset.splits["train"].frame["text"].to_list() == TEXTS
+    assert dataset.notes == ("a.csv: read as UTF-16, by the mark at its start",)
+    (tmp_path / "a.csv").write_bytes((tmp_path / "a.csv").read_bytes()[:-1])
+    [fault] = faults(tmp_path, train="a.csv")
+    assert "is not utf-16" in fault
