@@ -278,15 +278,16 @@ def read_cache(folder: Path) -> Known:
         found = msgspec.msgpack.decode((folder / CACHE_FILE).read_bytes(), type=_Cache)
     except (OSError, *BROKEN):
         return {}
-    return found.runs if found.version == _version() else {}
+    return found.runs if found.version == cache_version() else {}
 
 
 def write_cache(folder: Path, known: Known) -> None:
     """Keep what is known. A folder that may not be written to is listed without a cache."""
-    content = msgspec.msgpack.encode(_Cache(_version(), known))
+    content = msgspec.msgpack.encode(_Cache(cache_version(), known))
     with contextlib.suppress(RunError):
         write_whole(folder / CACHE_FILE, content)
 
 
-def _version() -> str:
+def cache_version() -> str:
+    """Of files that keep what was read of runs: another version reads them anew."""
     return f"{FORMAT} {__version__}"

@@ -200,9 +200,21 @@ def summarize(run: Run, history: History | None = None) -> Summary:
     return use_history(run, lambda h: _summarize(run, h), history)
 
 
-def _summarize(run: Run, history: History) -> Summary:
-    figure, notes = headline(run, history), read_notes(run)
+def annotate(run: Run, entry: Summary) -> Summary:
+    """The same entry with the notes as they are now, and the memory that a worker holds."""
+    notes = read_notes(run)
     return {
+        **entry,
+        "shown_name": notes.name or entry["name"],
+        "tags": list(notes.tags),
+        "note": notes.note,
+        "worker_memory": run.memory_held(),
+    }
+
+
+def _summarize(run: Run, history: History) -> Summary:
+    figure = headline(run, history)
+    entry: Summary = {
         "id": run.id,
         "name": _name(run, history),
         "task": history.task or _from_config(run, "task"),
@@ -211,11 +223,12 @@ def _summarize(run: Run, history: History) -> Summary:
         "step": history.step,
         "max_steps": history.max_steps,
         "headline": figure.to_dict() if figure else None,
-        "shown_name": notes.name or _name(run, history),
-        "tags": list(notes.tags),
-        "note": notes.note,
-        "worker_memory": run.memory_held(),
+        "shown_name": "",
+        "tags": [],
+        "note": "",
+        "worker_memory": None,
     }
+    return annotate(run, entry)
 
 
 def describe_status(run: Run, history: History | None = None) -> Status:

@@ -186,6 +186,22 @@ def test_list_and_status_as_promised(runs: Path) -> None:
     assert status["error"] == "the device ran out of memory"
 
 
+def test_a_second_list_reads_only_the_runs_that_changed(runs: Path) -> None:
+    ask = ("list", "--json", "--runs-dir", str(runs))
+    first = document(*ask)
+    assert document(*ask) == first
+    whole = runs / "2026-01-01_whole"
+    (whole / "notes.json").write_text('{"name": "kept", "tags": ["best"]}')
+    kept = (whole / "events.jsonl").read_bytes()
+    seen = (whole / "events.jsonl").stat()
+    (whole / "events.jsonl").write_bytes(b"x" * len(kept))  # never read: size and time say the same
+    os.utime(whole / "events.jsonl", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    second = document(*ask)
+    assert second[2] == first[2] | {"shown_name": "kept", "tags": ["best"]}
+    (whole / "events.jsonl").write_bytes(kept[: kept.index(b"\n") + 1])
+    assert document(*ask)[2]["status"] == "died"
+
+
 def test_an_empty_folder_is_an_empty_list(tmp_path: Path) -> None:
     assert document("list", "--json", "--runs-dir", str(tmp_path)) == []
     assert ftev("list", env={"FTEV_RUNS": str(tmp_path)}).returncode == 0
