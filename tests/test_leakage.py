@@ -354,6 +354,11 @@ def test_a_prompt_of_20_rows_is_a_question_and_one_of_21_an_instruction() -> Non
     assert (leaked(20), leaked(21)) == (1, 0)
     assert (leaked(30, others=2970), leaked(30, others=2969)) == (1, 0)
     assert leaked(40, answers=1) == 1, "with one answer alone it is a repeated row"
+    two = {"train": asked("train", [("Write.", "verse")] * 30)}
+    two["test"] = asked("test", [("Write.", "other")])
+    assert find_leakage(two, near=False).leaked_rows("test") == frozenset()
+    texts = splits(train=["abcdefghij"] * 30, test=["abcdefghijk"])
+    assert find_leakage(texts).crossing["near"] == 1, "a text has no answer that could set it apart"
 
 
 def test_F_answers_make_rows_the_same_in_prompts_and_chats() -> None:

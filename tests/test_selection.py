@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 import records
 import story
+from ftev.core.judgement.findings import find
+from ftev.core.judgement.findings.case import Case
 from ftev.core.judgement.live import activity, live_figure, majority_evaluation, values_given
+from ftev.core.judgement.objective import against_margin, against_target
+from ftev.core.judgement.observations import describe_kept
 from ftev.core.judgement.selection import (
     clean_if_compared,
     describe_leaked,
@@ -22,10 +26,18 @@ from ftev.core.judgement.selection import (
     was_compared,
 )
 from ftev.core.metrics.analyses import Guardrails, Thresholds
-from ftev.core.metrics.results import Comparison, ModelResult
-from ftev.core.run.events import Evaluated, ModelLoaded, SplitPrepared
+from ftev.core.metrics.results import Comparison, Estimate, ModelResult
+from ftev.core.run.events import (
+    CheckpointSaved,
+    DeviceFound,
+    Evaluated,
+    ModelLoaded,
+    SplitPrepared,
+    TrainingEnded,
+)
 from ftev.core.run.history import History, Stage, fold
 from ftev.core.tasks import TASKS
+from msgspec.structs import replace
 
 
 @pytest.mark.parametrize(
@@ -232,3 +244,109 @@ def test_a_run_that_trains_nothing_loads_its_tuned_model_third() -> None:
     assert activity(history, Stage(1, "x")) == "loading the base model"
     assert activity(history, Stage(3, "x")) == "fine-tuning"
     assert activity(history, Stage(5, "x")) == "evaluating"
+
+
+def test_a_run_of_two_given_models_loads_the_tuned_one_third() -> None:
+    device = DeviceFound(device="cpu", name="a CPU", precision="float32", packages={}, trains=False)
+    history = begun(device)
+    assert activity(history, Stage(3, "x")) == "loading the tuned model"
+    assert activity(history, Stage(2, "x")) == "preparing the training data"
+
+
+# What an objective asks, at its bounds
+
+
+@pytest.mark.parametrize(
+    ("ends", "at_least", "vote"),
+    [
+        ((0.8, 0.9), True, 1),
+        ((0.7, 0.8), True, 0),
+        ((0.7, 0.799), True, -1),
+        ((0.7, 0.8), False, 1),
+        ((0.8, 0.9), False, 0),
+        ((0.801, 0.9), False, -1),
+        ((NAN, 0.9), True, 0),
+        ((0.9, NAN), True, 0),
+    ],
+)
+def test_a_target_that_an_end_of_the_interval_reaches(
+    ends: tuple[float, float], at_least: bool, vote: int
+) -> None:
+    found, why = against_target(Estimate(0.8, *ends, "x"), 100, 0.8, at_least=at_least)
+    assert found == vote
+    assert ("no interval" in why) == any(end != end for end in ends)
+
+
+@pytest.mark.parametrize(
+    ("ends", "better_by", "no_worse_by", "vote"),
+    [
+        ((0.03, 0.08), 0.02, 0.0, 1),
+        ((0.02, 0.08), 0.02, 0.0, 0),
+        ((0.001, 0.02), 0.02, 0.0, 0),
+        ((0.001, 0.01), 0.02, 0.0, -1),
+        ((-0.01, 0.05), None, 0.02, 1),
+        ((-0.02, 0.05), None, 0.02, 0),
+        ((-0.09, -0.02), None, 0.02, 0),
+        ((-0.09, -0.03), None, 0.02, -1),
+        ((NAN, 0.05), None, 0.02, 0),
+        ((0.01, NAN), 0.02, 0.0, 0),
+    ],
+)
+def test_a_margin_that_an_end_of_the_interval_reaches(
+    ends: tuple[float, float], better_by: float | None, no_worse_by: float, vote: int
+) -> None:
+    c = compared("accuracy", 0.05 if (ends[0] > 0) else -0.05, *ends, 0.01)
+    assert against_margin(c, 200, better_by=better_by, no_worse_by=no_worse_by)[0] == vote
+    flipped = compared("loss", -c.difference, -ends[1], -ends[0], 0.01)
+    assert against_margin(flipped, 200, better_by=better_by, no_worse_by=no_worse_by)[0] == vote
+
+
+def test_fewer_than_six_rows_show_nothing_whatever_the_interval() -> None:
+    c = compared("accuracy", 0.5, 0.3, 0.7, 0.01)
+    assert [against_margin(c, rows, better_by=0.1)[0] for rows in (5, 6)] == [0, 1]
+
+
+# What findings rest on
+
+
+def test_a_run_is_known_to_train_an_adapter_by_its_config_or_by_its_parameters() -> None:
+    part = ModelLoaded(
+        name="m", architecture="T", parameters=9, trainable=8, layers=1, vocab_size=2, max_length=8
+    )
+    history = fold([part])
+    assert Case(history).adapter
+    assert not Case(fold([replace(part, trainable=9)])).adapter
+    assert not Case(fold([])).adapter
+    assert Case(history, story.config()).adapter == (story.config().model.adapter != "none")
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [("train", "the model never sees where to stop"), ("validation", "their ends are not scored")],
+)
+def test_what_truncated_completions_mean_on_each_split(split: str, words: str) -> None:
+    told = SplitPrepared(
+        split=split, rows=10, columns=2, truncated_rows=5, truncated_tokens=9,
+        truncated_completions=5, tokens=100,
+    )  # fmt: skip
+    found = [
+        f.message for f in find(fold([story.beginning()[0], told])) if "completion" in f.message
+    ]
+    assert found
+    assert any(words in message for message in found)
+
+
+def test_cells_have_the_labels_in_the_order_of_the_scored_model() -> None:
+    plain = {**story.RESULTS["tuned"], "confusion": {"labels": ["positive", "negative"],
+             "counts": [[90, 10], [5, 95]]}}  # fmt: skip
+    cells = [(0, 0, 3), (0, 1, 1), (1, 1, 6)]  # the scored model's code 0 is "positive"
+    first, second = evaluated(4, 9, confusion=cells), evaluated(8, 9, confusion=cells)
+    saved = CheckpointSaved(step=8, path="checkpoints/step_000008", seconds=0.1, best=True)
+    ended = TrainingEnded(reason="completed", step=8, best_step=8)
+    settings = story.config(metric="recall")
+    for results, recall in (([records.results("test", "tuned", plain)], 3 / 4), ([], 1.0)):
+        kept = describe_kept(begun(first, second, saved, ended, *results), settings)
+        assert kept is not None
+        assert (kept["step"], kept["metric"]) == (8, "recall")
+        assert kept["value"] == pytest.approx(recall)
+        assert kept["loss"] == 0.5

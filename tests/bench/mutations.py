@@ -67,7 +67,7 @@ class Parsed(NamedTuple):
 
 
 def parsed(file: Path) -> Parsed:
-    """A file anew. Annotations, assertions, decorators, docstrings and imports stay as they are."""
+    """A file anew. Annotations, assertions, class keywords, decorators and imports stay."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     places: list[Place] = []
     statements: list[ast.stmt] = []
@@ -89,6 +89,8 @@ def parsed(file: Path) -> Parsed:
             inner = f"{prefix}{node.name}."
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns", "decorator_list", "type_params"):
+                continue
+            if isinstance(node, ast.ClassDef) and name == "keywords":  # `frozen=True`: declared
                 continue
             within = (inner, executes) if name == "body" else (prefix, function)
             for child in value if isinstance(value, list) else [value]:

@@ -10,6 +10,7 @@ from ftev.core.engine.training.batches import (
     cut_by_length,
     cut_by_tokens,
     evaluation_batches,
+    padding_ratio,
     plan_epoch,
 )
 from hypothesis import given
@@ -122,3 +123,19 @@ def test_left_padding_puts_the_end_of_rows_together() -> None:
     ids = [np.array([7], dtype=np.int32), np.array([8, 9], dtype=np.int32)]
     batch = collate(ids, np.array([0, 1]), 0, torch.device("cpu"), pad_left=True)
     assert batch.ids.tolist() == [[0, 7], [8, 9]]
+
+
+def test_a_part_may_hold_as_many_tokens_as_are_allowed() -> None:
+    """Rows of 2 and 3 tokens are 6 when padded: together where 6 are allowed, apart where 5."""
+    lengths = np.array([3, 2])
+    assert [p.tolist() for p in cut_by_length(np.arange(2), lengths, 10.0, 6.0)] == [[1, 0]]
+    assert [len(p) for p in cut_by_length(np.arange(2), lengths, 10.0, 5.0)] == [1, 1]
+    alike = cut_by_length(np.arange(3), np.array([4, 4, 4]), 10.0, 5.0)
+    assert [len(p) for p in alike] == [3], "rows of one length stay together"
+
+
+def test_padding_is_what_is_computed_for_each_real_token() -> None:
+    lengths = np.array([1, 3, 5, 5])
+    assert padding_ratio([np.array([0, 1]), np.array([2, 3])], lengths) == (6 + 10) / 14
+    assert padding_ratio([np.array([0]), np.array([1])], lengths) == 1.0
+    assert padding_ratio([], lengths) == 0.0

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from ftev.core.config.config import ModelConfig, RunConfig
@@ -7,8 +8,11 @@ from ftev.core.engine.models.load import load
 from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.chats import render_chat
 from ftev.core.engine.scoring.completions import questions
+from ftev.core.engine.scoring.preview import _histogram
 from ftev.core.engine.scoring.rows import (
+    EXAMPLES,
     TokenRows,
+    _cut_inside,
     chat_rows,
     completion_rows,
     encode,
@@ -399,3 +403,45 @@ def test_a_chat_that_the_template_refuses_is_named(loaded: Loaded) -> None:
     loaded.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}" + PLAIN
     with pytest.raises(DataError, match="row 0: roles must alternate"):
         one_chat(loaded, CHAT)
+
+
+def test_counts_name_their_first_rows_and_sum_up_what_is_scored() -> None:
+    rows = TokenRows(scored=[])
+    for i, scored in enumerate([[False, True, True], [False, False], [False, True, False, True]]):
+        rows.ids.append(np.arange(len(scored), dtype=np.int32))
+        rows.scored.append(np.array(scored))
+        rows.row_ids.append(i)
+    for row_id in range(50):
+        rows.count("rows_without_eos", row_id)
+    assert rows.rows_without_eos == 50
+    assert rows.examples == {"rows_without_eos": list(range(EXAMPLES))}
+    found = rows.describe("train", 4)
+    assert (found.rows, found.columns, found.rows_without_eos) == (3, 4, 50)
+    assert (found.tokens, found.scored_tokens, found.masked_tokens) == (9, 4, 5)
+    assert found.unscored_rows == 1
+    assert TokenRows(scored=[]).truncated_rows == 0
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_a_long_text_keeps_a_closing_token_and_no_other_last_one(
+    loaded: Loaded, special: bool
+) -> None:
+    most, rows = loaded.max_length, TokenRows()
+    end = loaded.tokenizer.all_special_ids[0] if special else 40
+    ids = np.array([*([41] * (most + 2)), end], dtype=np.int32)
+    found = _cut_inside(ids, loaded, rows, 7)
+    assert found.tolist() == [41] * (most - 1) + [end if special else 41]
+    assert (rows.truncated_rows, rows.truncated_tokens) == (1, 3)
+    assert _cut_inside(ids[-most:], loaded, rows, 8).tolist() == ids[-most:].tolist()
+    assert rows.truncated_rows == 1
+
+
+def test_lengths_are_counted_in_at_most_twelve_bins_of_one_round_width() -> None:
+    lengths = np.array([1, 2, 2, 5, 6, 11])
+    assert _histogram(lengths) == [(i, i, int((lengths == i).sum())) for i in range(1, 12)]
+    assert _histogram(np.array([12]))[-1] == (11, 12, 1)
+    wide = _histogram(np.array([1, 20, 21, 100, 239]))
+    assert wide[0] == (1, 20, 2)
+    assert wide[1] == (21, 40, 1)
+    assert wide[-1] == (221, 240, 1)
+    assert sum(n for _, _, n in wide) == 5
