@@ -295,3 +295,19 @@ def test_S2b_a_large_difference_does_not_hide_small_ones() -> None:
     )
     [c] = compare("test", "base", frame, "tuned", after, metrics=["loss"])
     assert c.smallest_detectable == pytest.approx(2.8 * 0.45 / np.sqrt(59), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("counts", "every"),
+    [([1] * 13, True), ([1] * 14, False), ([99, 99], True), ([100, 99], False), ([9999], True)],
+)
+def test_S2b_all_exchanges_are_made_where_they_are_no_more_than_the_draws(counts, every):
+    """8,192 and 16,384 patterns; 100 × 100 and 101 × 100 sums."""
+    assert Signs(np.array(counts), Resampling(draws=10_000)).every is every
+
+
+def test_S2b_all_exchanges_have_the_chances_of_their_signs():
+    sums, chances = Signs(np.array([2, 1]), Resampling()).all()
+    found = {tuple(row): p for row, p in zip(sums.tolist(), chances.tolist(), strict=True)}
+    expected = {(a, b): p / 8 for a, p in ((-2.0, 1), (0.0, 2), (2.0, 1)) for b in (-1.0, 1.0)}
+    assert found == pytest.approx(expected)

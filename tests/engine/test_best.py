@@ -16,7 +16,9 @@ from ftev.core.engine.training.best import (
     out_of_patience,
     update_best,
 )
+from ftev.core.engine.training.checkpoints import checkpoint_path, diverged, drop_old_checkpoints
 from ftev.core.run.history import Change
+from ftev.core.run.runs import TRAINING_STATE, Run
 
 
 def test_T2_the_reference_moves_only_when_the_gain_exceeds_min_delta() -> None:
@@ -169,3 +171,33 @@ def test_V10_of_hundreds_of_evaluations_the_telling_ones_are_kept(tmp_path: Path
     kept.forget_after(50)
     assert kept.steps()[-1] == 50
     assert [step for step, *_ in kept.changes(51, rows_scored([1.0, 2.0]))] == kept.steps()
+
+
+def test_V5_a_diverged_run_names_its_last_checkpoint_with_finite_scores(tmp_path: Path) -> None:
+    """By the scored rows of a step; without them a step counts up to the one before the last."""
+    run = Run(tmp_path)
+    assert "No checkpoint with finite scores" in str(diverged(run, 8, "why"))
+    for step in (2, 6, 7):
+        checkpoint_path(run, step).mkdir(parents=True)
+        (checkpoint_path(run, step) / TRAINING_STATE).write_text("{}")
+    error = str(diverged(run, 8, "why"))
+    assert "diverged since step 8: why" in error
+    assert "that of step 6, in checkpoints/step_000006" in error
+    rows = ValidationRows.of(run)
+    for step, nll in ((6, math.nan), (7, 0.5)):
+        frame = pl.DataFrame({"row_id": [0, 1], "nll": [0.5, nll]})
+        rows.keep(step, 1.0, frame, probabilities=False)
+    assert "that of step 7" in str(diverged(run, 8, "why"))
+    rows.keep(7, 1.0, pl.DataFrame({"row_id": [0], "nll": [math.inf]}), probabilities=False)
+    assert "that of step 2" in str(diverged(run, 8, "why"))
+
+
+def test_old_checkpoints_go_but_the_newest_and_those_that_are_spared(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for step in (2, 4, 6, 8, 10):
+        checkpoint_path(run, step).mkdir(parents=True)
+    (run.checkpoints / "step_best").mkdir()
+    drop_old_checkpoints(run, 2, {4})
+    assert sorted(p.name for p in run.checkpoints.iterdir()) == [
+        "step_000004", "step_000008", "step_000010", "step_best"
+    ]  # fmt: skip
