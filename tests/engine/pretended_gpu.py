@@ -17,7 +17,7 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -286,7 +286,9 @@ def set_up() -> None:
 
     Views of inference mode cannot be made by a backend in Python: `no_grad` stands in for it.
     """
-    torch.inference_mode = torch.no_grad  # type: ignore[assignment,misc]
+    torch.inference_mode = _inference_mode  # type: ignore[assignment,misc]
+    if not hasattr(torch._C, "_cuda_getCurrentRawStream"):  # bitsandbytes reads it when imported
+        torch._C._cuda_getCurrentRawStream = lambda device: 0
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     module: Any = backend_registration._DummyBackendModule()
     module.get_rng_state = lambda device=0: torch.zeros(8, dtype=torch.uint8)
@@ -306,6 +308,10 @@ def set_up() -> None:
     _kernels[1].fallback(registry.fallthrough_kernel, "AutocastPrivateUse1")
     for name in ("autocast", "is_autocast_enabled", "get_autocast_dtype"):
         setattr(torch, name, _by_its_name(getattr(torch, name)))
+
+
+def _inference_mode(mode: bool = True) -> Any:
+    return torch.no_grad() if mode else nullcontext()
 
 
 def _by_its_name(ask: Any) -> Any:

@@ -30,6 +30,7 @@ class Choice(msgspec.Struct, frozen=True):
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device has bfloat16 arithmetic in hardware: then "auto" is autocast to it."""
     if device.type == "cuda":
+        # emulated, as before Ampere, it costs more than float32
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
@@ -56,6 +57,7 @@ def fuses_optimizer(device: torch.device) -> bool:
 
 def copies_ahead(device: torch.device) -> bool:
     """Whether batches go to the device from pinned memory, while it still computes."""
+    # without pinned memory each copy would wait for all that the GPU still has to compute
     return device.type == "cuda"
 
 
@@ -101,6 +103,7 @@ def _backends(device: torch.device) -> list[str]:
         return ["plain products where they train faster", "flash for CPUs"]
     able = torch.cuda.get_device_capability(device)
     cuda: Any = torch.backends.cuda
+    # cuDNN's attention is compiled for Hopper and later; torch prefers it there
     known = {
         "flash": able >= FLASH_CAPABILITY and cuda.flash_sdp_enabled(),
         "memory-efficient": cuda.mem_efficient_sdp_enabled(),

@@ -297,7 +297,7 @@ def _answer_together(
             )
         cache = out.past_key_values
         chosen = out.logits[:, -1].float().argmax(-1)
-        _add_tokens(rows, chosen.tolist(), stop)
+        _add_tokens(rows, chosen.tolist(), stop)  # the one wait of a step, for all rows
         kept = [i for i, answer in enumerate(rows) if not answer.ended]
         yield (len(answers) - len(kept)) * limit + len(kept) * step
         if not kept:

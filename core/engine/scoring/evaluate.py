@@ -56,7 +56,7 @@ def score_labels(
                 out = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
             readings.add(part, out.logits.float().double().log_softmax(-1))
             yield done
-        readings.read()
+        readings.read()  # the last quarter of a second
     yield labelled(rows, labels, log_probabilities)
 
 
