@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from data_files import TEN, faults, read, write_csv, write_jsonl
 from ftev.core.analysis.predictions import read_frame
+from ftev.core.data import conversations, rows
 from ftev.core.data import faults as data_faults
-from ftev.core.data import rows
 from ftev.core.data.formats.parquet import read_parquet, unpacked_size
 from ftev.core.errors import DataError, RunError
 from ftev.core.files import disk
@@ -112,6 +112,7 @@ def test_a_text_that_is_too_long_is_a_bad_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LONGEST", 40)
+    monkeypatch.setattr(conversations, "LONGEST", 40)
     write_csv(tmp_path / "a.csv", [*TEN, ("a text " * 6, "good")])
     [found] = faults(tmp_path, train="a.csv")
     assert found.startswith('a.csv:12: text is longer than 40 bytes in column "text"')

@@ -85,10 +85,12 @@ def test_usual_pairs(tmp_path: Path, row: dict[str, object], pair: tuple[str, st
     assert (columns.sources["prompt"], columns.sources["completion"]) == pair
 
 
-def test_three_columns_of_instructions_are_doubt(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "a.jsonl", [{"instruction": "add", "input": "1 1", "output": "2"}])
+def test_two_prompts_are_doubt_and_naming_one_settles_it(tmp_path: Path) -> None:
+    row = {"prompt": "sum", "instruction": "add", "input": "1 1", "output": "2", "completion": "3"}
+    write_jsonl(tmp_path / "a.jsonl", [row])
     [fault] = faults(tmp_path, "generation", train="a.jsonl")
     assert 'Write prompt = "…" and completion = "…"' in fault
+    write_jsonl(tmp_path / "a.jsonl", [{"instruction": "add", "input": "1 1", "output": "2"}])
     named = read(tmp_path, "generation", train="a.jsonl", prompt="instruction").columns
     assert named.sources == {"prompt": "instruction", "completion": "output"}
 

@@ -91,6 +91,8 @@ class ModelConfig:
     """Branch, tag or commit of a hub model."""
     max_length: Annotated[int | None, Bounds(at_least=2)] = None
     """Maximum tokens per row, longer rows are truncated; default: the model's own, up to 512."""
+    chat_template: str | None = None
+    """File with a chat template (Jinja), used and saved in place of the tokenizer's."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic in training; "auto" is bfloat16 autocast where the device is fast at it."""
 
@@ -113,6 +115,8 @@ class DataConfig:
     """Column with the completion (generation)."""
     messages: Columns = None
     """Column with chat messages, a list of {role, content} (generation)."""
+    system: str | None = None
+    """System message put before every chat that has none (generation)."""
     group: Columns = None
     """Column whose equal values must stay on one side of a split (a customer, a document)."""
     format: DataFormat = "auto"

@@ -15,6 +15,7 @@ from ..config.config import DataConfig
 from ..tasks import find_task
 from .faults import Faults, show_value
 from .labels import describe_scale, is_scale, sort_labels
+from .row_forms import NAMES, PAIRS, find_row_forms
 from .sources import Table
 
 Form = Literal["text_label", "text", "prompt_completion", "messages"]
@@ -26,19 +27,9 @@ LABEL_NAMES = (
     *("label", "labels", "category", "sentiment", "class", "intent", "target", "topic", "emotion"),
     *("tag", "y"),
 )
-PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("question", "answer"),
-    ("instruction", "output"),
-    ("instruction", "response"),
-    ("instruction", "completion"),
-    ("input", "output"),
-)
-KNOWN_NAMES = frozenset(
-    [*TEXT_NAMES, *LABEL_NAMES, *(n for pair in PAIRS for n in pair), "messages"]
-)
+KNOWN_NAMES = frozenset([*TEXT_NAMES, *LABEL_NAMES, *NAMES])
 ROLES = ("text", "label", "prompt", "completion", "messages", "group")
+NOT_NEEDED = ("group", "tools", "system", "rated")  # a split may lack them
 _SHOWN_LABEL = 64  # characters; a longer value is no label
 _SHOWN_COLUMNS = 50
 _SAMPLES = 3  # values of each column in a question
@@ -50,11 +41,23 @@ class Columns:
 
     form: Form
     sources: dict[str, str]  # role -> source column; "group" too where there is one
+    written: str = ""  # how the files write such rows: an entry of `row_forms.FORMS`
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What a row consists of, without the group."""
-        return tuple(role for role in self.sources if role != "group")
+        """What a row consists of, without the group and what goes into a prompt or a chat."""
+        if self.form == "messages":
+            return ("messages", "tools") if "tools" in self.sources else ("messages",)
+        return tuple(role for role in self.sources if role in ROLES and role != "group")
+
+    def column_of(self, role: str) -> str:
+        """The column that holds a role, or in which it ends: a chat may come in two."""
+        return self.sources.get(role) or self.sources["completion"]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Columns without which a row cannot be made."""
+        return tuple(c for role, c in self.sources.items() if role not in NOT_NEEDED)
 
 
 def named_columns(data: DataConfig) -> dict[str, str]:
@@ -135,21 +138,24 @@ def _find_generation(named: dict[str, str], table: Table, fatal: Faults) -> Colu
         what = "is for classification; this task is generation"
         fatal.about("data.label").add("columns", "data.label", what)
         return None
-    forms = _named_forms(named) if named.keys() - {"group"} else _possible_forms(table)
+    asked = {role: name for role, name in named.items() if role != "group"}
+    forms = _named_forms(asked, table) if asked else _possible_forms(table)
     if len(forms) == 1 and (columns := _complete(forms[0], table)):
-        return Columns(columns.form, columns.sources | _group(named))
-    if len(forms) > 1 and named.keys() - {"group"}:
+        return Columns(columns.form, columns.sources | _group(named), columns.written)
+    if len(forms) > 1 and asked:
         what = "text, prompt + completion and messages exclude each other"
-        fatal.about(f"data.{next(iter(named))}").add("columns", "data", what)
+        fatal.about(f"data.{next(iter(named))}").add("columns", table.files[0], what)
         return None
     _ask("prompt and completion, messages, or text", table, fatal)
     return None
 
 
-def _named_forms(named: dict[str, str]) -> list[Columns]:
+def _named_forms(named: dict[str, str], table: Table) -> list[Columns]:
     forms = []
     if "messages" in named:
-        forms.append(Columns("messages", {"messages": named["messages"]}))
+        found = find_row_forms(table, {"messages": named["messages"]})
+        written = [Columns("messages", sources, form.name) for form, sources in found]
+        forms += written or [Columns("messages", {"messages": named["messages"]}, "messages")]
     if pair := {role: name for role, name in named.items() if role in ("prompt", "completion")}:
         forms.append(Columns("prompt_completion", pair))
     if "text" in named:
@@ -158,35 +164,39 @@ def _named_forms(named: dict[str, str]) -> list[Columns]:
 
 
 def _complete(columns: Columns, table: Table) -> Columns | None:
-    """With the other half of a pair of which the config names one."""
-    if columns.form != "prompt_completion" or len(columns.sources) == 2:
+    """With the other half of a pair of which the config names one; a pair may be of chats."""
+    if columns.form != "prompt_completion" or columns.written:
         return columns
-    [(role, name)] = columns.sources.items()
-    here = 0 if role == "prompt" else 1
-    lower = _by_lower_name(table)
-    others = {
-        lower[pair[1 - here]]
-        for pair in PAIRS
-        if pair[here] == name.lower() and pair[1 - here] in lower
-    }
-    if len(others) != 1:
-        return None
-    pair = (name, others.pop()) if role == "prompt" else (others.pop(), name)
-    return Columns("prompt_completion", dict(zip(("prompt", "completion"), pair, strict=True)))
+    if len(columns.sources) == 1:
+        [(role, name)] = columns.sources.items()
+        here = 0 if role == "prompt" else 1
+        lower = _by_lower_name(table)
+        others = {
+            lower[pair[1 - here]]
+            for pair in PAIRS
+            if pair[here] == name.lower() and pair[1 - here] in lower
+        }
+        if len(others) != 1:
+            return None
+        pair = (name, others.pop()) if role == "prompt" else (others.pop(), name)
+        columns = Columns(columns.form, dict(zip(("prompt", "completion"), pair, strict=True)))
+    found = find_row_forms(table, columns.sources)
+    chats = [
+        Columns("messages", sources, f.name) for f, sources in found if f.becomes == "messages"
+    ]
+    return chats[0] if len(chats) == 1 else columns
 
 
 def _possible_forms(table: Table) -> list[Columns]:
     """Every reading that the names allow; if none, the only text column there is."""
     lower = _by_lower_name(table)
-    forms = [
-        Columns("prompt_completion", {"prompt": lower[a], "completion": lower[b]})
-        for a, b in PAIRS
-        if a in lower and b in lower
-    ]
-    if "messages" in lower:
-        forms.append(Columns("messages", {"messages": lower["messages"]}))
-    if "text" in lower:
+    found = find_row_forms(table, {})
+    forms = [Columns(form.becomes, sources, form.name) for form, sources in found]
+    repeated = {name for form, _ in found for name in form.repeats}
+    if "text" in lower and "text" not in repeated:
         forms.append(Columns("text", {"text": lower["text"]}))
+    if not forms and "messages" in lower:
+        forms = [Columns("messages", {"messages": lower["messages"]}, "messages")]
     if not forms and (text := _only_candidate("text", table, set())):
         strings = [name for name, column in table.columns.items() if _may_be_text(column)]
         forms = [Columns("text", {"text": text})] if strings == [text] else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,7 +17,8 @@ from .columns import KNOWN_NAMES, Columns, check_slices, find_columns, list_colu
 from .faults import Faults, show_value
 from .formats import Reading, format_by_ending
 from .labels import describe_scale, is_scale, sort_labels
-from .rows import check_labels, find_unread_keys, select_rows, with_content
+from .row_forms import find_unread_keys, words_of
+from .rows import check_labels, select_rows, with_content
 from .sources import Table, find_source, read_source
 from .splits import assign_splits, split_document
 
@@ -71,6 +72,7 @@ class SplitFacts(TypedDict):
     sha256: str
     labels: dict[str, int]
     skipped_rows: int
+    not_learned: dict[str, int]
     distinct_rows: int
     line_offset: int
 
@@ -87,6 +89,8 @@ class Dataset:
     unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
     unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
     notes: tuple[str, ...] = ()  # how sources were read, where that is not plain
+    left_out: Mapping[str, list[Fault]] = field(default_factory=dict)  # right, not to be learned
+    not_learned: Mapping[str, dict[str, int]] = field(default_factory=dict)  # why: rows, by source
 
     def facts(self, name: str) -> SplitFacts:
         """What is known of a split; of running text no rows are counted, for it has none."""
@@ -97,6 +101,7 @@ class Dataset:
             "sha256": split.sha256,
             "labels": split.label_counts(),
             "skipped_rows": self.skipped_rows.get(name, 0),
+            "not_learned": dict(self.not_learned.get(name, {})),
             "distinct_rows": split.distinct_rows if self.columns.form != "text" else 0,
             "line_offset": split.line_offset if self.columns.form != "text" else 0,
         }
@@ -110,6 +115,7 @@ class Dataset:
         return ColumnsFound(
             form=self.columns.form,
             columns=self.columns.sources,
+            words=words_of(self.columns.written),
             unread=list(self.unread),
             unread_keys=list(self.unread_keys),
         )
@@ -141,6 +147,7 @@ def read_dataset(
     """
     slices = slices or {}
     fatal, bad = Faults(), Faults()
+    left_out = {name: Faults() for name in SPLITS}
     tables = _read_tables(data, task, folder, fatal, bad, tuple(slices))
     columns = _find_all_columns(data, task, tables, fatal)
     if slices and (judged := _judged_table(data, tables)):
@@ -153,7 +160,14 @@ def read_dataset(
             fatal.about(f"data.{name}").add("no rows", file, "has no good row left")
     if columns and not unread:
         frames = {
-            name: select_rows(table, columns, bad.about(f"data.{name}"), tuple(slices))
+            name: select_rows(
+                table,
+                columns,
+                bad.about(f"data.{name}"),
+                left_out[name],
+                tuple(slices),
+                data.system,
+            )
             for name, table in tables.items()
         }
         if columns.form == "text_label":
@@ -180,8 +194,10 @@ def read_dataset(
         bad.listing(),
         skipped,
         tuple(name for name in first.columns if name not in read),
-        find_unread_keys(first, columns),
+        find_unread_keys(columns.written, columns.sources, first),
         tuple(dict.fromkeys(notes)),
+        {name: faults.listing() for name, faults in left_out.items() if faults.total},
+        {name: faults.by_kind() for name, faults in left_out.items() if faults.total},
     )
 
 
@@ -244,11 +260,13 @@ def _find_all_columns(
     if not columns:
         return None
     for name, table in others:
-        needed = [columns.sources[role] for role in columns.roles]
-        missing = [column for column in needed if column not in table.columns]
+        missing = [column for column in columns.needed if column not in table.columns]
         if missing:
             what = f"has no column {', '.join(missing)}, which {decides.files[0]} has"
             fatal.about(f"data.{name}").add("columns", table.files[0], what, list_columns(table))
+    if data.system and columns.form != "messages":
+        what = "data.system is for chats, and these rows are none"
+        fatal.about("data.system").add("columns", decides.files[0], what, "Leave it out")
     return None if fatal.total else columns
 
 

@@ -96,6 +96,13 @@ class Faults:
     def total(self) -> int:
         return sum(len(alike.lines) for alike in self.kinds.values())
 
+    def by_kind(self) -> dict[str, int]:
+        """Lines of each kind, over all files."""
+        counts: dict[str, int] = {}
+        for (kind, _), alike in self.kinds.items():
+            counts[kind] = counts.get(kind, 0) + len(alike.lines)
+        return counts
+
     def listing(self) -> list[Fault]:
         """A fault for each kind and file, and the count of what is not listed."""
         kinds = list(self.kinds.values())

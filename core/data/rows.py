@@ -3,39 +3,56 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import polars as pl
 
 from ..metrics.answer_text import normalise_text
 from .columns import Columns, as_text
+from .conversations import (
+    NOT_LEARNED,
+    as_series,
+    chat_input,
+    find_chat_fault,
+    has_nothing_to_learn,
+    name_type,
+)
 from .faults import LONGEST, MEND, Faults, show_value
+from .row_forms import make_rows
 from .sources import Table
 
 CHARACTERS = "characters"  # column of the length of the whole input, beside its stored beginning
 SLICE = "slice:"  # before the name of a carried column: a file may call one "text" or "line"
-CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
-MESSAGE: dict[str, type[pl.DataType]] = {"role": pl.String, "content": pl.String}
-MORE_OF_A_MESSAGE: dict[str, type[pl.DataType]] = {  # kept where some message has it
-    "reasoning_content": pl.String,  # rendered by templates that know it
-    "weight": pl.Float64,  # 0: context, not scored
-}
-_NAMES = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
 
 
 def select_rows(
-    table: Table, columns: Columns, bad: Faults, slices: tuple[str, ...] = ()
+    table: Table,
+    columns: Columns,
+    bad: Faults,
+    left_out: Faults,
+    slices: tuple[str, ...] = (),
+    system: str | None = None,
 ) -> pl.DataFrame:
     """The good rows: row_id, line, a column for each role, `slice:NAME` for each slice, content.
 
-    A bad row becomes a fault with its file and line, and is left out.
+    A bad row becomes a fault with its file and line, and is left out. A right one from which
+    nothing is to be learned is left out too, and stands in `left_out`. `system`: what a chat that
+    has no system message begins with.
     """
-    values = {role: _read_role(role, columns.sources[role], table, bad) for role in columns.roles}
+    table = make_rows(columns.written, columns.sources, table, left_out)
+    read = {role: columns.column_of(role) for role in columns.roles}
+    values = {role: _read_role(role, name, table, bad) for role, name in read.items()}
+    if "messages" in values:
+        chats = _learnable(values["messages"].to_list(), table, left_out)
+        values["messages"] = as_series([chat and _with_system(chat, system) for chat in chats])
+        values["file"] = pl.Series(table.file.replace_strict(dict(enumerate(table.files))))
     frame = pl.DataFrame({"row_id": table.row_id, "line": table.line, **values})
     if (group := columns.sources.get("group")) and group in table.columns:
         frame = frame.with_columns(as_text(table.columns[group]).alias("group"))
     carried = [_as_slice(table.columns[n]).alias(SLICE + n) for n in slices if n in table.columns]
-    return with_content(frame.with_columns(carried).drop_nulls(list(values)))
+    needed = [role for role in values if role not in ("tools", "file")]
+    return with_content(frame.with_columns(carried).drop_nulls(needed))
 
 
 def with_content(frame: pl.DataFrame) -> pl.DataFrame:
@@ -63,6 +80,8 @@ def check_labels(
 
 def _read_role(role: str, name: str, table: Table, bad: Faults) -> pl.Series:
     """The values of a role, null where a row is bad."""
+    if role == "tools":
+        return _read_tools(table.columns.get(name), len(table.row_id))
     column = table.columns[name]
     if role == "messages":
         return _read_messages(column, name, table, bad)
@@ -124,64 +143,27 @@ def _read_messages(column: pl.Series, name: str, table: Table, bad: Faults) -> p
     faults = {row: what for row, chat in enumerate(raw) if (what := find_chat_fault(chat))}
     for row, what in faults.items():
         bad.add(f"{name}: {what}", table.place(row), f'column "{name}": {what}', MEND)
-    good = [None if row in faults else chat for row, chat in enumerate(raw)]
-    turns = [turn for chat in good for turn in chat or ()]
-    more = {k: t for k, t in MORE_OF_A_MESSAGE.items() if any(u.get(k) is not None for u in turns)}
-    known = MESSAGE | more
-    chats = [chat and [{key: turn.get(key) for key in known} for turn in chat] for chat in good]
-    return pl.Series("messages", chats, dtype=pl.List(pl.Struct(known)), strict=False)
+    return as_series([None if row in faults else chat for row, chat in enumerate(raw)])
 
 
-def find_unread_keys(table: Table, columns: Columns) -> tuple[str, ...]:
-    """Keys of messages that nothing reads, in the order in which they are met."""
-    if columns.form != "messages":
-        return ()
-    chats = table.columns[columns.sources["messages"]].to_list()
-    turns = (turn for chat in chats if isinstance(chat, list) for turn in chat)
-    found = {key: None for turn in turns if isinstance(turn, dict) for key in turn if turn[key]}
-    return tuple(key for key in found if key not in MESSAGE | MORE_OF_A_MESSAGE)
+def _learnable(chats: list[Any], table: Table, left_out: Faults) -> list[Any]:
+    """Chats without those in which each answer is context."""
+    out = {row for row, chat in enumerate(chats) if chat and has_nothing_to_learn(chat)}
+    for row in sorted(out):
+        left_out.add(NOT_LEARNED, table.place(row), NOT_LEARNED)
+    return [None if row in out else chat for row, chat in enumerate(chats)]
 
 
-def find_chat_fault(chat: object) -> str:
-    """What is wrong with a chat; empty if nothing is."""
-    if not isinstance(chat, list):
-        return f"holds {name_type(chat)}, not a list of messages"
-    if not chat:
-        return "the chat is empty"
-    for number, turn in enumerate(chat, 1):
-        if not isinstance(turn, dict) or not {"role", "content"} <= turn.keys():
-            return f"message {number} has no role and content"
-        if turn["role"] not in CHAT_ROLES:
-            return f"message {number} has the unknown role {show_value(turn['role'])}"
-        if not isinstance(turn["content"], str):
-            return f"the content of message {number} is {name_type(turn['content'])}, not text"
-        if len(turn["content"]) > LONGEST:
-            return f"message {number} is longer than {LONGEST:,} characters"
-        if turn["role"] == "assistant" and not turn["content"].strip():
-            return f"message {number}, of the assistant, is empty"
-        if fault := _find_extra_fault(turn, number):
-            return fault
-    answers = [turn for turn in chat if turn["role"] == "assistant"]
-    if not answers:
-        return "no message is of the assistant: there is nothing to learn"
-    if all(turn.get("weight") == 0 for turn in answers):
-        return "every message of the assistant has weight 0: there is nothing to learn"
-    return ""
+def _with_system(chat: list[Any], system: str | None) -> list[Any]:
+    given = any(turn["role"] in ("system", "developer") for turn in chat)
+    return chat if given or not system else [{"role": "system", "content": system}, *chat]
 
 
-def _find_extra_fault(turn: dict[str, Any], number: int) -> str:
-    """What is wrong with the keys that a message may have beside role and content."""
-    weight, reasoning = turn.get("weight"), turn.get("reasoning_content")
-    if weight not in (None, 0, 1):
-        return f"message {number} has weight {show_value(weight)}, which is neither 0 nor 1"
-    if not isinstance(reasoning, str | None):
-        return f"the reasoning_content of message {number} is {name_type(reasoning)}, not text"
-    return ""
-
-
-def name_type(value: object) -> str:
-    """What a value is, in words."""
-    return "nothing" if value is None else _NAMES.get(type(value), "an object")
+def _read_tools(column: pl.Series | None, height: int) -> pl.Series:
+    """What tools a chat may call, as JSON; null where it has none."""
+    values = [None] * height if column is None else column.to_list()
+    texts = [v if isinstance(v, str) else json.dumps(v) if v else None for v in values]
+    return pl.Series("tools", texts, dtype=pl.String)
 
 
 def _as_slice(column: pl.Series) -> pl.Series:
@@ -200,13 +182,6 @@ def input_of(frame: pl.DataFrame) -> pl.Series:
         chats = [chat_input(chat) for chat in frame["messages"].to_list()]
         return pl.Series("input", chats, dtype=pl.String)
     return frame["prompt" if "prompt" in frame.columns else "text"].alias("input")
-
-
-def chat_input(chat: list[dict[str, Any]]) -> str:
-    """The turns before the last answer that counts; all of them where nothing comes before it."""
-    answers = (i for i, t in enumerate(chat) if t["role"] == "assistant" and t.get("weight") != 0)
-    last = max(answers, default=0)
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in chat[: last or len(chat)])
 
 
 def normalise(texts: pl.Series) -> pl.Series:

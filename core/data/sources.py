@@ -119,6 +119,19 @@ class Table:
     documents: bool = False  # plain text: a file is one document, or several
     notes: tuple[str, ...] = ()  # how files were read, where that is not plain
 
+    def take(self, rows: list[int]) -> Table:
+        """Some of the records; what was counted of all stays."""
+        columns = {
+            name: column
+            if len(rows) == len(column)
+            else pl.Series(name, [column[row] for row in rows], dtype=column.dtype)
+            if column.dtype == pl.Object
+            else column.gather(rows)
+            for name, column in self.columns.items()
+        }
+        row_id, line, file = (c.gather(rows) for c in (self.row_id, self.line, self.file))
+        return replace(self, columns=columns, row_id=row_id, line=line, file=file)
+
     def place(self, row: int) -> Place:
         return Place(self.files[self.file[row]], self.line[row])
 

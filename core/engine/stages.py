@@ -33,8 +33,12 @@ def read_data(s: Session) -> None:
     c = s.config
     s.listener.state = "reading data"
     s.dataset = read_run_data(c)
+    for split, reasons in s.dataset.not_learned.items():
+        for why, rows in reasons.items():
+            s.note(f"{rows:,} rows of {split} left out: {why}")
     if s.dataset.skipped:
-        rows = sum(s.dataset.skipped_rows.values())
+        left_out = sum(sum(reasons.values()) for reasons in s.dataset.not_learned.values())
+        rows = sum(s.dataset.skipped_rows.values()) - left_out
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
     for note in s.dataset.notes:
         s.note(note)
@@ -100,12 +104,27 @@ def prepare_training_data(s: Session) -> None:
             if split in s.dataset.splits:
                 s.prepare(split)
         check_tokens(s, s.config.model.base)
+        note_on_template(s)
         s.leakage = find_leakage(s.dataset.splits, near=s.config.data.near_duplicates)
         s.write(s.leakage.as_event())
         if "train" in s.rows:
             shown.update(s.shapes("train"))
         else:
             shown["note"] = "no training data"
+
+
+def note_on_template(s: Session) -> None:
+    """What a chat template leaves out or rewrites of the first split that there is."""
+    if s.form != "messages":
+        return
+    from .scoring.chats import keys_not_rendered, notes_on_history
+
+    frame = next(iter(s.dataset.splits.values())).frame
+    for text in notes_on_history(frame, s.tuned.tokenizer):
+        s.note(text, "warning")
+    if unread := keys_not_rendered(frame, s.tuned.tokenizer):
+        listed = ", ".join(unread)
+        s.note(f"the chat template renders nothing of {listed}: no model reads it", "warning")
 
 
 def check_tokens(s: Session, name: str) -> None:

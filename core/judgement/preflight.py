@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.config import RunConfig, to_dict
 from ..errors import Fault, RunError
-from ..run.events import AnyEvent, LabelsFixed, RunStarted, SplitPrepared
+from ..run.events import AnyEvent, ColumnsFound, LabelsFixed, RunStarted, SplitPrepared
 from ..run.history import fold
 from .findings import Finding, find
 
@@ -48,6 +48,7 @@ class CheckResult:
     name: str
     task: str
     form: str  # text_label, text, prompt_completion or messages
+    words: str  # what each row is, where the way in which the files write it has a name
     columns: dict[str, str]  # role to the name it has in the files
     labels: list[str]
     splits: dict[str, SplitCheck]
@@ -67,6 +68,7 @@ def check_run(config: RunConfig) -> CheckResult:
     """Read the data as a run would; the model stays out. Raises DataError with every fault."""
     from ..data.data import read_run_data
     from ..data.leakage import find_leakage
+    from ..data.row_forms import words_of
 
     dataset = read_run_data(config)
     leakage = find_leakage(dataset.splits, near=config.data.near_duplicates)
@@ -74,6 +76,7 @@ def check_run(config: RunConfig) -> CheckResult:
         name=config.name,
         task=config.task,
         form=dataset.columns.form,
+        words=words_of(dataset.columns.written),
         columns=dict(dataset.columns.sources),
         labels=list(dataset.labels),
         splits={name: _check_split(s, dataset, leakage) for name, s in dataset.splits.items()},
@@ -81,7 +84,7 @@ def check_run(config: RunConfig) -> CheckResult:
         leaked=leakage.as_event().leaked,
         group_rows=leakage.as_event().group_rows,
         pairs=[p for p in leakage.pairs if p.split_a != p.split_b],
-        skipped=list(dataset.skipped),
+        skipped=[*dataset.skipped, *(f for many in dataset.left_out.values() for f in many)],
         findings=_find(config, dataset, leakage),
         notes=list(leakage.notes),
         how_read=list(dataset.notes),
@@ -106,7 +109,8 @@ def check_model(
         answer = ask_engine("preview", {"config": to_dict(config)}, on_progress, started)
     except RunError as error:
         return replace(result, not_checked=[f"{BY_THE_ENGINE}: {error}"])
-    found = result.findings + _find_masking(answer["splits"])
+    unread = ColumnsFound(form=result.form, columns={}, unread_keys=answer["unread_keys"])
+    found = result.findings + _find_masking(answer["splits"]) + find(fold([unread]))
     return replace(result, model=answer, findings=found, not_checked=[])
 
 

@@ -109,7 +109,8 @@ class SplitPrepared(Event, frozen=True, tag=True):
     truncated_rows: int = 0
     truncated_tokens: int = 0
     unscored_rows: int = 0  # nothing left to score
-    skipped_rows: int = 0  # bad rows that the config said to skip
+    skipped_rows: int = 0  # rows left out: bad ones that the config said to skip, and those of
+    not_learned: dict[str, int] = {}  # why right rows are not learned from -> how many
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
     truncated_completions: int = 0  # generation: rows that lost the end of what is scored
     examples: dict[str, list[int]] = {}  # name of a count above -> the first ids of its rows
@@ -126,6 +127,7 @@ class ColumnsFound(Event, frozen=True, tag=True):
     unread: list[str] = []  # columns that nothing reads
     unread_keys: list[str] = []  # keys of messages that nothing reads
     spaced: bool = False  # most completions begin with white space
+    words: str = ""  # how the files write such rows, where that has a name
 
 
 class LabelsFixed(Event, frozen=True, tag=True):

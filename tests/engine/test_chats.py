@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ftev.core.engine.scoring import chats
+from ftev.core.engine.scoring import templates
 from ftev.core.engine.scoring.chats import render_messages
 from ftev.core.errors import ModelError
 from tiny_models import byte_level_tokenizer
@@ -35,7 +35,7 @@ def test_a_template_that_takes_too_much_is_stopped(
 ) -> None:
     tokenizer = byte_level_tokenizer(tmp_path, pad_is_eos=True)
     tokenizer.chat_template = template
-    monkeypatch.setattr(chats, "RENDER_SECONDS", 0.3 if template == LOOP else 60.0)
+    monkeypatch.setattr(templates, "RENDER_SECONDS", 0.3 if template == LOOP else 60.0)
     with pytest.raises(ModelError, match=expected):
         render_messages(CHAT, tokenizer)
 
@@ -51,7 +51,7 @@ def test_a_template_that_takes_too_much_of_a_later_chat_is_stopped(
     tokenizer = byte_level_tokenizer(tmp_path, pad_is_eos=True)
     tokenizer.chat_template = LATER.format(template)
     assert tokenizer.decode(render_messages(CHAT, tokenizer)) == "tea"
-    monkeypatch.setattr(chats, "RENDER_SECONDS", seconds)
+    monkeypatch.setattr(templates, "RENDER_SECONDS", seconds)
     with pytest.raises(ModelError, match=expected):
         render_messages(CHAT * 2, tokenizer)
     assert tokenizer.decode(render_messages(CHAT, tokenizer)) == "tea"

@@ -59,7 +59,9 @@ def _print_document(result: CheckResult | None, faults: tuple[Fault, ...]) -> No
 
 def show_data(result: CheckResult) -> None:
     """What the files hold."""
-    print(f"{visible(result.name)}: {result.task}, every row is {FORMS[result.form]}")
+    print(
+        f"{visible(result.name)}: {result.task}, every row is {result.words or FORMS[result.form]}"
+    )
     for role, column in result.columns.items():
         print(f"  {role}: column {visible(column)!r}")
     for note in result.how_read:
@@ -177,6 +179,8 @@ def _show_model(model: Document) -> None:
     print_table(("split", *(n.replace("_", " ") for n in names)), rows, words=("split",))
     for counts in list(model["splits"].values())[:1]:
         _show_first_row(counts.get("first_row", []))
+    for note in model.get("notes", ()):
+        print(f"  {visible(note)}")
     state = model["state_bytes"] / 2**20  # MiB
     print(
         f"the model has {model['parameters']:,} parameters: {state:,.0f} MiB of weights, gradients "

@@ -114,7 +114,7 @@ def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
     if s.config.task_type.has_labels:
         yield from label_text(s, asked)
         return
-    prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced)
+    prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced, system=s.config.data.system)
     check_prompt(s.tuned, prompt)
     sources = {"base": s.base, "tuned": s.tuned} if "base" in asked.models else {"tuned": s.tuned}
     voices = [Voice(name, loaded) for name, loaded in sources.items() if name in asked.models]
@@ -123,7 +123,9 @@ def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
         if aligned:  # the same for both (G1)
             voice.stops = set().union(*(stop_ids(v.loaded) for v in voices))
         if not aligned and voice.name == "base":
-            voice.prompt = prompt_ids(s.base, asked.text, s.form, spaced=s.spaced)
+            voice.prompt = prompt_ids(
+                s.base, asked.text, s.form, spaced=s.spaced, system=s.config.data.system
+            )
             check_prompt(s.base, voice.prompt)
     for reply in generate(voices, prompt, asked):
         yield _plain(reply)

@@ -305,7 +305,7 @@ def trace_text(s: Session, asked: AskTrace) -> Traced:
 def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int]:
     """The tokens as this model reads them, and how many were left out."""
     if not s.config.task_type.has_labels:
-        ids = prompt_ids(loaded, text, s.form, spaced=s.spaced)
+        ids = prompt_ids(loaded, text, s.form, spaced=s.spaced, system=s.config.data.system)
         kept = ids[: loaded.max_length]
         return kept, len(ids) - len(kept)
     frame = pl.DataFrame({"row_id": [0], "text": [text], "label": [loaded.labels[0]]})

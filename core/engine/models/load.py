@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from jinja2 import TemplateError
 from safetensors import safe_open
 from torch import nn
 
 from ...config.config import RunConfig
 from ...data.demo import find_model
-from ...errors import ModelError
+from ...errors import ConfigError, Fault, ModelError
 from ...files.reading import (
     ADAPTER,
     SavedAdapter,
@@ -251,9 +252,32 @@ def load(
         loaded = _load_classifier(origin, labels, asked)
     else:
         loaded = _load_causal(origin, trainable=trainable)
+        set_template(loaded.tokenizer, config)
     if config.model.max_length:
         loaded.max_length = min(config.model.max_length, loaded.max_length)
     return loaded
+
+
+def set_template(tokenizer: Any, config: RunConfig) -> None:
+    """The template of the configuration, where it names one, in the place of the tokenizer's.
+
+    Raises ConfigError for a file that cannot be read or is no template.
+    """
+    if not config.model.chat_template:
+        return
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    path = Path(config.folder) / config.model.chat_template
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        _compile_jinja_template(text)
+    except (OSError, ValueError, TemplateError) as error:
+        what = f"cannot be used as a template: {getattr(error, 'strerror', None) or error}"
+        remedy = "Name a file with a chat template in Jinja"
+        raise ConfigError(
+            Fault(str(config.model.chat_template), what, remedy, "model.chat_template")
+        ) from None
+    tokenizer.chat_template = text
 
 
 def find_origin(config: RunConfig, name: str) -> Origin:

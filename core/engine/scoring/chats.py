@@ -2,58 +2,49 @@
 
 Of each assistant turn that counts, what follows its header is scored up to the end token: not the
 header, which stands in the prompt, and not the white space that a template puts after the end.
-
-Chat templates come with a model and are programs. jinja2's sandbox keeps a template from attributes
-and modules, and lets it loop and grow. So the first chat is rendered in a child process, whose time
-and memory the system bounds; the later ones, which the same program renders, in this process, which
-checks its time and memory now and then.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-import threading
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
-from jinja2.exceptions import SecurityError
+import polars as pl
+from jinja2.exceptions import TemplateError
 
-from ...errors import Fault, ModelError
+from ...data.faults import Faults, Place
+from ...errors import Fault
 from ...metrics.answer_text import answer_part
+from .templates import ANOTHER, Message, apply_template, find_cure
 
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\b")
 REASONING = "<think"  # how the tags begin with which templates open reasoning
 PROBES = ("the", "one")  # two answers without a first token in common
-Message = dict[str, Any]
+RENDERED = ("tools", "tool_calls", "reasoning_content", "name", "tool_call_id")
+LOOKED_AT = 50  # chats: a template does the same with all of them
 Span = tuple[int, int]  # token positions: first, one past the last
-RENDER_SECONDS = 10.0  # of one chat; a real template takes milliseconds
-RENDER_BYTES = 512 << 20  # more than this process has when it begins
-LOOK_SECONDS = 0.001
-LOOK_INSIDE_SECONDS = 0.02
-REMEDY = "Look at its chat_template, or use a model with another one"
-_FINE, _NO_MEMORY = 0, 3
-_tried: set[tuple[str, str]] = set()  # template and name of the tokenizer
 
 
 def render_chat(
-    chat: list[Message], tokenizer: Any, stop: AbstractSet[int] | None = None
+    chat: list[Message],
+    tokenizer: Any,
+    stop: AbstractSet[int] | None = None,
+    tools: str | None = None,
 ) -> tuple[list[int], list[bool]]:
     """Ids of a chat and which of them an assistant must write, end of turn included.
 
     By the template's generation markers where it has them, else by prefix difference, verified:
     raises ValueError where what an assistant wrote cannot be located. Turns of weight 0 are
-    context. `stop`: the tokens that end a turn, by default the tokenizer's EOS.
+    context. `stop`: the tokens that end a turn, by default the tokenizer's EOS. `tools`: what the
+    chat may call, as JSON.
     """
     ends = {tokenizer.eos_token_id} if stop is None else stop
     marked = GENERATION_MARKER.search(tokenizer.get_chat_template())
-    ids, spans = _marked(chat, tokenizer) if marked else _by_prefix(chat, tokenizer, ends)
+    r = Renderer(tokenizer, tools)
+    ids, spans = _marked(chat, r) if marked else _by_prefix(chat, r, ends)
     scored = [False] * len(ids)
     for start, end in spans:
         end = _end_of_turn(ids, (start, end), tokenizer, ends)
@@ -66,36 +57,71 @@ def counts(message: Message) -> bool:
     return message["role"] == "assistant" and message.get("weight") != 0
 
 
-def render_messages(
-    chat: list[Message], tokenizer: Any, *, add_generation_prompt: bool = False
-) -> list[int]:
+@dataclass(frozen=True)
+class Renderer:
+    """A tokenizer's template, and the tools that a chat may call."""
+
+    tokenizer: Any
+    tools: str | None = None
+
+    def ids(self, chat: list[Message], *, add_generation_prompt: bool = False) -> list[int]:
+        coded = apply_template(
+            self.tokenizer,
+            chat,
+            self.tools,
+            return_dict=True,
+            add_generation_prompt=add_generation_prompt,
+        )
+        return list(coded["input_ids"])
+
+    def text(self, chat: list[Message], *, add_generation_prompt: bool = False) -> str:
+        text: str = apply_template(
+            self.tokenizer,
+            chat,
+            self.tools,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
+        return text
+
+    def has_header(self, chat: list[Message]) -> bool:
+        """Whether the template writes the header of an answer to a chat when asked for it."""
+        return bool(chat) and "add_generation_prompt" in self.tokenizer.get_chat_template()
+
+    def prompt(self, chat: list[Message]) -> list[int]:
+        """What a model reads before it answers: the turns so far and the header of an answer.
+
+        A template that writes no header when asked for one, or has no turn to write it after,
+        shows it before two answers that have nothing in common.
+        """
+        if self.has_header(chat):
+            return self.ids(chat, add_generation_prompt=True)
+        probes = ([*chat, {"role": "assistant", "content": text}] for text in PROBES)
+        one, other = (self.ids(probe) for probe in probes)
+        return one[: _in_common(one, other)]
+
+
+def render_messages(chat: list[Message], tokenizer: Any) -> list[int]:
     """Token ids of a chat through the tokenizer's template."""
-    coded = apply_template(
-        tokenizer, chat, return_dict=True, add_generation_prompt=add_generation_prompt
-    )
-    return list(coded["input_ids"])
+    return Renderer(tokenizer).ids(chat)
 
 
-def render_prompt(chat: list[Message], tokenizer: Any) -> list[int]:
-    """What a model reads before it answers: the turns so far and the header of an assistant's turn.
-
-    A template that writes no header when asked for one, or has no turn to write it after, shows it
-    before two answers that have nothing in common.
-    """
-    if chat and "add_generation_prompt" in tokenizer.get_chat_template():
-        return render_messages(chat, tokenizer, add_generation_prompt=True)
-    probes = ([*chat, {"role": "assistant", "content": text}] for text in PROBES)
-    one, other = (render_messages(probe, tokenizer) for probe in probes)
-    return one[: _in_common(one, other)]
+def render_prompt(chat: list[Message], tokenizer: Any, tools: str | None = None) -> list[int]:
+    """What a model reads before it answers: `Renderer.prompt`."""
+    return Renderer(tokenizer, tools).prompt(chat)
 
 
 def scored_text(
-    chat: list[Message], tokenizer: Any, ids: Sequence[int], scored: Sequence[bool]
+    chat: list[Message],
+    tokenizer: Any,
+    ids: Sequence[int],
+    scored: Sequence[bool],
+    tools: str | None = None,
 ) -> str:
     """The text of the scored tokens of a rendered chat, which may be truncated; special ones at the
     ends of a turn left out.
     """
-    text = apply_template(tokenizer, chat, tokenize=False)
+    text = Renderer(tokenizer, tools).text(chat)
     coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     special, places = set(tokenizer.all_special_ids), coded["offset_mapping"]
     said = []
@@ -117,9 +143,10 @@ def runs(scored: Sequence[bool]) -> Iterator[Span]:
             start = None
 
 
-def _marked(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[Span]]:
+def _marked(chat: list[Message], r: Renderer) -> tuple[list[int], list[Span]]:
     """Spans by the template's own generation markers."""
-    coded = apply_template(tokenizer, chat, return_dict=True, return_assistant_tokens_mask=True)
+    wanted = {"return_dict": True, "return_assistant_tokens_mask": True}
+    coded = apply_template(r.tokenizer, chat, r.tools, **wanted)
     spans = list(runs([bool(m) for m in coded["assistant_masks"]]))
     turns = [message for message in chat if message["role"] == "assistant"]
     if all(map(counts, turns)):
@@ -134,37 +161,35 @@ def _marked(chat: list[Message], tokenizer: Any) -> tuple[list[int], list[Span]]
 
 
 def _by_prefix(
-    chat: list[Message], tokenizer: Any, ends: AbstractSet[int]
+    chat: list[Message], r: Renderer, ends: AbstractSet[int]
 ) -> tuple[list[int], list[Span]]:
-    ids = render_messages(chat, tokenizer)
+    ids = r.ids(chat)
     wanted = [k for k, message in enumerate(chat) if counts(message)]
-    return ids, [_turn(chat, k, ids, tokenizer, ends) for k in wanted]
+    return ids, [_turn(chat, k, ids, r, ends) for k in wanted]
 
 
-def _turn(
-    chat: list[Message], k: int, ids: list[int], tokenizer: Any, ends: AbstractSet[int]
-) -> Span:
+def _turn(chat: list[Message], k: int, ids: list[int], r: Renderer, ends: AbstractSet[int]) -> Span:
     """Where turn k stands in the rendered chat, its header left out."""
-    start = _after_header(chat, k, ids, tokenizer)
-    after = render_messages(chat[: k + 1], tokenizer)
+    start = _after_header(chat, k, ids, r)
+    after = r.ids(chat[: k + 1])
     if ids[: len(after)] == after and len(after) > start:
         return start, len(after)
     # a template that drops earlier reasoning renders this turn otherwise once others follow
     end = next((i + 1 for i in range(start, len(ids)) if ids[i] in ends), start)
-    said = tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False)
+    said = r.tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False)
     if _letters(answer_part(chat[k]["content"])) not in _letters(said):
         raise _changed()
     return start, end
 
 
-def _after_header(chat: list[Message], k: int, ids: list[int], tokenizer: Any) -> int:
-    before = render_prompt(chat[:k], tokenizer)
+def _after_header(chat: list[Message], k: int, ids: list[int], r: Renderer) -> int:
+    before = r.prompt(chat[:k])
     common = _in_common(before, ids)
     if common == len(before):
         return common
     earlier = any(message["role"] == "assistant" for message in chat[k + 1 :])
-    bare = render_messages(chat[:k], tokenizer) if k else []
-    opened = tokenizer.decode(before[common:]).strip().startswith(REASONING)
+    bare = r.ids(chat[:k]) if k else []
+    opened = r.tokenizer.decode(before[common:]).strip().startswith(REASONING)
     if opened and common > len(bare) and earlier:
         return common  # the prompt opens reasoning, which the template drops from earlier turns
     if opened and common > len(bare):
@@ -172,13 +197,27 @@ def _after_header(chat: list[Message], k: int, ids: list[int], tokenizer: Any) -
             "the template's prompt opens reasoning, and this answer has none: "
             "give it reasoning_content, or the tokenizer a template that does not open it"
         )
+    if (cut := _before_space(chat, k, ids, r)) is not None:
+        return cut
     raise _changed()
+
+
+def _before_space(chat: list[Message], k: int, ids: list[int], r: Renderer) -> int | None:
+    """Where the header ends without its last white space, which one token holds together with the
+    beginning of the answer (K2); None where the answer cannot be cut off there either."""
+    if not r.has_header(chat[:k]):
+        return None
+    header = r.text(chat[:k], add_generation_prompt=True)
+    if not r.text(chat).startswith(header):
+        return None
+    before = r.tokenizer(header.rstrip(), add_special_tokens=False)["input_ids"]
+    return len(before) if ids[: len(before)] == before else None
 
 
 def _changed() -> ValueError:
     return ValueError(
-        "the template changes earlier turns when later ones are added, "
-        "so what the assistant said cannot be located"
+        "the template changes earlier turns when later ones are added, so what the assistant said "
+        'cannot be located; turns = "separate" under [data] makes a row of each answer'
     )
 
 
@@ -201,113 +240,68 @@ def _letters(text: str) -> str:
     return "".join(text.split())
 
 
-# Templates are programs
+# What a template makes of the chats of a split
 
 
-def apply_template(tokenizer: Any, chat: list[dict[str, Any]], **options: Any) -> Any:
-    """`tokenizer.apply_chat_template`. Raises ModelError for a template that takes too much."""
-    name = str(tokenizer.name_or_path) or "the tokenizer"
-    known = (str(tokenizer.get_chat_template()), name)
-    if known not in _tried:
-        _try_in_child(tokenizer, chat, name)
-        _tried.add(known)
-    try:
-        with _bounded(name):
-            return tokenizer.apply_chat_template(chat, **options)
-    except SecurityError as error:
-        raise _refused(name, f"reaches for what no template may: {error}") from None
-    except RecursionError:
-        raise _refused(name, "calls itself without an end") from None
-    except MemoryError:
-        raise _too_large(name) from None
+def refused(frame: pl.DataFrame, rows: dict[int, Exception], tokenizer: Any) -> list[Fault]:
+    """A fault for each kind of refusal: by file and line where these are known, with a cure.
+
+    `rows`: places in the frame, each with what its chat raised.
+    """
+    faults = Faults("data.messages")
+    for row, error in rows.items():
+        one = frame.row(row, named=True)
+        at = Place(one["file"], one["line"]) if "file" in one else f"row {one['row_id']}"
+        cure = f"Mend it, or {ANOTHER}"
+        what = str(error)
+        if isinstance(error, TemplateError):
+            what = f"the chat template refuses it: {error}"
+            cure = find_cure(one["messages"], tokenizer, one.get("tools"))
+        faults.add(what, at, what, cure)
+    return faults.listing()
 
 
-def _try_in_child(tokenizer: Any, chat: list[dict[str, Any]], name: str) -> None:
-    """Raises ModelError where the bound of memory or time is passed; other faults show later."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child renders, and starts nothing
-        child = os.fork()
-    if not child:
-        _render_and_exit(tokenizer, chat)
-    until = time.monotonic() + RENDER_SECONDS
-    try:
-        while True:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                break
-            if time.monotonic() > until:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                raise _too_long(name)
-            time.sleep(LOOK_SECONDS)
-    except ChildProcessError:  # somebody else reaps the children of this process
-        return
-    if os.waitstatus_to_exitcode(status) in (_NO_MEMORY, -signal.SIGKILL, -signal.SIGSEGV):
-        raise _too_large(name)
+def notes_on_history(frame: pl.DataFrame, tokenizer: Any) -> list[str]:
+    """Whether the template rewrites what was said before, and what to do about it."""
+    chats = [row for row in frame.iter_rows(named=True) if _answers(row["messages"]) > 1]
+    rewritten = sum(_rewrites(row, tokenizer) for row in chats[:LOOKED_AT])
+    if not rewritten:
+        return []
+    return [
+        f"the chat template rewrites earlier answers once later ones follow ({rewritten:,} of "
+        f"{len(chats[:LOOKED_AT]):,} chats looked at): they are learned as they stand there. "
+        'turns = "separate" under [data] makes a row of each answer, as it was asked for'
+    ]
 
 
-def _render_and_exit(tokenizer: Any, chat: list[dict[str, Any]]) -> NoReturn:
-    code = _FINE
-    try:
-        _bound_memory()
-        tokenizer.apply_chat_template(chat, tokenize=False)
-    except MemoryError:
-        code = _NO_MEMORY
-    except BaseException:  # rendered again outside, it shows there
-        code = _FINE
-    finally:
-        os._exit(code)
+def keys_not_rendered(frame: pl.DataFrame, tokenizer: Any) -> list[str]:
+    """Keys of messages, and tools, that make no difference to what the template writes."""
+    found = []
+    for key in RENDERED:
+        having = [row for row in frame.iter_rows(named=True) if _has(row, key)][:LOOKED_AT]
+        if having and not any(_differs(row, key, tokenizer) for row in having):
+            found.append(key)
+    return found
 
 
-def _bound_memory() -> None:
-    import resource
-
-    with contextlib.suppress(OSError, ValueError):
-        if mapped := _memory(0):
-            most = mapped + RENDER_BYTES
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+def _has(row: dict[str, Any], key: str) -> bool:
+    return bool(row.get(key)) or any(message.get(key) for message in row["messages"])
 
 
-def _memory(column: int) -> int:
-    """Bytes of this process, mapped (0) or resident (1); 0 where there is no /proc."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[column])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGESIZE")
+def _differs(row: dict[str, Any], key: str, tokenizer: Any) -> bool:
+    chat, tools = row["messages"], row.get("tools")
+    bare = [{k: v for k, v in message.items() if k != key} for message in chat]
+    whole = Renderer(tokenizer, tools).text(chat)
+    return whole != Renderer(tokenizer, None if key == "tools" else tools).text(bare)
 
 
-@contextlib.contextmanager
-def _bounded(name: str) -> Iterator[None]:
-    """Interrupts what runs in it; in the main thread alone, which is where models work."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    until, most = time.monotonic() + RENDER_SECONDS, _memory(1) + RENDER_BYTES
-
-    def look(*_: object) -> None:
-        if time.monotonic() > until:
-            raise _too_long(name)
-        if _memory(1) > most:
-            raise _too_large(name)
-
-    before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, LOOK_INSIDE_SECONDS, LOOK_INSIDE_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _answers(chat: list[Message]) -> int:
+    return sum(map(counts, chat))
 
 
-def _too_long(name: str) -> ModelError:
-    return _refused(name, f"was stopped: one chat took longer than {RENDER_SECONDS:g} s")
-
-
-def _too_large(name: str) -> ModelError:
-    return _refused(name, f"was stopped: one chat took more than {RENDER_BYTES >> 20} MiB")
-
-
-def _refused(name: str, what: str) -> ModelError:
-    return ModelError(Fault(name, f"its chat template {what}", REMEDY))
+def _rewrites(row: dict[str, Any], tokenizer: Any) -> bool:
+    """Whether the chat up to some answer is not how the whole chat begins."""
+    chat, r = row["messages"], Renderer(tokenizer, row.get("tools"))
+    whole = r.text(chat)
+    ends = [k for k, message in enumerate(chat) if counts(message)]
+    return not all(whole.startswith(r.text(chat[: k + 1]).rstrip()) for k in ends)

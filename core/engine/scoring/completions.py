@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ...analysis import Frames
+from ...data.conversations import turn_text
 from ...metrics.answer_text import END_OF_REASONING
 from ..models.devices import autocast
 from ..models.kernels import few_rows, padding_known
@@ -31,10 +32,11 @@ from ..models.models import Loaded, at_precision, stop_ids, unwrapped
 from ..models.tokenizers import same_tokens
 from ..training.batches import Batch, Rows, collate, evaluation_batches
 from ..worker.session import Session
-from .chats import Message, counts, render_chat, render_prompt, runs
+from .chats import counts, render_chat, render_prompt, runs
 from .choices import choose, closed_set
 from .evaluate import score_tokens
-from .rows import TokenRows, encode, fit_prompt, prompt_text
+from .rows import TokenRows, chats_of, encode, fit_prompt, prompt_text
+from .templates import Message
 
 ADDED = {
     "prompt": pl.String,
@@ -191,32 +193,32 @@ def _of_pairs(frame: pl.DataFrame, loaded: Loaded) -> Iterator[Question]:
 
 def _of_chats(frame: pl.DataFrame, loaded: Loaded) -> Iterator[Question]:
     """The last assistant turn that is scored is the reference; all before it is the prompt."""
-    for number, chat in frame.select("row_id", "messages").iter_rows():
+    for number, (chat, tools) in zip(frame["row_id"], chats_of(frame), strict=True):
         last = max((k for k, message in enumerate(chat) if counts(message)), default=0)
         if not last:
             continue
-        ids = render_prompt(chat[:last], loaded.tokenizer)
-        reference, length = _reference(chat[: last + 1], loaded)
+        ids = render_prompt(chat[:last], loaded.tokenizer, tools)
+        reference, length = _reference(chat[: last + 1], loaded, tools)
         yield Question(number, _as_text(chat[:last]), reference, length, ids)
 
 
-def _reference(chat: list[Message], loaded: Loaded) -> tuple[str, int]:
-    """What the last turn says, its reasoning as the template renders it, and its tokens.
+def _reference(chat: list[Message], loaded: Loaded, tools: str | None) -> tuple[str, int]:
+    """What the last turn says, reasoning and calls as the template renders them, and its tokens.
 
     Every token that the model must write counts, or an answer with reasoning would not fit.
     """
     stop, message = stop_ids(loaded), chat[-1]
-    ids, scored = render_chat(chat, loaded.tokenizer, stop)
+    ids, scored = render_chat(chat, loaded.tokenizer, stop, tools)
     start, end = list(runs(scored))[-1]
     written = ids[start : end - 1] if ids[end - 1] in stop else ids[start:end]
-    if not message.get("reasoning_content"):
+    if not message.get("reasoning_content") and not message.get("tool_calls"):
         return message["content"], len(written)
     text: str = loaded.tokenizer.decode(written, clean_up_tokenization_spaces=False)
     return text, len(written)
 
 
 def _as_text(chat: Sequence[Message]) -> str:
-    return "\n".join(f"{m['role']}: {m['content']}" for m in chat)
+    return "\n".join(f"{m['role']}: {turn_text(m)}" for m in chat)
 
 
 def answer_limit(asked: Sequence[Question], most: int, max_length: int) -> int:

@@ -18,9 +18,17 @@ from ...config.config_file import check_config
 from ...data.data import read_run_data
 from ...files.reading import read_adapter
 from ..models.heads import refuse_masked
-from ..models.load import add_adapter, find_origin, load_tokenizer, loading, max_length
+from ..models.load import (
+    add_adapter,
+    find_origin,
+    load_tokenizer,
+    loading,
+    max_length,
+    set_template,
+)
 from ..models.models import Loaded
 from ..models.tokenizers import check_vocabulary
+from .chats import keys_not_rendered, notes_on_history
 from .rows import RENDER, TokenRows
 
 SHOWN_TOKENS = 60
@@ -47,16 +55,21 @@ def preview(question: Preview, progress: Callable[[str], object] = str) -> dict[
     loaded = _without_weights(config)
     loaded.labels = dataset.labels
     splits, rows_of = {}, {}
+    unread, notes = list[str](), list[str]()
     for name, split in dataset.splits.items():
         progress(f"tokenising {name}")
         *_, rows = RENDER[dataset.columns.form](split.frame, loaded)
         assert isinstance(rows, TokenRows)
         splits[name], rows_of[name] = _lengths(rows, loaded), rows
+        if "messages" in split.frame.columns and not notes + unread:
+            unread = keys_not_rendered(split.frame, loaded.tokenizer)
+            notes = notes_on_history(split.frame, loaded.tokenizer)
     check_vocabulary(loaded, config.model.base, rows_of)
     size = _size(loaded, config)
     if config.trains and config.model.adapter == "lora" and not read_adapter(config.model.base):
         add_adapter(loaded, config)  # raises where it fits no layer
-    return {"max_length": loaded.max_length, "splits": splits, **size}
+    said = {"unread_keys": unread, "notes": notes}
+    return {"max_length": loaded.max_length, "splits": splits, **size, **said}
 
 
 def _without_weights(config: RunConfig) -> Loaded:
@@ -69,6 +82,7 @@ def _without_weights(config: RunConfig) -> Loaded:
     base = config.model.base
     origin = find_origin(config, base)
     tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
+    set_template(tokenizer, config)
     kind = (
         AutoModelForSequenceClassification if config.task_type.has_labels else AutoModelForCausalLM
     )

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ...errors import DataError, Fault
 from ...run.events import SplitPrepared
 from ..models.models import Loaded, stop_ids
-from .chats import render_chat, render_prompt, scored_text
+from .chats import refused, render_chat, render_prompt, scored_text
+from .templates import Message
 
 CHUNK = 2_000  # rows tokenised at a time
 EXAMPLES = 50  # rows named of those that lost something
@@ -220,29 +221,35 @@ def chat_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
             Fault(
                 "data.messages",
                 "this model's tokenizer has no chat template",
-                "Use prompt and completion columns, or a base model with a template",
+                'Write chat_template = "FILE" under [model], or use a base model with a template',
                 "data.messages",
             )
         )
     rows = TokenRows(scored=[], row_ids=frame["row_id"].to_list())
     assert rows.scored is not None
-    chats, faults = frame["messages"].to_list(), []
+    faults: dict[int, Exception] = {}
     stop = stop_ids(loaded)
-    for i, chat in enumerate(chats):
+    for i, (chat, tools) in enumerate(chats_of(frame)):
         try:
-            ids, scored = render_chat(chat, loaded.tokenizer, stop)
+            ids, scored = render_chat(chat, loaded.tokenizer, stop, tools)
         except (ValueError, TemplateError) as error:
-            faults.append(Fault(f"row {rows.row_ids[i]}", str(error)))
+            faults[i] = error
             continue
         _add_chat(rows, loaded, rows.row_ids[i], (ids, scored), stop)
         kept = rows.ids[-1].tolist(), rows.scored[-1].tolist()
-        said = scored_text(chat, loaded.tokenizer, *kept)
+        said = scored_text(chat, loaded.tokenizer, *kept, tools)
         rows.bytes.append(len(said.encode()))
         if i % CHUNK == CHUNK - 1:
             yield i + 1
     if faults:
-        raise DataError(*faults[:50])
+        raise DataError(*refused(frame, faults, loaded.tokenizer))
     yield rows
+
+
+def chats_of(frame: pl.DataFrame) -> Iterator[tuple[list[Message], str | None]]:
+    """Chats, each with the tools that it may call."""
+    tools = frame["tools"] if "tools" in frame.columns else [None] * frame.height
+    return zip(frame["messages"].to_list(), tools, strict=True)
 
 
 def _add_chat(
@@ -274,14 +281,18 @@ def begin_with_space(completions: pl.Series) -> bool:
     return 2 * int(completions.str.contains(r"^\s").sum()) > len(completions)
 
 
-def prompt_ids(loaded: Loaded, text: str, form: str, *, spaced: bool = False) -> list[int]:
+def prompt_ids(
+    loaded: Loaded, text: str, form: str, *, spaced: bool = False, system: str | None = None
+) -> list[int]:
     """A person's prompt as the model saw prompts in training (M3).
 
     `spaced`: the completions there began with white space, which then is for the model to write.
+    `system`: what chats without a system message begin with.
     """
     if form == "messages" and loaded.tokenizer.chat_template:
         chat = [{"role": "user", "content": text}]
-        return render_prompt(chat, loaded.tokenizer)
+        before = [{"role": "system", "content": system}] if system else []
+        return render_prompt([*before, *chat], loaded.tokenizer)
     shown = prompt_text(text, " " * spaced) if form == "prompt_completion" else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]

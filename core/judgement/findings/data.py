@@ -326,12 +326,19 @@ def _rows_skipped(case: Case) -> Iterator[Finding]:
     a better score.
     """
     for name, s in case.history.splits.items():
-        if s.skipped_rows:
+        if bad := s.skipped_rows - sum(s.not_learned.values()):
             yield Finding(
                 "rows_skipped",
                 "info",
-                f"{s.skipped_rows:,} bad rows of {name} were skipped, as data.bad_rows says",
-                {"split": name, "rows": s.skipped_rows},
+                f"{bad:,} bad rows of {name} were skipped, as data.bad_rows says",
+                {"split": name, "rows": bad},
+            )
+        for why, rows in s.not_learned.items():
+            yield Finding(
+                "rows_skipped",
+                "info",
+                f"{format_count(rows, 'row')} of {name} left out: {why}",
+                {"split": name, "rows": rows},
             )
 
 
