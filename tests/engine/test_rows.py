@@ -401,9 +401,7 @@ def test_E2_a_truncated_row_counts_the_bytes_that_are_scored(loaded: Loaded) -> 
 
 def test_a_chat_that_the_template_refuses_is_named(loaded: Loaded) -> None:
     loaded.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}" + PLAIN
-    with pytest.raises(
-        DataError, match="row 0: the chat template refuses it: roles must"
-    ):
+    with pytest.raises(DataError, match="row 0: the chat template refuses it: roles must"):
         one_chat(loaded, CHAT)
 
 
