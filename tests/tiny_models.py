@@ -64,8 +64,8 @@ def write_llama(folder: Path) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def write_bert(folder: Path) -> None:
-    """Two layers without a classifier head."""
+def word_piece_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """[CLS] and [SEP] around a text; the pad token is number 0."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -84,9 +84,15 @@ def write_bert(folder: Path) -> None:
         model_max_length=48,
     )
     fast.save_pretrained(folder)
+    return fast
+
+
+def write_bert(folder: Path) -> None:
+    """Two layers without a classifier head."""
+    tokenizer = word_piece_tokenizer(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(fast),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,6 +31,7 @@ from ftev.core.engine.scoring.rows import (
     fit_prompt,
 )
 from ftev.core.run.control import AskPrompt, Completed
+from transformers import AutoTokenizer, MambaForCausalLM, RecurrentGemmaForCausalLM
 
 TEXTS = [
     "the kettle",
@@ -236,3 +238,33 @@ def test_E2_the_end_of_reasoning_stays_in_an_answer_where_it_is_a_special_token(
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     special = tokenizer("<think>cold</think>warm tea</s>", add_special_tokens=False).input_ids
     assert answer_text(ours, Answer(special)) == "cold</think>warm tea"
+
+
+@pytest.mark.parametrize("kind", [MambaForCausalLM, RecurrentGemmaForCausalLM])
+def test_a_model_that_leaves_no_cache_reads_its_text_anew(
+    kind: Any, causal_folder: Path, tmp_path: Path
+) -> None:
+    """Streamed and in a batch, whose prompts are not padded: a state goes through all of a row.
+
+    By forward passes over whole texts: `generate` gives other tokens for a RecurrentGemma (5.23).
+    """
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "num_hidden_layers": 3, "vocab_size": 320, "state_size": 8}
+    more = {"num_attention_heads": 4, "intermediate_size": 64, "lru_width": 32}
+    kind(kind.config_class(**small, **more, initializer_range=0.3)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(causal_folder).save_pretrained(tmp_path)
+    config = RunConfig(task="generation", model=ModelConfig(base=str(tmp_path)))
+    loaded = load(config, str(tmp_path))
+    prompts = [[0, 5, 6], [0, 9, 30, 31, 70], [0, 8]]
+    expected = [list(prompt) for prompt in prompts]
+    for ids in expected:
+        for _ in range(6):
+            ids.append(
+                int(loaded.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+            )
+    *_, found = complete(loaded, prompts, 6, set(), "float32", 512)
+    assert isinstance(found, list)
+    assert [a.tokens for a in found] == [ids[-6:] for ids in expected]
+    voice = Voice("base", loaded)
+    list(generate([voice], prompts[0], AskPrompt(text="", max_new_tokens=6)))
+    assert voice.made == found[0].tokens

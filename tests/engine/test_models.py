@@ -8,7 +8,7 @@ import pytest
 import torch
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.engine.models.devices import Telemetry
-from ftev.core.engine.models.load import load
+from ftev.core.engine.models.load import add_adapter, load
 from ftev.core.engine.models.models import describe, save
 from ftev.core.engine.models.tokenizers import check_prompt, check_vocabulary, embeddings_of
 from ftev.core.engine.scoring.rows import TokenRows
@@ -17,6 +17,7 @@ from ftev.core.run.events import Event
 from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
+    BartForConditionalGeneration,
     BertForMaskedLM,
     BertLMHeadModel,
     ElectraForMaskedLM,
@@ -28,6 +29,7 @@ from transformers import (
     OPTForCausalLM,
     RobertaForCausalLM,
     RobertaForMaskedLM,
+    RobertaForSequenceClassification,
     XLNetLMHeadModel,
 )
 
@@ -96,8 +98,20 @@ def test_a_missing_model_is_one_clear_error(name: str, monkeypatch: pytest.Monke
 
 
 def test_an_encoder_is_no_causal_model(encoder_folder: Path) -> None:
-    with pytest.raises(ModelError):
+    """Its tokenizer has no EOS either, which would be no help to know."""
+    with pytest.raises(ModelError, match="BertForMaskedLM is a masked language model"):
         load(config("generation", encoder_folder), str(encoder_folder))
+
+
+@pytest.mark.parametrize("task", ["generation", "classification"])
+def test_a_sequence_to_sequence_model_is_refused(
+    task: str, causal_folder: Path, tmp_path: Path
+) -> None:
+    small = {"encoder_layers": 1, "decoder_layers": 1, "vocab_size": 320, "d_model": 32}
+    model = BartForConditionalGeneration(BartForConditionalGeneration.config_class(**small))
+    folder = folder_of(model, causal_folder, tmp_path / "pair")
+    with pytest.raises(ModelError, match="BartForConditionalGeneration is a sequence-to-sequence"):
+        load(config(task, folder), str(folder), ("no", "yes") if task[0] == "c" else ())
 
 
 def folder_of(model: Any, causal_folder: Path, folder: Path) -> Path:
@@ -187,6 +201,64 @@ def test_E4_tokens_without_an_embedding_are_named_with_their_rows(
     assert "No row uses the others: '<ticket>'" in unused
     with pytest.raises(ModelError, match="prompt: the model has no embedding for '<ticket>'"):
         check_prompt(loaded, [1, first])
+
+
+def with_special(folder: Path, source: Path, **tokens: str) -> Path:
+    """A copy of a model whose tokenizer has tokens that its embeddings were not resized for."""
+    shutil.copytree(source, folder)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.add_special_tokens(tokens)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_E4_a_pad_token_without_an_embedding_is_replaced(
+    causal_folder: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    folder = with_special(tmp_path / "causal", causal_folder, pad_token="[NEW]")
+    loaded = load(config("generation", folder), str(folder))
+    assert loaded.tokenizer.pad_token_id == loaded.tokenizer.eos_token_id
+    folder = with_special(tmp_path / "encoder", encoder_folder, pad_token="[NEW]")
+    encoder = load(config("classification", folder), str(folder), ("no", "yes"))
+    assert encoder.model.config.pad_token_id == encoder.tokenizer.sep_token_id
+
+
+def test_E4_an_end_token_without_an_embedding_is_refused_at_once(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    folder = with_special(tmp_path / "ended", causal_folder, eos_token="<|end|>")
+    with pytest.raises(ModelError, match=r"embeddings for 320 tokens, and none for '<\|end\|>'"):
+        load(config("generation", folder), str(folder))
+
+
+def test_positions_counted_from_the_pad_token_are_the_same_after_a_reload(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    """A RoBERTa's first position stands behind the pad token of its configuration, whatever the
+    tokenizer pads with."""
+    torch.manual_seed(0)
+    kind = RobertaForSequenceClassification
+    labels = {"id2label": {0: "no", 1: "yes"}, "pad_token_id": 5}
+    base = folder_of(kind(kind.config_class(**SMALL | labels)), causal_folder, tmp_path / "base")
+    loaded = load(config("classification", base), str(base), ("no", "yes"))
+    assert loaded.tokenizer.pad_token_id != 5
+    save(loaded, tmp_path / "saved")
+    again = load(config("classification", base), str(tmp_path / "saved"), ("no", "yes"))
+    text = torch.arange(6, 18)[None]
+    one, two = (m.model.eval()(text).logits for m in (loaded, again))
+    assert torch.equal(one, two)
+
+
+def test_auto_finds_layers_of_a_mamba_that_may_have_an_adapter(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    model = MambaForCausalLM(MambaForCausalLM.config_class(**SMALL))
+    folder = folder_of(model, causal_folder, tmp_path / "mamba")
+    lora = config("generation", folder)
+    loaded = load(lora, str(folder))
+    add_adapter(loaded, lora)
+    found = {n.split(".")[-4] for n, p in loaded.model.named_parameters() if p.requires_grad}
+    assert found == {"in_proj", "x_proj", "dt_proj"}
 
 
 def ids(*tokens: int) -> Any:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ...run.control import AskPrompt, Completed, ScoredToken, TokenMade
 from ..models.kernels import few_rows
-from ..models.models import Loaded, stop_ids, takes, unwrapped
+from ..models.models import Loaded, cached, stop_ids, takes, unwrapped
 from ..scoring.token_scores import TAIL, TOP, UNFINISHED, named, score
 
 Replies = Iterator[TokenMade | Completed]
@@ -128,14 +128,15 @@ def _one_cache(voices: Sequence[Voice]) -> Any:
 def _read(voice: Voice, every: bool = False) -> Tensor:
     """Logits of the last token that a voice reads, or of every one: [tokens, vocabulary]."""
     last = {} if every or not takes(voice.loaded.model, "logits_to_keep") else {"logits_to_keep": 1}
+    # a model that left no cache (Mamba, RWKV) reads its text anew for each token
+    ids = voice.reads if voice.cache is not None else [*voice.prompt, *voice.made]
     with voice.loaded.active() as model:
         out = model(
-            input_ids=torch.tensor([voice.reads], device=voice.loaded.device),
-            past_key_values=voice.cache,
-            use_cache=True,
+            input_ids=torch.tensor([ids], device=voice.loaded.device),
+            **cached(model, voice.cache),
             **last,
         )
-    voice.cache = out.past_key_values
+    voice.cache = getattr(out, "past_key_values", None)
     logits: Tensor = out.logits[0]
     return logits
 

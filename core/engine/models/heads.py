@@ -170,6 +170,16 @@ def _weights_by_labels(model: Any) -> list[str]:
     return [n for n, p in model.named_parameters() if p.shape != other[n].shape]
 
 
+def refuse_two_stacks(config: Any, name: str) -> None:
+    """Raises ModelError for an encoder with a decoder: it reads one text and writes another."""
+    if getattr(config, "is_encoder_decoder", False):
+        kind = next(iter(config.architectures or ()), config.model_type)
+        raise ModelError(
+            f"{name}: {kind} is a sequence-to-sequence model, which ftev cannot train or score. "
+            "Name a causal language model, or for a classifier an encoder"
+        )
+
+
 def refuse_masked(config: Any, name: str) -> None:
     """Raises ModelError where the configuration is one of a masked language model."""
     masked = [a for a in getattr(config, "architectures", None) or () if a.endswith(MASKED)]

@@ -35,13 +35,16 @@ from .heads import (
     refuse_head,
     refuse_looking_ahead,
     refuse_masked,
+    refuse_two_stacks,
     refuse_unsaved,
 )
 from .models import Loaded
+from .tokenizers import embed_special_tokens
 
 DEFAULT_MAX_LENGTH = 512
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
 PEFT_HEADS = frozenset({"classifier", "score"})  # what peft saves of a classifier by itself
+NAME_EOS = "Name eos_token in its tokenizer_config.json"
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
 
@@ -122,7 +125,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
             find_model(name), revision=revision, trust_remote_code=False
         )
     if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
-        raise ModelError(f"{name}: its tokenizer has neither an EOS nor a SEP token")
+        raise ModelError(f"{name}: its tokenizer has no EOS and no SEP token. {NAME_EOS}")
     if tokenizer.pad_token_id is None:  # harmless: padding is masked by position, never by id
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     return tokenizer
@@ -130,9 +133,11 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loaded:
     check_origin(origin)
-    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
     with loading(origin.name, "model"):
         config = _read_config(origin, labels, asked)
+        refuse_two_stacks(config, origin.name)
+    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
+    with loading(origin.name, "model"):
         outputs = read_outputs(config, labels, asked.label_map)
         keeps = outputs.fits(labels, trains=asked.trains)
         if asked.trains:
@@ -148,7 +153,9 @@ def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loa
         raise refuse_unsaved(origin.name, sorted(new))
     if not new and not keeps:
         new = set(redraw_head(model))
-    model.config.pad_token_id = tokenizer.pad_token_id
+    embed_special_tokens(model, tokenizer, origin.name, ("cls", "sep"))
+    if not _position_offset(model):  # which another number would change, once it is loaded again
+        model.config.pad_token_id = tokenizer.pad_token_id
     own = outputs.names if keeps else tuple(labels)
     loaded = Loaded(
         model,
@@ -204,17 +211,24 @@ def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     check_origin(origin)
-    name, tokenizer = origin.name, load_tokenizer(origin.tokenizer, origin.revision)
-    if tokenizer.eos_token_id is None:
-        raise ModelError(f"{name}: its tokenizer has no EOS token: it cannot learn where to end")
+    name = origin.name
     with loading(name, "model"):
-        refuse_masked(AutoConfig.from_pretrained(**origin.place), name)
+        config = AutoConfig.from_pretrained(**origin.place)
+    refuse_two_stacks(config, name)
+    refuse_masked(config, name)
+    tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"{name}: its tokenizer has no EOS token: it cannot learn where to end. {NAME_EOS}"
+        )
+    with loading(name, "model"):
         model, info = AutoModelForCausalLM.from_pretrained(
             **origin.place, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ModelError(f"{name}: not a trained causal language model; it lacks {missing}")
+    embed_special_tokens(model, tokenizer, name, ("bos", "eos"))
     longest = max_length(model, tokenizer)
     refuse_looking_ahead(model, name, longest)
     return attach_adapter(Loaded(model, tokenizer, longest), origin, trainable=trainable)
@@ -364,6 +378,7 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
     from transformers.pytorch_utils import Conv1D
 
     lora = config.model.lora
+    other = "all-linear" if lora.target_modules == "auto" else "auto"
     task = TaskType(config.task_type.adapter_type)
     try:
         loaded.model = get_peft_model(
@@ -381,13 +396,13 @@ def add_adapter(loaded: Loaded, config: RunConfig) -> None:
     except ValueError as error:
         raise ModelError(
             f"{config.model.base}: no adapter fits: {error}. "
-            'Set model.lora.target_modules, for instance to "all-linear"'
+            f'Set model.lora.target_modules, for instance to "{other}"'
         ) from error
 
 
 def find_targets(model: Any, asked: list[str] | str) -> list[str] | str:
     """The layers that get an adapter. "auto": those that peft knows for the architecture, else
-    every linear layer of its attention, else every linear layer but the head."""
+    every linear layer of its attention, else every linear layer that may have one but the head."""
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
     from transformers.pytorch_utils import Conv1D
 
@@ -405,7 +420,14 @@ def find_targets(model: Any, asked: list[str] | str) -> list[str] | str:
         return known
     if _named(model, known):
         return list(known)
-    return [name for name in linear if "att" in name.rpartition(".")[0]] or "all-linear"
+    if found := [name for name in linear if "att" in name.rpartition(".")[0]]:
+        return found
+    if "mamba" not in model.config.model_type:
+        return "all-linear"
+    # its fast kernel reads the output's weights past any adapter, so peft refuses one there
+    head = model.get_output_embeddings()
+    kept = [n for n in linear if not n.endswith("out_proj") and model.get_submodule(n) is not head]
+    return sorted({name.rpartition(".")[2] for name in kept})
 
 
 def _named(model: Any, targets: Sequence[str]) -> bool:

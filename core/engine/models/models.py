@@ -174,6 +174,20 @@ def at_precision(loaded: Loaded, precision: str) -> Loaded:
         return replace(loaded, model=copy.deepcopy(loaded.model, rounded))
 
 
+def cached(model: Any, cache: Any) -> dict[str, Any]:
+    """Arguments of a forward pass that goes on from a cache and leaves one, if the model can."""
+    if not takes(model, "past_key_values"):
+        return without_cache(model)
+    return {"past_key_values": cache, "use_cache": True}
+
+
+def reads_padding(model: Any) -> bool:
+    """Whether padding on the left would count as tokens: a model without positions, or one whose
+    state goes through a row from its first place (Mamba, RWKV)."""
+    inner = unwrapped(model)
+    return not takes(inner, "position_ids") or getattr(inner, "_is_stateful", False)
+
+
 def without_cache(model: Any) -> dict[str, bool]:
     """Arguments of a forward pass so that it keeps no keys and values (L8)."""
     return {"use_cache": False} if takes(model, "use_cache") else {}
@@ -185,9 +199,9 @@ def left_padding_refused(loaded: Loaded) -> str:
     An encoder reads the class from a row's first place, and only a model that takes positions
     counts them from a row's first token.
     """
-    if not takes(loaded.model, "past_key_values"):
+    if loaded.labels and not takes(loaded.model, "past_key_values"):
         return "an encoder reads a row from its first place"
-    if not takes(loaded.model, "position_ids"):
+    if reads_padding(loaded.model):
         return "the model takes no positions: it would count padding on the left as tokens"
     return ""
 

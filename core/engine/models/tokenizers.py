@@ -37,6 +37,23 @@ def embeddings_of(loaded: Loaded) -> int:
     return int(embedding.weight.shape[0])
 
 
+def embed_special_tokens(model: Any, tokenizer: Any, name: str, needed: Sequence[str]) -> None:
+    """Tokens that ftev itself puts into rows have an embedding from here on.
+
+    A pad token that was added without one is replaced by the end token: padding is masked by its
+    place. Raises ModelError for one of `needed` ("eos"), which every row has.
+    """
+    size = int(model.get_input_embeddings().weight.shape[0])
+    found = {kind: getattr(tokenizer, f"{kind}_token_id") for kind in needed}
+    if beyond := {
+        i: getattr(tokenizer, f"{k}_token") for k, i in found.items() if (i or 0) >= size
+    }:
+        what = f"the model has embeddings for {size:,} tokens, and none for {_named(beyond)}"
+        raise ModelError(Fault(name, what, REMEDY))
+    if tokenizer.pad_token_id >= size:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
+
+
 def tokens_without_embedding(loaded: Loaded) -> dict[int, str]:
     """Those tokens of the tokenizer, by their id."""
     size = embeddings_of(loaded)

@@ -28,7 +28,7 @@ from ...data.conversations import turn_text
 from ...metrics.answer_text import END_OF_REASONING
 from ..models.devices import autocast
 from ..models.kernels import few_rows, padding_known
-from ..models.models import Loaded, at_precision, stop_ids, unwrapped
+from ..models.models import Loaded, at_precision, cached, reads_padding, stop_ids, unwrapped
 from ..models.tokenizers import same_tokens
 from ..training.batches import Batch, Rows, collate, evaluation_batches
 from ..worker.session import Session
@@ -262,7 +262,7 @@ def complete(
     with loaded.active() as model, autocast(loaded.device, precision):
         taken = inspect.signature(unwrapped(model).forward).parameters
         parts = evaluation_batches(lengths, budget)
-        if "position_ids" not in taken:
+        if reads_padding(model):
             parts = [one for part in parts for one in _of_one_length(part, lengths)]
         for part in parts:
             pad = loaded.tokenizer.pad_token_id
@@ -285,7 +285,7 @@ def _answer_together(
 ) -> Iterator[int]:
     """One token of every open answer a turn; yields tokens made, ended answers counted whole."""
     ids, mask, cache = batch.ids, batch.mask, None
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)  # padding on the left moves no token
+    positions = batch.positions  # padding on the left moves no token
     rows = list(answers)  # those still in the batch
     for step in range(1, limit + 1):
         extra = {"position_ids": positions, "logits_to_keep": 1}
@@ -293,11 +293,10 @@ def _answer_together(
             out = model(
                 input_ids=ids,
                 attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
+                **cached(model, cache),
                 **{name: value for name, value in extra.items() if name in known},
             )
-        cache = out.past_key_values
+        cache = getattr(out, "past_key_values", None)
         chosen = out.logits[:, -1].float().argmax(-1)
         _add_tokens(rows, chosen.tolist(), stop)  # the one wait of a step, for all rows
         kept = [i for i, answer in enumerate(rows) if not answer.ended]
@@ -306,10 +305,12 @@ def _answer_together(
             return
         if len(kept) < len(rows):  # growing the cache copies it at every step as it is
             index = torch.tensor(kept, device=ids.device)
-            cache.batch_select_indices(index)
-            rows, chosen = [rows[i] for i in kept], chosen[index]
+            if cache is not None:
+                cache.batch_select_indices(index)
+            rows, ids, chosen = [rows[i] for i in kept], ids[index], chosen[index]
             mask, positions = mask[index], positions[index]
-        ids, mask, positions = _next_inputs(chosen, mask, positions)
+        read = ids if cache is None else None
+        ids, mask, positions = _next_inputs(chosen, mask, positions, read)
 
 
 def _add_tokens(rows: list[Answer], chosen: list[int], stop: set[int]) -> None:
@@ -322,9 +323,15 @@ def _add_tokens(rows: list[Answer], chosen: list[int], stop: set[int]) -> None:
             answer.tokens.append(token)
 
 
-def _next_inputs(chosen: Tensor, mask: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _next_inputs(
+    chosen: Tensor, mask: Tensor, positions: Tensor, read: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The chosen tokens, behind those `read` where the model keeps no cache of them."""
     grown = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-    return chosen[:, None], grown, positions[:, -1:] + 1
+    ids, after = chosen[:, None], positions[:, -1:] + 1
+    if read is None:
+        return ids, grown, after
+    return torch.cat([read, ids], dim=1), grown, torch.cat([positions, after], dim=1)
 
 
 def answer_text(loaded: Loaded, answer: Answer) -> str:
