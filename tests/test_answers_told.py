@@ -10,7 +10,7 @@ import pytest
 from ftev.core.analysis import ANALYSES, Evaluation, analyse
 from ftev.core.analysis.completions import completions, end_tokens, longest_repeat, repeated_share
 from ftev.core.config.config import ModelConfig, RunConfig
-from ftev.core.metrics.analyses import ShortAnswers
+from ftev.core.metrics.analyses import Endings, ShortAnswers
 from ftev.core.metrics.results import ModelResult
 from ftev.core.metrics.statistics import wilson
 from ftev.core.report.blocks import Block, Bullets, Heading, Paragraph, Table
@@ -258,7 +258,8 @@ def test_V7_predictions_of_an_older_version_have_no_end_tokens() -> None:
     frame = ended([True] * 6, [3] * 6, [1.0] * 6).drop("end_nll")
     found = endings(frame, frame)
     assert set(found) == {"base", "tuned"}
-    assert set(found["tuned"]) == {"answers"}
+    assert found["tuned"] == Endings(answers=found["tuned"].answers)  # and nothing else
+    assert found["tuned"].answers is not None
 
 
 def test_bleu_of_short_answers_is_explained() -> None:

@@ -44,7 +44,8 @@ def split(name: str, texts: list[str], labels: list[str], **more: Any) -> Split:
 
 def shown(train: Split, test: Split, seed: int = 0) -> set[str]:
     found = compare_draws(train, test, seed)
-    return {name for name in QUESTIONS if found.get(name, {}).get("shown")}
+    answers = {name: getattr(found, name) for name in QUESTIONS}
+    return {name for name, answer in answers.items() if answer is not None and answer.shown}
 
 
 @pytest.mark.parametrize("rows", [60, 300])
@@ -81,8 +82,8 @@ def test_F_a_large_split_with_a_difference_that_does_not_matter() -> None:
     train = split("train", words, labels(rng, 40_000))
     test = split("test", words, labels(rng, 40_000, (0.62, 0.29, 0.09)))
     found = compare_draws(train, test)
-    assert found["labels"]["p_holm"] < 0.01
-    assert not found["labels"]["shown"]
+    assert found.labels.p_holm < 0.01
+    assert not found.labels.shown
 
 
 def test_F_rows_of_one_group_and_copies_count_once() -> None:
@@ -107,4 +108,4 @@ def test_F_labels_are_tested_exactly_where_they_are_rare() -> None:
     train = split("train", words[:150], ["a"] * 149 + ["b"])
     test = split("test", words[150:], ["a"] * 44 + ["b"] * 6)
     exact = fisher_exact([[149, 1], [44, 6]]).pvalue
-    assert compare_draws(train, test)["labels"]["p"] == pytest.approx(exact, abs=0.0015)
+    assert compare_draws(train, test).labels.p == pytest.approx(exact, abs=0.0015)

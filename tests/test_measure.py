@@ -23,8 +23,8 @@ def test_an_analysis_shows_the_interval_of_the_results(clustered: bool, priced: 
     e = evaluation(tuned=frame, validation=labelled(300, 1.0, 4), labels=LABELS, objective=cost)
     results = evaluate_classification(frame, e.labels, e.positive).metrics
     found = {a.name: a.result for a in analyse(e)}
-    shown = {name: found["calibration"][name] for name in ("brier", "loss", "ece")}
-    shown |= found["thresholds"]["at_half"]["metrics"]
+    shown = {name: getattr(found["calibration"], name) for name in ("brier", "loss", "ece")}
+    shown |= found["thresholds"].at_half.metrics
     for name in ("brier", "loss", "ece", "precision", "recall", "f1"):
         interval = results[name].low, results[name].high
-        assert (shown[name]["low"], shown[name]["high"]) == interval, name
+        assert (shown[name].low, shown[name].high) == interval, name

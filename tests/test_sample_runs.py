@@ -28,5 +28,5 @@ def test_a_sample_run_is_read_whole(task: str) -> None:
 
 def test_the_classifier_sample_clearly_beats_its_probe() -> None:
     history = read_history(Run(SAMPLES / "classification"))
-    accuracy = {m: r["metrics"]["accuracy"] for m, r in history.results["test"].items()}
-    assert accuracy["tuned"]["low"] > accuracy["probe"]["value"] > accuracy["majority"]["high"]
+    accuracy = {m: r.metrics["accuracy"] for m, r in history.results["test"].items()}
+    assert accuracy["tuned"].low > accuracy["probe"].value > accuracy["majority"].high
