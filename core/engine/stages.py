@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
+import polars as pl
 from msgspec.structs import replace
 
 from ..data.data import read_run_data
@@ -205,7 +206,8 @@ def evaluate_models(s: Session) -> None:
             if not s.config.trains:  # in training they are answered at each evaluation
                 answer_probes(s)
             judged = splits[-1]  # the verdict rests on it
-            for fact in chain(self_test(s, judged), parity(s, judged, reader)):
+            scores: dict[str, pl.DataFrame] = {}
+            for fact in chain(self_test(s, judged, scores), parity(s, judged, reader, scores)):
                 s.write(fact)
         rows = sum(len(s.rows[name]) for name in splits)
         shown.update(rows_in=rows, rows_out=rows, note="on " + " and ".join(splits))

@@ -268,3 +268,15 @@ def test_a_model_that_leaves_no_cache_reads_its_text_anew(
     voice = Voice("base", loaded)
     list(generate([voice], prompts[0], AskPrompt(text="", max_new_tokens=6)))
     assert voice.made == found[0].tokens
+
+
+def test_an_answer_costs_what_it_costs_when_it_is_read_again(
+    loaded: Loaded, prompts: list[list[int]]
+) -> None:
+    found = answers(loaded, prompts, some_stop(loaded, prompts))
+    assert {answer.ended for answer in found} == {True, False}
+    rows = answer_rows(range(len(prompts)), prompts, found)
+    *_, frame = score_tokens(loaded, rows, "float32", 8192)
+    assert isinstance(frame, pl.DataFrame)
+    assert [answer.nll for answer in found] == pytest.approx(frame["nll"].to_list(), abs=1e-4)
+    assert min(frame["nll"]) > 0.01

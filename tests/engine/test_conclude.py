@@ -7,9 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
+import pytest
+from ftev.core.engine.distributed.ranks import Ranks
+from ftev.core.engine.scoring import splits
 from ftev.core.engine.scoring.conclude import _identified, _store
 from ftev.core.run.runs import Run
-from scoring import causal_model, rows_of_texts
+from scoring import causal_model, rows_of_texts, scores
 
 
 def stored(
@@ -53,3 +56,39 @@ def test_windows_of_documents_tell_how_they_begin(tmp_path: Path, causal_folder:
     assert texts[0].startswith(begun[0].strip()[:40])
     assert "".join(begun[:-1]).count("warm cup") >= 5
     assert "a short one" in begun[-1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_last_validation_is_scored_once(causal_folder: Path, precision: str) -> None:
+    """Where its step is the one that is kept and its precision the final one."""
+    base, tuned = causal_model(causal_folder), causal_model(causal_folder)
+    rows = {split: rows_of_texts(tuned, ["a warm cup", "tea"]) for split in ("validation", "test")}
+    passes = {"base": 0, "tuned": 0}
+    for name, loaded in (("base", base), ("tuned", tuned)):
+
+        def count(*_: object, name: str = name) -> None:
+            passes[name] += 1
+
+        loaded.model.model.register_forward_hook(count)
+    settings = SimpleNamespace(precision="float32", batch_tokens=64)
+    session = SimpleNamespace(
+        step=7,
+        base=base,
+        tuned=tuned,
+        labels=(),
+        config=SimpleNamespace(evaluate=settings, task_type=SimpleNamespace(has_labels=False)),
+        ranks=Ranks(),
+        rows_for=lambda _, split: rows[split],
+        name_of=str,
+        drive=lambda work, *_: list(work)[-1],
+        validated={(step, precision): scores(tuned, rows["validation"]) for step in (0, 7)},
+    )
+    again = precision != settings.precision
+    for name, loaded in (("base", base), ("tuned", tuned)):
+        passes[name] = 0
+        found = splits.final_scores(session, loaded, "validation", "")  # type: ignore[arg-type]
+        assert bool(passes[name]) == again
+        expected = session.validated[0 if name == "base" else 7, precision]
+        assert found["nll"].to_list() == pytest.approx(expected["nll"].to_list(), abs=1e-4)
+        splits.final_scores(session, loaded, "test", "")  # type: ignore[arg-type]
+        assert passes[name]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ftev.core.config.config_file import load_config
-from ftev.core.data.demo.__init__ import write_demo
+from ftev.core.data.demo import write_demo
 from ftev.core.run.runs import create_run
 
 # The compiler with what it brings, tensors over devices, estimators and frames of other libraries.

@@ -189,7 +189,8 @@ def test_L5_the_final_evaluation_tests_itself(run: Run) -> None:
     )
     found = analysis(history, "self_test", "tuned")
     assert found.passed
-    assert (found.rows, found.of) == ((5, 10) if generation else (24, 24))
+    assert found.of == (10 if generation else 24)
+    assert found.rows == 5 if generation else 8 <= found.rows < 24  # its budget: training
     assert (found.tolerance, found.changed_predictions) == (1e-5, 0)
     assert len(found.layouts) + len(found.left_out) == 6
     assert all(x.largest_loss_drift <= 1e-5 for x in found.layouts)

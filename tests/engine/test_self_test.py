@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from ftev.core.engine.scoring.self_test import (
     scorer,
     summarise,
     tolerance,
+    within_budget,
 )
 from ftev.core.engine.training.batches import Layout
 from scoring import (
@@ -148,7 +150,7 @@ def test_the_sample_holds_the_shortest_and_the_longest_row(causal: Loaded) -> No
 def test_the_self_test_passes_in_every_layout(causal: Loaded) -> None:
     rows = rows_of_texts(causal, made_texts(20))
     *counts, found = score_layouts(
-        causal, scores(causal, rows), scorer(rows, "float32", 256), rows.lengths
+        causal, scores(causal, rows), scorer(rows, "float32", 256), rows.lengths, {}
     )
     assert counts == list(range(1, len(LAYOUTS) + 1))
     assert isinstance(found, dict)
@@ -168,7 +170,7 @@ def test_the_self_test_catches_a_model_that_reads_its_padding(encoder_folder: Pa
     stored = scores(loaded, rows, budget=1)  # each row by itself: nothing is padded
     forward = loaded.model.forward
     loaded.model.forward = lambda input_ids, attention_mask: forward(input_ids=input_ids)
-    *_, found = score_layouts(loaded, stored, scorer(rows, "float32", 256), rows.lengths)
+    *_, found = score_layouts(loaded, stored, scorer(rows, "float32", 256), rows.lengths, {})
     assert isinstance(found, dict)
     drift = {x["layout"]: x["largest_loss_drift"] for x in found["layouts"]}
     assert drift["1 row at a time"] < 1e-5
@@ -183,7 +185,7 @@ def test_padding_that_cannot_be_made_is_not_called_tested(causal: Loaded) -> Non
     rows = windows.take(np.flatnonzero(windows.lengths == causal.max_length))
     assert len(rows) > 8
     again = scorer(rows, "float32", 256)
-    *_, found = score_layouts(causal, scores(causal, rows), again, rows.lengths)
+    *_, found = score_layouts(causal, scores(causal, rows), again, rows.lengths, {})
     assert isinstance(found, dict)
     [left_out] = found["left_out"]
     assert "extra padding" in left_out["layout"]
@@ -232,4 +234,35 @@ def test_a_run_that_wants_no_self_test_has_none(causal: Loaded) -> None:
     rows = {"test": rows_of_texts(causal, ["tea"])}
     config = SimpleNamespace(evaluate=SimpleNamespace(self_test_rows=0))
     session = SimpleNamespace(config=config, rows=rows)
-    assert not list(self_test.self_test(session, "test"))  # type: ignore[arg-type]
+    assert not list(self_test.self_test(session, "test", {}))  # type: ignore[arg-type]
+
+
+def budgeted(trained_tokens: int, training: str = "float32") -> Any:
+    """A run of a language model, as far as the size of its samples depends on it."""
+    return SimpleNamespace(
+        config=SimpleNamespace(
+            evaluate=SimpleNamespace(precision="float32"),
+            task_type=SimpleNamespace(has_labels=False),
+        ),
+        base_has_head=False,
+        base=None,
+        tuned=None,
+        precision=training,
+        trained_tokens=trained_tokens,
+    )
+
+
+def test_the_self_test_costs_a_twentieth_of_training_and_has_eight_rows(causal: Loaded) -> None:
+    rows = rows_of_texts(causal, made_texts(60))
+    whole = sample(rows, 32)
+    passes = 2 * len(LAYOUTS)  # two models
+    enough = int(rows.lengths[whole].sum()) * passes * 20 // 3 + 20
+    for run, most in ((budgeted(enough), 32), (budgeted(0), 32)):  # and without training
+        assert within_budget(run, rows, most).tolist() == whole.tolist()
+    for training in ("float32", "bfloat16"):
+        some = within_budget(budgeted(enough // 2, training), rows, 32)
+        cost = int(rows.lengths[some].sum()) * passes * (2 if training == "bfloat16" else 1)
+        assert 8 <= len(some) < 32
+        assert cost <= 0.05 * 3 * (enough // 2) or len(some) == 8
+    assert len(within_budget(budgeted(1), rows, 32)) == 8
+    assert len(within_budget(budgeted(1), rows, 3)) == 3

@@ -120,11 +120,17 @@ def _frame_of(a: Answered) -> pl.DataFrame:
 
 
 def _read_by_both(s: Session, model: str, a: Answered) -> pl.DataFrame:
-    """Log-likelihood of a model's answers, given their prompts, under base and tuned (K5)."""
+    """Log-likelihood of a model's answers, given their prompts, under base and tuned (K5).
+
+    Its own is that of the logits which made them.
+    """
     rows = answer_rows([q.row_id for q in a.asked], a.prompts, a.answers)
     settings = s.config.evaluate
     columns: dict[str, Any] = {"answer_tokens": rows.targets}
     for reader, loaded in (("base", s.base), ("tuned", s.tuned)):
+        if reader == model:
+            columns[f"answer_nll_{reader}"] = [answer.nll for answer in a.answers]
+            continue
         work = score_tokens(loaded, rows, settings.precision, settings.batch_tokens)
         scored = s.drive(work, f"answers of {model} read by {reader}", len(rows))
         columns[f"answer_nll_{reader}"] = scored["nll"]
@@ -238,6 +244,7 @@ class Answer:
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
     stop: int = -1  # the token that ended it
+    nll: float = field(default=0.0, compare=False)  # nats, as it was made; the stop token's too
 
 
 @torch.inference_mode()
@@ -297,8 +304,10 @@ def _answer_together(
                 **{name: value for name, value in extra.items() if name in known},
             )
         cache = getattr(out, "past_key_values", None)
-        chosen = out.logits[:, -1].float().argmax(-1)
-        _add_tokens(rows, chosen.tolist(), stop)  # the one wait of a step, for all rows
+        logits = out.logits[:, -1].float()
+        chosen = logits.argmax(-1)
+        made = torch.stack([chosen.double(), (logits.logsumexp(-1) - logits.amax(-1)).double()])
+        _add_tokens(rows, made.tolist(), stop)  # the one wait of a step, for all rows
         kept = [i for i, answer in enumerate(rows) if not answer.ended]
         yield (len(answers) - len(kept)) * limit + len(kept) * step
         if not kept:
@@ -313,10 +322,12 @@ def _answer_together(
         ids, mask, positions = _next_inputs(chosen, mask, positions, read)
 
 
-def _add_tokens(rows: list[Answer], chosen: list[int], stop: set[int]) -> None:
-    for answer, token in zip(rows, chosen, strict=True):
+def _add_tokens(rows: list[Answer], made: list[list[float]], stop: set[int]) -> None:
+    """`made`: the token of each row, and what it costs in nats."""
+    for answer, token, cost in zip(rows, map(int, made[0]), made[1], strict=True):
         if answer.ended:
             continue
+        answer.nll += cost
         if token in stop:
             answer.ended, answer.stop = True, token
         else:

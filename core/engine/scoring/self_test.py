@@ -47,12 +47,15 @@ BFLOAT16_TOLERANCE = 0.1
 Index = NDArray[np.int64]
 Scored = Callable[[Loaded, Layout], Iterator[Any]]
 EXTRA = 16  # tokens of padding that no row needs
+BUDGET = 0.05  # of training, for the self-test
+LEAST_ROWS = 8
+IN_MEMORY = "as many as the token budget allows, shuffled"  # what parity needs of the same rows
 LEFT = Layout(rows=8, seed=5, pad_left=True)
 LAYOUTS = {
     "1 row at a time": Layout(rows=1, seed=0),
     "2 rows at a time, shuffled": Layout(rows=2, seed=1),
     "8 rows at a time, shuffled": Layout(rows=8, seed=2),
-    "as many as the token budget allows, shuffled": Layout(seed=3),
+    IN_MEMORY: Layout(seed=3),
     "8 rows at a time, 16 tokens of extra padding": Layout(rows=8, seed=4, extra=EXTRA),
     "8 rows at a time, padded on the left": LEFT,
 }
@@ -72,6 +75,21 @@ def sample(rows: TokenRows, count: int) -> Index:
     order = order[rows.targets[order] > 0]
     places = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round())
     return np.sort(order[places.astype(np.int64)])
+
+
+def within_budget(s: Session, rows: TokenRows, most: int) -> Index:
+    """A sample that costs at most BUDGET of what training cost, and has at least LEAST_ROWS.
+
+    Counted in tokens of a forward pass: one that is trained on takes three, and float32 twice as
+    much as bfloat16. So the same run has the same sample on any machine. Without training, `most`.
+    """
+    index = sample(rows, most)
+    models = len(list(_own_models(s)))
+    dearer = 2 if (s.precision, s.config.evaluate.precision) == ("bfloat16", "float32") else 1
+    allowed = BUDGET * 3 * s.trained_tokens / (models * len(LAYOUTS) * dearer)
+    while s.trained_tokens and len(index) > LEAST_ROWS and rows.lengths[index].sum() > allowed:
+        index = sample(rows, max(LEAST_ROWS, len(index) * 3 // 4))
+    return index
 
 
 def scorer(rows: TokenRows, precision: str, budget: int) -> Scored:
@@ -126,21 +144,25 @@ def _worst(values: list[float]) -> float:
     return float(np.max(values, initial=0.0))  # NaN is the worst
 
 
-def self_test(s: Session, split: str) -> Iterator[AnalysisComputed]:
-    """Score a sample of an evaluated split anew in every layout, each model by itself."""
+def self_test(s: Session, split: str, tuned: dict[str, pl.DataFrame]) -> Iterator[AnalysisComputed]:
+    """Score a sample of an evaluated split anew in every layout, each model by itself.
+
+    `tuned` is filled with the tuned model's scores by layout, for who compares these rows too.
+    """
     settings = s.config.evaluate
     if not settings.self_test_rows:
         return
     for model, loaded in _own_models(s):
         every = s.rows_for(loaded, split)  # two given models may have tokenizers of their own
-        index = sample(every, settings.self_test_rows)
+        index = within_budget(s, every, settings.self_test_rows)
         if not len(index):
             continue
         rows = every.take(index)
         stored = own_answers(pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet"))[index]
         again = scorer(rows, settings.precision, settings.batch_tokens)
         what = f"self-test of the {model} model on {split}"
-        work = score_layouts(loaded, stored, again, rows.lengths)
+        frames = tuned if model == "tuned" else {}
+        work = score_layouts(loaded, stored, again, rows.lengths, frames)
         found = s.drive(work, what, len(LAYOUTS))
         within = tolerance(s.device, settings.precision)
         result = {
@@ -164,16 +186,20 @@ def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:
 
 
 def score_layouts(
-    loaded: Loaded, stored: pl.DataFrame, again: Scored, lengths: NDArray[np.int64]
+    loaded: Loaded,
+    stored: pl.DataFrame,
+    again: Scored,
+    lengths: NDArray[np.int64],
+    frames: dict[str, pl.DataFrame],
 ) -> Iterator[int | dict[str, list[dict[str, Any]]]]:
-    """Yields layouts done, at last the drift of each against what is stored."""
+    """Yields layouts done, at last the drift of each against what is stored; fills `frames`."""
     measured, left_out = [], []
     for number, (name, layout) in enumerate(LAYOUTS.items()):
         if refused := _refused(loaded, layout, lengths):
             left_out.append({"layout": name, "reason": refused})
             continue
-        *_, frame = again(loaded, layout)
-        measured.append({"layout": name, **measure(stored, frame)})
+        *_, frames[name] = again(loaded, layout)
+        measured.append({"layout": name, **measure(stored, frames[name])})
         yield number + 1
     yield {"layouts": measured, "left_out": left_out}
 
@@ -209,23 +235,33 @@ class Shipped:
     stored: pl.DataFrame  # the rows of the sample as they were scored
     labels: tuple[str, ...]  # in the order of the stored probabilities
     within: float  # nats of a row's loss
+    in_memory: pl.DataFrame | None = None  # the tuned model's scores, where they are known
 
 
-def parity(s: Session, split: str, reader: Reader | None) -> Iterator[AnalysisComputed]:
-    """Compare what can be shipped with the stored scores of a split; at most one fact."""
+def parity(
+    s: Session, split: str, reader: Reader | None, tested: dict[str, pl.DataFrame]
+) -> Iterator[AnalysisComputed]:
+    """Compare what can be shipped with the stored scores of a split; at most one fact.
+
+    `tested`: the tuned model's scores by layout, as the self-test left them.
+    """
     settings = s.config.evaluate
     if reader is None:
         return
     every = s.rows_for(s.tuned, split)
-    index = sample(every, settings.parity_rows)
+    index = within_budget(s, every, settings.parity_rows)
     if not len(index):
         return
     rows = every.take(index)
     request = _request(s, rows)
+    known = tested.get(IN_MEMORY)
+    if known is not None and known["row_id"].to_list() != rows.row_ids:
+        known = None
     shipped = Shipped(
         tuned=s.tuned,
         folder=s.run.model_path,
         score=scorer(rows, settings.precision, settings.batch_tokens),
+        in_memory=known,
         read_back=lambda seconds: reader.score(request, rows, s.tuned.labels, seconds),
         metric=_metric(s),
         stored=own_answers(pl.read_parquet(s.run.predictions / f"{split}.tuned.parquet"))[index],
@@ -318,7 +354,7 @@ def compare_weights(p: Shipped) -> Iterator[int | dict[str, Any]]:
 def _forms(p: Shipped) -> list[Form]:
     adapted, started = p.tuned.has_adapter, time.monotonic()
     in_memory = "in memory, adapter on" if adapted else "in memory"
-    forms: list[Form] = [(in_memory, p.within, lambda: _scored(p, p.tuned))]
+    forms: list[Form] = [(in_memory, p.within, lambda: _scored(p, p.tuned, p.in_memory))]
     if adapted:
         within = p.within * MERGED_TOLERANCE
         forms.append(("adapter merged", within, lambda: _scored(p, merged(p.tuned))))
@@ -329,8 +365,12 @@ def _forms(p: Shipped) -> list[Form]:
     return [*forms, ("read back from model/", p.within, lambda: p.read_back(patience()))]
 
 
-def _scored(p: Shipped, loaded: Loaded) -> Iterator[int | ReadBack]:
-    *_, frame = p.score(loaded, Layout())
+def _scored(
+    p: Shipped, loaded: Loaded, frame: pl.DataFrame | None = None
+) -> Iterator[int | ReadBack]:
+    if frame is None:
+        *_, frame = p.score(loaded, Layout())
+    assert frame is not None
     yield ReadBack(frame, loaded.labels, dtype_of(loaded), tied(loaded))
 
 

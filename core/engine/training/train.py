@@ -93,6 +93,7 @@ def fine_tune(s: Session, resume: Path | None) -> str:
         load_weights(s, checkpoint_path(s.run, kept))
     s.write(TrainingEnded(reason=reason, step=t.position.step, best_step=kept))
     s.step = kept
+    s.trained_tokens = t.plan.tokens(t.position.step, t.lengths)
     seconds = f"{t.position.seconds:,.0f} s of training"
     return f"{t.position.step:,} steps in {seconds}, {reason}; kept step {kept:,}"
 

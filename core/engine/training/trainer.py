@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ class Plan:
     def length(self) -> float:
         """Epochs that the steps come to."""
         return math.fsum(len(e) / n for e, n in zip(self.epochs, self.whole, strict=True))
+
+    def tokens(self, steps: int, lengths: Rows) -> int:
+        """Real tokens of the first steps; `lengths`: of each row."""
+        taken = islice(chain.from_iterable(self.epochs), steps)
+        return sum(int(lengths[rows].sum()) for rows in taken)
 
     def warmup_steps(self, settings: TrainConfig) -> int:
         return math.ceil(self.max_steps * settings.warmup_ratio)

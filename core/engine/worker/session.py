@@ -69,6 +69,7 @@ class Session:
     data_labels: tuple[str, ...] = ()
     positive: str | None = None
     step: int = 0
+    trained_tokens: int = 0  # that the steps taken were made of, those before a resume too
     saved_step: int = -1  # of the newest checkpoint
     precision: str = "float32"
     interruptible: bool = True  # False while a stop must first save the training state
