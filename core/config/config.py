@@ -95,6 +95,8 @@ class ModelConfig:
     """File with a chat template (Jinja), used and saved in place of the tokenizer's."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic in training; "auto" is bfloat16 autocast where the device is fast at it."""
+    saved_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the saved weights, rounded before they are evaluated; "auto" is that of the base."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -199,6 +199,7 @@ def _follow(members: Members) -> int:
             compare_inputs,
             stages.load_base_model,
             stages.take_given_model,
+            stages.round_weights,
         )
         Follower(session, {work.__name__: work for work in same_for_all}).follow()
     except Exception as error:

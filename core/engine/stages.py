@@ -70,6 +70,8 @@ def load_base_model(s: Session) -> None:
             with drawn_from(s.config.train.seed):  # the same adapter whatever was drawn before
                 add_adapter(s.tuned, s.config)
             described = models.describe(s.tuned, s.config.model.base)
+        if s.config.trains:  # a given model is saved as it is evaluated
+            s.saved_dtype = models.saved_dtype(s.tuned, s.config)
         compare_weights(s, s.tuned)
         for text in models.notes_on_base(s.tuned, s.config):
             s.note(text)
@@ -148,6 +150,8 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
     with s.stage(3) as shown, telemetry.around():
         if s.config.trains:
             shown["note"] = train.fine_tune(s, resume)
+            s.ranks.order("round_weights")
+            round_weights(s)
         else:
             s.ranks.order("take_given_model")
             take_given_model(s)
@@ -155,7 +159,16 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
             s.write(compare_models(s.base, s.tuned))
             shown["note"] = f"nothing to train: {s.config.model.tuned} is evaluated as it is"
         with replacing(s.run.model_path, models.size_of(s.tuned)) as temporary:
-            models.save(s.tuned, temporary)
+            models.save(s.tuned, temporary, dtype=s.saved_dtype)
+
+
+def round_weights(s: Session) -> None:
+    """The tuned model as it will be saved: what is evaluated is what ships (G3)."""
+    if s.saved_dtype != "float32" and not models.round_weights(s.tuned, s.saved_dtype):
+        s.note(
+            f"weights are beyond the range of {s.saved_dtype}: they are saved in float32", "warning"
+        )
+        s.saved_dtype = "float32"
 
 
 def take_given_model(s: Session) -> None:

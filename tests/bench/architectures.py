@@ -28,7 +28,7 @@ from architecture_configs import Case, cases, refused
 from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.answering.generate import Voice, generate
 from ftev.core.engine.models.load import add_adapter, load
-from ftev.core.engine.models.models import Loaded, save, stop_ids
+from ftev.core.engine.models.models import Loaded, round_weights, save, saved_dtype, stop_ids
 from ftev.core.engine.models.tokenizers import tokens_without_embedding
 from ftev.core.engine.scoring.completions import complete
 from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
@@ -226,8 +226,10 @@ def same_after_reload(
     config: RunConfig, loaded: Loaded, rows: TokenRows, folder: Path, result: Result
 ) -> None:
     """Saved, then loaded by ftev and by transformers or peft: the loss is the one in memory."""
+    dtype = saved_dtype(loaded, config)
+    assert round_weights(loaded, dtype)
     wanted = our_loss(loaded, rows)
-    save(loaded, folder)
+    save(loaded, folder, dtype=dtype)
     ours = our_loss(load(config, str(folder), loaded.labels), rows)
     library: Any = transformers
     name = "ForSequenceClassification" if loaded.labels else "ForCausalLM"

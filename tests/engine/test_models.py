@@ -9,7 +9,7 @@ import torch
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.engine.models.devices import Telemetry
 from ftev.core.engine.models.load import add_adapter, load
-from ftev.core.engine.models.models import describe, save
+from ftev.core.engine.models.models import describe, round_weights, save, saved_dtype
 from ftev.core.engine.models.tokenizers import check_prompt, check_vocabulary, embeddings_of
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.errors import ModelError
@@ -247,6 +247,46 @@ def test_positions_counted_from_the_pad_token_are_the_same_after_a_reload(
     text = torch.arange(6, 18)[None]
     one, two = (m.model.eval()(text).logits for m in (loaded, again))
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("task", ["generation", "classification"])
+def test_weights_are_saved_in_the_type_of_the_base_and_score_the_same(
+    task: str, causal_folder: Path, tmp_path: Path
+) -> None:
+    base, saved = tmp_path / "base", tmp_path / "saved"
+    labels = () if task == "generation" else ("no", "yes")
+    plain = load(config(task, causal_folder), str(causal_folder), labels)
+    assert saved_dtype(plain, config(task, causal_folder)) == "float32"
+    save(plain, base, dtype="bfloat16")
+    loaded = load(config(task, base), str(base), labels)
+    dtype = saved_dtype(loaded, config(task, base))
+    assert dtype == "bfloat16"
+    with torch.no_grad():
+        for weight in loaded.model.parameters():
+            weight.add_(0.01 * torch.randn_like(weight))  # as training leaves them: float32
+    assert round_weights(loaded, dtype)
+    save(loaded, saved, dtype=dtype)
+    weights = load_file(saved / "model.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.bfloat16}
+    assert len(weights) == len(load_file(base / "model.safetensors"))  # a tied one is there once
+    again = load(config(task, base), str(saved), labels)
+    assert again.stored == "bfloat16"
+    text = torch.arange(5, 17)[None]
+    one, two = (m.model.eval()(text).logits for m in (loaded, again))
+    assert one.dtype == torch.float32
+    assert torch.equal(one, two)
+
+
+def test_weights_beyond_a_type_stay_as_they_are(causal_folder: Path) -> None:
+    loaded = load(config("generation", causal_folder), str(causal_folder))
+    weight = next(loaded.model.parameters())
+    with torch.no_grad():
+        weight[0, 0] = 1e5
+    before = weight.clone()
+    assert not round_weights(loaded, "float16")
+    assert torch.equal(before, weight)
+    assert round_weights(loaded, "bfloat16")
+    assert not torch.equal(before, weight)
 
 
 def test_auto_finds_layers_of_a_mamba_that_may_have_an_adapter(

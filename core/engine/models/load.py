@@ -136,6 +136,7 @@ def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loa
     with loading(origin.name, "model"):
         config = _read_config(origin, labels, asked)
         refuse_two_stacks(config, origin.name)
+        stored = stored_dtype(config)
     tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
     with loading(origin.name, "model"):
         outputs = read_outputs(config, labels, asked.label_map)
@@ -166,6 +167,7 @@ def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loa
         new_modules=tuple(sorted({key.rpartition(".")[0] for key in new})),
         outputs=own if len(set(own)) < len(own) else (),
         replaced=outputs.own if has_head and not keeps else (),
+        stored=stored,
     )
     return attach_adapter(loaded, origin, trainable=asked.trainable)
 
@@ -231,7 +233,14 @@ def _load_causal(origin: Origin, *, trainable: bool = False) -> Loaded:
     embed_special_tokens(model, tokenizer, name, ("bos", "eos"))
     longest = max_length(model, tokenizer)
     refuse_looking_ahead(model, name, longest)
-    return attach_adapter(Loaded(model, tokenizer, longest), origin, trainable=trainable)
+    loaded = Loaded(model, tokenizer, longest, stored=stored_dtype(config))
+    return attach_adapter(loaded, origin, trainable=trainable)
+
+
+def stored_dtype(config: Any) -> str:
+    """The half precision that a configuration names for its weights, else float32."""
+    named = str(getattr(config, "dtype", None)).removeprefix("torch.")
+    return named if named in ("bfloat16", "float16") else "float32"
 
 
 def is_causal(config: RunConfig) -> bool:

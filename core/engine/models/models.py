@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from ...config.config import RunConfig
 from ...data.demo import find_model
-from ...files.reading import read_adapter
+from ...files.reading import read_adapter, read_json
 from ...run.events import ModelLoaded
 from .devices import free_memory
 from .heads import (
@@ -39,6 +40,7 @@ class Loaded:
     new_modules: tuple[str, ...] = ()  # what the folder had no weights for, or others' labels
     outputs: tuple[str, ...] = ()  # the label of each output, where several are of one label
     replaced: tuple[str, ...] = ()  # labels of the base's own head, in whose place a new one is
+    stored: str = "float32"  # the type that its weights are of where they lie
 
     @property
     def device(self) -> torch.device:
@@ -84,17 +86,60 @@ def size_of(loaded: Loaded) -> int:
     return sum(p.numel() * p.element_size() for p in saved)
 
 
-def save(loaded: Loaded, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+def saved_dtype(loaded: Loaded, config: RunConfig) -> str:
+    """The type that a run's weights are saved in. An adapter is small: it stays in float32."""
+    if config.model.saved_dtype != "auto":
+        return config.model.saved_dtype
+    return "float32" if loaded.has_adapter else loaded.stored
+
+
+@torch.no_grad()
+def round_weights(loaded: Loaded, dtype: str) -> bool:
+    """Give the weights that are saved the values that they have in a type, so that what is
+    evaluated is what is loaded later. False, and nothing is changed, where one is beyond its range.
+    """
+    kind = getattr(torch, dtype)
+    weights = [p for p in loaded.model.parameters() if p.requires_grad or not loaded.has_adapter]
+    most = torch.finfo(kind).max
+    if any(bool((p.isfinite() & (p.abs() > most)).any()) for p in weights):
+        return False
+    for weight in weights:
+        weight.copy_(weight.to(kind))
+    return True
+
+
+def save(
+    loaded: Loaded,
+    folder: Path,
+    weights: dict[str, Tensor] | None = None,
+    dtype: str = "float32",
+) -> None:
     """The model (or adapter) and its tokenizer, in safetensors, loadable with from_pretrained.
 
-    `weights`: what stands for its own, where those are sharded over devices.
+    `weights`: what stands for its own, where those are sharded over devices. `dtype`: of the saved
+    weights.
     """
+    if dtype != "float32":
+        weights = _as_type(loaded.model, getattr(torch, dtype))
     loaded.model.save_pretrained(folder, state_dict=weights)
+    if dtype != "float32" and (path := folder / "config.json").exists():
+        settings = read_json(path, dict[str, Any]) | {"dtype": dtype}
+        path.write_text(json.dumps(settings, indent=2) + "\n")
     loaded.tokenizer.save_pretrained(folder)
     if loaded.has_adapter and loaded.labels:  # its base's configuration does not know them
         config = copy.deepcopy(loaded.model.config)
         config.architectures = [type(unwrapped(loaded.model)).__name__]
         config.save_pretrained(folder)
+
+
+def _as_type(model: Any, kind: torch.dtype) -> dict[str, Tensor]:
+    """A state whose weights are of another type; two names of one weight stay names of one."""
+    made: dict[int, Tensor] = {}
+    state: dict[str, Tensor] = model.state_dict(keep_vars=True)
+    for name, value in state.items():
+        if isinstance(value, nn.Parameter) and value.is_floating_point():
+            state[name] = made.setdefault(id(value), value.detach().to(kind))
+    return state
 
 
 def describe(loaded: Loaded, name: str) -> ModelLoaded:

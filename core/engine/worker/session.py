@@ -72,6 +72,7 @@ class Session:
     trained_tokens: int = 0  # that the steps taken were made of, those before a resume too
     saved_step: int = -1  # of the newest checkpoint
     precision: str = "float32"
+    saved_dtype: str = "float32"  # of the weights in model/
     interruptible: bool = True  # False while a stop must first save the training state
     base_has_head: bool = False  # classification: the base can label by itself
     earlier: tuple[int, Loaded] | None = None  # the checkpoint that answered last, and its step
