@@ -330,6 +330,7 @@ def _add_steering(commands: _Commands) -> None:
 def _add_models(commands: _Commands) -> None:
     prompt = commands.add_for_run("prompt", "prompt", "ask the base and the tuned model")
     prompt.add_argument("--text", metavar="T", required=True, help="the prompt; - reads stdin")
+    prompt.add_argument("--text-pair", metavar="T", help="the second text, of a run on pairs")
     prompt.add_argument("--model", choices=("base", "tuned", "both"), default="both")
     prompt.add_argument("--max-new-tokens", type=_at_least(1), default=64, metavar="N")
     prompt.add_argument(
@@ -344,6 +345,7 @@ def _add_models(commands: _Commands) -> None:
 
     trace = commands.add_for_run("trace", "prompt.trace", "what happens to a text, layer by layer")
     trace.add_argument("--text", metavar="T", required=True, help="the text; - reads stdin")
+    trace.add_argument("--text-pair", metavar="T", help="the second text, of a run on pairs")
 
     likelihood = commands.add(
         "likelihood", "prompt.likelihood", "average log-likelihood of a text under each model"

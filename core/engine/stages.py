@@ -44,6 +44,7 @@ def read_data(s: Session) -> None:
     for note in s.dataset.notes:
         s.note(note)
     s.form = s.dataset.columns.form
+    s.paired = "text_pair" in s.dataset.columns.sources
     if s.form == "prompt_completion":
         # a prompt has to end as those of training did: with white space, or before it
         seen = s.dataset.splits.get("train") or s.dataset.splits["test"]

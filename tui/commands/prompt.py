@@ -54,9 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 def asked(options: argparse.Namespace) -> AskPrompt:
     """The prompt with its sampling, as a worker takes it; `-` is read from stdin."""
-    if options.text == "-":
-        let_interrupt()
-        options.text = sys.stdin.read()
+    options.text = _text_of(options)
     models: list[Model] = ["base", "tuned"] if options.model == "both" else [options.model]
     return AskPrompt(
         text=options.text,
@@ -68,6 +66,15 @@ def asked(options: argparse.Namespace) -> AskPrompt:
         seed=options.seed,
         likelihoods=options.likelihoods,
     )
+
+
+def _text_of(options: argparse.Namespace) -> str:
+    """What is asked; of a pair, the first text on one line and the second below it."""
+    text: str = options.text
+    if text == "-":
+        let_interrupt()
+        text = sys.stdin.read()
+    return text if options.text_pair is None else f"{' '.join(text.split())}\n{options.text_pair}"
 
 
 def see_to_worker(found: Run) -> None:
@@ -189,9 +196,7 @@ LEAST_WIDTH = 76  # cells that the table of layers needs
 def trace(options: argparse.Namespace) -> int:
     """Starts a worker where none is at work. Raises RunError for one that cannot trace."""
     found = open_run(options.run, runs_folder(options.runs_dir))
-    if options.text == "-":
-        let_interrupt()
-        options.text = sys.stdin.read()
+    options.text = _text_of(options)
     see_to_worker(found)
     traced = _ask_trace(found, options.text)
     if options.json:

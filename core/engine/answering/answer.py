@@ -37,7 +37,7 @@ from ..models.devices import free_memory
 from ..models.models import Loaded, stop_ids
 from ..models.tokenizers import check_prompt, same_tokens
 from ..scoring.evaluate import score_labels
-from ..scoring.rows import TokenRows, classification_rows, prompt_ids
+from ..scoring.rows import TokenRows, asked_row, prompt_ids
 from ..scoring.splits import find_probe
 from ..scoring.token_scores import cross_score
 from ..training.checkpoints import checkpoint_path
@@ -169,7 +169,7 @@ def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
     if "base" in asked.models and s.base_has_head:
         yield _labelled("base", "base", _scored(s, s.base, asked.text), s.base.labels)
     elif "base" in asked.models and (probe := find_probe(s)) is not None:
-        rows = _rows_of(s.base, asked.text)
+        rows = _rows_of(s, s.base, asked.text)
         *_, found = features(s.base, rows, probe.precision, settings.batch_tokens)
         assert not isinstance(found, int)
         probabilities = probe.probabilities(found)[0].tolist()
@@ -178,17 +178,15 @@ def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
         yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text), s.tuned.labels)
 
 
-def _rows_of(loaded: Loaded, text: str) -> TokenRows:
-    """A text as this model reads it."""
-    frame = pl.DataFrame({"row_id": [0], "text": [text], "label": [loaded.labels[0]]})
-    *_, rows = classification_rows(frame, loaded)
-    assert isinstance(rows, TokenRows)
+def _rows_of(s: Session, loaded: Loaded, text: str) -> TokenRows:
+    """A text, or a pair of them, as this model reads it."""
+    rows = asked_row(loaded, text, paired=s.paired)
     check_prompt(loaded, rows.ids[0].tolist())
     return rows
 
 
 def _scored(s: Session, loaded: Loaded, text: str) -> list[float]:
-    settings, rows = s.config.evaluate, _rows_of(loaded, text)
+    settings, rows = s.config.evaluate, _rows_of(s, loaded, text)
     *_, scored = score_labels(loaded, rows, settings.precision, settings.batch_tokens)
     assert isinstance(scored, pl.DataFrame)
     probabilities: list[float] = scored["probabilities"][0].to_list()

@@ -10,12 +10,12 @@ tuned and compares the two.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from ...run.control import AskTrace, ModelTrace, Share, Traced, TracedLayer
 from ..models.kernels import padding_known
 from ..models.models import Loaded, takes, unwrapped, without_cache
 from ..models.tokenizers import same_tokens
-from ..scoring.rows import TokenRows, classification_rows, prompt_ids
+from ..scoring.rows import asked_row, prompt_ids
 from ..scoring.splits import find_probe
 from ..scoring.token_scores import piece, pieces
 from ..worker.session import Session
@@ -281,11 +281,12 @@ def trace_text(s: Session, asked: AskTrace) -> Traced:
     aligned = s.config.trains or same_tokens(s.base, s.tuned)
     traces, found, notes = [], [], []
     for model, loaded in (("base", s.base), ("tuned", s.tuned)):
-        ids, cut = _ids(s, loaded if not aligned else s.tuned, asked.text)
+        ids, cut, more = _ids(s, loaded if not aligned else s.tuned, asked.text)
         name, task = _task(s, model, loaded, ids)
         if task is None:
             notes.append("The base has neither a head nor a probe: it has no answer to follow.")
             continue
+        task = dataclasses.replace(task, arguments=task.arguments | more)
         seen = trace(loaded, ids, task)
         found.append(seen)
         traces.append(_model_trace(loaded, model, name, ids, cut, task, seen))
@@ -302,16 +303,18 @@ def trace_text(s: Session, asked: AskTrace) -> Traced:
     )
 
 
-def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int]:
-    """The tokens as this model reads them, and how many were left out."""
+def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int, dict[str, Tensor]]:
+    """The tokens as this model reads them, how many were left out, and what it takes beside."""
     if not s.config.task_type.has_labels:
         ids = prompt_ids(loaded, text, s.form, spaced=s.spaced, system=s.config.data.system)
         kept = ids[: loaded.max_length]
-        return kept, len(ids) - len(kept)
-    frame = pl.DataFrame({"row_id": [0], "text": [text], "label": [loaded.labels[0]]})
-    *_, rows = classification_rows(frame, loaded)
-    assert isinstance(rows, TokenRows)
-    return [int(i) for i in rows.ids[0]], rows.truncated_tokens
+        return kept, len(ids) - len(kept), {}
+    rows = asked_row(loaded, text, paired=s.paired)
+    more = {}
+    if rows.segments is not None:
+        segments = rows.segments[0].astype("int64")[None]
+        more = {"token_type_ids": torch.from_numpy(segments).to(loaded.device)}
+    return [int(i) for i in rows.ids[0]], rows.truncated_tokens, more
 
 
 def _task(s: Session, model: str, loaded: Loaded, ids: list[int]) -> tuple[str, Task | None]:

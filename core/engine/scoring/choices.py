@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...data.rows import input_of
 from ...errors import ModelError
 from ..models.load import is_causal, load_causal
 from ..models.models import Loaded
@@ -147,7 +148,7 @@ def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
     loaded.model.to(s.device)
     frame, settings = s.dataset.splits[split].frame, s.config.evaluate
     work = label_likelihoods(
-        loaded, frame["text"].to_list(), s.labels, settings.precision, settings.batch_tokens
+        loaded, input_of(frame).to_list(), s.labels, settings.precision, settings.batch_tokens
     )
     scores = s.drive(work, f"zero-shot labels on {split}", frame.height)
     return zero_shot_frame(frame, s.labels, scores)

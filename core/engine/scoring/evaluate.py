@@ -53,7 +53,7 @@ def score_labels(
         for done, part, batch in _batches(loaded, rows, budget, layout):
             places = {"position_ids": batch.positions} if layout.pad_left else {}
             with padding_known(batch.padded, left=layout.pad_left):
-                out = model(input_ids=batch.ids, attention_mask=batch.mask, **places, **uncached)
+                out = model(**batch.inputs, **places, **uncached)
             readings.add(part, out.logits.float().double().log_softmax(-1))
             yield done
         readings.read()  # the last quarter of a second
@@ -252,6 +252,7 @@ def _batches(
                 pad,
                 loaded.device,
                 scored=rows.scored,
+                segments=rows.segments,
                 pad_left=layout.pad_left,
                 width=width,
             ),

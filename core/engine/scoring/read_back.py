@@ -144,6 +144,8 @@ def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
     columns: dict[str, Any] = {"row_id": rows.row_ids, "ids": [ids.tolist() for ids in rows.ids]}
     if rows.labels is not None:
         columns["label"] = [names[i] for i in rows.labels]
+    if rows.segments is not None:
+        columns["segments"] = [segments.tolist() for segments in rows.segments]
     if rows.scored is not None:
         columns["scored"] = [scored.tolist() for scored in rows.scored]
         columns["bytes"] = rows.bytes
@@ -236,6 +238,8 @@ def _rows_of(frame: pl.DataFrame, loaded: Loaded) -> TokenRows:
     if "label" in frame.columns:
         index = {label: i for i, label in enumerate(loaded.labels)}
         rows.labels = np.asarray([index[label] for label in frame["label"]], dtype=np.int64)
+    if "segments" in frame.columns:
+        rows.segments = [np.asarray(kinds, dtype=np.int32) for kinds in frame["segments"].to_list()]
     if "scored" in frame.columns:
         rows.scored = [np.asarray(scored, dtype=np.bool_) for scored in frame["scored"].to_list()]
         rows.bytes = frame["bytes"].to_list()

@@ -15,9 +15,10 @@ import polars as pl
 from jinja2 import TemplateError
 from numpy.typing import NDArray
 
-from ...errors import DataError, Fault
+from ...data.rows import input_of
+from ...errors import DataError, Fault, ModelError
 from ...run.events import SplitPrepared
-from ..models.models import Loaded, stop_ids
+from ..models.models import Loaded, stop_ids, takes
 from .chats import refused, render_chat, render_prompt, scored_text
 from .templates import Message
 
@@ -33,6 +34,7 @@ class TokenRows:
     row_ids: list[int] = field(default_factory=list)
     scored: list[NDArray[np.bool_]] | None = None  # generation
     labels: NDArray[np.int64] | None = None  # classification
+    segments: list[NDArray[np.int32]] | None = None  # 1 in the second text, where a model asks
     documents: list[int] = field(default_factory=list)  # of each window, where some took several
     bytes: list[int] = field(default_factory=list)  # UTF-8 bytes of the scored text
     ends: list[int] = field(default_factory=list)  # place of the scored end token, -1 without one
@@ -74,6 +76,7 @@ class TokenRows:
             ids=chosen(self.ids),
             row_ids=chosen(self.row_ids),
             scored=chosen(self.scored),
+            segments=chosen(self.segments),
             labels=None if self.labels is None else self.labels[index],
             bytes=chosen(self.bytes) if self.bytes else [],
             ends=chosen(self.ends) if self.ends else [],
@@ -100,18 +103,74 @@ class TokenRows:
 
 
 def classification_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRows | int]:
-    """Texts and label indices; yields rows done after each chunk, at last the rows."""
+    """Texts, or pairs of them, and label indices; yields rows done after each chunk, at last the
+    rows.
+    """
     rows = TokenRows(row_ids=frame["row_id"].to_list())
-    texts = frame["text"].to_list()
-    for start in range(0, len(texts), CHUNK):
-        chunk = loaded.tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
-        for ids in chunk.input_ids:
-            whole = np.asarray(ids, dtype=np.int32)
-            rows.ids.append(_cut_inside(whole, loaded, rows, rows.row_ids[len(rows.ids)]))
-        yield min(start + CHUNK, len(texts))
+    if "text_pair" in frame.columns and _takes_pairs(loaded):
+        yield from _add_pairs(rows, loaded, frame["text"].to_list(), frame["text_pair"].to_list())
+    else:
+        texts = input_of(frame).to_list()
+        for start in range(0, len(texts), CHUNK):
+            chunk = loaded.tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
+            for ids in chunk.input_ids:
+                whole = np.asarray(ids, dtype=np.int32)
+                rows.ids.append(_cut_inside(whole, loaded, rows, rows.row_ids[len(rows.ids)]))
+            yield min(start + CHUNK, len(texts))
     index = {label: i for i, label in enumerate(loaded.labels)}
     rows.labels = np.asarray([index[label] for label in frame["label"].to_list()], dtype=np.int64)
     yield rows
+
+
+def _takes_pairs(loaded: Loaded) -> bool:
+    """Whether the tokenizer puts something between two texts; else they are one, of two lines."""
+    added = loaded.tokenizer.num_special_tokens_to_add
+    return bool(added(pair=True) > added(pair=False))
+
+
+def _add_pairs(
+    rows: TokenRows, loaded: Loaded, first: list[str], second: list[str]
+) -> Iterator[int]:
+    """Both texts in their segments; of a pair that is too long, the longer text loses its end."""
+    segmented = takes(loaded.model, "token_type_ids")
+    for start in range(0, len(first), CHUNK):
+        part = slice(start, start + CHUNK)
+        chunk = loaded.tokenizer(first[part], second[part], return_attention_mask=False)
+        kinds = chunk.get("token_type_ids") if segmented else None
+        for i, ids in enumerate(chunk.input_ids):
+            if (excess := len(ids) - loaded.max_length) > 0:
+                rows.count("truncated_rows", rows.row_ids[start + i])
+                rows.truncated_tokens += excess
+                cut = loaded.tokenizer(
+                    *(first[start + i], second[start + i]),
+                    truncation="longest_first",
+                    max_length=loaded.max_length,
+                )
+                ids = cut.input_ids
+                if kinds is not None:
+                    kinds[i] = cut.token_type_ids
+            rows.ids.append(np.asarray(ids, dtype=np.int32))
+        if kinds is not None:
+            rows.segments = rows.segments or []
+            rows.segments += [np.asarray(kind, dtype=np.int32) for kind in kinds]
+        yield start + len(chunk.input_ids)
+
+
+def asked_row(loaded: Loaded, text: str, *, paired: bool) -> TokenRows:
+    """A person's text as a classifier's row; of a pair, a line break parts the two.
+
+    Raises ModelError for a text without its second where the model reads pairs.
+    """
+    values: dict[str, list[object]] = {"row_id": [0], "text": [text], "label": [loaded.labels[0]]}
+    if paired:
+        first, parted, second = text.partition("\n")
+        if not parted:
+            what = "this model reads two texts, and there is one"
+            raise ModelError(Fault("prompt", what, "Put a line break between them, or --text-pair"))
+        values |= {"text": [first], "text_pair": [second]}
+    *_, rows = classification_rows(pl.DataFrame(values), loaded)
+    assert isinstance(rows, TokenRows)
+    return rows
 
 
 def _cut_inside(

@@ -123,6 +123,13 @@ class Batch:
     before: Tensor | None = None  # int64 [targets]: flat places just before them, generation
     labels: Tensor | None = None  # int64 [rows], classification
     padded: bool = True
+    segments: Tensor | None = None  # int64 [rows, tokens]: 1 in the second text of a pair
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What a model's forward takes."""
+        found = {"input_ids": self.ids, "attention_mask": self.mask}
+        return found if self.segments is None else found | {"token_type_ids": self.segments}
 
     @property
     def positions(self) -> Tensor:
@@ -138,6 +145,7 @@ def collate(
     *,
     scored: Sequence[NDArray[np.bool_]] | None = None,
     labels: NDArray[np.int64] | None = None,
+    segments: Sequence[NDArray[np.int32]] | None = None,
     pad_left: bool = False,
     width: int = 0,
 ) -> Batch:
@@ -149,12 +157,15 @@ def collate(
     tokens = np.full((len(rows), longest), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), longest), dtype=np.int64)
     targets = np.zeros((len(rows), longest), dtype=bool)
+    parts = np.zeros((len(rows) if segments else 0, longest), dtype=np.int64)
     for i, r in enumerate(rows):
         n = len(ids[r])
         place = slice(longest - n, longest) if pad_left else slice(0, n)
         tokens[i, place], mask[i, place] = ids[r], 1
         if scored is not None:
             targets[i, place] = scored[r]
+        if segments is not None:
+            parts[i, place] = segments[r]
     targets[:, 0] = False  # nothing stands before it
     return Batch(
         ids=to_device(tokens, device),
@@ -163,6 +174,7 @@ def collate(
         before=to_device(np.flatnonzero(targets) - 1, device) if scored is not None else None,
         labels=to_device(labels[rows], device) if labels is not None else None,
         padded=not mask.all(),
+        segments=to_device(parts, device) if segments is not None else None,
     )
 
 

@@ -285,7 +285,7 @@ def _last_row(
     with packing(loaded.model, packed), padding_known(batch.padded and packed is None):
         if head is not None:
             return head.hidden(batch.ids, batch.mask)[-1].float()
-        return loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits[-1].float()
+        return loaded.model(**batch.inputs).logits[-1].float()
 
 
 def packed_batch(
@@ -296,7 +296,12 @@ def packed_batch(
     by_length = np.argsort(lengths, kind="stable")
     pad, device = loaded.tokenizer.pad_token_id, loaded.device
     own = chosen[by_length]
-    batch = collate(rows.ids, own, pad, device, scored=rows.scored, labels=rows.labels)
+    batch = collate(
+        *(rows.ids, own, pad, device),
+        scored=rows.scored,
+        labels=rows.labels,
+        segments=rows.segments,
+    )
     if way is None or not batch.padded:
         return batch, None
     return batch, way.lay_out(lengths[by_length], device)

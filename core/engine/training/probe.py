@@ -93,9 +93,10 @@ def features(
         uncached = without_cache(backbone)
         done = 0
         for part in evaluation_batches(rows.lengths, fitting(budget, loaded)):
-            batch = collate(rows.ids, part, loaded.tokenizer.pad_token_id, loaded.device)
+            pad = loaded.tokenizer.pad_token_id
+            batch = collate(rows.ids, part, pad, loaded.device, segments=rows.segments)
             with padding_known(batch.padded):
-                out = backbone(input_ids=batch.ids, attention_mask=batch.mask, **uncached)
+                out = backbone(**batch.inputs, **uncached)
             states = out[0].float()
             weight = batch.mask[:, :, None].float()
             readings.add(part, (states * weight).sum(1) / weight.sum(1))

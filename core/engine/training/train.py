@@ -494,7 +494,7 @@ def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
     with autocast(t.loaded.device, t.precision), padding_known(padded):
         if t.head is None:
             assert batch.labels is not None
-            out = t.loaded.model(input_ids=batch.ids, attention_mask=batch.mask, **t.uncached)
+            out = t.loaded.model(**batch.inputs, **t.uncached)
             return functional.cross_entropy(out.logits.float(), batch.labels, reduction="sum")
         assert batch.before is not None
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)

@@ -58,6 +58,7 @@ class Session:
     tuned: Loaded = field(init=False)
     form: str = ""  # how examples are made, as `data.Columns` names it
     spaced: bool = False  # completions begin with white space: prompts end without
+    paired: bool = False  # a classifier reads two texts
     probe: Probe | None = None
     probed_validation: Features | None = None  # what it was fitted with, until it is scored
     rows: dict[str, TokenRows] = field(default_factory=dict)
@@ -240,6 +241,7 @@ def load_finished(s: Session) -> None:
     s.step = history.best_step or history.step if is_model else step_of(weights)
     s.form = history.columns.form if history.columns else "text"
     s.spaced = bool(history.columns and history.columns.spaced)
+    s.paired = bool(history.columns and "text_pair" in history.columns.columns)
     s.data_labels = _data_labels(s, history)
     s.tuned = s.load(str(weights))
     s.base_has_head = bool(history.model and not history.model.new_head)
