@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from backports import zstd
-from data_files import TEN, faults, read, write_csv
+from data_files import TEN, faults, read, write_csv, write_jsonl
+from ftev.core.config.config import DataConfig
 from ftev.core.data import packed
+from ftev.core.data.rows import input_of
 
 TEXTS = [text for text, _ in TEN]
 
@@ -112,3 +114,78 @@ def test_utf_16_with_its_mark_is_read_and_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes((tmp_path / "a.csv").read_bytes()[:-1])
     [fault] = faults(tmp_path, train="a.csv")
     assert "is not utf-16" in fault
+
+
+# Several columns in one, pairs, and columns called otherwise
+
+
+def test_a_template_joins_columns(tmp_path: Path) -> None:
+    rows = [(f"title {i}", text, label) for i, (text, label) in enumerate(TEN)]
+    write_csv(tmp_path / "a.csv", [*rows, ("only a title", "", "good")], "title,body,label")
+    dataset = read(tmp_path, train="a.csv", text="{title}\n{body}", label="label")
+    texts = dataset.splits["train"].frame["text"].to_list()
+    assert texts[0] == f"title 0\n{TEXTS[0]}"
+    assert texts[-1] == "only a title\n", "a missing part is empty"
+    assert dataset.unread == ()
+    assert dataset.splits["train"].columns_in == 3
+    write_csv(tmp_path / "b.csv", [("", "", "good"), *rows], "title,body,label")
+    [fault] = faults(tmp_path, train="b.csv", text="{title}\n{body}")
+    assert fault.startswith("b.csv:2: text is"), "all parts are missing"
+    found = faults(tmp_path, train="a.csv", text="{titel}\n{body}")
+    assert 'has no column "titel" (data.text). Did you mean "title"?' in found[0]
+
+
+def test_a_text_that_nothing_reads_is_named_with_the_template_that_would_read_it(
+    tmp_path: Path,
+) -> None:
+    rows = [(str(i), f"a title {i}", text, label) for i, (text, label) in enumerate(TEN)]
+    write_csv(tmp_path / "a.csv", rows, "id,title,body,label")
+    dataset = read(tmp_path, train="a.csv")
+    assert dataset.unread == ("id", "title")
+    assert dataset.columns_found().template == r'text = "{title}\n{body}"'
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("premise", "hypothesis"), ("question1", "question2"), ("query", "passage")],
+)
+def test_pairs_are_found_by_their_names(tmp_path: Path, first: str, second: str) -> None:
+    rows = [{first: f"so {i}", second: text, "label": n} for i, (text, n) in enumerate(TEN)]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    dataset = read(tmp_path, train="a.jsonl")
+    assert dataset.columns.sources == {"text": first, "text_pair": second, "label": "label"}
+    frame = dataset.splits["train"].frame
+    assert input_of(frame)[0] == f"so 0\n{TEXTS[0]}"
+    assert frame["content"].n_unique() == 10
+    alone = read(tmp_path, train="a.jsonl", text=second)
+    assert "text_pair" not in alone.columns.sources
+    assert alone.unread == (first,)
+    write_jsonl(tmp_path / "a.jsonl", [*rows, {first: "x", second: " ", "label": "good"}])
+    [fault] = faults(tmp_path, train="a.jsonl")
+    assert f'text_pair is empty in column "{second}"' in fault
+
+
+def test_two_pairs_are_a_question(tmp_path: Path) -> None:
+    names = ("premise", "hypothesis", "sentence1", "sentence2", "label")
+    rows = [dict(zip(names, (*[f"{text} {n}"] * 4, n), strict=True)) for text, n in TEN]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert "which column is the text is not certain" in faults(tmp_path, train="a.jsonl")[0]
+
+
+def test_a_split_may_call_its_columns_otherwise(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", TEN)
+    write_csv(tmp_path / "test.csv", TEN, "body,intent")
+    dataset = read(tmp_path, train="train.csv", test="test.csv")
+    assert dataset.splits["test"].frame["text"].to_list() == TEXTS
+    assert dataset.notes == ("test.csv: columns taken: 'body' for 'text', 'intent' for 'label'",), (
+        "by their usual names"
+    )
+    write_csv(tmp_path / "test.csv", TEN, "what,why")
+    [fault] = faults(tmp_path, train="train.csv", test="test.csv")
+    assert "has no column text, label" in fault, "contents alone leave doubt"
+    names = {"test": {"text": "what", "label": "why"}}
+    dataset = read(tmp_path, train="train.csv", test="test.csv", columns=names)
+    assert dataset.splits["test"].frame["text"].to_list() == TEXTS
+    wrong = DataConfig(train="a", columns={"dev": {"text": "a"}, "test": {"txt": "a"}})
+    found = [fault.where for fault in wrong.faults(trains=True)]
+    assert found == ["data.columns.dev", "data.columns.test.txt"]

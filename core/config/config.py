@@ -31,6 +31,8 @@ else:
     DataFormat = Literal[("auto", *sorted(p.stem for p in _FORMATS.glob("[!_]*.py")))]
 
 Columns = str | None
+_SPLITS = ("train", "validation", "test")
+_ROLES = ("text", "text_pair", "label", "prompt", "completion", "messages", "group")
 
 
 def _of_base(name: str) -> str:
@@ -108,11 +110,13 @@ class DataConfig:
     test: Annotated[str | float | None, Bounds(at_least=0, below=1)] = None
     """File, or share of train to split off; read once, at the end."""
     text: Columns = None
-    """Column with the input text; found by itself where names and contents leave no doubt."""
+    """Column with the input text, or several in a template: "{title}\\n{body}"."""
+    text_pair: Columns = None
+    """Column with the second text, where two are compared (classification)."""
     label: Columns = None
     """Column with the label (classification)."""
     prompt: Columns = None
-    """Column with the prompt (generation)."""
+    """Column with the prompt, or several in a template (generation)."""
     completion: Columns = None
     """Column with the completion (generation)."""
     messages: Columns = None
@@ -121,6 +125,8 @@ class DataConfig:
     """System message put before every chat that has none (generation)."""
     group: Columns = None
     """Column whose equal values must stay on one side of a split (a customer, a document)."""
+    columns: dict[str, dict[str, str]] | None = None
+    """Columns that a split calls otherwise: { test = { text = "content" } }."""
     format: DataFormat = "auto"
     """Format of the files; "auto" goes by the ending, else by the contents."""
     header: bool | Literal["auto"] = "auto"
@@ -155,6 +161,18 @@ class DataConfig:
         elif sum(s for s in (self.validation, self.test) if isinstance(s, float)) >= 1:
             what = "the shares of validation and test leave nothing to learn from"
             yield Fault.of("data.validation", what)
+        yield from self._faults_of_columns()
+
+    def _faults_of_columns(self) -> Iterator[Fault]:
+        """Splits and roles that `columns` names and that there are not."""
+        for split, names in (self.columns or {}).items():
+            known = _ROLES if split in _SPLITS else _SPLITS
+            for name in set(names) - set(_ROLES) if known is _ROLES else [split]:
+                where = (
+                    f"data.columns.{split}.{name}" if known is _ROLES else f"data.columns.{name}"
+                )
+                what = f"there is no {'role' if known is _ROLES else 'split'} of this name"
+                yield Fault.of(where, what, f"Write one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -14,6 +14,8 @@ import polars as pl
 from ..config.config import DataConfig
 from ..tasks import find_task
 from .faults import Faults, show_value
+from .formats import Reading
+from .joined import as_text, opened, renamed
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import NAMES, PAIRS, find_row_forms
 from .sources import Table
@@ -25,10 +27,26 @@ TEXT_NAMES = (
 )
 LABEL_NAMES = (
     *("label", "labels", "category", "sentiment", "class", "intent", "target", "topic", "emotion"),
-    *("tag", "y"),
+    *("tag", "y", "gold_label", "is_duplicate"),
 )
-KNOWN_NAMES = frozenset([*TEXT_NAMES, *LABEL_NAMES, *NAMES])
-ROLES = ("text", "label", "prompt", "completion", "messages", "group")
+TEXT_PAIRS = (
+    ("text", "text_pair"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("sentence1", "sentence2"),
+    ("sentence_a", "sentence_b"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("question", "passage"),
+    ("question", "sentence"),
+    ("claim", "evidence"),
+)
+KNOWN_NAMES = frozenset(
+    [*TEXT_NAMES, *LABEL_NAMES, *NAMES, *(name for pair in TEXT_PAIRS for name in pair)]
+)
+ROLES = ("text", "text_pair", "label", "prompt", "completion", "messages", "group")
 NOT_NEEDED = ("group", "tools", "system", "rated")  # a split may lack them
 _SHOWN_LABEL = 64  # characters; a longer value is no label
 _SHOWN_COLUMNS = 50
@@ -65,6 +83,44 @@ def named_columns(data: DataConfig) -> dict[str, str]:
     return {role: name for role in ROLES if (name := getattr(data, role))}
 
 
+def reading_of(data: DataConfig, task: str, slices: Iterable[str]) -> Reading:
+    """How the files of a config are read. `slices`: columns that must be there too."""
+    named = frozenset(opened((*named_columns(data).values(), *slices)))
+    header = None if data.header == "auto" else bool(data.header)
+    return Reading(task, data.format, header, named, KNOWN_NAMES, data.encoding, data.separator)
+
+
+def of_split(data: DataConfig, split: str) -> DataConfig:
+    """The config as a split of it has its columns."""
+    own = (data.columns or {}).get(split, {})
+    return replace(data, **own)  # type: ignore[arg-type]
+
+
+def as_called_elsewhere(
+    data: DataConfig, task: str, split: str, table: Table, columns: Columns
+) -> Table:
+    """The table of a split with its columns called as in the first source.
+
+    By `data.columns`, else by the usual names of what is missing.
+    """
+    own = {r: n for r, n in (data.columns or {}).get(split, {}).items() if r in columns.sources}
+    missing = [r for r, n in columns.sources.items() if n not in table.columns and r not in own]
+    if missing and not own:
+        unnamed = replace(data, **dict.fromkeys(missing))  # type: ignore[arg-type]
+        found = find_columns(unnamed, task, table, Faults())
+        sources = found.sources if found and found.form == columns.form else {}
+        own = {r: sources[r] for r in missing if r in sources and _is_usual(r, sources[r])}
+    names = {columns.sources[r]: n for r, n in own.items() if n in table.columns}
+    names = {there: here for there, here in names.items() if there != here}
+    if not names:
+        return table
+    called = ", ".join(
+        f"{show_value(here)} for {show_value(there)}" for there, here in names.items()
+    )
+    note = f"{table.files[0]}: columns taken: {called}"
+    return replace(renamed(table, names), notes=(*table.notes, note))
+
+
 def check_slices(slices: Mapping[str, str], table: Table, fatal: Faults) -> None:
     """A fault for each column of `evaluate.slices` or a guardrail that the source does not have."""
     for name, setting in slices.items():
@@ -84,10 +140,12 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
     named = named_columns(data)
     before = fatal.total
     for role, name in named.items():
-        if name not in table.columns:
-            setting = f"data.{role}"
-            what, remedy = f'has no column "{name}" ({setting})', _nearest_column(name, table)
-            fatal.about(setting).add("columns", table.files[0], what, remedy)
+        for column in [] if name in table.columns else opened([name]):
+            if column not in table.columns:
+                setting = f"data.{role}"
+                what = f'has no column "{column}" ({setting})'
+                remedy = _nearest_column(column, table)
+                fatal.about(setting).add("columns", table.files[0], what, remedy)
     if fatal.total > before:
         return None
     found = _find_labelled if find_task(task).has_labels else _find_generation
@@ -111,6 +169,7 @@ def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Column
         what = "is plain text without labels"
         fatal.add("columns", table.files[0], what, "Classification needs a text and a label column")
         return None
+    named = named | _text_pair(named, table)
     foreign = [role for role in named if role in ("prompt", "completion", "messages")]
     for role in foreign:
         what = "is for generation; this task is classification"
@@ -130,7 +189,21 @@ def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Column
         return None
     if len(roles) < 2 or foreign:
         return None
-    return Columns("text_label", roles | _group(named))
+    pair, label = _only(named, "text_pair"), roles.pop("label")
+    return Columns("text_label", roles | pair | {"label": label} | _only(named, "group"))
+
+
+def _text_pair(named: dict[str, str], table: Table) -> dict[str, str]:
+    """The two texts of a pair by their usual names; nothing where one is named, or in doubt."""
+    lower = _by_lower_name(table)
+    if {"text", "text_pair"} & named.keys() or ("text" in lower and "text_pair" not in lower):
+        return {}
+    found = [
+        (lower[a], lower[b])
+        for a, b in TEXT_PAIRS
+        if all(n in lower and _may_be_text(table.columns[lower[n]]) for n in (a, b))
+    ]
+    return dict(zip(("text", "text_pair"), found[0], strict=True)) if len(found) == 1 else {}
 
 
 def _find_generation(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
@@ -141,7 +214,7 @@ def _find_generation(named: dict[str, str], table: Table, fatal: Faults) -> Colu
     asked = {role: name for role, name in named.items() if role != "group"}
     forms = _named_forms(asked, table) if asked else _possible_forms(table)
     if len(forms) == 1 and (columns := _complete(forms[0], table)):
-        return Columns(columns.form, columns.sources | _group(named), columns.written)
+        return Columns(columns.form, columns.sources | _only(named, "group"), columns.written)
     if len(forms) > 1 and asked:
         what = "text, prompt + completion and messages exclude each other"
         fatal.about(f"data.{next(iter(named))}").add("columns", table.files[0], what)
@@ -267,23 +340,12 @@ def _scale(table: Table, taken: set[str]) -> tuple[str, str] | None:
     return None
 
 
-def as_text(column: pl.Series) -> pl.Series:
-    """Each value as text, of whatever type; null where there is none."""
-    try:
-        if column.dtype != pl.Object and not column.dtype.is_nested():
-            return column.cast(pl.String)
-    except pl.exceptions.PolarsError:  # durations, bytes that are no UTF-8
-        pass
-    texts = [None if value is None else str(value) for value in column.to_list()]
-    return pl.Series(column.name, texts, dtype=pl.String)
-
-
 def _by_lower_name(table: Table) -> dict[str, str]:
     return {name.lower(): name for name in table.columns}
 
 
-def _group(named: dict[str, str]) -> dict[str, str]:
-    return {"group": named["group"]} if "group" in named else {}
+def _only(named: dict[str, str], role: str) -> dict[str, str]:
+    return {role: named[role]} if role in named else {}
 
 
 def _ask(role: str, table: Table, fatal: Faults) -> None:
@@ -305,7 +367,13 @@ def _samples(column: pl.Series) -> str:
     return ", ".join(show_value(value) for value in list(dict.fromkeys(map(str, shown)))[:_SAMPLES])
 
 
-_USUAL = {"text": TEXT_NAMES, "label": LABEL_NAMES}
+_USUAL = {"text": TEXT_NAMES, "label": LABEL_NAMES, "text_pair": [b for _, b in TEXT_PAIRS]}
+
+
+def _is_usual(role: str, name: str) -> bool:
+    """Whether a column's name alone says its role."""
+    usual = {n for pair in PAIRS for n in pair} if role in ("prompt", "completion") else set()
+    return name.lower() in usual | {role, *_USUAL.get(role, ())}
 
 
 def why_column(role: str, name: str, named: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
@@ -13,9 +13,19 @@ import polars as pl
 from ..config.config import DataConfig, RunConfig
 from ..errors import DataError, Fault
 from ..run.events import ColumnsFound
-from .columns import KNOWN_NAMES, Columns, check_slices, find_columns, list_columns, named_columns
+from .columns import (
+    Columns,
+    as_called_elsewhere,
+    check_slices,
+    find_columns,
+    list_columns,
+    named_columns,
+    of_split,
+    reading_of,
+)
 from .faults import Faults, show_value
-from .formats import Reading, format_by_ending
+from .formats import format_by_ending
+from .joined import opened, suggest_template, with_joined
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import find_unread_keys, words_of
 from .rows import check_labels, select_rows, with_content
@@ -88,6 +98,7 @@ class Dataset:
     skipped_rows: dict[str, int]  # rows left out of each source (lines, of a plain text)
     unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
     unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
+    template: str = ""  # a setting that would join the text with what is not read beside it
     notes: tuple[str, ...] = ()  # how sources were read, where that is not plain
     left_out: Mapping[str, list[Fault]] = field(default_factory=dict)  # right, not to be learned
     not_learned: Mapping[str, dict[str, int]] = field(default_factory=dict)  # why: rows, by source
@@ -118,6 +129,7 @@ class Dataset:
             words=words_of(self.columns.written),
             unread=list(self.unread),
             unread_keys=list(self.unread_keys),
+            template=self.template,
         )
 
 
@@ -186,19 +198,28 @@ def read_dataset(
     notes = [note for table in tables.values() for note in table.notes]
     splits = _make_splits(frames, tables, _shares(data), seed, notes)
     first = next(iter(_in_order(tables).values()))
-    read = {*columns.sources.values(), *slices}
+    read = {*columns.sources.values(), *opened(columns.sources.values()), *slices}
+    unread_columns = tuple(name for name in first.columns if name not in read)
     return Dataset(
         splits,
         columns,
         labels,
         bad.listing(),
         skipped,
-        tuple(name for name in first.columns if name not in read),
+        unread_columns,
         find_unread_keys(columns.written, columns.sources, first),
+        _suggest(columns, unread_columns, first),
         tuple(dict.fromkeys(notes)),
         {name: faults.listing() for name, faults in left_out.items() if faults.total},
         {name: faults.by_kind() for name, faults in left_out.items() if faults.total},
     )
+
+
+def _suggest(columns: Columns, unread: Iterable[str], table: Table) -> str:
+    """`text = "{title}\\n{body}"`, where columns beside the text hold text too."""
+    role = next((r for r in ("text", "prompt") if r in columns.roles), "")
+    template = suggest_template(columns.sources[role], unread, table) if role else ""
+    return f'{role} = "{template}"' if template else ""
 
 
 def _read_tables(
@@ -210,22 +231,22 @@ def _read_tables(
     slices: tuple[str, ...],
 ) -> dict[str, Table]:
     """The tables of the splits that have a source of their own."""
-    named = frozenset((*named_columns(data).values(), *slices))
-    header = None if data.header == "auto" else bool(data.header)
-    reading = Reading(task, data.format, header, named, KNOWN_NAMES, data.encoding, data.separator)
     tables: dict[str, Table] = {}
+    header: bool | None = None
     for split in SPLITS:
         given = getattr(data, split)
         if not isinstance(given, str | list):
             continue
         found = Faults(f"data.{split}")
         source = find_source(given, split, folder, found)
+        own = of_split(data, split)
+        reading = reading_of(own, task, slices)
+        reading = replace(reading, header=header) if reading.header is None else reading
         table = read_source(source, reading, found, bad.about(found.setting)) if source else None
         fatal.merge(found)
         if table:
-            tables[split] = table
-            if header is None and len(tables) == 1:
-                reading = replace(reading, header=table.has_header)
+            header = table.has_header if header is None else header
+            tables[split] = with_joined(table, named_columns(own).values())
     if not any(isinstance(getattr(data, split), str | list) for split in SPLITS):
         remedy = 'Write train = "train.csv" under [data]'
         fatal.about("data.train").add("no data", "data", "names no file", remedy)
@@ -250,16 +271,17 @@ def _in_order(tables: Mapping[str, Table]) -> dict[str, Table]:
 
 
 def _find_all_columns(
-    data: DataConfig, task: str, tables: Mapping[str, Table], fatal: Faults
+    data: DataConfig, task: str, tables: dict[str, Table], fatal: Faults
 ) -> Columns | None:
-    """Columns by the first source; the others must have them too."""
+    """Columns by the first source; the others must have them too, and then call them alike."""
     if not (ordered := _in_order(tables)):
         return None
     (first, decides), *others = ordered.items()
-    columns = find_columns(data, task, decides, fatal.about(f"data.{first}"))
+    columns = find_columns(of_split(data, first), task, decides, fatal.about(f"data.{first}"))
     if not columns:
         return None
     for name, table in others:
+        tables[name] = table = as_called_elsewhere(data, task, name, table, columns)
         missing = [column for column in columns.needed if column not in table.columns]
         if missing:
             what = f"has no column {', '.join(missing)}, which {decides.files[0]} has"
@@ -343,7 +365,9 @@ def _make_splits(
 
 def _split(name: str, frame: pl.DataFrame, table: Table | None) -> Split:
     assert table is not None
-    return Split(name, frame, table.files, table.count, len(table.columns), table.sha256)
+    return Split(
+        name, frame, table.files, table.count, len(table.columns) - len(table.made), table.sha256
+    )
 
 
 def _cut_rows(

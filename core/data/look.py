@@ -104,28 +104,25 @@ def _paths(data: DataConfig, folder: str) -> list[Path]:
 
 def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     """What can be read of the sources; the check of the data reports what cannot."""
-    from .columns import KNOWN_NAMES, find_columns, named_columns, why_column
+    from .columns import find_columns, named_columns, of_split, reading_of, why_column
     from .faults import Faults
-    from .formats import Reading
+    from .joined import with_joined
     from .sources import find_source, read_source
 
     data = config.data
-    named = named_columns(data)
-    header = None if data.header == "auto" else bool(data.header)
-    needed = frozenset((*named.values(), *config.sliced_columns))
-    reading = Reading(
-        config.task, data.format, header, needed, KNOWN_NAMES, data.encoding, data.separator
-    )
     sources = []
     for split in FILES:
         given = getattr(data, split)
         if not isinstance(given, str | list):
             continue
+        own = of_split(data, split)
+        named, reading = named_columns(own), reading_of(own, config.task, config.sliced_columns)
         found = find_source(given, split, Path(config.folder), Faults())
         table = read_source(found, reading, Faults(), Faults()) if found else None
         if table is None:
             continue
-        columns = find_columns(data, config.task, table, Faults())
+        table = with_joined(table, named.values())
+        columns = find_columns(own, config.task, table, Faults())
         roles = {name: role for role, name in (columns.sources if columns else named).items()}
         columns_found = tuple(
             FoundColumn(n, roles[n], why_column(roles[n], n, named))

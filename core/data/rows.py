@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ..metrics.answer_text import normalise_text
-from .columns import Columns, as_text
+from .columns import Columns
 from .conversations import (
     NOT_LEARNED,
     as_series,
@@ -19,6 +19,7 @@ from .conversations import (
     name_type,
 )
 from .faults import LONGEST, MEND, Faults, show_value
+from .joined import as_text
 from .row_forms import make_rows
 from .sources import Table
 
@@ -177,10 +178,12 @@ _SPACES = r"[\t-\r\x1c-\x1f ]{2,}|[\t-\r\x1c-\x1f]"
 
 
 def input_of(frame: pl.DataFrame) -> pl.Series:
-    """The input of each row: its text, its prompt, or its chat before the last answer."""
+    """The input of each row: its text or texts, its prompt, or its chat before the last answer."""
     if "messages" in frame.columns:
         chats = [chat_input(chat) for chat in frame["messages"].to_list()]
         return pl.Series("input", chats, dtype=pl.String)
+    if "text_pair" in frame.columns:
+        return pl.Series("input", frame["text"] + "\n" + frame["text_pair"])
     return frame["prompt" if "prompt" in frame.columns else "text"].alias("input")
 
 

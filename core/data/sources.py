@@ -118,6 +118,7 @@ class Table:
     sha256: str  # of the bytes of all files
     documents: bool = False  # plain text: a file is one document, or several
     notes: tuple[str, ...] = ()  # how files were read, where that is not plain
+    made: tuple[str, ...] = ()  # columns that the config joined of others
 
     def take(self, rows: list[int]) -> Table:
         """Some of the records; what was counted of all stays."""

@@ -126,6 +126,7 @@ class ColumnsFound(Event, frozen=True, tag=True):
     columns: dict[str, str]  # role to the name it has in the files
     unread: list[str] = []  # columns that nothing reads
     unread_keys: list[str] = []  # keys of messages that nothing reads
+    template: str = ""  # a setting that joins the text with unread columns that hold text too
     spaced: bool = False  # most completions begin with white space
     words: str = ""  # how the files write such rows, where that has a name
 

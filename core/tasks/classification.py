@@ -58,7 +58,14 @@ TASK = Classification(
     has_labels=True,
     forms=("text_label",),
     settings=(
-        *("data.label", "data.labels", "objective.positive", "objective.cost", "evaluate.probe"),
+        *(
+            "data.label",
+            "data.labels",
+            "data.text_pair",
+            "objective.positive",
+            "objective.cost",
+            "evaluate.probe",
+        ),
         *("objective.recall_at_least", "objective.precision_at_least", "evaluate.zero_shot"),
     ),
     stored={"row_id": "whole numbers", "label": "text", "predicted": "text"},

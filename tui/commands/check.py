@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ...core.config.config_file import load_config
+from ...core.data.joined import columns_in
 from ...core.errors import Fault, FtevError
 from ...core.judgement.preflight import CheckResult, check_model, check_run
 from ...core.judgement.selection import NOT_COMPARED, describe_leaked, was_compared
@@ -52,6 +53,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _row_in_words(result: CheckResult) -> str:
+    if "text_pair" in result.columns:
+        return "a pair of texts and its label"
+    return result.words or FORMS[result.form]
+
+
 def _print_document(result: CheckResult | None, faults: tuple[Fault, ...]) -> None:
     document = {"ok": not faults, "faults": [asdict(fault) for fault in faults]}
     print_json(document | (asdict(result) if result else {}))
@@ -59,11 +66,10 @@ def _print_document(result: CheckResult | None, faults: tuple[Fault, ...]) -> No
 
 def show_data(result: CheckResult) -> None:
     """What the files hold."""
-    print(
-        f"{visible(result.name)}: {result.task}, every row is {result.words or FORMS[result.form]}"
-    )
+    print(f"{visible(result.name)}: {result.task}, every row is {_row_in_words(result)}")
     for role, column in result.columns.items():
-        print(f"  {role}: column {visible(column)!r}")
+        kind = "columns joined as" if columns_in(column) else "column"
+        print(f"  {role}: {kind} {visible(column)!r}")
     for note in result.how_read:
         print(f"  {visible(note)}")
     print()

@@ -372,5 +372,10 @@ def _unread(case: Case) -> Iterator[Finding]:
             "info",
             f"nothing reads {format_count(len(names), kind)} of the data: {listed}",
             {"kind": kind, "names": list(names)},
-            remedy="If the model needs one of them, write it into the text or the prompt",
+            remedy="If the model needs one of them, "
+            + (
+                f"write {found.template} under [data]"
+                if found and found.template and kind == "column"
+                else "write it into the text or the prompt"
+            ),
         )
