@@ -124,7 +124,7 @@ def note_on_template(s: Session) -> None:
     from .scoring.chats import keys_not_rendered, notes_on_history
 
     frame = next(iter(s.dataset.splits.values())).frame
-    for text in notes_on_history(frame, s.tuned.tokenizer):
+    for text in notes_on_history(frame, s.tuned.tokenizer, models.stop_ids(s.tuned)):
         s.note(text, "warning")
     if unread := keys_not_rendered(frame, s.tuned.tokenizer):
         listed = ", ".join(unread)

@@ -222,12 +222,14 @@ def _changed() -> ValueError:
 
 
 def _end_of_turn(ids: list[int], span: Span, tokenizer: Any, ends: AbstractSet[int]) -> int:
-    """One past the end token, where nothing but white space follows it; else the span's end."""
+    """One past the end token, where nothing but white space and more ends follow it, as where a
+    template ends a chat too; else the span's end."""
     start, end = span
-    last = end - 1
-    while last > start and ids[last] not in ends and not tokenizer.decode([ids[last]]).strip():
+    found, last = end, end - 1
+    while last > start and (ids[last] in ends or not tokenizer.decode([ids[last]]).strip()):
+        found = last + 1 if ids[last] in ends else found
         last -= 1
-    return last + 1 if last >= start and ids[last] in ends else end
+    return found
 
 
 def _in_common(a: Sequence[int], b: Sequence[int]) -> int:
@@ -261,10 +263,10 @@ def refused(frame: pl.DataFrame, rows: dict[int, Exception], tokenizer: Any) -> 
     return faults.listing()
 
 
-def notes_on_history(frame: pl.DataFrame, tokenizer: Any) -> list[str]:
+def notes_on_history(frame: pl.DataFrame, tokenizer: Any, stop: AbstractSet[int]) -> list[str]:
     """Whether the template rewrites what was said before, and what to do about it."""
     chats = [row for row in frame.iter_rows(named=True) if _answers(row["messages"]) > 1]
-    rewritten = sum(_rewrites(row, tokenizer) for row in chats[:LOOKED_AT])
+    rewritten = sum(_rewrites(row, tokenizer, stop) for row in chats[:LOOKED_AT])
     if not rewritten:
         return []
     return [
@@ -299,9 +301,14 @@ def _answers(chat: list[Message]) -> int:
     return sum(map(counts, chat))
 
 
-def _rewrites(row: dict[str, Any], tokenizer: Any) -> bool:
-    """Whether the chat up to some answer is not how the whole chat begins."""
-    chat, r = row["messages"], Renderer(tokenizer, row.get("tools"))
-    whole = r.text(chat)
-    ends = [k for k, message in enumerate(chat) if counts(message)]
-    return not all(whole.startswith(r.text(chat[: k + 1]).rstrip()) for k in ends)
+def _rewrites(row: dict[str, Any], tokenizer: Any, stop: AbstractSet[int]) -> bool:
+    """Whether some answer is written otherwise in the whole chat than where it stood last."""
+    chat, tools = row["messages"], row.get("tools")
+
+    def written(upto: int, k: int) -> list[int]:
+        one = [message | {"weight": float(i == k)} for i, message in enumerate(chat[:upto])]
+        ids, scored = render_chat(one, tokenizer, stop, tools)
+        return [i for i, said in zip(ids, scored, strict=True) if said]
+
+    answers = [k for k, message in enumerate(chat) if counts(message)]
+    return any(written(len(chat), k) != written(k + 1, k) for k in answers[:-1])

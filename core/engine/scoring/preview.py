@@ -26,7 +26,7 @@ from ..models.load import (
     max_length,
     set_template,
 )
-from ..models.models import Loaded
+from ..models.models import Loaded, stop_ids
 from ..models.tokenizers import check_vocabulary
 from .chats import keys_not_rendered, notes_on_history
 from .rows import RENDER, TokenRows
@@ -63,7 +63,7 @@ def preview(question: Preview, progress: Callable[[str], object] = str) -> dict[
         splits[name], rows_of[name] = _lengths(rows, loaded), rows
         if "messages" in split.frame.columns and not notes + unread:
             unread = keys_not_rendered(split.frame, loaded.tokenizer)
-            notes = notes_on_history(split.frame, loaded.tokenizer)
+            notes = notes_on_history(split.frame, loaded.tokenizer, stop_ids(loaded))
     check_vocabulary(loaded, config.model.base, rows_of)
     size = _size(loaded, config)
     if config.trains and config.model.adapter == "lora" and not read_adapter(config.model.base):
