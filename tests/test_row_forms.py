@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from data_files import faults, read, write_csv, write_jsonl
+from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
+from ftev.core.data.data import read_run_data
+from ftev.core.errors import DataError
 
 USER, ASSISTANT = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -169,3 +173,30 @@ def test_a_split_may_lack_what_is_optional(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "b.jsonl", [{"messages": [USER, ASSISTANT]}])
     splits = read(tmp_path, "generation", train="a.jsonl", test="b.jsonl").splits
     assert splits["test"].frame["tools"].to_list() == [None]
+
+
+def test_each_answer_of_a_chat_is_a_row_where_that_is_asked(tmp_path: Path) -> None:
+    """Its context is what the data say, unscored; the rows of a chat are a group."""
+    late = [{"role": "user", "content": "again"}, {"role": "assistant", "content": "hello again"}]
+    rows = [{"messages": [USER, ASSISTANT, *late]}, {"messages": [USER, ASSISTANT]}]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    data = DataConfig(train="a.jsonl", validation="a.jsonl", test="a.jsonl")
+    config = RunConfig(task="generation", model=ModelConfig(base="x"), data=data)
+    config = replace(config, evaluate=EvaluateConfig(turns="all"), folder=str(tmp_path))
+    splits = read_run_data(config).splits
+    assert {name: split.frame.height for name, split in splits.items()} == {
+        "train": 2,
+        "validation": 3,
+        "test": 3,
+    }
+    frame = splits["test"].frame
+    assert frame["row_id"].to_list() == [0, 1, 2]
+    assert frame["group"].to_list() == ["a.jsonl:1", "a.jsonl:1", "a.jsonl:2"]
+    second = frame["messages"].to_list()[1]
+    assert [turn["weight"] for turn in second] == [0, 0, 0, None]
+    assert second[-1]["content"] == "hello again"
+    apart = replace(config, evaluate=EvaluateConfig(), data=replace(data, turns="separate"))
+    assert read_run_data(apart).splits["train"].frame.height == 3
+    write_jsonl(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}] * 3)
+    with pytest.raises(DataError, match="turns is for chats, and these rows are none"):
+        read_run_data(config)

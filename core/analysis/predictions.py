@@ -238,7 +238,8 @@ def _inputs_of_data(
     from ..data.rows import input_of
 
     config, prepared = run.config(), history.splits.get(split)
-    dataset = read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+    where = config.task, config.train.seed, Path(config.folder)
+    dataset = read_dataset(config.data, *where, separated=config.separated)
     found = dataset.splits.get(split)
     if found is None or prepared is None or found.sha256 != prepared.sha256:
         return Inputs({}, "the data file has changed since the run (its sha256 is another)")

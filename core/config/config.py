@@ -123,6 +123,8 @@ class DataConfig:
     """Column with chat messages, a list of {role, content} (generation)."""
     system: str | None = None
     """System message put before every chat that has none (generation)."""
+    turns: Literal["together", "separate"] = "together"
+    """"separate" makes a row of each answer of a chat; what came before is its context."""
     group: Columns = None
     """Column whose equal values must stay on one side of a split (a customer, a document)."""
     columns: dict[str, dict[str, str]] | None = None
@@ -233,6 +235,8 @@ class EvaluateConfig:
     """Test rows whose prompts base and tuned answer at the end, drawn by seed; 0 for none."""
     completion_tokens: Count = 256
     """Tokens of such an answer at most; fewer where one and a half of the longest reference do."""
+    turns: Literal["last", "all"] = "last"
+    """Answers of a chat that both models write: the last, or each, after those of the data."""
     zero_shot: bool | Literal["auto"] = "auto"
     """Whether a base that is a language model labels untrained; "auto" up to a million tokens."""
     general_text: str | None = None
@@ -287,6 +291,14 @@ class RunConfig:
     @property
     def trains(self) -> bool:
         return self.model.tuned is None
+
+    @property
+    def separated(self) -> dict[str, str]:
+        """Splits in which each answer of a chat is a row, with the setting that says so."""
+        if self.data.turns == "separate":
+            return dict.fromkeys(("train", "validation", "test"), "data.turns")
+        judged = ("validation", "test") if self.evaluate.turns == "all" else ()
+        return dict.fromkeys(judged, "evaluate.turns")
 
     @property
     def sliced_columns(self) -> dict[str, str]:

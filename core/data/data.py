@@ -28,7 +28,7 @@ from .formats import format_by_ending
 from .joined import opened, suggest_template, with_joined
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import find_unread_keys, words_of
-from .rows import check_labels, select_rows, with_content
+from .rows import check_labels, select_rows, separate_turns, with_content
 from .sources import Table, find_source, read_source
 from .splits import assign_splits, split_document
 
@@ -144,17 +144,24 @@ def read_run_data(config: RunConfig) -> Dataset:
         config.train.seed,
         Path(config.folder),
         config.sliced_columns,
+        config.separated,
     )
     config.check_labels(dataset.labels)
     return dataset
 
 
 def read_dataset(
-    data: DataConfig, task: str, seed: int, folder: Path, slices: Mapping[str, str] | None = None
+    data: DataConfig,
+    task: str,
+    seed: int,
+    folder: Path,
+    slices: Mapping[str, str] | None = None,
+    separated: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Read, check and split. Relative paths start from `folder`.
 
     `slices`: columns that the judged source must have, each with the setting that names it.
+    `separated`: splits in which each answer of a chat is a row, each with the setting.
     Raises DataError with every fault at once, each with its file, line and setting.
     """
     slices = slices or {}
@@ -162,6 +169,8 @@ def read_dataset(
     left_out = {name: Faults() for name in SPLITS}
     tables = _read_tables(data, task, folder, fatal, bad, tuple(slices))
     columns = _find_all_columns(data, task, tables, fatal)
+    if columns and columns.form != "messages":
+        _refuse_settings_of_chats(data, separated or {}, next(iter(tables.values())), fatal)
     if slices and (judged := _judged_table(data, tables)):
         check_slices(slices, judged, fatal)
     frames: dict[str, pl.DataFrame] = {}
@@ -197,6 +206,11 @@ def read_dataset(
     skipped = {name: _count_skipped(tables[name], frame) for name, frame in frames.items()}
     notes = [note for table in tables.values() for note in table.notes]
     splits = _make_splits(frames, tables, _shares(data), seed, notes)
+    splits |= {
+        name: replace(split, frame=separate_turns(split.frame))
+        for name, split in splits.items()
+        if name in (separated or {})
+    }
     first = next(iter(_in_order(tables).values()))
     read = {*columns.sources.values(), *opened(columns.sources.values()), *slices}
     unread_columns = tuple(name for name in first.columns if name not in read)
@@ -286,10 +300,15 @@ def _find_all_columns(
         if missing:
             what = f"has no column {', '.join(missing)}, which {decides.files[0]} has"
             fatal.about(f"data.{name}").add("columns", table.files[0], what, list_columns(table))
-    if data.system and columns.form != "messages":
-        what = "data.system is for chats, and these rows are none"
-        fatal.about("data.system").add("columns", decides.files[0], what, "Leave it out")
     return None if fatal.total else columns
+
+
+def _refuse_settings_of_chats(
+    data: DataConfig, separated: Mapping[str, str], table: Table, fatal: Faults
+) -> None:
+    for setting in [*(["data.system"] if data.system else []), *set(separated.values())]:
+        what = f"{setting} is for chats, and these rows are none"
+        fatal.about(setting).add("columns", table.files[0], what, "Leave it out")
 
 
 def _find_labels(

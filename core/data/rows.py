@@ -12,6 +12,7 @@ from ..metrics.answer_text import normalise_text
 from .columns import Columns
 from .conversations import (
     NOT_LEARNED,
+    answers_of,
     as_series,
     chat_input,
     find_chat_fault,
@@ -54,6 +55,25 @@ def select_rows(
     carried = [_as_slice(table.columns[n]).alias(SLICE + n) for n in slices if n in table.columns]
     needed = [role for role in values if role not in ("tools", "file")]
     return with_content(frame.with_columns(carried).drop_nulls(needed))
+
+
+def separate_turns(frame: pl.DataFrame) -> pl.DataFrame:
+    """A row for each answer of each chat that counts: what came before it is its context.
+
+    Rows are numbered anew. Those of one chat are a group (S9), unless there are groups already.
+    """
+    places: list[int] = []
+    chats: list[list[dict[str, Any]] | None] = []
+    for place, chat in enumerate(frame["messages"].to_list()):
+        for k in answers_of(chat):
+            places.append(place)
+            chats.append([m | {"weight": 0.0} for m in chat[:k]] + [chat[k]])
+    rows = frame[places]
+    if "group" not in frame.columns:
+        chat_of = pl.format("{}:{}", "file", "line").alias("group")
+        rows = rows.with_columns(chat_of)
+    numbers = pl.Series("row_id", range(rows.height), dtype=pl.Int64)
+    return with_content(rows.with_columns(numbers, as_series(chats)))
 
 
 def with_content(frame: pl.DataFrame) -> pl.DataFrame:

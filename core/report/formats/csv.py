@@ -146,7 +146,8 @@ def _dataset(run: Run) -> Dataset | None:
     """The data of the run, where its files are still there."""
     try:
         config = run.config()
-        return read_dataset(config.data, config.task, config.train.seed, Path(config.folder))
+        where = config.task, config.train.seed, Path(config.folder)
+        return read_dataset(config.data, *where, separated=config.separated)
     except FtevError:
         return None
 

@@ -111,7 +111,8 @@ def _check_sources(stored: StoredRun) -> Iterator[Check]:
     try:
         c = stored.run.config()
         slices = dict.fromkeys(c.evaluate.slices, "evaluate.slices")
-        stored.dataset = read_dataset(c.data, c.task, c.train.seed, Path(c.folder), slices)
+        where = c.task, c.train.seed, Path(c.folder)
+        stored.dataset = read_dataset(c.data, *where, slices, c.separated)
     except FtevError as error:
         why = str(error).splitlines()[0]
         yield Check(
