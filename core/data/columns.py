@@ -382,9 +382,8 @@ def why_column(role: str, name: str, named: dict[str, str]) -> str:
         return "as you chose"
     if name.lower() == role:
         return "by its name"
-    usual = {n for pair in PAIRS for n in pair} if role in ("prompt", "completion") else set()
-    if name.lower() in usual | set(_USUAL.get(role, ())):
-        return f"a usual name of a {role}"
+    if name.lower() in _USUAL.get(role, NAMES):
+        return f"a usual name of {'an' if role[0] in 'aeiou' else 'a'} {role}"
     if role == "label":
         return "by its contents: short values that come again and again"
     return "by its contents: long, and something else in each row"
