@@ -32,6 +32,7 @@ TOLD_BY_ENGINE: dict[str, Any] = {
     "layers": 2,
     "hidden": 8,
     "vocab": 50,
+    "unread_keys": [],
     "splits": {
         "train": {
             "rows": 36,
