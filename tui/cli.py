@@ -347,6 +347,17 @@ def _add_models(commands: _Commands) -> None:
     trace.add_argument("--text", metavar="T", required=True, help="the text; - reads stdin")
     trace.add_argument("--text-pair", metavar="T", help="the second text, of a run on pairs")
 
+    merge = commands.add_for_run(
+        "merge", "prompt.merge", "the tuned model with its adapter merged into the weights"
+    )
+    merge.add_argument("--out", metavar="DIR", help="folder to write (RUN/merged)")
+    merge.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="of the weights; auto: as the run is configured, else that of the base",
+    )
+
     likelihood = commands.add(
         "likelihood", "prompt.likelihood", "average log-likelihood of a text under each model"
     )

@@ -3,6 +3,7 @@
     echo '{"models": ["a", "b"], "texts": ["…"]}' | python -m ftev.core.engine.ask likelihood
     echo '{"config": {…}}' | python -m ftev.core.engine.ask preview
     echo '{}' | python -m ftev.core.engine.ask kernels
+    echo '{"run": "…", "out": "…"}' | python -m ftev.core.engine.ask merge
     echo '{"run": "…", "split": "test", "row_id": 3}' | python -m ftev.core.engine.ask row_tokens
 
 JSON lines out: {"progress": …} any number of times, then {"result": …} or {"error": …}.
@@ -63,6 +64,10 @@ def main() -> int:
             from .scoring.preview import Preview, preview
 
             return answer_stdin(Preview, preview)
+        case ["merge"]:
+            from .scoring.merge import Merge, merge
+
+            return answer_stdin(Merge, merge)
         case ["kernels"]:
             from .models.choices import Kernels, kernels
 

@@ -173,7 +173,7 @@ def wait_until_gone(run: Run, seconds: float = 120.0) -> None:
 
 
 def ask_engine(
-    kind: Literal["kernels", "likelihood", "preview", "row_tokens"],
+    kind: Literal["kernels", "likelihood", "merge", "preview", "row_tokens"],
     question: dict[str, Any],
     on_progress: Callable[[str], None],
     started: Callable[[subprocess.Popen[bytes]], None] | None = None,

@@ -53,6 +53,32 @@ assert torch._dynamo.__file__
 """
 
 
+ADAPTED = """
+import sys
+from pathlib import Path
+from ftev.core.engine.models.imports import import_models
+import_models(alone=True)
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.load import add_adapter, load
+from ftev.core.engine.models.models import save
+config = RunConfig(task="generation", model=ModelConfig(base=sys.argv[1], adapter="lora"))
+loaded = load(config, sys.argv[1])
+add_adapter(loaded, config)
+save(loaded, Path(sys.argv[2]))
+assert "torch._dynamo" not in sys.modules
+"""
+
+FOUND_AGAIN = """
+import sys
+from ftev.core.engine.models.imports import import_models
+import_models(alone=True)
+from ftev.core.config.config import ModelConfig, RunConfig
+from ftev.core.engine.models.load import load
+config = RunConfig(task="generation", model=ModelConfig(base=sys.argv[1]))
+assert load(config, sys.argv[2]).has_adapter
+"""
+
+
 def fresh(code: str, *arguments: str) -> str:
     """What a fresh interpreter prints: the modules of this one are not to be seen."""
     done = subprocess.run(
@@ -79,3 +105,11 @@ def test_a_worker_has_no_compiler_when_it_takes_its_first_step(tmp_path: Path) -
 
 def test_what_was_left_out_is_there_once_it_is_used() -> None:
     fresh(MASKED)
+
+
+def test_an_adapter_is_made_and_loaded_by_a_worker_that_is_alone(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    """peft looks at every weight for tensors over devices, which were left out."""
+    for code in (ADAPTED, FOUND_AGAIN):
+        fresh(code, str(causal_folder), str(tmp_path / "adapter"))

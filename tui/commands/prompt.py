@@ -1,5 +1,6 @@
 """What is asked of the models themselves: `ftev-tui prompt RUN --text T` (both on one prompt,
-streamed), `trace RUN --text T` (layer by layer) and `likelihood` (of a text under each model)."""
+streamed), `trace RUN --text T` (layer by layer) and `likelihood` (of a text under each
+model). `merge RUN` writes the tuned one without its adapter."""
 
 from __future__ import annotations
 
@@ -239,6 +240,29 @@ def likelihood(options: argparse.Namespace) -> int:
         print_json(result)
     else:
         show_result(result, every_token=options.tokens)
+    return 0
+
+
+def merge(options: argparse.Namespace) -> int:
+    """Merges in the engine, in a process of its own, and prints how far the scores moved."""
+    found = open_run(options.run, runs_folder(options.runs_dir))
+    if not found.model_path.exists():
+        raise RunError(f"{found.id}: it has saved no tuned model yet")
+    out = Path(options.out).resolve() if options.out else found.path / "merged"
+    say("ftev: starting the engine …")
+    question = {"run": str(found.path.resolve()), "out": str(out), "dtype": options.dtype}
+    result = ask_engine("merge", question, lambda progress: say(f"  {progress}"))
+    if options.json:
+        print_json(result)
+        return 0
+    print(visible(f"{result['folder']}: the merged model, {result['dtype']}"))
+    changed = result["changed_predictions"]
+    print(
+        f"checked against the adapter on {result['rows']:,} rows of {result['split']}: the loss "
+        f"of a row moved by at most {result['largest_loss_drift']:.2g} nats "
+        f"({result['tolerance']:.2g} is allowed); predictions changed in "
+        f"{changed:,} {'row' if changed == 1 else 'rows'}"
+    )
     return 0
 
 

@@ -59,6 +59,13 @@ def import_models(*, alone: bool) -> None:
             importlib.import_module(name)
 
 
+def import_adapters() -> None:
+    """peft, which asks of each weight whether it is one over several devices: 0.2 s for these."""
+    if torch.distributed.is_available():
+        importlib.import_module("torch.distributed.tensor")
+    importlib.import_module("peft")
+
+
 def _no(*_: object) -> bool:
     return False
 

@@ -38,6 +38,7 @@ from .heads import (
     refuse_two_stacks,
     refuse_unsaved,
 )
+from .imports import import_adapters
 from .models import Loaded
 from .tokenizers import embed_special_tokens
 
@@ -243,6 +244,14 @@ def stored_dtype(config: Any) -> str:
     return named if named in ("bfloat16", "float16") else "float32"
 
 
+def base_dtype(config: RunConfig, name: str) -> str:
+    """The type that the base of an adapter is stored in."""
+    from transformers import AutoConfig
+
+    with loading(name, "configuration"):
+        return stored_dtype(AutoConfig.from_pretrained(**find_origin(config, name).place))
+
+
 def is_causal(config: RunConfig) -> bool:
     """Whether a run's base is a language model by itself, whatever it is tuned to be."""
     from transformers import AutoConfig
@@ -383,6 +392,7 @@ def loading(name: str, what: str) -> Iterator[None]:
 
 def add_adapter(loaded: Loaded, config: RunConfig) -> None:
     """Wrap the model with a fresh LoRA adapter; a new classifier head is trained with it."""
+    import_adapters()
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers.pytorch_utils import Conv1D
 
@@ -458,6 +468,7 @@ def attach_adapter(loaded: Loaded, origin: Origin, *, trainable: bool = False) -
     """The model with its adapter on it, where it has one; its file must hold all of it."""
     if origin.adapter is None:
         return loaded
+    import_adapters()
     from peft import PeftModel, get_peft_model_state_dict
 
     folder = str(origin.adapter.folder)

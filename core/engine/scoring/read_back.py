@@ -157,11 +157,11 @@ def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
 
 def serve() -> int:
     """Answer requests until nobody can ask any more."""
-    from ..models.imports import import_models
+    from ..models.imports import import_adapters, import_models
 
     import_models(alone=True)  # seconds, spent before they are waited for
     if ADAPTER in sys.argv:
-        import peft  # noqa: F401
+        import_adapters()
     from transformers import AutoModelForSequenceClassification  # noqa: F401
     from transformers.utils import logging
 
