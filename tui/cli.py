@@ -73,10 +73,13 @@ def _give_up_stdout() -> None:
 
 
 def _show_faults(error: FtevError) -> int:
-    from ..core.wording.text import visible
+    from ..core.wording.text import visible_lines
 
     for fault in error.faults:
-        print(f"ftev: {visible(str(fault))}", file=sys.stderr)
+        # what follows a break is set in: text of a file or a name is no message of ours
+        first, *others = visible_lines(str(fault))
+        lines = [f"ftev: {first}", *(f"    {line.lstrip()}" for line in others)]
+        print("\n".join(lines), file=sys.stderr)
     return error.exit_code
 
 

@@ -25,6 +25,7 @@ from .columns import (
 )
 from .faults import Faults, show_value
 from .formats import format_by_ending
+from .hygiene import remarks
 from .joined import opened, suggest_template, with_joined
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import find_unread_keys, words_of
@@ -99,6 +100,7 @@ class Dataset:
     unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
     unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
     template: str = ""  # a setting that would join the text with what is not read beside it
+    remarks: tuple[str, ...] = ()  # what rows hold that nobody may have meant
     notes: tuple[str, ...] = ()  # how sources were read, where that is not plain
     left_out: Mapping[str, list[Fault]] = field(default_factory=dict)  # right, not to be learned
     not_learned: Mapping[str, dict[str, int]] = field(default_factory=dict)  # why: rows, by source
@@ -223,6 +225,7 @@ def read_dataset(
         unread_columns,
         find_unread_keys(columns.written, columns.sources, first),
         _suggest(columns, unread_columns, first),
+        remarks(frames, labels, first),
         tuple(dict.fromkeys(notes)),
         {name: faults.listing() for name, faults in left_out.items() if faults.total},
         {name: faults.by_kind() for name, faults in left_out.items() if faults.total},

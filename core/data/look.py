@@ -106,7 +106,7 @@ def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
     """What can be read of the sources; the check of the data reports what cannot."""
     from .columns import find_columns, named_columns, of_split, reading_of, why_column
     from .faults import Faults
-    from .joined import with_joined
+    from .joined import columns_in, with_joined
     from .sources import find_source, read_source
 
     data = config.data
@@ -124,10 +124,11 @@ def _look_at_sources(config: RunConfig) -> tuple[Source, ...]:
         table = with_joined(table, named.values())
         columns = find_columns(own, config.task, table, Faults())
         roles = {name: role for role, name in (columns.sources if columns else named).items()}
+        joined = {part: role for name, role in roles.items() for part in columns_in(name)}
         columns_found = tuple(
             FoundColumn(n, roles[n], why_column(roles[n], n, named))
             if n in roles
-            else FoundColumn(n)
+            else FoundColumn(n, why=f"part of the {joined[n]}" if n in joined else "")
             for n in table.columns
         )
         rows = _first_rows(table)

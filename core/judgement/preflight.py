@@ -59,6 +59,7 @@ class CheckResult:
     skipped: list[Fault]
     findings: list[Finding]
     notes: list[str]
+    remarks: list[str]  # what rows hold that nobody may have meant, with counts
     how_read: list[str]  # what was done to read the files, where that is not plain
     not_checked: list[str]
     model: dict[str, Any] | None = None  # what the engine says: max_length, splits, parameters, …
@@ -87,6 +88,7 @@ def check_run(config: RunConfig) -> CheckResult:
         skipped=[*dataset.skipped, *(f for many in dataset.left_out.values() for f in many)],
         findings=_find(config, dataset, leakage),
         notes=list(leakage.notes),
+        remarks=list(dataset.remarks),
         how_read=list(dataset.notes),
         not_checked=[BY_THE_ENGINE],
     )

@@ -75,6 +75,10 @@ def show_data(result: CheckResult) -> None:
     print()
     _show_splits(result)
     _show_labels(result)
+    if result.remarks:
+        print("\nin the rows:")
+    for remark in result.remarks:
+        print(f"  {visible(remark)}")
     _show_leakage(result)
     sys.stdout.flush()
 

@@ -97,7 +97,7 @@ def _source_lines(source: Source, width: int) -> list[Line]:
         if column.role:
             line += [(f"→ {column.role}", "accent"), (f"  {column.why}", "muted")]
         else:
-            line.append(("not used", "muted"))
+            line.append((column.why or "not used", "muted"))
         lines.append(cut(line, width))
     if len(ordered) > 8:
         lines.append([(f"and {len(ordered) - 8} more, not used", "muted")])
@@ -135,9 +135,17 @@ def _check_blocks(preview: Preview, check: CheckResult, width: int) -> list[list
         _split_lines(check),
         [] if preview.model is None else _estimate_lines(preview, preview.model, width),
         _finding_lines(preview, width),
+        _remark_lines(check, width),
         _leakage_lines(check, width),
         _label_lines(check, width),
     ]
+
+
+def _remark_lines(check: CheckResult, width: int) -> list[Line]:
+    """How files were read, and what their rows hold that nobody may have meant."""
+    noticed = [*check.how_read, *check.remarks]
+    wrapped = [line for text in noticed for line in wrap(visible(text), width)]
+    return [titled("Noticed"), *([(line, "")] for line in wrapped)] if noticed else []
 
 
 def _token_blocks(check: CheckResult, width: int) -> list[list[Line]]:
