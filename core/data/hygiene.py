@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from os.path import commonprefix  # of any texts
+from itertools import takewhile
 
 import polars as pl
 
@@ -100,7 +100,7 @@ def _pairs(group: list[str]) -> Iterator[tuple[str, str]]:
 def _is_one_apart(a: str, b: str) -> bool:
     """Whether one letter more, less or other makes them equal, and that is no digit."""
     longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
-    head = len(commonprefix([a, b]))
+    head = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
     other = len(a) == len(b)  # one letter stands for another
     changed = longer[head : head + 1] + shorter[head : head + other]
     apart = longer[head + 1 :] == shorter[head + other :]
