@@ -106,7 +106,8 @@ def as_called_elsewhere(
     own = {r: n for r, n in (data.columns or {}).get(split, {}).items() if r in columns.sources}
     missing = [r for r, n in columns.sources.items() if n not in table.columns and r not in own]
     if missing and not own:
-        unnamed = replace(data, **dict.fromkeys(missing))  # type: ignore[arg-type]
+        named = dict.fromkeys(role for role in missing if role in ROLES)
+        unnamed = replace(data, **named)  # type: ignore[arg-type]
         found = find_columns(unnamed, task, table, Faults())
         sources = found.sources if found and found.form == columns.form else {}
         own = {r: sources[r] for r in missing if r in sources and _is_usual(r, sources[r])}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from chat_templates import FAMILIES, Family
+from ftev.core.data.rows import separate_turns
 from ftev.core.engine.models.models import Loaded, stop_ids
 from ftev.core.engine.scoring.chats import keys_not_rendered, notes_on_history
 from ftev.core.engine.scoring.completions import questions
@@ -149,3 +151,37 @@ def test_K2_white_space_that_joins_the_answer_is_scored_with_it(causal_folder: P
     loaded.tokenizer.add_tokens(["\n\n"])
     chat = [CHAT[0], {"role": "assistant", "content": "\nit is"}]
     assert scored_text(loaded, made_row(loaded, chat)) == "\n\nit is</s>"
+
+
+FORGETFUL = (
+    "{% for m in messages %}{% if loop.last or m['role'] == 'user' %}"
+    "<{{ m['role'] }}>{{ m['content'] }}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [FAMILIES["Qwen 3"].template, FORGETFUL])
+def test_E2_a_row_of_each_answer_is_read_as_it_was_asked_for(
+    causal_folder: Path, template: str
+) -> None:
+    """Earlier reasoning is scored, and an answer is found that the whole chat leaves out."""
+    loaded = with_family(causal_folder, replace(FAMILIES["Qwen 3"], template=template))
+    thought = [CHAT[0], CHAT[1] | {"reasoning_content": "hm"}, CHAT[2], CHAT[3]]
+    frame = pl.DataFrame(
+        {"row_id": [0], "file": ["a"], "line": [1], "messages": [thought]}, strict=False
+    )
+    if template == FORGETFUL:
+        with pytest.raises(DataError, match=r'a:1: .*; turns = "separate" under \[data\] makes'):
+            list(chat_rows(frame, loaded))
+    *_, rows = chat_rows(separate_turns(frame), loaded)
+    assert isinstance(rows, TokenRows)
+    assert rows.scored is not None
+    said = [
+        loaded.tokenizer.decode(ids[scored])
+        for ids, scored in zip(rows.ids, rows.scored, strict=True)
+    ]
+    if template == FORGETFUL:
+        assert said == ["it is</s>", "a good day</s>"]
+    else:
+        assert said[0] == "<think>\nhm\n</think>\n\nit is<|im_end|>"
+        assert said[1] == "<think>\n\n</think>\n\na good day<|im_end|>"
