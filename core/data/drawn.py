@@ -6,7 +6,6 @@ A difference is shown only where it is also large enough to matter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -87,6 +86,8 @@ def compare_draws(before: Split, split: Split, seed: int = 0) -> Draws | None:
     Rows of one group, and copies of one input, count once. None where a split has fewer than 20
     such rows.
     """
+    from ..metrics.statistics import holm  # scipy: the engine's stages are imported without it
+
     frames = [_apart(each.frame) for each in (before, split)]
     if min(frame.height for frame in frames) < FEWEST_ROWS:
         return None
@@ -97,7 +98,7 @@ def compare_draws(before: Split, split: Split, seed: int = 0) -> Draws | None:
     a, b = (_some(normalise(input_of(frame)), LENGTHS_READ, rng) for frame in frames)
     found["lengths"] = _compare_lengths(a, b)
     found["wording"] = _compare_wording(_some(a, ROWS_READ, rng), _some(b, ROWS_READ, rng), rng)
-    adjusted = _holm({name: each.p for name, each in found.items()})
+    adjusted = holm({name: each.p for name, each in found.items()})
     plain = {
         name: asdict(each)
         | {"p_holm": adjusted[name], "shown": adjusted[name] <= LEVEL and _matters(each)}
@@ -125,14 +126,6 @@ def _matters(found: Labels | Lengths | Wording) -> bool:
     if isinstance(found, Wording):
         return found.low > AUC
     return found.distance >= (LABEL_DISTANCE if isinstance(found, Labels) else LENGTH_DISTANCE)
-
-
-def _holm(p: Mapping[str, float]) -> dict[str, float]:
-    adjusted, highest = {}, 0.0
-    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
-        highest = max(highest, min(1.0, p[name] * (len(p) - rank)))
-        adjusted[name] = highest
-    return adjusted
 
 
 def _compare_labels(before: pl.Series, after: pl.Series, rng: np.random.Generator) -> Labels:
@@ -167,13 +160,16 @@ def _compare_labels(before: pl.Series, after: pl.Series, rng: np.random.Generato
 
 
 def _compare_lengths(before: pl.Series, after: pl.Series) -> Lengths:
-    from scipy.stats import ks_2samp
+    """Kolmogorov and Smirnov's distance, p by its limit with Stephens' correction (1970)."""
+    from scipy.special import kolmogorov
 
-    a, b = (texts.str.len_chars().to_numpy().astype(float) for texts in (before, after))
-    found = ks_2samp(a, b, method="exact" if max(len(a), len(b)) <= 1_000 else "asymp")
-    return Lengths(
-        float(found.pvalue), float(found.statistic), float(np.median(a)), float(np.median(b))
-    )
+    a, b = (np.sort(texts.str.len_chars().to_numpy().astype(float)) for texts in (before, after))
+    each = np.concatenate((a, b))
+    below = [np.searchsorted(some, each, side="right") / len(some) for some in (a, b)]
+    distance = float(np.abs(below[0] - below[1]).max())
+    root = np.sqrt(len(a) * len(b) / len(each))
+    p = float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
+    return Lengths(p, distance, float(np.median(a)), float(np.median(b)))
 
 
 def _compare_wording(before: pl.Series, after: pl.Series, rng: np.random.Generator) -> Wording:
@@ -182,15 +178,15 @@ def _compare_wording(before: pl.Series, after: pl.Series, rng: np.random.Generat
     What chance gives comes from the same with the splits' names shuffled: folds share rows, so that
     the spread of an AUC from independent rows would be too small.
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtr, stdtrit
 
     texts = pl.concat([before, after])
     is_after = np.arange(len(texts)) >= len(before)
     names = np.column_stack([is_after, *(rng.permutation(is_after) for _ in range(SHUFFLES))])
     aucs = _out_of_fold(_grams(texts), names, rng)
     spread, auc = float(aucs[1:].std(ddof=1)), float(aucs[0])
-    p = float(student.sf((auc - 0.5) / spread, SHUFFLES - 1)) if spread else 1.0
-    reach = float(student.isf(0.025, SHUFFLES - 1)) * spread
+    p = float(stdtr(SHUFFLES - 1, (0.5 - auc) / spread)) if spread else 1.0
+    reach = float(stdtrit(SHUFFLES - 1, 0.975)) * spread
     return Wording(p, auc, max(0.0, auc - reach), min(1.0, auc + reach), len(texts))
 
 
@@ -228,10 +224,11 @@ def _out_of_fold(grams: csr_array, names: Mask, rng: np.random.Generator) -> Flo
 
 
 def _auc(scores: Floats, names: Mask) -> Floats:
-    from scipy.stats import rankdata
+    from ..metrics.probabilities import twice_ranks
 
-    ranks, wanted = rankdata(scores, axis=0), names.sum(axis=0)
+    ranks = np.stack([twice_ranks(column) for column in scores.T], axis=1)
+    wanted = names.sum(axis=0)
     others = len(names) - wanted
-    above = (ranks * names).sum(axis=0) - wanted * (wanted + 1) / 2
+    above = (ranks * names).sum(axis=0) - wanted * (wanted - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(above / (wanted * others))
+        return np.asarray(above / (2 * wanted * others))

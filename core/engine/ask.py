@@ -26,12 +26,15 @@ Progress = Callable[[str], None]
 
 
 def answer_stdin(
-    kind: type[Question], answer: Callable[[Question, Progress], dict[str, Any]]
+    kind: type[Question],
+    answer: Callable[[Question, Progress], dict[str, Any]],
+    *,
+    weights: bool = True,
 ) -> int:
     """Read one question, print its answer, return the exit code."""
     from .models.imports import import_models
 
-    import_models(alone=True)
+    import_models(alone=True, weights=weights)
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -63,7 +66,7 @@ def main() -> int:
         case ["preview"]:
             from .scoring.preview import Preview, preview
 
-            return answer_stdin(Preview, preview)
+            return answer_stdin(Preview, preview, weights=False)
         case ["merge"]:
             from .scoring.merge import Merge, merge
 

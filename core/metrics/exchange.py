@@ -30,7 +30,7 @@ from .bootstrap import (
 from .clusters import Clusters
 from .counts import Cells, CellSums, Draws, FloatArray, IntArray, MarginScores
 from .metric import METRICS
-from .probabilities import RANKINGS, ProbabilityScores, ranking_areas
+from .probabilities import RANKINGS, ProbabilityScores, ranking_areas, twice_ranks
 from .statistics import one_blas_thread
 
 RANKED_ROWS = 2_000  # rows × ranked labels up to which each exchange is ranked anew
@@ -247,7 +247,7 @@ def exchange_ranks(
     rankable = all(np.isfinite(model.probabilities).all() for model in models)
     if not labels or not rankable or before.n * len(labels) > RANKED_ROWS:
         return None
-    ranks = [np.stack([_ranks(m.probabilities[:, c]) for c in labels]) for m in models]
+    ranks = [np.stack([twice_ranks(m.probabilities[:, c]) for c in labels]) for m in models]
     codes = np.arange(before.n) if clusters is None else clusters.codes
     moved = np.unique(codes[(ranks[0] != ranks[1]).any(axis=0)])
     signs = Signs(np.ones(len(moved), dtype=np.int64), resampling)
@@ -265,13 +265,6 @@ def exchange_ranks(
         patterns, weights = signs.all()
         return Null(differences(patterns), len(moved), weights)
     return Null(joined(differences(pattern) for pattern in signs.drawn()), len(moved))
-
-
-def _ranks(scores: FloatArray) -> IntArray:
-    """Twice the rank of each score [n], from 0; equal scores share the middle of their ranks."""
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((2 * ends - counts - 1)[place])
 
 
 def _areas_of_ranks(

@@ -67,6 +67,13 @@ def rank(scores: FloatArray) -> Ranking:
     return Ranking(order, np.flatnonzero(first), np.cumsum(first) - 1)
 
 
+def twice_ranks(scores: FloatArray) -> IntArray:
+    """Twice the rank of each score [n], from 0; equal scores share the middle of their ranks."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((2 * ends - counts - 1)[place])
+
+
 def ranking_areas(gained: FloatArray, passed: FloatArray) -> tuple[FloatArray, FloatArray]:
     """ROC AUC and average precision from the weights [..., groups] of positives and others.
 

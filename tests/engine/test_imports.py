@@ -113,3 +113,40 @@ def test_an_adapter_is_made_and_loaded_by_a_worker_that_is_alone(
     """peft looks at every weight for tensors over devices, which were left out."""
     for code in (ADAPTED, FOUND_AGAIN):
         fresh(code, str(causal_folder), str(tmp_path / "adapter"))
+
+
+def test_a_preview_builds_its_model_without_symbolic_arithmetic(
+    tmp_path: Path, causal_folder: Path
+) -> None:
+    """Half a second of `check` was the import of sympy, for a model that has no weights."""
+    (tmp_path / "train.jsonl").write_text('{"prompt": "what is tea", "completion": "a cup"}\n' * 9)
+    config = {
+        "task": "generation",
+        "model": {"base": str(causal_folder)},
+        "data": {"train": str(tmp_path / "train.jsonl"), "validation": 0},
+    }
+    question = json.dumps({"config": config})
+    code = f"""
+import io, sys
+sys.argv[1:] = ["preview"]
+sys.stdin = io.TextIOWrapper(io.BytesIO({question.encode()!r}))
+from ftev.core.engine.ask import main
+assert main() == 0
+print(sorted({{"sympy", "torch._dynamo", "scipy"}} & set(sys.modules)))
+"""
+    assert fresh(code).splitlines()[-1] == "[]"
+
+
+def test_weights_that_are_tied_are_counted_once(tmp_path: Path, causal_folder: Path) -> None:
+    from ftev.core.engine.scoring.preview import Preview, preview
+    from transformers import AutoModelForCausalLM
+
+    (tmp_path / "train.jsonl").write_text('{"prompt": "what is tea", "completion": "a cup"}\n' * 9)
+    config = {
+        "task": "generation",
+        "model": {"base": str(causal_folder)},
+        "data": {"train": str(tmp_path / "train.jsonl"), "validation": 0},
+    }
+    model = AutoModelForCausalLM.from_pretrained(causal_folder)
+    assert model.config.tie_word_embeddings
+    assert preview(Preview(config=config))["parameters"] == model.num_parameters()

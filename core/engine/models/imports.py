@@ -29,11 +29,12 @@ MODELS = (
 )
 
 
-def import_models(*, alone: bool) -> None:
+def import_models(*, alone: bool, weights: bool = True) -> None:
     """Import what all models of transformers share, without torch's compiler.
 
     `alone`: no other process trains with this one, so that tensors over several devices are left
-    out too, as on a torch that was built without them.
+    out too, as on a torch that was built without them. Without `weights` none will be loaded, and
+    what loading them imports, half a second of sympy, is left out.
     """
     if COMPILER in sys.modules or MODELS[0] in sys.modules:
         return
@@ -50,7 +51,8 @@ def import_models(*, alone: bool) -> None:
         with _without_compiler():
             for name in MODELS:
                 importlib.import_module(name)
-            _call_once()
+            if weights:
+                _call_once()
     except (ImportError, AttributeError, NameError):  # a version that needs one of them
         for name in absent:
             setattr(utils, name, before[name])

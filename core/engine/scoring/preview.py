@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...config.config import RunConfig
@@ -73,11 +72,13 @@ def preview(question: Preview, progress: Callable[[str], object] = str) -> dict[
 
 
 def _without_weights(config: RunConfig) -> Loaded:
+    from accelerate import init_empty_weights
     from transformers import (
         AutoConfig,
         AutoModelForCausalLM,
         AutoModelForSequenceClassification,
     )
+    from transformers.initialization import no_init_weights
 
     base = config.model.base
     origin = find_origin(config, base)
@@ -86,11 +87,15 @@ def _without_weights(config: RunConfig) -> Loaded:
     kind = (
         AutoModelForSequenceClassification if config.task_type.has_labels else AutoModelForCausalLM
     )
-    with loading(base, "configuration"), torch.device("meta"):
+    # What is computed on torch's own "meta" brings sympy along, half a second; buffers are real.
+    empty = init_empty_weights(include_buffers=False)
+    with loading(base, "configuration"), no_init_weights(), empty:
         settings = AutoConfig.from_pretrained(**origin.place)
         if not config.task_type.has_labels:
             refuse_masked(settings, base)
         model = kind.from_config(settings, trust_remote_code=False)
+    with loading(base, "configuration"):
+        model.tie_weights()
         if not config.task_type.has_labels:
             model.generation_config = _generation_settings(config) or model.generation_config
     limit = max_length(model, tokenizer)
