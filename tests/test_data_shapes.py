@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from backports import zstd
 from data_files import TEN, faults, read, write_csv, write_jsonl
@@ -189,3 +190,44 @@ def test_a_split_may_call_its_columns_otherwise(tmp_path: Path) -> None:
     wrong = DataConfig(train="a", columns={"dev": {"text": "a"}, "test": {"txt": "a"}})
     found = [fault.where for fault in wrong.faults(trains=True)]
     assert found == ["data.columns.dev", "data.columns.test.txt"]
+
+
+# Labels that are numbers
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "parquet"])
+@pytest.mark.parametrize("values", [(0, 1), (0.5, 1.0), (False, True), ("no", "yes")])
+def test_labels_are_alike_in_every_format(
+    tmp_path: Path, kind: str, values: tuple[object, object]
+) -> None:
+    rows = [{"text": t, "label": values[i % 2]} for i, t in enumerate(TEXTS)]
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    elif kind == "csv":
+        pl.DataFrame(rows).write_csv(path)
+    else:
+        path.write_text(
+            json.dumps(rows) if kind == "json" else "".join(json.dumps(row) + "\n" for row in rows)
+        )
+    wanted = tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
+    assert read(tmp_path, train=f"a.{kind}").labels == wanted
+
+
+def test_numbers_get_their_names_from_the_config_or_a_file_beside_them(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [(t, str(1 - i % 2)) for i, t in enumerate(TEXTS)])
+    assert read(tmp_path, train="a.csv").labels == ("0", "1")
+    (tmp_path / "names.json").write_text('{"yes": 0, "no": 1}')
+    for given in (["yes", "no"], {"0": "yes", "1": "no"}, "names.json"):
+        dataset = read(tmp_path, train="a.csv", label_names=given)
+        assert dataset.labels == ("yes", "no"), "in the order of the numbers"
+        assert dataset.splits["train"].frame["label"].to_list()[:2] == ["no", "yes"]
+    (tmp_path / "labels.json").write_text('["yes", "no"]')
+    dataset = read(tmp_path, train="a.csv")
+    assert dataset.labels == ("yes", "no")
+    assert "labels.json: names of the 2 labels" in dataset.notes[0]
+    (tmp_path / "labels.json").write_text('["yes", "no", "perhaps"]')
+    assert read(tmp_path, train="a.csv").labels == ("0", "1"), "it is of other labels"
+    [fault] = faults(tmp_path, train="a.csv", label_names={"0": "yes", "2": "no"})
+    assert "label '1' is unknown" in fault
+    assert faults(tmp_path, train="a.csv", label_names="no.json")[0].startswith("no.json: cannot")

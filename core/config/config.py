@@ -147,6 +147,8 @@ class DataConfig:
     """Character between the columns of a csv file; "auto" goes by its line `sep=` or contents."""
     labels: Annotated[list[str] | None, Rule(_of_labels)] = None
     """The labels in their order; default: those of train, sorted."""
+    label_names: str | list[str] | dict[str, str] | None = None
+    """Names of labels that are numbers: in order, { 0 = "no" }, or a JSON file of either."""
     label_map: dict[str, str] | None = None
     """What a model's labels are called in the data: { LABEL_0 = "negative" }; the others as is."""
     bad_rows: Literal["stop", "skip"] = "stop"

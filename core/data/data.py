@@ -27,7 +27,7 @@ from .faults import Faults, show_value
 from .formats import format_by_ending
 from .hygiene import remarks
 from .joined import opened, suggest_template, with_joined
-from .labels import describe_scale, is_scale, sort_labels
+from .labels import describe_scale, find_sidecar, is_scale, read_label_names, sort_labels
 from .row_forms import find_unread_keys, words_of
 from .rows import check_labels, select_rows, separate_turns, with_content
 from .sources import Table, find_source, read_source
@@ -195,7 +195,9 @@ def read_dataset(
         }
         if columns.form == "text_label":
             complete = not bad.total or data.bad_rows == "skip"
-            labels = _find_labels(data, frames, tables, fatal, complete=complete)
+            names = _label_names(data, frames, tables, folder, fatal)
+            frames = {n: _with_names(frame, names) for n, frame in frames.items()}
+            labels = _find_labels(data, frames, tables, fatal, names, complete=complete)
             frames = {
                 name: check_labels(frame, labels, tables[name], bad.about(f"data.{name}"))
                 for name, frame in frames.items()
@@ -314,11 +316,41 @@ def _refuse_settings_of_chats(
         fatal.about(setting).add("columns", table.files[0], what, "Leave it out")
 
 
+def _label_names(
+    data: DataConfig,
+    frames: Mapping[str, pl.DataFrame],
+    tables: dict[str, Table],
+    folder: Path,
+    fatal: Faults,
+) -> dict[str, str]:
+    """What labels are called: as the config says, else as a file beside the first one does."""
+    if data.label_names is not None:
+        try:
+            return read_label_names(data.label_names, folder)
+        except DataError as error:
+            for fault in error.faults:
+                fatal.about(fault.setting).add("labels", fault.where, fault.what, fault.remedy)
+            return {}
+    first = next(iter(frames))
+    labels = {label for frame in frames.values() for label in frame["label"].unique()}
+    names, found = find_sidecar(folder / tables[first].files[0], labels)
+    if names:
+        note = f"{found}: names of the {len(names):,} labels, which are numbers in the data"
+        tables[first] = replace(tables[first], notes=(*tables[first].notes, note))
+    return names
+
+
+def _with_names(frame: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The frame with its labels called so; those without a name stay."""
+    return frame.with_columns(pl.col("label").replace(names)) if names else frame
+
+
 def _find_labels(
     data: DataConfig,
     frames: Mapping[str, pl.DataFrame],
     tables: Mapping[str, Table],
     fatal: Faults,
+    names: Mapping[str, str],
     *,
     complete: bool,  # else bad rows may hold the labels that are missing
 ) -> tuple[str, ...]:
@@ -327,6 +359,8 @@ def _find_labels(
         labels = tuple(map(str, data.labels))
         if len(set(labels)) != len(labels):
             fatal.about("data.labels").add("labels", "data.labels", "names a label twice")
+    elif names:
+        labels = tuple(dict.fromkeys(names.values()))
     else:
         known = [frames["train"]] if "train" in frames else list(frames.values())
         counts = Counter(label for frame in known for label in frame["label"])

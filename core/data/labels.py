@@ -10,7 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+import msgspec
+
+from ..errors import DataError, Fault
+from ..files.reading import BROKEN
 from ..metrics.answer_text import normalise_text
 
 # Labels that are numbers are taken for a scale from so many different ones on.
@@ -73,3 +78,53 @@ def find_variants(labels: Sequence[str]) -> list[list[str]]:
     for label in labels:
         groups.setdefault(fold_label(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
+
+
+SIDECARS = ("labels.json", "label_names.json")  # beside a file whose labels are numbers
+
+
+def read_label_names(given: object, folder: Path) -> dict[str, str]:
+    """Label to name, in order, of a list, of a table, or of a JSON file with one of them.
+
+    A file may also be a model's config.json, or name the number of each label. Raises DataError.
+    """
+    where = "data.label_names"
+    if isinstance(given, str):
+        where = given
+        try:
+            given = msgspec.json.decode((folder / given).read_bytes())
+        except OSError as error:
+            what = f"cannot be read: {error.strerror or error}"
+            raise DataError(Fault(where, what, "", "data.label_names")) from None
+        except BROKEN as error:
+            what = f"is not valid JSON: {error}"
+            raise DataError(Fault(where, what, "", "data.label_names")) from None
+    if isinstance(given, dict) and isinstance(given.get("id2label"), dict):
+        given = given["id2label"]
+    if isinstance(given, list):
+        given = {str(i): name for i, name in enumerate(given)}
+    elif isinstance(given, dict) and given and all(type(v) is int for v in given.values()):
+        given = {str(number): name for name, number in given.items()}
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
+        what = "names no labels"
+        remedy = 'Write ["no", "yes"] or { "0": "no", "1": "yes" }'
+        raise DataError(Fault(where, what, remedy, "data.label_names"))
+    return {label: given[label] for label in sort_labels(map(str, given))}
+
+
+def find_sidecar(file: Path, labels: Iterable[str]) -> tuple[dict[str, str], str]:
+    """Names beside a file for exactly its labels, which are the numbers from 0, and their file.
+
+    Nothing where there are none, or where there is any doubt.
+    """
+    numbers = sort_labels(labels)
+    if len(numbers) < 2 or numbers != tuple(map(str, range(len(numbers)))):
+        return {}, ""
+    for name in SIDECARS:
+        try:
+            names = read_label_names(name, file.parent)
+        except DataError:
+            continue
+        if tuple(names) == numbers and len(set(names.values())) == len(names):
+            return names, name
+    return {}, ""

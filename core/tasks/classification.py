@@ -61,6 +61,7 @@ TASK = Classification(
         *(
             "data.label",
             "data.labels",
+            "data.label_names",
             "data.text_pair",
             "objective.positive",
             "objective.cost",
