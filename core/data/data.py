@@ -96,7 +96,7 @@ class Dataset:
     columns: Columns
     labels: tuple[str, ...]  # in their order; empty for generation
     skipped: list[Fault]  # bad rows left out, when the config says so; long lists end in a count
-    skipped_rows: dict[str, int]  # rows left out of each source (lines, of a plain text)
+    skipped_rows: dict[str, int]  # bad rows of each source (lines, of a plain text)
     unread: tuple[str, ...] = ()  # columns of the first source that nothing reads
     unread_keys: tuple[str, ...] = ()  # keys of its messages that nothing reads
     template: str = ""  # a setting that would join the text with what is not read beside it
@@ -207,7 +207,10 @@ def read_dataset(
     if fatal.total or (bad.total and data.bad_rows == "stop"):
         raise DataError(*fatal.listing(), *bad.listing())
     assert columns is not None
-    skipped = {name: _count_skipped(tables[name], frame) for name, frame in frames.items()}
+    skipped = {
+        name: _count_skipped(tables[name], frame) - left_out[name].total
+        for name, frame in frames.items()
+    }
     notes = [note for table in tables.values() for note in table.notes]
     splits = _make_splits(frames, tables, _shares(data), seed, notes)
     splits |= {

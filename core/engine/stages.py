@@ -38,8 +38,7 @@ def read_data(s: Session) -> None:
         for why, rows in reasons.items():
             s.note(f"{rows:,} rows of {split} left out: {why}")
     if s.dataset.skipped:
-        left_out = sum(sum(reasons.values()) for reasons in s.dataset.not_learned.values())
-        rows = sum(s.dataset.skipped_rows.values()) - left_out
+        rows = sum(s.dataset.skipped_rows.values())
         s.note(f"{rows:,} bad rows skipped, as the config says", "warning")
     for note in s.dataset.notes:
         s.note(note)

@@ -140,7 +140,8 @@ def _check_split(split: Split, dataset: Dataset, leakage: Leakage) -> SplitCheck
         sources=list(split.sources),
         sha256=split.sha256,
         labels=split.label_counts(),
-        skipped=dataset.skipped_rows.get(split.name, 0),
+        skipped=dataset.skipped_rows.get(split.name, 0)
+        + sum(dataset.not_learned.get(split.name, {}).values()),
         duplicates=leakage.counts.get((split.name, split.name, "exact"), 0),
         median_length=round(median) if isinstance(median, int | float) else 0,
         longest=longest if isinstance(longest, int) else 0,

@@ -109,7 +109,7 @@ class SplitPrepared(Event, frozen=True, tag=True):
     truncated_rows: int = 0
     truncated_tokens: int = 0
     unscored_rows: int = 0  # nothing left to score
-    skipped_rows: int = 0  # rows left out: bad ones that the config said to skip, and those of
+    skipped_rows: int = 0  # bad rows that the config said to skip
     not_learned: dict[str, int] = {}  # why right rows are not learned from -> how many
     rows_without_eos: int = 0  # untruncated rows whose end is not scored
     truncated_completions: int = 0  # generation: rows that lost the end of what is scored

@@ -321,7 +321,7 @@ def _of_split(event: SplitPrepared, history: History) -> list[str]:
     for count, what in (
         (event.truncated_rows, "truncated"),
         (event.unscored_rows, "without scored tokens"),
-        (event.skipped_rows - sum(event.not_learned.values()), "left out as bad"),
+        (event.skipped_rows, "left out as bad"),
         (sum(event.not_learned.values()), "left out: nothing to learn from"),
     ):
         line += f", {format_count(count, 'row')} {what}" if count else ""

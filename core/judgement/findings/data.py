@@ -326,12 +326,12 @@ def _rows_skipped(case: Case) -> Iterator[Finding]:
     a better score.
     """
     for name, s in case.history.splits.items():
-        if bad := s.skipped_rows - sum(s.not_learned.values()):
+        if s.skipped_rows:
             yield Finding(
                 "rows_skipped",
                 "info",
-                f"{bad:,} bad rows of {name} were skipped, as data.bad_rows says",
-                {"split": name, "rows": bad},
+                f"{s.skipped_rows:,} bad rows of {name} were skipped, as data.bad_rows says",
+                {"split": name, "rows": s.skipped_rows},
             )
         for why, rows in s.not_learned.items():
             yield Finding(
