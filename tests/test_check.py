@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.config_file import load_config
+from ftev.core.data.data import read_run_data
+from ftev.core.data.leakage import Leakage
 from ftev.core.errors import DataError
-from ftev.core.judgement.preflight import check_run
+from ftev.core.judgement.preflight import _check_split, _find_masking, check_run
 from ftev.core.report.report import render_json
 from ftev.tui.commands.check import show_judgement
 
@@ -166,3 +169,18 @@ def test_the_last_line_does_not_pass_over_an_error(
     show_judgement(check_run(config))
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith("see to the errors above first") == ("YES" in labels)
+
+
+def test_what_the_models_tokenizer_truncates_is_a_finding() -> None:
+    described = {"rows": 100, "truncated_rows": 80, "truncated_tokens": 4000, "max_length": 9}
+    found = {f.code: f for f in _find_masking({"train": described})}
+    assert found["truncation"].evidence["rows"] == 80
+    assert found.keys() == {f.code for f in _find_masking({"train": described | {"other": 1}})}
+    assert not _find_masking({"train": {"rows": 100}})
+
+
+def test_a_split_without_rows_has_no_lengths(folder: Path) -> None:
+    dataset = read_run_data(load_config(folder / "run.toml"))
+    empty = dataclasses.replace(dataset.splits["test"], frame=dataset.splits["test"].frame.clear())
+    found = _check_split(empty, dataset, Leakage({}, {}, {}, [], {}, [], []))
+    assert (found.rows, found.median_length, found.longest) == (0, 0, 0)

@@ -10,7 +10,13 @@ from ftev.core.analysis import analyse
 from ftev.core.config.config import CostConfig, ObjectiveConfig
 from ftev.core.data.splits import rows_together
 from ftev.core.metrics.bootstrap import Resampling
-from ftev.core.metrics.clusters import cluster_words, clusters_of, read_clusters
+from ftev.core.metrics.clusters import (
+    Clustered,
+    Clusters,
+    cluster_words,
+    clusters_of,
+    read_clusters,
+)
 from ftev.core.metrics.comparisons import compare
 from ftev.core.metrics.evaluate import evaluate_classification, evaluate_text
 from ftev.core.metrics.slices import Grouping, Moments
@@ -309,3 +315,21 @@ def test_what_is_told_of_clusters_is_taken_out_of_methods_and_said_once():
     assert {without_clusters(m) for m in methods} == {"made so"}
     assert describe_clusters(methods) == "4 clusters of 12 rows (design effect 1.25 to 3.00)"
     assert describe_clusters(["made so"]) == ""
+
+
+def test_S9_totals_of_drawn_clusters_are_brought_to_the_rows_there_are():
+    """A cluster of 1 row and one of 3: the second drawn twice has 6 rows, and there are 4."""
+
+    class Sums:
+        n = 4
+
+        def features(self, rows):
+            return np.array([[1.0], [2.0], [3.0], [7.0]])[rows]
+
+        def metrics_of_totals(self, totals):
+            return {"sum": totals[..., 0]}
+
+    found = Clustered(Sums(), Clusters(np.array([0, 1, 1, 1]), 2))
+    assert found.features(slice(0, 2)).tolist() == [[1, 1], [12, 3]]
+    drawn = np.array([[24.0, 6.0], [13.0, 4.0]])
+    assert found.metrics_of_totals(drawn)["sum"].tolist() == [24 * 4 / 6, 13]

@@ -11,7 +11,7 @@ from ftev.core.judgement.selection import read_difference
 from ftev.core.metrics.bootstrap import Resampling
 from ftev.core.metrics.calibration import top_label
 from ftev.core.metrics.comparisons import compare
-from ftev.core.metrics.exchange import RANKED_ROWS, Signs
+from ftev.core.metrics.exchange import RANKED_ROWS, Null, Signs
 from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.results import Comparison
 from ftev.core.metrics.rows import text_metrics
@@ -311,3 +311,12 @@ def test_S2b_all_exchanges_have_the_chances_of_their_signs():
     found = {tuple(row): p for row, p in zip(sums.tolist(), chances.tolist(), strict=True)}
     expected = {(a, b): p / 8 for a, p in ((-2.0, 1), (0.0, 2), (2.0, 1)) for b in (-1.0, 1.0)}
     assert found == pytest.approx(expected)
+
+
+def test_S2b_p_of_all_exchanges_is_never_above_1():
+    for counts in itertools.product(range(1, 6), repeat=3):
+        patterns, weights = Signs(np.array(counts), Resampling()).all()
+        every = Null({"accuracy": patterns.sum(axis=1)}, sum(counts), weights)
+        p = every.p("accuracy", 0.0, 1.0)
+        assert p == pytest.approx(1)
+        assert p <= 1

@@ -68,7 +68,7 @@ def test_V14_an_interval_of_no_width_is_none():
 
 
 def test_V14_percentiles_of_few_rows_are_widened_as_by_students_t():
-    for n in (5, 20, 100):
+    for n in (2, 5, 20, 100):
         z = math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)
         assert beyond_of(n) == pytest.approx(stats.norm.sf(z), rel=1e-9)
     assert beyond_of(200) == 0.025
@@ -98,3 +98,14 @@ def test_V14_intervals_hold_the_true_value(n, share):
                 held[name].append(e.low - 1e-9 <= true[name].value <= e.high + 1e-9)
     for name, inside in held.items():
         assert np.mean(inside) >= 0.85, name  # 40 runs: 93 % less two standard errors
+
+
+def test_V14_where_many_rows_changed_the_plain_bootstrap_is_taken():
+    """Imagined rows are added only where some label has fewer than 5 rows fixed, or broken."""
+    truth = np.arange(80) % 2
+    before, after = np.where(np.arange(80) < 40, 0.8, 0.3), np.where(np.arange(80) < 40, 0.3, 0.8)
+    first, second = (frame(truth, np.where(truth == 1, p, 1 - p)) for p in (before, after))
+    found = {c.metric: c for c in compare("test", "a", first, "b", second, LABELS, "yes")}
+    assert "smoothed" not in found["loss"].method
+    few = {c.metric: c for c in compare("test", "a", first, "b", first, LABELS, "yes")}
+    assert "smoothed" in few["loss"].method

@@ -262,3 +262,26 @@ def test_V14_the_interval_of_a_share_has_a_width_however_sure_it_is() -> None:
             found = fit_label_noise(truth, p)
             assert found.low <= found.share <= found.high
             assert found.high - found.low > 1e-4
+
+
+def test_a_given_label_is_unlikely_below_5_percent_only() -> None:
+    """Ten wrong labels stand out; the model gives three of them less than 0.05, three just that."""
+    truth = np.arange(400) % 2
+    p = np.where(truth == 0, 0.9, 0.1)
+    p[:20:2] = [0.02, 0.03, 0.04, 0.05, 0.05, 0.05, 0.06, 0.07, 0.08, 0.09]
+    [found] = find_label_errors(evaluation(truth, np.stack([p, 1 - p], axis=1)))
+    assert found.result.suspected == 10
+    assert found.result.unlikely == 3
+
+
+@pytest.mark.parametrize("labels", [2, 5])
+def test_V12_the_share_is_found_where_the_unsure_answers_are_at_chance(labels: int) -> None:
+    """At chance one label of five is right one time in five, and not every other time."""
+    inside, best = 0, []
+    for seed in range(8):
+        truth, p = Made(skill=4.0, labels=labels).draw(1500, 0.1, seed)
+        noise = fit_label_noise(truth, p)
+        inside += noise.low <= 0.1 <= noise.high
+        best.append(noise.share)
+    assert inside >= 6  # nominal: 95 %
+    assert np.mean(best) == pytest.approx(0.1, abs=0.01)

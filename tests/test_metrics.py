@@ -18,6 +18,7 @@ from ftev.core.metrics.metric import METRICS
 from ftev.core.metrics.probabilities import ProbabilityScores, ranking_influence
 from ftev.core.metrics.results import LabelScores
 from ftev.core.metrics.rows import text_metrics
+from ftev.core.metrics.sums import EXP_LIMIT, exponential
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
@@ -365,3 +366,8 @@ def test_a_ranking_in_pieces_is_the_whole_ranking(monkeypatch):
         assert np.allclose(found, expected, atol=1e-9)
         assert found.sum() == pytest.approx(0, abs=1e-8)
     assert whole.area == pytest.approx(sk.roc_auc_score(is_positive, scores), abs=1e-12)
+
+
+def test_an_exponential_is_infinite_only_beyond_its_limit():
+    assert exponential(EXP_LIMIT) == math.exp(EXP_LIMIT)
+    assert exponential(EXP_LIMIT + 0.1) == math.inf

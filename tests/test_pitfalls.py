@@ -701,6 +701,9 @@ def test_underfitting_while_both_losses_fall() -> None:
     finding = shown(with_epochs(events), "underfitting")
     assert "both losses were still falling when training ended" in finding.message
     assert "validation loss from 0.300 to 0.200" in finding.message
+    last = [sum(falling(i) for i in range(first, first + 25)) / 25 for first in (50, 75)]
+    assert finding.evidence["train_fall"] == pytest.approx(last[0] - last[1])
+    assert finding.evidence["validation_fall"] == pytest.approx(0.1)
     stopped = [e for e in with_epochs(events) if e is not ENDED]
     early = [*stopped, replace(ENDED, reason="early stopping")]
     assert found(early, "underfitting") is None

@@ -43,6 +43,16 @@ DAMAGED = [
         lambda f: f.with_columns(probabilities=pl.lit([0.5, 0.3, 0.2])),
         "lists of 3 numbers, and there are 2 labels",
     ),
+    (
+        "classification",
+        lambda f: f.with_columns(probabilities=pl.lit([0, 1])),
+        "'probabilities' holds List(Int64)",
+    ),
+    (
+        "classification",
+        lambda f: f.with_columns(predicted=pl.lit([0.5, 0.5])),
+        "'predicted' holds List(Float64), not text",
+    ),
     ("classification", lambda f: f.with_columns(content=pl.lit("x")), "'content' holds String"),
     *(
         ("generation", lambda f, c=c: f.with_columns(emptied(c)), f"{c!r} has no value in 1 row")
@@ -79,8 +89,12 @@ def test_damaged_bytes_folders_and_nothing_are_told(tmp_path: Path) -> None:
     spoilt = whole[:200] + b"\xff" * 300 + whole[500:]
     for content in (b"", whole[: len(whole) // 2], b"PAR1" + bytes(99) + b"PAR1", spoilt):
         path.write_bytes(content)
-        with pytest.raises(RunError, match=r"tuned\.parquet"):
+        with pytest.raises(RunError, match=r"tuned\.parquet") as refused:
             read_frame(path, "generation")
+        [fault] = refused.value.faults
+        assert fault.what.startswith("cannot be read: ")
+        assert len(fault.what.splitlines()) == 1
+        assert "it is damaged" not in fault.what  # polars has a reason of its own
     with pytest.raises(RunError, match="it is no file"):
         read_frame(tmp_path, "generation")
     with pytest.raises(RunError, match="no such file"):

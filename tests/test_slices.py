@@ -310,3 +310,27 @@ def test_only_the_judged_file_must_have_the_column(tmp_path):
     assert "slice:origin" not in found.splits["train"].frame.columns
     assert found.splits["test"].frame["slice:origin"].to_list() == ["web"] * 10
     assert faults(tmp_path, train="train.csv", text="nope")  # other faults still come first
+
+
+def test_L6_a_loss_that_is_no_number_leaves_no_slices():
+    tuned = generated().with_columns(
+        nll=pl.when(pl.col("row_id") == 7).then(math.nan).otherwise("nll")
+    )
+    found = result(tuned=tuned, source=source_of(tuned))
+    assert (found.metric, found.n, found.slices) == ("loss", 200, [])
+    assert found.notes == ["a row's loss is not a number"]
+
+
+def test_a_slice_that_is_shown_better_stands_behind_those_of_no_difference():
+    """Mail is all right, and of three other origins two rows in three: only mail differs."""
+    frame = predictions(400, skill=0.5)
+    right = frame.with_columns(predicted="label")
+    made = weak_on(right, range(100, 400, 3))
+    origin = ["mail"] * 100 + ["web"] * 100 + ["app"] * 100 + ["post"] * 100
+    found = result(tuned=made, source=source_of(made, origin=origin), slices=("origin",))
+    by = {name_slice(s): s.rest for s in found.slices if s.by == "column"}
+    assert by['origin "mail"'].difference > 0
+    assert by['origin "mail"'].p_corrected < 0.001
+    assert all(by[f'origin "{o}"'].difference < 0 for o in ("web", "app", "post"))
+    assert list(by)[-1] == 'origin "mail"'
+    assert any(by[f'origin "{o}"'].p_corrected > 0.05 for o in ("web", "app", "post"))

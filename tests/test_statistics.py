@@ -12,7 +12,7 @@ from ftev.core.metrics.bootstrap import (
     percentile_interval,
     standard_error,
 )
-from ftev.core.metrics.clusters import Clusters
+from ftev.core.metrics.clusters import Clusters, sign_flip_p
 from ftev.core.metrics.counts import classification_metrics, confusion, joint_cells
 from ftev.core.metrics.probabilities import ProbabilityScores
 from ftev.core.metrics.rows import TextRows
@@ -439,3 +439,24 @@ def test_S6_holm_multiplies_by_the_tests_left_and_never_falls():
     assert list(found)[:3] == ["a", "b", "c"]
     assert [found[k] for k in "bcae"] == pytest.approx([0.05, 0.12, 0.12, 1.0])
     assert math.isnan(found["d"])
+
+
+def test_S5_the_p_of_paired_changes_is_of_10_000_flips_and_the_observed_one():
+    p, _ = sign_flip_p(np.ones(40), None)
+    assert p == 1 / 10_001
+
+
+@pytest.mark.parametrize(("fixed", "broke", "few"), [(5, 5, False), (5, 4, True), (4, 5, True)])
+def test_V14_fewer_than_5_rows_fixed_or_broken_are_few(fixed, broke, few):
+    truth = np.repeat([0, 1], 20)
+    right, wrong = truth[:20], 1 - truth[:20]
+    before = np.concatenate((wrong[:fixed], right[fixed:], 1 - truth[20:30], truth[30:]))
+    after = np.concatenate((right[: 20 - broke], wrong[:broke], truth[20:30], 1 - truth[30:]))
+    assert smoothing.are_few(truth, [before, after], 2, None) == few
+
+
+@pytest.mark.parametrize(("right", "wrong", "few"), [(5, 5, False), (4, 6, True), (6, 4, True)])
+def test_V14_fewer_than_5_rows_right_or_wrong_are_few(right, wrong, few):
+    truth = np.zeros(right + wrong, dtype=int)
+    predicted = np.arange(right + wrong) >= right
+    assert smoothing.are_few(truth, [predicted.astype(int)], 2, None) == few

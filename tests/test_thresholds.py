@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import msgspec
@@ -494,3 +495,22 @@ def test_S9_rules_on_clusters_are_as_sure_as_their_single_rows():
     _, _, narrow = figures(*four, COST, Resampling())
     change = narrow["cost"][1] - narrow["cost"][0]
     assert np.quantile(change, 0.975) - np.quantile(change, 0.025) < 0.6 * width["once"]
+
+
+def test_only_the_tuned_models_rule_has_rivals():
+    objective = ObjectiveConfig(cost=CostConfig(fp=1, fn=20))
+    known = predictions(300, seed=1)
+    frames = {"tuned": predictions(300), "base": predictions(300, seed=2, skill=0.5)}
+    e = evaluation(objective=objective, validation=known, **frames)
+    e = dataclasses.replace(e, validation={"tuned": known, "base": known})
+    found = {a.model: a.result for a in thresholds(e)}
+    assert found["base"].in_use
+    assert not found["base"].against
+    assert found["tuned"].against
+
+
+@pytest.mark.parametrize(("named", "expected"), [("ham", "ham"), ("spam", "spam"), (None, "spam")])
+def test_C4_the_positive_label_is_the_one_named_else_the_rarer(named, expected):
+    frame = binary([0] * 30 + [1] * 10, np.linspace(0.1, 0.9, 40))
+    e = dataclasses.replace(evaluation(tuned=frame, validation=frame), positive=named)
+    assert [a.result.positive for a in thresholds(e)] == [expected]

@@ -16,9 +16,15 @@ import records
 import story
 from ftev.core.config.config import CostConfig, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from ftev.core.judgement.findings import Finding, by_effect, find
-from ftev.core.judgement.objective import against_margin, against_target, permutation_p
+from ftev.core.judgement.objective import (
+    Answer,
+    against_margin,
+    against_target,
+    permutation_p,
+    threshold_holds,
+)
 from ftev.core.judgement.selection import find_comparison, read_difference
-from ftev.core.judgement.verdict import Verdict, judge
+from ftev.core.judgement.verdict import Verdict, _effect, _loses_to, judge
 from ftev.core.metrics.comparisons import Comparison, adjust_secondary, compare
 from ftev.core.metrics.evaluate import evaluate_classification
 from ftev.core.metrics.results import Estimate
@@ -718,3 +724,44 @@ def test_an_interval_that_ends_at_the_margin_shows_nothing() -> None:
     assert against_margin(c, 200, no_worse_by=0.051)[0] == 1
     gain = msgspec.structs.replace(c, difference=0.08, low=0.85 - 0.80, high=0.1, p=0.001)
     assert against_margin(gain, 200, better_by=0.05)[0] == 0
+
+
+@pytest.mark.parametrize("ends", [(math.nan, 0.2), (0.1, math.nan), (math.nan, math.nan)])
+def test_an_interval_without_one_of_its_ends_proves_nothing(ends: tuple[float, float]) -> None:
+    plain = {"metric": "accuracy", "difference": 0.15, "low": ends[0], "high": ends[1], "p": 0.001}
+    c = records.record(Comparison, plain)
+    assert against_margin(c, 200) == (0, "it has no interval, so it proves nothing")
+    assert against_margin(c, 200, better_by=0.05)[0] == 0
+
+
+def test_without_the_number_of_rows_no_number_is_asked_for() -> None:
+    """An older run has a threshold's figures, and no results of the rows they were measured on."""
+    asked = {"kind": "recall_at_least", "target": 0.9}
+    history = fold([STARTED, chosen(asked, (0.85, 0.95))])
+    [answer] = threshold_holds(history, "test")
+    assert answer.vote == 0
+    assert answer.reason.endswith("the interval contains the target, more rows are needed")
+
+
+def test_remarks_stand_last_even_behind_what_speaks_for_the_opposite() -> None:
+    """Held: the vote against stands first, then the open one, the one in favour, the remark."""
+    votes = (None, 1, 0, -1)
+    for decision, order in {
+        "hold": [-1, 0, 1, None],
+        "ship": [1, 0, -1, None],
+        "no evidence": [0, 1, -1, None],
+    }.items():
+        answers = [Answer(vote, "") for vote in votes]
+        answers.sort(key=lambda a: _effect(a, decision))
+        assert [a.vote for a in answers] == order
+
+
+def test_a_better_probe_and_references_already_asked_are_not_named_again() -> None:
+    before, after = predicted((930, 70), (30, 70)), predicted((900, 100), (60, 40))
+    history = fold(evaluated(before, after, "accuracy"))
+    assert read_difference(find_comparison(history, "test", "accuracy", "probe")) == "worse"
+    assert not list(_loses_to(history, "accuracy", "test", ["probe"]))  # a finding says it
+    events = with_reference(evaluated(before, after, "accuracy"), "base", before, after, "accuracy")
+    assert not list(_loses_to(fold(events), "accuracy", "test", []))
+    [answer] = _loses_to(fold(events), "accuracy", "test", ["base", "probe"])
+    assert "against the base" in answer.reason

@@ -379,7 +379,8 @@ def imported(mutant: Mutant, tests: Sequence[str], seconds: float) -> int:
         place = copy_room(Path(folder), str(mutant.file.parent.relative_to(ROOT)))
         changed = place / "ftev" / mutant.file.relative_to(ROOT)
         changed.write_text(ast.unparse(mutant.tree()), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", *FLAGS, f"--rootdir={ROOT}", *tests]
+        # -P: this folder would stand before the changed copy
+        command = [sys.executable, "-P", "-m", "pytest", "-x", *FLAGS, f"--rootdir={ROOT}", *tests]
         try:
             done = subprocess.run(
                 command,
