@@ -31,13 +31,19 @@ folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {auto}.from_pretrained(folder, dtype="float32")
 """
+# Not by peft's own auto classes: for tokens without an embedding they add rows to the base, and
+# every probability is another one.
 _LOAD_ADAPTER = """\
-from peft import {auto}
-from transformers import AutoTokenizer
+from peft import PeftConfig, PeftModel
+from transformers import AutoTokenizer, {auto}
 
 folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = {auto}.from_pretrained(folder, dtype="float32")
+adapter = PeftConfig.from_pretrained(folder)
+base = {auto}.from_pretrained(
+    adapter.base_model_name_or_path, revision=adapter.revision, dtype="float32"
+)
+model = PeftModel.from_pretrained(base, folder)
 """
 
 
@@ -50,7 +56,6 @@ class Task:
     model_kind: str = "model"
     hub_type: str = ""  # "task type" of a model card on the Hugging Face hub
     auto_class: str = "AutoModel"  # of transformers
-    auto_adapter: str = "AutoPeftModel"  # of peft
     adapter_type: str = ""  # peft's `task_type`
     architectures: tuple[str, ...] = ()  # parts of names in a config that speak for this task
 
@@ -104,10 +109,8 @@ class Task:
         Public calls of transformers and peft alone. The weights are asked for in float32, in which
         they were trained and scored; an adapter's base would else come in its stored type.
         """
-        template, auto = (
-            (_LOAD_ADAPTER, self.auto_adapter) if adapter else (_LOAD_MODEL, self.auto_class)
-        )
-        return template.format(auto=auto, folder=json.dumps(folder))
+        template = _LOAD_ADAPTER if adapter else _LOAD_MODEL
+        return template.format(auto=self.auto_class, folder=json.dumps(folder))
 
 
 def _load() -> dict[str, Task]:

@@ -29,7 +29,6 @@ TASK = Generation(
     model_kind="language model",
     hub_type="text-generation",
     auto_class="AutoModelForCausalLM",
-    auto_adapter="AutoPeftModelForCausalLM",
     adapter_type="CAUSAL_LM",
     architectures=("CausalLM", "LMHead", "CAUSAL_LM"),
     forms=("text", "prompt_completion", "messages"),

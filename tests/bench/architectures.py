@@ -29,7 +29,6 @@ from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.answering.generate import Voice, generate
 from ftev.core.engine.models.load import add_adapter, load
 from ftev.core.engine.models.models import Loaded, round_weights, save, saved_dtype, stop_ids
-from ftev.core.engine.models.tokenizers import tokens_without_embedding
 from ftev.core.engine.scoring.completions import complete
 from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
 from ftev.core.engine.scoring.rows import RENDER, TokenRows, prompt_ids
@@ -60,7 +59,7 @@ random, with full training and with a LoRA adapter, in float32 on a CPU. Made by
 - **rows**: packed rows go through the layers end to end without padding; the others are padded.
 - **loss**: the first training batch and the scored rows have the loss that transformers computes.
 - **learns**: three steps on one batch had finite losses and lowered it.
-- **reload**: what was saved scores the same, loaded here and with `from_pretrained`.
+- **reload**: what was saved scores the same, loaded here and as the model card says.
 - **answers**: greedy completions are those of `generate`, token by token: streamed, and of four
   prompts of other lengths in a batch.
 
@@ -225,32 +224,18 @@ def transformers_loss(model: Any, loaded: Loaded, rows: TokenRows) -> float:
 def same_after_reload(
     config: RunConfig, loaded: Loaded, rows: TokenRows, folder: Path, result: Result
 ) -> None:
-    """Saved, then loaded by ftev and by transformers or peft: the loss is the one in memory."""
+    """Saved, then loaded by ftev and as the model card says: the loss is the one in memory."""
     dtype = saved_dtype(loaded, config)
     assert round_weights(loaded, dtype)
     wanted = our_loss(loaded, rows)
     save(loaded, folder, dtype=dtype)
     ours = our_loss(load(config, str(folder), loaded.labels), rows)
-    library: Any = transformers
-    name = "ForSequenceClassification" if loaded.labels else "ForCausalLM"
-    if loaded.has_adapter:
-        import peft as library
-    auto = getattr(library, f"Auto{'Peft' * loaded.has_adapter}Model{name}")
-    more: dict[str, Any] = {"dtype": torch.float32}
-    if loaded.has_adapter and loaded.labels:
-        more["num_labels"] = len(loaded.labels)
-    again = auto.from_pretrained(folder, **more)
-    if loaded.has_adapter and again.config.pad_token_id is None:  # the base's, which stays as it is
-        again.config.pad_token_id = loaded.tokenizer.pad_token_id
-        result.notes += ["peft: set model.config.pad_token_id first"] * bool(loaded.labels)
-    theirs = transformers_loss(again, loaded, rows)
+    found: dict[str, Any] = {}
+    exec(config.task_type.loading_code(str(folder), adapter=loaded.has_adapter), found)
+    theirs = transformers_loss(found["model"], loaded, rows)
     result.reload = close(ours, wanted) and close(theirs, wanted)
     if not result.reload:
         result.notes.append(f"in memory {wanted:.5f}, reloaded {ours:.5f}, there {theirs:.5f}")
-        if tokens_without_embedding(loaded):
-            result.notes.append(
-                "peft's auto class adds embeddings for the tokenizer's other tokens"
-            )
 
 
 def same_answers(loaded: Loaded, result: Result) -> None:

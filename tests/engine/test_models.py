@@ -223,6 +223,21 @@ def test_E4_a_pad_token_without_an_embedding_is_replaced(
     assert encoder.model.config.pad_token_id == encoder.tokenizer.sep_token_id
 
 
+def test_E4_an_adapter_for_such_a_model_scores_the_same_as_its_card_loads_it(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    folder = with_special(tmp_path / "base", causal_folder, pad_token="[NEW]")
+    lora = config("generation", folder)
+    loaded = load(lora, str(folder))
+    add_adapter(loaded, lora)
+    save(loaded, tmp_path / "adapter")
+    found: dict[str, Any] = {}
+    exec(lora.task_type.loading_code(str(tmp_path / "adapter"), adapter=True), found)
+    text = torch.arange(5, 17)[None]
+    one, two = (m.eval()(text).logits for m in (loaded.model, found["model"]))
+    assert torch.equal(one, two)
+
+
 def test_E4_an_end_token_without_an_embedding_is_refused_at_once(
     causal_folder: Path, tmp_path: Path
 ) -> None:
