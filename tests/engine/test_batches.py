@@ -139,3 +139,4 @@ def test_padding_is_what_is_computed_for_each_real_token() -> None:
     assert padding_ratio([np.array([0, 1]), np.array([2, 3])], lengths) == (6 + 10) / 14
     assert padding_ratio([np.array([0]), np.array([1])], lengths) == 1.0
     assert padding_ratio([], lengths) == 0.0
+    assert padding_ratio([np.array([0])], np.array([1])) == 1.0

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from ftev.core.engine.distributed.ranks import Ranks
 from ftev.core.engine.scoring import splits
-from ftev.core.engine.scoring.conclude import _identified, _store
+from ftev.core.engine.scoring.conclude import _changes, _forgotten, _identified, _store
+from ftev.core.engine.scoring.token_scores import TextScore
 from ftev.core.run.runs import Run
 from scoring import causal_model, rows_of_texts, scores
 
@@ -92,3 +93,17 @@ def test_the_last_validation_is_scored_once(causal_folder: Path, precision: str)
         assert found["nll"].to_list() == pytest.approx(expected["nll"].to_list(), abs=1e-4)
         splits.final_scores(session, loaded, "test", "")  # type: ignore[arg-type]
         assert passes[name]
+
+
+def test_forgetting_is_measured_only_where_both_models_read_the_same_tokens() -> None:
+    def scored(tokens: list[str], by: float) -> TextScore:
+        costs = [-1.0 - by * (i % 3) for i in range(len(tokens))]
+        return TextScore(tokens, costs, [1] * len(tokens), 400, "", window=10, stride=5)
+
+    words = [f"w{i}" for i in range(200)]
+    base, tuned = scored(words, 0.1), scored(words, 0.2)
+    assert _forgotten(base, scored(words[::-1], 0.2)) is None
+    found = _forgotten(base, tuned)
+    assert found is not None
+    assert any(isinstance(r, type(found)) for r in _changes("general_text", base, tuned))
+    assert not any(isinstance(r, type(found)) for r in _changes("other", base, tuned))

@@ -534,3 +534,11 @@ def test_V7_of_a_document_the_last_window_has_the_end(causal: Loaded) -> None:
     *_, found = score_tokens(causal, rows, "float32", 4096)
     assert isinstance(found, pl.DataFrame)
     assert found["end_nll"].is_null().to_list() == [True] * (len(rows) - 1) + [False]
+
+
+def test_rows_done_are_counted_up_to_all_of_them(causal: Loaded) -> None:
+    rows = rows_of(causal, TEXTS)
+    *done, frame = score_tokens(causal, rows, "float32", 40)
+    assert isinstance(frame, pl.DataFrame)
+    assert done[-1] == len(rows) == frame.height
+    assert done == sorted(done)

@@ -204,6 +204,7 @@ def test_drift_is_told_with_its_row_and_nan_is_no_agreement() -> None:
     other = measure(frame([1.0, 2.0, 3.0], "aab"), frame([1.0, 2.5, 3.0], "aba"))
     assert (other["largest_nll_drift"], other["worst_row"]) == (0.5, 8)
     assert (other["changed_predictions"], other["changed_rows"]) == (2, [8, 9])
+    assert measure(stored.clear(), stored.clear())["worst_row"] == -1
     lost = measure(frame([1.0, 2.0, 3.0], "aab"), frame([1.0, nan, 3.0], "aab"))
     assert np.isnan(lost["largest_loss_drift"])
     whole = summarise([same, lost], 1e-5, labels=True)

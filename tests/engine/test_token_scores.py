@@ -20,8 +20,10 @@ from ftev.core.engine.scoring.rows import RENDER, prompt_ids
 from ftev.core.engine.scoring.token_scores import (
     StoredRow,
     cross_score,
+    piece,
     pieces,
     row_tokens,
+    score,
     score_answer,
 )
 from ftev.core.errors import ConfigError, ModelError, RunError
@@ -199,3 +201,22 @@ def test_a_classifier_has_no_likelihoods_of_tokens(tmp_path: Path) -> None:
     run = create_run(config, tmp_path / "runs")
     with pytest.raises(ConfigError, match="probabilities"):
         row_tokens(StoredRow(str(run.path), "test", 0))
+
+
+def test_tokens_have_the_likelihood_and_rank_of_a_log_softmax(loaded: Loaded) -> None:
+    logits = torch.randn(3, len(loaded.tokenizer), generator=torch.manual_seed(0))
+    ids = [5, int(logits[1].argmax()), int(logits[2].argmin())]
+    found = list(score(loaded, logits, ids, top=2))
+    expected = logits.double().log_softmax(-1)
+    for row, token, one in zip(expected, ids, found, strict=True):
+        assert one.log_likelihood == pytest.approx(float(row[token]), rel=1e-5)
+        assert one.rank == 1 + int((row > row[token]).sum())
+        best = row.topk(2)
+        assert [p for _, p in one.top] == pytest.approx(best.values.exp().tolist(), rel=1e-5)
+        assert [text for text, _ in one.top] == [piece(loaded, int(i)) for i in best.indices]
+    assert [one.rank for one in found[1:]] == [1, logits.shape[1]]
+
+
+def test_the_piece_of_a_token_is_its_text_after_another(loaded: Loaded) -> None:
+    ids = loaded.tokenizer("a cold day", add_special_tokens=False).input_ids
+    assert "".join(piece(loaded, token) for token in ids[1:]).strip() == "cold day"

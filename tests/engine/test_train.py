@@ -1,6 +1,8 @@
 import math
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +25,13 @@ from ftev.core.engine.training.checkpoints import (
     restore_training,
     save_checkpoint,
 )
-from ftev.core.engine.training.train import DIVERGED_STEPS, note_divergence, read_steps, train
+from ftev.core.engine.training.train import (
+    DIVERGED_STEPS,
+    _evaluation_due,
+    note_divergence,
+    read_steps,
+    train,
+)
 from ftev.core.engine.training.trainer import Position, Trainer, learning_rate, plan_training
 from ftev.core.run.events import StepDone
 from ftev.core.run.runs import Run
@@ -270,3 +278,18 @@ def test_V5_a_row_whose_scores_are_not_finite_has_no_prediction() -> None:
     scores[0, 0] = math.nan
     scores[1, 1] = math.inf
     assert most_likely(("no", "yes"), scores) == [None, None]
+
+
+def test_evaluations_are_due_at_each_part_of_an_epoch_that_was_asked_for(
+    causal_folder: Path,
+) -> None:
+    """Four steps an epoch: every half epoch is every second step, and 0.75 is steps 3 and 6."""
+    due = {}
+    for every in (0.5, 0.75, 3):
+        settings = TrainConfig(batch_size=2, epochs=2, eval_every=every)
+        t = trainer(causal_folder, settings)
+        s: Any = SimpleNamespace(config=SimpleNamespace(train=settings))
+        steps = list(train(t))
+        assert [step.done.epoch for step in steps] == [n / 4 for n in range(1, 9)]
+        due[every] = [step.done.step for step in steps if _evaluation_due(s, t, step)]
+    assert due == {0.5: [2, 4, 6, 8], 0.75: [3, 4, 6, 8], 3: [3, 4, 6, 8]}
