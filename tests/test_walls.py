@@ -158,6 +158,13 @@ def test_the_data_are_checked_without_statistics_beyond_special_functions() -> N
     assert not found & {"scipy.stats", "scipy.integrate", "scipy.optimize"}
 
 
+def test_a_list_of_runs_that_have_not_changed_reads_no_events() -> None:
+    found = imported_by("import ftev.tui.commands.list_runs")
+    later = ("run.events", "run.history", "metrics.analyses", "metrics.results", "judgement")
+    assert not found & {f"ftev.core.{name}" for name in later}
+    assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
+
+
 def test_a_history_is_folded_without_numbers_or_models() -> None:
     names = ("run.history", "report.report", "judgement.observations", "catalog.summary")
     found = imported_by("\n".join(f"import ftev.core.{name}" for name in names))

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from ... import __version__
 from ..errors import ConfigError, RunError
 from ..files.disk import write_whole
 from ..files.reading import BROKEN, misfits_named, read_toml
@@ -24,6 +23,7 @@ from ..run.event_lines import LossCourse, read_course
 from ..run.events import AnyEvent, EventReader, RunFinished, RunStarted, decode_event
 from ..run.history import History
 from ..run.runs import Run
+from .listed import Stamp, cache_version
 from .notes import NOTHING, RunNotes
 
 EDGE_BYTES = 512_000  # read at each end of a long file: the middle holds steps only
@@ -248,28 +248,12 @@ def _time_of(path: Path) -> float:
 
 
 CACHE_FILE = ".listed.msgpack"
-FORMAT = 1
-Stamp = tuple[int, int, int]  # size and time of events.jsonl, time of run.toml
 Known = dict[str, tuple[Stamp, RunFacts]]  # by the name of the run directory
 
 
 class _Cache(msgspec.Struct, frozen=True):
     version: str
     runs: Known
-
-
-def stamp_of(run: Run) -> Stamp:
-    """What changes when the facts of a run may have changed."""
-    size, events_at = _size_and_time(run.events_path)
-    return size, events_at, _size_and_time(run.path / "run.toml")[1]
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
 
 
 def read_cache(folder: Path) -> Known:
@@ -286,8 +270,3 @@ def write_cache(folder: Path, known: Known) -> None:
     content = msgspec.msgpack.encode(_Cache(cache_version(), known))
     with contextlib.suppress(RunError):
         write_whole(folder / CACHE_FILE, content)
-
-
-def cache_version() -> str:
-    """Of files that keep what was read of runs: another version reads them anew."""
-    return f"{FORMAT} {__version__}"

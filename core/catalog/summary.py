@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -23,8 +22,8 @@ from ..run.event_lines import use_history
 from ..run.history import History
 from ..run.runs import Run
 from ..wording.names import name_metric
-from ..wording.numbers import COST, DASH, format_time, format_value
-from .notes import read_notes
+from ..wording.numbers import COST, format_time, format_value
+from .listed import Summary, annotate
 
 if TYPE_CHECKING:
     from ..config.config import RunConfig
@@ -151,23 +150,6 @@ def run_status(run: Run, history: History) -> str:
     return status
 
 
-class Summary(TypedDict):
-    """One entry of `list --json`."""
-
-    id: str
-    name: str
-    task: str
-    status: str
-    created: str | None  # ISO 8601, UTC
-    step: int
-    max_steps: int
-    headline: dict[str, object] | None
-    shown_name: str
-    tags: list[str]
-    note: str
-    worker_memory: int | None  # bytes; 0 where it is not known
-
-
 class WorkerState(TypedDict):
     """The worker of a run, as it was or is."""
 
@@ -198,18 +180,6 @@ class Status(Summary):
 def summarize(run: Run, history: History | None = None) -> Summary:
     """One entry of `list --json`. Raises RunError where its facts cannot be read or do not fit."""
     return use_history(run, lambda h: _summarize(run, h), history)
-
-
-def annotate(run: Run, entry: Summary) -> Summary:
-    """The same entry with the notes as they are now, and the memory that a worker holds."""
-    notes = read_notes(run)
-    return {
-        **entry,
-        "shown_name": notes.name or entry["name"],
-        "tags": list(notes.tags),
-        "note": notes.note,
-        "worker_memory": run.memory_held(),
-    }
 
 
 def _summarize(run: Run, history: History) -> Summary:
@@ -292,11 +262,6 @@ def _figures_of(history: History, split: str) -> list[Figure]:
             return []
         step, values = e.step, evaluation_values(e, history)
     return [Figure(f"{split}/{name}", value, step) for name, value in values.items()]
-
-
-def format_headline(figure: Mapping[str, object] | None) -> str:
-    """The headline as one line; a dash where there is none."""
-    return str(figure["text"]) if figure else DASH
 
 
 def _name(run: Run, history: History) -> str:

@@ -12,6 +12,7 @@ import pytest
 from conftest import Shown, picture, seen
 from ftev.core.catalog import run_facts as scan
 from ftev.core.catalog.filter import MEMORY_FILE, FilterError, arrange, read_filter, read_memory
+from ftev.core.catalog.listed import stamp_of
 from ftev.core.catalog.notes import (
     RunNotes,
     move_to_trash,
@@ -27,7 +28,6 @@ from ftev.core.catalog.run_facts import (
     glance,
     read_cache,
     read_facts,
-    stamp_of,
     status_of,
     write_cache,
 )

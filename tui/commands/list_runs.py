@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-from pathlib import Path
 
-import msgspec
-
-from ...core.catalog.run_facts import Stamp, cache_version, stamp_of
-from ...core.catalog.summary import Summary, annotate, format_headline, summarize
+from ...core.catalog.listed import ENDED, Summary, format_headline, list_entries
 from ...core.errors import RunError
-from ...core.files.disk import write_whole
-from ...core.files.reading import BROKEN
-from ...core.run.runs import Run, list_runs, runs_folder
+from ...core.run.runs import Run, runs_folder
 from ...core.wording.numbers import DASH
 from ..drawing.format import format_bytes
 from .show import print_json, print_table, say
-
-LISTED_FILE = ".summaries.msgpack"
-ENDED = ("finished", "stopped", "failed")  # a worker may still answer prompts
 
 
 def run(options: argparse.Namespace) -> int:
     """A run that cannot be read is a row too."""
     folder = runs_folder(options.runs_dir)
-    entries = _entries(folder)
+    entries = list_entries(folder, _entry)
     if options.json:
         print_json(entries)
     elif not entries:
@@ -49,41 +39,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Listed(msgspec.Struct, frozen=True):
-    """The entries of runs that are over, each with the stamp of the files it was read from."""
-
-    version: str
-    runs: dict[str, tuple[Stamp, Summary]]
-
-
-def _entries(folder: Path) -> list[Summary]:
-    """Of a run that is over and has not changed, only what people wrote on it is read again."""
-    known, found, kept = _read_listed(folder), [], {}
-    for run in list_runs(folder):
-        stamp = stamp_of(run)
-        before = known.get(run.id)
-        if before is not None and before[0] == stamp:
-            entry = annotate(run, before[1])
-        else:
-            entry = _entry(run)
-        if entry["status"] in ENDED:
-            kept[run.id] = stamp, entry
-        found.append(entry)
-    if {name: stamp for name, (stamp, _) in kept.items()} != {n: s for n, (s, _) in known.items()}:
-        content = msgspec.msgpack.encode(_Listed(cache_version(), kept))
-        with contextlib.suppress(RunError):  # a folder that may not be written to has no cache
-            write_whole(folder / LISTED_FILE, content)
-    return found
-
-
-def _read_listed(folder: Path) -> dict[str, tuple[Stamp, Summary]]:
-    try:
-        found = msgspec.msgpack.decode((folder / LISTED_FILE).read_bytes(), type=_Listed)
-    except (OSError, *BROKEN):
-        return {}
-    return found.runs if found.version == cache_version() else {}
-
-
 def _status(entry: Summary) -> str:
     """Of a run that is over, also the memory that a worker holds to answer prompts."""
     held = entry["worker_memory"]
@@ -99,6 +54,8 @@ def _noted(entry: Summary) -> str:
 
 def _entry(found: Run) -> Summary:
     """A run that cannot be read is listed as such, and the others are still listed."""
+    from ...core.catalog.summary import summarize  # every struct of a report: for new runs alone
+
     try:
         return summarize(found)
     except RunError as error:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from ...core.catalog.summary import Status, describe_status, format_headline
+from ...core.catalog.listed import format_headline
+from ...core.catalog.summary import Status, describe_status
 from ...core.errors import RunError
 from ...core.run.control import Accepted, AskCheckpoint, AskPause, AskResume, ask
 from ...core.run.history import read_history

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from ....core.catalog.filter import Group, arrange
+from ....core.catalog.listed import stamp_of
 from ....core.catalog.notes import NOTHING, RunNotes, notes_path, read_notes
 from ....core.catalog.run_facts import (
     Known,
@@ -25,7 +26,6 @@ from ....core.catalog.run_facts import (
     glance,
     read_cache,
     read_facts,
-    stamp_of,
     status_of,
     write_cache,
 )
