@@ -49,6 +49,7 @@ READ_AT_IMPORT += ("TRANSFORMERS_", "XDG_CACHE")
 AFTER_THE_FORK = ("OMP_NUM_THREADS", "PYTHONSAFEPATH", "PYTHONUNBUFFERED")
 AFTER_THE_FORK += ("TORCHELASTIC_", "TORCH_NCCL_")  # torchrun's to its ranks
 LAZY = (
+    "datasketch",
     "ftev.core.report.report",
     "peft",
     "rouge_score.rouge_scorer",

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.data.data import Split
-from ftev.core.data.drawn import _compare_lengths, compare_draws
+from ftev.core.data.drawn import compare_draws
 from ftev.core.data.rows import with_content
-from scipy.stats import ks_2samp
 
 QUESTIONS = ("labels", "lengths", "wording")
 WORDS = np.array([a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("n", "st", "la")])
@@ -110,15 +109,3 @@ def test_F_labels_are_tested_exactly_where_they_are_rare() -> None:
     test = split("test", words[150:], ["a"] * 44 + ["b"] * 6)
     exact = fisher_exact([[149, 1], [44, 6]]).pvalue
     assert compare_draws(train, test).labels.p == pytest.approx(exact, abs=0.0015)
-
-
-@pytest.mark.parametrize(("rows", "others"), [(60, 40), (400, 200), (3_000, 500)])
-def test_the_p_of_lengths_is_scipys(rows: int, others: int) -> None:
-    rng = np.random.default_rng(rows)
-    for longer in (0, 4, 8):
-        a, b = (rng.normal(300 + extra, 30, n) for n, extra in ((rows, 0), (others, longer)))
-        before, after = (pl.Series(["x" * int(length) for length in some]) for some in (a, b))
-        found = _compare_lengths(before, after)
-        expected = ks_2samp(*(some.str.len_chars().to_numpy() for some in (before, after)))
-        assert found.distance == pytest.approx(expected.statistic)
-        assert found.p == pytest.approx(expected.pvalue, rel=0.1, abs=0.01)

@@ -143,28 +143,6 @@ def test_commands_bring_neither_models_nor_textual() -> None:
     assert not found & {*HEAVY, "textual"}
 
 
-def test_the_data_are_checked_without_statistics_beyond_special_functions() -> None:
-    """`scipy.stats` takes a third of a second to import, more than the check itself."""
-    found = imported_by(
-        "from pathlib import Path\n"
-        "from ftev.core.config.config_file import load_config\n"
-        "from ftev.core.data.demo import write_demo\n"
-        "from ftev.core.judgement.preflight import check_run\n"
-        "import tempfile\n"
-        "with tempfile.TemporaryDirectory() as folder:\n"
-        "    check_run(load_config(write_demo('classification', Path(folder) / 'demo')))\n"
-    )
-    assert "scipy.special" in found
-    assert not found & {"scipy.stats", "scipy.integrate", "scipy.optimize"}
-
-
-def test_a_list_of_runs_that_have_not_changed_reads_no_events() -> None:
-    found = imported_by("import ftev.tui.commands.list_runs")
-    later = ("run.events", "run.history", "metrics.analyses", "metrics.results", "judgement")
-    assert not found & {f"ftev.core.{name}" for name in later}
-    assert not found & {*HEAVY, "numpy", "polars", "scipy", "jinja2"}
-
-
 def test_a_history_is_folded_without_numbers_or_models() -> None:
     names = ("run.history", "report.report", "judgement.observations", "catalog.summary")
     found = imported_by("\n".join(f"import ftev.core.{name}" for name in names))

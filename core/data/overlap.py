@@ -60,23 +60,16 @@ def _shingles(text: str) -> Words:
 
 
 def _signatures(shingles: list[Words]) -> Hashes:
-    """A row of 125 minima for each text, each over its 5-grams in another order.
+    """A row of 125 minima for each text."""
+    from datasketch import MinHash  # half a second to import
 
-    The orders are affine modulo 2^32 with an odd factor, after MurmurHash3's finalizer has mixed
-    the bits (datasketch's scheme `affine32`).
-    """
-    draw = np.random.default_rng(1)
-    factors = draw.integers(0, 2**31, BANDS * BAND_ROWS, np.uint32) * np.uint32(2) + np.uint32(1)
-    shifts = draw.integers(0, 2**32, BANDS * BAND_ROWS, np.uint32)
-    out = np.full((len(shingles), BANDS * BAND_ROWS), 2**32 - 1, np.uint32)
+    empty = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int)
+    out = np.empty((len(shingles), BANDS * BAND_ROWS), np.uint32)
     for row, grams in enumerate(shingles):
-        mixed = grams
-        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
-        hashes = (mixed >> np.uint64(32)).astype(np.uint32)
-        for start in range(0, len(hashes), GRAMS_AT_ONCE):
-            some = hashes[start : start + GRAMS_AT_ONCE, None] * factors + shifts
-            np.minimum(out[row], some.min(axis=0), out=out[row])
+        sketch = empty.copy()
+        for start in range(0, len(grams), GRAMS_AT_ONCE):
+            sketch.update_batch((grams[start : start + GRAMS_AT_ONCE] >> np.uint64(32)).tolist())
+        out[row] = sketch.hashvalues
     return out
 
 

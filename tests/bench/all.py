@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 README = HERE.parents[1] / "README.md"
 BENCHMARKS = (
+    "whole_job",
     "classifier",
     "causal",
     "scoring",

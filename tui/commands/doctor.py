@@ -18,7 +18,7 @@ from .show import is_terminal, print_json, print_table
 
 NEEDED = {
     "the screen": ("textual", "rich"),
-    "data and files": ("msgspec", "polars", "tomli-w", "jinja2"),
+    "data and files": ("msgspec", "polars", "tomli-w", "datasketch", "jinja2"),
     "numbers": ("numpy", "scipy", "scikit-learn"),
     "models": ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "peft"),
     "GPU telemetry": ("nvidia-ml-py",),
