@@ -312,15 +312,6 @@ def test_only_the_judged_file_must_have_the_column(tmp_path):
     assert faults(tmp_path, train="train.csv", text="nope")  # other faults still come first
 
 
-def test_L6_a_loss_that_is_no_number_leaves_no_slices():
-    tuned = generated().with_columns(
-        nll=pl.when(pl.col("row_id") == 7).then(math.nan).otherwise("nll")
-    )
-    found = result(tuned=tuned, source=source_of(tuned))
-    assert (found.metric, found.n, found.slices) == ("loss", 200, [])
-    assert found.notes == ["a row's loss is not a number"]
-
-
 def test_a_slice_that_is_shown_better_stands_behind_those_of_no_difference():
     """Mail is all right, and of three other origins two rows in three: only mail differs."""
     frame = predictions(400, skill=0.5)

@@ -46,7 +46,7 @@ def slices(e: Evaluation) -> Iterator[AnalysisComputed]:
         return
     measure = _classified if e.config.task_type.has_labels else _written
     found = measure(e)
-    if found.slices or found.notes:
+    if found.slices:
         yield e.found(found, "tuned")
 
 
