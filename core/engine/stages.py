@@ -164,11 +164,13 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
 
 def round_weights(s: Session) -> None:
     """The tuned model as it will be saved: what is evaluated is what ships (G3)."""
-    if s.saved_dtype != "float32" and not models.round_weights(s.tuned, s.saved_dtype):
-        s.note(
-            f"weights are beyond the range of {s.saved_dtype}: they are saved in float32", "warning"
-        )
-        s.saved_dtype = "float32"
+    if s.saved_dtype == "float32":
+        return
+    if models.round_weights(s.tuned, s.saved_dtype):
+        s.validated = {k: frame for k, frame in s.validated.items() if k[0] == 0}  # other weights
+        return
+    s.note(f"weights are beyond the range of {s.saved_dtype}: they are saved in float32", "warning")
+    s.saved_dtype = "float32"
 
 
 def take_given_model(s: Session) -> None:

@@ -129,6 +129,20 @@ def test_a_classifier_run_goes_through_its_five_stages(
     assert set(model.config.label2id) == {"good", "bad"}
 
 
+def test_weights_that_are_rounded_when_saved_are_scored_as_rounded(
+    reviews: RunConfig, tmp_path: Path
+) -> None:
+    """Validation's scores in training are those of other weights, and are not used again."""
+    given = replace(
+        reviews,
+        model=replace(reviews.model, saved_dtype="bfloat16"),
+        data=replace(reviews.data, test=None),
+    )
+    history = finish(create_run(given, tmp_path / "runs"))
+    found = history.analyses["validation"]["self_test"]["tuned"]
+    assert (found.passed, found.precision) == (True, "float32")
+
+
 def test_bad_data_ends_the_run_before_a_model_is_loaded(reviews: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\n,good\nfine,\n")
     run = create_run(reviews, tmp_path / "runs")
