@@ -200,3 +200,8 @@ def test_each_answer_of_a_chat_is_a_row_where_that_is_asked(tmp_path: Path) -> N
     write_jsonl(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}] * 3)
     with pytest.raises(DataError, match="turns is for chats, and these rows are none"):
         read_run_data(config)
+
+
+def test_a_column_that_the_config_names_excludes_the_forms_without_it(tmp_path: Path) -> None:
+    row = {"talk": [USER, ASSISTANT], "prompt": "a", "completion": "b"}
+    assert chats(tmp_path, [row, row], messages="talk") == [[USER, ASSISTANT]] * 2

@@ -17,7 +17,7 @@ from .faults import Faults, show_value
 from .formats import Reading
 from .joined import as_text, opened, renamed
 from .labels import describe_scale, is_scale, sort_labels
-from .row_forms import NAMES, PAIRS, find_row_forms
+from .row_forms import NAMES, PAIRS, column_of, find_row_forms
 from .sources import Table
 
 Form = Literal["text_label", "text", "prompt_completion", "messages"]
@@ -70,7 +70,7 @@ class Columns:
 
     def column_of(self, role: str) -> str:
         """The column that holds a role, or in which it ends: a chat may come in two."""
-        return self.sources.get(role) or self.sources["completion"]
+        return column_of(self.sources, role)
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -302,6 +302,11 @@ def find_row_forms(table: Table, named: Mapping[str, str]) -> list[tuple[RowForm
     ]
 
 
+def column_of(sources: Mapping[str, str], role: str) -> str:
+    """The column that holds a role, or in which it ends: a chat may come in two."""
+    return sources.get(role) or sources["completion"]
+
+
 def words_of(name: str) -> str:
     """What the rows of a form are, in words; empty where there is no such form."""
     return _BY_NAME[name].words if name in _BY_NAME else ""
@@ -324,7 +329,7 @@ def make_rows(name: str, sources: Mapping[str, str], table: Table, left_out: Fau
     rows = [out for out in made if not isinstance(out, LeftOut)]
     table = table.take(kept)
     for role in ("messages",) if form.becomes == "messages" else ("prompt", "completion"):
-        column = sources[role] if role in sources else sources["completion"]
+        column = column_of(sources, role)
         table.columns[column] = _as_column(column, [row[role] for row in rows])
     return table
 

@@ -132,15 +132,21 @@ def test_a_classifier_run_goes_through_its_five_stages(
 def test_weights_that_are_rounded_when_saved_are_scored_as_rounded(
     reviews: RunConfig, tmp_path: Path
 ) -> None:
-    """Validation's scores in training are those of other weights, and are not used again."""
+    """Validation's scores in training are those of other weights, and are not used again.
+
+    Parity reads other rows than the self-test, and scores them itself.
+    """
     given = replace(
         reviews,
         model=replace(reviews.model, saved_dtype="bfloat16"),
         data=replace(reviews.data, test=None),
+        evaluate=replace(reviews.evaluate, self_test_rows=4, parity_rows=8),
     )
-    history = finish(create_run(given, tmp_path / "runs"))
-    found = history.analyses["validation"]["self_test"]["tuned"]
-    assert (found.passed, found.precision) == (True, "float32")
+    found = finish(create_run(given, tmp_path / "runs")).analyses["validation"]
+    tested, shipped = found["self_test"]["tuned"], found["parity"]["tuned"]
+    assert (tested.passed, tested.precision, tested.rows) == (True, "float32", 4)
+    assert (shipped.passed, shipped.stored_dtype, shipped.rows) == (True, "BF16", 8)
+    assert [form.weights for form in shipped.weights] == ["in memory", "read back from model/"]
 
 
 def test_bad_data_ends_the_run_before_a_model_is_loaded(reviews: RunConfig, tmp_path: Path) -> None:

@@ -166,16 +166,23 @@ def self_test(s: Session, split: str, tuned: dict[str, pl.DataFrame]) -> Iterato
         found = s.drive(work, what, len(LAYOUTS))
         within = tolerance(s.device, settings.precision)
         result = {
-            "rows": len(index),
-            "of": len(every),
-            "precision": settings.precision,
-            "device": s.device.type,
-            "unit": "row" if s.config.task_type.has_labels else "token",
+            **_conditions(s, len(index), len(every)),
             **summarise(found["layouts"], within, s.config.task_type.has_labels),
             **found,
         }
         passed = msgspec.convert(result, SelfTest)
         yield AnalysisComputed(split=split, name="self_test", model=model, result=passed)
+
+
+def _conditions(s: Session, rows: int, of: int) -> dict[str, Any]:
+    """Which rows were scored again, and as what."""
+    return {
+        "rows": rows,
+        "of": of,
+        "precision": s.config.evaluate.precision,
+        "device": s.device.type,
+        "unit": "row" if s.config.task_type.has_labels else "token",
+    }
 
 
 def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:
@@ -270,11 +277,7 @@ def parity(
     )
     found = s.drive(compare_weights(shipped), f"deploy parity on {split}", 3)
     result = {
-        "rows": len(index),
-        "of": len(every),
-        "precision": settings.precision,
-        "device": s.device.type,
-        "unit": "row" if s.config.task_type.has_labels else "token",
+        **_conditions(s, len(index), len(every)),
         "metric": chosen_by(s.config),
         **found,
     }
