@@ -133,9 +133,9 @@ class _TaskNames:
     """Looked up only when a task is given or asked about: they bring the table of metrics."""
 
     def __iter__(self) -> Iterator[str]:
-        from ..core.tasks import TASKS
+        from ..core.tasks import NAMES
 
-        return iter(TASKS)
+        return iter(NAMES)
 
 
 class _Commands:

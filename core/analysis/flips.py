@@ -198,6 +198,6 @@ def _inputs(e: Evaluation, wanted: list[int]) -> dict[int, str]:
     if e.source.height != e.frames["tuned"].height:
         return {}
     rows = e.source.filter(asked)
-    if e.config.task_type.has_labels:
+    if e.config.task_type.has_head:
         rows = rows.select("row_id", "text")
     return dict(zip(rows["row_id"], input_of(rows), strict=True))

@@ -44,9 +44,10 @@ def slices(e: Evaluation) -> Iterator[AnalysisComputed]:
     """The tuned model's figures by slice, the worst first."""
     if "tuned" not in e.frames:
         return
-    measure = _classified if e.config.task_type.has_labels else _written
-    found = measure(e)
-    if found.slices:
+    task = e.config.task_type
+    measure = _classified if task.has_labels else _written if task.writes else None
+    found = measure(e) if measure else None
+    if found and found.slices:
         yield e.found(found, "tuned")
 
 

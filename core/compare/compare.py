@@ -232,7 +232,7 @@ def _token_notes(
     sides: Sequence[Side], compared: Sequence[tuple[list[Comparison], str]]
 ) -> list[str]:
     """What cannot be set against the baseline: values per token, where texts have other tokens."""
-    if find_task(sides[0].task).has_labels:
+    if not find_task(sides[0].task).writes:
         return []
     other = [
         side.name

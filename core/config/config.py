@@ -7,13 +7,13 @@ the form, `--set` and docs/settings.md all come from these classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..errors import ConfigError, Fault
 from ..metrics.metric import needs_answers
-from ..tasks import TASKS, Task, find_task
+from ..tasks import NAMES, Task, find_task
 from .fields import Amount, Bounds, Count, CountOrNone, NoneOrMore, Positive, Rule, Share
 from .objective import CostConfig as CostConfig  # the sections are one module to whoever reads them
 from .objective import GuardrailConfig as GuardrailConfig
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     TaskName = str
     DataFormat = str
 else:
-    TaskName = Literal[tuple(TASKS)]
+    TaskName = Literal[NAMES]
     DataFormat = Literal[("auto", *sorted(p.stem for p in _FORMATS.glob("[!_]*.py")))]
 
 Columns = str | None
@@ -266,7 +266,7 @@ class EvaluateConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     task: Annotated[
-        TaskName, Rule(lambda _: "", "Write " + " or ".join(f'task = "{name}"' for name in TASKS))
+        TaskName, Rule(lambda _: "", "Write " + " or ".join(f'task = "{name}"' for name in NAMES))
     ]
     """What the model does: choose a label, or write text."""
     name: str = ""
@@ -289,6 +289,10 @@ class RunConfig:
     @property
     def task_type(self) -> Task:
         return find_task(self.task)
+
+    def for_form(self, form: str) -> RunConfig:
+        """The same where the task is that of the examples' form."""
+        return replace(self, task=find_task(self.task, form).name)
 
     @property
     def trains(self) -> bool:

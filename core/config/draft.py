@@ -10,13 +10,13 @@ from typing import Any
 
 from ..errors import ConfigError, Fault
 from ..files.reading import read_toml
-from ..tasks import TASKS
+from ..tasks import NAMES
 from .config import RunConfig, to_dict
 from .config_file import check_config, default_name
 from .fields import Setting, hints_of, section_type, settings
 
 SOURCE = "form"
-FOR_LOOKING = {"task": next(iter(TASKS)), "model.base": "not chosen yet"}
+FOR_LOOKING = {"task": NAMES[0], "model.base": "not chosen yet"}
 
 
 @dataclass(frozen=True)

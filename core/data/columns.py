@@ -149,7 +149,7 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
                 fatal.about(setting).add("columns", table.files[0], what, remedy)
     if fatal.total > before:
         return None
-    found = _find_labelled if find_task(task).has_labels else _find_generation
+    found = _find_generation if find_task(task).writes else _find_labelled
     return found(named, table, fatal)
 
 

@@ -49,10 +49,12 @@ def read_data(s: Session) -> None:
         seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.spaced = begin_with_space(seen.frame["completion"])
     s.write(replace(s.dataset.columns_found(), spaced=s.spaced))
-    if c.task_type.has_labels:
-        counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
+    s.config = c.for_form(s.form)
+    if s.task.has_head:
         s.data_labels = labels = s.dataset.labels
-        s.positive = c.objective.positive or default_positive(labels, counted.label_counts())
+        if s.task.has_labels:
+            counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
+            s.positive = c.objective.positive or default_positive(labels, counted.label_counts())
         s.fix_labels(labels)
 
 
@@ -61,7 +63,7 @@ def load_base_model(s: Session) -> None:
     with s.stage(1) as shown:
         check_names_of_labels(s)
         s.tuned = s.load(s.config.model.base, trainable=s.config.trains)
-        if s.config.task_type.has_labels:
+        if s.task.has_head:
             s.base_has_head = not s.tuned.new_head
             take_labels(s, s.tuned)
         described = models.describe(s.tuned, s.config.model.base)
@@ -84,7 +86,7 @@ def load_base_model(s: Session) -> None:
 
 def check_names_of_labels(s: Session) -> None:
     """Names in data.label_map that neither a model nor the data know end the run here."""
-    if not s.config.task_type.has_labels or not s.config.data.label_map:
+    if not s.task.has_head or not s.config.data.label_map:
         return
     given = [name for name in (s.config.model.base, s.config.model.tuned) if name]
     heads = {name: own_labels(s.config, name) for name in given}
@@ -216,7 +218,7 @@ def evaluate_models(s: Session) -> None:
         ):
             for split in splits:
                 evaluate_split(s, split)
-            if not s.config.task_type.has_labels:
+            if s.task.writes:
                 score_texts(s)
             if not s.config.trains:  # in training they are answered at each evaluation
                 answer_probes(s)

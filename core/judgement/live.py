@@ -109,9 +109,12 @@ def values_given(
     e: Evaluated, task: Task, labels: Sequence[str], positive: str | None
 ) -> dict[str, float]:
     """Every metric that the sums and the confusion cells give; `labels` in the order of cells."""
-    if not task.has_labels:
+    if task.writes:
         return observed("tokens", token_totals(e.loss_sum, e.loss_count, e.correct, e.bytes))
-    found = {"loss": mean_loss(e), "accuracy": e.correct / e.count if e.count else math.nan}
+    found = {"loss": mean_loss(e)}
+    if not task.has_labels:
+        return found
+    found["accuracy"] = e.correct / e.count if e.count else math.nan
     if not e.confusion:
         return found
     code = list(labels).index(positive) if positive and positive in labels else None

@@ -273,9 +273,11 @@ def against_chance(history: History, split: str, model: str) -> Standing | None:
     Language models: loss against ln V.
     """
     result = history.results[split][model]
-    if not history.task_type.has_labels:
+    if history.task_type.writes:
         guess = history.random_loss
         return None if guess is None else _standing(result, split, model, "loss", guess)
+    if not history.task_type.has_labels:
+        return None
     rows = result.per_class or {}
     labels = sum(1 for row in rows.values() if row.support) or len(history.labels)
     if labels < 2:

@@ -11,7 +11,6 @@ from ..config.config import ObjectiveConfig, RunConfig
 from ..metrics.metric import METRICS, adds_up
 from ..metrics.results import Comparison
 from ..run.history import History
-from ..tasks import find_task
 from ..wording.names import MODELS, name_metric
 from ..wording.numbers import (
     format_count,
@@ -153,7 +152,7 @@ def _effect(answer: Answer, decision: Decision) -> int:
 
 def objective_metric(history: History, config: RunConfig) -> str:
     declared = config.objective.declared_metric
-    return declared or find_task(history.task or config.task).default_metric
+    return declared or (history.task_type if history.task else config.task_type).default_metric
 
 
 def describe_objective(history: History, config: RunConfig) -> str:
@@ -228,7 +227,7 @@ def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
     """Better than a reference is not enough: the reference may know nothing itself (V1)."""
     standing = against_chance(history, split, "tuned")
     if standing is None:
-        if history.task_type.has_labels:
+        if not history.task_type.writes:
             reason = f"nothing shows on {split} whether the tuned model is better than guessing"
             yield Answer(0, reason, {"at": ["results", split, "tuned", "metrics"]})
     elif standing.outcome == "worse":

@@ -90,7 +90,7 @@ def _activations(config: RunConfig, model: Mapping[str, Any], lengths: Mapping[s
     tokens = min(max(math.ceil(step / shares), int(lengths["p95"])), whole)
     unit = BYTES_A_UNIT * (1 if config.model.precision == "bfloat16" else 2)
     body = tokens * int(model.get("layers", 0)) * int(model.get("hidden", 0)) * unit
-    head = 0 if config.task_type.has_labels else tokens * int(model.get("vocab", 0)) * BYTES_A_LOGIT
+    head = 0 if config.task_type.has_head else tokens * int(model.get("vocab", 0)) * BYTES_A_LOGIT
     return body + head
 
 

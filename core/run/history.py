@@ -234,7 +234,11 @@ class History:
 
     @property
     def task(self) -> str:
-        return self.started.task if self.started else ""
+        """What the model is to do: of rows with a form of their own, more than run.toml says."""
+        if self.started is None:
+            return ""
+        form = self.columns.form if self.columns else ""
+        return find_task(self.started.task, form).name or self.started.task
 
     @property
     def task_type(self) -> Task:

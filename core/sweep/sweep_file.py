@@ -239,11 +239,11 @@ def _choose_metric(
     if metric not in known:
         what = f"there is no metric {metric!r} for {task.name}"
         faults.append(Fault.of("sweep.metric", what, "Known: " + ", ".join(known)))
-    if not task.has_labels and "model.max_length" in values:
+    if task.writes and "model.max_length" in values:
         what = "truncates other texts: the runs would not be scored on the same tokens"
         faults.append(Fault.of("model.max_length", what))
     per_token = metric in METRICS and METRICS[metric].per_token
-    if not task.has_labels and "model.base" in values and per_token:
+    if task.writes and "model.base" in values and per_token:
         what = f"models with different tokenizers cannot be compared by {metric}"
         remedy = 'Write [sweep] metric = "bits_per_byte"'
         faults.append(Fault.of("model.base", what, remedy))

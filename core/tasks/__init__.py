@@ -59,7 +59,11 @@ class Task:
     adapter_type: str = ""  # peft's `task_type`
     architectures: tuple[str, ...] = ()  # parts of names in a config that speak for this task
 
+    within: str = ""  # the task of run.toml that rows of these forms make this one; "" is its own
     has_labels: bool = False  # a row's truth is one of an explicit list of labels
+    has_head: bool = False  # a row is read as a whole, and answered by the outputs of a head
+    writes: bool = False  # reads and writes text, token by token
+    answers: bool = False  # its evaluation has the models write answers to held-out prompts
     forms: tuple[str, ...] = ()  # of examples, as `core.data.columns` finds them
     settings: tuple[str, ...] = ()  # those that mean something for this task alone
     stored: dict[str, str] = field(default_factory=dict)  # columns of its predictions, and types
@@ -83,8 +87,16 @@ class Task:
         """Loss of random guessing, in nats; None where the number of choices is unknown (L7)."""
         return None
 
-    def evaluate(self, frame: pl.DataFrame, labels: Labels, positive: str | None) -> ModelResult:
-        """Metrics with intervals from stored predictions. Raises DataError."""
+    def evaluate(
+        self,
+        frame: pl.DataFrame,
+        labels: Labels,
+        positive: str | None,
+        draws: int | None = None,
+    ) -> ModelResult:
+        """Metrics with intervals from stored predictions. `draws`: of the bootstrap, where they are
+        not as many as usual. Raises DataError.
+        """
         raise NotImplementedError
 
     def compare(
@@ -120,12 +132,15 @@ def _load() -> dict[str, Task]:
 
 
 TASKS = _load()
+NAMES = tuple(name for name, task in TASKS.items() if not task.within)  # as run.toml has them
 _UNKNOWN = Task()
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str, form: str = "") -> Task:
     """The task of a name; one without labels or metrics of its own where the name is unknown.
 
-    A run has no task before its first event, and may be of a newer version.
+    A run has no task before its first event, and may be of a newer version. `form`: of the
+    examples, where it is known: of rows with several labels each, classification is another task.
     """
-    return TASKS.get(name, _UNKNOWN)
+    special = (t for t in TASKS.values() if t.within == name and form in t.forms)
+    return next(special, TASKS.get(name, _UNKNOWN))

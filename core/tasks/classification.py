@@ -36,10 +36,17 @@ class Classification(Task):
     def guessing_loss(self, labels: int, vocabulary: int) -> float | None:
         return math.log(labels) if labels > 1 else None
 
-    def evaluate(self, frame: pl.DataFrame, labels: Labels, positive: str | None) -> ModelResult:
+    def evaluate(
+        self,
+        frame: pl.DataFrame,
+        labels: Labels,
+        positive: str | None,
+        draws: int | None = None,
+    ) -> ModelResult:
+        from ..metrics.bootstrap import DRAWS
         from ..metrics.evaluate import evaluate_classification
 
-        return evaluate_classification(frame, labels, positive)
+        return evaluate_classification(frame, labels, positive, draws=draws or DRAWS)
 
     def loading_code(self, folder: str, *, adapter: bool) -> str:
         if adapter:
@@ -56,6 +63,7 @@ TASK = Classification(
     adapter_type="SEQ_CLS",
     architectures=("SequenceClassification", "SEQ_CLS"),
     has_labels=True,
+    has_head=True,
     forms=("text_label",),
     settings=(
         *(

@@ -17,10 +17,17 @@ class Generation(Task):
     def guessing_loss(self, labels: int, vocabulary: int) -> float | None:
         return math.log(vocabulary) if vocabulary else None
 
-    def evaluate(self, frame: pl.DataFrame, labels: Labels, positive: str | None) -> ModelResult:
+    def evaluate(
+        self,
+        frame: pl.DataFrame,
+        labels: Labels,
+        positive: str | None,
+        draws: int | None = None,
+    ) -> ModelResult:
+        from ..metrics.bootstrap import DRAWS
         from ..metrics.evaluate import evaluate_text
 
-        return evaluate_text(frame)
+        return evaluate_text(frame, draws=draws or DRAWS)
 
 
 TASK = Generation(
@@ -31,6 +38,8 @@ TASK = Generation(
     auto_class="AutoModelForCausalLM",
     adapter_type="CAUSAL_LM",
     architectures=("CausalLM", "LMHead", "CAUSAL_LM"),
+    writes=True,
+    answers=True,
     forms=("text", "prompt_completion", "messages"),
     settings=(
         *("data.prompt", "data.completion", "data.messages", "evaluate.completions"),

@@ -29,9 +29,11 @@ from ftev.core.config.config import ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.answering.generate import Voice, generate
 from ftev.core.engine.models.load import add_adapter, load
 from ftev.core.engine.models.models import Loaded, round_weights, save, saved_dtype, stop_ids
+from ftev.core.engine.scoring.classification import SCORER as CLASSIFICATION
 from ftev.core.engine.scoring.completions import complete
-from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
-from ftev.core.engine.scoring.rows import RENDER, TokenRows, prompt_ids
+from ftev.core.engine.scoring.evaluate import score_tokens
+from ftev.core.engine.scoring.rows import TokenRows, prompt_ids
+from ftev.core.engine.scoring.scorer import find_scorer
 from ftev.core.engine.training.batches import collate
 from ftev.core.engine.training.train import read_steps, train
 from ftev.core.engine.training.trainer import Trainer, plan_training
@@ -165,7 +167,8 @@ def rows_for(loaded: Loaded) -> TokenRows:
     numbers = list(range(len(TEXTS)))
     labels = [LABELS[i % 2] for i in numbers]
     frame = pl.DataFrame({"row_id": numbers, "text": TEXTS, "label": labels})
-    *_, rows = RENDER["text_label" if loaded.labels else "text"](frame, loaded)
+    task, form = ("classification", "text_label") if loaded.labels else ("generation", "text")
+    *_, rows = find_scorer(task).forms[form](frame, loaded)
     assert isinstance(rows, TokenRows)
     return rows
 
@@ -200,7 +203,7 @@ def close(a: float, b: float) -> bool:
 
 def our_loss(loaded: Loaded, rows: TokenRows) -> float:
     """Nats per scored token, or per row of a classifier, by the evaluation."""
-    score: Any = score_labels if loaded.labels else score_tokens
+    score: Any = CLASSIFICATION.score if loaded.labels else score_tokens
     *_, frame = score(loaded, rows, "float32", BUDGET)
     return float(frame["nll"].sum() / rows.targets.sum())
 

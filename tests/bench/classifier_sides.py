@@ -206,7 +206,7 @@ def one_side(args: argparse.Namespace) -> None:
     """Train once and print what it took and what came of it, as JSON."""
     import torch
     import transformers
-    from ftev.core.engine.scoring.evaluate import score_labels
+    from ftev.core.engine.scoring.classification import SCORER as CLASSIFICATION
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -225,7 +225,7 @@ def one_side(args: argparse.Namespace) -> None:
     found["cpu"] = after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime
     found["memory"] = after.ru_maxrss / 2**10
     if args.scores:
-        *_, scores = score_labels(loaded, held_out, "float32", 8192)
+        *_, scores = CLASSIFICATION.score(loaded, held_out, "float32", 8192)
         scores.write_parquet(args.scores)
         found["loss"] = float(scores["nll"].mean())
     print(json.dumps(found))

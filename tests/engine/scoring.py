@@ -10,8 +10,10 @@ import torch
 from ftev.core.config.config import ModelConfig, RunConfig
 from ftev.core.engine.models.load import load
 from ftev.core.engine.models.models import Loaded
-from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
+from ftev.core.engine.scoring.classification import SCORER as CLASSIFICATION
+from ftev.core.engine.scoring.generation import SCORER as GENERATION
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, text_rows
+from ftev.core.engine.scoring.scorer import Scorer
 from ftev.core.engine.training.batches import Layout
 
 WORDS = ["the", "kettle", "boils", "a", "cold", "day", "makes", "warm", "cup", "tea", "was", "bad"]
@@ -51,11 +53,14 @@ def rows_of_labels(loaded: Loaded, texts: list[str]) -> TokenRows:
     return rows
 
 
+def scorer_of(rows: TokenRows) -> Scorer:
+    return GENERATION if rows.labels is None else CLASSIFICATION
+
+
 def scores(
     loaded: Loaded, rows: TokenRows, budget: int = 512, layout: Layout | None = None
 ) -> pl.DataFrame:
-    score = score_tokens if rows.labels is None else score_labels
-    *_, frame = score(loaded, rows, "float32", budget, layout or Layout())
+    *_, frame = scorer_of(rows).score(loaded, rows, "float32", budget, layout or Layout())
     assert isinstance(frame, pl.DataFrame)
     return frame
 

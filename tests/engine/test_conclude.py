@@ -11,6 +11,7 @@ import pytest
 from ftev.core.engine.distributed.ranks import Ranks
 from ftev.core.engine.scoring import splits
 from ftev.core.engine.scoring.conclude import _changes, _forgotten, _identified, _store
+from ftev.core.engine.scoring.scorer import find_scorer
 from ftev.core.engine.scoring.token_scores import TextScore
 from ftev.core.run.runs import Run
 from scoring import causal_model, rows_of_texts, scores
@@ -77,7 +78,8 @@ def test_the_last_validation_is_scored_once(causal_folder: Path, precision: str)
         base=base,
         tuned=tuned,
         labels=(),
-        config=SimpleNamespace(evaluate=settings, task_type=SimpleNamespace(has_labels=False)),
+        config=SimpleNamespace(evaluate=settings),
+        scorer=find_scorer("generation"),
         ranks=Ranks(),
         rows_for=lambda _, split: rows[split],
         name_of=str,

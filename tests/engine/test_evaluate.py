@@ -12,7 +12,8 @@ from ftev.core.engine.models import logits as projection
 from ftev.core.engine.models.load import load
 from ftev.core.engine.models.logits import ScoredPositions
 from ftev.core.engine.models.models import Loaded
-from ftev.core.engine.scoring.evaluate import score_labels, score_positions, score_tokens
+from ftev.core.engine.scoring.classification import SCORER as CLASSIFICATION
+from ftev.core.engine.scoring.evaluate import score_positions, score_tokens
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows, text_rows
 from ftev.core.engine.scoring.token_scores import (
     TextScore,
@@ -195,8 +196,8 @@ def test_classes_are_scored_the_same_in_any_batches(classifier: Loaded) -> None:
     frame = pl.DataFrame({"row_id": [3, 1, 4, 0, 2], "text": TEXTS, "label": labels})
     *_, rows = classification_rows(frame, classifier)
     assert isinstance(rows, TokenRows)
-    *_, one = score_labels(classifier, rows, "float32", 1)
-    *_, many = score_labels(classifier, rows, "float32", 1000)
+    *_, one = CLASSIFICATION.score(classifier, rows, "float32", 1)
+    *_, many = CLASSIFICATION.score(classifier, rows, "float32", 1000)
     assert isinstance(one, pl.DataFrame)
     assert isinstance(many, pl.DataFrame)
     assert one["row_id"].to_list() == [3, 1, 4, 0, 2]

@@ -13,7 +13,7 @@ import torch
 from backports import zstd
 from ftev.core.data import demo
 from ftev.core.engine.models.models import Loaded
-from ftev.core.engine.scoring.evaluate import score_labels
+from ftev.core.engine.scoring.classification import SCORER as CLASSIFICATION
 from ftev.core.engine.scoring.rows import TokenRows, asked_row, classification_rows
 from ftev.core.engine.training.packing import way_of_packing
 from ftev.core.errors import ModelError
@@ -62,7 +62,7 @@ def rows_of(loaded: Loaded, given: list[tuple[str, str]]) -> TokenRows:
 
 
 def scored(loaded: Loaded, rows: TokenRows) -> list[list[float]]:
-    *_, frame = score_labels(loaded, rows, "float32", 512)
+    *_, frame = CLASSIFICATION.score(loaded, rows, "float32", 512)
     assert isinstance(frame, pl.DataFrame)
     found: list[list[float]] = frame["probabilities"].to_list()
     return found

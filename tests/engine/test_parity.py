@@ -28,11 +28,11 @@ from ftev.core.engine.scoring.self_test import (
     compare_weights,
     lacking_memory,
     read_again,
-    scorer,
+    scored_again,
 )
 from ftev.core.run import launch
 from safetensors.torch import load_file, save_file
-from scoring import made_texts, rows_of_labels, rows_of_texts, scores
+from scoring import made_texts, rows_of_labels, rows_of_texts, scorer_of, scores
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -84,6 +84,7 @@ def shipped(config: RunConfig, tuned: Loaded, folder: Path, reader: Reader) -> S
         return float(frame["nll"].sum() / frame["tokens"].sum())
 
     request = Request(
+        task=config.task,
         code=config.task_type.loading_code(str(folder), adapter=tuned.has_adapter),
         device="cpu",
         precision="float32",
@@ -97,7 +98,8 @@ def shipped(config: RunConfig, tuned: Loaded, folder: Path, reader: Reader) -> S
     return Shipped(
         tuned=tuned,
         folder=folder,
-        score=scorer(rows, "float32", 512),
+        score=scored_again(scorer_of(rows), rows, "float32", 512),
+        answer=scorer_of(rows).changed,
         read_back=lambda seconds: reader.score(request, rows, tuned.labels, seconds),
         metric=metric,
         stored=stored,
@@ -327,6 +329,6 @@ def test_V3_a_reader_that_ends_itself_fails_the_weights_and_one_that_is_killed_d
         return subprocess.Popen([sys.executable, "-c", program], **how)
 
     monkeypatch.setattr(launch, "start_module", started)
-    request = Request("", "cpu", "float32", 64, 64, 1, [], {}, [])
+    request = Request("generation", "", "cpu", "float32", 64, 64, 1, [], {}, [])
     with Reader() as reader, pytest.raises(outcome, match="ended with code"):
         list(reader.score(request, TokenRows(), (), 1.0))

@@ -138,7 +138,7 @@ def made(base: Path, task: str, device: str, adapter: str = "none") -> tuple[Any
     from ftev.core.config.config import ModelConfig, RunConfig
     from ftev.core.engine.models.devices import drawn_from
     from ftev.core.engine.models.load import add_adapter, load
-    from ftev.core.engine.scoring.rows import RENDER
+    from ftev.core.engine.scoring.scorer import find_scorer
 
     config = RunConfig(task=task, model=ModelConfig(base=str(base), adapter=adapter))
     labels = ("bad", "good") if task == "classification" else ()
@@ -151,7 +151,8 @@ def made(base: Path, task: str, device: str, adapter: str = "none") -> tuple[Any
     frame = pl.DataFrame({"row_id": range(16), "text": texts, "label": ["bad", "good"] * 8})
     if task == "generation":
         frame = frame.select("row_id", prompt="text", completion="label")
-    *_, rows = RENDER["text_label" if labels else "prompt_completion"](frame, loaded)
+    form = "text_label" if labels else "prompt_completion"
+    *_, rows = find_scorer(task).forms[form](frame, loaded)
     return loaded, rows
 
 
@@ -198,8 +199,9 @@ def memory(base: Path) -> dict[str, Any]:
 def waits_of(folder: Path) -> dict[str, Any]:
     """How often scoring and answering wait, of each kind of work: times, and what it comes to."""
     from ftev.core.engine.answering.generate import Voice, generate
+    from ftev.core.engine.scoring.classification import SCORER as CLASSIFICATION
     from ftev.core.engine.scoring.completions import complete
-    from ftev.core.engine.scoring.evaluate import score_labels, score_tokens
+    from ftev.core.engine.scoring.evaluate import score_tokens
     from ftev.core.engine.scoring.token_scores import score_answer
     from ftev.core.engine.training.probe import features
     from ftev.core.run.control import AskPrompt
@@ -214,7 +216,7 @@ def waits_of(folder: Path) -> dict[str, Any]:
         prompts = [row.tolist() for row in rows.ids[:6]]
         work: dict[str, Callable[[], Any]] = {
             "score_tokens": lambda: list(score_tokens(causal, rows, "float32", 64)),
-            "score_labels": lambda: list(score_labels(encoder, labelled, "float32", 64)),
+            "score_labels": lambda: list(CLASSIFICATION.score(encoder, labelled, "float32", 64)),
             "features": lambda: list(features(encoder, labelled, "float32", 64)),
             "complete": lambda: list(complete(causal, prompts, 5, never, "float32", 4096)),
             "pair": lambda: list(

@@ -15,7 +15,7 @@ from ftev.core.engine.scoring.self_test import (
     measure,
     sample,
     score_layouts,
-    scorer,
+    scored_again,
     summarise,
     tolerance,
     within_budget,
@@ -27,6 +27,7 @@ from scoring import (
     made_texts,
     rows_of_labels,
     rows_of_texts,
+    scorer_of,
     scores,
 )
 from transformers import (
@@ -150,7 +151,12 @@ def test_the_sample_holds_the_shortest_and_the_longest_row(causal: Loaded) -> No
 def test_the_self_test_passes_in_every_layout(causal: Loaded) -> None:
     rows = rows_of_texts(causal, made_texts(20))
     *counts, found = score_layouts(
-        causal, scores(causal, rows), scorer(rows, "float32", 256), rows.lengths, {}
+        causal,
+        scores(causal, rows),
+        scored_again(scorer_of(rows), rows, "float32", 256),
+        scorer_of(rows).changed,
+        rows.lengths,
+        {},
     )
     assert counts == list(range(1, len(LAYOUTS) + 1))
     assert isinstance(found, dict)
@@ -170,7 +176,14 @@ def test_the_self_test_catches_a_model_that_reads_its_padding(encoder_folder: Pa
     stored = scores(loaded, rows, budget=1)  # each row by itself: nothing is padded
     forward = loaded.model.forward
     loaded.model.forward = lambda input_ids, attention_mask: forward(input_ids=input_ids)
-    *_, found = score_layouts(loaded, stored, scorer(rows, "float32", 256), rows.lengths, {})
+    *_, found = score_layouts(
+        loaded,
+        stored,
+        scored_again(scorer_of(rows), rows, "float32", 256),
+        scorer_of(rows).changed,
+        rows.lengths,
+        {},
+    )
     assert isinstance(found, dict)
     drift = {x["layout"]: x["largest_loss_drift"] for x in found["layouts"]}
     assert drift["1 row at a time"] < 1e-5
@@ -184,8 +197,8 @@ def test_padding_that_cannot_be_made_is_not_called_tested(causal: Loaded) -> Non
     windows = rows_of_texts(causal, ["a cold day " * 200])
     rows = windows.take(np.flatnonzero(windows.lengths == causal.max_length))
     assert len(rows) > 8
-    again = scorer(rows, "float32", 256)
-    *_, found = score_layouts(causal, scores(causal, rows), again, rows.lengths, {})
+    again = scored_again(scorer_of(rows), rows, "float32", 256)
+    *_, found = score_layouts(causal, scores(causal, rows), again, "correct", rows.lengths, {})
     assert isinstance(found, dict)
     [left_out] = found["left_out"]
     assert "extra padding" in left_out["layout"]
@@ -199,13 +212,13 @@ def frame(nll: list[float], predicted: str) -> pl.DataFrame:
 def test_drift_is_told_with_its_row_and_nan_is_no_agreement() -> None:
     nan, inf = float("nan"), float("inf")
     stored = frame([1.0, nan, inf], "aab")
-    same = measure(stored, stored)
+    same = measure(stored, stored, "predicted")
     assert (same["largest_nll_drift"], same["changed_predictions"]) == (0.0, 0)
-    other = measure(frame([1.0, 2.0, 3.0], "aab"), frame([1.0, 2.5, 3.0], "aba"))
+    other = measure(frame([1.0, 2.0, 3.0], "aab"), frame([1.0, 2.5, 3.0], "aba"), "predicted")
     assert (other["largest_nll_drift"], other["worst_row"]) == (0.5, 8)
     assert (other["changed_predictions"], other["changed_rows"]) == (2, [8, 9])
-    assert measure(stored.clear(), stored.clear())["worst_row"] == -1
-    lost = measure(frame([1.0, 2.0, 3.0], "aab"), frame([1.0, nan, 3.0], "aab"))
+    assert measure(stored.clear(), stored.clear(), "predicted")["worst_row"] == -1
+    lost = measure(frame([1.0, 2.0, 3.0], "aab"), frame([1.0, nan, 3.0], "aab"), "predicted")
     assert np.isnan(lost["largest_loss_drift"])
     whole = summarise([same, lost], 1e-5, labels=True)
     assert not whole["passed"]
@@ -241,10 +254,8 @@ def test_a_run_that_wants_no_self_test_has_none(causal: Loaded) -> None:
 def budgeted(trained_tokens: int, training: str = "float32") -> Any:
     """A run of a language model, as far as the size of its samples depends on it."""
     return SimpleNamespace(
-        config=SimpleNamespace(
-            evaluate=SimpleNamespace(precision="float32"),
-            task_type=SimpleNamespace(has_labels=False),
-        ),
+        config=SimpleNamespace(evaluate=SimpleNamespace(precision="float32")),
+        task=SimpleNamespace(has_head=False),
         base_has_head=False,
         base=None,
         tuned=None,

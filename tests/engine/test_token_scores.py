@@ -16,7 +16,8 @@ from ftev.core.engine.answering.generate import Voice, generate
 from ftev.core.engine.models.load import load
 from ftev.core.engine.models.models import Loaded
 from ftev.core.engine.scoring.evaluate import score_tokens
-from ftev.core.engine.scoring.rows import RENDER, prompt_ids
+from ftev.core.engine.scoring.generation import SCORER
+from ftev.core.engine.scoring.rows import prompt_ids
 from ftev.core.engine.scoring.token_scores import (
     StoredRow,
     cross_score,
@@ -119,7 +120,7 @@ def stored(run: Run, name: str) -> dict[int, tuple[float, int]]:
     config = run.config()
     loaded = load(config, name)
     dataset = read_run_data(config)
-    *_, rows = RENDER[dataset.columns.form](dataset.splits["test"].frame, loaded)
+    *_, rows = SCORER.forms[dataset.columns.form](dataset.splits["test"].frame, loaded)
     *_, found = score_tokens(loaded, rows, "float32", 512)
     columns = (found[name].to_list() for name in ("row_id", "nll", "tokens"))
     return {row: (nll, count) for row, nll, count in zip(*columns, strict=True)}

@@ -13,7 +13,7 @@ from ftev.core.config.config import EarlyStopping, ModelConfig, RunConfig, Train
 from ftev.core.engine.models import logits
 from ftev.core.engine.models.load import load
 from ftev.core.engine.models.models import Loaded
-from ftev.core.engine.scoring.evaluate import most_likely
+from ftev.core.engine.scoring.classification import most_likely
 from ftev.core.engine.scoring.rows import TokenRows, classification_rows, completion_rows
 from ftev.core.engine.training.best import (
     Best,

@@ -244,7 +244,7 @@ def _from_flags(options: argparse.Namespace) -> RunConfig:
 def task_of(model: str) -> str:
     """What a local model was made for, by its config. Raises ConfigError where it does not say."""
     from ...core.files.reading import read_json
-    from ...core.tasks import TASKS
+    from ...core.tasks import NAMES, TASKS
 
     folder = Path(model)
     for name in ("config.json", "adapter_config.json"):
@@ -258,5 +258,5 @@ def task_of(model: str) -> str:
         for task in TASKS.values():
             if any(word in kinds for word in task.architectures):
                 return task.name
-    remedy = "Write " + " or ".join(f"--task {name}" for name in TASKS)
+    remedy = "Write " + " or ".join(f"--task {name}" for name in NAMES)
     raise ConfigError(Fault("--task", f"{model} does not say what it was made for", remedy))

@@ -90,7 +90,7 @@ class Format:
 
     def may_be(self, task: str) -> bool:
         """A .txt file of "label<TAB>text" lines is usual; a document has no labels."""
-        return not (self.is_document and find_task(task).has_labels)
+        return find_task(task).writes or not self.is_document
 
 
 def find_format(name: str, data: bytes, reading: Reading) -> Format:

@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Iterator
 from copy import copy
 
-import polars as pl
 from msgspec.structs import replace
 
 from ...errors import FtevError, RunError
@@ -36,7 +35,6 @@ from ...run.events import PromptAnswered
 from ..models.devices import free_memory
 from ..models.models import Loaded, stop_ids
 from ..models.tokenizers import check_prompt, same_tokens
-from ..scoring.evaluate import score_labels
 from ..scoring.rows import TokenRows, asked_row, prompt_ids
 from ..scoring.splits import find_probe
 from ..scoring.token_scores import cross_score
@@ -111,7 +109,7 @@ def replies(s: Session, asked: AskPrompt | AskTrace) -> Iterator[Reply]:
     if isinstance(asked, AskTrace):
         yield trace_text(s, asked)
         return
-    if s.config.task_type.has_labels:
+    if s.task.has_head:
         yield from label_text(s, asked)
         return
     prompt = prompt_ids(s.tuned, asked.text, s.form, spaced=s.spaced, system=s.config.data.system)
@@ -167,15 +165,16 @@ def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
     """What each model takes the text for. A base without a head of its own speaks by its probe."""
     settings = s.config.evaluate
     if "base" in asked.models and s.base_has_head:
-        yield _labelled("base", "base", _scored(s, s.base, asked.text), s.base.labels)
+        yield _labelled("base", "base", _scored(s, s.base, asked.text))
     elif "base" in asked.models and (probe := find_probe(s)) is not None:
         rows = _rows_of(s, s.base, asked.text)
         *_, found = features(s.base, rows, probe.precision, settings.batch_tokens)
         assert not isinstance(found, int)
         probabilities = probe.probabilities(found)[0].tolist()
-        yield _labelled("base", BASE_BY_PROBE, probabilities, s.labels)
+        answer = dict(zip(s.labels, probabilities, strict=True))
+        yield _labelled("base", BASE_BY_PROBE, answer)
     if "tuned" in asked.models:
-        yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text), s.tuned.labels)
+        yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text))
 
 
 def _rows_of(s: Session, loaded: Loaded, text: str) -> TokenRows:
@@ -185,20 +184,15 @@ def _rows_of(s: Session, loaded: Loaded, text: str) -> TokenRows:
     return rows
 
 
-def _scored(s: Session, loaded: Loaded, text: str) -> list[float]:
+def _scored(s: Session, loaded: Loaded, text: str) -> dict[str, float]:
     settings, rows = s.config.evaluate, _rows_of(s, loaded, text)
-    *_, scored = score_labels(loaded, rows, settings.precision, settings.batch_tokens)
-    assert isinstance(scored, pl.DataFrame)
-    probabilities: list[float] = scored["probabilities"][0].to_list()
-    return probabilities
+    return s.scorer.answer(loaded, rows, settings.precision, settings.batch_tokens)
 
 
-def _labelled(
-    model: str, name: str, probabilities: list[float], labels: tuple[str, ...]
-) -> Labelled:
-    if not all(map(math.isfinite, probabilities)):  # the model has no answer (V5)
+def _labelled(model: str, name: str, answer: dict[str, float]) -> Labelled:
+    if not all(map(math.isfinite, answer.values())):  # the model has no answer (V5)
         return Labelled(model=model, name=name, probabilities={})
-    ranked = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
+    ranked = sorted(answer.items(), key=lambda pair: -pair[1])
     return Labelled(model=model, name=name, probabilities=dict(ranked))
 
 

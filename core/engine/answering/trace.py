@@ -305,7 +305,7 @@ def trace_text(s: Session, asked: AskTrace) -> Traced:
 
 def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int, dict[str, Tensor]]:
     """The tokens as this model reads them, how many were left out, and what it takes beside."""
-    if not s.config.task_type.has_labels:
+    if not s.task.has_head:
         ids = prompt_ids(loaded, text, s.form, spaced=s.spaced, system=s.config.data.system)
         kept = ids[: loaded.max_length]
         return kept, len(ids) - len(kept), {}
@@ -318,7 +318,7 @@ def _ids(s: Session, loaded: Loaded, text: str) -> tuple[list[int], int, dict[st
 
 
 def _task(s: Session, model: str, loaded: Loaded, ids: list[int]) -> tuple[str, Task | None]:
-    if not s.config.task_type.has_labels:
+    if not s.task.has_head:
         return model, causal_task(loaded, ids, lambda i: piece(loaded, i))
     if model == "tuned" or s.base_has_head:
         return model, label_task(loaded, ids)

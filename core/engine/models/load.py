@@ -273,7 +273,7 @@ def load(
     made_for = origin.adapter.config.get("task_type") if origin.adapter else None
     if made_for and made_for != config.task_type.adapter_type:
         raise ModelError(f"{name}: this adapter was made for {made_for}, not for {config.task}")
-    if config.task_type.has_labels:
+    if config.task_type.has_head:
         is_base = name == config.model.base
         asked = Asked(
             trains=config.trains,

@@ -15,7 +15,8 @@ from ...errors import ModelError
 from ..models.load import is_causal, load_causal
 from ..models.models import Loaded
 from ..worker.session import Session
-from .evaluate import most_likely, score_tokens
+from .classification import most_likely
+from .evaluate import score_tokens
 from .rows import TokenRows, completion_rows, encode, fit_prompt
 
 TEMPLATE = "{text}\nLabel: {label}"
@@ -135,7 +136,9 @@ def zero_shot_base(s: Session, split: str) -> pl.DataFrame | None:
 
     It is loaded for this alone: a classifier's model has a new head in the place of the old one.
     """
-    if not s.config.evaluate.zero_shot or s.base_has_head or not is_causal(s.config):
+    if s.base_has_head or not (s.task.has_labels and s.config.evaluate.zero_shot):
+        return None
+    if not is_causal(s.config):
         return None
     if _is_too_long(s, split):
         return None

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from ...analysis import Evaluation, Frames, at_operating_point, forgetting, measure
+from ...analysis import Evaluation, Frames, forgetting, measure
 from ...analysis.predictions import INPUT_CHARACTERS
 from ...catalog.ledger import count_test_readings
 from ...data.rows import CHARACTERS, SLICE, input_of
 from ...data.splits import rows_together
 from ...files.disk import make_folder, replacing
 from ...metrics.analyses import NAMES, Forgetting
-from ...metrics.evaluate import majority_frame
 from ...metrics.results import Record
 from ...metrics.rows import are_same_rows, read_text
 from ...metrics.token_changes import greatest_changes
@@ -32,19 +31,19 @@ from .token_scores import TextScore, score_text
 def evaluate_split(s: Session, split: str) -> None:
     """Score a split with every model that applies; store the rows and all that is made of them."""
     frames = _score_models(s, split)
+    baselines = s.scorer.baselines(frames["tuned"], s.labels, s.dataset.splits.get("train"))
+    frames = {**baselines, **frames}
     if split == "validation":
         s.validation = frames  # thresholds are fitted on these, and frozen for test
-    if s.config.task_type.has_labels:
-        task = (s.labels, s.positive, s.config.objective)
-        frames = at_operating_point(frames, s.validation, *task)
-    elif split == judged_split(s):
+    frames = s.scorer.decided(frames, s.validation, s.labels, s.positive, s.config.objective)
+    if s.task.answers and split == judged_split(s):
         frames = with_answers(s, split, frames)
     frames = {model: _with_clusters(s, split, model, frame) for model, frame in frames.items()}
     make_folder(s.run.predictions)
     known = {n: _identified(s, split, n) for n in {frame.height for frame in frames.values()}}
     for model, frame in frames.items():
         _store(s, split, model, frame, known[frame.height])
-        if model != "majority":  # made of train's counts: no model was evaluated
+        if model not in baselines:  # made of train's rows: no model was evaluated
             probe = s.probe if model == "probe" else None
             precision = probe.precision if probe else s.config.evaluate.precision
             s.write(evaluated(s, split, model, frame, precision))
@@ -58,7 +57,7 @@ def evaluate_split(s: Session, split: str) -> None:
 def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> pl.DataFrame:
     """The column `cluster` where rows are not independent: a group, a prompt, a document (S9)."""
     source = s.dataset.splits[split].frame
-    found = rows_together(source, not s.config.task_type.has_labels)
+    found = rows_together(source, s.task.writes)
     if _are_windows(s, split, frame.height) and source.height == 1:
         s.note(f"{split} is one document: intervals cover the choice of its windows, and no other")
     elif _are_windows(s, split, frame.height):
@@ -76,7 +75,7 @@ def _with_clusters(s: Session, split: str, model: str, frame: pl.DataFrame) -> p
 
 def _comparable(s: Session, split: str, frames: Frames) -> bool:
     """Whether base and tuned were scored on the same texts, or can be compared by their answers."""
-    if s.config.task_type.has_labels:
+    if not s.task.writes:
         return True
     if s.form == "text" and not same_tokens(s.base, s.tuned):
         why = f"base and tuned cut the documents of {split} into different windows"
@@ -121,7 +120,7 @@ def _evaluation(s: Session, split: str, frames: Frames, known: pl.DataFrame) -> 
 
 def _score_models(s: Session, split: str) -> Frames:
     frames: Frames = {}
-    if s.config.task_type.has_labels:
+    if s.task.has_head:
         if (probe := find_probe(s)) is not None:
             frames["probe"] = score_probe(s, probe, split)
         if s.base_has_head:
@@ -131,10 +130,6 @@ def _score_models(s: Session, split: str) -> Frames:
     else:
         frames["base"] = final_scores(s, s.base, split, "scoring the base")
     frames["tuned"] = final_scores(s, s.tuned, split, "scoring the tuned model")
-    train = s.dataset.splits.get("train")
-    if s.config.task_type.has_labels and train is not None:
-        counts = train.label_counts()
-        frames = {"majority": majority_frame(frames["tuned"], s.labels, counts), **frames}
     return frames
 
 

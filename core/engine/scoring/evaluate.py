@@ -1,4 +1,4 @@
-"""Scores rows: class probabilities and log-likelihoods of tokens, never the logits of a split.
+"""Scores rows: outputs of a head and log-likelihoods of tokens, never the logits of a split.
 
 Rows that begin alike are read as a tree: their context once, then each of their endings. A choice
 among labels or completions asks a model about one context many times. In a tree the endings stand
@@ -9,7 +9,7 @@ mask lets it see the context and itself. Every score is that of the row alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from weakref import WeakKeyDictionary
@@ -35,18 +35,24 @@ FloatArray = NDArray[np.float64]
 
 
 @torch.inference_mode()
-def score_labels(
-    loaded: Loaded, rows: TokenRows, precision: str, budget: int, layout: Layout = BY_BUDGET
-) -> Iterator[int | Scores]:
-    """Yields rows done, at last a frame: row_id, label, predicted, probabilities, nll (nats)."""
-    labels = loaded.labels
-    assert rows.labels is not None
-    log_probabilities = np.empty((len(rows), len(labels)))
-    loaded = at_precision(loaded, precision)
+def score_outputs(
+    loaded: Loaded,
+    rows: TokenRows,
+    precision: str,
+    budget: int,
+    layout: Layout,
+    of_logits: Callable[[Tensor], Tensor],
+) -> Iterator[int | FloatArray]:
+    """Yields rows done, at last what `of_logits` makes of a head's, float64 [rows, outputs]."""
+    scores: FloatArray = np.empty((len(rows), 0))
 
     def keep(part: NDArray[np.int64], found: FloatArray) -> None:
-        log_probabilities[part] = by_label(loaded, found)
+        nonlocal scores
+        if not scores.shape[1]:
+            scores = np.empty((len(rows), found.shape[1]))
+        scores[part] = found
 
+    loaded = at_precision(loaded, precision)
     readings = Readings(loaded.device, keep)
     with loaded.active() as model, autocast(loaded.device, precision):
         uncached = without_cache(model)
@@ -54,42 +60,10 @@ def score_labels(
             places = {"position_ids": batch.positions} if layout.pad_left else {}
             with padding_known(batch.padded, left=layout.pad_left):
                 out = model(**batch.inputs, **places, **uncached)
-            readings.add(part, out.logits.float().double().log_softmax(-1))
+            readings.add(part, of_logits(out.logits.float().double()))
             yield done
         readings.read()  # the last quarter of a second
-    yield labelled(rows, labels, log_probabilities)
-
-
-def by_label(loaded: Loaded, found: FloatArray) -> FloatArray:
-    """Log-probabilities [rows, outputs] to [rows, labels]: outputs of one label are added."""
-    if not loaded.outputs:
-        return found
-    of_label = [[o == label for o in loaded.outputs] for label in loaded.labels]
-    return np.stack([np.logaddexp.reduce(found[:, own], axis=1) for own in of_label], axis=1)
-
-
-def labelled(rows: TokenRows, labels: Sequence[str], log_probabilities: FloatArray) -> Scores:
-    """Predictions as they are stored. `log_probabilities`: [rows, labels], nats.
-
-    A row whose scores are not finite has no prediction (V5).
-    """
-    assert rows.labels is not None
-    return pl.DataFrame(
-        {
-            "row_id": rows.row_ids,
-            "label": [labels[i] for i in rows.labels],
-            "predicted": most_likely(labels, log_probabilities),
-            "probabilities": pl.Series(np.exp(log_probabilities)).arr.to_list(),
-            "nll": -log_probabilities[np.arange(len(rows)), rows.labels],
-        },
-        schema_overrides={"row_id": pl.Int64, "predicted": pl.String},
-    )
-
-
-def most_likely(labels: Sequence[str], scores: FloatArray) -> list[str | None]:
-    """The label with the highest score of each row; none where a score is not finite (V5)."""
-    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(scores), axis=1)
-    return [labels[i] if ok else None for i, ok in zip(scores.argmax(1), finite, strict=True)]
+    yield scores
 
 
 @dataclass(frozen=True)

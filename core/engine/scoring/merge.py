@@ -7,7 +7,7 @@ on the folder as it was written, before it takes its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,9 @@ from ..models.devices import choose_device
 from ..models.load import base_dtype, load
 from ..models.models import Loaded, round_weights, save
 from ..training.batches import Layout
-from .rows import RENDER, TokenRows
-from .self_test import MERGED_TOLERANCE, measure, sample, scorer, tolerance
+from .rows import TokenRows
+from .scorer import Scorer, find_scorer
+from .self_test import MERGED_TOLERANCE, measure, sample, scored_again, tolerance
 
 SPLITS = ("test", "validation", "train")  # the first that a run has is scored
 CHECKED_ROWS = 200
@@ -60,8 +61,11 @@ def merge(question: Merge, progress: Callable[[str], object] = str) -> dict[str,
     split = next(name for name in SPLITS if name in dataset.splits)
     progress("scoring the adapter")
     tuned = _load(config, str(run.model_path), dataset)
-    rows = _sample(tuned, dataset, split)
-    before = _score(tuned, rows, config)
+    scorer = find_scorer(config.task_type.name)
+    rows = _sample(scorer, tuned, dataset, split)
+    settings = config.evaluate
+    again = scored_again(scorer, rows, settings.precision, settings.batch_tokens)
+    before = _last(again(tuned, Layout()))
     dtype = _dtype(question, config, str(run.model_path))
     whole = replace(tuned, model=tuned.model.merge_and_unload())
     if not round_weights(whole, dtype):
@@ -73,7 +77,8 @@ def merge(question: Merge, progress: Callable[[str], object] = str) -> dict[str,
         save(whole, temporary, dtype=dtype)
         del tuned, whole
         progress("scoring the merged model")
-        found = measure(before, _score(_load(config, str(temporary), dataset), rows, config))
+        read_back = _load(config, str(temporary), dataset)
+        found = measure(before, _last(again(read_back, Layout())), scorer.changed)
         within = _tolerance(dtype, config)
         if not found["largest_loss_drift"] <= within:  # NaN is none either
             raise ModelError(_drifted(str(out), found, within, dtype))
@@ -90,21 +95,20 @@ def merge(question: Merge, progress: Callable[[str], object] = str) -> dict[str,
 
 
 def _load(config: RunConfig, name: str, dataset: Dataset) -> Loaded:
-    labels = dataset.labels if config.task_type.has_labels else ()
+    labels = dataset.labels if config.task_type.has_head else ()
     loaded = load(config, name, labels)
     loaded.model.to(choose_device(config))
     return loaded
 
 
-def _sample(loaded: Loaded, dataset: Dataset, split: str) -> TokenRows:
-    *_, rows = RENDER[dataset.columns.form](dataset.splits[split].frame, loaded)
+def _sample(scorer: Scorer, loaded: Loaded, dataset: Dataset, split: str) -> TokenRows:
+    *_, rows = scorer.forms[dataset.columns.form](dataset.splits[split].frame, loaded)
     assert isinstance(rows, TokenRows)
     return rows.take(sample(rows, CHECKED_ROWS))
 
 
-def _score(loaded: Loaded, rows: TokenRows, config: RunConfig) -> pl.DataFrame:
-    settings = config.evaluate
-    *_, frame = scorer(rows, settings.precision, settings.batch_tokens)(loaded, Layout())
+def _last(scoring: Iterator[Any]) -> pl.DataFrame:
+    *_, frame = scoring
     assert isinstance(frame, pl.DataFrame)
     return frame
 

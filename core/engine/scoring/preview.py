@@ -28,7 +28,8 @@ from ..models.load import (
 from ..models.models import Loaded, stop_ids
 from ..models.tokenizers import check_vocabulary
 from .chats import keys_not_rendered, notes_on_history
-from .rows import RENDER, TokenRows
+from .rows import TokenRows
+from .scorer import find_scorer
 
 SHOWN_TOKENS = 60
 SHOWN_ROWS, WHOLE_ROW = 3, 600  # rows and tokens of each that a screen shows
@@ -53,11 +54,12 @@ def preview(question: Preview, progress: Callable[[str], object] = str) -> dict[
     progress(f"loading the tokenizer of {config.model.base}")
     loaded = _without_weights(config)
     loaded.labels = dataset.labels
+    render = find_scorer(config.task_type.name).forms[dataset.columns.form]
     splits, rows_of = {}, {}
     unread, notes = list[str](), list[str]()
     for name, split in dataset.splits.items():
         progress(f"tokenising {name}")
-        *_, rows = RENDER[dataset.columns.form](split.frame, loaded)
+        *_, rows = render(split.frame, loaded)
         assert isinstance(rows, TokenRows)
         splits[name], rows_of[name] = _lengths(rows, loaded), rows
         if "messages" in split.frame.columns and not notes + unread:
@@ -84,19 +86,18 @@ def _without_weights(config: RunConfig) -> Loaded:
     origin = find_origin(config, base)
     tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
     set_template(tokenizer, config)
-    kind = (
-        AutoModelForSequenceClassification if config.task_type.has_labels else AutoModelForCausalLM
-    )
+    has_head = config.task_type.has_head
+    kind = AutoModelForSequenceClassification if has_head else AutoModelForCausalLM
     # What is computed on torch's own "meta" brings sympy along, half a second; buffers are real.
     empty = init_empty_weights(include_buffers=False)
     with loading(base, "configuration"), no_init_weights(), empty:
         settings = AutoConfig.from_pretrained(**origin.place)
-        if not config.task_type.has_labels:
+        if not has_head:
             refuse_masked(settings, base)
         model = kind.from_config(settings, trust_remote_code=False)
     with loading(base, "configuration"):
         model.tie_weights()
-        if not config.task_type.has_labels:
+        if not has_head:
             model.generation_config = _generation_settings(config) or model.generation_config
     limit = max_length(model, tokenizer)
     if config.model.max_length:

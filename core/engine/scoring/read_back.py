@@ -53,6 +53,7 @@ class NotTested(Exception):  # noqa: N818
 class Request(msgspec.Struct):
     """What the other process needs beside the rows."""
 
+    task: str
     code: str
     device: str
     precision: str
@@ -144,6 +145,8 @@ def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
     columns: dict[str, Any] = {"row_id": rows.row_ids, "ids": [ids.tolist() for ids in rows.ids]}
     if rows.labels is not None:
         columns["label"] = [names[i] for i in rows.labels]
+    if rows.wanted is not None:
+        columns["wanted"] = rows.wanted.tolist()
     if rows.segments is not None:
         columns["segments"] = [segments.tolist() for segments in rows.segments]
     if rows.scored is not None:
@@ -187,15 +190,15 @@ def _answer(place: Path) -> dict[str, Any]:
     import torch
 
     from ..models.models import dtype_of, tied
-    from .evaluate import score_labels, score_tokens
+    from .scorer import find_scorer
 
     request = msgspec.json.decode((place / "request.json").read_bytes(), type=Request)
     torch.set_num_threads(request.threads)
     loaded = _load(request)
     _check_tokenizer(loaded.tokenizer, request.texts)
     rows = _rows_of(pl.read_parquet(place / "rows.parquet"), loaded)
-    scorer = score_labels if request.labels else score_tokens
-    *_, frame = scorer(loaded, rows, request.precision, request.batch_tokens)
+    scorer = find_scorer(request.task)
+    *_, frame = scorer.score(loaded, rows, request.precision, request.batch_tokens)
     assert isinstance(frame, pl.DataFrame)
     frame.write_parquet(place / "scores.parquet")
     return {
@@ -238,6 +241,8 @@ def _rows_of(frame: pl.DataFrame, loaded: Loaded) -> TokenRows:
     if "label" in frame.columns:
         index = {label: i for i, label in enumerate(loaded.labels)}
         rows.labels = np.asarray([index[label] for label in frame["label"]], dtype=np.int64)
+    if "wanted" in frame.columns:
+        rows.wanted = np.asarray(frame["wanted"].to_list(), dtype=np.float32)
     if "segments" in frame.columns:
         rows.segments = [np.asarray(kinds, dtype=np.int32) for kinds in frame["segments"].to_list()]
     if "scored" in frame.columns:

@@ -6,7 +6,7 @@ truncated, with a scored EOS. Prompt and completion are joined as token ids (M3)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,8 @@ class TokenRows:
     ids: list[NDArray[np.int32]] = field(default_factory=list)
     row_ids: list[int] = field(default_factory=list)
     scored: list[NDArray[np.bool_]] | None = None  # generation
-    labels: NDArray[np.int64] | None = None  # classification
+    labels: NDArray[np.int64] | None = None  # where each row has one
+    wanted: NDArray[np.float32] | None = None  # [rows, outputs], where a head answers in numbers
     segments: list[NDArray[np.int32]] | None = None  # 1 in the second text, where a model asks
     documents: list[int] = field(default_factory=list)  # of each window, where some took several
     bytes: list[int] = field(default_factory=list)  # UTF-8 bytes of the scored text
@@ -78,6 +79,7 @@ class TokenRows:
             scored=chosen(self.scored),
             segments=chosen(self.segments),
             labels=None if self.labels is None else self.labels[index],
+            wanted=None if self.wanted is None else self.wanted[index],
             bytes=chosen(self.bytes) if self.bytes else [],
             ends=chosen(self.ends) if self.ends else [],
         )
@@ -106,6 +108,14 @@ def classification_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRo
     """Texts, or pairs of them, and label indices; yields rows done after each chunk, at last the
     rows.
     """
+    rows = yield from read_texts(frame, loaded)
+    index = {label: i for i, label in enumerate(loaded.labels)}
+    rows.labels = np.asarray([index[label] for label in frame["label"].to_list()], dtype=np.int64)
+    yield rows
+
+
+def read_texts(frame: pl.DataFrame, loaded: Loaded) -> Generator[int, None, TokenRows]:
+    """Texts, or pairs of them, as a head reads them; yields rows done, returns the rows."""
     rows = TokenRows(row_ids=frame["row_id"].to_list())
     if "text_pair" in frame.columns and _takes_pairs(loaded):
         yield from _add_pairs(rows, loaded, frame["text"].to_list(), frame["text_pair"].to_list())
@@ -117,9 +127,7 @@ def classification_rows(frame: pl.DataFrame, loaded: Loaded) -> Iterator[TokenRo
                 whole = np.asarray(ids, dtype=np.int32)
                 rows.ids.append(_cut_inside(whole, loaded, rows, rows.row_ids[len(rows.ids)]))
             yield min(start + CHUNK, len(texts))
-    index = {label: i for i, label in enumerate(loaded.labels)}
-    rows.labels = np.asarray([index[label] for label in frame["label"].to_list()], dtype=np.int64)
-    yield rows
+    return rows
 
 
 def _takes_pairs(loaded: Loaded) -> bool:
@@ -161,16 +169,20 @@ def asked_row(loaded: Loaded, text: str, *, paired: bool) -> TokenRows:
 
     Raises ModelError for a text without its second where the model reads pairs.
     """
-    values: dict[str, list[object]] = {"row_id": [0], "text": [text], "label": [loaded.labels[0]]}
+    values: dict[str, list[object]] = {"row_id": [0], "text": [text]}
     if paired:
         first, parted, second = text.partition("\n")
         if not parted:
             what = "this model reads two texts, and there is one"
             raise ModelError(Fault("prompt", what, "Put a line break between them, or --text-pair"))
         values |= {"text": [first], "text_pair": [second]}
-    *_, rows = classification_rows(pl.DataFrame(values), loaded)
-    assert isinstance(rows, TokenRows)
-    return rows
+    reading = read_texts(pl.DataFrame(values), loaded)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as done:
+            rows: TokenRows = done.value
+            return rows
 
 
 def _cut_inside(
@@ -360,14 +372,6 @@ def prompt_ids(
 def fit_prompt(ids: list[int], room: int) -> list[int]:
     """What is too long loses its beginning, but not the prefix token that everything follows."""
     return ids if len(ids) <= room else [ids[0], *ids[len(ids) - room + 1 :]]
-
-
-RENDER = {
-    "text_label": classification_rows,
-    "text": text_rows,
-    "prompt_completion": completion_rows,
-    "messages": chat_rows,
-}
 
 
 def window_texts(rows: TokenRows, loaded: Loaded, characters: int) -> list[str]:

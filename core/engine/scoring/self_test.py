@@ -26,16 +26,15 @@ from ...analysis.thresholds import own_answers
 from ...files.reading import read_json
 from ...judgement.observations import chosen_by
 from ...metrics.analyses import Parity, SelfTest
-from ...metrics.evaluate import evaluate_classification, evaluate_text
 from ...run.events import AnalysisComputed
 from ..models.devices import free_memory
 from ..models.models import Loaded, dtype_of, left_padding_refused, tied
 from ..training.batches import Layout
 from ..worker.endings import Stopped, explain
 from ..worker.session import Session
-from .evaluate import score_labels, score_tokens
 from .read_back import NotRead, NotTested, ReadBack, Reader, Request
 from .rows import TokenRows
+from .scorer import Scorer
 from .splits import in_label_order
 
 LISTED_ROWS = 20
@@ -92,24 +91,22 @@ def within_budget(s: Session, rows: TokenRows, most: int) -> Index:
     return index
 
 
-def scorer(rows: TokenRows, precision: str, budget: int) -> Scored:
+def scored_again(scorer: Scorer, rows: TokenRows, precision: str, budget: int) -> Scored:
     """Scores these rows with any model and in any layout."""
-    score = score_tokens if rows.labels is None else score_labels
-    return lambda loaded, layout: score(loaded, rows, precision, budget, layout)
+    return lambda loaded, layout: scorer.score(loaded, rows, precision, budget, layout)
 
 
-def measure(stored: pl.DataFrame, found: pl.DataFrame) -> dict[str, Any]:
+def measure(stored: pl.DataFrame, found: pl.DataFrame, answer: str) -> dict[str, Any]:
     """Drift of `found` against `stored`, row by row; NaN where a loss is NaN on one side only.
 
-    A prediction is changed where the label differs or, in a text, the number of its tokens that
-    were the model's first choice.
+    A prediction is changed where the column `answer` differs: the label or, of a text, the number
+    of its tokens that were the model's first choice.
     """
     before, after = stored["nll"].to_numpy(), found["nll"].to_numpy()
     tokens = stored["tokens"].to_numpy() if "tokens" in stored.columns else np.ones(len(before))
     same = (before == after) | (np.isnan(before) & np.isnan(after))
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0.0, np.abs(after - before))
-    answer = "predicted" if "predicted" in stored.columns else "correct"
     changed = stored[answer].ne_missing(found[answer]).to_numpy()
     ids = stored["row_id"].to_numpy()
     return {
@@ -159,15 +156,15 @@ def self_test(s: Session, split: str, tuned: dict[str, pl.DataFrame]) -> Iterato
             continue
         rows = every.take(index)
         stored = own_answers(pl.read_parquet(s.run.predictions / f"{split}.{model}.parquet"))[index]
-        again = scorer(rows, settings.precision, settings.batch_tokens)
+        again = scored_again(s.scorer, rows, settings.precision, settings.batch_tokens)
         what = f"self-test of the {model} model on {split}"
         frames = tuned if model == "tuned" else {}
-        work = score_layouts(loaded, stored, again, rows.lengths, frames)
+        work = score_layouts(loaded, stored, again, s.scorer.changed, rows.lengths, frames)
         found = s.drive(work, what, len(LAYOUTS))
         within = tolerance(s.device, settings.precision)
         result = {
             **_conditions(s, len(index), len(every)),
-            **summarise(found["layouts"], within, s.config.task_type.has_labels),
+            **summarise(found["layouts"], within, s.task.has_head),
             **found,
         }
         passed = msgspec.convert(result, SelfTest)
@@ -181,13 +178,13 @@ def _conditions(s: Session, rows: int, of: int) -> dict[str, Any]:
         "of": of,
         "precision": s.config.evaluate.precision,
         "device": s.device.type,
-        "unit": "row" if s.config.task_type.has_labels else "token",
+        "unit": s.task.loss_unit,
     }
 
 
 def _own_models(s: Session) -> Iterator[tuple[str, Loaded]]:
     """The models that were scored by their own forward pass."""
-    if s.base_has_head or not s.config.task_type.has_labels:
+    if s.base_has_head or not s.task.has_head:
         yield "base", s.base
     yield "tuned", s.tuned
 
@@ -196,6 +193,7 @@ def score_layouts(
     loaded: Loaded,
     stored: pl.DataFrame,
     again: Scored,
+    answer: str,
     lengths: NDArray[np.int64],
     frames: dict[str, pl.DataFrame],
 ) -> Iterator[int | dict[str, list[dict[str, Any]]]]:
@@ -206,7 +204,7 @@ def score_layouts(
             left_out.append({"layout": name, "reason": refused})
             continue
         *_, frames[name] = again(loaded, layout)
-        measured.append({"layout": name, **measure(stored, frames[name])})
+        measured.append({"layout": name, **measure(stored, frames[name], answer)})
         yield number + 1
     yield {"layouts": measured, "left_out": left_out}
 
@@ -237,6 +235,7 @@ class Shipped:
     tuned: Loaded
     folder: Path
     score: Scored
+    answer: str  # the column that `measure` compares
     read_back: Callable[[float], Iterator[int | ReadBack]]  # given the seconds it may take
     metric: Measure
     stored: pl.DataFrame  # the rows of the sample as they were scored
@@ -267,7 +266,8 @@ def parity(
     shipped = Shipped(
         tuned=s.tuned,
         folder=s.run.model_path,
-        score=scorer(rows, settings.precision, settings.batch_tokens),
+        score=scored_again(s.scorer, rows, settings.precision, settings.batch_tokens),
+        answer=s.scorer.changed,
         in_memory=known,
         read_back=lambda seconds: reader.score(request, rows, s.tuned.labels, seconds),
         metric=_metric(s),
@@ -290,7 +290,8 @@ def _request(s: Session, rows: TokenRows) -> Request:
     folder = str(s.run.model_path.resolve())
     given = not s.config.trains  # a given model is saved with the label names that it came with
     return Request(
-        code=s.config.task_type.loading_code(folder, adapter=s.tuned.has_adapter),
+        task=s.task.name,
+        code=s.task.loading_code(folder, adapter=s.tuned.has_adapter),
         device=str(s.device),
         precision=s.config.evaluate.precision,
         batch_tokens=s.config.evaluate.batch_tokens,
@@ -312,10 +313,7 @@ def _metric(s: Session) -> Measure:
     """The metric that the run is judged by, on a frame of scores; NaN where it does not apply."""
 
     def value(frame: pl.DataFrame) -> float:
-        if s.config.task_type.has_labels:
-            found = evaluate_classification(frame, s.labels, s.positive, draws=1).metrics
-        else:
-            found = evaluate_text(frame, draws=1).metrics
+        found = s.task.evaluate(frame, s.labels, s.positive, draws=1).metrics
         name = chosen_by(s.config)
         return found[name].value if name in found else float("nan")
 
@@ -387,7 +385,7 @@ def _measured(p: Shipped, name: str, within: float, found: ReadBack) -> dict[str
     return {
         "weights": name,
         "tolerance": within,
-        **measure(p.stored, frame),
+        **measure(p.stored, frame, p.answer),
         "metric": p.metric(frame),
         "dtype": found.dtype,
         "tied_embeddings": found.tied_embeddings,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...metrics.counts import classification_metrics, confusion
 from ...run.events import Evaluated
 from ..models.models import Loaded
 from ..training.probe import (
@@ -23,7 +22,6 @@ from ..training.probe import (
     sample,
 )
 from ..worker.session import PROBE_FILE, Session
-from .evaluate import score_labels, score_tokens
 from .rows import TokenRows
 
 Part = TypeVar("Part", pl.DataFrame, Features)  # an entry per row
@@ -59,10 +57,9 @@ def score_share(
 ) -> pl.DataFrame | None:
     """This rank's part in it; the first one gets the whole, the others nothing."""
     budget = s.config.evaluate.batch_tokens
-    scorer = score_labels if s.config.task_type.has_labels else score_tokens
 
     def work(rows: TokenRows) -> Iterator[int | pl.DataFrame]:
-        return scorer(loaded, rows, precision, budget)
+        return s.scorer.score(loaded, rows, precision, budget)
 
     return _on_all_ranks(s, s.rows_for(loaded, split), work, f"{what} on {split}", pl.concat)
 
@@ -72,7 +69,7 @@ def find_probe(s: Session) -> Probe | None:
 
     None where there is nothing to fit it on, or the config leaves it out.
     """
-    wanted = s.config.task_type.has_labels and s.config.evaluate.probe
+    wanted = s.task.has_labels and s.config.evaluate.probe
     if s.probe is not None or not wanted or "train" not in s.rows:
         return s.probe
     found = {}
@@ -172,7 +169,6 @@ def evaluated(
     seconds: float = 0.0,
 ) -> Evaluated:
     """Sums and counts of a scored split; without an epoch, those of the final evaluation."""
-    sums = _class_sums(frame, s.labels) if s.config.task_type.has_labels else _token_sums(frame)
     return Evaluated(
         split=split,
         model=model,
@@ -182,37 +178,8 @@ def evaluated(
         loss_sum=math.fsum(frame["nll"].to_list()),  # the same in any order of rows
         seconds=seconds,
         precision=precision,
-        **sums,
+        **s.scorer.sums(frame, s.labels),
     )
-
-
-def _class_sums(frame: pl.DataFrame, labels: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "loss_count": frame.height,
-        "correct": int((frame["label"] == frame["predicted"]).sum()),
-        "count": frame.height,
-        "confusion": _cells(frame, labels),
-        "no_prediction": frame["predicted"].null_count(),
-    }
-
-
-def _token_sums(frame: pl.DataFrame) -> dict[str, Any]:
-    tokens = int(frame["tokens"].sum())
-    return {
-        "loss_count": tokens,
-        "correct": int(frame["correct"].sum()),
-        "count": tokens,
-        "bytes": int(frame["bytes"].sum()),
-        "unscored_rows": int((frame["tokens"] == 0).sum()),
-        "no_prediction": int((~frame["nll"].is_finite()).sum()),
-    }
-
-
-def _cells(frame: pl.DataFrame, labels: tuple[str, ...]) -> list[tuple[int, int, int]]:
-    index = {label: i for i, label in enumerate(labels)}
-    answered = frame.drop_nulls("predicted")  # the others are `no_prediction`
-    counted = answered.group_by("label", "predicted").len().sort("label", "predicted")
-    return [(index[t], index[p], n) for t, p, n in counted.iter_rows()]
 
 
 def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -> float:
@@ -221,19 +188,4 @@ def metric_value(s: Session, name: str, event: Evaluated, frame: pl.DataFrame) -
         return math.nan
     if name == "loss":
         return event.loss_sum / event.loss_count if event.loss_count else math.nan
-    if not s.config.task_type.has_labels:
-        from ...metrics.rows import text_metrics  # brings SciPy, as what else is not counted does
-
-        columns = ("nll", "tokens", "correct", "bytes")
-        return text_metrics(*(frame[c].to_numpy() for c in columns)).get(name, math.nan)
-    index = {label: i for i, label in enumerate(s.labels)}
-    truth = np.array([index[v] for v in frame["label"]])
-    predicted = np.array([index[v] for v in frame["predicted"]])
-    counts = confusion(truth, predicted, len(s.labels))
-    found = classification_metrics(counts, s.labels, s.positive)
-    if name in found:
-        return found[name]
-    from ...metrics.evaluate import evaluate_classification
-
-    whole = evaluate_classification(frame, s.labels, s.positive, draws=1)
-    return whole.metrics[name].value if name in whole.metrics else math.nan
+    return s.scorer.metric(name, frame, s.labels, s.positive)

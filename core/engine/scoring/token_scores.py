@@ -31,7 +31,8 @@ from ..models.load import load
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, at_precision
 from .evaluate import score_positions
-from .rows import RENDER, TokenRows, encode
+from .rows import TokenRows, encode
+from .scorer import find_scorer
 
 UNFINISHED = "\ufffd"  # what decoding shows for bytes that are not yet a whole character
 TAIL = 16  # tokens decoded anew with each one: enough for any character or joined word
@@ -181,7 +182,7 @@ def row_tokens(question: StoredRow, progress: Callable[[str], object] = str) -> 
     """
     run = Run(Path(question.run))
     config = run.config()
-    if config.task_type.has_labels:
+    if not config.task_type.writes:
         raise ConfigError("a classifier's row has probabilities, not likelihoods of tokens")
     names = {"base": config.model.base, "tuned": _tuned(run, config)}
     progress("reading the data")
@@ -200,7 +201,7 @@ def _score(
     """Under one model, which is gone before the next one is loaded."""
     loaded = load(config, name)
     loaded.model.to(choose_device(config))
-    *_, rows = RENDER[form](frame, loaded)
+    *_, rows = find_scorer(config.task_type.name).forms[form](frame, loaded)
     assert isinstance(rows, TokenRows)
     if question.row_id not in rows.row_ids:
         raise RunError(_gone(question))

@@ -121,7 +121,8 @@ class Batch:
     ids: Tensor  # int64 [rows, tokens]
     mask: Tensor  # int64 [rows, tokens]
     before: Tensor | None = None  # int64 [targets]: flat places just before them, generation
-    labels: Tensor | None = None  # int64 [rows], classification
+    labels: Tensor | None = None  # int64 [rows]: one label per row
+    wanted: Tensor | None = None  # float32 [rows, outputs]: numbers per row
     padded: bool = True
     segments: Tensor | None = None  # int64 [rows, tokens]: 1 in the second text of a pair
 
@@ -145,6 +146,7 @@ def collate(
     *,
     scored: Sequence[NDArray[np.bool_]] | None = None,
     labels: NDArray[np.int64] | None = None,
+    wanted: NDArray[np.float32] | None = None,
     segments: Sequence[NDArray[np.int32]] | None = None,
     pad_left: bool = False,
     width: int = 0,
@@ -173,6 +175,7 @@ def collate(
         # found here: looking for them on a GPU would wait for it
         before=to_device(np.flatnonzero(targets) - 1, device) if scored is not None else None,
         labels=to_device(labels[rows], device) if labels is not None else None,
+        wanted=to_device(wanted[rows], device) if wanted is not None else None,
         padded=not mask.all(),
         segments=to_device(parts, device) if segments is not None else None,
     )

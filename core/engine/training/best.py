@@ -23,6 +23,7 @@ from ...data.formats.parquet import UNREADABLE
 from ...files.disk import make_folder, replacing
 from ...metrics.metric import METRICS
 from ...run.runs import Run
+from ...tasks import Task
 
 LEVEL = 0.05  # a p above it leaves two checkpoints indistinguishable
 # What a file holds of a scored row. Probabilities take most of the room: they are kept only where
@@ -126,22 +127,22 @@ def _finite(loss: float) -> float | None:
 
 def paired_p(
     rows: ValidationRows,
-    labels: tuple[str, ...] | None,
-    positive: str | None,
+    task: Task,
+    labels: tuple[tuple[str, ...], str | None],
     metric: str,
     earlier: int,
     later: int,
 ) -> float:
     """p of the metric's difference between two evaluations over the same validation rows (S2b).
 
-    0, as if they differed, where that cannot be computed: then the metric alone decides.
+    `labels`: all of them, and the positive one. 0, as if they differed, where that cannot be
+    computed: then the metric alone decides.
     """
-    from ...metrics.comparisons import compare  # brings SciPy: most runs never ask
-
     a, b = rows.read(earlier), rows.read(later)
     if a is None or b is None:
         return 0.0
-    found = compare("validation", "earlier", a, "later", b, labels, positive, metrics=[metric])
+    pair = ("earlier", a), ("later", b)
+    found = task.compare("validation", *pair, *labels, metrics=[metric])
     return next((c.p for c in found if not math.isnan(c.p)), 0.0)
 
 

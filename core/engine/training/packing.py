@@ -300,6 +300,7 @@ def packed_batch(
         *(rows.ids, own, pad, device),
         scored=rows.scored,
         labels=rows.labels,
+        wanted=rows.wanted,
         segments=rows.segments,
     )
     if way is None or not batch.padded:

@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 from ..models.devices import Readings, autocast
 from ..models.kernels import padding_known
 from ..models.models import Loaded, at_precision, unwrapped, without_cache
-from ..scoring.evaluate import fitting, labelled
+from ..scoring.classification import labelled
+from ..scoring.evaluate import fitting
 from ..scoring.rows import TokenRows
 from .batches import collate, evaluation_batches
 
@@ -45,7 +46,7 @@ class Probe:
         return odds / odds.sum(1, keepdims=True)
 
     def score(self, features: Features, rows: TokenRows) -> pl.DataFrame:
-        """The same frame as `score_labels` makes."""
+        """The same frame as a classifier's scores are."""
         tiny = np.finfo(np.float64).tiny
         return labelled(rows, self.labels, np.log(np.maximum(self.probabilities(features), tiny)))
 

@@ -22,7 +22,6 @@ import polars as pl
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...judgement.observations import chosen_by
 from ...metrics.metric import METRICS
@@ -111,7 +110,8 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
     else:
         load_weights(s, resume)
         s.precision = read_state(resume).precision
-    t = Trainer(s.tuned, rows, plan_training(rows, settings), settings, s.precision, s.ranks)
+    plan = plan_training(rows, settings)
+    t = Trainer(s.tuned, rows, plan, settings, s.precision, s.ranks, loss=s.scorer.loss)
     best = Best() if resume is None else restore_training(resume, t)
     s.step = t.position.step
     s.write(
@@ -142,7 +142,7 @@ def _evaluate_step_zero(s: Session) -> None:
     if "validation" not in s.rows:
         return
     event, _ = _validate(s, 0.0)
-    if not s.config.task_type.has_labels or s.base_has_head:
+    if not s.task.has_head or s.base_has_head:
         s.write(replace(event, model="base", time=0.0))
     answer_probes(s)
 
@@ -240,8 +240,7 @@ def _evaluate(s: Session, t: Trainer, best: Best, step: TakenStep) -> tuple[bool
     metric = chosen_by(s.config)
     value = metric_value(s, metric, event, frame)
     loss = metric_value(s, "loss", event, frame)
-    labels = s.labels if s.config.task_type.has_labels else None
-    p_value = partial(paired_p, s.validation_rows, labels, s.positive, metric)
+    p_value = partial(paired_p, s.validation_rows, s.task, (s.labels, s.positive), metric)
     before = best.step, best.top_step
     stop = s.config.train.early_stopping
     needed = update_best(best, value, s.step, metric, stop, loss, p_value)
@@ -493,9 +492,8 @@ def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
     """Sum of the negative log-likelihoods of a part, in float32 (L3)."""
     with autocast(t.loaded.device, t.precision), padding_known(padded):
         if t.head is None:
-            assert batch.labels is not None
             out = t.loaded.model(**batch.inputs, **t.uncached)
-            return functional.cross_entropy(out.logits.float(), batch.labels, reduction="sum")
+            return t.loss(out.logits.float(), batch)
         assert batch.before is not None
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
         states = states.index_select(0, batch.before)

@@ -19,8 +19,9 @@ from ..models.imports import AdamW
 from ..models.kernels import use_cpu_kernels
 from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache
+from ..scoring.classification import SCORER as CLASSIFICATION
 from ..scoring.rows import TokenRows
-from .batches import PART_PRICE, Parts, Rows, cut_by_length, padding_ratio, plan_epoch
+from .batches import PART_PRICE, Batch, Parts, Rows, cut_by_length, padding_ratio, plan_epoch
 from .packing import PACKED_PRICE, way_of_packing
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
@@ -177,6 +178,7 @@ class Trainer:
     position: Position = field(default_factory=Position)
     optimizer: Any = None
     may_pack: bool = True  # rows end to end, where the model keeps them apart
+    loss: Callable[[Tensor, Batch], Tensor] = CLASSIFICATION.loss  # of a head, summed over rows
 
     def __post_init__(self) -> None:
         on_cpu = self.loaded.device.type == "cpu"

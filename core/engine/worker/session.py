@@ -23,12 +23,14 @@ from ...files.reading import read_adapter
 from ...run.events import Event, LabelsFixed, Note, Progress, SplitPrepared, StageDone, StageStarted
 from ...run.history import STAGES, History, read_history
 from ...run.runs import Run, step_of, weights_of
+from ...tasks import Task
 from ..distributed.ranks import Ranks
 from ..models.devices import choose_device, drawn_from
 from ..models.load import load
 from ..models.models import Loaded
 from ..models.tokenizers import reads_alike
-from ..scoring.rows import RENDER, TokenRows
+from ..scoring.rows import TokenRows
+from ..scoring.scorer import Scorer, find_scorer
 from ..training.best import ValidationRows
 from ..training.probe import Features, Probe, load_probe
 from .endings import Stopped
@@ -81,6 +83,16 @@ class Session:
 
     def __post_init__(self) -> None:
         self.device = choose_device(self.config)
+
+    @property
+    def task(self) -> Task:
+        """What the model is to do."""
+        return self.config.task_type
+
+    @property
+    def scorer(self) -> Scorer:
+        """How rows of this task are scored."""
+        return find_scorer(self.task.name)
 
     @property
     def validation_rows(self) -> ValidationRows:
@@ -184,7 +196,7 @@ class Session:
     def render(self, split: str, loaded: Loaded, again: str = "") -> TokenRows:
         """The rows of a split as a model reads them."""
         frame = self.dataset.splits[split].frame
-        work = RENDER[self.form](frame, loaded)
+        work = self.scorer.forms[self.form](frame, loaded)
         return self.drive(work, f"tokenising {split}{again}", frame.height)
 
     def rows_for(self, loaded: Loaded, split: str) -> TokenRows:

@@ -17,7 +17,7 @@ NEAR_FLOOR = 0.95  # of the loss of knowing nothing: at or above, little was lea
 
 def floor(case: Case) -> tuple[float, str] | None:
     """The loss of knowing nothing of the input, in nats, and what has it."""
-    if not case.task.has_labels:
+    if case.task.writes:
         guess = case.history.random_loss
         return None if guess is None else (guess, "guessing tokens at random (ln V)")
     counts = case.train_labels()

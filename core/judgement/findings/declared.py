@@ -95,7 +95,7 @@ def _one_sided(case: Case, metric: str) -> Finding | None:
 
 def _across_tokenizers(case: Case, metric: str) -> Finding | None:
     pair = case.history.models_compared
-    if pair is None or pair.same_vocabulary or case.task.has_labels:
+    if pair is None or pair.same_vocabulary or not case.task.writes:
         return None
     if not METRICS[metric].per_token:
         return None

@@ -322,7 +322,7 @@ def _worse_than_guessing(case: Case) -> Iterator[Finding]:
     """
     # For a generation model only: a classifier's loss can be high while its answers are good.
     guess = case.history.random_loss
-    if case.task.has_labels or guess is None:
+    if not case.task.writes or guess is None:
         return
     loss = metric_value(case.tuned, "loss")
     estimate = case.tuned.metrics.get("loss") if case.tuned else None

@@ -177,7 +177,7 @@ def _mismatch(case: Case) -> Iterator[Finding]:
             "warning",
             f"base and tuned have different vocabularies: {pair.base_tokens:,} and "
             f"{pair.tuned_tokens:,} tokens, {pair.differing:,} of them not the same in both"
-            + ("" if case.task.has_labels else "; only bits per byte can be compared"),
+            + ("; only bits per byte can be compared" if case.task.writes else ""),
             {
                 "base": pair.base_tokens,
                 "tuned": pair.tuned_tokens,

@@ -116,7 +116,8 @@ def about_pitfalls(history: History, findings: list[Finding], seed: int) -> Ques
 
 def _is_clearly_absent(history: History, split: str, code: str) -> bool:
     """Whether nobody could say that it is here, a rule's limits aside."""
-    if code in (OF_TOKENS if history.task_type.has_labels else OF_LABELS):
+    task = history.task_type
+    if (code in OF_TOKENS and not task.writes) or (code in OF_LABELS and not task.has_labels):
         return False
     if code == "overfitting":
         course = course_of(history)
@@ -224,5 +225,5 @@ def _loss_facts(history: History, result: ModelResult) -> Iterator[str]:
             f"{last.train_loss:.3f}."
         )
     loss = metric_value(result, "loss")
-    if not history.task_type.has_labels and loss is not None and history.random_loss is not None:
+    if history.task_type.writes and loss is not None and history.random_loss is not None:
         yield f"Loss {loss:.3f}; random guessing {history.random_loss:.3f}."

@@ -236,7 +236,7 @@ def about_guessing(history: History, seed: int) -> Question | None:
     low, high = (estimate.low, estimate.high) if estimate else (math.nan, math.nan)
     if loss is None or not math.isfinite(loss) or not (high < guess or low > guess):
         return None
-    things = "labels" if history.task_type.has_labels else "tokens"
+    things = "tokens" if history.task_type.writes else "labels"
     text = (
         f"The tuned model's loss on {split} is {loss:.3f} nats. Guessing {things} at random has "
         f"{guess:.3f}. What is true?"

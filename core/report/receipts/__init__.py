@@ -224,7 +224,7 @@ def _ratio_of(
     e = history.evaluation(split, model)
     if e is None or e.epoch >= 0:  # of a moment in training, not of the end
         return None
-    if history.task_type.has_labels:
+    if not history.task_type.writes:
         return Ratio(e.loss_sum, e.loss_count) if metric == "loss" else None
     totals = token_totals(e.loss_sum, e.loss_count, e.correct, e.bytes)
     return ratios("tokens", totals).get(metric)

@@ -146,7 +146,7 @@ def tokens_of(history: History, split: str) -> Tokens | None:
     prepared = history.splits.get(whole := whole_split(split))
     if prepared is None or not prepared.tokens:
         return None
-    scored = None if history.task_type.has_labels or split != whole else prepared.scored_tokens
+    scored = None if not history.task_type.writes or split != whole else prepared.scored_tokens
     return Tokens(prepared.tokens, prepared.masked_tokens, prepared.truncated_tokens, scored)
 
 
@@ -167,7 +167,7 @@ def prefix_of(history: History, model: str, result: ModelResult | None = None) -
         return NO_TEXT
     if result and result.method:
         return "that of the base as a language model, as context, never scored"
-    if history.task_type.has_labels:
+    if not history.task_type.writes:
         return "none: the special tokens of the tokenizer alone"
     prefix = history.model.prefix if history.model else ""
     return f"{prefix}, as context, never scored" if prefix else "not recorded by this run"

@@ -129,7 +129,7 @@ def _of_change(
 def _of_guessing(history: History) -> Receipt:
     task = history.task_type
     vocabulary = history.model.vocab_size if history.model else 0
-    kinds, what = len(history.labels) if task.has_labels else vocabulary, task.guesses
+    kinds, what = vocabulary if task.writes else len(history.labels), task.guesses
     return Receipt(
         metric="loss",
         title="loss of random guessing",

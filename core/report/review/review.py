@@ -95,7 +95,7 @@ def find_pairs(run: Run, history: History | None = None) -> Material:
     """
     history = history or read_history(run)
     task = history.task or run.config().task
-    if find_task(task).has_labels:
+    if not find_task(task).answers:
         raise ConfigError(
             Fault(
                 "review",

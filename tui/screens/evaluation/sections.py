@@ -72,7 +72,7 @@ class Shown:
 
     @property
     def generates(self) -> bool:
-        return not find_task(self.report["run"]["task"]).has_labels
+        return find_task(self.report["run"]["task"]).writes
 
     @property
     def tuned(self) -> ModelResult | None:

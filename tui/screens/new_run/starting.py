@@ -21,7 +21,7 @@ from textual.message import Message
 
 from ....core.errors import Fault, FtevError
 from ....core.run.runs import Run
-from ....core.tasks import TASKS
+from ....core.tasks import NAMES
 from ....core.wording.text import visible
 from ...app.background import Post, in_thread
 from ...drawing.lines import Line
@@ -171,7 +171,7 @@ def _open_form(source: Draft | Run | Path | None, post: Post) -> None:
 
     # Made here, in the thread: it is kept, and the form would wait for it with the first key.
     form_settings()
-    empty = Draft({"task": next(iter(TASKS))}, str(Path.cwd()))
+    empty = Draft({"task": NAMES[0]}, str(Path.cwd()))
     try:
         if isinstance(source, Run):
             post(FormReady(draft_of(source.config()), f"like {source.id}"))

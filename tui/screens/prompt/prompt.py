@@ -168,7 +168,7 @@ class PromptPane(Numbered, Vertical, can_focus=True):
         """The step comes first: it changes the answer most."""
         step = self.moment.step if self.moment is not None else self._step_of_weights()
         words = [f"as of step {step:,}"] if step is not None else []
-        if not self.history.task_type.has_labels:
+        if self.history.task_type.writes:
             words.append(self.app.generation.in_words(seed))
         return ", ".join(words)
 
@@ -280,7 +280,7 @@ class PromptPane(Numbered, Vertical, can_focus=True):
 
 
 def _invitation(history: History, status: str) -> str:
-    if history.task_type.has_labels:
+    if history.task_type.has_head:
         return "Press p and write a text: base and tuned give it labels."
     if status == "running":
         return "Press p and write: training is held while base and tuned answer."
