@@ -19,7 +19,7 @@ from ..metrics.analyses import Thresholds
 from ..metrics.results import ModelResult
 from ..run.estimate import compare_with_estimate
 from ..run.event_lines import use_history
-from ..run.history import History
+from ..run.history import NOT_LOGGED, History
 from ..run.runs import Run
 from ..wording.names import name_metric
 from ..wording.numbers import COST, format_time, format_value
@@ -164,6 +164,7 @@ class Status(Summary):
     path: str
     stage: str | None
     activity: str | None
+    origin: str  # who trains: "ftev", "transformers", …
     epoch: float
     epochs: float | None
     eta_seconds: float | None
@@ -215,6 +216,7 @@ def _describe_status(run: Run, history: History) -> Status:
         "path": str(run.path.resolve()),
         "stage": stage.name if stage else None,
         "activity": activity(history, stage) if stage else None,
+        "origin": history.origin,
         "epoch": history.epoch,
         "epochs": history.plan.epochs if history.plan else None,
         "eta_seconds": history.eta_seconds() if trains else None,
@@ -243,11 +245,15 @@ class Figure:
 def last_figures(history: History) -> list[Figure]:
     """The newest figures of each split; those of one split are all of one step."""
     figures: list[Figure] = []
-    if len(history.steps):
-        figures.append(Figure("train/loss", history.steps.loss[-1], history.step))
+    steps = history.steps
+    at = next((i for i in reversed(range(len(steps))) if steps.loss_count[i] != NOT_LOGGED), None)
+    if at is not None:
+        figures.append(Figure("train/loss", steps.loss[at], steps.step[at]))
     for split in ("validation", "test"):
         figures += _figures_of(history, split)
-    return figures
+    known = {figure.name for figure in figures}
+    logged = history.scalars.newest()
+    return figures + [Figure(n, value, step) for n, step, value in logged if n not in known]
 
 
 def _figures_of(history: History, split: str) -> list[Figure]:

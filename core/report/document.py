@@ -61,6 +61,7 @@ class RunPart(TypedDict):
     kept: NotRequired[Kept]
     form: NotRequired[str]
     model: NotRequired[ModelPart]
+    origin: NotRequired[str]  # who trained it, where ftev did not: "transformers", "wandb", …
 
 
 class SplitPart(TypedDict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -61,6 +62,8 @@ def describe_run(run: Run, history: History, config: RunConfig | None) -> RunPar
     }
     if kept := describe_kept(history, config):
         part["kept"] = kept
+    if history.origin != "ftev":
+        part["origin"] = history.origin
     if history.columns:
         part["form"] = history.columns.form
     if device:
@@ -183,8 +186,17 @@ def describe_epochs(history: History) -> list[EpochPart]:
 
 def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
     """Losses by step. Training loss in at most `CURVE_POINTS` groups of steps, each named by its
-    last step and one division of sums (L1)."""
+    last step and one division of sums (L1).
+
+    Of another loop every figure as it was logged: at most as many points, evenly spaced.
+    """
     steps = history.steps
+    if steps.as_logged or history.scalars.series:
+        named = (
+            {"train/loss": (steps.step, steps.loss)} if any(map(math.isfinite, steps.loss)) else {}
+        )
+        named |= {name: (s.step, s.value) for name, s in history.scalars.series.items()}
+        return {name: _thinned(*points) for name, points in named.items()}
     size = max(1, math.ceil(len(steps) / CURVE_POINTS))
     groups = [slice(i, i + size) for i in range(0, len(steps), size)]
     counted = [(g, sum(steps.loss_count[g])) for g in groups]
@@ -200,6 +212,13 @@ def describe_series(history: History) -> dict[str, dict[str, list[float]]]:
         "value": [e.loss_sum / e.loss_count for e in measured],
     }
     return {name: series for name, series in curves.items() if series["step"]}
+
+
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> dict[str, list[float]]:
+    """Points as they were logged, the last one always: a mean of means would be no figure."""
+    size = max(1, math.ceil(len(steps) / CURVE_POINTS))
+    places = range((len(steps) - 1) % size, len(steps), size)
+    return {"step": [steps[i] for i in places], "value": [values[i] for i in places]}
 
 
 def describe_comparisons(history: History) -> list[Comparison]:

@@ -75,7 +75,8 @@ PARTS = 64  # at most; at least half as many once there are enough steps
 CHUNK = 1 << 20
 _FACT = re.compile(
     rb'"loss_sum":"?(-?[\w.+-]+)"?,"loss_count":(\d+),"learning_rate"'
-    rb'|^\{"kind":"(RunStarted)"[^\n]*?(?:"resumed_from_step":(\d+)|$)',
+    rb'|^\{"kind":"(RunStarted)"[^\n]*?(?:"resumed_from_step":(\d+)|$)'
+    rb'|^\{"kind":"ScalarsLogged"[^\n]*?"train/loss":"?(-?[\w.+-]+)"?',
     re.MULTILINE,
 )
 
@@ -146,9 +147,11 @@ def read_course(path: Path, course: LossCourse) -> LossCourse:
 
 def _take_up(block: bytes, course: LossCourse) -> None:
     """The losses of a block; a worker that goes on from a step makes the later ones again."""
-    for total, count, started, step in _FACT.findall(block):
+    for total, count, started, step, logged in _FACT.findall(block):
         if started:
             course.cut_after(int(step or 0))
+        elif logged:
+            course.extend([_loss(logged, 1)])
         else:
             course.extend([_loss(total, int(count))])
 

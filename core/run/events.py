@@ -41,6 +41,7 @@ class RunStarted(Event, frozen=True, tag=True):
     host: str
     ftev_version: str
     resumed_from_step: int = 0
+    origin: str = "ftev"  # who trains: "transformers", "lightning", "loop"; whose log: "wandb", …
 
 
 class DeviceFound(Event, frozen=True, tag=True):
@@ -191,6 +192,18 @@ class StepDone(Event, frozen=True, tag=True, gc=False):
     tokens: int  # real tokens read
     seconds: float
     skipped: bool = False  # the gradient was not finite: no update was made
+
+
+class ScalarsLogged(Event, frozen=True, tag=True):
+    """Figures that a training loop other than ftev's logged at a step, as it gave them.
+
+    Names as `logged.canonical_name` makes them: "train/loss", "validation/loss", "train/reward".
+    One event has all that belongs to a step. A loss is a mean whose averaging is not known.
+    """
+
+    step: int
+    values: dict[str, float]
+    epoch: float = -1.0  # not known
 
 
 class Evaluated(Event, frozen=True, tag=True):
@@ -370,6 +383,7 @@ AnyEvent = (
     | ModelsCompared
     | TrainingPlanned
     | StepDone
+    | ScalarsLogged
     | Evaluated
     | EpochDone
     | CheckpointSaved

@@ -43,6 +43,7 @@ from .events import (
     Resumed,
     RunFinished,
     RunStarted,
+    ScalarsLogged,
     SplitPrepared,
     StageDone,
     StageStarted,
@@ -51,6 +52,16 @@ from .events import (
     TextScored,
     TrainingEnded,
     TrainingPlanned,
+)
+from .logged import (
+    GRAD_NORM,
+    LAST_STEP,
+    LEARNING_RATE,
+    LOSS,
+    TOKENS,
+    Scalars,
+    is_of_training,
+    value_of,
 )
 from .runs import Run
 
@@ -65,6 +76,8 @@ STAGES = (
 LAST_TIME = 253_402_214_400.0  # the last day of the year 9999: dates end there
 NOISE_ERRORS = 2.0  # standard errors within which a change of a loss is noise
 RATE_WINDOW = 30  # steps over which speed is averaged
+# In place of a count of what a loss was summed over, where another loop logged it
+AS_LOGGED, NOT_LOGGED = -1, -2
 
 
 @dataclass
@@ -78,7 +91,10 @@ class Stage:
 
 @dataclass
 class Steps:
-    """The training series, one entry per optimizer step."""
+    """The training series, one entry per optimizer step; of another loop, one each time it logged.
+
+    There `loss_count` is AS_LOGGED (or NOT_LOGGED) and `loss_sum` NaN: nothing is summed from it.
+    """
 
     # 8 bytes per number, where a list of floats has 32
     step: array[int] = field(default_factory=lambda: array("q"))
@@ -93,9 +109,70 @@ class Steps:
     seconds: array[float] = field(default_factory=lambda: array("d"))
     skipped_steps: array[int] = field(default_factory=lambda: array("q"))
 
+    tokens_read: int = 0  # of another loop's, as far as it logged them
+    filled: int = 0  # times that a step got a figure later: who draws starts anew
+
     @property
     def skipped(self) -> int:
         return len(self.skipped_steps)
+
+    @property
+    def as_logged(self) -> bool:
+        """Whether its losses are means that another loop logged."""
+        return bool(self.loss_count) and self.loss_count[-1] < 0
+
+    def lost(self) -> list[int]:
+        """Steps whose loss was not finite; not those at which none was logged."""
+        if math.isfinite(sum(self.loss)):
+            return []
+        pairs = zip(self.step, self.loss, self.loss_count, strict=True)
+        return [s for s, x, n in pairs if not math.isfinite(x) and n != NOT_LOGGED]
+
+    @property
+    def peak_rate(self) -> float:
+        """The highest learning rate; NaN where none is known."""
+        return max((rate for rate in self.learning_rate if not math.isnan(rate)), default=math.nan)
+
+    def log(self, e: ScalarsLogged, since: float) -> None:
+        """Take up what another loop logged; `since`: when the step before was logged.
+
+        OverflowError: a number of more than 64 bits.
+        """
+        if self.step and e.step <= self.step[-1]:
+            if e.step == self.step[-1]:
+                self._fill(e)
+            return
+        read = value_of(e, TOKENS)
+        tokens = int(read - self.tokens_read) if read - self.tokens_read > 0 else 0
+        epoch = e.epoch if e.epoch >= 0 else (self.epoch[-1] if self.epoch else 0.0)
+        self.tokens.append(tokens)
+        self.tokens_read += tokens
+        for name, value in (
+            ("step", e.step),
+            ("epoch", epoch),
+            ("time", e.time),
+            ("loss", value_of(e, LOSS)),
+            ("loss_sum", math.nan),
+            ("loss_count", AS_LOGGED if LOSS in e.values else NOT_LOGGED),
+            ("learning_rate", value_of(e, LEARNING_RATE)),
+            ("grad_norm", value_of(e, GRAD_NORM)),
+            ("seconds", max(0.0, e.time - since) if since else 0.0),
+        ):
+            getattr(self, name).append(value)
+
+    def _fill(self, e: ScalarsLogged) -> None:
+        """What the last step lacks: a loop may log its figures one after the other."""
+        columns = (
+            (self.loss, LOSS),
+            (self.learning_rate, LEARNING_RATE),
+            (self.grad_norm, GRAD_NORM),
+        )
+        for column, name in columns:
+            if math.isnan(column[-1]) and name in e.values:
+                column[-1] = e.values[name]
+                self.filled += 1
+        if LOSS in e.values and self.loss_count[-1] == NOT_LOGGED:
+            self.loss_count[-1] = AS_LOGGED
 
     def extend(self, events: Sequence[StepDone]) -> None:
         """Take up steps, all or none. OverflowError: a number of more than 64 bits."""
@@ -128,13 +205,14 @@ class Steps:
         for name in ("learning_rate", "grad_norm", "tokens", "seconds"):
             del getattr(self, name)[keep:]
         del self.skipped_steps[bisect_right(self.skipped_steps, step) :]
+        self.tokens_read = sum(self.tokens) if self.as_logged else 0
 
     def mean_loss(self, after: float, to: float) -> float:
         """Loss over the epochs in (after, to]: one division of sums (L1)."""
         # the end of an epoch is a quotient of steps: its last digit may lie on either side
         i, j = bisect_right(self.epoch, after + 1e-9), bisect_right(self.epoch, to + 1e-9)
         count = sum(self.loss_count[i:j])
-        return sum(self.loss_sum[i:j]) / count if count else math.nan
+        return sum(self.loss_sum[i:j]) / count if count > 0 else math.nan
 
     def __len__(self) -> int:
         return len(self.step)
@@ -213,6 +291,7 @@ class History:
     )
     splits: dict[str, SplitPrepared] = field(default_factory=dict)
     steps: Steps = field(default_factory=Steps)
+    scalars: Scalars = field(default_factory=Scalars)
     evaluations: list[Evaluated] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
@@ -239,6 +318,11 @@ class History:
             return ""
         form = self.columns.form if self.columns else ""
         return find_task(self.started.task, form).name or self.started.task
+
+    @property
+    def origin(self) -> str:
+        """Who trains, or whose log it is: "ftev", "transformers", "wandb", …"""
+        return self.started.origin if self.started else "ftev"
 
     @property
     def task_type(self) -> Task:
@@ -290,7 +374,10 @@ class History:
         if not self.plan or not len(self.steps) or self.ended or self.paused or self.finished:
             return None
         recent = self.steps.seconds[-RATE_WINDOW:]
-        return max(0, self.max_steps - self.step) * sum(recent) / len(recent)
+        # another loop logs now and then: an entry stands for all steps since the one before
+        before = self.steps.step[-len(recent) - 1] if len(self.steps) > len(recent) else 0
+        taken = self.step - before if self.steps.as_logged else len(recent)
+        return max(0, self.max_steps - self.step) * sum(recent) / max(1, taken)
 
     def status(self, alive: bool) -> str:
         """starting, running, paused, finished, stopped, failed or died."""
@@ -396,6 +483,14 @@ class History:
         self.steps.extend([e])
         self.progress = None
 
+    def _add_scalars(self, e: ScalarsLogged) -> None:
+        if any(is_of_training(name) for name in e.values):
+            started = self.plan or self.started
+            since = self.steps.time[-1] if len(self.steps) else started.time if started else 0.0
+            self.steps.log(e, since)
+        self.scalars.add(e)
+        self.progress = None
+
     def add(self, event: AnyEvent) -> None:
         """Fold one event. One that cannot be counts as an unreadable line, and changes nothing."""
         self.version += 1
@@ -432,6 +527,7 @@ class History:
         if not cut:
             self.evaluations = []
         self.steps.cut_after(cut)
+        self.scalars.cut_after(cut)
         self.samples.cut_after(until)
         self.epochs = [x for x in self.epochs if x.step <= cut]
         self.prompts = [x for x in self.prompts if not x.probe or 0 < cut >= x.step]
@@ -548,6 +644,7 @@ _FOLDS: dict[type, Any] = {
     ModelsCompared: _set("models_compared"),
     TrainingPlanned: _set("plan"),
     StepDone: lambda h, e: h._add_step(e),
+    ScalarsLogged: History._add_scalars,
     Evaluated: lambda h, e: h.evaluations.append(e),
     EpochDone: History._add_epoch,
     CheckpointSaved: History._add_checkpoint,
@@ -588,6 +685,7 @@ _POSSIBLE: dict[type, Any] = {
     StageDone: _is_stage,
     ResultsComputed: _is_result,
     LabelsFixed: lambda e: bool(e.labels),
+    ScalarsLogged: lambda e: 0 <= e.step <= LAST_STEP and bool(e.values),
 }
 
 

@@ -62,7 +62,8 @@ class Series:
     role: str
     xs: Places
     values: Pyramid
-    kind: str = "steps"  # "evaluations": measured now and then, drawn as points; "samples"
+    kind: str = "steps"  # "evaluations": measured now and then, drawn as points; "samples";
+    # "logged", and "logged evaluations": a figure of another loop, with steps of its own
     noisy: bool = False  # from step to step: a moving average shows more
     _averages: dict[float, Average] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ class Series:
 
     @property
     def as_points(self) -> bool:
-        return self.kind == "evaluations"
+        return self.kind.endswith("evaluations")
 
     def smoothed(self, share: float) -> Pyramid:
         """The moving average, made when first asked for; what is not noisy has none."""
@@ -99,7 +100,7 @@ class Chart:
     @property
     def points(self) -> Series | None:
         """The series of evaluations, if it has one."""
-        return next((s for s in self.series if s.as_points), None)
+        return next((s for s in self.series if s.kind == "evaluations"), None)
 
 
 def rates(counts: Iterable[float], seconds: Iterable[float]) -> array[float]:

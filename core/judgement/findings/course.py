@@ -91,15 +91,15 @@ class Training:
 def training(case: Case) -> Training:
     """How the run was trained, and with what success."""
     history = case.history
-    steps, losses = len(history.steps), history.steps.loss
-    gone = diverged(case) is not None or bool(losses and not math.isfinite(losses[-1]))
+    steps, lost = len(history.steps), history.steps.lost()
+    gone = diverged(case) is not None or lost[-1:] == [history.step]
     return Training(
         trains=case.trains,
         adapter=case.adapter,
         diverged=gone,
         learnt=steps >= FEW_STEPS and not learnt_nothing(case),
         steps=steps,
-        rate=max(history.steps.learning_rate) if steps else math.nan,
+        rate=history.steps.peak_rate,
     )
 
 

@@ -194,7 +194,7 @@ def _nothing_learnt(case: Case) -> Iterator[Finding]:
         "warning",
         f"training loss was {first.mean:.3f} over the steps up to {first.last_step:,} and "
         f"{last.mean:.3f} over the last ones: training changed next to nothing",
-        {"first": first.mean, "last": last.mean, "learning_rate": max(history.steps.learning_rate)},
+        {"first": first.mean, "last": last.mean, "learning_rate": history.steps.peak_rate},
         remedy=learn_more(case, "", "and check that the labels follow from the texts"),
     )
 
@@ -296,7 +296,7 @@ def _unsteady(case: Case) -> Iterator[Finding]:
     steps, first, last = len(case.history.steps), found[0], found[-1]
     peak = max((w for w in found if w.first <= steps // 2), key=lambda w: w.mean)
     if rose(case, first, peak):
-        recovered, rate = last.mean < first.mean, max(case.history.steps.learning_rate)
+        recovered, rate = last.mean < first.mean, case.history.steps.peak_rate
         yield Finding(
             "learning_rate_too_high",
             "info" if recovered else "warning",
@@ -347,8 +347,7 @@ def _not_finite(case: Case) -> Iterator[Finding]:
             {"skipped": skipped, "steps": len(steps)},
             remedy=f"{steadier(case)}, or train in float32",
         )
-    bad = [s for s, x in zip(steps.step, steps.loss, strict=True) if not math.isfinite(x)]
-    if bad:
+    if bad := steps.lost():
         yield Finding(
             "loss_not_finite",
             "error" if _is_spoilt(case.history, bad[0]) else "warning",
@@ -361,7 +360,7 @@ def _not_finite(case: Case) -> Iterator[Finding]:
 
 def _is_spoilt(history: History, first_bad: int) -> bool:
     """Whether the weights that are kept are from after the loss was lost for good."""
-    if math.isfinite(history.steps.loss[-1]):
+    if history.steps.lost()[-1] < history.step:
         return False
     kept = history.best_step
     return kept is None or kept >= first_bad

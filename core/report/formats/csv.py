@@ -17,6 +17,7 @@ from ...analysis.predictions import read_frame, reference_of
 from ...data.data import Dataset, read_dataset
 from ...data.rows import input_of
 from ...errors import FtevError
+from ...run.history import History, read_history
 from ...run.runs import Run
 from ...wording.text import visible
 from ..document import Report
@@ -25,6 +26,7 @@ from . import File
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
 PLAIN = r"^[ -~]*$"  # printable ASCII
 OWN_COLUMNS = ("row_id", "label", "predicted", "probabilities", "content", "input", "cluster")
+POINT_COLUMNS = {"step": pl.Int64, "value": pl.Float64}
 METRIC_COLUMNS = {
     "split": pl.String,
     "model": pl.String,
@@ -38,9 +40,14 @@ METRIC_COLUMNS = {
 
 
 def files(run: Run, report: Report, out: Path | None) -> Iterator[File]:
-    """`report.csv`, and `rows.SPLIT.csv` of each split with stored predictions."""
+    """`report.csv`, and `rows.SPLIT.csv` of each split with stored predictions.
+
+    `logged.csv` where another loop logged: every figure, step and value.
+    """
     folder = out or run.path
     yield folder / "report.csv", metrics_frame(report).write_csv
+    if "origin" in report["run"]:
+        yield folder / "logged.csv", logged_frame(read_history(run)).write_csv
     for split, rows in row_frames(run, report).items():
         yield folder / f"rows.{split}.csv", rows.write_csv
 
@@ -63,6 +70,20 @@ def metrics_frame(report: Report) -> pl.DataFrame:
         for name, estimate in result.metrics.items()
     ]
     return safe_texts(pl.DataFrame(rows, schema=METRIC_COLUMNS))
+
+
+def logged_frame(history: History) -> pl.DataFrame:
+    """One row per figure and step, in full."""
+    steps = history.steps
+    named = {"train/loss": (steps.step, steps.loss)}
+    named |= {name: (s.step, s.value) for name, s in history.scalars.series.items()}
+    frames = [
+        pl.DataFrame({"step": list(step), "value": list(value)}, schema=POINT_COLUMNS).select(
+            pl.lit(name).alias("name"), "step", "value"
+        )
+        for name, (step, value) in named.items()
+    ]
+    return safe_texts(pl.concat(frames))
 
 
 def row_frames(run: Run, report: Report) -> dict[str, pl.DataFrame]:

@@ -28,6 +28,8 @@ def show_training(report: Report) -> list[Block]:
     if not rows and chart is None:
         return []
     blocks: list[Block] = [Heading("Training")]
+    if origin := report["run"].get("origin"):
+        blocks.append(Paragraph(_describe_origin(origin)))
     if chart is not None:
         blocks.append(chart)
     if kept := describe_choice(report):
@@ -37,7 +39,29 @@ def show_training(report: Report) -> list[Block]:
         columns.append(find_task(report["run"]["task"]).accuracy_title)
         columns += ["change since step 0", "time", "observation"]
         blocks.append(Table(columns, rows, words=("observation",)))
+    if logged := _logged_rows(report):
+        columns = ["logged figure", "points", "first", "least", "greatest", "last", "at step"]
+        blocks.append(Table(columns, logged))
     return blocks
+
+
+def _describe_origin(origin: str) -> str:
+    return (
+        f"ftev did not train this model: the figures of training are those that {origin} logged. "
+        "Losses are means, and over what they were averaged is not known."
+    )
+
+
+def _logged_rows(report: Report) -> list[list[str]]:
+    """First, least, greatest and last value of every figure that another loop logged."""
+    rows = []
+    for name, series in report["series"].items() if "origin" in report["run"] else ():
+        values = [v for v in series["value"] if math.isfinite(v)]
+        if values:
+            shown = (values[0], min(values), max(values), values[-1])
+            at = f"{series['step'][-1]:,.0f}"
+            rows.append([name, f"{len(values):,}", *(f"{v:.4g}" for v in shown), at])
+    return rows
 
 
 def describe_choice(report: Report) -> str:
@@ -78,9 +102,9 @@ def loss_chart(report: Report) -> Chart | None:
     lines = [
         Line(f"{split} loss", s["step"], s["value"])
         for split, name in (("training", "train/loss"), ("validation", "validation/loss"))
-        if (s := series.get(name)) and s["step"]
+        if (s := series.get(name)) and any(map(math.isfinite, s["value"]))
     ]
-    if not lines or not any(math.isfinite(y) for line in lines for y in line.y):
+    if not lines:
         return None
     last = max(x for line in lines for x in line.x)
     marks = _kept(report, lines)
@@ -90,7 +114,8 @@ def loss_chart(report: Report) -> Chart | None:
         name = f"random guessing ({find_task(report['run']['task']).guess_formula})"
         lines.append(Line(name, (0.0, last), (guess, guess), dashed=True))
         ends.append(f"Random guessing has a loss of {guess:.3f}.")
-    return Chart("Loss by step", "step", "loss (nats)", lines, " ".join(ends), marks)
+    unit = "as logged" if "origin" in report["run"] else "nats"
+    return Chart("Loss by step", "step", f"loss ({unit})", lines, " ".join(ends), marks)
 
 
 def _ends(line: Line) -> str:

@@ -6,6 +6,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 from ....core.config.config import EarlyStopping, RunConfig
@@ -13,11 +14,14 @@ from ....core.judgement.live import evaluation_values
 from ....core.metrics.metric import METRICS
 from ....core.run.events import Evaluated, RunStarted
 from ....core.run.history import History
+from ....core.run.logged import VALIDATION_LOSS, is_of_training
 from ....core.wording.names import short_name
+from ....core.wording.text import visible
 from ...drawing.plot import nice_step
 from ...drawing.series import Chart, Pyramid, Series, rates
 
 GIB = float(1 << 30)  # bytes
+LONGEST_NAME = 32  # cells of a figure's name
 
 
 class ChartData:
@@ -51,6 +55,9 @@ class ChartData:
         self._measured: dict[str, Pyramid] = {}
         self._measured_at: dict[str, array[float]] = {}  # by axis
         self.validation: list[Evaluated] = []
+        self._drawn_of_loss = (False, False)
+        self._logged_at: dict[tuple[str, str], array[float]] = {}  # by figure and axis
+        self._taken_back = self._times_taken_back()
         self._evaluations = 0  # of the history when validation was brought up to date
         self.loss = Pyramid(self.history.steps.loss)
 
@@ -60,13 +67,26 @@ class ChartData:
             self._begin(history.started)  # a resumed run makes some steps again
         self.loss.catch_up()
         self._update_validation()
+        if self._of_loss() != self._drawn_of_loss:
+            self._drawn_of_loss = self._of_loss()
+            self._charts.pop("loss", None)
         for chart in self._charts.values():
             self._catch_up(chart)
 
     @property
     def is_stale(self) -> bool:
         """Whether steps were taken back that this data still counts with."""
-        return len(self.history.steps) < len(self.loss)
+        return (
+            len(self.history.steps) < len(self.loss) or self._times_taken_back() != self._taken_back
+        )
+
+    def _of_loss(self) -> tuple[bool, bool]:
+        """Whether a validation loss was measured, and whether another loop logged one."""
+        return bool(self.validation), VALIDATION_LOSS in self.history.scalars.series
+
+    def _times_taken_back(self) -> tuple[int, int]:
+        """Points of another loop that were changed after they had been read."""
+        return self.history.steps.filled, self.history.scalars.cuts
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -106,6 +126,10 @@ class ChartData:
             key=lambda n: order.index(n) if n in order else len(order),
         )
 
+    def logged(self) -> list[str]:
+        """The figures that another loop logged, besides the losses."""
+        return [name for name in self.history.scalars.series if name != VALIDATION_LOSS]
+
     # Charts
 
     @property
@@ -113,8 +137,15 @@ class ChartData:
         """The charts that have a point to show, in the order that the keys go through."""
         steps, samples = self.history.steps, self.history.samples
         names = ["loss", *self.metrics()]
+        names += self.logged()
         if len(steps):
-            names += ["learning_rate", "grad_norm", "tokens_per_second"]
+            known: list[tuple[str, Sequence[float]]] = [
+                ("learning_rate", steps.learning_rate),
+                ("grad_norm", steps.grad_norm),
+            ]
+            known.append(("tokens_per_second", steps.tokens))
+            # another loop may log none of them
+            names += [n for n, values in known if not steps.as_logged or _has_any(values)]
         if len(steps) and len(samples):
             names += ["memory", "cpu"]
             device = (("device_memory", samples.device_memory), ("device_use", samples.device_use))
@@ -132,7 +163,15 @@ class ChartData:
         if name == "loss":
             training = Series("training", "━", "train", self.xs, self.loss, noisy=True)
             validation = self._points("validation", self._measured.setdefault("loss", Pyramid()))
-            return Chart(name, "loss", "nats", (training, validation))
+            measured, is_logged = self._of_loss()
+            if not is_logged:
+                return Chart(name, "loss", "nats", (training, validation))
+            logged = self._logged(VALIDATION_LOSS, "validation")
+            both = (validation, logged) if measured else (logged,)
+            return Chart(name, "loss", "nats", (training, *both))
+        if name in self.history.scalars.series:
+            series = self._logged(name, visible(name.removeprefix("train/"), LONGEST_NAME))
+            return Chart(name, series.name, "", (series,), name.endswith("loss"))
         if name in self._measured:
             known = METRICS.get(name)
             title = short_name(name, self.history.positive)
@@ -157,6 +196,14 @@ class ChartData:
             name, title, unit, (Series(title, "━", "train", self.xs, values, noisy=noisy),)
         )
 
+    def _logged(self, name: str, title: str) -> Series:
+        """A figure of another loop; an evaluation's as points, for it was measured now and then."""
+        values = Pyramid(self.history.scalars.series[name].value)
+        xs = partial(self.logged_xs, name)
+        if is_of_training(name):
+            return Series(title, "━", "train", xs, values, "logged", noisy=True)
+        return Series(title, "●", "validation", xs, values, "logged evaluations")
+
     def _of_machine(self, name: str) -> Chart:
         title, unit = {
             "memory": ("process memory", "GiB"),
@@ -180,6 +227,9 @@ class ChartData:
             series.values.extend(v / scale if v >= 0 else math.nan for v in new)
         elif series.kind == "steps":
             series.values.catch_up()
+        for other in chart.series:
+            if other.kind.startswith("logged"):
+                other.values.catch_up()
 
     # Where points stand
 
@@ -230,6 +280,15 @@ class ChartData:
             made.append(e.epoch if axis == "epoch" else self.x_at_step(e.step, axis))
         return made
 
+    def logged_xs(self, name: str, axis: str) -> Sequence[float]:
+        """Where the points of a figure that another loop logged stand."""
+        steps = self.history.scalars.series[name].step
+        if axis == "step":
+            return steps
+        made = self._logged_at.setdefault((name, axis), array("d"))
+        made.extend([self.x_at_step(step, axis) for step in steps[len(made) :]])
+        return made
+
     def sample_xs(self, axis: str) -> Sequence[float]:
         """A sample stands at the last step before it."""
         times, at = self.history.steps.time, self._sampled_at
@@ -273,12 +332,25 @@ class ChartData:
             self.sample_xs("step")
             found = bisect_right(self._sampled_at, index) - 1
             return min(found, len(series) - 1) if found >= 0 else None
+        if series.kind.startswith("logged"):
+            found = bisect_right(series.xs("step"), self.history.steps.step[index]) - 1
+            return min(found, len(series) - 1) if found >= 0 else None
         return index if index < len(series) else None
+
+    def step_of_point(self, series: Series, place: int) -> int:
+        """At which step a point of evaluations was measured."""
+        if series.kind == "evaluations":
+            return self.validation[place].step
+        return int(series.xs("step")[place])
 
     def evaluation_before(self, step: int) -> int | None:
         """The place of the last evaluation at or before a step."""
         found = bisect_left(self.validation, step + 1, key=lambda e: e.step) - 1
         return found if found >= 0 else None
+
+
+def _has_any(values: Sequence[float]) -> bool:
+    return any(value > 0 for value in values)  # NaN is not
 
 
 def evaluation_order(first: str) -> tuple[str, ...]:

@@ -107,6 +107,8 @@ def table_rows(data: ChartData, view: View, charts: list[Chart]) -> Iterator[lis
 def _column(chart: Chart, series: Series) -> str:
     if chart.name == "loss":
         return "train/loss" if series.kind == "steps" else "validation/loss"
+    if series.kind.startswith("logged"):
+        return chart.name
     split = {"steps": "train", "evaluations": "validation", "samples": "machine"}[series.kind]
     return f"{split}/{chart.name}"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ....core.config.config import EarlyStopping
+from ....core.run.history import NOT_LOGGED
 from ...drawing.axes import (
     AXIS_ROWS,
     GUTTER,
@@ -57,7 +58,14 @@ def small_charts(data: ChartData, view: View, height: int) -> list[str]:
     if room < 1:
         return []
     names, front = data.names, view.chart(data).name
-    wanted = ["loss", *data.metrics()[:1], "grad_norm", "learning_rate", "tokens_per_second"]
+    wanted = [
+        "loss",
+        *data.metrics()[:1],
+        *data.logged()[:2],
+        "grad_norm",
+        "learning_rate",
+        "tokens_per_second",
+    ]
     wanted += ["device_use", "device_memory", "memory", "cpu", *data.metrics()[1:]]
     return [n for n in wanted if n in names and n != front][:room]
 
@@ -307,7 +315,8 @@ def best_point(data: ChartData, chart: Chart | None = None) -> tuple[int, float]
 def marked_steps(data: ChartData) -> tuple[list[int], list[int]]:
     """Steps whose loss was not finite, and steps that made no update."""
     steps = data.history.steps
-    return [steps.step[i] for i in data.loss.not_finite], list(steps.skipped_steps)
+    lost = [i for i in data.loss.not_finite if steps.loss_count[i] != NOT_LOGGED]
+    return [steps.step[i] for i in lost], list(steps.skipped_steps)
 
 
 def format_reading(value: float, unit: str) -> str:
@@ -328,8 +337,8 @@ def legend(data: ChartData, view: View, width: int) -> Line:
     chart = view.chart(data)
     groups = [_newest(series, chart, view) for series in chart.series if len(series)]
     # Counts stand in words too: their signs on the axis may share a column.
-    if data.loss.not_finite:
-        groups.append([(f"× {len(data.loss.not_finite):,} not finite", "bad")])
+    if lost := marked_steps(data)[0]:
+        groups.append([(f"× {len(lost):,} not finite", "bad")])
     if data.history.steps.skipped:
         groups.append([(f"! {data.history.steps.skipped:,} skipped", "warn")])
     best = best_point(data, chart)
@@ -391,6 +400,7 @@ def _reading(data: ChartData, series: Series, chart: Chart, index: int, view: Vi
         return []
     value = format_reading(series.values.values[place], chart.unit)
     at = ""
-    if series.as_points and data.validation[place].step != data.history.steps.step[index]:
-        at = f" at {data.validation[place].step:,}"
+    measured = data.step_of_point(series, place) if series.as_points else None
+    if measured is not None and measured != data.history.steps.step[index]:
+        at = f" at {measured:,}"
     return [[(f"{_sign(series, view)} ", series.role), (value, "strong"), (at, "muted")]]

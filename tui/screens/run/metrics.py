@@ -23,6 +23,7 @@ from ...drawing.format import (
     ABSENT,
     MINUS,
     format_count,
+    format_number,
     format_signed,
     with_dots,
     with_minus,
@@ -37,6 +38,7 @@ TWO_LINES = 15  # lines from which on a reason may have two of them
 ROOMY = 26  # lines from which on nothing is abridged
 BRIEF_ROWS = 3  # of each table but the first, in a low pane
 CHANGE, INTERVAL = "change", "95 % interval"
+NAME_LENGTH, NEWEST_WIDTH = 36, 9  # of a figure that another loop logged
 TITLE_WIDTH, VALUE_WIDTH, DIFFERENCE_WIDTH = 14, 8, 7
 
 
@@ -93,7 +95,7 @@ class MetricsPane(NumberedPane):
         if self.moment is not None:
             lines = moment_title(self.moment, width)
         tables = self._tables(height)
-        if not tables:
+        if not tables and self.history.origin == "ftev":
             lines.append([("The base model is evaluated before training starts.", "muted")])
         number = 0
         for table in tables:
@@ -104,6 +106,7 @@ class MetricsPane(NumberedPane):
             room = max(0, height - len(lines))
             lines += confusion_lines(self.moment.evaluation, self.history.labels, width, room)
         lines += text_lines(self.history.texts, width)
+        lines += logged_lines(self.history, width)
         while lines and not lines[-1]:
             lines.pop()
         return lines
@@ -324,6 +327,27 @@ def change_role(metric: MetricRow) -> str:
     if not change.is_certain:
         return "muted"
     return "good" if (change.difference < 0) == metric.lower_is_better else "bad"
+
+
+def logged_lines(history: History, width: int) -> list[Line]:
+    """The newest of every figure that another training loop logged."""
+    newest = list(history.scalars.newest())
+    if history.origin == "ftev" and not newest:
+        return []
+    head: Line = [("logged", "strong"), (f"  by {visible(history.origin)}", "muted")]
+    if not newest:
+        return [head, [("Nothing besides the loss so far.", "muted")]]
+    names = [visible(name.removeprefix("train/"), NAME_LENGTH) for name, *_ in newest]
+    columns = [
+        Column("", max(map(cell_len, names)), right=False),
+        Column("newest", NEWEST_WIDTH),
+        Column("step", NEWEST_WIDTH),
+    ]
+    lines = [head, header(columns)]
+    for name, (_, step, value) in zip(names, newest, strict=True):
+        cells = [(name, ""), (format_number(value), "strong"), (format_count(step), "muted")]
+        lines.append(row(columns, cells))
+    return lines
 
 
 def text_lines(texts: list[TextScored], width: int) -> list[Line]:
