@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from ..judgement.selection import Outcome, read_difference
 from ..judgement.verdict import VerdictPart
-from ..metrics.metric import METRICS
+from ..metrics.metric import METRICS, repeats
 from ..metrics.results import Comparison, Estimate
 from ..report.blocks import Block, Bullets, Heading, Paragraph, Table
 from ..wording.names import name_decision, name_metric
@@ -207,7 +207,8 @@ def not_adjusted(compared: ComparedRuns) -> str:
 def other_metrics(compared: ComparedRuns, run: str) -> list[tuple[str, Comparison | None]]:
     """Every metric but the primary and those equal to another, with a run's paired difference."""
     pairs = {c.metric: c for c in compared["comparisons"] if c.to_model == run}
-    names = [m for m in compared["metrics"] if m != compared["metric"] and not METRICS[m].same_as]
+    among = compared["metrics"]
+    names = [m for m in among if m != compared["metric"] and not repeats(m, among)]
     return [(name, pairs.get(name)) for name in names]
 
 

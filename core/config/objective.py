@@ -169,7 +169,7 @@ def metric_faults(key: str, name: str | None, task: str) -> Iterator[Fault]:
         remedy = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(known)
         yield Fault.of(key, f"there is no metric {name!r}", remedy)
     elif name not in known:
-        what = f"{name} is measured for {METRICS[name].task}, and the task is {task}"
+        what = f"{name} is measured for {' or '.join(METRICS[name].tasks)}, and the task is {task}"
         yield Fault.of(key, what, "Known: " + ", ".join(known))
 
 

@@ -4,4 +4,4 @@ The definitions are read with the package: whoever asks for one has them all, in
 tables show them. None of them needs NumPy.
 """
 
-from . import label_metrics, probability_metrics, text_metrics  # noqa: F401
+from . import definitions  # noqa: F401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -30,7 +30,7 @@ from .calibration import DIFFERENCE_METHOD, ece_difference, how_ece
 from .clusters import Clustered, Clusters, cluster_words, design_effect, unit_of
 from .counts import Cells, Draws, FloatArray, MarginScores, joint_cells
 from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_rows
-from .metric import METRICS
+from .metric import METRICS, repeats
 from .probabilities import RANKINGS, ProbabilityScores
 from .references import read_references
 from .results import Comparison
@@ -70,22 +70,25 @@ def adjust_secondary(found: Sequence[Comparison], primary: str) -> list[Comparis
     Metrics that are functions of one another (loss, perplexity, average log-likelihood) are one
     test; one that is the primary under another name has no p of its own.
     """
-    declared = _tested_as(primary)
+    there = {c.metric for c in found}
+    declared = _tested_as(primary, there)
     family: dict[str, float] = {}
-    for c in found:
-        if (test := _tested_as(c.metric)) != declared and (c.metric == test or test not in family):
+    tests = [_tested_as(c.metric, there) for c in found]
+    for c, test in zip(found, tests, strict=True):
+        if test != declared and (c.metric == test or test not in family):
             family[test] = c.p
     adjusted = holm(family)
     return [
-        msgspec.structs.replace(c, p_holm=adjusted[test])
-        if (test := _tested_as(c.metric)) in adjusted
-        else c
-        for c in found
+        msgspec.structs.replace(c, p_holm=adjusted[test]) if test in adjusted else c
+        for c, test in zip(found, tests, strict=True)
     ]
 
 
-def _tested_as(metric: str) -> str:
-    return METRICS[metric].tested_as if metric in METRICS else metric
+def _tested_as(metric: str, there: Container[str]) -> str:
+    """With several labels to a row micro F1 is no accuracy, and is tested by itself."""
+    if metric not in METRICS or (METRICS[metric].same_as and not repeats(metric, there)):
+        return metric
+    return METRICS[metric].tested_as
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def compare(
         check_same_rows(before, after, names)
         found = _classification_differences((before, after), labels, positive, resampling)
         clusters = before.clusters
-    wanted = metrics if metrics is not None else [m for m in found if not METRICS[m].same_as]
+    wanted = metrics if metrics is not None else [m for m in found if not repeats(m, found)]
     models = (split, from_model, to_model)
     return [_comparison(name, models, found[name], clusters) for name in wanted if name in found]
 

@@ -15,7 +15,7 @@ Nothing here needs NumPy: screens read these definitions before it is there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.bool_]
 
-Task = Literal["classification", "generation", "both"]
+Task = Literal["classification", "multi_label", "generation"]
 Direction = Literal["higher", "lower"]
 Source = Literal[
     "counts",  # margins of a confusion matrix: `sums.Margins`
+    "label_sets",  # totals of `label_sets.LabelSetRows`: `sums.SetMargins`
     "probabilities",  # totals of `probabilities.ProbabilityScores`
     "tokens",  # totals of `rows.TextRows`: nll, tokens, correct, bytes
     "answers",  # totals of `references.ReferenceRows`
@@ -57,6 +58,7 @@ RANGES: Mapping[Unit, tuple[float, float]] = {
 }
 _TASKS: Mapping[Source, Task] = {
     "counts": "classification",
+    "label_sets": "multi_label",
     "probabilities": "classification",
     "tokens": "generation",
     "answers": "generation",
@@ -167,13 +169,13 @@ class Metric:
         return defined
 
     @property
-    def task(self) -> Task:
-        tasks = {_TASKS[source] for source in self.of}
-        return tasks.pop() if len(tasks) == 1 else "both"
+    def tasks(self) -> tuple[Task, ...]:
+        """Those that have it."""
+        return tuple(dict.fromkeys(_TASKS[source] for source in self.of))
 
     @property
     def tested_as(self) -> str:
-        """The metric whose test this one's is."""
+        """The metric whose test this one's is, where a model has both."""
         return self.same_as or (self.function.of if self.function else self.name)
 
     @property
@@ -209,7 +211,13 @@ METRICS: dict[str, Metric] = {}
 
 def metrics_of(task: str | None) -> list[str]:
     """The metrics that a task has."""
-    return [name for name, metric in METRICS.items() if metric.task in ("both", task)]
+    every = set(_TASKS.values())
+    return [n for n, metric in METRICS.items() if task in metric.tasks or every <= {*metric.tasks}]
+
+
+def repeats(metric: str, among: Container[str]) -> bool:
+    """Whether it is equal by arithmetic to another of these: shown, and never tested again."""
+    return metric in METRICS and METRICS[metric].same_as in among
 
 
 def metrics_from(source: Source) -> list[Metric]:

@@ -7,7 +7,7 @@ import math
 
 from ...core.compare.compare import compare_runs
 from ...core.compare.compared import ComparedRun, ComparedRuns, name_in, not_adjusted
-from ...core.metrics.metric import METRICS
+from ...core.metrics.metric import METRICS, repeats
 from ...core.metrics.results import Comparison
 from ...core.run.runs import open_run, runs_folder
 from ...core.wording.names import name_decision
@@ -109,7 +109,8 @@ def _smallest(comparison: Comparison) -> str:
 def _show_others(comparison: ComparedRuns, metric: str) -> None:
     """The other metrics, one table per run: the values, and the difference where it is paired."""
     first, *rest = comparison["runs"]
-    others = [m for m in comparison["metrics"] if m != metric and not METRICS[m].same_as]
+    among = comparison["metrics"]
+    others = [m for m in among if m != metric and not repeats(m, among)]
     pairs = {(c.to_model, c.metric): c for c in comparison["comparisons"]}
     for r in rest if others else []:
         print(f"\nOther metrics, {visible(r['name'])} against the baseline\n")

@@ -24,7 +24,7 @@ from ...core.judgement.selection import (
     was_compared,
 )
 from ...core.metrics.analyses import Parity, SelfTest
-from ...core.metrics.metric import METRICS
+from ...core.metrics.metric import repeats
 from ...core.report.document import Report
 from ...core.report.report import build_report, write_missing
 from ...core.report.sections.parity import layout_rows, parity_sentence, self_test_sentence
@@ -210,7 +210,9 @@ def format_results(history: History) -> list[str]:
     results = history.results[split]
     models = [m for m in MODELS if m in results]
     against = reference_model(results)
-    names = [name for name in results["tuned"].metrics if not _is_repeated(name)]
+    names = [
+        name for name in results["tuned"].metrics if not repeats(name, results["tuned"].metrics)
+    ]
     columns = [f"{split} ({results['tuned'].n:,} rows)", *models]
     columns += [f"{against} → tuned", "95 %"] if against else []
     positive, rows = positive_label_of(results.values()), []
@@ -225,11 +227,6 @@ def format_results(history: History) -> list[str]:
             row.append(format_ends(name, c.low, c.high) if c else DASH)
         rows.append(row)
     return format_rows(columns, rows, words=columns[:1])
-
-
-def _is_repeated(metric: str) -> bool:
-    """Equal to another metric by arithmetic, as micro_f1 is to accuracy."""
-    return metric in METRICS and bool(METRICS[metric].same_as)
 
 
 def describe_death(run: Run, history: History) -> list[str]:

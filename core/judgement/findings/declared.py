@@ -45,7 +45,7 @@ def _wrong_metric(case: Case) -> Iterator[Finding]:
 def _of_another_task(case: Case, metric: str) -> Finding | None:
     if not case.task.name or metric in case.task.metrics:
         return None
-    meant = METRICS[metric].task
+    meant = " or ".join(METRICS[metric].tasks)
     return Finding(
         "wrong_metric",
         "error",
@@ -57,7 +57,7 @@ def _of_another_task(case: Case, metric: str) -> Finding | None:
 
 def _of_two_labels(case: Case, metric: str) -> Finding | None:
     labels = len(case.history.labels)
-    if not needs_positive(metric) or labels <= 2:
+    if not (case.task.has_labels and needs_positive(metric)) or labels <= 2:
         return None
     return Finding(
         "wrong_metric",
@@ -70,7 +70,7 @@ def _of_two_labels(case: Case, metric: str) -> Finding | None:
 
 
 def _one_sided(case: Case, metric: str) -> Finding | None:
-    if (METRICS[metric].same_as or metric) != "accuracy":
+    if not case.task.has_labels or (METRICS[metric].same_as or metric) != "accuracy":
         return None
     rows = (case.tuned.per_class if case.tuned else None) or {}
     where, counts = case.split, {label: row.support for label, row in rows.items()}

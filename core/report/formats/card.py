@@ -19,7 +19,7 @@ from ...config.config import RunConfig
 from ...data.demo import SHIPPED
 from ...judgement.selection import SPLITS, clean, config_of, of_models
 from ...metrics.analyses import Parity
-from ...metrics.metric import METRICS
+from ...metrics.metric import METRICS, repeats
 from ...run.runs import Run
 from ...tasks import find_task
 from ...wording.names import title_metric
@@ -157,7 +157,7 @@ def _eval_results(report: Report) -> list[EvalResult]:
     found = []
     for name, estimate in tuned.metrics.items():
         known, value = METRICS.get(name), estimate.value
-        if not math.isfinite(value) or (known and known.same_as):
+        if not math.isfinite(value) or repeats(name, tuned.metrics):
             continue
         hub_name, arguments = (known.hub if known else None) or (name, {})
         found.append(

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from ....core.judgement.selection import SPLITS, find_comparison, read_difference
-from ....core.metrics.metric import METRICS
+from ....core.metrics.metric import METRICS, repeats
 from ....core.metrics.results import ModelResult
 from ....core.run.events import Evaluated
 from ....core.run.history import NOISE_ERRORS, History
@@ -116,7 +116,8 @@ def _final_table(history: History, split: str, primary: str) -> MetricTable:
     results = history.results[split]
     models = tuple(m for m in MODELS if m in results) + tuple(m for m in results if m not in MODELS)
     estimates = {m: _estimates(results[m]) for m in models}
-    named = {name for values in estimates.values() for name in values if not _repeats(name)}
+    every = {name for values in estimates.values() for name in values}
+    named = {name for name in every if not repeats(name, every)}
     before = next((m for m in ("base", "probe", "majority") if m in models), "")
     rows = [
         MetricRow(
@@ -131,11 +132,6 @@ def _final_table(history: History, split: str, primary: str) -> MetricTable:
     scored = max((results[m].n for m in models), default=0)
     positive = positive_label_of(results.values()) or ""
     return MetricTable(split, scored, models, rows, positive)
-
-
-def _repeats(name: str) -> bool:
-    """Whether a metric equals another one by arithmetic: the report lists it all the same."""
-    return name in METRICS and bool(METRICS[name].same_as)
 
 
 def _metric_order(name: str, primary: str) -> tuple[bool, int, str]:

@@ -6,12 +6,12 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .answer_text import NORMALISER
-from .metric import BY_BYTE, BY_ROW, BY_TOKEN, Counted, FewRows, Function, Metric
-from .sums import EXP_LIMIT, Ratio, Totals
+from ..answer_text import NORMALISER
+from ..metric import BY_BYTE, BY_ROW, BY_TOKEN, Counted, FewRows, Function, Metric
+from ..sums import EXP_LIMIT, Ratio, Totals
 
 if TYPE_CHECKING:
-    from .sums import FloatArray
+    from ..sums import FloatArray
 
 _ANSWERS = "rows with a reference"
 _Rouge = partial(
@@ -194,7 +194,7 @@ def bleu(t: Totals) -> FloatArray:
     Trap: It rewards wording and not sense: a correct paraphrase scores low, and a fluent answer
     with the wrong number scores high.
     """
-    from .references import bleu as of_counts
+    from ..references import bleu as of_counts
 
     return of_counts(t["bleu"])
 
@@ -223,7 +223,7 @@ def chrf(t: Totals) -> FloatArray:
     Trap: Text in the right language and topic shares letters by chance and often gets 15 points and
     more: zero is not the floor, the base's figure is.
     """
-    from .references import chrf as of_counts
+    from ..references import chrf as of_counts
 
     return of_counts(t["chrf"])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .metric import BY_LABEL, BY_ROW, BY_SUPPORT, Counted, Metric, RowShare
-from .sums import Margins, Ratio, divide, root, total
+from ..metric import BY_LABEL, BY_ROW, BY_SUPPORT, Counted, Metric, RowShare
+from ..sums import Margins, Ratio, divide, root, total
 
 
 @Metric(
@@ -63,7 +63,7 @@ def balanced_accuracy(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="macro-averaged precision",
     short="macro prec.",
     unit="share",
@@ -91,7 +91,7 @@ def macro_precision(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="macro-averaged recall",
     unit="share",
     formula="mean recall over the labels that occur in truth or predictions",
@@ -117,7 +117,7 @@ def macro_recall(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="macro-averaged F1",
     label="macro F1",
     unit="share",
@@ -199,7 +199,7 @@ def weighted_recall(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="support-weighted F1",
     label="weighted F1",
     short="wtd. F1",
@@ -227,7 +227,7 @@ def weighted_f1(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="micro-averaged precision",
     short="micro prec.",
     unit="share",
@@ -255,7 +255,7 @@ def micro_precision(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="micro-averaged recall",
     unit="share",
     formula="right rows ÷ true rows",
@@ -280,7 +280,7 @@ def micro_recall(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="micro-averaged F1",
     label="micro F1",
     unit="share",
@@ -306,7 +306,7 @@ def micro_f1(m: Margins) -> Ratio:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="precision of the positive label",
     unit="share",
     formula="true positives ÷ rows predicted positive; absent where none is",
@@ -338,7 +338,7 @@ def precision(m: Margins) -> Ratio | None:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="recall of the positive label",
     unit="share",
     formula="true positives ÷ positive rows",
@@ -371,7 +371,7 @@ def recall(m: Margins) -> Ratio | None:
 
 
 @Metric(
-    of=("counts",),
+    of=("counts", "label_sets"),
     title="F1 of the positive label",
     label="F1",
     unit="share",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .metric import BY_LABEL, BY_ROW, BY_TOKEN, Counted, FewRows, Metric
-from .sums import Ratio, Totals, total
+from ..metric import BY_LABEL, BY_ROW, BY_TOKEN, Counted, FewRows, Metric
+from ..sums import Ratio, Totals, total
 
 if TYPE_CHECKING:
-    from .sums import FloatArray
+    from ..sums import FloatArray
 
 
 @Metric(
-    of=("probabilities",),
+    of=("probabilities", "label_sets"),
     title="area under the ROC curve",
     label="ROC AUC",
     heading="area under the ROC curve",
@@ -51,7 +51,7 @@ def roc_auc(t: Totals) -> FloatArray | None:
 
 
 @Metric(
-    of=("probabilities",),
+    of=("probabilities", "label_sets"),
     title="average precision",
     short="avg. precision",
     heading="average precision",
@@ -155,7 +155,7 @@ def ece(t: Totals) -> FloatArray:
 
 
 @Metric(
-    of=("probabilities", "tokens"),
+    of=("probabilities", "label_sets", "tokens"),
     title="loss (mean negative log-likelihood)",
     heading="loss",
     unit="nats",
