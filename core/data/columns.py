@@ -17,10 +17,10 @@ from .faults import Faults, show_value
 from .formats import Reading
 from .joined import as_text, opened, renamed
 from .labels import describe_scale, is_scale, sort_labels
-from .row_forms import NAMES, PAIRS, column_of, find_row_forms
+from .row_forms import MADE, NAMES, PAIRS, Becomes, column_of, find_row_forms
 from .sources import Table
 
-Form = Literal["text_label", "text", "prompt_completion", "messages"]
+Form = Literal["text_label", "text", Becomes]
 TEXT_NAMES = (
     *("text", "sentence", "review", "review_text", "message", "sms", "body", "content", "comment"),
     *("tweet", "utterance", "query", "question", "document", "headline", "input"),
@@ -64,8 +64,8 @@ class Columns:
     @property
     def roles(self) -> tuple[str, ...]:
         """What a row consists of, without the group and what goes into a prompt or a chat."""
-        if self.form == "messages":
-            return ("messages", "tools") if "tools" in self.sources else ("messages",)
+        if self.form not in ("text_label", "text", "prompt_completion"):
+            return (*MADE[self.form], *(["tools"] if "tools" in self.sources else []))
         return tuple(role for role in self.sources if role in ROLES and role != "group")
 
     def column_of(self, role: str) -> str:
@@ -231,7 +231,9 @@ def _named_forms(named: dict[str, str], table: Table) -> list[Columns]:
         written = [Columns("messages", sources, form.name) for form, sources in found]
         forms += written or [Columns("messages", {"messages": named["messages"]}, "messages")]
     if pair := {role: name for role, name in named.items() if role in ("prompt", "completion")}:
-        forms.append(Columns("prompt_completion", pair))
+        answers = find_row_forms(table, pair) if named.keys() == {"prompt"} else []
+        preferred = [Columns(f.becomes, s, f.name) for f, s in answers if "rejected" in s]
+        forms += preferred or [Columns("prompt_completion", pair)]
     if "text" in named:
         forms.append(Columns("text", {"text": named["text"]}))
     return forms

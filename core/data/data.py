@@ -13,6 +13,7 @@ import polars as pl
 from ..config.config import DataConfig, RunConfig
 from ..errors import DataError, Fault
 from ..run.events import ColumnsFound
+from ..tasks import find_task
 from .columns import (
     Columns,
     as_called_elsewhere,
@@ -171,7 +172,9 @@ def read_dataset(
     left_out = {name: Faults() for name in SPLITS}
     tables = _read_tables(data, task, folder, fatal, bad, tuple(slices))
     columns = _find_all_columns(data, task, tables, fatal)
-    if columns and columns.form != "messages":
+    if columns and "train" in tables:
+        _refuse_training(columns.form, task, tables["train"], fatal)
+    if columns and columns.form not in ("messages", "preference_chats"):
         _refuse_settings_of_chats(data, separated or {}, next(iter(tables.values())), fatal)
     if slices and (judged := _judged_table(data, tables)):
         check_slices(slices, judged, fatal)
@@ -237,9 +240,21 @@ def read_dataset(
     )
 
 
+def _refuse_training(form: str, task: str, table: Table, fatal: Faults) -> None:
+    if not find_task(task, form).learns:
+        what = (
+            "holds pairs of a chosen and a rejected answer, which ftev measures and does not train"
+        )
+        remedy = (
+            "Train with TRL's DPOTrainer, then compare both models: "
+            f"ftev-tui eval --base BASE --tuned TUNED --data {table.files[0]}"
+        )
+        fatal.about("data.train").add("no training", table.files[0], what, remedy)
+
+
 def _suggest(columns: Columns, unread: Iterable[str], table: Table) -> str:
     """`text = "{title}\\n{body}"`, where columns beside the text hold text too."""
-    role = next((r for r in ("text", "prompt") if r in columns.roles), "")
+    role = next((r for r in ("text", "prompt") if r in columns.sources), "")
     template = suggest_template(columns.sources[role], unread, table) if role else ""
     return f'{role} = "{template}"' if template else ""
 

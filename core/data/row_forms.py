@@ -24,6 +24,13 @@ from .faults import Faults
 from .sources import Table
 
 Row = dict[str, Any]
+Becomes = Literal["messages", "prompt_completion", "preference", "preference_chats"]
+MADE: Mapping[str, tuple[str, ...]] = {  # the roles that a row is made into
+    "messages": ("messages",),
+    "prompt_completion": ("prompt", "completion"),
+    "preference": ("prompt", "completion", "rejected"),
+    "preference_chats": ("messages", "rejected"),
+}
 Test = Callable[[object], bool]
 _SEEN = 20  # values of a column that are looked at
 CHATS = ("messages", "conversations", "conversation", "chat", "dialog", "dialogue", "turns")
@@ -53,7 +60,7 @@ class RowForm:
 
     name: str
     words: str  # completes "every row is ..."
-    becomes: Literal["messages", "prompt_completion"]
+    becomes: Becomes
     wanted: Mapping[str, Wanted]
     make: Callable[[Row], Row | LeftOut] | None = None  # None: the columns are the roles
     repeats: tuple[str, ...] = ()  # columns that hold the same again, as one text
@@ -172,6 +179,52 @@ def _answered(row: Row) -> Row | LeftOut:
     return _with_context(row | {"completion": texts})
 
 
+def _preferred_text(row: Row) -> Row | LeftOut:
+    """Without a prompt of their own, both answers begin with it: it ends at white space."""
+    prompt, chosen, rejected = row.get("prompt"), row["completion"], row["rejected"]
+    if not isinstance(chosen, str) or not isinstance(rejected, str):
+        return {"prompt": prompt or "", "completion": chosen, "rejected": rejected}
+    if chosen == rejected:
+        return LeftOut(NOT_DIFFERENT)
+    if prompt is None:
+        most, shared = min(len(chosen), len(rejected)), 0
+        while shared < most and chosen[shared] == rejected[shared]:
+            shared += 1
+        while shared and not chosen[shared - 1].isspace():
+            shared -= 1
+        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+    return {"prompt": prompt, "completion": chosen, "rejected": rejected}
+
+
+def _preferred_chat(row: Row) -> Row | LeftOut:
+    """What both chats begin with, and a prompt before it, is context."""
+    before = from_messages(row.get("prompt"))
+    answers = [_as_answer(row[role]) for role in ("completion", "rejected")]
+    for chat in answers:
+        if not isinstance(chat, list):
+            return {"messages": chat, "rejected": chat}
+    chosen, rejected = answers
+    if chosen == rejected:
+        return LeftOut(NOT_DIFFERENT)
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        shared += 1
+    context = before if isinstance(before, list) and not shared else []
+    context = [
+        t | {"weight": 0} if isinstance(t, dict) else t for t in [*context, *chosen[:shared]]
+    ]
+    return {"messages": [*context, *chosen[shared:]], "rejected": [*context, *rejected[shared:]]}
+
+
+def _as_answer(value: object) -> Any:
+    return (
+        [{"role": "assistant", "content": value}]
+        if isinstance(value, str)
+        else from_messages(value)
+    )
+
+
+NOT_DIFFERENT = "both answers are the same: there is nothing to prefer"
 UNDESIRED = "label is false: such completions are not to be learned"
 _TOOLS = Wanted(("tools",), _is_tools, optional=True)
 _SYSTEM = Wanted(SYSTEMS, _is_text, optional=True)
@@ -191,6 +244,12 @@ def _chats(
 def _pair(prompt: str, completion: str) -> RowForm:
     wanted = {"prompt": _text(prompt), "completion": _text(completion)}
     return RowForm("pair", "a prompt and its completion", "prompt_completion", wanted)
+
+
+def _preference(name: str, words: str, becomes: Becomes, **wanted: Wanted) -> RowForm:
+    chats = becomes == "preference_chats"
+    make = _preferred_chat if chats else _preferred_text
+    return RowForm(name, words, becomes, wanted, make, keys=KEYS if chats else frozenset())
 
 
 FORMS = (
@@ -270,6 +329,26 @@ FORMS = (
         },
         _with_input,
     ),
+    _preference(
+        *("preference", "two answers to a prompt, one of them preferred", "preference"),
+        prompt=_text("prompt", "question", "instruction", "query", "input", optional=True),
+        completion=_text("chosen"),
+        rejected=_text("rejected"),
+    ),
+    _preference(
+        *("preferred_chats", "two chats, one of them preferred", "preference_chats"),
+        prompt=Wanted(("prompt",), lambda v: isinstance(v, list | str), optional=True),
+        completion=Wanted(("chosen",), _is_messages),
+        rejected=Wanted(("rejected",), _is_messages),
+        tools=_TOOLS,
+    ),
+    _preference(
+        *("preferred_answers", "two answers to a chat, one of them preferred", "preference_chats"),
+        prompt=Wanted(("prompt",), _is_messages),
+        completion=_text("chosen"),
+        rejected=_text("rejected"),
+        tools=_TOOLS,
+    ),
     _pair("prompt", "completion"),
     _pair("prompt", "response"),
     _pair("question", "answer"),
@@ -303,7 +382,11 @@ def find_row_forms(table: Table, named: Mapping[str, str]) -> list[tuple[RowForm
 
 
 def column_of(sources: Mapping[str, str], role: str) -> str:
-    """The column that holds a role, or in which it ends: a chat may come in two."""
+    """The column that holds a role, or in which it ends: a chat may come in two. A prompt that two
+    answers share stands in a column of its own.
+    """
+    if role == "prompt":
+        return sources.get(role, role)
     return sources.get(role) or sources["completion"]
 
 
@@ -328,7 +411,7 @@ def make_rows(name: str, sources: Mapping[str, str], table: Table, left_out: Fau
     kept = [row for row, out in enumerate(made) if not isinstance(out, LeftOut)]
     rows = [out for out in made if not isinstance(out, LeftOut)]
     table = table.take(kept)
-    for role in ("messages",) if form.becomes == "messages" else ("prompt", "completion"):
+    for role in MADE[form.becomes]:
         column = column_of(sources, role)
         table.columns[column] = _as_column(column, [row[role] for row in rows])
     return table

@@ -46,8 +46,10 @@ def select_rows(
     read = {role: columns.column_of(role) for role in columns.roles}
     values = {role: _read_role(role, name, table, bad) for role, name in read.items()}
     if "messages" in values:
-        chats = _learnable(values["messages"].to_list(), table, left_out)
-        values["messages"] = as_series([chat and _with_system(chat, system) for chat in chats])
+        for role in [role for role in ("messages", "rejected") if role in values]:
+            chats = _learnable(values[role].to_list(), table, left_out)
+            chats = [chat and _with_system(chat, system) for chat in chats]
+            values[role] = as_series(chats).alias(role)
         values["file"] = pl.Series(table.file.replace_strict(dict(enumerate(table.files))))
     frame = pl.DataFrame({"row_id": table.row_id, "line": table.line, **values})
     if (group := columns.sources.get("group")) and group in table.columns:
@@ -104,7 +106,7 @@ def _read_role(role: str, name: str, table: Table, bad: Faults) -> pl.Series:
     if role == "tools":
         return _read_tools(table.columns.get(name), len(table.row_id))
     column = table.columns[name]
-    if role == "messages":
+    if role == "messages" or (role == "rejected" and column.dtype != pl.String):
         return _read_messages(column, name, table, bad)
     values = _texts(role, column, name, table, bad)
     if role == "label":

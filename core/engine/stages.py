@@ -24,7 +24,7 @@ from .models.devices import Telemetry, describe_device, drawn_from, training_pre
 from .models.heads import check_label_map, merge_labels
 from .models.load import add_adapter, own_labels
 from .models.tokenizers import check_vocabulary, compare_models, tokens_without_embedding
-from .scoring.rows import begin_with_space
+from .scoring.rows import CHATS, PROMPTED, begin_with_space
 from .training import train
 from .worker.session import Session
 
@@ -44,7 +44,7 @@ def read_data(s: Session) -> None:
         s.note(note)
     s.form = s.dataset.columns.form
     s.paired = "text_pair" in s.dataset.columns.sources
-    if s.form == "prompt_completion":
+    if s.form in PROMPTED:
         # a prompt has to end as those of training did: with white space, or before it
         seen = s.dataset.splits.get("train") or s.dataset.splits["test"]
         s.spaced = begin_with_space(seen.frame["completion"])
@@ -120,7 +120,7 @@ def prepare_training_data(s: Session) -> None:
 
 def note_on_template(s: Session) -> None:
     """What a chat template leaves out or rewrites of the first split that there is."""
-    if s.form != "messages":
+    if s.form not in CHATS:
         return
     from .scoring.chats import keys_not_rendered, notes_on_history
 

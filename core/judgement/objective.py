@@ -270,9 +270,11 @@ def against_chance(history: History, split: str, model: str) -> Standing | None:
     """None where nothing can decide: no interval, no size of the vocabulary, or only one label.
 
     Classifiers: balanced accuracy against one over the labels that occur, or MCC against 0.
-    Language models: loss against ln V.
+    Language models: loss against ln V. Other tasks: the metric that they name.
     """
     result = history.results[split][model]
+    if chance := history.task_type.chance:
+        return _standing(result, split, model, *chance)
     if history.task_type.writes:
         guess = history.random_loss
         return None if guess is None else _standing(result, split, model, "loss", guess)

@@ -35,12 +35,14 @@ from .probabilities import RANKINGS, ProbabilityScores
 from .references import read_references
 from .results import Comparison
 from .rows import (
+    AddedRows,
     ClassificationRows,
     TextRows,
     are_same_rows,
     check_same_rows,
     positive_label,
     read_classification,
+    read_pairs,
     read_text,
 )
 from .smoothing import (
@@ -141,9 +143,17 @@ def compare(
         check_same_rows(before, after, names)
         found = _classification_differences((before, after), labels, positive, resampling)
         clusters = before.clusters
+    return _comparisons(found, (split, from_model, to_model), metrics, clusters)
+
+
+def _comparisons(
+    found: Differences,
+    of: tuple[str, str, str],
+    metrics: Sequence[str] | None,
+    clusters: Clusters | None,
+) -> list[Comparison]:
     wanted = metrics if metrics is not None else [m for m in found if not repeats(m, found)]
-    models = (split, from_model, to_model)
-    return [_comparison(name, models, found[name], clusters) for name in wanted if name in found]
+    return [_comparison(name, of, found[name], clusters) for name in wanted if name in found]
 
 
 def _comparison(
@@ -429,10 +439,35 @@ def _answer_differences(
     if a is None or b is None:
         return {}
     check_same_rows(a, b, names)
+    answered = f", {a.n:,} answered rows"
+    found = _added_differences(a, b, r)
+    return {name: replace(d, how=d.how + answered) for name, d in found.items()}
+
+
+def _added_differences(a: AddedRows, b: AddedRows, r: Resampling) -> Differences:
+    """Of the same rows."""
     found = _row_differences((a, b), a.clusters, r)
     for name in [name for name in found if METRICS[name].right_or_wrong]:
         exact = _of_shares(found[name], b.columns[name] - a.columns[name], a.clusters)
         fixed, broke = exact.changed or (0, 0)
         found[name] = replace(exact, p_how=f"{exact.p_how}, fixed {fixed:,}, broke {broke:,}")
-    answered = f", {a.n:,} answered rows"
-    return {name: replace(d, how=d.how + answered) for name, d in found.items()}
+    return found
+
+
+def compare_preferences(
+    split: str,
+    from_model: str,
+    frame_a: pl.DataFrame,
+    to_model: str,
+    frame_b: pl.DataFrame,
+    metrics: Sequence[str] | None = None,
+    resampling: Resampling = DEFAULT,
+) -> list[Comparison]:
+    """As `compare`, of frames as for `evaluate_preferences`."""
+    a, b = read_pairs(frame_a), read_pairs(frame_b)
+    check_same_rows(a, b, (from_model, to_model))
+    found = _added_differences(a, b, resampling) if a.n else {}
+    texts = read_text(frame_a), read_text(frame_b)
+    if are_same_rows(*texts):
+        found |= _text_differences(*texts, resampling)
+    return _comparisons(found, (split, from_model, to_model), metrics, a.clusters)

@@ -48,9 +48,16 @@ from .counts import (
 )
 from .metric import METRICS, RowShare, ratios
 from .probabilities import ProbabilityScores
-from .references import ReferenceRows, read_references
+from .references import read_references
 from .results import Confusion, Estimate, ModelResult
-from .rows import ClassificationRows, positive_label, read_classification, read_text
+from .rows import (
+    AddedRows,
+    ClassificationRows,
+    positive_label,
+    read_classification,
+    read_pairs,
+    read_text,
+)
 from .smoothing import (
     Ends,
     are_few,
@@ -126,7 +133,9 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     estimates |= _of_few_rows(estimates, drawn)
     answers = read_references(frame)
     if answers is not None:
-        estimates |= _reference_estimates(answers, resampling)
+        answered = f", {answers.n:,} answered rows"
+        found = _added_estimates(answers, resampling)
+        estimates |= {n: replace(e, method=e.method + answered) for n, e in found.items()}
     return ModelResult(
         n=rows.n,
         clusters=None if rows.clusters is None else rows.clusters.count,
@@ -166,16 +175,31 @@ def _of_few_rows(estimates: Mapping[str, Estimate], drawn: _Drawn) -> dict[str, 
     return found
 
 
-def _reference_estimates(answers: ReferenceRows, resampling: Resampling) -> dict[str, Estimate]:
-    """Answers against references; the number of rows stands in the method: it is not `n`."""
-    values, clusters = values_of(answers), answers.clusters
-    drawn = _drawn(answers, clusters, resampling)
-    divided = ratios("answers", answers.totals(totals_of(answers)))
+def evaluate_preferences(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> ModelResult:
+    """Metrics of pairs, and those of the chosen texts' tokens, from rows as for `evaluate_text`
+    with rejected_nll and rejected_tokens. Raises DataError.
+    """
+    result, pairs = evaluate_text(frame, seed, draws), read_pairs(frame)
+    estimates = _added_estimates(pairs, Resampling(seed, draws)) if pairs.n else {}
+    lost = frame["row_id"].filter(~frame["row_id"].is_in(pairs.row_id))
+    broken = frame.filter(~(pl.col("nll").is_finite() & pl.col("rejected_nll").is_finite()))
+    return replace(
+        result,
+        metrics=estimates | result.metrics,
+        unscored=sorted(lost),
+        no_prediction=sorted(broken["row_id"]),
+    )
+
+
+def _added_estimates(rows: AddedRows, resampling: Resampling) -> dict[str, Estimate]:
+    values, clusters = values_of(rows), rows.clusters
+    drawn = _drawn(rows, clusters, resampling)
+    divided = ratios(rows.source, rows.totals(totals_of(rows)))
     found = drawn.estimates(values, divided)
+    found |= _of_few_rows(found, drawn)
     for name in [name for name in found if METRICS[name].right_or_wrong]:
-        found[name] = _wilson_estimate(values[name], answers.columns[name], clusters)
-    answered = f", {answers.n:,} answered rows"
-    return {name: replace(e, method=e.method + answered) for name, e in found.items()}
+        found[name] = _wilson_estimate(values[name], rows.columns[name], clusters)
+    return found
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.bool_]
 
-Task = Literal["classification", "multi_label", "generation"]
+Task = Literal["classification", "multi_label", "generation", "preference"]
 Direction = Literal["higher", "lower"]
 Source = Literal[
     "counts",  # margins of a confusion matrix: `sums.Margins`
@@ -37,6 +37,7 @@ Source = Literal[
     "probabilities",  # totals of `probabilities.ProbabilityScores`
     "tokens",  # totals of `rows.TextRows`: nll, tokens, correct, bytes
     "answers",  # totals of `references.ReferenceRows`
+    "pairs",  # totals of `rows.PairRows`
 ]
 Unit = Literal[
     "share",  # 0 to 1, shown in per cent
@@ -56,12 +57,13 @@ RANGES: Mapping[Unit, tuple[float, float]] = {
     "bits": (0, math.inf),
     "points": (0, 100),
 }
-_TASKS: Mapping[Source, Task] = {
-    "counts": "classification",
-    "label_sets": "multi_label",
-    "probabilities": "classification",
-    "tokens": "generation",
-    "answers": "generation",
+_TASKS: Mapping[Source, tuple[Task, ...]] = {
+    "counts": ("classification",),
+    "label_sets": ("multi_label",),
+    "probabilities": ("classification",),
+    "tokens": ("generation", "preference"),
+    "answers": ("generation",),
+    "pairs": ("preference",),
 }
 
 
@@ -171,7 +173,7 @@ class Metric:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """Those that have it."""
-        return tuple(dict.fromkeys(_TASKS[source] for source in self.of))
+        return tuple(dict.fromkeys(task for source in self.of for task in _TASKS[source]))
 
     @property
     def tested_as(self) -> str:
@@ -211,7 +213,7 @@ METRICS: dict[str, Metric] = {}
 
 def metrics_of(task: str | None) -> list[str]:
     """The metrics that a task has."""
-    every = set(_TASKS.values())
+    every = {name for tasks in _TASKS.values() for name in tasks}
     return [n for n, metric in METRICS.items() if task in metric.tasks or every <= {*metric.tasks}]
 
 

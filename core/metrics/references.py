@@ -7,21 +7,21 @@ its own significance tests; a test holds that totals give what its `corpus_score
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from .answer_text import END_OF_REASONING, answer_part, normalise_text
-from .bootstrap import added_columns, named_columns
-from .clusters import Clusters, read_clusters
-from .counts import Draws, FloatArray, IntArray
-from .metric import draws_of, metrics_from
-from .sums import Totals
+from .bootstrap import added_columns
+from .clusters import read_clusters
+from .counts import FloatArray
+from .metric import Source, metrics_from
+from .rows import AddedRows
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -92,20 +92,14 @@ class AnswerTexts:
         return f"rouge-score {version('rouge-score')}, no stemmer, words of a-z and 0-9 only"
 
 
-@dataclass(frozen=True)
-class ReferenceRows:
-    """Sums of answered rows, by ascending row id; a `bootstrap.RowScores`."""
+@dataclass(frozen=True, kw_only=True)
+class ReferenceRows(AddedRows):
+    """Answered rows, with the references that their answers are set against."""
 
-    row_id: IntArray  # [n]
     references: tuple[str, ...]
-    columns: Mapping[str, FloatArray]  # metric -> [n] or [n, k]
     signatures: dict[str, str]  # metric -> how exactly it was computed
-    clusters: Clusters | None = None
-    content_name = "the reference"  # what must agree between two models
-
-    @property
-    def n(self) -> int:
-        return len(self.row_id)
+    source: ClassVar[Source] = "answers"
+    content_name: ClassVar[str] = "the reference"  # what must agree between two models
 
     @property
     def content(self) -> NDArray[np.object_]:
@@ -115,25 +109,6 @@ class ReferenceRows:
     def tokens(self) -> FloatArray:
         """[n, 2] tokens of answers and references as BLEU counts them."""
         return self.columns["bleu"][:, :2]
-
-    @cached_property
-    def sums(self) -> FloatArray:
-        """[n, k]: 1, and the columns of each metric side by side."""
-        return np.column_stack((np.ones(self.n), *self.columns.values()))
-
-    def features(self, rows: slice) -> FloatArray:
-        return self.sums[rows]
-
-    def totals(self, totals: FloatArray) -> Totals:
-        """Totals [..., k] of `features` by name."""
-        return {"rows": totals[..., 0]} | named_columns(totals, 1, self.columns)
-
-    def metrics_of_totals(self, totals: FloatArray) -> Draws:
-        """Totals [..., k] to metrics [...]."""
-        return draws_of("answers", self.totals(totals))
-
-    def reweighted(self, weights: FloatArray) -> Draws:
-        return {}
 
     def row_chrf(self) -> FloatArray:
         """[n] chrF of each answer by itself, 0 to 100."""
@@ -164,7 +139,10 @@ def read_references(frame: pl.DataFrame) -> ReferenceRows | None:
     if any(END_OF_REASONING in text for text in (*answers, *references)):
         signatures = {m: f"{how}, {AFTER_REASONING}" for m, how in signatures.items()}
     ids = rows["row_id"].to_numpy()
-    return ReferenceRows(ids, tuple(references), columns, signatures, read_clusters(rows))
+    clusters = read_clusters(rows)
+    return ReferenceRows(
+        ids, columns, clusters, references=tuple(references), signatures=signatures
+    )
 
 
 def bleu(totals: FloatArray) -> FloatArray:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from ..errors import DataError, Fault
 from .bootstrap import added_columns, named_columns, with_columns
 from .clusters import Clusters, read_clusters
 from .counts import Draws, FloatArray, IntArray, default_positive
-from .metric import draws_of, observed
+from .metric import Source, draws_of, observed
 from .sums import Totals
 
 SHOWN = 5  # row ids named in an error
@@ -104,6 +104,88 @@ class TextRows:
 
     def reweighted(self, weights: FloatArray) -> Draws:
         return {}
+
+
+@dataclass(frozen=True)
+class AddedRows:
+    """What rows add to the totals of a source's metrics, by ascending row id; a
+    `bootstrap.RowScores`.
+    """
+
+    row_id: IntArray  # [n]
+    columns: Mapping[str, FloatArray]  # metric -> [n] or [n, k]
+    clusters: Clusters | None = None
+    source: ClassVar[Source]
+
+    @property
+    def n(self) -> int:
+        return len(self.row_id)
+
+    @cached_property
+    def sums(self) -> FloatArray:
+        """[n, k]: 1, and the columns of each metric side by side."""
+        return np.column_stack((np.ones(self.n), *self.columns.values()))
+
+    def features(self, rows: slice) -> FloatArray:
+        return self.sums[rows]
+
+    def totals(self, totals: FloatArray) -> Totals:
+        """Totals [..., k] of `features` by name."""
+        return {"rows": totals[..., 0]} | named_columns(totals, 1, self.columns)
+
+    def metrics_of_totals(self, totals: FloatArray) -> Draws:
+        """Totals [..., k] to metrics [...]."""
+        return draws_of(self.source, self.totals(totals))
+
+    def reweighted(self, weights: FloatArray) -> Draws:
+        return {}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Log-likelihoods, in nats [n], and tokens [n] of a chosen and a rejected text; what metrics of
+    pairs are counted in."""
+
+    chosen: FloatArray
+    rejected: FloatArray
+    chosen_tokens: FloatArray
+    rejected_tokens: FloatArray
+
+    @property
+    def margin(self) -> FloatArray:
+        """[n] by how much likelier the chosen text is, in nats."""
+        return self.chosen - self.rejected
+
+    @property
+    def margin_per_token(self) -> FloatArray:
+        """[n] the same of each text's mean over its tokens."""
+        return self.chosen / self.chosen_tokens - self.rejected / self.rejected_tokens
+
+
+@dataclass(frozen=True)
+class PairRows(AddedRows):
+    """Pairs that a model can tell apart."""
+
+    source: ClassVar[Source] = "pairs"
+    content_name: ClassVar[str] = "the pair"
+
+    @property
+    def content(self) -> IntArray:
+        """What must agree between two models: of pairs, the rows alone, which texts made."""
+        return self.row_id
+
+
+def read_pairs(frame: pl.DataFrame) -> PairRows:
+    """Rows of row_id, nll, tokens, rejected_nll and rejected_tokens; those without a token to score
+    on either side are left out. Raises DataError as below.
+    """
+    columns = ("nll", "rejected_nll", "tokens", "rejected_tokens")
+    frame = _ordered(frame, ("row_id", *columns))
+    scored = frame.filter((pl.col("tokens") > 0) & (pl.col("rejected_tokens") > 0))
+    nll, rejected, *tokens = (scored[c].cast(pl.Float64).to_numpy() for c in columns)
+    pairs = Pairs(-nll, -rejected, *tokens)
+    ids = scored["row_id"].to_numpy()
+    return PairRows(ids, added_columns("pairs", pairs), read_clusters(scored))
 
 
 def text_totals(totals: FloatArray) -> dict[str, FloatArray]:

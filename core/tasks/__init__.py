@@ -63,6 +63,7 @@ class Task:
     has_labels: bool = False  # a row's truth is one of an explicit list of labels
     has_head: bool = False  # a row is read as a whole, and answered by the outputs of a head
     writes: bool = False  # reads and writes text, token by token
+    learns: bool = True  # ftev can train on such rows
     answers: bool = False  # its evaluation has the models write answers to held-out prompts
     forms: tuple[str, ...] = ()  # of examples, as `core.data.columns` finds them
     settings: tuple[str, ...] = ()  # those that mean something for this task alone
@@ -75,6 +76,7 @@ class Task:
     accuracy_title: str = "accuracy"
     accuracy_heading: str = "accuracy"  # of a narrow column
     loss_unit: str = "row"  # the loss is a mean over these
+    chance: tuple[str, float] | None = None  # a metric, and its value for who knows nothing
     guesses: str = "labels"  # what random guessing draws from
     guess_formula: str = "ln of the labels"
 

@@ -25,6 +25,8 @@ FORMS = {
     "text": "running text",
     "prompt_completion": "a prompt and its completion",
     "messages": "chats",
+    "preference": "two answers to a prompt, one of them preferred",
+    "preference_chats": "two chats, one of them preferred",
 }
 
 

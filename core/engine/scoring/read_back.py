@@ -152,6 +152,8 @@ def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
     if rows.scored is not None:
         columns["scored"] = [scored.tolist() for scored in rows.scored]
         columns["bytes"] = rows.bytes
+    if rows.rejected is not None:
+        columns["rejected"] = _frame_of(rows.rejected, names).to_struct()
     return pl.DataFrame(columns, schema_overrides={"ids": pl.List(pl.Int32)})
 
 
@@ -248,6 +250,8 @@ def _rows_of(frame: pl.DataFrame, loaded: Loaded) -> TokenRows:
     if "scored" in frame.columns:
         rows.scored = [np.asarray(scored, dtype=np.bool_) for scored in frame["scored"].to_list()]
         rows.bytes = frame["bytes"].to_list()
+    if "rejected" in frame.columns:
+        rows.rejected = _rows_of(frame["rejected"].struct.unnest(), loaded)
     return rows
 
 

@@ -22,6 +22,8 @@ from ..models.models import Loaded, stop_ids, takes
 from .chats import refused, render_chat, render_prompt, scored_text
 from .templates import Message
 
+CHATS = ("messages", "preference_chats")  # forms that a chat template renders
+PROMPTED = ("prompt_completion", "preference")  # forms of a prompt and what follows it
 CHUNK = 2_000  # rows tokenised at a time
 EXAMPLES = 50  # rows named of those that lost something
 
@@ -35,6 +37,7 @@ class TokenRows:
     scored: list[NDArray[np.bool_]] | None = None  # generation
     labels: NDArray[np.int64] | None = None  # where each row has one
     wanted: NDArray[np.float32] | None = None  # [rows, outputs], where a head answers in numbers
+    rejected: TokenRows | None = None  # of pairs: the other text of each
     segments: list[NDArray[np.int32]] | None = None  # 1 in the second text, where a model asks
     documents: list[int] = field(default_factory=list)  # of each window, where some took several
     bytes: list[int] = field(default_factory=list)  # UTF-8 bytes of the scored text
@@ -80,6 +83,7 @@ class TokenRows:
             segments=chosen(self.segments),
             labels=None if self.labels is None else self.labels[index],
             wanted=None if self.wanted is None else self.wanted[index],
+            rejected=None if self.rejected is None else self.rejected.take(index),
             bytes=chosen(self.bytes) if self.bytes else [],
             ends=chosen(self.ends) if self.ends else [],
         )
@@ -360,11 +364,11 @@ def prompt_ids(
     `spaced`: the completions there began with white space, which then is for the model to write.
     `system`: what chats without a system message begin with.
     """
-    if form == "messages" and loaded.tokenizer.chat_template:
+    if form in CHATS and loaded.tokenizer.chat_template:
         chat = [{"role": "user", "content": text}]
         before = [{"role": "system", "content": system}] if system else []
         return render_prompt([*before, *chat], loaded.tokenizer)
-    shown = prompt_text(text, " " * spaced) if form == "prompt_completion" else text
+    shown = prompt_text(text, " " * spaced) if form in PROMPTED else text
     room = loaded.max_length - 1
     return [loaded.prefix_id, *encode(loaded, [shown])[0][-room:]]
 

@@ -18,6 +18,7 @@ from ..selection import metric_value, unclean
 from .case import EVIDENCE_ROWS, Case, Finding, is_shown, pitfall
 from .course import for_label, learn_less, learn_more, learnt_nothing
 
+LENGTH_GAP = 0.25  # of two shares of preferred pairs
 PARADOX_GAP = 0.15  # accuracy above balanced accuracy by this much hides a failing label
 POOR_RECALL = 0.5
 BELOW_CHANCE = -2.33  # standard errors: p = 0.01 on this side
@@ -56,6 +57,41 @@ def _no_prediction(case: Case) -> Iterator[Finding]:
             learn_less(case, "Load the model in float32 and evaluate again"),
             {split: len(rows)},
         )
+
+
+@pitfall(
+    "length_decides",
+    title="length decides which text is preferred",
+    see=("preference_accuracy", "preference_accuracy_per_token"),
+)
+def _length_decides(case: Case) -> Iterator[Finding]:
+    """The base's preference by the sum of likelihoods is far from its preference per token.
+
+    A sum falls with every token, so it prefers the shorter text; a mean is free of that. Where both
+    lie far apart, chosen and rejected texts differ in length throughout, and the sum says less of
+    what a model prefers than of which text is longer. The verdict should then rest on the figure
+    per token, declared as the objective before the run.
+
+    Trap: The slant is in the base and in the tuned model alike, so a difference between them looks
+    fair. It is not: a share near 100 % or near 0 % leaves tuning no room to show anything.
+    """
+    base = case.results.get("base")
+    by_sum, per_token = (
+        metric_value(base, name)
+        for name in ("preference_accuracy", "preference_accuracy_per_token")
+    )
+    if by_sum is None or per_token is None or abs(by_sum - per_token) < LENGTH_GAP:
+        return
+    kind = "shorter" if by_sum > per_token else "longer"
+    yield Finding(
+        "length_decides",
+        "warning",
+        f"the base prefers the chosen text in {format_value('accuracy', by_sum)} of the pairs of "
+        f"{case.split} by the sum of likelihoods and in {format_value('accuracy', per_token)} per "
+        f"token: chosen texts are mostly the {kind} ones, and length decides",
+        {"by_sum": by_sum, "per_token": per_token},
+        remedy="Declare preference_accuracy_per_token as the objective",
+    )
 
 
 @pitfall(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..sums import FloatArray
 
 _ANSWERS = "rows with a reference"
+_PAIRS = "pairs of a chosen and a rejected text"
 _Rouge = partial(
     Metric,
     of=("answers",),
@@ -140,6 +141,83 @@ def bits_per_byte(t: Totals) -> Ratio:
     share of it masked, the figures no longer speak of the same bytes: see rows truncated.
     """
     return Ratio(t["nll"], math.log(2) * t["bytes"])
+
+
+@Metric(
+    of=("pairs",),
+    title="preference accuracy",
+    short="preferred",
+    heading="preference accuracy",
+    unit="share",
+    formula="pairs whose chosen text has the higher log-likelihood ÷ pairs",
+    counted=Counted("pairs whose chosen text is likelier", _PAIRS, BY_ROW),
+    right_or_wrong=True,
+    adds=lambda p: (p.margin > 0).astype(float),
+    leading=True,
+    chart=2,
+    see=("preference_accuracy_per_token", "preference_margin"),
+)
+def preference_accuracy(t: Totals) -> Ratio:
+    """The share of pairs in which the model gives the chosen text a higher likelihood than the
+    rejected one, each as the sum over its tokens and its end.
+
+    50 % is what a coin gives. A base often lies near it: likelihood favours what is usual, and
+    short texts. What counts is how many pairs tuning turned round, and how sure that is.
+
+    Trap: A sum falls with every token, so where the chosen texts are the longer ones it lies below
+    50 % whatever the model prefers. Read it beside the figure per token, which has no such slant.
+    """
+    return Ratio(t["preference_accuracy"], t["rows"])
+
+
+@Metric(
+    of=("pairs",),
+    title="preference accuracy per token",
+    short="pref. per token",
+    heading="preference accuracy per token",
+    unit="share",
+    formula="pairs whose chosen text has the higher mean log-likelihood per token ÷ pairs",
+    counted=Counted("pairs whose chosen text is likelier per token", _PAIRS, BY_ROW),
+    right_or_wrong=True,
+    adds=lambda p: (p.margin_per_token > 0).astype(float),
+    see=("preference_accuracy", "preference_margin"),
+)
+def preference_accuracy_per_token(t: Totals) -> Ratio:
+    """The share of pairs in which the chosen text has the higher mean log-likelihood per token.
+
+    Length is taken out of it: a long text is not at a disadvantage. It is the reward of SimPO,
+    where the sum is nearer to that of DPO.
+
+    Trap: Easy tokens raise a mean: a text padded with stock phrases looks preferred.
+    """
+    return Ratio(t["preference_accuracy_per_token"], t["rows"])
+
+
+@Metric(
+    of=("pairs",),
+    title="preference margin",
+    short="margin",
+    heading="preference margin",
+    unit="nats",
+    formula="sum of (log-likelihood of chosen - log-likelihood of rejected) ÷ pairs",
+    counted=Counted("sum of margins (nats)", _PAIRS, BY_ROW),
+    few_rows=FewRows(of_logarithm=False),
+    limits=(-math.inf, math.inf),
+    adds=lambda p: p.margin,
+    sign_flip=True,
+    see=("preference_accuracy", "preference_accuracy_per_token"),
+)
+def preference_margin(t: Totals) -> Ratio:
+    """By how much, in nats per pair, the chosen text is likelier than the rejected one, on average.
+
+    Tuned less base is what DPO calls the reward margin, without its factor beta. It shows how far
+    tuning moved pairs that a share already counts as right.
+
+    Trap: A few long pairs can carry it. Where the share stays and the margin soars, the model has
+    become surer of what it preferred before, and often less likely to write the chosen text itself:
+    look at the loss of the chosen texts too.
+    """
+    return Ratio(t["preference_margin"], t["rows"])
 
 
 @Metric(
