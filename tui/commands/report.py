@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 import msgspec
 
 from ...core.errors import ConfigError, Fault
-from ...core.report.formats import DEFAULT_FORMATS
+from ...core.report.document import Report
+from ...core.report.formats import DEFAULT_FORMATS, publish_as
 from ...core.report.glossary import KINDS, Entry, entries, explain, of_kind
 from ...core.report.quiz import Question, count_right, make_quiz, read_answers
 from ...core.report.report import (
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if problem := write_missing(found, read_history(found)):
         say(f"ftev: {problem}")
     if wanted or options.out:
-        _write(found, wanted, options)
+        _write(found, report, wanted, options)
     if options.json:
         print_json(report)
     elif not (wanted or options.out):
@@ -59,13 +61,16 @@ def run(options: argparse.Namespace) -> int:
     return gate_code(report) if options.gate else 0
 
 
-def _write(found: Run, wanted: list[str], options: argparse.Namespace) -> None:
+def _write(found: Run, report: Report, wanted: list[str], options: argparse.Namespace) -> None:
     out = Path(options.out) if options.out else None
     for path in write_report(found, wanted or DEFAULT_FORMATS, out):
         if options.json:
             say(f"written: {path}")
         else:
             print(path)
+    for name in wanted:
+        for line in publish_as(name, report, os.environ):
+            print(line, file=sys.stderr if options.json else sys.stdout)
 
 
 def _print(text: str) -> None:

@@ -7,7 +7,7 @@ polars or jinja2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -39,6 +39,12 @@ def files_as(name: str, run: Run, report: Report, out: Path | None) -> Iterator[
         yield from module.files(run, report, out)
     else:
         yield (out or run.path) / f"report.{name}", module.render(report)
+
+
+def publish_as(name: str, report: Report, environment: Mapping[str, str]) -> list[str]:
+    """Hand the report to who runs this, as the environment says; returns lines to be printed."""
+    publish = getattr(_module(name), "publish", None)
+    return list(publish(report, environment)) if publish else []
 
 
 def _module(name: str) -> Any:
