@@ -19,6 +19,10 @@ setup(
     version=version[1],
     long_description=page,
     long_description_content_type="text/markdown",
-    packages=["ftev", *(f"ftev.{name}" for name in found)],
-    package_dir={"ftev": "ftev", **{f"ftev.{room}": room for room in ROOMS}},
+    packages=["ftev", "ftev.sample_runs", *(f"ftev.{name}" for name in found)],
+    package_dir={
+        "ftev": "ftev",
+        "ftev.sample_runs": "sample_runs",
+        **{f"ftev.{room}": room for room in ROOMS},
+    },
 )

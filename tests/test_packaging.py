@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import ftev
 import pytest
+from ftev.core.config.config_file import load_config
 from ftev.core.errors import FtevError
+from ftev.tui import cli
 from imports import ROOT
 from waiting import patience
 
@@ -100,3 +103,22 @@ def test_the_ratios_of_the_readme_are_those_that_the_benchmarks_printed() -> Non
     assert "| base and adapter streamed together: `generate` twice | 9." in bench_all.with_figures(
         readme, other
     )
+
+
+def test_the_sample_runs_and_the_demo_are_there_for_who_has_no_checkout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copied once, and never over what was changed; the sources are part of the package."""
+    runs, kept = str(tmp_path / "runs"), str(tmp_path / "kept")
+    for _ in range(2):
+        assert cli.main(["samples", "--runs-dir", runs, "--json"]) == 0
+        folders = json.loads(capsys.readouterr().out)
+    assert [Path(f).name for f in folders] == ["sample-classification", "sample-generation"]
+    assert cli.main(["report", folders[0]]) == 0
+    assert "## Verdict: ship" in capsys.readouterr().out
+    assert cli.main(["demo", "--keep", kept, "--json"]) == 0
+    config = Path(json.loads(capsys.readouterr().out)["config"])
+    assert cli.main(["demo", "--keep", kept]) == 2
+    assert "perhaps edited" in capsys.readouterr().err
+    assert load_config(config).data.train == "train.csv"
+    assert '"ftev.sample_runs": "sample_runs"' in (ROOT / "setup.py").read_text()

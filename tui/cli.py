@@ -161,6 +161,13 @@ class _Commands:
 def _add_starting(commands: _Commands) -> None:
     demo = commands.add("demo", "train", "fine-tune a tiny model on made-up data, offline")
     demo.add_argument("--task", choices=DEMOS, default=DEMOS[0])
+    demo.add_argument(
+        "--keep",
+        metavar="DIR",
+        nargs="?",
+        const="",
+        help="write its data and run.toml there (default: demo_TASK); starts nothing",
+    )
     _add_how(demo)
 
     train = commands.add("train", "train", "start a run and open its screen")
@@ -248,6 +255,9 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 def _add_looking(commands: _Commands) -> None:
     commands.add_for_run("open", "open", "attach to a run, or replay one")
     commands.add("list", "list_runs", "the runs, newest first, each with its headline")
+    commands.add(
+        "samples", "list_runs.copy_samples", "two finished runs to look at, without weights"
+    )
     commands.add_for_run("status", "steer.show_status", "where a run stands")
     report = commands.add_for_run("report", "report", "the metrics report of a run")
     report.add_argument(

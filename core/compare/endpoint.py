@@ -193,12 +193,15 @@ class Endpoint:
 
     def _check_model(self) -> None:
         """Some hosts list no models, or not all of them: then the first question shows it."""
+        self._attempts = 1
         try:
             listed = self._ask("GET", f"{self.address.url}/models", None, _Models).data
         except _RefusedError as error:
             if error.status in (401, 403):
                 raise
             return
+        finally:
+            self._attempts = ATTEMPTS
         names = [model.id for model in listed]
         if names and self.address.model not in names:
             shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+from pathlib import Path
 
+from ... import core
 from ...core.catalog.listed import ENDED, Summary, format_headline, list_entries
 from ...core.errors import RunError
+from ...core.files.disk import replacing, writing
 from ...core.run.runs import Run, runs_folder
 from ...core.wording.numbers import DASH
 from ..drawing.format import format_bytes
 from .show import print_json, print_table, say
+
+SAMPLES = Path(core.__path__[0]).parent / "sample_runs"  # in a checkout as installed
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,6 +42,28 @@ def run(options: argparse.Namespace) -> int:
         columns = ("run", "task", "status", "step", "headline", *["name, tags"] * noted)
         words = ("run", "task", "status", "headline", "name, tags")
         print_table(columns, rows, words=words)
+    return 0
+
+
+def copy_samples(options: argparse.Namespace) -> int:
+    """The sample runs that ship with ftev, beside the other runs; one that is there already stays.
+
+    Raises RunError where they cannot be written.
+    """
+    folder, copied = runs_folder(options.runs_dir), list[str]()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for source in sorted(p for p in SAMPLES.iterdir() if (p / "events.jsonl").exists()):
+        place = folder / f"sample-{source.name}"
+        if not place.exists():
+            with replacing(place, 1 << 20) as temporary:
+                shutil.copytree(source, temporary)
+        copied.append(str(place))
+    if options.json:
+        print_json(copied)
+    else:
+        print("\n".join(copied))
+        print(f"`ftev-tui open {copied[0]}` shows one; `ftev-tui verify` makes its numbers again")
     return 0
 
 

@@ -22,6 +22,8 @@ DEMO_FOLDER = "demo_data"
 def run(options: argparse.Namespace) -> int:
     """Raises FtevError before anything is started where config or data are at fault."""
     options.full_report = is_demo = options.command == "demo"
+    if is_demo and options.keep is not None:
+        return keep_demo(options)
     made_up = "demo, made up on this machine"
     announce(options, f"{options.task} {made_up}" if is_demo else f"reading {options.config}")
     from ...core.config.config_file import load_config
@@ -35,6 +37,28 @@ def write_demo_data(options: argparse.Namespace) -> Path:
     from ...core.data.demo import write_demo
 
     return write_demo(options.task, runs_folder(options.runs_dir) / DEMO_FOLDER / options.task)
+
+
+def keep_demo(options: argparse.Namespace) -> int:
+    """The data and run.toml of a demo, to be edited and run; nothing is started.
+
+    Raises ConfigError for a folder in which there is one already.
+    """
+    from ...core.data.demo import write_demo
+    from ...core.files.disk import writing
+
+    folder = Path(options.keep or f"demo_{options.task}")
+    if (folder / "run.toml").exists():
+        what = "is there already, perhaps edited"
+        raise ConfigError(Fault(str(folder / "run.toml"), what, "Name another folder after --keep"))
+    with writing(folder):
+        path = write_demo(options.task, folder)
+    if options.json:
+        print_json({"config": str(path)})
+    else:
+        print(path)
+        print(f"`ftev-tui check {path}` looks at it, `ftev-tui train {path}` starts it")
+    return 0
 
 
 def announce(options: argparse.Namespace, what: str) -> None:
