@@ -5,7 +5,12 @@ nothing: it is enough to see them called."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +22,7 @@ from ftev.core.engine.models.kernels import (
     ON_CPU,
     Dropout,
     kept,
+    make_room,
     memory_kept,
     padding_known,
     use_cpu_kernels,
@@ -27,7 +33,7 @@ from ftev.core.engine.scoring.rows import TokenRows, classification_rows, comple
 from ftev.core.engine.training.train import read_steps, train
 from ftev.core.engine.training.trainer import Trainer, plan_training
 from torch import Tensor, nn
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, DynamicCache, LlamaConfig, LlamaForCausalLM
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -206,3 +212,85 @@ def test_masks_that_are_not_read_change_no_answer(
         alone = alone[0]
     torch.testing.assert_close(unread, read, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(unread[-len(alone) :], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_cache_with_room_holds_what_one_without_holds_and_copies_nothing() -> None:
+    torch.manual_seed(0)
+    plain, roomy = DynamicCache(), DynamicCache()
+    for step in range(1, 90):
+        if step == 40:  # two answers have ended
+            for cache in (plain, roomy):
+                cache.batch_select_indices(torch.tensor([0, 2]))
+        rows, length = 4 if step < 40 else 2, 7 if step == 1 else 1
+        states = [torch.randn(rows, 2, length, 8) for _ in range(4)]
+        before = roomy.layers[0].keys if step > 1 else None
+        for layer in (0, 1):
+            wanted = plain.update(*states[2 * layer : 2 * layer + 2], layer)
+            found = roomy.update(*states[2 * layer : 2 * layer + 2], layer)
+            assert all(map(torch.equal, found, wanted))
+        if step in (20, 60):
+            assert before is not None
+            assert roomy.layers[0].keys.data_ptr() == before.data_ptr()
+        if step == 1:
+            make_room(roomy)
+        assert roomy.get_seq_length() == plain.get_seq_length() == 6 + step
+
+
+class Memory(ctypes.Structure):
+    """What glibc says of its memory, in bytes: `struct mallinfo2` of malloc.h."""
+
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in names.split())
+
+
+def memory_held() -> float:
+    """MiB that are allocated and not freed, large blocks among them."""
+    libc: Any = ctypes.CDLL(None)
+    libc.mallinfo2.restype = Memory
+    found = libc.mallinfo2()
+    return float(found.uordblks + found.hblkhd) / 2**20
+
+
+only_glibc = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="asks glibc for the memory in use"
+)
+SHAPES = """
+from ftev.core.engine.models.imports import import_models
+
+import_models(alone=True, weights=False)
+import torch
+from test_kernels import memory_held
+
+for n in range(1, 401):
+    x = torch.zeros(2, n, 64, dtype=torch.bfloat16)
+    torch.matmul(x, x.transpose(1, 2))
+    torch.matmul(x[0], x[0, :64].t())
+    if n % 100 == 0:
+        print(memory_held())
+"""
+
+
+@only_glibc
+def test_memory_does_not_grow_with_the_shapes_that_steps_have() -> None:
+    """In a process of its own: how much is kept of shapes is settled when the first is met."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHAPES],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    first, *_, last = map(float, done.stdout.split())
+    assert last - first < 100  # of 400 shapes; without bounds 300 MiB where bfloat16 is computed
+
+
+@only_glibc
+def test_memory_does_not_grow_with_steps(causal_folder: Path) -> None:
+    config = RunConfig(task="generation", model=ModelConfig(base=str(causal_folder)))
+    loaded = load(config, str(causal_folder), trainable=True)
+    ids = [np.arange(3, 19, dtype=np.int32) + i for i in range(4)]
+    rows = TokenRows(ids=ids, row_ids=list(range(4)), scored=[np.arange(16) > 0] * 4)
+    settings = TrainConfig(batch_size=4, epochs=60)
+    steps = train(Trainer(loaded, rows, plan_training(rows, settings), settings))
+    held = [memory_held() for _ in steps]
+    assert len(held) == 60
+    assert held[-1] - min(held[20:30]) < 1  # MiB; the gradients of 40 steps would be 5

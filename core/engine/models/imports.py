@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ import torch
 
 COMPILER = "torch._dynamo"
 VMAPPED = "torch._dynamo._trace_wrapped_higher_order_op"
+# oneDNN and torch each keep a program, half a MiB, for each of the last 1,024 shapes that they met.
+# Packed steps hardly ever repeat a shape: within one its layers do, and have some 40.
+PROGRAMS = 128
+CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 # Of transformers: what every model imports.
 MODELS = (
     "transformers.masking_utils",
@@ -36,6 +41,8 @@ def import_models(*, alone: bool, weights: bool = True) -> None:
     out too, as on a torch that was built without them. Without `weights` none will be loaded, and
     what loading them imports, half a second of sympy, is left out.
     """
+    for name in CACHES:  # read when the first program is made
+        os.environ.setdefault(name, str(PROGRAMS))
     if COMPILER in sys.modules or MODELS[0] in sys.modules:
         return
     import transformers.utils as utils

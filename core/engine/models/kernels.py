@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
 from .models import unwrapped
@@ -27,6 +28,7 @@ PACKED = "ftev_packed"  # and that of packed rows
 SDPA = ("sdpa", ON_CPU, PACKED)  # all of them torch's own outside a training step
 MOST_SCORES = 1 << 25  # attention scores of a layer that are kept: 64 MB in bfloat16
 MOST_ROWS = 4  # of more, both ways round a product takes the same time
+SPARE = 64  # tokens of room in a cache behind those that it holds
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
 
@@ -179,6 +181,51 @@ def _as_columns(layer: nn.Linear, x: Tensor) -> Tensor:
         return nn.functional.linear(x, layer.weight, layer.bias)
     out = (layer.weight @ rows.T).T.reshape(*x.shape[:-1], layer.out_features)
     return out if layer.bias is None else out + layer.bias
+
+
+def make_room(cache: Any) -> None:
+    """Give the plain layers of a cache room for tokens to come, where there are any such layers."""
+    layers = getattr(cache, "layers", [])
+    for i, layer in enumerate(layers):
+        if type(layer) is DynamicLayer:
+            layers[i] = RoomyLayer(layer)
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values [rows, heads, tokens, size], each new token written behind them.
+
+    transformers copies all of them for each token: most of the time of 18 answers of 256 tokens.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, layer: DynamicLayer) -> None:
+        super().__init__()
+        self.__dict__.update(layer.__dict__)
+        self._rooms: dict[str, Tensor] = {}
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Both with the new tokens behind them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys = self._longer("keys", self.keys, key_states)
+        self.values = self._longer("values", self.values, value_states)
+        return self.keys, self.values
+
+    def _longer(self, name: str, kept: Tensor, new: Tensor) -> Tensor:
+        start = kept.shape[-2] if kept.numel() else 0
+        end, room = start + new.shape[-2], self._rooms.get(name)
+        # rows that were taken out left a tensor without room
+        if room is None or room.data_ptr() != kept.data_ptr() or room.shape[-2] < end:
+            room = new.new_empty(*new.shape[:-2], end + SPARE, new.shape[-1])
+            if start:
+                room[..., :start, :] = kept
+            self._rooms[name] = room
+        room[..., start:end, :] = new
+        return room[..., :end, :]
 
 
 @contextlib.contextmanager

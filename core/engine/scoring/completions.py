@@ -27,7 +27,7 @@ from ...analysis import Frames
 from ...data.conversations import turn_text
 from ...metrics.answer_text import END_OF_REASONING
 from ..models.devices import autocast
-from ..models.kernels import few_rows, padding_known
+from ..models.kernels import few_rows, make_room, padding_known
 from ..models.models import Loaded, at_precision, cached, reads_padding, stop_ids, unwrapped
 from ..models.tokenizers import same_tokens
 from ..training.batches import Batch, Rows, collate, evaluation_batches
@@ -304,6 +304,8 @@ def _answer_together(
                 **{name: value for name, value in extra.items() if name in known},
             )
         cache = getattr(out, "past_key_values", None)
+        if step == 1:
+            make_room(cache)
         logits = out.logits[:, -1].float()
         chosen = logits.argmax(-1)
         made = torch.stack([chosen.double(), (logits.logsumexp(-1) - logits.amax(-1)).double()])
