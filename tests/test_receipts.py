@@ -297,7 +297,7 @@ def test_every_metric_that_may_stand_in_a_report_has_words() -> None:
     """Also those that the sample runs do not have."""
     for name, known in METRICS.items():
         history = History()
-        task = "generation" if known.task == "both" else known.task
+        task = known.tasks[-1]
         history.started = RunStarted(
             run="x", name="x", task=task, pid=1, host="h", ftev_version="0"
         )

@@ -41,10 +41,10 @@ def once(compute: Callable[..., Any]) -> Callable[..., Any]:
     """The same of equal arguments, computed at their first call only; what it yields, in a list."""
     known: dict[bytes, bytes] = {}
 
-    def look_up(*arguments: Any) -> Any:
-        key = pickle.dumps(arguments)
+    def look_up(*arguments: Any, **settings: Any) -> Any:
+        key = pickle.dumps((arguments, settings))
         if key not in known:
-            found = compute(*arguments)
+            found = compute(*arguments, **settings)
             known[key] = pickle.dumps(list(found) if isinstance(found, Iterator) else found)
         return pickle.loads(known[key])
 

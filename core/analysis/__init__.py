@@ -25,6 +25,7 @@ from .completions import completions, end_tokens
 from .flips import find_flips
 from .guardrails import guardrails
 from .label_errors import find_label_errors
+from .label_sets import at_own_thresholds, label_thresholds
 from .predictions import Evaluation, Frames
 from .slices import slices
 from .thresholds import at_operating_point, thresholds
@@ -35,6 +36,7 @@ __all__ = [
     "Frames",
     "analyse",
     "at_operating_point",
+    "at_own_thresholds",
     "forgetting",
     "guardrails",
     "measure",
@@ -47,6 +49,7 @@ ANALYSES: tuple[Look, ...] = (
     find_flips,
     calibration,
     thresholds,
+    label_thresholds,
     guardrails,
     slices,
     find_label_errors,

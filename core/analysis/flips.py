@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import polars as pl
 from msgspec.structs import replace
 
 from ..errors import DataError, Fault
-from ..metrics.analyses import Flip, Flips
+from ..metrics.analyses import Flip, Flips, LabelChange
 from ..metrics.clusters import Clusters, read_clusters
+from ..metrics.label_sets.rows import as_one_label, read_label_sets
 from ..run.events import AnalysisComputed
 from .predictions import Evaluation
 
@@ -28,10 +29,29 @@ def find_flips(e: Evaluation) -> Iterator[AnalysisComputed]:
     if reference is None or "tuned" not in e.frames:
         return
     pair = e.frames[reference], e.frames["tuned"]
-    rows = label_flips(*pair) if e.config.task_type.has_labels else loss_changes(*pair)
+    if "labels" in pair[0].columns:
+        rows = label_flips(*map(as_one_label, pair))
+    else:
+        rows = label_flips(*pair) if e.config.task_type.has_labels else loss_changes(*pair)
     together = read_clusters(pair[0])
     found = describe_flips(rows, LISTED, together, reference)
+    if "labels" in pair[0].columns:
+        found = replace(found, by_label=label_changes(*pair, e.labels))
     yield e.found(replace(found, rows=_with_inputs(found.rows, e)), "tuned")
+
+
+def label_changes(
+    before: pl.DataFrame, after: pl.DataFrame, labels: Sequence[str]
+) -> dict[str, LabelChange]:
+    """Rows of which each label was wrong and is right, and the reverse, where they have several."""
+    a, b = (read_label_sets(frame, labels) for frame in (before, after))
+    right = [(m.truth == m.predicted) & m.answered[:, None] for m in (a, b)]
+    fixed, broke = (right[1] & ~right[0]).sum(axis=0), (right[0] & ~right[1]).sum(axis=0)
+    return {
+        label: LabelChange(int(fixed[i]), int(broke[i]))
+        for i, label in enumerate(labels)
+        if fixed[i] or broke[i]
+    }
 
 
 def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

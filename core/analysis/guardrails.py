@@ -41,7 +41,9 @@ def _measured(e: Evaluation, index: int, g: GuardrailConfig) -> Iterator[Guardra
     if not rows:
         yield from about.not_shown(0, f"no row of {e.split} has these values")
         return
-    frames, labels = _of_one_label(frames, e.labels, g.positive)
+    labels = e.labels
+    if e.config.task_type.has_labels:
+        frames, labels = _of_one_label(frames, labels, g.positive)
     labelled = labels, g.positive or e.positive
     measured = e.config.task_type.evaluate(frames["tuned"], *labelled)
     estimate = measured.metrics.get(g.metric)

@@ -63,6 +63,8 @@ def find_label_errors(e: Evaluation) -> Iterator[AnalysisComputed]:
     """Suspect labels of a held-out split, by the better of the tuned model and the probe."""
     if e.split not in SPLITS or not e.labels or "tuned" not in e.frames:
         return
+    if not e.config.task_type.has_labels:
+        return
     judges = [j for j in (_judge(e, name) for name in ("tuned", "probe")) if j]
     if not judges:
         return

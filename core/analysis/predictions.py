@@ -30,6 +30,7 @@ OPTIONAL = {
     "nll": "numbers",
     "end_nll": "numbers",
     "probabilities": "lists of numbers",
+    "thresholds": "lists of numbers",
     "content": "hashes",
     "cluster": "whole numbers",
     **dict.fromkeys(("input", "prompt", "completion", "reference", "method"), "text"),
@@ -166,7 +167,10 @@ def _column_faults(frame: pl.DataFrame, task: str) -> list[str]:
 
 def _is_of(dtype: pl.DataType, kind: str) -> bool:
     if isinstance(dtype, pl.List):
-        return kind == "lists of numbers" and dtype.inner.is_float()
+        inner = dtype.inner
+        return (kind == "lists of numbers" and inner.is_float()) or (
+            kind == "lists of text" and inner == pl.String
+        )
     fits = {
         "text": dtype == pl.String,
         "numbers": dtype.is_float(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..data.rows import CHARACTERS, SLICE, input_of
 from ..metrics.analyses import Slice, SliceDifference, SliceReference, Slices
 from ..metrics.clusters import Clusters, change_p, share
+from ..metrics.label_sets.rows import read_label_sets
 from ..metrics.results import Estimate
 from ..metrics.rows import are_same_rows, check_same_rows, read_classification, read_text
 from ..metrics.slices import (
@@ -45,7 +46,10 @@ def slices(e: Evaluation) -> Iterator[AnalysisComputed]:
     if "tuned" not in e.frames:
         return
     task = e.config.task_type
-    measure = _classified if task.has_labels else _written if task.writes else None
+    if "labels" in e.frames["tuned"].columns:
+        measure: Callable[[Evaluation], Slices] | None = _by_sets
+    else:
+        measure = _classified if task.has_labels else _written if task.writes else None
     found = measure(e) if measure else None
     if found and found.slices:
         yield e.found(found, "tuned")
@@ -67,6 +71,26 @@ def _classified(e: Evaluation) -> Slices:
     table = [s for g in groupings for s in _shares(g, right, before, clusters)]
     method = shares_method(rows.n, clusters)
     return _result("accuracy", reference, (rows.n, clusters), table, notes, method)
+
+
+def _by_sets(e: Evaluation) -> Slices:
+    """Rows with exactly their labels; a slice for each label, of the rows that have it."""
+    rows = read_label_sets(e.frames["tuned"], e.labels)
+    before, reference = None, e.reference or ""
+    if reference:
+        other = read_label_sets(e.frames[reference], e.labels)
+        check_same_rows(other, rows, (reference, "tuned"))
+        before = other.exact
+    notes: list[str] = []
+    groupings = [
+        Grouping("label", np.where(rows.truth[:, i], 0, NO_SLICE), [label])
+        for i, label in enumerate(e.labels)
+    ]
+    groupings += _groupings(e, rows.row_id, notes)
+    table = [s for g in groupings for s in _shares(g, rows.exact, before, rows.clusters)]
+    method = shares_method(rows.n, rows.clusters)
+    counted = (rows.n, rows.clusters)
+    return _result("subset_accuracy", reference, counted, table, notes, method)
 
 
 def _shares(
@@ -203,7 +227,7 @@ def _result(
     """Slices with p adjusted for multiple comparisons, the worst first, those too small last."""
     judged = _corrected([s for s in table if s.judged])
     few = [_not_judged(s) for s in table if not s.judged]
-    sign = 1 if metric == "accuracy" else -1
+    sign = -1 if metric == "loss" else 1
 
     def badness(s: Slice) -> tuple[bool, float]:
         assert s.rest is not None

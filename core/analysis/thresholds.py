@@ -90,7 +90,8 @@ def own_answers(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with `predicted` as the model itself answers, without a chosen threshold."""
     if AT_HALF not in frame.columns:
         return frame
-    return frame.with_columns(pl.col(AT_HALF).alias("predicted")).drop(AT_HALF, "threshold")
+    own = frame.with_columns(pl.col(AT_HALF).alias("predicted"))
+    return own.drop(AT_HALF, "threshold", "thresholds", strict=False)
 
 
 def thresholds(e: Evaluation) -> Iterator[AnalysisComputed]:

@@ -113,8 +113,8 @@ class DataConfig:
     """Column with the input text, or several in a template: "{title}\\n{body}"."""
     text_pair: Columns = None
     """Column with the second text, where two are compared (classification)."""
-    label: Columns = None
-    """Column with the label (classification)."""
+    label: str | list[str] | None = None
+    """Column with the label, or with lists of them; or several of 0 and 1 (classification)."""
     prompt: Columns = None
     """Column with the prompt, or several in a template (generation)."""
     completion: Columns = None
@@ -145,6 +145,8 @@ class DataConfig:
         "auto"
     )
     """Character between the columns of a csv file; "auto" goes by its line `sep=` or contents."""
+    label_separator: str | None = None
+    """Sign between the labels of a row in a text column, such as ","; "none": each has one."""
     labels: Annotated[list[str] | None, Rule(_of_labels)] = None
     """The labels in their order; default: those of train, sorted."""
     label_names: str | list[str] | dict[str, str] | None = None
@@ -323,7 +325,8 @@ class RunConfig:
             yield Fault.of("evaluate.test", what)
         yield from metric_faults("train.best_metric", self.train.best_metric, self.task)
         yield from self.objective.faults(self.task)
-        if self.task_type.has_labels and len(labels := self.data.labels or ()) > 2:
+        sets = isinstance(self.data.label, list) or self.objective.positive is not None
+        if self.task_type.has_labels and not sets and len(labels := self.data.labels or ()) > 2:
             yield from self.objective.threshold_faults(labels)
         for i, guardrail in enumerate(self.guardrail):
             yield from guardrail.faults(f"guardrail[{i}]", self.task)
@@ -340,11 +343,12 @@ class RunConfig:
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raise ConfigError, with every fault, where objective or guardrails do not fit labels."""
-        if not self.task_type.has_labels:
+        if not self.task_type.has_head or not labels:
             return
-        faults = [*self.objective.label_faults(labels)]
+        task = self.task_type
+        faults = [*self.objective.label_faults(labels, task)]
         for i, guardrail in enumerate(self.guardrail):
-            faults += guardrail.label_faults(f"guardrail[{i}]", labels)
+            faults += guardrail.label_faults(f"guardrail[{i}]", labels, task)
         if faults:
             raise ConfigError(*faults)
 

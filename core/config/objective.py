@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import Fault
 from ..metrics.metric import METRICS, Metric, needs_positive
-from ..tasks import find_task
+from ..tasks import Task, find_task, metrics_within
 from .fields import Amount, Margin, Target, TargetShare
 
 # Share of rows that repeat another's input from which copies are one cluster, and are reported:
@@ -97,16 +97,31 @@ class ObjectiveConfig:
                 yield Fault.of(f"objective.{name}", what)
         yield from self.cost.faults() if self.cost else ()
 
-    def label_faults(self, labels: Sequence[str]) -> Iterator[Fault]:
+    def label_faults(self, labels: Sequence[str], task: Task) -> Iterator[Fault]:
         """What the labels of the data do not allow."""
+        yield from metric_faults("objective.metric", self.metric, task.name, task.metrics)
         if self.positive is not None and self.positive not in labels:
             close = difflib.get_close_matches(self.positive, labels, 1)
             remedy = f'Did you mean "{close[0]}"?' if close else "Labels: " + ", ".join(labels[:20])
             yield Fault.of("objective.positive", f"there is no label {self.positive!r}", remedy)
+        if not task.has_labels:
+            yield from self._faults_of_sets()
+            return
         if len(labels) != 2 and needs_positive(self.metric):
             what = f"{self.metric} belongs to one positive label of two; there are {len(labels):,}"
             yield Fault.of("objective.metric", f"{what} labels", f"Declare macro_{self.metric}")
         yield from self.threshold_faults(labels)
+
+    def _faults_of_sets(self) -> Iterator[Fault]:
+        """Where rows have several labels, what asks for one of them must name it."""
+        if self.cost is not None:
+            what = "chooses a threshold between two labels; here rows have several"
+            yield Fault.of("objective.cost", what, "Use recall_at_least or precision_at_least")
+        asking = [self.metric] if needs_positive(self.metric) else []
+        asking += [n for n in self.choosers if n != "cost"]
+        if asking and self.positive is None:
+            what = f"must name the label of {asking[0]}: rows have several"
+            yield Fault.of("objective.positive", what, 'Write positive = "a label"')
 
     def threshold_faults(self, labels: Sequence[str]) -> Iterator[Fault]:
         """A threshold is chosen between two labels."""
@@ -149,8 +164,9 @@ class GuardrailConfig:
             if self.no_worse_by is not None:
                 yield from _margin_faults(f"{key}.no_worse_by", self.no_worse_by, metric)
 
-    def label_faults(self, key: str, labels: Sequence[str]) -> Iterator[Fault]:
+    def label_faults(self, key: str, labels: Sequence[str], task: Task) -> Iterator[Fault]:
         """What the labels of the data do not allow."""
+        yield from metric_faults(f"{key}.metric", self.metric, task.name, task.metrics)
         if self.positive is not None and self.positive not in labels:
             what = f"there is no label {self.positive!r}"
             yield Fault.of(f"{key}.positive", what, "Labels: " + ", ".join(labels[:20]))
@@ -159,11 +175,16 @@ class GuardrailConfig:
             yield Fault.of(f"{key}.metric", what, "Name its class: positive = a label")
 
 
-def metric_faults(key: str, name: str | None, task: str) -> Iterator[Fault]:
-    """A metric that is misspelt, or that belongs to another task."""
+def metric_faults(
+    key: str, name: str | None, task: str, known: Sequence[str] | None = None
+) -> Iterator[Fault]:
+    """A metric that is misspelt, or that belongs to another task.
+
+    `known`: those that rows of the form that was found have.
+    """
     if name is None:
         return
-    known = find_task(task).metrics
+    known = metrics_within(task) if known is None else known
     if name not in METRICS:
         close = difflib.get_close_matches(name, known, 1)
         remedy = f"Did you mean {close[0]}?" if close else "Known: " + ", ".join(known)

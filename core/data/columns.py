@@ -15,12 +15,13 @@ from ..config.config import DataConfig
 from ..tasks import find_task
 from .faults import Faults, show_value
 from .formats import Reading
-from .joined import as_text, opened, renamed
+from .joined import as_text, is_marks, marks_name, opened, renamed
+from .label_sets import holds_lists, looks_separated, separated_fault
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import MADE, NAMES, PAIRS, Becomes, column_of, find_row_forms
 from .sources import Table
 
-Form = Literal["text_label", "text", Becomes]
+Form = Literal["text_label", "text_labels", "text", Becomes]
 TEXT_NAMES = (
     *("text", "sentence", "review", "review_text", "message", "sms", "body", "content", "comment"),
     *("tweet", "utterance", "query", "question", "document", "headline", "input"),
@@ -80,7 +81,13 @@ class Columns:
 
 def named_columns(data: DataConfig) -> dict[str, str]:
     """The roles whose column the config names."""
-    return {role: name for role in ROLES if (name := getattr(data, role))}
+    given = {role: name for role in ROLES if (name := getattr(data, role))}
+    return {role: name if isinstance(name, str) else _one_of(name) for role, name in given.items()}
+
+
+def _one_of(names: list[str]) -> str:
+    """Of several columns of 0 and 1 the column that they make together."""
+    return names[0] if len(names) == 1 else marks_name(names)
 
 
 def reading_of(data: DataConfig, task: str, slices: Iterable[str]) -> Reading:
@@ -149,8 +156,27 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
                 fatal.about(setting).add("columns", table.files[0], what, remedy)
     if fatal.total > before:
         return None
-    found = _find_generation if find_task(task).writes else _find_labelled
-    return found(named, table, fatal)
+    if find_task(task).writes:
+        return _find_generation(named, table, fatal)
+    found = _find_labelled(named, table, fatal)
+    return found and _with_label_sets(found, data, table, fatal)
+
+
+def _with_label_sets(
+    columns: Columns, data: DataConfig, table: Table, fatal: Faults
+) -> Columns | None:
+    """The columns of rows with several labels each, where that is what they are."""
+    name = columns.sources["label"]
+    column, asked = table.columns[name], data.label_separator
+    if is_marks(name, table) or holds_lists(column) or asked not in (None, "none"):
+        return replace(columns, form="text_labels")
+    if asked is None and data.labels is None and column.dtype == pl.String:
+        counts = Counter(column.drop_nulls().to_list())
+        if sign := looks_separated(counts):
+            what = separated_fault(name, sign, counts)
+            fatal.about("data.label_separator").add("columns", table.files[0], *what)
+            return None
+    return columns
 
 
 def list_columns(table: Table) -> str:
@@ -284,6 +310,8 @@ def _only_candidate(role: str, table: Table, taken: set[str]) -> str | None:
     free = {name: column for name, column in table.columns.items() if name not in taken}
     may_be = _may_be_text if role == "text" else _may_be_label
     by_name = {name.lower(): name for name, column in free.items() if may_be(column)}
+    if role == "label":
+        by_name |= {name.lower(): name for name, column in free.items() if holds_lists(column)}
     if role in by_name:
         return by_name[role]
     usual = TEXT_NAMES if role == "text" else LABEL_NAMES

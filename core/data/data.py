@@ -27,7 +27,8 @@ from .columns import (
 from .faults import Faults, show_value
 from .formats import format_by_ending
 from .hygiene import remarks
-from .joined import opened, suggest_template, with_joined
+from .joined import columns_in, opened, suggest_template, with_joined
+from .label_sets import count_labels, renamed_labels
 from .labels import describe_scale, find_sidecar, is_scale, read_label_names, sort_labels
 from .row_forms import find_unread_keys, words_of
 from .rows import check_labels, select_rows, separate_turns, with_content
@@ -71,6 +72,8 @@ class Split:
 
     def label_counts(self) -> dict[str, int]:
         """Rows of each label that occurs, by label; empty without labels."""
+        if "labels" in self.frame.columns:
+            return count_labels(self.frame)
         if "label" not in self.frame.columns:
             return {}
         return dict(self.frame.group_by("label").len().sort("label").iter_rows())
@@ -149,7 +152,7 @@ def read_run_data(config: RunConfig) -> Dataset:
         config.sliced_columns,
         config.separated,
     )
-    config.check_labels(dataset.labels)
+    config.for_form(dataset.columns.form).check_labels(dataset.labels)
     return dataset
 
 
@@ -193,14 +196,16 @@ def read_dataset(
                 left_out[name],
                 tuple(slices),
                 data.system,
+                data.label_separator,
             )
             for name, table in tables.items()
         }
-        if columns.form == "text_label":
+        if columns.form in ("text_label", "text_labels"):
             complete = not bad.total or data.bad_rows == "skip"
             names = _label_names(data, frames, tables, folder, fatal)
             frames = {n: _with_names(frame, names) for n, frame in frames.items()}
-            labels = _find_labels(data, frames, tables, fatal, names, complete=complete)
+            named = tuple(names.get(n, n) for n in columns_in(columns.sources["label"]))
+            labels = _find_labels(data, frames, tables, fatal, names, named, complete=complete)
             frames = {
                 name: check_labels(frame, labels, tables[name], bad.about(f"data.{name}"))
                 for name, frame in frames.items()
@@ -350,7 +355,7 @@ def _label_names(
                 fatal.about(fault.setting).add("labels", fault.where, fault.what, fault.remedy)
             return {}
     first = next(iter(frames))
-    labels = {label for frame in frames.values() for label in frame["label"].unique()}
+    labels = {label for frame in frames.values() for label in _counts(frame)}
     names, found = find_sidecar(folder / tables[first].files[0], labels)
     if names:
         note = f"{found}: names of the {len(names):,} labels, which are numbers in the data"
@@ -360,7 +365,16 @@ def _label_names(
 
 def _with_names(frame: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """The frame with its labels called so; those without a name stay."""
-    return frame.with_columns(pl.col("label").replace(names)) if names else frame
+    if not names:
+        return frame
+    if "labels" in frame.columns:
+        return renamed_labels(frame, names)
+    return frame.with_columns(pl.col("label").replace(names))
+
+
+def _counts(frame: pl.DataFrame) -> Counter[str]:
+    """Rows of each label."""
+    return Counter(count_labels(frame) if "labels" in frame.columns else frame["label"].to_list())
 
 
 def _find_labels(
@@ -369,6 +383,7 @@ def _find_labels(
     tables: Mapping[str, Table],
     fatal: Faults,
     names: Mapping[str, str],
+    named: tuple[str, ...],  # by columns of yes and no
     *,
     complete: bool,  # else bad rows may hold the labels that are missing
 ) -> tuple[str, ...]:
@@ -377,13 +392,15 @@ def _find_labels(
         labels = tuple(map(str, data.labels))
         if len(set(labels)) != len(labels):
             fatal.about("data.labels").add("labels", "data.labels", "names a label twice")
+    elif named:
+        labels = named
     elif names:
         labels = tuple(dict.fromkeys(names.values()))
     else:
         known = [frames["train"]] if "train" in frames else list(frames.values())
-        counts = Counter(label for frame in known for label in frame["label"])
+        counts = sum((_counts(frame) for frame in known), Counter[str]())
         labels = sort_labels(counts)
-        if is_scale(counts):
+        if is_scale(counts) and "label" in known[0].columns:
             file = next(iter(tables.values())).files[0]
             fatal.about("data.label").add("labels", file, *describe_scale(labels))
     if len(labels) == 1 and complete:

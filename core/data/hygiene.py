@@ -13,6 +13,7 @@ import polars as pl
 
 from ..wording.numbers import format_count
 from .faults import show_value
+from .label_sets import count_labels, describe_sets
 from .labels import find_variants
 from .rows import input_of
 from .sources import Table
@@ -42,7 +43,8 @@ def remarks(
     frame = pl.concat(list(frames.values()), how="diagonal_relaxed")
     if not frame.height:
         return ()
-    found = [*_traces(frame), *_like_labels(frame, labels), *_groups(frame), *_gaps(table)]
+    sets = [describe_sets(frame)] if "labels" in frame.columns else []
+    found = [*sets, *_traces(frame), *_like_labels(frame, labels), *_groups(frame), *_gaps(table)]
     return tuple(found)
 
 
@@ -62,12 +64,11 @@ def _rows(count: int, of: int) -> str:
 
 def _like_labels(frame: pl.DataFrame, labels: Iterable[str]) -> Iterator[str]:
     """Labels that are one letter apart: one of them may be a slip."""
-    if "label" not in frame.columns:
-        return
-    pairs = like_labels(labels)
+    sets = "labels" in frame.columns
+    pairs = like_labels(labels) if sets or "label" in frame.columns else []
     if not pairs:
         return
-    counts = Counter(frame["label"].to_list())
+    counts = Counter(count_labels(frame) if sets else frame["label"].to_list())
     shown = "; ".join(
         f"{show_value(a)} ({counts[a]:,}) and {show_value(b)} ({counts[b]:,})"
         for a, b in pairs[:LISTED]

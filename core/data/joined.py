@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -16,8 +17,28 @@ _LEAST_LENGTH = 8  # characters of a text on average: titles are short
 
 
 def columns_in(name: str) -> tuple[str, ...]:
-    """The columns that a template joins: `title` and `body` of "{title}\\n{body}"; else none."""
-    return tuple(dict.fromkeys(_FIELD.findall(name)))
+    """The columns that a template joins: `title` and `body` of "{title}\\n{body}"; those of labels
+    that stand side by side; else none."""
+    return _marks(name) or tuple(dict.fromkeys(_FIELD.findall(name)))
+
+
+def marks_name(columns: Sequence[str]) -> str:
+    """What the column is called in which several of yes and no stand side by side."""
+    return json.dumps([*columns], ensure_ascii=False)
+
+
+def _marks(name: str) -> tuple[str, ...]:
+    """The columns of such a name; else none."""
+    try:
+        found = json.loads(name) if name.startswith('["') else None
+    except ValueError:
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def is_marks(name: str, table: Table) -> bool:
+    """Whether a name stands for several columns of yes and no; one that is there is that column."""
+    return name in table.made and bool(_marks(name))
 
 
 def opened(names: Iterable[str]) -> list[str]:
@@ -37,7 +58,7 @@ def with_joined(table: Table, names: Iterable[str]) -> Table:
     """
     for name in names:
         if is_template(name, table) and set(columns_in(name)) <= table.columns.keys():
-            made = _join(name, table)
+            made = _side_by_side(name, table) if _marks(name) else _join(name, table)
             columns = {**table.columns, name: made}
             table = replace(table, columns=columns, made=(*table.made, name))
     return table
@@ -52,6 +73,14 @@ def as_text(column: pl.Series) -> pl.Series:
         pass
     texts = [None if value is None else str(value) for value in column.to_list()]
     return pl.Series(column.name, texts, dtype=pl.String)
+
+
+def _side_by_side(name: str, table: Table) -> pl.Series:
+    """A list of texts per row, null where a value is missing."""
+    texts = [as_text(table.columns[part]).to_list() for part in columns_in(name)]
+    return pl.Series(
+        name, [list(own) for own in zip(*texts, strict=True)], dtype=pl.List(pl.String)
+    )
 
 
 def _join(template: str, table: Table) -> pl.Series:

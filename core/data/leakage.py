@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from ..run.events import LeakageFound
+from .label_sets import labels_as_text
 from .overlap import count_words, find_near_pairs, find_runs
 from .rows import input_of, normalise
 
@@ -156,7 +157,7 @@ def _find_same(splits: Mapping[str, Split], names: list[str]) -> list[tuple[str,
 
 
 def _whole_rows(frame: pl.DataFrame) -> list[tuple[int, str]]:
-    answers = [name for name in ("label", "completion", "messages") if name in frame.columns]
+    answers = [n for n in ("label", "labels", "completion", "messages") if n in frame.columns]
     rows = frame.select("content", *answers).iter_rows()
     return [(content, repr(answer)) for content, *answer in rows]
 
@@ -166,7 +167,7 @@ def _share_of_text(
 ) -> dict[str, float]:
     """How much of running text repeats an earlier split: its rows are documents, so that one that
     repeats in part counts by that part."""
-    if {"text", "label"} & set(splits[names[0]].frame.columns) != {"text"}:
+    if {"text", "label", "labels"} & set(splits[names[0]].frame.columns) != {"text"}:
         return {}
     part = repeats.filter(pl.col("a") != pl.col("b")).group_by("place").agg(pl.max("similarity"))
     sizes = rows.select("split", "place", letters=pl.col("input").str.len_chars())
@@ -181,12 +182,12 @@ def _share_of_text(
 
 def _rows(index: int, split: Split) -> pl.DataFrame:
     frame = split.frame
-    label = frame["label"] if "label" in frame.columns else pl.lit(None, pl.String)
+    label = labels_as_text(frame)
     return frame.select(
         pl.lit(index).alias("split"),
         "row_id",
         "content",
-        label=label,
+        label=pl.lit(None, pl.String) if label is None else label,
         input=normalise(input_of(frame)),
         answer=_answers(frame),
     )

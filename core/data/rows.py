@@ -21,6 +21,7 @@ from .conversations import (
 )
 from .faults import LONGEST, MEND, Faults, show_value
 from .joined import as_text
+from .label_sets import in_label_order, read_label_sets
 from .row_forms import make_rows
 from .sources import Table
 
@@ -35,16 +36,21 @@ def select_rows(
     left_out: Faults,
     slices: tuple[str, ...] = (),
     system: str | None = None,
+    separator: str | None = None,
 ) -> pl.DataFrame:
     """The good rows: row_id, line, a column for each role, `slice:NAME` for each slice, content.
 
     A bad row becomes a fault with its file and line, and is left out. A right one from which
     nothing is to be learned is left out too, and stands in `left_out`. `system`: what a chat that
-    has no system message begins with.
+    has no system message begins with. `separator`: what stands between the labels of a text.
     """
     table = make_rows(columns.written, columns.sources, table, left_out)
     read = {role: columns.column_of(role) for role in columns.roles}
+    if columns.form == "text_labels":
+        sets = read_label_sets(read.pop("label"), table, separator, bad)
     values = {role: _read_role(role, name, table, bad) for role, name in read.items()}
+    if columns.form == "text_labels":
+        values["labels"] = sets
     if "messages" in values:
         for role in [role for role in ("messages", "rejected") if role in values]:
             chats = _learnable(values[role].to_list(), table, left_out)
@@ -87,18 +93,24 @@ def check_labels(
     frame: pl.DataFrame, labels: tuple[str, ...], table: Table, bad: Faults
 ) -> pl.DataFrame:
     """The rows whose label is one of `labels`; the others become faults."""
-    known = frame["label"].is_in(labels)
+    sets = "labels" in frame.columns
+    if sets:
+        unknown = frame["labels"].list.set_difference(list(labels))
+        known = unknown.list.len() == 0
+    else:
+        known = frame["label"].is_in(labels)
     if known.all():
-        return frame
+        return in_label_order(frame, labels) if sets else frame
     strange = frame.filter(~known)
     row_of = dict(zip(table.row_id, range(len(table.row_id)), strict=True))
     places = [row_of[row] for row in strange["row_id"]]
     remedy = "Known labels: " + ", ".join(show_value(label) for label in labels[:20])
     remedy += " …" if len(labels) > 20 else ""
-    for place, label in zip(places, strange["label"], strict=True):
+    named = unknown.filter(~known).list.first() if sets else strange["label"]
+    for place, label in zip(places, named, strict=True):
         what = f"label {show_value(label)} is unknown to the training data"
         bad.add_each(what, [place], table.place, (what, remedy))
-    return frame.filter(known)
+    return in_label_order(frame.filter(known), labels) if sets else frame.filter(known)
 
 
 def _read_role(role: str, name: str, table: Table, bad: Faults) -> pl.Series:

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..config.objective import REPEATED
+from .label_sets import rarest_label
 
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
@@ -26,10 +27,11 @@ HELD_OUT = ("test", "validation")  # filled in this order; the rest is train
 
 
 def assign_splits(frame: pl.DataFrame, shares: Mapping[str, float], seed: int) -> pl.Series:
-    """The split of each row. `frame` has `content`, and may have `label` and `group`.
+    """The split of each row. `frame` has `content`, and may have `label` or `labels`, and `group`.
 
     Shares are of rows, per label, honoured within rounding as far as clusters allow it. The last
-    cluster of a label stays in train, so that no label is held out that train does not know.
+    cluster of a label stays in train, so that no label is held out that train does not know. Where
+    rows have several, they are split by the rarest that each of them has.
     """
     clusters = _find_clusters(frame, seed)
     names = np.full(frame.height, "train", dtype=object)
@@ -70,7 +72,12 @@ class _Clusters:
 def _find_clusters(frame: pl.DataFrame, seed: int) -> _Clusters:
     content = frame["content"].to_numpy()
     of_row = _connect(content, frame["group"]) if "group" in frame.columns else _number(content)
-    label = frame["label"] if "label" in frame.columns else pl.repeat("", frame.height, eager=True)
+    if "labels" in frame.columns:
+        label = rarest_label(frame)
+    elif "label" in frame.columns:
+        label = frame["label"]
+    else:
+        label = pl.repeat("", frame.height, eager=True)
     rows = pl.DataFrame({"cluster": of_row, "content": content, "label": label})
     keys = rows.group_by("cluster").agg(pl.col("content").min()).sort("cluster")["content"]
     order = _seeded_order(keys.to_numpy(), seed)

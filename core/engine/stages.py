@@ -16,7 +16,6 @@ from ..data.data import read_run_data
 from ..data.drawn import draws_as_events
 from ..data.leakage import find_leakage
 from ..files.disk import replacing
-from ..metrics.counts import default_positive
 from .answering.answer import answer_probes
 from .distributed.follow import compare_weights
 from .models import models
@@ -52,9 +51,8 @@ def read_data(s: Session) -> None:
     s.config = c.for_form(s.form)
     if s.task.has_head:
         s.data_labels = labels = s.dataset.labels
-        if s.task.has_labels:
-            counted = s.dataset.splits.get("train") or s.dataset.splits["test"]
-            s.positive = c.objective.positive or default_positive(labels, counted.label_counts())
+        counted = (s.dataset.splits.get("train") or s.dataset.splits["test"]).label_counts()
+        s.positive = s.task.positive_of(c.objective.positive, labels, counted)
         s.fix_labels(labels)
 
 

@@ -273,7 +273,7 @@ def against_chance(history: History, split: str, model: str) -> Standing | None:
     Language models: loss against ln V. Other tasks: the metric that they name.
     """
     result = history.results[split][model]
-    if chance := history.task_type.chance:
+    if chance := history.task_type.chance_of(result.positive):
         return _standing(result, split, model, *chance)
     if history.task_type.writes:
         guess = history.random_loss

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType, field
 
-from .results import Comparison, Confusion, Estimate, Record
+from .results import Comparison, Confusion, Estimate, LabelScores, Record
 
 Value = TypeVar("Value")
 
@@ -160,6 +160,29 @@ class Thresholds(Record, frozen=True, kw_only=True):
     against: list[Rival] | None = None
 
 
+class LabelThreshold(Record, frozen=True, kw_only=True):
+    """One label, where rows have several: its threshold, and its figures at it and at 0.5."""
+
+    label: str
+    threshold: float
+    fitted_positives: int  # rows of validation with the label
+    why_not: str | None = None  # why it is 0.5
+    calls: str | None = None  # "every row", "no row": where the threshold does nothing else
+    at_threshold: LabelScores | None = None
+    at_half: LabelScores | None = None
+
+
+class LabelThresholds(Record, frozen=True, kw_only=True):
+    """Of one model, where rows have several labels: chosen on validation, applied to this split."""
+
+    aim: ThresholdAim  # of the positive label; F1 for the others
+    positive: str | None = None
+    fitted_on: str = always("validation")
+    fitted_rows: int | None = None
+    labels: list[LabelThreshold]
+    at_half: dict[str, Estimate]
+
+
 class GuardrailResult(Record, frozen=True, kw_only=True):
     """One condition of a guardrail: what was measured, and its outcome."""
 
@@ -284,6 +307,13 @@ class Flip(Record, frozen=True, kw_only=True):
     input: str | None = None  # how it begins
 
 
+class LabelChange(Record, frozen=True):
+    """Rows whose decision on one of several labels was wrong and is right, and the reverse."""
+
+    fixed: int
+    broke: int
+
+
 class Flips(Record, frozen=True, kw_only=True):
     """Rows that the tuned model fixed and broke, or whose loss fell and rose."""
 
@@ -293,6 +323,7 @@ class Flips(Record, frozen=True, kw_only=True):
     counts: dict[str, int]  # by kind; they add up to n
     rows: dict[str, list[Flip]]  # the first of each kind that changed
     wrong_otherwise: int | None = None
+    by_label: dict[str, LabelChange] | None = None  # where rows have several
     unit: str | None = None  # of a loss
     p: float | None = None
     clusters: int | None = None
@@ -608,6 +639,7 @@ ANALYSES: dict[str, type[Record]] = {
     "parity": Parity,
     "self_test": SelfTest,
     "short_answers": ShortAnswers,
+    "label_thresholds": LabelThresholds,
     "slices": Slices,
     "test_readings": TestReadings,
     "thresholds": Thresholds,

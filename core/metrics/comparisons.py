@@ -31,7 +31,7 @@ from .clusters import Clustered, Clusters, cluster_words, design_effect, unit_of
 from .counts import Cells, Draws, FloatArray, MarginScores, joint_cells
 from .exchange import Null, delong, exchange_cells, exchange_ranks, exchange_rows
 from .metric import METRICS, repeats
-from .probabilities import RANKINGS, ProbabilityScores
+from .probabilities import RANKINGS, ProbabilityScores, RankedScores
 from .references import read_references
 from .results import Comparison
 from .rows import (
@@ -143,15 +143,16 @@ def compare(
         check_same_rows(before, after, names)
         found = _classification_differences((before, after), labels, positive, resampling)
         clusters = before.clusters
-    return _comparisons(found, (split, from_model, to_model), metrics, clusters)
+    return comparisons_of(found, (split, from_model, to_model), metrics, clusters)
 
 
-def _comparisons(
+def comparisons_of(
     found: Differences,
     of: tuple[str, str, str],
     metrics: Sequence[str] | None,
     clusters: Clusters | None,
 ) -> list[Comparison]:
+    """Of the metrics named, else of all that do not repeat another. `of`: split, from and to."""
     wanted = metrics if metrics is not None else [m for m in found if not repeats(m, found)]
     return [_comparison(name, of, found[name], clusters) for name in wanted if name in found]
 
@@ -255,8 +256,8 @@ def _classification_differences(
         before = ProbabilityScores(a.truth, a.probabilities, code)
         after = ProbabilityScores(b.truth, b.probabilities, code)
         ends = _ends_of_scores((a, b), (before, after), len(labels), resampling)
-        found |= _row_differences((before, after), a.clusters, resampling, ends)
-        found = _with_ranks(found, (before, after), a.clusters, resampling)
+        found |= row_differences((before, after), a.clusters, resampling, ends)
+        found = with_ranks(found, (before, after), a.clusters, resampling)
     return found
 
 
@@ -284,7 +285,7 @@ def _count_differences(
     found = _evidence_of_counts(cells, (a, b), task, r).differences(before, after)
     right = [(rows.truth == rows.predicted).astype(np.float64) for rows in (a, b)]
     return found | {
-        name: _of_shares(d, right[1] - right[0], a.clusters)
+        name: of_shares(d, right[1] - right[0], a.clusters)
         for name, d in found.items()
         if METRICS[name].right_or_wrong
     }
@@ -335,7 +336,7 @@ def _statistic_of(code: int | None) -> Callable[[Cells], Statistic]:
     return of_cells
 
 
-def _of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> Difference:
+def of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> Difference:
     """A share of rows, of which `change` [n] is 1 where a row was fixed and -1 where it was broken.
 
     Of independent rows p is exact McNemar's. Where few rows changed, the interval is a score
@@ -356,7 +357,7 @@ def _of_shares(d: Difference, change: FloatArray, clusters: Clusters | None) -> 
     return replace(d, p=test.exact, p_how=f"{test.method} and power", smallest=smallest)
 
 
-def _row_differences(
+def row_differences(
     pair: tuple[RowScores, RowScores],
     clusters: Clusters | None,
     r: Resampling,
@@ -373,9 +374,7 @@ def _row_differences(
     draws, _ = bootstrap_rows(models, r, moments)
 
     def how(name: str) -> str:
-        expanded = any(
-            isinstance(s, ProbabilityScores) and s.is_expanded(name, by_rows) for s in pair
-        )
+        expanded = any(isinstance(s, RankedScores) and s.is_expanded(name, by_rows) for s in pair)
         return r.method(paired=True, limit=not by_rows, first_order=expanded)
 
     evidence = _Evidence(
@@ -391,9 +390,9 @@ def _row_differences(
     return evidence.differences(*values)
 
 
-def _with_ranks(
+def with_ranks(
     found: Differences,
-    models: tuple[ProbabilityScores, ProbabilityScores],
+    models: tuple[RankedScores, RankedScores],
     clusters: Clusters | None,
     r: Resampling,
 ) -> Differences:
@@ -423,7 +422,7 @@ def _text_differences(a: TextRows, b: TextRows, resampling: Resampling) -> Diffe
     if not a.n:
         return {}
     defined = a.values().keys() & b.values().keys()
-    found = _row_differences((a, b), a.clusters, resampling)
+    found = row_differences((a, b), a.clusters, resampling)
     return {
         name: d
         for name, d in found.items()
@@ -446,9 +445,9 @@ def _answer_differences(
 
 def _added_differences(a: AddedRows, b: AddedRows, r: Resampling) -> Differences:
     """Of the same rows."""
-    found = _row_differences((a, b), a.clusters, r)
+    found = row_differences((a, b), a.clusters, r)
     for name in [name for name in found if METRICS[name].right_or_wrong]:
-        exact = _of_shares(found[name], b.columns[name] - a.columns[name], a.clusters)
+        exact = of_shares(found[name], b.columns[name] - a.columns[name], a.clusters)
         fixed, broke = exact.changed or (0, 0)
         found[name] = replace(exact, p_how=f"{exact.p_how}, fixed {fixed:,}, broke {broke:,}")
     return found
@@ -470,4 +469,4 @@ def compare_preferences(
     texts = read_text(frame_a), read_text(frame_b)
     if are_same_rows(*texts):
         found |= _text_differences(*texts, resampling)
-    return _comparisons(found, (split, from_model, to_model), metrics, a.clusters)
+    return comparisons_of(found, (split, from_model, to_model), metrics, a.clusters)

@@ -47,7 +47,7 @@ from .counts import (
     undefined_labels,
 )
 from .metric import METRICS, RowShare, ratios
-from .probabilities import ProbabilityScores
+from .probabilities import ProbabilityScores, RankedScores
 from .references import read_references
 from .results import Confusion, Estimate, ModelResult
 from .rows import (
@@ -128,7 +128,7 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     if not rows.n:
         return ModelResult(n=0, metrics={}, unscored=unscored)
     values, resampling = rows.values(), Resampling(seed, draws)
-    drawn = _drawn(rows, rows.clusters, resampling)
+    drawn = drawn_rows(rows, rows.clusters, resampling)
     estimates = drawn.estimates(values, ratios("tokens", rows.totals(totals_of(rows))))
     estimates |= _of_few_rows(estimates, drawn)
     answers = read_references(frame)
@@ -148,7 +148,7 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     )
 
 
-def _of_few_rows(estimates: Mapping[str, Estimate], drawn: _Drawn) -> dict[str, Estimate]:
+def _of_few_rows(estimates: Mapping[str, Estimate], drawn: Drawn) -> dict[str, Estimate]:
     """Percentiles of few rows end at the largest row: the interval is at least that of Student's t,
     of losses on the logarithm, as they are skewed."""
     found: dict[str, Estimate] = {}
@@ -193,17 +193,17 @@ def evaluate_preferences(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS)
 
 def _added_estimates(rows: AddedRows, resampling: Resampling) -> dict[str, Estimate]:
     values, clusters = values_of(rows), rows.clusters
-    drawn = _drawn(rows, clusters, resampling)
+    drawn = drawn_rows(rows, clusters, resampling)
     divided = ratios(rows.source, rows.totals(totals_of(rows)))
     found = drawn.estimates(values, divided)
     found |= _of_few_rows(found, drawn)
     for name in [name for name in found if METRICS[name].right_or_wrong]:
-        found[name] = _wilson_estimate(values[name], rows.columns[name], clusters)
+        found[name] = wilson_estimate(values[name], rows.columns[name], clusters)
     return found
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class Drawn:
     """What the intervals of a model's metrics are made from."""
 
     resampling: Resampling
@@ -240,22 +240,22 @@ class _Drawn:
         }
 
 
-def _drawn(
+def drawn_rows(
     rows: RowScores,
     clusters: Clusters | None,
     resampling: Resampling,
     ends: Ends | None = None,
     moments: Moments | None = None,
-) -> _Drawn:
+) -> Drawn:
     model = rows if clusters is None else Clustered(rows, clusters)
     draws, by_rows = bootstrap_rows([model], resampling, moments)
 
     def how(name: str) -> str:
-        expanded = isinstance(rows, ProbabilityScores) and rows.is_expanded(name, by_rows)
+        expanded = isinstance(rows, RankedScores) and rows.is_expanded(name, by_rows)
         return resampling.method(limit=not by_rows, first_order=expanded)
 
     by_row = None if clusters is None else bootstrap_rows([rows], resampling)[0][0]
-    return _Drawn(resampling, clusters, model.n, draws[0], how, ends, by_row)
+    return Drawn(resampling, clusters, model.n, draws[0], how, ends, by_row)
 
 
 def majority_frame(
@@ -303,7 +303,7 @@ def _share_estimate(
         of_those = (
             clusters if clusters is None or isinstance(among, slice) else clusters.where(among)
         )
-        return _wilson_estimate(value, right, of_those)
+        return wilson_estimate(value, right, of_those)
     low, high = map(share.then, wilson(float(right.sum()), float(len(right))))
     return Estimate(value, low, high, share.words)
 
@@ -314,7 +314,7 @@ def _drawn_counts(
     task: tuple[int, int | None],
     few: bool,
     resampling: Resampling,
-) -> _Drawn:
+) -> Drawn:
     def of_cells(cells: Cells) -> Statistic:
         sums = cells.sums(0)
         return lambda counts: sums.metrics(counts, task[1])
@@ -322,10 +322,10 @@ def _drawn_counts(
     plain = bootstrap_cells(cells.counts, of_cells(cells), resampling)
     if rows.clusters is None:
         ends = smoothed_counts(cells, of_cells, resampling) if few else None
-        return _Drawn(resampling, None, rows.n, plain, lambda _: resampling.method(), ends)
+        return Drawn(resampling, None, rows.n, plain, lambda _: resampling.method(), ends)
     scores = MarginScores(rows.truth, rows.predicted, *task)
     ends = smoothed_margins([scores], rows.clusters, resampling) if few else None
-    return dataclasses.replace(_drawn(scores, rows.clusters, resampling, ends), by_row=plain)
+    return dataclasses.replace(drawn_rows(scores, rows.clusters, resampling, ends), by_row=plain)
 
 
 def _probability_estimates(
@@ -340,12 +340,12 @@ def _probability_estimates(
     values = {name: float(value) for name, value in scores.metrics_of_totals(totals).items()}
     divided = ratios("probabilities", {**scores.totals(totals), **scores.area_ratios})
     ends = smoothed_scores([scores], clusters, resampling) if few and scores.rankable else None
-    drawn = _drawn(scores, clusters, resampling, ends, moments)
+    drawn = drawn_rows(scores, clusters, resampling, ends, moments)
     found = drawn.estimates(values, divided)
     return found | {"ece": _ece_estimate(found["ece"], drawn, scores)}
 
 
-def _ece_estimate(found: Estimate, drawn: _Drawn, scores: ProbabilityScores) -> Estimate:
+def _ece_estimate(found: Estimate, drawn: Drawn, scores: ProbabilityScores) -> Estimate:
     """Resampling adds to the bias of an ECE: its interval is not that of percentiles."""
     draws = drawn.draws["ece"]
     if math.isnan(found.low) or np.isnan(draws).any():  # there is none, and the method says why
@@ -364,7 +364,7 @@ def _ece_estimate(found: Estimate, drawn: _Drawn, scores: ProbabilityScores) -> 
     return replace(found, low=low, high=high, method=method)
 
 
-def _wilson_estimate(value: float, right: FloatArray | Rows, clusters: Clusters | None) -> Estimate:
+def wilson_estimate(value: float, right: FloatArray | Rows, clusters: Clusters | None) -> Estimate:
     """Of clusters: with so many rows as would say as much if they were independent."""
     count, n = float(right.sum()), float(len(right))
     effect = None if clusters is None or not n else clusters.design_effect(right)

@@ -30,7 +30,7 @@ from .bootstrap import (
 from .clusters import Clusters
 from .counts import Cells, CellSums, Draws, FloatArray, IntArray, MarginScores
 from .metric import METRICS
-from .probabilities import RANKINGS, ProbabilityScores, ranking_areas, twice_ranks
+from .probabilities import RANKINGS, RankedScores, ranking_areas, twice_ranks
 from .statistics import one_blas_thread
 
 RANKED_ROWS = 2_000  # rows × ranked labels up to which each exchange is ranked anew
@@ -233,7 +233,7 @@ def _limit_of_changes(
 
 
 def exchange_ranks(
-    models: tuple[ProbabilityScores, ProbabilityScores],
+    models: tuple[RankedScores, RankedScores],
     resampling: Resampling,
     clusters: Clusters | None,
 ) -> Null | None:
@@ -253,7 +253,7 @@ def exchange_ranks(
     signs = Signs(np.ones(len(moved), dtype=np.int64), resampling)
     place = np.searchsorted(moved, codes).clip(0, max(len(moved) - 1, 0))
     still = np.isin(codes, moved, invert=True)
-    marked = np.stack([before.truth == c for c in labels])
+    marked = np.stack([before.marked(c) for c in labels])
 
     def differences(pattern: FloatArray) -> Draws:
         swapped = np.zeros((len(pattern), before.n), dtype=bool)
@@ -292,7 +292,7 @@ def _areas(ranks: IntArray, marked: NDArray[np.bool_]) -> FloatArray:
 
 
 def delong(
-    models: tuple[ProbabilityScores, ProbabilityScores], clusters: Clusters | None
+    models: tuple[RankedScores, RankedScores], clusters: Clusters | None
 ) -> dict[str, tuple[float, float]]:
     """p and standard error of the difference of both ranking areas, of many rows.
 

@@ -194,33 +194,19 @@ def ranking_influence(is_positive: NDArray[np.bool_], scores: FloatArray) -> Ran
     return RankingInfluence(beaten, total * rest, precisions, total, of_area, of_average)
 
 
-@dataclass(frozen=True)
-class ProbabilityScores:
-    """Rows scored by their probabilities.
+class RankedScores:
+    """What gives the two ranking areas: probabilities of labels, each against the rest."""
 
-    truth int [n]; probabilities float64 [n, C]; `positive` is a code in a binary task, else None.
-    Its totals are sums over rows of the columns of `features`, under any weights.
-
-    Metrics: loss, brier, ece, and where rows of two kinds are there roc_auc and average_precision.
-    In a binary task brier and the ranking areas are of `positive`; otherwise the areas are the
-    macro average of one label against the rest over the labels present. A probability of 0 for a
-    true label is an infinite loss; NaN stays NaN.
-    """
-
-    truth: IntArray
-    probabilities: FloatArray
-    positive: int | None
+    probabilities: FloatArray  # [n, C]
+    ranked_labels: list[int]
 
     @property
     def n(self) -> int:
-        return len(self.truth)
+        return len(self.probabilities)
 
-    @cached_property
-    def ranked_labels(self) -> list[int]:
-        """The labels whose rows can be ranked against the rest: present, and not alone."""
-        support = np.bincount(self.truth, minlength=self.probabilities.shape[1])
-        wanted = range(len(support)) if self.positive is None else [self.positive]
-        return [c for c in wanted if 0 < support[c] < self.n]
+    def marked(self, label: int) -> NDArray[np.bool_]:
+        """[n] the rows that have a label."""
+        raise NotImplementedError
 
     @cached_property
     def rankable(self) -> bool:
@@ -231,36 +217,6 @@ class ProbabilityScores:
     def first_order(self) -> bool:
         """Whether ranking anew in every draw would cost too much."""
         return self.n * len(self.ranked_labels) > RANKED_CELLS
-
-    @property
-    def nll(self) -> FloatArray:
-        """-log of the probability of the true label, [n]; infinite where that is 0."""
-        return self._nll(slice(None))
-
-    def _nll(self, rows: slice) -> FloatArray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(-np.log(self._true(rows)))
-
-    def _true(self, rows: slice) -> FloatArray:
-        truth, probabilities = self.truth[rows], self.probabilities[rows]
-        return np.asarray(probabilities[np.arange(len(truth)), truth])
-
-    def _squared_error(self, rows: slice) -> FloatArray:
-        """Brier 1950, [rows]: of the positive label in a binary task, else summed over labels."""
-        probabilities = self.probabilities[rows]
-        if self.positive is not None:
-            truth = self.truth[rows] == self.positive
-            return np.asarray(np.square(probabilities[:, self.positive] - truth))
-        return np.asarray(np.square(probabilities).sum(axis=1) + 1 - 2 * self._true(rows))
-
-    @cached_property
-    def answers(self) -> TopLabel:
-        return top_label(self.truth, self.probabilities)
-
-    @cached_property
-    def null(self) -> Null:
-        """The ECE that these confidences would show if they were perfectly calibrated."""
-        return null_ece(self.answers)
 
     @cached_property
     def ranking_sums(self) -> list[RankingSums]:
@@ -294,7 +250,7 @@ class ProbabilityScores:
         k = max(len(self.ranked_labels), 1)
         for c in self.ranked_labels:
             scores = np.ascontiguousarray(self.probabilities[:, c])  # read in many orders
-            found = ranking_influence(self.truth == c, scores)
+            found = ranking_influence(self.marked(c), scores)
             sums.append(RankingSums(c, *found[:4]))
             area, average = area + found.area / k, average + found.average_precision / k
             if k == 1:  # no copy: 10 million rows are 160 MB
@@ -307,6 +263,101 @@ class ProbabilityScores:
     def is_expanded(self, metric: str, by_rows: bool) -> bool:
         """Whether draws of this metric come from its first-order expansion."""
         return metric in RANKINGS and (self.first_order or not by_rows)
+
+    @cached_property
+    def area_ratios(self) -> dict[str, Ratio]:
+        """What the ranking areas are divided from; of several labels the mean of their areas."""
+        sums = self.ranking_sums
+        if len(sums) == 1:
+            (s,) = sums
+            areas, averages = Ratio(s.beaten, s.pairs), Ratio(s.precisions, s.positives)
+            return {"pairs": areas, "precisions": averages}
+        if not sums:
+            return {}
+        k = float(len(sums))
+        areas = Ratio(sum(s.beaten / s.pairs for s in sums), k)
+        averages = Ratio(sum(s.precisions / s.positives for s in sums), k)
+        return {"pairs": areas, "precisions": averages}
+
+    def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """The ranking areas under row weights [draws, n], ranked anew; empty if `first_order`."""
+        if self.first_order or not self.ranked_labels or not self.rankable:
+            return {}
+        areas = [self._weighted_areas(c, weights) for c in self.ranked_labels]
+        means = areas[0] if len(areas) == 1 else _defined_mean(areas)
+        return dict(zip(RANKINGS, means, strict=True))
+
+    @cached_property
+    def _rankings(self) -> dict[int, Ranking]:
+        return {c: rank(self.probabilities[:, c]) for c in self.ranked_labels}
+
+    def _weighted_areas(self, label: int, weights: FloatArray) -> FloatArray:
+        order, starts, _ = self._rankings[label]
+        ordered = weights[:, order]
+        gained = ordered * self.marked(label)[order]
+        passed = ordered - gained
+        if len(starts) < self.n:
+            gained = np.add.reduceat(gained, starts, axis=1)
+            passed = np.add.reduceat(passed, starts, axis=1)
+        return np.stack(ranking_areas(gained, passed))
+
+
+@dataclass(frozen=True)
+class ProbabilityScores(RankedScores):
+    """Rows scored by their probabilities.
+
+    truth int [n]; probabilities float64 [n, C]; `positive` is a code in a binary task, else None.
+    Its totals are sums over rows of the columns of `features`, under any weights.
+
+    Metrics: loss, brier, ece, and where rows of two kinds are there roc_auc and average_precision.
+    In a binary task brier and the ranking areas are of `positive`; otherwise the areas are the
+    macro average of one label against the rest over the labels present. A probability of 0 for a
+    true label is an infinite loss; NaN stays NaN.
+    """
+
+    truth: IntArray
+    probabilities: FloatArray
+    positive: int | None
+
+    def marked(self, label: int) -> NDArray[np.bool_]:
+        return np.asarray(self.truth == label)
+
+    @cached_property
+    def ranked_labels(self) -> list[int]:  # type: ignore[override]
+        """The labels whose rows can be ranked against the rest: present, and not alone."""
+        support = np.bincount(self.truth, minlength=self.probabilities.shape[1])
+        wanted = range(len(support)) if self.positive is None else [self.positive]
+        return [c for c in wanted if 0 < support[c] < self.n]
+
+    @property
+    def nll(self) -> FloatArray:
+        """-log of the probability of the true label, [n]; infinite where that is 0."""
+        return self._nll(slice(None))
+
+    def _nll(self, rows: slice) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.log(self._true(rows)))
+
+    def _true(self, rows: slice) -> FloatArray:
+        truth, probabilities = self.truth[rows], self.probabilities[rows]
+        return np.asarray(probabilities[np.arange(len(truth)), truth])
+
+    def _squared_error(self, rows: slice) -> FloatArray:
+        """Brier 1950, [rows]: of the positive label in a binary task, else summed over labels."""
+        probabilities = self.probabilities[rows]
+        if self.positive is not None:
+            truth = self.truth[rows] == self.positive
+            return np.asarray(np.square(probabilities[:, self.positive] - truth))
+        return np.asarray(np.square(probabilities).sum(axis=1) + 1 - 2 * self._true(rows))
+
+    @cached_property
+    def answers(self) -> TopLabel:
+        return top_label(self.truth, self.probabilities)
+
+    @cached_property
+    def null(self) -> Null:
+        """The ECE that these confidences would show if they were perfectly calibrated."""
+        return null_ece(self.answers)
 
     def features(self, rows: slice) -> FloatArray:
         """[rows, 4 + BINS]: nll, squared error, both influences, calibration gap in its bin; then
@@ -323,21 +374,6 @@ class ProbabilityScores:
     def _added(self) -> dict[str, FloatArray]:
         """What metrics add to the columns that are always there."""
         return added_columns("probabilities", self)
-
-    @cached_property
-    def area_ratios(self) -> dict[str, Ratio]:
-        """What the ranking areas are divided from; of several labels the mean of their areas."""
-        sums = self.ranking_sums
-        if len(sums) == 1:
-            (s,) = sums
-            areas, averages = Ratio(s.beaten, s.pairs), Ratio(s.precisions, s.positives)
-            return {"pairs": areas, "precisions": averages}
-        if not sums:
-            return {}
-        k = float(len(sums))
-        areas = Ratio(sum(s.beaten / s.pairs for s in sums), k)
-        averages = Ratio(sum(s.precisions / s.positives for s in sums), k)
-        return {"pairs": areas, "precisions": averages}
 
     def totals(self, totals: FloatArray) -> Totals:
         """Totals [..., k] of `features` by name; the areas are moved by the mean influence."""
@@ -357,28 +393,6 @@ class ProbabilityScores:
     def metrics_of_totals(self, totals: FloatArray) -> Draws:
         """Totals [..., 4 + BINS or more] to metrics [...]."""
         return draws_of("probabilities", self.totals(totals))
-
-    def reweighted(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """The ranking areas under row weights [draws, n], ranked anew; empty if `first_order`."""
-        if self.first_order or not self.ranked_labels or not self.rankable:
-            return {}
-        areas = [self._weighted_areas(c, weights) for c in self.ranked_labels]
-        means = areas[0] if len(areas) == 1 else _defined_mean(areas)
-        return dict(zip(RANKINGS, means, strict=True))
-
-    @cached_property
-    def _rankings(self) -> dict[int, Ranking]:
-        return {c: rank(self.probabilities[:, c]) for c in self.ranked_labels}
-
-    def _weighted_areas(self, label: int, weights: FloatArray) -> FloatArray:
-        order, starts, _ = self._rankings[label]
-        ordered = weights[:, order]
-        gained = ordered * (self.truth[order] == label)
-        passed = ordered - gained
-        if len(starts) < self.n:
-            gained = np.add.reduceat(gained, starts, axis=1)
-            passed = np.add.reduceat(passed, starts, axis=1)
-        return np.stack(ranking_areas(gained, passed))
 
 
 def _defined_mean(areas: Sequence[FloatArray]) -> FloatArray:

@@ -42,6 +42,7 @@ class LabelScores(Record, frozen=True):
     recall: float
     f1: float
     support: int  # rows with this label
+    threshold: float | None = None  # from which it is given, where rows have several labels
 
 
 class ModelResult(Record, frozen=True, kw_only=True):

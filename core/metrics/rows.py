@@ -180,7 +180,7 @@ def read_pairs(frame: pl.DataFrame) -> PairRows:
     on either side are left out. Raises DataError as below.
     """
     columns = ("nll", "rejected_nll", "tokens", "rejected_tokens")
-    frame = _ordered(frame, ("row_id", *columns))
+    frame = ordered(frame, ("row_id", *columns))
     scored = frame.filter((pl.col("tokens") > 0) & (pl.col("rejected_tokens") > 0))
     nll, rejected, *tokens = (scored[c].cast(pl.Float64).to_numpy() for c in columns)
     pairs = Pairs(-nll, -rejected, *tokens)
@@ -213,19 +213,19 @@ def read_classification(frame: pl.DataFrame, labels: Sequence[str]) -> Classific
     DataError for missing columns, repeated or missing row ids, labels that are not in the list, and
     probabilities of another length.
     """
-    frame = _ordered(frame, ("row_id", "label", "predicted"))
+    frame = ordered(frame, ("row_id", "label", "predicted"))
     return ClassificationRows(
         frame["row_id"].to_numpy(),
         _codes(frame, "label", labels).to_numpy(),
         _codes(frame, "predicted", labels, may_lack=True).fill_null(len(labels)).to_numpy(),
-        _probabilities(frame, len(labels)),
+        probabilities_of(frame, len(labels)),
         read_clusters(frame),
     )
 
 
 def read_text(frame: pl.DataFrame) -> TextRows:
     """Rows of row_id, nll, tokens, correct and bytes. Raises DataError as above."""
-    frame = _ordered(frame, ("row_id", *TEXT_COLUMNS))
+    frame = ordered(frame, ("row_id", *TEXT_COLUMNS))
     sums = frame.select(pl.col(*TEXT_COLUMNS).cast(pl.Float64).fill_null(float("nan")))
     return TextRows(frame["row_id"].to_numpy(), sums.to_numpy(), read_clusters(frame))
 
@@ -261,7 +261,7 @@ def check_same_rows(a: Rows, b: Rows, names: tuple[str, str]) -> None:
         raise DataError(
             Fault(
                 f"{names[0]} and {names[1]}",
-                f"{a.content_name} differs on {_ids(a.row_id[changed])}",
+                f"{a.content_name} differs on {row_ids(a.row_id[changed])}",
                 "Evaluate both models on the same file, then compare again",
             )
         )
@@ -271,7 +271,7 @@ def _check_same_ids(a: IntArray, b: IntArray, names: tuple[str, str]) -> None:
     if np.array_equal(a, b):
         return
     only = [(name, np.setdiff1d(*pair)) for name, pair in zip(names, ((a, b), (b, a)), strict=True)]
-    missing = " and ".join(f"{_ids(ids)} only in {name}" for name, ids in only if ids.size)
+    missing = " and ".join(f"{row_ids(ids)} only in {name}" for name, ids in only if ids.size)
     raise DataError(
         Fault(
             f"{names[0]} and {names[1]}",
@@ -281,7 +281,8 @@ def _check_same_ids(a: IntArray, b: IntArray, names: tuple[str, str]) -> None:
     )
 
 
-def _ordered(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+def ordered(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Predictions by ascending row id. Raises DataError for missing columns and repeated rows."""
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise _fault(f"no column {', '.join(missing)} (found: {', '.join(frame.columns)})")
@@ -295,7 +296,7 @@ def _ordered(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     repeated = frame["row_id"].to_numpy()
     repeated = np.unique(repeated[1:][repeated[1:] == repeated[:-1]])
     if repeated.size:
-        raise _fault(f"more than one prediction for {_ids(repeated)}")
+        raise _fault(f"more than one prediction for {row_ids(repeated)}")
     return frame
 
 
@@ -307,24 +308,25 @@ def _codes(
     if known.null_count() > allowed:
         unknown = frame.filter(known.is_null() & (frame[column].is_not_null() | (not may_lack)))
         named = unknown[column].unique(maintain_order=True).head(SHOWN).to_list()
-        ids = _ids(unknown["row_id"].to_numpy())
+        ids = row_ids(unknown["row_id"].to_numpy())
         raise _fault(f"{column} of {ids} is not in the label list: {', '.join(map(repr, named))}")
     return known.to_physical().cast(pl.Int64)
 
 
-def _probabilities(frame: pl.DataFrame, n_labels: int) -> FloatArray | None:
+def probabilities_of(frame: pl.DataFrame, n_labels: int) -> FloatArray | None:
+    """[n, C]; None where there are none. Raises DataError where they are not one for each label."""
     if "probabilities" not in frame.columns or frame["probabilities"].null_count() == len(frame):
         return None
     column = frame["probabilities"]
     wrong = frame.filter((column.list.len() != n_labels).fill_null(True))
     if len(wrong):
-        ids = _ids(wrong["row_id"].to_numpy())
+        ids = row_ids(wrong["row_id"].to_numpy())
         raise _fault(f"probabilities of {ids} are not one for each of {n_labels} labels")
     flat = column.explode().cast(pl.Float64).fill_null(float("nan"))
     return np.asarray(flat.to_numpy()).reshape(len(frame), n_labels)
 
 
-def _ids(ids: IntArray) -> str:
+def row_ids(ids: IntArray) -> str:
     """ "1 row (7)", "9 rows (1, 4, 5, 8, 9, …)" """
     named = ", ".join(str(i) for i in ids[:SHOWN]) + (", …" if len(ids) > SHOWN else "")
     return f"{len(ids):,} row{'' if len(ids) == 1 else 's'} ({named})"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .bootstrap import (
     Resampling,
+    RowScores,
     Statistic,
     bootstrap_rows,
     percentile_interval,
@@ -170,7 +171,7 @@ def smoothed_margins(
         ]
         for answers in _answers(rows, len(models))
     ]
-    return _ends(ends, rows.weight, clusters, resampling)
+    return smoothed_ends(ends, rows.weight, clusters, resampling)
 
 
 def smoothed_scores(
@@ -182,7 +183,7 @@ def smoothed_scores(
     weight = np.full(len(labels), weight_of(len(labels)) / len(models))
     worst = [_with_rows(m, labels, best=pair and i == 0) for i, m in enumerate(models)]
     best = [_with_rows(m, labels, best=not (pair and i == 0)) for i, m in enumerate(models)]
-    return _ends([worst, best], weight, clusters, resampling)
+    return smoothed_ends([worst, best], weight, clusters, resampling)
 
 
 def _with_rows(scores: ProbabilityScores, labels: IntArray, best: bool) -> ProbabilityScores:
@@ -196,8 +197,8 @@ def _with_rows(scores: ProbabilityScores, labels: IntArray, best: bool) -> Proba
     )
 
 
-def _ends(
-    ends: Sequence[Sequence[MarginScores | ProbabilityScores]],
+def smoothed_ends(
+    ends: Sequence[Sequence[RowScores]],
     weight: FloatArray,
     clusters: Clusters | None,
     resampling: Resampling,
@@ -220,7 +221,7 @@ def _ends(
     return Ends(differences(*drawn[:2]), differences(*drawn[2:]), paired=True)
 
 
-def _clustered(model: MarginScores | ProbabilityScores, clusters: Clusters) -> Clustered:
+def _clustered(model: RowScores, clusters: Clusters) -> Clustered:
     """An imagined row stands for a cluster of the mean size."""
     more = model.n - clusters.n
     codes = np.concatenate((clusters.codes, clusters.count + np.arange(more)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, cast
 
@@ -183,6 +183,49 @@ class Margins:
         if self.positive is None:
             return None
         return self.by_label[name].of_label(self.positive)
+
+
+@dataclass(frozen=True)
+class SetMargins(Margins):
+    """The same of rows with any number of labels each: `rows` is how many labels are true in all.
+
+    `totals` are sums over rows by name, as metrics of probabilities read them too. `positive` may
+    be any label.
+    """
+
+    totals: Totals = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.totals[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.totals
+
+    def get(self, name: str) -> object:
+        return self.totals.get(name)
+
+    def beside(self, more: Mapping[str, object]) -> SetMargins:
+        """With what only a receipt asks for."""
+        return replace(self, totals={**self.totals, **cast("Totals", more)})
+
+    @cached_property
+    def told_apart(self) -> FloatArray:
+        """[..., C] 1 where some rows have the label and some lack it, else 0."""
+        having, lacking = self.support > 0, self._others > 0
+        return cast("FloatArray", having * 1.0 * lacking)
+
+    @cached_property
+    def both_recalls(self) -> FloatArray:
+        """[..., C] recall of the rows with a label and of those without it, added; else 0."""
+        right = self._others + self.predicted * -1.0 + self.right
+        lacking = divide(right, self._others, 0.0)
+        having = divide(self.right, self.support, 0.0)
+        return (having + lacking) * self.told_apart
+
+    @property
+    def _others(self) -> FloatArray:
+        """[..., C] rows without the label."""
+        return self.support * -1.0 + self["rows"]
 
 
 def margins_of_cells(

@@ -8,13 +8,13 @@ defines `TASK` is a task; `engine/scoring/` holds how its rows become scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from ..metrics.metric import metrics_of
+from ..metrics.metric import METRICS, metrics_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,6 +57,7 @@ class Task:
     hub_type: str = ""  # "task type" of a model card on the Hugging Face hub
     auto_class: str = "AutoModel"  # of transformers
     adapter_type: str = ""  # peft's `task_type`
+    problem_type: str = ""  # of transformers' configurations; "" leaves it to them
     architectures: tuple[str, ...] = ()  # parts of names in a config that speak for this task
 
     within: str = ""  # the task of run.toml that rows of these forms make this one; "" is its own
@@ -88,6 +89,16 @@ class Task:
     def guessing_loss(self, labels: int, vocabulary: int) -> float | None:
         """Loss of random guessing, in nats; None where the number of choices is unknown (L7)."""
         return None
+
+    def chance_of(self, positive: str | None) -> tuple[str, float] | None:
+        """The metric that shows a model better than guessing, and what guessing has of it."""
+        return self.chance
+
+    def positive_of(
+        self, asked: str | None, labels: Labels, counts: Mapping[str, int]
+    ) -> str | None:
+        """The positive label, where there is one. `counts`: rows of each label."""
+        return asked
 
     def evaluate(
         self,
@@ -136,6 +147,13 @@ def _load() -> dict[str, Task]:
 TASKS = _load()
 NAMES = tuple(name for name, task in TASKS.items() if not task.within)  # as run.toml has them
 _UNKNOWN = Task()
+
+
+def metrics_within(name: str) -> list[str]:
+    """The metrics of what run.toml calls so, whatever form its rows turn out to have."""
+    tasks = (t for t in TASKS.values() if name in (t.name, t.within))
+    found = {metric for task in tasks for metric in task.metrics}
+    return [m for m in METRICS if m in (found or _UNKNOWN.metrics)]
 
 
 def find_task(name: str, form: str = "") -> Task:

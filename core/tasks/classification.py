@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from . import Labels, Task
@@ -35,6 +36,13 @@ model = PeftModel.from_pretrained(base, folder)
 class Classification(Task):
     def guessing_loss(self, labels: int, vocabulary: int) -> float | None:
         return math.log(labels) if labels > 1 else None
+
+    def positive_of(
+        self, asked: str | None, labels: Labels, counts: Mapping[str, int]
+    ) -> str | None:
+        from ..metrics.counts import default_positive
+
+        return asked or default_positive(labels, counts)
 
     def evaluate(
         self,
@@ -69,6 +77,7 @@ TASK = Classification(
         *(
             "data.label",
             "data.labels",
+            "data.label_separator",
             "data.label_names",
             "data.text_pair",
             "objective.positive",

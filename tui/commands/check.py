@@ -22,6 +22,7 @@ LISTED_LABELS = 20  # the most frequent in train first
 LISTED_PAIRS = 10  # report.json lists up to 500
 FORMS = {
     "text_label": "a text and its label",
+    "text_labels": "a text and its labels",
     "text": "running text",
     "prompt_completion": "a prompt and its completion",
     "messages": "chats",

@@ -106,6 +106,7 @@ class Asked:
     complete: bool = False  # nothing of it may be new
     trainable: bool = False  # its adapter is trained on
     label_map: Mapping[str, str] = field(default_factory=dict)
+    problem_type: str = ""  # what its configuration shall say
 
 
 def check_origin(origin: Origin) -> None:
@@ -144,6 +145,7 @@ def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loa
         keeps = outputs.fits(labels, trains=asked.trains)
         if asked.trains:
             name_outputs(config, outputs.names if keeps else labels)
+            config.problem_type = asked.problem_type or config.problem_type
         model, info = _read_weights(origin, config)
     missing = set(info["missing_keys"]) - origin.saved.keys()
     resized = {key for key, *_ in info["mismatched_keys"]} - origin.saved.keys()
@@ -280,6 +282,7 @@ def load(
             complete=not is_base or name == config.model.tuned,
             trainable=trainable,
             label_map=(config.data.label_map or {}) if is_base or not config.trains else {},
+            problem_type=config.task_type.problem_type,
         )
         loaded = _load_classifier(origin, labels, asked)
     else:

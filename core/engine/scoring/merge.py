@@ -58,6 +58,7 @@ def merge(question: Merge, progress: Callable[[str], object] = str) -> dict[str,
         raise ConfigError(Fault(str(out), "is there already", "Remove it or name another --out"))
     progress("reading the data")
     dataset = read_run_data(config)
+    config = config.for_form(dataset.columns.form)
     split = next(name for name in SPLITS if name in dataset.splits)
     progress("scoring the adapter")
     tuned = _load(config, str(run.model_path), dataset)

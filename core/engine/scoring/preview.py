@@ -51,6 +51,7 @@ def preview(question: Preview, progress: Callable[[str], object] = str) -> dict[
     """
     config = check_config(question.config)
     dataset = read_run_data(config)
+    config = config.for_form(dataset.columns.form)
     progress(f"loading the tokenizer of {config.model.base}")
     loaded = _without_weights(config)
     loaded.labels = dataset.labels

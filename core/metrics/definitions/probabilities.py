@@ -173,7 +173,7 @@ def ece(t: Totals) -> FloatArray:
     see=("perplexity", "ln V", "step 0", "overfitting", "bits_per_byte"),
     aliases=("nll", "negative log likelihood", "cross entropy", "log loss", "validation loss"),
 )
-def loss(t: Totals) -> Ratio:
+def loss(t: Totals) -> Ratio | None:
     """The mean of -ln of the probability that the model gave to what is true, in nats.
 
     Over tokens for generation, over rows for classification, as one division of sums. Lower is
@@ -184,4 +184,4 @@ def loss(t: Totals) -> Ratio:
     Trap: A falling training loss is no proof of anything: rote learning has it too. Watch the loss
     of rows that were not trained on, and compare only models with the same tokenizer.
     """
-    return Ratio(t["nll"], t["scored"])
+    return Ratio(t["nll"], t["scored"]) if "nll" in t else None

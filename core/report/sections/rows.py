@@ -172,7 +172,7 @@ def name_slice(s: Slice) -> str:
 
 def worse_slices(r: Slices) -> list[tuple[Slice, SliceDifference]]:
     """The slices that are worse than the rest beyond chance, the worst first, and that rest."""
-    sign = 1 if r.metric == "accuracy" else -1
+    sign = -1 if r.metric == "loss" else 1
     return [
         (s, s.rest)
         for s in r.slices
@@ -182,7 +182,7 @@ def worse_slices(r: Slices) -> list[tuple[Slice, SliceDifference]]:
 
 def figure_of(s: Slice, metric: str) -> Estimate | None:
     """The slice's own value of the metric that slices are judged by."""
-    return s.accuracy if metric == "accuracy" else s.loss
+    return s.loss if metric == "loss" else s.accuracy
 
 
 def _finding(r: Slices, judged: Sequence[Slice]) -> str:

@@ -1,0 +1,130 @@
+"""Rows with several labels each: a threshold per label, chosen on validation and frozen (B2).
+
+Each label is a yes or no of its own, and few are so common that 0.5 is the place to cut. So each
+model has its own thresholds, its predictions are made at them before anything is measured (V13),
+and the figures at 0.5 stand beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ..config.config import ObjectiveConfig
+from ..metrics.analyses import LabelThreshold, LabelThresholds, ThresholdAim
+from ..metrics.counts import FloatArray
+from ..metrics.label_sets.results import evaluate_label_sets
+from ..metrics.label_sets.rows import Marks, read_label_sets, with_thresholds
+from ..metrics.results import LabelScores
+from ..metrics.thresholds import Aim, choose, sweep, trivial
+from ..run.events import AnalysisComputed
+from .predictions import Evaluation, Frames
+from .thresholds import AT_HALF, aim_of, own_answers
+
+HALF = 0.5
+LEAST_ROWS = 5  # with a label, and without it: fewer choose no threshold
+
+
+class Chosen(NamedTuple):
+    """A label's threshold, and what it was chosen on."""
+
+    threshold: float
+    positives: int  # rows of validation with the label
+    why_not: str = ""  # it is 0.5
+    calls: str = ""  # "every row", "no row": where it does nothing else
+
+
+def at_own_thresholds(
+    frames: Frames,
+    validation: Frames,
+    labels: Sequence[str],
+    positive: str | None,
+    objective: ObjectiveConfig,
+) -> Frames:
+    """The frames with each label decided at its model's own threshold for it, and the columns
+    `thresholds` and `predicted_at_half`. Unchanged where validation gives a model none.
+    """
+    decided = {}
+    for model, frame in frames.items():
+        found = choose_thresholds(validation.get(model), labels, positive, objective)
+        if "probabilities" in frame.columns and any(not c.why_not for c in found):
+            half = frame.with_columns(pl.col("predicted").alias(AT_HALF))
+            frame = with_thresholds(half, labels, [c.threshold for c in found])
+        decided[model] = frame
+    return decided
+
+
+def choose_thresholds(
+    known: pl.DataFrame | None,
+    labels: Sequence[str],
+    positive: str | None,
+    objective: ObjectiveConfig,
+) -> list[Chosen]:
+    """For each label: most F1; for the positive one, what the objective asks for. Else 0.5."""
+    if known is None or "probabilities" not in known.columns:
+        return [Chosen(HALF, 0, "there are no validation rows to choose it on") for _ in labels]
+    rows = read_label_sets(known, labels)
+    if not rows.rankable:
+        return [Chosen(HALF, 0, "a probability on validation is not a number") for _ in labels]
+    aims = {positive: aim_of(objective)}
+    return [
+        _choose(rows.truth[:, i], np.ascontiguousarray(rows.probabilities[:, i]), aims.get(label))
+        for i, label in enumerate(labels)
+    ]
+
+
+def _choose(marked: Marks, scores: FloatArray, aim: Aim | None) -> Chosen:
+    positives, others = int(marked.sum()), int((~marked).sum())
+    if min(positives, others) < LEAST_ROWS:
+        fewer = "with" if positives < others else "without"
+        why = f"{min(positives, others)} validation rows {fewer} it are too few to choose it on"
+        return Chosen(HALF, positives, why)
+    s = sweep(marked, scores)
+    aim = aim or Aim()
+    index = choose(s, aim)
+    if index is None:
+        why = f"no threshold reaches a precision of {100 * (aim.target or 0):g} % on validation"
+        return Chosen(HALF, positives, why)
+    return Chosen(float(s.thresholds[index]), positives, calls=trivial(s, index))
+
+
+def label_thresholds(e: Evaluation) -> Iterator[AnalysisComputed]:
+    """One result for each model with probabilities: every label at its threshold, and at 0.5."""
+    for model, frame in e.frames.items():
+        if "labels" not in frame.columns or "probabilities" not in frame.columns:
+            continue
+        known = own_answers(frame) if e.split == "validation" else e.validation.get(model)
+        found = choose_thresholds(known, e.labels, e.positive, e.config.objective)
+        half = evaluate_label_sets(own_answers(frame), e.labels, e.positive)
+        at_own = e.result(model).per_class or {}
+        yield e.found(
+            LabelThresholds(
+                aim=ThresholdAim(**asdict(aim_of(e.config.objective))),
+                positive=e.positive,
+                fitted_rows=known.height if known is not None else None,
+                labels=[
+                    _described(label, chosen, at_own, half.per_class or {})
+                    for label, chosen in zip(e.labels, found, strict=True)
+                ],
+                at_half=half.metrics,
+            ),
+            model,
+        )
+
+
+def _described(
+    label: str, chosen: Chosen, own: dict[str, LabelScores], half: dict[str, LabelScores]
+) -> LabelThreshold:
+    return LabelThreshold(
+        label=label,
+        threshold=chosen.threshold,
+        fitted_positives=chosen.positives,
+        why_not=chosen.why_not or None,
+        calls=chosen.calls or None,
+        at_threshold=own.get(label),
+        at_half=half.get(label),
+    )

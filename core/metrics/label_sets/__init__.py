@@ -1,0 +1,1 @@
+"""Rows with several labels each: read, measured, compared."""
