@@ -65,7 +65,7 @@ class Columns:
     @property
     def roles(self) -> tuple[str, ...]:
         """What a row consists of, without the group and what goes into a prompt or a chat."""
-        if self.form not in ("text_label", "text", "prompt_completion"):
+        if self.form not in ("text_label", "text_labels", "text", "prompt_completion"):
             return (*MADE[self.form], *(["tools"] if "tools" in self.sources else []))
         return tuple(role for role in self.sources if role in ROLES and role != "group")
 

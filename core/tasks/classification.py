@@ -72,6 +72,7 @@ TASK = Classification(
     architectures=("SequenceClassification", "SEQ_CLS"),
     has_labels=True,
     has_head=True,
+    probed=True,
     forms=("text_label",),
     settings=(
         *(

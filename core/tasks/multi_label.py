@@ -65,6 +65,7 @@ TASK = MultiLabel(
     problem_type="multi_label_classification",
     within="classification",
     has_head=True,
+    probed=True,
     forms=("text_labels",),
     settings=ONE_LABEL.settings,
     stored={"row_id": "whole numbers", "labels": "lists of text", "predicted": "lists of text"},

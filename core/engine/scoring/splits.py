@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from ..training.probe import (
     Features,
     Probe,
     features,
+    fit_label_probes,
     fit_probe,
     sample,
 )
@@ -69,16 +70,18 @@ def find_probe(s: Session) -> Probe | None:
 
     None where there is nothing to fit it on, or the config leaves it out.
     """
-    wanted = s.task.has_labels and s.config.evaluate.probe
+    wanted = s.task.probed and s.config.evaluate.probe
     if s.probe is not None or not wanted or "train" not in s.rows:
         return s.probe
-    found = {}
+    found: dict[str, tuple[Features, NDArray[Any]]] = {}
     for split in ("train", "validation"):
         if split in s.rows:
-            every, rows = s.rows[split].labels, rows_of_probe(s, split)
-            assert every is not None
-            found[split] = (_read_features(s, split), every[rows])
-    fitting = fit_probe(found["train"], found.get("validation"), s.labels, s.precision)
+            rows = s.rows[split].take(rows_of_probe(s, split))
+            targets = rows.wanted if rows.labels is None else rows.labels
+            assert targets is not None
+            found[split] = (_read_features(s, split), targets)
+    fit = fit_probe if s.task.has_labels else fit_label_probes
+    fitting = fit(found["train"], found.get("validation"), s.labels, s.precision)
     s.probe = s.drive(fitting, "fitting the probe, strengths", len(STRENGTHS))
     s.probe.save(s.run.path / PROBE_FILE)
     if len(found["train"][0]) < len(s.rows["train"]):
@@ -94,8 +97,11 @@ def rows_of_probe(s: Session, split: str) -> NDArray[np.int64]:
     rows = s.rows[split]
     if split != "train":
         return np.arange(len(rows))
-    assert rows.labels is not None
-    return sample(rows.labels, MOST_ROWS, s.config.train.seed)
+    codes = rows.labels
+    if codes is None:  # of several labels the first one stands for a row
+        assert rows.wanted is not None
+        codes = np.where(rows.wanted.any(axis=1), rows.wanted.argmax(axis=1), -1)
+    return sample(codes, MOST_ROWS, s.config.train.seed)
 
 
 def score_probe(s: Session, probe: Probe, split: str) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from ..models.kernels import padding_known
 from ..models.models import Loaded, at_precision, unwrapped, without_cache
 from ..scoring.classification import labelled
 from ..scoring.evaluate import fitting
+from ..scoring.multi_label import label_sets
 from ..scoring.rows import TokenRows
 from .batches import collate, evaluation_batches
 
@@ -31,28 +32,41 @@ FloatArray = NDArray[np.float64]
 
 @dataclass
 class Probe:
-    """Multinomial logistic regression on standardised features: mean of the last hidden states."""
+    """Multinomial logistic regression on standardised features: mean of the last hidden states.
+
+    Where rows have several labels (`sets`), a logistic regression per label.
+    """
 
     weights: NDArray[np.float64]  # [features, labels]
     bias: NDArray[np.float64]  # [labels]
     labels: tuple[str, ...]
     strength: float
     precision: str = "float32"  # of the features that it was fitted on
+    sets: bool = False
+
+    def logits(self, features: Features) -> FloatArray:
+        """[rows, labels], before softmax, or before each label's sigmoid."""
+        return np.asarray(features @ self.weights + self.bias)
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
-        logits = features @ self.weights + self.bias
+        logits = self.logits(features)
+        if self.sets:
+            return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
         logits -= logits.max(1, keepdims=True)
         odds = np.exp(logits)
         return odds / odds.sum(1, keepdims=True)
 
     def score(self, features: Features, rows: TokenRows) -> pl.DataFrame:
         """The same frame as a classifier's scores are."""
+        if self.sets:
+            return label_sets(rows, self.labels, self.logits(features))
         tiny = np.finfo(np.float64).tiny
         return labelled(rows, self.labels, np.log(np.maximum(self.probabilities(features), tiny)))
 
     def save(self, path: Path) -> None:
         tensors = {"weights": self.weights, "bias": self.bias}
         settings = {"strength": str(self.strength), "precision": self.precision}
+        settings |= {"sets": "yes"} if self.sets else {}
         save_file(tensors, path, metadata=settings)
 
 
@@ -62,7 +76,8 @@ def load_probe(path: Path, labels: tuple[str, ...]) -> Probe:
         settings = file.metadata() or {}
         weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
     strength = float(settings.get("strength", "nan"))
-    return Probe(weights, bias, labels, strength, settings.get("precision", "float32"))
+    precision = settings.get("precision", "float32")
+    return Probe(weights, bias, labels, strength, precision, "sets" in settings)
 
 
 def sample(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
@@ -137,6 +152,45 @@ def fit_probe(
         else:
             p = probe.probabilities(validation[0])
             loss = float(-np.log(np.maximum(p[np.arange(len(p)), validation[1]], 1e-300)).mean())
+        if best is None or loss < best[0]:
+            best = (loss, probe)
+        yield tried
+    assert best is not None
+    yield best[1]
+
+
+def fit_label_probes(
+    train: tuple[Features, NDArray[np.floating[Any]]],
+    validation: tuple[Features, NDArray[np.floating[Any]]] | None,
+    labels: tuple[str, ...],
+    precision: str = "float32",
+) -> Iterator[int | Probe]:
+    """The same where rows have several labels: targets are 0 or 1, [rows, labels].
+
+    One strength for all labels; a label that every row of train has, or none, keeps its share.
+    """
+    x, y = train
+    mean, scale = x.mean(0), x.std(0) + 1e-6
+    standard = (x - mean) / scale
+    starts: list[FloatArray | None] = [None] * y.shape[1]
+    best: tuple[float, Probe] | None = None
+    for tried, strength in enumerate(STRENGTHS if validation else (1.0,), 1):
+        weights, bias = np.zeros((len(mean), y.shape[1])), np.zeros(y.shape[1])
+        for label in range(y.shape[1]):
+            codes = (y[:, label] > 0).astype(np.int64)
+            if codes.min() == codes.max():  # one answer alone: as likely as so many rows say
+                positives = codes.sum() + 0.5
+                bias[label] = np.log(positives / (len(codes) + 1 - positives))
+                continue
+            found = _regression(standard, codes, 2, strength, starts[label])
+            starts[label] = found
+            weights[:, label] = found[:-1, 0] / scale
+            bias[label] = found[-1, 0] - mean @ weights[:, label]
+        probe = Probe(weights, bias, labels, strength, precision, sets=True)
+        loss = 0.0
+        if validation is not None:
+            logits = probe.logits(validation[0])
+            loss = float(np.logaddexp(0.0, np.where(validation[1] > 0, -logits, logits)).mean())
         if best is None or loss < best[0]:
             best = (loss, probe)
         yield tried

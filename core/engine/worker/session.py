@@ -254,6 +254,7 @@ def load_finished(s: Session) -> None:
     s.form = history.columns.form if history.columns else "text"
     s.spaced = bool(history.columns and history.columns.spaced)
     s.paired = bool(history.columns and "text_pair" in history.columns.columns)
+    s.config = s.config.for_form(s.form)
     s.data_labels = _data_labels(s, history)
     s.tuned = s.load(str(weights))
     s.base_has_head = bool(history.model and not history.model.new_head)

@@ -17,6 +17,7 @@ from ...analysis.predictions import read_frame, reference_of
 from ...data.data import Dataset, read_dataset
 from ...data.rows import input_of
 from ...errors import FtevError
+from ...metrics.label_sets.rows import as_one_label
 from ...run.history import History, read_history
 from ...run.runs import Run
 from ...wording.text import visible
@@ -105,6 +106,9 @@ def row_frames(run: Run, report: Report) -> dict[str, pl.DataFrame]:
 def _joined(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """The columns of each model beside each other; a row that a model lacks is empty there."""
     first = next(iter(frames.values()))
+    if "labels" in first.columns:
+        frames = {model: as_one_label(frame) for model, frame in frames.items()}
+        first = as_one_label(first)
     shared = [c for c in ("label", "content") if c in first.columns]
     rows = first.select("row_id", *shared).rename({"label": "truth"}, strict=False)
     for model, frame in frames.items():

@@ -138,13 +138,14 @@ def analyse_again(stored: StoredRun, split: str) -> tuple[Again, list[Exception]
     if "tuned" not in frames:
         return {}, []
     tuned = frames["tuned"]
+    form = stored.history.columns.form if stored.history.columns else ""
     windows = _are_windows(stored, whole, tuned)
     evaluation = Evaluation(
         split=split,
         frames=frames,
         source=_source(stored, whole, tuned, windows),
         windows=tuned.select("row_id", "input") if windows and "input" in tuned.columns else None,
-        config=stored.run.config(),
+        config=stored.run.config().for_form(form),
         labels=tuple(stored.labels),
         positive=stored.history.positive,
         validation=stored.frames.get("validation", {}),

@@ -11,6 +11,7 @@ import polars as pl
 
 from ...judgement.selection import primary_metric
 from ...metrics.comparisons import adjust_secondary
+from ...metrics.label_sets.rows import read_label_sets
 from ...metrics.results import Comparison, ModelResult
 from ...run.events import Evaluated, spell_numbers
 from ...wording.numbers import format_difference, format_estimate
@@ -89,6 +90,10 @@ def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, object]
         sums_of_rows |= {"loss_count": sums["tokens"], "count": sums["tokens"]}
         sums_of_rows |= {"correct": sums["correct"], "bytes": sums["bytes"]}
         return sums_of_rows | {"unscored_rows": int((frame["tokens"] == 0).sum())}
+    if "labels" in frame.columns:
+        exact = read_label_sets(frame, labels).exact
+        counted = {"loss_count": frame.height, "count": frame.height}
+        return sums_of_rows | counted | {"correct": int(exact.sum())}
     codes: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
     cells = frame.group_by("label", "predicted").len()
     sums_of_rows |= {"loss_count": frame.height, "count": frame.height}

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+import numpy as np
 import polars as pl
 
 from ...analysis.thresholds import AT_HALF
 from ...data.data import Dataset
 from ...data.leakage import find_leakage
 from ...errors import FtevError
+from ...metrics.counts import IntArray
+from ...metrics.label_sets.rows import cross_entropy, read_label_sets
 from ...metrics.results import ModelResult
 from ...run.history import History
 from ...run.runs import Run
@@ -158,7 +161,9 @@ class Contradiction:
 
 def contradictions_within(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:
     """What the columns of one file say against each other."""
-    if "probabilities" in frame.columns:
+    if "labels" in frame.columns:
+        yield from _against_sets(frame, labels)
+    elif "probabilities" in frame.columns:
         yield from _against_probabilities(frame, labels)
     if "tokens" in frame.columns:
         possible = pl.col("correct").is_between(0, pl.col("tokens")) & (pl.col("tokens") >= 0)
@@ -193,6 +198,31 @@ def _against_probabilities(frame: pl.DataFrame, labels: Sequence[str]) -> Iterat
         yield from _rows(frame, defined & off, "the loss is not that of the true label")
 
 
+def _against_sets(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:
+    """Each of several labels is given exactly where its probability reaches its threshold, and the
+    loss is the mean cost of all labels."""
+    rows = read_label_sets(frame, labels)
+    ids = rows.row_id
+    if rows.scores is None or rows.nll is None:
+        return
+    finite = np.logical_and.reduce(np.isfinite(rows.scores), axis=1)
+    yield from _of(ids[rows.answered != finite], "no prediction, and its probabilities have one")
+    own = frame.sort("row_id")
+    limits = own["thresholds"].to_list() if "thresholds" in own.columns else 0.5
+    given = rows.scores >= np.asarray(limits)
+    off = finite & (given != rows.predicted).any(axis=1)
+    yield from _of(ids[off], "the labels given are not those of the thresholds")
+    costs = cross_entropy(rows.truth, rows.scores)
+    near = np.abs(rows.nll - costs) <= 1e-6 * (1 + np.abs(rows.nll))  # 1 - p loses digits
+    off = finite & np.isfinite(costs) & ~near
+    yield from _of(ids[off], "the loss is not that of the true labels")
+
+
+def _of(ids: IntArray, what: str) -> Iterator[Contradiction]:
+    if len(ids):
+        yield Contradiction(ids.tolist(), what)
+
+
 def _against_threshold(frame: pl.DataFrame, labels: Sequence[str]) -> Iterator[Contradiction]:
     """One of the two labels is predicted exactly where its probability reaches the threshold."""
 
@@ -208,7 +238,11 @@ def contradictions_between(
     frame: pl.DataFrame, other: pl.DataFrame, said: str
 ) -> Iterator[Contradiction]:
     """Where the label or the content of a row is not that of the other frame, named by `said`."""
-    shared = [c for c in ("label", "content") if c in frame.columns and c in other.columns]
+    names = ("label", "labels", "content")
+    shared = [c for c in names if c in frame.columns and c in other.columns]
+    if "labels" in shared:  # a given model has them in its own order
+        in_order = pl.col("labels").list.sort()
+        frame, other = frame.with_columns(in_order), other.with_columns(in_order)
     pair = frame.join(other.select("row_id", *shared), on="row_id", how="left", suffix="_other")
     missing = frame.join(other, on="row_id", how="anti")
     if missing.height:

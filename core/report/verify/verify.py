@@ -17,6 +17,7 @@ from ...analysis.predictions import REWRITE, read_frame, task_of
 from ...data.data import read_dataset
 from ...errors import FtevError, RunError
 from ...metrics.evaluate import majority_frame
+from ...metrics.label_sets.results import majority_sets
 from ...run.event_lines import use_history
 from ...run.events import why_unreadable
 from ...run.history import History
@@ -155,12 +156,17 @@ def _contradictions(
         yield from contradictions_between(frame, frames[first], f"{split}.{first}.parquet")
     if stored.dataset and split in stored.dataset.splits:
         source = stored.dataset.splits[split].frame
-        source = source.select([c for c in ("row_id", "label", "content") if c in source.columns])
+        names = ("row_id", "label", "labels", "content")
+        source = source.select([c for c in names if c in source.columns])
         if frame["row_id"].is_in(source["row_id"].implode()).all():  # windows of a text are no rows
             yield from contradictions_between(frame, source, "the data file")
     train = stored.history.splits.get("train")
     if model == "majority" and train:
-        expected = majority_frame(frame, stored.labels, train.labels)
+        if "labels" in frame.columns:
+            expected = majority_sets(frame, stored.labels, train.labels, train.rows)
+        else:
+            expected = majority_frame(frame, stored.labels, train.labels)
         if rows := differing_predictions(frame, expected):
             answer = expected["predicted"][0]
-            yield Contradiction(rows, f"the commonest label of train is {answer!r}")
+            given = repr(answer) if isinstance(answer, str) else ", ".join(answer) or "none"
+            yield Contradiction(rows, f"the commonest label of train is {given}")
