@@ -401,7 +401,7 @@ def test_numbers_on_a_scale_are_no_classes(tmp_path: Path, ending: str) -> None:
     write([1.25 * (i % 7) for i in range(70)])
     [fault] = faults(tmp_path, train=f"a.{ending}")
     assert "labels that look like numbers on a scale (7 different, 0.0 to 7.5)" in fault
-    assert "regression is not supported yet" in fault
+    assert 'task = "regression"' in fault
     named = [str(1.25 * i) for i in range(7)]
     assert read(tmp_path, train=f"a.{ending}", labels=named).labels == tuple(named)
     write([1 + i / 100 for i in range(70)])

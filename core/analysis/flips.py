@@ -9,7 +9,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from ..errors import DataError, Fault
-from ..metrics.analyses import Flip, Flips, LabelChange
+from ..metrics.analyses import ABSOLUTE_ERROR, Flip, Flips, LabelChange
 from ..metrics.clusters import Clusters, read_clusters
 from ..metrics.label_sets.rows import as_one_label, read_label_sets
 from ..run.events import AnalysisComputed
@@ -29,10 +29,7 @@ def find_flips(e: Evaluation) -> Iterator[AnalysisComputed]:
     if reference is None or "tuned" not in e.frames:
         return
     pair = e.frames[reference], e.frames["tuned"]
-    if "labels" in pair[0].columns:
-        rows = label_flips(*map(as_one_label, pair))
-    else:
-        rows = label_flips(*pair) if e.config.task_type.has_labels else loss_changes(*pair)
+    rows = changes_of(*pair)
     together = read_clusters(pair[0])
     found = describe_flips(rows, LISTED, together, reference)
     if "labels" in pair[0].columns:
@@ -107,6 +104,51 @@ def _join(sides: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
     return joined
 
 
+def changes_of(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """What became of each row, by what the rows are."""
+    if "targets" in before.columns:
+        return error_changes(before, after)
+    if "labels" in before.columns:
+        return label_flips(*map(as_one_label, (before, after)))
+    return label_flips(before, after) if "label" in before.columns else loss_changes(before, after)
+
+
+def error_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """As `loss_changes`, of predicted numbers: mean absolute error over a row's targets."""
+    sides = [
+        frame.select(
+            "row_id",
+            "targets",
+            (pl.col("predicted") - pl.col("targets"))
+            .list.eval(pl.element().abs())
+            .list.mean()
+            .alias(name),
+        )
+        for name, frame in (("from", before), ("to", after))
+    ]
+    compared = _join(sides, ["row_id", "targets"]).select(
+        "row_id",
+        "from",
+        "to",
+        tokens=pl.lit(1),
+        unit=pl.lit(ABSOLUTE_ERROR),
+        change=pl.col("to") - pl.col("from"),
+    )
+    return compared.with_columns(_kind_of_change().alias("kind"))
+
+
+def _kind_of_change() -> pl.Expr:
+    return (
+        pl.when(~pl.col("change").is_finite())
+        .then(pl.lit("undefined"))
+        .when(pl.col("change") < 0)
+        .then(pl.lit("fell"))
+        .when(pl.col("change") > 0)
+        .then(pl.lit("rose"))
+        .otherwise(pl.lit("same"))
+    )
+
+
 def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """One row per text: row_id, from, to, change, tokens, kind; `unit` is constant over the rows.
 
@@ -128,17 +170,7 @@ def loss_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         scored=scored,
         unit=pl.lit("nats a token" if same_tokens else "bits a byte"),
     ).with_columns(change=pl.col("to") - pl.col("from"))
-    kind = (
-        pl.when(~pl.col("scored"))
-        .then(pl.lit("unscored"))
-        .when(~pl.col("change").is_finite())
-        .then(pl.lit("undefined"))
-        .when(pl.col("change") < 0)
-        .then(pl.lit("fell"))
-        .when(pl.col("change") > 0)
-        .then(pl.lit("rose"))
-        .otherwise(pl.lit("same"))
-    )
+    kind = pl.when(~pl.col("scored")).then(pl.lit("unscored")).otherwise(_kind_of_change())
     return compared.with_columns(kind.alias("kind")).drop("scored")
 
 

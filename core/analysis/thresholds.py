@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..config.config import ObjectiveConfig
-from ..judgement.selection import REFERENCES
+from ..judgement.selection import CONSTANT, REFERENCES
 from ..metrics.analyses import Change, OperatingPoint, Operation, Rival, ThresholdAim, Thresholds
 from ..metrics.bootstrap import Resampling, interval_of
 from ..metrics.clusters import WILSON, Clusters, cluster_words, unit_of
@@ -254,7 +254,7 @@ def _rivals(e: Evaluation, positive: str, aim: Aim, threshold: float) -> Iterato
         yield Rival(rule=rule, **_difference((is_positive, clusters), before, after, aim, metric))
     wanted = {"recall_at_least": "precision", "precision_at_least": "recall"}.get(aim.kind, "cost")
     first = reference_of(e.frames)
-    known = [m for m in REFERENCES if m in e.frames and m != "majority"]
+    known = [m for m in REFERENCES if m in e.frames and m not in CONSTANT]
     for reference in sorted(known, key=lambda m: m != first):
         frame = e.frames[reference]
         before = _answers(frame, e.labels, positive)

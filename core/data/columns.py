@@ -20,8 +20,9 @@ from .label_sets import holds_lists, looks_separated, separated_fault
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import MADE, NAMES, PAIRS, Becomes, column_of, find_row_forms
 from .sources import Table
+from .targets import TARGET_NAMES, may_be_numbers
 
-Form = Literal["text_label", "text_labels", "text", Becomes]
+Form = Literal["text_label", "text_labels", "text_numbers", "text", Becomes]
 TEXT_NAMES = (
     *("text", "sentence", "review", "review_text", "message", "sms", "body", "content", "comment"),
     *("tweet", "utterance", "query", "question", "document", "headline", "input"),
@@ -65,7 +66,7 @@ class Columns:
     @property
     def roles(self) -> tuple[str, ...]:
         """What a row consists of, without the group and what goes into a prompt or a chat."""
-        if self.form not in ("text_label", "text_labels", "text", "prompt_completion"):
+        if self.form in MADE and self.form != "prompt_completion":
             return (*MADE[self.form], *(["tools"] if "tools" in self.sources else []))
         return tuple(role for role in self.sources if role in ROLES and role != "group")
 
@@ -156,10 +157,12 @@ def find_columns(data: DataConfig, task: str, table: Table, fatal: Faults) -> Co
                 fatal.about(setting).add("columns", table.files[0], what, remedy)
     if fatal.total > before:
         return None
-    if find_task(task).writes:
+    known = find_task(task)
+    if known.writes:
         return _find_generation(named, table, fatal)
-    found = _find_labelled(named, table, fatal)
-    return found and _with_label_sets(found, data, table, fatal)
+    numbers = "text_numbers" in known.forms
+    found = _find_labelled(named, table, fatal, numbers=numbers)
+    return found if numbers or not found else _with_label_sets(found, data, table, fatal)
 
 
 def _with_label_sets(
@@ -191,22 +194,25 @@ def _unlisted(table: Table) -> list[str]:
     return [f"… and {more:,} more"] if more > 0 else []
 
 
-def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Columns | None:
+def _find_labelled(
+    named: dict[str, str], table: Table, fatal: Faults, *, numbers: bool
+) -> Columns | None:
     if table.documents:
         what = "is plain text without labels"
-        fatal.add("columns", table.files[0], what, "Classification needs a text and a label column")
+        fatal.add("columns", table.files[0], what, "This task needs a text and a label column")
         return None
     named = named | _text_pair(named, table)
     foreign = [role for role in named if role in ("prompt", "completion", "messages")]
     for role in foreign:
-        what = "is for generation; this task is classification"
+        what = "is for generation"
         fatal.about(f"data.{role}").add("columns", f"data.{role}", what)
     roles: dict[str, str] = {}
     for role in ("text", "label"):
         taken = {named[r] for r in named if r != role}
-        if column := named.get(role) or _only_candidate(role, table, taken):
+        find = _only_numbers if numbers and role == "label" else _only_candidate
+        if column := named.get(role) or find(role, table, taken):
             roles[role] = column
-        elif role == "label" and (scale := _scale(table, taken)):
+        elif role == "label" and not numbers and (scale := _scale(table, taken)):
             fatal.about("data.label").add("columns", table.files[0], *scale)
         else:
             _ask(role, table, fatal)
@@ -217,7 +223,8 @@ def _find_labelled(named: dict[str, str], table: Table, fatal: Faults) -> Column
     if len(roles) < 2 or foreign:
         return None
     pair, label = _only(named, "text_pair"), roles.pop("label")
-    return Columns("text_label", roles | pair | {"label": label} | _only(named, "group"))
+    form: Form = "text_numbers" if numbers else "text_label"
+    return Columns(form, roles | pair | {"label": label} | _only(named, "group"))
 
 
 def _text_pair(named: dict[str, str], table: Table) -> dict[str, str]:
@@ -320,6 +327,17 @@ def _only_candidate(role: str, table: Table, taken: set[str]) -> str | None:
         looks_like = _looks_like_text if role == "text" else _looks_like_label
         candidates = [name for name, column in free.items() if looks_like(column)]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _only_numbers(role: str, table: Table, taken: set[str]) -> str | None:
+    """The column of a number to predict: by its usual name, else the only one with fractions."""
+    free = {n: c for n, c in table.columns.items() if n not in taken and may_be_numbers(c)}
+    by_name = {name.lower(): name for name in free}
+    usual = [by_name[name] for name in TARGET_NAMES if name in by_name]
+    if role in by_name or len(usual) == 1:
+        return by_name.get(role, usual[0] if usual else "")
+    fractions = [name for name, column in free.items() if column.dtype.is_float()]
+    return fractions[0] if not usual and len(fractions) == 1 else None
 
 
 def _may_be_text(column: pl.Series) -> bool:

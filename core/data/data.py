@@ -34,6 +34,7 @@ from .row_forms import find_unread_keys, words_of
 from .rows import check_labels, select_rows, separate_turns, with_content
 from .sources import Table, find_source, read_source
 from .splits import assign_splits, split_document
+from .targets import spread_of, target_names
 
 SPLITS = ("train", "validation", "test")
 
@@ -210,6 +211,9 @@ def read_dataset(
                 name: check_labels(frame, labels, tables[name], bad.about(f"data.{name}"))
                 for name, frame in frames.items()
             }
+        if columns.form == "text_numbers":
+            labels = target_names(columns.sources["label"], next(iter(tables.values())))
+            _check_targets(frames, tables, labels, fatal)
     if not bad.total or data.bad_rows == "skip":
         _check_filled(frames, tables, fatal)
     if fatal.total or (bad.total and data.bad_rows == "stop"):
@@ -410,6 +414,24 @@ def _find_labels(
         remedy = "There is nothing to classify; check the label column"
         fatal.about(setting).add("labels", name, what, remedy)
     return labels
+
+
+def _check_targets(
+    frames: Mapping[str, pl.DataFrame],
+    tables: Mapping[str, Table],
+    names: tuple[str, ...],
+    fatal: Faults,
+) -> None:
+    """Of a number that never changes there is nothing to learn."""
+    first = next(iter(frames))
+    frame = frames["train" if "train" in frames else first]
+    if frame.height < 2:
+        return
+    for name, unit in zip(names, spread_of(frame)[1], strict=True):
+        if not unit:
+            what = f'holds the same number in every row of "{name}"'
+            remedy = "There is nothing to predict; check the label column"
+            fatal.about("data.label").add("labels", tables[first].files[0], what, remedy)
 
 
 def _check_filled(

@@ -17,6 +17,7 @@ from .label_sets import count_labels, describe_sets
 from .labels import find_variants
 from .rows import input_of
 from .sources import Table
+from .targets import describe_targets
 
 _TAGS = (
     "p|br|div|span|a|b|i|u|em|strong|font|ul|ol|li|table|tr|td|img|h[1-6]|script|style|html|body"
@@ -43,8 +44,11 @@ def remarks(
     frame = pl.concat(list(frames.values()), how="diagonal_relaxed")
     if not frame.height:
         return ()
-    sets = [describe_sets(frame)] if "labels" in frame.columns else []
-    found = [*sets, *_traces(frame), *_like_labels(frame, labels), *_groups(frame), *_gaps(table)]
+    found = [*_traces(frame), *_like_labels(frame, labels), *_groups(frame), *_gaps(table)]
+    if "labels" in frame.columns:
+        found = [describe_sets(frame), *found]
+    if "targets" in frame.columns:
+        found = [*describe_targets(frame, tuple(labels)), *found]
     return tuple(found)
 
 

@@ -57,11 +57,11 @@ def describe_scale(labels: Sequence[str]) -> tuple[str, str]:
     """That labels look like numbers on a scale, and what to do."""
     what = (
         f"has labels that look like numbers on a scale ({len(labels):,} different, "
-        f"{labels[0]} to {labels[-1]}), and regression is not supported yet"
+        f"{labels[0]} to {labels[-1]})"
     )
     named = ", ".join(f'"{label}"' for label in labels[:2])
     return what, (
-        "Put the numbers into a few classes; or, if each number is a class of its own, name all: "
+        'To predict numbers write task = "regression"; if each is a class of its own, name all: '
         f"labels = [{named}, …] under [data]"
     )
 

@@ -24,6 +24,7 @@ from .joined import as_text
 from .label_sets import in_label_order, read_label_sets
 from .row_forms import make_rows
 from .sources import Table
+from .targets import read_targets
 
 CHARACTERS = "characters"  # column of the length of the whole input, beside its stored beginning
 SLICE = "slice:"  # before the name of a carried column: a file may call one "text" or "line"
@@ -46,11 +47,12 @@ def select_rows(
     """
     table = make_rows(columns.written, columns.sources, table, left_out)
     read = {role: columns.column_of(role) for role in columns.roles}
-    if columns.form == "text_labels":
-        sets = read_label_sets(read.pop("label"), table, separator, bad)
+    truth = read.pop("label") if columns.form in ("text_labels", "text_numbers") else ""
     values = {role: _read_role(role, name, table, bad) for role, name in read.items()}
     if columns.form == "text_labels":
-        values["labels"] = sets
+        values["labels"] = read_label_sets(truth, table, separator, bad)
+    elif truth:
+        values["targets"] = read_targets(truth, table, bad)
     if "messages" in values:
         for role in [role for role in ("messages", "rejected") if role in values]:
             chats = _learnable(values[role].to_list(), table, left_out)

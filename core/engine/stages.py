@@ -164,6 +164,7 @@ def fine_tune(s: Session, resume: Path | None, telemetry: Telemetry) -> None:
 
 def round_weights(s: Session) -> None:
     """The tuned model as it will be saved: what is evaluated is what ships (G3)."""
+    s.scorer.finish(s.tuned)
     if s.saved_dtype == "float32":
         return
     if models.round_weights(s.tuned, s.saved_dtype):

@@ -111,7 +111,7 @@ def values_given(
     """Every metric that the sums and the confusion cells give; `labels` in the order of cells."""
     if task.writes:
         return observed("tokens", token_totals(e.loss_sum, e.loss_count, e.correct, e.bytes))
-    found = {"loss": mean_loss(e)}
+    found = {"loss": mean_loss(e)} | e.values
     if not task.has_labels:
         return found
     found["accuracy"] = e.correct / e.count if e.count else math.nan

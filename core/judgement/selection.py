@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..config.config import RunConfig
 
 SPLITS = ("test", "validation", "train")  # the first that has results speaks for a run
-REFERENCES = ("base", "probe", "majority")  # what a tuned model is set against, best first
+CONSTANT = ("majority", "mean")  # models that answer every row alike
+REFERENCES = ("base", "probe", "majority", "mean")  # what a tuned model is set against, best first
 
 
 def clean(split: str) -> str:

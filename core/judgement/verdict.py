@@ -32,6 +32,7 @@ from .objective import (
     threshold_holds,
 )
 from .selection import (
+    CONSTANT,
     REFERENCES,
     clean,
     clean_if_compared,
@@ -287,7 +288,7 @@ def _beats_reference(history: History, config: RunConfig, split: str) -> Iterato
     left = dict(history.results[split])
     while against := reference_model(left):
         answer = _against(history, metric, split, against, config.objective)
-        known = None if against == "majority" else against_chance(history, split, against)
+        known = None if against in CONSTANT else against_chance(history, split, against)
         del left[against]
         if known is None or known.outcome == "better":
             yield answer

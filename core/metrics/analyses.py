@@ -314,6 +314,9 @@ class LabelChange(Record, frozen=True):
     broke: int
 
 
+ABSOLUTE_ERROR = "absolute error"  # the unit of what changed, where numbers are predicted
+
+
 class Flips(Record, frozen=True, kw_only=True):
     """Rows that the tuned model fixed and broke, or whose loss fell and rose."""
 

@@ -439,11 +439,11 @@ def _answer_differences(
         return {}
     check_same_rows(a, b, names)
     answered = f", {a.n:,} answered rows"
-    found = _added_differences(a, b, r)
+    found = added_differences(a, b, r)
     return {name: replace(d, how=d.how + answered) for name, d in found.items()}
 
 
-def _added_differences(a: AddedRows, b: AddedRows, r: Resampling) -> Differences:
+def added_differences(a: AddedRows, b: AddedRows, r: Resampling) -> Differences:
     """Of the same rows."""
     found = row_differences((a, b), a.clusters, r)
     for name in [name for name in found if METRICS[name].right_or_wrong]:
@@ -465,7 +465,7 @@ def compare_preferences(
     """As `compare`, of frames as for `evaluate_preferences`."""
     a, b = read_pairs(frame_a), read_pairs(frame_b)
     check_same_rows(a, b, (from_model, to_model))
-    found = _added_differences(a, b, resampling) if a.n else {}
+    found = added_differences(a, b, resampling) if a.n else {}
     texts = read_text(frame_a), read_text(frame_b)
     if are_same_rows(*texts):
         found |= _text_differences(*texts, resampling)

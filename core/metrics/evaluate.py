@@ -134,7 +134,7 @@ def evaluate_text(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS) -> Mod
     answers = read_references(frame)
     if answers is not None:
         answered = f", {answers.n:,} answered rows"
-        found = _added_estimates(answers, resampling)
+        found = added_estimates(answers, resampling)
         estimates |= {n: replace(e, method=e.method + answered) for n, e in found.items()}
     return ModelResult(
         n=rows.n,
@@ -180,7 +180,7 @@ def evaluate_preferences(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS)
     with rejected_nll and rejected_tokens. Raises DataError.
     """
     result, pairs = evaluate_text(frame, seed, draws), read_pairs(frame)
-    estimates = _added_estimates(pairs, Resampling(seed, draws)) if pairs.n else {}
+    estimates = added_estimates(pairs, Resampling(seed, draws)) if pairs.n else {}
     lost = frame["row_id"].filter(~frame["row_id"].is_in(pairs.row_id))
     broken = frame.filter(~(pl.col("nll").is_finite() & pl.col("rejected_nll").is_finite()))
     return replace(
@@ -191,7 +191,7 @@ def evaluate_preferences(frame: pl.DataFrame, seed: int = 0, draws: int = DRAWS)
     )
 
 
-def _added_estimates(rows: AddedRows, resampling: Resampling) -> dict[str, Estimate]:
+def added_estimates(rows: AddedRows, resampling: Resampling) -> dict[str, Estimate]:
     values, clusters = values_of(rows), rows.clusters
     drawn = drawn_rows(rows, clusters, resampling)
     divided = ratios(rows.source, rows.totals(totals_of(rows)))

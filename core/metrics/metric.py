@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.bool_]
 
-Task = Literal["classification", "multi_label", "generation", "preference"]
+Task = Literal["classification", "multi_label", "generation", "preference", "regression"]
 Direction = Literal["higher", "lower"]
 Source = Literal[
     "counts",  # margins of a confusion matrix: `sums.Margins`
@@ -38,6 +38,7 @@ Source = Literal[
     "tokens",  # totals of `rows.TextRows`: nll, tokens, correct, bytes
     "answers",  # totals of `references.ReferenceRows`
     "pairs",  # totals of `rows.PairRows`
+    "numbers",  # totals of `numbers.NumberRows`
 ]
 Unit = Literal[
     "share",  # 0 to 1, shown in per cent
@@ -47,6 +48,7 @@ Unit = Literal[
     "perplexity",
     "bits",
     "points",  # 0 to 100
+    "data units",  # those of the targets
 ]
 RANGES: Mapping[Unit, tuple[float, float]] = {
     "share": (0, 1),
@@ -56,6 +58,7 @@ RANGES: Mapping[Unit, tuple[float, float]] = {
     "perplexity": (1, math.inf),
     "bits": (0, math.inf),
     "points": (0, 100),
+    "data units": (0, math.inf),
 }
 _TASKS: Mapping[Source, tuple[Task, ...]] = {
     "counts": ("classification",),
@@ -64,6 +67,7 @@ _TASKS: Mapping[Source, tuple[Task, ...]] = {
     "tokens": ("generation", "preference"),
     "answers": ("generation",),
     "pairs": ("preference",),
+    "numbers": ("regression",),
 }
 
 

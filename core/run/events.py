@@ -229,6 +229,7 @@ class Evaluated(Event, frozen=True, tag=True):
     # losses (later - earlier), its paired standard error over rows
     changes: list[tuple[int, float, float]] = []
     precision: str = ""  # of the forward passes; older runs did not record it
+    values: dict[str, float] = {}  # metrics that the counts above do not give
 
 
 class EpochDone(Event, frozen=True, tag=True):

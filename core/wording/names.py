@@ -70,7 +70,12 @@ def _listed(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
+MODELS = {
+    "base": "the base",
+    "probe": "the linear probe",
+    "majority": "the majority",
+    "mean": "the mean",
+}
 
 
 def name_metric(metric: str, positive: str | None = None) -> str:

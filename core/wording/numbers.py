@@ -49,6 +49,8 @@ def format_value(metric: str, value: object) -> str:
             return f"{number:z.1f}"
         case "perplexity":
             return f"{number:,.2f}"
+        case "data units":
+            return f"{number:,.4g}" if abs(number) < 1e15 else f"{number:.4g}"
         case _:
             return f"{number:z.3f}"
 
@@ -99,6 +101,9 @@ def _digits(metric: str, values: list[float]) -> int:
             return 1
         case "perplexity":
             return 2
+        case "data units":  # of three digits that count
+            most = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+            return min(8, max(0, 2 - math.floor(math.log10(most)))) if most else 3
         case _:
             return 3
 

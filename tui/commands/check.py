@@ -23,6 +23,7 @@ LISTED_PAIRS = 10  # report.json lists up to 500
 FORMS = {
     "text_label": "a text and its label",
     "text_labels": "a text and its labels",
+    "text_numbers": "a text and its number",
     "text": "running text",
     "prompt_completion": "a prompt and its completion",
     "messages": "chats",

@@ -13,10 +13,9 @@ from msgspec.structs import replace
 from ...core.analysis.flips import (
     CHANGED,
     LABEL_KINDS,
+    changes_of,
     describe_flips,
-    label_flips,
     list_rows,
-    loss_changes,
 )
 from ...core.analysis.predictions import (
     read_inputs,
@@ -97,8 +96,7 @@ def _flip_list(
         )
     labelled = find_task(task_of(run, history)).has_labels
     kinds = _kinds(kind, labelled)
-    flipped = label_flips if labelled else loss_changes
-    rows = flipped(frames[reference], frames["tuned"])
+    rows = changes_of(frames[reference], frames["tuned"])
     inputs = read_inputs(run, history, split, frames["tuned"])
     listed = {
         k: [replace(row, input=inputs.texts.get(row.row_id)) for row in list_rows(rows, k, limit)]

@@ -165,7 +165,7 @@ def printer(*, to_stderr: bool) -> Emit:
 INTERRUPTED = 130
 OBJECTIVE_NOT_MET = 3
 LOG_LINES = 12  # of a worker that died: a traceback's end
-MODELS = ("majority", "probe", "base", "tuned")
+MODELS = ("majority", "mean", "probe", "base", "tuned")
 
 
 def exit_code(history: History, report: Report, *, gate: bool) -> int:

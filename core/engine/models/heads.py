@@ -48,12 +48,21 @@ class Outputs:
         return set(labels) <= set(self.names)
 
 
-def read_outputs(config: Any, labels: Sequence[str], label_map: Mapping[str, str]) -> Outputs:
+def read_outputs(
+    config: Any, labels: Sequence[str], label_map: Mapping[str, str], *, by_number: bool = False
+) -> Outputs:
     """The outputs of a model in the data's words.
 
-    Outputs without names (LABEL_0, LABEL_1 …) are those of labels that are numbers from 0.
+    `by_number`: as many outputs without names as there are labels are those. Else outputs without
+    names (LABEL_0, LABEL_1 …) are those of labels that are numbers from 0.
     """
     own = own_names(config)
+    if (
+        by_number
+        and len(own) == len(labels)
+        and set(own) <= {f"LABEL_{i}" for i in range(len(own))}
+    ):
+        return Outputs(own, tuple(labels))
     names = tuple(label_map.get(name, name) for name in own)
     numbered = tuple(str(i) for i in range(len(own)))
     if own == tuple(f"LABEL_{i}" for i in range(len(own))) and set(labels) <= set(numbered):
@@ -150,7 +159,7 @@ def redraw_head(model: Any) -> list[str]:
     What stands before it (a pooler, a dense layer) keeps what it has learnt, as it does where the
     number of labels differs.
     """
-    names = _weights_by_labels(model)
+    names = weights_by_labels(model)
     std = getattr(model.config, "initializer_range", INITIAL_STD)
     for name in names:
         parameter = model.get_parameter(name)
@@ -161,13 +170,15 @@ def redraw_head(model: Any) -> list[str]:
     return names
 
 
-def _weights_by_labels(model: Any) -> list[str]:
-    """The weights whose shapes go with the number of labels."""
-    config = copy.deepcopy(model.config)
-    config.num_labels = model.config.num_labels + 1
-    with torch.device("meta"):
-        other = dict(type(model)(config).named_parameters())
-    return [n for n, p in model.named_parameters() if p.shape != other[n].shape]
+def weights_by_labels(model: Any) -> list[str]:
+    """The weights whose shapes go with the number of labels, as the model has them by itself."""
+    shapes = []
+    for more in (0, 1):
+        config = copy.deepcopy(model.config)
+        config.num_labels = model.config.num_labels + more
+        with torch.device("meta"):
+            shapes.append({n: p.shape for n, p in type(model)(config).named_parameters()})
+    return [name for name, shape in shapes[0].items() if shape != shapes[1][name]]
 
 
 def refuse_two_stacks(config: Any, name: str) -> None:

@@ -105,8 +105,8 @@ class Asked:
     trains: bool = True  # another head may be put in the place of its own
     complete: bool = False  # nothing of it may be new
     trainable: bool = False  # its adapter is trained on
-    label_map: Mapping[str, str] = field(default_factory=dict)
     problem_type: str = ""  # what its configuration shall say
+    label_map: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_origin(origin: Origin) -> None:
@@ -141,7 +141,8 @@ def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loa
         stored = stored_dtype(config)
     tokenizer = load_tokenizer(origin.tokenizer, origin.revision)
     with loading(origin.name, "model"):
-        outputs = read_outputs(config, labels, asked.label_map)
+        by_number = asked.problem_type == "regression"
+        outputs = read_outputs(config, labels, asked.label_map, by_number=by_number)
         keeps = outputs.fits(labels, trains=asked.trains)
         if asked.trains:
             name_outputs(config, outputs.names if keeps else labels)
@@ -281,8 +282,8 @@ def load(
             trains=config.trains,
             complete=not is_base or name == config.model.tuned,
             trainable=trainable,
-            label_map=(config.data.label_map or {}) if is_base or not config.trains else {},
             problem_type=config.task_type.problem_type,
+            label_map=(config.data.label_map or {}) if is_base or not config.trains else {},
         )
         loaded = _load_classifier(origin, labels, asked)
     else:

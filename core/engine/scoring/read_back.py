@@ -147,6 +147,8 @@ def _frame_of(rows: TokenRows, names: Sequence[str]) -> pl.DataFrame:
         columns["label"] = [names[i] for i in rows.labels]
     if rows.wanted is not None:
         columns["wanted"] = rows.wanted.tolist()
+    if rows.unit is not None:
+        columns["unit"] = [rows.unit.tolist()] * len(rows)
     if rows.segments is not None:
         columns["segments"] = [segments.tolist() for segments in rows.segments]
     if rows.scored is not None:
@@ -222,7 +224,8 @@ def _load(request: Request) -> Loaded:
     model = made["model"].to(request.device)
     if not request.labels:
         return Loaded(model, made["tokenizer"], request.max_length)
-    outputs = read_outputs(model.config, request.labels, request.label_map)
+    by_number = model.config.problem_type == "regression"
+    outputs = read_outputs(model.config, request.labels, request.label_map, by_number=by_number)
     if not outputs.fits(request.labels, trains=False):
         raise ValueError(f"its labels are {outputs.own}, not {tuple(request.labels)}")
     doubled = outputs.names if len(outputs.labels) < len(outputs.names) else ()
@@ -244,7 +247,9 @@ def _rows_of(frame: pl.DataFrame, loaded: Loaded) -> TokenRows:
         index = {label: i for i, label in enumerate(loaded.labels)}
         rows.labels = np.asarray([index[label] for label in frame["label"]], dtype=np.int64)
     if "wanted" in frame.columns:
-        rows.wanted = np.asarray(frame["wanted"].to_list(), dtype=np.float32)
+        rows.wanted = np.asarray(frame["wanted"].to_list(), dtype=np.float64)
+    if "unit" in frame.columns:
+        rows.unit = np.asarray(frame["unit"][0].to_list())
     if "segments" in frame.columns:
         rows.segments = [np.asarray(kinds, dtype=np.int32) for kinds in frame["segments"].to_list()]
     if "scored" in frame.columns:

@@ -36,7 +36,8 @@ class TokenRows:
     row_ids: list[int] = field(default_factory=list)
     scored: list[NDArray[np.bool_]] | None = None  # generation
     labels: NDArray[np.int64] | None = None  # where each row has one
-    wanted: NDArray[np.float32] | None = None  # [rows, outputs], where a head answers in numbers
+    wanted: NDArray[np.floating[Any]] | None = None  # [rows, outputs]: numbers for a head
+    unit: NDArray[np.float64] | None = None  # [outputs] of the loss, where it is none of nats
     rejected: TokenRows | None = None  # of pairs: the other text of each
     segments: list[NDArray[np.int32]] | None = None  # 1 in the second text, where a model asks
     documents: list[int] = field(default_factory=list)  # of each window, where some took several

@@ -14,7 +14,7 @@ import polars as pl
 from torch import Tensor
 
 from ...config.objective import ObjectiveConfig
-from ...data.data import Split
+from ...data.data import Dataset, Split
 from ..models.models import Loaded
 from ..training.batches import Batch, Layout
 from .rows import TokenRows
@@ -30,7 +30,7 @@ class Scorer:
     """How rows of one task are scored. Frames have a row per example and `nll`, in nats."""
 
     forms: ClassVar[Mapping[str, Render]] = {}  # how examples of each form become token ids
-    changed: str = "predicted"  # the column by which two scorings are seen to answer otherwise
+    changed: str = "predicted"  # the column by which two scorings answer otherwise; "": by none
 
     def score(
         self,
@@ -46,6 +46,16 @@ class Scorer:
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Sum over a batch's rows of what is trained on, from a head's logits in float32."""
         raise NotImplementedError
+
+    def set_up(self, loaded: Loaded, dataset: Dataset | None, *, trainable: bool) -> None:
+        """What a model of this task is given once it is loaded; `dataset`: where it was read."""
+
+    def finish(self, loaded: Loaded) -> None:
+        """What is done to a model once it is trained, before it is saved."""
+
+    def loss_for(self, loaded: Loaded) -> Callable[[Tensor, Batch], Tensor]:
+        """The training loss of a model, as `loss` gives it."""
+        return self.loss
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         """Fields of `Evaluated` that this task counts, beside the sum of losses."""

@@ -100,14 +100,16 @@ def measure(stored: pl.DataFrame, found: pl.DataFrame, answer: str) -> dict[str,
     """Drift of `found` against `stored`, row by row; NaN where a loss is NaN on one side only.
 
     A prediction is changed where the column `answer` differs: the label or, of a text, the number
-    of its tokens that were the model's first choice.
+    of its tokens that were the model's first choice. Of numbers none is.
     """
     before, after = stored["nll"].to_numpy(), found["nll"].to_numpy()
     tokens = stored["tokens"].to_numpy() if "tokens" in stored.columns else np.ones(len(before))
     same = (before == after) | (np.isnan(before) & np.isnan(after))
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0.0, np.abs(after - before))
-    changed = stored[answer].ne_missing(found[answer]).to_numpy()
+    changed = (
+        stored[answer].ne_missing(found[answer]).to_numpy() if answer else np.zeros(len(same), bool)
+    )
     ids = stored["row_id"].to_numpy()
     return {
         "largest_nll_drift": float(apart.max(initial=0.0)),

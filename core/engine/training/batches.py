@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class Batch:
     mask: Tensor  # int64 [rows, tokens]
     before: Tensor | None = None  # int64 [targets]: flat places just before them, generation
     labels: Tensor | None = None  # int64 [rows]: one label per row
-    wanted: Tensor | None = None  # float32 [rows, outputs]: numbers per row
+    wanted: Tensor | None = None  # [rows, outputs]: numbers per row
     padded: bool = True
     segments: Tensor | None = None  # int64 [rows, tokens]: 1 in the second text of a pair
 
@@ -146,7 +147,7 @@ def collate(
     *,
     scored: Sequence[NDArray[np.bool_]] | None = None,
     labels: NDArray[np.int64] | None = None,
-    wanted: NDArray[np.float32] | None = None,
+    wanted: NDArray[np.floating[Any]] | None = None,
     segments: Sequence[NDArray[np.int32]] | None = None,
     pad_left: bool = False,
     width: int = 0,

@@ -111,7 +111,9 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
         load_weights(s, resume)
         s.precision = read_state(resume).precision
     plan = plan_training(rows, settings)
-    t = Trainer(s.tuned, rows, plan, settings, s.precision, s.ranks, loss=s.scorer.loss)
+    t = Trainer(
+        s.tuned, rows, plan, settings, s.precision, s.ranks, loss=s.scorer.loss_for(s.tuned)
+    )
     best = Best() if resume is None else restore_training(resume, t)
     s.step = t.position.step
     s.write(

@@ -55,7 +55,7 @@ class Session:
     listener: Listener
     ranks: Ranks = field(default_factory=Ranks)
     device: torch.device = field(init=False)
-    dataset: Dataset = field(init=False)
+    _dataset: Dataset | None = None
     leakage: Leakage | None = None
     tuned: Loaded = field(init=False)
     form: str = ""  # how examples are made, as `data.Columns` names it
@@ -83,6 +83,16 @@ class Session:
 
     def __post_init__(self) -> None:
         self.device = choose_device(self.config)
+
+    @property
+    def dataset(self) -> Dataset:
+        """What a run learns from and is judged by; a finished one is served without."""
+        assert self._dataset is not None
+        return self._dataset
+
+    @dataset.setter
+    def dataset(self, dataset: Dataset) -> None:
+        self._dataset = dataset
 
     @property
     def task(self) -> Task:
@@ -142,6 +152,7 @@ class Session:
         with drawn_from(self.config.train.seed):
             loaded = load(self.config, name, self.data_labels, trainable=trainable)
         loaded.model.to(self.device)
+        self.scorer.set_up(loaded, self._dataset, trainable=trainable)
         return loaded
 
     @property

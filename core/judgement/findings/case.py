@@ -23,7 +23,12 @@ from ..selection import (
 
 EVIDENCE_ROWS = 50
 SURE = 0.02  # p of a difference that a finding rests on, both sides together
-NAMES = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
+NAMES = {
+    "base": "the base",
+    "probe": "the linear probe",
+    "majority": "the majority",
+    "mean": "the mean",
+}
 Row = tuple[str, int]
 
 

@@ -1,3 +1,3 @@
 """What each metric is: a decorated function a metric, in the order in which tables show them."""
 
-from . import label_sets, labels, probabilities, texts  # noqa: F401
+from . import label_sets, labels, numbers, probabilities, texts  # noqa: F401

@@ -155,7 +155,7 @@ def ece(t: Totals) -> FloatArray:
 
 
 @Metric(
-    of=("probabilities", "label_sets", "tokens"),
+    of=("probabilities", "label_sets", "tokens", "numbers"),
     title="loss (mean negative log-likelihood)",
     heading="loss",
     unit="nats",

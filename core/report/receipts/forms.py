@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...config.config import RunConfig
-from ...judgement.selection import SPLITS, clean
+from ...judgement.selection import CONSTANT, SPLITS, clean
 from ...metrics.metric import needs_answers
 from ...metrics.results import ModelResult
 from ...run.events import Evaluated
@@ -152,7 +152,7 @@ def tokens_of(history: History, split: str) -> Tokens | None:
 
 def dtype_of(config: RunConfig | None, model: str, found: Evaluated | None) -> str:
     """Of the scores of a model; `found`: the evaluation that they are from, as it was recorded."""
-    if model == "majority":
+    if model in CONSTANT:
         return "none: counts only"
     precision = found.precision if found else ""
     precision = precision or (config.evaluate.precision if config else "unknown precision")
@@ -163,7 +163,7 @@ def dtype_of(config: RunConfig | None, model: str, found: Evaluated | None) -> s
 
 def prefix_of(history: History, model: str, result: ModelResult | None = None) -> str:
     """The one token that scoring puts first (K1)."""
-    if model == "majority":
+    if model in CONSTANT:
         return NO_TEXT
     if result and result.method:
         return "that of the base as a language model, as context, never scored"

@@ -24,7 +24,7 @@ from ..blocks import Block, Fold, Heading, Matrix, Paragraph, Table, section
 from ..document import Report, result_of
 from .thresholds import describe_other_threshold
 
-MODELS = ("majority", "probe", "base", "tuned")
+MODELS = ("majority", "mean", "probe", "base", "tuned")
 Models = Mapping[str, ModelResult]
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...judgement.selection import SPLITS, judged_analysis, of_models
-from ...metrics.analyses import Flip, Flips, LabelErrors, Slice, SliceDifference, Slices, SuspectRow
+from ...metrics.analyses import (
+    ABSOLUTE_ERROR,
+    Flip,
+    Flips,
+    LabelErrors,
+    Slice,
+    SliceDifference,
+    Slices,
+    SuspectRow,
+)
 from ...metrics.results import Estimate
 from ...wording.names import name_metric
 from ...wording.numbers import (
@@ -27,7 +36,12 @@ from ..document import Report
 
 SHOWN = 10  # rows of each changed kind
 TEXT = 120  # characters of an input
-MODELS = {"base": "the base", "probe": "the linear probe", "majority": "the majority label"}
+MODELS = {
+    "base": "the base",
+    "probe": "the linear probe",
+    "majority": "the majority label",
+    "mean": "the mean",
+}
 LOSS_WORDS = {"fell": "fell most", "rose": "rose most"}
 
 
@@ -54,7 +68,7 @@ def _split_blocks(split: str, r: Flips) -> list[Block]:
         most = min(SHOWN, len(rows))
         title = f"{kind.capitalize()}, the tuned model's most confident first"
         if not labelled:
-            title = f"Rows whose loss {LOSS_WORDS[kind]}, in {name_unit(r.unit)}"
+            title = f"Rows whose {_what_changed(r)} {LOSS_WORDS[kind]}{_in_unit(r, ', in ')}"
         rest = f": {most} of {r.counts[kind]:,}" if r.counts[kind] > most else ""
         blocks += [Paragraph(f"{title}{rest}."), flip_table(rows[:SHOWN], r.from_model, TEXT)]
     return blocks
@@ -73,15 +87,14 @@ def describe_counts(r: Flips, split: str) -> str:
             text += f" Of those wrong in both, {r.wrong_otherwise:,} got another wrong label."
         return text
     text = (
-        f"Of {format_count(n, 'row')} of {split}, the loss under the tuned model is lower than "
+        f"Of {format_count(n, 'row')} of {split}, the {_what_changed(r)} under the tuned model is "
+        f"lower than "
         f"under {before} on {counts['fell']:,}, higher on {counts['rose']:,} and the same on "
         f"{counts['same']:,} ({_sign_test(r)} p {format_p(r.p)})."
     )
     if r.quartiles:
         low, middle, high = (f"{q:+.3f}" for q in r.quartiles)
-        text += (
-            f" The middle change is {middle} {name_unit(r.unit)}; half lie from {low} to {high}."
-        )
+        text += f" The middle change is {middle}{_in_unit(r, ' ')}; half lie from {low} to {high}."
     for kind, words in (
         ("unscored", "no scored tokens"),
         ("undefined", "a loss that is not finite"),
@@ -89,6 +102,14 @@ def describe_counts(r: Flips, split: str) -> str:
         if counts.get(kind):
             text += f" {format_count(counts[kind], 'row')} had {words}."
     return text + " The change of a single row is no evidence of its own: it may be chance."
+
+
+def _what_changed(r: Flips) -> str:
+    return ABSOLUTE_ERROR if r.unit == ABSOLUTE_ERROR else "loss"
+
+
+def _in_unit(r: Flips, before: str) -> str:
+    return "" if r.unit == ABSOLUTE_ERROR else f"{before}{name_unit(r.unit)}"
 
 
 def _sign_test(r: Flips) -> str:

@@ -94,6 +94,8 @@ def _sums_again(frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, object]
         exact = read_label_sets(frame, labels).exact
         counted = {"loss_count": frame.height, "count": frame.height}
         return sums_of_rows | counted | {"correct": int(exact.sum())}
+    if "targets" in frame.columns:
+        return sums_of_rows | {"loss_count": frame.height}
     codes: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
     cells = frame.group_by("label", "predicted").len()
     sums_of_rows |= {"loss_count": frame.height, "count": frame.height}

@@ -26,7 +26,7 @@ from ..run.metric_rows import MetricRow, MetricTable, Value
 from .reading import MODEL_WORDS, prose
 from .sections import ListSection, Opened, OpenReceipt, Shown
 
-ORDER = ("majority", "probe", "base", "tuned")
+ORDER = ("majority", "mean", "probe", "base", "tuned")
 RESULTS: dict[Outcome, Span] = {
     "better": ("▲", "good"),
     "worse": ("▼", "bad"),

@@ -38,7 +38,12 @@ from ...drawing.lines import DECISION_MARKS, Line, table_lines
 from ...drawing.shading import matrix_lines
 
 CLEAN = "_clean"
-MODEL_WORDS = {"base": "the base", "probe": "the linear probe", "majority": "the majority"}
+MODEL_WORDS = {
+    "base": "the base",
+    "probe": "the linear probe",
+    "majority": "the majority",
+    "mean": "the mean",
+}
 
 
 @dataclass

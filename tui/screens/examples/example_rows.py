@@ -188,12 +188,16 @@ def _labelled(before: pl.DataFrame | None, after: pl.DataFrame) -> pl.DataFrame:
 def _written(before: pl.DataFrame | None, after: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    from ....core.analysis.flips import loss_changes
+    from ....core.analysis.flips import changes_of
 
+    if before is None and "targets" in after.columns:
+        return changes_of(after, after).select(
+            "row_id", "tokens", "unit", loss="to", kind=pl.lit("")
+        )
     if before is None:
         loss = (pl.col("nll") / pl.col("tokens")).alias("loss")
         return after.select("row_id", loss, "tokens", pl.lit("").alias("kind"))
-    return loss_changes(before, after).rename({"from": "loss_before", "to": "loss"})
+    return changes_of(before, after).rename({"from": "loss_before", "to": "loss"})
 
 
 def leaks_of(history: History, split: str) -> dict[int, tuple[str, int, str, float]]:

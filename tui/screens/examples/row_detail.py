@@ -20,7 +20,7 @@ from ..evaluation.reading import prose, stored_split
 from .example_list import KIND_SIGNS
 from .example_rows import TEXT_CHARACTERS, Examples, Places, Row, rows_at
 
-MODELS = ("majority", "probe", "base", "tuned")
+MODELS = ("majority", "mean", "probe", "base", "tuned")
 SHOWN_LABELS = 6  # most probable first; the true label is added where it is not among them
 LEAST_TEXT = 4  # lines of a long text before the answers to it
 BAR_WIDTH = 16  # cells

@@ -17,7 +17,7 @@ from ....core.run.history import NOISE_ERRORS, History
 from ....core.tasks import Task
 from ....core.wording.names import positive_label_of, short_name
 
-MODELS = ("majority", "probe", "base", "tuned")
+MODELS = ("majority", "mean", "probe", "base", "tuned")
 CLEAN = "_clean"  # a split without the rows that an earlier split has too
 
 
@@ -118,7 +118,7 @@ def _final_table(history: History, split: str, primary: str) -> MetricTable:
     estimates = {m: _estimates(results[m]) for m in models}
     every = {name for values in estimates.values() for name in values}
     named = {name for name in every if not repeats(name, every)}
-    before = next((m for m in ("base", "probe", "majority") if m in models), "")
+    before = next((m for m in ("base", "probe", "majority", "mean") if m in models), "")
     rows = [
         MetricRow(
             metric=name,

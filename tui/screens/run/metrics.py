@@ -242,7 +242,7 @@ def _title(table: MetricTable) -> Line:
 def _chosen_columns(table: MetricTable, width: int) -> tuple[list[str], list[list[Span]]]:
     """The columns that fit: the least informative give way first, the interval last."""
     gone: list[str] = []
-    for leaving in (None, "majority", "probe", INTERVAL):
+    for leaving in (None, "majority", "mean", "probe", INTERVAL):
         gone += [leaving] if leaving else []
         # Of two columns none gives way: a change needs the value that it started from.
         models = [m for m in table.columns if m not in gone or len(table.columns) < 3]
@@ -279,7 +279,7 @@ def _cells(metric: MetricRow, models: list[str]) -> list[Span]:
 
 
 def _role_of(column: str) -> str:
-    if column in ("majority", "probe"):
+    if column in ("majority", "mean", "probe"):
         return "muted"
     return "base" if column in ("base", "step 0") else "tuned"
 
