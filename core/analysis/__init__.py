@@ -25,7 +25,7 @@ from .completions import completions, end_tokens
 from .flips import find_flips
 from .guardrails import guardrails
 from .label_errors import find_label_errors
-from .label_sets import at_own_thresholds, label_thresholds
+from .label_sets import at_own_thresholds, label_calibration, label_thresholds
 from .predictions import Evaluation, Frames
 from .slices import slices
 from .thresholds import at_operating_point, thresholds
@@ -50,6 +50,7 @@ ANALYSES: tuple[Look, ...] = (
     calibration,
     thresholds,
     label_thresholds,
+    label_calibration,
     guardrails,
     slices,
     find_label_errors,

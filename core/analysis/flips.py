@@ -54,12 +54,13 @@ def label_changes(
 def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """One row per example: row_id, label, from, to, from_confidence, to_confidence, kind.
 
-    Confidence is the probability of the predicted label, null where a model has none. Kinds:
-    fixed (wrong, then right), broke (right, then wrong), wrong and right (in both). Raises
-    DataError when the rows or their labels differ.
+    Rows with several labels are right where they have exactly these: texts name them. Confidence is
+    the probability of the predicted label, null where a model has none. Kinds: fixed (wrong, then
+    right), broke (right, then wrong), wrong and right (in both). Raises DataError when the rows or
+    their labels differ.
     """
     sides = [
-        frame.select(
+        as_one_label(frame).select(
             "row_id",
             "label",
             pl.col("predicted").alias(name),
@@ -82,8 +83,8 @@ def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
 
 
 def _confidence(frame: pl.DataFrame) -> pl.Expr:
-    if "probabilities" not in frame.columns:
-        return pl.lit(None, dtype=pl.Float64)
+    if "probabilities" not in frame.columns or "labels" in frame.columns:
+        return pl.lit(None, dtype=pl.Float64)  # of several labels none is the answer
     return pl.col("probabilities").list.max().cast(pl.Float64)
 
 
@@ -108,9 +109,8 @@ def changes_of(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """What became of each row, by what the rows are."""
     if "targets" in before.columns:
         return error_changes(before, after)
-    if "labels" in before.columns:
-        return label_flips(*map(as_one_label, (before, after)))
-    return label_flips(before, after) if "label" in before.columns else loss_changes(before, after)
+    labelled = {"label", "labels"} & set(before.columns)
+    return label_flips(before, after) if labelled else loss_changes(before, after)
 
 
 def error_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

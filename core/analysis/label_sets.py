@@ -15,13 +15,22 @@ import numpy as np
 import polars as pl
 
 from ..config.config import ObjectiveConfig
-from ..metrics.analyses import LabelThreshold, LabelThresholds, ThresholdAim
+from ..metrics.analyses import (
+    LabelCalibration,
+    LabelCalibrations,
+    LabelThreshold,
+    LabelThresholds,
+    NullEce,
+    ThresholdAim,
+)
+from ..metrics.calibration import null_ece, of_label
 from ..metrics.counts import FloatArray
 from ..metrics.label_sets.results import evaluate_label_sets
 from ..metrics.label_sets.rows import Marks, read_label_sets, with_thresholds
 from ..metrics.results import LabelScores
 from ..metrics.thresholds import Aim, choose, sweep, trivial
 from ..run.events import AnalysisComputed
+from .calibration import NULL_METHOD
 from .predictions import Evaluation, Frames
 from .thresholds import AT_HALF, aim_of, own_answers
 
@@ -114,6 +123,35 @@ def label_thresholds(e: Evaluation) -> Iterator[AnalysisComputed]:
             ),
             model,
         )
+
+
+def label_calibration(e: Evaluation) -> Iterator[AnalysisComputed]:
+    """One result for each model with probabilities: each label's own, beside what chance gives."""
+    for model, frame in e.frames.items():
+        if "labels" not in frame.columns or "probabilities" not in frame.columns:
+            continue
+        rows = read_label_sets(frame, e.labels)
+        if not rows.rankable:
+            why = "a probability is not a number"
+            yield e.found(LabelCalibrations(n=rows.n, why_not=why), model)
+            continue
+        found = {
+            label: _calibrated(rows.truth[:, i], rows.probabilities[:, i])
+            for i, label in enumerate(e.labels)
+        }
+        mean = float(np.mean([c.ece for c in found.values()]))
+        yield e.found(LabelCalibrations(n=rows.n, labels=found, mean_ece=mean), model)
+
+
+def _calibrated(marked: Marks, probabilities: FloatArray) -> LabelCalibration:
+    said = of_label(marked, probabilities)
+    null, share = null_ece(said), float(marked.mean())
+    return LabelCalibration(
+        brier=float(np.square(probabilities - marked).mean()),
+        base_rate_brier=share * (1 - share),
+        ece=said.ece,
+        ece_null=NullEce(null.value, null.high, null.p, NULL_METHOD),
+    )
 
 
 def _described(

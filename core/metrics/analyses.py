@@ -183,6 +183,24 @@ class LabelThresholds(Record, frozen=True, kw_only=True):
     at_half: dict[str, Estimate]
 
 
+class LabelCalibration(Record, frozen=True, kw_only=True):
+    """The probabilities of one of several labels: how far they lie from what happened."""
+
+    brier: float
+    base_rate_brier: float  # of always saying the label's share of these rows
+    ece: float
+    ece_null: NullEce
+
+
+class LabelCalibrations(Record, frozen=True, kw_only=True):
+    """Of one model, where rows have several labels."""
+
+    n: int
+    why_not: str | None = None
+    labels: dict[str, LabelCalibration] | None = None
+    mean_ece: float | None = None
+
+
 class GuardrailResult(Record, frozen=True, kw_only=True):
     """One condition of a guardrail: what was measured, and its outcome."""
 
@@ -638,6 +656,7 @@ ANALYSES: dict[str, type[Record]] = {
     "flips": Flips,
     "forgetting": Forgetting,
     "guardrails": Guardrails,
+    "label_calibration": LabelCalibrations,
     "label_errors": LabelErrors,
     "parity": Parity,
     "self_test": SelfTest,

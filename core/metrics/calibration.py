@@ -69,9 +69,13 @@ class Null(NamedTuple):
 def top_label(truth: IntArray, probabilities: FloatArray) -> TopLabel:
     """truth int [n], probabilities [n, C]; of equal probabilities the first label's."""
     top = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(len(top)), top]
-    bins = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence, side="left") - 1
-    return TopLabel(confidence, top == truth, bins.clip(0, BINS - 1).astype(np.int8))
+    return of_label(top == truth, probabilities[np.arange(len(top)), top])
+
+
+def of_label(right: NDArray[np.bool_], probabilities: FloatArray) -> TopLabel:
+    """How often something is so, [n], beside its probability, [n]."""
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1), probabilities, side="left") - 1
+    return TopLabel(probabilities, right, bins.clip(0, BINS - 1).astype(np.int8))
 
 
 def reliability(rows: TopLabel) -> list[Bin]:

@@ -62,6 +62,7 @@ class Task:
 
     within: str = ""  # the task of run.toml that rows of these forms make this one; "" is its own
     has_labels: bool = False  # a row's truth is one of an explicit list of labels
+    gives_sets: bool = False  # a row's truth is any number of labels of such a list
     has_head: bool = False  # a row is read as a whole, and answered by the outputs of a head
     probed: bool = False  # a linear layer on the frozen base can be fitted to it
     writes: bool = False  # reads and writes text, token by token

@@ -64,6 +64,7 @@ TASK = MultiLabel(
     adapter_type=ONE_LABEL.adapter_type,
     problem_type="multi_label_classification",
     within="classification",
+    gives_sets=True,
     has_head=True,
     probed=True,
     forms=("text_labels",),

@@ -22,7 +22,6 @@ from ...core.analysis.predictions import (
     read_predictions,
     reference_of,
     stored_splits,
-    task_of,
 )
 from ...core.errors import ConfigError, Fault
 from ...core.judgement.selection import SPLITS
@@ -34,7 +33,6 @@ from ...core.report.verify.verify import verify
 from ...core.run.event_lines import use_history
 from ...core.run.history import History
 from ...core.run.runs import Run, open_run, runs_folder
-from ...core.tasks import find_task
 from ...core.wording.numbers import format_count, name_unit
 from ...core.wording.text import visible
 from .show import print_json, print_table
@@ -94,7 +92,7 @@ def _flip_list(
         raise ConfigError(
             Fault(run.id, f"only {there} was scored on {split}", "Flips need a model before it")
         )
-    labelled = find_task(task_of(run, history)).has_labels
+    labelled = bool({"label", "labels"} & set(frames["tuned"].columns))
     kinds = _kinds(kind, labelled)
     rows = changes_of(frames[reference], frames["tuned"])
     inputs = read_inputs(run, history, split, frames["tuned"])

@@ -196,15 +196,17 @@ def as_lists(marks: Marks, labels: Sequence[str]) -> list[list[str]]:
 def as_one_label(frame: pl.DataFrame) -> pl.DataFrame:
     """The same rows with `label` and `predicted` as one text each: "good, cheap", "(none)".
 
-    For what asks of a row only whether it is right; probabilities of labels stay out.
+    For what asks of a row only whether it is right. Rows with one label each stay as they are.
     """
+    if "labels" not in frame.columns:
+        return frame
 
     def joined(column: str) -> pl.Expr:
         text = pl.col(column).list.join(", ")
         return pl.when(text == "").then(pl.lit(NO_LABEL)).otherwise(text)
 
     texts = joined("labels").alias("label"), joined("predicted").alias("predicted")
-    return frame.with_columns(*texts).drop("labels", "probabilities", strict=False)
+    return frame.with_columns(*texts)
 
 
 def cross_entropy(truth: Marks, probabilities: FloatArray) -> FloatArray:

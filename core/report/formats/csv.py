@@ -105,10 +105,8 @@ def row_frames(run: Run, report: Report) -> dict[str, pl.DataFrame]:
 
 def _joined(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """The columns of each model beside each other; a row that a model lacks is empty there."""
+    frames = {model: as_one_label(frame) for model, frame in frames.items()}
     first = next(iter(frames.values()))
-    if "labels" in first.columns:
-        frames = {model: as_one_label(frame) for model, frame in frames.items()}
-        first = as_one_label(first)
     shared = [c for c in ("label", "content") if c in first.columns]
     rows = first.select("row_id", *shared).rename({"label": "truth"}, strict=False)
     for model, frame in frames.items():
@@ -123,7 +121,7 @@ def _columns_of(model: str, frame: pl.DataFrame) -> pl.DataFrame:
     found = [pl.col("row_id")]
     if {"label", "predicted"} <= set(frame.columns):
         found.append(pl.col("predicted").alias(f"{model}_prediction"))
-        if "probabilities" in frame.columns:
+        if "probabilities" in frame.columns and "labels" not in frame.columns:
             found.append(pl.col("probabilities").list.max().alias(f"{model}_confidence"))
         right = (pl.col("predicted") == pl.col("label")).fill_null(False)
         found.append(right.alias(f"{model}_correct"))

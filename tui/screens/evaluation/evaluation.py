@@ -45,10 +45,13 @@ from .sections import (
     OpenReceipt,
     OpenRow,
     OpenRows,
+    Section,
     SectionPane,
     Shown,
     VerdictPane,
     answers_section,
+    label_calibration_section,
+    label_sets_section,
     more_section,
     texts_section,
 )
@@ -118,12 +121,18 @@ class EvaluationScreen(ReadingScreen):
             self.pane.show()
             self.go_on()
             return
-        labelled = find_task(message.report["run"]["task"]).has_labels
+        task = find_task(message.report["run"]["task"])
+        labels: Section = texts_section()
+        fourth: Section = answers_section()
+        if task.has_labels:
+            labels, fourth = LabelsSection(), CalibrationSection()
+        elif task.gives_sets:
+            labels, fourth = label_sets_section(), label_calibration_section()
         self.pane.sections = [
             MetricsSection(),
-            LabelsSection() if labelled else texts_section(),
+            labels,
             FlipSection(),
-            CalibrationSection() if labelled else answers_section(),
+            fourth,
             SlicesSection(),
             FindingsSection(),
             more_section(),

@@ -14,6 +14,7 @@ from ....core.report.blocks import SECTIONS
 from ....core.report.document import Report, result_of
 from ....core.report.sections.answers import show_choices, show_completions
 from ....core.report.sections.data import show_answers, show_texts
+from ....core.report.sections.label_sets import show_label_calibration, show_label_sets
 from ....core.run.history import History
 from ....core.tasks import find_task
 from ....core.wording.names import name_decision
@@ -173,6 +174,7 @@ def beside(left: list[Line], right: list[Line], width: int, gap: int = 3) -> lis
 
 
 NO_TEXTS = "No held-out text was scored in this run, and no prompts were configured."
+NO_SETS = "No probabilities of labels are stored for this split."
 NO_ANSWERS = (
     "No answers to rows of this split are stored: only data of prompts and completions has them."
 )
@@ -181,6 +183,16 @@ NO_ANSWERS = (
 def answers_section() -> BlocksSection:
     """Completions of the rows, and the choices between answers."""
     return BlocksSection("Answers", (show_completions, show_choices), NO_ANSWERS)
+
+
+def label_sets_section() -> BlocksSection:
+    """Each label's figures at its threshold, where rows have several."""
+    return BlocksSection("Labels", (show_label_sets,), NO_SETS)
+
+
+def label_calibration_section() -> BlocksSection:
+    """Whether the probability of each label can be believed."""
+    return BlocksSection("Calibration", (show_label_calibration,), NO_SETS)
 
 
 def texts_section() -> BlocksSection:

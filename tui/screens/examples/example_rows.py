@@ -115,7 +115,7 @@ def examples_of(run: Run, history: History, split: str, reference: str) -> Examp
     after = frames["tuned"] if "tuned" in frames else next(iter(frames.values()))
     before = frames.get(reference)
     # By the file and not by the task: a foreign file may hold either.
-    labelled = "label" in after.columns
+    labelled = bool({"label", "labels"} & set(after.columns))
     table = _labelled(before, after) if labelled else _written(before, after)
     inputs = read_inputs(run, history, stored, after)
     texts = _texts(table, after, inputs.texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class RowDetail:
     text: str
     cut: bool  # whether the text goes on, unread
     truth: str = ""
+    truths: set[str] = field(default_factory=set)  # its labels
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # of several labels
     answers: dict[str, str] = field(default_factory=dict)
     probabilities: dict[str, dict[str, float]] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
@@ -43,6 +46,11 @@ class RowDetail:
     leak: tuple[str, int, str, float] | None = None
     suspected: SuspectRow | None = None  # what confident learning says of its label
     missing: str = ""  # why there is no text
+
+
+OF_ITS_OWN = (
+    "✓ given: its probability reaches the label's own threshold; each label stands by itself"
+)
 
 
 @dataclass
@@ -77,6 +85,8 @@ def detail_of(history: History, examples: Examples, places: Places, at: int) -> 
     """What is in memory of a row; `complete` adds the rest."""
     import polars as pl
 
+    from ....core.metrics.label_sets.rows import as_one_label
+
     found = rows_at(examples, places, at, 1)[0]
     row_id = found["row_id"]
     text = str(found["text"])
@@ -86,9 +96,13 @@ def detail_of(history: History, examples: Examples, places: Places, at: int) -> 
         rows = examples.frames[model].filter(pl.col("row_id") == row_id)
         if not rows.height:
             continue
-        row = rows.row(0, named=True)
+        row = as_one_label(rows).row(0, named=True)
         if examples.labelled:
             detail.truth = str(row["label"])
+            detail.truths = set(row.get("labels", [detail.truth]))
+            if "labels" in row:
+                limits = row.get("thresholds") or [0.5] * len(examples.labels)
+                detail.thresholds[model] = dict(zip(examples.labels, limits, strict=False))
             detail.answers[model] = str(row["predicted"] or NO_PREDICTION)
             if row.get("probabilities") is not None:
                 named = zip(examples.labels, row["probabilities"], strict=False)
@@ -203,25 +217,29 @@ def _bars(detail: RowDetail, width: int) -> list[Line]:
     last = detail.probabilities[models[-1]]
     order = sorted(last, key=lambda label: -last[label])
     shown = order[:SHOWN_LABELS]
-    if detail.truth in last and detail.truth not in shown:
-        shown.append(detail.truth)
+    shown += [label for label in order if label in detail.truths and label not in shown]
     size = min(28, max([5, *(cell_len(visible(label)) for label in shown)]))
     room = max(4, min(BAR_WIDTH, (width - size - 3) // len(models) - 11))
     head: Line = [(fit("", size + 2), "")]
     head += [(fit(model, room + 11), _role(model)) for model in models]
     lines: list[Line] = [head]
     for label in shown:
-        mark = "◂ " if label == detail.truth else "  "
-        line: Line = [(fit(visible(label), size), "strong" if label == detail.truth else "")]
+        true = label in detail.truths
+        mark = "◂ " if true else "  "
+        line: Line = [(fit(visible(label), size), "strong" if true else "")]
         line.append((mark, "accent"))
         for model in models:
             share = read_number(detail.probabilities[model].get(label))
             text = format_value("accuracy", share) if share == share else DASH
-            line += [(fit(bar(share, room), room), _role(model)), (fit_right(text, 8) + "   ", "")]
+            given = share >= detail.thresholds.get(model, {}).get(label, math.inf)
+            after = " ✓ " if given else "   "
+            line += [(fit(bar(share, room), room), _role(model)), (fit_right(text, 8) + after, "")]
         lines.append(line)
     if len(order) > len(shown):
         lines.append([(f"and {len(order) - len(shown):,} less likely labels", "muted")])
     lines.append([("◂ ", "accent"), ("true label", "muted")])
+    if detail.thresholds:
+        lines += prose(OF_ITS_OWN, width, "muted")
     return lines
 
 
