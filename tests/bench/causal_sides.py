@@ -102,11 +102,8 @@ def train_ours(args: argparse.Namespace, loaded: Any, rows: Any) -> int:
         weight_decay=0.0,
         seed=args.seed,
     )
-    plan = (
-        Plan(theirs, [len(epoch) for epoch in theirs])
-        if args.side == SAME
-        else plan_training(rows, settings)
-    )
+    counts = [len(epoch) for epoch in theirs]
+    plan = Plan(theirs, counts, counts) if args.side == SAME else plan_training(rows, settings)
     args.started = clocks()
     t = Trainer(loaded, rows, plan, settings, args.precision)
     args.padding = t.padding()

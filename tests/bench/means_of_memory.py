@@ -62,7 +62,7 @@ def way(args: argparse.Namespace, kind: str, name: str, precision: str) -> dict[
     position = Position(
         pieces=4 if name == "in 4 pieces" else 1, twice=name == "activations computed again"
     )
-    plan = Plan([[step] * (STEPS + 1)], [STEPS + 1])
+    plan = Plan([[step] * (STEPS + 1)], [STEPS + 1], [STEPS + 1])
     t = Trainer(
         loaded, rows, plan, settings(batch_size=len(rows.ids)), precision, position=position
     )

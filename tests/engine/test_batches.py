@@ -1,10 +1,13 @@
 import math
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ftev.core.config.config import TrainConfig
+from ftev.core.engine.scoring.rows import TokenRows
+from ftev.core.engine.training import batches, trainer
 from ftev.core.engine.training.batches import (
     collate,
     cut_by_length,
@@ -13,6 +16,7 @@ from ftev.core.engine.training.batches import (
     padding_ratio,
     plan_epoch,
 )
+from ftev.core.engine.training.trainer import plan_training
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +58,49 @@ def test_rows_longer_than_a_token_budget_have_steps_of_their_own() -> None:
     steps = plan_epoch(lengths, TrainConfig(batch_tokens=100), 0)
     assert sorted(np.concatenate(steps).tolist()) == [0, 1, 2, 3, 4]
     assert all((lengths[step] == 500).sum() <= 1 for step in steps)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainConfig(batch_size=16, epochs=2.4),
+        TrainConfig(batch_size=16, epochs=9, max_steps=40),
+        TrainConfig(batch_tokens=600, epochs=2.5),
+        TrainConfig(batch_tokens=30, epochs=3),  # less than some rows: steps differ by epoch
+    ],
+)
+def test_a_plan_counts_the_steps_that_it_draws_later(settings: TrainConfig) -> None:
+    rows = TokenRows(ids=[np.zeros(n, dtype=np.int32) for n in LENGTHS], row_ids=[])
+    plan = plan_training(rows, settings)
+    every = [plan_epoch(LENGTHS, settings, epoch) for epoch in range(len(plan.epochs))]
+    assert plan.whole == [len(steps) for steps in every]
+    assert [len(steps) for steps in plan.epochs] == plan.counts
+    assert plan.max_steps == sum(plan.counts) == (settings.max_steps or plan.max_steps)
+    taken = [step for epoch, n in enumerate(plan.counts) for step in every[epoch][:n]]
+    found = [step for epoch in plan.epochs for step in epoch]
+    assert all(map(np.array_equal, found, taken))
+    for steps in (0, 1, plan.counts[0], plan.max_steps - 1, plan.max_steps):
+        assert plan.tokens(steps, LENGTHS) == sum(int(LENGTHS[s].sum()) for s in taken[:steps])
+
+
+def test_many_epochs_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def draw(lengths: Any, settings: Any, epoch: int) -> Any:
+        drawn.append(epoch)
+        return plan_epoch(lengths, settings, epoch)
+
+    monkeypatch.setattr(trainer, "plan_epoch", draw)
+    monkeypatch.setattr(batches, "plan_epoch", draw)
+    rows = TokenRows(ids=[np.zeros(n, dtype=np.int32) for n in LENGTHS], row_ids=[])
+    for settings in (TrainConfig(epochs=100_000), TrainConfig(epochs=100_000, batch_tokens=600)):
+        plan = plan_training(rows, settings)
+        assert len(plan.epochs) == 100_000
+        assert plan.tokens(plan.max_steps, LENGTHS) == 100_000 * LENGTHS.sum()
+        assert drawn == []
+        first = plan.epochs[70_000]
+        assert plan.epochs[70_000] is first  # not drawn again for each of its steps
+        assert drawn.pop() == 70_000
 
 
 def test_no_rows_make_no_steps() -> None:

@@ -136,6 +136,14 @@ def test_M5_packed_training_is_training_row_by_row(task: str, name: str) -> None
         assert torch.allclose(value, before[weight], atol=5e-5), weight
 
 
+def test_a_pass_on_a_cpu_is_of_so_many_tokens_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "MOST_ON_CPU", 21)
+    t = trainer(made("generation", "Llama"), "generation")
+    parts = t.parts(np.arange(8))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(8))
+    assert [int(t.lengths[part].max()) * len(part) for part in parts] == [20, 18, 13, 20]
+
+
 @pytest.mark.parametrize(("task", "name"), PADDED)
 def test_an_architecture_that_cannot_be_packed_is_padded(task: str, name: str) -> None:
     loaded = made(task, name)

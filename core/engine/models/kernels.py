@@ -28,7 +28,6 @@ PACKED = "ftev_packed"  # and that of packed rows
 SDPA = ("sdpa", ON_CPU, PACKED)  # all of them torch's own outside a training step
 MOST_SCORES = 1 << 25  # attention scores of a layer that are kept: 64 MB in bfloat16
 MOST_ROWS = 4  # of more, both ways round a product takes the same time
-SPARE = 64  # tokens of room in a cache behind those that it holds
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
 
@@ -183,12 +182,12 @@ def _as_columns(layer: nn.Linear, x: Tensor) -> Tensor:
     return out if layer.bias is None else out + layer.bias
 
 
-def make_room(cache: Any) -> None:
-    """Give the plain layers of a cache room for tokens to come, where there are any such layers."""
+def make_room(cache: Any, most: int) -> None:
+    """Give the plain layers of a cache, where it has such, room for so many tokens in all."""
     layers = getattr(cache, "layers", [])
     for i, layer in enumerate(layers):
         if type(layer) is DynamicLayer:
-            layers[i] = RoomyLayer(layer)
+            layers[i] = RoomyLayer(layer, most)
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
@@ -200,9 +199,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     keys: Tensor
     values: Tensor
 
-    def __init__(self, layer: DynamicLayer) -> None:
+    def __init__(self, layer: DynamicLayer, most: int) -> None:
         super().__init__()
         self.__dict__.update(layer.__dict__)
+        self._most = most
         self._rooms: dict[str, Tensor] = {}
 
     def update(
@@ -220,7 +220,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         end, room = start + new.shape[-2], self._rooms.get(name)
         # rows that were taken out left a tensor without room
         if room is None or room.data_ptr() != kept.data_ptr() or room.shape[-2] < end:
-            room = new.new_empty(*new.shape[:-2], end + SPARE, new.shape[-1])
+            room = new.new_empty(*new.shape[:-2], max(end, self._most), new.shape[-1])
             if start:
                 room[..., :start, :] = kept
             self._rooms[name] = room

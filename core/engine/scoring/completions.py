@@ -305,7 +305,7 @@ def _answer_together(
             )
         cache = getattr(out, "past_key_values", None)
         if step == 1:
-            make_room(cache)
+            make_room(cache, ids.shape[1] + limit)
         logits = out.logits[:, -1].float()
         chosen = logits.argmax(-1)
         made = torch.stack([chosen.double(), (logits.logsumexp(-1) - logits.amax(-1)).double()])

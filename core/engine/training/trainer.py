@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,17 @@ from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache
 from ..scoring.classification import SCORER as CLASSIFICATION
 from ..scoring.rows import TokenRows
-from .batches import PART_PRICE, Batch, Parts, Rows, cut_by_length, padding_ratio, plan_epoch
+from .batches import (
+    MOST_ON_CPU,
+    PART_PRICE,
+    Batch,
+    Parts,
+    Rows,
+    count_steps,
+    cut_by_length,
+    padding_ratio,
+    plan_epoch,
+)
 from .packing import PACKED_PRICE, way_of_packing
 
 # Parameters without decay, by a part of their name; those of one dimension are spared as well.
@@ -44,26 +55,50 @@ class Position:
     epoch_seconds: float = 0.0  # the same in this epoch
 
 
+class Epochs:
+    """The steps of each epoch, drawn when they are taken: one epoch is held at a time."""
+
+    def __init__(self, lengths: Rows, settings: TrainConfig, counts: Sequence[int]) -> None:
+        self._lengths, self._settings, self._counts = lengths, settings, counts
+        self._held: tuple[int, list[Rows]] = (-1, [])
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def __getitem__(self, epoch: int) -> list[Rows]:
+        count = self._counts[epoch]
+        if self._held[0] != epoch:
+            self._held = epoch, plan_epoch(self._lengths, self._settings, epoch)[:count]
+        return self._held[1]
+
+
 @dataclass(frozen=True)
 class Plan:
     """The steps of every epoch: which rows, in which order."""
 
-    epochs: list[list[Rows]]
+    epochs: Epochs | list[list[Rows]]
+    counts: list[int]  # steps of each
     whole: list[int]  # steps that each of them has where it is not cut short
 
-    @property
+    @cached_property
     def max_steps(self) -> int:
-        return sum(len(e) for e in self.epochs)
+        return sum(self.counts)
 
     @property
     def length(self) -> float:
         """Epochs that the steps come to."""
-        return math.fsum(len(e) / n for e, n in zip(self.epochs, self.whole, strict=True))
+        return math.fsum(n / of for n, of in zip(self.counts, self.whole, strict=True))
 
     def tokens(self, steps: int, lengths: Rows) -> int:
-        """Real tokens of the first steps; `lengths`: of each row."""
-        taken = islice(chain.from_iterable(self.epochs), steps)
-        return sum(int(lengths[rows].sum()) for rows in taken)
+        """Real tokens of the first steps; `lengths`: of each row, which a whole epoch has once."""
+        found, of_all = 0, int(lengths.sum())
+        for epoch, (count, whole) in enumerate(zip(self.counts, self.whole, strict=True)):
+            if steps >= count == whole:
+                found += of_all
+            elif steps > 0:
+                found += sum(int(lengths[rows].sum()) for rows in self.epochs[epoch][:steps])
+            steps -= count
+        return found
 
     def warmup_steps(self, settings: TrainConfig) -> int:
         return math.ceil(self.max_steps * settings.warmup_ratio)
@@ -75,18 +110,19 @@ def plan_training(rows: TokenRows, settings: TrainConfig) -> Plan:
     max_steps changes how far a run goes, never what an epoch or a step is. The learning rate's
     schedule ends with the run, as in transformers.
     """
-    epochs: list[list[Rows]] = []
+    counts: list[int] = []
     whole: list[int] = []
     lengths, left = rows.lengths, settings.max_steps or math.inf
     for epoch in range(math.ceil(settings.epochs)):
-        steps = plan_epoch(lengths, settings, epoch)
+        steps = count_steps(lengths, settings, epoch)
         part = min(1.0, settings.epochs - epoch)
-        keep = min(len(steps), left, max(1, round(len(steps) * part)))
-        if keep:
-            epochs.append(steps[: int(keep)])
-            whole.append(len(steps))
+        keep = int(min(steps, left, max(1, round(steps * part))))
+        if not keep:
+            break
+        counts.append(keep)
+        whole.append(steps)
         left -= keep
-    return Plan(epochs, whole)
+    return Plan(Epochs(lengths, settings, counts), counts, whole)
 
 
 def learning_rate(step: int, plan: Plan, settings: TrainConfig) -> float:
@@ -206,6 +242,8 @@ class Trainer:
         price, most = PART_PRICE, float(self.settings.batch_tokens or math.inf)
         if self.packing:  # only embeddings and head see padding
             price, most = PACKED_PRICE, math.inf
+        if self.loaded.device.type == "cpu":
+            most = min(most, MOST_ON_CPU)
         cut = [cut_by_length(piece, self.lengths, price, most) for piece in pieces]
         return list(chain.from_iterable(cut))
 
