@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..data.rows import CHARACTERS, SLICE, input_of
+from ..judgement.selection import higher_is_better
 from ..metrics.analyses import Slice, SliceDifference, SliceReference, Slices
 from ..metrics.clusters import Clusters, change_p, share
 from ..metrics.label_sets.rows import read_label_sets
+from ..metrics.numbers import NumberRows, read_numbers
 from ..metrics.results import Estimate
 from ..metrics.rows import are_same_rows, check_same_rows, read_classification, read_text
 from ..metrics.slices import (
@@ -46,8 +48,10 @@ def slices(e: Evaluation) -> Iterator[AnalysisComputed]:
     if "tuned" not in e.frames:
         return
     task = e.config.task_type
-    if "labels" in e.frames["tuned"].columns:
-        measure: Callable[[Evaluation], Slices] | None = _by_sets
+    columns = e.frames["tuned"].columns
+    measure: Callable[[Evaluation], Slices] | None
+    if "labels" in columns or "targets" in columns:
+        measure = _by_sets if "labels" in columns else _of_numbers
     else:
         measure = _classified if task.has_labels else _written if task.writes else None
     found = measure(e) if measure else None
@@ -168,6 +172,35 @@ def _written(e: Evaluation) -> Slices:
     return _result("loss", reference, (rows.n, clusters), table, notes, method)
 
 
+def _of_numbers(e: Evaluation) -> Slices:
+    """Mean absolute error, also by quarters of the truth: errors often grow towards its ends."""
+    rows = read_numbers(e.frames["tuned"])
+    before, reference = None, e.reference or ""
+    if reference:
+        other = read_numbers(e.frames[reference])
+        check_same_rows(other, rows, (reference, "tuned"))
+        before = _error_sums(other)
+    notes: list[str] = []
+    sums = _error_sums(rows)
+    if not np.isfinite(sums).all():
+        notes = ["a prediction is not a number"]
+        return _result("mae", reference, (rows.n, None), [], notes, "")
+    groupings = []
+    if rows.truth.shape[1] == 1 and (g := quartiles(rows.truth[:, 0], e.labels[0])):
+        groupings.append(g)
+    groupings += _groupings(e, rows.row_id, notes)
+    table = [s for g in groupings for s in _ratios(g, sums, before, rows.clusters)]
+    table = [replace(s, token_accuracy=None) for s in table]
+    method = f"normal p; {ratio_method(rows.clusters)}"
+    return _result("mae", reference, (rows.n, rows.clusters), table, notes, method)
+
+
+def _error_sums(rows: NumberRows) -> FloatArray:
+    """[n, 4] as texts have them: the mean absolute error over the targets, and 1 of each row."""
+    errors = rows.columns["mae"].mean(axis=1)
+    return np.column_stack((errors, np.ones(rows.n), np.zeros(rows.n), np.zeros(rows.n)))
+
+
 def _ratios(
     g: Grouping, sums: FloatArray, before: FloatArray | None, clusters: Clusters | None
 ) -> list[Slice]:
@@ -227,7 +260,7 @@ def _result(
     """Slices with p adjusted for multiple comparisons, the worst first, those too small last."""
     judged = _corrected([s for s in table if s.judged])
     few = [_not_judged(s) for s in table if not s.judged]
-    sign = -1 if metric == "loss" else 1
+    sign = 1 if higher_is_better(metric) else -1
 
     def badness(s: Slice) -> tuple[bool, float]:
         assert s.rest is not None

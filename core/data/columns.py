@@ -20,7 +20,7 @@ from .label_sets import holds_lists, looks_separated, separated_fault
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import MADE, NAMES, PAIRS, Becomes, column_of, find_row_forms
 from .sources import Table
-from .targets import TARGET_NAMES, may_be_numbers
+from .targets import TARGET_NAMES, has_fractions, may_be_numbers
 
 Form = Literal["text_label", "text_labels", "text_numbers", "text", Becomes]
 TEXT_NAMES = (
@@ -336,7 +336,7 @@ def _only_numbers(role: str, table: Table, taken: set[str]) -> str | None:
     usual = [by_name[name] for name in TARGET_NAMES if name in by_name]
     if role in by_name or len(usual) == 1:
         return by_name.get(role, usual[0] if usual else "")
-    fractions = [name for name, column in free.items() if column.dtype.is_float()]
+    fractions = [name for name, column in free.items() if has_fractions(column)]
     return fractions[0] if not usual and len(fractions) == 1 else None
 
 

@@ -25,10 +25,16 @@ def may_be_numbers(column: pl.Series) -> bool:
     """Whether values are numbers, or texts that are; a comma in the place of the point counts."""
     if column.dtype.is_numeric():
         return True
-    if column.dtype != pl.String:
+    if column.dtype not in (pl.String, pl.Object):
         return False
-    seen = column.drop_nulls().head(200).to_list()
+    seen = [value for value in column.head(200).to_list() if value is not None]
     return bool(seen) and sum(_number(v) is not None or _is_comma(v) for v in seen) * 2 > len(seen)
+
+
+def has_fractions(column: pl.Series) -> bool:
+    """Whether some of the first values are no whole numbers: an id has none."""
+    numbers = (_number(value) for value in column.head(200).to_list())
+    return any(n is not None and n != int(n) for n in numbers)
 
 
 def read_targets(name: str, table: Table, bad: Faults) -> pl.Series:

@@ -63,7 +63,10 @@ class Clusters:
 
 def design_effect(clustered: FloatArray, by_row: FloatArray) -> float | None:
     """How many times the variance of draws of clusters is that of draws of single rows."""
-    spread = [float(np.var(draws[np.isfinite(draws)])) for draws in (clustered, by_row)]
+    finite = [draws[np.isfinite(draws)] for draws in (clustered, by_row)]
+    if not all(map(len, finite)):
+        return None
+    spread = [float(np.var(draws)) for draws in finite]
     return spread[0] / spread[1] if spread[1] > 0 else None
 
 

@@ -65,6 +65,7 @@ class Task:
     gives_sets: bool = False  # a row's truth is any number of labels of such a list
     has_head: bool = False  # a row is read as a whole, and answered by the outputs of a head
     probed: bool = False  # a linear layer on the frozen base can be fitted to it
+    numbers: bool = False  # the outputs of its head are numbers of the data
     writes: bool = False  # reads and writes text, token by token
     learns: bool = True  # ftev can train on such rows
     answers: bool = False  # its evaluation has the models write answers to held-out prompts

@@ -161,8 +161,20 @@ def _finite(tokens: list[ScoredToken]) -> list[ScoredToken]:
     ]
 
 
-def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
+def label_text(s: Session, asked: AskPrompt) -> Iterator[Reply]:
     """What each model takes the text for. A base without a head of its own speaks by its probe."""
+    for reply in _answers_of_heads(s, asked):
+        yield _as_text(reply) if s.task.numbers else reply
+
+
+def _as_text(reply: Labelled) -> Completed:
+    """Numbers are no shares of anything: they are written out, a line each."""
+    lines = [f"{name} {value:,.6g}" for name, value in reply.probabilities.items()]
+    text = "\n".join(lines) or "no answer: it is not finite"
+    return Completed(model=reply.model, text=text, tokens=0, seconds=0.0, ended_by_eos=True)
+
+
+def _answers_of_heads(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
     settings = s.config.evaluate
     if "base" in asked.models and s.base_has_head:
         yield _labelled("base", "base", _scored(s, s.base, asked.text))
@@ -170,7 +182,8 @@ def label_text(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
         rows = _rows_of(s, s.base, asked.text)
         *_, found = features(s.base, rows, probe.precision, settings.batch_tokens)
         assert not isinstance(found, int)
-        probabilities = probe.probabilities(found)[0].tolist()
+        scores = probe.logits(found) if s.task.numbers else probe.probabilities(found)
+        probabilities = scores[0].tolist()
         answer = dict(zip(s.labels, probabilities, strict=True))
         yield _labelled("base", BASE_BY_PROBE, answer)
     if "tuned" in asked.models:

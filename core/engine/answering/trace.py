@@ -20,6 +20,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
+from ...errors import Fault, ModelError
 from ...run.control import AskTrace, ModelTrace, Share, Traced, TracedLayer
 from ..models.kernels import padding_known
 from ..models.models import Loaded, takes, unwrapped, without_cache
@@ -278,6 +279,9 @@ def read_place(loaded: Loaded, ids: list[int]) -> int | None:
 
 def trace_text(s: Session, asked: AskTrace) -> Traced:
     """What becomes of a text in each model, and the layer in which they diverge."""
+    if s.task.numbers:
+        what = "follows a choice among labels or tokens; this model answers with numbers"
+        raise ModelError(Fault("trace", what, "`ftev-tui prompt` shows the numbers"))
     aligned = s.config.trains or same_tokens(s.base, s.tuned)
     traces, found, notes = [], [], []
     for model, loaded in (("base", s.base), ("tuned", s.tuned)):

@@ -19,6 +19,7 @@ from ..training.probe import (
     Probe,
     features,
     fit_label_probes,
+    fit_number_probe,
     fit_probe,
     sample,
 )
@@ -80,7 +81,9 @@ def find_probe(s: Session) -> Probe | None:
             targets = rows.wanted if rows.labels is None else rows.labels
             assert targets is not None
             found[split] = (_read_features(s, split), targets)
-    fit = fit_probe if s.task.has_labels else fit_label_probes
+    fit: Callable[..., Iterator[int | Probe]] = fit_probe
+    if s.rows["train"].labels is None:
+        fit = fit_label_probes if s.rows["train"].unit is None else fit_number_probe
     fitting = fit(found["train"], found.get("validation"), s.labels, s.precision)
     s.probe = s.drive(fitting, "fitting the probe, strengths", len(STRENGTHS))
     s.probe.save(s.run.path / PROBE_FILE)
@@ -100,6 +103,8 @@ def rows_of_probe(s: Session, split: str) -> NDArray[np.int64]:
     codes = rows.labels
     if codes is None:  # of several labels the first one stands for a row
         assert rows.wanted is not None
+        if rows.unit is not None:  # numbers: none of them has to be there
+            return sample(np.zeros(len(rows), dtype=np.int64), MOST_ROWS, s.config.train.seed)
         codes = np.where(rows.wanted.any(axis=1), rows.wanted.argmax(axis=1), -1)
     return sample(codes, MOST_ROWS, s.config.train.seed)
 

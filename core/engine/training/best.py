@@ -28,7 +28,7 @@ from ...tasks import Task
 LEVEL = 0.05  # a p above it leaves two checkpoints indistinguishable
 # What a file holds of a scored row. Probabilities take most of the room: they are kept only where
 # the metric that chooses the checkpoint is computed from them.
-COLUMNS = ("row_id", "label", "labels", "predicted", "nll", "tokens", "correct", "bytes")
+COLUMNS = ("row_id", "label", "targets", "labels", "predicted", "nll", "tokens", "correct", "bytes")
 NEWEST = 32  # evaluations kept of either kind, those at the end of an epoch and those between
 
 Change = tuple[int, float, float]  # earlier step, difference of the losses, its standard error

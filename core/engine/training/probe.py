@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from ..models.models import Loaded, at_precision, unwrapped, without_cache
 from ..scoring.classification import labelled
 from ..scoring.evaluate import fitting
 from ..scoring.multi_label import label_sets
+from ..scoring.regression import numbers
 from ..scoring.rows import TokenRows
 from .batches import collate, evaluation_batches
 
@@ -34,7 +35,8 @@ FloatArray = NDArray[np.float64]
 class Probe:
     """Multinomial logistic regression on standardised features: mean of the last hidden states.
 
-    Where rows have several labels (`sets`), a logistic regression per label.
+    Where rows have several labels ("sets"), a logistic regression per label; of numbers a ridge
+    regression per target, in the data's units.
     """
 
     weights: NDArray[np.float64]  # [features, labels]
@@ -42,7 +44,7 @@ class Probe:
     labels: tuple[str, ...]
     strength: float
     precision: str = "float32"  # of the features that it was fitted on
-    sets: bool = False
+    of: Literal["label", "sets", "numbers"] = "label"
 
     def logits(self, features: Features) -> FloatArray:
         """[rows, labels], before softmax, or before each label's sigmoid."""
@@ -50,15 +52,17 @@ class Probe:
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         logits = self.logits(features)
-        if self.sets:
+        if self.of == "sets":
             return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
         logits -= logits.max(1, keepdims=True)
         odds = np.exp(logits)
         return odds / odds.sum(1, keepdims=True)
 
     def score(self, features: Features, rows: TokenRows) -> pl.DataFrame:
-        """The same frame as a classifier's scores are."""
-        if self.sets:
+        """The same frame as a model's scores are."""
+        if self.of == "numbers":
+            return numbers(rows, self.logits(features))
+        if self.of == "sets":
             return label_sets(rows, self.labels, self.logits(features))
         tiny = np.finfo(np.float64).tiny
         return labelled(rows, self.labels, np.log(np.maximum(self.probabilities(features), tiny)))
@@ -66,7 +70,7 @@ class Probe:
     def save(self, path: Path) -> None:
         tensors = {"weights": self.weights, "bias": self.bias}
         settings = {"strength": str(self.strength), "precision": self.precision}
-        settings |= {"sets": "yes"} if self.sets else {}
+        settings["of"] = self.of
         save_file(tensors, path, metadata=settings)
 
 
@@ -77,7 +81,8 @@ def load_probe(path: Path, labels: tuple[str, ...]) -> Probe:
         weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
     strength = float(settings.get("strength", "nan"))
     precision = settings.get("precision", "float32")
-    return Probe(weights, bias, labels, strength, precision, "sets" in settings)
+    of = "sets" if "sets" in settings else settings.get("of", "label")
+    return Probe(weights, bias, labels, strength, precision, of)  # type: ignore[arg-type]
 
 
 def sample(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
@@ -186,11 +191,40 @@ def fit_label_probes(
             starts[label] = found
             weights[:, label] = found[:-1, 0] / scale
             bias[label] = found[-1, 0] - mean @ weights[:, label]
-        probe = Probe(weights, bias, labels, strength, precision, sets=True)
+        probe = Probe(weights, bias, labels, strength, precision, "sets")
         loss = 0.0
         if validation is not None:
             logits = probe.logits(validation[0])
             loss = float(np.logaddexp(0.0, np.where(validation[1] > 0, -logits, logits)).mean())
+        if best is None or loss < best[0]:
+            best = (loss, probe)
+        yield tried
+    assert best is not None
+    yield best[1]
+
+
+def fit_number_probe(
+    train: tuple[Features, NDArray[np.floating[Any]]],
+    validation: tuple[Features, NDArray[np.floating[Any]]] | None,
+    labels: tuple[str, ...],
+    precision: str = "float32",
+) -> Iterator[int | Probe]:
+    """The same of numbers, [rows, targets]: ridge regressions, whose penalty is on the weights of
+    standardised features alone."""
+    x, y = train[0].astype(np.float64), train[1].astype(np.float64)
+    mean, scale, middle = x.mean(0), x.std(0) + 1e-6, y.mean(0)
+    standard = (x - mean) / scale
+    gram, aim = standard.T @ standard, standard.T @ (y - middle)
+    unit = y.std(0) + 1e-300  # targets of any size count alike
+    best: tuple[float, Probe] | None = None
+    for tried, strength in enumerate(STRENGTHS if validation else (1.0,), 1):
+        penalty = np.eye(len(mean)) / strength
+        weights = np.linalg.solve(gram + penalty, aim) / scale[:, None]
+        probe = Probe(weights, middle - mean @ weights, labels, strength, precision, "numbers")
+        loss = 0.0
+        if validation is not None:
+            wrong = (probe.logits(validation[0]) - validation[1]) / unit
+            loss = float((wrong**2).mean())
         if best is None or loss < best[0]:
             best = (loss, probe)
         yield tried

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...judgement.selection import SPLITS, judged_analysis, of_models
+from ...judgement.selection import SPLITS, higher_is_better, judged_analysis, of_models
 from ...metrics.analyses import (
     ABSOLUTE_ERROR,
     Flip,
@@ -193,7 +193,7 @@ def name_slice(s: Slice) -> str:
 
 def worse_slices(r: Slices) -> list[tuple[Slice, SliceDifference]]:
     """The slices that are worse than the rest beyond chance, the worst first, and that rest."""
-    sign = -1 if r.metric == "loss" else 1
+    sign = 1 if higher_is_better(r.metric) else -1
     return [
         (s, s.rest)
         for s in r.slices
@@ -203,7 +203,7 @@ def worse_slices(r: Slices) -> list[tuple[Slice, SliceDifference]]:
 
 def figure_of(s: Slice, metric: str) -> Estimate | None:
     """The slice's own value of the metric that slices are judged by."""
-    return s.loss if metric == "loss" else s.accuracy
+    return s.accuracy if s.loss is None else s.loss
 
 
 def _finding(r: Slices, judged: Sequence[Slice]) -> str:
