@@ -25,7 +25,12 @@ from .completions import completions, end_tokens
 from .flips import find_flips
 from .guardrails import guardrails
 from .label_errors import find_label_errors
-from .label_sets import at_own_thresholds, label_calibration, label_thresholds
+from .label_sets import (
+    at_own_thresholds,
+    label_calibration,
+    label_thresholds,
+    set_label_errors,
+)
 from .predictions import Evaluation, Frames
 from .slices import slices
 from .thresholds import at_operating_point, thresholds
@@ -54,11 +59,13 @@ ANALYSES: tuple[Look, ...] = (
     guardrails,
     slices,
     find_label_errors,
+    set_label_errors,
     completions,
     end_tokens,
     choices,
 )
-OF_CLEAN_ROWS = (thresholds, guardrails)  # what the verdict asks of them beyond the results
+# What the verdict asks of rows that repeat nothing, beyond the results.
+OF_CLEAN_ROWS = (thresholds, label_thresholds, guardrails)
 Measured = ResultsComputed | AnalysisComputed | ComparisonsComputed
 
 

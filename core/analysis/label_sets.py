@@ -7,6 +7,7 @@ and the figures at 0.5 stand beside.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from ..config.config import ObjectiveConfig
 from ..metrics.analyses import (
     LabelCalibration,
     LabelCalibrations,
+    LabelErrors,
     LabelThreshold,
     LabelThresholds,
     NullEce,
@@ -26,13 +28,21 @@ from ..metrics.analyses import (
 from ..metrics.calibration import null_ece, of_label
 from ..metrics.counts import FloatArray
 from ..metrics.label_sets.results import evaluate_label_sets
-from ..metrics.label_sets.rows import Marks, read_label_sets, with_thresholds
+from ..metrics.label_sets.rows import (
+    Marks,
+    lacking,
+    of_one_label,
+    read_label_sets,
+    with_thresholds,
+)
 from ..metrics.results import LabelScores
+from ..metrics.statistics import wilson
 from ..metrics.thresholds import Aim, choose, sweep, trivial
 from ..run.events import AnalysisComputed
 from .calibration import NULL_METHOD
+from .label_errors import LISTED, find_label_errors
 from .predictions import Evaluation, Frames
-from .thresholds import AT_HALF, aim_of, own_answers
+from .thresholds import AT_HALF, aim_of, own_answers, thresholds
 
 HALF = 0.5
 LEAST_ROWS = 5  # with a label, and without it: fewer choose no threshold
@@ -123,6 +133,8 @@ def label_thresholds(e: Evaluation) -> Iterator[AnalysisComputed]:
             ),
             model,
         )
+    if e.config.task_type.gives_sets and e.positive and aim_of(e.config.objective).kind != "f1":
+        yield from thresholds(as_two_labels(e, e.positive))  # what the objective asks of it
 
 
 def label_calibration(e: Evaluation) -> Iterator[AnalysisComputed]:
@@ -151,6 +163,60 @@ def _calibrated(marked: Marks, probabilities: FloatArray) -> LabelCalibration:
         base_rate_brier=share * (1 - share),
         ece=said.ece,
         ece_null=NullEce(null.value, null.high, null.p, NULL_METHOD),
+    )
+
+
+def set_label_errors(e: Evaluation) -> Iterator[AnalysisComputed]:
+    """Decisions of held-out rows that are probably wrong: of each label by itself, as one list."""
+    if not e.config.task_type.gives_sets or "tuned" not in e.frames:
+        return
+    parts = [
+        found.result
+        for label in e.labels
+        for found in find_label_errors(as_two_labels(e, label))
+        if isinstance(found.result, LabelErrors)
+    ]
+    known = [part for part in parts if part.why_not is None]
+    if not known:
+        if parts:
+            yield e.found(parts[0])
+        return
+    rows = [row for part in known for row in part.rows or []]
+    suspected = sum(part.suspected for part in known)
+    estimated, decisions = sum(part.estimated for part in known), known[0].n * len(e.labels)
+    low, high = wilson(estimated, decisions)
+    yield e.found(
+        LabelErrors(
+            n=known[0].n,
+            suspected=suspected,
+            unlikely=sum(part.unlikely for part in known),
+            estimated=estimated,
+            share=estimated / decisions,
+            low=low,
+            high=high,
+            p=min((part.p for part in known if part.p is not None), default=None),
+            cells=[cell for part in known for cell in part.cells or []],
+            rows=sorted(rows, key=lambda row: row.label_probability)[:LISTED],
+            caveat=known[0].caveat,
+            model=known[0].model,
+        )
+    )
+
+
+def as_two_labels(e: Evaluation, label: str) -> Evaluation:
+    """The rows as those of a task of two labels: who has this one, and who lacks it."""
+
+    def views(frames: Frames) -> Frames:
+        return {m: of_one_label(frame, e.labels, label) for m, frame in frames.items()}
+
+    return dataclasses.replace(
+        e,
+        frames=views(e.frames),
+        validation=views(e.validation),
+        labels=(lacking(label), label),
+        positive=label,
+        config=dataclasses.replace(e.config, task="classification"),
+        measured={},
     )
 
 

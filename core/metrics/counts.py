@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .metric import draws_of, observed
 from .results import LabelScores
-from .sums import Margins, Ratio
+from .sums import Margins, Ratio, SetMargins, Totals
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -100,6 +101,26 @@ def undefined_labels(
     """The labels that occur in neither truth nor predictions: no macro average holds them."""
     m = margins(counts, no_prediction)
     return [label for i, label in enumerate(labels) if m.support[i] + m.predicted[i] == 0]
+
+
+def set_metrics(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], positive: int | None
+) -> dict[str, float]:
+    """The metrics that marks [n, C] alone give, where rows have several labels each."""
+    right = truth & predicted
+    named = (truth.sum(axis=1) + predicted.sum(axis=1)).astype(np.float64)
+    f1 = np.divide(2.0 * right.sum(axis=1), named, out=np.ones(len(truth)), where=named > 0)
+    n, c = truth.shape
+    totals = {
+        "rows": n,
+        "decisions": n * c,
+        "exact": (truth == predicted).all(axis=1).sum(),
+        "decisions_wrong": (truth != predicted).sum(),
+        "row_f1": f1.sum(),
+    }
+    a, b, p = (marks.sum(axis=0).astype(np.float64) for marks in (right, truth, predicted))
+    sums = {name: np.float64(value) for name, value in totals.items()}
+    return observed("label_sets", SetMargins(a, b, p, positive, cast("Totals", sums)))
 
 
 def default_positive(labels: Sequence[str], counts: Mapping[str, int]) -> str | None:

@@ -145,6 +145,7 @@ class AnswerPart(TypedDict, total=False):
     base_probabilities: dict[str, float]
     tuned_probabilities: dict[str, float]
     base_name: str
+    thresholds: dict[str, dict[str, float]]
 
 
 class FindingPart(TypedDict):

@@ -62,6 +62,7 @@ class ModelTrace(msgspec.Struct, frozen=True):
     final: str
     entropy: float | None = None  # of the last softmax, nats
     lens_error: float | None = None  # most that the last layer's lens and the model's logits differ
+    apart: bool = False  # each label has a probability of its own, by the sigmoid
     cut_tokens: int = 0  # left out, as the model reads no more
     notes: list[str] = []
 
@@ -147,11 +148,15 @@ class TokenMade(Reply, frozen=True, tag="token"):
 
 
 class Labelled(Reply, frozen=True, tag="labels"):
-    """A classifier's answer, most probable label first. `name` says what stands for the base."""
+    """A classifier's answer, most probable label first. `name` says what stands for the base.
+
+    With `thresholds` each label has a probability of its own, and is given from its threshold on.
+    """
 
     model: str
     name: str
     probabilities: dict[str, float]
+    thresholds: dict[str, float] = {}
 
 
 class ScoredToken(msgspec.Struct, frozen=True, array_like=True):

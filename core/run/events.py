@@ -300,6 +300,7 @@ class PromptAnswered(Event, frozen=True, tag=True):
     base_probabilities: dict[str, float] = {}
     tuned_probabilities: dict[str, float] = {}
     base_name: str = "base"
+    thresholds: dict[str, dict[str, float]] = {}  # by model: each label is a yes or no of its own
 
 
 class TextScored(Event, frozen=True, tag=True):

@@ -73,6 +73,10 @@ def show_data(result: CheckResult) -> None:
     print(f"{visible(result.name)}: {result.task}, every row is {_row_in_words(result)}")
     for role, column in result.columns.items():
         kind = "columns joined as" if columns_in(column) else "column"
+        if role == "label" and columns_in(column):  # one of yes and no for each label
+            named = ", ".join(repr(visible(name)) for name in columns_in(column))
+            print(f"  labels: columns {named}")
+            continue
         print(f"  {role}: {kind} {visible(column)!r}")
     for note in result.how_read:
         print(f"  {visible(note)}")
@@ -125,7 +129,7 @@ def _show_labels(result: CheckResult) -> None:
     print(f"\n{format_count(len(result.labels), 'label')}:")
     counts = {name: s.labels for name, s in result.splits.items()}
     # 1: shares of an empty split are 0
-    totals = {name: sum(of.values()) or 1 for name, of in counts.items()}
+    totals = {name: s.rows or 1 for name, s in result.splits.items()}
     first = next(iter(counts.values()))
     # By the training split, which comes first: what is rare there is learned badly.
     ordered = sorted(result.labels, key=lambda label: -first.get(label, 0))

@@ -100,9 +100,14 @@ def collect(replies: Iterator[AnyReply]) -> list[Document]:
         if isinstance(reply, Held):
             say(f"training waits at step {reply.step:,}")
         elif isinstance(reply, Labelled):
-            answers.append(
-                {"model": reply.model, "name": reply.name, "probabilities": reply.probabilities}
-            )
+            labelled: Document = {
+                "model": reply.model,
+                "name": reply.name,
+                "probabilities": reply.probabilities,
+            }
+            if reply.thresholds:
+                labelled["thresholds"] = reply.thresholds
+            answers.append(labelled)
         elif isinstance(reply, Completed):
             answers.append(_completion(reply))
     return answers
@@ -182,12 +187,24 @@ def _token_rows(reply: Completed) -> list[list[str]]:
 
 def show_labels(reply: Labelled) -> None:
     """The answer of one classifier: its likeliest labels with their probabilities."""
+    if reply.thresholds:
+        _show_given(reply)
+        return
     print(f"{reply.name}:")
     ranked = sorted(reply.probabilities.items(), key=lambda pair: -pair[1])
     for label, probability in ranked[:SHOWN_LABELS]:
         print(f"  {probability:6.1%}  {visible(label)}")
     if rest := ranked[SHOWN_LABELS:]:
         print(f"  {sum(p for _, p in rest):6.1%}  the other {len(rest):,}")
+
+
+def _show_given(reply: Labelled) -> None:
+    """Each label by itself, with its threshold: in the order of their probabilities."""
+    print(f"{reply.name}, each label by itself (+ given: at or above its threshold):")
+    for label, probability in reply.probabilities.items():
+        limit = reply.thresholds.get(label, 0.5)
+        mark = "+" if probability >= limit else " "
+        print(f"  {probability:6.1%} {mark} {visible(label)} (threshold {limit:.3g})")
 
 
 PLAIN_WIDTH = 100  # cells where no terminal says otherwise

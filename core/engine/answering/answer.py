@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from copy import copy
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -97,9 +98,11 @@ def noted(answered: PromptAnswered, reply: Reply) -> PromptAnswered:
     if isinstance(reply, Completed):
         return replace(answered, **{reply.model: reply.text})
     if isinstance(reply, Labelled):
-        changes = {f"{reply.model}_probabilities": reply.probabilities}
+        changes: dict[str, Any] = {f"{reply.model}_probabilities": reply.probabilities}
+        if reply.thresholds:
+            changes["thresholds"] = answered.thresholds | {reply.model: reply.thresholds}
         if reply.model == "base":
-            changes["base_name"] = reply.name  # type: ignore[assignment]
+            changes["base_name"] = reply.name
         return replace(answered, **changes)
     return answered
 
@@ -177,7 +180,8 @@ def _as_text(reply: Labelled) -> Completed:
 def _answers_of_heads(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
     settings = s.config.evaluate
     if "base" in asked.models and s.base_has_head:
-        yield _labelled("base", "base", _scored(s, s.base, asked.text))
+        limits = s.thresholds_of("base")
+        yield _labelled("base", "base", _scored(s, s.base, asked.text), limits)
     elif "base" in asked.models and (probe := find_probe(s)) is not None:
         rows = _rows_of(s, s.base, asked.text)
         *_, found = features(s.base, rows, probe.precision, settings.batch_tokens)
@@ -185,9 +189,10 @@ def _answers_of_heads(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
         scores = probe.logits(found) if s.task.numbers else probe.probabilities(found)
         probabilities = scores[0].tolist()
         answer = dict(zip(s.labels, probabilities, strict=True))
-        yield _labelled("base", BASE_BY_PROBE, answer)
+        yield _labelled("base", BASE_BY_PROBE, answer, s.thresholds_of("probe"))
     if "tuned" in asked.models:
-        yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text))
+        limits = s.thresholds_of("tuned")
+        yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text), limits)
 
 
 def _rows_of(s: Session, loaded: Loaded, text: str) -> TokenRows:
@@ -202,11 +207,13 @@ def _scored(s: Session, loaded: Loaded, text: str) -> dict[str, float]:
     return s.scorer.answer(loaded, rows, settings.precision, settings.batch_tokens)
 
 
-def _labelled(model: str, name: str, answer: dict[str, float]) -> Labelled:
+def _labelled(
+    model: str, name: str, answer: dict[str, float], thresholds: dict[str, float]
+) -> Labelled:
     if not all(map(math.isfinite, answer.values())):  # the model has no answer (V5)
         return Labelled(model=model, name=name, probabilities={})
     ranked = sorted(answer.items(), key=lambda pair: -pair[1])
-    return Labelled(model=model, name=name, probabilities=dict(ranked))
+    return Labelled(model=model, name=name, probabilities=dict(ranked), thresholds=thresholds)
 
 
 def step_asked(s: Session, asked: Request) -> int:

@@ -47,6 +47,11 @@ class Task:
     place: int | None  # the token whose state is followed; none: the mean of all
     lens: str
     arguments: dict[str, Any]
+    apart: bool = False  # each output is a yes or no of its own
+
+    def shares(self, scores: Tensor) -> Tensor:
+        """Scores as probabilities."""
+        return scores.sigmoid() if self.apart else scores.softmax(-1)
 
 
 @dataclass
@@ -181,7 +186,7 @@ def _layers(followed: list[Tensor], lenses: list[Tensor], task: Task) -> Iterato
             norm=finite(state.norm()),
             change=relative_change(before, state),
             cosine=cosine(before, state),
-            top=top_shares(lenses[index].softmax(-1), task.name_of) if lenses else [],
+            top=top_shares(task.shares(lenses[index]), task.name_of) if lenses else [],
         )
 
 
@@ -233,7 +238,7 @@ def causal_task(loaded: Loaded, ids: list[int], name_of: Callable[[int], str]) -
     )
 
 
-def label_task(loaded: Loaded, ids: list[int]) -> Task:
+def label_task(loaded: Loaded, ids: list[int], *, apart: bool = False) -> Task:
     """The label of a text by the model's own head."""
     return Task(
         loaded.model,
@@ -242,6 +247,7 @@ def label_task(loaded: Loaded, ids: list[int]) -> Task:
         read_place(loaded, ids),
         "the model's own classifier (with the pooler before it), put on each layer's state",
         dict(without_cache(loaded.model)),
+        apart,
     )
 
 
@@ -250,6 +256,8 @@ def probe_task(
     probabilities: Callable[[Any], Any],
     labels: tuple[str, ...],
     place: int | None,
+    *,
+    apart: bool = False,
 ) -> Task:
     """The label of a text by the linear probe on the mean of the last hidden states."""
     model = unwrapped(loaded.model)
@@ -257,7 +265,8 @@ def probe_task(
 
     def answer(out: Any) -> Tensor:
         mean = out[0][0].float().mean(0, keepdim=True).cpu().numpy()
-        return torch.as_tensor(probabilities(mean)[0]).clamp_min(1e-300).log()
+        found = torch.as_tensor(probabilities(mean)[0])
+        return found.logit(1e-300) if apart else found.clamp_min(1e-300).log()
 
     return Task(
         backbone,
@@ -267,6 +276,7 @@ def probe_task(
         "the linear probe on the mean of all states; it was fitted on the last layer, so what it "
         "says of earlier ones is a hint only",
         dict(without_cache(backbone)),
+        apart,
     )
 
 
@@ -325,18 +335,19 @@ def _task(s: Session, model: str, loaded: Loaded, ids: list[int]) -> tuple[str, 
     if not s.task.has_head:
         return model, causal_task(loaded, ids, lambda i: piece(loaded, i))
     if model == "tuned" or s.base_has_head:
-        return model, label_task(loaded, ids)
+        return model, label_task(loaded, ids, apart=s.task.gives_sets)
     probe = find_probe(s)
     if probe is None:
         return model, None
     place = read_place(s.tuned, ids)
-    return BASE_BY_PROBE, probe_task(loaded, probe.probabilities, s.labels, place)
+    task = probe_task(loaded, probe.probabilities, s.labels, place, apart=probe.of == "sets")
+    return BASE_BY_PROBE, task
 
 
 def _model_trace(
     loaded: Loaded, model: str, name: str, ids: list[int], cut: int, task: Task, seen: Found
 ) -> ModelTrace:
-    probabilities = top_shares(seen.scores.softmax(-1), task.name_of)
+    probabilities = top_shares(task.shares(seen.scores), task.name_of)
     architecture = type(unwrapped(loaded.model)).__name__
     texts = pieces(loaded, ids)
     return ModelTrace(
@@ -351,7 +362,8 @@ def _model_trace(
         logits=top_shares(seen.scores, task.name_of),
         probabilities=probabilities,
         final=probabilities[0][0] if probabilities else "",
-        entropy=entropy(seen.scores),
+        entropy=None if task.apart else entropy(seen.scores),
+        apart=task.apart,
         lens_error=seen.error if math.isfinite(seen.error) else None,
         cut_tokens=cut,
         notes=_notes(architecture, seen),

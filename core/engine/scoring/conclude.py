@@ -36,6 +36,9 @@ def evaluate_split(s: Session, split: str) -> None:
     if split == "validation":
         s.validation = frames  # thresholds are fitted on these, and frozen for test
     frames = s.scorer.decided(frames, s.validation, s.labels, s.positive, s.config.objective)
+    for model, frame in frames.items():
+        if "thresholds" in frame.columns:
+            s.thresholds[model] = dict(zip(s.labels, frame["thresholds"][0], strict=True))
     if s.task.answers and split == judged_split(s):
         frames = with_answers(s, split, frames)
     frames = {model: _with_clusters(s, split, model, frame) for model, frame in frames.items()}

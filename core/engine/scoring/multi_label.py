@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from ...config.objective import ObjectiveConfig
 from ...data.data import Split
+from ...metrics.counts import set_metrics
 from ..models.models import Loaded
 from ..training.batches import Batch, Layout
 from .evaluate import BY_BUDGET, FloatArray, score_outputs
@@ -60,17 +62,24 @@ class MultiLabel(Scorer):
         return of_labels.mean(-1).sum()  # as transformers: a row's loss is the mean of its labels'
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-        exact = (frame["labels"] == frame["predicted"]).fill_null(False)
+        truth, predicted = (_marks(frame, c, labels) for c in ("labels", "predicted"))
+        exact = (truth == predicted).all(axis=1) & frame["predicted"].is_not_null().to_numpy()
         return {
             "loss_count": frame.height,
             "correct": int(exact.sum()),
             "count": frame.height,
             "no_prediction": frame["predicted"].null_count(),
+            "values": set_metrics(truth, predicted, None),
         }
 
     def metric(
         self, name: str, frame: pl.DataFrame, labels: Sequence[str], positive: str | None
     ) -> float:
+        code = None if positive is None else list(labels).index(positive)
+        truth, predicted = (_marks(frame, c, labels) for c in ("labels", "predicted"))
+        found = set_metrics(truth, predicted, code)
+        if name in found:
+            return found[name]
         from ...metrics.label_sets.results import evaluate_label_sets  # brings SciPy
 
         whole = evaluate_label_sets(frame, labels, positive, draws=1)
@@ -135,6 +144,15 @@ def label_sets(rows: TokenRows, labels: Sequence[str], logits: FloatArray) -> pl
             "predicted": pl.List(pl.String),
         },
     )
+
+
+def _marks(frame: pl.DataFrame, column: str, labels: Sequence[str]) -> NDArray[np.bool_]:
+    """A column of lists of labels as [rows, labels]."""
+    place = {label: i for i, label in enumerate(labels)}
+    marks = np.zeros((frame.height, len(labels)), dtype=bool)
+    for row, own in enumerate(frame[column].to_list()):
+        marks[row, [place[label] for label in own or ()]] = True
+    return marks
 
 
 def _named(labels: Sequence[str], marks: Any) -> list[str]:

@@ -20,6 +20,8 @@ from ...data.data import Dataset
 from ...data.leakage import Leakage
 from ...errors import RunError
 from ...files.reading import read_adapter
+from ...judgement.selection import of_models
+from ...metrics.analyses import LabelThresholds
 from ...run.events import Event, LabelsFixed, Note, Progress, SplitPrepared, StageDone, StageStarted
 from ...run.history import STAGES, History, read_history
 from ...run.runs import Run, step_of, weights_of
@@ -77,6 +79,7 @@ class Session:
     precision: str = "float32"
     saved_dtype: str = "float32"  # of the weights in model/
     interruptible: bool = True  # False while a stop must first save the training state
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # by model and label
     base_has_head: bool = False  # classification: the base can label by itself
     earlier: tuple[int, Loaded] | None = None  # the checkpoint that answered last, and its step
     _base: Loaded | None = None
@@ -169,6 +172,12 @@ class Session:
         an adapter that is trained on, nor where two models are given."""
         base = self.config.model.base
         return self.config.trains and self.tuned.has_adapter and read_adapter(base) is None
+
+    def thresholds_of(self, model: str) -> dict[str, float]:
+        """From which probability each label is given, where rows have several; else empty."""
+        if not self.task.gives_sets:
+            return {}
+        return self.thresholds.get(model) or dict.fromkeys(self.labels, 0.5)
 
     def fix_labels(self, labels: tuple[str, ...]) -> None:
         """The order of stored probabilities and confusion cells, and whose label is positive."""
@@ -267,6 +276,9 @@ def load_finished(s: Session) -> None:
     s.paired = bool(history.columns and "text_pair" in history.columns.columns)
     s.config = s.config.for_form(s.form)
     s.data_labels = _data_labels(s, history)
+    for split in ("validation", "test"):
+        for model, found in of_models(history.analyses, LabelThresholds, split).items():
+            s.thresholds[model] = {one.label: one.threshold for one in found.labels}
     s.tuned = s.load(str(weights))
     s.base_has_head = bool(history.model and not history.model.new_head)
     path = s.run.path / PROBE_FILE

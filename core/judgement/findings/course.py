@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..live import FEW_STEPS, Window, hardly_moved, windows
@@ -22,11 +23,23 @@ def floor(case: Case) -> tuple[float, str] | None:
         return None if guess is None else (guess, "guessing tokens at random (ln V)")
     counts = case.train_labels()
     total = sum(counts.values())
+    if case.task.gives_sets:
+        return _floor_of_sets(case, counts)
     if len(counts) < 2:
         return None
     # what a constant answer of the labels' shares costs per row: their entropy, in nats
     entropy = -sum(n / total * math.log(n / total) for n in counts.values())
     return entropy, "always answering with the labels' shares of train"
+
+
+def _floor_of_sets(case: Case, counts: Mapping[str, int]) -> tuple[float, str] | None:
+    """Where rows have several labels: the mean over the labels of the entropy of their shares."""
+    train, labels = case.history.splits.get("train"), case.history.labels
+    if train is None or not train.rows or not labels:
+        return None
+    shares = [counts.get(label, 0) / train.rows for label in labels]
+    nats = [-sum(p * math.log(p) for p in (x, 1 - x) if p > 0) for x in shares]
+    return sum(nats) / len(nats), "always answering with the labels' shares of train"
 
 
 def unit(case: Case) -> float:

@@ -226,6 +226,9 @@ def _accuracy_paradox(case: Case) -> Iterator[Finding]:
     Trap: Rebalancing the test set makes the paradox vanish from the report and not from the world;
     keep the test set as rows will arrive.
     """
+    if case.task.gives_sets:
+        yield from _missed_of_sets(case)
+        return
     # A label whose rows are shown to be missed, which accuracy hides.
     # Only an accuracy that always answering the commonest label would not beat is a paradox; below
     # that it is a label that is missed.
@@ -265,6 +268,24 @@ def _accuracy_paradox(case: Case) -> Iterator[Finding]:
         },
         remedy=for_label(case, label, "recall"),
     )
+
+
+def _missed_of_sets(case: Case) -> Iterator[Finding]:
+    """Each of several labels whose rows are shown to be mostly missed; the positive one forbids."""
+    for label, row in ((case.tuned and case.tuned.per_class) or {}).items():
+        found = round(row.recall * row.support)
+        if not row.support or not _is_missed(found, row.support):
+            continue
+        positive = case.tuned is not None and label == case.tuned.positive
+        what = "is never given rightly" if not found else "is mostly missed"
+        yield Finding(
+            "label_missed",
+            "error" if positive else "warning",
+            f'"{label}" {what} on {case.split}: {found:,} of {format_count(row.support, "row")} '
+            f"are found, with a precision of {format_value('precision', row.precision)}",
+            {"label": label, "recall": row.recall, "found": found, "support": row.support},
+            remedy=for_label(case, label, "recall"),
+        )
 
 
 @pitfall(

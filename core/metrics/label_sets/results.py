@@ -10,13 +10,15 @@ import polars as pl
 
 from ..bootstrap import DRAWS, Resampling, totals_of
 from ..comparisons import Differences, comparisons_of, of_shares, row_differences, with_ranks
-from ..evaluate import drawn_rows, wilson_estimate
+from ..evaluate import drawn_rows, evaluate_classification, wilson_estimate
 from ..metric import observed, ratios
 from ..results import Comparison, Estimate, LabelScores, ModelResult
 from ..rows import check_same_rows
 from ..smoothing import FEW, Ends, smoothed_ends
 from ..sums import Ratio
-from .rows import LabelSetRows, read_label_sets
+from .rows import LabelSetRows, lacking, of_one_label, read_label_sets
+
+OF_ONE = ("precision", "recall", "f1")  # of the positive label
 
 
 def evaluate_label_sets(
@@ -41,6 +43,10 @@ def evaluate_label_sets(
     estimates: dict[str, Estimate] = drawn.estimates(values, divided)
     exact = rows.exact.astype(np.float64)
     estimates["subset_accuracy"] = wilson_estimate(float(exact.mean()), exact, rows.clusters)
+    if positive is not None:  # its figures are those of a task of two labels, with their intervals
+        both = of_one_label(frame, labels, positive).drop("probabilities", strict=False)
+        known = evaluate_classification(both, (lacking(positive), positive), positive, seed, draws)
+        estimates |= {n: e for n, e in known.metrics.items() if n in OF_ONE and n in estimates}
     by_label = label_scores(rows, labels, _thresholds(frame, labels))
     return ModelResult(
         n=rows.n,

@@ -209,6 +209,33 @@ def as_one_label(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(*texts)
 
 
+def of_one_label(frame: pl.DataFrame, labels: Sequence[str], label: str) -> pl.DataFrame:
+    """The rows as those of a task of two labels, "not toxic" and "toxic": `label`, `predicted`
+    and what is there of `predicted_at_half`, `threshold`, `probabilities`, `nll` left out."""
+    place, lacks = list(labels).index(label), lacking(label)
+
+    def one(column: str) -> pl.Expr:
+        has = pl.col(column).list.contains(label)
+        marked = pl.when(has).then(pl.lit(label)).otherwise(pl.lit(lacks))
+        return pl.when(pl.col(column).is_not_null()).then(marked)
+
+    made = {"label": one("labels"), "predicted": one("predicted")}
+    if "predicted_at_half" in frame.columns:
+        made["predicted_at_half"] = one("predicted_at_half")
+    if "thresholds" in frame.columns:
+        made["threshold"] = pl.col("thresholds").list.get(place)
+    if "probabilities" in frame.columns:
+        share = pl.col("probabilities").list.get(place)
+        made["probabilities"] = pl.concat_list(1 - share, share)
+    kept = [c for c in ("row_id", "cluster", "input") if c in frame.columns]
+    return frame.select(*kept, **made)
+
+
+def lacking(label: str) -> str:
+    """What a row without a label is called, where it is looked at by itself."""
+    return f"not {label}"
+
+
 def cross_entropy(truth: Marks, probabilities: FloatArray) -> FloatArray:
     """[n] the mean over labels of -ln of the probability that each label's truth was given."""
     with np.errstate(divide="ignore"):

@@ -6,6 +6,7 @@ and the metadata that ftev does not set, survive when the card is written again.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -18,7 +19,7 @@ import msgspec
 from ...config.config import RunConfig
 from ...data.demo import SHIPPED
 from ...judgement.selection import SPLITS, clean, config_of, of_models
-from ...metrics.analyses import Parity
+from ...metrics.analyses import LabelThresholds, Parity
 from ...metrics.metric import METRICS, repeats
 from ...run.runs import Run
 from ...tasks import find_task
@@ -27,6 +28,7 @@ from ...wording.text import visible
 from ..blocks import Banner, Block, Bullets, Heading, Markdown, Paragraph, Table
 from ..document import Report, splits_of
 from ..sections.data import show_data, show_leakage
+from ..sections.label_sets import show_label_sets
 from ..sections.metrics import show_differences, show_labels, show_metrics
 from ..sections.training import show_environment
 from ..sections.verdict import describe_run, sentences_of, show_verdict
@@ -211,6 +213,7 @@ def _blocks(report: Report, config: RunConfig | None, before: str) -> list[Block
         *_retitled("Evaluation", show_metrics(report)),
         *show_differences(report),
         *show_labels(report),
+        *show_label_sets(report),
         *_limitations(report),
         *_authored("Risks", before),
         *show_environment(report),
@@ -225,7 +228,8 @@ def _summary(report: Report) -> str:
     origin = f", {verb} {run['base']}" if run.get("base") else ""
     train = splits_of(report).get("train")
     labels = train["labels"] if train else {}
-    among = f" It answers with one of {len(labels):,} labels." if labels else ""
+    how = "any number" if find_task(run["task"]).gives_sets else "one"
+    among = f" It answers with {how} of {len(labels):,} labels." if labels else ""
     opening = f"A {kind}{origin}.{among} This card was written by ftev from the run {run['id']}; "
     return (
         opening
@@ -247,6 +251,13 @@ def _how_to_decide(report: Report) -> list[str]:
     """The operating point of the figures below, where it is not the likeliest label (V13)."""
     split = _judged(report)
     tuned = report["results"][split]["tuned"] if split else None
+    if split and (sets := of_models(report["analyses"], LabelThresholds, split).get("tuned")):
+        given = ", ".join(f"{json.dumps(x.label)}: {x.threshold!r}" for x in sets.labels)
+        return [
+            "Each label is a yes or no of its own: take the sigmoid of its output, and give every "
+            f"label whose probability is at least its threshold. {{{given}}}: chosen on "
+            "validation, and every figure below is at them."
+        ]
     if tuned is None or tuned.threshold is None:
         return []
     label = visible(tuned.positive or "")

@@ -59,12 +59,13 @@ def _label_table(splits: Mapping[str, SplitPart]) -> Table | None:
     labels = list(dict.fromkeys(label for counts in counted.values() for label in counts))
     if not counted or len(labels) > LISTED_LABELS:
         return None
-    rows = [[label, *(_share_of(c, label) for c in counted.values())] for label in labels]
+    rows = [[label, *(_share_of(splits[n], label) for n in counted)] for label in labels]
     return Table(["label", *counted], rows)
 
 
-def _share_of(counts: Mapping[str, int], label: str) -> str:
-    n, total = counts.get(label, 0), sum(counts.values())
+def _share_of(split: SplitPart, label: str) -> str:
+    """Rows with a label, of all rows: they may have several, or none."""
+    n, total = split["labels"].get(label, 0), split["rows"]
     return f"{n:,} ({n / total * 100:.1f} %)" if total else f"{n:,}"
 
 
@@ -193,11 +194,21 @@ def show_answers(report: Report) -> list[Block]:
 def _exchange(a: AnswerPart) -> Exchange:
     if "base_probabilities" in a or "tuned_probabilities" in a:
         base, tuned = a.get("base_probabilities"), a.get("tuned_probabilities")
-        answers = [(a.get("base_name", "base"), base), ("tuned", tuned)]
-        return Exchange(a["prompt"], [(name, _probabilities(p)) for name, p in answers if p])
+        limits = a.get("thresholds", {})
+        answers = [
+            (a.get("base_name", "base"), base, limits.get("base", {})),
+            ("tuned", tuned, limits.get("tuned", {})),
+        ]
+        said = [(name, _probabilities(p, own)) for name, p, own in answers if p]
+        return Exchange(a["prompt"], said)
     return Exchange(a["prompt"], [("base", a.get("base", "")), ("tuned", a.get("tuned", ""))])
 
 
-def _probabilities(found: Mapping[str, float]) -> str:
+def _probabilities(found: Mapping[str, float], thresholds: Mapping[str, float]) -> str:
+    """The likeliest labels; where each is a yes or no of its own, those that are given first."""
     shown = list(found.items())[:SHOWN_LABELS]
-    return ", ".join(f"{label} {p * 100:.1f} %" for label, p in shown)
+    listed = ", ".join(f"{label} {p * 100:.1f} %" for label, p in shown)
+    if not thresholds:
+        return listed
+    given = [label for label, p in found.items() if p >= thresholds.get(label, 0.5)]
+    return f"{', '.join(given) or 'no label'} (each by itself: {listed})"

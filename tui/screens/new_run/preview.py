@@ -170,8 +170,8 @@ def _label_lines(check: CheckResult, width: int) -> list[Line]:
     """A bar per label, by its share of train; the most frequent first."""
     if not check.labels:
         return []
-    counts = next(iter(check.splits.values())).labels
-    total = sum(counts.values()) or 1
+    first = next(iter(check.splits.values()))
+    counts, total = first.labels, first.rows or 1
     ordered = sorted(check.labels, key=lambda label: -counts.get(label, 0))
     most = counts.get(ordered[0], 0) or 1
     lines = [titled(f"{len(ordered):,} labels", _balance(counts, ordered))]

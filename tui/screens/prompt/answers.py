@@ -37,6 +37,7 @@ class Answer:
     name: str = ""  # what stands for the base: "base", "probe", "step 0"
     text: str = ""
     probabilities: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)  # each label is one of its own
     tokens: int = 0
     seconds: float = 0.0
     done: bool = False
@@ -81,6 +82,7 @@ def exchange_of(event: PromptAnswered) -> Exchange:
         answer = exchange.answer(model)
         answer.text = getattr(event, model)
         answer.probabilities = getattr(event, f"{model}_probabilities")
+        answer.thresholds = event.thresholds.get(model, {})
         answer.done = True
     exchange.answer("base").name = event.base_name
     return exchange
@@ -127,6 +129,8 @@ def label_lines(exchange: Exchange, width: int, height: int) -> list[Line]:
     name_width = min(LABEL_WIDTH, max([cell_len(visible(name)) for name in labels] + [5]))
     bars = max(3, (width - name_width - CHANGE_WIDTH - 2 * SHARE_WIDTH - 6) // 2)
     lines = _verdict_lines(base, tuned)
+    if tuned.thresholds:
+        lines.append([(fit(OF_ITS_OWN, width), "muted")])
     head = [fit("", name_width)]
     head += [
         fit(visible(a.name or m), bars + SHARE_WIDTH) for a, m in ((base, "base"), (tuned, "tuned"))
@@ -149,7 +153,9 @@ def _label_line(label: str, base: Answer, tuned: Answer, name_width: int, bars: 
         share = answer.probabilities.get(label)
         text = format_share(share) if share is not None else ""
         line.append((fit(bar(share or 0.0, bars), bars), role))
-        line.append((fit_right(text, SHARE_WIDTH) + " ", "strong" if _top(answer) == label else ""))
+        given = label in _given(answer)
+        sign = GIVEN if given and answer.thresholds else " "
+        line.append((fit_right(text, SHARE_WIDTH) + sign, "strong" if given else ""))
     if label in base.probabilities and label in tuned.probabilities:
         change = (tuned.probabilities[label] - base.probabilities[label]) * 100
         line.append((fit_right(format_signed(change, 1), CHANGE_WIDTH), "muted"))
@@ -158,9 +164,9 @@ def _label_line(label: str, base: Answer, tuned: Answer, name_width: int, bars: 
 
 def _verdict_lines(base: Answer, tuned: Answer) -> list[Line]:
     """positive → negative: what the tuning changed about this answer."""
-    before, after = _top(base), _top(tuned)
-    if before is None or after is None:
+    if not base.probabilities or not tuned.probabilities:
         return []
+    before, after = (", ".join(_given(a)) or NO_LABEL for a in (base, tuned))
     if before == after:
         return [[("both predict ", "muted"), (visible(after), "strong")]]
     return [
@@ -173,11 +179,16 @@ def _verdict_lines(base: Answer, tuned: Answer) -> list[Line]:
     ]
 
 
-def _top(answer: Answer) -> str | None:
-    probabilities = answer.probabilities
-    return max(probabilities, key=lambda name: probabilities[name]) if probabilities else None
+def _given(answer: Answer) -> list[str]:
+    """The label of a classifier; of several those whose probability reaches their threshold."""
+    shares, limits = answer.probabilities, answer.thresholds
+    if limits:
+        return [name for name in limits if shares.get(name, -1.0) >= limits[name]]
+    return [max(shares, key=lambda name: shares[name])] if shares else []
 
 
+GIVEN, NO_LABEL = "✓", "(no label)"
+OF_ITS_OWN = "✓ at or above the label's own threshold; each label stands by itself"
 STOPPED = "stopped: what was generated is kept"
 
 
@@ -195,6 +206,7 @@ def add_reply(exchange: Exchange, reply: AnyReply) -> None:
     elif isinstance(reply, Labelled):
         answer = exchange.answer(reply.model)
         answer.name, answer.probabilities, answer.done = reply.name, reply.probabilities, True
+        answer.thresholds = reply.thresholds
     elif isinstance(reply, Completed):
         answer = exchange.answer(reply.model)
         answer.text, answer.tokens, answer.seconds = reply.text, reply.tokens, reply.seconds

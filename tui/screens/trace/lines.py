@@ -204,10 +204,16 @@ def output_lines(traced: Traced, width: int) -> list[Line]:
     lines += [
         [],
         *ranking_lines(
-            "Softmax: the same as probabilities", traced, [m.probabilities for m in models], width
+            "Sigmoid: each label by itself, in any sum"
+            if any(m.apart for m in models)
+            else "Softmax: the same as probabilities",
+            traced,
+            [m.probabilities for m in models],
+            width,
         ),
     ]
-    answers: Line = [("Answer  ", "strong")]
+    likeliest = "Likeliest label  " if any(m.apart for m in models) else "Answer  "
+    answers: Line = [(likeliest, "strong")]
     for model in models:
         share = model.probabilities[0][1] if model.probabilities else float("nan")
         answers += [
