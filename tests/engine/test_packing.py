@@ -141,6 +141,10 @@ def test_a_pass_on_a_cpu_is_of_so_many_tokens_at_most(monkeypatch: pytest.Monkey
     t = trainer(made("generation", "Llama"), "generation")
     parts = t.parts(np.arange(8))
     assert sorted(np.concatenate(parts).tolist()) == list(range(8))
+    assert [int(t.lengths[part].sum()) for part in parts] == [15, 17, 13, 20]
+    padded = trainer(made("generation", "Llama"), "generation", may_pack=False)
+    parts = padded.parts(np.arange(8))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(8))
     assert [int(t.lengths[part].max()) * len(part) for part in parts] == [20, 18, 13, 20]
 
 

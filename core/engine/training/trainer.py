@@ -32,6 +32,7 @@ from .batches import (
     cut_by_length,
     padding_ratio,
     plan_epoch,
+    split_by_tokens,
 )
 from .packing import PACKED_PRICE, way_of_packing
 
@@ -240,9 +241,13 @@ class Trainer:
         pieces = np.array_split(by_length, self.settings.gradient_accumulation_steps)
         pieces = [piece for piece in pieces if len(piece)]
         price, most = PART_PRICE, float(self.settings.batch_tokens or math.inf)
+        on_cpu = self.loaded.device.type == "cpu"
         if self.packing:  # only embeddings and head see padding
             price, most = PACKED_PRICE, math.inf
-        if self.loaded.device.type == "cpu":
+            if on_cpu:
+                split = (split_by_tokens(piece, self.lengths, MOST_ON_CPU) for piece in pieces)
+                pieces = list(chain.from_iterable(split))
+        elif on_cpu:
             most = min(most, MOST_ON_CPU)
         cut = [cut_by_length(piece, self.lengths, price, most) for piece in pieces]
         return list(chain.from_iterable(cut))
