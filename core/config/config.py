@@ -6,7 +6,9 @@ the form, `--set` and docs/settings.md all come from these classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -55,6 +57,13 @@ def _of_encoding(name: str) -> str:
 def _of_separator(text: str) -> str:
     possible = text == "auto" or (len(text) == 1 and text not in '"\r\n' and text <= "~")
     return "" if possible else f"{text!r} cannot stand between columns"
+
+
+def _of_weights(weights: str | Mapping[str, float] | None) -> str:
+    if not isinstance(weights, Mapping):
+        return ""
+    wrong = [name for name, weight in weights.items() if not 0 < weight < math.inf]
+    return f"of {wrong[0]!r} is no positive number" if wrong else ""
 
 
 def _of_best_metric(name: str | None) -> str:
@@ -219,6 +228,13 @@ class TrainConfig:
     """Validation metric that chooses the checkpoint; default: the objective's, else loss."""
     keep_checkpoints: Count = 2
     """Checkpoints kept beside the best one."""
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, float] | None,
+        Rule(_of_weights, 'Write "balanced", or { label = 20 }'),
+    ] = None
+    """Weight of each label in the training loss; "balanced": as if all were equally frequent."""
+    head: Literal["random", "probe"] = "random"
+    """What a new head starts from: random weights, or a linear probe of the base."""
     seed: Annotated[int, Bounds(at_least=0, at_most=2**32 - 1)] = 42
     """Seed of splits, order, initialisation and dropout."""
     devices: Annotated[
@@ -325,6 +341,7 @@ class RunConfig:
             yield Fault.of("evaluate.test", what)
         yield from metric_faults("train.best_metric", self.train.best_metric, self.task)
         yield from self.objective.faults(self.task)
+        yield from self._faults_of_heads()
         sets = isinstance(self.data.label, list) or self.objective.positive is not None
         if self.task_type.has_labels and not sets and len(labels := self.data.labels or ()) > 2:
             yield from self.objective.threshold_faults(labels)
@@ -332,6 +349,17 @@ class RunConfig:
             yield from guardrail.faults(f"guardrail[{i}]", self.task)
         if not self.evaluate.completions:
             yield from self._answers_missing()
+
+    def _faults_of_heads(self) -> Iterator[Fault]:
+        """What only a head has: weights of labels, a start from a probe."""
+        task = self.task_type
+        if self.train.class_weights is not None and (not task.has_head or task.numbers):
+            yield Fault.of("train.class_weights", f"is for tasks with labels; this is {task.name}")
+        if self.train.head == "probe" and not task.has_head:
+            yield Fault.of("train.head", f"is for tasks with a head; this is {task.name}")
+        if self.train.head == "probe" and self.train.sharding == "full":
+            what = "starts from a probe on one device, which sharded weights are not on"
+            yield Fault.of("train.head", what, 'Write sharding = "none"')
 
     def _answers_missing(self) -> Iterator[Fault]:
         asking = {"the objective": self.objective.metric}
@@ -346,11 +374,20 @@ class RunConfig:
         if not self.task_type.has_head or not labels:
             return
         task = self.task_type
-        faults = [*self.objective.label_faults(labels, task)]
+        faults = [*self.objective.label_faults(labels, task), *self._weight_faults(labels)]
         for i, guardrail in enumerate(self.guardrail):
             faults += guardrail.label_faults(f"guardrail[{i}]", labels, task)
         if faults:
             raise ConfigError(*faults)
+
+    def _weight_faults(self, labels: Sequence[str]) -> Iterator[Fault]:
+        weights = self.train.class_weights
+        for name in weights if isinstance(weights, dict) else ():
+            if name not in labels:
+                close = difflib.get_close_matches(name, labels, 1)
+                listed = "Labels: " + ", ".join(labels[:20])
+                remedy = f'Did you mean "{close[0]}"?' if close else listed
+                yield Fault.of(f"train.class_weights.{name}", "there is no such label", remedy)
 
 
 def _missing(setting: str, remedy: str) -> Fault:

@@ -71,7 +71,13 @@ def test_three_steps_are_those_of_transformers_on_standard_targets(encoder_folde
     losses = [
         step.loss_sum / step.loss_count
         for step in read_steps(
-            list(train(Trainer(ours, rows, plan, settings, loss=SCORER.loss_for(ours))))
+            list(
+                train(
+                    Trainer(
+                        ours, rows, plan, settings, criterion=SCORER.criterion(ours, rows, settings)
+                    )
+                )
+            )
         )
     ]
     trainer = Trainer(theirs, rows, plan, settings)  # its optimizer alone is used

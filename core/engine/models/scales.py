@@ -46,7 +46,7 @@ def use_scale(loaded: Loaded, mean: Sequence[float], unit: Sequence[float]) -> N
     a mean, and answers in deviations from 0.
     """
     if Scale.of(loaded) is None:
-        has_bias = all(head.bias is not None for head in _heads(loaded))
+        has_bias = all(head.bias is not None for head in output_layers(loaded))
         held = list(mean) if has_bias else [0.0] * len(mean)
         Scale(held, list(unit), folded=not loaded.new_head).put_on(loaded)
 
@@ -66,7 +66,7 @@ def _change(loaded: Loaded, *, folded: bool) -> None:
     scale = Scale.of(loaded)
     if scale is None or scale.folded == folded:
         return
-    for head in _heads(loaded):
+    for head in output_layers(loaded):
         unit = torch.tensor(scale.unit, dtype=torch.float64, device=head.weight.device)
         mean = torch.tensor(scale.mean, dtype=torch.float64, device=head.weight.device)
         by, of = (unit, mean) if folded else (1 / unit, -mean / unit)
@@ -76,8 +76,8 @@ def _change(loaded: Loaded, *, folded: bool) -> None:
     replace(scale, folded=folded).put_on(loaded)
 
 
-def _heads(loaded: Loaded) -> list[Any]:
-    """The output layer; beside an adapter both the one that is trained and the base's own."""
+def output_layers(loaded: Loaded) -> list[Any]:
+    """The last linear layer; beside an adapter the base's own and the one that is trained."""
     model = unwrapped(loaded.model)
     [path] = {name.rpartition(".")[0] for name in weights_by_labels(model)}
     module = model.get_submodule(path)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ...config.config import TrainConfig
 from ...config.objective import ObjectiveConfig
 from ...data.data import Split
 from ...metrics.counts import classification_metrics, confusion
@@ -18,10 +20,12 @@ from ..models.models import Loaded
 from ..training.batches import Batch, Layout
 from .evaluate import BY_BUDGET, FloatArray, score_outputs
 from .rows import TokenRows, classification_rows
-from .scorer import Scorer
+from .scorer import Criterion, Scorer
 
 if TYPE_CHECKING:
     from ...analysis import Frames
+
+SHOWN_WEIGHTS = 8
 
 
 class Classification(Scorer):
@@ -43,6 +47,21 @@ class Classification(Scorer):
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None
         return functional.cross_entropy(logits, batch.labels, reduction="sum")
+
+    def criterion(self, loaded: Loaded, rows: TokenRows, settings: TrainConfig) -> Criterion:
+        """Weighted as torch's CrossEntropyLoss: the mean of a step divides by the weights' sum."""
+        assert rows.labels is not None
+        counts = np.bincount(rows.labels, minlength=len(loaded.labels))
+        weights = class_weights(loaded.labels, counts, len(rows) / len(counts), settings)
+        if weights is None:
+            return Criterion(self.loss)
+        of_label = torch.tensor(weights, dtype=torch.float32, device=loaded.device)
+
+        def loss(logits: Tensor, batch: Batch) -> Tensor:
+            assert batch.labels is not None
+            return functional.cross_entropy(logits, batch.labels, of_label, reduction="sum")
+
+        return Criterion(loss, weights[rows.labels], in_words(loaded.labels, weights))
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         return {
@@ -96,6 +115,31 @@ class Classification(Scorer):
 
 
 SCORER = Classification()
+
+
+def class_weights(
+    labels: Sequence[str],
+    counts: NDArray[Any],
+    balanced: float | NDArray[Any],
+    settings: TrainConfig,
+) -> NDArray[np.float64] | None:
+    """The weight of each label; None where the settings name none. `balanced`: what is divided by
+    the labels' rows, so that all count alike."""
+    asked = settings.class_weights
+    if asked is None:
+        return None
+    if asked == "balanced":
+        return np.asarray(balanced / np.maximum(counts, 1), dtype=np.float64)
+    assert isinstance(asked, dict)
+    return np.array([asked.get(label, 1.0) for label in labels], dtype=np.float64)
+
+
+def in_words(labels: Sequence[str], weights: NDArray[np.float64]) -> str:
+    """The heaviest labels first."""
+    order = np.argsort(-weights, kind="stable")
+    shown = [f"{labels[i]} {weights[i]:.3g}" for i in order[:SHOWN_WEIGHTS]]
+    more = len(labels) - len(shown)
+    return ", ".join([*shown, *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def _log_probabilities(

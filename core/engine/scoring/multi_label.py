@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ...config.config import TrainConfig
 from ...config.objective import ObjectiveConfig
 from ...data.data import Split
 from ...metrics.counts import set_metrics
 from ..models.models import Loaded
 from ..training.batches import Batch, Layout
+from .classification import class_weights, in_words
 from .evaluate import BY_BUDGET, FloatArray, score_outputs
 from .rows import TokenRows, read_texts
-from .scorer import Scorer
+from .scorer import Criterion, Scorer
 
 if TYPE_CHECKING:
     from ...analysis import Frames
@@ -60,6 +62,25 @@ class MultiLabel(Scorer):
             logits, batch.wanted, reduction="none"
         )
         return of_labels.mean(-1).sum()  # as transformers: a row's loss is the mean of its labels'
+
+    def criterion(self, loaded: Loaded, rows: TokenRows, settings: TrainConfig) -> Criterion:
+        """A label's weight is that of its positives, as torch's `pos_weight`."""
+        assert rows.wanted is not None
+        counts = (rows.wanted > 0).sum(axis=0)
+        names = loaded.outputs or loaded.labels
+        weights = class_weights(names, counts, len(rows) - counts, settings)
+        if weights is None:
+            return Criterion(self.loss)
+        positives = torch.tensor(weights, dtype=torch.float32, device=loaded.device)
+
+        def loss(logits: Tensor, batch: Batch) -> Tensor:
+            assert batch.wanted is not None
+            of_labels = functional.binary_cross_entropy_with_logits(
+                logits, batch.wanted, pos_weight=positives, reduction="none"
+            )
+            return of_labels.mean(-1).sum()
+
+        return Criterion(loss, words=in_words(names, weights))
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         truth, predicted = (_marks(frame, c, labels) for c in ("labels", "predicted"))

@@ -8,7 +8,7 @@ that whoever loads it gets numbers as they stand in the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from ...config.config import TrainConfig
 from ...data.data import Dataset, Split
 from ...data.targets import spread_of
 from ..models.models import Loaded
@@ -23,7 +24,7 @@ from ..models.scales import Scale, fold, unfold, use_scale
 from ..training.batches import Batch, Layout
 from .evaluate import BY_BUDGET, FloatArray, score_outputs
 from .rows import TokenRows, read_texts
-from .scorer import Scorer
+from .scorer import Criterion, Scorer
 
 if TYPE_CHECKING:
     from ...analysis import Frames
@@ -67,7 +68,7 @@ class Regression(Scorer):
     def finish(self, loaded: Loaded) -> None:
         fold(loaded)
 
-    def loss_for(self, loaded: Loaded) -> Callable[[Tensor, Batch], Tensor]:
+    def criterion(self, loaded: Loaded, rows: TokenRows, settings: TrainConfig) -> Criterion:
         """The mean over a row's targets of the squared error, in standard deviations of train."""
         scale = Scale.of(loaded)
         assert scale is not None
@@ -78,7 +79,7 @@ class Regression(Scorer):
             standard = ((batch.wanted - mean) / unit).to(logits.dtype)
             return ((logits - standard) ** 2).mean(-1).sum()
 
-        return loss
+        return Criterion(loss)
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         from ...metrics.numbers import evaluate_numbers

@@ -7,12 +7,16 @@ without torch; a scorer, how rows become token ids, what a batch costs, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ...config.config import TrainConfig
 from ...config.objective import ObjectiveConfig
 from ...data.data import Dataset, Split
 from ..models.models import Loaded
@@ -24,6 +28,16 @@ if TYPE_CHECKING:
 
 Render = Callable[[pl.DataFrame, Loaded], Iterator[TokenRows | int]]
 BY_BUDGET = Layout()
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A head's training loss: its sum over a batch's rows, from logits in float32, and what each
+    row counts in the mean of a step; None: as one. `words` says what is weighted."""
+
+    loss: Callable[[Tensor, Batch], Tensor]
+    row_weights: NDArray[np.float64] | None = None  # [rows]
+    words: str = ""
 
 
 class Scorer:
@@ -53,9 +67,9 @@ class Scorer:
     def finish(self, loaded: Loaded) -> None:
         """What is done to a model once it is trained, before it is saved."""
 
-    def loss_for(self, loaded: Loaded) -> Callable[[Tensor, Batch], Tensor]:
-        """The training loss of a model, as `loss` gives it."""
-        return self.loss
+    def criterion(self, loaded: Loaded, rows: TokenRows, settings: TrainConfig) -> Criterion:
+        """The training loss of a model on these rows."""
+        return Criterion(self.loss)
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         """Fields of `Evaluated` that this task counts, beside the sum of losses."""

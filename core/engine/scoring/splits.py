@@ -21,6 +21,8 @@ from ..training.probe import (
     fit_label_probes,
     fit_number_probe,
     fit_probe,
+    inputs_of_head,
+    put_on_head,
     sample,
 )
 from ..worker.session import PROBE_FILE, Session
@@ -78,13 +80,8 @@ def find_probe(s: Session) -> Probe | None:
     for split in ("train", "validation"):
         if split in s.rows:
             rows = s.rows[split].take(rows_of_probe(s, split))
-            targets = rows.wanted if rows.labels is None else rows.labels
-            assert targets is not None
-            found[split] = (_read_features(s, split), targets)
-    fit: Callable[..., Iterator[int | Probe]] = fit_probe
-    if s.rows["train"].labels is None:
-        fit = fit_label_probes if s.rows["train"].unit is None else fit_number_probe
-    fitting = fit(found["train"], found.get("validation"), s.labels, s.precision)
+            found[split] = (_read_features(s, split), _truth_of(rows))
+    fitting = _fit(s)(found["train"], found.get("validation"), s.labels, s.precision)
     s.probe = s.drive(fitting, "fitting the probe, strengths", len(STRENGTHS))
     s.probe.save(s.run.path / PROBE_FILE)
     if len(found["train"][0]) < len(s.rows["train"]):
@@ -93,6 +90,40 @@ def find_probe(s: Session) -> Probe | None:
     if "validation" in found:
         s.probed_validation = found["validation"][0]
     return s.probe
+
+
+def start_from_probe(s: Session) -> None:
+    """The new head's last layer becomes a linear probe of what it reads (Kumar et al. 2022): all
+    weights then train from a head that is right already, and distort the base less.
+    """
+    if s.base_has_head:
+        s.note("the base brings a head of its own, which training starts from, and no probe")
+        return
+    budget, found = s.config.evaluate.batch_tokens, {}
+    for split in ("train", "validation"):
+        if split in s.rows:
+            rows = s.rows[split].take(rows_of_probe(s, split))
+            work = inputs_of_head(s.tuned, rows, s.precision, budget)
+            what = f"reading {split} for the first head"
+            found[split] = (s.drive(work, what, len(rows)), _truth_of(rows))
+    fitting = _fit(s)(found["train"], found.get("validation"), s.tuned.labels, s.precision)
+    probe = s.drive(fitting, "fitting the first head, strengths", len(STRENGTHS))
+    put_on_head(probe, s.tuned, found["train"][0])
+    s.note(f"the head starts from a linear probe of {len(found['train'][0]):,} rows of train")
+
+
+def _truth_of(rows: TokenRows) -> NDArray[Any]:
+    targets = rows.wanted if rows.labels is None else rows.labels
+    assert targets is not None
+    return targets
+
+
+def _fit(s: Session) -> Callable[..., Iterator[int | Probe]]:
+    """How a probe of this task is fitted."""
+    rows = s.rows["train"]
+    if rows.labels is not None:
+        return fit_probe
+    return fit_label_probes if rows.unit is None else fit_number_probe
 
 
 def rows_of_probe(s: Session, split: str) -> NDArray[np.int64]:

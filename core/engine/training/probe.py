@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from ..models.devices import Readings, autocast
 from ..models.kernels import padding_known
 from ..models.models import Loaded, at_precision, unwrapped, without_cache
+from ..models.scales import Scale, output_layers
 from ..scoring.classification import labelled
 from ..scoring.evaluate import fitting
 from ..scoring.multi_label import label_sets
@@ -26,6 +27,7 @@ from .batches import collate, evaluation_batches
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse regularisation, tried on validation
 ITERATIONS, GRADIENT = 300, 1e-3  # where the search for the weights of one of them ends
+UNSEEN, FAR = -1e8, 20.0  # the bias of a label without rows, and where a head has it
 MOST_ROWS = 4_096  # of train: more cost a forward pass each and hardly move a linear baseline
 Features = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -125,6 +127,60 @@ def features(
             yield done
         readings.read()
     yield found
+
+
+@torch.inference_mode()
+def inputs_of_head(
+    loaded: Loaded, rows: TokenRows, precision: str, budget: int
+) -> Iterator[int | Features]:
+    """What the last linear layer reads of each row; yields rows done, at last [rows, width].
+
+    Of a layer that is put on every token's state, that of the last token.
+    """
+    parts: list[tuple[NDArray[np.int64], Features]] = []
+    seen: list[torch.Tensor] = []
+    layer = output_layers(loaded)[-1]
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        with loaded.active() as model, autocast(loaded.device, precision):
+            uncached = without_cache(model)
+            done = 0
+            for part in evaluation_batches(rows.lengths, fitting(budget, loaded)):
+                pad = loaded.tokenizer.pad_token_id
+                batch = collate(rows.ids, part, pad, loaded.device, segments=rows.segments)
+                with padding_known(batch.padded):
+                    model(**batch.inputs, **uncached)
+                read = seen.pop()
+                if read.ndim == 3:
+                    read = read[torch.arange(len(part)), batch.mask.sum(-1) - 1]
+                parts.append((part, read.float().cpu().numpy()))
+                done += len(part)
+                yield done
+    finally:
+        hook.remove()
+    order = np.argsort(np.concatenate([part for part, _ in parts]))
+    yield np.concatenate([read for _, read in parts])[order]
+
+
+@torch.no_grad()
+def put_on_head(probe: Probe, loaded: Loaded, read: Features) -> None:
+    """Give the last linear layer the probe's weights. `read`: what it was fitted on; a layer without
+    a bias takes the probe's by the direction in which these are nearest to 1.
+    """
+    layer, weights, bias = output_layers(loaded)[-1], probe.weights.T, probe.bias
+    scale = Scale.of(loaded)
+    if scale is not None and not scale.folded:  # of numbers, in the units that training has
+        unit = np.array(scale.unit)
+        weights, bias = weights / unit[:, None], (bias - np.array(scale.mean)) / unit
+    known = bias > UNSEEN  # a label without rows: from so far below training can still come back
+    bias = np.where(known, bias, bias[known].min() - FAR)
+    if layer.bias is None:
+        wide = read.astype(np.float64)
+        ones = np.linalg.lstsq(wide, np.ones(len(wide)), rcond=1e-4)[0]
+        weights = weights + np.outer(bias - bias.mean() * (scale is None), ones)
+    layer.weight.copy_(torch.from_numpy(weights))
+    if layer.bias is not None:
+        layer.bias.copy_(torch.from_numpy(bias))
 
 
 def _backbone(loaded: Loaded) -> Any:

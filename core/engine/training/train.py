@@ -42,7 +42,7 @@ from ..distributed.ranks import Ranks, whole
 from ..models.devices import READ_SECONDS, autocast
 from ..models.kernels import memory_kept, padding_known
 from ..models.logits import vocabulary_loss
-from ..scoring.splits import evaluated, metric_value, score
+from ..scoring.splits import evaluated, metric_value, score, start_from_probe
 from ..worker.endings import Stopped
 from ..worker.session import Session
 from .batches import Batch, Parts
@@ -76,6 +76,8 @@ def fine_tune(s: Session, resume: Path | None) -> str:
     Raises Stopped where somebody asked for that, once the state is saved; RunError where training
     has diverged.
     """
+    if resume is None and s.config.train.head == "probe":
+        start_from_probe(s)
     s.ranks.order("start_training", step_of(resume) if resume else None)
     t, best = start_training(s, resume)
     if resume is None:
@@ -111,11 +113,15 @@ def start_training(s: Session, resume: Path | None) -> tuple[Trainer, Best]:
         load_weights(s, resume)
         s.precision = read_state(resume).precision
     plan = plan_training(rows, settings)
-    t = Trainer(
-        s.tuned, rows, plan, settings, s.precision, s.ranks, loss=s.scorer.loss_for(s.tuned)
-    )
+    criterion = s.scorer.criterion(s.tuned, rows, settings)
+    t = Trainer(s.tuned, rows, plan, settings, s.precision, s.ranks, criterion=criterion)
     best = Best() if resume is None else restore_training(resume, t)
     s.step = t.position.step
+    if criterion.words and resume is None:
+        s.note(
+            f"labels weigh {criterion.words} in the training loss, and the same in validation and "
+            "test: the two losses are not compared, and probabilities lean to the heavier labels"
+        )
     s.write(
         TrainingPlanned(
             max_steps=t.plan.max_steps,
@@ -429,10 +435,12 @@ def _take_step(t: Trainer) -> TakenStep:
     steps, whole_epoch = t.plan.epochs[position.epoch], t.plan.whole[position.epoch]
     rows = steps[position.batch]
     count = max(1, int(t.targets[rows].sum()))
+    weights = t.criterion.row_weights
+    weight = count if weights is None else float(weights[rows].sum())
     rate = learning_rate(position.step, t.plan, t.settings)
     pieces, twice = position.pieces, position.twice
     t.loaded.model.train()
-    loss_sum = _gradients_in_memory(t, count, t.parts(rows))
+    loss_sum = _gradients_in_memory(t, weight, t.parts(rows)) * (count / weight)
     norm = _clip(t)
     for group in t.optimizer.param_groups:
         group["lr"] = rate
@@ -464,7 +472,7 @@ def _take_step(t: Trainer) -> TakenStep:
     )
 
 
-def _gradients_in_memory(t: Trainer, count: int, parts: Parts) -> Tensor:
+def _gradients_in_memory(t: Trainer, count: float, parts: Parts) -> Tensor:
     """The gradients of a step, its parts cut finer where the device has no memory for them."""
     position = t.position
     if not t.ranks.alone:  # what one rank did again alone, the others would wait for
@@ -476,7 +484,7 @@ def _gradients_in_memory(t: Trainer, count: int, parts: Parts) -> Tensor:
     return loss_sum
 
 
-def _gradients(t: Trainer, count: int, step: Parts) -> Tensor:
+def _gradients(t: Trainer, count: float, step: Parts) -> Tensor:
     """Add the gradients of a step's parts; returns the sum of this rank's losses, float64."""
     loss_sum = torch.zeros((), dtype=torch.float64, device=t.loaded.device)
     parts = list(t.ranks.parts(step, t.lengths))
@@ -495,7 +503,7 @@ def _summed_loss(t: Trainer, batch: Batch, padded: bool) -> Tensor:
     with autocast(t.loaded.device, t.precision), padding_known(padded):
         if t.head is None:
             out = t.loaded.model(**batch.inputs, **t.uncached)
-            return t.loss(out.logits.float(), batch)
+            return t.criterion.loss(out.logits.float(), batch)
         assert batch.before is not None
         states = t.head.hidden(batch.ids, batch.mask).flatten(0, 1)
         states = states.index_select(0, batch.before)

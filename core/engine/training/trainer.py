@@ -22,10 +22,10 @@ from ..models.logits import ScoredPositions
 from ..models.models import Loaded, unwrapped, without_cache
 from ..scoring.classification import SCORER as CLASSIFICATION
 from ..scoring.rows import TokenRows
+from ..scoring.scorer import Criterion
 from .batches import (
     MOST_ON_CPU,
     PART_PRICE,
-    Batch,
     Parts,
     Rows,
     count_steps,
@@ -215,7 +215,7 @@ class Trainer:
     position: Position = field(default_factory=Position)
     optimizer: Any = None
     may_pack: bool = True  # rows end to end, where the model keeps them apart
-    loss: Callable[[Tensor, Batch], Tensor] = CLASSIFICATION.loss  # of a head, summed over rows
+    criterion: Criterion = field(default_factory=lambda: Criterion(CLASSIFICATION.loss))
 
     def __post_init__(self) -> None:
         on_cpu = self.loaded.device.type == "cpu"

@@ -189,7 +189,11 @@ def _probe_beats_tuned(case: Case) -> Iterator[Finding]:
         f"95 %: {interval})",
         {"metric": metric, "probe": before, "tuned": after, "difference": c.difference}
         | {"low": c.low, "high": c.high},
-        remedy=learn_more(case, "Do not use this model: the linear probe is simpler and better"),
+        remedy=learn_more(
+            case,
+            "Do not use this model: the linear probe is simpler and better, and probe.safetensors "
+            "in the run's folder holds it",
+        ),
     )
 
 

@@ -128,7 +128,8 @@ def _underfitting(case: Case) -> Iterator[Finding]:
     epochs = [e for e in history.epochs if math.isfinite(e.train_loss)]
     if history.ended is None or not epochs or training(case).diverged:
         return
-    near = ended_near_floor(case)
+    weighted = case.config is not None and case.config.train.class_weights is not None
+    near = None if weighted else ended_near_floor(case)  # another loss than that of the floor
     if near and not hardly_moved(history):
         loss, least, what = near
         yield Finding(
