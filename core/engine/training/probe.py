@@ -164,8 +164,8 @@ def inputs_of_head(
 
 @torch.no_grad()
 def put_on_head(probe: Probe, loaded: Loaded, read: Features) -> None:
-    """Give the last linear layer the probe's weights. `read`: what it was fitted on; a layer without
-    a bias takes the probe's by the direction in which these are nearest to 1.
+    """Give the last linear layer the probe's weights. `read`: what it was fitted on; where there is
+    no bias, the probe's goes into the direction in which these are nearest to 1.
     """
     layer, weights, bias = output_layers(loaded)[-1], probe.weights.T, probe.bias
     scale = Scale.of(loaded)
