@@ -7,6 +7,7 @@ import math
 import shutil
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from ftev.core.engine.training.checkpoints import checkpoint_path
 from ftev.core.engine.worker.listen import Listener
 from ftev.core.engine.worker.session import Session, load_finished
 from ftev.core.errors import RunError
-from ftev.core.run.control import AskPrompt, Completed, ask
+from ftev.core.run.control import AskPrompt, Completed, Labelled, ask
 from ftev.core.run.estimate import training_memory
 from ftev.core.run.events import EventWriter
 from ftev.core.run.history import read_history
@@ -180,3 +181,30 @@ def test_the_chart_counts_patience_as_the_engine_does(
         update_best(best, value, step, metric, stop)
     found = waited(values, min_delta, lower_is_better=metric == "loss")
     assert found == (best.reference, best.since)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_the_tuned_model_answers_before_a_probe_is_fitted(
+    fitted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps reading train for the probe takes minutes."""
+    asked, done = AskPrompt(text="a film"), []
+    probe = SimpleNamespace(precision="float32", probabilities=lambda found: torch.ones(1, 1))
+    s = SimpleNamespace(
+        base=None,
+        tuned="tuned",
+        labels=["good"],
+        base_has_head=False,
+        probe=probe if fitted else None,
+        task=SimpleNamespace(numbers=False),
+        config=SimpleNamespace(evaluate=EvaluateConfig()),
+        thresholds_of=lambda _: {},
+    )
+    monkeypatch.setattr(answer, "_rows_of", lambda *_: None)
+    monkeypatch.setattr(answer, "_scored", lambda *_: {"good": 1.0})
+    monkeypatch.setattr(answer, "features", lambda *_: iter([0, torch.ones(1, 1)]))
+    monkeypatch.setattr(answer, "find_probe", lambda _: done.append("fitted") or probe)
+    for reply in answer.label_text(s, asked):  # type: ignore[arg-type]
+        assert isinstance(reply, Labelled)
+        done.append(reply.model)
+    assert done == (["fitted", "base", "tuned"] if fitted else ["tuned", "fitted", "base"])

@@ -178,21 +178,27 @@ def _as_text(reply: Labelled) -> Completed:
 
 
 def _answers_of_heads(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
-    settings = s.config.evaluate
-    if "base" in asked.models and s.base_has_head:
-        limits = s.thresholds_of("base")
-        yield _labelled("base", "base", _scored(s, s.base, asked.text), limits)
-    elif "base" in asked.models and (probe := find_probe(s)) is not None:
-        rows = _rows_of(s, s.base, asked.text)
-        *_, found = features(s.base, rows, probe.precision, settings.batch_tokens)
-        assert not isinstance(found, int)
-        scores = probe.logits(found) if s.task.numbers else probe.probabilities(found)
-        probabilities = scores[0].tolist()
-        answer = dict(zip(s.labels, probabilities, strict=True))
-        yield _labelled("base", BASE_BY_PROBE, answer, s.thresholds_of("probe"))
-    if "tuned" in asked.models:
-        limits = s.thresholds_of("tuned")
-        yield _labelled("tuned", "tuned", _scored(s, s.tuned, asked.text), limits)
+    """The base first, but where its probe is yet to be fitted: nobody waits for more than that."""
+    fits = not s.base_has_head and s.probe is None
+    for model in ("tuned", "base") if fits else ("base", "tuned"):
+        if model not in asked.models:
+            continue
+        if model == "base" and not s.base_has_head:
+            yield from _answer_of_probe(s, asked)
+            continue
+        loaded = s.base if model == "base" else s.tuned
+        yield _labelled(model, model, _scored(s, loaded, asked.text), s.thresholds_of(model))
+
+
+def _answer_of_probe(s: Session, asked: AskPrompt) -> Iterator[Labelled]:
+    if (probe := find_probe(s)) is None:
+        return
+    rows = _rows_of(s, s.base, asked.text)
+    *_, found = features(s.base, rows, probe.precision, s.config.evaluate.batch_tokens)
+    assert not isinstance(found, int)
+    scores = probe.logits(found) if s.task.numbers else probe.probabilities(found)
+    answer = dict(zip(s.labels, scores[0].tolist(), strict=True))
+    yield _labelled("base", BASE_BY_PROBE, answer, s.thresholds_of("probe"))
 
 
 def _rows_of(s: Session, loaded: Loaded, text: str) -> TokenRows:
