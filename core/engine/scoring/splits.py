@@ -192,9 +192,19 @@ def _on_all_ranks(
 def in_label_order(
     frame: pl.DataFrame, own: tuple[str, ...], labels: tuple[str, ...]
 ) -> pl.DataFrame:
-    """Probabilities in the order of the run's labels; 0 for those that a given model lacks."""
+    """Probabilities, and lists of labels, in the order of the run's labels; a probability of 0 for
+    those that a given model lacks."""
     if own == labels or "probabilities" not in frame.columns:
         return frame
+    if "labels" in frame.columns:
+        frame = frame.with_columns(
+            pl.Series(
+                name,
+                [named and sorted(named, key=labels.index) for named in frame[name].to_list()],
+                dtype=pl.List(pl.String),
+            )
+            for name in ("labels", "predicted")
+        )
     places = [own.index(label) if label in own else len(own) for label in labels]
     ordered = pl.col("probabilities").list.concat(pl.lit([0.0])).list.gather(places)
     return frame.with_columns(ordered.alias("probabilities"))
