@@ -196,7 +196,7 @@ def separated_fault(name: str, sign: str, counts: Mapping[str, int]) -> tuple[st
     example = max((label for label in counts if sign in label), key=lambda label: counts[label])
     what = (
         f'labels of column "{name}" hold "{sign}", such as {show_value(example)}: '
-        "one label, or several?"
+        "whether a row has one label or several is not certain"
     )
     return what, (
         f'Write label_separator = "{sign}" under [data] for several per row, or '
