@@ -118,7 +118,10 @@ def label_thresholds(e: Evaluation) -> Iterator[AnalysisComputed]:
             continue
         known = own_answers(frame) if e.split == "validation" else e.validation.get(model)
         found = choose_thresholds(known, e.labels, e.positive, e.config.objective)
-        half = evaluate_label_sets(own_answers(frame), e.labels, e.positive)
+        at_half = own_answers(frame).drop(
+            "probabilities", "nll", strict=False
+        )  # they stay the same
+        half = evaluate_label_sets(at_half, e.labels, e.positive)
         at_own = e.result(model).per_class or {}
         yield e.found(
             LabelThresholds(
