@@ -6,6 +6,7 @@
     run.verdict.decision           # "ship", "hold" or "no evidence"
     run.metrics("test")["tuned"]   # {"accuracy": {"value": 0.93, "low": 0.91, …}, …}
     run.report("md")
+    ftev.judge(frame)              # predictions with id, truth, base and tuned: a run, as above
 
 Nothing here needs torch. `import ftev` imports nothing of the rest: every command starts with it.
 """
@@ -14,9 +15,9 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .api import Run, open
+    from .api import Run, judge, open
 
-__all__ = ["Run", "__version__", "open"]
+__all__ = ["Run", "__version__", "judge", "open"]
 __version__ = "0.1.0"
 
 # Installed, core/ and tui/ are in this folder. In a checkout they stand beside it.

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from .core.judgement.verdict import Verdict, judge
+from .core.judgement.verdict import Verdict
+from .core.judgement.verdict import judge as judged
 from .core.report.document import Report
 from .core.report.formats import render_as
 from .core.report.report import build_report
@@ -36,7 +37,7 @@ class Run:
     def verdict(self) -> Verdict:
         """Decision, objective and reasons. Raises FtevError for a run without its run.toml."""
         config = self._run.config()
-        return use_history(self._run, lambda history: judge(history, config), self._history)
+        return use_history(self._run, lambda history: judged(history, config), self._history)
 
     def metrics(self, split: str) -> dict[str, dict[str, Any]]:
         """By model and metric: value, low, high (95 %) and method, as `results` of report.json.
@@ -52,6 +53,33 @@ class Run:
 
     def _document(self) -> Report:
         return build_report(self._run, self._history)
+
+
+def judge(
+    frame: Any,
+    task: str | None = None,
+    *,
+    name: str = "predictions",
+    runs_dir: str | Path | None = None,
+    objective: dict[str, Any] | None = None,
+) -> Run:
+    """A run made from predictions: a Polars or pandas frame with the columns `id`, `truth`, `base`,
+    `tuned` and what else `ftev-tui judge` reads.
+
+    `objective`: as [objective] of a run.toml. `runs_dir`: where the run is written; default
+    FTEV_RUNS, else ./runs. Raises FtevError with everything that is wrong.
+    """
+    import polars as pl
+
+    from .core.compare.judge import judge as made
+    from .core.compare.predictions import predictions_of
+    from .core.config.objective import ObjectiveConfig
+
+    table = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame.to_dict("list"))
+    asked = ObjectiveConfig(**objective) if objective else None
+    folder = runs.runs_folder(None if runs_dir is None else str(runs_dir))
+    found = made(predictions_of(table), folder, task=task, name=name, objective=asked)
+    return Run(found.path)
 
 
 def open(run: str | Path, runs_dir: str | Path | None = None) -> Run:

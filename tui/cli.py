@@ -194,6 +194,13 @@ def _add_starting(commands: _Commands) -> None:
     )
     _add_how(evaluate)
 
+    judge = commands.add("judge", "judge", "a verdict from predictions made anywhere; no torch")
+    judge.add_argument("files", metavar="FILE", nargs="+", help="one file, or base and tuned")
+    judge.add_argument("--task", metavar="TASK", choices=_TaskNames(), help="%(choices)s")
+    judge.add_argument("--objective", metavar="OBJ.toml", help="what counts as good enough")
+    judge.add_argument("--name", metavar="N", help="name of the run")
+    _add_gate(judge)
+
     sweep = commands.add("sweep", "sweep", "many runs over a grid or at random; validation chooses")
     sweep.add_argument("config", metavar="SWEEP.toml")
     _add_settings(sweep)

@@ -50,7 +50,11 @@ MODELS = ("base", "tuned")
 def completions(e: Evaluation) -> Iterator[AnalysisComputed]:
     """Of each model that answered, then the rows on which tuned answered worst and best."""
     found = {
-        m: rows for m in MODELS if m in e.frames and (rows := answered(e.frames[m])) is not None
+        m: rows
+        for m in MODELS
+        if m in e.frames
+        and "completion_limit" in e.frames[m].columns  # how they were made is known
+        and (rows := answered(e.frames[m])) is not None
     }
     for model, rows in found.items():
         yield e.found(_describe(rows, e.frames[model].height), model)

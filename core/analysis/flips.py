@@ -12,9 +12,11 @@ from ..errors import DataError, Fault
 from ..metrics.analyses import ABSOLUTE_ERROR, Flip, Flips, LabelChange
 from ..metrics.clusters import Clusters, read_clusters
 from ..metrics.label_sets.rows import as_one_label, read_label_sets
+from ..metrics.references import read_references
 from ..run.events import AnalysisComputed
 from .predictions import Evaluation
 
+KEYS = {"label", "labels", "targets", "nll", "completion"}  # by which rows are seen to change
 LISTED = 200  # rows of each changed kind that are written down
 WITH_TEXT = 10  # of them with the beginning of their input
 INPUT_CHARACTERS = 200
@@ -29,6 +31,8 @@ def find_flips(e: Evaluation) -> Iterator[AnalysisComputed]:
     if reference is None or "tuned" not in e.frames:
         return
     pair = e.frames[reference], e.frames["tuned"]
+    if not KEYS.intersection(pair[0].columns):
+        return
     rows = changes_of(*pair)
     together = read_clusters(pair[0])
     found = describe_flips(rows, LISTED, together, reference)
@@ -109,8 +113,19 @@ def changes_of(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """What became of each row, by what the rows are."""
     if "targets" in before.columns:
         return error_changes(before, after)
+    if "nll" not in before.columns and "completion" in before.columns:
+        return label_flips(*map(_right_or_wrong, (before, after)))
     labelled = {"label", "labels"} & set(before.columns)
     return label_flips(before, after) if labelled else loss_changes(before, after)
+
+
+def _right_or_wrong(frame: pl.DataFrame) -> pl.DataFrame:
+    """Answers as labels: whether each equals its reference, as exact match has it."""
+    rows = read_references(frame)
+    assert rows is not None
+    right = pl.Series("predicted", ["right" if r else "wrong" for r in rows.columns["exact_match"]])
+    ids = pl.Series("row_id", rows.row_id)
+    return pl.DataFrame([ids, pl.repeat("right", rows.n, eager=True).alias("label"), right])
 
 
 def error_changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

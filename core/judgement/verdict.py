@@ -228,7 +228,7 @@ def _is_better_than_guessing(history: History, split: str) -> Iterator[Answer]:
     """Better than a reference is not enough: the reference may know nothing itself (V1)."""
     standing = against_chance(history, split, "tuned")
     if standing is None:
-        if not history.task_type.writes:
+        if history.task_type.guessable and not history.task_type.writes:
             reason = f"nothing shows on {split} whether the tuned model is better than guessing"
             yield Answer(0, reason, {"at": ["results", split, "tuned", "metrics"]})
     elif standing.outcome == "worse":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.bool_]
 
-Task = Literal["classification", "multi_label", "generation", "preference", "regression"]
+Task = Literal["classification", "multi_label", "generation", "answers", "preference", "regression"]
 Direction = Literal["higher", "lower"]
 Source = Literal[
     "counts",  # margins of a confusion matrix: `sums.Margins`
@@ -38,6 +38,7 @@ Source = Literal[
     "tokens",  # totals of `rows.TextRows`: nll, tokens, correct, bytes
     "answers",  # totals of `references.ReferenceRows`
     "pairs",  # totals of `rows.PairRows`
+    "scores",  # totals of `answers.ScoreRows`
     "numbers",  # totals of `numbers.NumberRows`
 ]
 Unit = Literal[
@@ -65,7 +66,8 @@ _TASKS: Mapping[Source, tuple[Task, ...]] = {
     "label_sets": ("multi_label",),
     "probabilities": ("classification",),
     "tokens": ("generation", "preference"),
-    "answers": ("generation",),
+    "answers": ("generation", "answers"),
+    "scores": ("answers",),
     "pairs": ("preference",),
     "numbers": ("regression",),
 }

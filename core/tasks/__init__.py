@@ -67,6 +67,7 @@ class Task:
     probed: bool = False  # a linear layer on the frozen base can be fitted to it
     numbers: bool = False  # the outputs of its head are numbers of the data
     writes: bool = False  # reads and writes text, token by token
+    guessable: bool = True  # there is a value that guessing at random has
     learns: bool = True  # ftev can train on such rows
     answers: bool = False  # its evaluation has the models write answers to held-out prompts
     forms: tuple[str, ...] = ()  # of examples, as `core.data.columns` finds them

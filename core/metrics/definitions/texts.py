@@ -221,6 +221,33 @@ def preference_margin(t: Totals) -> Ratio:
 
 
 @Metric(
+    of=("scores",),
+    title="score of the answers",
+    label="score",
+    heading="score",
+    unit="coefficient",
+    formula="sum of the answers' scores ÷ answers",
+    counted=Counted("sum of scores", "answers with a score", BY_ROW),
+    limits=(-math.inf, math.inf),
+    adds=lambda s: s.given,
+    sign_flip=True,
+    leading=True,
+    chart=None,
+    see=("exact_match", "paired"),
+)
+def score(t: Totals) -> Ratio:
+    """The mean of the scores that somebody, or something, gave the answers.
+
+    ftev does not know the scale: it takes higher for better, and says how sure a difference of the
+    means is. Scores of 0 and 1 are shares of right answers.
+
+    Trap: The interval covers the choice of the rows and not the judge: one that prefers long
+    answers does so every time.
+    """
+    return Ratio(t["score"], t["rows"])
+
+
+@Metric(
     of=("answers",),
     title="exact match",
     heading="exact match",
