@@ -55,6 +55,12 @@ class RunError(FtevError):
     """A run directory or its worker is not in the state that was asked for."""
 
 
+class NoEngineError(RunError):
+    """Something needs torch, which is not installed here."""
+
+    exit_code = 2
+
+
 class HeldError(RunError):
     """Another process holds what was asked for, and is named."""
 

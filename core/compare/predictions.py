@@ -143,7 +143,8 @@ def _named(side: _Side, path: str, models: Mapping[str, str]) -> pl.DataFrame:
     ids = as_text(frame[name]) if name else pl.Series(map(str, range(frame.height)))
     found["id"] = _without_point(ids)
     if truth is not None:
-        found["truth"] = as_text(frame[truth]).str.strip_chars()
+        texts = as_text(frame[truth]).str.strip_chars()
+        found["truth"] = texts.set(texts == "", None) if side.kind != "answers" else texts
     for model, column in models.items():
         scores = frame[column].cast(pl.Float64, strict=False)
         found[model] = scores if side.kind == "scores" else as_text(frame[column])
@@ -151,9 +152,9 @@ def _named(side: _Side, path: str, models: Mapping[str, str]) -> pl.DataFrame:
         if probability := _find(frame, own):
             found[f"{model}_probability"] = frame[probability].cast(pl.Float64, strict=False)
         for wide in frame.columns:
-            if wide.startswith((f"{model}:", ":")) and frame[wide].dtype.is_numeric():
+            if wide.startswith((f"{model}:", ":")):
                 label = wide.partition(":")[2]
-                found[f"{model}:{label}"] = frame[wide].cast(pl.Float64)
+                found[f"{model}:{label}"] = frame[wide].cast(pl.Float64, strict=False)
     for role, names in (("text", TEXTS), ("group", GROUPS)):
         there = _find(frame, names)
         if there is not None and there not in models.values():

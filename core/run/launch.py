@@ -14,13 +14,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from ..config.config import RunConfig
-from ..errors import ConfigError, Fault, HeldError, LateError, ModelError, RunError
+from ..errors import ConfigError, Fault, HeldError, LateError, ModelError, NoEngineError, RunError
 from ..files.disk import parent_of, writing
 from ..files.reading import decode_json
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
@@ -44,6 +45,7 @@ def start_worker(
     where there are not so many, HeldError where a worker has the run; where another one takes it
     at this moment, the process ends by itself, and `refuse_if_second` reports it.
     """
+    require_engine()
     refuse_second_worker(run)
     alone = "--serve" in arguments or gpu is not None
     processes = 1 if alone else processes_of(run.config(), devices)
@@ -182,9 +184,10 @@ def ask_engine(
 
     `on_progress` is called with each progress line; `started` gets the process, so that the
     caller can end it.
-    Raises ConfigError or ModelError with what the engine answers, and RunError where it ends
-    without an answer, as it does where torch is not installed.
+    Raises NoEngineError where there is none, ConfigError or ModelError with what it answers, and
+    RunError where it ends without an answer.
     """
+    require_engine()
     with tempfile.TemporaryFile() as log:
         engine = start_module(
             f"{WORKER}.ask",
@@ -225,6 +228,14 @@ def _read_answer(
         else:
             answer = message
     return answer
+
+
+def require_engine() -> None:
+    """Raises NoEngineError where torch is not installed, before anything is made or started."""
+    if find_spec("torch") is None:
+        what = "is not installed here, and training, scoring and prompts need it"
+        remedy = "`pip install ftev` brings it; watching, judging and reporting work without"
+        raise NoEngineError(Fault("torch", what, remedy))
 
 
 SAFE = {"PYTHONSAFEPATH": "1"}  # for processes that it starts in turn, as torchrun does

@@ -72,10 +72,11 @@ def announce(options: argparse.Namespace, what: str) -> None:
 def start(config: RunConfig, options: argparse.Namespace) -> int:
     """Check the data, create the run, start its worker and show it."""
     from ...core.data.data import read_run_data
-    from ...core.run.launch import processes_of
+    from ...core.run.launch import processes_of, require_engine
 
     refuse_early_gate(options)
     if not _prepares(options):  # what is prepared here may be meant for another machine
+        require_engine()
         processes_of(config)
     read_run_data(config)
     return show_new(create_run(config, runs_folder(options.runs_dir)), options)
