@@ -13,7 +13,7 @@ from ftev.core.analysis.flips import changes_of
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.judgement.objective import against_chance
 from ftev.core.metrics.metric import METRICS
-from ftev.core.metrics.numbers import mean_frame
+from ftev.core.metrics.values.numbers import mean_frame
 from ftev.core.run.events import RunStarted
 from ftev.core.run.history import History, fold
 from ftev.core.tasks import find_task

@@ -16,7 +16,6 @@ from ..judgement.selection import higher_is_better
 from ..metrics.analyses import Slice, SliceDifference, SliceReference, Slices
 from ..metrics.clusters import Clusters, change_p, share
 from ..metrics.label_sets.rows import read_label_sets
-from ..metrics.numbers import NumberRows, read_numbers
 from ..metrics.results import Estimate
 from ..metrics.rows import are_same_rows, check_same_rows, read_classification, read_text
 from ..metrics.slices import (
@@ -32,6 +31,7 @@ from ..metrics.slices import (
     shares_p,
 )
 from ..metrics.statistics import holm
+from ..metrics.values.numbers import NumberRows, read_numbers
 from ..run.events import AnalysisComputed
 from .predictions import Evaluation
 

@@ -28,8 +28,8 @@ from ..data.rows import CHARACTERS, SLICE, with_content
 from ..data.splits import rows_together
 from ..errors import ConfigError, DataError, Fault
 from ..files.disk import make_folder, replacing
-from ..metrics.answers import SCORE
 from ..metrics.counts import default_positive
+from ..metrics.values.answers import SCORE
 from ..report.report import write_report
 from ..run.events import (
     ColumnsFound,

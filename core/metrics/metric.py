@@ -38,8 +38,8 @@ Source = Literal[
     "tokens",  # totals of `rows.TextRows`: nll, tokens, correct, bytes
     "answers",  # totals of `references.ReferenceRows`
     "pairs",  # totals of `rows.PairRows`
-    "scores",  # totals of `answers.ScoreRows`
-    "numbers",  # totals of `numbers.NumberRows`
+    "scores",  # totals of `values.answers.ScoreRows`
+    "numbers",  # totals of `values.numbers.NumberRows`
 ]
 Unit = Literal[
     "share",  # 0 to 1, shown in per cent
@@ -61,6 +61,7 @@ RANGES: Mapping[Unit, tuple[float, float]] = {
     "points": (0, 100),
     "data units": (0, math.inf),
 }
+WITHOUT_LOSS = {"answers"}  # every other task has one
 _TASKS: Mapping[Source, tuple[Task, ...]] = {
     "counts": ("classification",),
     "label_sets": ("multi_label",),
@@ -219,7 +220,7 @@ METRICS: dict[str, Metric] = {}
 
 def metrics_of(task: str | None) -> list[str]:
     """The metrics that a task has."""
-    every = {name for tasks in _TASKS.values() for name in tasks}
+    every = {name for tasks in _TASKS.values() for name in tasks} - WITHOUT_LOSS
     return [n for n, metric in METRICS.items() if task in metric.tasks or every <= {*metric.tasks}]
 
 

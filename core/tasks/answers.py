@@ -22,8 +22,8 @@ class Answers(Task):
         positive: str | None,
         draws: int | None = None,
     ) -> ModelResult:
-        from ..metrics.answers import evaluate_answers
         from ..metrics.bootstrap import DRAWS
+        from ..metrics.values.answers import evaluate_answers
 
         return evaluate_answers(frame, draws=draws or DRAWS)
 
@@ -36,7 +36,7 @@ class Answers(Task):
         positive: str | None,
         metrics: Sequence[str] | None = None,
     ) -> list[Comparison]:
-        from ..metrics.answers import compare_answers
+        from ..metrics.values.answers import compare_answers
 
         return compare_answers(split, before, after, metrics)
 

@@ -28,7 +28,7 @@ class Regression(Classification):
         draws: int | None = None,
     ) -> ModelResult:
         from ..metrics.bootstrap import DRAWS
-        from ..metrics.numbers import evaluate_numbers
+        from ..metrics.values.numbers import evaluate_numbers
 
         return evaluate_numbers(frame, draws=draws or DRAWS)
 
@@ -41,7 +41,7 @@ class Regression(Classification):
         positive: str | None,
         metrics: Sequence[str] | None = None,
     ) -> list[Comparison]:
-        from ..metrics.numbers import compare_numbers
+        from ..metrics.values.numbers import compare_numbers
 
         return compare_numbers(split, before, after, metrics)
 

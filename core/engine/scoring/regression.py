@@ -82,7 +82,7 @@ class Regression(Scorer):
         return Criterion(loss)
 
     def sums(self, frame: pl.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-        from ...metrics.numbers import evaluate_numbers
+        from ...metrics.values.numbers import evaluate_numbers
 
         found = evaluate_numbers(frame, draws=1)
         return {
@@ -96,7 +96,7 @@ class Regression(Scorer):
     def metric(
         self, name: str, frame: pl.DataFrame, labels: Sequence[str], positive: str | None
     ) -> float:
-        from ...metrics.numbers import evaluate_numbers
+        from ...metrics.values.numbers import evaluate_numbers
 
         found = evaluate_numbers(frame, draws=1).metrics
         return found[name].value if name in found else float("nan")
@@ -111,7 +111,7 @@ class Regression(Scorer):
     def baselines(self, tuned: pl.DataFrame, labels: Sequence[str], train: Split | None) -> Frames:
         if train is None:
             return {}
-        from ...metrics.numbers import mean_frame
+        from ...metrics.values.numbers import mean_frame
 
         return {"mean": mean_frame(tuned, *spread_of(train.frame))}
 

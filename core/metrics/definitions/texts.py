@@ -222,8 +222,7 @@ def preference_margin(t: Totals) -> Ratio:
 
 @Metric(
     of=("scores",),
-    title="score of the answers",
-    label="score",
+    title="score",
     heading="score",
     unit="coefficient",
     formula="sum of the answers' scores ÷ answers",

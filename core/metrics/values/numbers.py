@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from .bootstrap import DRAWS, Resampling, added_columns
-from .clusters import read_clusters
-from .comparisons import DEFAULT, added_differences, comparisons_of
-from .counts import FloatArray
-from .evaluate import added_estimates
-from .metric import Source
-from .results import Comparison, ModelResult
-from .rows import AddedRows, check_same_rows, ordered
-from .sums import Totals
+from ..bootstrap import DRAWS, Resampling, added_columns
+from ..clusters import read_clusters
+from ..comparisons import DEFAULT, added_differences, comparisons_of
+from ..counts import FloatArray
+from ..evaluate import added_estimates
+from ..metric import Source
+from ..results import Comparison, ModelResult
+from ..rows import AddedRows, check_same_rows, ordered
+from ..sums import Totals
 
 COLUMNS = ("row_id", "targets", "predicted", "nll")
 

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from .bootstrap import DRAWS, Resampling, added_columns
-from .clusters import read_clusters
-from .comparisons import DEFAULT, Differences, added_differences, comparisons_of
-from .counts import FloatArray, IntArray
-from .evaluate import added_estimates
-from .metric import Source
-from .references import read_references
-from .results import Comparison, Estimate, ModelResult
-from .rows import AddedRows, check_same_rows, ordered
+from ..bootstrap import DRAWS, Resampling, added_columns
+from ..clusters import read_clusters
+from ..comparisons import DEFAULT, Differences, added_differences, comparisons_of
+from ..counts import FloatArray, IntArray
+from ..evaluate import added_estimates
+from ..metric import Source
+from ..references import read_references
+from ..results import Comparison, Estimate, ModelResult
+from ..rows import AddedRows, check_same_rows, ordered
 
 SCORE = "score"  # of each answer, given by somebody
 

@@ -1,0 +1,1 @@
+"""Rows with numbers: predicted ones, and scores that answers were given."""
