@@ -314,7 +314,7 @@ def _answer_together(
         yield (len(answers) - len(kept)) * limit + len(kept) * step
         if not kept:
             return
-        if len(kept) < len(rows):  # growing the cache copies it at every step as it is
+        if len(kept) < len(rows):  # an ended row would be read at every step; this copies once
             index = torch.tensor(kept, device=ids.device)
             if cache is not None:
                 cache.batch_select_indices(index)
