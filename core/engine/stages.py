@@ -209,9 +209,9 @@ def evaluate_models(s: Session) -> None:
 
     with s.stage(5) as shown:
         splits = [name for name in ("validation", "test") if name in s.rows]
-        # the reader starts here: its imports take seconds, and run beside the scoring
+        # its imports take seconds and run beside the scoring, but not beside the cache of answers
         with (
-            Reader(s.tuned.has_adapter)
+            Reader(s.tuned.has_adapter, early=not s.task.answers)
             if s.config.evaluate.parity_rows
             else nullcontext() as reader
         ):

@@ -68,7 +68,8 @@ def tuned_model(config: RunConfig, *, lora: bool) -> Loaded:
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Reader]:
-    with Reader() as reader:
+    with Reader(early=False) as reader:
+        assert "process" not in vars(reader)  # what it would hold beside the answers
         yield reader
 
 
@@ -332,3 +333,11 @@ def test_V3_a_reader_that_ends_itself_fails_the_weights_and_one_that_is_killed_d
     request = Request("generation", "", "cpu", "float32", 64, 64, 1, [], {}, [])
     with Reader() as reader, pytest.raises(outcome, match="ended with code"):
         list(reader.score(request, TokenRows(), (), 1.0))
+
+
+def test_a_reader_that_nobody_asked_leaves_nothing() -> None:
+    with Reader(early=False) as reader:
+        folder = Path(reader.folder.name)
+        assert folder.is_dir()
+    assert "process" not in vars(reader)
+    assert not folder.exists()

@@ -65,6 +65,13 @@ def memory_kept(device: torch.device) -> Iterator[None]:
     finally:
         libc.mallopt(most_mapped, 65_536)  # what they are by default
         libc.mallopt(trim_threshold, 128 * 1024)
+        give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Freed memory to the system, where glibc keeps it: what comes next settles in other holes."""
+    libc: Any = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 
 

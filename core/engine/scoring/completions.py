@@ -27,7 +27,7 @@ from ...analysis import Frames
 from ...data.conversations import turn_text
 from ...metrics.answer_text import END_OF_REASONING
 from ..models.devices import autocast
-from ..models.kernels import few_rows, make_room, padding_known
+from ..models.kernels import few_rows, give_back_memory, make_room, padding_known
 from ..models.models import Loaded, at_precision, cached, reads_padding, stop_ids, unwrapped
 from ..models.tokenizers import same_tokens
 from ..training.batches import Batch, Rows, collate, evaluation_batches
@@ -98,6 +98,7 @@ def _answer(
     prompts = [fit_prompt(q.ids, loaded.max_length - limit) for q in asked]
     work = complete(loaded, prompts, limit, stop, settings.precision, settings.batch_tokens)
     answers = s.drive(work, f"answers of {model}, tokens", len(asked) * limit)
+    give_back_memory()  # that of the cache
     return Answered(loaded, asked, prompts, limit, answers)
 
 

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,16 +78,22 @@ class ReadBack:
 
 @dataclass
 class Reader:
-    """The other process, started before it is needed: its imports take seconds."""
+    """The other process. Its imports take seconds: `early`, it starts before it is needed."""
 
     adapter: bool = False
+    early: bool = True
     folder: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix=PREFIX)
     )
     asked: int = 0
 
     def __post_init__(self) -> None:
-        self.process = launch.start_module(
+        if self.early:
+            self.process  # noqa: B018  (started)
+
+    @cached_property
+    def process(self) -> subprocess.Popen[bytes]:
+        return launch.start_module(
             __name__,
             *([ADAPTER] if self.adapter else []),
             cwd=self.folder.name,
@@ -99,11 +106,12 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdin is not None
-        with suppress(OSError):
-            self.process.stdin.close()
+        if "process" in vars(self):
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdin is not None
+            with suppress(OSError):
+                self.process.stdin.close()
         self.folder.cleanup()
 
     def score(

@@ -28,6 +28,7 @@ from ...judgement.observations import chosen_by
 from ...metrics.analyses import Parity, SelfTest
 from ...run.events import AnalysisComputed
 from ..models.devices import free_memory
+from ..models.kernels import give_back_memory
 from ..models.models import Loaded, dtype_of, left_padding_refused, tied
 from ..training.batches import Layout
 from ..worker.endings import Stopped, explain
@@ -151,6 +152,7 @@ def self_test(s: Session, split: str, tuned: dict[str, pl.DataFrame]) -> Iterato
     settings = s.config.evaluate
     if not settings.self_test_rows:
         return
+    give_back_memory()  # that of the scoring: the process that reads the model back is there too
     for model, loaded in _own_models(s):
         every = s.rows_for(loaded, split)  # two given models may have tokenizers of their own
         index = within_budget(s, every, settings.self_test_rows)
@@ -256,6 +258,7 @@ def parity(
     settings = s.config.evaluate
     if reader is None:
         return
+    give_back_memory()
     every = s.rows_for(s.tuned, split)
     index = within_budget(s, every, settings.parity_rows)
     if not len(index):
