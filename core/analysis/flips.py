@@ -59,9 +59,9 @@ def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """One row per example: row_id, label, from, to, from_confidence, to_confidence, kind.
 
     Rows with several labels are right where they have exactly these: texts name them. Confidence is
-    the probability of the predicted label, null where a model has none. Kinds: fixed (wrong, then
-    right), broke (right, then wrong), wrong and right (in both). Raises DataError when the rows or
-    their labels differ.
+    the probability of the predicted label, or of exactly these; null where a model has none. Kinds:
+    fixed (wrong, then right), broke (right, then wrong), wrong and right (in both). Raises
+    DataError when the rows or their labels differ.
     """
     sides = [
         as_one_label(frame).select(
@@ -87,8 +87,10 @@ def label_flips(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
 
 
 def _confidence(frame: pl.DataFrame) -> pl.Expr:
-    if "probabilities" not in frame.columns or "labels" in frame.columns:
-        return pl.lit(None, dtype=pl.Float64)  # of several labels none is the answer
+    if "probabilities" not in frame.columns:
+        return pl.lit(None, dtype=pl.Float64)
+    if "labels" in frame.columns:
+        return pl.col("confidence")
     return pl.col("probabilities").list.max().cast(pl.Float64)
 
 

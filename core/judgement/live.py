@@ -66,7 +66,12 @@ def live_reference(history: History) -> tuple[str, Evaluated | None]:
 
 
 def majority_evaluation(history: History) -> Evaluated | None:
-    """The commonest label of train, answered on every row of validation (C6)."""
+    """The commonest label of train, answered on every row of validation (C6).
+
+    None where rows have several labels: their counts do not say which come together.
+    """
+    if not history.task_type.has_labels:
+        return None
     train, validation = history.splits.get("train"), history.splits.get("validation")
     if not train or not validation or not train.labels or not validation.labels:
         return None

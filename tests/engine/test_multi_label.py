@@ -13,15 +13,20 @@ import torch
 from ftev.core.config.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
 from ftev.core.engine.models.devices import drawn_from
 from ftev.core.engine.models.load import load
-from ftev.core.engine.models.models import Loaded
+from ftev.core.engine.models.models import Loaded, save
 from ftev.core.engine.scoring.multi_label import SCORER
 from ftev.core.engine.scoring.rows import TokenRows
 from ftev.core.engine.training.probe import fit_label_probes, load_probe
 from ftev.core.engine.training.train import read_steps, train
 from ftev.core.engine.training.trainer import Trainer, learning_rate, plan_training
+from ftev.core.errors import ModelError
 from ftev.core.metrics.analyses import LabelThresholds
+from ftev.core.report.formats import md
+from ftev.core.report.formats.csv import row_frames
+from ftev.core.report.report import build_report, render_json
 from ftev.core.run.runs import create_run
 from sklearn.linear_model import LogisticRegression
+from test_report_schema import faults
 from test_worker import all_agree, finish
 
 LABELS = ("warm", "late")
@@ -158,6 +163,13 @@ def test_a_run_from_the_file_to_the_verdict(encoder_folder: Path, tmp_path: Path
     assert set(last.thresholds["tuned"]) == set(LABELS)
     assert sum(last.tuned_probabilities.values()) != pytest.approx(1.0, abs=1e-3)
     assert all_agree(run)
+    report = build_report(run)
+    assert faults(json.loads(render_json(report))) == []
+    page = md.render(report)
+    assert "| label | threshold | precision |" in page
+    assert "each by itself" in page
+    rows_written = row_frames(run, report)["test"]
+    assert {"truth", "tuned_prediction", "tuned_confidence"} <= set(rows_written.columns)
     saved = json.loads((run.model_path / "config.json").read_text())
     assert saved["problem_type"] == "multi_label_classification"
     given = replace(
@@ -167,3 +179,14 @@ def test_a_run_from_the_file_to_the_verdict(encoder_folder: Path, tmp_path: Path
     )
     twice = finish(create_run(given, tmp_path / "again"))
     assert twice.results["test"]["base"].metrics == twice.results["test"]["tuned"].metrics
+
+
+def test_a_head_of_another_kind_is_refused(encoder_folder: Path, tmp_path: Path) -> None:
+    """V2: the softmax of a head whose outputs are each a yes or no says nothing."""
+    loaded = loaded_from(encoder_folder)
+    save(loaded, tmp_path / "model")
+    folder = str(tmp_path / "model")
+    config = RunConfig(task="classification", model=ModelConfig(base=folder, tuned=folder))
+    assert load(config.for_form("text_labels"), folder, LABELS).labels == LABELS
+    with pytest.raises(ModelError, match="problem_type = multi_label_classification"):
+        load(config, folder, LABELS)

@@ -90,6 +90,15 @@ def refuse_head(name: str, outputs: Outputs, labels: Sequence[str]) -> ModelErro
     )
 
 
+def refuse_kind(name: str, own: str, wanted: str) -> ModelError:
+    """What is raised where a head was made for another kind of answers (V2): its outputs would be
+    read by the wrong function."""
+    return ModelError(
+        f"{name}: its configuration says problem_type = {own}, and these rows ask for {wanted}: "
+        "one label per row, several or numbers. Evaluate it on rows of its own kind"
+    )
+
+
 def refuse_unsaved(name: str, lacking: Sequence[str]) -> ModelError:
     """What is raised where files lack weights of a classifier."""
     return ModelError(

@@ -33,6 +33,7 @@ from .heads import (
     read_outputs,
     redraw_head,
     refuse_head,
+    refuse_kind,
     refuse_looking_ahead,
     refuse_masked,
     refuse_two_stacks,
@@ -45,6 +46,7 @@ from .tokenizers import embed_special_tokens
 DEFAULT_MAX_LENGTH = 512
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how the classes of language models end
 PEFT_HEADS = frozenset({"classifier", "score"})  # what peft saves of a classifier by itself
+ONE_LABEL = "single_label_classification"  # of transformers' configurations
 NAME_EOS = "Name eos_token in its tokenizer_config.json"
 NO_LIMIT = 1_000_000  # tokenizers without a limit report about 1e30
 
@@ -144,6 +146,9 @@ def _load_classifier(origin: Origin, labels: Sequence[str], asked: Asked) -> Loa
         by_number = asked.problem_type == "regression"
         outputs = read_outputs(config, labels, asked.label_map, by_number=by_number)
         keeps = outputs.fits(labels, trains=asked.trains)
+        kind = asked.problem_type or ONE_LABEL
+        if not asked.trains and config.problem_type not in (None, kind):
+            raise refuse_kind(origin.name, config.problem_type, kind)
         if asked.trains:
             name_outputs(config, outputs.names if keeps else labels)
             config.problem_type = asked.problem_type or config.problem_type

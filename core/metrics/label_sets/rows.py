@@ -203,10 +203,13 @@ def as_lists(marks: Marks, labels: Sequence[str]) -> list[list[str]]:
 def as_one_label(frame: pl.DataFrame) -> pl.DataFrame:
     """The same rows with `label` and `predicted` as one text each: "good, cheap", "(none)".
 
-    For what asks of a row only whether it is right. Rows with one label each stay as they are.
+    For what asks of a row only whether it is right. `confidence` is the probability of exactly this
+    set, were the labels independent. Rows with one label each stay as they are.
     """
     if "labels" not in frame.columns:
         return frame
+    if "probabilities" in frame.columns and frame.height:
+        frame = frame.with_columns(_confidence_of_sets(frame))
 
     def joined(column: str) -> pl.Expr:
         text = pl.col(column).list.join(", ")
@@ -214,6 +217,13 @@ def as_one_label(frame: pl.DataFrame) -> pl.DataFrame:
 
     texts = joined("labels").alias("label"), joined("predicted").alias("predicted")
     return frame.with_columns(*texts)
+
+
+def _confidence_of_sets(frame: pl.DataFrame) -> pl.Series:
+    p = np.array(frame["probabilities"].to_list(), dtype=np.float64)
+    limits = np.array(frame["thresholds"].to_list()) if "thresholds" in frame.columns else 0.5
+    sure = np.where(p >= limits, p, 1 - p).prod(axis=1)
+    return pl.Series("confidence", sure).fill_nan(None)
 
 
 def of_one_label(frame: pl.DataFrame, labels: Sequence[str], label: str) -> pl.DataFrame:

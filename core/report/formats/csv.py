@@ -26,7 +26,9 @@ from . import File
 
 FORMULA = r"^\s*[=+\-@＝＋－＠]"
 PLAIN = r"^[ -~]*$"  # printable ASCII
-OWN_COLUMNS = ("row_id", "label", "predicted", "probabilities", "content", "input", "cluster")
+OWN_COLUMNS = frozenset(
+    ("row_id", "label", "predicted", "probabilities", "confidence", "content", "input", "cluster")
+)
 POINT_COLUMNS = {"step": pl.Int64, "value": pl.Float64}
 METRIC_COLUMNS = {
     "split": pl.String,
@@ -121,7 +123,9 @@ def _columns_of(model: str, frame: pl.DataFrame) -> pl.DataFrame:
     found = [pl.col("row_id")]
     if {"label", "predicted"} <= set(frame.columns):
         found.append(pl.col("predicted").alias(f"{model}_prediction"))
-        if "probabilities" in frame.columns and "labels" not in frame.columns:
+        if "confidence" in frame.columns:
+            found.append(pl.col("confidence").alias(f"{model}_confidence"))
+        elif "probabilities" in frame.columns:
             found.append(pl.col("probabilities").list.max().alias(f"{model}_confidence"))
         right = (pl.col("predicted") == pl.col("label")).fill_null(False)
         found.append(right.alias(f"{model}_correct"))

@@ -102,7 +102,10 @@ def _rows_behind(split: str, models: Models, shown: list[str]) -> str:
     if "probe" in shown:
         sentences.append("The probe is a linear classifier on the frozen base model.")
     if "majority" in shown:
-        sentences.append("The majority always answers the commonest label of train.")
+        answers = "always answers the commonest label of train"
+        if models["majority"].confusion is None:  # rows have several labels
+            answers = "gives every row the labels that more than half of train's rows have"
+        sentences.append(f"The majority {answers}.")
     return " ".join(sentences)
 
 
