@@ -254,6 +254,28 @@ def test_a_base_without_a_probe_says_why_it_has_no_labels(width: int, why: str) 
     assert not any("no probe" in t for t in texts(block_of(exchange, width, View()).lines))
 
 
+def test_labels_of_their_own_are_marked_at_their_thresholds_and_are_no_distribution() -> None:
+    shares, limits = {"toxic": 0.8, "insult": 0.6, "threat": 0.1}, {"toxic": 0.5, "insult": 0.7}
+    limits["threat"] = 0.05
+    exchange = Exchange("the", running=True)
+    for model in ("base", "tuned"):
+        reply = Labelled(model=model, name=model, probabilities=shares, thresholds=limits)
+        add_reply(exchange, reply)
+    lines = texts(block_of(exchange, 90, View()).lines)
+    assert any("both predict toxic, threat" in line for line in lines)
+    assert any("each label stands by itself" in line for line in lines)
+    marked = {line.split()[0]: "✓" in line for line in lines if line.startswith(tuple(shares))}
+    assert marked == {"toxic": True, "insult": False, "threat": True}
+    event = PromptAnswered(
+        prompt="the",
+        step=4,
+        probe=True,
+        tuned_probabilities=shares,
+        thresholds={"tuned": limits},
+    )
+    assert any("toxic, threat" in line for line in texts(strip_lines([event], 90)))
+
+
 def test_who_asked_is_told() -> None:
     assert exchange_of(PromptAnswered(prompt="a", step=1_775)).message == (
         "asked by a person at step 1,775"

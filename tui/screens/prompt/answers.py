@@ -153,9 +153,9 @@ def _label_line(label: str, base: Answer, tuned: Answer, name_width: int, bars: 
         share = answer.probabilities.get(label)
         text = format_share(share) if share is not None else ""
         line.append((fit(bar(share or 0.0, bars), bars), role))
-        given = label in _given(answer)
-        sign = GIVEN if given and answer.thresholds else " "
-        line.append((fit_right(text, SHARE_WIDTH) + sign, "strong" if given else ""))
+        is_given = label in given(answer)
+        sign = GIVEN if is_given and answer.thresholds else " "
+        line.append((fit_right(text, SHARE_WIDTH) + sign, "strong" if is_given else ""))
     if label in base.probabilities and label in tuned.probabilities:
         change = (tuned.probabilities[label] - base.probabilities[label]) * 100
         line.append((fit_right(format_signed(change, 1), CHANGE_WIDTH), "muted"))
@@ -166,7 +166,7 @@ def _verdict_lines(base: Answer, tuned: Answer) -> list[Line]:
     """positive → negative: what the tuning changed about this answer."""
     if not base.probabilities or not tuned.probabilities:
         return []
-    before, after = (", ".join(_given(a)) or NO_LABEL for a in (base, tuned))
+    before, after = (", ".join(given(a)) or NO_LABEL for a in (base, tuned))
     if before == after:
         return [[("both predict ", "muted"), (visible(after), "strong")]]
     return [
@@ -179,7 +179,7 @@ def _verdict_lines(base: Answer, tuned: Answer) -> list[Line]:
     ]
 
 
-def _given(answer: Answer) -> list[str]:
+def given(answer: Answer) -> list[str]:
     """The label of a classifier; of several those whose probability reaches their threshold."""
     shares, limits = answer.probabilities, answer.thresholds
     if limits:

@@ -15,7 +15,7 @@ from ...drawing.lines import Line, describe_hidden, justify, width_of
 from ...drawing.shading import describe_share, first_difference, legend, shade_tokens, split_at
 from ...widgets.framed import Page
 from ...widgets.pane import Pane
-from .answers import MODELS, Exchange
+from .answers import MODELS, NO_LABEL, Exchange, exchange_of, given
 from .talk import Block, View, block_of, joined, token_line
 
 STEP_WIDTH = 13
@@ -43,12 +43,24 @@ def strips_of(prompts: Iterable[PromptAnswered]) -> list[Strip]:
         # What people asked by hand was asked once, at one step.
         if not event.probe:
             continue
+        event = _with_sets(event)
         strip = strips.setdefault(event.prompt, Strip(event.prompt, event))
         strip.frames = [f for f in strip.frames if f.step != event.step]
         strip.frames.append(event)
     for strip in strips.values():
         strip.frames.sort(key=lambda f: f.step)
     return list(strips.values())
+
+
+def _with_sets(event: PromptAnswered) -> PromptAnswered:
+    """Where each label is a yes or no of its own, those given are the answer, as a text."""
+    if not event.thresholds:
+        return event
+    answers = exchange_of(event).answers
+    base, tuned = (", ".join(given(answers[m])) or NO_LABEL for m in MODELS)
+    base = base if event.base_probabilities else ""
+    none: dict[str, float] = {}
+    return replace(event, base=base, tuned=tuned, base_probabilities=none, tuned_probabilities=none)
 
 
 def strip_lines(prompts: Iterable[PromptAnswered], width: int) -> list[Line]:
