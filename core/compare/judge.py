@@ -11,7 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,27 +110,48 @@ def judge(
         default_positive(labels, counts) if judged.task_type.has_labels else None
     )
     frames = _with_decisions(given, frames, labels, positive)
-    evaluation = Evaluation(
-        SPLIT, _clustered(frames, source, judged), source, judged, labels, positive
+    split = SplitPrepared(
+        split=SPLIT,
+        rows=source.height,
+        columns=len(given.table.columns),
+        source=", ".join(given.sources),
+        sha256=given.sha256,
+        labels=counts,
+        distinct_rows=source["content"].n_unique() if "text" in given.table.columns else 0,
     )
-    facts = list(measure(evaluation))
-    run = create_run(config, runs)
-    events = [
-        ColumnsFound(form=form, columns={}),
-        SplitPrepared(
-            split=SPLIT,
-            rows=source.height,
-            columns=len(given.table.columns),
-            source=", ".join(given.sources),
-            sha256=given.sha256,
-            labels=counts,
-            distinct_rows=source["content"].n_unique() if "text" in given.table.columns else 0,
-        ),
-        *([LabelsFixed(labels=list(labels), positive=positive)] if labels else []),
-        *(Note(level="info", text=text) for text in (*given.notes, *notes)),
-    ]
-    _write(run, config, events, evaluation.frames, source, facts)
-    return run
+    made = Judged(config, form, labels, positive, frames, source, split, (*given.notes, *notes))
+    return made.write(runs, "predictions")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions of base and tuned on one split, and what is known of its rows."""
+
+    config: RunConfig  # the task as run.toml has it
+    form: str
+    labels: tuple[str, ...]
+    positive: str | None
+    frames: Frames  # as they are stored
+    source: pl.DataFrame
+    split: SplitPrepared
+    notes: Sequence[str] = ()
+
+    def write(self, runs: Path, origin: str) -> Run:
+        """Measure and judge them, as a finished run of its own. `origin`: who made them."""
+        judged = self.config.for_form(self.form)
+        frames = _clustered(self.frames, self.source, same_input=judged.task_type.writes)
+        evaluation = Evaluation(SPLIT, frames, self.source, judged, self.labels, self.positive)
+        facts = list(measure(evaluation))
+        run = create_run(self.config, runs)
+        named = LabelsFixed(labels=list(self.labels), positive=self.positive)
+        events = [
+            ColumnsFound(form=self.form, columns={}),
+            self.split,
+            *([named] if self.labels else []),
+            *(Note(level="info", text=text) for text in self.notes),
+        ]
+        _write(run, self.config, origin, [*events, *_stored(run, frames, self.source), *facts])
+        return run
 
 
 def _task_of(given: Predictions, task: str | None) -> tuple[str, str]:
@@ -305,8 +326,8 @@ def _counts(frame: pl.DataFrame) -> dict[str, int]:
     return dict(frame.group_by("label").len().sort("label").iter_rows())
 
 
-def _clustered(frames: Frames, source: pl.DataFrame, config: RunConfig) -> Frames:
-    together = rows_together(source, same_input=False)
+def _clustered(frames: Frames, source: pl.DataFrame, *, same_input: bool) -> Frames:
+    together = rows_together(source, same_input)
     if together is None:
         return frames
     return {
@@ -315,15 +336,8 @@ def _clustered(frames: Frames, source: pl.DataFrame, config: RunConfig) -> Frame
     }
 
 
-def _write(
-    run: Run,
-    config: RunConfig,
-    events: Sequence[Event],
-    frames: Frames,
-    source: pl.DataFrame,
-    facts: Sequence[Event],
-) -> None:
-    """Everything that a worker would have left, in its order."""
+def _stored(run: Run, frames: Frames, source: pl.DataFrame) -> list[PredictionsStored]:
+    """The predictions in their files, as a worker leaves them."""
     make_folder(run.predictions)
     text = source["text"]
     known = source.select(
@@ -345,6 +359,11 @@ def _write(
                 split=SPLIT, model=model, path=name, rows=wide.height, sha256=file_sha256(path)
             )
         )
+    return stored
+
+
+def _write(run: Run, config: RunConfig, origin: str, events: Sequence[Event]) -> None:
+    """Everything that a worker would have left, in its order, and the report."""
     started = RunStarted(
         run=run.id,
         name=config.name,
@@ -352,12 +371,11 @@ def _write(
         pid=os.getpid(),
         host=socket.gethostname(),
         ftev_version=__version__,
-        origin="predictions",
+        origin=origin,
     )
     writer = EventWriter(run.events_path)
     try:
-        writer.write(started, *events, *stored, *facts)
-        writer.write(RunFinished(status="finished", time=time.time()))
+        writer.write(started, *events, RunFinished(status="finished", time=time.time()))
     finally:
         writer.close()
     write_report(run)

@@ -14,6 +14,7 @@ from typing import Any
 from ...core.config.config import EvaluateConfig, RunConfig
 from ...core.errors import ConfigError, Fault, RunError
 from ...core.run.runs import Run, create_run, runs_folder
+from ...core.wording.text import visible
 from .show import can_draw_screen, print_json, say
 
 DEMO_FOLDER = "demo_data"
@@ -224,10 +225,33 @@ def evaluate(options: argparse.Namespace) -> int:
     """As `train`, without training. Raises ConfigError for flags that do not go together."""
     announce(options, "reading what to evaluate")
     config = _from_file(options) if options.config else _from_flags(options)
+    if "://" in config.model.base + str(config.model.tuned):
+        return _evaluate_served(config, options)
     if options.self_test:
         config = _with_self_test(config)
         options.headless = not options.detach  # what is asked for is printed
     return start(config, options)
+
+
+def _evaluate_served(config: RunConfig, options: argparse.Namespace) -> int:
+    """Models behind servers: here and now, for there is no engine to be started."""
+    from ...core.compare.served import are_served, evaluate_served
+    from ...core.run.history import read_history
+    from .follow import gate_code, print_outcome
+
+    are_served(config)
+    found = evaluate_served(config, runs_folder(options.runs_dir), lambda text: say(f"  {text}"))
+    history = read_history(found)
+    lines: list[str] = []
+    report = print_outcome(found, history, lines.append)
+    if options.json:
+        print_json(report)
+    else:
+        print(f"run {found.id}: {history.task}")
+        for note in history.notes:
+            print(f"  {visible(note.text)}")
+        print("\n".join(lines))
+    return gate_code(report) if options.gate else 0
 
 
 def _with_self_test(config: RunConfig) -> RunConfig:
@@ -256,7 +280,7 @@ def _from_flags(options: argparse.Namespace) -> RunConfig:
     if missing:
         raise ConfigError(Fault(", ".join(missing), "must be given", "Or name a RUN.toml"))
     table: dict[str, Any] = {
-        "task": options.task or task_of(options.tuned),
+        "task": options.task or _task_of_served(options.tuned) or task_of(options.tuned),
         "folder": str(Path.cwd()),
         "model": {"base": options.base, "tuned": options.tuned},
         "data": {"test": options.data},
@@ -264,6 +288,11 @@ def _from_flags(options: argparse.Namespace) -> RunConfig:
     lines: dict[str, int] = {}
     apply_overrides(table, options.overrides, lines)
     return check_config(table, "eval", lines)
+
+
+def _task_of_served(model: str) -> str:
+    """A server's model writes text."""
+    return "generation" if "://" in model else ""
 
 
 def task_of(model: str) -> str:
