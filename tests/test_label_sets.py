@@ -287,8 +287,18 @@ def test_separated_labels_are_asked_for_where_there_is_doubt(tmp_path: Path) -> 
     assert lists_of(dataset) == [["cheap", "good"], ["good"], [], ["cheap"], ["good"]]
     one = read(tmp_path, text="text", label="label", label_separator="none", bad_rows="skip")
     assert "good,cheap" in one.labels
+    hint = 'label_separator = "," under [data] reads several per row'
+    assert any(hint in remark for remark in one.remarks)
     (tmp_path / "train.csv").write_text('text,label\none,"Paris, France"\ntwo,Rome\nthree,Rome\n')
-    assert read(tmp_path, text="text", label="label").labels == ("Paris, France", "Rome")
+    one = read(tmp_path, text="text", label="label")
+    assert (one.labels, one.remarks) == (("Paris, France", "Rome"), ())
+
+
+def test_columns_of_yes_and_no_are_offered_where_no_label_is_found(tmp_path: Path) -> None:
+    rows = "text,good,bad\n" + "".join(f"some text {i},{i % 2},{1 - i % 2}\n" for i in range(30))
+    (tmp_path / "train.csv").write_text(rows)
+    with pytest.raises(DataError, match=r'label = \["good", "bad"\], several per row'):
+        read(tmp_path)
 
 
 def test_a_rare_label_is_on_both_sides_of_a_split(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ..tasks import find_task
 from .faults import Faults, show_value
 from .formats import Reading
 from .joined import as_text, is_marks, marks_name, opened, renamed
-from .label_sets import holds_lists, looks_separated, separated_fault
+from .label_sets import columns_of_marks, holds_lists, looks_separated, separated_fault
 from .labels import describe_scale, is_scale, sort_labels
 from .row_forms import MADE, NAMES, PAIRS, Becomes, column_of, find_row_forms
 from .sources import Table
@@ -405,6 +405,10 @@ def _ask(role: str, table: Table, fatal: Faults) -> None:
     listing = "".join(f"\n    {line}" for line in [*lines, *_unlisted(table)])
     first = role.split()[0]
     example = f'{role} = "…"' if role in ROLES else 'prompt = "…" and completion = "…"'
+    if role == "label" and len(marks := columns_of_marks(table)) > 1:
+        some = ", ".join(f'"{show_value(name)[1:-1]}"' for name in marks[:_SAMPLES])
+        more = ", …" if len(marks) > _SAMPLES else ""
+        example += f" (or label = [{some}{more}], several per row)"
     what = f"which column is the {role} is not certain" if first == role else f"has no sure {role}"
     remedy = f"Write {example} under [data]; columns:{listing}"
     fatal.about(f"data.{first}").add("columns", table.files[0], what, remedy)

@@ -13,7 +13,7 @@ import polars as pl
 
 from ..wording.numbers import format_count
 from .faults import show_value
-from .label_sets import count_labels, describe_sets
+from .label_sets import count_labels, describe_sets, joined_labels
 from .labels import find_variants
 from .rows import input_of
 from .sources import Table
@@ -47,6 +47,10 @@ def remarks(
     found = [*_traces(frame), *_like_labels(frame, labels), *_groups(frame), *_gaps(table)]
     if "labels" in frame.columns:
         found = [describe_sets(frame), *found]
+    if "label" in frame.columns and (several := joined_labels(labels)):
+        sign, label = several
+        how = f'label_separator = "{sign}" under [data] reads several per row'
+        found.append(f'a label holds "{sign}", such as {show_value(label)}: {how}')
     if "targets" in frame.columns:
         found = [*describe_targets(frame, tuple(labels)), *found]
     return tuple(found)

@@ -57,6 +57,27 @@ def _written_list(text: str) -> list[object] | None:
     return None
 
 
+def columns_of_marks(table: Table) -> list[str]:
+    """The columns that hold nothing but yes and no, as far as one looks."""
+    found = []
+    for name, column in table.columns.items():
+        seen = [value for value in column.head(_SEEN).to_list() if value is not None]
+        texts = {str(value).strip().lower() for value in seen}
+        if len(texts) == 2 and texts <= YES | NO and texts & YES and texts & NO:
+            found.append(name)
+    return found
+
+
+def joined_labels(labels: Iterable[str]) -> tuple[str, str] | None:
+    """A sign, and a label that may be several: no space follows the sign, as in "good,cheap"."""
+    for label in labels:
+        for sign in SEPARATORS:
+            parts = label.split(sign)
+            if len(parts) > 1 and all(p and p == p.strip() and " " not in p for p in parts):
+                return sign, label
+    return None
+
+
 def looks_separated(counts: Mapping[str, int]) -> str:
     """The sign that may stand between several labels of one text; empty where none does.
 
