@@ -4,9 +4,10 @@
 
 Each side is one command on the same files: it loads the model, trains it, validates at the end of
 each epoch, keeps the best epoch's weights, scores test and saves the model. The script is Trainer
-or SFTTrainer with its best flags. ftev takes part twice: with all of its own evaluation, and with
-training and test scores alone, which is all that the script gives. Sides take turns. CPU is that of
-all processes of a side; memory is the most that they have together, shared pages counted once.
+or SFTTrainer with its best flags. ftev takes part with all of its own evaluation, of language
+models without answers to test prompts, and with training and test scores alone, which is all that
+the script gives. Sides take turns. CPU is that of all processes of a side; memory is the most that
+they have together, shared pages counted once.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from typing import Any
 from measure import section, table
 from whole_job_cases import CASES, write_case
 
-SCRIPT, ALL, SCORES = "script", "ftev", "ftev, scores only"
-SIDES = (SCRIPT, ALL, SCORES)
+SCRIPT, ALL, SILENT, SCORES = "script", "ftev", "ftev, no answers", "ftev, scores only"
+SIDES = (SCRIPT, ALL, SILENT, SCORES)
 PEER = Path(__file__).with_name("whole_job_peer.py")
 PACKAGES = ("torch", "transformers", "trl", "datasets", "peft")
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: a worker in a session of its own is counted too
-EVALUATION = ("self_test_rows=0", "parity_rows=0", "completions=0", "probe=false")
+ANSWERS = ("completions=0",)
+EVALUATION = (*ANSWERS, "self_test_rows=0", "parity_rows=0", "probe=false")
+LEFT_OUT = {ALL: (), SILENT: ANSWERS, SCORES: EVALUATION}
 LOOK_SECONDS = 0.2
 
 
@@ -58,7 +61,7 @@ def run_side(side: str, case: Path, seed: int, python: str) -> dict[str, Any]:
         if side == SCRIPT:
             command = [python, str(PEER), str(case), str(seed), str(out)]
         else:
-            command = _ftev(case, seed, out, [] if side == ALL else EVALUATION)
+            command = _ftev(case, seed, out, LEFT_OUT[side])
         started, before = time.time(), _spent_by_children()
         process = subprocess.Popen(
             command, stdout=(out / "log").open("wb"), env={**os.environ, **ENVIRONMENT}
@@ -74,7 +77,7 @@ def run_side(side: str, case: Path, seed: int, python: str) -> dict[str, Any]:
     return {"cpu": cpu, "wall": wall, "memory": peak, **found}
 
 
-def _ftev(case: Path, seed: int, out: Path, left_out: list[str] | tuple[str, ...]) -> list[str]:
+def _ftev(case: Path, seed: int, out: Path, left_out: tuple[str, ...]) -> list[str]:
     given = [f"train.seed={seed}", *(f"evaluate.{setting}" for setting in left_out)]
     settings = [part for setting in given for part in ("--set", setting)]
     command = [sys.executable, "-m", "ftev", "train", str(case / "run.toml"), "--headless"]
@@ -142,7 +145,8 @@ def measured(args: argparse.Namespace, name: str, folder: Path) -> list[str]:
     """A table and its line: every side of a case, in turns, a round per seed."""
     case = folder / name
     words = write_case(name, case, args)
-    found = {side: Taken() for side in args.sides}
+    silent = name == "classifier"  # has no answers to leave out
+    found = {side: Taken() for side in args.sides if not (silent and side == SILENT)}
     for seed in args.seeds:
         for side, taken in found.items():
             taken.runs.append(run_side(side, case, seed, args.peer_python))
