@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from ftev.core.analysis import Evaluation, at_own_thresholds, measure
+from ftev.core.analysis.flips import label_flips
 from ftev.core.analysis.label_sets import choose_thresholds
 from ftev.core.config.config import DataConfig, ModelConfig, RunConfig
 from ftev.core.config.objective import ObjectiveConfig
@@ -143,6 +144,9 @@ def test_thresholds_are_chosen_on_validation_and_frozen() -> None:
     assert (marks_of(decided, "predicted") == own).all()
     assert decided["predicted_at_half"].to_list() == test["predicted"].to_list()
     assert not list(contradictions_within(decided, LABELS))
+    shares = np.array(test["probabilities"].to_list())
+    sure = np.where(own, shares, 1 - shares).prod(axis=1)
+    assert label_flips(test, decided)["to_confidence"].to_numpy() == AGREES(sure)
 
 
 def test_a_label_with_few_rows_stays_at_one_half_with_the_reason() -> None:
@@ -302,9 +306,11 @@ def test_columns_of_yes_and_no_are_offered_where_no_label_is_found(tmp_path: Pat
 
 
 def test_a_rare_label_is_on_both_sides_of_a_split(tmp_path: Path) -> None:
+    """However many sets of labels there are: each row counts by the rarest that it has."""
+    common = [[name for k, name in enumerate("abcd") if i // 20 >> k & 1] for i in range(200)]
     rows = [
-        json.dumps({"text": f"row {i}", "labels": ["common"] * (i % 2) + ["rare"] * (i % 20 == 0)})
-        for i in range(200)
+        json.dumps({"text": f"row {i}", "labels": own + ["rare"] * (i % 20 == 0)})
+        for i, own in enumerate(common)
     ]
     (tmp_path / "train.csv").write_text("\n".join(rows))
     data = DataConfig(train="train.csv", format="jsonl", validation=0.2)
