@@ -8,6 +8,9 @@
     run.report("md")
     ftev.judge(frame)              # predictions with id, truth, base and tuned: a run, as above
 
+    trainer.add_callback(ftev.FtevCallback())      # transformers and TRL: live, obeys stop
+    with ftev.start("name", max_steps=100) as run:  # any loop: run.log(step, {"train/loss": 1.2})
+
 Nothing here needs torch. `import ftev` imports nothing of the rest: every command starts with it.
 """
 
@@ -16,8 +19,9 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .api import Run, judge, open
+    from .loops import FtevCallback, start
 
-__all__ = ["Run", "__version__", "judge", "open"]
+__all__ = ["FtevCallback", "Run", "__version__", "judge", "open", "start"]
 __version__ = "0.1.0"
 
 # Installed, core/ and tui/ are in this folder. In a checkout they stand beside it.
@@ -26,6 +30,10 @@ if not os.path.exists(os.path.join(__path__[0], "core")):
 
 
 def __getattr__(name: str) -> object:
+    if name in ("FtevCallback", "start"):
+        from . import loops
+
+        return getattr(loops, name)
     if name in __all__:
         from . import api
 

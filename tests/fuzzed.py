@@ -374,8 +374,8 @@ def _without_steps(data: bytes) -> bytes:
 def requests_target(folder: Path) -> Iterator[Target]:
     """Lines on a worker's socket, answered by the models of the demo as a worker answers them."""
     from ftev.core.engine.answering.answer import answer_question
-    from ftev.core.engine.worker.listen import Listener
     from ftev.core.engine.worker.session import Session
+    from ftev.core.run.listen import Listener
 
     write_demo("generation", folder)
     config = load_config(folder / "run.toml", ["model.max_length=32"])  # no answer is long

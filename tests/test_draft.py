@@ -85,7 +85,7 @@ def test_what_is_shown_of_a_value_is_read_as_that_value(data: st.DataObject) -> 
     if isinstance(value, list) and len(value) == 1 and str in members(setting.type):
         return  # one file is a file
     if isinstance(value, str) and (
-        value != value.strip() or not value or "|" in value or value.startswith("[")
+        value != value.strip() or not value or "|" in value or value.startswith(("[", "{"))
     ):
         return  # free text is taken without the space around it
     read = read_value(setting.type, show_value(value))

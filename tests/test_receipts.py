@@ -44,7 +44,7 @@ from msgspec.structs import replace
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"
 TASKS = ("classification", "generation")
-NO_RATIO = ("bleu", "chrf")
+NO_RATIO = ("bleu", "chrf", "r2", "spearman")
 
 
 @cache

@@ -227,7 +227,7 @@ def read_value(hint: object, text: str) -> object:
                 return kind(text)
             except ValueError:
                 continue
-    if any(get_origin(kind) is dict for kind in kinds):
+    if text.startswith("{") and any(get_origin(kind) is dict for kind in kinds):
         return _read_table(text)
     if any(get_origin(kind) is list for kind in kinds):
         return _read_list(text, alone=str in kinds)

@@ -29,8 +29,9 @@ from ... import __version__
 from ..config.config import RunConfig
 from ..errors import FtevError
 from ..run.events import Note, RunFinished, RunStarted
+from ..run.listen import Listener
 from ..run.runs import Run, newest_whole, step_of, way_on
-from .distributed.members import Members, place_in_world
+from .distributed.members import Members, name_of_launch, place_in_world
 from .worker.endings import (
     Stopped,
     end_without,
@@ -41,7 +42,6 @@ from .worker.endings import (
     leave,
     write_report,
 )
-from .worker.listen import Listener
 from .worker.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main() -> int:
     if rank:  # no lock and no socket: one worker has a run, whatever its number of processes
         return _follow(Members(run, rank, world))
     try:
-        with Listener(run) as listener:
+        with Listener(run, name_of_launch()) as listener:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: listener.stop.set())
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may go, the run stays

@@ -37,10 +37,10 @@ from ftev.core.engine.training import train as training_loop
 from ftev.core.engine.training.best import Best
 from ftev.core.engine.training.train import read_steps, train
 from ftev.core.engine.training.trainer import Trainer, plan_training
-from ftev.core.engine.worker.listen import Listener
 from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.engine.worker.session import Session
 from ftev.core.run.events import EventReader, EventWriter, StepDone
+from ftev.core.run.listen import Listener
 from ftev.core.run.runs import Run
 from measure import section, table
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM

@@ -25,7 +25,6 @@ from ftev.core.engine.answering.answer import at_checkpoint, make_room_for_train
 from ftev.core.engine.scoring.rows import prompt_text
 from ftev.core.engine.training.best import Best, update_best
 from ftev.core.engine.training.checkpoints import checkpoint_path
-from ftev.core.engine.worker.listen import Listener
 from ftev.core.engine.worker.session import Session, load_finished
 from ftev.core.errors import RunError
 from ftev.core.run.control import AskPrompt, Completed, Labelled, ask
@@ -33,6 +32,7 @@ from ftev.core.run.estimate import training_memory
 from ftev.core.run.events import EventWriter
 from ftev.core.run.history import read_history
 from ftev.core.run.launch import start_worker, wait_until_listening
+from ftev.core.run.listen import Listener
 from ftev.core.run.runs import Run, create_run
 from ftev.tui.screens.charts.plot import waited
 from hypothesis import given, settings

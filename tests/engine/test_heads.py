@@ -25,11 +25,11 @@ from ftev.core.engine.models import load, models
 from ftev.core.engine.models.heads import Outputs, merge_labels, read_outputs, suggest_map
 from ftev.core.engine.scoring.conclude import evaluate_split
 from ftev.core.engine.stages import load_base_model, read_data, take_given_model
-from ftev.core.engine.worker.listen import Listener
 from ftev.core.engine.worker.outbox import Outbox
 from ftev.core.engine.worker.session import Session
 from ftev.core.errors import ConfigError, ModelError
 from ftev.core.run.history import read_history
+from ftev.core.run.listen import Listener
 from ftev.core.run.runs import create_run
 from ftev.core.tasks import find_task
 from safetensors.torch import load_file, save_file

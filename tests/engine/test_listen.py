@@ -20,10 +20,8 @@ import story
 import waiting
 from ftev.core.catalog.run_facts import RunEntry, read_facts
 from ftev.core.config.config import EvaluateConfig, RunConfig
-from ftev.core.engine.worker import listen
-from ftev.core.engine.worker.listen import Listener
 from ftev.core.errors import ConfigError
-from ftev.core.run import control, launch
+from ftev.core.run import control, launch, listen
 from ftev.core.run.control import (
     Accepted,
     AskPrompt,
@@ -41,6 +39,7 @@ from ftev.core.run.control import (
 )
 from ftev.core.run.history import read_history
 from ftev.core.run.launch import is_stopping, start_worker, stop_worker, wait_until_listening
+from ftev.core.run.listen import Listener
 from ftev.core.run.lock import hold_run
 from ftev.core.run.runs import Run, create_run
 from ftev.tui.cli import main

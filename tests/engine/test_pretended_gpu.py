@@ -63,8 +63,8 @@ def job(task: str, base: Path, place: Path) -> Any:
 def take(config: Any, place: Path, run: Any = None, **more: Any) -> Any:
     """A run from its first event to its last, in this process: its history, and the run."""
     from ftev.core.engine import __main__ as engine
-    from ftev.core.engine.worker.listen import Listener
     from ftev.core.run.history import read_history
+    from ftev.core.run.listen import Listener
     from ftev.core.run.runs import create_run
 
     stop_at, questions = more.get("stop_at"), more.get("questions", [])
@@ -106,8 +106,8 @@ def facts(history: Any, waits: Counter[tuple[str, str]]) -> dict[str, Any]:
 def lora_job(folder: Path) -> dict[str, Any]:
     """In bfloat16, gradients accumulated; stopped after 2 steps, resumed and asked things."""
     from ftev.core.config.config import LoraConfig
-    from ftev.core.engine.worker.listen import Question
     from ftev.core.run.control import AskPrompt, AskTrace
+    from ftev.core.run.listen import Question
     from pretended_gpu import pretended_gpu
 
     config = job("generation", folder.parent / "generation" / "base", folder)

@@ -25,10 +25,10 @@ from ftev.core.engine.__main__ import work
 from ftev.core.engine.distributed.follow import hash_of_tokenizer, hash_of_weights
 from ftev.core.engine.distributed.ranks import deal
 from ftev.core.engine.models.load import load_causal
-from ftev.core.engine.worker.listen import Listener
 from ftev.core.run.events import EventReader
 from ftev.core.run.history import History, read_history
 from ftev.core.run.launch import WORKER, child_environment, python_command, start_worker
+from ftev.core.run.listen import Listener
 from ftev.core.run.lock import hold_run
 from ftev.core.run.runs import Run, create_run, step_of
 from safetensors.torch import load_file

@@ -26,8 +26,8 @@ from ftev.core.engine.training.trainer import (
     cut_finer,
     plan_training,
 )
-from ftev.core.engine.worker.listen import Listener
 from ftev.core.run.history import read_history
+from ftev.core.run.listen import Listener
 from ftev.core.run.runs import Run, create_run
 from test_train import rows_of, weights
 

@@ -33,6 +33,7 @@ from ...run.control import (
     TokenMade,
 )
 from ...run.events import PromptAnswered
+from ...run.listen import Listener, Question
 from ..models.devices import free_memory
 from ..models.models import Loaded, stop_ids
 from ..models.tokenizers import check_prompt, same_tokens
@@ -42,7 +43,6 @@ from ..scoring.token_scores import cross_score
 from ..training.checkpoints import checkpoint_path
 from ..training.probe import features
 from ..worker.endings import explain
-from ..worker.listen import Listener, Question
 from ..worker.session import Session
 from .generate import Voice, generate
 from .trace import BASE_BY_PROBE, trace_text

@@ -12,10 +12,10 @@ from typing import NoReturn
 from ...errors import FtevError, RunError
 from ...run.events import EventWriter, Note, RunFinished
 from ...run.history import read_history
+from ...run.listen import Listener
 from ...run.lock import run_lock
 from ...run.runs import SILENT_SECONDS, Run
 from ..distributed.members import Members, lost_the_line, way_on
-from .listen import Listener
 from .outbox import Outbox
 
 CERTAINTY_SECONDS = 2 * SILENT_SECONDS  # by then a rank that cannot be reached is known to be lost

@@ -24,6 +24,7 @@ from ...judgement.selection import of_models
 from ...metrics.analyses import LabelThresholds
 from ...run.events import Event, LabelsFixed, Note, Progress, SplitPrepared, StageDone, StageStarted
 from ...run.history import STAGES, History, read_history
+from ...run.listen import Listener
 from ...run.runs import Run, step_of, weights_of
 from ...tasks import Task
 from ..distributed.ranks import Ranks
@@ -36,7 +37,6 @@ from ..scoring.scorer import Scorer, find_scorer
 from ..training.best import ValidationRows
 from ..training.probe import Features, Probe, load_probe
 from .endings import Stopped
-from .listen import Listener
 from .outbox import Outbox
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""The worker's control socket: answers status at once, keeps prompts for the gap between steps."""
+"""The control socket of who trains: status is answered at once, prompts between two steps.
+
+Our worker has one, and so does a loop of somebody else's that reports to ftev.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ...files.disk import RESUME, process_start, write_whole, writing
-from ...files.reading import BROKEN
-from ...run.control import (
+from ..files.disk import RESUME, process_start, write_whole, writing
+from ..files.reading import BROKEN
+from .control import (
     LINE_LIMIT,
     Accepted,
     AskCheckpoint,
@@ -30,9 +33,8 @@ from ...run.control import (
     encode_message,
     socket_path,
 )
-from ...run.lock import hold_run
-from ...run.runs import HEARTBEAT_SECONDS, Run, WorkerInfo
-from ..distributed.members import name_of_launch
+from .lock import hold_run
+from .runs import HEARTBEAT_SECONDS, Run, WorkerInfo
 
 AGAIN_SECONDS = 0.1
 SAVED_FIRST = "stopping: the state is saved first"
@@ -59,8 +61,9 @@ class Listener:
     Flags are read by the run between steps.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, launch: str = "") -> None:
+        """`launch`: names the launcher of several processes, where there is one."""
+        self.run, self._launch = run, launch
         self.state, self.step = "starting", 0
         self.stop, self.pause, self.checkpoint = (threading.Event() for _ in range(3))
         self.questions: queue.Queue[Question] = queue.Queue()
@@ -98,7 +101,7 @@ class Listener:
     def _write_worker_file(self) -> None:
         pid = os.getpid()
         host, where = socket.gethostname(), str(self._path)
-        info = WorkerInfo(pid, process_start(pid), host, where, name_of_launch())
+        info = WorkerInfo(pid, process_start(pid), host, where, self._launch)
         write_whole(self.run.worker_path, msgspec.json.encode(info), RESUME)
 
     def _beat(self) -> None:
