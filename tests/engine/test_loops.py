@@ -164,3 +164,55 @@ def test_a_trainer_of_transformers(causal_folder: Path, tmp_path: Path, way: str
     assert "validation/loss" in history.scalars.series
     assert (tmp_path / "out" / "checkpoint-6").is_dir()
     shutil.rmtree(tmp_path / "out")
+
+
+RANKS = """
+import sys, torch
+import ftev
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from ftev.core.run.control import AskStop, ask
+
+base, folder = sys.argv[1:3]
+rows = [{"input_ids": row, "labels": row} for row in torch.randint(5, 90, (256, 12))]
+args = TrainingArguments(
+    folder + "/out", max_steps=30, per_device_train_batch_size=2, logging_steps=2,
+    save_strategy="no", report_to="none", use_cpu=True, disable_tqdm=True,
+)
+report = ftev.FtevCallback(runs_dir=folder + "/runs")
+
+class Screen(TrainerCallback):
+    def on_step_end(self, args, state, control, **more):
+        if state.global_step == 12 and report.run is not None:
+            list(ask(report.run, AskStop()))
+
+model = AutoModelForCausalLM.from_pretrained(base)
+trainer = Trainer(model, args, train_dataset=rows, callbacks=[Screen(), report])
+trainer.train()
+print(f"[ended at {trainer.state.global_step}]", flush=True)
+"""
+
+
+def test_all_processes_stop_where_the_first_was_asked(causal_folder: Path, tmp_path: Path) -> None:
+    program = tmp_path / "train.py"
+    program.write_text(RANKS)
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [*ranks, str(program), str(causal_folder), str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("[ended at 12]") == 2
+    [run] = list_runs(tmp_path / "runs")  # of the first process alone
+    finished = read_history(run).finished
+    assert finished is not None
+    assert finished.status == "stopped"
