@@ -446,3 +446,15 @@ def test_the_task_of_a_model_is_read_from_its_config(
 ) -> None:
     (tmp_path / name).write_text(json.dumps(config))
     assert task_of(str(tmp_path)) == task
+
+
+def test_numbers_are_printed_though_no_token_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    from ftev.core.run.control import Completed
+    from ftev.tui.commands.prompt import Stream
+
+    whole = [
+        Completed(model=m, text=f"score {n}", tokens=0, seconds=0.1, ended_by_eos=True)
+        for m, n in (("base", "1,566.71"), ("tuned", "1,564.32"))
+    ]
+    Stream().show(iter(whole))
+    assert capsys.readouterr().out == "base:\nscore 1,566.71\n\ntuned:\nscore 1,564.32\n\n"

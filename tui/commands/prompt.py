@@ -170,6 +170,9 @@ class Stream:
 
 
 def _finish(reply: Completed) -> None:
+    if not reply.tokens and reply.text:  # numbers: they come whole, not token by token
+        print("\n".join(visible_lines(reply.text)), end="\n\n")
+        return
     end = "ended by itself" if reply.ended_by_eos else "cut at its length"
     print(f"\n  ({reply.tokens:,} tokens in {reply.seconds:.1f} s, {end})\n")
     if reply.likelihoods:
