@@ -14,6 +14,7 @@ from .core.report.formats import render_as
 from .core.report.report import build_report
 from .core.run import runs
 from .core.run.event_lines import use_history
+from .core.run.foreign.imported import find_run
 from .core.run.history import read_history
 
 
@@ -83,9 +84,10 @@ def judge(
 
 
 def open(run: str | Path, runs_dir: str | Path | None = None) -> Run:
-    """A run by its directory, its name or a unique prefix in `runs_dir`, or "latest".
+    """A run by its directory, its name or a unique prefix in `runs_dir`, or "latest"; also by the
+    path of a log that another tool wrote, read as it stands now.
 
     `runs_dir`: default FTEV_RUNS, else ./runs. Raises FtevError where there is no such run.
     """
     folder = runs.runs_folder(None if runs_dir is None else str(runs_dir))
-    return Run(runs.open_run(str(run), folder).path)
+    return Run(find_run(str(run), folder).path)

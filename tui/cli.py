@@ -260,7 +260,12 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_looking(commands: _Commands) -> None:
-    commands.add_for_run("open", "open", "attach to a run, or replay one")
+    opened = commands.add_for_run(
+        "open", "open", "attach to a run, replay one, or follow the log of another tool by its path"
+    )
+    opened.add_argument(
+        "--run", dest="of_log", metavar="NAME", help="which run of a log that holds several"
+    )
     commands.add("list", "list_runs", "the runs, newest first, each with its headline")
     commands.add(
         "samples", "list_runs.copy_samples", "two finished runs to look at, without weights"

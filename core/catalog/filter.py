@@ -195,7 +195,10 @@ def read_number(text: str) -> float:
 
 SORTS = ("newest", "name", "status", "metric", "duration")
 GROUPS = ("", "task", "base model", "training file", "tag")
-_STATUSES = ("running", "paused", "starting", "died", "failed", "unreadable", "stopped", "finished")
+_STATUSES = (
+    *("running", "paused", "starting", "quiet"),
+    *("died", "failed", "unreadable", "stopped", "finished"),
+)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def count_test_readings(run: Run, test: SplitPrepared) -> TestReadings:
     `other_configs` of them had other settings (name and folder aside); `more` says that there
     were more runs than were looked at.
     """
-    others = [r for r in list_runs(run.path.parent) if r.path.name != run.path.name]
+    others = [r for r in list_runs(run.folder) if r.path.name != run.path.name]
     readers = [r for r in others[:RUNS_READ] if _has_read(r, test)]
     own = _settings(run)
     differing = [r for r in readers if own is None or _settings(r) != own]

@@ -17,7 +17,8 @@ from ... import __version__
 from ..errors import RunError
 from ..files.disk import write_whole
 from ..files.reading import BROKEN
-from ..run.runs import Run, list_runs
+from ..run.foreign.found import sources_below
+from ..run.runs import FOREIGN, Run, list_runs
 from ..wording.numbers import DASH
 from .notes import read_notes
 
@@ -70,6 +71,7 @@ class _Listed(msgspec.Struct, frozen=True):
 
 def list_entries(folder: Path, read: Callable[[Run], Summary]) -> list[Summary]:
     """Of a run that is over and has not changed, only what people wrote on it is read again."""
+    refresh_logs(folder)
     known, found, kept = _read_listed(folder), [], {}
     for run in list_runs(folder):
         stamp = stamp_of(run)
@@ -86,6 +88,18 @@ def list_entries(folder: Path, read: Callable[[Run], Summary]) -> list[Summary]:
         with contextlib.suppress(RunError):  # a folder that may not be written to has no cache
             write_whole(folder / LISTED_FILE, content)
     return found
+
+
+def refresh_logs(folder: Path) -> bool:
+    """Bring the logs of other tools in a folder of runs up to date, and those opened there before;
+    whether anything was new. What cannot be read is listed as far as it was read.
+    """
+    found = sources_below(folder)
+    if not found and not (folder / FOREIGN).is_dir():
+        return False
+    from ..run.foreign.imported import update_all  # folds and events are paid where there is a log
+
+    return update_all(folder, found)
 
 
 def _read_listed(folder: Path) -> dict[str, tuple[Stamp, Summary]]:

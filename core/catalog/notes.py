@@ -17,7 +17,7 @@ from ..errors import Fault, RunError
 from ..files.disk import write_whole, writing
 from ..files.reading import read_json
 from ..run.lock import is_held
-from ..run.runs import Run
+from ..run.runs import TRASH, Run
 
 NOTES_FILE = "notes.json"
 
@@ -61,15 +61,12 @@ def read_tags(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-TRASH = ".trash"  # a name that listing runs passes over
-
-
 def move_to_trash(run: Run) -> Path:
     """Move a run directory into the trash of its folder, and return where it lies now.
 
     Raises RunError while its worker is alive, and where it cannot be moved.
     """
-    if is_held(run):
+    if is_held(run) and not run.is_foreign:  # of a log only our reading of it is moved
         raise RunError(Fault(run.id, "its worker is alive", "Stop the run first"))
     trash = run.path.parent / TRASH
     target = _free_name(trash / run.id)

@@ -81,6 +81,8 @@ def status_of(run: Run, facts: RunFacts) -> str:
     if facts.ended:
         return facts.ended
     alive = run.worker_alive()
+    if not alive and run.is_foreign:
+        return "quiet"
     if not alive:
         return "died" if facts.started or run.worker() is not None else "starting"
     return "paused" if facts.paused else "running"

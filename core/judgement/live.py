@@ -17,6 +17,7 @@ from ..metrics.metric import METRICS, observed
 from ..metrics.sums import margins_of_cells, token_totals
 from ..run.events import Evaluated
 from ..run.history import NOISE_ERRORS, History, Stage
+from ..run.logged import VALIDATION_LOSS
 from ..tasks import Task
 
 ACTIVITIES = (  # what goes on while each stage runs
@@ -44,7 +45,7 @@ def live_figure(history: History, metric: str) -> LiveFigure | None:
     """None before the first evaluation; another metric only where this one is not measured yet."""
     series = history.validation_series()
     if not series:
-        return None
+        return _logged_figure(history)
     last = series[-1]
     values = evaluation_values(last, history)
     known = next((name for name in (metric, *FALLBACKS) if name in values), None)
@@ -55,6 +56,12 @@ def live_figure(history: History, metric: str) -> LiveFigure | None:
     if reference is None or e is last:
         return LiveFigure(known, last.step, values[known])
     return LiveFigure(known, last.step, values[known], reference, model)
+
+
+def _logged_figure(history: History) -> LiveFigure | None:
+    """The validation loss as another loop logged it."""
+    logged = history.scalars.series.get(VALIDATION_LOSS)
+    return LiveFigure("loss", logged.step[-1], logged.value[-1]) if logged else None
 
 
 def live_reference(history: History) -> tuple[str, Evaluated | None]:

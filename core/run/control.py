@@ -20,7 +20,7 @@ import msgspec
 
 from ..errors import ConfigError, Fault, LateError, RunError
 from ..files.reading import BROKEN, reason
-from .runs import Run
+from .runs import Run, refuse_foreign
 
 LINE_LIMIT = 4 << 20  # bytes of a request
 FOLDER_LENGTH = 80  # characters
@@ -339,6 +339,7 @@ def ask(
     if len(asked) > LINE_LIMIT:
         what = f"has {len(asked) / (1 << 20):.1f} MiB, and a worker takes {LINE_LIMIT >> 20} MiB"
         raise ConfigError(Fault("the prompt", what, "Ask with a shorter text"))
+    refuse_foreign(run)
     worker = run.worker()
     if worker is None or not worker.socket or not run.worker_alive():
         raise RunError(f"{run.id}: no worker is running")

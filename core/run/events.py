@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -422,6 +422,12 @@ def encode_event(event: Event) -> bytes:
     if b"null" in line:  # msgspec writes NaN so; None is left out as a default
         line = _encoder.encode(spell_numbers(event))
     return line + b"\n"
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """The same of many at once, which takes half the time."""
+    lines = _encoder.encode_lines(events)
+    return b"".join(map(encode_event, events)) if b"null" in lines else lines
 
 
 def spell_numbers(value: object) -> Any:

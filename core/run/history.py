@@ -325,6 +325,11 @@ class History:
         return self.started.origin if self.started else "ftev"
 
     @property
+    def is_log(self) -> bool:
+        """Whether it was read from a log, which names no process."""
+        return self.started is not None and not self.started.pid
+
+    @property
     def task_type(self) -> Task:
         return find_task(self.task)
 
@@ -380,9 +385,12 @@ class History:
         return max(0, self.max_steps - self.step) * sum(recent) / max(1, taken)
 
     def status(self, alive: bool) -> str:
-        """starting, running, paused, finished, stopped, failed or died."""
+        """starting, running, paused, finished, stopped, failed or died; quiet: another tool's log
+        that is not written to, whose process is not known."""
         if self.finished:
             return self.finished.status
+        if not alive and self.is_log:
+            return "quiet"
         if not alive:
             return "died" if self.started else "starting"
         return "paused" if self.paused else "running"

@@ -26,7 +26,7 @@ from ..files.disk import parent_of, writing
 from ..files.reading import decode_json
 from .control import Accepted, AskStatus, AskStop, StatusReply, ask
 from .lock import held, is_held, refuse_second_worker
-from .runs import Run
+from .runs import Run, refuse_foreign
 
 WORKER = "ftev.core.engine"
 # Threads that wait sleep. Spinning, a tiny model trains 1.4 times as fast on an idle machine, but
@@ -45,6 +45,7 @@ def start_worker(
     where there are not so many, HeldError where a worker has the run; where another one takes it
     at this moment, the process ends by itself, and `refuse_if_second` reports it.
     """
+    refuse_foreign(run)
     require_engine()
     refuse_second_worker(run)
     alone = "--serve" in arguments or gpu is not None
@@ -159,6 +160,7 @@ def resume_worker(run: Run) -> subprocess.Popen[bytes]:
 
 def make_way(run: Run, seconds: float = 120.0) -> None:
     """Have the worker of an ended run end, where one is still there to answer prompts."""
+    refuse_foreign(run)
     if run.worker_alive():
         with contextlib.suppress(RunError):  # it is ending by itself
             ask_to_stop(run)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     )
 
 TRAINING_STATE = "training_state.json"  # its presence makes a checkpoint resumable
+ORIGIN = "origin.json"  # its presence makes a run directory one of another tool's log
+TRASH = ".trash"  # of a folder of runs: a name that listing them passes over
+FOREIGN = ".foreign"  # of a folder of runs: where those stand
+NOT_OURS = "is the log of another tool: ftev reads it, and cannot steer, resume or prompt that run"
+NOT_OURS_REMEDY = "`ftev-tui eval` scores its model once it is saved"
+QUIET_SECONDS = 600.0  # a log that was not written to for so long may have come to its end
 HEARTBEAT_SECONDS = 2.0
 SILENT_SECONDS = 30.0  # a worker on another host is taken for dead after this
 
@@ -74,6 +80,16 @@ class Run:
     def model_path(self) -> Path:
         return self.path / "model"
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was read from a log of another tool: no worker of ours belongs to it."""
+        return (self.path / ORIGIN).exists()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of runs that lists it."""
+        return self.path.parent.parent if self.path.parent.name == FOREIGN else self.path.parent
+
     def config(self) -> RunConfig:
 
         from ..config.config_file import load_config
@@ -98,13 +114,21 @@ class Run:
         """Never guessed from silence alone: process and start time here, heartbeat elsewhere."""
         worker = self.worker()
         if worker is None:
-            return False
+            return self._is_written_to()
         if worker.host == socket.gethostname():
             return process_start(worker.pid) == worker.started
         try:
             return time.time() - self.worker_path.stat().st_mtime < SILENT_SECONDS
         except OSError:
             return False
+
+    def _is_written_to(self) -> bool:
+        """Of a log of another tool, whose processes are not known: its events have its time."""
+        try:
+            at = self.events_path.stat().st_mtime
+        except OSError:
+            return False
+        return time.time() - at < QUIET_SECONDS and self.is_foreign
 
     def memory_held(self) -> int | None:
         """Bytes that its worker holds: also one of a run that is over, which answers prompts.
@@ -115,6 +139,12 @@ class Run:
         if worker is None or not self.worker_alive():
             return None
         return memory_of(worker.pid) if worker.host == socket.gethostname() else 0
+
+
+def refuse_foreign(run: Run) -> None:
+    """Raises RunError where no worker of ours belongs to a run, or ever will."""
+    if run.is_foreign:
+        raise RunError(Fault(run.id, NOT_OURS, NOT_OURS_REMEDY))
 
 
 def file_sha256(path: Path) -> str:
@@ -156,18 +186,22 @@ def _free_names(path: Path) -> Iterator[Path]:
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """The runs of a folder, newest first."""
+    """The runs of a folder, newest first; other tools' logs as they were read last."""
+    paths = _folders(folder) + _folders(folder / FOREIGN)
+    found = [Run(p) for p in paths if is_run(p)]
+    return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def _folders(folder: Path) -> list[Path]:
     try:
-        paths = [
+        return [
             Path(e.path) for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")
         ]
     except OSError:
         return []
-    found = [Run(p) for p in paths if _is_run(p)]
-    return sorted(found, key=lambda run: run.id, reverse=True)
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
     """Whether a folder has a run in it. An unreadable folder counts, so that it is reported."""
     try:
         return any((path / name).exists() for name in ("run.toml", "events.jsonl"))
@@ -183,7 +217,7 @@ def open_run(spec: str, folder: Path) -> Run:
     if not spec.strip():
         raise ConfigError(Fault("RUN", "is empty", "`ftev-tui list` shows what is there"))
     path = Path(spec)
-    if os.path.isdir(path) and _is_run(path):
+    if os.path.isdir(path) and is_run(path):
         return Run(path.resolve())
     runs = list_runs(folder)
     if spec == "latest":

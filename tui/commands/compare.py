@@ -9,7 +9,8 @@ from ...core.compare.compare import compare_runs
 from ...core.compare.compared import ComparedRun, ComparedRuns, name_in, not_adjusted
 from ...core.metrics.metric import METRICS, repeats
 from ...core.metrics.results import Comparison
-from ...core.run.runs import open_run, runs_folder
+from ...core.run.foreign.imported import find_run
+from ...core.run.runs import runs_folder
 from ...core.wording.names import name_decision
 from ...core.wording.numbers import (
     DASH,
@@ -28,7 +29,7 @@ VALUE = 40  # characters of a setting's value
 def run(options: argparse.Namespace) -> int:
     """Raises FtevError where runs cannot be set side by side."""
     folder = runs_folder(options.runs_dir)
-    runs = [open_run(name, folder) for name in options.runs]
+    runs = [find_run(name, folder) for name in options.runs]
     comparison = compare_runs(runs, options.split, options.metric, options.model)
     if options.json:
         print_json(comparison)

@@ -31,8 +31,9 @@ from ...core.report.sections.rows import MODELS, describe_counts, flip_table
 from ...core.report.verify.stored import Check
 from ...core.report.verify.verify import verify
 from ...core.run.event_lines import use_history
+from ...core.run.foreign.imported import find_run
 from ...core.run.history import History
-from ...core.run.runs import Run, open_run, runs_folder
+from ...core.run.runs import Run, runs_folder
 from ...core.wording.numbers import format_count, name_unit
 from ...core.wording.text import visible
 from .show import print_json, print_table
@@ -58,7 +59,7 @@ class FlipList:
 
 def run(options: argparse.Namespace) -> int:
     """Raises ConfigError where a run has no two models of a split."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     flips = flip_list(found, options.kind, options.split, options.limit)
     if options.json:
         print_json(flips.to_dict())
@@ -142,7 +143,7 @@ FAILED = 1
 
 def verify_run(options: argparse.Namespace) -> int:
     """1 where a number differs; what could not be checked is printed with its reason."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     checks = verify(found)
     wrong = [c for c in checks if c.ok is False]
     if options.json:

@@ -44,6 +44,7 @@ from ...core.run.events import (
     Resumed,
     RunFinished,
     RunStarted,
+    ScalarsLogged,
     SplitPrepared,
     StageDone,
     StepDone,
@@ -274,6 +275,7 @@ def _lines(split: str, model: str, result: SelfTest) -> list[str]:
     ]
 
 
+LOGGED_SHOWN = 6  # figures of another tool in a line
 EVERY_SECONDS = 5.0  # between two lines about steps or about one piece of work
 
 
@@ -286,7 +288,7 @@ class ProgressLines:
 
     def lines(self, event: AnyEvent, history: History) -> list[str]:
         """Lines for an event that the history holds already."""
-        if isinstance(event, StepDone | Progress):
+        if isinstance(event, StepDone | ScalarsLogged | Progress):
             # By the events' time: a run that is read afterwards gives the same lines.
             if event.time - self._shown_at < self._every:
                 return []
@@ -297,6 +299,8 @@ class ProgressLines:
 
 def _of_start(event: RunStarted, history: History) -> list[str]:
     line = f"run {event.run}: {event.task}, worker {event.pid} on {event.host}"
+    if not event.pid:
+        line = f"run {event.run}: log of {event.origin}"
     return [
         line
         + (f", goes on from step {event.resumed_from_step:,}" if event.resumed_from_step else "")
@@ -361,6 +365,12 @@ def _of_step(event: StepDone, history: History) -> list[str]:
     )
     left = history.eta_seconds()
     return [line + (f", {format_seconds(left)} of steps left" if left is not None else "")]
+
+
+def _of_logged(event: ScalarsLogged, history: History) -> list[str]:
+    shown = list(event.values.items())[:LOGGED_SHOWN]
+    figures = [f"{name.removeprefix('train/')} {value:.4g}" for name, value in shown]
+    return [f"  step {event.step:,}: {', '.join(figures)}"]
 
 
 def _of_evaluation(event: Evaluated, history: History) -> list[str]:
@@ -436,6 +446,7 @@ _LINES: dict[type, Callable[[Any, History], list[str]]] = {
     TrainingPlanned: _of_plan,
     Progress: _of_progress,
     StepDone: _of_step,
+    ScalarsLogged: _of_logged,
     Evaluated: _of_evaluation,
     EpochDone: _of_epoch,
     CheckpointSaved: _of_checkpoint,

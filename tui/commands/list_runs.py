@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
                 entry["id"],
                 entry["task"],
                 _status(entry),
-                f"{entry['step']:,}/{entry['max_steps']:,}" if entry["max_steps"] else DASH,
+                _step(entry),
                 format_headline(entry["headline"]),
                 *([_noted(entry)] * noted),
             ]
@@ -65,6 +65,13 @@ def copy_samples(options: argparse.Namespace) -> int:
         print("\n".join(copied))
         print(f"`ftev-tui open {copied[0]}` shows one; `ftev-tui verify` makes its numbers again")
     return 0
+
+
+def _step(entry: Summary) -> str:
+    """Of how many, where that is known."""
+    if entry["max_steps"]:
+        return f"{entry['step']:,}/{entry['max_steps']:,}"
+    return f"{entry['step']:,}" if entry["step"] else DASH
 
 
 def _status(entry: Summary) -> str:

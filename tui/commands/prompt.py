@@ -27,9 +27,10 @@ from ...core.run.control import (
     Traced,
     ask,
 )
+from ...core.run.foreign.imported import find_run
 from ...core.run.history import read_history
 from ...core.run.launch import ask_engine, wake_worker
-from ...core.run.runs import Run, open_run, runs_folder, weights_of
+from ...core.run.runs import Run, refuse_foreign, runs_folder, weights_of
 from ...core.wording.numbers import format_value
 from ...core.wording.text import quoted, visible, visible_lines
 from .show import Document, let_interrupt, print_json, print_table, say
@@ -43,7 +44,7 @@ Model = Literal["base", "tuned"]
 
 def run(options: argparse.Namespace) -> int:
     """Starts a worker where none is at work, and prints the answers as they come."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     see_to_worker(found)
     replies = ask(found, asked(options), PATIENCE)
     if options.json:
@@ -80,6 +81,7 @@ def _text_of(options: argparse.Namespace) -> str:
 
 def see_to_worker(found: Run) -> None:
     """An ended run whose worker has gone gets one that only answers."""
+    refuse_foreign(found)
     if found.worker_alive():
         return
     history = read_history(found)
@@ -216,7 +218,7 @@ LEAST_WIDTH = 76  # cells that the table of layers needs
 
 def trace(options: argparse.Namespace) -> int:
     """Starts a worker where none is at work. Raises RunError for one that cannot trace."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     options.text = _text_of(options)
     see_to_worker(found)
     traced = _ask_trace(found, options.text)
@@ -265,7 +267,7 @@ def likelihood(options: argparse.Namespace) -> int:
 
 def merge(options: argparse.Namespace) -> int:
     """Merges in the engine, in a process of its own, and prints how far the scores moved."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     if not found.model_path.exists():
         raise RunError(f"{found.id}: it has saved no tuned model yet")
     out = Path(options.out).resolve() if options.out else found.path / "merged"

@@ -23,8 +23,9 @@ from ...core.report.report import (
     write_report,
 )
 from ...core.run.event_lines import use_history
+from ...core.run.foreign.imported import find_run
 from ...core.run.history import read_history
-from ...core.run.runs import Run, open_run, runs_folder
+from ...core.run.runs import Run, runs_folder
 from ...core.wording.text import visible
 from .follow import gate_code
 from .show import (
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     check_formats(wanted)
     if options.out is not None and not options.out.strip():
         raise ConfigError(Fault("--out", "is empty", "Name a folder, or leave it out"))
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     if options.explain:
         show_explained(found, options)
         return 0
@@ -142,7 +143,7 @@ def show_explained(run: Run, options: argparse.Namespace) -> None:
 
 def quiz(options: argparse.Namespace) -> int:
     """Asks each question, unless `--answers` has its answer, and prints the score."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     questions = _questions(found, options.seed)
     given = read_answers(options.answers, questions) if options.answers is not None else None
     if options.json:

@@ -26,7 +26,8 @@ from ...core.report.review.review import (
     check_writable,
     count_broken_lines,
 )
-from ...core.run.runs import Run, open_run, runs_folder
+from ...core.run.foreign.imported import find_run
+from ...core.run.runs import Run, runs_folder
 from ...core.wording.numbers import format_count
 from ...core.wording.text import visible, visible_lines
 from .show import can_draw_screen, let_interrupt, print_json, print_table, say
@@ -48,7 +49,7 @@ HOW = (
 def run(options: argparse.Namespace) -> int:
     """A screen where one can be drawn, else lines. Raises HeldError for a second reviewer."""
     check_reviewer(options.reviewer)
-    found = open_run(options.run, runs_folder(options.runs_dir))
+    found = find_run(options.run, runs_folder(options.runs_dir))
     if broken := count_broken_lines(found):
         lines = format_count(broken, "line")
         say(f"{FILE}: {lines} cannot be read as a judgement, and what they say is not counted")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, Fault
+from ...core.run.foreign.imported import find_run
 from ...core.run.launch import child_environment, python_command
-from ...core.run.runs import Run, open_run, runs_folder
+from ...core.run.runs import Run, runs_folder
 from .show import say
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _FONT = re.compile(r"<link[^>]*fonts\.googleapis[^>]*>")
 def run(options: argparse.Namespace) -> int:
     """Serves until interrupted. Raises ConfigError where it cannot listen."""
     folder = runs_folder(options.runs_dir)
-    found = open_run(options.run, folder) if options.run else None
+    found = find_run(options.run, folder) if options.run else None
     server = _server(options, [str(folder), *([str(found.path)] if found else [])])
     if options.host not in LOOPBACK:
         say(

@@ -9,21 +9,23 @@ import time
 from ...core.catalog.listed import format_headline
 from ...core.catalog.summary import Status, describe_status
 from ...core.errors import RunError
+from ...core.metrics.metric import METRICS
 from ...core.run.control import Accepted, AskCheckpoint, AskPause, AskResume, ask
+from ...core.run.foreign.imported import find_run
 from ...core.run.history import read_history
 from ...core.run.launch import ask_to_stop, is_stopping, make_way, wait_until_gone
 from ...core.run.runs import (
     Run,
     last_checkpoint,
     newest_whole,
-    open_run,
+    refuse_foreign,
     runs_folder,
     step_of,
     way_on,
 )
 from ...core.wording.names import name_metric
 from ...core.wording.numbers import DASH, format_seconds, format_value
-from ..drawing.format import format_bytes
+from ..drawing.format import format_bytes, format_number
 from .show import print_json, print_table, say
 from .train import announce, show_new
 
@@ -35,9 +37,10 @@ SAVING_SECONDS = 600.0  # a checkpoint of a large model on a slow disk
 
 def run(options: argparse.Namespace) -> int:
     """Prints what comes of the request. Raises RunError where no worker listens."""
+    found = find_run(options.run, runs_folder(options.runs_dir))
+    refuse_foreign(found)
     if options.command == "resume":
-        return resume(options)
-    found = open_run(options.run, runs_folder(options.runs_dir))
+        return resume(found, options)
     if options.command == "stop":
         outcome = stop(found, wait=options.wait)
     else:
@@ -95,9 +98,8 @@ def steer(found: Run, command: str) -> str:
     return f"{found.id}: {said}"
 
 
-def resume(options: argparse.Namespace) -> int:
+def resume(found: Run, options: argparse.Namespace) -> int:
     """A paused run goes on at once, an ended one from its last checkpoint."""
-    found = open_run(options.run, runs_folder(options.runs_dir))
     history = read_history(found)
     if found.worker_alive() and not history.finished:
         if not is_stopping(found):
@@ -125,7 +127,7 @@ def _go_on(found: Run, options: argparse.Namespace) -> int:
 
 def show_status(options: argparse.Namespace) -> int:
     """Raises RunError where the run cannot be read."""
-    status = describe_status(open_run(options.run, runs_folder(options.runs_dir)))
+    status = describe_status(find_run(options.run, runs_folder(options.runs_dir)))
     if options.json:
         print_json(status)
     else:
@@ -164,7 +166,10 @@ def status_rows(status: Status) -> list[list[str]]:
     rows.append(["headline", format_headline(status["headline"])])
     for key, value in status["metrics"].items():
         split, _, metric = key.partition("/")
-        shown = f"{format_value(metric, value)} (step {status['metric_steps'][key]:,})"
+        # another tool's metric may be anything: a reward of 49 is not 4900 %
+        is_known = status["origin"] == "ftev" or metric in METRICS or metric.endswith("loss")
+        figure = format_value(metric, value) if is_known else format_number(value)
+        shown = f"{figure} (step {status['metric_steps'][key]:,})"
         rows.append([f"{split} {name_metric(metric, status['positive'])}", shown])
     if worker := status["worker"]:
         there = "alive" if worker["alive"] else "gone"

@@ -47,6 +47,7 @@ STATUS_MARKS = {
     "running": ("▶", "accent"),
     "paused": ("‖", "warn"),
     "finished": ("✓", "good"),
+    "quiet": ("·", "muted"),
     "stopped": ("■", "warn"),
     "failed": ("✗", "bad"),
     "died": ("✗", "bad"),

@@ -228,7 +228,7 @@ def compare_with_another(app: ScreenHost, run: Run, history: History) -> None:
     """Pick a run, then show both: the older one is the baseline."""
     own = history.started.name if history.started and history.started.name else run.id
     name = read_notes(run).name or own
-    folder = run.path.parent
+    folder = run.folder
 
     def show(picked: RunEntry | None) -> None:
         if picked is None:

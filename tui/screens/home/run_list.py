@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from ....core.catalog.filter import Group, arrange
-from ....core.catalog.listed import stamp_of
+from ....core.catalog.listed import refresh_logs, stamp_of
 from ....core.catalog.notes import NOTHING, RunNotes, notes_path, read_notes
 from ....core.catalog.run_facts import (
     Known,
@@ -88,6 +88,8 @@ class Scanner(threading.Thread):
                 started = time.monotonic()
                 self._wake.clear()
                 self._scan()
+                if refresh_logs(self.folder):
+                    continue
                 took = time.monotonic() - started
                 self._wake.wait(min(MOST_SECONDS, max(AGAIN_SECONDS, took * REST_FACTOR)))
 

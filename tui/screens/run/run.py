@@ -372,7 +372,7 @@ class RunScreen(FramedScreen[None]):
     def action_compare_again(self) -> None:
         from ..compare.compare import compare_again
 
-        compare_again(self.app, self.followed.path.parent, self.followed.path)
+        compare_again(self.app, self.followed.folder, self.followed.path)
 
     def _ended_history(self) -> History | None:
         """The history where nothing is added to it any more."""

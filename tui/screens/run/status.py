@@ -12,7 +12,8 @@ from ....core.judgement.live import activity
 from ....core.run.control import AskCheckpoint, AskPause, AskResume, AskStop, Request
 from ....core.run.events import CheckpointSaved, RunStarted
 from ....core.run.history import History
-from ....core.run.runs import Run, last_checkpoint, step_of
+from ....core.run.runs import NOT_OURS, Run, last_checkpoint, step_of
+from ....core.wording.numbers import format_time
 from ....core.wording.text import visible
 from ...drawing.format import (
     format_bytes,
@@ -121,6 +122,9 @@ class StatusLine(TwoEnds):
 
     def ask(self, what: str) -> None:
         """Ask whether to "stop", "pause", "resume" or "checkpoint"; a notice says why not."""
+        if self.followed.is_foreign:
+            self.post_message(Notice(f"This run {NOT_OURS}.", "warn"))
+            return
         alive, history = self.followed.worker_alive(), self.history
         # A worker outlives its run by some minutes, for prompts: to stop then means to free the
         # device.
@@ -233,6 +237,8 @@ def pace(
         if resumable is None:
             return [*line, ("   no checkpoint is here to resume from", "muted")]
         return [*line, *_way_on(run_id, resumable, width - width_of(line))]
+    if status == "quiet":
+        return _quiet(history)
     if status in ("finished", "stopped"):
         line = _ended(history)
         if resumable is None:
@@ -255,6 +261,13 @@ def pace(
         rate: Line = [("   ", ""), (_round_speed(speed), ""), (" tokens/s", "muted")]
         line += rate if width_of(line) + width_of(rate) <= width else []
     return line
+
+
+def _quiet(history: History) -> Line:
+    """Of a log that is not written to: whether its process lives is not known."""
+    at = format_time(history.last_time)
+    line: Line = [("step ", "muted"), (format_count(history.step), "strong")]
+    return [*line, (f"   nothing new since {at}" if at else "   nothing new", "muted")]
 
 
 def _way_on(run_id: str, step: int, room: int) -> Line:
