@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 import story
+from ftev.core.catalog.run_facts import RunEntry, read_facts
 from ftev.core.catalog.summary import describe_status
 from ftev.core.report.formats.csv import logged_frame
 from ftev.core.report.report import build_report, write_report
+from ftev.core.report.sections.verdict import describe_run
 from ftev.core.run.event_lines import LossCourse, read_course
 from ftev.core.run.events import (
     AnyEvent,
     EventWriter,
+    Note,
     RunStarted,
     ScalarsLogged,
     StageStarted,
@@ -31,7 +34,10 @@ from ftev.tui.drawing.lines import text_of
 from ftev.tui.screens.charts.data import ChartData
 from ftev.tui.screens.charts.export import table_rows
 from ftev.tui.screens.charts.plot import View, chart_lines, cursor_line, legend
+from ftev.tui.screens.home.run_lines import detail_lines
 from ftev.tui.screens.run.metrics import logged_lines
+from ftev.tui.screens.run.pipeline import pipeline_lines
+from ftev.tui.screens.run.status import pace
 
 START = 1_790_000_000.0
 
@@ -271,3 +277,26 @@ def test_a_batch_of_own_steps_and_logged_ones_folds() -> None:
         seconds=1.0,
     )
     assert list(fold([started(), own, logged(2, loss=1.0)]).steps.loss_count) == [1, AS_LOGGED]
+
+
+def test_a_training_of_another_has_no_stages_and_promises_no_verdict(tmp_path: Path) -> None:
+    run = Run(tmp_path / "grpo")
+    run.path.mkdir()
+    settings = Note(time=START, level="info", text="learning_rate = 0.5")
+    events = EventWriter(run.events_path)
+    events.write(started(origin="trackio"), logged(7, loss=1.0), settings)
+    events.close()
+    history = read_history(run)
+    told = "\n".join(map(text_of, pipeline_lines(history, "running", 60, 20)))
+    assert "logged by trackio" in told
+    assert "learning_rate = 0.5" in told
+    assert "base model loaded" not in told
+    assert text_of(pace(history, "running", 80, run.id)) == "logged by trackio   step 7"
+    report = build_report(run, history)
+    assert describe_run(report["run"]).startswith("Run grpo, generation, ")
+    facts = read_facts(run)
+    entry = RunEntry(run, facts, "running")
+    shown = "\n".join(map(text_of, detail_lines(entry, None, 80, 4)))
+    assert "step 7" in shown
+    assert "of 0" not in shown
+    assert "verdict comes" not in shown

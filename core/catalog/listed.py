@@ -24,7 +24,7 @@ from .notes import read_notes
 
 LISTED_FILE = ".summaries.msgpack"
 ENDED = ("finished", "stopped", "failed")  # a worker may still answer prompts
-FORMAT = 1
+FORMAT = 2
 Stamp = tuple[int, int, int]  # size and time of events.jsonl, time of run.toml
 
 

@@ -36,6 +36,7 @@ class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str
     task: str = ""
+    origin: str = "ftev"  # who trains, or whose log it is
     ended: str = ""  # as what the run ended: finished, stopped, failed; unreadable
     started: bool = False
     paused: bool = False
@@ -106,6 +107,7 @@ def glance(run: Run) -> RunFacts:
     return RunFacts(
         name=begun.name if begun and begun.name else name_in_id(run.id),
         task=begun.task if begun else "",
+        origin=begun.origin if begun else "ftev",
         ended=last.status if isinstance(last, RunFinished) else "",
         started=begun is not None,
         whole=False,
@@ -129,6 +131,7 @@ def _read_facts(run: Run, course: LossCourse | None) -> RunFacts:
     facts = RunFacts(
         name=started.name if started and started.name else name_in_id(run.id),
         task=history.task,
+        origin=history.origin,
         ended=history.finished.status if history.finished else "",
         started=started is not None,
         paused=history.paused,

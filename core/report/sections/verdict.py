@@ -82,7 +82,7 @@ def _figure(metric: str, split: str, model: str, result: ModelResult) -> tuple[s
 
 
 def describe_run(run: RunPart) -> str:
-    parts = [f"Run {run['id']}, {run['task']}, {run['status']}."]
+    parts = [", ".join(p for p in (f"Run {run['id']}", run["task"], run["status"]) if p) + "."]
     if run.get("base"):
         tuned = f", tuned model {run['tuned']}" if run.get("tuned") else ""
         if not tuned and run.get("adapter") == "lora":

@@ -106,7 +106,7 @@ def _is_of_another_version(part: str, d: Disagreement, earlier: bool) -> bool:
 
 
 RENDERED = {"report.md": render_markdown, "report.html": render_html}
-_RUN = re.compile(r"Run (.+?), (?:classification|generation), ")
+_RUN = re.compile(r"Run (.+?)(?:, \w+){1,2}\. ")
 _WRITER = re.compile(r"Written by ftev ([\w.+]+)\.")
 
 

@@ -39,6 +39,7 @@ ROOMY = 100  # cells from which on status and verdict have a column each
 MEASURED = 200  # runs whose texts the widths go by: measuring thousands would be felt at a key
 NAMED = 40  # cells that a name takes at most
 LIVE = ("running", "paused", "starting")
+NO_VERDICT = "no verdict without `eval` of its model or `judge` of its predictions"
 
 
 @dataclass(frozen=True)
@@ -327,8 +328,11 @@ def _outcome(entry: RunEntry, width: int) -> list[Line]:
     if entry.status == "failed":
         return [cut([("✗ failed: ", "bad"), (visible(facts.error), "")], width)]
     if entry.status in ("running", "paused"):
-        step = f"step {format_count(facts.step)} of {format_count(facts.max_steps)}"
-        return [[(f"{step}; the verdict comes with the final evaluation", "muted")]]
+        known = f" of {format_count(facts.max_steps)}" if facts.max_steps else ""
+        comes = "; the verdict comes with the final evaluation" if facts.origin == "ftev" else ""
+        return [[(f"step {format_count(facts.step)}{known}{comes}", "muted")]]
+    if facts.origin != "ftev":
+        return [cut([(f"logged by {visible(facts.origin)}: {NO_VERDICT}", "muted")], width)]
     if not facts.whole:
         return [[("reading …", "muted")]]
     return [[("no verdict: there was no final evaluation", "muted")]]

@@ -280,8 +280,11 @@ class PromptPane(Numbered, Vertical, can_focus=True):
 
 
 def _invitation(history: History, status: str) -> str:
+    if history.origin != "ftev":
+        return "Prompts need a worker of ftev: this training is another's."
     if history.task_type.has_head:
-        return "Press p and write a text: base and tuned give it labels."
+        found = "numbers" if history.task_type.numbers else "labels"
+        return f"Press p and write a text: base and tuned give it {found}."
     if status == "running":
         return "Press p and write: training is held while base and tuned answer."
     return "Press p and write: base and tuned answer side by side."

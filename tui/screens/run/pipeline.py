@@ -26,7 +26,17 @@ from ...drawing.format import (
     with_minus,
     wrap,
 )
-from ...drawing.lines import GAP, STATUS_MARKS, Column, Line, header, row, table_width, width_of
+from ...drawing.lines import (
+    GAP,
+    STATUS_MARKS,
+    Column,
+    Line,
+    cut,
+    header,
+    row,
+    table_width,
+    width_of,
+)
 from ...widgets.pane import NumberedPane
 
 NAME_WIDTH = 24
@@ -34,6 +44,7 @@ TIME_WIDTH = 7
 SHAPE_WIDTH = 25
 BAR_WIDTH = 16
 NOTE_INDENT = 4
+ALONE = "Figures and charts alone: evaluate its model with `eval`, or its predictions with `judge`."
 LEAST_NOTE = 24  # cells: less of a note says nothing
 _MARKS = STATUS_MARKS | {"waiting": ("·", "muted"), "done": ("✓", "good")}
 
@@ -60,6 +71,8 @@ def pipeline_lines(
     history: History, status: str, width: int, height: int, asides: Mapping[int, str] | None = None
 ) -> list[Line]:
     """A line per stage; with room to spare the notes are shown in full beneath."""
+    if history.origin != "ftev":
+        return _elsewhere(history, width)[:height]
     lines: list[Line] = []
     for stage in history.stages:
         line = stage_line(history, stage, status, width)
@@ -81,6 +94,17 @@ def pipeline_lines(
         else:
             lines += [line, []]
         lines.append([])
+    return lines
+
+
+def _elsewhere(history: History, width: int) -> list[Line]:
+    """Of a training that another loop does: it has no stages here, and its settings are told."""
+    begun = format_time(history.created)
+    who: Line = [("logged by ", "muted"), (visible(history.origin), "strong")]
+    lines = [cut([*who, (f"   begun {begun}", "muted")], width)]
+    lines += [[(text, "muted")] for text in wrap(ALONE, width)]
+    for note in history.notes:
+        lines += [[(text, "")] for text in wrap(visible(note.text), width)]
     return lines
 
 
@@ -260,7 +284,9 @@ class TracePane(NumberedPane):
 def trace_lines(history: History, width: int, observed: Observed | None = None) -> list[Line]:
     """`observed`: sentences that are kept from one redraw to the next; some read every step."""
     if not history.epochs and not history.validation_series():
-        return [[("A row appears here at the end of each epoch.", "muted")]]
+        none = "No epochs are told: the charts have every step."
+        own = "A row appears here at the end of each epoch."
+        return [[(own if history.origin == "ftev" else none, "muted")]]
     columns = _columns(history, width)
     lines = [header(columns)]
     start = history.evaluation("validation", "tuned", 0)

@@ -247,8 +247,9 @@ def pace(
         return [*line, *way] if width_of(line) + width_of(way) < width else [*line[:1], *way]
     stage = history.current_stage
     line = [(activity(history, stage) if stage else _between(history), "strong")]
-    if history.max_steps:
+    if history.max_steps or history.origin != "ftev":
         line += [("   step ", "muted"), (format_count(history.step), "strong")]
+    if history.max_steps:
         line.append((f" of {format_count(history.max_steps)}", "muted"))
     if history.plan and len(history.steps) and width >= ROOMY:
         line += [("   epoch ", "muted"), (f"{history.epoch:.2f}", "")]
@@ -279,6 +280,8 @@ def _way_on(run_id: str, step: int, room: int) -> Line:
 
 
 def _between(history: History) -> str:
+    if history.origin != "ftev":  # whose stages are not known
+        return f"{'paused, ' if history.paused else ''}logged by {visible(history.origin)}"
     return "between two stages" if history.stages[0].done else "waiting for the worker"
 
 
